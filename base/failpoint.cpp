@@ -1,0 +1,51 @@
+#include "base/failpoint.hpp"
+
+#include <csignal>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "base/error.hpp"
+
+namespace collie {
+namespace {
+
+enum class Effect { kill, throw_exception, block };
+
+struct Setting {
+  std::string name;
+  long count = 0;
+  Effect effect = Effect::kill;
+};
+
+Setting read_setting() {
+  const char* text = std::getenv("COLLIE_ENGINE_FAILPOINT");
+  if (text == nullptr || *text == '\0') return {};
+  const std::string setting(text);
+  const auto first = setting.find(':'), second = setting.rfind(':');
+  if (first == std::string::npos || second == first)
+    throw UserError("COLLIE_ENGINE_FAILPOINT is '{}'; it has the form NAME:COUNT:kill|throw|block", setting);
+  const std::string effect = setting.substr(second + 1);
+  if (effect != "kill" && effect != "throw" && effect != "block")
+    throw UserError("COLLIE_ENGINE_FAILPOINT: unknown effect '{}'; it is kill, throw or block", effect);
+  return {setting.substr(0, first), std::strtol(setting.c_str() + first + 1, nullptr, 10),
+          effect == "kill" ? Effect::kill : effect == "throw" ? Effect::throw_exception : Effect::block};
+}
+
+}  // namespace
+
+bool failpoint(std::string_view name) {
+  static const Setting setting = read_setting();
+  static std::atomic<long> arrivals{0};
+  if (setting.name.empty() || setting.name != name) [[likely]]
+    return false;
+  if (arrivals.fetch_add(1) + 1 != setting.count) return false;
+  if (setting.effect == Effect::kill) ::kill(::getpid(), SIGKILL);
+  if (setting.effect == Effect::throw_exception) throw std::runtime_error("failpoint " + setting.name);
+  return setting.effect == Effect::block;
+}
+
+}  // namespace collie

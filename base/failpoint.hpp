@@ -1,0 +1,15 @@
+// Named points at which a test can make the process fail, to prove what survives it.
+#pragma once
+
+#include <string_view>
+
+namespace collie {
+
+// Does nothing unless the environment variable COLLIE_ENGINE_FAILPOINT names this point as NAME:COUNT:EFFECT; then
+// the COUNT-th (from 1) arrival of any thread takes effect:
+//   kill   SIGKILL to this process          throw  std::runtime_error("failpoint NAME")
+//   block  returns true, and the caller blocks where it is (a rank inside a collective)
+// The points there are: grep for failpoint(" in the sources.
+bool failpoint(std::string_view name);
+
+}  // namespace collie

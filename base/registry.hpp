@@ -1,0 +1,60 @@
+// A name and a factory: how optimizers, losses, learning-rate schedules, callbacks and the rest are found.
+// Built-in pieces register exactly as a host program's do.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace collie {
+
+template <class Factory>
+class Registry {
+ public:
+  // `kind` is the word used in messages ("optimizer"), `key` the configuration key that names one ("optimizer.name").
+  Registry(std::string kind, std::string key) : kind_(std::move(kind)), key_(std::move(key)) {}
+
+  // Adds `name`; an existing name is replaced, so that a host program may override a built-in piece.
+  void add(const std::string& name, Factory factory) {
+    const std::lock_guard lock(mutex_);
+    factories_[name] = std::move(factory);
+  }
+
+  bool contains(const std::string& name) const {
+    const std::lock_guard lock(mutex_);
+    return factories_.count(name) > 0;
+  }
+
+  // Throws UserError that lists the known names.
+  Factory find(const std::string& name) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = factories_.find(name);
+    if (found == factories_.end())
+      throw UserError("{}: unknown {} '{}'; known: {}", key_, kind_, name, join_names());
+    return found->second;
+  }
+
+  std::vector<std::string> names() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> all;
+    for (const auto& [name, factory] : factories_) all.push_back(name);
+    return all;
+  }
+
+ private:
+  std::string join_names() const {
+    std::string all;
+    for (const auto& [name, factory] : factories_) all += (all.empty() ? "" : ", ") + name;
+    return all;
+  }
+
+  std::string kind_, key_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Factory> factories_;
+};
+
+}  // namespace collie

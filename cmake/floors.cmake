@@ -1,0 +1,29 @@
+# One static library a folder ("floor"), and one test executable a floor.
+
+# collie_floor(NAME DEPENDS...): every .cpp of this folder (and its sub-folders) as the library collie_NAME.
+function(collie_floor name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  if(NOT sources)
+    file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp" "")
+    set(sources "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp")
+  endif()
+  add_library(collie_${name} STATIC ${sources})
+  target_link_libraries(collie_${name} PUBLIC collie_options ${ARGN})
+  set_target_properties(collie_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+endfunction()
+
+# collie_tests(NAME DEPENDS...): every .cpp of tests/NAME as the executable test_NAME; ctest runs it case by case
+# group: [slow] cases only in the full tier (label "slow"), the rest in the fast tier (label "fast").
+function(collie_tests name)
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(test_${name} ${sources})
+  target_link_libraries(test_${name} PRIVATE collie_catch_main collie_options ${ARGN})
+  target_compile_definitions(test_${name} PRIVATE COLLIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND test_${name} "~[slow]" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 300)
+  add_test(NAME ${name}_slow COMMAND test_${name} "[slow]" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  set_tests_properties(${name}_slow PROPERTIES LABELS slow TIMEOUT 1800)
+endfunction()

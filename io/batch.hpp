@@ -1,0 +1,29 @@
+// What loaders hand to stages: packed tokens, no padding anywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace collie {
+
+// One micro-batch of one replica: its sequences' documents one after another. T tokens, S documents.
+struct MicroBatch {
+  std::vector<int32_t> tokens;           // [T] inputs
+  std::vector<int32_t> labels;           // [T] targets; -100 = not a target
+  std::vector<int32_t> positions;        // [T] from 0 in every document (piece)
+  std::vector<int32_t> document_starts;  // [S + 1], from 0 to T
+  int64_t target_tokens = 0;             // labels that are targets
+};
+
+// Everything one data-parallel replica computes in one optimizer step.
+struct StepBatch {
+  int64_t step = 0;                      // from 1
+  int64_t position = 0;                  // sequences consumed before this step, over all epochs and replicas
+  int64_t next_position = 0;             // and after it
+  int64_t epoch = 0;                     // from 0
+  int64_t global_target_tokens = 0;      // of the whole global batch, all replicas: the loss's normaliser
+  std::vector<MicroBatch> micro_batches; // in the order in which gradients accumulate
+};
+
+}  // namespace collie

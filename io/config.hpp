@@ -1,0 +1,147 @@
+// The configuration of a run, as the user writes it. Values shown are the defaults; std::optional members have none.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace collie {
+
+struct RunSection {
+  std::string name, dir;
+  uint64_t seed = 42;
+  double stall_timeout_s = 600;
+};
+
+struct ModelSection {
+  std::string path;  // may be empty when from_scratch
+  bool from_scratch = false;
+  nlohmann::json config = nlohmann::json::object();  // Hugging Face config.json keys; laid over path/config.json
+  std::string dtype = "float32";
+  std::string recompute = "none";
+};
+
+struct TokenizerSection {
+  std::string path;  // empty: the model's folder
+  std::string kind = "auto";
+};
+
+struct DataSource {
+  std::string path;  // glob
+  std::string format = "text";
+  double weight = 1.0;
+  std::string text, prompt, completion;  // jsonl keys
+  int line = 0;                          // of the configuration file, for messages
+};
+
+struct DataSection {
+  std::vector<DataSource> train, eval;
+  int64_t sequence_length = 256;
+  bool packing = true, shuffle = true;
+};
+
+struct TrainSection {
+  std::optional<int64_t> steps, epochs;
+  int64_t micro_batch_size = 4, gradient_accumulation_steps = 4;
+  double clip_grad_norm = 1.0, clip_grad_value = 0;
+  std::string loss = "cross_entropy";
+};
+
+struct ParallelSection {
+  int dp_size = 1, tp_size = 1, pp_size = 1, cp_size = 1;
+  bool sequence_parallel = false;
+  int zero_stage = 0;
+  std::string offload = "none";
+  std::string schedule = "1f1b";
+  int virtual_stages = 1;
+  std::string partition = "parameters";   // or empty when a list is given
+  std::vector<int> partition_list;
+};
+
+struct OptimizerConfig {
+  std::string name = "adamw";
+  double lr = 3.0e-4;
+  std::vector<double> betas = {0.9, 0.95};
+  double eps = 1.0e-8, weight_decay = 0.1;
+  bool master = true;
+  std::string grad_dtype = "float32", rounding = "nearest";
+  nlohmann::json groups = nlohmann::json::array();
+};
+
+struct LearningRateConfig {
+  std::string name = "cosine";
+  int64_t warmup_steps = 20;
+  double min_lr_ratio = 0.1;
+};
+
+struct PeftSection {
+  std::string type = "none";
+};
+
+struct QuantizationSection {
+  std::string kind = "none";
+};
+
+struct EvalSection {
+  int64_t every_n_steps = 50, every_n_epochs = 0;
+};
+
+struct CheckpointSection {
+  int64_t every_n_steps = 100, keep_last = 2;
+};
+
+struct MonitorSection {
+  std::string console = "auto";
+  bool tensorboard = true, csv = true, trace = false;
+};
+
+struct TlsSection {
+  std::string certificate, key, ca;
+};
+
+struct ClusterSection {
+  std::vector<std::string> nodes;
+  bool trusted_network = false;
+  TlsSection tls;
+};
+
+struct DeviceSection {
+  std::string kind = "auto";
+  int threads = 0;
+};
+
+struct Config {
+  RunSection run;
+  ModelSection model;
+  TokenizerSection tokenizer;
+  DataSection data;
+  TrainSection train;
+  ParallelSection parallel;
+  OptimizerConfig optimizer;
+  LearningRateConfig lr_scheduler;
+  PeftSection peft;
+  QuantizationSection quantization;
+  EvalSection eval;
+  CheckpointSection checkpoint;
+  MonitorSection monitor;
+  std::vector<std::string> callbacks, plugins;
+  ClusterSection cluster;
+  DeviceSection device;
+};
+
+// Reads CONFIG.yaml, then lays each "key.path=value" of `settings` over it (the value is YAML). Strict: an unknown
+// or ill-typed key throws UserError naming file, line, what was found and the nearest valid key. Values that the
+// schema knows but the engine does not have yet are refused with "not yet"; `warnings` collects, once each, what
+// a user would miss.
+Config load_config(const std::string& file, const std::vector<std::string>& settings,
+                   std::vector<std::string>& warnings);
+
+// The same checks for a configuration built by a host program.
+void check_config(const Config& config, std::vector<std::string>& warnings);
+
+// All keys with their values in force, as YAML that load_config reads back to the same Config.
+std::string to_yaml(const Config& config);
+
+}  // namespace collie

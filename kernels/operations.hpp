@@ -1,0 +1,131 @@
+// The operation table: everything a device can do. Models call nothing else.
+//
+// One object a rank: it knows the rank's memory account and threads. Implementations: cpu/ (fp32), reference/
+// (double, slow and obvious); later cuda/. All matrices are row-major. "accumulate" adds to what the output
+// holds instead of overwriting it. Outputs may not alias inputs unless it is said. Every operation accepts
+// zero tokens. Results depend on shapes and values alone, never on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/tensor.hpp"
+
+namespace collie {
+
+// Which operands of C[m, n] are stored transposed.
+enum class GemmForm {
+  nn,  // A [m, k], B [k, n]
+  nt,  // A [m, k], B [n, k]: x · Wᵀ, the forward of a linear layer
+  tn,  // A [k, m], B [k, n]: dyᵀ · x, its weight gradient
+};
+
+// Where documents start in a row of packed tokens: S documents, S + 1 offsets from 0 to the number of tokens.
+// Training: queries and keys are the same tokens. With a KV cache a document has more keys than queries; its last
+// query stands at its last key.
+struct AttentionSpans {
+  std::vector<int32_t> query_starts;  // [documents + 1]
+  std::vector<int32_t> key_starts;    // [documents + 1]
+};
+
+struct AdamWArguments {
+  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  int64_t step = 1;            // from 1, for the bias correction
+  double gradient_scale = 1;   // multiplies the gradient first (clipping)
+};
+
+class Operations {
+ public:
+  Operations(DType dtype, std::shared_ptr<MemoryAccount> account);
+  virtual ~Operations() = default;
+  Operations(const Operations&) = delete;
+  Operations& operator=(const Operations&) = delete;
+
+  DType dtype() const { return dtype_; }  // of weights, activations and gradients
+  const std::shared_ptr<MemoryAccount>& account() const { return account_; }
+
+  // --- memory
+  virtual Tensor empty(const Shape& shape, DType dtype, Category category) = 0;
+  Tensor empty(const Shape& shape, Category category) { return empty(shape, dtype_, category); }
+  virtual void fill(Tensor& x, double value) = 0;
+  virtual void copy(const Tensor& from, Tensor& to) = 0;  // same shape and dtype; row strides may differ
+  // Host values in and out, converted to and from the tensor's dtype. x may be row-strided.
+  virtual void upload(std::span<const float> values, Tensor& x) = 0;
+  virtual void download(const Tensor& x, std::span<float> values) = 0;
+
+  // --- elementwise; shapes equal
+  virtual void add(const Tensor& a, const Tensor& b, Tensor& out) = 0;  // out may be a or b
+  virtual void scale(Tensor& x, double factor) = 0;
+  virtual void add_row(Tensor& x, const Tensor& row) = 0;  // x [m, n] += row [n]
+  virtual void column_sum(const Tensor& x, Tensor& out, bool accumulate) = 0;  // [m, n] -> [n], rows in order
+
+  // --- matrices; A, B, C may be row-strided
+  virtual void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) = 0;
+
+  // --- embedding: table [vocab, hidden], ids i32 [tokens] on the host, out [tokens, hidden]
+  virtual void embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) = 0;
+  // d_table [vocab, hidden]; rows of one id are summed in token order.
+  virtual void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
+                                  bool accumulate) = 0;
+
+  // --- RMSNorm (Zhang & Sennrich, arXiv 1910.07467): y = x / sqrt(mean(x²) + eps) · weight
+  // x, y [tokens, hidden]; weight [hidden]; inverse_rms [tokens], kept for backward.
+  virtual void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) = 0;
+  virtual void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                       const Tensor& inverse_rms, Tensor& dx, bool accumulate) = 0;
+  virtual void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
+                                        Tensor& d_weight, bool accumulate) = 0;
+
+  // --- rotary positions (Su et al., arXiv 2104.09864) in Hugging Face's half-split layout, in place
+  // x [tokens, heads, head_dim], may be row-strided; cosines, sines [max_positions, head_dim / 2];
+  // positions [tokens] on the host. inverse: rotates back, which is the backward of the rotation.
+  virtual void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
+                    bool inverse) = 0;
+
+  // --- causal attention within each document, never materialising the score matrix
+  // (Dao, arXiv 2307.08691). q, out [queries, heads, head_dim]; k, v [keys, kv_heads, head_dim], all may be
+  // row-strided; heads is a multiple of kv_heads, query head h reads key head h / (heads / kv_heads).
+  // log_sum_exp [queries, heads], kept for backward.
+  virtual void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
+                         double score_scale, Tensor& out, Tensor& log_sum_exp) = 0;
+  // Overwrites dq, dk, dv (may be row-strided).
+  virtual void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
+                                  double score_scale, const Tensor& out, const Tensor& log_sum_exp,
+                                  const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) = 0;
+
+  // --- SwiGLU (Shazeer, arXiv 2002.05202): out = gate · sigmoid(gate) · up; all [tokens, width]
+  virtual void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) = 0;
+  virtual void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
+                               Tensor& d_up) = 0;
+
+  // --- loss: softmax cross-entropy fused with its gradient, on one chunk of tokens
+  // logits [chunk, vocab] is overwritten with d(loss)/d(logits) = (softmax - onehot) · gradient_scale;
+  // labels [chunk] on the host, -100 = not a target: no loss, zero gradient.
+  // Returns the sum of the losses over the targets, in double, in token order.
+  virtual double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) = 0;
+
+  // --- reductions in a fixed order: double sums of blocks of 4096 elements from the start, added in block order
+  virtual double sum_of_squares(const Tensor& x) = 0;  // contiguous
+
+  // --- optimizer updates, elementwise on flat views of equal numel
+  // AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations:
+  // w *= 1 - lr·wd; m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
+  virtual void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
+                     const AdamWArguments& arguments) = 0;
+
+ private:
+  DType dtype_;
+  std::shared_ptr<MemoryAccount> account_;
+};
+
+inline constexpr int32_t ignored_label = -100;
+inline constexpr int64_t reduction_block = 4096;
+
+// kernels/cpu: fp32 on `threads` threads (the caller's included) of an arena of its own.
+std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account);
+// kernels/reference: double, single-threaded, every operation as its formula.
+std::unique_ptr<Operations> make_reference_operations(std::shared_ptr<MemoryAccount> account);
+
+}  // namespace collie

@@ -1,0 +1,97 @@
+// One stage of a decoder: a run of blocks, with the embedding before the first and the norm, head and loss after
+// the last. Forward, backward for the input and backward for the weights are separate calls; the head is the
+// exception (its loss, d(hidden) and weight gradient come from one pass over chunks of logits, in forward).
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "io/batch.hpp"
+#include "kernels/operations.hpp"
+#include "models/linear.hpp"
+#include "models/loss.hpp"
+#include "models/model_config.hpp"
+#include "models/parameter.hpp"
+
+namespace collie {
+
+// Blocks [first_block, last_block) of the model, and whether its ends are here.
+struct StageRange {
+  int64_t first_block = 0, last_block = 0;
+  bool embedding = false, head = false;
+};
+
+// What a stage keeps of one micro-batch from its forward until its weight gradients are done. Opaque to callers,
+// movable; dropping it frees the memory.
+class ActivationStash {
+ public:
+  struct Contents;
+  ActivationStash();
+  ~ActivationStash();
+  ActivationStash(ActivationStash&&) noexcept;
+  ActivationStash& operator=(ActivationStash&&) noexcept;
+  std::unique_ptr<Contents> contents;
+};
+
+// The keys and values of one sequence, for generation.
+class KeyValueCache {
+ public:
+  struct Contents;
+  KeyValueCache();
+  ~KeyValueCache();
+  KeyValueCache(KeyValueCache&&) noexcept;
+  KeyValueCache& operator=(KeyValueCache&&) noexcept;
+  std::unique_ptr<Contents> contents;
+};
+
+class StageModel {
+ public:
+  virtual ~StageModel() = default;
+
+  virtual const StageRange& range() const = 0;
+  // In Hugging Face's order; a tied head beside its embedding, or alone, appears as a tied_copy.
+  virtual const std::vector<Parameter>& parameters() const = 0;
+
+  // Training. `input` [tokens, hidden] comes from the stage before (undefined where the embedding is here).
+  struct ForwardResult {
+    Tensor output;        // [tokens, hidden]; undefined where the head is here
+    double loss_sum = 0;  // over the micro-batch's targets; only where the head is here
+  };
+  // gradient_scale: 1 / (target tokens of the whole global batch); used where the head is here, whose gradient
+  // goes to context.sink in this call.
+  virtual ForwardResult forward(LayerContext& context, const MicroBatch& batch, const Tensor& input,
+                                double gradient_scale, Loss& loss, ActivationStash& stash) = 0;
+  // d_output [tokens, hidden] (undefined where the head is here). Returns d(input), undefined where the embedding
+  // is here. Keeps in the stash what backward_weight needs.
+  virtual Tensor backward_input(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
+                                ActivationStash& stash) = 0;
+  // Hands the weight gradients to context.sink, last block first, and empties the stash.
+  virtual void backward_weight(LayerContext& context, const MicroBatch& batch, ActivationStash& stash) = 0;
+
+  // Evaluation: forward that keeps nothing. loss_sum where the head is here.
+  virtual ForwardResult evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input, Loss& loss) = 0;
+
+  // Generation: the next tokens of one sequence. Room for `capacity` tokens; the tokens of `batch` are appended.
+  virtual KeyValueCache make_cache(Operations& operations, int64_t capacity) const = 0;
+  // Returns hidden states [tokens, hidden], or, where the head is here, the logits [1, vocab] of the last token.
+  virtual Tensor decode(LayerContext& context, const MicroBatch& batch, const Tensor& input, KeyValueCache& cache) = 0;
+};
+
+// `operations` is used for what the model itself owns (the rotary tables). Throws UserError where the range does
+// not fit the config.
+std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
+                                             Operations& operations);
+
+// All parameters of the whole model in canonical order (that of the Hugging Face file written by transformers):
+// the order in which norms are combined. A tied head is not in it.
+std::vector<Parameter> model_parameters(const ModelConfig& config);
+
+// Blocks of each stage. "parameters": embedding and head counted, the split that minimises the largest stage (ties: earlier
+// stages smaller); "uniform": blocks as even as possible, earlier stages larger. Throws UserError if stages > blocks.
+std::vector<StageRange> partition_stages(const ModelConfig& config, int stages, const std::string& how);
+std::vector<StageRange> partition_stages(const ModelConfig& config, const std::vector<int>& blocks_per_stage);
+
+// Initial value of element `index` of a parameter: depends on (seed, name, index) alone.
+void initialise(const Parameter& parameter, uint64_t seed, Operations& operations, Tensor& weight);
+
+}  // namespace collie

@@ -1,0 +1,49 @@
+// Update rules. An optimizer owns no tensors: it says which states a parameter needs and updates flat ranges of
+// it, so that the same rule serves a whole parameter and a ZeRO shard of one.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "base/registry.hpp"
+#include "io/config.hpp"
+#include "kernels/operations.hpp"
+
+namespace collie {
+
+// A range of one parameter, [begin, begin + numel) of its flattened elements.
+struct ParameterRange {
+  const std::string& name;     // Hugging Face name
+  Tensor weight, gradient;     // flat [numel]
+  std::vector<Tensor> states;  // flat [numel] each, in the order of state_names()
+};
+
+struct UpdateArguments {
+  double lr = 0;              // of this step, from the schedule
+  int64_t step = 1;           // from 1
+  double gradient_scale = 1;  // multiplies the gradient first (clipping)
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  virtual std::vector<std::string> state_names() const = 0;  // e.g. {"exp_avg", "exp_avg_sq"}; start at zero
+  virtual void update(Operations& operations, ParameterRange& range, const UpdateArguments& arguments) = 0;
+};
+
+using OptimizerFactory = std::function<std::unique_ptr<Optimizer>(const OptimizerConfig&)>;
+Registry<OptimizerFactory>& optimizers();  // built in: "adamw"
+
+// The factor of lr at step t (from 1) of total_steps.
+using LearningRateSchedule = std::function<double(int64_t step, int64_t total_steps)>;
+using LearningRateFactory = std::function<LearningRateSchedule(const LearningRateConfig&)>;
+Registry<LearningRateFactory>& learning_rate_schedules();  // built in: "constant", "linear", "cosine"
+
+// Global-norm clipping: the scale that brings `norm` down to `max_norm`; 1 where it is below, or max_norm is 0.
+// PyTorch's clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
+double clip_scale(double norm, double max_norm);
+
+}  // namespace collie

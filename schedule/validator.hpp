@@ -1,0 +1,28 @@
+// Plays all lists against each other before anything is allocated.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "schedule/action.hpp"
+
+namespace collie::schedule {
+
+struct Limits {
+  // Sends of one channel (from, to, forward or backward) that may be waiting for their receive before the sender's list stops
+  // at its next send. 0: a send is a rendezvous, the sender stops until the receiver reaches the receive.
+  int credits = 2;
+};
+
+// Throws UserError naming the schedule, rank and action (with its place in the list) where
+//  - an action is missing, doubled, on a rank that does not hold its stage, or out of range;
+//  - F does not precede B or I of its micro-batch, or I its W; a receive does not precede its use, a send its make;
+//  - a stage's weight gradients (B, W) do not come in micro-batch order;
+//  - the lists deadlock: then every stuck rank is named with the action it waits at and what it waits for.
+// Takes lists with or without communication (added if absent).
+void validate(const Schedule& schedule, const Limits& limits = {});
+
+// Most micro-batches of one stage that are between their F and the end of their B (or W) at once, for each stage.
+std::vector<int> peak_activations(const Schedule& schedule);
+
+}  // namespace collie::schedule
