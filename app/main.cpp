@@ -1,1 +1,50 @@
-int main() {}
+// collie-engine: the command. Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 130 interrupted.
+#include <spdlog/sinks/stdout_color_sinks.h>
+
+#include <exception>
+
+#include "app/commands.hpp"
+#include "base/error.hpp"
+#include "base/log.hpp"
+
+namespace {
+
+// Standard output is for what a command was asked for.
+void log_to_standard_error() {
+  auto logger = spdlog::stderr_color_mt("collie-engine");
+  logger->set_pattern("%^%l%$: %v");
+  spdlog::set_default_logger(std::move(logger));
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Trains large language models with actors: every pipeline stage, loader and writer is one."};
+  app.name("collie-engine");
+  app.set_version_flag("--version", COLLIE_VERSION);
+  app.require_subcommand(1);
+  int exit_code = 0;
+  collie::add_run_command(app, exit_code);
+  collie::add_eval_command(app, exit_code);
+  collie::add_generate_command(app, exit_code);
+  collie::add_schedule_command(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, std::cout, std::cerr) == 0 ? 0 : 2;
+  }
+  return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  log_to_standard_error();
+  try {
+    return run(argc, argv);
+  } catch (const collie::UserError& error) {
+    collie::log::error("{}", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    collie::log::error("{}", error.what());
+    return 1;
+  }
+}

@@ -1,5 +1,5 @@
-// Collectives of one group of ranks, whatever carries them. Sums are taken in rank order, so that results repeat
-// bitwise. Every wait can be cancelled from outside by abort(cause): the waiting calls throw Aborted.
+// Collectives of one group of ranks, whatever carries them. Sums are taken in rank order, so that results
+// repeat bitwise. Every wait can be cancelled from outside by abort(cause): the waiting calls throw Aborted.
 #pragma once
 
 #include <cstdint>
@@ -12,29 +12,39 @@
 
 namespace collie {
 
-// One rank's end of a group. Every rank must issue the same operations in the same order; a mismatch of operation,
-// shape or dtype is a RunError on every rank that names both. Blocking: returns when this rank's result is complete.
-// Tensors are contiguous, f32 or f64 unless said otherwise (broadcast, gathers and send take any dtype).
+// One rank's end of a group. Every rank must issue the same operations in the same order; a mismatch of
+// operation, shape, dtype or root is a RunError on every rank that names both, and the group is unusable from
+// then on. So is a collective, or a send or receive in the same direction, at which both ends would wait for
+// each other. Blocking: returns when this rank's result is complete; may be called by one thread at a time.
+// Tensors are on the host and contiguous, f32 or f64 for sums, any dtype for the rest; size zero is fine.
+// Wrong arguments of one rank (std::logic_error) are found before that rank takes part. In place:
+// reduce_scatter_sum's `out` may be part `rank` of `in`, all_gather's `in` part `rank` of `out`. No other
+// overlap.
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  virtual void all_reduce_sum(Tensor& x) = 0;                            // in place
-  virtual void reduce_scatter_sum(const Tensor& in, Tensor& out) = 0;   // in [size · n, ...], out [n, ...]: part `rank`
-  virtual void all_gather(const Tensor& in, Tensor& out) = 0;           // in [n, ...], out [size · n, ...]
+  virtual void all_reduce_sum(Tensor& x) = 0;  // in place
+  virtual void reduce_scatter_sum(const Tensor& in,
+                                  Tensor& out) = 0;  // in [size · n, ...], out [n, ...]: part `rank`
+  virtual void all_gather(const Tensor& in, Tensor& out) = 0;  // in [n, ...], out [size · n, ...]
   virtual void broadcast(Tensor& x, int root) = 0;
-  virtual void all_to_all(const Tensor& in, Tensor& out) = 0;           // in, out [size · n, ...]: part j goes to rank j
-  virtual void send(const Tensor& x, int destination) = 0;              // rendezvous: returns when it is received
+  virtual void all_to_all(const Tensor& in,
+                          Tensor& out) = 0;                 // in, out [size · n, ...]: part j goes to rank j
+  virtual void send(const Tensor& x, int destination) = 0;  // rendezvous: returns when it is received
   virtual void receive(Tensor& x, int source) = 0;
   virtual void barrier() = 0;
 
-  // Wakes every wait of every rank of the group with Aborted(cause), now and later. Callable from any thread.
+  // Wakes every wait of every rank of the group with Aborted(cause), now and later; the first cause counts.
+  // An operation at which all ranks have arrived still completes. Callable from any thread.
   virtual void abort(const std::string& cause) = 0;
 };
 
-// `size` ends that share this process's memory; end i belongs to the thread of rank i.
+// `size` ends that share this process's memory; end i belongs to the thread of rank i. Waits block on a
+// condition variable, so that there may be many more ranks than cores. Groups are independent of each other:
+// the same threads may belong to several (rows and columns of a grid).
 std::vector<std::shared_ptr<ProcessGroup>> make_in_process_group(int size);
 
 }  // namespace collie

@@ -1,4 +1,5 @@
-// The configuration of a run, as the user writes it. Values shown are the defaults; std::optional members have none.
+// The configuration of a run, as the user writes it. Values shown are the defaults; std::optional members
+// have none.
 #pragma once
 
 #include <cstdint>
@@ -13,33 +14,42 @@ struct RunSection {
   std::string name, dir;
   uint64_t seed = 42;
   double stall_timeout_s = 600;
+  bool operator==(const RunSection&) const = default;
 };
 
 struct ModelSection {
   std::string path;  // may be empty when from_scratch
   bool from_scratch = false;
-  nlohmann::json config = nlohmann::json::object();  // Hugging Face config.json keys; laid over path/config.json
+  nlohmann::json config =
+      nlohmann::json::object();  // Hugging Face config.json keys; laid over path/config.json
   std::string dtype = "float32";
   std::string recompute = "none";
+  bool operator==(const ModelSection&) const = default;
 };
 
 struct TokenizerSection {
   std::string path;  // empty: the model's folder
   std::string kind = "auto";
+  bool operator==(const TokenizerSection&) const = default;
 };
 
 struct DataSource {
   std::string path;  // glob
   std::string format = "text";
   double weight = 1.0;
-  std::string text, prompt, completion;  // jsonl keys
-  int line = 0;                          // of the configuration file, for messages
+  std::string text, prompt, completion;             // jsonl keys
+  int line = 0;                                     // of the configuration file, for messages
+  bool operator==(const DataSource& other) const {  // wherever they were written
+    return path == other.path && format == other.format && weight == other.weight && text == other.text &&
+           prompt == other.prompt && completion == other.completion;
+  }
 };
 
 struct DataSection {
   std::vector<DataSource> train, eval;
   int64_t sequence_length = 256;
   bool packing = true, shuffle = true;
+  bool operator==(const DataSection&) const = default;
 };
 
 struct TrainSection {
@@ -47,6 +57,7 @@ struct TrainSection {
   int64_t micro_batch_size = 4, gradient_accumulation_steps = 4;
   double clip_grad_norm = 1.0, clip_grad_value = 0;
   std::string loss = "cross_entropy";
+  bool operator==(const TrainSection&) const = default;
 };
 
 struct ParallelSection {
@@ -56,8 +67,9 @@ struct ParallelSection {
   std::string offload = "none";
   std::string schedule = "1f1b";
   int virtual_stages = 1;
-  std::string partition = "parameters";   // or empty when a list is given
+  std::string partition = "parameters";  // or empty when a list is given
   std::vector<int> partition_list;
+  bool operator==(const ParallelSection&) const = default;
 };
 
 struct OptimizerConfig {
@@ -68,48 +80,64 @@ struct OptimizerConfig {
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
   nlohmann::json groups = nlohmann::json::array();
+  bool operator==(const OptimizerConfig&) const = default;
 };
 
 struct LearningRateConfig {
   std::string name = "cosine";
   int64_t warmup_steps = 20;
   double min_lr_ratio = 0.1;
+  bool operator==(const LearningRateConfig&) const = default;
 };
 
 struct PeftSection {
   std::string type = "none";
+  bool operator==(const PeftSection&) const = default;
 };
 
 struct QuantizationSection {
   std::string kind = "none";
+  bool operator==(const QuantizationSection&) const = default;
 };
 
 struct EvalSection {
   int64_t every_n_steps = 50, every_n_epochs = 0;
+  bool operator==(const EvalSection&) const = default;
 };
 
 struct CheckpointSection {
   int64_t every_n_steps = 100, keep_last = 2;
+  bool operator==(const CheckpointSection&) const = default;
 };
 
 struct MonitorSection {
   std::string console = "auto";
   bool tensorboard = true, csv = true, trace = false;
+  bool operator==(const MonitorSection&) const = default;
 };
 
 struct TlsSection {
   std::string certificate, key, ca;
+  bool operator==(const TlsSection&) const = default;
 };
 
 struct ClusterSection {
   std::vector<std::string> nodes;
   bool trusted_network = false;
   TlsSection tls;
+  bool operator==(const ClusterSection&) const = default;
 };
 
 struct DeviceSection {
   std::string kind = "auto";
   int threads = 0;
+  bool operator==(const DeviceSection&) const = default;
+};
+
+// Where the configuration was read, for messages; two configurations are equal wherever they come from.
+struct ConfigFile {
+  std::string path;  // empty: built by a host program
+  bool operator==(const ConfigFile&) const { return true; }
 };
 
 struct Config {
@@ -129,19 +157,34 @@ struct Config {
   std::vector<std::string> callbacks, plugins;
   ClusterSection cluster;
   DeviceSection device;
+  ConfigFile file;
+  bool operator==(const Config&) const = default;
 };
 
-// Reads CONFIG.yaml, then lays each "key.path=value" of `settings` over it (the value is YAML). Strict: an unknown
-// or ill-typed key throws UserError naming file, line, what was found and the nearest valid key. Values that the
-// schema knows but the engine does not have yet are refused with "not yet"; `warnings` collects, once each, what
-// a user would miss.
+// Reads CONFIG.yaml, then lays each "key.path=value" of `settings` over it, in their order: the value, which
+// is YAML, replaces what was there; numbers in the path are list indices, and the index after the last
+// appends
+// ("data.train.0.path=corpus/*.txt"). Strict: an unknown or ill-typed key throws UserError
+// "FILE:LINE: key.path: what was found; what would be right" ("--set key.path: ..." for a setting). Values
+// that the schema knows but the engine does not have yet are refused as "not supported yet"; `warnings`
+// collects, once each, what a user would miss. Keys that are missing have their defaults; what a command
+// cannot do without is asked for by require_training and its like.
 Config load_config(const std::string& file, const std::vector<std::string>& settings,
                    std::vector<std::string>& warnings);
 
 // The same checks for a configuration built by a host program.
 void check_config(const Config& config, std::vector<std::string>& warnings);
 
-// All keys with their values in force, as YAML that load_config reads back to the same Config.
+// UserError that names the first key that training cannot do without and that the configuration lacks:
+// run.name, run.dir, model.path (or model.config from scratch), a tokenizer, data.train, train.steps or
+// train.epochs.
+void require_training(const Config& config);
+
+// The same for evaluation alone: a model (model.path, or run.dir where the model is from scratch: the run's
+// latest checkpoint), a tokenizer, data.eval.
+void require_eval(const Config& config);
+
+// All keys with their values in force, as YAML that load_config reads back to an equal Config.
 std::string to_yaml(const Config& config);
 
 }  // namespace collie

@@ -13,8 +13,9 @@ namespace collie {
 class Loss {
  public:
   virtual ~Loss() = default;
-  // logits [chunk, vocab] is overwritten with d(sum of losses)/d(logits) · gradient_scale; labels [chunk], -100 =
-  // not a target (its row of the gradient must be zero). Returns the sum of the losses over the chunk's targets.
+  // logits [chunk, vocab] is overwritten with d(sum of losses)/d(logits) · gradient_scale; labels [chunk],
+  // -100 = not a target (its row of the gradient must be zero). Returns the sum of the losses over the
+  // chunk's targets.
   virtual double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
                        double gradient_scale) = 0;
 };

@@ -25,10 +25,11 @@ struct ModelConfig {
   double initializer_range = 0.02;
 };
 
-// `where` names the file (or "model.config") in messages. Throws UserError that names the key, what was found and
-// what would be right: an unknown model_type, a missing or ill-typed key, sizes that do not divide, a feature the
-// engine lacks (rope scaling, other activations, sliding windows, quantised weights, ...). Keys that do not change
-// the maths (architectures, torch_dtype, transformers_version, token ids, use_cache, ...) are ignored.
+// `where` names the file (or "model.config") in messages. Throws UserError that names the key, what was found
+// and what would be right: an unknown model_type, a missing or ill-typed key, sizes that do not divide, a
+// feature the engine lacks (rope scaling, other activations, sliding windows, quantised weights, ...). Keys
+// that do not change the maths (architectures, torch_dtype, transformers_version, token ids, use_cache, ...)
+// are ignored.
 ModelConfig parse_model_config(const nlohmann::json& json, const std::string& where);
 ModelConfig load_model_config(const std::string& folder);  // folder/config.json
 

@@ -1,5 +1,5 @@
-// Parameters are known by their Hugging Face names, everywhere; who holds them and where their gradients go is
-// behind two seams, so that sharding, offloading and fused updates are pieces and not branches.
+// Parameters are known by their Hugging Face names, everywhere; who holds them and where their gradients go
+// is behind two seams, so that sharding, offloading and fused updates are pieces and not branches.
 #pragma once
 
 #include <cstdint>
@@ -30,12 +30,12 @@ class ParameterSource {
  public:
   virtual ~ParameterSource() = default;
   virtual Tensor acquire(ParameterId id) = 0;  // of the parameter's shape; valid until release
-  virtual void release(ParameterId id) = 0;
+  virtual void release(ParameterId id) = 0;    // must not throw
 };
 
 // Where backward puts a parameter's gradient for one micro-batch.
 struct GradientTarget {
-  Tensor gradient;          // of the parameter's shape
+  Tensor gradient;          // of the parameter's shape; undefined where nobody wants it (a frozen parameter)
   bool accumulate = false;  // add to what it holds, or overwrite
 };
 

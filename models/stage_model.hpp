@@ -1,6 +1,7 @@
-// One stage of a decoder: a run of blocks, with the embedding before the first and the norm, head and loss after
-// the last. Forward, backward for the input and backward for the weights are separate calls; the head is the
-// exception (its loss, d(hidden) and weight gradient come from one pass over chunks of logits, in forward).
+// One stage of a decoder: a run of blocks, with the embedding before the first and the norm, head and loss
+// after the last. Forward, backward for the input and backward for the weights are separate calls; the head
+// is the exception (its loss, d(hidden) and weight gradient come from one pass over chunks of logits, in
+// forward).
 #pragma once
 
 #include <memory>
@@ -21,8 +22,8 @@ struct StageRange {
   bool embedding = false, head = false;
 };
 
-// What a stage keeps of one micro-batch from its forward until its weight gradients are done. Opaque to callers,
-// movable; dropping it frees the memory.
+// What a stage keeps of one micro-batch from its forward until its weight gradients are done. Opaque to
+// callers, movable; dropping it frees the memory.
 class ActivationStash {
  public:
   struct Contents;
@@ -57,41 +58,50 @@ class StageModel {
     Tensor output;        // [tokens, hidden]; undefined where the head is here
     double loss_sum = 0;  // over the micro-batch's targets; only where the head is here
   };
-  // gradient_scale: 1 / (target tokens of the whole global batch); used where the head is here, whose gradient
-  // goes to context.sink in this call.
+  // gradient_scale: 1 / (target tokens of the whole global batch); used where the head is here, whose
+  // gradient goes to context.sink in this call.
   virtual ForwardResult forward(LayerContext& context, const MicroBatch& batch, const Tensor& input,
                                 double gradient_scale, Loss& loss, ActivationStash& stash) = 0;
-  // d_output [tokens, hidden] (undefined where the head is here). Returns d(input), undefined where the embedding
-  // is here. Keeps in the stash what backward_weight needs.
+  // d_output [tokens, hidden] (undefined where the head is here). Returns d(input), undefined where the
+  // embedding is here. Keeps in the stash what backward_weight needs.
   virtual Tensor backward_input(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
                                 ActivationStash& stash) = 0;
   // Hands the weight gradients to context.sink, last block first, and empties the stash.
   virtual void backward_weight(LayerContext& context, const MicroBatch& batch, ActivationStash& stash) = 0;
 
   // Evaluation: forward that keeps nothing. loss_sum where the head is here.
-  virtual ForwardResult evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input, Loss& loss) = 0;
+  virtual ForwardResult evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input,
+                                 Loss& loss) = 0;
 
-  // Generation: the next tokens of one sequence. Room for `capacity` tokens; the tokens of `batch` are appended.
+  // Generation: the next tokens of one sequence. Room for `capacity` tokens; the tokens of `batch` are
+  // appended.
   virtual KeyValueCache make_cache(Operations& operations, int64_t capacity) const = 0;
-  // Returns hidden states [tokens, hidden], or, where the head is here, the logits [1, vocab] of the last token.
-  virtual Tensor decode(LayerContext& context, const MicroBatch& batch, const Tensor& input, KeyValueCache& cache) = 0;
+  // Returns hidden states [tokens, hidden], or, where the head is here, the logits [1, vocab] of the last
+  // token.
+  virtual Tensor decode(LayerContext& context, const MicroBatch& batch, const Tensor& input,
+                        KeyValueCache& cache) = 0;
 };
 
-// `operations` is used for what the model itself owns (the rotary tables). Throws UserError where the range does
-// not fit the config.
+// `operations` is used for what the model itself owns (the rotary tables). Throws UserError where the range
+// does not fit the config.
 std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
                                              Operations& operations);
 
-// All parameters of the whole model in canonical order (that of the Hugging Face file written by transformers):
-// the order in which norms are combined. A tied head is not in it.
+// All parameters of the whole model in canonical order (that of transformers' named_parameters(); the stages'
+// parameters() one after another, but for tied copies): the order in which norms are combined.
 std::vector<Parameter> model_parameters(const ModelConfig& config);
 
-// Blocks of each stage. "parameters": embedding and head counted, the split that minimises the largest stage (ties: earlier
-// stages smaller); "uniform": blocks as even as possible, earlier stages larger. Throws UserError if stages > blocks.
+// Blocks of each stage. "parameters": embedding and head counted, the split that minimises the largest stage,
+// then the sum of the stages' squares, then earlier stages smaller; "uniform": blocks as even as possible,
+// earlier stages larger. Throws UserError if stages > blocks, for an unknown `how`, and for a list that does
+// not add up.
 std::vector<StageRange> partition_stages(const ModelConfig& config, int stages, const std::string& how);
 std::vector<StageRange> partition_stages(const ModelConfig& config, const std::vector<int>& blocks_per_stage);
 
 // Initial value of element `index` of a parameter: depends on (seed, name, index) alone.
 void initialise(const Parameter& parameter, uint64_t seed, Operations& operations, Tensor& weight);
+// The same for elements [begin, begin + flat.numel()) of the flattened parameter (a shard); flat is 1-D.
+void initialise_range(const Parameter& parameter, uint64_t seed, int64_t begin, Operations& operations,
+                      Tensor& flat);
 
 }  // namespace collie

@@ -1,5 +1,5 @@
-// Update rules. An optimizer owns no tensors: it says which states a parameter needs and updates flat ranges of
-// it, so that the same rule serves a whole parameter and a ZeRO shard of one.
+// Update rules. An optimizer owns no tensors: it says which states a parameter needs and updates flat ranges
+// of it, so that the same rule serves a whole parameter and a ZeRO shard of one.
 #pragma once
 
 #include <functional>
@@ -42,8 +42,8 @@ using LearningRateSchedule = std::function<double(int64_t step, int64_t total_st
 using LearningRateFactory = std::function<LearningRateSchedule(const LearningRateConfig&)>;
 Registry<LearningRateFactory>& learning_rate_schedules();  // built in: "constant", "linear", "cosine"
 
-// Global-norm clipping: the scale that brings `norm` down to `max_norm`; 1 where it is below, or max_norm is 0.
-// PyTorch's clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
+// Global-norm clipping: the scale that brings `norm` down to `max_norm`; 1 where it is below, or max_norm is
+// 0. PyTorch's clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
 double clip_scale(double norm, double max_norm);
 
 }  // namespace collie

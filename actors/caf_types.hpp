@@ -1,0 +1,38 @@
+// The engine's messages, made known to CAF. Included by behaviour files only.
+#pragma once
+
+#include <caf/all.hpp>
+
+#include "actors/events.hpp"
+#include "actors/messages.hpp"
+#include "actors/spawn.hpp"
+
+namespace collie {
+using continue_atom = caf::atom_constant<caf::atom("continue")>;  // a stage's next turn
+using elapsed_atom = caf::atom_constant<caf::atom("elapsed")>;    // a synthetic task's time has passed
+using batch_atom = caf::atom_constant<caf::atom("batch")>;        // to the loader: (batch, step)
+using evaluate_atom = caf::atom_constant<caf::atom("evaluate")>;  // to the evaluator: (evaluate, step)
+using generate_atom = caf::atom_constant<caf::atom("generate")>;  // to the generator
+using recorded_atom = caf::atom_constant<caf::atom("recorded")>;  // monitor to trainer: (recorded, step)
+using tick_atom = caf::atom_constant<caf::atom("tick")>;          // a watchdog's own clock
+using shutdown_atom = caf::atom_constant<caf::atom("shutdown")>;  // owner to node: (shutdown, cause)
+}  // namespace collie
+
+// Local only: handles to memory of this process. What must cross processes gets an inspect() when it does.
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::ProgramPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Wiring)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Payload)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Credit)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Verdict)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::RankReady)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::GradientReport)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::EvaluationReport)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::TokenReport)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::ProgramDone)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotPart)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotExpected)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotWritten)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::BatchReady)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::ProgramRequest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::GenerationFinished)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Failure)

@@ -1,0 +1,31 @@
+// The embedding API: a training run inside a host program's own actor system.
+//
+//   caf::actor_system_config config;
+//   collie::add_message_types(config);        // before the actor system exists
+//   caf::actor_system system(config);
+//   auto plan = collie::plan_training(...);   // throws UserError: the input is checked before anything starts
+//   caf::actor run = collie::spawn_run(system, plan, listener);
+//
+// `listener` receives the messages of actors/events.hpp, RunEnded last. Own optimizers, losses, learning-rate
+// schedules and callbacks are added to their registries before the run is planned.
+#pragma once
+
+#include <caf/actor.hpp>
+#include <caf/fwd.hpp>
+#include <memory>
+
+#include "actors/events.hpp"
+#include "actors/run_plan.hpp"
+
+namespace collie {
+
+void add_message_types(caf::actor_system_config& config);
+
+// Makes the run folder ready (training; throws UserError or RunError) and starts the run.
+caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener);
+
+// Asks a run to end after the step being computed: RunStatus::stopped (checkpoint and final model) or
+// RunStatus::interrupted (checkpoint). It goes on in its own time; RunEnded tells when it has ended.
+void request_stop(const caf::actor& run, RunStatus why);
+
+}  // namespace collie

@@ -1,0 +1,51 @@
+// The generator actor: asks the trainer for one program a token and passes the tokens on to the run's listener.
+#include "actors/caf_types.hpp"
+#include "actors/generator_core.hpp"
+#include "actors/guard.hpp"
+
+namespace collie {
+namespace {
+
+struct GeneratorState {
+  const char* name = "generator";
+  std::unique_ptr<GeneratorCore> core;
+  bool cache_made = false;
+};
+using GeneratorActor = caf::stateful_actor<GeneratorState>;
+
+caf::behavior generator_behaviour(GeneratorActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
+                                  caf::actor trainer, caf::actor listener) {
+  report_exceptions_to(self, trainer, tag, "generator");
+  self->state.core =
+      std::make_unique<GeneratorCore>(plan->prompt_tokens, plan->generation.max_new_tokens, plan->tokenizer->eos(),
+                                      plan->model.max_position_embeddings);
+  const auto go_on = [=] {
+    GeneratorCore& core = *self->state.core;
+    if (core.finished()) return self->send(trainer, GenerationFinished{tag});
+    ProgramRequest request;
+    request.tag = tag;
+    request.kind = ProgramKind::generate;
+    request.sampling = plan->generation.sampling;
+    request.sampling_index = static_cast<uint64_t>(core.generated());
+    request.cache_capacity = self->state.cache_made ? 0 : core.cache_capacity();
+    request.batch = core.next();
+    self->state.cache_made = true;
+    self->send(trainer, std::move(request));
+  };
+  return {
+      [=](generate_atom) { go_on(); },
+      [=](const TokenReport& report) {
+        if (self->state.core->add(report.token)) self->send(listener, TokenGenerated{report.token});
+        go_on();
+      },
+  };
+}
+
+}  // namespace
+
+caf::actor spawn_generator(caf::actor_system& system, RunTag tag, std::shared_ptr<const RunPlan> plan,
+                           caf::actor trainer, caf::actor listener) {
+  return system.spawn(generator_behaviour, tag, std::move(plan), std::move(trainer), std::move(listener));
+}
+
+}  // namespace collie

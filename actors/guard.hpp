@@ -1,0 +1,49 @@
+// An actor that fails tells its owner why, then ends. Included by behaviour files only.
+#pragma once
+
+#include <exception>
+#include <string>
+
+#include "actors/caf_types.hpp"
+#include "base/error.hpp"
+
+namespace collie {
+
+// The Failure that stands for the exception being handled.
+inline Failure current_failure(const RunTag& tag, const std::string& who) {
+  Failure failure{tag, FailureKind::run, who, "unknown exception"};
+  try {
+    throw;
+  } catch (const UserError& error) {
+    failure.kind = FailureKind::input;
+    failure.cause = error.what();
+  } catch (const std::bad_alloc&) {
+    failure.cause = "out of memory";
+  } catch (const std::exception& error) {
+    failure.cause = error.what();
+  } catch (...) {
+  }
+  return failure;
+}
+
+// Sets what happens when a handler of `self` throws: `owner` gets a Failure ahead of its other mail, and `self` ends.
+template <class Self>
+void report_exceptions_to(Self* self, caf::actor owner, RunTag tag, std::string who) {
+  self->set_exception_handler([=](std::exception_ptr& pointer) -> caf::error {
+    try {
+      std::rethrow_exception(pointer);
+    } catch (...) {
+      self->template send<caf::message_priority::high>(owner, current_failure(tag, who));
+    }
+    return caf::exit_reason::unhandled_exception;
+  });
+}
+
+// Ends `child` ahead of whatever is in its mailbox.
+inline void shut_down(const caf::actor& child) {
+  if (child)
+    caf::anon_send<caf::message_priority::high>(
+        child, caf::exit_msg{child.address(), caf::exit_reason::user_shutdown});
+}
+
+}  // namespace collie

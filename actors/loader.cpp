@@ -1,0 +1,32 @@
+// The loader actor: computes the batch of a step when the trainer asks for it, which it does one step ahead; that one
+// request is the loader's prefetch slot.
+#include "actors/caf_types.hpp"
+#include "actors/guard.hpp"
+
+namespace collie {
+namespace {
+
+struct LoaderState {
+  const char* name = "loader";
+};
+using LoaderActor = caf::stateful_actor<LoaderState>;
+
+caf::behavior loader_behaviour(LoaderActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan, caf::actor trainer) {
+  report_exceptions_to(self, trainer, tag, "loader");
+  return {[=](batch_atom, int64_t step) {
+    const int64_t position = position_before_step(*plan->order, plan->sizes, step);
+    self->send(trainer, BatchReady{tag, std::make_shared<const StepBatch>(
+                                            make_step_batch(*plan->order, plan->sizes, position))});
+  }};
+}
+
+}  // namespace
+
+caf::actor spawn_loader(caf::actor_system& system, SpawnMode mode, RunTag tag, std::shared_ptr<const RunPlan> plan,
+                        caf::actor trainer) {
+  if (mode == SpawnMode::detached)
+    return system.spawn<caf::detached>(loader_behaviour, tag, std::move(plan), std::move(trainer));
+  return system.spawn(loader_behaviour, tag, std::move(plan), std::move(trainer));
+}
+
+}  // namespace collie

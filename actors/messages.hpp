@@ -1,0 +1,168 @@
+// What actors say to each other. Plain structs; nothing here knows CAF.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/double_bits.hpp"
+#include "actors/events.hpp"
+#include "actors/program.hpp"
+#include "io/checkpoint.hpp"
+#include "kernels/tensor.hpp"
+
+namespace collie {
+
+// On every message: which run, and which incarnation of its ranks. Receivers drop what is stale.
+struct RunTag {
+  uint64_t run = 0;
+  uint32_t generation = 0;
+  bool operator==(const RunTag&) const = default;
+};
+
+// --- between ranks
+
+enum class Direction : uint8_t { forward, backward, tied_gradient, tied_weight };
+
+// One bounded queue between two stages; the receiver of payloads on it is the rank of `to_stage`.
+struct Channel {
+  Direction direction = Direction::forward;
+  int from_stage = 0, to_stage = 0;
+  auto operator<=>(const Channel&) const = default;
+};
+std::string to_string(const Channel& channel);
+
+struct Payload {
+  RunTag tag;
+  Channel channel;
+  uint64_t program = 0;
+  int micro_batch = 0;
+  Tensor tensor;
+};
+
+// The receiver has taken a payload out of the channel: there is room for one more.
+struct Credit {
+  RunTag tag;
+  Channel channel;
+};
+
+// --- rank to trainer
+
+struct GradientReport {
+  RunTag tag;
+  int rank = 0;
+  uint64_t program = 0;
+  std::vector<std::pair<int, DoubleBits>> sums_of_squares;  // (canonical parameter index, sum)
+  bool has_loss = false;
+  DoubleBits loss_sum;
+};
+
+struct EvaluationReport {
+  RunTag tag;
+  uint64_t program = 0;
+  DoubleBits loss_sum;
+};
+
+struct TokenReport {
+  RunTag tag;
+  uint64_t program = 0;
+  int32_t token = 0;
+};
+
+struct TaskSpan {  // for the trace; seconds on the process's steady clock
+  std::string task;
+  double start_s = 0, end_s = 0;
+};
+
+struct RankSummary {
+  int64_t weight_elements = 0;
+  std::vector<size_t> peak_bytes;      // by category
+  size_t peak_total_bytes = 0, current_total_bytes = 0;
+  std::vector<int> peak_activations;   // [stages of this rank]: most micro-batches held at once
+};
+
+struct ProgramDone {
+  RunTag tag;
+  int rank = 0;
+  uint64_t program = 0;
+  double busy_s = 0;             // in compute tasks
+  std::vector<TaskSpan> spans;   // empty unless tracing
+  RankSummary summary;
+};
+
+struct RankReady {
+  RunTag tag;
+  int rank = 0;
+};
+
+// --- trainer to rank
+
+// How the step of `program` ends.
+struct Verdict {
+  RunTag tag;
+  uint64_t program = 0;
+  DoubleBits lr, gradient_scale;
+  int64_t step = 0;
+};
+
+// --- checkpoints
+
+struct SnapshotPart {
+  RunTag tag;
+  int64_t step = 0;
+  int rank = 0;
+  std::vector<CheckpointSlice> slices;
+};
+
+// Trainer to writer: the parts of this snapshot are on their way.
+struct SnapshotExpected {
+  RunTag tag;
+  int64_t step = 0;
+  int64_t position = 0;  // sequences consumed so far
+  bool final = false;    // also write the final model folder
+};
+
+// The writer has made a snapshot durable (and, where asked, the final model folder).
+struct SnapshotWritten {
+  RunTag tag;
+  int64_t step = 0;
+  std::string path;
+};
+
+// --- loader
+
+struct BatchReady {
+  RunTag tag;
+  std::shared_ptr<const StepBatch> batch;
+};
+
+// --- evaluator and generator
+
+// What one of them asks the trainer to insert between steps.
+struct ProgramRequest {
+  RunTag tag;
+  ProgramKind kind = ProgramKind::evaluate;
+  std::shared_ptr<const StepBatch> batch;
+  Sampling sampling;
+  uint64_t sampling_index = 0;
+  int64_t cache_capacity = 0;
+};
+
+struct GenerationFinished {
+  RunTag tag;
+};
+
+// --- failures
+
+enum class FailureKind : uint8_t { input, run };  // exit code 2 or 1
+
+struct Failure {
+  RunTag tag;
+  FailureKind kind = FailureKind::run;
+  std::string who;    // "rank 2 (stage 2)", "checkpoint writer"
+  std::string cause;
+};
+
+}  // namespace collie

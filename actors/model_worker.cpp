@@ -1,0 +1,335 @@
+#include "actors/model_worker.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/error.hpp"
+#include "base/failpoint.hpp"
+#include "models/weights_io.hpp"
+
+namespace collie {
+
+using schedule::ActionKind;
+
+// --- construction
+
+ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(settings)) {
+  operations_ = make_cpu_operations(settings_.threads, std::make_shared<MemoryAccount>());
+  loss_ = losses().find(settings_.loss)();
+  if (settings_.training) optimizer_ = optimizers().find(settings_.optimizer.name)(settings_.optimizer);
+  for (int stage = 0; stage < static_cast<int>(settings_.ranges.size()); ++stage)
+    if (is_local(stage)) build_chunk(stage);
+  find_tied_uses();
+  settings_.checkpoint = nullptr;  // read once
+}
+
+void ModelWorker::build_chunk(int stage) {
+  auto chunk = std::make_unique<Chunk>();
+  chunk->stage = stage;
+  chunk->model = make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_);
+
+  std::unordered_map<std::string, int> canonical;
+  for (const auto& parameter : model_parameters(settings_.model))
+    canonical.emplace(parameter.name, static_cast<int>(canonical.size()));
+  std::unordered_map<std::string, Tensor> by_name;  // a tied copy beside its owner shares the owner's storage
+  for (const auto& parameter : chunk->model->parameters()) {
+    chunk->canonical.push_back(parameter.tied_copy ? -1 : canonical.at(parameter.name));
+    Tensor& weight = by_name[parameter.name];
+    if (!weight.defined()) weight = operations_->empty(parameter.shape, Category::weights);
+    chunk->weights.push_back(weight);
+  }
+  load_weights(*chunk);
+  chunk->source = std::make_unique<ResidentSource>(chunk->weights);
+  if (settings_.training) allocate_training_state(*chunk);
+  chunks_.push_back(std::move(chunk));
+}
+
+void ModelWorker::load_weights(Chunk& chunk) {
+  const auto& parameters = chunk.model->parameters();
+  if (settings_.checkpoint == nullptr && !settings_.weights_folder.empty())
+    return read_weights(settings_.weights_folder, parameters, *operations_, chunk.weights);
+  for (size_t id = 0; id < parameters.size(); ++id) {
+    if (settings_.checkpoint == nullptr)
+      initialise(parameters[id], settings_.seed, *operations_, chunk.weights[id]);
+    else
+      settings_.checkpoint->read(parameters[id].name, "weight", parameters[id].shape,
+                                 std::vector<int64_t>(static_cast<size_t>(parameters[id].shape.rank()), 0),
+                                 chunk.weights[id]);
+  }
+}
+
+void ModelWorker::allocate_training_state(Chunk& chunk) {
+  const auto& parameters = chunk.model->parameters();
+  const std::vector<std::string> state_names = optimizer_->state_names();
+  std::vector<Tensor> gradients;
+  for (const auto& parameter : parameters) {
+    gradients.push_back(operations_->empty(parameter.shape, Category::gradients));
+    auto& states = chunk.states.emplace_back();
+    if (parameter.tied_copy) continue;  // updated where its owner is
+    for (const auto& state : state_names) {
+      states.push_back(operations_->empty(parameter.shape, Category::optimizer));
+      if (settings_.checkpoint == nullptr)
+        operations_->fill(states.back(), 0);
+      else
+        settings_.checkpoint->read(parameter.name, state, parameter.shape,
+                                   std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0), states.back());
+    }
+  }
+  chunk.sink = std::make_unique<AccumulatingSink>(std::move(gradients));
+}
+
+void ModelWorker::find_tied_uses() {
+  std::string tied_name;
+  for (const auto& chunk : chunks_)
+    for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id)
+      if (chunk->canonical[static_cast<size_t>(id)] < 0) {
+        tied_copy_ = {chunk.get(), id};
+        tied_name = chunk->model->parameters()[static_cast<size_t>(id)].name;
+      }
+  // The owner's name is known from the model, whether the copy is here or on another rank.
+  if (!settings_.model.tie_word_embeddings) return;
+  for (const auto& chunk : chunks_)
+    for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id)
+      if (chunk->model->range().embedding && chunk->canonical[static_cast<size_t>(id)] == 0) tied_owner_ = {chunk.get(), id};
+}
+
+// --- programs
+
+bool ModelWorker::is_local(int stage) const {
+  return settings_.rank_of_stage[static_cast<size_t>(stage)] == settings_.rank;
+}
+
+ModelWorker::Chunk& ModelWorker::chunk_of(int stage) {
+  const auto found = std::find_if(chunks_.begin(), chunks_.end(), [&](const auto& c) { return c->stage == stage; });
+  COLLIE_ASSERT(found != chunks_.end(), "rank {} does not hold stage {}", settings_.rank, stage);
+  return **found;
+}
+
+LayerContext ModelWorker::context(Chunk& chunk, bool training) {
+  return {*operations_, *chunk.source, training ? chunk.sink.get() : nullptr};
+}
+
+const MicroBatch& ModelWorker::micro_batch(int index) const {
+  return program_.batch->micro_batches.at(static_cast<size_t>(index));
+}
+
+void ModelWorker::begin(const Program& program) {
+  COLLIE_ASSERT(stashes_.empty() && inputs_.empty() && outputs_.empty() && d_outputs_.empty() && d_inputs_.empty(),
+                "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
+  program_ = program;
+  loss_sums_.assign(program.batch ? program.batch->micro_batches.size() : 0, 0.0);
+  for (const auto& chunk : chunks_) {
+    if (program.kind == ProgramKind::train) chunk->sink->start_step();
+    if (program.kind == ProgramKind::generate && program.cache_capacity > 0)
+      chunk->cache = chunk->model->make_cache(*operations_, program.cache_capacity);
+  }
+}
+
+void ModelWorker::compute(const Task& task) {
+  if (task.kind == TaskKind::add_tied_gradient) return add_tied_gradient();
+  Chunk& chunk = chunk_of(task.action.stage);
+  const int index = task.action.micro_batch;
+  switch (task.action.kind) {
+    case ActionKind::forward: return forward(chunk, index);
+    case ActionKind::backward: backward_input(chunk, index); return backward_weight(chunk, index);
+    case ActionKind::backward_input: return backward_input(chunk, index);
+    case ActionKind::backward_weight: return backward_weight(chunk, index);
+    default: COLLIE_ASSERT(false, "{} is not computed", to_string(task));
+  }
+}
+
+void ModelWorker::forward(Chunk& chunk, int index) {
+  failpoint("stage.forward");
+  const Key key{chunk.stage, index};
+  Tensor input;
+  if (!chunk.model->range().embedding) input = std::move(inputs_.extract(key).mapped());
+  Tensor output;
+  if (program_.kind == ProgramKind::train) {
+    const auto limit = program_.activation_limits[static_cast<size_t>(chunk.stage)];
+    chunk.peak_live = std::max(chunk.peak_live, ++chunk.live);
+    COLLIE_ASSERT(chunk.live <= limit, "stage {} holds the activations of {} micro-batches, the schedule allows {}",
+                  chunk.stage, chunk.live, limit);
+    const int64_t targets = program_.batch->global_target_tokens;
+    LayerContext layer_context = context(chunk, true);
+    auto result = chunk.model->forward(layer_context, micro_batch(index), input,
+                                       targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, stashes_[key]);
+    loss_sums_[static_cast<size_t>(index)] = result.loss_sum;
+    output = std::move(result.output);
+  } else if (program_.kind == ProgramKind::evaluate) {
+    LayerContext layer_context = context(chunk, false);
+    auto result = chunk.model->evaluate(layer_context, micro_batch(index), input, *loss_);
+    loss_sums_[static_cast<size_t>(index)] = result.loss_sum;
+    output = std::move(result.output);
+  } else {
+    LayerContext layer_context = context(chunk, false);
+    output = chunk.model->decode(layer_context, micro_batch(index), input, chunk.cache);
+  }
+  if (chunk.model->range().head) {
+    logits_ = std::move(output);  // undefined but for generation
+    return;
+  }
+  outputs_[key] = std::move(output);
+  hand_over(outputs_, inputs_, chunk.stage, chunk.stage + 1, index);
+}
+
+void ModelWorker::backward_input(Chunk& chunk, int index) {
+  failpoint("stage.backward");
+  const Key key{chunk.stage, index};
+  Tensor d_output;
+  if (!chunk.model->range().head) d_output = std::move(d_outputs_.extract(key).mapped());
+  LayerContext layer_context = context(chunk, true);
+  Tensor d_input = chunk.model->backward_input(layer_context, micro_batch(index), d_output, stashes_.at(key));
+  if (chunk.model->range().embedding) return;
+  d_inputs_[key] = std::move(d_input);
+  hand_over(d_inputs_, d_outputs_, chunk.stage, chunk.stage - 1, index);
+}
+
+void ModelWorker::backward_weight(Chunk& chunk, int index) {
+  LayerContext layer_context = context(chunk, true);
+  chunk.model->backward_weight(layer_context, micro_batch(index), stashes_.at({chunk.stage, index}));
+  stashes_.erase({chunk.stage, index});
+  --chunk.live;
+}
+
+// Neighbouring stages on one rank need no message.
+void ModelWorker::hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
+                            int index) {
+  if (!is_local(to_stage)) return;
+  inputs[{to_stage, index}] = std::move(outputs.extract({from_stage, index}).mapped());
+}
+
+// --- what travels
+
+Tensor ModelWorker::take(const Channel& channel, int index) {
+  switch (channel.direction) {
+    case Direction::forward: return std::move(outputs_.extract({channel.from_stage, index}).mapped());
+    case Direction::backward: return std::move(d_inputs_.extract({channel.from_stage, index}).mapped());
+    // Copies: the next step overwrites the accumulator, and the weight, while the message may still be read.
+    case Direction::tied_gradient:
+      return copy_of(tied_copy_.chunk->sink->gradients()[static_cast<size_t>(tied_copy_.id)], Category::communication);
+    case Direction::tied_weight:
+      return copy_of(tied_owner_.chunk->weights[static_cast<size_t>(tied_owner_.id)], Category::communication);
+  }
+  COLLIE_ASSERT(false, "unknown direction of {}", to_string(channel));
+}
+
+void ModelWorker::put(const Channel& channel, int index, Tensor tensor) {
+  switch (channel.direction) {
+    case Direction::forward:
+      tensor.charge_to(operations_->account(), Category::activations);
+      inputs_[{channel.to_stage, index}] = std::move(tensor);
+      return;
+    case Direction::backward:
+      tensor.charge_to(operations_->account(), Category::communication);
+      d_outputs_[{channel.to_stage, index}] = std::move(tensor);
+      return;
+    case Direction::tied_gradient:
+      tensor.charge_to(operations_->account(), Category::communication);
+      tied_gradient_ = std::move(tensor);
+      return;
+    case Direction::tied_weight:
+      operations_->copy(tensor, tied_copy_.chunk->weights[static_cast<size_t>(tied_copy_.id)]);
+      return;
+  }
+}
+
+Tensor ModelWorker::copy_of(const Tensor& tensor, Category category) {
+  Tensor copy = operations_->empty(tensor.shape(), category);
+  operations_->copy(tensor, copy);
+  return copy;
+}
+
+// --- the end of a step
+
+// Always embedding's accumulator + head's, each summed over the micro-batches before: the same sum on one rank and on two.
+void ModelWorker::add_tied_gradient() {
+  Tensor gradient = tied_owner_.chunk->sink->gradients()[static_cast<size_t>(tied_owner_.id)];
+  const Tensor head = tied_copy_.chunk != nullptr
+                          ? tied_copy_.chunk->sink->gradients()[static_cast<size_t>(tied_copy_.id)]
+                          : std::move(tied_gradient_);
+  operations_->add(gradient, head, gradient);
+  tied_gradient_ = {};
+}
+
+GradientReport ModelWorker::gradients() {
+  // A test's rank that enters a collective alone: it waits here until the group is aborted.
+  if (failpoint("stage.collective")) settings_.group->barrier();
+  GradientReport report;
+  for (const auto& chunk : chunks_) {
+    for (size_t id = 0; id < chunk->canonical.size(); ++id)
+      if (chunk->canonical[id] >= 0)
+        report.sums_of_squares.emplace_back(chunk->canonical[id],
+                                            operations_->sum_of_squares(chunk->sink->gradients()[id]));
+    if (!chunk->model->range().head) continue;
+    report.has_loss = true;
+    report.loss_sum = evaluation_loss();
+  }
+  return report;
+}
+
+void ModelWorker::update(const Verdict& verdict) {
+  failpoint("stage.update");
+  const UpdateArguments arguments{verdict.lr, verdict.step, verdict.gradient_scale};
+  for (const auto& chunk : chunks_)
+    for (size_t id = 0; id < chunk->canonical.size(); ++id) {
+      if (chunk->canonical[id] < 0) continue;
+      ParameterRange range{chunk->model->parameters()[id].name, flat(chunk->weights[id]),
+                           flat(chunk->sink->gradients()[id]), {}};
+      for (const auto& state : chunk->states[id]) range.states.push_back(flat(state));
+      optimizer_->update(*operations_, range, arguments);
+    }
+  // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
+  if (tied_owner_.chunk != nullptr && tied_copy_.chunk != nullptr) {
+    const Tensor& owner = tied_owner_.chunk->weights[static_cast<size_t>(tied_owner_.id)];
+    Tensor& copy = tied_copy_.chunk->weights[static_cast<size_t>(tied_copy_.id)];
+    if (owner.raw() != copy.raw()) operations_->copy(owner, copy);
+  }
+}
+
+DoubleBits ModelWorker::evaluation_loss() {
+  double sum = 0;
+  for (const double loss : loss_sums_) sum += loss;
+  return sum;
+}
+
+int32_t ModelWorker::sample() {
+  std::vector<float> logits(static_cast<size_t>(logits_.numel()));
+  operations_->download(logits_, logits);
+  logits_ = {};
+  return sample_token(logits, program_.sampling, program_.sampling_index);
+}
+
+std::vector<CheckpointSlice> ModelWorker::snapshot() {
+  failpoint("stage.snapshot");
+  std::vector<CheckpointSlice> slices;
+  const std::vector<std::string> state_names = optimizer_->state_names();
+  for (const auto& chunk : chunks_)
+    for (size_t id = 0; id < chunk->canonical.size(); ++id) {
+      if (chunk->canonical[id] < 0) continue;
+      const Parameter& parameter = chunk->model->parameters()[id];
+      const std::vector<int64_t> origin(static_cast<size_t>(parameter.shape.rank()), 0);
+      const auto add = [&](const std::string& state, const Tensor& tensor) {
+        slices.push_back({parameter.name, state, parameter.shape, origin, copy_of(tensor, Category::workspace)});
+      };
+      add("weight", chunk->weights[id]);
+      for (size_t state = 0; state < state_names.size(); ++state) add(state_names[state], chunk->states[id][state]);
+    }
+  return slices;
+}
+
+RankSummary ModelWorker::summary() const {
+  RankSummary summary;
+  const MemoryAccount& account = *operations_->account();
+  for (size_t category = 0; category < category_count; ++category)
+    summary.peak_bytes.push_back(account.peak(static_cast<Category>(category)));
+  summary.peak_total_bytes = account.peak_total();
+  summary.current_total_bytes = account.current_total();
+  for (const auto& chunk : chunks_) {
+    summary.peak_activations.push_back(chunk->peak_live);
+    for (const auto& parameter : chunk->model->parameters())
+      if (!parameter.tied_copy) summary.weight_elements += parameter.shape.numel();
+  }
+  return summary;
+}
+
+}  // namespace collie

@@ -1,0 +1,108 @@
+// A stage worker that computes with a real model: its stages' weights, gradients, optimizer states and activations.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "actors/stage_worker.hpp"
+#include "comm/process_group.hpp"
+#include "io/config.hpp"
+#include "io/checkpoint.hpp"
+#include "models/accumulating_sink.hpp"
+#include "models/resident_source.hpp"
+#include "models/stage_model.hpp"
+#include "optim/optimizer.hpp"
+
+namespace collie {
+
+struct WeightOrigin;
+
+struct ModelWorkerSettings {
+  int rank = 0;
+  std::vector<StageRange> ranges;  // [stages] of the whole model
+  std::vector<int> rank_of_stage;  // [stages]
+  ModelConfig model;
+  OptimizerConfig optimizer;
+  std::string loss = "cross_entropy";
+  uint64_t seed = 42;
+  int threads = 1;
+  bool training = true;                 // with gradients and optimizer states
+  std::string weights_folder;           // Hugging Face folder; empty: random from `seed`
+  const Checkpoint* checkpoint = nullptr;  // read instead of either, where given
+  std::shared_ptr<ProcessGroup> group;  // of all ranks of the run; aborted by their owner
+};
+
+class ModelWorker final : public StageWorker {
+ public:
+  // Allocates and loads; throws UserError where the weights do not fit the model.
+  explicit ModelWorker(ModelWorkerSettings settings);
+
+  void begin(const Program& program) override;
+  void compute(const Task& task) override;
+  Tensor take(const Channel& channel, int micro_batch) override;
+  void put(const Channel& channel, int micro_batch, Tensor tensor) override;
+  GradientReport gradients() override;
+  void update(const Verdict& verdict) override;
+  DoubleBits evaluation_loss() override;
+  int32_t sample() override;
+  std::vector<CheckpointSlice> snapshot() override;
+  RankSummary summary() const override;
+
+ private:
+  using Key = std::pair<int, int>;  // (stage, micro-batch)
+
+  // One stage of this rank.
+  struct Chunk {
+    int stage = 0;
+    std::unique_ptr<StageModel> model;
+    std::vector<Tensor> weights;                 // by ParameterId
+    std::vector<int> canonical;                  // by ParameterId; -1 for a tied copy
+    std::vector<std::vector<Tensor>> states;     // by ParameterId, then optimizer state
+    std::unique_ptr<ResidentSource> source;
+    std::unique_ptr<AccumulatingSink> sink;
+    KeyValueCache cache;
+    int live = 0, peak_live = 0;                 // micro-batches whose activations are held
+  };
+
+  // The two uses of a tied matrix, as far as they are on this rank.
+  struct TiedUse {
+    Chunk* chunk = nullptr;
+    ParameterId id = -1;
+  };
+
+  void build_chunk(int stage);
+  void load_weights(Chunk& chunk);
+  void allocate_training_state(Chunk& chunk);
+  void find_tied_uses();
+
+  Chunk& chunk_of(int stage);
+  LayerContext context(Chunk& chunk, bool training);
+  const MicroBatch& micro_batch(int index) const;
+  void forward(Chunk& chunk, int index);
+  void backward_input(Chunk& chunk, int index);
+  void backward_weight(Chunk& chunk, int index);
+  void add_tied_gradient();
+  void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage, int index);
+  bool is_local(int stage) const;
+  Tensor flat(const Tensor& tensor) const { return tensor.reshape({tensor.numel()}); }
+  Tensor copy_of(const Tensor& tensor, Category category);
+
+  ModelWorkerSettings settings_;
+  std::unique_ptr<Operations> operations_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Loss> loss_;
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+  TiedUse tied_owner_, tied_copy_;
+  Tensor tied_gradient_;                  // received from the head's rank
+
+  Program program_;
+  std::map<Key, Tensor> inputs_, outputs_;       // activations that arrived, that leave
+  std::map<Key, Tensor> d_outputs_, d_inputs_;   // gradients that arrived, that leave
+  std::map<Key, ActivationStash> stashes_;
+  std::vector<double> loss_sums_;                // by micro-batch, where the head is here
+  Tensor logits_;                                // [1, vocab] of the last decoded token
+};
+
+}  // namespace collie

@@ -1,0 +1,105 @@
+#include "actors/program.hpp"
+
+#include "base/error.hpp"
+#include "schedule/schedules.hpp"
+#include "schedule/validator.hpp"
+
+namespace collie {
+namespace {
+
+TaskLists pipeline_tasks(const schedule::Schedule& schedule) {
+  TaskLists lists(static_cast<size_t>(schedule.ranks));
+  for (size_t rank = 0; rank < lists.size(); ++rank)
+    for (const auto& action : schedule.lists[rank]) lists[rank].push_back({TaskKind::pipeline, action});
+  return lists;
+}
+
+TaskLists forward_tasks(const Layout& layout, int micro_batches) {
+  schedule::Schedule schedule;
+  schedule.name = "forward only";
+  schedule.ranks = layout.ranks;
+  schedule.stages = layout.stages;
+  schedule.micro_batches = micro_batches;
+  schedule.rank_of_stage = layout.rank_of_stage;
+  schedule.lists.resize(static_cast<size_t>(layout.ranks));
+  for (int micro_batch = 0; micro_batch < micro_batches; ++micro_batch)
+    for (int stage = 0; stage < layout.stages; ++stage)
+      schedule.lists[static_cast<size_t>(layout.rank_of_stage[static_cast<size_t>(stage)])].push_back(
+          {schedule::ActionKind::forward, stage, micro_batch});
+  return pipeline_tasks(schedule::with_communication(schedule));
+}
+
+// What follows the last backward: the two halves of a tied gradient meet, norms are reported, weights updated.
+void append_update(const Layout& layout, TaskLists& lists) {
+  const auto first = static_cast<size_t>(layout.rank_of_stage.front());
+  const auto last = static_cast<size_t>(layout.rank_of_stage.back());
+  if (layout.tied && first != last) {
+    lists[last].push_back({TaskKind::send_tied_gradient, {}});
+    lists[first].push_back({TaskKind::receive_tied_gradient, {}});
+  }
+  if (layout.tied) lists[first].push_back({TaskKind::add_tied_gradient, {}});
+  for (auto& list : lists) {
+    list.push_back({TaskKind::report_gradients, {}});
+    list.push_back({TaskKind::update, {}});
+  }
+  if (layout.tied && first != last) {
+    lists[first].push_back({TaskKind::send_tied_weight, {}});
+    lists[last].push_back({TaskKind::receive_tied_weight, {}});
+  }
+}
+
+}  // namespace
+
+std::string to_string(const Task& task) {
+  switch (task.kind) {
+    case TaskKind::pipeline: return schedule::to_string(task.action);
+    case TaskKind::send_tied_gradient: return "send tied gradient";
+    case TaskKind::receive_tied_gradient: return "receive tied gradient";
+    case TaskKind::add_tied_gradient: return "add tied gradient";
+    case TaskKind::report_gradients: return "report gradients";
+    case TaskKind::update: return "update";
+    case TaskKind::send_tied_weight: return "send tied weight";
+    case TaskKind::receive_tied_weight: return "receive tied weight";
+    case TaskKind::report_evaluation: return "report evaluation";
+    case TaskKind::sample: return "sample";
+    case TaskKind::snapshot: return "snapshot";
+  }
+  COLLIE_ASSERT(false, "unknown task kind {}", static_cast<int>(task.kind));
+}
+
+std::string_view name(ProgramKind kind) {
+  switch (kind) {
+    case ProgramKind::train: return "train";
+    case ProgramKind::evaluate: return "evaluate";
+    case ProgramKind::generate: return "generate";
+    case ProgramKind::snapshot: return "snapshot";
+  }
+  COLLIE_ASSERT(false, "unknown program kind {}", static_cast<int>(kind));
+}
+
+TaskLists training_tasks(const Layout& layout, int micro_batches, std::vector<int>& activation_limits) {
+  const schedule::Schedule schedule = schedule::make_schedule(
+      layout.schedule, {layout.ranks, micro_batches, layout.virtual_stages, layout.split_backward});
+  activation_limits = schedule::peak_activations(schedule);
+  TaskLists lists = pipeline_tasks(schedule::with_communication(schedule));
+  append_update(layout, lists);
+  return lists;
+}
+
+TaskLists evaluation_tasks(const Layout& layout, int micro_batches) {
+  TaskLists lists = forward_tasks(layout, micro_batches);
+  lists[static_cast<size_t>(layout.rank_of_stage.back())].push_back({TaskKind::report_evaluation, {}});
+  return lists;
+}
+
+TaskLists generation_tasks(const Layout& layout) {
+  TaskLists lists = forward_tasks(layout, 1);
+  lists[static_cast<size_t>(layout.rank_of_stage.back())].push_back({TaskKind::sample, {}});
+  return lists;
+}
+
+TaskLists snapshot_tasks(const Layout& layout) {
+  return TaskLists(static_cast<size_t>(layout.ranks), {Task{TaskKind::snapshot, {}}});
+}
+
+}  // namespace collie

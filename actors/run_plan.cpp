@@ -1,0 +1,274 @@
+#include "actors/run_plan.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "io/files.hpp"
+#include "io/json_lines.hpp"
+#include "optim/optimizer.hpp"
+
+namespace collie {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* resolved_config = "config.resolved.yaml";
+
+fs::path run_folder(const Config& config) { return config.run.dir; }
+
+bool holds_run(const fs::path& folder) { return fs::exists(folder / resolved_config); }
+
+void resolve_tokenizer(RunPlan& plan) {
+  const Config& config = plan.config;
+  const std::string folder = config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
+  if (config.tokenizer.kind != "byte" && folder.empty())
+    throw UserError("tokenizer.path: nothing to read a tokenizer from; give tokenizer.path, model.path or tokenizer.kind: byte");
+  plan.tokenizer = load_tokenizer(folder, config.tokenizer.kind);
+}
+
+void resolve_model(RunPlan& plan) {
+  const ModelSection& section = plan.config.model;
+  json merged = json::object();
+  std::string where = "model.config";
+  if (!section.path.empty()) {
+    where = (fs::path(section.path) / "config.json").string();
+    if (!fs::exists(section.path))
+      throw UserError("model.path: there is no folder '{}'", section.path);
+    try {
+      merged = json::parse(read_text_file(where));
+    } catch (const json::exception& error) {
+      throw UserError("{}: {}", where, error.what());
+    }
+    if (!section.config.empty()) where += " with model.config";
+  }
+  merged.update(section.config);
+  if (section.from_scratch && !merged.contains("vocab_size")) merged["vocab_size"] = plan.tokenizer->vocab_size();
+  plan.model = parse_model_config(merged, where);
+  plan.model_json = to_hugging_face(plan.model);
+  if (plan.tokenizer->vocab_size() > plan.model.vocab_size)
+    throw UserError("{}: vocab_size is {}, but the tokenizer has {} tokens; it must be at least that", where,
+                    plan.model.vocab_size, plan.tokenizer->vocab_size());
+  if (plan.tokenizer->bos()) plan.model_json["bos_token_id"] = *plan.tokenizer->bos();
+  if (plan.tokenizer->eos()) plan.model_json["eos_token_id"] = *plan.tokenizer->eos();
+}
+
+void resolve_layout(RunPlan& plan) {
+  const ParallelSection& parallel = plan.config.parallel;
+  Layout& layout = plan.layout;
+  layout.ranks = parallel.pp_size;
+  layout.stages = parallel.pp_size * parallel.virtual_stages;
+  layout.schedule = parallel.schedule;
+  layout.virtual_stages = parallel.virtual_stages;
+  layout.tied = plan.model.tie_word_embeddings;
+  for (int stage = 0; stage < layout.stages; ++stage) layout.rank_of_stage.push_back(stage % layout.ranks);
+  plan.ranges = parallel.partition_list.empty()
+                    ? partition_stages(plan.model, layout.stages, parallel.partition)
+                    : partition_stages(plan.model, parallel.partition_list);
+  if (static_cast<int>(plan.ranges.size()) != layout.stages)
+    throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(), layout.stages);
+  const int total = plan.config.device.threads > 0 ? plan.config.device.threads
+                                                   : static_cast<int>(std::thread::hardware_concurrency());
+  plan.threads_per_rank = std::max(1, total / layout.ranks);
+}
+
+void resolve_common(RunPlan& plan) {
+  resolve_tokenizer(plan);
+  resolve_model(plan);
+  resolve_layout(plan);
+}
+
+fs::path cache_folder(const Config& config) {
+  return config.run.dir.empty() ? fs::temp_directory_path() / "collie-engine-cache" : run_folder(config) / "cache";
+}
+
+void check_sequence_length(const RunPlan& plan) {
+  if (plan.config.data.sequence_length > plan.model.max_position_embeddings)
+    throw UserError("data.sequence_length: {} is longer than the model's max_position_embeddings, {}; at most that is right",
+                    plan.config.data.sequence_length, plan.model.max_position_embeddings);
+}
+
+void open_evaluation_data(RunPlan& plan) {
+  const Config& config = plan.config;
+  if (config.data.eval.empty()) return;
+  plan.evaluation_order =
+      evaluation_order(open_dataset(config.data.eval, *plan.tokenizer, cache_folder(config), "data.eval"),
+                       config.data.sequence_length, config.data.packing);
+}
+
+void open_training_data(RunPlan& plan) {
+  const Config& config = plan.config;
+  const SequenceSettings settings{config.data.sequence_length, config.data.packing, config.data.shuffle,
+                                  config.run.seed};
+  plan.order = std::make_shared<const SequenceOrder>(
+      open_dataset(config.data.train, *plan.tokenizer, cache_folder(config), "data.train"), settings);
+  plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps, 1, 0};
+  plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
+  plan.total_steps = std::numeric_limits<int64_t>::max();
+  if (config.train.steps) plan.total_steps = *config.train.steps;
+  if (config.train.epochs) plan.total_steps = std::min(plan.total_steps, *config.train.epochs * plan.steps_per_epoch);
+}
+
+// The lists of a full step, and of an epoch's short last one, are made and played before anything is allocated.
+void check_schedule(const RunPlan& plan) {
+  std::vector<int> limits;
+  training_tasks(plan.layout, static_cast<int>(plan.sizes.gradient_accumulation_steps), limits);
+  const int64_t rest = plan.order->sequences_per_epoch() % plan.sizes.sequences();
+  if (rest == 0) return;
+  const int64_t micro_batches = (rest + plan.sizes.micro_batch_size - 1) / plan.sizes.micro_batch_size;
+  if (plan.total_steps >= plan.steps_per_epoch)
+    training_tasks(plan.layout, static_cast<int>(micro_batches), limits);
+}
+
+void check_names(const Config& config) {
+  optimizers().find(config.optimizer.name)(config.optimizer);
+  learning_rate_schedules().find(config.lr_scheduler.name)(config.lr_scheduler);
+  losses().find(config.train.loss);
+  for (const auto& name : config.callbacks) callbacks().find(name);
+}
+
+void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
+  const json now = maths_of(plan).flatten(), then = plan.checkpoint->metadata().at("maths").flatten();
+  for (const auto& [pointer, value] : now.items()) {
+    std::string key = pointer.substr(1);
+    std::replace(key.begin(), key.end(), '/', '.');
+    const json before = then.contains(pointer) ? then.at(pointer) : json();
+    if (value == before) continue;
+    if (std::find(allowed_changes.begin(), allowed_changes.end(), key) != allowed_changes.end()) continue;
+    throw UserError("{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
+                    "Set it back, or allow it by name: --allow-change {}",
+                    key, value.dump(), plan.config.run.dir, before.dump(), key);
+  }
+}
+
+void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed_changes) {
+  const fs::path folder = run_folder(plan.config);
+  const bool exists = holds_run(folder);
+  if (exists && plan.existing == ExistingRun::refuse)
+    throw UserError("run.dir: '{}' already holds a run; give --resume to go on with it, --overwrite to replace it, or another run.dir",
+                    folder.string());
+  if (plan.existing != ExistingRun::resume || !exists) return;
+  plan.checkpoint = latest_checkpoint((folder / "checkpoints").string());
+  if (!plan.checkpoint) return;
+  check_unchanged(plan, allowed_changes);
+  plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
+  plan.already_finished = plan.checkpoint->step() >= plan.total_steps && fs::exists(folder / "final" / "config.json");
+}
+
+WeightOrigin fresh_weights(const Config& config) {
+  if (config.model.from_scratch) return {WeightOrigin::Kind::random, ""};
+  return {WeightOrigin::Kind::folder, config.model.path};
+}
+
+}  // namespace
+
+RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std::string>& allowed_changes) {
+  require_training(config);
+  RunPlan plan;
+  plan.config = std::move(config);
+  plan.purpose = Purpose::train;
+  plan.existing = existing;
+  check_names(plan.config);
+  if (existing == ExistingRun::refuse && holds_run(run_folder(plan.config)))
+    resolve_existing_run(plan, allowed_changes);  // refuses before any data is read
+  resolve_common(plan);
+  check_sequence_length(plan);
+  open_training_data(plan);
+  open_evaluation_data(plan);
+  check_schedule(plan);
+  plan.weights = fresh_weights(plan.config);
+  resolve_existing_run(plan, allowed_changes);
+  return plan;
+}
+
+RunPlan plan_evaluation(Config config) {
+  require_eval(config);
+  RunPlan plan;
+  plan.config = std::move(config);
+  plan.purpose = Purpose::evaluate;
+  losses().find(plan.config.train.loss);
+  resolve_common(plan);
+  check_sequence_length(plan);
+  open_evaluation_data(plan);
+  plan.weights = fresh_weights(plan.config);
+  if (plan.config.model.from_scratch) {
+    const std::string folder = (run_folder(plan.config) / "checkpoints").string();
+    plan.checkpoint = latest_checkpoint(folder);
+    if (!plan.checkpoint)
+      throw UserError("model.from_scratch: there is nothing to evaluate, '{}' holds no checkpoint; run the training first or give model.path",
+                      folder);
+    plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
+  }
+  return plan;
+}
+
+RunPlan plan_generation(Config config, Generation generation) {
+  RunPlan plan;
+  plan.config = std::move(config);
+  plan.purpose = Purpose::generate;
+  plan.generation = std::move(generation);
+  resolve_common(plan);
+  plan.weights = fresh_weights(plan.config);
+  plan.prompt_tokens = plan.tokenizer->encode(plan.generation.prompt, true);
+  if (plan.prompt_tokens.empty()) {
+    if (!plan.tokenizer->bos())
+      throw UserError("--prompt: is empty, and the tokenizer has no BOS token to start from; give some text");
+    plan.prompt_tokens.push_back(*plan.tokenizer->bos());
+  }
+  const auto length = static_cast<int64_t>(plan.prompt_tokens.size());
+  if (length >= plan.model.max_position_embeddings)
+    throw UserError("--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer", length,
+                    plan.model.max_position_embeddings, plan.model.max_position_embeddings - 1);
+  return plan;
+}
+
+json maths_of(const RunPlan& plan) {
+  const Config& c = plan.config;
+  json model = to_hugging_face(plan.model);
+  return {{"run", {{"seed", c.run.seed}}},
+          {"model", {{"config", model}, {"dtype", c.model.dtype}}},
+          {"tokenizer", plan.tokenizer->fingerprint()},
+          {"data",
+           {{"sequence_length", c.data.sequence_length},
+            {"packing", c.data.packing},
+            {"shuffle", c.data.shuffle},
+            {"documents", plan.order->dataset().document_count()},
+            {"tokens", plan.order->dataset().token_count()},
+            {"targets", plan.order->dataset().target_count()}}},
+          {"train",
+           {{"micro_batch_size", c.train.micro_batch_size},
+            {"gradient_accumulation_steps", c.train.gradient_accumulation_steps},
+            {"clip_grad_norm", c.train.clip_grad_norm},
+            {"clip_grad_value", c.train.clip_grad_value},
+            {"loss", c.train.loss}}},
+          {"optimizer",
+           {{"name", c.optimizer.name},
+            {"lr", c.optimizer.lr},
+            {"betas", c.optimizer.betas},
+            {"eps", c.optimizer.eps},
+            {"weight_decay", c.optimizer.weight_decay}}},
+          {"lr_scheduler",
+           {{"name", c.lr_scheduler.name},
+            {"warmup_steps", c.lr_scheduler.warmup_steps},
+            {"min_lr_ratio", c.lr_scheduler.min_lr_ratio}}}};
+}
+
+void prepare_run_folder(const RunPlan& plan) {
+  const fs::path folder = run_folder(plan.config);
+  std::error_code error;
+  if (plan.existing == ExistingRun::overwrite || (plan.existing == ExistingRun::resume && !plan.checkpoint))
+    for (const char* name : {"checkpoints", "final", "metrics.jsonl", "trace.json", resolved_config})
+      if (fs::remove_all(folder / name, error); error)
+        throw UserError("run.dir: '{}' cannot be removed: {}", (folder / name).string(), error.message());
+  if (fs::create_directories(folder / "checkpoints", error); error)
+    throw UserError("run.dir: '{}' cannot be created: {}", folder.string(), error.message());
+  if (plan.checkpoint) truncate_after_step((folder / "metrics.jsonl").string(), plan.checkpoint->step());
+  write_file_durably((folder / resolved_config).string(), to_yaml(plan.config));
+}
+
+}  // namespace collie

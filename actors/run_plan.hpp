@@ -1,0 +1,78 @@
+// Everything that is decided, checked and opened before the first actor exists: what is wrong with the user's input
+// is found here, before anything is allocated.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/program.hpp"
+#include "actors/trainer_core.hpp"
+#include "io/checkpoint.hpp"
+#include "io/config.hpp"
+#include "io/sequence_order.hpp"
+#include "io/step_batches.hpp"
+#include "io/tokenizer.hpp"
+#include "models/model_config.hpp"
+#include "models/stage_model.hpp"
+
+namespace collie {
+
+// What to do about a run folder that already holds a run.
+enum class ExistingRun : uint8_t { refuse, resume, overwrite };
+
+struct Generation {
+  std::string prompt;
+  int64_t max_new_tokens = 128;
+  Sampling sampling;
+};
+
+// How ranks get their weights.
+struct WeightOrigin {
+  enum class Kind : uint8_t { random, folder, checkpoint } kind = Kind::random;
+  std::string path;  // of the Hugging Face folder, or of the checkpoint
+};
+
+struct RunPlan {
+  Config config;
+  Purpose purpose = Purpose::train;
+  ExistingRun existing = ExistingRun::refuse;
+
+  ModelConfig model;
+  nlohmann::json model_json;  // for final/config.json
+  std::shared_ptr<const Tokenizer> tokenizer;
+  WeightOrigin weights;
+
+  Layout layout;
+  std::vector<StageRange> ranges;  // [stages]
+  int credits = 2;
+  int threads_per_rank = 1;
+
+  std::shared_ptr<const SequenceOrder> order;             // training
+  StepSizes sizes;
+  int64_t steps_per_epoch = 0, total_steps = 0;
+  std::shared_ptr<const SequenceOrder> evaluation_order;  // or null
+  std::optional<Checkpoint> checkpoint;                   // resumed from
+  bool already_finished = false;                          // a resume with nothing left to do
+
+  Generation generation;
+  std::vector<int32_t> prompt_tokens;
+};
+
+// Each throws UserError naming what is wrong and what would be right; warnings go to the log.
+// `allowed_changes`: configuration keys that a resume may change although they change the maths.
+RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std::string>& allowed_changes = {});
+RunPlan plan_evaluation(Config config);
+RunPlan plan_generation(Config config, Generation generation);
+
+// The configuration keys that change what is computed, with their values; kept in every checkpoint and compared
+// when a run is resumed.
+nlohmann::json maths_of(const RunPlan& plan);
+
+// Makes the run folder ready: empties it (overwrite), writes config.resolved.yaml, cuts metrics.jsonl back to the
+// checkpoint (resume). Called once, when the run is about to start.
+void prepare_run_folder(const RunPlan& plan);
+
+}  // namespace collie

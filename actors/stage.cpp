@@ -1,0 +1,111 @@
+// The stage actor: messages in, one task a turn, messages out. What it does when is in stage_core, the maths in its worker.
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include "actors/caf_types.hpp"
+#include "actors/guard.hpp"
+#include "actors/stage_core.hpp"
+
+namespace collie {
+namespace {
+
+struct StageState;
+using StageActor = caf::stateful_actor<StageState>;
+
+class CafStageOutbox final : public StageOutbox {
+ public:
+  CafStageOutbox(StageActor* self, Wiring wiring) : self_(self), wiring_(std::move(wiring)) {}
+
+  void send(int rank, Payload payload) override;
+  void send(int rank, Credit credit) override;
+  void report(GradientReport report) override;
+  void report(EvaluationReport report) override;
+  void report(TokenReport report) override;
+  void report(ProgramDone done) override;
+  void deliver(SnapshotPart part) override;
+
+ private:
+  const caf::actor& peer(int rank) const { return wiring_.ranks[static_cast<size_t>(rank)]; }
+  StageActor* self_;
+  Wiring wiring_;
+};
+
+struct StageState {
+  const char* name = "stage";
+  StageSpec spec;
+  std::unique_ptr<StageWorker> worker;
+  std::unique_ptr<CafStageOutbox> outbox;
+  std::unique_ptr<StageCore> core;
+  bool turn_pending = false;  // a continue, or a synthetic task's end, is on its way
+};
+
+void CafStageOutbox::send(int rank, Payload payload) { self_->send(peer(rank), std::move(payload)); }
+void CafStageOutbox::send(int rank, Credit credit) { self_->send(peer(rank), credit); }
+void CafStageOutbox::report(GradientReport report) { self_->send(wiring_.trainer, std::move(report)); }
+void CafStageOutbox::report(EvaluationReport report) { self_->send(wiring_.trainer, report); }
+void CafStageOutbox::report(TokenReport report) { self_->send(wiring_.trainer, report); }
+void CafStageOutbox::report(ProgramDone done) { self_->send(wiring_.trainer, std::move(done)); }
+void CafStageOutbox::deliver(SnapshotPart part) { self_->send(wiring_.writer, std::move(part)); }
+
+// One more turn, unless one is on its way or nothing is ready.
+void take_turn(StageActor* self) {
+  StageState& state = self->state;
+  if (state.turn_pending || !state.core) return;
+  const std::optional<Task> task = state.core->ready();
+  if (!task) return;
+  state.turn_pending = true;
+  const double delay_s = state.spec.delay_s ? state.spec.delay_s(*task) : 0.0;
+  if (delay_s > 0)
+    self->delayed_send(self, std::chrono::nanoseconds(std::llround(delay_s * 1e9)), elapsed_atom::value);
+  else
+    self->send(self, continue_atom::value);
+}
+
+void execute(StageActor* self) {
+  self->state.turn_pending = false;
+  self->state.core->execute();
+  take_turn(self);
+}
+
+caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
+  const std::string who = "rank " + std::to_string(spec.settings.rank);
+  report_exceptions_to(self, spec.owner, spec.settings.tag, who);
+  self->state.spec = std::move(spec);
+  return {
+      [=](Wiring& wiring) {
+        StageState& state = self->state;
+        state.outbox = std::make_unique<CafStageOutbox>(self, wiring);
+        state.worker = state.spec.make_worker();
+        state.core = std::make_unique<StageCore>(state.spec.settings, *state.worker, *state.outbox, *state.spec.status);
+        self->send(wiring.trainer, RankReady{state.spec.settings.tag, state.spec.settings.rank});
+      },
+      [=](ProgramPtr& program) {
+        self->state.core->enqueue(std::move(program));
+        take_turn(self);
+      },
+      [=](Payload& payload) {
+        self->state.core->arrive(std::move(payload));
+        take_turn(self);
+      },
+      [=](const Credit& credit) {
+        self->state.core->credit(credit);
+        take_turn(self);
+      },
+      [=](const Verdict& verdict) {
+        self->state.core->decide(verdict);
+        take_turn(self);
+      },
+      [=](continue_atom) { execute(self); },
+      [=](elapsed_atom) { execute(self); },
+  };
+}
+
+}  // namespace
+
+caf::actor spawn_stage(caf::actor_system& system, SpawnMode mode, StageSpec spec) {
+  if (mode == SpawnMode::detached) return system.spawn<caf::detached>(stage_behaviour, std::move(spec));
+  return system.spawn(stage_behaviour, std::move(spec));
+}
+
+}  // namespace collie

@@ -1,0 +1,200 @@
+#include "actors/stage_core.hpp"
+
+#include <fmt/format.h>
+
+namespace collie {
+
+using schedule::ActionKind;
+
+std::string to_string(const Channel& channel) {
+  static constexpr const char* names[] = {"activation", "gradient", "tied gradient", "tied weight"};
+  return fmt::format("{} from stage {} to stage {}", names[static_cast<int>(channel.direction)],
+                     channel.from_stage, channel.to_stage);
+}
+
+namespace {
+
+bool sends(const Task& task) {
+  return task.kind == TaskKind::send_tied_gradient || task.kind == TaskKind::send_tied_weight ||
+         (task.kind == TaskKind::pipeline && (task.action.kind == ActionKind::send_forward ||
+                                              task.action.kind == ActionKind::send_backward));
+}
+
+bool receives(const Task& task) {
+  return task.kind == TaskKind::receive_tied_gradient || task.kind == TaskKind::receive_tied_weight ||
+         (task.kind == TaskKind::pipeline && (task.action.kind == ActionKind::receive_forward ||
+                                              task.action.kind == ActionKind::receive_backward));
+}
+
+int micro_batch_of(const Task& task) { return task.kind == TaskKind::pipeline ? task.action.micro_batch : 0; }
+
+}  // namespace
+
+StageCore::StageCore(StageSettings settings, StageWorker& worker, StageOutbox& outbox, RankStatus& status)
+    : settings_(std::move(settings)), worker_(worker), outbox_(outbox), status_(status) {
+  COLLIE_ASSERT(settings_.credits > 0, "rank {} has channels without credits", settings_.rank);
+}
+
+void StageCore::enqueue(ProgramPtr program) {
+  COLLIE_ASSERT(programs_.size() < max_queued_programs, "rank {} already holds {} programs", settings_.rank,
+                programs_.size());
+  COLLIE_ASSERT(programs_.empty() || program->id == programs_.back()->id + 1,
+                "rank {} got program {} after program {}", settings_.rank, program->id, programs_.back()->id);
+  programs_.push_back(std::move(program));
+}
+
+void StageCore::arrive(Payload payload) {
+  if (stale(payload.tag)) return;
+  const ArrivalKey key{payload.program, payload.channel, payload.micro_batch};
+  const bool fresh = arrived_.emplace(key, std::move(payload.tensor)).second;
+  COLLIE_ASSERT(fresh, "rank {} got {} of micro-batch {} twice", settings_.rank, to_string(key.channel),
+                key.micro_batch);
+}
+
+void StageCore::credit(const Credit& credit) {
+  if (stale(credit.tag)) return;
+  const auto found = credits_.find(credit.channel);
+  COLLIE_ASSERT(found != credits_.end() && found->second < settings_.credits,
+                "rank {} got a credit it had not spent: {}", settings_.rank, to_string(credit.channel));
+  ++found->second;
+}
+
+void StageCore::decide(const Verdict& verdict) {
+  if (!stale(verdict.tag)) verdict_ = verdict;
+}
+
+const Task& StageCore::current() const {
+  return (*programs_.front()->lists)[static_cast<size_t>(settings_.rank)][position_];
+}
+
+Channel StageCore::channel_of(const Task& task) const {
+  const int last = static_cast<int>(settings_.rank_of_stage.size()) - 1;
+  switch (task.kind) {
+    case TaskKind::send_tied_gradient:
+    case TaskKind::receive_tied_gradient: return {Direction::tied_gradient, last, 0};
+    case TaskKind::send_tied_weight:
+    case TaskKind::receive_tied_weight: return {Direction::tied_weight, 0, last};
+    default: break;
+  }
+  const int stage = task.action.stage;
+  switch (task.action.kind) {
+    case ActionKind::send_forward: return {Direction::forward, stage, stage + 1};
+    case ActionKind::receive_forward: return {Direction::forward, stage - 1, stage};
+    case ActionKind::send_backward: return {Direction::backward, stage, stage - 1};
+    case ActionKind::receive_backward: return {Direction::backward, stage + 1, stage};
+    default: COLLIE_ASSERT(false, "{} has no channel", to_string(task));
+  }
+}
+
+bool StageCore::inputs_present(const Task& task) const {
+  if (receives(task))
+    return arrived_.count({programs_.front()->id, channel_of(task), micro_batch_of(task)}) > 0;
+  if (sends(task)) {
+    const auto found = credits_.find(channel_of(task));
+    return found == credits_.end() || found->second > 0;
+  }
+  if (task.kind == TaskKind::update) return verdict_ && verdict_->program == programs_.front()->id;
+  return true;
+}
+
+std::string StageCore::missing_input(const Task& task) const {
+  if (task.kind == TaskKind::update) return "waits for the trainer's verdict on the step";
+  const Channel channel = channel_of(task);
+  const auto rank_of = [&](int stage) { return settings_.rank_of_stage[static_cast<size_t>(stage)]; };
+  if (receives(task))
+    return fmt::format("waits for {} of micro-batch {} from rank {}", to_string(channel), micro_batch_of(task),
+                       rank_of(channel.from_stage));
+  return fmt::format("waits to send {} of micro-batch {}: rank {} holds all {} credits", to_string(channel),
+                     micro_batch_of(task), rank_of(channel.to_stage), settings_.credits);
+}
+
+void StageCore::start_next_program() {
+  position_ = 0;
+  begun_ = true;
+  busy_s_ = 0;
+  spans_.clear();
+  worker_.begin(*programs_.front());
+}
+
+std::optional<Task> StageCore::ready() {
+  if (programs_.empty()) {
+    status_.set(RankStatus::Phase::idle, "has nothing to do");
+    return std::nullopt;
+  }
+  if (!begun_) {
+    start_next_program();
+    // An empty list still counts as a program done.
+    if ((*programs_.front()->lists)[static_cast<size_t>(settings_.rank)].empty()) {
+      finish_program();
+      return ready();
+    }
+  }
+  if (inputs_present(current())) return current();
+  status_.set(RankStatus::Phase::waiting, missing_input(current()));
+  return std::nullopt;
+}
+
+void StageCore::execute() {
+  const Task task = current();
+  status_.set(RankStatus::Phase::computing, to_string(task));
+  const double start = steady_seconds();
+  run(task);
+  const double end = steady_seconds();
+  if (!sends(task) && !receives(task)) {
+    busy_s_ += end - start;
+    if (settings_.trace) spans_.push_back({to_string(task), start, end});
+  }
+  ++position_;
+  if (position_ == (*programs_.front()->lists)[static_cast<size_t>(settings_.rank)].size()) finish_program();
+}
+
+void StageCore::run(const Task& task) {
+  const Program& program = *programs_.front();
+  if (sends(task)) return send_payload(task);
+  if (receives(task)) return receive_payload(task);
+  switch (task.kind) {
+    case TaskKind::report_gradients: {
+      GradientReport report = worker_.gradients();
+      report.tag = settings_.tag;
+      report.rank = settings_.rank;
+      report.program = program.id;
+      return outbox_.report(std::move(report));
+    }
+    case TaskKind::update:
+      worker_.update(*verdict_);
+      return verdict_.reset();
+    case TaskKind::report_evaluation:
+      return outbox_.report(EvaluationReport{settings_.tag, program.id, worker_.evaluation_loss()});
+    case TaskKind::sample: return outbox_.report(TokenReport{settings_.tag, program.id, worker_.sample()});
+    case TaskKind::snapshot:
+      return outbox_.deliver(SnapshotPart{settings_.tag, program.step, settings_.rank, worker_.snapshot()});
+    default: return worker_.compute(task);
+  }
+}
+
+void StageCore::send_payload(const Task& task) {
+  const Channel channel = channel_of(task);
+  --credits_.try_emplace(channel, settings_.credits).first->second;
+  const int micro_batch = micro_batch_of(task);
+  outbox_.send(settings_.rank_of_stage[static_cast<size_t>(channel.to_stage)],
+               Payload{settings_.tag, channel, programs_.front()->id, micro_batch,
+                       worker_.take(channel, micro_batch)});
+}
+
+void StageCore::receive_payload(const Task& task) {
+  const Channel channel = channel_of(task);
+  const int micro_batch = micro_batch_of(task);
+  auto node = arrived_.extract({programs_.front()->id, channel, micro_batch});
+  worker_.put(channel, micro_batch, std::move(node.mapped()));
+  outbox_.send(settings_.rank_of_stage[static_cast<size_t>(channel.from_stage)], Credit{settings_.tag, channel});
+}
+
+void StageCore::finish_program() {
+  ProgramDone done{settings_.tag,     settings_.rank,    programs_.front()->id, busy_s_,
+                   std::move(spans_), worker_.summary()};
+  programs_.pop_front();
+  begun_ = false;
+  outbox_.report(std::move(done));
+}
+
+}  // namespace collie

@@ -1,0 +1,91 @@
+// The rules of a stage: tasks in static order, each as soon as its inputs are there. No CAF, no threads, no maths.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "actors/messages.hpp"
+#include "actors/rank_status.hpp"
+#include "actors/stage_worker.hpp"
+
+namespace collie {
+
+// Where a stage's messages go.
+class StageOutbox {
+ public:
+  virtual ~StageOutbox() = default;
+  virtual void send(int rank, Payload payload) = 0;
+  virtual void send(int rank, Credit credit) = 0;
+  virtual void report(GradientReport report) = 0;
+  virtual void report(EvaluationReport report) = 0;
+  virtual void report(TokenReport report) = 0;
+  virtual void report(ProgramDone done) = 0;
+  virtual void deliver(SnapshotPart part) = 0;  // to the checkpoint writer
+};
+
+struct StageSettings {
+  RunTag tag;
+  int rank = 0;
+  std::vector<int> rank_of_stage;  // [stages]
+  int credits = 2;                 // of each channel; the receiver's slots
+  bool trace = false;
+};
+
+class StageCore {
+ public:
+  // Two programs at most are ever outstanding: the one that runs and the next.
+  static constexpr size_t max_queued_programs = 2;
+
+  // `status` is written for the watchdog; worker, outbox and status outlive the core.
+  StageCore(StageSettings settings, StageWorker& worker, StageOutbox& outbox, RankStatus& status);
+
+  // Inputs. Those of another run or generation are dropped.
+  void enqueue(ProgramPtr program);
+  void arrive(Payload payload);
+  void credit(const Credit& credit);
+  void decide(const Verdict& verdict);
+
+  // The next task of the list, if its inputs are there.
+  std::optional<Task> ready();
+  // Executes the task that ready() returned.
+  void execute();
+
+ private:
+  struct ArrivalKey {
+    uint64_t program;
+    Channel channel;
+    int micro_batch;
+    auto operator<=>(const ArrivalKey&) const = default;
+  };
+
+  const Task& current() const;
+  Channel channel_of(const Task& task) const;
+  bool inputs_present(const Task& task) const;
+  std::string missing_input(const Task& task) const;
+  void start_next_program();
+  void run(const Task& task);
+  void send_payload(const Task& task);
+  void receive_payload(const Task& task);
+  void finish_program();
+  bool stale(const RunTag& tag) const { return !(tag == settings_.tag); }
+
+  StageSettings settings_;
+  StageWorker& worker_;
+  StageOutbox& outbox_;
+  RankStatus& status_;
+
+  std::deque<ProgramPtr> programs_;  // front: running
+  size_t position_ = 0;              // in the front program's list
+  bool begun_ = false;
+  std::map<ArrivalKey, Tensor> arrived_;
+  std::map<Channel, int> credits_;   // of outgoing channels, once used
+  std::optional<Verdict> verdict_;
+  double busy_s_ = 0;
+  std::vector<TaskSpan> spans_;
+};
+
+}  // namespace collie

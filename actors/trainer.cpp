@@ -1,0 +1,253 @@
+// The trainer actor: owns all others of a run, passes their messages to trainer_core and its decisions to them.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "actors/caf_types.hpp"
+#include "actors/engine.hpp"
+#include "actors/guard.hpp"
+#include "actors/stall.hpp"
+#include "actors/summary.hpp"
+#include "actors/trainer_core.hpp"
+
+namespace collie {
+namespace {
+
+// How long the others may take to end before the run's end is announced without them.
+constexpr auto shutdown_grace = std::chrono::seconds(4);
+
+class CafTrainerOutbox;
+
+struct TrainerState {
+  const char* name = "trainer";
+  std::shared_ptr<const RunPlan> plan;
+  caf::actor listener;
+  SpawnMode mode = SpawnMode::detached;
+  RunTag tag;
+  std::unique_ptr<CafTrainerOutbox> outbox;
+  std::unique_ptr<TrainerCore> core;
+  caf::actor node, loader, evaluator, generator, writer, monitor;
+  std::vector<caf::actor> children;
+  std::optional<RunEnded> outcome;
+  std::string waiting_for;      // outside the ranks, and since when
+  double waiting_since_s = 0;
+};
+using TrainerActor = caf::stateful_actor<TrainerState>;
+
+class CafTrainerOutbox final : public TrainerOutbox {
+ public:
+  explicit CafTrainerOutbox(TrainerActor* self) : self_(self) {}
+
+  double now_s() override { return steady_seconds(); }
+  void request_batch(int64_t step) override { self_->send(state().loader, batch_atom::value, step); }
+  void broadcast(ProgramPtr program) override { to_ranks(program); }
+  void broadcast(const Verdict& verdict) override { to_ranks(verdict); }
+  void evaluate(int64_t step) override { self_->send(state().evaluator, evaluate_atom::value, step); }
+  void generate() override { self_->send(state().generator, generate_atom::value); }
+  void forward(const EvaluationReport& report) override { self_->send(state().evaluator, report); }
+  void forward(const TokenReport& report) override { self_->send(state().generator, report); }
+  void expect_snapshot(int64_t step, int64_t position, bool final) override {
+    self_->send(state().writer, SnapshotExpected{state().tag, step, position, final});
+  }
+  void record(const StepFinished& step) override {
+    self_->send(state().monitor, step);
+    self_->send(state().listener, step);
+  }
+  void trace(const ProgramDone& done) override { self_->send(state().monitor, done); }
+  void announce(const EvaluationFinished& evaluation) override { self_->send(state().listener, evaluation); }
+  void announce(const CheckpointSaved& checkpoint) override { self_->send(state().listener, checkpoint); }
+  void end(RunEnded outcome) override;
+
+  std::vector<caf::actor> ranks;
+
+ private:
+  TrainerState& state() { return self_->state; }
+  template <class Message>
+  void to_ranks(const Message& message) {
+    for (const auto& rank : ranks) self_->send(rank, message);
+  }
+  TrainerActor* self_;
+};
+
+// The last message to the listener, then the trainer's own end.
+void announce_end(TrainerActor* self) {
+  TrainerState& state = self->state;
+  if (!state.outcome) return;
+  state.outcome->actors_left = !state.children.empty();
+  self->send(state.listener, *std::exchange(state.outcome, std::nullopt));
+  self->quit(caf::exit_reason::user_shutdown);
+}
+
+void CafTrainerOutbox::end(RunEnded outcome) {
+  outcome.summary = describe_run(*state().plan, state().core->summaries(), state().core->busy_seconds());
+  const std::string cause = outcome.status == RunStatus::failed ? outcome.message : "";
+  state().outcome = std::move(outcome);
+  if (state().children.empty()) return announce_end(self_);
+  self_->send<caf::message_priority::high>(state().node, shutdown_atom::value, cause);
+  for (const auto& child : state().children)
+    if (child != state().node) shut_down(child);
+  self_->delayed_send(self_, shutdown_grace, shutdown_atom::value);
+}
+
+caf::actor adopt(TrainerActor* self, caf::actor child) {
+  self->monitor(child);
+  self->state.children.push_back(child);
+  return child;
+}
+
+void child_is_down(TrainerActor* self, const caf::down_msg& down) {
+  TrainerState& state = self->state;
+  const auto found = std::find_if(state.children.begin(), state.children.end(),
+                                  [&](const caf::actor& child) { return child.address() == down.source; });
+  if (found == state.children.end()) return;
+  state.children.erase(found);
+  if (!state.outcome)
+    state.core->fail({state.tag, FailureKind::run, "an actor of the run ended", self->system().render(down.reason)});
+  if (state.children.empty()) announce_end(self);
+}
+
+TrainerSettings core_settings(const RunPlan& plan, const RunTag& tag) {
+  TrainerSettings settings;
+  settings.tag = tag;
+  settings.purpose = plan.purpose;
+  settings.layout = plan.layout;
+  settings.total_steps = plan.total_steps;
+  settings.steps_per_epoch = plan.steps_per_epoch;
+  if (plan.checkpoint) {
+    settings.done_steps = plan.checkpoint->step();
+    settings.done_position = plan.checkpoint->metadata().value("position", int64_t{0});
+  }
+  settings.evaluate_every = plan.config.eval.every_n_steps;
+  settings.evaluate_every_epochs = plan.config.eval.every_n_epochs;
+  settings.has_evaluation = plan.evaluation_order != nullptr;
+  settings.checkpoint_every = plan.config.checkpoint.every_n_steps;
+  settings.learning_rate = plan.config.optimizer.lr;
+  settings.schedule = learning_rate_schedules().find(plan.config.lr_scheduler.name)(plan.config.lr_scheduler);
+  settings.clip_grad_norm = plan.config.train.clip_grad_norm;
+  settings.parameters = model_parameters(plan.model).size();
+  return settings;
+}
+
+void spawn_children(TrainerActor* self) {
+  TrainerState& state = self->state;
+  caf::actor_system& system = self->system();
+  const caf::actor me = caf::actor_cast<caf::actor>(self);
+  const RunPlan& plan = *state.plan;
+  if (plan.purpose == Purpose::train) {
+    state.monitor = adopt(self, spawn_monitor(system, state.mode, state.tag, state.plan, me));
+    state.writer = adopt(self, spawn_checkpoint_writer(system, state.mode, state.tag, state.plan, me));
+    state.loader = adopt(self, spawn_loader(system, state.mode, state.tag, state.plan, me));
+  }
+  if (plan.purpose != Purpose::generate && plan.evaluation_order)
+    state.evaluator = adopt(self, spawn_evaluator(system, state.tag, state.plan, me));
+  if (plan.purpose == Purpose::generate)
+    state.generator = adopt(self, spawn_generator(system, state.tag, state.plan, me, state.listener));
+  state.node = adopt(self, spawn_node(system, {state.tag, state.plan, me, state.writer, state.mode}));
+}
+
+// A wait for the loader, the monitor or the writer that lasts too long is a stall like any other.
+void watch(TrainerActor* self) {
+  TrainerState& state = self->state;
+  if (state.core->ended()) return;
+  const double timeout_s = state.plan->config.run.stall_timeout_s;
+  const std::string waiting_for = state.core->waiting_for();
+  if (waiting_for != state.waiting_for) {
+    state.waiting_for = waiting_for;
+    state.waiting_since_s = steady_seconds();
+  } else if (!waiting_for.empty() && steady_seconds() - state.waiting_since_s > timeout_s) {
+    state.core->fail({state.tag, FailureKind::run, "trainer",
+                      fmt::format("waits for {} since {:.1f} s (run.stall_timeout_s is {:g})", waiting_for,
+                                  steady_seconds() - state.waiting_since_s, timeout_s)});
+  }
+  self->delayed_send(self, watch_interval(timeout_s), tick_atom::value);
+}
+
+std::vector<std::unique_ptr<Callback>> make_callbacks(const Config& config) {
+  std::vector<std::unique_ptr<Callback>> all;
+  for (const auto& name : config.callbacks) all.push_back(callbacks().find(name)());
+  return all;
+}
+
+RunStarted started(const RunPlan& plan) {
+  RunStarted event;
+  event.name = plan.config.run.name;
+  event.dir = plan.config.run.dir;
+  event.first_step = plan.checkpoint ? plan.checkpoint->step() + 1 : 1;
+  event.total_steps = plan.purpose == Purpose::train ? plan.total_steps : 0;
+  event.parameters = parameter_count(plan.model);
+  event.ranks = plan.layout.ranks;
+  return event;
+}
+
+caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPlan> plan, caf::actor listener,
+                                SpawnMode mode, RunTag tag) {
+  TrainerState& state = self->state;
+  state.plan = std::move(plan);
+  state.listener = std::move(listener);
+  state.mode = mode;
+  state.tag = tag;
+  state.outbox = std::make_unique<CafTrainerOutbox>(self);
+  state.core = std::make_unique<TrainerCore>(core_settings(*state.plan, tag), make_callbacks(state.plan->config),
+                                             *state.outbox);
+  // An exception in the trainer itself ends the run like anybody else's.
+  self->set_exception_handler([=](std::exception_ptr& pointer) -> caf::error {
+    try {
+      std::rethrow_exception(pointer);
+    } catch (...) {
+      self->state.core->fail(current_failure(self->state.tag, "trainer"));
+    }
+    return caf::none;
+  });
+  self->set_down_handler([=](const caf::down_msg& down) { child_is_down(self, down); });
+  self->set_exit_handler([=](const caf::exit_msg&) { self->state.core->stop(RunStatus::interrupted); });
+  self->send(state.listener, started(*state.plan));
+  spawn_children(self);
+  // However the trainer ends, the others do not outlive it.
+  self->attach_functor([children = state.children] {
+    for (const auto& child : children) shut_down(child);
+  });
+  watch(self);
+  return {
+      [=](const Wiring& wiring) { self->state.outbox->ranks = wiring.ranks; },
+      [=](const RankReady& ready) { self->state.core->ready(ready); },
+      [=](BatchReady& ready) { self->state.core->batch(std::move(ready)); },
+      [=](const GradientReport& report) { self->state.core->gradients(report); },
+      [=](const EvaluationReport& report) { self->state.core->evaluation(report); },
+      [=](const TokenReport& report) { self->state.core->token(report); },
+      [=](const ProgramDone& done) { self->state.core->done(done); },
+      [=](const ProgramRequest& request) { self->state.core->request(request); },
+      [=](const EvaluationFinished& result) { self->state.core->evaluated(result); },
+      [=](const GenerationFinished& finished) { self->state.core->generated(finished); },
+      [=](const SnapshotWritten& written) { self->state.core->written(written); },
+      [=](recorded_atom, int64_t step) { self->state.core->recorded(step); },
+      [=](const Failure& failure) { self->state.core->fail(failure); },
+      [=](const StopRequest& request) { self->state.core->stop(request.why); },
+      [=](tick_atom) { watch(self); },
+      [=](shutdown_atom) { announce_end(self); },
+  };
+}
+
+}  // namespace
+
+caf::actor spawn_trainer(caf::actor_system& system, std::shared_ptr<const RunPlan> plan, caf::actor listener,
+                         SpawnMode mode) {
+  // Distinguishes this run's messages from those of any other run of the process.
+  static std::atomic<uint64_t> runs{0};
+  return system.spawn(trainer_behaviour, std::move(plan), std::move(listener), mode, RunTag{++runs, 1});
+}
+
+void request_stop(const caf::actor& run, RunStatus why) {
+  caf::anon_send<caf::message_priority::high>(run, StopRequest{why});
+}
+
+void add_message_types(caf::actor_system_config& config) {
+  config.add_message_type<RunStarted>("collie::RunStarted");
+  config.add_message_type<StepFinished>("collie::StepFinished");
+  config.add_message_type<EvaluationFinished>("collie::EvaluationFinished");
+  config.add_message_type<CheckpointSaved>("collie::CheckpointSaved");
+  config.add_message_type<TokenGenerated>("collie::TokenGenerated");
+  config.add_message_type<RunEnded>("collie::RunEnded");
+  config.add_message_type<StopRequest>("collie::StopRequest");
+}
+
+}  // namespace collie

@@ -1,0 +1,342 @@
+#include "actors/trainer_core.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "optim/gradient_norm.hpp"
+
+namespace collie {
+
+TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks,
+                         TrainerOutbox& outbox)
+    : settings_(std::move(settings)), callbacks_(std::move(callbacks)), outbox_(outbox) {
+  const auto ranks = static_cast<size_t>(settings_.layout.ranks);
+  step_ = settings_.done_steps;
+  position_ = settings_.done_position;
+  recorded_step_ = settings_.done_steps;
+  saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
+  rank_ready_.resize(ranks, false);
+  reports_.resize(ranks);
+  summaries_.resize(ranks);
+  busy_s_.resize(ranks, 0.0);
+}
+
+// --- steps
+
+void TrainerCore::ready(const RankReady& ready) {
+  if (stale(ready.tag)) return;
+  rank_ready_[static_cast<size_t>(ready.rank)] = true;
+  if (phase_ != Phase::starting || !std::all_of(rank_ready_.begin(), rank_ready_.end(), [](bool r) { return r; }))
+    return;
+  step_started_s_ = outbox_.now_s();
+  switch (settings_.purpose) {
+    case Purpose::train:
+      if (!stop_ && step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
+      return begin_step();
+    case Purpose::evaluate: phase_ = Phase::evaluating; return outbox_.evaluate(step_);
+    case Purpose::generate: phase_ = Phase::generating; return outbox_.generate();
+  }
+}
+
+void TrainerCore::begin_step() {
+  if (last_step()) {
+    if (saved_step_ != step_ || (!final_saved_ && stop_ != RunStatus::interrupted)) return save_or_continue();
+    phase_ = Phase::finishing;
+    return finish_if_idle();
+  }
+  if (step_ - recorded_step_ >= settings_.monitor_credits) {
+    phase_ = Phase::recording;
+    return;
+  }
+  phase_ = Phase::batch;
+  compute_step();
+}
+
+void TrainerCore::batch(BatchReady ready) {
+  if (stale(ready.tag)) return;
+  batches_[ready.batch->step] = std::move(ready.batch);
+  if (phase_ == Phase::batch) compute_step();
+}
+
+void TrainerCore::compute_step() {
+  const auto found = batches_.find(step_ + 1);
+  if (found == batches_.end()) return;
+  batch_ = std::move(found->second);
+  batches_.erase(found);
+  ++step_;
+  if (step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
+  phase_ = Phase::computing;
+  std::fill(reports_.begin(), reports_.end(), std::nullopt);
+  const int micro_batches = static_cast<int>(batch_->micro_batches.size());
+  lists_for(micro_batches);
+  const StepLists& lists = step_lists_.at(micro_batches);
+  Program program;
+  program.kind = ProgramKind::train;
+  program.step = step_;
+  program.lists = lists.tasks;
+  program.activation_limits = lists.activation_limits;
+  program.batch = batch_;
+  submit(std::move(program));
+}
+
+const TaskLists& TrainerCore::lists_for(int micro_batches) {
+  auto& lists = step_lists_[micro_batches];
+  if (!lists.tasks)
+    lists.tasks = std::make_shared<const TaskLists>(
+        training_tasks(settings_.layout, micro_batches, lists.activation_limits));
+  return *lists.tasks;
+}
+
+void TrainerCore::gradients(const GradientReport& report) {
+  if (stale(report.tag)) return;
+  COLLIE_ASSERT(phase_ == Phase::computing, "rank {} reports gradients of program {} outside a step", report.rank,
+                report.program);
+  reports_[static_cast<size_t>(report.rank)] = report;
+  if (std::all_of(reports_.begin(), reports_.end(), [](const auto& r) { return r.has_value(); })) decide_step();
+}
+
+void TrainerCore::decide_step() {
+  std::vector<double> sums(settings_.parameters, 0.0);
+  double loss_sum = 0;
+  for (const auto& report : reports_) {
+    for (const auto& [parameter, sum] : report->sums_of_squares) sums.at(static_cast<size_t>(parameter)) = sum;
+    if (report->has_loss) loss_sum = report->loss_sum;
+  }
+  const double norm = global_norm(sums);
+  const int64_t targets = batch_->global_target_tokens;
+  const double loss = targets > 0 ? loss_sum / static_cast<double>(targets) : 0.0;
+  if (!std::isfinite(loss) || !std::isfinite(norm))
+    return fail({settings_.tag, FailureKind::run, fmt::format("step {}", step_),
+                 fmt::format("the {} is {}; the weights were left as they were after step {}. A lower optimizer.lr "
+                             "or a longer warm-up usually helps",
+                             std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss,
+                             step_ - 1)});
+
+  const double lr = settings_.learning_rate * settings_.schedule(step_, settings_.total_steps);
+  outbox_.broadcast(
+      Verdict{settings_.tag, reports_.front()->program, lr, clip_scale(norm, settings_.clip_grad_norm), step_});
+
+  const double now = outbox_.now_s();
+  record_ = {};
+  record_.step = step_;
+  record_.total_steps = settings_.total_steps;
+  record_.epoch = batch_->epoch;
+  record_.loss = loss;
+  record_.lr = lr;
+  record_.grad_norm = norm;
+  record_.tokens = targets;
+  record_.step_s = now - step_started_s_;
+  record_.tokens_per_second = now > step_started_s_ ? static_cast<double>(targets) / (now - step_started_s_) : 0.0;
+  for (const auto& summary : summaries_) record_.memory_bytes += summary.current_total_bytes;
+  step_started_s_ = now;
+  position_ = batch_->next_position;
+  finish_step();
+}
+
+void TrainerCore::finish_step() {
+  for (const auto& callback : callbacks_) {
+    try {
+      if (callback->on_step(record_)) stop(RunStatus::stopped);
+    } catch (const std::exception& error) {
+      return fail({settings_.tag, FailureKind::run, fmt::format("callback at step {}", step_), error.what()});
+    }
+  }
+  if (evaluation_due()) {
+    phase_ = Phase::evaluating;
+    return outbox_.evaluate(step_);
+  }
+  after_evaluation();
+}
+
+bool TrainerCore::evaluation_due() const {
+  if (!settings_.has_evaluation) return false;
+  const auto divides = [&](int64_t every) { return every > 0 && step_ % every == 0; };
+  return divides(settings_.evaluate_every) || divides(settings_.evaluate_every_epochs * settings_.steps_per_epoch);
+}
+
+void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
+  if (ended()) return;
+  outbox_.announce(evaluation);
+  if (settings_.purpose == Purpose::evaluate) {
+    phase_ = Phase::finishing;
+    return finish_if_idle();
+  }
+  record_.evaluated = true;
+  record_.eval_loss = evaluation.loss;
+  step_started_s_ = outbox_.now_s();  // the evaluation's time is not the next step's
+  for (const auto& callback : callbacks_) callback->on_evaluation(evaluation);
+  after_evaluation();
+}
+
+void TrainerCore::after_evaluation() {
+  outbox_.record(record_);
+  save_or_continue();
+}
+
+bool TrainerCore::checkpoint_due() const {
+  if (saved_step_ == step_) return last_step() && !final_saved_ && stop_ != RunStatus::interrupted;
+  return last_step() || (settings_.checkpoint_every > 0 && step_ % settings_.checkpoint_every == 0);
+}
+
+void TrainerCore::save_or_continue() {
+  if (!checkpoint_due()) return begin_step();
+  // The step's record must be in metrics.jsonl before a checkpoint claims the step: a resume keeps both or neither.
+  if (recorded_step_ < step_) {
+    phase_ = Phase::recording;
+    return;
+  }
+  if (writer_busy_) {
+    phase_ = Phase::saving;
+    return;
+  }
+  snapshot(last_step() && stop_ != RunStatus::interrupted);
+  begin_step();
+}
+
+void TrainerCore::snapshot(bool final) {
+  writer_busy_ = true;
+  saved_step_ = step_;
+  final_saved_ = final_saved_ || final;
+  outbox_.expect_snapshot(step_, position_, final);
+  if (!snapshot_lists_) snapshot_lists_ = std::make_shared<const TaskLists>(snapshot_tasks(settings_.layout));
+  Program program;
+  program.kind = ProgramKind::snapshot;
+  program.step = step_;
+  program.lists = snapshot_lists_;
+  submit(std::move(program));
+}
+
+void TrainerCore::written(const SnapshotWritten& written) {
+  if (stale(written.tag)) return;
+  writer_busy_ = false;
+  outbox_.announce(CheckpointSaved{written.step, written.path});
+  if (phase_ == Phase::saving) return save_or_continue();
+  finish_if_idle();
+}
+
+void TrainerCore::recorded(int64_t step) {
+  if (ended()) return;
+  recorded_step_ = std::max(recorded_step_, step);
+  if (phase_ == Phase::recording) return save_or_continue();
+  finish_if_idle();
+}
+
+// --- programs
+
+void TrainerCore::submit(Program program) {
+  program.id = next_program_++;
+  waiting_programs_.push_back(std::make_shared<const Program>(std::move(program)));
+  release_programs();
+}
+
+// A rank holds two programs at most, so the third waits here until every rank is done with the first.
+void TrainerCore::release_programs() {
+  constexpr size_t slots = 2;
+  while (!waiting_programs_.empty() && outstanding_.size() < slots) {
+    ProgramPtr program = std::move(waiting_programs_.front());
+    waiting_programs_.pop_front();
+    outstanding_[program->id] = settings_.layout.ranks;
+    outbox_.broadcast(std::move(program));
+  }
+}
+
+void TrainerCore::done(const ProgramDone& done) {
+  if (stale(done.tag)) return;
+  const auto rank = static_cast<size_t>(done.rank);
+  summaries_[rank] = done.summary;
+  busy_s_[rank] += done.busy_s;
+  if (!done.spans.empty()) outbox_.trace(done);
+  const auto found = outstanding_.find(done.program);
+  COLLIE_ASSERT(found != outstanding_.end(), "rank {} is done with program {}, which is not running", done.rank,
+                done.program);
+  if (--found->second == 0) outstanding_.erase(found);
+  release_programs();
+  finish_if_idle();
+}
+
+void TrainerCore::request(const ProgramRequest& request) {
+  if (stale(request.tag)) return;
+  Program program;
+  program.kind = request.kind;
+  program.step = step_;
+  program.batch = request.batch;
+  program.sampling = request.sampling;
+  program.sampling_index = request.sampling_index;
+  program.cache_capacity = request.cache_capacity;
+  if (request.kind == ProgramKind::generate) {
+    if (!generation_lists_)
+      generation_lists_ = std::make_shared<const TaskLists>(generation_tasks(settings_.layout));
+    program.lists = generation_lists_;
+  } else {
+    const int micro_batches = static_cast<int>(request.batch->micro_batches.size());
+    auto& lists = evaluation_lists_[micro_batches];
+    if (!lists) lists = std::make_shared<const TaskLists>(evaluation_tasks(settings_.layout, micro_batches));
+    program.lists = lists;
+  }
+  submit(std::move(program));
+}
+
+void TrainerCore::evaluation(const EvaluationReport& report) {
+  if (!stale(report.tag)) outbox_.forward(report);
+}
+
+void TrainerCore::token(const TokenReport& report) {
+  if (!stale(report.tag)) outbox_.forward(report);
+}
+
+void TrainerCore::generated(const GenerationFinished& finished) {
+  if (stale(finished.tag)) return;
+  phase_ = Phase::finishing;
+  finish_if_idle();
+}
+
+// --- endings
+
+void TrainerCore::stop(RunStatus why) {
+  if (ended()) return;
+  // Ctrl-C outranks a polite stop: it does not write the final model.
+  if (!stop_ || why == RunStatus::interrupted) stop_ = why;
+  if (settings_.purpose != Purpose::train)
+    return end(why, why == RunStatus::interrupted ? 130 : 0, "");
+  if (phase_ == Phase::batch) begin_step();  // nothing is being computed
+}
+
+void TrainerCore::fail(const Failure& failure) {
+  if (stale(failure.tag)) return;
+  end(RunStatus::failed, failure.kind == FailureKind::input ? 2 : 1,
+      failure.who.empty() ? failure.cause : failure.who + ": " + failure.cause);
+}
+
+void TrainerCore::finish_if_idle() {
+  if (phase_ != Phase::finishing || writer_busy_ || !outstanding_.empty() || !waiting_programs_.empty() ||
+      recorded_step_ < step_)
+    return;
+  const RunStatus status = stop_.value_or(RunStatus::completed);
+  end(status, status == RunStatus::interrupted ? 130 : 0, "");
+}
+
+void TrainerCore::end(RunStatus status, int exit_code, const std::string& message) {
+  if (ended()) return;
+  phase_ = Phase::ended;
+  RunEnded outcome;
+  outcome.status = status;
+  outcome.exit_code = exit_code;
+  outcome.step = step_;
+  outcome.message = message;
+  outbox_.end(std::move(outcome));
+}
+
+std::string TrainerCore::waiting_for() const {
+  switch (phase_) {
+    case Phase::batch: return fmt::format("the batch of step {} from the loader", step_ + 1);
+    case Phase::recording: return fmt::format("the monitor to write the record of step {}", step_);
+    case Phase::saving: return fmt::format("the checkpoint writer to finish before the snapshot of step {}", step_);
+    case Phase::finishing:
+      return writer_busy_ ? fmt::format("the checkpoint writer to finish step {}", saved_step_) : "";
+    default: return "";
+  }
+}
+
+}  // namespace collie

@@ -1,0 +1,152 @@
+// The rules of a run: which program comes next, and how each step ends. No CAF, no clocks, no files.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/callback.hpp"
+#include "actors/events.hpp"
+#include "actors/messages.hpp"
+#include "optim/optimizer.hpp"
+
+namespace collie {
+
+enum class Purpose : uint8_t { train, evaluate, generate };
+
+struct TrainerSettings {
+  RunTag tag;
+  Purpose purpose = Purpose::train;
+  Layout layout;
+  int64_t done_steps = 0, total_steps = 0;  // a resumed run starts behind its checkpoint
+  int64_t done_position = 0;                // sequences those steps consumed
+  int64_t evaluate_every = 0;               // steps; 0: never
+  int64_t evaluate_every_epochs = 0;        // epochs; 0: never
+  int64_t steps_per_epoch = 1;
+  int64_t checkpoint_every = 0;             // 0: only at the end
+  bool has_evaluation = false;
+  double learning_rate = 0;
+  LearningRateSchedule schedule;
+  double clip_grad_norm = 0;
+  size_t parameters = 0;         // canonical parameters, whose sums of squares are combined
+  int monitor_credits = 64;      // step records the monitor may be behind
+};
+
+class TrainerOutbox {
+ public:
+  virtual ~TrainerOutbox() = default;
+  virtual double now_s() = 0;
+  virtual void request_batch(int64_t step) = 0;
+  virtual void broadcast(ProgramPtr program) = 0;
+  virtual void broadcast(const Verdict& verdict) = 0;
+  virtual void evaluate(int64_t step) = 0;
+  virtual void generate() = 0;
+  virtual void forward(const EvaluationReport& report) = 0;  // to the evaluator
+  virtual void forward(const TokenReport& report) = 0;       // to the generator
+  // A snapshot's parts are about to reach the writer. `position`: sequences consumed so far.
+  virtual void expect_snapshot(int64_t step, int64_t position, bool final) = 0;
+  virtual void record(const StepFinished& step) = 0;  // to the monitor, which acknowledges
+  virtual void trace(const ProgramDone& done) = 0;
+  virtual void announce(const EvaluationFinished& evaluation) = 0;
+  virtual void announce(const CheckpointSaved& checkpoint) = 0;
+  virtual void end(RunEnded outcome) = 0;             // once
+};
+
+class TrainerCore {
+ public:
+  TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks, TrainerOutbox& outbox);
+
+  // Inputs; those of another run or generation are dropped, and all of them once the run has ended.
+  void ready(const RankReady& ready);
+  void batch(BatchReady ready);
+  void gradients(const GradientReport& report);
+  void evaluation(const EvaluationReport& report);
+  void token(const TokenReport& report);
+  void done(const ProgramDone& done);
+  void request(const ProgramRequest& request);
+  void evaluated(const EvaluationFinished& evaluation);
+  void generated(const GenerationFinished& finished);
+  void written(const SnapshotWritten& written);
+  void recorded(int64_t step);
+  void fail(const Failure& failure);
+  void stop(RunStatus why);  // stopped or interrupted: after the step that is being computed
+
+  bool ended() const { return phase_ == Phase::ended; }
+  int64_t step() const { return step_; }
+  // What the run is waiting for outside its ranks; empty while ranks are at work. For the watchdog.
+  std::string waiting_for() const;
+  const std::vector<RankSummary>& summaries() const { return summaries_; }
+  const std::vector<double>& busy_seconds() const { return busy_s_; }
+
+ private:
+  enum class Phase {
+    starting,     // until every rank is ready
+    batch,        // for the step's batch
+    computing,    // for every rank's gradient report
+    evaluating,
+    recording,    // for the monitor, before a snapshot or when it is too far behind
+    saving,       // for the writer to be free for the next snapshot
+    finishing,    // for the last snapshot and the ranks
+    generating,
+    ended,
+  };
+
+  void begin_step();
+  void compute_step();
+  void decide_step();
+  void finish_step();
+  void after_evaluation();
+  void save_or_continue();
+  void snapshot(bool final);
+  void finish_if_idle();
+  void end(RunStatus status, int exit_code, const std::string& message);
+
+  bool last_step() const { return step_ >= settings_.total_steps || stop_.has_value(); }
+  bool evaluation_due() const;
+  bool checkpoint_due() const;
+  void submit(Program program);
+  void release_programs();
+  const TaskLists& lists_for(int micro_batches);
+  bool stale(const RunTag& tag) const { return ended() || !(tag == settings_.tag); }
+
+  TrainerSettings settings_;
+  std::vector<std::unique_ptr<Callback>> callbacks_;
+  TrainerOutbox& outbox_;
+
+  Phase phase_ = Phase::starting;
+  int64_t step_ = 0;                        // being computed, or last computed
+  int64_t position_ = 0;                    // sequences consumed after step_
+  std::optional<RunStatus> stop_;
+  std::map<int64_t, std::shared_ptr<const StepBatch>> batches_;  // arrived, by step; at most two
+  std::shared_ptr<const StepBatch> batch_;  // of step_
+  double step_started_s_ = 0;
+
+  std::vector<bool> rank_ready_;
+  std::vector<std::optional<GradientReport>> reports_;
+  StepFinished record_;
+  int64_t recorded_step_ = 0;
+  int64_t saved_step_ = -1;                 // last snapshot asked for
+  bool writer_busy_ = false;
+  bool final_saved_ = false;
+
+  uint64_t next_program_ = 1;
+  std::deque<ProgramPtr> waiting_programs_;       // until a rank has room
+  std::map<uint64_t, int> outstanding_;           // program -> ranks that are not done
+  uint64_t client_program_ = 0;                   // of the evaluator's or generator's last request
+
+  struct StepLists {
+    std::shared_ptr<const TaskLists> tasks;
+    std::vector<int> activation_limits;
+  };
+  std::map<int, StepLists> step_lists_;           // by micro-batches
+  std::map<int, std::shared_ptr<const TaskLists>> evaluation_lists_;
+  std::shared_ptr<const TaskLists> generation_lists_, snapshot_lists_;
+
+  std::vector<RankSummary> summaries_;
+  std::vector<double> busy_s_;
+};
+
+}  // namespace collie

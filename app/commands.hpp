@@ -1,0 +1,19 @@
+// The sub-commands of collie-engine, one source file each. Each adds itself to `app`; its callback runs it,
+// writes what was asked for to standard output and sets `exit_code`, which must outlive `app`. Wrong input is
+// thrown as UserError.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace collie {
+
+// collie-engine run: a training run.
+void add_run_command(CLI::App& app, int& exit_code);
+// collie-engine eval: one JSON object of metrics.
+void add_eval_command(CLI::App& app, int& exit_code);
+// collie-engine generate: text from a model folder.
+void add_generate_command(CLI::App& app, int& exit_code);
+// collie-engine schedule: a pipeline schedule as CSV, text or SVG.
+void add_schedule_command(CLI::App& app, int& exit_code);
+
+}  // namespace collie

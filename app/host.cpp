@@ -1,0 +1,77 @@
+#include "app/host.hpp"
+
+#include <csignal>
+#include <unistd.h>
+
+#include <caf/all.hpp>
+
+#include "base/log.hpp"
+
+namespace collie {
+namespace {
+
+constexpr auto signal_poll_interval = std::chrono::milliseconds(50);
+
+sigset_t ending_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+bool signal_arrived() {
+  const sigset_t set = ending_signals();
+  const timespec now{0, 0};
+  return ::sigtimedwait(&set, nullptr, &now) > 0;
+}
+
+class ActorSystemConfig : public caf::actor_system_config {
+ public:
+  ActorSystemConfig() {
+    collie::add_message_types(*this);
+    // Coordination only; what computes or blocks has threads of its own.
+    set("scheduler.max-threads", size_t{2});
+  }
+};
+
+void on_signal(const caf::actor& run, int& signals) {
+  if (++signals > 1) ::_exit(130);
+  log::warn("stopping after this step, with a checkpoint; once more ends at once");
+  request_stop(run, RunStatus::interrupted);
+}
+
+}  // namespace
+
+RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers) {
+  const sigset_t set = ending_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ActorSystemConfig config;
+  caf::actor_system system(config);
+  caf::scoped_actor self(system);
+  const caf::actor run = spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
+
+  RunEnded outcome;
+  bool ended = false;
+  int signals = 0;
+  while (!ended) {
+    self->receive([&](const RunStarted& event) { handlers.started(event); }, [](const StepFinished&) {},
+                  [&](const EvaluationFinished& event) { handlers.evaluated(event); },
+                  [&](const CheckpointSaved& event) { handlers.saved(event); },
+                  [&](const TokenGenerated& event) { handlers.generated(event); },
+                  [&](const RunEnded& event) {
+                    outcome = event;
+                    ended = true;
+                  },
+                  caf::after(signal_poll_interval) >> [] {});
+    if (signal_arrived()) on_signal(run, signals);
+  }
+  if (outcome.status == RunStatus::failed) log::error("{}", outcome.message);
+  if (outcome.actors_left) {
+    log::error("some actors did not end in time; the process ends without them");
+    ::_exit(outcome.exit_code);
+  }
+  return outcome;
+}
+
+}  // namespace collie

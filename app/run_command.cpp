@@ -1,0 +1,79 @@
+// collie-engine run CONFIG.yaml [--set key.path=value]... [--resume | --overwrite] [--dry-run]
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "actors/summary.hpp"
+#include "app/commands.hpp"
+#include "app/host.hpp"
+#include "base/log.hpp"
+
+namespace collie {
+namespace {
+
+struct Options {
+  std::string file;
+  std::vector<std::string> settings, allowed_changes;
+  bool resume = false, overwrite = false, dry_run = false;
+};
+
+void describe_plan(const RunPlan& plan) {
+  const auto& layout = plan.layout;
+  log::info("{}: {} parameters, {} steps of {} sequences ({} steps an epoch)", plan.config.run.name,
+            parameter_count(plan.model), plan.total_steps, plan.sizes.sequences(), plan.steps_per_epoch);
+  for (size_t stage = 0; stage < plan.ranges.size(); ++stage)
+    log::info("  stage {} on rank {}: blocks {} to {}{}{}", stage, layout.rank_of_stage[stage],
+              plan.ranges[stage].first_block, plan.ranges[stage].last_block - 1,
+              plan.ranges[stage].embedding ? ", embedding" : "", plan.ranges[stage].head ? ", head and loss" : "");
+  if (plan.checkpoint) log::info("  goes on after step {} from {}", plan.checkpoint->step(), plan.checkpoint->path());
+}
+
+std::string_view word(RunStatus status) {
+  switch (status) {
+    case RunStatus::completed: return "completed";
+    case RunStatus::stopped: return "stopped early";
+    case RunStatus::interrupted: return "interrupted";
+    case RunStatus::failed: return "failed";
+  }
+  return "?";
+}
+
+int run(const Options& options) {
+  std::vector<std::string> warnings;
+  Config config = load_config(options.file, options.settings, warnings);
+  for (const auto& warning : warnings) log::warn("{}", warning);
+  const auto existing = options.resume      ? ExistingRun::resume
+                        : options.overwrite ? ExistingRun::overwrite
+                                            : ExistingRun::refuse;
+  RunPlan plan = plan_training(std::move(config), existing, options.allowed_changes);
+  describe_plan(plan);
+  if (options.dry_run) return 0;
+  const std::string dir = plan.config.run.dir;
+  if (plan.already_finished) {
+    log::info("the run in '{}' has all its {} steps; nothing to do", dir, plan.total_steps);
+    return 0;
+  }
+  const RunEnded outcome = run_to_end(std::move(plan), {});
+  if (!outcome.summary.empty()) fmt::print(stderr, "{}", outcome.summary);
+  log::info("{} after step {}; the run is in '{}'", word(outcome.status), outcome.step, dir);
+  return outcome.exit_code;
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("run", "Trains a model as a configuration file says");
+  command->add_option("config", options->file, "The configuration file")->required();
+  command->add_option("--set", options->settings, "key.path=value laid over the file; may be given again")
+      ->allow_extra_args(false);
+  command->add_flag("--resume", options->resume, "Go on with the run in run.dir");
+  command->add_flag("--overwrite", options->overwrite, "Replace the run in run.dir")->excludes("--resume");
+  command->add_flag("--dry-run", options->dry_run, "Check everything and say what would run, then stop");
+  command->add_option("--allow-change", options->allowed_changes,
+                      "With --resume: a key that may differ although it changes what is computed; may be given again")
+      ->allow_extra_args(false);
+  command->callback([options, &exit_code] { exit_code = run(*options); });
+}
+
+}  // namespace collie

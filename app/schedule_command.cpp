@@ -1,0 +1,133 @@
+// collie-engine schedule: shows a pipeline schedule before anything is trained with it.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "app/commands.hpp"
+#include "base/error.hpp"
+#include "schedule/schedules.hpp"
+#include "schedule/simulator.hpp"
+
+namespace collie {
+namespace {
+
+struct ScheduleOptions {
+  std::string name = "1f1b", format = "text", costs;
+  std::optional<int> stages, micro_batches, virtual_stages;
+  int credits = schedule::Limits{}.credits;
+  bool split_backward = false, communication = false;
+};
+
+bool is_file(const std::string& name) {
+  return name.ends_with(".csv");
+}
+
+// "1,1,1,0.5"
+schedule::Costs parse_costs(const std::string& text) {
+  schedule::Costs costs;
+  const char *at = text.data(), *const end = at + text.size();
+  bool good = true;
+  double* const fields[] = {&costs.forward, &costs.backward_input, &costs.backward_weight,
+                            &costs.communication};
+  for (double* field : fields) {
+    if (field != fields[0]) good = good && at != end && *at++ == ',';
+    if (!good) break;
+    const auto [after, error] = std::from_chars(at, end, *field);
+    good = error == std::errc() && *field >= 0 && *field <= 1e12;
+    at = after;
+  }
+  if (!good || at != end)
+    throw UserError(
+        "--costs: '{}' is not F,B,W,comm: four numbers of at least 0 (forward, backward for the input, "
+        "backward for "
+        "the weights, communication), such as 1,1,1,0.5",
+        text);
+  return costs;
+}
+
+void check(const ScheduleOptions& options) {
+  const auto at_least_one = [](const char* option, const std::optional<int>& value) {
+    if (value && *value < 1) throw UserError("{}: must be at least 1, found {}", option, *value);
+  };
+  at_least_one("--stages", options.stages);
+  at_least_one("--microbatches", options.micro_batches);
+  at_least_one("--virtual", options.virtual_stages);
+  if (options.credits < 0) throw UserError("--credits: must be at least 0, found {}", options.credits);
+  if (options.format != "csv" && options.format != "text" && options.format != "svg")
+    throw UserError("--format: unknown format '{}'; known: csv, text, svg", options.format);
+  if (is_file(options.name)) return;
+  if (!schedule::schedules().contains(options.name)) {
+    const std::vector<std::string> known = schedule::schedules().names();
+    throw UserError("--name: unknown schedule '{}'; known: {}, or FILE.csv", options.name,
+                    fmt::join(known, ", "));
+  }
+  if (!options.stages)
+    throw UserError("--stages: schedule {} needs the number of pipeline stages", options.name);
+  if (!options.micro_batches)
+    throw UserError("--microbatches: schedule {} needs the number of micro-batches", options.name);
+}
+
+// Sizes that were not given are the file's.
+schedule::Schedule make(const ScheduleOptions& options) {
+  schedule::Sizes sizes;
+  if (is_file(options.name)) {
+    const schedule::Schedule file = schedule::read_schedule_file(options.name, {options.credits});
+    sizes = {file.ranks, file.micro_batches, file.stages / file.ranks, false};
+    if (file.stages % file.ranks != 0 || file.forward_only) return file;
+  }
+  sizes.ranks = options.stages.value_or(sizes.ranks);
+  sizes.micro_batches = options.micro_batches.value_or(sizes.micro_batches);
+  sizes.virtual_stages = options.virtual_stages.value_or(sizes.virtual_stages);
+  sizes.split_backward = options.split_backward;
+  return schedule::make_schedule(options.name, sizes, {options.credits});
+}
+
+void run(const ScheduleOptions& options) {
+  check(options);
+  const schedule::Costs costs = options.costs.empty() ? schedule::Costs{} : parse_costs(options.costs);
+  const schedule::Schedule made = make(options);
+  std::string output;
+  if (options.format == "csv") {
+    output = to_csv(options.communication ? with_communication(made) : made);
+  } else {
+    const schedule::Timeline timeline = simulate(made, costs, {options.credits});
+    output = options.format == "svg" ? to_svg(made, timeline) : to_text(made, timeline);
+  }
+  if (std::fwrite(output.data(), 1, output.size(), stdout) != output.size() || std::fflush(stdout) != 0)
+    throw RunError("cannot write the schedule to standard output");
+}
+
+}  // namespace
+
+void add_schedule_command(CLI::App& app, int& exit_code) {
+  const auto options = std::make_shared<ScheduleOptions>();
+  CLI::App* command =
+      app.add_subcommand("schedule", "Show a pipeline schedule: who computes what when, and what idles");
+  command->add_option("--name", options->name, "gpipe, 1f1b or FILE.csv (PyTorch's format)")
+      ->capture_default_str();
+  command->add_option("--stages", options->stages, "pipeline ranks (for a file: what it must have)");
+  command->add_option("--microbatches", options->micro_batches,
+                      "micro-batches a step (for a file: what it must have)");
+  command->add_option("--virtual", options->virtual_stages, "stages a rank");
+  command->add_flag("--split-backward", options->split_backward,
+                    "backward as two actions: I (input), W (weight)");
+  command->add_flag("--communication", options->communication, "csv: with the sends and receives");
+  command->add_option("--format", options->format, "csv, text or svg")->capture_default_str();
+  command->add_option("--costs", options->costs,
+                      "F,B,W,comm: time of a forward, of a backward for the input, for the "
+                      "weights, and of a message; default 1,1,1,0");
+  command
+      ->add_option("--credits", options->credits,
+                   "messages on their way on one channel before its sender waits")
+      ->capture_default_str();
+  command->callback([options, &exit_code] {
+    run(*options);
+    exit_code = 0;
+  });
+}
+
+}  // namespace collie

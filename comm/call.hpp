@@ -1,0 +1,51 @@
+// One rank's side of one operation of a group, as ranks compare it with each other's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "kernels/tensor.hpp"
+
+namespace collie::comm {
+
+enum class Operation : uint8_t {
+  all_reduce_sum,
+  reduce_scatter_sum,
+  all_gather,
+  broadcast,
+  all_to_all,
+  send,
+  receive,
+  barrier
+};
+
+struct Call {
+  Operation operation = Operation::barrier;
+  DType dtype = DType::f32;
+  Shape shape;       // of the tensor, or of `in`
+  int peer = -1;     // broadcast: root; send: destination; receive: source
+  int64_t part = 0;  // elements: all of an all-reduce or broadcast, else what one rank gives or takes
+  const std::byte* in = nullptr;
+  std::byte* out = nullptr;
+
+  bool is_transfer() const { return operation == Operation::send || operation == Operation::receive; }
+  size_t part_bytes() const { return static_cast<size_t>(part) * size_of(dtype); }
+};
+
+// "all_reduce_sum of float32 [2, 3]", "send to rank 1 of float32 [4]", "barrier"
+std::string describe(const Call& call);
+
+// Whether two ranks' calls are the same collective.
+bool agree(const Call& a, const Call& b);
+
+// The calls of a group of `size`, from `rank`'s arguments. std::logic_error where they cannot be meant.
+Call all_reduce_call(Tensor& x);
+Call reduce_scatter_call(int size, const Tensor& in, Tensor& out);
+Call all_gather_call(int size, const Tensor& in, Tensor& out);
+Call broadcast_call(int size, Tensor& x, int root);
+Call all_to_all_call(int size, const Tensor& in, Tensor& out);
+Call send_call(int size, int rank, const Tensor& x, int destination);
+Call receive_call(int size, int rank, Tensor& x, int source);
+
+}  // namespace collie::comm

@@ -1,0 +1,16 @@
+// The one order in which sums over ranks are taken.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/tensor.hpp"
+
+namespace collie::comm {
+
+// out[k][i] = ((in[0][i] + in[1][i]) + in[2][i]) + ..., for every k and begin <= i < end, in the elements'
+// own precision: the same bits wherever the range is cut. `out` may hold pointers of `in`. dtype: f32 or f64.
+void sum_in_rank_order(DType dtype, std::span<const std::byte* const> in, std::span<std::byte* const> out,
+                       int64_t begin, int64_t end);
+
+}  // namespace collie::comm

@@ -1,0 +1,71 @@
+// Checkpoints: slices of parameters and optimizer states, keyed so that any layout reads what any other wrote.
+//
+// A checkpoint is a folder `step-00000100` holding one safetensors file a writer and `manifest.json`, which names
+// every slice with its file and every file with its size and SHA-256. It is written as `step-00000100.partial`:
+// shards, fsync, manifest, fsync, rename, fsync of the parent; so a folder without `.partial` is complete.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/tensor.hpp"
+
+namespace collie {
+
+class SafetensorsFile;
+
+// A rectangle of one state of one parameter: [offsets, offsets + data.shape) of global_shape.
+struct CheckpointSlice {
+  std::string name;   // Hugging Face name
+  std::string state;  // "weight", or an optimizer state such as "exp_avg"
+  Shape global_shape;
+  std::vector<int64_t> offsets;  // [rank of global_shape]
+  Tensor data;                   // f32, contiguous, on the host
+};
+
+// Writes one complete checkpoint under `folder` (the run's checkpoints/), replacing an older one of the same step.
+// parts[i] becomes shard i. `metadata` is kept in the manifest. Throws RunError (with the system's reason) where
+// the disk refuses; what was there before is untouched then, and the partial folder is removed.
+void write_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
+                      const std::vector<std::vector<CheckpointSlice>>& parts);
+
+// Removes all but the `keep_last` newest complete checkpoints, and partial ones.
+void purge_checkpoints(const std::string& folder, int64_t keep_last);
+
+// Immutable once opened, so ranks may share it.
+class Checkpoint {
+ public:
+  // Reads and verifies the manifest and the files' sizes and hashes. Throws UserError naming file and defect.
+  static Checkpoint open(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  int64_t step() const { return step_; }
+  const nlohmann::json& metadata() const { return metadata_; }
+
+  // Fills `out` (f32, contiguous, host) with the rectangle of `state` of parameter `name` that starts at `offsets`,
+  // put together from whatever slices hold it. Throws UserError where a part is missing or the global shape differs.
+  void read(const std::string& name, const std::string& state, const Shape& global_shape,
+            const std::vector<int64_t>& offsets, Tensor& out) const;
+
+ private:
+  struct Entry {
+    std::string file, tensor;
+    std::string name, state;
+    std::vector<int64_t> global_shape, offsets, shape;
+  };
+  std::string path_;
+  int64_t step_ = 0;
+  nlohmann::json metadata_;
+  std::vector<Entry> entries_;
+  std::map<std::string, std::shared_ptr<const SafetensorsFile>> files_;  // by file name
+};
+
+// The newest checkpoint under `folder` that verifies; a defective one is skipped with a warning. None: nullopt.
+std::optional<Checkpoint> latest_checkpoint(const std::string& folder);
+
+}  // namespace collie

@@ -1,0 +1,159 @@
+#include "io/config_check.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.hpp"
+
+namespace collie {
+
+namespace config {
+
+namespace {
+
+constexpr const char* kSourceExample = "a list of sources is wanted, such as [{path: \"data/*.txt\"}]";
+
+void check_columns(const DataSource& source, const std::string& path, const Places& places) {
+  constexpr const char* kWanted = "either text: KEY, or prompt: KEY and completion: KEY, is wanted";
+  std::string given, first;
+  const std::pair<const char*, const std::string&> columns[] = {
+      {"text", source.text}, {"prompt", source.prompt}, {"completion", source.completion}};
+  for (const auto& [name, value] : columns) {
+    if (value.empty()) continue;
+    if (first.empty()) first = name;
+    given += (given.empty() ? "" : ", ") + std::string(name);
+  }
+  if (source.format == "text" && !given.empty())
+    throw UserError("{}: found with format text; text, prompt and completion belong to format jsonl",
+                    places.of(join(path, first)));
+  if (source.format == "jsonl" && given != "text" && given != "prompt, completion")
+    throw UserError("{}: found {} with format jsonl; {}", places.of(path),
+                    given.empty() ? "none of text, prompt, completion" : given, kWanted);
+}
+
+void check_sources(std::vector<DataSource>& sources, const std::string& list, const Places& places) {
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const std::string path = source_path(list, i);
+    for (const Key& key : source_schema(sources[i], path)) key.check(places.of(key.path));
+    if (sources[i].path.empty())
+      throw UserError("{}: missing; a file or a pattern such as data/*.txt is wanted",
+                      places.of(path + ".path"));
+    check_columns(sources[i], path, places);
+  }
+}
+
+void check_partition_size(const ParallelSection& parallel, const Places& places) {
+  const int64_t stages = int64_t{parallel.pp_size} * parallel.virtual_stages;
+  const auto given = static_cast<int64_t>(parallel.partition_list.size());
+  if (parallel.partition.empty() && given != stages)
+    throw UserError(
+        "{}: found {} numbers; one for each of the {} stages (pp_size x virtual_stages) is wanted",
+        places.of("parallel.partition"), given, stages);
+}
+
+void check_between_keys(const Config& config, const Places& places) {
+  check_partition_size(config.parallel, places);
+  if (config.optimizer.betas.empty() || config.optimizer.betas.size() > 3)
+    throw UserError("{}: found {} numbers; one to three, as the optimizer has them, are wanted",
+                    places.of("optimizer.betas"), config.optimizer.betas.size());
+  // A micro-batch counts its tokens in 32 bits (io/batch.hpp).
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  if (config.train.micro_batch_size > kMost / config.data.sequence_length)
+    throw UserError("{}: found {} with sequences of {} tokens; a micro-batch of at most {} tokens is wanted",
+                    places.of("train.micro_batch_size"), config.train.micro_batch_size,
+                    config.data.sequence_length, kMost);
+  if (!config.model.config.is_object())
+    throw UserError("{}: found JSON of type {}; a map is wanted", places.of("model.config"),
+                    config.model.config.type_name());
+}
+
+void add_once(std::vector<std::string>& all, const std::string& text) {
+  if (std::find(all.begin(), all.end(), text) == all.end()) all.push_back(text);
+}
+
+// "FILE: key: missing; ..."
+[[noreturn]] void refuse_missing(const Config& config, const std::string& path, const std::string& wanted) {
+  Origin file;
+  file.file = config.file.path;
+  throw UserError("{}: missing; {}", file.place(path), wanted);
+}
+
+void require_tokenizer(const Config& config) {
+  if (config.model.path.empty() && config.tokenizer.path.empty() && config.tokenizer.kind == "auto")
+    refuse_missing(config, "tokenizer.path",
+                   "a folder with a tokenizer is wanted, or tokenizer.kind: byte (there is no model.path to "
+                   "take it from)");
+}
+
+void require_model(const Config& config) {
+  if (!config.model.path.empty()) return;
+  if (!config.model.from_scratch)
+    refuse_missing(
+        config, "model.path",
+        "a folder with a Hugging Face model is wanted, or model.from_scratch: true with model.config");
+  if (config.model.config.empty())
+    refuse_missing(config, "model.config",
+                   "from scratch and with no model.path, the keys of a Hugging Face config.json are wanted");
+}
+
+}  // namespace
+
+std::string Places::of(const std::string& path) const {
+  if (const auto exact = origins_.find(path); exact != origins_.end()) return exact->second.place(path);
+  for (std::string section = path; section.find('.') != std::string::npos;) {
+    section.resize(section.rfind('.'));
+    const auto found = origins_.find(section);
+    if (found != origins_.end() && !found->second.from_setting) return found->second.place(path);
+  }
+  return file_.place(path);
+}
+
+std::string source_path(const std::string& list, size_t index) {
+  return fmt::format("{}.{}", list, index);
+}
+
+void check_all(const Config& config, const Places& places, std::vector<std::string>& warnings) {
+  Config copy = config;  // the table points to members that it could change
+  for (const Key& key : schema(copy)) {
+    key.check(places.of(key.path));
+    if (auto* const* sources = std::get_if<std::vector<DataSource>*>(&key.target))
+      check_sources(**sources, key.path, places);
+    if (!key.warning_if_true.empty() && key.yaml() == "true")
+      add_once(warnings, fmt::format("{}: {}", key.path, key.warning_if_true));
+  }
+  check_between_keys(config, places);
+}
+
+}  // namespace config
+
+void check_config(const Config& config, std::vector<std::string>& warnings) {
+  config::Origin file;
+  file.file = config.file.path;
+  config::check_all(config, config::Places(file), warnings);
+}
+
+void require_training(const Config& config) {
+  using namespace config;
+  if (config.run.name.empty()) refuse_missing(config, "run.name", "a name for the run is wanted");
+  if (config.run.dir.empty())
+    refuse_missing(config, "run.dir", "the folder that the run is to be written to is wanted");
+  require_model(config);
+  require_tokenizer(config);
+  if (config.data.train.empty()) refuse_missing(config, "data.train", kSourceExample);
+  if (!config.train.steps && !config.train.epochs)
+    refuse_missing(config, "train.steps",
+                   "train.steps or train.epochs (or both: whichever ends first) is wanted");
+}
+
+void require_eval(const Config& config) {
+  using namespace config;
+  require_model(config);
+  require_tokenizer(config);
+  if (config.model.from_scratch && config.run.dir.empty())
+    refuse_missing(
+        config, "run.dir",
+        "the model is from scratch: the folder of the run whose latest checkpoint is evaluated is wanted");
+  if (config.data.eval.empty()) refuse_missing(config, "data.eval", kSourceExample);
+}
+
+}  // namespace collie

@@ -1,0 +1,249 @@
+// What one line of the schema's table says and checks.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "base/error.hpp"
+#include "io/config_schema.hpp"
+#include "io/config_values.hpp"
+
+namespace collie::config {
+
+namespace {
+
+template <class... Cases>
+struct Overloaded : Cases... {
+  using Cases::operator()...;
+};
+template <class... Cases>
+Overloaded(Cases...) -> Overloaded<Cases...>;
+
+template <class Item>
+std::string list_of(const std::vector<Item>& items) {
+  return yaml_of(nlohmann::json(items));
+}
+
+template <class Item>
+std::string list_words(const std::vector<Item>& items) {
+  std::string text;
+  for (const Item& item : items) text += (text.empty() ? "" : ", ") + item;
+  return text;
+}
+
+// A value as it stands in a message.
+std::string in_words(const Key& key) {
+  if (const auto* text = std::get_if<std::string*>(&key.target))
+    return fmt::format("'{}'", shortened(**text));
+  if (const auto* number = std::get_if<double*>(&key.target)) return fmt::format("{}", **number);
+  if (const auto* partition = std::get_if<PartitionTarget>(&key.target);
+      partition && !partition->name->empty())
+    return fmt::format("'{}'", shortened(*partition->name));
+  return shortened(key.yaml());
+}
+
+std::vector<std::string> all_valid(const Key& key) {
+  std::vector<std::string> all = key.valid;
+  if (!key.valid_ending.empty()) all.push_back("a FILE" + key.valid_ending);
+  return all;
+}
+
+std::string number_words(const Key& key, const std::string& kind) {
+  return kind + key.range.words();
+}
+
+std::string text_words(const Key& key) {
+  if (key.valid.empty()) return "a text";
+  std::string words =
+      all_valid(key).size() == 1 ? all_valid(key).front() : "one of " + list_words(all_valid(key));
+  if (!key.valid_later.empty()) words += fmt::format(" (not supported yet: {})", list_words(key.valid_later));
+  return words;
+}
+
+[[noreturn]] void refuse(const Key& key, const std::string& place, const std::string& found) {
+  throw UserError("{}: found {}; {} is wanted", place, found, key.wanted());
+}
+
+void check_text(const Key& key, const std::string& text, const std::string& place) {
+  const auto is_in = [&](const std::vector<std::string>& texts) {
+    return std::find(texts.begin(), texts.end(), text) != texts.end();
+  };
+  if (key.valid.empty() || is_in(key.valid)) return;
+  if (is_in(key.valid_later))
+    throw UserError("{}: {} is not supported yet; only {} {}", place, text, list_words(all_valid(key)),
+                    all_valid(key).size() == 1 ? "is" : "are");
+  const std::string& ending = key.valid_ending;
+  const bool ends_well =
+      !ending.empty() && text.size() > ending.size() && text.substr(text.size() - ending.size()) == ending;
+  if (!ends_well) refuse(key, place, fmt::format("'{}'", shortened(text)));
+}
+
+void check_partition(const Key& key, const PartitionTarget& partition, const std::string& place) {
+  if (!partition.name->empty() && !partition.list->empty())
+    throw UserError("{}: found '{}' and a list; one of the two is wanted", place, *partition.name);
+  if (!partition.name->empty()) return check_text(key, *partition.name, place);
+  if (partition.list->empty()) refuse(key, place, "an empty list");
+  for (const int layers : *partition.list)
+    if (!key.range.holds(layers)) refuse(key, place, fmt::format("{} in the list", layers));
+}
+
+void check_valid(const Key& key, const std::string& place) {
+  const auto check_number = [&](auto number) {
+    if (!std::isfinite(static_cast<double>(number)) || !key.range.holds(static_cast<double>(number)))
+      refuse(key, place, fmt::format("{}", number));
+  };
+  std::visit(Overloaded{
+                 [](const bool*) {},
+                 [](const std::vector<DataSource>*) {},
+                 [&](const std::string* text) {
+                   if (!key.nullable || !text->empty()) check_text(key, *text, place);
+                 },
+                 [&](const std::optional<int64_t>* number) {
+                   if (*number) check_number(**number);
+                 },
+                 [&](const std::vector<double>* numbers) {
+                   for (const double number : *numbers)
+                     if (!std::isfinite(number) || !key.range.holds(number))
+                       refuse(key, place, fmt::format("{} in the list", number));
+                 },
+                 [&](const std::vector<std::string>* texts) {
+                   for (const std::string& text : *texts)
+                     if (text.empty()) refuse(key, place, "an empty name");
+                 },
+                 [](const nlohmann::json*) {},
+                 [&](const PartitionTarget& partition) { check_partition(key, partition, place); },
+                 [&](const auto* number) { check_number(*number); },
+             },
+             key.target);
+}
+
+}  // namespace
+
+bool Range::holds(double number) const {
+  if (least && (least_excluded ? number <= *least : number < *least)) return false;
+  return !(most && (most_excluded ? number >= *most : number > *most));
+}
+
+std::string Range::words() const {
+  if (least && most)
+    return most_excluded ? fmt::format(" of at least {:.0f} and below {:.0f}", *least, *most)
+                         : fmt::format(" from {:.0f} to {:.0f}", *least, *most);
+  if (least) return fmt::format("{} {:.0f}", least_excluded ? " above" : " of at least", *least);
+  return "";
+}
+
+Key Key::at_least(double number) const {
+  Key key = *this;
+  key.range.least = number;
+  return key;
+}
+
+Key Key::above(double number) const {
+  Key key = at_least(number);
+  key.range.least_excluded = true;
+  return key;
+}
+
+Key Key::from_to(double least, double most) const {
+  Key key = at_least(least);
+  key.range.most = most;
+  return key;
+}
+
+Key Key::from_to_below(double least, double most) const {
+  Key key = from_to(least, most);
+  key.range.most_excluded = true;
+  return key;
+}
+
+Key Key::one_of(std::vector<std::string> texts) const {
+  Key key = *this;
+  key.valid = std::move(texts);
+  return key;
+}
+
+Key Key::not_yet(std::vector<std::string> texts) const {
+  Key key = *this;
+  key.valid_later = std::move(texts);
+  return key;
+}
+
+Key Key::or_ending(std::string ending) const {
+  Key key = *this;
+  key.valid_ending = std::move(ending);
+  return key;
+}
+
+Key Key::only(std::string value) const {
+  Key key = *this;
+  key.only_value = std::move(value);
+  return key;
+}
+
+Key Key::or_null() const {
+  Key key = *this;
+  key.nullable = true;
+  return key;
+}
+
+Key Key::warn_if_true(std::string warning) const {
+  Key key = *this;
+  key.warning_if_true = std::move(warning);
+  return key;
+}
+
+Key Key::also_known_as(std::vector<std::string> names) const {
+  Key key = *this;
+  key.aliases = std::move(names);
+  return key;
+}
+
+std::string Key::wanted() const {
+  return std::visit(
+      Overloaded{
+          [](const bool*) -> std::string { return "true or false"; },
+          [&](const std::string*) { return text_words(*this); },
+          [&](const double*) { return number_words(*this, "a number"); },
+          [&](const std::optional<int64_t>*) { return number_words(*this, "a whole number") + ", or null,"; },
+          [&](const std::vector<double>*) { return number_words(*this, "a list of numbers, each"); },
+          [](const std::vector<std::string>*) -> std::string { return "a list of names"; },
+          [](const nlohmann::json* json) -> std::string { return json->is_array() ? "a list" : "a map"; },
+          [](const std::vector<DataSource>*) -> std::string {
+            return "a list of sources, such as [{path: \"data/*.txt\"}],";
+          },
+          [&](const PartitionTarget&) { return text_words(*this) + ", or a list of layers per stage,"; },
+          [&](const auto*) { return number_words(*this, "a whole number"); },
+      },
+      target);
+}
+
+std::string Key::yaml() const {
+  return std::visit(
+      Overloaded{
+          [](const bool* value) -> std::string { return *value ? "true" : "false"; },
+          [&](const std::string* text) -> std::string {
+            return nullable && text->empty() ? "null" : yaml_of(*text);
+          },
+          [](const double* number) { return yaml_of(*number); },
+          [](const std::optional<int64_t>* number) -> std::string {
+            return *number ? fmt::format("{}", **number) : "null";
+          },
+          [](const std::vector<double>* numbers) { return list_of(*numbers); },
+          [](const std::vector<std::string>* texts) { return list_of(*texts); },
+          [](const nlohmann::json* json) { return yaml_of(*json); },
+          [](const std::vector<DataSource>* sources) { return fmt::format("{} sources", sources->size()); },
+          [](const PartitionTarget& partition) {
+            return partition.name->empty() ? list_of(*partition.list) : yaml_of(*partition.name);
+          },
+          [](const auto* number) { return fmt::format("{}", *number); },
+      },
+      target);
+}
+
+void Key::check(const std::string& place) const {
+  check_valid(*this, place);
+  if (only_value && yaml() != *only_value)
+    throw UserError("{}: {} is not supported yet; only {} is", place, in_words(*this), *only_value);
+}
+
+}  // namespace collie::config

@@ -1,0 +1,195 @@
+// CONFIG.yaml and --set to a Config.
+#include <limits>
+
+#include "base/error.hpp"
+#include "io/config.hpp"
+#include "io/config_check.hpp"
+#include "io/config_schema.hpp"
+#include "io/config_tree.hpp"
+#include "io/config_values.hpp"
+#include "io/files.hpp"
+
+namespace collie {
+
+namespace config {
+
+namespace {
+
+// Fills the members of a Config from the tree, key by key as the table has them.
+class Reader {
+ public:
+  Reader(Config& config, Origin file) : keys_(schema(config)), places_(std::move(file)) {}
+
+  void read(const Node& root) { read_section(root, "", keys_); }
+  const Places& places() const { return places_; }
+
+ private:
+  using Keys = std::vector<Key>;
+
+  // What is known is read first, so that "type: lora" is refused by its name and not for the keys that come
+  // with it.
+  void read_section(const Node& node, const std::string& section, const Keys& keys) {
+    if (node.kind == Node::Kind::null) return;
+    if (node.kind != Node::Kind::map)
+      throw UserError("{}: found {}; a map of {} is wanted", node.origin.place(section), node.describe(),
+                      names_in(keys, section));
+    for (const Entry& entry : node.entries) {
+      const std::string path = join(section, entry.key);
+      places_.add(path, entry.value.origin);
+      if (const Key* key = find_key(keys, path))
+        read_key(entry.value, *key);
+      else if (is_section(keys, path))
+        read_section(entry.value, path, keys);
+    }
+    for (const Entry& entry : node.entries) {
+      const std::string path = join(section, entry.key);
+      if (find_key(keys, path) == nullptr && !is_section(keys, path)) refuse_unknown(entry.value, path, keys);
+    }
+  }
+
+  [[noreturn]] void refuse_unknown(const Node& node, const std::string& path, const Keys& keys) const {
+    Keys all = keys;  // those of a data source, then the rest: what is nearer is found among both
+    if (&keys != &keys_) all.insert(all.end(), keys_.begin(), keys_.end());
+    throw UserError("{}: unknown key; {}", node.origin.place(path), suggestion(all, path));
+  }
+
+  void read_key(const Node& node, const Key& key) {
+    if (!key.nullable || node.kind != Node::Kind::null)
+      std::visit([&](auto target) { read_value(node, key, target); }, key.target);
+    else
+      std::get<std::string*>(key.target)->clear();
+    key.check(node.origin.place(key.path));
+  }
+
+  [[noreturn]] static void refuse(const Node& node, const Key& key, const std::string& more = "") {
+    throw UserError("{}: found {}; {} is wanted{}", node.origin.place(key.path), node.describe(),
+                    key.wanted(), more);
+  }
+
+  static Node::Meaning scalar_meaning(const Node& node, const Key& key) {
+    if (node.kind != Node::Kind::scalar) refuse(node, key);
+    return node.meaning();
+  }
+
+  static std::string read_text(const Node& node, const Key& key) {
+    if (scalar_meaning(node, key) != Node::Meaning::text)
+      refuse(node, key, fmt::format(" (to mean the text, write \"{}\")", node.scalar));
+    return node.scalar;
+  }
+
+  template <class Integer>
+  static Integer read_integer(const Node& node, const Key& key) {
+    if (scalar_meaning(node, key) != Node::Meaning::integer) refuse(node, key);
+    const auto number = parse_number<Integer>(node.scalar);
+    if (number) return *number;
+    const bool negative = node.scalar.front() == '-' && std::numeric_limits<Integer>::min() == 0;
+    refuse(node, key,
+           negative ? ", and not a negative one"
+                    : fmt::format(", and at most {}", std::numeric_limits<Integer>::max()));
+  }
+
+  static double read_double(const Node& node, const Key& key) {
+    const Node::Meaning meaning = scalar_meaning(node, key);
+    if (meaning != Node::Meaning::real && meaning != Node::Meaning::integer) refuse(node, key);
+    const auto number = parse_number<double>(node.scalar);
+    if (!number) refuse(node, key, ", and one that a double can hold");
+    return *number;
+  }
+
+  static void read_value(const Node& node, const Key& key, std::string* target) {
+    *target = read_text(node, key);
+  }
+
+  static void read_value(const Node& node, const Key& key, bool* target) {
+    if (scalar_meaning(node, key) != Node::Meaning::boolean) refuse(node, key);
+    *target = node.scalar == "true";
+  }
+
+  static void read_value(const Node& node, const Key& key, int* target) {
+    *target = read_integer<int>(node, key);
+  }
+  static void read_value(const Node& node, const Key& key, int64_t* target) {
+    *target = read_integer<int64_t>(node, key);
+  }
+  static void read_value(const Node& node, const Key& key, uint64_t* target) {
+    *target = read_integer<uint64_t>(node, key);
+  }
+  static void read_value(const Node& node, const Key& key, double* target) {
+    *target = read_double(node, key);
+  }
+
+  static void read_value(const Node& node, const Key& key, std::optional<int64_t>* target) {
+    target->reset();
+    if (node.kind != Node::Kind::null) *target = read_integer<int64_t>(node, key);
+  }
+
+  // The items of a list; null is an empty one, as after a key whose items are all commented out.
+  static const std::vector<Node>& items_of(const Node& node, const Key& key) {
+    if (node.kind != Node::Kind::list && node.kind != Node::Kind::null) refuse(node, key);
+    return node.items;
+  }
+
+  static void read_value(const Node& node, const Key& key, std::vector<double>* target) {
+    target->clear();
+    for (const Node& item : items_of(node, key)) target->push_back(read_double(item, key));
+  }
+
+  static void read_value(const Node& node, const Key& key, std::vector<std::string>* target) {
+    target->clear();
+    for (const Node& item : items_of(node, key)) target->push_back(read_text(item, key));
+  }
+
+  static void read_value(const Node& node, const Key& key, nlohmann::json* target) {
+    const bool is_list = target->is_array();
+    if (node.kind != Node::Kind::null && node.kind != (is_list ? Node::Kind::list : Node::Kind::map))
+      refuse(node, key);
+    *target = is_list ? nlohmann::json::array() : nlohmann::json::object();
+    if (node.kind != Node::Kind::null) *target = to_json(node, key.path);
+  }
+
+  static void read_value(const Node& node, const Key& key, const PartitionTarget& target) {
+    target.name->clear();
+    target.list->clear();
+    if (node.kind == Node::Kind::list)
+      for (const Node& item : node.items) target.list->push_back(read_integer<int>(item, key));
+    else
+      *target.name = read_text(node, key);
+  }
+
+  void read_value(const Node& node, const Key& key, std::vector<DataSource>* target) {
+    target->clear();
+    for (const Node& item : items_of(node, key)) {
+      const std::string path = source_path(key.path, target->size());
+      DataSource& source = target->emplace_back();
+      source.line = item.origin.line;
+      if (item.kind == Node::Kind::null)
+        throw UserError("{}: found nothing; a source such as {{path: \"data/*.txt\"}} is wanted",
+                        item.origin.place(path));
+      places_.add(path, item.origin);
+      read_section(item, path, source_schema(source, path));
+    }
+  }
+
+  Keys keys_;
+  Places places_;
+};
+
+}  // namespace
+
+}  // namespace config
+
+Config load_config(const std::string& file, const std::vector<std::string>& settings,
+                   std::vector<std::string>& warnings) {
+  config::Origin origin;
+  origin.file = file;
+  config::Node root = config::parse_yaml(file.empty() ? "" : read_text_file(file), origin, "");
+  for (const std::string& setting : settings) config::apply_setting(root, setting);
+  Config result;
+  result.file.path = file;
+  config::Reader reader(result, origin);
+  reader.read(root);
+  config::check_all(result, reader.places(), warnings);
+  return result;
+}
+
+}  // namespace collie

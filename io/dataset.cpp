@@ -1,0 +1,120 @@
+#include "io/dataset.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "base/sha256.hpp"
+#include "io/dataset_formats.hpp"
+#include "io/files.hpp"
+#include "io/mapped_file.hpp"
+#include "io/token_cache.hpp"
+#include "io/utf8.hpp"
+
+namespace collie {
+
+Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name)
+    : name_(std::move(name)), blocks_(std::move(blocks)) {
+  for (const auto& block : blocks_) {
+    COLLIE_ASSERT(block.offsets.size() == block.masked.size() + 1 && block.offsets.back() == block.tokens.size(),
+                  "{}: a block of documents does not fit together", name_);
+    first_document_.push_back(document_count_);
+    document_count_ += static_cast<int64_t>(block.masked.size());
+    token_count_ += static_cast<int64_t>(block.tokens.size());
+  }
+  first_document_.push_back(document_count_);
+  for (int64_t i = 0; i < document_count_; ++i) {
+    const DocumentView view = document(i);
+    pair_count_ += view.pairs();
+    target_count_ += view.pairs() - std::clamp<int64_t>(view.masked - 1, 0, view.pairs());
+  }
+  if (target_count_ == 0)
+    throw UserError("{}: there is nothing to learn from: {} documents without a single target token", name_,
+                    document_count_);
+}
+
+DocumentView Dataset::document(int64_t index) const {
+  COLLIE_ASSERT(index >= 0 && index < document_count_, "{}: document {} of {}", name_, index, document_count_);
+  const auto after = std::upper_bound(first_document_.begin(), first_document_.end(), index);
+  const auto number = static_cast<size_t>(after - first_document_.begin()) - 1;
+  const DocumentBlock& block = blocks_[number];
+  const auto local = static_cast<size_t>(index - first_document_[number]);
+  const uint64_t begin = block.offsets[local], end = block.offsets[local + 1];
+  return {block.tokens.subspan(begin, end - begin), block.masked[local]};
+}
+
+DocumentBlock make_block(const std::vector<Document>& documents) {
+  struct Owned {
+    std::vector<int32_t> tokens, masked;
+    std::vector<uint64_t> offsets = {0};
+  };
+  const auto owned = std::make_shared<Owned>();
+  for (const auto& document : documents) {
+    COLLIE_ASSERT(document.masked >= 0 && static_cast<size_t>(document.masked) <= document.tokens.size(),
+                  "{} masked tokens of {}", document.masked, document.tokens.size());
+    owned->tokens.insert(owned->tokens.end(), document.tokens.begin(), document.tokens.end());
+    owned->offsets.push_back(owned->tokens.size());
+    owned->masked.push_back(document.masked);
+  }
+  return {owned->tokens, owned->offsets, owned->masked, owned};
+}
+
+namespace {
+
+std::string make_key(const DataSource& source, const std::string& fingerprint, const MappedFile& file) {
+  const nlohmann::json parts = {"collie-engine token cache 1", source.format,    source.text, source.prompt,
+                                source.completion,             fingerprint, sha256_hex(file.bytes())};
+  const std::string text = parts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return sha256_hex(std::as_bytes(std::span(text)));
+}
+
+void build_cache(const std::filesystem::path& cache, const std::string& key, const DataSource& source,
+                 const MappedFile& file, const Tokenizer& tokenizer) {
+  if (const auto offset = first_invalid_utf8(file.text()))
+    throw UserError("{}: it is not valid UTF-8 at byte {} (0x{:02X}); data files must be UTF-8", file.path().string(),
+                    *offset, std::to_integer<unsigned>(file.bytes()[*offset]));
+  const DatasetFormat read = dataset_formats().find(source.format);
+  TokenCacheWriter writer(cache, key);
+  read({source, file.path().string(), file.text()}, tokenizer,
+       [&](std::span<const int32_t> tokens, int64_t masked) { writer.add(tokens, masked); });
+  writer.finish();
+}
+
+DocumentBlock open_file(const std::string& path, const DataSource& source, const Tokenizer& tokenizer,
+                        const std::string& fingerprint, const std::filesystem::path& cache_folder) {
+  const MappedFile file(path);
+  const std::string key = make_key(source, fingerprint, file);
+  const auto cache = cache_folder / (key + ".tokens");
+  std::string reason;
+  if (auto block = open_token_cache(cache, key, tokenizer.vocab_size(), reason)) return *block;
+  if (!reason.empty()) log::warn("token cache {}: {}; it is made anew", cache.string(), reason);
+  build_cache(cache, key, source, file, tokenizer);
+  if (auto block = open_token_cache(cache, key, tokenizer.vocab_size(), reason)) return *block;
+  throw RunError("the token cache {} cannot be read back: {}", cache.string(),
+                 reason.empty() ? "it is gone" : reason);
+}
+
+void check_source(const DataSource& source, const std::string& name) {
+  if (source.weight != 1.0)
+    throw UserError("{}: weight {} for '{}': weights other than 1 are not supported yet", name, source.weight,
+                    source.path);
+  dataset_formats().find(source.format);
+}
+
+}  // namespace
+
+std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources, const Tokenizer& tokenizer,
+                                            const std::filesystem::path& cache_folder, const std::string& name) {
+  for (const auto& source : sources) check_source(source, name);
+  std::error_code error;
+  std::filesystem::create_directories(cache_folder, error);
+  if (error) throw RunError("cannot make the folder {}: {}", cache_folder.string(), error.message());
+  const std::string fingerprint = tokenizer.fingerprint();
+  std::vector<DocumentBlock> blocks;
+  for (const auto& source : sources)
+    for (const auto& path : expand_glob(source.path))
+      blocks.push_back(open_file(path, source, tokenizer, fingerprint, cache_folder));
+  return std::make_shared<const Dataset>(std::move(blocks), name);
+}
+
+}  // namespace collie

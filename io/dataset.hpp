@@ -1,0 +1,68 @@
+// Tokenised documents, memory-mapped: what the global order of a run is defined over.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/config.hpp"
+#include "io/tokenizer.hpp"
+
+namespace collie {
+
+// A document of n tokens has n - 1 pairs of input and target: pair j reads token j and predicts token j + 1, which is a
+// target unless j + 1 < masked.
+struct DocumentView {
+  std::span<const int32_t> tokens;  // [n]
+  int64_t masked = 0;               // leading tokens that are never targets (a prompt)
+
+  int64_t pairs() const { return tokens.empty() ? 0 : static_cast<int64_t>(tokens.size()) - 1; }
+};
+
+// Documents of one file, or made in memory: what a Dataset is put together from.
+struct DocumentBlock {
+  std::span<const int32_t> tokens;     // [T] of all documents
+  std::span<const uint64_t> offsets;   // [D + 1] into tokens, from 0 to T
+  std::span<const int32_t> masked;     // [D]
+  std::shared_ptr<const void> owner;   // keeps the memory
+};
+
+// The documents of all sources in their natural order: sources as configured, files sorted bytewise, documents as in
+// the file. Immutable, so threads may share it.
+class Dataset {
+ public:
+  // Throws UserError when no document has a target; `name` ("data.train") is used in messages.
+  Dataset(std::vector<DocumentBlock> blocks, std::string name);
+
+  const std::string& name() const { return name_; }
+  int64_t document_count() const { return document_count_; }
+  int64_t token_count() const { return token_count_; }
+  int64_t pair_count() const { return pair_count_; }      // inputs an epoch
+  int64_t target_count() const { return target_count_; }  // pairs whose target is not masked, an epoch
+  DocumentView document(int64_t index) const;
+
+ private:
+  std::string name_;
+  std::vector<DocumentBlock> blocks_;
+  std::vector<int64_t> first_document_;  // [blocks + 1]
+  int64_t document_count_ = 0, token_count_ = 0, pair_count_ = 0, target_count_ = 0;
+};
+
+// One document made by hand (tests, host programs).
+struct Document {
+  std::vector<int32_t> tokens;
+  int32_t masked = 0;
+};
+DocumentBlock make_block(const std::vector<Document>& documents);
+
+// Tokenises `sources` with `tokenizer`, once: the result is kept under `cache_folder` (made where it is absent), keyed by
+// the contents of the data file, the tokenizer and the source's settings; later calls map it. Processes may do so at once.
+// Throws UserError (file, line or byte offset, what was found, what would be right); `name` is the configuration key of
+// the sources ("data.train") for messages.
+std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources, const Tokenizer& tokenizer,
+                                            const std::filesystem::path& cache_folder, const std::string& name);
+
+}  // namespace collie

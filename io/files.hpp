@@ -1,0 +1,32 @@
+// Files as the whole project reads and writes them: every failure names the path and the system's reason.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace collie {
+
+// The bytes of a file (or of a pipe). UserError "cannot read PATH: No such file or directory".
+std::string read_text_file(const std::string& path);
+
+// The files that a pattern names, sorted bytewise; relative patterns resolve against the working directory
+// and give relative paths. Within one folder's name: * ? [a-z] [!a] and \ before a character that stands for
+// itself; ** alone between slashes stands for any number of folders, none included (links to folders are not
+// followed there). Names that begin with a dot match only a pattern that does too. Folders are skipped. A
+// file whose name is the pattern itself, letter by letter, is that file. UserError naming pattern and working
+// directory where nothing matches.
+std::vector<std::string> expand_glob(const std::string& pattern);
+
+// Puts `bytes` at `path` so that, whatever happens (crash, full disk, loss of power), the file is either what
+// it was before or all of `bytes`: a temporary file in the same folder, fsync, rename, fsync of the folder.
+// RunError "cannot write PATH: No space left on device"; the temporary file is then gone.
+void write_file_durably(const std::string& path, std::span<const std::byte> bytes);
+void write_file_durably(const std::string& path, std::string_view text);
+
+// Makes the names in a folder (created, renamed, deleted files) survive a loss of power. RunError.
+void fsync_directory(const std::string& path);
+
+}  // namespace collie

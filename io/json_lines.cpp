@@ -1,0 +1,109 @@
+#include "io/json_lines.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "io/files.hpp"
+
+namespace collie {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& path, int code) {
+  throw RunError("cannot write {}: {}", path, std::generic_category().message(code));
+}
+
+template <class Json>
+std::string one_line(const Json& object) {
+  COLLIE_ASSERT(object.is_object(), "a line must be a JSON object, not {}", object.type_name());
+  // Bytes that are not UTF-8 (a path, say) are replaced: a metric is not worth ending the run for.
+  return object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+bool lacks_final_newline(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return false;
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  char last = '\n';
+  const off_t size = ::lseek(fd, 0, SEEK_END);
+  const bool read = size > 0 && ::pread(fd, &last, 1, size - 1) == 1;
+  ::close(fd);
+  return read && last != '\n';
+}
+
+enum class Fate { keep, drop, broken };
+
+Fate fate_of(const std::string& line, int64_t step) {
+  const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
+  if (!object.is_object()) return Fate::broken;
+  const auto found = object.find("step");
+  if (found == object.end() || !found->is_number_integer()) return Fate::keep;
+  return found->get<int64_t>() > step ? Fate::drop : Fate::keep;
+}
+
+}  // namespace
+
+JsonLinesFile::JsonLinesFile(const std::string& path) : path_(path), torn_(lacks_final_newline(path)) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd_ < 0) fail(path, errno);
+}
+
+JsonLinesFile::~JsonLinesFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void JsonLinesFile::append(const nlohmann::json& object) {
+  append_line(one_line(object));
+}
+void JsonLinesFile::append(const nlohmann::ordered_json& object) {
+  append_line(one_line(object));
+}
+
+void JsonLinesFile::append_line(std::string line) {
+  if (torn_) line.insert(0, "\n");
+  const off_t before = ::lseek(fd_, 0, SEEK_END);
+  size_t done = 0;
+  while (done < line.size()) {
+    const ssize_t written = ::write(fd_, line.data() + done, line.size() - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      const int code = errno;
+      if (done > 0 && before >= 0 && ::ftruncate(fd_, before) != 0)
+        log::warn("{}: its last line is torn: {}", path_, std::generic_category().message(errno));
+      fail(path_, code);
+    }
+    done += static_cast<size_t>(written);
+  }
+  torn_ = false;
+}
+
+int64_t truncate_after_step(const std::string& path, int64_t step) {
+  if (!std::filesystem::exists(path)) return 0;
+  const std::string text = read_text_file(path);
+  std::string kept;
+  int64_t dropped = 0, number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    ++number;
+    const Fate fate = fate_of(line, step);
+    if (fate == Fate::keep)
+      kept += line + "\n";
+    else
+      ++dropped;
+    if (fate == Fate::broken && begin < text.size())
+      log::warn("{}:{}: not a JSON object; the line is dropped", path, number);
+  }
+  if (kept != text) write_file_durably(path, kept);
+  return dropped;
+}
+
+}  // namespace collie

@@ -1,0 +1,90 @@
+#include "io/step_batches.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+
+namespace collie {
+
+namespace {
+
+int64_t divide_up(int64_t count, int64_t by) { return (count + by - 1) / by; }
+
+void check_sizes(const StepSizes& sizes) {
+  COLLIE_ASSERT(sizes.micro_batch_size > 0 && sizes.gradient_accumulation_steps > 0 && sizes.dp_size > 0 &&
+                    sizes.dp_rank >= 0 && sizes.dp_rank < sizes.dp_size,
+                "micro-batches of {}, {} of them, replica {} of {}", sizes.micro_batch_size,
+                sizes.gradient_accumulation_steps, sizes.dp_rank, sizes.dp_size);
+}
+
+// Sequences [first, last) of `epoch`, cut off at `end`.
+MicroBatch make_micro_batch(const SequenceOrder& order, int64_t epoch, int64_t first, int64_t last, int64_t end) {
+  MicroBatch batch;
+  batch.document_starts = {0};
+  for (int64_t sequence = first; sequence < std::min(last, end); ++sequence)
+    order.append_sequence(epoch, sequence, batch);
+  return batch;
+}
+
+}  // namespace
+
+int64_t steps_per_epoch(const SequenceOrder& order, const StepSizes& sizes) {
+  check_sizes(sizes);
+  return divide_up(order.sequences_per_epoch(), sizes.sequences());
+}
+
+int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes, int64_t step) {
+  COLLIE_ASSERT(step >= 1, "step {}; steps count from 1", step);
+  const int64_t per_epoch = steps_per_epoch(order, sizes);
+  const int64_t epoch = (step - 1) / per_epoch, in_epoch = (step - 1) % per_epoch;
+  return epoch * order.sequences_per_epoch() + in_epoch * sizes.sequences();
+}
+
+StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, int64_t position) {
+  check_sizes(sizes);
+  COLLIE_ASSERT(position >= 0, "position {}", position);
+  const int64_t per_epoch = order.sequences_per_epoch();
+  const int64_t first = position % per_epoch;
+  const int64_t end = std::min(per_epoch, first + sizes.sequences());
+  const int64_t across = sizes.micro_batch_size * sizes.dp_size;  // sequences of one micro-batch of all replicas
+
+  StepBatch step;
+  step.epoch = position / per_epoch;
+  step.step = step.epoch * steps_per_epoch(order, sizes) + first / sizes.sequences() + 1;
+  step.position = position;
+  step.next_position = position + end - first;
+  for (int64_t sequence = first; sequence < end; ++sequence)
+    step.global_target_tokens += order.sequence_targets(step.epoch, sequence);
+  for (int64_t k = 0; k < divide_up(end - first, across); ++k) {
+    const int64_t start = first + k * across + sizes.dp_rank * sizes.micro_batch_size;
+    step.micro_batches.push_back(make_micro_batch(order, step.epoch, start, start + sizes.micro_batch_size, end));
+  }
+  return step;
+}
+
+std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset, int64_t sequence_length,
+                                                      bool packing) {
+  return std::make_shared<const SequenceOrder>(std::move(dataset), SequenceSettings{sequence_length, packing, false, 0});
+}
+
+int64_t evaluation_batch_count(const SequenceOrder& order, int64_t micro_batch_size) {
+  COLLIE_ASSERT(micro_batch_size > 0, "micro-batches of {}", micro_batch_size);
+  return divide_up(order.sequences_per_epoch(), micro_batch_size);
+}
+
+MicroBatch evaluation_batch(const SequenceOrder& order, int64_t micro_batch_size, int64_t index) {
+  COLLIE_ASSERT(index >= 0 && index < evaluation_batch_count(order, micro_batch_size), "evaluation batch {}", index);
+  const int64_t first = index * micro_batch_size;
+  return make_micro_batch(order, 0, first, first + micro_batch_size, order.sequences_per_epoch());
+}
+
+std::vector<MicroBatch> evaluation_batches(std::shared_ptr<const Dataset> dataset, int64_t sequence_length, bool packing,
+                                           int64_t micro_batch_size) {
+  const auto order = evaluation_order(std::move(dataset), sequence_length, packing);
+  std::vector<MicroBatch> batches;
+  for (int64_t i = 0; i < evaluation_batch_count(*order, micro_batch_size); ++i)
+    batches.push_back(evaluation_batch(*order, micro_batch_size, i));
+  return batches;
+}
+
+}  // namespace collie

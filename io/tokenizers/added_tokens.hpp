@@ -1,0 +1,54 @@
+// Tokens that are found in the text as they stand, before the model sees what lies between them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/tokenizers/json_place.hpp"
+
+namespace collie {
+
+// An entry of `added_tokens` in a tokenizer.json.
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;
+  bool single_word = false;     // not beside a word character
+  bool lstrip = false;          // takes the white space to its left with it
+  bool rstrip = false;          // and to its right
+  bool normalized = false;      // looked for in the normalised text (and then normalised itself)
+  bool special = false;         // left out when decoding
+};
+
+std::vector<AddedToken> read_added_tokens(const JsonPlace& list);
+
+// Finds a set of patterns in a text: from the left, the longest that starts there, then on after its end.
+class AddedTokenFinder {
+ public:
+  // `pattern` is what to look for: the content, or its normalised form. Empty ones are never found.
+  void add(const AddedToken& token, const std::string& pattern);
+
+  struct Part {
+    size_t begin, end;  // bytes
+    int32_t id;         // -1: text between tokens
+  };
+  std::vector<Part> split(std::string_view text) const;
+
+ private:
+  struct Node {
+    std::map<char, int32_t> next;
+    int32_t token = -1;  // in tokens_: a pattern that ends here
+  };
+  struct Match {
+    size_t end;
+    int32_t token;  // -1: none
+  };
+  Match longest_at(std::string_view text, size_t begin) const;
+
+  std::vector<AddedToken> tokens_;
+  std::vector<Node> nodes_ = std::vector<Node>(1);
+};
+
+}  // namespace collie

@@ -1,0 +1,174 @@
+#include <charconv>
+#include <unordered_map>
+
+#include "io/tokenizers/components.hpp"
+#include "io/utf8.hpp"
+
+namespace collie {
+
+namespace {
+
+class ReplaceInTokens : public Decoder {
+ public:
+  explicit ReplaceInTokens(const JsonPlace& description)
+      : pattern_(read_literal_pattern(description)), content_(description["content"].text()) {}
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    for (auto& token : tokens) token = replace_all(token, pattern_, content_);
+    return tokens;
+  }
+
+ private:
+  std::string pattern_, content_;
+};
+
+// Runs of byte tokens ("<0xE2>") become the text they spell; where a run as a whole is not UTF-8, each of its bytes
+// becomes U+FFFD.
+class ByteFallback : public Decoder {
+ public:
+  explicit ByteFallback(const JsonPlace&) {}
+
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    std::vector<std::string> result;
+    std::string run;
+    for (auto& token : tokens) {
+      if (const int byte = byte_of(token); byte >= 0) {
+        run.push_back(static_cast<char>(byte));
+        continue;
+      }
+      flush(run, result);
+      result.push_back(std::move(token));
+    }
+    flush(run, result);
+    return result;
+  }
+
+ private:
+  static int byte_of(const std::string& token) {
+    if (token.size() != 6 || token.compare(0, 3, "<0x") != 0 || token[5] != '>') return -1;
+    unsigned byte = 0;
+    const auto parsed = std::from_chars(token.data() + 3, token.data() + 5, byte, 16);
+    return parsed.ec == std::errc() && parsed.ptr == token.data() + 5 ? static_cast<int>(byte) : -1;
+  }
+
+  static void flush(std::string& run, std::vector<std::string>& result) {
+    if (run.empty()) return;
+    if (first_invalid_utf8(run))
+      result.insert(result.end(), run.size(), "\xEF\xBF\xBD");
+    else
+      result.push_back(run);
+    run.clear();
+  }
+};
+
+class Fuse : public Decoder {
+ public:
+  explicit Fuse(const JsonPlace&) {}
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    std::string all;
+    for (const auto& token : tokens) all += token;
+    return {std::move(all)};
+  }
+};
+
+// Takes up to `start` of the character `content` off the front of each token, and up to `stop` off its end.
+class StripFromTokens : public Decoder {
+ public:
+  explicit StripFromTokens(const JsonPlace& description)
+      : content_(read_character(description["content"])),
+        start_(description["start"].integer()),
+        stop_(description["stop"].integer()) {}
+
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    for (auto& token : tokens) {
+      size_t begin = 0, end = token.size();
+      const size_t size = content_.size();
+      for (int64_t i = 0; i < start_ && token.compare(begin, size, content_) == 0; ++i) begin += size;
+      for (int64_t i = 0; i < stop_ && end >= begin + size && token.compare(end - size, size, content_) == 0; ++i)
+        end -= size;
+      token = token.substr(begin, end - begin);
+    }
+    return tokens;
+  }
+
+ private:
+  std::string content_;
+  int64_t start_, stop_;
+};
+
+class MetaspaceDecoder : public Decoder {
+ public:
+  explicit MetaspaceDecoder(const JsonPlace& description) : mark_(read_character(description["replacement"])) {
+    const bool prefix = description.flag("add_prefix_space", true);
+    prepended_ = description.text("prepend_scheme", prefix ? "always" : "never") != "never";
+  }
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    for (size_t i = 0; i < tokens.size(); ++i)
+      tokens[i] = replace_all(tokens[i], mark_, i == 0 && prepended_ ? "" : " ");
+    return tokens;
+  }
+
+ private:
+  std::string mark_;
+  bool prepended_;
+};
+
+// A token with a character that stands for no byte is taken as its own UTF-8.
+class ByteLevelDecoder : public Decoder {
+ public:
+  explicit ByteLevelDecoder(const JsonPlace&) {
+    for (size_t byte = 0; byte < 256; ++byte) bytes_[byte_characters()[byte]] = static_cast<char>(byte);
+  }
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    std::string all;
+    for (const auto& token : tokens) all += bytes_of(token);
+    return {replace_invalid_utf8(all)};
+  }
+
+ private:
+  std::string bytes_of(const std::string& token) const {
+    std::string bytes;
+    for (size_t position = 0; position < token.size();) {
+      const auto found = bytes_.find(next_code_point(token, position));
+      if (found == bytes_.end()) return token;
+      bytes.push_back(found->second);
+    }
+    return bytes;
+  }
+
+  std::unordered_map<char32_t, char> bytes_;
+};
+
+class DecoderSequence : public Decoder {
+ public:
+  explicit DecoderSequence(const JsonPlace& description) {
+    const JsonPlace list = description["decoders"];
+    for (size_t i = 0; i < list.size(); ++i) parts_.push_back(make_decoder(list[i]));
+  }
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    for (const auto& part : parts_) tokens = part->decode(std::move(tokens));
+    return tokens;
+  }
+
+ private:
+  std::vector<std::unique_ptr<Decoder>> parts_;
+};
+
+template <class Component>
+std::unique_ptr<Decoder> make(const JsonPlace& description) {
+  return std::make_unique<Component>(description);
+}
+
+}  // namespace
+
+std::unique_ptr<Decoder> make_decoder(const JsonPlace& description) {
+  return make_component<Decoder>(description, "decoder",
+                                 {{"ByteFallback", make<ByteFallback>},
+                                  {"ByteLevel", make<ByteLevelDecoder>},
+                                  {"Fuse", make<Fuse>},
+                                  {"Metaspace", make<MetaspaceDecoder>},
+                                  {"Replace", make<ReplaceInTokens>},
+                                  {"Sequence", make<DecoderSequence>},
+                                  {"Strip", make<StripFromTokens>}});
+}
+
+}  // namespace collie

@@ -1,0 +1,131 @@
+#include "io/utf8.hpp"
+
+#include <utf8proc.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace collie {
+
+namespace {
+
+struct Sequence {
+  size_t length = 1;  // bytes, of the maximal ill-formed part where it is not valid
+  bool valid = false;
+};
+
+bool is_continuation(unsigned char byte) { return (byte & 0xC0u) == 0x80u; }
+
+// Table 3-7 of the Unicode standard: only the second byte has ranges of its own.
+Sequence read_sequence(std::string_view text, size_t position) {
+  const auto byte = [&](size_t i) -> unsigned { return static_cast<unsigned char>(text[position + i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return {1, true};
+  if (lead < 0xC2 || lead > 0xF4) return {1, false};
+  const size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  const unsigned lowest = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  const unsigned highest = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  for (size_t i = 1; i < length; ++i) {
+    if (position + i == text.size()) return {i, false};
+    const bool fits = i == 1 ? byte(1) >= lowest && byte(1) <= highest
+                             : is_continuation(static_cast<unsigned char>(byte(i)));
+    if (!fits) return {i, false};
+  }
+  return {length, true};
+}
+
+// Where the run of ASCII at `position` ends, or a little before.
+size_t skip_ascii(std::string_view text, size_t position) {
+  uint64_t word = 0;
+  while (position + sizeof(word) <= text.size()) {
+    std::memcpy(&word, text.data() + position, sizeof(word));
+    if (word & 0x8080808080808080u) break;
+    position += sizeof(word);
+  }
+  return position;
+}
+
+}  // namespace
+
+std::optional<size_t> first_invalid_utf8(std::string_view text) {
+  for (size_t position = skip_ascii(text, 0); position < text.size();) {
+    const Sequence sequence = read_sequence(text, position);
+    if (!sequence.valid) return position;
+    position = skip_ascii(text, position + sequence.length);
+  }
+  return std::nullopt;
+}
+
+char32_t next_code_point(std::string_view text, size_t& position) {
+  const auto lead = static_cast<unsigned char>(text[position++]);
+  if (lead < 0x80) return lead;
+  const int more = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
+  char32_t code_point = lead & (0x3Fu >> more);
+  for (int i = 0; i < more; ++i) code_point = (code_point << 6) | (static_cast<unsigned char>(text[position++]) & 0x3Fu);
+  return code_point;
+}
+
+size_t previous_code_point(std::string_view text, size_t position) {
+  do --position;
+  while (position > 0 && is_continuation(static_cast<unsigned char>(text[position])));
+  return position;
+}
+
+void append_utf8(std::string& text, char32_t code_point) {
+  const auto add = [&](char32_t bits) { text.push_back(static_cast<char>(bits)); };
+  if (code_point < 0x80) {
+    add(code_point);
+  } else if (code_point < 0x800) {
+    add(0xC0 | (code_point >> 6));
+    add(0x80 | (code_point & 0x3F));
+  } else if (code_point < 0x10000) {
+    add(0xE0 | (code_point >> 12));
+    add(0x80 | ((code_point >> 6) & 0x3F));
+    add(0x80 | (code_point & 0x3F));
+  } else {
+    add(0xF0 | (code_point >> 18));
+    add(0x80 | ((code_point >> 12) & 0x3F));
+    add(0x80 | ((code_point >> 6) & 0x3F));
+    add(0x80 | (code_point & 0x3F));
+  }
+}
+
+std::string replace_invalid_utf8(std::string_view bytes) {
+  std::string text;
+  for (size_t position = 0; position < bytes.size();) {
+    const Sequence sequence = read_sequence(bytes, position);
+    text += sequence.valid ? bytes.substr(position, sequence.length) : std::string_view("\xEF\xBF\xBD");
+    position += sequence.length;
+  }
+  return text;
+}
+
+bool is_white_space(char32_t c) {
+  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+bool is_word_character(char32_t c) {
+  // Circled and squared letters are Alphabetic though their category is So; the joiners are Join_Control.
+  if ((c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+      (c >= 0x1F170 && c <= 0x1F189) || c == 0x200C || c == 0x200D)
+    return true;
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace collie

@@ -1,0 +1,243 @@
+#include "kernels/checks.hpp"
+
+#include <string_view>
+
+namespace collie::check {
+
+namespace {
+
+void of_dtype(std::string_view operation, std::string_view what, const Tensor& x, DType dtype) {
+  COLLIE_ASSERT(x.defined(), "{}: {} is an empty tensor", operation, what);
+  COLLIE_ASSERT(x.dtype() == dtype, "{}: {} {} is {}, must be {}", operation, what, x.shape().to_string(),
+                name(x.dtype()), name(dtype));
+}
+
+void of_shape(std::string_view operation, std::string_view what, const Tensor& x, const Shape& shape,
+              DType dtype) {
+  of_dtype(operation, what, x, dtype);
+  COLLIE_ASSERT(x.shape() == shape, "{}: {} has shape {}, must be {}", operation, what, x.shape().to_string(),
+                shape.to_string());
+}
+
+// Same shape as another operand, which the message names.
+void like(std::string_view operation, std::string_view what, const Tensor& x, std::string_view other_what,
+          const Tensor& other, DType dtype) {
+  of_dtype(operation, what, x, dtype);
+  COLLIE_ASSERT(x.shape() == other.shape(), "{}: {} has shape {}, but {} has shape {}", operation, what,
+                x.shape().to_string(), other_what, other.shape().to_string());
+}
+
+void of_rank(std::string_view operation, std::string_view what, const Tensor& x, int rank, DType dtype) {
+  of_dtype(operation, what, x, dtype);
+  COLLIE_ASSERT(x.shape().rank() == rank, "{}: {} has shape {}, must have {} dimensions", operation, what,
+                x.shape().to_string(), rank);
+}
+
+void contiguous(std::string_view operation, std::string_view what, const Tensor& x) {
+  COLLIE_ASSERT(x.contiguous(), "{}: {} {} has rows {} elements apart, must be contiguous", operation, what,
+                x.shape().to_string(), x.row_stride());
+}
+
+// A contiguous vector of `size`, which is that of `other`.
+void vector_for(std::string_view operation, std::string_view what, const Tensor& x, int64_t size,
+                std::string_view other_what, const Tensor& other, DType dtype) {
+  of_dtype(operation, what, x, dtype);
+  COLLIE_ASSERT(x.shape() == Shape{size}, "{}: {} has shape {}, must be [{}] to fit {} {}", operation, what,
+                x.shape().to_string(), size, other_what, other.shape().to_string());
+  contiguous(operation, what, x);
+}
+
+void host_values(std::string_view operation, std::string_view what, size_t count, const Tensor& x) {
+  COLLIE_ASSERT(static_cast<int64_t>(count) == x.dim(0), "{}: {} {} for a tensor of shape {}", operation,
+                count, what, x.shape().to_string());
+}
+
+void starts(std::string_view what, const std::vector<int32_t>& offsets, int64_t tokens, const Tensor& x) {
+  COLLIE_ASSERT(!offsets.empty() && offsets.front() == 0 && offsets.back() == tokens,
+                "attention: {} must run from 0 to {}, the tokens of a tensor of shape {}", what, tokens,
+                x.shape().to_string());
+}
+
+void spans_fit(const AttentionSpans& spans, const Tensor& q, const Tensor& k) {
+  starts("query_starts", spans.query_starts, q.dim(0), q);
+  starts("key_starts", spans.key_starts, k.dim(0), k);
+  COLLIE_ASSERT(spans.query_starts.size() == spans.key_starts.size(),
+                "attention: {} query_starts but {} key_starts", spans.query_starts.size(),
+                spans.key_starts.size());
+  for (size_t i = 0; i + 1 < spans.query_starts.size(); ++i) {
+    const int32_t queries = spans.query_starts[i + 1] - spans.query_starts[i];
+    const int32_t keys = spans.key_starts[i + 1] - spans.key_starts[i];
+    COLLIE_ASSERT(queries >= 0 && keys >= queries,
+                  "attention: document {} has {} queries and {} keys; a query's own key must be there", i,
+                  queries, keys);
+  }
+}
+
+}  // namespace
+
+void copy(const Tensor& from, const Tensor& to) {
+  COLLIE_ASSERT(from.defined(), "copy: from is an empty tensor");
+  like("copy", "to", to, "from", from, from.dtype());
+}
+
+void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out) {
+  of_dtype("add", "a", a, dtype);
+  like("add", "b", b, "a", a, dtype);
+  like("add", "out", out, "a", a, dtype);
+}
+
+void scale(DType dtype, const Tensor& x) {
+  of_dtype("scale", "x", x, dtype);
+}
+
+void add_row(DType dtype, const Tensor& x, const Tensor& row) {
+  of_rank("add_row", "x", x, 2, dtype);
+  vector_for("add_row", "row", row, x.dim(1), "x", x, dtype);
+}
+
+void column_sum(DType dtype, const Tensor& x, const Tensor& out) {
+  of_rank("column_sum", "x", x, 2, dtype);
+  vector_for("column_sum", "out", out, x.dim(1), "x", x, dtype);
+}
+
+GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c) {
+  of_rank("gemm", "a", a, 2, dtype);
+  of_rank("gemm", "b", b, 2, dtype);
+  of_rank("gemm", "c", c, 2, dtype);
+  const bool a_transposed = form == GemmForm::tn, b_transposed = form == GemmForm::nt;
+  const int64_t m = a.dim(a_transposed ? 1 : 0), k = a.dim(a_transposed ? 0 : 1);
+  const int64_t n = b.dim(b_transposed ? 0 : 1), k_of_b = b.dim(b_transposed ? 1 : 0);
+  const char* form_name = form == GemmForm::nn ? "nn" : form == GemmForm::nt ? "nt" : "tn";
+  COLLIE_ASSERT(k == k_of_b, "gemm {}: a {} and b {} do not share a dimension", form_name,
+                a.shape().to_string(), b.shape().to_string());
+  COLLIE_ASSERT(c.dim(0) == m && c.dim(1) == n, "gemm {}: a {} and b {} give [{}, {}], but c is {}",
+                form_name, a.shape().to_string(), b.shape().to_string(), m, n, c.shape().to_string());
+  return {m, n, k};
+}
+
+void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out) {
+  of_rank("embedding", "table", table, 2, dtype);
+  of_rank("embedding", "out", out, 2, dtype);
+  COLLIE_ASSERT(table.dim(1) == out.dim(1), "embedding: table {} and out {} differ in width",
+                table.shape().to_string(), out.shape().to_string());
+  host_values("embedding", "ids", ids.size(), out);
+  for (size_t i = 0; i < ids.size(); ++i)
+    COLLIE_ASSERT(ids[i] >= 0 && ids[i] < table.dim(0),
+                  "embedding: id {} at token {} for a table of shape {}", ids[i], i,
+                  table.shape().to_string());
+}
+
+void rms_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& y,
+              const Tensor& inverse_rms) {
+  of_rank("rms_norm", "x", x, 2, dtype);
+  vector_for("rms_norm", "weight", weight, x.dim(1), "x", x, dtype);
+  like("rms_norm", "y", y, "x", x, dtype);
+  vector_for("rms_norm", "inverse_rms", inverse_rms, x.dim(0), "x", x, dtype);
+}
+
+void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,
+                             const Tensor& inverse_rms, const Tensor& dx) {
+  constexpr std::string_view op = "rms_norm_backward_input";
+  of_rank(op, "x", x, 2, dtype);
+  like(op, "dy", dy, "x", x, dtype);
+  vector_for(op, "weight", weight, x.dim(1), "x", x, dtype);
+  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, dtype);
+  like(op, "dx", dx, "x", x, dtype);
+}
+
+void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
+                              const Tensor& d_weight) {
+  constexpr std::string_view op = "rms_norm_backward_weight";
+  of_rank(op, "x", x, 2, dtype);
+  like(op, "dy", dy, "x", x, dtype);
+  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, dtype);
+  vector_for(op, "d_weight", d_weight, x.dim(1), "x", x, dtype);
+}
+
+void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sines,
+          std::span<const int32_t> positions) {
+  of_rank("rope", "x", x, 3, dtype);
+  of_rank("rope", "cosines", cosines, 2, dtype);
+  like("rope", "sines", sines, "cosines", cosines, dtype);
+  COLLIE_ASSERT(x.dim(2) == 2 * cosines.dim(1),
+                "rope: x {} does not fit cosines {}: head_dim must be twice {}", x.shape().to_string(),
+                cosines.shape().to_string(), cosines.dim(1));
+  host_values("rope", "positions", positions.size(), x);
+  for (size_t i = 0; i < positions.size(); ++i)
+    COLLIE_ASSERT(positions[i] >= 0 && positions[i] < cosines.dim(0),
+                  "rope: position {} of token {} for cosines of shape {}", positions[i], i,
+                  cosines.shape().to_string());
+}
+
+AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Tensor& v,
+                         const AttentionSpans& spans, const Tensor& out, const Tensor& log_sum_exp) {
+  of_rank("attention", "q", q, 3, dtype);
+  of_rank("attention", "k", k, 3, dtype);
+  like("attention", "v", v, "k", k, dtype);
+  COLLIE_ASSERT(q.dim(2) == k.dim(2), "attention: q {} and k {} differ in head_dim", q.shape().to_string(),
+                k.shape().to_string());
+  COLLIE_ASSERT(k.dim(1) > 0 && q.dim(1) % k.dim(1) == 0,
+                "attention: the heads of q {} are no multiple of those of k {}", q.shape().to_string(),
+                k.shape().to_string());
+  like("attention", "out", out, "q", q, dtype);
+  of_shape("attention", "log_sum_exp", log_sum_exp, Shape{q.dim(0), q.dim(1)}, dtype);
+  contiguous("attention", "log_sum_exp", log_sum_exp);
+  spans_fit(spans, q, k);
+  return {q.dim(0), k.dim(0), q.dim(1),
+          k.dim(1), q.dim(2), static_cast<int64_t>(spans.query_starts.size()) - 1};
+}
+
+void attention_gradients(DType dtype, const Tensor& q, const Tensor& k, const Tensor& d_out, const Tensor& dq,
+                         const Tensor& dk, const Tensor& dv) {
+  like("attention_backward", "d_out", d_out, "q", q, dtype);
+  like("attention_backward", "dq", dq, "q", q, dtype);
+  like("attention_backward", "dk", dk, "k", k, dtype);
+  like("attention_backward", "dv", dv, "k", k, dtype);
+}
+
+void swiglu(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out) {
+  of_rank("swiglu", "gate", gate, 2, dtype);
+  like("swiglu", "up", up, "gate", gate, dtype);
+  like("swiglu", "out", out, "gate", gate, dtype);
+}
+
+void swiglu_backward(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& d_out,
+                     const Tensor& d_gate, const Tensor& d_up) {
+  constexpr std::string_view op = "swiglu_backward";
+  of_rank(op, "gate", gate, 2, dtype);
+  like(op, "up", up, "gate", gate, dtype);
+  like(op, "d_out", d_out, "gate", gate, dtype);
+  like(op, "d_gate", d_gate, "gate", gate, dtype);
+  like(op, "d_up", d_up, "gate", gate, dtype);
+}
+
+void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels) {
+  of_rank("cross_entropy", "logits", logits, 2, dtype);
+  host_values("cross_entropy", "labels", labels.size(), logits);
+  for (size_t i = 0; i < labels.size(); ++i)
+    COLLIE_ASSERT(labels[i] == ignored_label || (labels[i] >= 0 && labels[i] < logits.dim(1)),
+                  "cross_entropy: label {} at token {} for logits of shape {}", labels[i], i,
+                  logits.shape().to_string());
+}
+
+void sum_of_squares(DType dtype, const Tensor& x) {
+  of_dtype("sum_of_squares", "x", x, dtype);
+  contiguous("sum_of_squares", "x", x);
+}
+
+void adamw(DType dtype, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
+           const Tensor& exp_avg_sq, const AdamWArguments& arguments) {
+  const auto fits = [&](std::string_view what, const Tensor& x) {
+    of_dtype("adamw", what, x, dtype);
+    contiguous("adamw", what, x);
+    COLLIE_ASSERT(x.numel() == weight.numel(), "adamw: {} has shape {}, but weight has shape {}", what,
+                  x.shape().to_string(), weight.shape().to_string());
+  };
+  fits("weight", weight);
+  fits("gradient", gradient);
+  fits("exp_avg", exp_avg);
+  fits("exp_avg_sq", exp_avg_sq);
+  COLLIE_ASSERT(arguments.step >= 1, "adamw: step {} must count from 1", arguments.step);
+}
+
+}  // namespace collie::check

@@ -1,0 +1,45 @@
+// What every implementation of the operation table checks before it touches memory: dtypes and shapes, one
+// function an operation. Each throws std::logic_error (COLLIE_ASSERT) that names the operation and the shapes
+// that do not fit.
+#pragma once
+
+#include "kernels/operations.hpp"
+
+namespace collie::check {
+
+struct GemmSizes {
+  int64_t m, n, k;
+};
+
+struct AttentionSizes {
+  int64_t queries, keys, heads, kv_heads, head_dim, documents;
+};
+
+// Shapes and dtypes equal.
+void copy(const Tensor& from, const Tensor& to);
+void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);
+void scale(DType dtype, const Tensor& x);
+void add_row(DType dtype, const Tensor& x, const Tensor& row);
+void column_sum(DType dtype, const Tensor& x, const Tensor& out);
+GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c);
+void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out);
+void rms_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& inverse_rms);
+void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,
+                             const Tensor& inverse_rms, const Tensor& dx);
+void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
+                              const Tensor& d_weight);
+void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sines,
+          std::span<const int32_t> positions);
+AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Tensor& v,
+                         const AttentionSpans& spans, const Tensor& out, const Tensor& log_sum_exp);
+void attention_gradients(DType dtype, const Tensor& q, const Tensor& k, const Tensor& d_out, const Tensor& dq,
+                         const Tensor& dk, const Tensor& dv);
+void swiglu(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out);
+void swiglu_backward(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& d_out,
+                     const Tensor& d_gate, const Tensor& d_up);
+void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels);
+void sum_of_squares(DType dtype, const Tensor& x);
+void adamw(DType dtype, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
+           const Tensor& exp_avg_sq, const AdamWArguments& arguments);
+
+}  // namespace collie::check

@@ -1,0 +1,62 @@
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "kernels/checks.hpp"
+#include "kernels/cpu/attention_rows.hpp"
+#include "kernels/cpu/attention_tiles.hpp"
+#include "kernels/cpu/cpu_operations.hpp"
+
+namespace collie {
+
+using cpu::Document, cpu::HeadMatrix, cpu::key_tile, cpu::query_tile, cpu::QueryTile;
+
+namespace {
+
+// One tile of queries of one head against all keys they see.
+void attend(const QueryTile& tile, const HeadMatrix& q, const HeadMatrix& k, const HeadMatrix& v,
+            int64_t head_dim, float score_scale, const HeadMatrix& out, float* log_sum_exp, int64_t heads,
+            float* scores) {
+  float largest[query_tile], sums[query_tile];
+  std::fill_n(largest, tile.queries, -std::numeric_limits<float>::infinity());
+  std::fill_n(sums, tile.queries, 0.0F);
+  for (int64_t first = 0; first < tile.keys; first += key_tile) {
+    const int64_t keys = std::min(key_tile, tile.keys - first), key = tile.first_key + first;
+    cpu::multiply_tile(GemmForm::nt, tile.queries, keys, head_dim, q.row(tile.query), q.stride, k.row(key),
+                       k.stride, scores, keys, false);
+    cpu::softmax_tile({scores, tile.queries, keys, tile.visible_to_first - first, score_scale}, largest, sums,
+                      out.row(tile.query), out.stride, head_dim);
+    cpu::multiply_tile(GemmForm::nn, tile.queries, head_dim, keys, scores, keys, v.row(key), v.stride,
+                       out.row(tile.query), out.stride, first > 0);
+  }
+  cpu::softmax_finish(tile.queries, largest, sums, out.row(tile.query), out.stride, head_dim, log_sum_exp,
+                      heads);
+}
+
+}  // namespace
+
+void CpuOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
+                              double score_scale, Tensor& out, Tensor& log_sum_exp) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+  if (sizes.head_dim == 0 || sizes.heads == 0) return;
+  struct Task {
+    QueryTile tile;
+    int64_t head;
+  };
+  std::vector<Task> tasks;
+  for (const Document& document : cpu::documents_of(spans))
+    for (int64_t head = 0; head < sizes.heads; ++head)
+      for (int64_t i = document.query_tiles() - 1; i >= 0; --i)  // the long ones first
+        tasks.push_back({document.tile(i), head});
+  arena_.for_each(static_cast<int64_t>(tasks.size()), [&](int64_t index) {
+    const auto& [tile, head] = tasks[static_cast<size_t>(index)];
+    const int64_t kv_head = head / (sizes.heads / sizes.kv_heads);
+    const Tensor scores = empty({tile.queries, std::min(key_tile, tile.keys)}, Category::workspace);
+    attend(tile, {q, head}, {k, kv_head}, {v, kv_head}, sizes.head_dim, static_cast<float>(score_scale),
+           {out, head}, log_sum_exp.data<float>() + tile.query * sizes.heads + head, sizes.heads,
+           scores.data<float>());
+  });
+}
+
+}  // namespace collie

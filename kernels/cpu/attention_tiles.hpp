@@ -1,0 +1,49 @@
+// How attention is cut into tasks and tiles, and its small matrix products.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/blas.hpp"
+#include "kernels/operations.hpp"
+
+namespace collie::cpu {
+
+inline constexpr int64_t query_tile = 64, key_tile = 256;
+
+// Queries [query, query + queries) of one document and the keys it has.
+struct QueryTile {
+  int64_t query, queries;    // rows of q
+  int64_t first_key, keys;   // rows of k that any of these queries sees
+  int64_t visible_to_first;  // of them, those that the first query sees
+};
+
+// One document's share of the packed rows.
+struct Document {
+  int64_t query, queries, key, keys;
+
+  int64_t query_tiles() const { return (queries + query_tile - 1) / query_tile; }
+  int64_t key_tiles() const { return (keys + key_tile - 1) / key_tile; }
+  QueryTile tile(int64_t index) const {
+    const int64_t first = index * query_tile, last = std::min(first + query_tile, queries);
+    const int64_t before = keys - queries;  // keys that stand before the first query (KV cache)
+    return {query + first, last - first, key, before + last, before + first + 1};
+  }
+};
+
+std::vector<Document> documents_of(const AttentionSpans& spans);
+
+// One head's column range of a [tokens, heads, head_dim] tensor.
+struct HeadMatrix {
+  HeadMatrix(const Tensor& x, int64_t head)
+      : data(x.data<float>() + head * x.dim(2)), stride(x.row_stride()) {}
+  float* row(int64_t i) const { return data + i * stride; }
+  float* data;
+  int64_t stride;
+};
+
+// C[m, n] = A · B (+ C) on one thread.
+void multiply_tile(GemmForm form, int64_t m, int64_t n, int64_t k, const float* a, int64_t a_stride,
+                   const float* b, int64_t b_stride, float* c, int64_t c_stride, bool accumulate);
+
+}  // namespace collie::cpu

@@ -1,0 +1,63 @@
+#include "kernels/checks.hpp"
+#include "kernels/cpu/cpu_operations.hpp"
+#include "kernels/cpu/pieces.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/elementwise.cpp"
+#include "hwy/foreach_target.h"
+
+#include "kernels/cpu/vector-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace collie::HWY_NAMESPACE {
+
+void add_vectors(const float* a, const float* b, float* out, int64_t n) {
+  for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
+    access.store(hn::Add(access.load(a + i), access.load(b + i)), out + i);
+  });
+}
+
+void scale_vector(float* x, float factor, int64_t n) {
+  const Vec f = constant(factor);
+  for_each_vector(
+      n, [&](int64_t i, auto access) HWY_ATTR { access.store(hn::Mul(access.load(x + i), f), x + i); });
+}
+
+}  // namespace collie::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace collie {
+
+HWY_EXPORT(add_vectors);
+HWY_EXPORT(scale_vector);
+
+using cpu::at;
+
+void CpuOperations::add(const Tensor& a, const Tensor& b, Tensor& out) {
+  check::add(dtype(), a, b, out);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(add_vectors);
+  cpu::for_each_piece(arena_, cpu::common_layout({&a, &b, &out}),
+                      [&](int64_t row, int64_t first, int64_t count) {
+                        kernel(at(a, row, first), at(b, row, first), at(out, row, first), count);
+                      });
+}
+
+void CpuOperations::scale(Tensor& x, double factor) {
+  check::scale(dtype(), x);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(scale_vector);
+  cpu::for_each_piece(arena_, cpu::common_layout({&x}), [&](int64_t row, int64_t first, int64_t count) {
+    kernel(at(x, row, first), static_cast<float>(factor), count);
+  });
+}
+
+void CpuOperations::add_row(Tensor& x, const Tensor& row) {
+  check::add_row(dtype(), x, row);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(add_vectors);
+  arena_.for_pieces(x.dim(0), cpu::rows_per_piece(x.dim(1)), [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) kernel(at(x, i), row.data<float>(), at(x, i), x.dim(1));
+  });
+}
+
+}  // namespace collie
+#endif  // HWY_ONCE

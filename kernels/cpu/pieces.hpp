@@ -1,0 +1,54 @@
+// Cutting tensors into pieces of dense elements, by their shapes and strides alone.
+#pragma once
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "kernels/cpu/arena.hpp"
+#include "kernels/tensor.hpp"
+
+namespace collie::cpu {
+
+// Elements a task works on: large beside the cost of a task (a microsecond), small beside a cache.
+inline constexpr int64_t piece_size = 16384;
+
+// Rows a task takes when a row has `width` elements.
+inline int64_t rows_per_piece(int64_t width) {
+  return std::max<int64_t>(1, piece_size / std::max<int64_t>(width, 1));
+}
+
+// Tensors of one shape as rows of dense elements: one long row where all are contiguous.
+struct RowLayout {
+  int64_t rows, width;
+};
+inline RowLayout common_layout(std::initializer_list<const Tensor*> tensors) {
+  const Tensor& first = **tensors.begin();
+  if (first.numel() == 0) return {0, 0};
+  const auto dense = [](const Tensor* x) { return x->contiguous(); };
+  if (std::all_of(tensors.begin(), tensors.end(), dense)) return {1, first.numel()};
+  return {first.dim(0), first.numel() / first.dim(0)};
+}
+
+// Elementwise work: f(row, first, count) for pieces of the rows of `layout`.
+template <class F>
+void for_each_piece(const Arena& arena, RowLayout layout, F&& f) {
+  if (layout.rows == 0) return;
+  const int64_t pieces_a_row = (layout.width + piece_size - 1) / piece_size;
+  if (pieces_a_row > 1) {
+    arena.for_each(layout.rows * pieces_a_row, [&](int64_t task) {
+      const int64_t first = task % pieces_a_row * piece_size;
+      f(task / pieces_a_row, first, std::min(piece_size, layout.width - first));
+    });
+  } else {
+    arena.for_pieces(layout.rows, rows_per_piece(layout.width), [&](int64_t first_row, int64_t last_row) {
+      for (int64_t row = first_row; row < last_row; ++row) f(row, 0, layout.width);
+    });
+  }
+}
+
+// First element of row `row` plus `column`. In a single-row layout row is 0.
+inline float* at(const Tensor& x, int64_t row, int64_t column = 0) {
+  return x.data<float>() + row * x.row_stride() + column;
+}
+
+}  // namespace collie::cpu

@@ -1,0 +1,61 @@
+#include <algorithm>
+#include <vector>
+
+#include "kernels/checks.hpp"
+#include "kernels/cpu/cpu_operations.hpp"
+#include "kernels/cpu/pieces.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/sum_of_squares.cpp"
+#include "hwy/foreach_target.h"
+
+#include "kernels/cpu/vector-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace collie::HWY_NAMESPACE {
+
+// One block, squared and summed in double.
+double sum_of_squares_of_block(const float* x, int64_t n) {
+  const hn::ScalableTag<double> doubles;
+  const hn::Rebind<float, decltype(doubles)> floats;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(doubles));
+  auto even = hn::Zero(doubles), odd = hn::Zero(doubles);
+  int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    const auto a = hn::PromoteTo(doubles, hn::LoadU(floats, x + i));
+    const auto b = hn::PromoteTo(doubles, hn::LoadU(floats, x + i + lanes));
+    even = hn::MulAdd(a, a, even);
+    odd = hn::MulAdd(b, b, odd);
+  }
+  double sum = hn::GetLane(hn::SumOfLanes(doubles, hn::Add(even, odd)));
+  for (; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return sum;
+}
+
+}  // namespace collie::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace collie {
+
+HWY_EXPORT(sum_of_squares_of_block);
+
+double CpuOperations::sum_of_squares(const Tensor& x) {
+  check::sum_of_squares(dtype(), x);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_of_squares_of_block);
+  const float* const data = x.data<float>();
+  const int64_t n = x.numel(), blocks = (n + reduction_block - 1) / reduction_block;
+  std::vector<double> sums(static_cast<size_t>(blocks));
+  arena_.for_pieces(blocks, cpu::rows_per_piece(reduction_block), [&](int64_t first, int64_t last) {
+    for (int64_t block = first; block < last; ++block) {
+      const int64_t start = block * reduction_block;
+      sums[static_cast<size_t>(block)] = kernel(data + start, std::min(reduction_block, n - start));
+    }
+  });
+  double sum = 0;
+  for (const double block : sums) sum += block;
+  return sum;
+}
+
+}  // namespace collie
+#endif  // HWY_ONCE

@@ -1,0 +1,25 @@
+// Moving values in and out of host tensors, row by row; single-threaded. Shared by the host implementations.
+#pragma once
+
+#include <span>
+
+#include "kernels/tensor.hpp"
+
+namespace collie::host {
+
+// Any tensor as rows of dense elements; a contiguous one is a single row.
+struct Rows {
+  int64_t count, width;
+};
+Rows rows_of(const Tensor& x);
+
+void fill(const Tensor& x, double value);                     // rounded to the dtype
+void copy(const Tensor& from, const Tensor& to);              // same shape and dtype
+void upload(std::span<const float> values, const Tensor& x);  // values: numel, row-major
+void download(const Tensor& x, std::span<float> values);
+
+// bfloat16: the upper half of a float, rounded to nearest even; NaN stays NaN.
+uint16_t to_bf16(float value);
+float from_bf16(uint16_t bits);
+
+}  // namespace collie::host

@@ -1,0 +1,39 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/checks.hpp"
+#include "kernels/reference/reference_operations.hpp"
+
+namespace collie {
+
+double ReferenceOperations::sum_of_squares(const Tensor& x) {
+  check::sum_of_squares(dtype(), x);
+  const double* const data = x.data<double>();
+  double sum = 0;
+  for (int64_t first = 0; first < x.numel(); first += reduction_block) {
+    double block = 0;
+    for (int64_t i = first; i < std::min(first + reduction_block, x.numel()); ++i) block += data[i] * data[i];
+    sum += block;
+  }
+  return sum;
+}
+
+void ReferenceOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
+                                const AdamWArguments& a) {
+  check::adamw(dtype(), weight, gradient, exp_avg, exp_avg_sq, a);
+  double* const w = weight.data<double>();
+  const double* const g = gradient.data<double>();
+  double* const m = exp_avg.data<double>();
+  double* const v = exp_avg_sq.data<double>();
+  const double correction1 = 1 - std::pow(a.beta1, static_cast<double>(a.step));
+  const double correction2 = 1 - std::pow(a.beta2, static_cast<double>(a.step));
+  for (int64_t i = 0; i < weight.numel(); ++i) {
+    const double gi = g[i] * a.gradient_scale;
+    w[i] *= 1 - a.lr * a.weight_decay;
+    m[i] = a.beta1 * m[i] + (1 - a.beta1) * gi;
+    v[i] = a.beta2 * v[i] + (1 - a.beta2) * gi * gi;
+    w[i] -= a.lr / correction1 * m[i] / (std::sqrt(v[i]) / std::sqrt(correction2) + a.eps);
+  }
+}
+
+}  // namespace collie

@@ -1,0 +1,117 @@
+#include "kernels/tensor.hpp"
+
+namespace collie {
+
+// One block of memory and who pays for it.
+struct Tensor::Storage {
+  Storage(size_t size, std::shared_ptr<MemoryAccount> payer, Category kind)
+      : data(allocate_host(size)), bytes(size), account(std::move(payer)), category(kind) {
+    account->add(category, bytes);
+  }
+  ~Storage() {
+    account->remove(category, bytes);
+    free_host(data, bytes);
+  }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data;
+  size_t bytes;
+  std::shared_ptr<MemoryAccount> account;
+  Category category;
+  DeviceKind device = DeviceKind::cpu;
+};
+
+namespace {
+
+// Elements in one index of axis 0.
+int64_t inner_numel(const Shape& shape) {
+  int64_t product = 1;
+  for (int axis = 1; axis < shape.rank(); ++axis) product *= shape[axis];
+  return product;
+}
+
+int64_t outer_dim(const Shape& shape) {
+  return shape.rank() == 0 ? 1 : shape[0];
+}
+
+}  // namespace
+
+Tensor Tensor::host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                    Category category) {
+  COLLIE_ASSERT(account != nullptr, "tensor {} has no memory account", shape.to_string());
+  Tensor tensor;
+  tensor.shape_ = shape;
+  tensor.dtype_ = dtype;
+  tensor.row_stride_ = inner_numel(shape);
+  tensor.storage_ = std::make_shared<Storage>(tensor.bytes(), std::move(account), category);
+  return tensor;
+}
+
+DeviceKind Tensor::device() const {
+  COLLIE_ASSERT(defined(), "an empty tensor is on no device");
+  return storage_->device;
+}
+
+Category Tensor::category() const {
+  COLLIE_ASSERT(defined(), "an empty tensor has no category");
+  return storage_->category;
+}
+
+bool Tensor::contiguous() const {
+  return outer_dim(shape_) <= 1 || numel() == 0 || row_stride_ == inner_numel(shape_);
+}
+
+void* Tensor::raw() const {
+  COLLIE_ASSERT(defined(), "an empty tensor has no data");
+  return static_cast<char*>(storage_->data) + static_cast<size_t>(offset_) * size_of(dtype_);
+}
+
+Tensor Tensor::rows(int64_t begin, int64_t end) const {
+  COLLIE_ASSERT(shape_.rank() >= 1, "rows of a tensor of shape {}", shape_.to_string());
+  COLLIE_ASSERT(0 <= begin && begin <= end && end <= dim(0), "rows {} to {} of a tensor of shape {}", begin,
+                end, shape_.to_string());
+  std::array<int64_t, Shape::max_rank> dims{end - begin};
+  for (int axis = 1; axis < shape_.rank(); ++axis) dims[static_cast<size_t>(axis)] = dim(axis);
+  Tensor view = *this;
+  view.shape_ = Shape::from({dims.data(), static_cast<size_t>(shape_.rank())});
+  view.offset_ += begin * row_stride_;
+  return view;
+}
+
+Tensor Tensor::columns(int64_t begin, int64_t end) const {
+  COLLIE_ASSERT(shape_.rank() == 2, "columns of a tensor of shape {}, which is not a matrix",
+                shape_.to_string());
+  COLLIE_ASSERT(0 <= begin && begin <= end && end <= dim(1), "columns {} to {} of a tensor of shape {}",
+                begin, end, shape_.to_string());
+  Tensor view = *this;
+  view.shape_ = Shape{dim(0), end - begin};
+  view.offset_ += begin;
+  return view;
+}
+
+Tensor Tensor::reshape(const Shape& shape) const {
+  COLLIE_ASSERT(shape.numel() == numel(), "a tensor of shape {} cannot become {}", shape_.to_string(),
+                shape.to_string());
+  Tensor view = *this;
+  view.shape_ = shape;
+  if (contiguous()) {
+    view.row_stride_ = inner_numel(shape);
+  } else {
+    COLLIE_ASSERT(shape.rank() >= 1 && shape[0] == dim(0),
+                  "a tensor of shape {} with rows {} elements apart cannot become {}: its rows must stay",
+                  shape_.to_string(), row_stride_, shape.to_string());
+  }
+  return view;
+}
+
+void Tensor::charge_to(std::shared_ptr<MemoryAccount> account, Category category) {
+  COLLIE_ASSERT(defined(), "an empty tensor cannot be charged to anyone");
+  COLLIE_ASSERT(account != nullptr, "tensor {} has no memory account", shape_.to_string());
+  account->add(category, storage_->bytes);
+  storage_->account->remove(storage_->category, storage_->bytes);
+  storage_->account = std::move(account);
+  storage_->category = category;
+}
+
+}  // namespace collie

@@ -1,0 +1,50 @@
+// The last norm, the head and the loss. Full logits never exist: chunks of tokens go through the head, the
+// loss and the head's backward at once, so this layer's weight gradient comes from its forward.
+#pragma once
+
+#include <memory>
+
+#include "io/batch.hpp"
+#include "models/linear.hpp"
+#include "models/loss.hpp"
+#include "models/norm.hpp"
+
+namespace collie {
+
+// Tokens whose logits exist at a time. A constant, because it decides how the head's weight gradient is
+// summed.
+inline constexpr int64_t head_chunk = 256;
+
+struct HeadStash {
+  Tensor input;        // [tokens, hidden]
+  Tensor inverse_rms;  // [tokens]
+  Tensor d_normed;     // [tokens, hidden]
+};
+
+class Head {
+ public:
+  Head(RmsNorm norm, std::unique_ptr<Linear> projection, int64_t vocab);
+
+  // x [tokens, hidden]. Returns the sum of the losses over the targets. The projection's gradient goes to
+  // context.sink, opened once a micro-batch whatever the number of chunks.
+  double forward(LayerContext& context, const MicroBatch& batch, const Tensor& x, double gradient_scale,
+                 Loss& loss, HeadStash& stash) const;
+  // d(x) [tokens, hidden].
+  Tensor backward_input(LayerContext& context, const HeadStash& stash) const;
+  // The norm's gradient; empties the stash.
+  void backward_weight(LayerContext& context, HeadStash& stash) const;
+
+  // The sum of the losses alone.
+  double evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss) const;
+  // x [tokens, hidden] -> [tokens, vocab].
+  Tensor logits(LayerContext& context, const Tensor& x) const;
+
+ private:
+  void check_labels(const MicroBatch& batch, int64_t tokens) const;
+
+  RmsNorm norm_;
+  std::unique_ptr<Linear> projection_;
+  int64_t vocab_;
+};
+
+}  // namespace collie

@@ -1,0 +1,51 @@
+#include "models/mlp.hpp"
+
+namespace collie {
+
+Mlp::Mlp(const ModelConfig& config, const BlockIds& ids)
+    : gate_(make_dense_linear(ids.gate.weight, ids.gate.bias)),
+      up_(make_dense_linear(ids.up.weight, ids.up.bias)),
+      down_(make_dense_linear(ids.down.weight, ids.down.bias)),
+      width_(config.intermediate_size) {}
+
+void Mlp::forward(LayerContext& context, const Tensor& x, Tensor& y, MlpStash* stash) const {
+  Operations& operations = context.operations;
+  const Category category = stash ? Category::activations : Category::workspace;
+  const Shape shape{x.dim(0), width_};
+  Tensor gate = operations.empty(shape, category), up = operations.empty(shape, category);
+  gate_->forward(context, x, gate);
+  up_->forward(context, x, up);
+  Tensor activated = operations.empty(shape, category);
+  operations.swiglu(gate, up, activated);
+  if (stash) {
+    stash->gate = std::move(gate);
+    stash->up = std::move(up);
+    stash->activated = activated;
+  }
+  gate = up = Tensor();
+  down_->forward(context, activated, y);
+}
+
+void Mlp::backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, MlpStash& stash) const {
+  Operations& operations = context.operations;
+  const Shape shape = stash.activated.shape();
+  Tensor d_activated = operations.empty(shape, Category::workspace);
+  down_->backward_input(context, dy, d_activated, false);
+  stash.d_gate = operations.empty(shape, Category::activations);
+  stash.d_up = operations.empty(shape, Category::activations);
+  operations.swiglu_backward(stash.gate, stash.up, d_activated, stash.d_gate, stash.d_up);
+  d_activated = stash.gate = stash.up = Tensor();
+  gate_->backward_input(context, stash.d_gate, dx, false);
+  up_->backward_input(context, stash.d_up, dx, true);
+}
+
+void Mlp::backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy, MlpStash& stash) const {
+  down_->backward_weight(context, stash.activated, dy);
+  stash.activated = Tensor();
+  up_->backward_weight(context, x, stash.d_up);
+  stash.d_up = Tensor();
+  gate_->backward_weight(context, x, stash.d_gate);
+  stash = MlpStash();
+}
+
+}  // namespace collie

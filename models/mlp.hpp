@@ -1,0 +1,33 @@
+// The feed-forward half of a block: down(SwiGLU(gate(x), up(x))).
+#pragma once
+
+#include <memory>
+
+#include "models/linear.hpp"
+#include "models/model_config.hpp"
+#include "models/parameter_list.hpp"
+
+namespace collie {
+
+struct MlpStash {
+  Tensor gate, up;      // [tokens, intermediate]; until backward_input
+  Tensor activated;     // [tokens, intermediate], input of down
+  Tensor d_gate, d_up;  // [tokens, intermediate], from backward_input on
+};
+
+class Mlp {
+ public:
+  Mlp(const ModelConfig& config, const BlockIds& ids);
+
+  // x, y [tokens, hidden]. `stash` is null where there is no backward.
+  void forward(LayerContext& context, const Tensor& x, Tensor& y, MlpStash* stash) const;
+  // Overwrites dx.
+  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, MlpStash& stash) const;
+  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy, MlpStash& stash) const;
+
+ private:
+  std::unique_ptr<Linear> gate_, up_, down_;
+  int64_t width_;
+};
+
+}  // namespace collie

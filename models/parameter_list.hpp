@@ -1,0 +1,32 @@
+// The parameters of the parts of a decoder: names, shapes and order are Hugging Face's (the order of
+// transformers' named_parameters()), and this is the one place that knows them.
+#pragma once
+
+#include <vector>
+
+#include "models/model_config.hpp"
+#include "models/parameter.hpp"
+
+namespace collie {
+
+inline constexpr ParameterId no_parameter = -1;
+
+struct MatrixIds {
+  ParameterId weight = no_parameter, bias = no_parameter;
+};
+
+struct BlockIds {
+  MatrixIds q, k, v, o;                       // self_attn.{q,k,v,o}_proj
+  MatrixIds gate, up, down;                   // mlp.{gate,up,down}_proj
+  ParameterId attention_norm = no_parameter;  // input_layernorm.weight
+  ParameterId mlp_norm = no_parameter;        // post_attention_layernorm.weight
+};
+
+// Each appends its parameters to `list` and returns where they are.
+ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list);
+BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list);
+ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& list);
+// lm_head.weight, or a tied copy of the embedding.
+ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list);
+
+}  // namespace collie

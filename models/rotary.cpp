@@ -1,0 +1,31 @@
+#include "models/rotary.hpp"
+
+#include <cmath>
+#include <vector>
+
+namespace collie {
+
+RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operations) {
+  const int64_t positions = config.max_position_embeddings, half = config.head_dim / 2;
+  RotaryTables tables{operations.empty({positions, half}, Category::workspace),
+                      operations.empty({positions, half}, Category::workspace)};
+  std::vector<float> frequencies(static_cast<size_t>(half));
+  for (int64_t i = 0; i < half; ++i)
+    frequencies[static_cast<size_t>(i)] = static_cast<float>(
+        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim)));
+  std::vector<float> cosines, sines;
+  cosines.reserve(static_cast<size_t>(positions * half));
+  sines.reserve(cosines.capacity());
+  for (int64_t p = 0; p < positions; ++p) {
+    for (const float frequency : frequencies) {
+      const double angle = static_cast<float>(p) * frequency;  // a float product on purpose
+      cosines.push_back(static_cast<float>(std::cos(angle)));
+      sines.push_back(static_cast<float>(std::sin(angle)));
+    }
+  }
+  operations.upload(cosines, tables.cosines);
+  operations.upload(sines, tables.sines);
+  return tables;
+}
+
+}  // namespace collie

@@ -1,0 +1,25 @@
+// What the opaque handles of stage_model.hpp hold.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/block.hpp"
+#include "models/head.hpp"
+#include "models/stage_model.hpp"
+
+namespace collie {
+
+struct ActivationStash::Contents {
+  std::vector<BlockStash> blocks;  // of the stage's range, in order
+  HeadStash head;                  // where the head is here
+  Tensor d_embedding;              // [tokens, hidden], from backward_input on, where the embedding is here
+};
+
+struct KeyValueCache::Contents {
+  std::vector<Tensor> blocks;  // [capacity, 2 kv_heads head_dim] each: keys, then values
+  int64_t capacity = 0;
+  int64_t length = 0;  // tokens held
+};
+
+}  // namespace collie

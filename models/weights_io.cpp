@@ -1,0 +1,93 @@
+#include "models/weights_io.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "io/safetensors.hpp"
+#include "models/stage_model.hpp"
+
+namespace collie {
+namespace {
+
+SafetensorsFile open_weights(const std::string& folder) {
+  const std::filesystem::path file = std::filesystem::path(folder) / "model.safetensors";
+  const std::filesystem::path index = std::filesystem::path(folder) / "model.safetensors.index.json";
+  if (!std::filesystem::exists(file) && std::filesystem::exists(index))
+    throw UserError("{}: weights in several files are not yet supported; save them as one model.safetensors",
+                    index.string());
+  return SafetensorsFile(file);
+}
+
+std::string text_of(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t dim : shape) text += (text.empty() ? "" : ", ") + std::to_string(dim);
+  return "[" + text + "]";
+}
+
+void check_tensor(const SafetensorsFile& file, const Parameter& parameter) {
+  const std::string path = file.path().string(), expected = parameter.shape.to_string();
+  if (!file.contains(parameter.name))
+    throw UserError("{}: tensor {} is missing; the model needs it with shape {}", path, parameter.name,
+                    expected);
+  const SafetensorsEntry& entry = file.find(parameter.name);
+  bool same = static_cast<int>(entry.shape.size()) == parameter.shape.rank();
+  for (int axis = 0; same && axis < parameter.shape.rank(); ++axis)
+    same = entry.shape[static_cast<size_t>(axis)] == parameter.shape[axis];
+  if (!same)
+    throw UserError("{}: tensor {} has shape {}; the model needs {}", path, parameter.name,
+                    text_of(entry.shape), expected);
+  static const std::set<std::string> readable = {"F32", "BF16", "F16", "F64"};
+  if (!readable.count(entry.dtype))
+    throw UserError("{}: tensor {} is {}; F32, BF16, F16 or F64 is needed", path, parameter.name,
+                    entry.dtype);
+}
+
+bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
+  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
+}
+
+}  // namespace
+
+std::vector<std::string> check_weights(const std::string& folder, const ModelConfig& config) {
+  const SafetensorsFile file = open_weights(folder);
+  std::set<std::string> known;
+  for (const Parameter& parameter : model_parameters(config)) {
+    check_tensor(file, parameter);
+    known.insert(parameter.name);
+  }
+  std::vector<std::string> surplus;
+  for (const SafetensorsEntry& entry : file.tensors())
+    if (!known.count(entry.name) && !is_expected_surplus(entry.name, config)) surplus.push_back(entry.name);
+  std::sort(surplus.begin(), surplus.end());
+  return surplus;
+}
+
+std::string surplus_warning(const std::string& folder, const std::vector<std::string>& surplus) {
+  if (surplus.empty()) return "";
+  std::string names;
+  constexpr size_t most = 5;
+  for (size_t i = 0; i < std::min(most, surplus.size()); ++i) names += (i ? ", " : "") + surplus[i];
+  if (surplus.size() > most) names += fmt::format(" and {} more", surplus.size() - most);
+  return fmt::format("{}/model.safetensors: {} tensor{} ignored, the model has no use for: {}", folder,
+                     surplus.size(), surplus.size() == 1 ? "" : "s", names);
+}
+
+void read_weights(const std::string& folder, const std::vector<Parameter>& parameters, Operations& operations,
+                  std::vector<Tensor>& weights) {
+  COLLIE_ASSERT(parameters.size() == weights.size(), "{} tensors for {} parameters", weights.size(),
+                parameters.size());
+  const SafetensorsFile file = open_weights(folder);
+  std::vector<float> values;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Parameter& parameter = parameters[i];
+    check_tensor(file, parameter);
+    COLLIE_ASSERT(weights[i].shape() == parameter.shape, "{}: {} given for {}", parameter.name,
+                  weights[i].shape().to_string(), parameter.shape.to_string());
+    values.resize(static_cast<size_t>(parameter.shape.numel()));
+    file.to_float(parameter.name, values);
+    operations.upload(values, weights[i]);
+  }
+}
+
+}  // namespace collie

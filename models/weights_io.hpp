@@ -1,0 +1,28 @@
+// A model's weights from Hugging Face's model.safetensors, by name.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/operations.hpp"
+#include "models/model_config.hpp"
+#include "models/parameter.hpp"
+
+namespace collie {
+
+// Checks folder/model.safetensors against the whole model, before anything is allocated for it. Throws
+// UserError naming file, tensor, found and expected shapes where one is missing, misshapen or of a dtype that
+// cannot be read. Returns the names of the tensors that the model has no use for, sorted; an lm_head.weight
+// beside a tied embedding and the rotary inv_freq buffers of old files are expected and not among them.
+std::vector<std::string> check_weights(const std::string& folder, const ModelConfig& config);
+
+// One warning's text for what check_weights returned; empty where that is empty.
+std::string surplus_warning(const std::string& folder, const std::vector<std::string>& surplus);
+
+// Fills weights[i] (of parameters[i]'s shape, allocated by the caller) from the tensor of that name; F32,
+// BF16, F16 and F64 are converted through float32. A stage asks for its own parameters only, tied copies
+// included (they have their owner's name). Throws UserError like check_weights.
+void read_weights(const std::string& folder, const std::vector<Parameter>& parameters, Operations& operations,
+                  std::vector<Tensor>& weights);
+
+}  // namespace collie

@@ -1,0 +1,102 @@
+#include "schedule/schedules.hpp"
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "base/error.hpp"
+#include "schedule/builtin.hpp"
+#include "schedule/simulator.hpp"
+#include "schedule/validator.hpp"
+
+namespace collie::schedule {
+namespace {
+
+bool names_a_file(const std::string& name) {
+  return name.ends_with(".csv");
+}
+
+std::string contents_of(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  std::string text;
+  std::array<char, 1 << 16> block;
+  while (file) {
+    const size_t size = std::fread(block.data(), 1, block.size(), file.get());
+    text.append(block.data(), size);
+    if (size < block.size()) break;
+  }
+  if (!file || std::ferror(file.get()) != 0)
+    throw UserError("schedule {}: cannot read the file: {}", path, std::strerror(errno));
+  return text;
+}
+
+void check_agreement(const Schedule& schedule, const Sizes& sizes) {
+  const auto same = [&](const char* what, int64_t found, int64_t wanted) {
+    if (found != wanted)
+      throw UserError("schedule {}: the file has {} {}, but {} are asked for", schedule.name, found, what,
+                      wanted);
+  };
+  same("ranks (rows)", schedule.ranks, sizes.ranks);
+  same("stages", schedule.stages, int64_t{sizes.ranks} * sizes.virtual_stages);
+  same("micro-batches", schedule.micro_batches, sizes.micro_batches);
+  if (schedule.forward_only)
+    throw UserError("schedule {}: the file has no backward action (B, or I and W)", schedule.name);
+}
+
+}  // namespace
+
+Registry<ScheduleFunction>& schedules() {
+  static Registry<ScheduleFunction> registry("schedule", "parallel.schedule");
+  static const bool filled = [] {
+    registry.add("gpipe", gpipe);
+    registry.add("1f1b", one_forward_one_backward);
+    return true;
+  }();
+  static_cast<void>(filled);
+  return registry;
+}
+
+Schedule read_schedule_file(const std::string& path, const Limits& limits) {
+  Schedule schedule = from_csv(contents_of(path), path);
+  validate(schedule, limits);
+  return schedule;
+}
+
+Schedule make_schedule(const std::string& name, const Sizes& sizes, const Limits& limits) {
+  check_sizes(sizes);
+  if (!names_a_file(name)) {
+    Schedule schedule = schedules().find(name)(sizes);
+    validate(schedule, limits);
+    return schedule;
+  }
+  Schedule schedule = read_schedule_file(name, limits);
+  check_agreement(schedule, sizes);
+  if (!sizes.split_backward) return schedule;
+  schedule = with_split_backward(std::move(schedule));
+  validate(schedule, limits);
+  return schedule;
+}
+
+Schedule with_split_backward(Schedule schedule) {
+  for (size_t rank = 0; rank < schedule.lists.size(); ++rank) {
+    ActionList split;
+    std::vector<int> columns;
+    const ActionList& list = schedule.lists[rank];
+    for (size_t i = 0; i < list.size(); ++i) {
+      const bool whole = list[i].kind == ActionKind::backward;
+      split.push_back(list[i]);
+      if (whole) {
+        split.back().kind = ActionKind::backward_input;
+        split.push_back({ActionKind::backward_weight, list[i].stage, list[i].micro_batch});
+      }
+      if (!schedule.columns.empty()) columns.insert(columns.end(), whole ? 2 : 1, schedule.columns[rank][i]);
+    }
+    schedule.lists[rank] = std::move(split);
+    if (!schedule.columns.empty()) schedule.columns[rank] = std::move(columns);
+  }
+  return schedule;
+}
+
+}  // namespace collie::schedule

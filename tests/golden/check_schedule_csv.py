@@ -1,0 +1,126 @@
+"""Exchanges schedules with torch.distributed.pipelining (PyTorch 2.x) as CSV files.
+
+  python check_schedule_csv.py dump            writes PyTorch's own schedules beside this script, schedule_*.csv
+  python check_schedule_csv.py load FILE...    loads files that `collie-engine schedule --format csv` printed with
+                                               PyTorch's loader and checks each: its rules, its sends and receives,
+                                               its simulation; exit 1 where one is refused
+
+No processes are started: the loader and the generators need only sizes, which a stand-in for the stages provides.
+"""
+
+import csv
+import os
+import sys
+
+import torch
+from torch.distributed.pipelining import schedules as pp
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+COMMUNICATION = (pp.SEND_F, pp.RECV_F, pp.SEND_B, pp.RECV_B)
+
+
+class Stages:
+    """What the loader asks of a runtime schedule, for a whole group at once."""
+
+    def __init__(self, ranks, stages, micro_batches):
+        self.pp_group_size = ranks
+        self._num_stages = stages
+        self._n_microbatches = micro_batches
+        self._stages = []
+        self.pipeline_order = {}
+        self.pipeline_order_with_comms = {}
+        self._max_active_stages = 3
+        self._unshard_lookahead = "full"
+        self._defer_pp_recv = False
+        self._defer_reduce_grad_wait = False
+        self._max_outstanding_sends = None
+        self.stage_index_to_group_rank = {}
+
+
+class Loader(Stages, pp._PipelineScheduleRuntime):
+    pass
+
+
+def load(path):
+    with open(path, newline="") as file:
+        actions = [pp._Action.from_str(cell) for row in csv.reader(file) for cell in row]
+    with open(path, newline="") as file:
+        ranks = sum(1 for _ in csv.reader(file))
+    actions = [a for a in actions if a is not None]
+    stages = 1 + max(a.stage_index for a in actions)
+    micro_batches = 1 + max(a.microbatch_index for a in actions)
+    loader = Loader(ranks, stages, micro_batches)
+    communicates = any(not a.is_compute_op for a in actions)
+    if communicates:
+        # PyTorch lists its waits for sends too: they are added the way its own lowering does.
+        rows = {}
+        with open(path, newline="") as file:
+            for rank, row in enumerate(csv.reader(file)):
+                rows[rank] = [pp._Action.from_str(cell) for cell in row]
+        for rank, row in rows.items():
+            for action in row:
+                loader.stage_index_to_group_rank.setdefault(action.stage_index, rank)
+        loader._prepare_schedule_with_comms(pp._add_wait_send(rows), format="compute_comms")
+    else:
+        loader._load_csv(path, format="compute_only")
+    # Its simulation knows compute, sends and receives, not the actions its lowering added for sharded parameters.
+    known = {
+        rank: [a for a in row if a.is_compute_op or a.computation_type in COMMUNICATION]
+        for rank, row in loader.pipeline_order_with_comms.items()
+    }
+    steps = len(pp._simulate_comms_compute(known, lambda s: loader.stage_index_to_group_rank[s], stages)[0])
+    print(f"{os.path.basename(path)}: {ranks} ranks, {stages} stages, {micro_batches} micro-batches, {steps} steps")
+
+
+def write(name, order):
+    with open(os.path.join(HERE, name), "w", newline="") as file:
+        writer = csv.writer(file)
+        for rank in sorted(order):
+            writer.writerow(order[rank])
+
+
+def dump():
+    # Of PyTorch 2.15's Schedule1F1B the last rank's row starts at micro-batch 1 and ends beyond the last one; kept as it
+    # is, as a file to refuse.
+    for cls, name in ((pp.Schedule1F1B, "1f1b"), (pp.ScheduleGPipe, "gpipe")):
+        for ranks, micro_batches in ((2, 4), (4, 8)):
+            generator = cls.__new__(cls)
+            generator._num_stages = ranks
+            generator._n_microbatches = micro_batches
+            write(f"schedule_{name}_{ranks}_{micro_batches}.csv", generator._get_pipeline_order())
+    for cls, name in (
+        (pp.ScheduleInterleaved1F1B, "interleaved_1f1b"),
+        (pp.ScheduleInterleavedZeroBubble, "interleaved_zero_bubble"),
+        (pp.ScheduleZBVZeroBubble, "zbv"),
+        (pp.ScheduleDualPipeV, "dualpipe_v"),
+    ):
+        write(f"schedule_{name}_2_4.csv", multi_stage_order(cls, ranks=2, stages_a_rank=2, micro_batches=4))
+
+
+def multi_stage_order(cls, ranks, stages_a_rank, micro_batches):
+    """The generator's constructor, with stand-ins for the stages."""
+
+    class Stage:
+        num_stages = ranks * stages_a_rank
+        group_size = ranks
+        group_rank = 0
+        stage_index_to_group_rank = None
+        submod = torch.nn.Module()
+
+        def __init__(self, stage_index):
+            self.stage_index = stage_index
+
+    stages = [Stage(i * ranks) for i in range(stages_a_rank)]
+    if cls in (pp.ScheduleZBVZeroBubble, pp.ScheduleDualPipeV):
+        stages = [Stage(0), Stage(2 * ranks - 1)]
+    return cls(stages, micro_batches, loss_fn=lambda *_: None).pipeline_order
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["dump"]:
+        dump()
+    elif len(sys.argv) > 2 and sys.argv[1] == "load":
+        for path in sys.argv[2:]:
+            load(path)
+    else:
+        sys.exit(__doc__)

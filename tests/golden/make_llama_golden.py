@@ -1,0 +1,166 @@
+"""Makes the goldens of tests/models from transformers and PyTorch (float32, CPU, eager attention).
+
+    python make_llama_golden.py [--stories FOLDER]
+
+Writes beside itself, for three small random Llama checkpoints:
+    llama_*/config.json, model.safetensors    what save_pretrained writes
+    llama_*/gradients.safetensors             d(loss)/d(parameter) of `batch`
+    llama_*/golden.json                       everything else, see golden() below
+and, with --stories, stories260k.json: loss and greedy decoding of that pretrained model (not copied here).
+
+A micro-batch is a list of documents {"tokens", "labels"}; each document is run through PyTorch by itself, and losses
+are summed over all targets (label != -100) and divided by their number. Made with torch 2.15.0, transformers 5.23.0.
+"""
+
+import argparse
+import json
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+HERE = pathlib.Path(__file__).parent
+STEPS, MICRO_BATCHES = 20, 3
+
+CHECKPOINTS = {
+    # grouped queries, tied
+    "llama_tied": dict(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=96, tie_word_embeddings=True, rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # one key head for all queries, heads wider than hidden / heads, far rotary base
+    "llama_untied": dict(
+        hidden_size=40, intermediate_size=56, num_hidden_layers=3, num_attention_heads=5, num_key_value_heads=1,
+        head_dim=12, vocab_size=80, tie_word_embeddings=False, rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0}),
+    # biases everywhere, no grouping
+    "llama_bias": dict(
+        hidden_size=32, intermediate_size=44, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
+        vocab_size=64, tie_word_embeddings=False, rms_norm_eps=1e-5, attention_bias=True, mlp_bias=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+}
+
+
+def make_model(settings, generator):
+    config = LlamaConfig(max_position_embeddings=256, initializer_range=0.02, **settings)
+    config._attn_implementation = "eager"
+    model = LlamaForCausalLM(config).float()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "norm" in name:
+                parameter.copy_(1.0 + 0.2 * noise)
+            elif name.endswith("bias"):
+                parameter.copy_(0.1 * noise)
+            else:
+                parameter.copy_(noise * parameter.shape[-1] ** -0.5)
+    return model
+
+
+def make_document(length, vocab, generator, masked=0):
+    """`length` targets; a walk with a fixed stride and some noise, so that there is something to learn."""
+    start, stride = torch.randint(0, vocab, (2,), generator=generator).tolist()
+    walk = (start + (1 + stride % 3) * torch.arange(length + 1)) % vocab
+    noise = torch.randint(0, vocab, (length + 1,), generator=generator)
+    tokens = torch.where(torch.rand(length + 1, generator=generator) < 0.1, noise, walk).tolist()
+    return {"tokens": tokens[:-1], "labels": [-100] * masked + tokens[1 + masked:]}
+
+
+def token_losses(model, documents):
+    """Sum of the losses over all targets, and their number."""
+    total, targets = 0.0, 0
+    for document in documents:
+        labels = torch.tensor(document["labels"])
+        logits = model(input_ids=torch.tensor([document["tokens"]]), use_cache=False).logits[0]
+        total = total + torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+        targets += int((labels != -100).sum())
+    return total, targets
+
+
+def train(model, steps):
+    """steps: [STEPS][MICRO_BATCHES] micro-batches. Losses (token means) and gradient norms before clipping."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    losses, norms = [], []
+    for micro_batches in steps:
+        optimizer.zero_grad()
+        targets = sum(sum(label != -100 for d in documents for label in d["labels"]) for documents in micro_batches)
+        loss = 0.0
+        for documents in micro_batches:
+            total, _ = token_losses(model, documents)
+            (total / targets).backward()
+            loss += total.item()
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
+        optimizer.step()
+        losses.append(loss / targets)
+    return losses, norms
+
+
+def golden(name, settings, seed):
+    generator = torch.Generator().manual_seed(seed)
+    model = make_model(settings, generator)
+    folder = HERE / name
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    vocab = settings["vocab_size"]
+
+    # Above 256 tokens, so that the head works in more than one chunk.
+    lengths = [(37, 0), (1, 0), (120, 5), (64, 0), (90, 11)]
+    batch = [make_document(length, vocab, generator, masked) for length, masked in lengths]
+    total, targets = token_losses(model, batch)
+    (total / targets).backward()
+    save_file({key: value.grad.contiguous() for key, value in model.named_parameters()},
+              folder / "gradients.safetensors")
+
+    shown = [make_document(length, vocab, generator) for length in (9, 5)]
+    with torch.no_grad():
+        logits = [model(input_ids=torch.tensor([d["tokens"]])).logits[0].tolist() for d in shown]
+
+    different = 4  # step s uses the micro-batches of step s mod 4
+    steps = [[[make_document(int(length), vocab, generator) for length in torch.randint(3, 24, (3,), generator=generator)]
+              for _ in range(MICRO_BATCHES)] for _ in range(different)]
+    losses, norms = train(model, [steps[s % different] for s in range(STEPS)])
+    result = {
+        "batch": batch,  # of loss and gradients.safetensors
+        "loss": total.item() / targets,
+        "target_tokens": targets,
+        "sequences": [d["tokens"] for d in shown],
+        "logits": [[[round(x, 7) for x in row] for row in rows] for rows in logits],  # [sequence][position][vocab]
+        "steps": steps,  # [step mod 4][micro-batch][document]
+        "losses": losses,  # [step], AdamW: lr 1e-3, betas 0.9 0.95, eps 1e-8, decay 0.1 on all, clipped to norm 1
+        "grad_norms": norms,  # [step], before clipping
+    }
+    (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
+    print(name, "loss", result["loss"], "losses", losses[0], "->", losses[-1], "norms", norms[0], norms[-1])
+
+
+def stories(folder):
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = ("Once upon a time, there was a big dog named Max. Max liked to run in the park with his friend Lily. "
+            "One day, they found a red ball under a tree, and they were very happy.")
+    tokens = tokenizer(text)["input_ids"]
+    tokens = ([1] if tokens[0] != 1 else []) + tokens
+    with torch.no_grad():
+        total, targets = token_losses(model, [{"tokens": tokens[:-1], "labels": tokens[1:]}])
+        ids, margin, cache, step = [1], float("inf"), None, torch.tensor([[1]])
+        for _ in range(60):
+            output = model(input_ids=step, past_key_values=cache, use_cache=True)
+            cache, best = output.past_key_values, output.logits[0, -1].topk(2)
+            margin = min(margin, (best.values[0] - best.values[1]).item())
+            step = best.indices[:1].reshape(1, 1)
+            ids.append(step.item())
+    result = {"tokens": tokens, "loss": total.item() / targets, "greedy": ids[1:], "smallest_margin": margin}
+    (HERE / "stories260k.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
+    print("stories260K loss", result["loss"], "margin", margin, repr(tokenizer.decode(ids)))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--stories", help="folder of the stories260K model")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed, (name, settings) in enumerate(CHECKPOINTS.items(), start=1):
+        golden(name, settings, seed)
+    if arguments.stories:
+        stories(arguments.stories)

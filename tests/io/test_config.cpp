@@ -1,0 +1,253 @@
+// What a configuration says once it is read, and that writing it gives it back.
+#include <limits>
+
+#include "base/error.hpp"
+#include "io/config.hpp"
+#include "io/config_schema.hpp"
+#include "io/config_tree.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/scratch_folder.hpp"
+
+using namespace collie;
+using collie::test::ScratchFolder;
+
+namespace {
+
+Config load(const std::string& yaml, const std::vector<std::string>& settings = {}) {
+  const ScratchFolder folder;
+  std::vector<std::string> warnings;
+  return load_config(folder.write("c.yaml", yaml), settings, warnings);
+}
+
+std::vector<std::string> warnings_of(const std::string& yaml) {
+  const ScratchFolder folder;
+  std::vector<std::string> warnings;
+  load_config(folder.write("c.yaml", yaml), {}, warnings);
+  return warnings;
+}
+
+// The block of the design document, section 5.
+constexpr const char* kDesign = R"(
+run:        {name: quickstart, dir: runs/quickstart, seed: 42, stall_timeout_s: 600}
+model:      {path: DIR, from_scratch: false, config: {}, dtype: float32, recompute: none}
+            # config: Hugging Face config.json keys; dtype: float32 | bfloat16, what is stored and computed in
+tokenizer:  {path: DIR, kind: auto}           # auto | byte; default: the model's folder
+data:
+  train:    [{path: "glob", format: text, weight: 1.0}]
+  eval:     [{path: "glob", format: text}]
+  sequence_length: 256
+  packing: true
+  shuffle: true
+train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_value: 0, loss: cross_entropy}
+parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
+             schedule: 1f1b, virtual_stages: 1, partition: parameters}
+optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, rounding: nearest, groups: []}
+lr_scheduler: {name: cosine, warmup_steps: 20, min_lr_ratio: 0.1}
+peft:       {type: none}
+quantization: {kind: none}
+eval:       {every_n_steps: 50, every_n_epochs: 0}
+checkpoint: {every_n_steps: 100, keep_last: 2}
+monitor:    {console: auto, tensorboard: true, csv: true, trace: false}
+callbacks:  []
+plugins:    []
+cluster:    {nodes: [], trusted_network: false, tls: {certificate: null, key: null, ca: null}}
+device:     {kind: auto, threads: 0}
+)";
+
+// A value other than the default for every key that has more than one yet.
+Config everything_changed() {
+  Config c;
+  c.run = {"a name: with #signs", "runs/\"x\" \n\t\xc3\xa9", std::numeric_limits<uint64_t>::max(), 1.5};
+  c.model.path = "models/llama";
+  c.model.from_scratch = true;
+  c.model.config =
+      nlohmann::json::parse(R"({"architectures": ["LlamaForCausalLM"], "rope_theta": 1e6, "hidden_size": 64,
+      "rms_norm_eps": 1e-06, "tie_word_embeddings": false, "pad_token_id": null, "rope_scaling": {"type": "yes", "": 1},
+      "big": 18446744073709551615, "low": -9223372036854775808, "text": "3e-4", "<<": {"1": "null", "a b": []}})");
+  c.tokenizer = {"~/tokenizer", "byte"};
+  c.data.train = {{"data/*.txt", "text", 1.0, "", "", ""}, {"[ab]", "jsonl", 1.0, "true", "", ""}};
+  c.data.eval = {{"- x", "jsonl", 1.0, "", "the question", "answer"}};
+  c.data.sequence_length = 7;
+  c.data.packing = c.data.shuffle = false;
+  c.train = {std::numeric_limits<int64_t>::max(), 3, 1, 9, 0.1, 1e-300, "my loss"};
+  c.parallel.pp_size = 3;
+  c.parallel.schedule = "my schedule.csv";
+  c.parallel.partition = "";
+  c.parallel.partition_list = {2, 0, 4};
+  c.optimizer.name = "null";
+  c.optimizer.lr = 0.1 + 0.2;
+  c.optimizer.betas = {0, 0.999999999999, 5e-324};
+  c.optimizer.eps = 1.0 / 3;
+  c.optimizer.weight_decay = 1e22;
+  c.lr_scheduler = {"on", 0, 1.0};
+  c.eval = {0, 2};
+  c.checkpoint = {0, 1};
+  c.monitor.console = "plain";
+  c.monitor.tensorboard = c.monitor.csv = false;
+  c.callbacks = {"print_samples", "2"};
+  c.device = {"cpu", 5};
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("the defaults are those of the design") {
+  Config expected;
+  expected.run.name = "quickstart";
+  expected.run.dir = "runs/quickstart";
+  expected.model.path = expected.tokenizer.path = "DIR";
+  expected.data.train.resize(1);
+  expected.data.train[0].path = "glob";
+  expected.data.eval = expected.data.train;
+  expected.train.steps = 200;
+  expected.parallel.pp_size = 2;
+  const Config config = load(kDesign);
+  CHECK(to_yaml(config) == to_yaml(expected));
+  CHECK((config == expected));
+}
+
+TEST_CASE("the design names every key of the schema, in its order") {
+  config::Node root = config::parse_yaml(kDesign, {}, "");
+  Config config;
+  std::vector<std::string> sections, names;
+  for (const config::Entry& entry : root.entries) sections.push_back(entry.key);
+  for (const config::Key& key : config::schema(config)) {
+    const std::string section = key.path.substr(0, key.path.find('.'));
+    if (names.empty() || names.back() != section) names.push_back(section);
+    CAPTURE(key.path);
+    config::Node* node = &root;
+    for (size_t begin = 0; begin < key.path.size();) {
+      const size_t end = std::min(key.path.find('.', begin), key.path.size());
+      node = node->find(key.path.substr(begin, end - begin));
+      REQUIRE(node != nullptr);
+      begin = end + 1;
+    }
+  }
+  CHECK(names == sections);
+}
+
+TEST_CASE("an empty configuration is all defaults, and empty sections and lists are too") {
+  CHECK((load("") == Config{}));
+  CHECK((load("# nothing but a comment\n") == Config{}));
+  CHECK((load("optimizer:\ndata:\n  train:\ncallbacks:\nmodel: {config: }\n") == Config{}));
+}
+
+TEST_CASE("what is written is read back equal, for every key") {
+  const Config changed = everything_changed();
+  CHECK((load(to_yaml(Config{})) == Config{}));
+  const std::string yaml = to_yaml(changed);
+  INFO(yaml);
+  const Config again = load(yaml);
+  CHECK(to_yaml(again) == yaml);
+  CHECK((again == changed));
+
+  Config copy = changed, defaults;
+  const std::vector<config::Key> keys = config::schema(copy), default_keys = config::schema(defaults);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const bool single = keys[i].only_value || keys[i].valid.size() == 1;
+    INFO("everything_changed() has to change " << keys[i].path);
+    CHECK((single || keys[i].yaml() != default_keys[i].yaml()));
+  }
+}
+
+TEST_CASE("written configurations do not mistake one type for another") {
+  Config config;
+  config.model.config = {{"float", 3.0},   {"int", 3},          {"text", "3"},
+                         {"word", "True"}, {"exponent", "1e5"}, {"dot", "."}};
+  const Config again = load(to_yaml(config));
+  CHECK(again.model.config["float"].is_number_float());
+  CHECK(again.model.config["int"].is_number_integer());
+  for (const char* key : {"text", "word", "exponent", "dot"}) CHECK(again.model.config[key].is_string());
+  CHECK(to_yaml(config).find("lr: 3.0e-04\n") != std::string::npos);
+  CHECK(to_yaml(config).find("stall_timeout_s: 600.0\n") != std::string::npos);
+}
+
+TEST_CASE("a long value is written so that it can be read") {
+  Config config;
+  for (int i = 0; i < 500; ++i)
+    config.model.config["key_" + std::to_string(i)] = std::string(20, 'x') + std::to_string(i);
+  config.run.name = std::string(5000, 'n');
+  CHECK((load(to_yaml(config)) == config));
+}
+
+TEST_CASE("numbers are read in every usual form") {
+  CHECK(load("optimizer: {lr: 3e-4}").optimizer.lr == 3e-4);
+  CHECK(load("optimizer: {lr: 3.0E-4}").optimizer.lr == 3e-4);
+  CHECK(load("optimizer: {lr: .5}").optimizer.lr == 0.5);
+  CHECK(load("optimizer: {lr: +1.}").optimizer.lr == 1.0);
+  CHECK(load("optimizer: {lr: 1}").optimizer.lr == 1.0);
+  CHECK(load("train: {steps: +12}").train.steps == 12);
+  CHECK(load("run: {seed: 18446744073709551615}").run.seed == std::numeric_limits<uint64_t>::max());
+}
+
+TEST_CASE("anchors, aliases and merge keys are resolved") {
+  const Config config = load(R"(
+data:
+  train: &sources
+    - &first {path: a, format: jsonl, text: body}
+    - {<<: *first, path: b}
+  eval: *sources
+)");
+  REQUIRE(config.data.train.size() == 2);
+  CHECK(config.data.train[1].path == "b");
+  CHECK(config.data.train[1].text == "body");
+  CHECK((config.data.eval == config.data.train));
+}
+
+TEST_CASE("data sources remember their lines") {
+  const Config config = load("data:\n  train:\n    - path: a\n\n    - {path: b}\n");
+  CHECK(config.data.train[0].line == 3);
+  CHECK(config.data.train[1].line == 5);
+}
+
+TEST_CASE("settings lie over the file, in their order, and their values are YAML") {
+  const std::string file = "train: {steps: 5}\noptimizer: {lr: 1, eps: 0.5}\ndata: {train: [{path: a}]}\n";
+  const Config config =
+      load(file, {"train.steps=6", "train.steps=7", "train.epochs=2", "run.name=two words", "run.dir=\"5\"",
+                  "model.path=a=b", "optimizer.betas=[0.5, 0.25]", "data.train.0.path=b",
+                  "data.train.1={path: c, format: jsonl, text: t}", "data.eval.0.path=\"*.txt\"",
+                  "model.config.rope_scaling={type: linear, factor: 2.0}", "model.config.hidden_size=64",
+                  "callbacks=[x]", "parallel.partition=uniform"});
+  CHECK(config.train.steps == 7);
+  CHECK(config.train.epochs == 2);
+  CHECK(config.run.name == "two words");
+  CHECK(config.run.dir == "5");
+  CHECK(config.model.path == "a=b");
+  CHECK(config.optimizer.betas == std::vector<double>{0.5, 0.25});
+  CHECK(config.optimizer.lr == 1.0);
+  CHECK(config.data.train[0].path == "b");
+  CHECK(config.data.train[1].text == "t");
+  CHECK(config.data.eval[0].path == "*.txt");
+  CHECK(config.model.config["rope_scaling"]["factor"] == 2.0);
+  CHECK(config.model.config["hidden_size"] == 64);
+  CHECK(config.callbacks == std::vector<std::string>{"x"});
+  CHECK(config.parallel.partition == "uniform");
+}
+
+TEST_CASE("a setting replaces the whole value, and can take one away") {
+  const Config config =
+      load("optimizer: {lr: 1, eps: 0.5}\ntrain: {steps: 5}\n", {"optimizer={lr: 2}", "train.steps=null"});
+  CHECK(config.optimizer.lr == 2.0);
+  CHECK(config.optimizer.eps == 1e-8);
+  CHECK_FALSE(config.train.steps.has_value());
+  CHECK_FALSE(load("train: {steps: 5}", {"train.steps="}).train.steps.has_value());
+}
+
+TEST_CASE("a partition is a rule or a list") {
+  const Config config = load("parallel: {pp_size: 3, partition: [1, 2, 0]}");
+  CHECK(config.parallel.partition.empty());
+  CHECK(config.parallel.partition_list == std::vector<int>{1, 2, 0});
+  CHECK(load("parallel: {schedule: my.csv}").parallel.schedule == "my.csv");
+}
+
+TEST_CASE("what is on by default and missing yet is warned of once, and is silent when off") {
+  const std::vector<std::string> both = {
+      "monitor.tensorboard: TensorBoard files are not written yet; metrics.jsonl has the same numbers",
+      "monitor.csv: CSV files are not written yet; metrics.jsonl has the same numbers"};
+  CHECK(warnings_of("") == both);
+  CHECK(warnings_of("monitor: {tensorboard: false, csv: false}").empty());
+  CHECK(warnings_of("monitor: {tensorboard: false, csv: true}") == std::vector<std::string>{both[1]});
+  std::vector<std::string> warnings = both;
+  check_config(Config{}, warnings);
+  CHECK(warnings == both);
+}

@@ -1,0 +1,421 @@
+// What a configuration is refused for, and in which words.
+#include <cmath>
+
+#include "base/error.hpp"
+#include "io/config.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/scratch_folder.hpp"
+
+using namespace collie;
+using collie::test::ScratchFolder;
+
+namespace {
+
+struct Refusal {
+  std::string yaml, message;
+};
+
+std::string refusal_of(const std::string& yaml, const std::vector<std::string>& settings = {}) {
+  const ScratchFolder folder;
+  const std::string file = folder.write("c.yaml", yaml);
+  std::vector<std::string> warnings;
+  try {
+    load_config(file, settings, warnings);
+  } catch (const UserError& error) {
+    std::string message = error.what();
+    const size_t at = message.find(folder.path() + "/");
+    return at == std::string::npos ? message : message.erase(at, folder.path().size() + 1);
+  }
+  return "accepted";
+}
+
+void check(const std::vector<Refusal>& refusals) {
+  for (const auto& [yaml, message] : refusals) {
+    CAPTURE(yaml);
+    CHECK(refusal_of(yaml) == message);
+  }
+}
+
+template <class Require>
+std::string missing(Require require, const Config& config) {
+  try {
+    require(config);
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "nothing";
+}
+
+std::string check_message(const Config& config) {
+  std::vector<std::string> warnings;
+  return missing([&](const Config& c) { check_config(c, warnings); }, config);
+}
+
+const std::string kSections =
+    "run, model, tokenizer, data, train, parallel, optimizer, lr_scheduler, peft, quantization, eval, "
+    "checkpoint, "
+    "monitor, callbacks, plugins, cluster, device";
+const std::string kPartition =
+    "one of parameters, uniform (not supported yet: measured), or a list of layers per stage,";
+const std::string kSchedule =
+    "one of gpipe, 1f1b, a FILE.csv (not supported yet: interleaved_1f1b, zb_h1, zbv, dualpipe_v)";
+const std::string kColumns = "either text: KEY, or prompt: KEY and completion: KEY, is wanted";
+
+}  // namespace
+
+TEST_CASE("an unknown key is refused with the nearest valid one") {
+  check({
+      {"optimizer:\n  name: x\n  lrr: 1",
+       "c.yaml:3: optimizer.lrr: unknown key; the nearest valid key is optimizer.lr"},
+      {"train: {lr: 1}", "c.yaml:1: train.lr: unknown key; the nearest valid key is optimizer.lr"},
+      {"\nlr: 1", "c.yaml:2: lr: unknown key; the nearest valid key is optimizer.lr"},
+      {"optimiser: {lr: 1}", "c.yaml:1: optimiser: unknown key; the nearest valid key is optimizer"},
+      {"training: {steps: 1}", "c.yaml:1: training: unknown key; the nearest valid key is train"},
+      {"train: {setps: 1}", "c.yaml:1: train.setps: unknown key; the nearest valid key is train.steps"},
+      {"train: {batch-size: 3}",
+       "c.yaml:1: train.batch-size: unknown key; the nearest valid key is train.micro_batch_size"},
+      {"train: {Steps: 3}", "c.yaml:1: train.Steps: unknown key; the nearest valid key is train.steps"},
+      {"lr_scheduler: {warmup: 3}",
+       "c.yaml:1: lr_scheduler.warmup: unknown key; the nearest valid key is lr_scheduler.warmup_steps"},
+      {"optimizer: {learning_rate: 3}",
+       "c.yaml:1: optimizer.learning_rate: unknown key; the nearest valid key is optimizer.lr"},
+      {"train: {seq_len: 3}",
+       "c.yaml:1: train.seq_len: unknown key; the nearest valid key is data.sequence_length"},
+      {"cluster: {tls: {cert: x}}",
+       "c.yaml:1: cluster.tls.cert: unknown key; the nearest valid key is cluster.tls.certificate"},
+      {"data: {train: [{pth: x}]}",
+       "c.yaml:1: data.train.0.pth: unknown key; the nearest valid key is data.train.0.path"},
+      {"data:\n  train:\n    - {path: x}\n    - {path: x, sequence_length: 3}",
+       "c.yaml:4: data.train.1.sequence_length: unknown key; the nearest valid key is data.sequence_length"},
+      {"foo: 1", "c.yaml:1: foo: unknown key; the sections are " + kSections},
+      {"peft: {r: 8}", "c.yaml:1: peft.r: unknown key; the keys of peft are type"},
+      {"lr_scheduler: {'': 3}",
+       "c.yaml:1: lr_scheduler.: unknown key; the keys of lr_scheduler are name, warmup_steps, min_lr_ratio"},
+  });
+}
+
+TEST_CASE("an ill-typed value is refused with what was found and what is wanted") {
+  check({
+      {"optimizer: {lr: fast}", "c.yaml:1: optimizer.lr: found 'fast'; a number of at least 0 is wanted"},
+      {"optimizer: {lr: '3e-4'}",
+       "c.yaml:1: optimizer.lr: found the text \"3e-4\"; a number of at least 0 is wanted"},
+      {"optimizer: {lr: !!str 3}",
+       "c.yaml:1: optimizer.lr: found the text \"3\"; a number of at least 0 is wanted"},
+      {"optimizer: {lr: }", "c.yaml:1: optimizer.lr: found nothing; a number of at least 0 is wanted"},
+      {"optimizer: {lr: true}", "c.yaml:1: optimizer.lr: found true; a number of at least 0 is wanted"},
+      {"optimizer: {lr: 1_000}", "c.yaml:1: optimizer.lr: found '1_000'; a number of at least 0 is wanted"},
+      {"optimizer: {lr: 0x10}", "c.yaml:1: optimizer.lr: found '0x10'; a number of at least 0 is wanted"},
+      {"optimizer:\n  lr:\n    - 1",
+       "c.yaml:2: optimizer.lr: found a list; a number of at least 0 is wanted"},
+      {"optimizer: {lr: {a: 1}}", "c.yaml:1: optimizer.lr: found a map; a number of at least 0 is wanted"},
+      {"optimizer: {betas: 0.9}",
+       "c.yaml:1: optimizer.betas: found 0.9; a list of numbers, each of at least 0 and below 1 is wanted"},
+      {"optimizer:\n  betas:\n    - 0.9\n    - x",
+       "c.yaml:4: optimizer.betas: found 'x'; a list of numbers, each of at least 0 and below 1 is wanted"},
+      {"optimizer: {groups: {}}", "c.yaml:1: optimizer.groups: found a map; a list is wanted"},
+      {"optimizer: adamw",
+       "c.yaml:1: optimizer: found 'adamw'; a map of name, lr, betas, eps, weight_decay, master, grad_dtype, "
+       "rounding, "
+       "groups is wanted"},
+      {"train: {steps: 1.5}",
+       "c.yaml:1: train.steps: found 1.5; a whole number of at least 1, or null, is wanted"},
+      {"train: {steps: 1e3}",
+       "c.yaml:1: train.steps: found 1e3; a whole number of at least 1, or null, is wanted"},
+      {"train: {micro_batch_size: 2.0}",
+       "c.yaml:1: train.micro_batch_size: found 2.0; a whole number of at least 1 is wanted"},
+      {"run: {name: 5}", "c.yaml:1: run.name: found 5; a text is wanted (to mean the text, write \"5\")"},
+      {"run: {name: [a]}", "c.yaml:1: run.name: found a list; a text is wanted"},
+      {"data: {packing: yes}", "c.yaml:1: data.packing: found 'yes'; true or false is wanted"},
+      {"data: {packing: True}", "c.yaml:1: data.packing: found 'True'; true or false is wanted"},
+      {"data: {packing: 1}", "c.yaml:1: data.packing: found 1; true or false is wanted"},
+      {"data: {packing: 'true'}", "c.yaml:1: data.packing: found the text \"true\"; true or false is wanted"},
+      {"data: {train: {path: x}}",
+       "c.yaml:1: data.train: found a map; a list of sources, such as [{path: \"data/*.txt\"}], is wanted"},
+      {"data: {train: [a.txt]}",
+       "c.yaml:1: data.train.0: found 'a.txt'; a map of path, format, weight, text, prompt, completion is "
+       "wanted"},
+      {"data: {train: [~]}",
+       "c.yaml:1: data.train.0: found nothing; a source such as {path: \"data/*.txt\"} is wanted"},
+      {"callbacks: x", "c.yaml:1: callbacks: found 'x'; a list of names is wanted"},
+      {"callbacks: [1]",
+       "c.yaml:1: callbacks: found 1; a list of names is wanted (to mean the text, write \"1\")"},
+      {"callbacks: ['']", "c.yaml:1: callbacks: found an empty name; a list of names is wanted"},
+      {"model: {config: [1]}", "c.yaml:1: model.config: found a list; a map is wanted"},
+      {"model: {config: {x: yes}}",
+       "c.yaml:1: model.config.x: found 'yes'; write true or false, or the text in quotes"},
+      {"parallel: {partition: 3}",
+       "c.yaml:1: parallel.partition: found 3; " + kPartition + " is wanted (to mean the text, write \"3\")"},
+      {"- 1", "c.yaml:1: found a list; a map of " + kSections + " is wanted"},
+  });
+}
+
+TEST_CASE("a number out of its range is refused with the range") {
+  check({
+      {"optimizer: {lr: -1}", "c.yaml:1: optimizer.lr: found -1; a number of at least 0 is wanted"},
+      {"optimizer: {lr: .nan}", "c.yaml:1: optimizer.lr: found '.nan'; a number of at least 0 is wanted"},
+      {"optimizer: {lr: inf}", "c.yaml:1: optimizer.lr: found 'inf'; a number of at least 0 is wanted"},
+      {"optimizer: {lr: 1e400}",
+       "c.yaml:1: optimizer.lr: found 1e400; a number of at least 0 is wanted, and one that a double can "
+       "hold"},
+      {"optimizer: {betas: [0.9, 1]}",
+       "c.yaml:1: optimizer.betas: found 1 in the list; a list of numbers, each of at least 0 and below 1 is "
+       "wanted"},
+      {"optimizer: {betas: []}",
+       "c.yaml:1: optimizer.betas: found 0 numbers; one to three, as the optimizer has them, are wanted"},
+      {"lr_scheduler: {min_lr_ratio: 1.5}",
+       "c.yaml:1: lr_scheduler.min_lr_ratio: found 1.5; a number from 0 to 1 is wanted"},
+      {"train: {steps: 0}",
+       "c.yaml:1: train.steps: found 0; a whole number of at least 1, or null, is wanted"},
+      {"train: {micro_batch_size: 0}",
+       "c.yaml:1: train.micro_batch_size: found 0; a whole number of at least 1 is wanted"},
+      {"train: {clip_grad_value: -0.5}",
+       "c.yaml:1: train.clip_grad_value: found -0.5; a number of at least 0 is wanted"},
+      {"train: {steps: 99999999999999999999}",
+       "c.yaml:1: train.steps: found 99999999999999999999; a whole number of at least 1, or null, is wanted, "
+       "and at most "
+       "9223372036854775807"},
+      {"parallel: {pp_size: 99999999999}",
+       "c.yaml:1: parallel.pp_size: found 99999999999; a whole number of at least 1 is wanted, and at most "
+       "2147483647"},
+      {"run: {seed: -1}", "c.yaml:1: run.seed: found -1; a whole number is wanted, and not a negative one"},
+      {"run: {seed: 18446744073709551616}",
+       "c.yaml:1: run.seed: found 18446744073709551616; a whole number is wanted, and at most "
+       "18446744073709551615"},
+      {"run: {stall_timeout_s: 0}", "c.yaml:1: run.stall_timeout_s: found 0; a number above 0 is wanted"},
+      {"checkpoint: {keep_last: 0}",
+       "c.yaml:1: checkpoint.keep_last: found 0; a whole number of at least 1 is wanted"},
+      {"device: {threads: -1}", "c.yaml:1: device.threads: found -1; a whole number of at least 0 is wanted"},
+      {"parallel: {dp_size: 0}",
+       "c.yaml:1: parallel.dp_size: found 0; a whole number of at least 1 is wanted"},
+      {"parallel: {zero_stage: 4}",
+       "c.yaml:1: parallel.zero_stage: found 4; a whole number from 0 to 3 is wanted"},
+      {"parallel: {partition: [-1]}",
+       "c.yaml:1: parallel.partition: found -1 in the list; " + kPartition + " is wanted"},
+      {"parallel: {partition: []}",
+       "c.yaml:1: parallel.partition: found an empty list; " + kPartition + " is wanted"},
+      {"parallel: {partition: [1, 2]}",
+       "c.yaml:1: parallel.partition: found 2 numbers; one for each of the 1 stages (pp_size x "
+       "virtual_stages) is wanted"},
+      {"data: {train: [{path: x, weight: 0}]}",
+       "c.yaml:1: data.train.0.weight: found 0; a number above 0 is wanted"},
+      {"model: {config: {x: .inf}}",
+       "c.yaml:1: model.config.x: found '.inf'; a finite number is wanted, or the text in quotes"},
+      {"model: {config: {x: 1e999}}",
+       "c.yaml:1: model.config.x: found 1e999; the number does not fit into a double"},
+      {"train: {micro_batch_size: 9}\ndata: {sequence_length: 1000000000}",
+       "c.yaml:1: train.micro_batch_size: found 9 with sequences of 1000000000 tokens; a micro-batch of at "
+       "most 2147483647 "
+       "tokens is wanted"},
+  });
+}
+
+TEST_CASE("a text outside its list is refused with the list") {
+  check({
+      {"model: {dtype: fp32}",
+       "c.yaml:1: model.dtype: found 'fp32'; float32 (not supported yet: bfloat16) is wanted"},
+      {"monitor: {console: tty}",
+       "c.yaml:1: monitor.console: found 'tty'; one of auto, plain, progress, none is wanted"},
+      {"tokenizer: {kind: bpe}", "c.yaml:1: tokenizer.kind: found 'bpe'; one of auto, byte is wanted"},
+      {"parallel: {schedule: foo}", "c.yaml:1: parallel.schedule: found 'foo'; " + kSchedule + " is wanted"},
+      {"parallel: {schedule: .csv}",
+       "c.yaml:1: parallel.schedule: found '.csv'; " + kSchedule + " is wanted"},
+      {"parallel: {partition: half}",
+       "c.yaml:1: parallel.partition: found 'half'; " + kPartition + " is wanted"},
+      {"data: {eval: [{path: x, format: csv}]}",
+       "c.yaml:1: data.eval.0.format: found 'csv'; one of text, jsonl is wanted"},
+  });
+}
+
+TEST_CASE("what the engine lacks so far is refused as such") {
+  check({
+      {"parallel: {dp_size: 2}", "c.yaml:1: parallel.dp_size: 2 is not supported yet; only 1 is"},
+      {"parallel: {zero_stage: 1}", "c.yaml:1: parallel.zero_stage: 1 is not supported yet; only 0 is"},
+      {"parallel: {sequence_parallel: true}",
+       "c.yaml:1: parallel.sequence_parallel: true is not supported yet; only false is"},
+      {"parallel: {schedule: zb_h1}",
+       "c.yaml:1: parallel.schedule: zb_h1 is not supported yet; only gpipe, 1f1b, a FILE.csv are"},
+      {"parallel: {partition: measured}",
+       "c.yaml:1: parallel.partition: measured is not supported yet; only parameters, uniform are"},
+      {"parallel: {offload: optimizer}",
+       "c.yaml:1: parallel.offload: optimizer is not supported yet; only none is"},
+      {"model: {dtype: bfloat16}", "c.yaml:1: model.dtype: bfloat16 is not supported yet; only float32 is"},
+      {"model: {recompute: full}", "c.yaml:1: model.recompute: full is not supported yet; only none is"},
+      {"optimizer: {groups: [{lr: 1}]}",
+       "c.yaml:1: optimizer.groups: [{lr: 1}] is not supported yet; only [] is"},
+      {"optimizer: {master: false}", "c.yaml:1: optimizer.master: false is not supported yet; only true is"},
+      {"peft: {r: 8, type: lora}", "c.yaml:1: peft.type: lora is not supported yet; only none is"},
+      {"quantization: {kind: nf4}", "c.yaml:1: quantization.kind: nf4 is not supported yet; only none is"},
+      {"data: {train: [{path: x, weight: 2}]}",
+       "c.yaml:1: data.train.0.weight: 2 is not supported yet; only 1.0 is"},
+      {"monitor: {trace: true}", "c.yaml:1: monitor.trace: true is not supported yet; only false is"},
+      {"plugins: [x.so]", "c.yaml:1: plugins: [x.so] is not supported yet; only [] is"},
+      {"cluster: {nodes: [a, b]}", "c.yaml:1: cluster.nodes: [a, b] is not supported yet; only [] is"},
+      {"cluster: {tls: {certificate: x.pem}}",
+       "c.yaml:1: cluster.tls.certificate: 'x.pem' is not supported yet; only null is"},
+      {"device: {kind: cuda}", "c.yaml:1: device.kind: cuda is not supported yet; only auto, cpu are"},
+  });
+}
+
+TEST_CASE("a data source without its columns, or with too many, is refused") {
+  const std::string list = "data:\n  train:\n    - {path: a}\n    - {path: b, ";
+  check({
+      {list + "format: jsonl}",
+       "c.yaml:4: data.train.1: found none of text, prompt, completion with format jsonl; " + kColumns},
+      {list + "format: jsonl, text: t, prompt: p}",
+       "c.yaml:4: data.train.1: found text, prompt with format jsonl; " + kColumns},
+      {list + "format: jsonl, prompt: p}",
+       "c.yaml:4: data.train.1: found prompt with format jsonl; " + kColumns},
+      {list + "format: jsonl, completion: p}",
+       "c.yaml:4: data.train.1: found completion with format jsonl; " + kColumns},
+      {list + "text: t}",
+       "c.yaml:4: data.train.1.text: found with format text; text, prompt and completion belong to format "
+       "jsonl"},
+      {"data:\n  eval:\n    - format: text",
+       "c.yaml:3: data.eval.0.path: missing; a file or a pattern such as data/*.txt is wanted"},
+  });
+}
+
+TEST_CASE("what is not one plain YAML document is refused with its line") {
+  check({
+      {"run: {name: a}\nrun: {dir: b}",
+       "c.yaml:2: run: the key is given twice (first on line 1); keep one of the two"},
+      {"run:\n  name: a\n  dir: x\n  name: b",
+       "c.yaml:4: run.name: the key is given twice (first on line 2); keep one of the two"},
+      {"model: {config: {a: 1, a: 2}}",
+       "c.yaml:1: model.config.a: the key is given twice (first on line 1); keep one of the two"},
+      {"train: {steps: 1}\na: b: c", "c.yaml:2: not valid YAML: illegal map value"},
+      {"run: {name: *x}", "c.yaml:1: not valid YAML: the referenced anchor is not defined"},
+      {"---\na: 1\n---\nb: 2", "c.yaml: found 2 YAML documents (---); one is wanted"},
+      {"[1]: 2", "c.yaml:1: a key is a list or a map; a key has to be a text"},
+      {"run: {name: !foo x}", "c.yaml:1: run.name: unknown tag !foo; write the value without it"},
+      {"run: {<<: 3}", "c.yaml:1: run.<<: found 3; a map (*ANCHOR) is wanted"},
+  });
+  CHECK(refusal_of("a: &a [*a, *a]").find("more than 100000 values, or 100 one inside the other") !=
+        std::string::npos);
+  std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 9; ++i) {
+    bomb += fmt::format("a{}: &a{} [", i, i);
+    for (int j = 0; j < 10; ++j) bomb += fmt::format("*a{}, ", i - 1);
+    bomb += "x]\n";
+  }
+  CHECK(refusal_of(bomb).find("more than 100000 values") != std::string::npos);
+}
+
+TEST_CASE("a configuration file that cannot be read is named") {
+  std::vector<std::string> warnings;
+  CHECK(missing([&](const Config&) { load_config("/nowhere/c.yaml", {}, warnings); }, {}) ==
+        "cannot read /nowhere/c.yaml: No such file or directory");
+}
+
+TEST_CASE("a wrong setting is refused by its key") {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> refusals = {
+      {{"train.lr=1"}, "--set train.lr: unknown key; the nearest valid key is optimizer.lr"},
+      {{"train.steps=x"}, "--set train.steps: found 'x'; a whole number of at least 1, or null, is wanted"},
+      {{"train.steps=0"}, "--set train.steps: found 0; a whole number of at least 1, or null, is wanted"},
+      {{"parallel.dp_size=2"}, "--set parallel.dp_size: 2 is not supported yet; only 1 is"},
+      {{"train.steps"}, "--set train.steps: found no '='; key.path=value is wanted"},
+      {{"=3"}, "--set =3: '' names no key; key.path=value is wanted"},
+      {{"a..b=3"}, "--set a..b=3: 'a..b' names no key; key.path=value is wanted"},
+      {{"data.train.0.path=*.txt"},
+       "--set data.train.0.path: not valid YAML: the referenced anchor is not defined; a text with special "
+       "characters needs "
+       "quotes inside the value: '\"...\"'"},
+      {{"train.steps=[1"},
+       "--set train.steps: not valid YAML: end of sequence flow not found; a text with special characters "
+       "needs quotes inside "
+       "the value: '\"...\"'"},
+      {{"data.eval.1.path=x"},
+       "--set data.eval.1.path: data.eval is a list; found '1' where an index from 0 to 0 is wanted, as in "
+       "data.eval.0"},
+      {{"data.train.path=x"},
+       "--set data.train.path: data.train is a list; found 'path' where an index from 0 to 1 is wanted, as "
+       "in data.train.0"},
+      {{"parallel.partition=uniform", "parallel.partition.0=1"},
+       "--set parallel.partition.0: parallel.partition is 'uniform' here; only a map or a list has parts"},
+      {{"optimizer={lr: 1, lrr: 2}"},
+       "--set optimizer.lrr: unknown key; the nearest valid key is optimizer.lr"},
+      {{"optimizer={lr: 1, lr: 2}"}, "--set optimizer.lr: the key is given twice; keep one of the two"},
+      {{"optimizer.lr.x=1"}, "--set optimizer.lr: found a map; a number of at least 0 is wanted"},
+      {{"data.train.0.text=t"},
+       "--set data.train.0.text: found with format text; text, prompt and completion belong to format jsonl"},
+      {{"data.train.0.format=jsonl"},
+       "c.yaml:3: data.train.0: found none of text, prompt, completion with format jsonl; " + kColumns},
+  };
+  for (const auto& [settings, message] : refusals) {
+    CAPTURE(settings);
+    CHECK(refusal_of("data:\n  train:\n    - {path: x}", settings) == message);
+  }
+}
+
+TEST_CASE("a host program's configuration is checked by the same rules") {
+  Config config;
+  CHECK(check_message(config) == "nothing");
+  config.optimizer.lr = std::nan("");
+  CHECK(check_message(config) == "optimizer.lr: found nan; a number of at least 0 is wanted");
+  config = {};
+  config.model.dtype = "bfloat16";
+  CHECK(check_message(config) == "model.dtype: bfloat16 is not supported yet; only float32 is");
+  config = {};
+  config.data.train.resize(2);
+  config.data.train[0].path = "x";
+  CHECK(check_message(config) ==
+        "data.train.1.path: missing; a file or a pattern such as data/*.txt is wanted");
+  config = {};
+  config.parallel.partition_list = {1};
+  CHECK(check_message(config) ==
+        "parallel.partition: found 'parameters' and a list; one of the two is wanted");
+  config = {};
+  config.model.config = nlohmann::json::array();
+  CHECK(check_message(config) == "model.config: found JSON of type array; a map is wanted");
+}
+
+TEST_CASE("what training cannot do without is asked for by name") {
+  Config config;
+  config.file.path = "c.yaml";
+  const auto expect = [&](const std::string& message) {
+    CHECK(missing(require_training, config) == message);
+  };
+  expect("c.yaml: run.name: missing; a name for the run is wanted");
+  config.run.name = "x";
+  expect("c.yaml: run.dir: missing; the folder that the run is to be written to is wanted");
+  config.run.dir = "runs/x";
+  expect(
+      "c.yaml: model.path: missing; a folder with a Hugging Face model is wanted, or model.from_scratch: "
+      "true with "
+      "model.config");
+  config.model.from_scratch = true;
+  expect(
+      "c.yaml: model.config: missing; from scratch and with no model.path, the keys of a Hugging Face "
+      "config.json are wanted");
+  config.model.config["model_type"] = "llama";
+  expect(
+      "c.yaml: tokenizer.path: missing; a folder with a tokenizer is wanted, or tokenizer.kind: byte (there "
+      "is no "
+      "model.path to take it from)");
+  config.tokenizer.kind = "byte";
+  expect("c.yaml: data.train: missing; a list of sources is wanted, such as [{path: \"data/*.txt\"}]");
+  config.data.train.resize(1);
+  expect(
+      "c.yaml: train.steps: missing; train.steps or train.epochs (or both: whichever ends first) is wanted");
+  config.train.epochs = 1;
+  expect("nothing");
+  config.train = {};
+  config.train.steps = 1;
+  expect("nothing");
+}
+
+TEST_CASE("what evaluation cannot do without is asked for by name") {
+  Config config;
+  CHECK(missing(require_eval, config).find("model.path: missing;") == 0);
+  config.model.path = "m";
+  CHECK(missing(require_eval, config) ==
+        "data.eval: missing; a list of sources is wanted, such as [{path: \"data/*.txt\"}]");
+  config.data.eval.resize(1);
+  CHECK(missing(require_eval, config) == "nothing");
+  config.model.from_scratch = true;
+  CHECK(missing(require_eval, config) ==
+        "run.dir: missing; the model is from scratch: the folder of the run whose latest checkpoint is "
+        "evaluated is wanted");
+  config.run.dir = "runs/x";
+  CHECK(missing(require_eval, config) == "nothing");
+}

@@ -1,0 +1,266 @@
+// The operation table's conformance suite: every operation on every implementation against the double
+// reference, on random shapes with odd sizes, dense and strided, outputs poisoned, accumulating or not.
+#include "tests/catch.hpp"
+#include "tests/kernels/support.hpp"
+
+using namespace collie;
+using namespace collie::test;
+
+namespace {
+
+struct Size {
+  int64_t rows, width;
+};
+const std::vector<Size> sizes{{0, 8},   {1, 1},     {3, 7},     {17, 16}, {5, 33},
+                              {64, 64}, {129, 172}, {2, 40000}, {700, 65}};
+
+}  // namespace
+
+TEST_CASE("fill, copy, add and scale conform", "[conformance]") {
+  for (const auto& [rows, width] : sizes) {
+    CAPTURE(rows, width);
+    const Values a = random_values({rows, width}, 1), b = random_values({rows, width}, 2);
+    conforms([&](Bench& bench) {
+      Tensor out = bench.output(a.shape), in_place = bench.input(a), copied = bench.output(a.shape);
+      Tensor filled = bench.output(a.shape);
+      const Tensor bt = bench.input(b);
+      bench.ops.add(in_place, bt, out);
+      bench.ops.copy(in_place, copied);
+      bench.ops.add(in_place, bt, in_place);
+      bench.ops.scale(in_place, -0.37);
+      bench.ops.fill(filled, 0.25);
+      return Outputs{bench.read(out), bench.read(in_place), bench.read(copied), bench.read(filled)};
+    });
+  }
+}
+
+TEST_CASE("add_row and column_sum conform", "[conformance]") {
+  for (const auto& [rows, width] : sizes) {
+    const bool accumulate = GENERATE(false, true);
+    CAPTURE(rows, width, accumulate);
+    const Values x = random_values({rows, width}, 3), row = random_values({width}, 4);
+    conforms([&](Bench& bench) {
+      Tensor xt = bench.input(x), sum = bench.output(row, accumulate);
+      bench.ops.column_sum(xt, sum, accumulate);
+      bench.ops.add_row(xt, bench.input(row));
+      return Outputs{bench.read(sum), bench.read(xt)};
+    });
+  }
+}
+
+TEST_CASE("gemm conforms in every form", "[conformance]") {
+  struct Sizes {
+    int64_t m, n, k;
+  };
+  const auto form = GENERATE(GemmForm::nn, GemmForm::nt, GemmForm::tn);
+  const bool accumulate = GENERATE(false, true);
+  const std::vector<Sizes> all{{0, 5, 3},      {5, 0, 3},      {5, 7, 0},       {1, 1, 1},
+                               {1, 200, 172},  {33, 65, 17},   {130, 258, 200}, {700, 900, 61},
+                               {3, 2500, 300}, {1100, 40, 129}};
+  for (const auto& [m, n, k] : all) {
+    CAPTURE(static_cast<int>(form), accumulate, m, n, k);
+    const Values a = random_values(form == GemmForm::tn ? Shape{k, m} : Shape{m, k}, 5);
+    const Values b = random_values(form == GemmForm::nt ? Shape{n, k} : Shape{k, n}, 6);
+    const Values c = random_values({m, n}, 7);
+    conforms([&](Bench& bench) {
+      Tensor out = bench.output(c, accumulate);
+      bench.ops.gemm(form, bench.input(a), bench.input(b), out, accumulate);
+      return Outputs{bench.read(out)};
+    });
+  }
+}
+
+TEST_CASE("embedding and its backward conform", "[conformance]") {
+  for (const auto& [tokens, hidden] : sizes) {
+    const bool accumulate = GENERATE(false, true);
+    CAPTURE(tokens, hidden, accumulate);
+    const int64_t vocab = 23;
+    const Values table = random_values({vocab, hidden}, 8), d_out = random_values({tokens, hidden}, 9);
+    const auto ids = random_integers(static_cast<size_t>(tokens), vocab, 10);
+    conforms([&](Bench& bench) {
+      Tensor out = bench.output(d_out.shape), d_table = bench.output(table, accumulate);
+      bench.ops.embedding(bench.input(table), ids, out);
+      bench.ops.embedding_backward(ids, bench.input(d_out), d_table, accumulate);
+      return Outputs{bench.read(out), bench.read(d_table)};
+    });
+  }
+}
+
+TEST_CASE("rms_norm and its backward conform", "[conformance]") {
+  for (const auto& [tokens, hidden] : sizes) {
+    if (hidden == 1) continue;  // its gradient is 0 but for eps: rounding noise
+    const bool accumulate = GENERATE(false, true);
+    CAPTURE(tokens, hidden, accumulate);
+    const Values x = random_values({tokens, hidden}, 11, 2), weight = random_values({hidden}, 12, 0.5, 1);
+    const Values dy = random_values({tokens, hidden}, 13), dx = random_values({tokens, hidden}, 14);
+    conforms([&](Bench& bench) {
+      Tensor xt = bench.input(x), wt = bench.input(weight), dyt = bench.input(dy);
+      Tensor y = bench.output(x.shape), inverse_rms = bench.output(Shape{tokens});
+      Tensor dxt = bench.output(dx, accumulate), d_weight = bench.output(weight, accumulate);
+      bench.ops.rms_norm(xt, wt, 1e-5, y, inverse_rms);
+      bench.ops.rms_norm_backward_input(dyt, xt, wt, inverse_rms, dxt, accumulate);
+      bench.ops.rms_norm_backward_weight(dyt, xt, inverse_rms, d_weight, accumulate);
+      return Outputs{bench.read(y), bench.read(inverse_rms), bench.read(dxt), bench.read(d_weight)};
+    });
+  }
+}
+
+TEST_CASE("rope conforms", "[conformance]") {
+  struct Sizes {
+    int64_t tokens, heads, head_dim;
+  };
+  const bool inverse = GENERATE(false, true);
+  const std::vector<Sizes> all{{0, 2, 8},   {1, 1, 2},  {7, 3, 6},   {65, 4, 64},
+                               {33, 2, 80}, {9, 5, 42}, {300, 8, 32}};
+  for (const auto& [tokens, heads, head_dim] : all) {
+    CAPTURE(inverse, tokens, heads, head_dim);
+    const int64_t positions_known = 50;
+    const Values x = random_values({tokens, heads, head_dim}, 15);
+    const Values cosines = random_values({positions_known, head_dim / 2}, 16),
+                 sines = random_values({positions_known, head_dim / 2}, 17);
+    const auto positions = random_integers(static_cast<size_t>(tokens), positions_known, 18);
+    conforms([&](Bench& bench) {
+      Tensor xt = bench.input(x);
+      bench.ops.rope(xt, bench.input(cosines), bench.input(sines), positions, inverse);
+      return Outputs{bench.read(xt)};
+    });
+  }
+}
+
+namespace {
+
+struct AttentionCase {
+  int64_t heads, kv_heads, head_dim;
+  AttentionSpans spans;
+};
+
+// Prints as the suite's failing case.
+std::string to_string(const AttentionCase& c) {
+  std::string text =
+      fmt::format("heads {}/{} of {}, documents (queries/keys):", c.heads, c.kv_heads, c.head_dim);
+  for (size_t i = 0; i + 1 < c.spans.query_starts.size(); ++i)
+    text += fmt::format(" {}/{}", c.spans.query_starts[i + 1] - c.spans.query_starts[i],
+                        c.spans.key_starts[i + 1] - c.spans.key_starts[i]);
+  return text;
+}
+
+void attention_conforms(const AttentionCase& c) {
+  INFO(to_string(c));
+  const int64_t queries = c.spans.query_starts.back(), keys = c.spans.key_starts.back();
+  const Shape q_shape{queries, c.heads, c.head_dim}, k_shape{keys, c.kv_heads, c.head_dim};
+  const Values q = random_values(q_shape, 19, 2), k = random_values(k_shape, 20, 2),
+               v = random_values(k_shape, 21);
+  const Values d_out = random_values(q_shape, 22);
+  const double score_scale = 1 / std::sqrt(static_cast<double>(c.head_dim));
+  conforms([&](Bench& bench) {
+    Tensor qt = bench.input(q), kt = bench.input(k), vt = bench.input(v), d = bench.input(d_out);
+    Tensor out = bench.output(q_shape), log_sum_exp = bench.dense_output({queries, c.heads});
+    Tensor dq = bench.output(q_shape), dk = bench.output(k_shape), dv = bench.output(k_shape);
+    bench.ops.attention(qt, kt, vt, c.spans, score_scale, out, log_sum_exp);
+    bench.ops.attention_backward(qt, kt, vt, c.spans, score_scale, out, log_sum_exp, d, dq, dk, dv);
+    return Outputs{bench.read(out), bench.read(log_sum_exp), bench.read(dq), bench.read(dk), bench.read(dv)};
+  });
+}
+
+}  // namespace
+
+TEST_CASE("attention and its backward conform on documents of any length", "[conformance]") {
+  attention_conforms({2, 2, 8, {{0}, {0}}});
+  attention_conforms({2, 1, 8, {{0, 0}, {0, 0}}});
+  attention_conforms({1, 1, 1, {{0, 1}, {0, 1}}});
+  attention_conforms({4, 4, 16, {{0, 9}, {0, 9}}});
+  attention_conforms({4, 2, 20, {{0, 3, 3, 68, 69, 133}, {0, 3, 3, 68, 69, 133}}});
+  attention_conforms({6, 2, 7, {{0, 64, 128, 400}, {0, 64, 128, 400}}});
+  attention_conforms({2, 1, 64, {{0, 256, 513}, {0, 256, 513}}});
+}
+
+TEST_CASE("attention conforms with more keys than queries", "[conformance]") {
+  attention_conforms({4, 2, 16, {{0, 1}, {0, 77}}});
+  attention_conforms({4, 1, 12, {{0, 5, 5, 70}, {0, 300, 310, 900}}});
+}
+
+TEST_CASE("attention conforms on documents longer than one task takes", "[conformance]") {
+  attention_conforms({2, 1, 8, {{0, 30, 1200}, {0, 30, 1200}}});
+  attention_conforms({1, 1, 8, {{0, 200}, {0, 1300}}});
+}
+
+TEST_CASE("attention with large scores does not overflow", "[conformance]") {
+  const Shape shape{40, 1, 8};
+  const Values q = random_values(shape, 23, 30), k = random_values(shape, 24, 30),
+               v = random_values(shape, 25);
+  conforms([&](Bench& bench) {
+    Tensor out = bench.output(shape), log_sum_exp = bench.dense_output({40, 1});
+    bench.ops.attention(bench.input(q), bench.input(k), bench.input(v), {{0, 40}, {0, 40}}, 1, out,
+                        log_sum_exp);
+    return Outputs{bench.read(out), bench.read(log_sum_exp)};
+  });
+}
+
+TEST_CASE("swiglu and its backward conform", "[conformance]") {
+  for (const auto& [tokens, width] : sizes) {
+    CAPTURE(tokens, width);
+    const Shape shape{tokens, width};
+    const Values gate = random_values(shape, 26, 5), up = random_values(shape, 27),
+                 d_out = random_values(shape, 28);
+    conforms([&](Bench& bench) {
+      Tensor g = bench.input(gate), u = bench.input(up);
+      Tensor out = bench.output(shape), d_gate = bench.output(shape), d_up = bench.output(shape);
+      bench.ops.swiglu(g, u, out);
+      bench.ops.swiglu_backward(g, u, bench.input(d_out), d_gate, d_up);
+      return Outputs{bench.read(out), bench.read(d_gate), bench.read(d_up)};
+    });
+  }
+}
+
+TEST_CASE("swiglu of extreme gates stays finite", "[conformance]") {
+  const Values gate{{1, 6}, {-1000, -100, -88, 88, 100, 1000}}, up{{1, 6}, {1, 1, 1, 1, 1, 1}};
+  conforms([&](Bench& bench) {
+    Tensor g = bench.input(gate), u = bench.input(up);
+    Tensor out = bench.output(gate.shape), d_gate = bench.output(gate.shape), d_up = bench.output(gate.shape);
+    bench.ops.swiglu(g, u, out);
+    bench.ops.swiglu_backward(g, u, bench.input(up), d_gate, d_up);
+    return Outputs{bench.read(out), bench.read(d_gate), bench.read(d_up)};
+  });
+}
+
+TEST_CASE("cross_entropy conforms and returns the same loss", "[conformance]") {
+  for (const auto& [tokens, vocab] : sizes) {
+    CAPTURE(tokens, vocab);
+    const Values logits = random_values({tokens, vocab}, 29, 4);
+    auto labels = random_integers(static_cast<size_t>(tokens), vocab, 30);
+    for (size_t i = 0; i < labels.size(); i += 3) labels[i] = ignored_label;
+    if (!labels.empty()) labels.back() = 0;
+    conforms([&](Bench& bench) {
+      Tensor x = bench.input(logits);
+      const double loss = bench.ops.cross_entropy(x, labels, 0.125);
+      return Outputs{bench.read(x), {static_cast<float>(loss)}};
+    });
+  }
+}
+
+TEST_CASE("sum_of_squares conforms", "[conformance]") {
+  for (const int64_t numel :
+       {int64_t{0}, int64_t{1}, int64_t{31}, reduction_block, 5 * reduction_block + 17}) {
+    CAPTURE(numel);
+    const Values x = random_values({numel}, 31);
+    conforms([&](Bench& bench) {
+      return Outputs{{static_cast<float>(bench.ops.sum_of_squares(bench.input(x)))}};
+    });
+  }
+}
+
+TEST_CASE("adamw conforms over several steps", "[conformance]") {
+  for (const int64_t numel : {int64_t{0}, int64_t{1}, int64_t{37}, int64_t{70001}}) {
+    CAPTURE(numel);
+    const Values weight = random_values({numel}, 32), gradient = random_values({numel}, 33, 0.1);
+    conforms([&](Bench& bench) {
+      Tensor w = bench.input(weight), g = bench.input(gradient), m = bench.output(Shape{numel}),
+             v = bench.output(Shape{numel});
+      bench.ops.fill(m, 0);
+      bench.ops.fill(v, 0);
+      for (int64_t step = 1; step <= 3; ++step)
+        bench.ops.adamw(w, g, m, v, {1e-2, 0.9, 0.95, 1e-8, 0.1, step, 0.5});
+      return Outputs{bench.read(w), bench.read(m), bench.read(v)};
+    });
+  }
+}

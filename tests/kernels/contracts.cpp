@@ -1,0 +1,103 @@
+// What a caller could get wrong is refused with std::logic_error that names the shapes, by every
+// implementation.
+#include "tests/catch.hpp"
+#include "tests/kernels/support.hpp"
+
+using namespace collie;
+using namespace collie::test;
+
+namespace {
+
+// The message names the operation and both shapes.
+void refused(const std::string& operation, const std::vector<std::string>& named,
+             const std::function<void()>& f) {
+  const std::string message = complaint(f);
+  CAPTURE(operation, message);
+  CHECK(says(message, operation + ":") + says(message, operation + " ") > 0);
+  for (const std::string& part : named) {
+    CAPTURE(part);
+    CHECK(says(message, part));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
+  const bool reference = GENERATE(false, true);
+  CAPTURE(reference);
+  const auto account = std::make_shared<MemoryAccount>();
+  const auto ops = reference ? make_reference_operations(account) : make_cpu_operations(1, account);
+  const auto make = [&](const Shape& shape) {
+    Tensor x = ops->empty(shape, Category::activations);
+    ops->fill(x, 1);
+    return x;
+  };
+  Tensor a = make({4, 6}), b = make({4, 5}), row = make({6}), four = make({4}), five = make({5});
+  Tensor a2 = make({4, 6}), a3 = make({4, 6});
+  const std::vector<int32_t> ids{0, 1, 2, 3};
+
+  refused("copy", {"[4, 6]", "[4, 5]"}, [&] { ops->copy(a, b); });
+  refused("add", {"[4, 6]", "[4, 5]"}, [&] { ops->add(a, b, a2); });
+  refused("add", {"[4, 6]", "[4, 5]"}, [&] { ops->add(a, a2, b); });
+  refused("add_row", {"[4, 6]", "[5]"}, [&] { ops->add_row(a, five); });
+  refused("column_sum", {"[4, 6]", "[4]"}, [&] { ops->column_sum(a, four, false); });
+  refused("gemm nn", {"[4, 6]", "[4, 5]"}, [&] { ops->gemm(GemmForm::nn, a, b, a2, false); });
+  refused("gemm nt", {"[4, 6]", "[4, 4]", "[4, 5]"}, [&] { ops->gemm(GemmForm::nt, a, a2, b, false); });
+  refused("gemm tn", {"[6, 5]", "[4, 6]"}, [&] { ops->gemm(GemmForm::tn, a, b, a2, false); });
+  refused("embedding", {"[4, 6]", "[4, 5]"}, [&] { ops->embedding(a, ids, b); });
+  refused("embedding", {"4", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, 1, 2, 4}, a2); });
+  refused("embedding", {"3", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, 1, 2}, a2); });
+  refused("embedding", {"[4, 6]", "[4, 5]"}, [&] { ops->embedding_backward(ids, a, b, false); });
+  refused("rms_norm", {"[4, 6]", "[5]"}, [&] { ops->rms_norm(a, five, 1e-5, a2, four); });
+  refused("rms_norm", {"[4, 6]", "[5]"}, [&] { ops->rms_norm(a, row, 1e-5, a2, five); });
+  refused("rms_norm_backward_input", {"[4, 6]", "[4, 5]"},
+          [&] { ops->rms_norm_backward_input(b, a, row, four, a2, false); });
+  refused("rms_norm_backward_weight", {"[4, 6]", "[5]"},
+          [&] { ops->rms_norm_backward_weight(a, a2, four, five, false); });
+  refused("swiglu", {"[4, 6]", "[4, 5]"}, [&] { ops->swiglu(a, b, a2); });
+  refused("swiglu_backward", {"[4, 6]", "[4, 5]"}, [&] { ops->swiglu_backward(a, a2, a3, a, b); });
+  refused("cross_entropy", {"3 labels", "[4, 6]"}, [&] {
+    ops->cross_entropy(a, std::vector<int32_t>{0, 1, 2}, 1);
+  });
+  refused("cross_entropy", {"label 6", "[4, 6]"}, [&] {
+    ops->cross_entropy(a, std::vector<int32_t>{0, 1, 2, 6}, 1);
+  });
+  refused("adamw", {"[4, 6]", "[4, 5]"}, [&] { ops->adamw(a, b, a2, a3, {}); });
+  refused("sum_of_squares", {"[4, 3]"}, [&] { ops->sum_of_squares(a.columns(0, 3)); });
+
+  Tensor x = make({4, 2, 6}), kv = make({4, 2, 4}), k3 = make({4, 3, 6}), lse = make({4, 2}),
+         x2 = make({4, 2, 6});
+  Tensor table = make({8, 3}), short_table = make({8, 2});
+  refused("rope", {"[4, 2, 6]", "[8, 2]"}, [&] { ops->rope(x, short_table, short_table, ids, false); });
+  refused("rope", {"position 8", "[8, 3]"}, [&] {
+    ops->rope(x, table, table, std::vector<int32_t>{0, 1, 8, 2}, false);
+  });
+  const AttentionSpans spans{{0, 4}, {0, 4}};
+  refused("attention", {"[4, 2, 6]", "[4, 2, 4]"}, [&] { ops->attention(x, kv, kv, spans, 1, x2, lse); });
+  refused("attention", {"[4, 2, 6]", "[4, 3, 6]"}, [&] { ops->attention(x, k3, k3, spans, 1, x2, lse); });
+  refused("attention", {"query_starts", "[4, 2, 6]"}, [&] {
+    ops->attention(x, x, x, {{0, 3}, {0, 4}}, 1, x2, lse);
+  });
+  refused("attention", {"document 0", "3 queries"}, [&] {
+    ops->attention(x, x, x, {{0, 3, 4}, {0, 2, 4}}, 1, x2, lse);
+  });
+  refused("attention_backward", {"[4, 2, 6]", "[4, 2, 4]"},
+          [&] { ops->attention_backward(x, x, x, spans, 1, x2, lse, x, x2, kv, x2); });
+}
+
+TEST_CASE("operations refuse tensors of another dtype", "[contracts]") {
+  const auto account = std::make_shared<MemoryAccount>();
+  const auto cpu = make_cpu_operations(1, account), reference = make_reference_operations(account);
+  Tensor narrow = cpu->empty({2, 2}, Category::activations),
+         wide = reference->empty({2, 2}, Category::activations);
+  refused("add", {"float64", "float32"}, [&] { cpu->add(narrow, wide, narrow); });
+  refused("gemm", {"float64", "float32"}, [&] { reference->gemm(GemmForm::nn, wide, wide, narrow, false); });
+  refused("scale", {"empty"}, [&] {
+    Tensor none;
+    cpu->scale(none, 1);
+  });
+}
+
+TEST_CASE("an arena has at least one thread", "[contracts]") {
+  CHECK(says(complaint([] { make_cpu_operations(0, std::make_shared<MemoryAccount>()); }), "0"));
+}

@@ -1,0 +1,80 @@
+// The goldens that PyTorch made (tests/golden/make_llama_golden.py), and models with their weights.
+#pragma once
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "models/weights_io.hpp"
+#include "tests/models/stage_harness.hpp"
+
+namespace collie::test {
+
+inline const std::string golden_folder = std::string(COLLIE_SOURCE_DIR) + "/tests/golden/";
+inline const std::vector<std::string> checkpoints = {"llama_tied", "llama_untied", "llama_bias"};
+
+inline nlohmann::json read_json(const std::string& file) {
+  std::ifstream stream(file);
+  INFO(file);
+  REQUIRE(stream.good());
+  return nlohmann::json::parse(stream);
+}
+
+// Documents {"tokens", "labels"} packed one after another.
+inline MicroBatch pack(const nlohmann::json& documents) {
+  MicroBatch batch;
+  batch.document_starts = {0};
+  for (const nlohmann::json& document : documents) {
+    int32_t position = 0;
+    for (const nlohmann::json& token : document["tokens"]) {
+      batch.tokens.push_back(token.get<int32_t>());
+      batch.positions.push_back(position++);
+    }
+    for (const nlohmann::json& label : document["labels"]) {
+      batch.labels.push_back(label.get<int32_t>());
+      batch.target_tokens += batch.labels.back() != ignored_label;
+    }
+    batch.document_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
+  }
+  return batch;
+}
+
+// A pipeline with a checkpoint's weights; the tied head of a later stage gets a copy.
+inline Pipeline load(Operations& operations, const std::string& folder,
+                     const std::vector<StageRange>& ranges) {
+  const ModelConfig config = load_model_config(folder);
+  CHECK(check_weights(folder, config).empty());
+  Pipeline pipeline(operations, config, ranges);
+  for (Stage& stage : pipeline.stages)
+    read_weights(folder, stage.model->parameters(), operations, stage.weights);
+  return pipeline;
+}
+
+// [tokens, vocab], one row after another: the sequence is decoded token by token.
+inline std::vector<float> logits_of(Pipeline& pipeline, const std::vector<int32_t>& tokens) {
+  std::vector<KeyValueCache> caches;
+  for (Stage& stage : pipeline.stages)
+    caches.push_back(stage.model->make_cache(pipeline.operations, static_cast<int64_t>(tokens.size())));
+  std::vector<float> all;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    MicroBatch batch;
+    batch.tokens = {tokens[t]};
+    batch.positions = {static_cast<int32_t>(t)};
+    Tensor x;
+    for (size_t i = 0; i < pipeline.stages.size(); ++i) {
+      LayerContext at{pipeline.operations, *pipeline.stages[i].source, nullptr};
+      x = pipeline.stages[i].model->decode(at, batch, x, caches[i]);
+    }
+    const std::vector<float> row = values(pipeline.operations, x);
+    all.insert(all.end(), row.begin(), row.end());
+  }
+  return all;
+}
+
+// One stage, or two.
+inline std::vector<StageRange> ranges_of(const std::string& folder, bool cut) {
+  return partition_stages(load_model_config(folder), cut ? 2 : 1, "parameters");
+}
+
+}  // namespace collie::test

@@ -1,0 +1,165 @@
+// What the tests of models/ share: small models, weights, gradients, comparisons, finite differences.
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/random.hpp"
+#include "kernels/operations.hpp"
+#include "models/accumulating_sink.hpp"
+#include "models/model_config.hpp"
+#include "models/resident_source.hpp"
+#include "models/stage_model.hpp"
+#include "tests/catch.hpp"
+
+namespace collie::test {
+
+struct NamedOperations {
+  std::string name;
+  std::unique_ptr<Operations> operations;
+};
+
+inline const std::vector<std::string> all_devices = {"reference", "cpu"};
+
+// "reference" (double) or "cpu" (fp32); a fresh account each.
+inline NamedOperations make_operations(const std::string& name) {
+  auto account = std::make_shared<MemoryAccount>();
+  if (name == "reference") return {name, make_reference_operations(std::move(account))};
+  return {name, make_cpu_operations(2, std::move(account))};
+}
+
+// Grouped queries, biases, two blocks; everything tiny.
+inline ModelConfig tiny_config(bool tied = false) {
+  ModelConfig config;
+  config.hidden_size = 8;
+  config.intermediate_size = 10;
+  config.num_hidden_layers = 2;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  config.head_dim = 4;
+  config.vocab_size = 11;
+  config.max_position_embeddings = 64;
+  config.rms_norm_eps = 1e-5;
+  config.tie_word_embeddings = tied;
+  config.attention_bias = config.mlp_bias = true;
+  return config;
+}
+
+// Values of deviation `scale` around `offset`, that depend on `purpose` alone.
+inline void randomise(Operations& operations, Tensor& x, const std::string& purpose, double scale = 1,
+                      double offset = 0) {
+  const RandomStream stream(random_key(1, purpose));
+  std::vector<float> numbers(static_cast<size_t>(x.numel()));
+  for (size_t i = 0; i < numbers.size(); ++i)
+    numbers[i] = static_cast<float>(offset + scale * stream.normal(i));
+  operations.upload(numbers, x);
+}
+
+inline Tensor random_tensor(Operations& operations, const Shape& shape, const std::string& purpose,
+                            double scale = 1, double offset = 0) {
+  Tensor x = operations.empty(shape, Category::workspace);
+  randomise(operations, x, purpose, scale, offset);
+  return x;
+}
+
+inline std::vector<Tensor> random_weights(Operations& operations, const std::vector<Parameter>& parameters) {
+  std::vector<Tensor> weights;
+  for (const Parameter& parameter : parameters) {
+    const bool norm = parameter.initialisation == Initialisation::ones;
+    weights.push_back(
+        random_tensor(operations, parameter.shape, parameter.name, norm ? 0.2 : 0.3, norm ? 1.0 : 0.0));
+  }
+  return weights;
+}
+
+inline std::vector<Tensor> like(Operations& operations, const std::vector<Parameter>& parameters,
+                                double value) {
+  std::vector<Tensor> tensors;
+  for (const Parameter& parameter : parameters) {
+    tensors.push_back(operations.empty(parameter.shape, Category::gradients));
+    operations.fill(tensors.back(), value);
+  }
+  return tensors;
+}
+
+// Documents of the given lengths with random tokens; the next token is the label, each document's last label
+// random.
+inline MicroBatch make_batch(const std::vector<int>& lengths, int64_t vocab, const std::string& purpose) {
+  const RandomStream stream(random_key(2, purpose));
+  MicroBatch batch;
+  batch.document_starts = {0};
+  uint64_t draw = 0;
+  for (const int length : lengths) {
+    for (int position = 0; position < length; ++position) {
+      batch.tokens.push_back(static_cast<int32_t>(stream.below(static_cast<uint64_t>(vocab), draw++)));
+      if (position > 0) batch.labels.push_back(batch.tokens.back());
+      batch.positions.push_back(position);
+    }
+    if (length > 0)
+      batch.labels.push_back(static_cast<int32_t>(stream.below(static_cast<uint64_t>(vocab), draw++)));
+    batch.document_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
+  }
+  batch.target_tokens = static_cast<int64_t>(batch.labels.size());
+  return batch;
+}
+
+inline std::vector<float> values(Operations& operations, const Tensor& x) {
+  std::vector<float> numbers(static_cast<size_t>(x.numel()));
+  operations.download(x, numbers);
+  return numbers;
+}
+
+inline std::vector<std::vector<float>> values(Operations& operations, const std::vector<Tensor>& all) {
+  std::vector<std::vector<float>> numbers;
+  for (const Tensor& x : all) numbers.push_back(values(operations, x));
+  return numbers;
+}
+
+inline std::vector<double> doubles(const Tensor& x) {
+  REQUIRE(x.contiguous());
+  return {x.data<double>(), x.data<double>() + x.numel()};
+}
+
+// d(f)/d(x) by central differences over every element of a contiguous reference tensor, restored afterwards.
+inline std::vector<double> finite_differences(Tensor& x, const std::function<double()>& f) {
+  REQUIRE(x.contiguous());
+  constexpr double step = 1e-5;
+  std::vector<double> gradient;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    double& element = x.data<double>()[i];
+    const double kept = element;
+    element = kept + step;
+    const double above = f();
+    element = kept - step;
+    const double below = f();
+    element = kept;
+    gradient.push_back((above - below) / (2 * step));
+  }
+  return gradient;
+}
+
+// sum(x · weights): turns a layer's output into one number whose gradient for the output is `weights`.
+inline double weighted_sum(const Tensor& x, const Tensor& weights) {
+  const std::vector<double> a = doubles(x), b = doubles(weights);
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+// |a - b| / max(|b|, floor), by Euclidean norm.
+template <class A, class B>
+double relative_error(const std::vector<A>& a, const std::vector<B>& b, double floor = 1e-12) {
+  if (a.size() != b.size()) return INFINITY;
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    difference += (x - y) * (x - y);
+    norm += y * y;
+  }
+  return std::sqrt(difference) / std::max(std::sqrt(norm), floor);
+}
+
+}  // namespace collie::test

@@ -1,0 +1,253 @@
+// Every layer's gradients against finite differences, in double, on the reference operations.
+#include "models/block.hpp"
+#include "models/embedding.hpp"
+#include "models/head.hpp"
+#include "tests/catch.hpp"
+#include "tests/models/support.hpp"
+
+using namespace collie;
+using namespace collie::test;
+
+namespace {
+
+constexpr double tolerance = 1e-7;
+
+// A layer's parameters with weights and gradients, and the contexts to use them in.
+struct Bench {
+  NamedOperations owner = make_operations("reference");
+  Operations& operations = *owner.operations;
+  std::vector<Parameter> parameters;
+  std::vector<Tensor> weights, gradients;
+  std::unique_ptr<ResidentSource> source;
+  std::unique_ptr<AccumulatingSink> sink;
+
+  void fill() {
+    weights = random_weights(operations, parameters);
+    gradients = like(operations, parameters, NAN);
+    source = std::make_unique<ResidentSource>(weights);
+    sink = std::make_unique<AccumulatingSink>(gradients);
+  }
+  LayerContext context() { return {operations, *source, sink.get()}; }
+  LayerContext quiet() { return {operations, *source, nullptr}; }
+
+  Tensor random(const Shape& shape, const std::string& purpose) {
+    return random_tensor(operations, shape, purpose);
+  }
+  Tensor empty(const Shape& shape) { return operations.empty(shape, Category::workspace); }
+
+  // Each parameter's gradient, which has been computed, against differences of f.
+  void check_weights(const std::function<double()>& f) {
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      INFO("parameter " << parameters[i].name << " (" << i << ")");
+      CHECK(relative_error(doubles(gradients[i]), finite_differences(weights[i], f), 1e-4) < tolerance);
+    }
+  }
+};
+
+TokenLayout layout_of(const MicroBatch& batch) {
+  return {{batch.document_starts, batch.document_starts}, batch.positions};
+}
+
+const std::vector<int> packed = {3, 1, 4};  // documents of a micro-batch
+
+}  // namespace
+
+TEST_CASE("gradients of the linear layers agree with finite differences", "[layers][differences]") {
+  const bool transposed = GENERATE(false, true);
+  Bench bench;
+  bench.parameters = {{"weight", transposed ? Shape{5, 7} : Shape{7, 5}}, {"bias", {7}}};
+  bench.fill();
+  const auto linear = transposed ? make_transposed_linear(0, 1) : make_dense_linear(0, 1);
+  Tensor x = bench.random({6, 5}, "x"), y = bench.empty({6, 7}), dx = bench.empty({6, 5});
+  const Tensor dy = bench.random({6, 7}, "dy");
+  LayerContext context = bench.context();
+  const auto f = [&] {
+    linear->forward(context, x, y);
+    return weighted_sum(y, dy);
+  };
+  linear->backward_input(context, dy, dx, false);
+  linear->backward_weight(context, x, dy);
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  bench.check_weights(f);
+}
+
+TEST_CASE("gradients of RMSNorm agree with finite differences", "[layers][differences]") {
+  Bench bench;
+  bench.parameters = {{"norm", {8}, Initialisation::ones}};
+  bench.fill();
+  const RmsNorm norm(0, 1e-5);
+  Tensor x = bench.random({6, 8}, "x"), y = bench.empty({6, 8}), dx = bench.empty({6, 8});
+  Tensor inverse_rms = bench.empty({6});
+  const Tensor dy = bench.random({6, 8}, "dy");
+  LayerContext context = bench.context();
+  const auto f = [&] {
+    norm.forward(context, x, y, inverse_rms);
+    return weighted_sum(y, dy);
+  };
+  f();
+  norm.backward_input(context, dy, x, inverse_rms, dx, false);
+  norm.backward_weight(context, dy, x, inverse_rms);
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  bench.check_weights(f);
+}
+
+TEST_CASE("gradients of the embedding agree with finite differences", "[layers][differences]") {
+  Bench bench;
+  bench.parameters = {{"table", {5, 8}}};  // fewer rows than tokens, so that ids repeat
+  bench.fill();
+  const Embedding embedding(0);
+  const MicroBatch batch = make_batch({9}, 5, "tokens");
+  Tensor y = bench.empty({9, 8});
+  const Tensor dy = bench.random({9, 8}, "dy");
+  LayerContext context = bench.context();
+  embedding.backward_weight(context, batch, dy);
+  bench.check_weights([&] {
+    embedding.forward(context, batch, y);
+    return weighted_sum(y, dy);
+  });
+}
+
+TEST_CASE("gradients of attention agree with finite differences", "[layers][differences]") {
+  Bench bench;
+  const ModelConfig config = tiny_config();
+  const BlockIds ids = add_block(config, 0, bench.parameters);
+  bench.fill();
+  const Attention attention(config, ids, make_rotary_tables(config, bench.operations));
+  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
+  const TokenLayout layout = layout_of(batch);
+  Tensor x = bench.random({8, 8}, "x"), y = bench.empty({8, 8}), dx = bench.empty({8, 8});
+  const Tensor dy = bench.random({8, 8}, "dy");
+  LayerContext context = bench.context();
+  AttentionStash stash;
+  attention.forward(context, layout, x, y, &stash);
+  attention.backward_input(context, layout, dy, dx, stash);
+  CHECK_FALSE(stash.qkv.defined());
+  CHECK_FALSE(stash.log_sum_exp.defined());
+  attention.backward_weight(context, x, dy, stash);
+  const auto f = [&] {
+    attention.forward(context, layout, x, y, nullptr);
+    return weighted_sum(y, dy);
+  };
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  for (const MatrixIds& matrix : {ids.q, ids.k, ids.v, ids.o})
+    for (const ParameterId id : {matrix.weight, matrix.bias}) {
+      const auto i = static_cast<size_t>(id);
+      INFO(bench.parameters[i].name);
+      CHECK(relative_error(doubles(bench.gradients[i]), finite_differences(bench.weights[i], f), 1e-4) <
+            tolerance);
+    }
+}
+
+TEST_CASE("gradients of the MLP agree with finite differences", "[layers][differences]") {
+  Bench bench;
+  const ModelConfig config = tiny_config();
+  const BlockIds ids = add_block(config, 0, bench.parameters);
+  bench.fill();
+  const Mlp mlp(config, ids);
+  Tensor x = bench.random({6, 8}, "x"), y = bench.empty({6, 8}), dx = bench.empty({6, 8});
+  const Tensor dy = bench.random({6, 8}, "dy");
+  LayerContext context = bench.context();
+  MlpStash stash;
+  mlp.forward(context, x, y, &stash);
+  mlp.backward_input(context, dy, dx, stash);
+  CHECK_FALSE(stash.gate.defined());
+  mlp.backward_weight(context, x, dy, stash);
+  const auto f = [&] {
+    mlp.forward(context, x, y, nullptr);
+    return weighted_sum(y, dy);
+  };
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  for (const MatrixIds& matrix : {ids.gate, ids.up, ids.down})
+    for (const ParameterId id : {matrix.weight, matrix.bias}) {
+      const auto i = static_cast<size_t>(id);
+      INFO(bench.parameters[i].name);
+      CHECK(relative_error(doubles(bench.gradients[i]), finite_differences(bench.weights[i], f), 1e-4) <
+            tolerance);
+    }
+}
+
+TEST_CASE("gradients of a whole block agree with finite differences", "[layers][differences]") {
+  const int kv_heads = GENERATE(1, 2, 4);
+  const bool bias = GENERATE(false, true);
+  CAPTURE(kv_heads, bias);
+  Bench bench;
+  ModelConfig config = tiny_config();
+  config.num_key_value_heads = kv_heads;
+  config.attention_bias = config.mlp_bias = bias;
+  const BlockIds ids = add_block(config, 0, bench.parameters);
+  bench.fill();
+  const DecoderBlock block(config, ids, make_rotary_tables(config, bench.operations));
+  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
+  const TokenLayout layout = layout_of(batch);
+  Tensor x = bench.random({8, 8}, "x");
+  const Tensor dy = bench.random({8, 8}, "dy");
+  LayerContext context = bench.context();
+  BlockStash stash;
+  block.forward(context, layout, x, &stash);
+  const Tensor dx = block.backward_input(context, layout, dy, stash);
+  block.backward_weight(context, stash);
+  const auto f = [&] { return weighted_sum(block.forward(context, layout, x, nullptr), dy); };
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  bench.check_weights(f);
+}
+
+TEST_CASE("gradients of the head agree with finite differences, over several chunks",
+          "[layers][differences]") {
+  Bench bench;
+  const ModelConfig config = tiny_config();
+  const ParameterId norm = add_final_norm(config, bench.parameters),
+                    weight = add_head(config, bench.parameters);
+  bench.fill();
+  const Head head(RmsNorm(norm, 1e-5), make_dense_linear(weight), config.vocab_size);
+  const int tokens = GENERATE(3, 2 * static_cast<int>(head_chunk) + 9);
+  MicroBatch batch = make_batch({tokens}, config.vocab_size, "tokens");
+  batch.labels[1] = ignored_label;
+  batch.labels.back() = ignored_label;
+  Tensor x = bench.random({tokens, 8}, "x");
+  const double scale = 0.25;
+  const auto loss = losses().find("cross_entropy")();
+  LayerContext context = bench.context(), quiet = bench.quiet();
+  HeadStash stash;
+  const double sum = head.forward(context, batch, x, scale, *loss, stash);
+  CHECK(bench.sink->contributions(weight) == 1);  // opened once, whatever the chunks
+  CHECK(bench.sink->contributions(norm) == 0);
+  const Tensor dx = head.backward_input(context, stash);
+  head.backward_weight(context, stash);
+  CHECK(bench.sink->contributions(norm) == 1);
+  const auto f = [&] { return scale * head.evaluate(quiet, batch, x, *loss); };
+  CHECK(scale * sum == Approx(f()).epsilon(1e-14));
+  if (tokens < 10) CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  bench.check_weights(f);
+}
+
+TEST_CASE("a custom loss sees chunks of logits in token order and its gradient reaches the weights",
+          "[layers]") {
+  struct SumOfLogits final : Loss {  // d(loss)/d(logits) = 1
+    std::vector<int64_t> chunks;
+    double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                 double scale) override {
+      REQUIRE(logits.dim(0) == static_cast<int64_t>(labels.size()));
+      chunks.push_back(logits.dim(0));
+      double sum = 0;
+      for (const double logit : doubles(logits)) sum += logit;
+      operations.fill(logits, scale);
+      return sum;
+    }
+  };
+  Bench bench;
+  const ModelConfig config = tiny_config();
+  const ParameterId norm = add_final_norm(config, bench.parameters),
+                    weight = add_head(config, bench.parameters);
+  bench.fill();
+  const Head head(RmsNorm(norm, 1e-5), make_dense_linear(weight), config.vocab_size);
+  const int tokens = static_cast<int>(head_chunk) + 4;
+  const MicroBatch batch = make_batch({tokens}, config.vocab_size, "tokens");
+  Tensor x = bench.random({tokens, 8}, "x");
+  SumOfLogits loss;
+  LayerContext context = bench.context(), quiet = bench.quiet();
+  HeadStash stash;
+  head.forward(context, batch, x, 1.0, loss, stash);
+  CHECK(loss.chunks == std::vector<int64_t>{head_chunk, 4});
+  head.backward_weight(context, stash);
+  bench.check_weights([&] { return head.evaluate(quiet, batch, x, loss); });
+}

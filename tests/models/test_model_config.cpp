@@ -1,0 +1,175 @@
+#include "models/model_config.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "tests/catch.hpp"
+#include "tests/io/temporary_folder.hpp"
+#include "tests/models/messages.hpp"
+
+using namespace collie;
+using namespace collie::test;
+using nlohmann::json;
+
+namespace {
+
+json minimal() {
+  return {{"model_type", "llama"},  {"hidden_size", 64},        {"intermediate_size", 172},
+          {"num_hidden_layers", 5}, {"num_attention_heads", 8}, {"vocab_size", 512}};
+}
+
+json with(const json& changes) {
+  json object = minimal();
+  object.update(changes);
+  return object;
+}
+
+ModelConfig parse(const json& object) {
+  return parse_model_config(object, "config.json");
+}
+
+// The message for a minimal configuration with these keys on top.
+std::string refusal(const json& changes) {
+  return message_of([&] { parse(with(changes)); });
+}
+
+}  // namespace
+
+TEST_CASE("what a config.json leaves out has transformers' defaults", "[config]") {
+  const ModelConfig config = parse(minimal());
+  CHECK(config.num_key_value_heads == 8);
+  CHECK(config.head_dim == 8);
+  CHECK(config.max_position_embeddings == 2048);
+  CHECK(config.rms_norm_eps == 1e-6);
+  CHECK(config.rope_theta == 10000.0);
+  CHECK_FALSE(config.tie_word_embeddings);
+  CHECK_FALSE(config.attention_bias);
+  CHECK_FALSE(config.mlp_bias);
+  CHECK(config.initializer_range == 0.02);
+}
+
+TEST_CASE("null means the default", "[config]") {
+  const ModelConfig config = parse(with({{"head_dim", nullptr},
+                                         {"num_key_value_heads", nullptr},
+                                         {"rope_scaling", nullptr},
+                                         {"quantization_config", nullptr}}));
+  CHECK(config.head_dim == 8);
+  CHECK(config.num_key_value_heads == 8);
+}
+
+TEST_CASE("the rotary base is read from the older and the newer place", "[config]") {
+  CHECK(parse(with({{"rope_theta", 5e5}})).rope_theta == 5e5);
+  CHECK(parse(with({{"rope_theta", 500000}})).rope_theta == 5e5);
+  const json newer = {{"rope_theta", 5e5}, {"rope_type", "default"}};
+  CHECK(parse(with({{"rope_parameters", newer}})).rope_theta == 5e5);
+  CHECK(parse(with({{"rope_parameters", newer}, {"rope_theta", 5e5}})).rope_theta == 5e5);
+  CHECK(parse(with({{"rope_parameters", {{"rope_type", "default"}}}, {"rope_theta", 5e5}})).rope_theta ==
+        5e5);
+  CHECK(parse(with({{"rope_scaling", {{"rope_type", "default"}}}, {"rope_theta", 5e5}})).rope_theta == 5e5);
+  check_says(refusal({{"rope_parameters", newer}, {"rope_theta", 1e4}}), {"rope_theta", "500000", "10000"});
+}
+
+TEST_CASE("keys that do not change the maths are ignored", "[config]") {
+  const ModelConfig config = parse(with({{"architectures", {"LlamaForCausalLM"}},
+                                         {"torch_dtype", "bfloat16"},
+                                         {"dtype", "float32"},
+                                         {"transformers_version", "5.23.0"},
+                                         {"use_cache", true},
+                                         {"bos_token_id", 1},
+                                         {"eos_token_id", {2, 3}},
+                                         {"pad_token_id", nullptr},
+                                         {"pretraining_tp", 1},
+                                         {"attention_dropout", 0.0},
+                                         {"_name_or_path", "x"},
+                                         {"is_encoder_decoder", false},
+                                         {"some_new_feature", false},
+                                         {"another_one", nullptr},
+                                         {"layer_types", {"full_attention"}}}));
+  CHECK(config.hidden_size == 64);
+}
+
+TEST_CASE("features that the engine lacks are refused by name", "[config]") {
+  check_says(refusal({{"model_type", "mamba"}}), {"config.json", "model_type", "\"mamba\"", "llama"});
+  check_says(refusal({{"hidden_act", "gelu"}}), {"hidden_act", "\"gelu\"", "silu"});
+  check_says(refusal({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}}),
+             {"rope_scaling", "rope_type", "llama3"});
+  check_says(refusal({{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}),
+             {"rope_scaling", "type", "linear"});
+  check_says(refusal({{"rope_scaling", {{"factor", 2.0}}}}), {"rope_scaling", "null"});
+  check_says(refusal({{"rope_parameters", {{"rope_type", "yarn"}, {"rope_theta", 1e4}}}}),
+             {"rope_parameters", "yarn"});
+  check_says(refusal({{"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}}}),
+             {"rope_parameters", "full_attention"});
+  check_says(refusal({{"partial_rotary_factor", 0.5}}), {"partial_rotary_factor", "0.5"});
+  check_says(refusal({{"sliding_window", 4096}}), {"sliding_window", "4096"});
+  check_says(refusal({{"layer_types", {"full_attention", "sliding_attention"}}}),
+             {"layer_types", "sliding_attention"});
+  check_says(refusal({{"quantization_config", {{"bits", 4}}}}), {"quantization_config", "quantised"});
+  check_says(refusal({{"attention_dropout", 0.1}}), {"attention_dropout", "0.1"});
+  check_says(refusal({{"logit_scale", 0.0625}}), {"logit_scale", "0.0625", "maths"});
+}
+
+TEST_CASE("missing, ill-typed and impossible values are refused by name", "[config]") {
+  for (const char* key : {"model_type", "hidden_size", "intermediate_size", "num_hidden_layers",
+                          "num_attention_heads", "vocab_size"}) {
+    json object = minimal();
+    object.erase(key);
+    check_says(message_of([&] { parse(object); }), {"config.json", key, "missing"});
+  }
+  check_says(refusal({{"hidden_size", "64"}}), {"hidden_size", "\"64\"", "whole number"});
+  check_says(refusal({{"hidden_size", 64.5}}), {"hidden_size", "64.5"});
+  check_says(refusal({{"hidden_size", 0}}), {"hidden_size is 0"});
+  check_says(refusal({{"hidden_size", -8}}), {"hidden_size is -8"});
+  check_says(refusal({{"vocab_size", 1ull << 63}}), {"vocab_size"});
+  check_says(refusal({{"hidden_size", 60}}), {"hidden_size 60", "num_attention_heads 8"});
+  check_says(refusal({{"num_key_value_heads", 3}}), {"num_attention_heads 8", "num_key_value_heads 3"});
+  check_says(refusal({{"head_dim", 7}}), {"head_dim 7", "even"});
+  check_says(refusal({{"rms_norm_eps", -1}}), {"rms_norm_eps"});
+  check_says(refusal({{"rope_theta", 0}}), {"rope_theta"});
+  check_says(refusal({{"tie_word_embeddings", 1}}), {"tie_word_embeddings", "true or false"});
+  check_says(message_of([] { parse(json::array()); }), {"config.json", "object"});
+}
+
+TEST_CASE("a config.json that is none is refused and named", "[config]") {
+  const TemporaryFolder folder;
+  const auto load = [&] { load_model_config(folder.path().string()); };
+  check_says(message_of(load), {"config.json"});
+  folder.write("config.json", "{\"model_type\": ");
+  check_says(message_of(load), {"config.json", "JSON"});
+  folder.write("config.json", minimal().dump());
+  CHECK(load_model_config(folder.path().string()).hidden_size == 64);
+}
+
+TEST_CASE("a configuration survives its way through Hugging Face's form", "[config]") {
+  ModelConfig config = parse(with({{"num_key_value_heads", 2},
+                                   {"head_dim", 20},
+                                   {"rope_theta", 5e5},
+                                   {"tie_word_embeddings", true},
+                                   {"attention_bias", true},
+                                   {"mlp_bias", true},
+                                   {"rms_norm_eps", 1e-5},
+                                   {"initializer_range", 0.1},
+                                   {"max_position_embeddings", 99}}));
+  const json object = to_hugging_face(config);
+  const ModelConfig back = parse(object);
+  CHECK(to_hugging_face(back) == object);
+  CHECK(back.num_key_value_heads == 2);
+  CHECK(back.head_dim == 20);
+  CHECK(back.rope_theta == 5e5);
+  CHECK(back.tie_word_embeddings);
+  CHECK(back.attention_bias);
+  CHECK(back.mlp_bias);
+  CHECK(back.max_position_embeddings == 99);
+}
+
+TEST_CASE("the goldens' configurations, as transformers writes them, are read", "[config][golden]") {
+  const std::string golden = std::string(COLLIE_SOURCE_DIR) + "/tests/golden/";
+  const ModelConfig untied = load_model_config(golden + "llama_untied");
+  CHECK(untied.head_dim == 12);
+  CHECK(untied.num_key_value_heads == 1);
+  CHECK(untied.rope_theta == 500000.0);
+  CHECK_FALSE(untied.tie_word_embeddings);
+  CHECK(load_model_config(golden + "llama_tied").tie_word_embeddings);
+  const ModelConfig bias = load_model_config(golden + "llama_bias");
+  CHECK(bias.attention_bias);
+  CHECK(bias.mlp_bias);
+}

@@ -1,0 +1,116 @@
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "models/stage_model.hpp"
+#include "tests/catch.hpp"
+#include "tests/models/messages.hpp"
+
+using namespace collie;
+using namespace collie::test;
+
+namespace {
+
+ModelConfig model(int64_t blocks, int64_t vocab) {
+  ModelConfig config;
+  config.hidden_size = 16;
+  config.intermediate_size = 32;
+  config.num_hidden_layers = blocks;
+  config.num_attention_heads = config.num_key_value_heads = 2;
+  config.head_dim = 8;
+  config.vocab_size = vocab;
+  config.max_position_embeddings = 32;
+  return config;
+}
+
+std::vector<int64_t> sizes(const std::vector<StageRange>& ranges) {
+  std::vector<int64_t> all;
+  int64_t next = 0;
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    CHECK(ranges[i].first_block == next);
+    CHECK(ranges[i].embedding == (i == 0));
+    CHECK(ranges[i].head == (i + 1 == ranges.size()));
+    next = ranges[i].last_block;
+    all.push_back(next - ranges[i].first_block);
+  }
+  return all;
+}
+
+using Sizes = std::vector<int64_t>;
+
+// Parameters of the stages when cut so.
+std::vector<int64_t> loads(const ModelConfig& config, const Sizes& blocks) {
+  ModelConfig one = config;
+  one.num_hidden_layers = 1;
+  const int64_t end = config.vocab_size * config.hidden_size;
+  const int64_t block = parameter_count(one) - 2 * end - config.hidden_size;
+  std::vector<int64_t> all;
+  for (size_t i = 0; i < blocks.size(); ++i)
+    all.push_back(blocks[i] * block + (i == 0 ? end : 0) +
+                  (i + 1 == blocks.size() ? end + config.hidden_size : 0));
+  return all;
+}
+
+// The largest stage of the best cut, by trying all.
+int64_t best_largest(const ModelConfig& config, int stages, Sizes& prefix, int64_t left) {
+  if (static_cast<int>(prefix.size()) == stages) {
+    if (left != 0) return -1;
+    const auto all = loads(config, prefix);
+    return *std::max_element(all.begin(), all.end());
+  }
+  int64_t best = -1;
+  for (int64_t take = 1; take <= left; ++take) {
+    prefix.push_back(take);
+    const int64_t found = best_largest(config, stages, prefix, left - take);
+    if (found >= 0 && (best < 0 || found < best)) best = found;
+    prefix.pop_back();
+  }
+  return best;
+}
+
+}  // namespace
+
+TEST_CASE("uniform partition: as even as possible, earlier stages larger", "[partition]") {
+  CHECK(sizes(partition_stages(model(7, 64), 3, "uniform")) == Sizes{3, 2, 2});
+  CHECK(sizes(partition_stages(model(6, 64), 3, "uniform")) == Sizes{2, 2, 2});
+  CHECK(sizes(partition_stages(model(5, 64), 1, "uniform")) == Sizes{5});
+  CHECK(sizes(partition_stages(model(5, 64), 5, "uniform")) == Sizes{1, 1, 1, 1, 1});
+}
+
+TEST_CASE("partition by parameters: the largest stage is as small as any cut can make it", "[partition]") {
+  for (const int64_t vocab : {1, 100, 300, 1000, 5000})
+    for (const int stages : {1, 2, 3, 4})
+      for (const int64_t blocks : {4, 5, 7, 9}) {
+        CAPTURE(vocab, stages, blocks);
+        const ModelConfig config = model(blocks, vocab);
+        const Sizes found = sizes(partition_stages(config, stages, "parameters"));
+        const auto all = loads(config, found);
+        Sizes prefix;
+        CHECK(*std::max_element(all.begin(), all.end()) == best_largest(config, stages, prefix, blocks));
+      }
+}
+
+TEST_CASE("partition by parameters: ties make the rest even, then earlier stages smaller", "[partition]") {
+  CHECK(sizes(partition_stages(model(5, 1), 2, "parameters")) == Sizes{3, 2});  // the last has a norm more
+  CHECK(sizes(partition_stages(model(7, 1), 3, "parameters")) ==
+        Sizes{2, 3, 2});  // and so has no third block here
+  // Ends so large that stages with one block are the largest: the blocks between them are spread evenly.
+  CHECK(sizes(partition_stages(model(10, 100000), 4, "parameters")) == Sizes{1, 4, 4, 1});
+  CHECK(sizes(partition_stages(model(11, 100000), 4, "parameters")) == Sizes{1, 4, 5, 1});
+}
+
+TEST_CASE("a partition by hand must have every block once", "[partition]") {
+  CHECK(sizes(partition_stages(model(6, 64), std::vector<int>{1, 3, 2})) == Sizes{1, 3, 2});
+  CHECK_THROWS_AS(partition_stages(model(6, 64), std::vector<int>{1, 3}), UserError);
+  CHECK_THROWS_AS(partition_stages(model(6, 64), std::vector<int>{0, 6}), UserError);
+  CHECK_THROWS_AS(partition_stages(model(6, 64), std::vector<int>{}), UserError);
+}
+
+TEST_CASE("partitions that cannot be are refused by name", "[partition]") {
+  const auto refusal = [](int stages, const std::string& how) {
+    return message_of([&] { partition_stages(model(3, 64), stages, how); });
+  };
+  check_says(refusal(4, "parameters"), {"parallel.pp_size", "4 stages", "3 blocks"});
+  check_says(refusal(2, "measured"), {"parallel.partition", "not yet"});
+  check_says(refusal(2, "best"), {"parallel.partition", "'best'", "uniform"});
+  CHECK_THROWS_AS(partition_stages(model(3, 64), 0, "uniform"), UserError);
+}

@@ -1,0 +1,94 @@
+// Whole training steps against PyTorch's: see tests/golden/make_llama_golden.py.
+#include "optim/gradient_norm.hpp"
+#include "optim/optimizer.hpp"
+#include "tests/catch.hpp"
+#include "tests/models/golden.hpp"
+
+using namespace collie;
+using namespace collie::test;
+using nlohmann::json;
+
+namespace {
+
+// A single-stage model's weights under an optimizer; the two uses of a tied matrix share one tensor, and
+// their gradients are added once a step, as the engine does.
+class Trainer {
+ public:
+  explicit Trainer(Pipeline& pipeline) : operations_(pipeline.operations), stage_(pipeline.stages[0]) {
+    OptimizerConfig config;
+    config.betas = {0.9, 0.95};
+    config.eps = 1e-8;
+    config.weight_decay = 0.1;
+    optimizer_ = optimizers().find("adamw")(config);
+    const auto& parameters = stage_.model->parameters();
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters[i].tied_copy) stage_.weights[i] = stage_.weights[0];
+      states_.emplace_back();
+      for (size_t s = 0; s < optimizer_->state_names().size(); ++s) {
+        states_.back().push_back(operations_.empty({parameters[i].shape.numel()}, Category::optimizer));
+        operations_.fill(states_.back().back(), 0);
+      }
+    }
+    stage_.source = std::make_unique<ResidentSource>(stage_.weights);
+  }
+
+  // Returns the norm before clipping.
+  double update(double lr, double max_norm) {
+    ++step_;
+    const auto& parameters = stage_.model->parameters();
+    std::map<std::string, double> squares;
+    for (size_t i = 0; i < parameters.size(); ++i)
+      if (parameters[i].tied_copy)
+        operations_.add(stage_.gradients[0], stage_.gradients[i], stage_.gradients[0]);
+    for (size_t i = 0; i < parameters.size(); ++i)
+      if (!parameters[i].tied_copy)
+        squares[parameters[i].name] = gradient_sum_of_squares(operations_, stage_.gradients[i]);
+    const double norm = global_norm(parameters, squares);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters[i].tied_copy) continue;
+      const Shape flat{parameters[i].shape.numel()};
+      ParameterRange range{parameters[i].name, stage_.weights[i].reshape(flat),
+                           stage_.gradients[i].reshape(flat), states_[i]};
+      optimizer_->update(operations_, range, {lr, step_, clip_scale(norm, max_norm)});
+    }
+    return norm;
+  }
+
+ private:
+  Operations& operations_;
+  Stage& stage_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::vector<std::vector<Tensor>> states_;
+  int64_t step_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("20 AdamW steps follow PyTorch's losses and norms", "[golden]") {
+  const std::string name = GENERATE(from_range(checkpoints)), device = GENERATE(from_range(all_devices));
+  CAPTURE(name, device);
+  const auto owner = make_operations(device);
+  const std::string folder = golden_folder + name;
+  Pipeline pipeline = load(*owner.operations, folder, ranges_of(folder, false));
+  Trainer trainer(pipeline);
+  const json golden = read_json(folder + "/golden.json");
+  const json& steps = golden["steps"];
+  REQUIRE(golden["losses"].size() == 20);
+  for (size_t step = 0; step < golden["losses"].size(); ++step) {
+    CAPTURE(step);
+    std::vector<MicroBatch> batches;
+    int64_t targets = 0;
+    for (const json& documents : steps[step % steps.size()]) {
+      batches.push_back(pack(documents));
+      targets += batches.back().target_tokens;
+    }
+    pipeline.start_step();
+    double sum = 0;
+    for (const MicroBatch& batch : batches)
+      sum += pipeline.micro_batch(batch, 1.0 / static_cast<double>(targets));
+    const double norm = trainer.update(1e-3, 1.0);
+    CHECK(sum / static_cast<double>(targets) ==
+          Approx(golden["losses"][step].get<double>()).margin(2e-5).epsilon(0));
+    CHECK(norm == Approx(golden["grad_norms"][step].get<double>()).epsilon(1e-4));
+  }
+}
