@@ -12,8 +12,8 @@ namespace collie {
 class Callback {
  public:
   virtual ~Callback() = default;
-  // Called in the trainer after every step, before the next one starts, so it should be brief. True: stop the run
-  // after this step, with a checkpoint and the final model written. An exception ends the run as failed.
+  // Called in the trainer after every step, before the next one starts, so it should be brief. True: stop the
+  // run after this step, with a checkpoint and the final model written. An exception ends the run as failed.
   virtual bool on_step(const StepFinished& step) = 0;
   virtual void on_evaluation(const EvaluationFinished&) {}
 };

@@ -1,5 +1,5 @@
-// The checkpoint writer actor: collects a snapshot's parts and makes them durable while training goes on. The trainer
-// asks for the next snapshot only after this one is written: one snapshot buffer a run.
+// The checkpoint writer actor: collects a snapshot's parts and makes them durable while training goes on. The
+// trainer asks for the next snapshot only after this one is written: one snapshot buffer a run.
 #include <filesystem>
 
 #include "actors/caf_types.hpp"
@@ -34,15 +34,16 @@ std::string write(const RunPlan& plan, const SnapshotExpected& expected,
   return checkpoints;
 }
 
-caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan, caf::actor trainer) {
+caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
+                               caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "checkpoint writer");
   const auto write_if_complete = [=] {
     WriterState& state = self->state;
     if (!state.expected || state.parts.size() != static_cast<size_t>(plan->layout.ranks)) return;
     std::vector<std::vector<CheckpointSlice>> parts;
     for (auto& [rank, part] : state.parts) {
-      COLLIE_ASSERT(part.step == state.expected->step, "rank {} gave a snapshot of step {}, expected {}", rank, part.step,
-                    state.expected->step);
+      COLLIE_ASSERT(part.step == state.expected->step, "rank {} gave a snapshot of step {}, expected {}",
+                    rank, part.step, state.expected->step);
       parts.push_back(std::move(part.slices));
     }
     state.parts.clear();

@@ -5,7 +5,7 @@
 namespace collie {
 
 caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener) {
-  if (plan.purpose == Purpose::train) prepare_run_folder(plan);
+  if (plan.purpose == Purpose::train) plan.folder_lock = prepare_run_folder(plan);
   return spawn_trainer(system, std::make_shared<const RunPlan>(std::move(plan)), std::move(listener),
                        SpawnMode::detached);
 }

@@ -6,7 +6,8 @@
 namespace collie {
 
 EvaluatorCore::EvaluatorCore(std::shared_ptr<const SequenceOrder> order, int64_t micro_batch_size)
-    : order_(std::move(order)), micro_batch_size_(micro_batch_size),
+    : order_(std::move(order)),
+      micro_batch_size_(micro_batch_size),
       micro_batches_(evaluation_batch_count(*order_, micro_batch_size)) {}
 
 void EvaluatorCore::start(int64_t step) {

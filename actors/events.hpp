@@ -24,8 +24,8 @@ struct StepFinished {
   DoubleBits tokens_per_second;  // over the time since the step before
   DoubleBits step_s;
   bool evaluated = false;
-  DoubleBits eval_loss;          // where evaluated
-  uint64_t memory_bytes = 0;     // held by all ranks
+  DoubleBits eval_loss;       // where evaluated
+  uint64_t memory_bytes = 0;  // held by all ranks
 };
 
 struct EvaluationFinished {
@@ -52,10 +52,10 @@ enum class RunStatus : uint8_t {
 // The last event; every other actor of the run has ended.
 struct RunEnded {
   RunStatus status = RunStatus::completed;
-  int exit_code = 0;    // 0, 1 failed, 2 wrong input, 130 interrupted
-  int64_t step = 0;     // last step computed
-  std::string message;  // where failed: who and why
-  std::string summary;  // memory and time by rank, for people; several lines
+  int exit_code = 0;         // 0, 1 failed, 2 wrong input, 130 interrupted
+  int64_t step = 0;          // last step computed
+  std::string message;       // where failed: who and why
+  std::string summary;       // memory and time by rank, for people; several lines
   bool actors_left = false;  // some did not end in time: the process should not wait for them
 };
 

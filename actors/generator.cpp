@@ -1,4 +1,5 @@
-// The generator actor: asks the trainer for one program a token and passes the tokens on to the run's listener.
+// The generator actor: asks the trainer for one program a token and passes the tokens on to the run's
+// listener.
 #include "actors/caf_types.hpp"
 #include "actors/generator_core.hpp"
 #include "actors/guard.hpp"
@@ -17,8 +18,8 @@ caf::behavior generator_behaviour(GeneratorActor* self, RunTag tag, std::shared_
                                   caf::actor trainer, caf::actor listener) {
   report_exceptions_to(self, trainer, tag, "generator");
   self->state.core =
-      std::make_unique<GeneratorCore>(plan->prompt_tokens, plan->generation.max_new_tokens, plan->tokenizer->eos(),
-                                      plan->model.max_position_embeddings);
+      std::make_unique<GeneratorCore>(plan->prompt_tokens, plan->generation.max_new_tokens,
+                                      plan->tokenizer->eos(), plan->model.max_position_embeddings);
   const auto go_on = [=] {
     GeneratorCore& core = *self->state.core;
     if (core.finished()) return self->send(trainer, GenerationFinished{tag});

@@ -11,7 +11,8 @@ GeneratorCore::GeneratorCore(std::vector<int32_t> prompt, int64_t max_new_tokens
                              int64_t positions)
     : pending_(std::move(prompt)), eos_(eos) {
   const auto length = static_cast<int64_t>(pending_.size());
-  COLLIE_ASSERT(length > 0 && length < positions, "a prompt of {} tokens with {} positions", length, positions);
+  COLLIE_ASSERT(length > 0 && length < positions, "a prompt of {} tokens with {} positions", length,
+                positions);
   // The last token drawn is never fed, so it needs no position.
   max_new_ = std::min(max_new_tokens, positions - length + 1);
   capacity_ = length + std::max<int64_t>(max_new_ - 1, 0);

@@ -1,4 +1,5 @@
-// The rules of generating one text: the prompt first, then a token at a time, until EOS, the limit, or the last position.
+// The rules of generating one text: the prompt first, then a token at a time, until EOS, the limit, or the
+// last position.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ namespace collie {
 class GeneratorCore {
  public:
   // `positions`: what the model has. `prompt` is not empty and shorter than that.
-  GeneratorCore(std::vector<int32_t> prompt, int64_t max_new_tokens, std::optional<int32_t> eos, int64_t positions);
+  GeneratorCore(std::vector<int32_t> prompt, int64_t max_new_tokens, std::optional<int32_t> eos,
+                int64_t positions);
 
   int64_t cache_capacity() const { return capacity_; }
   int64_t generated() const { return generated_; }

@@ -26,7 +26,8 @@ inline Failure current_failure(const RunTag& tag, const std::string& who) {
   return failure;
 }
 
-// Sets what happens when a handler of `self` throws: `owner` gets a Failure ahead of its other mail, and `self` ends.
+// Sets what happens when a handler of `self` throws: `owner` gets a Failure ahead of its other mail, and
+// `self` ends.
 template <class Self>
 void report_exceptions_to(Self* self, caf::actor owner, RunTag tag, std::string who) {
   self->set_exception_handler([=](std::exception_ptr& pointer) -> caf::error {

@@ -1,5 +1,5 @@
-// The loader actor: computes the batch of a step when the trainer asks for it, which it does one step ahead; that one
-// request is the loader's prefetch slot.
+// The loader actor: computes the batch of a step when the trainer asks for it, which it does one step ahead;
+// that one request is the loader's prefetch slot.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 
@@ -11,7 +11,8 @@ struct LoaderState {
 };
 using LoaderActor = caf::stateful_actor<LoaderState>;
 
-caf::behavior loader_behaviour(LoaderActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan, caf::actor trainer) {
+caf::behavior loader_behaviour(LoaderActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
+                               caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "loader");
   return {[=](batch_atom, int64_t step) {
     const int64_t position = position_before_step(*plan->order, plan->sizes, step);
@@ -22,8 +23,8 @@ caf::behavior loader_behaviour(LoaderActor* self, RunTag tag, std::shared_ptr<co
 
 }  // namespace
 
-caf::actor spawn_loader(caf::actor_system& system, SpawnMode mode, RunTag tag, std::shared_ptr<const RunPlan> plan,
-                        caf::actor trainer) {
+caf::actor spawn_loader(caf::actor_system& system, SpawnMode mode, RunTag tag,
+                        std::shared_ptr<const RunPlan> plan, caf::actor trainer) {
   if (mode == SpawnMode::detached)
     return system.spawn<caf::detached>(loader_behaviour, tag, std::move(plan), std::move(trainer));
   return system.spawn(loader_behaviour, tag, std::move(plan), std::move(trainer));

@@ -78,17 +78,17 @@ struct TaskSpan {  // for the trace; seconds on the process's steady clock
 
 struct RankSummary {
   int64_t weight_elements = 0;
-  std::vector<size_t> peak_bytes;      // by category
+  std::vector<size_t> peak_bytes;  // by category
   size_t peak_total_bytes = 0, current_total_bytes = 0;
-  std::vector<int> peak_activations;   // [stages of this rank]: most micro-batches held at once
+  std::vector<int> peak_activations;  // [stages of this rank]: most micro-batches held at once
 };
 
 struct ProgramDone {
   RunTag tag;
   int rank = 0;
   uint64_t program = 0;
-  double busy_s = 0;             // in compute tasks
-  std::vector<TaskSpan> spans;   // empty unless tracing
+  double busy_s = 0;            // in compute tasks
+  std::vector<TaskSpan> spans;  // empty unless tracing
   RankSummary summary;
 };
 
@@ -161,7 +161,7 @@ enum class FailureKind : uint8_t { input, run };  // exit code 2 or 1
 struct Failure {
   RunTag tag;
   FailureKind kind = FailureKind::run;
-  std::string who;    // "rank 2 (stage 2)", "checkpoint writer"
+  std::string who;  // "rank 2 (stage 2)", "checkpoint writer"
   std::string cause;
 };
 

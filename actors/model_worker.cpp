@@ -14,7 +14,7 @@ using schedule::ActionKind;
 // --- construction
 
 ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(settings)) {
-  operations_ = make_cpu_operations(settings_.threads, std::make_shared<MemoryAccount>());
+  operations_ = settings_.make_operations(settings_.threads, std::make_shared<MemoryAccount>());
   loss_ = losses().find(settings_.loss)();
   if (settings_.training) optimizer_ = optimizers().find(settings_.optimizer.name)(settings_.optimizer);
   for (int stage = 0; stage < static_cast<int>(settings_.ranges.size()); ++stage)
@@ -26,7 +26,8 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
 void ModelWorker::build_chunk(int stage) {
   auto chunk = std::make_unique<Chunk>();
   chunk->stage = stage;
-  chunk->model = make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_);
+  chunk->model =
+      make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_);
 
   std::unordered_map<std::string, int> canonical;
   for (const auto& parameter : model_parameters(settings_.model))
@@ -72,7 +73,8 @@ void ModelWorker::allocate_training_state(Chunk& chunk) {
         operations_->fill(states.back(), 0);
       else
         settings_.checkpoint->read(parameter.name, state, parameter.shape,
-                                   std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0), states.back());
+                                   std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0),
+                                   states.back());
     }
   }
   chunk.sink = std::make_unique<AccumulatingSink>(std::move(gradients));
@@ -90,7 +92,8 @@ void ModelWorker::find_tied_uses() {
   if (!settings_.model.tie_word_embeddings) return;
   for (const auto& chunk : chunks_)
     for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id)
-      if (chunk->model->range().embedding && chunk->canonical[static_cast<size_t>(id)] == 0) tied_owner_ = {chunk.get(), id};
+      if (chunk->model->range().embedding && chunk->canonical[static_cast<size_t>(id)] == 0)
+        tied_owner_ = {chunk.get(), id};
 }
 
 // --- programs
@@ -100,7 +103,8 @@ bool ModelWorker::is_local(int stage) const {
 }
 
 ModelWorker::Chunk& ModelWorker::chunk_of(int stage) {
-  const auto found = std::find_if(chunks_.begin(), chunks_.end(), [&](const auto& c) { return c->stage == stage; });
+  const auto found =
+      std::find_if(chunks_.begin(), chunks_.end(), [&](const auto& c) { return c->stage == stage; });
   COLLIE_ASSERT(found != chunks_.end(), "rank {} does not hold stage {}", settings_.rank, stage);
   return **found;
 }
@@ -114,8 +118,9 @@ const MicroBatch& ModelWorker::micro_batch(int index) const {
 }
 
 void ModelWorker::begin(const Program& program) {
-  COLLIE_ASSERT(stashes_.empty() && inputs_.empty() && outputs_.empty() && d_outputs_.empty() && d_inputs_.empty(),
-                "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
+  COLLIE_ASSERT(
+      stashes_.empty() && inputs_.empty() && outputs_.empty() && d_outputs_.empty() && d_inputs_.empty(),
+      "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
   program_ = program;
   loss_sums_.assign(program.batch ? program.batch->micro_batches.size() : 0, 0.0);
   for (const auto& chunk : chunks_) {
@@ -130,11 +135,17 @@ void ModelWorker::compute(const Task& task) {
   Chunk& chunk = chunk_of(task.action.stage);
   const int index = task.action.micro_batch;
   switch (task.action.kind) {
-    case ActionKind::forward: return forward(chunk, index);
-    case ActionKind::backward: backward_input(chunk, index); return backward_weight(chunk, index);
-    case ActionKind::backward_input: return backward_input(chunk, index);
-    case ActionKind::backward_weight: return backward_weight(chunk, index);
-    default: COLLIE_ASSERT(false, "{} is not computed", to_string(task));
+    case ActionKind::forward:
+      return forward(chunk, index);
+    case ActionKind::backward:
+      backward_input(chunk, index);
+      return backward_weight(chunk, index);
+    case ActionKind::backward_input:
+      return backward_input(chunk, index);
+    case ActionKind::backward_weight:
+      return backward_weight(chunk, index);
+    default:
+      COLLIE_ASSERT(false, "{} is not computed", to_string(task));
   }
 }
 
@@ -147,12 +158,14 @@ void ModelWorker::forward(Chunk& chunk, int index) {
   if (program_.kind == ProgramKind::train) {
     const auto limit = program_.activation_limits[static_cast<size_t>(chunk.stage)];
     chunk.peak_live = std::max(chunk.peak_live, ++chunk.live);
-    COLLIE_ASSERT(chunk.live <= limit, "stage {} holds the activations of {} micro-batches, the schedule allows {}",
-                  chunk.stage, chunk.live, limit);
+    COLLIE_ASSERT(chunk.live <= limit,
+                  "stage {} holds the activations of {} micro-batches, the schedule allows {}", chunk.stage,
+                  chunk.live, limit);
     const int64_t targets = program_.batch->global_target_tokens;
     LayerContext layer_context = context(chunk, true);
-    auto result = chunk.model->forward(layer_context, micro_batch(index), input,
-                                       targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, stashes_[key]);
+    auto result =
+        chunk.model->forward(layer_context, micro_batch(index), input,
+                             targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, stashes_[key]);
     loss_sums_[static_cast<size_t>(index)] = result.loss_sum;
     output = std::move(result.output);
   } else if (program_.kind == ProgramKind::evaluate) {
@@ -192,8 +205,8 @@ void ModelWorker::backward_weight(Chunk& chunk, int index) {
 }
 
 // Neighbouring stages on one rank need no message.
-void ModelWorker::hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
-                            int index) {
+void ModelWorker::hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage,
+                            int to_stage, int index) {
   if (!is_local(to_stage)) return;
   inputs[{to_stage, index}] = std::move(outputs.extract({from_stage, index}).mapped());
 }
@@ -202,13 +215,17 @@ void ModelWorker::hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor
 
 Tensor ModelWorker::take(const Channel& channel, int index) {
   switch (channel.direction) {
-    case Direction::forward: return std::move(outputs_.extract({channel.from_stage, index}).mapped());
-    case Direction::backward: return std::move(d_inputs_.extract({channel.from_stage, index}).mapped());
+    case Direction::forward:
+      return std::move(outputs_.extract({channel.from_stage, index}).mapped());
+    case Direction::backward:
+      return std::move(d_inputs_.extract({channel.from_stage, index}).mapped());
     // Copies: the next step overwrites the accumulator, and the weight, while the message may still be read.
     case Direction::tied_gradient:
-      return copy_of(tied_copy_.chunk->sink->gradients()[static_cast<size_t>(tied_copy_.id)], Category::communication);
+      return copy_of(tied_copy_.chunk->sink->gradients()[static_cast<size_t>(tied_copy_.id)],
+                     Category::communication);
     case Direction::tied_weight:
-      return copy_of(tied_owner_.chunk->weights[static_cast<size_t>(tied_owner_.id)], Category::communication);
+      return copy_of(tied_owner_.chunk->weights[static_cast<size_t>(tied_owner_.id)],
+                     Category::communication);
   }
   COLLIE_ASSERT(false, "unknown direction of {}", to_string(channel));
 }
@@ -241,7 +258,8 @@ Tensor ModelWorker::copy_of(const Tensor& tensor, Category category) {
 
 // --- the end of a step
 
-// Always embedding's accumulator + head's, each summed over the micro-batches before: the same sum on one rank and on two.
+// Always embedding's accumulator + head's, each summed over the micro-batches before: the same sum on one
+// rank and on two.
 void ModelWorker::add_tied_gradient() {
   Tensor gradient = tied_owner_.chunk->sink->gradients()[static_cast<size_t>(tied_owner_.id)];
   const Tensor head = tied_copy_.chunk != nullptr
@@ -273,8 +291,10 @@ void ModelWorker::update(const Verdict& verdict) {
   for (const auto& chunk : chunks_)
     for (size_t id = 0; id < chunk->canonical.size(); ++id) {
       if (chunk->canonical[id] < 0) continue;
-      ParameterRange range{chunk->model->parameters()[id].name, flat(chunk->weights[id]),
-                           flat(chunk->sink->gradients()[id]), {}};
+      ParameterRange range{chunk->model->parameters()[id].name,
+                           flat(chunk->weights[id]),
+                           flat(chunk->sink->gradients()[id]),
+                           {}};
       for (const auto& state : chunk->states[id]) range.states.push_back(flat(state));
       optimizer_->update(*operations_, range, arguments);
     }
@@ -309,10 +329,12 @@ std::vector<CheckpointSlice> ModelWorker::snapshot() {
       const Parameter& parameter = chunk->model->parameters()[id];
       const std::vector<int64_t> origin(static_cast<size_t>(parameter.shape.rank()), 0);
       const auto add = [&](const std::string& state, const Tensor& tensor) {
-        slices.push_back({parameter.name, state, parameter.shape, origin, copy_of(tensor, Category::workspace)});
+        slices.push_back(
+            {parameter.name, state, parameter.shape, origin, copy_of(tensor, Category::workspace)});
       };
       add("weight", chunk->weights[id]);
-      for (size_t state = 0; state < state_names.size(); ++state) add(state_names[state], chunk->states[id][state]);
+      for (size_t state = 0; state < state_names.size(); ++state)
+        add(state_names[state], chunk->states[id][state]);
     }
   return slices;
 }

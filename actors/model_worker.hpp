@@ -1,4 +1,5 @@
-// A stage worker that computes with a real model: its stages' weights, gradients, optimizer states and activations.
+// A stage worker that computes with a real model: its stages' weights, gradients, optimizer states and
+// activations.
 #pragma once
 
 #include <map>
@@ -6,10 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "actors/operations_factory.hpp"
 #include "actors/stage_worker.hpp"
 #include "comm/process_group.hpp"
-#include "io/config.hpp"
 #include "io/checkpoint.hpp"
+#include "io/config.hpp"
 #include "models/accumulating_sink.hpp"
 #include "models/resident_source.hpp"
 #include "models/stage_model.hpp"
@@ -28,10 +30,11 @@ struct ModelWorkerSettings {
   std::string loss = "cross_entropy";
   uint64_t seed = 42;
   int threads = 1;
-  bool training = true;                 // with gradients and optimizer states
-  std::string weights_folder;           // Hugging Face folder; empty: random from `seed`
+  bool training = true;                    // with gradients and optimizer states
+  std::string weights_folder;              // Hugging Face folder; empty: random from `seed`
   const Checkpoint* checkpoint = nullptr;  // read instead of either, where given
-  std::shared_ptr<ProcessGroup> group;  // of all ranks of the run; aborted by their owner
+  std::shared_ptr<ProcessGroup> group;     // of all ranks of the run; aborted by their owner
+  OperationsFactory make_operations = make_cpu_operations;
 };
 
 class ModelWorker final : public StageWorker {
@@ -57,13 +60,13 @@ class ModelWorker final : public StageWorker {
   struct Chunk {
     int stage = 0;
     std::unique_ptr<StageModel> model;
-    std::vector<Tensor> weights;                 // by ParameterId
-    std::vector<int> canonical;                  // by ParameterId; -1 for a tied copy
-    std::vector<std::vector<Tensor>> states;     // by ParameterId, then optimizer state
+    std::vector<Tensor> weights;              // by ParameterId
+    std::vector<int> canonical;               // by ParameterId; -1 for a tied copy
+    std::vector<std::vector<Tensor>> states;  // by ParameterId, then optimizer state
     std::unique_ptr<ResidentSource> source;
     std::unique_ptr<AccumulatingSink> sink;
     KeyValueCache cache;
-    int live = 0, peak_live = 0;                 // micro-batches whose activations are held
+    int live = 0, peak_live = 0;  // micro-batches whose activations are held
   };
 
   // The two uses of a tied matrix, as far as they are on this rank.
@@ -84,7 +87,8 @@ class ModelWorker final : public StageWorker {
   void backward_input(Chunk& chunk, int index);
   void backward_weight(Chunk& chunk, int index);
   void add_tied_gradient();
-  void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage, int index);
+  void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
+                 int index);
   bool is_local(int stage) const;
   Tensor flat(const Tensor& tensor) const { return tensor.reshape({tensor.numel()}); }
   Tensor copy_of(const Tensor& tensor, Category category);
@@ -95,14 +99,14 @@ class ModelWorker final : public StageWorker {
   std::unique_ptr<Loss> loss_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
   TiedUse tied_owner_, tied_copy_;
-  Tensor tied_gradient_;                  // received from the head's rank
+  Tensor tied_gradient_;  // received from the head's rank
 
   Program program_;
-  std::map<Key, Tensor> inputs_, outputs_;       // activations that arrived, that leave
-  std::map<Key, Tensor> d_outputs_, d_inputs_;   // gradients that arrived, that leave
+  std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived, that leave
+  std::map<Key, Tensor> d_outputs_, d_inputs_;  // gradients that arrived, that leave
   std::map<Key, ActivationStash> stashes_;
-  std::vector<double> loss_sums_;                // by micro-batch, where the head is here
-  Tensor logits_;                                // [1, vocab] of the last decoded token
+  std::vector<double> loss_sums_;  // by micro-batch, where the head is here
+  Tensor logits_;                  // [1, vocab] of the last decoded token
 };
 
 }  // namespace collie

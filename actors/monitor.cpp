@@ -1,4 +1,5 @@
-// The monitor actor: everything that is shown or logged. Acknowledges each step's record once it is in metrics.jsonl.
+// The monitor actor: everything that is shown or logged. Acknowledges each step's record once it is in
+// metrics.jsonl.
 #include <filesystem>
 
 #include "actors/caf_types.hpp"
@@ -33,7 +34,8 @@ nlohmann::ordered_json record_of(const StepFinished& step) {
   return record;
 }
 
-caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan, caf::actor trainer) {
+caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
+                                caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "monitor");
   const std::filesystem::path folder = plan->config.run.dir;
   MonitorState& state = self->state;
@@ -55,8 +57,8 @@ caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<
 
 }  // namespace
 
-caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag, std::shared_ptr<const RunPlan> plan,
-                         caf::actor trainer) {
+caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag,
+                         std::shared_ptr<const RunPlan> plan, caf::actor trainer) {
   if (mode == SpawnMode::detached)
     return system.spawn<caf::detached>(monitor_behaviour, tag, std::move(plan), std::move(trainer));
   return system.spawn(monitor_behaviour, tag, std::move(plan), std::move(trainer));

@@ -37,6 +37,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, std::shared_p
   if (plan.weights.kind == WeightOrigin::Kind::folder) settings.weights_folder = plan.weights.path;
   if (plan.weights.kind == WeightOrigin::Kind::checkpoint) settings.checkpoint = &*plan.checkpoint;
   settings.group = std::move(group);
+  settings.make_operations = plan.make_operations;
   return settings;
 }
 
@@ -46,7 +47,8 @@ void spawn_ranks(NodeActor* self) {
   state.groups = make_in_process_group(plan.layout.ranks);
   for (int rank = 0; rank < plan.layout.ranks; ++rank) {
     StageSpec spec;
-    spec.settings = {state.spec.tag, rank, plan.layout.rank_of_stage, plan.credits, plan.config.monitor.trace};
+    spec.settings = {state.spec.tag, rank, plan.layout.rank_of_stage, plan.credits,
+                     plan.config.monitor.trace};
     spec.make_worker = [plan_ptr = state.spec.plan, rank, group = state.groups[static_cast<size_t>(rank)]] {
       return std::make_unique<ModelWorker>(worker_settings(*plan_ptr, rank, group));
     };
@@ -79,8 +81,9 @@ void rank_is_down(NodeActor* self, const caf::down_msg& down) {
     const auto found = std::find_if(state.ranks.begin(), state.ranks.end(),
                                     [&](const caf::actor& rank) { return rank.address() == down.source; });
     self->send<caf::message_priority::high>(
-        state.spec.trainer, Failure{state.spec.tag, FailureKind::run, fmt::format("rank {}", found - state.ranks.begin()),
-                                    "ended: " + self->system().render(down.reason)});
+        state.spec.trainer,
+        Failure{state.spec.tag, FailureKind::run, fmt::format("rank {}", found - state.ranks.begin()),
+                "ended: " + self->system().render(down.reason)});
   }
   if (state.shutting_down && state.alive == 0) self->quit(caf::exit_reason::user_shutdown);
 }
@@ -110,7 +113,9 @@ caf::behavior node_behaviour(NodeActor* self, NodeSpec spec) {
   });
   watch(self);
   return {
-      [=](const Failure& failure) { self->send<caf::message_priority::high>(self->state.spec.trainer, failure); },
+      [=](const Failure& failure) {
+        self->send<caf::message_priority::high>(self->state.spec.trainer, failure);
+      },
       [=](shutdown_atom, const std::string& cause) { shut_down_ranks(self, cause); },
       [=](tick_atom) { watch(self); },
   };

@@ -5,6 +5,9 @@
 #include "schedule/validator.hpp"
 
 namespace collie {
+
+using schedule::ActionKind;
+
 namespace {
 
 TaskLists pipeline_tasks(const schedule::Schedule& schedule) {
@@ -29,7 +32,8 @@ TaskLists forward_tasks(const Layout& layout, int micro_batches) {
   return pipeline_tasks(schedule::with_communication(schedule));
 }
 
-// What follows the last backward: the two halves of a tied gradient meet, norms are reported, weights updated.
+// What follows the last backward: the two halves of a tied gradient meet, norms are reported, weights
+// updated.
 void append_update(const Layout& layout, TaskLists& lists) {
   const auto first = static_cast<size_t>(layout.rank_of_stage.front());
   const auto last = static_cast<size_t>(layout.rank_of_stage.back());
@@ -52,27 +56,58 @@ void append_update(const Layout& layout, TaskLists& lists) {
 
 std::string to_string(const Task& task) {
   switch (task.kind) {
-    case TaskKind::pipeline: return schedule::to_string(task.action);
-    case TaskKind::send_tied_gradient: return "send tied gradient";
-    case TaskKind::receive_tied_gradient: return "receive tied gradient";
-    case TaskKind::add_tied_gradient: return "add tied gradient";
-    case TaskKind::report_gradients: return "report gradients";
-    case TaskKind::update: return "update";
-    case TaskKind::send_tied_weight: return "send tied weight";
-    case TaskKind::receive_tied_weight: return "receive tied weight";
-    case TaskKind::report_evaluation: return "report evaluation";
-    case TaskKind::sample: return "sample";
-    case TaskKind::snapshot: return "snapshot";
+    case TaskKind::pipeline:
+      return schedule::to_string(task.action);
+    case TaskKind::send_tied_gradient:
+      return "send tied gradient";
+    case TaskKind::receive_tied_gradient:
+      return "receive tied gradient";
+    case TaskKind::add_tied_gradient:
+      return "add tied gradient";
+    case TaskKind::report_gradients:
+      return "report gradients";
+    case TaskKind::update:
+      return "update";
+    case TaskKind::send_tied_weight:
+      return "send tied weight";
+    case TaskKind::receive_tied_weight:
+      return "receive tied weight";
+    case TaskKind::report_evaluation:
+      return "report evaluation";
+    case TaskKind::sample:
+      return "sample";
+    case TaskKind::snapshot:
+      return "snapshot";
   }
   COLLIE_ASSERT(false, "unknown task kind {}", static_cast<int>(task.kind));
 }
 
+bool sends(const Task& task) {
+  return task.kind == TaskKind::send_tied_gradient || task.kind == TaskKind::send_tied_weight ||
+         (task.kind == TaskKind::pipeline &&
+          (task.action.kind == ActionKind::send_forward || task.action.kind == ActionKind::send_backward));
+}
+
+bool receives(const Task& task) {
+  return task.kind == TaskKind::receive_tied_gradient || task.kind == TaskKind::receive_tied_weight ||
+         (task.kind == TaskKind::pipeline && (task.action.kind == ActionKind::receive_forward ||
+                                              task.action.kind == ActionKind::receive_backward));
+}
+
+int micro_batch_of(const Task& task) {
+  return task.kind == TaskKind::pipeline ? task.action.micro_batch : 0;
+}
+
 std::string_view name(ProgramKind kind) {
   switch (kind) {
-    case ProgramKind::train: return "train";
-    case ProgramKind::evaluate: return "evaluate";
-    case ProgramKind::generate: return "generate";
-    case ProgramKind::snapshot: return "snapshot";
+    case ProgramKind::train:
+      return "train";
+    case ProgramKind::evaluate:
+      return "evaluate";
+    case ProgramKind::generate:
+      return "generate";
+    case ProgramKind::snapshot:
+      return "snapshot";
   }
   COLLIE_ASSERT(false, "unknown program kind {}", static_cast<int>(kind));
 }

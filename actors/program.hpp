@@ -1,6 +1,6 @@
-// A program: what every rank does next, as one list of tasks a rank. Training steps, evaluation, generation and
-// snapshots are all programs; the trainer sends them to every rank in the same order, and there is no second way
-// of running the model.
+// A program: what every rank does next, as one list of tasks a rank. Training steps, evaluation, generation
+// and snapshots are all programs; the trainer sends them to every rank in the same order, and there is no
+// second way of running the model.
 #pragma once
 
 #include <cstdint>
@@ -23,17 +23,22 @@ enum class TaskKind : uint8_t {
   update,                 // waits for the trainer's verdict (learning rate, clipping), then the optimizer
   send_tied_weight,       // the updated tied matrix, to the head's rank
   receive_tied_weight,
-  report_evaluation,      // losses of the program's micro-batches, to the trainer
-  sample,                 // next token from the last logits, to the trainer
-  snapshot,               // copies of weights and optimizer states, to the checkpoint writer
+  report_evaluation,  // losses of the program's micro-batches, to the trainer
+  sample,             // next token from the last logits, to the trainer
+  snapshot,           // copies of weights and optimizer states, to the checkpoint writer
 };
 
 struct Task {
   TaskKind kind = TaskKind::pipeline;
   schedule::Action action;  // of TaskKind::pipeline
+  bool operator==(const Task&) const = default;
 };
 
 std::string to_string(const Task& task);  // "1F3", "update", ...
+// Whether a tensor leaves for another rank, or is waited for from one.
+bool sends(const Task& task);
+bool receives(const Task& task);
+int micro_batch_of(const Task& task);  // 0 for tasks of the whole step
 
 using TaskLists = std::vector<std::vector<Task>>;  // [ranks]
 
@@ -65,8 +70,8 @@ struct Layout {
   bool tied = false;  // a tied embedding, whose head is on the last stage
 };
 
-// The tasks of a training step of `micro_batches`, an evaluation of as many, one token of generation, a snapshot.
-// Throws UserError where the schedule does not fit (schedule/validator.hpp).
+// The tasks of a training step of `micro_batches`, an evaluation of as many, one token of generation, a
+// snapshot. Throws UserError where the schedule does not fit (schedule/validator.hpp).
 TaskLists training_tasks(const Layout& layout, int micro_batches, std::vector<int>& activation_limits);
 TaskLists evaluation_tasks(const Layout& layout, int micro_batches);
 TaskLists generation_tasks(const Layout& layout);

@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "io/files.hpp"
 #include "io/json_lines.hpp"
+#include "models/weights_io.hpp"
 #include "optim/optimizer.hpp"
 
 namespace collie {
@@ -20,15 +21,21 @@ namespace {
 
 constexpr const char* resolved_config = "config.resolved.yaml";
 
-fs::path run_folder(const Config& config) { return config.run.dir; }
+fs::path run_folder(const Config& config) {
+  return config.run.dir;
+}
 
-bool holds_run(const fs::path& folder) { return fs::exists(folder / resolved_config); }
+bool holds_run(const fs::path& folder) {
+  return fs::exists(folder / resolved_config);
+}
 
 void resolve_tokenizer(RunPlan& plan) {
   const Config& config = plan.config;
   const std::string folder = config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
   if (config.tokenizer.kind != "byte" && folder.empty())
-    throw UserError("tokenizer.path: nothing to read a tokenizer from; give tokenizer.path, model.path or tokenizer.kind: byte");
+    throw UserError(
+        "tokenizer.path: nothing to read a tokenizer from; give tokenizer.path, model.path or "
+        "tokenizer.kind: byte");
   plan.tokenizer = load_tokenizer(folder, config.tokenizer.kind);
 }
 
@@ -38,8 +45,7 @@ void resolve_model(RunPlan& plan) {
   std::string where = "model.config";
   if (!section.path.empty()) {
     where = (fs::path(section.path) / "config.json").string();
-    if (!fs::exists(section.path))
-      throw UserError("model.path: there is no folder '{}'", section.path);
+    if (!fs::exists(section.path)) throw UserError("model.path: there is no folder '{}'", section.path);
     try {
       merged = json::parse(read_text_file(where));
     } catch (const json::exception& error) {
@@ -48,7 +54,8 @@ void resolve_model(RunPlan& plan) {
     if (!section.config.empty()) where += " with model.config";
   }
   merged.update(section.config);
-  if (section.from_scratch && !merged.contains("vocab_size")) merged["vocab_size"] = plan.tokenizer->vocab_size();
+  if (section.from_scratch && !merged.contains("vocab_size"))
+    merged["vocab_size"] = plan.tokenizer->vocab_size();
   plan.model = parse_model_config(merged, where);
   plan.model_json = to_hugging_face(plan.model);
   if (plan.tokenizer->vocab_size() > plan.model.vocab_size)
@@ -71,7 +78,8 @@ void resolve_layout(RunPlan& plan) {
                     ? partition_stages(plan.model, layout.stages, parallel.partition)
                     : partition_stages(plan.model, parallel.partition_list);
   if (static_cast<int>(plan.ranges.size()) != layout.stages)
-    throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(), layout.stages);
+    throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(),
+                    layout.stages);
   const int total = plan.config.device.threads > 0 ? plan.config.device.threads
                                                    : static_cast<int>(std::thread::hardware_concurrency());
   plan.threads_per_rank = std::max(1, total / layout.ranks);
@@ -84,13 +92,16 @@ void resolve_common(RunPlan& plan) {
 }
 
 fs::path cache_folder(const Config& config) {
-  return config.run.dir.empty() ? fs::temp_directory_path() / "collie-engine-cache" : run_folder(config) / "cache";
+  return config.run.dir.empty() ? fs::temp_directory_path() / "collie-engine-cache"
+                                : run_folder(config) / "cache";
 }
 
 void check_sequence_length(const RunPlan& plan) {
   if (plan.config.data.sequence_length > plan.model.max_position_embeddings)
-    throw UserError("data.sequence_length: {} is longer than the model's max_position_embeddings, {}; at most that is right",
-                    plan.config.data.sequence_length, plan.model.max_position_embeddings);
+    throw UserError(
+        "data.sequence_length: {} is longer than the model's max_position_embeddings, {}; at most that is "
+        "right",
+        plan.config.data.sequence_length, plan.model.max_position_embeddings);
 }
 
 void open_evaluation_data(RunPlan& plan) {
@@ -111,10 +122,12 @@ void open_training_data(RunPlan& plan) {
   plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
   plan.total_steps = std::numeric_limits<int64_t>::max();
   if (config.train.steps) plan.total_steps = *config.train.steps;
-  if (config.train.epochs) plan.total_steps = std::min(plan.total_steps, *config.train.epochs * plan.steps_per_epoch);
+  if (config.train.epochs)
+    plan.total_steps = std::min(plan.total_steps, *config.train.epochs * plan.steps_per_epoch);
 }
 
-// The lists of a full step, and of an epoch's short last one, are made and played before anything is allocated.
+// The lists of a full step, and of an epoch's short last one, are made and played before anything is
+// allocated.
 void check_schedule(const RunPlan& plan) {
   std::vector<int> limits;
   training_tasks(plan.layout, static_cast<int>(plan.sizes.gradient_accumulation_steps), limits);
@@ -140,9 +153,10 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
     const json before = then.contains(pointer) ? then.at(pointer) : json();
     if (value == before) continue;
     if (std::find(allowed_changes.begin(), allowed_changes.end(), key) != allowed_changes.end()) continue;
-    throw UserError("{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
-                    "Set it back, or allow it by name: --allow-change {}",
-                    key, value.dump(), plan.config.run.dir, before.dump(), key);
+    throw UserError(
+        "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
+        "Set it back, or allow it by name: --allow-change {}",
+        key, value.dump(), plan.config.run.dir, before.dump(), key);
   }
 }
 
@@ -150,19 +164,25 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   const fs::path folder = run_folder(plan.config);
   const bool exists = holds_run(folder);
   if (exists && plan.existing == ExistingRun::refuse)
-    throw UserError("run.dir: '{}' already holds a run; give --resume to go on with it, --overwrite to replace it, or another run.dir",
-                    folder.string());
+    throw UserError(
+        "run.dir: '{}' already holds a run; give --resume to go on with it, --overwrite to replace it, or "
+        "another run.dir",
+        folder.string());
   if (plan.existing != ExistingRun::resume || !exists) return;
   plan.checkpoint = latest_checkpoint((folder / "checkpoints").string());
   if (!plan.checkpoint) return;
   check_unchanged(plan, allowed_changes);
   plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
-  plan.already_finished = plan.checkpoint->step() >= plan.total_steps && fs::exists(folder / "final" / "config.json");
+  plan.already_finished =
+      plan.checkpoint->step() >= plan.total_steps && fs::exists(folder / "final" / "config.json");
 }
 
-WeightOrigin fresh_weights(const Config& config) {
-  if (config.model.from_scratch) return {WeightOrigin::Kind::random, ""};
-  return {WeightOrigin::Kind::folder, config.model.path};
+// Random, or the model folder's, which are checked against the model before anything is allocated for them.
+void resolve_weights(RunPlan& plan) {
+  if (plan.config.model.from_scratch) return;
+  plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path};
+  const auto surplus = check_weights(plan.config.model.path, plan.model);
+  if (!surplus.empty()) log::warn("{}", surplus_warning(plan.config.model.path, surplus));
 }
 
 }  // namespace
@@ -181,7 +201,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   open_training_data(plan);
   open_evaluation_data(plan);
   check_schedule(plan);
-  plan.weights = fresh_weights(plan.config);
+  resolve_weights(plan);
   resolve_existing_run(plan, allowed_changes);
   return plan;
 }
@@ -195,13 +215,15 @@ RunPlan plan_evaluation(Config config) {
   resolve_common(plan);
   check_sequence_length(plan);
   open_evaluation_data(plan);
-  plan.weights = fresh_weights(plan.config);
+  resolve_weights(plan);
   if (plan.config.model.from_scratch) {
     const std::string folder = (run_folder(plan.config) / "checkpoints").string();
     plan.checkpoint = latest_checkpoint(folder);
     if (!plan.checkpoint)
-      throw UserError("model.from_scratch: there is nothing to evaluate, '{}' holds no checkpoint; run the training first or give model.path",
-                      folder);
+      throw UserError(
+          "model.from_scratch: there is nothing to evaluate, '{}' holds no checkpoint; run the training "
+          "first or give model.path",
+          folder);
     plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
   }
   return plan;
@@ -213,7 +235,7 @@ RunPlan plan_generation(Config config, Generation generation) {
   plan.purpose = Purpose::generate;
   plan.generation = std::move(generation);
   resolve_common(plan);
-  plan.weights = fresh_weights(plan.config);
+  resolve_weights(plan);
   plan.prompt_tokens = plan.tokenizer->encode(plan.generation.prompt, true);
   if (plan.prompt_tokens.empty()) {
     if (!plan.tokenizer->bos())
@@ -222,8 +244,9 @@ RunPlan plan_generation(Config config, Generation generation) {
   }
   const auto length = static_cast<int64_t>(plan.prompt_tokens.size());
   if (length >= plan.model.max_position_embeddings)
-    throw UserError("--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer", length,
-                    plan.model.max_position_embeddings, plan.model.max_position_embeddings - 1);
+    throw UserError(
+        "--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer",
+        length, plan.model.max_position_embeddings, plan.model.max_position_embeddings - 1);
   return plan;
 }
 
@@ -258,17 +281,21 @@ json maths_of(const RunPlan& plan) {
             {"min_lr_ratio", c.lr_scheduler.min_lr_ratio}}}};
 }
 
-void prepare_run_folder(const RunPlan& plan) {
+std::shared_ptr<const FolderLock> prepare_run_folder(const RunPlan& plan) {
   const fs::path folder = run_folder(plan.config);
   std::error_code error;
+  if (fs::create_directories(folder / "checkpoints", error); error)
+    throw UserError("run.dir: '{}' cannot be created: {}", folder.string(), error.message());
+  auto lock = std::make_shared<const FolderLock>(folder.string());
+  // A resume without a checkpoint starts at step 1.
   if (plan.existing == ExistingRun::overwrite || (plan.existing == ExistingRun::resume && !plan.checkpoint))
     for (const char* name : {"checkpoints", "final", "metrics.jsonl", "trace.json", resolved_config})
       if (fs::remove_all(folder / name, error); error)
         throw UserError("run.dir: '{}' cannot be removed: {}", (folder / name).string(), error.message());
-  if (fs::create_directories(folder / "checkpoints", error); error)
-    throw UserError("run.dir: '{}' cannot be created: {}", folder.string(), error.message());
+  fs::create_directories(folder / "checkpoints", error);
   if (plan.checkpoint) truncate_after_step((folder / "metrics.jsonl").string(), plan.checkpoint->step());
   write_file_durably((folder / resolved_config).string(), to_yaml(plan.config));
+  return lock;
 }
 
 }  // namespace collie

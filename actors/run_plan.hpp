@@ -1,5 +1,5 @@
-// Everything that is decided, checked and opened before the first actor exists: what is wrong with the user's input
-// is found here, before anything is allocated.
+// Everything that is decided, checked and opened before the first actor exists: what is wrong with the user's
+// input is found here, before anything is allocated.
 #pragma once
 
 #include <memory>
@@ -8,15 +8,18 @@
 #include <string>
 #include <vector>
 
+#include "actors/operations_factory.hpp"
 #include "actors/program.hpp"
 #include "actors/trainer_core.hpp"
 #include "io/checkpoint.hpp"
 #include "io/config.hpp"
+#include "io/folder_lock.hpp"
 #include "io/sequence_order.hpp"
 #include "io/step_batches.hpp"
 #include "io/tokenizer.hpp"
 #include "models/model_config.hpp"
 #include "models/stage_model.hpp"
+#include "schedule/validator.hpp"
 
 namespace collie {
 
@@ -46,16 +49,19 @@ struct RunPlan {
   WeightOrigin weights;
 
   Layout layout;
-  std::vector<StageRange> ranges;  // [stages]
-  int credits = 2;
+  std::vector<StageRange> ranges;            // [stages]
+  int credits = schedule::Limits{}.credits;  // of each channel: those that the validator played with
   int threads_per_rank = 1;
+  OperationsFactory make_operations = make_cpu_operations;
 
-  std::shared_ptr<const SequenceOrder> order;             // training
+  std::shared_ptr<const SequenceOrder> order;  // training
   StepSizes sizes;
   int64_t steps_per_epoch = 0, total_steps = 0;
   std::shared_ptr<const SequenceOrder> evaluation_order;  // or null
   std::optional<Checkpoint> checkpoint;                   // resumed from
   bool already_finished = false;                          // a resume with nothing left to do
+
+  std::shared_ptr<const FolderLock> folder_lock;  // training, once started
 
   Generation generation;
   std::vector<int32_t> prompt_tokens;
@@ -63,16 +69,18 @@ struct RunPlan {
 
 // Each throws UserError naming what is wrong and what would be right; warnings go to the log.
 // `allowed_changes`: configuration keys that a resume may change although they change the maths.
-RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std::string>& allowed_changes = {});
+RunPlan plan_training(Config config, ExistingRun existing,
+                      const std::vector<std::string>& allowed_changes = {});
 RunPlan plan_evaluation(Config config);
 RunPlan plan_generation(Config config, Generation generation);
 
-// The configuration keys that change what is computed, with their values; kept in every checkpoint and compared
-// when a run is resumed.
+// The configuration keys that change what is computed, with their values; kept in every checkpoint and
+// compared when a run is resumed.
 nlohmann::json maths_of(const RunPlan& plan);
 
-// Makes the run folder ready: empties it (overwrite), writes config.resolved.yaml, cuts metrics.jsonl back to the
-// checkpoint (resume). Called once, when the run is about to start.
-void prepare_run_folder(const RunPlan& plan);
+// Makes the run folder ready: empties it (overwrite), writes config.resolved.yaml, cuts metrics.jsonl back to
+// the checkpoint (resume). Called once, when the run is about to start. The folder is the run's as long as
+// the lock lives.
+std::shared_ptr<const FolderLock> prepare_run_folder(const RunPlan& plan);
 
 }  // namespace collie

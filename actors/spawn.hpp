@@ -15,8 +15,8 @@
 
 namespace collie {
 
-// Actors that compute or block have a thread of their own; tests spawn everything scheduled, because CAF's test
-// coordinator cannot step a detached actor.
+// Actors that compute or block have a thread of their own; tests spawn everything scheduled, because CAF's
+// test coordinator cannot step a detached actor.
 enum class SpawnMode : uint8_t { detached, scheduled };
 
 // Who a rank talks to.
@@ -45,16 +45,16 @@ struct NodeSpec {
 };
 caf::actor spawn_node(caf::actor_system& system, NodeSpec spec);
 
-caf::actor spawn_loader(caf::actor_system& system, SpawnMode mode, RunTag tag, std::shared_ptr<const RunPlan> plan,
-                        caf::actor trainer);
+caf::actor spawn_loader(caf::actor_system& system, SpawnMode mode, RunTag tag,
+                        std::shared_ptr<const RunPlan> plan, caf::actor trainer);
 caf::actor spawn_evaluator(caf::actor_system& system, RunTag tag, std::shared_ptr<const RunPlan> plan,
                            caf::actor trainer);
 caf::actor spawn_generator(caf::actor_system& system, RunTag tag, std::shared_ptr<const RunPlan> plan,
                            caf::actor trainer, caf::actor listener);
 caf::actor spawn_checkpoint_writer(caf::actor_system& system, SpawnMode mode, RunTag tag,
                                    std::shared_ptr<const RunPlan> plan, caf::actor trainer);
-caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag, std::shared_ptr<const RunPlan> plan,
-                         caf::actor trainer);
+caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag,
+                         std::shared_ptr<const RunPlan> plan, caf::actor trainer);
 
 // The owner of all the others; `listener` gets the events.
 caf::actor spawn_trainer(caf::actor_system& system, std::shared_ptr<const RunPlan> plan, caf::actor listener,

@@ -1,4 +1,5 @@
-// The stage actor: messages in, one task a turn, messages out. What it does when is in stage_core, the maths in its worker.
+// The stage actor: messages in, one task a turn, messages out. What it does when is in stage_core, the maths
+// in its worker.
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -40,13 +41,27 @@ struct StageState {
   bool turn_pending = false;  // a continue, or a synthetic task's end, is on its way
 };
 
-void CafStageOutbox::send(int rank, Payload payload) { self_->send(peer(rank), std::move(payload)); }
-void CafStageOutbox::send(int rank, Credit credit) { self_->send(peer(rank), credit); }
-void CafStageOutbox::report(GradientReport report) { self_->send(wiring_.trainer, std::move(report)); }
-void CafStageOutbox::report(EvaluationReport report) { self_->send(wiring_.trainer, report); }
-void CafStageOutbox::report(TokenReport report) { self_->send(wiring_.trainer, report); }
-void CafStageOutbox::report(ProgramDone done) { self_->send(wiring_.trainer, std::move(done)); }
-void CafStageOutbox::deliver(SnapshotPart part) { self_->send(wiring_.writer, std::move(part)); }
+void CafStageOutbox::send(int rank, Payload payload) {
+  self_->send(peer(rank), std::move(payload));
+}
+void CafStageOutbox::send(int rank, Credit credit) {
+  self_->send(peer(rank), credit);
+}
+void CafStageOutbox::report(GradientReport report) {
+  self_->send(wiring_.trainer, std::move(report));
+}
+void CafStageOutbox::report(EvaluationReport report) {
+  self_->send(wiring_.trainer, report);
+}
+void CafStageOutbox::report(TokenReport report) {
+  self_->send(wiring_.trainer, report);
+}
+void CafStageOutbox::report(ProgramDone done) {
+  self_->send(wiring_.trainer, std::move(done));
+}
+void CafStageOutbox::deliver(SnapshotPart part) {
+  self_->send(wiring_.writer, std::move(part));
+}
 
 // One more turn, unless one is on its way or nothing is ready.
 void take_turn(StageActor* self) {
@@ -77,7 +92,8 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
         StageState& state = self->state;
         state.outbox = std::make_unique<CafStageOutbox>(self, wiring);
         state.worker = state.spec.make_worker();
-        state.core = std::make_unique<StageCore>(state.spec.settings, *state.worker, *state.outbox, *state.spec.status);
+        state.core = std::make_unique<StageCore>(state.spec.settings, *state.worker, *state.outbox,
+                                                 *state.spec.status);
         self->send(wiring.trainer, RankReady{state.spec.settings.tag, state.spec.settings.rank});
       },
       [=](ProgramPtr& program) {

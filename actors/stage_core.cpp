@@ -12,24 +12,6 @@ std::string to_string(const Channel& channel) {
                      channel.from_stage, channel.to_stage);
 }
 
-namespace {
-
-bool sends(const Task& task) {
-  return task.kind == TaskKind::send_tied_gradient || task.kind == TaskKind::send_tied_weight ||
-         (task.kind == TaskKind::pipeline && (task.action.kind == ActionKind::send_forward ||
-                                              task.action.kind == ActionKind::send_backward));
-}
-
-bool receives(const Task& task) {
-  return task.kind == TaskKind::receive_tied_gradient || task.kind == TaskKind::receive_tied_weight ||
-         (task.kind == TaskKind::pipeline && (task.action.kind == ActionKind::receive_forward ||
-                                              task.action.kind == ActionKind::receive_backward));
-}
-
-int micro_batch_of(const Task& task) { return task.kind == TaskKind::pipeline ? task.action.micro_batch : 0; }
-
-}  // namespace
-
 StageCore::StageCore(StageSettings settings, StageWorker& worker, StageOutbox& outbox, RankStatus& status)
     : settings_(std::move(settings)), worker_(worker), outbox_(outbox), status_(status) {
   COLLIE_ASSERT(settings_.credits > 0, "rank {} has channels without credits", settings_.rank);
@@ -71,18 +53,26 @@ Channel StageCore::channel_of(const Task& task) const {
   const int last = static_cast<int>(settings_.rank_of_stage.size()) - 1;
   switch (task.kind) {
     case TaskKind::send_tied_gradient:
-    case TaskKind::receive_tied_gradient: return {Direction::tied_gradient, last, 0};
+    case TaskKind::receive_tied_gradient:
+      return {Direction::tied_gradient, last, 0};
     case TaskKind::send_tied_weight:
-    case TaskKind::receive_tied_weight: return {Direction::tied_weight, 0, last};
-    default: break;
+    case TaskKind::receive_tied_weight:
+      return {Direction::tied_weight, 0, last};
+    default:
+      break;
   }
   const int stage = task.action.stage;
   switch (task.action.kind) {
-    case ActionKind::send_forward: return {Direction::forward, stage, stage + 1};
-    case ActionKind::receive_forward: return {Direction::forward, stage - 1, stage};
-    case ActionKind::send_backward: return {Direction::backward, stage, stage - 1};
-    case ActionKind::receive_backward: return {Direction::backward, stage + 1, stage};
-    default: COLLIE_ASSERT(false, "{} has no channel", to_string(task));
+    case ActionKind::send_forward:
+      return {Direction::forward, stage, stage + 1};
+    case ActionKind::receive_forward:
+      return {Direction::forward, stage - 1, stage};
+    case ActionKind::send_backward:
+      return {Direction::backward, stage, stage - 1};
+    case ActionKind::receive_backward:
+      return {Direction::backward, stage + 1, stage};
+    default:
+      COLLIE_ASSERT(false, "{} has no channel", to_string(task));
   }
 }
 
@@ -97,15 +87,17 @@ bool StageCore::inputs_present(const Task& task) const {
   return true;
 }
 
-std::string StageCore::missing_input(const Task& task) const {
-  if (task.kind == TaskKind::update) return "waits for the trainer's verdict on the step";
-  const Channel channel = channel_of(task);
-  const auto rank_of = [&](int stage) { return settings_.rank_of_stage[static_cast<size_t>(stage)]; };
-  if (receives(task))
-    return fmt::format("waits for {} of micro-batch {} from rank {}", to_string(channel), micro_batch_of(task),
-                       rank_of(channel.from_stage));
-  return fmt::format("waits to send {} of micro-batch {}: rank {} holds all {} credits", to_string(channel),
-                     micro_batch_of(task), rank_of(channel.to_stage), settings_.credits);
+// The watchdog's view of a task whose input is missing, or that is about to be computed.
+RankStatus::Activity StageCore::activity_of(RankStatus::Phase phase, const Task& task) const {
+  RankStatus::Activity activity;
+  activity.phase = phase;
+  activity.task = task;
+  if (!sends(task) && !receives(task)) return activity;
+  activity.channel = channel_of(task);
+  const int other = sends(task) ? activity.channel.to_stage : activity.channel.from_stage;
+  activity.peer = settings_.rank_of_stage[static_cast<size_t>(other)];
+  activity.credits = settings_.credits;
+  return activity;
 }
 
 void StageCore::start_next_program() {
@@ -118,7 +110,7 @@ void StageCore::start_next_program() {
 
 std::optional<Task> StageCore::ready() {
   if (programs_.empty()) {
-    status_.set(RankStatus::Phase::idle, "has nothing to do");
+    status_.set({}, steady_seconds());
     return std::nullopt;
   }
   if (!begun_) {
@@ -130,14 +122,14 @@ std::optional<Task> StageCore::ready() {
     }
   }
   if (inputs_present(current())) return current();
-  status_.set(RankStatus::Phase::waiting, missing_input(current()));
+  status_.set(activity_of(RankStatus::Phase::waiting, current()), steady_seconds());
   return std::nullopt;
 }
 
 void StageCore::execute() {
   const Task task = current();
-  status_.set(RankStatus::Phase::computing, to_string(task));
   const double start = steady_seconds();
+  status_.set(activity_of(RankStatus::Phase::computing, task), start);
   run(task);
   const double end = steady_seconds();
   if (!sends(task) && !receives(task)) {
@@ -165,10 +157,12 @@ void StageCore::run(const Task& task) {
       return verdict_.reset();
     case TaskKind::report_evaluation:
       return outbox_.report(EvaluationReport{settings_.tag, program.id, worker_.evaluation_loss()});
-    case TaskKind::sample: return outbox_.report(TokenReport{settings_.tag, program.id, worker_.sample()});
+    case TaskKind::sample:
+      return outbox_.report(TokenReport{settings_.tag, program.id, worker_.sample()});
     case TaskKind::snapshot:
       return outbox_.deliver(SnapshotPart{settings_.tag, program.step, settings_.rank, worker_.snapshot()});
-    default: return worker_.compute(task);
+    default:
+      return worker_.compute(task);
   }
 }
 
@@ -186,12 +180,13 @@ void StageCore::receive_payload(const Task& task) {
   const int micro_batch = micro_batch_of(task);
   auto node = arrived_.extract({programs_.front()->id, channel, micro_batch});
   worker_.put(channel, micro_batch, std::move(node.mapped()));
-  outbox_.send(settings_.rank_of_stage[static_cast<size_t>(channel.from_stage)], Credit{settings_.tag, channel});
+  outbox_.send(settings_.rank_of_stage[static_cast<size_t>(channel.from_stage)],
+               Credit{settings_.tag, channel});
 }
 
 void StageCore::finish_program() {
-  ProgramDone done{settings_.tag,     settings_.rank,    programs_.front()->id, busy_s_,
-                   std::move(spans_), worker_.summary()};
+  ProgramDone done{settings_.tag, settings_.rank,    programs_.front()->id,
+                   busy_s_,       std::move(spans_), worker_.summary()};
   programs_.pop_front();
   begun_ = false;
   outbox_.report(std::move(done));

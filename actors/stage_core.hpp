@@ -1,11 +1,10 @@
-// The rules of a stage: tasks in static order, each as soon as its inputs are there. No CAF, no threads, no maths.
+// The rules of a stage: tasks in static order, each as soon as its inputs are there. No CAF, no threads, no
+// maths.
 #pragma once
 
 #include <deque>
 #include <map>
 #include <optional>
-#include <set>
-#include <string>
 #include <utility>
 
 #include "actors/messages.hpp"
@@ -31,7 +30,7 @@ struct StageSettings {
   RunTag tag;
   int rank = 0;
   std::vector<int> rank_of_stage;  // [stages]
-  int credits = 2;                 // of each channel; the receiver's slots
+  int credits = 1;                 // of each channel; the receiver's slots
   bool trace = false;
 };
 
@@ -65,7 +64,7 @@ class StageCore {
   const Task& current() const;
   Channel channel_of(const Task& task) const;
   bool inputs_present(const Task& task) const;
-  std::string missing_input(const Task& task) const;
+  RankStatus::Activity activity_of(RankStatus::Phase phase, const Task& task) const;
   void start_next_program();
   void run(const Task& task);
   void send_payload(const Task& task);
@@ -82,7 +81,7 @@ class StageCore {
   size_t position_ = 0;              // in the front program's list
   bool begun_ = false;
   std::map<ArrivalKey, Tensor> arrived_;
-  std::map<Channel, int> credits_;   // of outgoing channels, once used
+  std::map<Channel, int> credits_;  // of outgoing channels, once used
   std::optional<Verdict> verdict_;
   double busy_s_ = 0;
   std::vector<TaskSpan> spans_;

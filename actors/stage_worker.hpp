@@ -19,7 +19,7 @@ class StageWorker {
   virtual Tensor take(const Channel& channel, int micro_batch) = 0;
   virtual void put(const Channel& channel, int micro_batch, Tensor tensor) = 0;
 
-  virtual GradientReport gradients() = 0;   // tag, rank and program are filled in by the caller
+  virtual GradientReport gradients() = 0;  // tag, rank and program are filled in by the caller
   virtual void update(const Verdict& verdict) = 0;
   virtual DoubleBits evaluation_loss() = 0;  // of the program's micro-batches
   virtual int32_t sample() = 0;

@@ -8,13 +8,15 @@ namespace collie {
 
 using Phase = RankStatus::Phase;
 
-std::optional<Stall> describe_stall(const std::vector<RankStatus::Snapshot>& ranks, double now_s, double timeout_s) {
+std::optional<Stall> describe_stall(const std::vector<RankStatus::Snapshot>& ranks, double now_s,
+                                    double timeout_s) {
   std::optional<size_t> culprit;
   double latest_change_s = 0;
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
     latest_change_s = std::max(latest_change_s, ranks[rank].since_s);
     if (ranks[rank].phase == Phase::idle) continue;
-    const bool better = !culprit || (ranks[*culprit].phase != Phase::computing && ranks[rank].phase == Phase::computing);
+    const bool better =
+        !culprit || (ranks[*culprit].phase != Phase::computing && ranks[rank].phase == Phase::computing);
     if (better) culprit = rank;
   }
   if (!culprit || now_s - latest_change_s <= timeout_s) return std::nullopt;
@@ -22,8 +24,9 @@ std::optional<Stall> describe_stall(const std::vector<RankStatus::Snapshot>& ran
   const auto& blocked = ranks[*culprit];
   Stall stall;
   stall.who = fmt::format("rank {}", *culprit);
-  stall.cause = fmt::format("no progress for {:.1f} s (run.stall_timeout_s is {:g}); it {}'{}'", now_s - latest_change_s,
-                            timeout_s, blocked.phase == Phase::computing ? "is inside " : "", blocked.what);
+  stall.cause = fmt::format("no progress for {:.1f} s (run.stall_timeout_s is {:g}); it {}'{}'",
+                            now_s - latest_change_s, timeout_s,
+                            blocked.phase == Phase::computing ? "is inside " : "", blocked.what);
   for (size_t rank = 0; rank < ranks.size(); ++rank)
     if (rank != *culprit) stall.cause += fmt::format("; rank {} {}", rank, ranks[rank].what);
   return stall;

@@ -15,9 +15,10 @@ struct Stall {
   std::string cause;  // what it is blocked in, and what the others wait for
 };
 
-// A stall: no rank has changed what it does for `timeout_s` seconds, and at least one has something to do. Names the
-// rank that is inside a task, if there is one (the others wait for it), else the first that waits.
-std::optional<Stall> describe_stall(const std::vector<RankStatus::Snapshot>& ranks, double now_s, double timeout_s);
+// A stall: no rank has changed what it does for `timeout_s` seconds, and at least one has something to do.
+// Names the rank that is inside a task, if there is one (the others wait for it), else the first that waits.
+std::optional<Stall> describe_stall(const std::vector<RankStatus::Snapshot>& ranks, double now_s,
+                                    double timeout_s);
 
 // How often to look: often enough to end a run within a few seconds of the timeout.
 std::chrono::milliseconds watch_interval(double timeout_s);

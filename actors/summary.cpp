@@ -35,7 +35,8 @@ std::string describe_run(const RunPlan& plan, const std::vector<RankSummary>& ra
     text += fmt::format("  rank {}: {:.1f} s", rank, busy_seconds[rank]);
     size_t chunk = 0;
     for (size_t stage = 0; stage < plan.layout.rank_of_stage.size(); ++stage)
-      if (plan.layout.rank_of_stage[stage] == static_cast<int>(rank) && chunk < ranks[rank].peak_activations.size())
+      if (plan.layout.rank_of_stage[stage] == static_cast<int>(rank) &&
+          chunk < ranks[rank].peak_activations.size())
         text += fmt::format(", stage {}: {} micro-batches", stage, ranks[rank].peak_activations[chunk++]);
     text += "\n";
   }

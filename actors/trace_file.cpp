@@ -14,11 +14,16 @@ namespace {
 // F, B, I and W bars get a colour each (names from Chrome's palette).
 const char* colour(const std::string& task) {
   switch (task.find_first_of("FBIW") == std::string::npos ? ' ' : task[task.find_first_of("FBIW")]) {
-    case 'F': return "thread_state_running";
-    case 'B': return "thread_state_iowait";
-    case 'I': return "rail_animation";
-    case 'W': return "thread_state_runnable";
-    default: return "grey";
+    case 'F':
+      return "thread_state_running";
+    case 'B':
+      return "thread_state_iowait";
+    case 'I':
+      return "rail_animation";
+    case 'W':
+      return "thread_state_runnable";
+    default:
+      return "grey";
   }
 }
 
@@ -29,7 +34,8 @@ TraceFile::TraceFile(const std::string& path, int ranks) : path_(path), origin_s
   if (file_ == nullptr) throw RunError("{}: cannot be written: {}", path, std::strerror(errno));
   std::fputs("[\n", file_);
   for (int rank = 0; rank < ranks; ++rank)
-    event(fmt::format(R"({{"name":"thread_name","ph":"M","pid":0,"tid":{},"args":{{"name":"rank {}"}}}})", rank, rank));
+    event(fmt::format(R"({{"name":"thread_name","ph":"M","pid":0,"tid":{},"args":{{"name":"rank {}"}}}})",
+                      rank, rank));
 }
 
 TraceFile::~TraceFile() {
@@ -45,9 +51,9 @@ void TraceFile::event(const std::string& json) {
 
 void TraceFile::add(const ProgramDone& done) {
   for (const auto& span : done.spans)
-    event(fmt::format(R"({{"name":"{}","ph":"X","pid":0,"tid":{},"ts":{:.3f},"dur":{:.3f},"cname":"{}"}})", span.task,
-                      done.rank, (span.start_s - origin_s_) * 1e6, (span.end_s - span.start_s) * 1e6,
-                      colour(span.task)));
+    event(fmt::format(R"({{"name":"{}","ph":"X","pid":0,"tid":{},"ts":{:.3f},"dur":{:.3f},"cname":"{}"}})",
+                      span.task, done.rank, (span.start_s - origin_s_) * 1e6,
+                      (span.end_s - span.start_s) * 1e6, colour(span.task)));
   std::fflush(file_);
 }
 

@@ -1,4 +1,5 @@
-// The trainer actor: owns all others of a run, passes their messages to trainer_core and its decisions to them.
+// The trainer actor: owns all others of a run, passes their messages to trainer_core and its decisions to
+// them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ struct TrainerState {
   caf::actor node, loader, evaluator, generator, writer, monitor;
   std::vector<caf::actor> children;
   std::optional<RunEnded> outcome;
-  std::string waiting_for;      // outside the ranks, and since when
+  std::string waiting_for;  // outside the ranks, and since when
   double waiting_since_s = 0;
 };
 using TrainerActor = caf::stateful_actor<TrainerState>;
@@ -102,7 +103,8 @@ void child_is_down(TrainerActor* self, const caf::down_msg& down) {
   if (found == state.children.end()) return;
   state.children.erase(found);
   if (!state.outcome)
-    state.core->fail({state.tag, FailureKind::run, "an actor of the run ended", self->system().render(down.reason)});
+    state.core->fail(
+        {state.tag, FailureKind::run, "an actor of the run ended", self->system().render(down.reason)});
   if (state.children.empty()) announce_end(self);
 }
 
@@ -187,8 +189,8 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   state.mode = mode;
   state.tag = tag;
   state.outbox = std::make_unique<CafTrainerOutbox>(self);
-  state.core = std::make_unique<TrainerCore>(core_settings(*state.plan, tag), make_callbacks(state.plan->config),
-                                             *state.outbox);
+  state.core = std::make_unique<TrainerCore>(core_settings(*state.plan, tag),
+                                             make_callbacks(state.plan->config), *state.outbox);
   // An exception in the trainer itself ends the run like anybody else's.
   self->set_exception_handler([=](std::exception_ptr& pointer) -> caf::error {
     try {

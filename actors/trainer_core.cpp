@@ -28,15 +28,20 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
 void TrainerCore::ready(const RankReady& ready) {
   if (stale(ready.tag)) return;
   rank_ready_[static_cast<size_t>(ready.rank)] = true;
-  if (phase_ != Phase::starting || !std::all_of(rank_ready_.begin(), rank_ready_.end(), [](bool r) { return r; }))
+  if (phase_ != Phase::starting ||
+      !std::all_of(rank_ready_.begin(), rank_ready_.end(), [](bool r) { return r; }))
     return;
   step_started_s_ = outbox_.now_s();
   switch (settings_.purpose) {
     case Purpose::train:
       if (!stop_ && step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
       return begin_step();
-    case Purpose::evaluate: phase_ = Phase::evaluating; return outbox_.evaluate(step_);
-    case Purpose::generate: phase_ = Phase::generating; return outbox_.generate();
+    case Purpose::evaluate:
+      phase_ = Phase::evaluating;
+      return outbox_.evaluate(step_);
+    case Purpose::generate:
+      phase_ = Phase::generating;
+      return outbox_.generate();
   }
 }
 
@@ -91,32 +96,35 @@ const TaskLists& TrainerCore::lists_for(int micro_batches) {
 
 void TrainerCore::gradients(const GradientReport& report) {
   if (stale(report.tag)) return;
-  COLLIE_ASSERT(phase_ == Phase::computing, "rank {} reports gradients of program {} outside a step", report.rank,
-                report.program);
+  COLLIE_ASSERT(phase_ == Phase::computing, "rank {} reports gradients of program {} outside a step",
+                report.rank, report.program);
   reports_[static_cast<size_t>(report.rank)] = report;
-  if (std::all_of(reports_.begin(), reports_.end(), [](const auto& r) { return r.has_value(); })) decide_step();
+  if (std::all_of(reports_.begin(), reports_.end(), [](const auto& r) { return r.has_value(); }))
+    decide_step();
 }
 
 void TrainerCore::decide_step() {
   std::vector<double> sums(settings_.parameters, 0.0);
   double loss_sum = 0;
   for (const auto& report : reports_) {
-    for (const auto& [parameter, sum] : report->sums_of_squares) sums.at(static_cast<size_t>(parameter)) = sum;
+    for (const auto& [parameter, sum] : report->sums_of_squares)
+      sums.at(static_cast<size_t>(parameter)) = sum;
     if (report->has_loss) loss_sum = report->loss_sum;
   }
   const double norm = global_norm(sums);
   const int64_t targets = batch_->global_target_tokens;
   const double loss = targets > 0 ? loss_sum / static_cast<double>(targets) : 0.0;
   if (!std::isfinite(loss) || !std::isfinite(norm))
-    return fail({settings_.tag, FailureKind::run, fmt::format("step {}", step_),
-                 fmt::format("the {} is {}; the weights were left as they were after step {}. A lower optimizer.lr "
-                             "or a longer warm-up usually helps",
-                             std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss,
-                             step_ - 1)});
+    return fail(
+        {settings_.tag, FailureKind::run, fmt::format("step {}", step_),
+         fmt::format("the {} is {}; the weights were left as they were after step {}. A lower optimizer.lr "
+                     "or a longer warm-up usually helps",
+                     std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss,
+                     step_ - 1)});
 
   const double lr = settings_.learning_rate * settings_.schedule(step_, settings_.total_steps);
-  outbox_.broadcast(
-      Verdict{settings_.tag, reports_.front()->program, lr, clip_scale(norm, settings_.clip_grad_norm), step_});
+  outbox_.broadcast(Verdict{settings_.tag, reports_.front()->program, lr,
+                            clip_scale(norm, settings_.clip_grad_norm), step_});
 
   const double now = outbox_.now_s();
   record_ = {};
@@ -128,7 +136,8 @@ void TrainerCore::decide_step() {
   record_.grad_norm = norm;
   record_.tokens = targets;
   record_.step_s = now - step_started_s_;
-  record_.tokens_per_second = now > step_started_s_ ? static_cast<double>(targets) / (now - step_started_s_) : 0.0;
+  record_.tokens_per_second =
+      now > step_started_s_ ? static_cast<double>(targets) / (now - step_started_s_) : 0.0;
   for (const auto& summary : summaries_) record_.memory_bytes += summary.current_total_bytes;
   step_started_s_ = now;
   position_ = batch_->next_position;
@@ -153,7 +162,8 @@ void TrainerCore::finish_step() {
 bool TrainerCore::evaluation_due() const {
   if (!settings_.has_evaluation) return false;
   const auto divides = [&](int64_t every) { return every > 0 && step_ % every == 0; };
-  return divides(settings_.evaluate_every) || divides(settings_.evaluate_every_epochs * settings_.steps_per_epoch);
+  return divides(settings_.evaluate_every) ||
+         divides(settings_.evaluate_every_epochs * settings_.steps_per_epoch);
 }
 
 void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
@@ -182,7 +192,8 @@ bool TrainerCore::checkpoint_due() const {
 
 void TrainerCore::save_or_continue() {
   if (!checkpoint_due()) return begin_step();
-  // The step's record must be in metrics.jsonl before a checkpoint claims the step: a resume keeps both or neither.
+  // The step's record must be in metrics.jsonl before a checkpoint claims the step: a resume keeps both or
+  // neither.
   if (recorded_step_ < step_) {
     phase_ = Phase::recording;
     return;
@@ -249,8 +260,8 @@ void TrainerCore::done(const ProgramDone& done) {
   busy_s_[rank] += done.busy_s;
   if (!done.spans.empty()) outbox_.trace(done);
   const auto found = outstanding_.find(done.program);
-  COLLIE_ASSERT(found != outstanding_.end(), "rank {} is done with program {}, which is not running", done.rank,
-                done.program);
+  COLLIE_ASSERT(found != outstanding_.end(), "rank {} is done with program {}, which is not running",
+                done.rank, done.program);
   if (--found->second == 0) outstanding_.erase(found);
   release_programs();
   finish_if_idle();
@@ -298,8 +309,7 @@ void TrainerCore::stop(RunStatus why) {
   if (ended()) return;
   // Ctrl-C outranks a polite stop: it does not write the final model.
   if (!stop_ || why == RunStatus::interrupted) stop_ = why;
-  if (settings_.purpose != Purpose::train)
-    return end(why, why == RunStatus::interrupted ? 130 : 0, "");
+  if (settings_.purpose != Purpose::train) return end(why, why == RunStatus::interrupted ? 130 : 0, "");
   if (phase_ == Phase::batch) begin_step();  // nothing is being computed
 }
 
@@ -330,12 +340,16 @@ void TrainerCore::end(RunStatus status, int exit_code, const std::string& messag
 
 std::string TrainerCore::waiting_for() const {
   switch (phase_) {
-    case Phase::batch: return fmt::format("the batch of step {} from the loader", step_ + 1);
-    case Phase::recording: return fmt::format("the monitor to write the record of step {}", step_);
-    case Phase::saving: return fmt::format("the checkpoint writer to finish before the snapshot of step {}", step_);
+    case Phase::batch:
+      return fmt::format("the batch of step {} from the loader", step_ + 1);
+    case Phase::recording:
+      return fmt::format("the monitor to write the record of step {}", step_);
+    case Phase::saving:
+      return fmt::format("the checkpoint writer to finish before the snapshot of step {}", step_);
     case Phase::finishing:
       return writer_busy_ ? fmt::format("the checkpoint writer to finish step {}", saved_step_) : "";
-    default: return "";
+    default:
+      return "";
   }
 }
 

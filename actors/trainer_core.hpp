@@ -26,13 +26,13 @@ struct TrainerSettings {
   int64_t evaluate_every = 0;               // steps; 0: never
   int64_t evaluate_every_epochs = 0;        // epochs; 0: never
   int64_t steps_per_epoch = 1;
-  int64_t checkpoint_every = 0;             // 0: only at the end
+  int64_t checkpoint_every = 0;  // 0: only at the end
   bool has_evaluation = false;
   double learning_rate = 0;
   LearningRateSchedule schedule;
   double clip_grad_norm = 0;
-  size_t parameters = 0;         // canonical parameters, whose sums of squares are combined
-  int monitor_credits = 64;      // step records the monitor may be behind
+  size_t parameters = 0;     // canonical parameters, whose sums of squares are combined
+  int monitor_credits = 64;  // step records the monitor may be behind
 };
 
 class TrainerOutbox {
@@ -52,12 +52,13 @@ class TrainerOutbox {
   virtual void trace(const ProgramDone& done) = 0;
   virtual void announce(const EvaluationFinished& evaluation) = 0;
   virtual void announce(const CheckpointSaved& checkpoint) = 0;
-  virtual void end(RunEnded outcome) = 0;             // once
+  virtual void end(RunEnded outcome) = 0;  // once
 };
 
 class TrainerCore {
  public:
-  TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks, TrainerOutbox& outbox);
+  TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks,
+              TrainerOutbox& outbox);
 
   // Inputs; those of another run or generation are dropped, and all of them once the run has ended.
   void ready(const RankReady& ready);
@@ -83,13 +84,13 @@ class TrainerCore {
 
  private:
   enum class Phase {
-    starting,     // until every rank is ready
-    batch,        // for the step's batch
-    computing,    // for every rank's gradient report
+    starting,   // until every rank is ready
+    batch,      // for the step's batch
+    computing,  // for every rank's gradient report
     evaluating,
-    recording,    // for the monitor, before a snapshot or when it is too far behind
-    saving,       // for the writer to be free for the next snapshot
-    finishing,    // for the last snapshot and the ranks
+    recording,  // for the monitor, before a snapshot or when it is too far behind
+    saving,     // for the writer to be free for the next snapshot
+    finishing,  // for the last snapshot and the ranks
     generating,
     ended,
   };
@@ -117,31 +118,31 @@ class TrainerCore {
   TrainerOutbox& outbox_;
 
   Phase phase_ = Phase::starting;
-  int64_t step_ = 0;                        // being computed, or last computed
-  int64_t position_ = 0;                    // sequences consumed after step_
+  int64_t step_ = 0;      // being computed, or last computed
+  int64_t position_ = 0;  // sequences consumed after step_
   std::optional<RunStatus> stop_;
   std::map<int64_t, std::shared_ptr<const StepBatch>> batches_;  // arrived, by step; at most two
-  std::shared_ptr<const StepBatch> batch_;  // of step_
+  std::shared_ptr<const StepBatch> batch_;                       // of step_
   double step_started_s_ = 0;
 
   std::vector<bool> rank_ready_;
   std::vector<std::optional<GradientReport>> reports_;
   StepFinished record_;
   int64_t recorded_step_ = 0;
-  int64_t saved_step_ = -1;                 // last snapshot asked for
+  int64_t saved_step_ = -1;  // last snapshot asked for
   bool writer_busy_ = false;
   bool final_saved_ = false;
 
   uint64_t next_program_ = 1;
-  std::deque<ProgramPtr> waiting_programs_;       // until a rank has room
-  std::map<uint64_t, int> outstanding_;           // program -> ranks that are not done
-  uint64_t client_program_ = 0;                   // of the evaluator's or generator's last request
+  std::deque<ProgramPtr> waiting_programs_;  // until a rank has room
+  std::map<uint64_t, int> outstanding_;      // program -> ranks that are not done
+  uint64_t client_program_ = 0;              // of the evaluator's or generator's last request
 
   struct StepLists {
     std::shared_ptr<const TaskLists> tasks;
     std::vector<int> activation_limits;
   };
-  std::map<int, StepLists> step_lists_;           // by micro-batches
+  std::map<int, StepLists> step_lists_;  // by micro-batches
   std::map<int, std::shared_ptr<const TaskLists>> evaluation_lists_;
   std::shared_ptr<const TaskLists> generation_lists_, snapshot_lists_;
 

@@ -34,7 +34,8 @@ int evaluate(const Options& options) {
 
 void add_eval_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("eval", "Evaluates a model on data.eval and prints its metrics as JSON");
+  CLI::App* command =
+      app.add_subcommand("eval", "Evaluates a model on data.eval and prints its metrics as JSON");
   command->add_option("config", options->file, "The configuration file")->required();
   command->add_option("--set", options->settings, "key.path=value laid over the file; may be given again")
       ->allow_extra_args(false);

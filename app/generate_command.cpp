@@ -30,7 +30,8 @@ void check(const Options& options) {
   const Sampling& sampling = options.generation.sampling;
   if (options.generation.max_new_tokens < 1)
     throw UserError("--max-new-tokens: is {}; it must be at least 1", options.generation.max_new_tokens);
-  if (!(sampling.temperature >= 0)) throw UserError("--temperature: is {}; it must be 0 or more", sampling.temperature);
+  if (!(sampling.temperature >= 0))
+    throw UserError("--temperature: is {}; it must be 0 or more", sampling.temperature);
   if (!(sampling.top_p > 0 && sampling.top_p <= 1))
     throw UserError("--top-p: is {}; it must be above 0 and at most 1", sampling.top_p);
   if (sampling.top_k < 0) throw UserError("--top-k: is {}; it must be 0 (all) or more", sampling.top_k);
@@ -58,16 +59,22 @@ void add_generate_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("generate", "Prints the text a model writes after a prompt");
   command->add_option("--model", options->model, "A Hugging Face folder, such as a run's final/")->required();
-  command->add_option("--prompt", options->generation.prompt, "Where to start; empty: from BOS alone")->required();
+  command->add_option("--prompt", options->generation.prompt, "Where to start; empty: from BOS alone")
+      ->required();
   command->add_option("--max-new-tokens", options->generation.max_new_tokens, "At most so many tokens")
       ->capture_default_str();
-  command->add_option("--temperature", options->generation.sampling.temperature, "0: always the most likely token")
+  command
+      ->add_option("--temperature", options->generation.sampling.temperature,
+                   "0: always the most likely token")
       ->capture_default_str();
   command->add_option("--top-p", options->generation.sampling.top_p,
                       "Draw from the most likely tokens that together have this probability");
-  command->add_option("--top-k", options->generation.sampling.top_k, "Draw from so many most likely tokens; 0: all");
+  command->add_option("--top-k", options->generation.sampling.top_k,
+                      "Draw from so many most likely tokens; 0: all");
   command->add_option("--seed", options->generation.sampling.seed, "Of the draws")->capture_default_str();
-  command->add_option("--set", options->settings, "key.path=value, such as parallel.pp_size=2; may be given again")
+  command
+      ->add_option("--set", options->settings,
+                   "key.path=value, such as parallel.pp_size=2; may be given again")
       ->allow_extra_args(false);
   command->callback([options, &exit_code] { exit_code = generate(*options); });
 }

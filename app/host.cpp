@@ -1,7 +1,7 @@
 #include "app/host.hpp"
 
-#include <csignal>
 #include <unistd.h>
+#include <csignal>
 
 #include <caf/all.hpp>
 

@@ -14,9 +14,9 @@ struct RunHandlers {
   std::function<void(const TokenGenerated&)> generated = [](const TokenGenerated&) {};
 };
 
-// Runs `plan` to its end. The first SIGINT or SIGTERM asks it to stop (RunStatus::interrupted), the second ends the
-// process at once with 130. A failure's message goes to the log. Must be called before other threads are started:
-// it blocks these signals for all of them.
+// Runs `plan` to its end. The first SIGINT or SIGTERM asks it to stop (RunStatus::interrupted), the second
+// ends the process at once with 130. A failure's message goes to the log. Must be called before other threads
+// are started: it blocks these signals for all of them.
 RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers);
 
 }  // namespace collie

@@ -1,4 +1,5 @@
-// collie-engine: the command. Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 130 interrupted.
+// collie-engine: the command. Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 130
+// interrupted.
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <exception>

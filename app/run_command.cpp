@@ -24,16 +24,22 @@ void describe_plan(const RunPlan& plan) {
   for (size_t stage = 0; stage < plan.ranges.size(); ++stage)
     log::info("  stage {} on rank {}: blocks {} to {}{}{}", stage, layout.rank_of_stage[stage],
               plan.ranges[stage].first_block, plan.ranges[stage].last_block - 1,
-              plan.ranges[stage].embedding ? ", embedding" : "", plan.ranges[stage].head ? ", head and loss" : "");
-  if (plan.checkpoint) log::info("  goes on after step {} from {}", plan.checkpoint->step(), plan.checkpoint->path());
+              plan.ranges[stage].embedding ? ", embedding" : "",
+              plan.ranges[stage].head ? ", head and loss" : "");
+  if (plan.checkpoint)
+    log::info("  goes on after step {} from {}", plan.checkpoint->step(), plan.checkpoint->path());
 }
 
 std::string_view word(RunStatus status) {
   switch (status) {
-    case RunStatus::completed: return "completed";
-    case RunStatus::stopped: return "stopped early";
-    case RunStatus::interrupted: return "interrupted";
-    case RunStatus::failed: return "failed";
+    case RunStatus::completed:
+      return "completed";
+    case RunStatus::stopped:
+      return "stopped early";
+    case RunStatus::interrupted:
+      return "interrupted";
+    case RunStatus::failed:
+      return "failed";
   }
   return "?";
 }
@@ -70,8 +76,10 @@ void add_run_command(CLI::App& app, int& exit_code) {
   command->add_flag("--resume", options->resume, "Go on with the run in run.dir");
   command->add_flag("--overwrite", options->overwrite, "Replace the run in run.dir")->excludes("--resume");
   command->add_flag("--dry-run", options->dry_run, "Check everything and say what would run, then stop");
-  command->add_option("--allow-change", options->allowed_changes,
-                      "With --resume: a key that may differ although it changes what is computed; may be given again")
+  command
+      ->add_option(
+          "--allow-change", options->allowed_changes,
+          "With --resume: a key that may differ although it changes what is computed; may be given again")
       ->allow_extra_args(false);
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }

@@ -9,8 +9,8 @@
 
 namespace collie {
 
-// The user's input was wrong (configuration, paths, files): exit code 2. The message names the file, key, tensor
-// or rank, what was found, and what would be right.
+// The user's input was wrong (configuration, paths, files): exit code 2. The message names the file, key,
+// tensor or rank, what was found, and what would be right.
 class UserError : public std::runtime_error {
  public:
   explicit UserError(const std::string& message) : std::runtime_error(message) {}
@@ -35,15 +35,16 @@ class Aborted : public RunError {
 };
 
 namespace detail {
-[[noreturn]] void assertion_failed(const char* expression, const char* file, int line, const std::string& message);
+[[noreturn]] void assertion_failed(const char* expression, const char* file, int line,
+                                   const std::string& message);
 }
 
 }  // namespace collie
 
 // What a programmer could get wrong; checked in every build type. Throws std::logic_error.
 // COLLIE_ASSERT(condition, "format", arguments...)
-#define COLLIE_ASSERT(condition, ...)                                                                  \
-  do {                                                                                                 \
-    if (!(condition)) [[unlikely]]                                                                     \
-      ::collie::detail::assertion_failed(#condition, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__));  \
+#define COLLIE_ASSERT(condition, ...)                                                                 \
+  do {                                                                                                \
+    if (!(condition)) [[unlikely]]                                                                    \
+      ::collie::detail::assertion_failed(#condition, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -1,7 +1,7 @@
 #include "base/failpoint.hpp"
 
-#include <csignal>
 #include <unistd.h>
+#include <csignal>
 
 #include <atomic>
 #include <cstdlib>
@@ -32,7 +32,9 @@ Setting read_setting() {
   if (effect != "kill" && effect != "throw" && effect != "block")
     throw UserError("COLLIE_ENGINE_FAILPOINT: unknown effect '{}'; it is kill, throw or block", effect);
   return {setting.substr(0, first), std::strtol(setting.c_str() + first + 1, nullptr, 10),
-          effect == "kill" ? Effect::kill : effect == "throw" ? Effect::throw_exception : Effect::block};
+          effect == "kill"    ? Effect::kill
+          : effect == "throw" ? Effect::throw_exception
+                              : Effect::block};
 }
 
 }  // namespace

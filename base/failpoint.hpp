@@ -5,8 +5,8 @@
 
 namespace collie {
 
-// Does nothing unless the environment variable COLLIE_ENGINE_FAILPOINT names this point as NAME:COUNT:EFFECT; then
-// the COUNT-th (from 1) arrival of any thread takes effect:
+// Does nothing unless the environment variable COLLIE_ENGINE_FAILPOINT names this point as NAME:COUNT:EFFECT;
+// then the COUNT-th (from 1) arrival of any thread takes effect:
 //   kill   SIGKILL to this process          throw  std::runtime_error("failpoint NAME")
 //   block  returns true, and the caller blocks where it is (a rank inside a collective)
 // The points there are: grep for failpoint(" in the sources.

@@ -39,10 +39,14 @@ std::array<uint32_t, 4> block(uint64_t key, uint64_t index) {
                     {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)});
 }
 
-uint64_t join(uint32_t high, uint32_t low) { return (uint64_t{high} << 32) | low; }
+uint64_t join(uint32_t high, uint32_t low) {
+  return (uint64_t{high} << 32) | low;
+}
 
 // (0, 1]: never zero, so that its logarithm is finite.
-double open_uniform(uint64_t bits) { return static_cast<double>((bits >> 11) + 1) * 0x1.0p-53; }
+double open_uniform(uint64_t bits) {
+  return static_cast<double>((bits >> 11) + 1) * 0x1.0p-53;
+}
 
 }  // namespace
 
@@ -51,7 +55,9 @@ uint64_t RandomStream::bits(uint64_t index) const {
   return join(words[0], words[1]);
 }
 
-double RandomStream::uniform(uint64_t index) const { return static_cast<double>(bits(index) >> 11) * 0x1.0p-53; }
+double RandomStream::uniform(uint64_t index) const {
+  return static_cast<double>(bits(index) >> 11) * 0x1.0p-53;
+}
 
 double RandomStream::normal(uint64_t index) const {
   const auto words = block(key_, index);

@@ -1,5 +1,5 @@
-// Counter-based random numbers: the value at (key, counter) depends on nothing else, so that a parameter's initial
-// weights, a sample's place or a dropout mask are the same in every layout.
+// Counter-based random numbers: the value at (key, counter) depends on nothing else, so that a parameter's
+// initial weights, a sample's place or a dropout mask are the same in every layout.
 #pragma once
 
 #include <array>
@@ -19,9 +19,9 @@ uint64_t random_key(uint64_t seed, std::string_view purpose);
 class RandomStream {
  public:
   explicit RandomStream(uint64_t key) : key_(key) {}
-  uint64_t bits(uint64_t index) const;     // 64 uniform bits
-  double uniform(uint64_t index) const;    // [0, 1), 53 bits
-  double normal(uint64_t index) const;     // mean 0, deviation 1 (Box-Muller on one Philox block)
+  uint64_t bits(uint64_t index) const;   // 64 uniform bits
+  double uniform(uint64_t index) const;  // [0, 1), 53 bits
+  double normal(uint64_t index) const;   // mean 0, deviation 1 (Box-Muller on one Philox block)
   uint64_t below(uint64_t bound, uint64_t index) const;  // [0, bound), bound > 0
 
  private:

@@ -15,7 +15,8 @@ namespace collie {
 template <class Factory>
 class Registry {
  public:
-  // `kind` is the word used in messages ("optimizer"), `key` the configuration key that names one ("optimizer.name").
+  // `kind` is the word used in messages ("optimizer"), `key` the configuration key that names one
+  // ("optimizer.name").
   Registry(std::string kind, std::string key) : kind_(std::move(kind)), key_(std::move(key)) {}
 
   // Adds `name`; an existing name is replaced, so that a host program may override a built-in piece.

@@ -18,12 +18,12 @@ struct MicroBatch {
 
 // Everything one data-parallel replica computes in one optimizer step.
 struct StepBatch {
-  int64_t step = 0;                      // from 1
-  int64_t position = 0;                  // sequences consumed before this step, over all epochs and replicas
-  int64_t next_position = 0;             // and after it
-  int64_t epoch = 0;                     // from 0
-  int64_t global_target_tokens = 0;      // of the whole global batch, all replicas: the loss's normaliser
-  std::vector<MicroBatch> micro_batches; // in the order in which gradients accumulate
+  int64_t step = 0;                       // from 1
+  int64_t position = 0;                   // sequences consumed before this step, over all epochs and replicas
+  int64_t next_position = 0;              // and after it
+  int64_t epoch = 0;                      // from 0
+  int64_t global_target_tokens = 0;       // of the whole global batch, all replicas: the loss's normaliser
+  std::vector<MicroBatch> micro_batches;  // in the order in which gradients accumulate
 };
 
 }  // namespace collie

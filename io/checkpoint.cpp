@@ -26,7 +26,9 @@ namespace {
 
 constexpr const char* partial_suffix = ".partial";
 
-std::string folder_name(int64_t step) { return fmt::format("step-{:08}", step); }
+std::string folder_name(int64_t step) {
+  return fmt::format("step-{:08}", step);
+}
 
 // The step of a complete checkpoint's folder name, or -1.
 int64_t step_of(const std::string& name) {
@@ -60,15 +62,16 @@ std::vector<int64_t> dims(const Shape& shape) {
 }
 
 SafetensorsItem item_of(const CheckpointSlice& slice) {
-  COLLIE_ASSERT(slice.data.contiguous() && slice.data.dtype() == DType::f32, "slice {} is not dense float32", slice.name);
+  COLLIE_ASSERT(slice.data.contiguous() && slice.data.dtype() == DType::f32, "slice {} is not dense float32",
+                slice.name);
   const Tensor data = slice.data;
-  return {tensor_key(slice), "F32", dims(data.shape()), [data] {
-            return std::span(static_cast<const std::byte*>(data.raw()), data.bytes());
-          }};
+  return {tensor_key(slice), "F32", dims(data.shape()),
+          [data] { return std::span(static_cast<const std::byte*>(data.raw()), data.bytes()); }};
 }
 
 // Writes shard `index` and adds it and its slices to the manifest.
-void write_shard(const fs::path& folder, size_t index, const std::vector<CheckpointSlice>& slices, json& manifest) {
+void write_shard(const fs::path& folder, size_t index, const std::vector<CheckpointSlice>& slices,
+                 json& manifest) {
   const std::string file = fmt::format("shard-{:05}.safetensors", index);
   std::vector<SafetensorsItem> items;
   for (const auto& slice : slices) {
@@ -86,13 +89,15 @@ void write_shard(const fs::path& folder, size_t index, const std::vector<Checkpo
   manifest["files"].push_back({{"name", file}, {"bytes", written.bytes}, {"sha256", written.sha256}});
 }
 
-// One rename, so that at every moment the step is there as a whole or not at all. Where a checkpoint of the same step
-// exists (a resumed run that stopped again at once), the two folders are exchanged and the old one removed.
+// One rename, so that at every moment the step is there as a whole or not at all. Where a checkpoint of the
+// same step exists (a resumed run that stopped again at once), the two folders are exchanged and the old one
+// removed.
 void publish(const fs::path& partial, const fs::path& complete) {
   failpoint("checkpoint.rename");
   const bool replace = fs::exists(complete);
   if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, complete.c_str(), replace ? RENAME_EXCHANGE : 0) != 0)
-    throw RunError("{}: cannot be renamed to {}: {}", partial.string(), complete.string(), std::strerror(errno));
+    throw RunError("{}: cannot be renamed to {}: {}", partial.string(), complete.string(),
+                   std::strerror(errno));
   fsync_directory(complete.parent_path().string());
   failpoint("checkpoint.renamed");
   std::error_code ignored;
@@ -111,8 +116,11 @@ void write_checkpoint(const std::string& folder, int64_t step, const json& metad
     throw RunError("{}: cannot be created: {}", partial.string(), error.message());
   try {
     failpoint("checkpoint.begin");
-    json manifest = {{"format", checkpoint_format}, {"step", step},          {"metadata", metadata},
-                     {"files", json::array()},      {"slices", json::array()}};
+    json manifest = {{"format", checkpoint_format},
+                     {"step", step},
+                     {"metadata", metadata},
+                     {"files", json::array()},
+                     {"slices", json::array()}};
     for (size_t i = 0; i < parts.size(); ++i) write_shard(partial, i, parts[i], manifest);
     failpoint("checkpoint.manifest");
     write_file_durably((partial / manifest_name).string(), manifest.dump(1) + "\n");
@@ -162,8 +170,9 @@ namespace {
 
 // Copies the overlap of two rectangles of one global array, rows of the innermost dimension at a time.
 // Returns the number of elements copied.
-int64_t copy_overlap(const std::vector<int64_t>& from_offsets, const std::vector<int64_t>& from_shape, const float* from,
-                     const std::vector<int64_t>& to_offsets, const std::vector<int64_t>& to_shape, float* to) {
+int64_t copy_overlap(const std::vector<int64_t>& from_offsets, const std::vector<int64_t>& from_shape,
+                     const float* from, const std::vector<int64_t>& to_offsets,
+                     const std::vector<int64_t>& to_shape, float* to) {
   const size_t rank = to_shape.size();
   std::vector<int64_t> begin(rank), extent(rank);
   int64_t total = 1;
@@ -203,15 +212,18 @@ void Checkpoint::read(const std::string& name, const std::string& state, const S
       throw UserError("{}: {} of '{}' has shape {}, the model has {}", path_, state, name,
                       Shape::from(entry.global_shape).to_string(), global_shape.to_string());
     const auto file = files_.find(entry.file);
-    if (file == files_.end()) throw UserError("{}: '{}' is in {}, which the manifest does not list", path_, name, entry.file);
+    if (file == files_.end())
+      throw UserError("{}: '{}' is in {}, which the manifest does not list", path_, name, entry.file);
     int64_t elements = 1;
     for (const int64_t extent : entry.shape) elements *= extent;
     std::vector<float> values(static_cast<size_t>(elements));
     file->second->to_float(entry.tensor, values);
-    filled += copy_overlap(entry.offsets, entry.shape, values.data(), offsets, dims(out.shape()), out.data<float>());
+    filled += copy_overlap(entry.offsets, entry.shape, values.data(), offsets, dims(out.shape()),
+                           out.data<float>());
   }
   if (filled != out.numel())
-    throw UserError("{}: {} of '{}' holds {} of the {} values that are needed", path_, state, name, filled, out.numel());
+    throw UserError("{}: {} of '{}' holds {} of the {} values that are needed", path_, state, name, filled,
+                    out.numel());
 }
 
 std::optional<Checkpoint> latest_checkpoint(const std::string& folder) {

@@ -1,8 +1,10 @@
-// Checkpoints: slices of parameters and optimizer states, keyed so that any layout reads what any other wrote.
+// Checkpoints: slices of parameters and optimizer states, keyed so that any layout reads what any other
+// wrote.
 //
-// A checkpoint is a folder `step-00000100` holding one safetensors file a writer and `manifest.json`, which names
-// every slice with its file and every file with its size and SHA-256. It is written as `step-00000100.partial`:
-// shards, fsync, manifest, fsync, rename, fsync of the parent; so a folder without `.partial` is complete.
+// A checkpoint is a folder `step-00000100` holding one safetensors file a writer and `manifest.json`, which
+// names every slice with its file and every file with its size and SHA-256. It is written as
+// `step-00000100.partial`: shards, fsync, manifest, fsync, rename, fsync of the parent; so a folder without
+// `.partial` is complete.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +30,9 @@ struct CheckpointSlice {
   Tensor data;                   // f32, contiguous, on the host
 };
 
-// Writes one complete checkpoint under `folder` (the run's checkpoints/), replacing an older one of the same step.
-// parts[i] becomes shard i. `metadata` is kept in the manifest. Throws RunError (with the system's reason) where
-// the disk refuses; what was there before is untouched then, and the partial folder is removed.
+// Writes one complete checkpoint under `folder` (the run's checkpoints/), replacing an older one of the same
+// step. parts[i] becomes shard i. `metadata` is kept in the manifest. Throws RunError (with the system's
+// reason) where the disk refuses; what was there before is untouched then, and the partial folder is removed.
 void write_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
                       const std::vector<std::vector<CheckpointSlice>>& parts);
 
@@ -47,8 +49,9 @@ class Checkpoint {
   int64_t step() const { return step_; }
   const nlohmann::json& metadata() const { return metadata_; }
 
-  // Fills `out` (f32, contiguous, host) with the rectangle of `state` of parameter `name` that starts at `offsets`,
-  // put together from whatever slices hold it. Throws UserError where a part is missing or the global shape differs.
+  // Fills `out` (f32, contiguous, host) with the rectangle of `state` of parameter `name` that starts at
+  // `offsets`, put together from whatever slices hold it. Throws UserError where a part is missing or the
+  // global shape differs.
   void read(const std::string& name, const std::string& state, const Shape& global_shape,
             const std::vector<int64_t>& offsets, Tensor& out) const;
 
@@ -65,7 +68,8 @@ class Checkpoint {
   std::map<std::string, std::shared_ptr<const SafetensorsFile>> files_;  // by file name
 };
 
-// The newest checkpoint under `folder` that verifies; a defective one is skipped with a warning. None: nullopt.
+// The newest checkpoint under `folder` that verifies; a defective one is skipped with a warning. None:
+// nullopt.
 std::optional<Checkpoint> latest_checkpoint(const std::string& folder);
 
 }  // namespace collie

@@ -16,8 +16,8 @@ namespace {
 
 void check_form(const json& manifest, const std::string& file) {
   if (!manifest.is_object() || manifest.value("format", "") != checkpoint_format)
-    throw UserError("{}: this is not a checkpoint manifest this version reads; \"format\" must be \"{}\"", file,
-                    checkpoint_format);
+    throw UserError("{}: this is not a checkpoint manifest this version reads; \"format\" must be \"{}\"",
+                    file, checkpoint_format);
   for (const char* key : {"step", "metadata", "files", "slices"})
     if (!manifest.contains(key)) throw UserError("{}: the key \"{}\" is missing", file, key);
 }
@@ -25,9 +25,9 @@ void check_form(const json& manifest, const std::string& file) {
 void check_file(const fs::path& path, uint64_t bytes, const std::string& sha256) {
   std::error_code error;
   const auto found = fs::file_size(path, error);
-  if (error) throw UserError("{}: named by the checkpoint's manifest, but {}", path.string(), error.message());
-  if (found != bytes)
-    throw UserError("{}: {} bytes long, its manifest says {}", path.string(), found, bytes);
+  if (error)
+    throw UserError("{}: named by the checkpoint's manifest, but {}", path.string(), error.message());
+  if (found != bytes) throw UserError("{}: {} bytes long, its manifest says {}", path.string(), found, bytes);
   if (const std::string hash = sha256_hex(MappedFile(path).bytes()); hash != sha256)
     throw UserError("{}: its SHA-256 is {}, its manifest says {}", path.string(), hash, sha256);
 }

@@ -49,7 +49,7 @@ std::vector<Key> how_it_is_trained(Config& c) {
           .also_known_as({"batch_size", "per_device_train_batch_size"}),
       Key("train.gradient_accumulation_steps", &c.train.gradient_accumulation_steps).at_least(1),
       Key("train.clip_grad_norm", &c.train.clip_grad_norm).at_least(0).also_known_as({"max_grad_norm"}),
-      Key("train.clip_grad_value", &c.train.clip_grad_value).at_least(0),
+      Key("train.clip_grad_value", &c.train.clip_grad_value).at_least(0).only("0.0"),
       Key("train.loss", &c.train.loss),
 
       Key("parallel.dp_size", &c.parallel.dp_size).at_least(1).only("1"),
@@ -101,7 +101,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .warn_if_true("TensorBoard files are not written yet; metrics.jsonl has the same numbers"),
       Key("monitor.csv", &c.monitor.csv)
           .warn_if_true("CSV files are not written yet; metrics.jsonl has the same numbers"),
-      Key("monitor.trace", &c.monitor.trace).only("false"),
+      Key("monitor.trace", &c.monitor.trace),
 
       Key("callbacks", &c.callbacks),
       Key("plugins", &c.plugins).only("[]"),

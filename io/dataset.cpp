@@ -16,8 +16,9 @@ namespace collie {
 Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name)
     : name_(std::move(name)), blocks_(std::move(blocks)) {
   for (const auto& block : blocks_) {
-    COLLIE_ASSERT(block.offsets.size() == block.masked.size() + 1 && block.offsets.back() == block.tokens.size(),
-                  "{}: a block of documents does not fit together", name_);
+    COLLIE_ASSERT(
+        block.offsets.size() == block.masked.size() + 1 && block.offsets.back() == block.tokens.size(),
+        "{}: a block of documents does not fit together", name_);
     first_document_.push_back(document_count_);
     document_count_ += static_cast<int64_t>(block.masked.size());
     token_count_ += static_cast<int64_t>(block.tokens.size());
@@ -34,7 +35,8 @@ Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name)
 }
 
 DocumentView Dataset::document(int64_t index) const {
-  COLLIE_ASSERT(index >= 0 && index < document_count_, "{}: document {} of {}", name_, index, document_count_);
+  COLLIE_ASSERT(index >= 0 && index < document_count_, "{}: document {} of {}", name_, index,
+                document_count_);
   const auto after = std::upper_bound(first_document_.begin(), first_document_.end(), index);
   const auto number = static_cast<size_t>(after - first_document_.begin()) - 1;
   const DocumentBlock& block = blocks_[number];
@@ -62,8 +64,13 @@ DocumentBlock make_block(const std::vector<Document>& documents) {
 namespace {
 
 std::string make_key(const DataSource& source, const std::string& fingerprint, const MappedFile& file) {
-  const nlohmann::json parts = {"collie-engine token cache 1", source.format,    source.text, source.prompt,
-                                source.completion,             fingerprint, sha256_hex(file.bytes())};
+  const nlohmann::json parts = {"collie-engine token cache 1",
+                                source.format,
+                                source.text,
+                                source.prompt,
+                                source.completion,
+                                fingerprint,
+                                sha256_hex(file.bytes())};
   const std::string text = parts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return sha256_hex(std::as_bytes(std::span(text)));
 }
@@ -71,8 +78,8 @@ std::string make_key(const DataSource& source, const std::string& fingerprint, c
 void build_cache(const std::filesystem::path& cache, const std::string& key, const DataSource& source,
                  const MappedFile& file, const Tokenizer& tokenizer) {
   if (const auto offset = first_invalid_utf8(file.text()))
-    throw UserError("{}: it is not valid UTF-8 at byte {} (0x{:02X}); data files must be UTF-8", file.path().string(),
-                    *offset, std::to_integer<unsigned>(file.bytes()[*offset]));
+    throw UserError("{}: it is not valid UTF-8 at byte {} (0x{:02X}); data files must be UTF-8",
+                    file.path().string(), *offset, std::to_integer<unsigned>(file.bytes()[*offset]));
   const DatasetFormat read = dataset_formats().find(source.format);
   TokenCacheWriter writer(cache, key);
   read({source, file.path().string(), file.text()}, tokenizer,
@@ -103,8 +110,10 @@ void check_source(const DataSource& source, const std::string& name) {
 
 }  // namespace
 
-std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources, const Tokenizer& tokenizer,
-                                            const std::filesystem::path& cache_folder, const std::string& name) {
+std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources,
+                                            const Tokenizer& tokenizer,
+                                            const std::filesystem::path& cache_folder,
+                                            const std::string& name) {
   for (const auto& source : sources) check_source(source, name);
   std::error_code error;
   std::filesystem::create_directories(cache_folder, error);

@@ -13,8 +13,8 @@
 
 namespace collie {
 
-// A document of n tokens has n - 1 pairs of input and target: pair j reads token j and predicts token j + 1, which is a
-// target unless j + 1 < masked.
+// A document of n tokens has n - 1 pairs of input and target: pair j reads token j and predicts token j + 1,
+// which is a target unless j + 1 < masked.
 struct DocumentView {
   std::span<const int32_t> tokens;  // [n]
   int64_t masked = 0;               // leading tokens that are never targets (a prompt)
@@ -24,14 +24,14 @@ struct DocumentView {
 
 // Documents of one file, or made in memory: what a Dataset is put together from.
 struct DocumentBlock {
-  std::span<const int32_t> tokens;     // [T] of all documents
-  std::span<const uint64_t> offsets;   // [D + 1] into tokens, from 0 to T
-  std::span<const int32_t> masked;     // [D]
-  std::shared_ptr<const void> owner;   // keeps the memory
+  std::span<const int32_t> tokens;    // [T] of all documents
+  std::span<const uint64_t> offsets;  // [D + 1] into tokens, from 0 to T
+  std::span<const int32_t> masked;    // [D]
+  std::shared_ptr<const void> owner;  // keeps the memory
 };
 
-// The documents of all sources in their natural order: sources as configured, files sorted bytewise, documents as in
-// the file. Immutable, so threads may share it.
+// The documents of all sources in their natural order: sources as configured, files sorted bytewise,
+// documents as in the file. Immutable, so threads may share it.
 class Dataset {
  public:
   // Throws UserError when no document has a target; `name` ("data.train") is used in messages.
@@ -58,11 +58,13 @@ struct Document {
 };
 DocumentBlock make_block(const std::vector<Document>& documents);
 
-// Tokenises `sources` with `tokenizer`, once: the result is kept under `cache_folder` (made where it is absent), keyed by
-// the contents of the data file, the tokenizer and the source's settings; later calls map it. Processes may do so at once.
-// Throws UserError (file, line or byte offset, what was found, what would be right); `name` is the configuration key of
-// the sources ("data.train") for messages.
-std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources, const Tokenizer& tokenizer,
-                                            const std::filesystem::path& cache_folder, const std::string& name);
+// Tokenises `sources` with `tokenizer`, once: the result is kept under `cache_folder` (made where it is
+// absent), keyed by the contents of the data file, the tokenizer and the source's settings; later calls map
+// it. Processes may do so at once. Throws UserError (file, line or byte offset, what was found, what would be
+// right); `name` is the configuration key of the sources ("data.train") for messages.
+std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources,
+                                            const Tokenizer& tokenizer,
+                                            const std::filesystem::path& cache_folder,
+                                            const std::string& name);
 
 }  // namespace collie

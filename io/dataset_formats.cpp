@@ -25,8 +25,9 @@ void append_text(Tokens& tokens, const Tokenizer& tokenizer, std::string_view te
 
 void end_document(Tokens& tokens, const Tokenizer& tokenizer) {
   if (!tokenizer.eos())
-    throw UserError("the tokenizer has no EOS token, and every document ends with it; name one as eos_token in "
-                    "tokenizer_config.json");
+    throw UserError(
+        "the tokenizer has no EOS token, and every document ends with it; name one as eos_token in "
+        "tokenizer_config.json");
   tokens.push_back(*tokenizer.eos());
 }
 
@@ -71,7 +72,8 @@ class Sample {
   nlohmann::json value_;
 };
 
-void read_sample(const Sample& sample, const DataSource& source, const Tokenizer& tokenizer, const DocumentSink& sink) {
+void read_sample(const Sample& sample, const DataSource& source, const Tokenizer& tokenizer,
+                 const DocumentSink& sink) {
   Tokens tokens = start_document(tokenizer);
   size_t masked = 0;
   if (!source.text.empty()) {
@@ -89,7 +91,8 @@ void read_jsonl(const DataFile& file, const Tokenizer& tokenizer, const Document
   const DataSource& source = file.source;
   if (source.text.empty() ? source.prompt.empty() || source.completion.empty()
                           : !source.prompt.empty() || !source.completion.empty())
-    throw UserError("{}: a jsonl source names its keys as either text, or prompt and completion", source.path);
+    throw UserError("{}: a jsonl source names its keys as either text, or prompt and completion",
+                    source.path);
   std::string_view rest = file.text;
   for (int64_t line = 1; !rest.empty(); ++line) {
     const size_t end = std::min(rest.find('\n'), rest.size());

@@ -23,14 +23,18 @@ struct DataFile {
 // Takes the documents in order: tokens [n], of which the first `masked` are never targets.
 using DocumentSink = std::function<void(std::span<const int32_t> tokens, int64_t masked)>;
 
-// Reads a file's documents. Throws UserError naming file (and line), what was found and what would be right. What it
-// gives may depend on nothing but the text, the tokenizer and the source's keys: it is cached by those.
-using DatasetFormat = std::function<void(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink)>;
+// Reads a file's documents. Throws UserError naming file (and line), what was found and what would be right.
+// What it gives may depend on nothing but the text, the tokenizer and the source's keys: it is cached by
+// those.
+using DatasetFormat =
+    std::function<void(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink)>;
 
 // Built in:
 //   text   the file is one document (none where it is empty)
-//   jsonl  one JSON object a line (blank lines are skipped), each a document: {text: KEY} or {prompt: KEY, completion: KEY};
-//          prompt and completion are tokenised separately and joined without a separator, and the prompt is masked
+//   jsonl  one JSON object a line (blank lines are skipped), each a document: {text: KEY} or {prompt: KEY,
+//   completion: KEY};
+//          prompt and completion are tokenised separately and joined without a separator, and the prompt is
+//          masked
 // Documents start with BOS where the tokenizer adds it, and all end with EOS.
 Registry<DatasetFormat>& dataset_formats();
 

@@ -8,7 +8,8 @@
 
 namespace collie {
 
-// The mapping lives as long as the object; an empty file gives an empty span. Moves leave the addresses as they are.
+// The mapping lives as long as the object; an empty file gives an empty span. Moves leave the addresses as
+// they are.
 class MappedFile {
  public:
   MappedFile() = default;

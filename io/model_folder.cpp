@@ -17,7 +17,8 @@ using nlohmann::json;
 namespace {
 
 // Parameters that no rank has cut: pieces of one are put together here once there are layouts that cut them.
-std::unordered_map<std::string, Tensor> whole_weights(const std::vector<std::vector<CheckpointSlice>>& parts) {
+std::unordered_map<std::string, Tensor> whole_weights(
+    const std::vector<std::vector<CheckpointSlice>>& parts) {
   std::unordered_map<std::string, Tensor> weights;
   for (const auto& part : parts)
     for (const auto& slice : part) {
@@ -67,7 +68,8 @@ void write_model_folder(const std::string& folder, const json& config, const Tok
     const auto weights = whole_weights(parts);
     write_safetensors(partial / "model.safetensors", items_of(names, weights), true);
     write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
-    write_file_durably((partial / "generation_config.json").string(), generation_config(config).dump(2) + "\n");
+    write_file_durably((partial / "generation_config.json").string(),
+                       generation_config(config).dump(2) + "\n");
     tokenizer.save_to(partial);
     fsync_directory(partial.string());
     failpoint("final.rename");

@@ -23,10 +23,10 @@ constexpr uint64_t length_bytes = 8;
 constexpr uint64_t longest_header = 100'000'000;  // the reference reader's limit
 
 constexpr std::array<std::pair<std::string_view, int>, 22> dtype_bits = {{
-    {"BOOL", 8},     {"U8", 8},       {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
-    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"I16", 16},
-    {"U16", 16},     {"F16", 16},     {"BF16", 16}, {"I32", 32},    {"U32", 32},    {"F32", 32},
-    {"C64", 64},     {"F64", 64},     {"I64", 64},  {"U64", 64},
+    {"BOOL", 8},        {"U8", 8},          {"I8", 8},    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
+    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F4", 4},    {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"I16", 16},
+    {"U16", 16},        {"F16", 16},        {"BF16", 16}, {"I32", 32},    {"U32", 32},    {"F32", 32},
+    {"C64", 64},        {"F64", 64},        {"I64", 64},  {"U64", 64},
 }};
 
 float float_from_half(uint16_t half) {
@@ -53,7 +53,8 @@ void convert_all(std::span<const std::byte> bytes, std::span<float> values, Conv
 // The header of one file, entry by entry; every message names the file and the tensor.
 class HeaderReader {
  public:
-  HeaderReader(const std::string& file, std::span<const std::byte> file_bytes) : file_(file), bytes_(file_bytes) {}
+  HeaderReader(const std::string& file, std::span<const std::byte> file_bytes)
+      : file_(file), bytes_(file_bytes) {}
 
   void read() {
     const std::string_view text = find_header();
@@ -92,7 +93,8 @@ class HeaderReader {
   }
 
   nlohmann::json parse(std::string_view text) const {
-    if (text.empty() || text.front() != '{') refuse("its header does not start with '{{'; it must be a JSON object");
+    if (text.empty() || text.front() != '{')
+      refuse("its header does not start with '{{'; it must be a JSON object");
     try {
       return parse_json_with_unique_keys(text);
     } catch (const DuplicateKey& duplicate) {
@@ -113,7 +115,8 @@ class HeaderReader {
   }
 
   void read_tensor(const std::string& name, const nlohmann::json& description) {
-    if (!description.is_object()) refuse("tensor '{}' is {}; it must be an object", name, description.type_name());
+    if (!description.is_object())
+      refuse("tensor '{}' is {}; it must be an object", name, description.type_name());
     for (const auto& [key, value] : description.items())
       if (key != "dtype" && key != "shape" && key != "data_offsets")
         refuse("tensor '{}' has an unknown key '{}'; it must have dtype, shape and data_offsets", name, key);
@@ -125,7 +128,8 @@ class HeaderReader {
     tensors.push_back(std::move(entry));
   }
 
-  const nlohmann::json& member(const std::string& name, const nlohmann::json& description, const char* key) const {
+  const nlohmann::json& member(const std::string& name, const nlohmann::json& description,
+                               const char* key) const {
     const auto found = description.find(key);
     if (found == description.end())
       refuse("tensor '{}' has no {}; it must have dtype, shape and data_offsets", name, key);
@@ -170,13 +174,13 @@ class HeaderReader {
     const auto begin = offsets[0].get<uint64_t>();
     const auto end = offsets[1].get<uint64_t>();
     if (begin > end || end > data_.size())
-      refuse("tensor '{}': data_offsets [{}, {}] do not lie within the {} bytes after the header{}", entry.name,
-             begin, end, data_.size(), begin <= end ? " (is the file truncated?)" : "");
+      refuse("tensor '{}': data_offsets [{}, {}] do not lie within the {} bytes after the header{}",
+             entry.name, begin, end, data_.size(), begin <= end ? " (is the file truncated?)" : "");
     int64_t bits = 0;
     if (__builtin_mul_overflow(entry.elements, int64_t{entry.element_bits}, &bits) || bits % 8 != 0 ||
         static_cast<uint64_t>(bits / 8) != end - begin)
-      refuse("tensor '{}': data_offsets [{}, {}] hold {} bytes, but shape {} of {} needs {} bits", entry.name, begin,
-             end, end - begin, member(entry.name, description, "shape").dump(), entry.dtype,
+      refuse("tensor '{}': data_offsets [{}, {}] hold {} bytes, but shape {} of {} needs {} bits", entry.name,
+             begin, end, end - begin, member(entry.name, description, "shape").dump(), entry.dtype,
              bits > 0 ? std::to_string(bits) : "too many");
     entry.bytes = data_.subspan(begin, end - begin);
   }
@@ -191,8 +195,8 @@ class HeaderReader {
     for (const auto& tensor : tensors) {
       const auto begin = static_cast<size_t>(tensor.bytes.data() - data_.data());
       if (begin != covered)
-        refuse("tensor '{}' starts at byte {} of the data, but the tensors before it end at {}: {}", tensor.name,
-               begin, covered, begin < covered ? "they overlap" : "the format allows no hole");
+        refuse("tensor '{}' starts at byte {} of the data, but the tensors before it end at {}: {}",
+               tensor.name, begin, covered, begin < covered ? "they overlap" : "the format allows no hole");
       covered += tensor.bytes.size();
     }
     if (covered != data_.size())
@@ -212,7 +216,9 @@ std::optional<int> safetensors_element_bits(std::string_view dtype) {
   return std::nullopt;
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : map_(file) { read_header(); }
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : map_(file) {
+  read_header();
+}
 
 void SafetensorsFile::read_header() {
   const std::string file = path().string();
@@ -232,8 +238,9 @@ const SafetensorsEntry& SafetensorsFile::find(const std::string& name) const {
 
 void SafetensorsFile::to_float(const std::string& name, std::span<float> values) const {
   const SafetensorsEntry& entry = find(name);
-  COLLIE_ASSERT(static_cast<int64_t>(values.size()) == entry.elements, "{}: {} values for the {} elements of '{}'",
-                path().string(), values.size(), entry.elements, name);
+  COLLIE_ASSERT(static_cast<int64_t>(values.size()) == entry.elements,
+                "{}: {} values for the {} elements of '{}'", path().string(), values.size(), entry.elements,
+                name);
   if (entry.dtype == "F32") {
     if (!values.empty()) std::memcpy(values.data(), entry.bytes.data(), entry.bytes.size());
   } else if (entry.dtype == "BF16") {

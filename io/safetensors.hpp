@@ -1,5 +1,5 @@
-// The safetensors format: 8 bytes of header length (little-endian), a JSON header, then the tensors' bytes without holes.
-// Format: https://github.com/huggingface/safetensors#format
+// The safetensors format: 8 bytes of header length (little-endian), a JSON header, then the tensors' bytes
+// without holes. Format: https://github.com/huggingface/safetensors#format
 #pragma once
 
 #include <cstddef>
@@ -19,10 +19,12 @@
 
 namespace collie {
 
-// Bits of one element of a safetensors dtype ("F32", "BF16", "I64", "F8_E4M3", "F4", ...); empty when unknown.
+// Bits of one element of a safetensors dtype ("F32", "BF16", "I64", "F8_E4M3", "F4", ...); empty when
+// unknown.
 std::optional<int> safetensors_element_bits(std::string_view dtype);
 
-// One tensor of an open file. `bytes` is valid as long as the SafetensorsFile it comes from, and need not be aligned.
+// One tensor of an open file. `bytes` is valid as long as the SafetensorsFile it comes from, and need not be
+// aligned.
 struct SafetensorsEntry {
   std::string name;
   std::string dtype;           // as the file spells it
@@ -32,7 +34,8 @@ struct SafetensorsEntry {
   std::span<const std::byte> bytes;
 };
 
-// A memory-mapped safetensors file, verified as a whole when it is opened. Immutable, so threads may share it.
+// A memory-mapped safetensors file, verified as a whole when it is opened. Immutable, so threads may share
+// it.
 class SafetensorsFile {
  public:
   // Throws UserError naming file, tensor, what was found and what would be right.
@@ -46,7 +49,8 @@ class SafetensorsFile {
   // Throws UserError naming the file where there is none of that name.
   const SafetensorsEntry& find(const std::string& name) const;
 
-  // Converts tensor `name` (F32, BF16, F16 or F64; else UserError) to `values`, whose size must be its element count.
+  // Converts tensor `name` (F32, BF16, F16 or F64; else UserError) to `values`, whose size must be its
+  // element count.
   void to_float(const std::string& name, std::span<float> values) const;
 
  private:
@@ -58,8 +62,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// One tensor to write. `bytes` is called once, when its turn comes, and what it returns must stay valid until the next
-// tensor's turn: so only one tensor needs to be in host memory at a time.
+// One tensor to write. `bytes` is called once, when its turn comes, and what it returns must stay valid until
+// the next tensor's turn: so only one tensor needs to be in host memory at a time.
 struct SafetensorsItem {
   std::string name;
   std::string dtype;
@@ -72,12 +76,13 @@ struct WrittenSafetensors {
   std::string sha256;  // of the whole file, 64 hexadecimal digits
 };
 
-// Writes `items` in their order (where dtypes are mixed, wider elements first, so that each tensor is aligned to its
-// element). The metadata default is what transformers asks for. `durable` waits until the disk has the data (fsync of
-// the file; renaming it into place, and the folder's fsync, are the caller's). An existing file is replaced.
-// Throws RunError naming the file and the system's reason (disk full, no permission); the partial file is removed.
-WrittenSafetensors write_safetensors(const std::filesystem::path& file, std::span<const SafetensorsItem> items,
-                                     bool durable = false,
+// Writes `items` in their order (where dtypes are mixed, wider elements first, so that each tensor is aligned
+// to its element). The metadata default is what transformers asks for. `durable` waits until the disk has the
+// data (fsync of the file; renaming it into place, and the folder's fsync, are the caller's). An existing
+// file is replaced. Throws RunError naming the file and the system's reason (disk full, no permission); the
+// partial file is removed.
+WrittenSafetensors write_safetensors(const std::filesystem::path& file,
+                                     std::span<const SafetensorsItem> items, bool durable = false,
                                      const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
 }  // namespace collie

@@ -67,7 +67,8 @@ class HashedFile {
 
  private:
   [[noreturn]] void fail() const {
-    throw RunError("cannot write {}: {} ({} bytes were written)", path_.string(), std::strerror(errno), total_);
+    throw RunError("cannot write {}: {} ({} bytes were written)", path_.string(), std::strerror(errno),
+                   total_);
   }
 
   std::filesystem::path path_;
@@ -81,8 +82,8 @@ uint64_t byte_count(const SafetensorsItem& item) {
   COLLIE_ASSERT(bits.has_value(), "tensor '{}': safetensors has no dtype '{}'", item.name, item.dtype);
   int64_t count = *bits;
   for (const int64_t size : item.shape)
-    COLLIE_ASSERT(size >= 0 && !__builtin_mul_overflow(count, size, &count), "tensor '{}': size {} in its shape",
-                  item.name, size);
+    COLLIE_ASSERT(size >= 0 && !__builtin_mul_overflow(count, size, &count),
+                  "tensor '{}': size {} in its shape", item.name, size);
   COLLIE_ASSERT(count % 8 == 0, "tensor '{}': {} bits are no whole number of bytes", item.name, count);
   return static_cast<uint64_t>(count / 8);
 }
@@ -122,8 +123,9 @@ std::string make_header(const std::vector<const SafetensorsItem*>& order,
 
 }  // namespace
 
-WrittenSafetensors write_safetensors(const std::filesystem::path& file, std::span<const SafetensorsItem> items,
-                                     bool durable, const std::map<std::string, std::string>& metadata) {
+WrittenSafetensors write_safetensors(const std::filesystem::path& file,
+                                     std::span<const SafetensorsItem> items, bool durable,
+                                     const std::map<std::string, std::string>& metadata) {
   const auto order = aligned_order(items);
   const std::string header = make_header(order, metadata);
   const uint64_t length = header.size();
@@ -132,8 +134,9 @@ WrittenSafetensors write_safetensors(const std::filesystem::path& file, std::spa
   out.write(std::as_bytes(std::span(header)));
   for (const SafetensorsItem* item : order) {
     const auto bytes = item->bytes();
-    COLLIE_ASSERT(bytes.size() == byte_count(*item), "tensor '{}': {} bytes were provided, its shape and dtype take {}",
-                  item->name, bytes.size(), byte_count(*item));
+    COLLIE_ASSERT(bytes.size() == byte_count(*item),
+                  "tensor '{}': {} bytes were provided, its shape and dtype take {}", item->name,
+                  bytes.size(), byte_count(*item));
     out.write(bytes);
   }
   return out.finish(durable);

@@ -9,9 +9,12 @@ namespace collie {
 
 namespace {
 
-int64_t divide_up(int64_t count, int64_t by) { return (count + by - 1) / by; }
+int64_t divide_up(int64_t count, int64_t by) {
+  return (count + by - 1) / by;
+}
 
-// Which of the runs that start at `starts` (ascending, the last entry is the end) holds `place`. Empty runs hold nothing.
+// Which of the runs that start at `starts` (ascending, the last entry is the end) holds `place`. Empty runs
+// hold nothing.
 int64_t find_run(const std::vector<int64_t>& starts, int64_t place) {
   return std::upper_bound(starts.begin(), starts.end(), place) - starts.begin() - 1;
 }
@@ -33,7 +36,8 @@ SequenceOrder::SequenceOrder(std::shared_ptr<const Dataset> dataset, SequenceSet
   natural_starts_.push_back(0);
   for (int64_t i = 0; i < dataset_->document_count(); ++i) {
     const int64_t pairs = dataset_->document(i).pairs();
-    natural_starts_.push_back(natural_starts_.back() + (settings_.packing ? pairs : divide_up(pairs, length)));
+    natural_starts_.push_back(natural_starts_.back() +
+                              (settings_.packing ? pairs : divide_up(pairs, length)));
   }
   sequences_ = settings_.packing ? divide_up(natural_starts_.back(), length) : natural_starts_.back();
   constexpr int64_t most = UINT32_MAX;
@@ -66,8 +70,8 @@ std::shared_ptr<const SequenceOrder::Epoch> SequenceOrder::find_epoch(int64_t ep
 
 template <class Visit>
 void SequenceOrder::for_each_piece(int64_t epoch, int64_t index, Visit visit) const {
-  COLLIE_ASSERT(epoch >= 0 && index >= 0 && index < sequences_, "sequence {} of {} in epoch {}", index, sequences_,
-                epoch);
+  COLLIE_ASSERT(epoch >= 0 && index >= 0 && index < sequences_, "sequence {} of {} in epoch {}", index,
+                sequences_, epoch);
   const auto order = settings_.shuffle ? find_epoch(epoch) : nullptr;
   const int64_t length = settings_.sequence_length;
   const int64_t place = order ? order->sequences[static_cast<size_t>(index)] : index;
@@ -109,7 +113,8 @@ void SequenceOrder::append_sequence(int64_t epoch, int64_t index, MicroBatch& ba
       batch.positions.push_back(static_cast<int32_t>(i));
       batch.target_tokens += target;
     }
-    COLLIE_ASSERT(batch.tokens.size() <= size_t{INT32_MAX}, "{} tokens in one micro-batch", batch.tokens.size());
+    COLLIE_ASSERT(batch.tokens.size() <= size_t{INT32_MAX}, "{} tokens in one micro-batch",
+                  batch.tokens.size());
     batch.document_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
   });
 }

@@ -1,5 +1,5 @@
-// The order in which an epoch's tokens are seen: packing and shuffling over the whole data set, so that any loader can
-// compute sequence i of an epoch on its own, from nothing but (data set, settings, epoch, i).
+// The order in which an epoch's tokens are seen: packing and shuffling over the whole data set, so that any
+// loader can compute sequence i of an epoch on its own, from nothing but (data set, settings, epoch, i).
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,11 @@ struct SequenceSettings {
   uint64_t seed = 42;
 };
 
-// With packing: the epoch's documents (permuted by (seed, epoch) when shuffling) form one stream of (input, target) pairs
-// which is cut into windows of L pairs; the last may be shorter; the windows are permuted as well. Without packing: each
-// document is cut into pieces of at most L pairs, and the pieces are permuted. Every pair is seen exactly once an epoch.
-// Threads may share one; the first use of an epoch costs O(documents), a sequence after that O(log documents + L).
+// With packing: the epoch's documents (permuted by (seed, epoch) when shuffling) form one stream of (input,
+// target) pairs which is cut into windows of L pairs; the last may be shorter; the windows are permuted as
+// well. Without packing: each document is cut into pieces of at most L pairs, and the pieces are permuted.
+// Every pair is seen exactly once an epoch. Threads may share one; the first use of an epoch costs
+// O(documents), a sequence after that O(log documents + L).
 class SequenceOrder {
  public:
   // Throws UserError when sequence_length < 1 or there are more than 2^32 - 1 documents or sequences.
@@ -32,15 +33,16 @@ class SequenceOrder {
   const SequenceSettings& settings() const { return settings_; }
   int64_t sequences_per_epoch() const { return sequences_; }  // N, at least 1, the same in every epoch
 
-  // Labels of sequence `index` (0 <= index < N) of `epoch` (from 0) that are targets, without reading any token.
+  // Labels of sequence `index` (0 <= index < N) of `epoch` (from 0) that are targets, without reading any
+  // token.
   int64_t sequence_targets(int64_t epoch, int64_t index) const;
 
   // Appends that sequence to `batch`: one document (piece) after another, positions from 0 in each.
   void append_sequence(int64_t epoch, int64_t index, MicroBatch& batch) const;
 
  private:
-  struct Epoch;  // the permutations of one epoch
-  struct Piece { // pairs [first, first + count) of a document
+  struct Epoch;   // the permutations of one epoch
+  struct Piece {  // pairs [first, first + count) of a document
     int64_t document, first, count;
   };
 
@@ -51,7 +53,8 @@ class SequenceOrder {
   std::shared_ptr<const Dataset> dataset_;
   SequenceSettings settings_;
   int64_t sequences_ = 0;
-  std::vector<int64_t> natural_starts_;  // [D + 1] prefix sums, in natural order, of pairs (packing) or pieces (not)
+  std::vector<int64_t>
+      natural_starts_;  // [D + 1] prefix sums, in natural order, of pairs (packing) or pieces (not)
   mutable std::mutex mutex_;
   mutable std::vector<std::shared_ptr<const Epoch>> recent_;  // at most two
 };

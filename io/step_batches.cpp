@@ -8,7 +8,9 @@ namespace collie {
 
 namespace {
 
-int64_t divide_up(int64_t count, int64_t by) { return (count + by - 1) / by; }
+int64_t divide_up(int64_t count, int64_t by) {
+  return (count + by - 1) / by;
+}
 
 void check_sizes(const StepSizes& sizes) {
   COLLIE_ASSERT(sizes.micro_batch_size > 0 && sizes.gradient_accumulation_steps > 0 && sizes.dp_size > 0 &&
@@ -18,7 +20,8 @@ void check_sizes(const StepSizes& sizes) {
 }
 
 // Sequences [first, last) of `epoch`, cut off at `end`.
-MicroBatch make_micro_batch(const SequenceOrder& order, int64_t epoch, int64_t first, int64_t last, int64_t end) {
+MicroBatch make_micro_batch(const SequenceOrder& order, int64_t epoch, int64_t first, int64_t last,
+                            int64_t end) {
   MicroBatch batch;
   batch.document_starts = {0};
   for (int64_t sequence = first; sequence < std::min(last, end); ++sequence)
@@ -46,7 +49,8 @@ StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, in
   const int64_t per_epoch = order.sequences_per_epoch();
   const int64_t first = position % per_epoch;
   const int64_t end = std::min(per_epoch, first + sizes.sequences());
-  const int64_t across = sizes.micro_batch_size * sizes.dp_size;  // sequences of one micro-batch of all replicas
+  const int64_t across =
+      sizes.micro_batch_size * sizes.dp_size;  // sequences of one micro-batch of all replicas
 
   StepBatch step;
   step.epoch = position / per_epoch;
@@ -57,14 +61,16 @@ StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, in
     step.global_target_tokens += order.sequence_targets(step.epoch, sequence);
   for (int64_t k = 0; k < divide_up(end - first, across); ++k) {
     const int64_t start = first + k * across + sizes.dp_rank * sizes.micro_batch_size;
-    step.micro_batches.push_back(make_micro_batch(order, step.epoch, start, start + sizes.micro_batch_size, end));
+    step.micro_batches.push_back(
+        make_micro_batch(order, step.epoch, start, start + sizes.micro_batch_size, end));
   }
   return step;
 }
 
-std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset, int64_t sequence_length,
-                                                      bool packing) {
-  return std::make_shared<const SequenceOrder>(std::move(dataset), SequenceSettings{sequence_length, packing, false, 0});
+std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset,
+                                                      int64_t sequence_length, bool packing) {
+  return std::make_shared<const SequenceOrder>(std::move(dataset),
+                                               SequenceSettings{sequence_length, packing, false, 0});
 }
 
 int64_t evaluation_batch_count(const SequenceOrder& order, int64_t micro_batch_size) {
@@ -73,13 +79,14 @@ int64_t evaluation_batch_count(const SequenceOrder& order, int64_t micro_batch_s
 }
 
 MicroBatch evaluation_batch(const SequenceOrder& order, int64_t micro_batch_size, int64_t index) {
-  COLLIE_ASSERT(index >= 0 && index < evaluation_batch_count(order, micro_batch_size), "evaluation batch {}", index);
+  COLLIE_ASSERT(index >= 0 && index < evaluation_batch_count(order, micro_batch_size), "evaluation batch {}",
+                index);
   const int64_t first = index * micro_batch_size;
   return make_micro_batch(order, 0, first, first + micro_batch_size, order.sequences_per_epoch());
 }
 
-std::vector<MicroBatch> evaluation_batches(std::shared_ptr<const Dataset> dataset, int64_t sequence_length, bool packing,
-                                           int64_t micro_batch_size) {
+std::vector<MicroBatch> evaluation_batches(std::shared_ptr<const Dataset> dataset, int64_t sequence_length,
+                                           bool packing, int64_t micro_batch_size) {
   const auto order = evaluation_order(std::move(dataset), sequence_length, packing);
   std::vector<MicroBatch> batches;
   for (int64_t i = 0; i < evaluation_batch_count(*order, micro_batch_size); ++i)

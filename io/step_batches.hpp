@@ -14,33 +14,35 @@ struct StepSizes {
   int64_t micro_batch_size = 1, gradient_accumulation_steps = 1;
   int64_t dp_size = 1, dp_rank = 0;
 
-  int64_t sequences() const { return micro_batch_size * gradient_accumulation_steps * dp_size; }  // in a full step
+  int64_t sequences() const {
+    return micro_batch_size * gradient_accumulation_steps * dp_size;
+  }  // in a full step
 };
 
 // Steps of an epoch; the last may be short. A step never crosses an epoch.
 int64_t steps_per_epoch(const SequenceOrder& order, const StepSizes& sizes);
 
-// The position (sequences consumed, over all epochs and replicas) before step `step` (from 1), when every step before it
-// had these sizes.
+// The position (sequences consumed, over all epochs and replicas) before step `step` (from 1), when every
+// step before it had these sizes.
 int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes, int64_t step);
 
-// What replica sizes.dp_rank computes in the step that starts at `position`. Sequence g of the step (from 0) belongs to
-// micro-batch g / (dp_size * micro_batch_size), and there to replica (g / micro_batch_size) % dp_size: so the global
-// batch, and each global micro-batch where micro_batch_size * dp_size is the same, do not depend on the layout.
-// In an epoch's short last step all replicas have the same number of micro-batches, some of which may have fewer
-// sequences or none (no tokens, document_starts {0}). `global_target_tokens` is the same on all replicas; it is 0 when
-// every target of the step is masked, and then there is nothing to divide by. `step` counts as if every earlier step
-// had these sizes.
+// What replica sizes.dp_rank computes in the step that starts at `position`. Sequence g of the step (from 0)
+// belongs to micro-batch g / (dp_size * micro_batch_size), and there to replica (g / micro_batch_size) %
+// dp_size: so the global batch, and each global micro-batch where micro_batch_size * dp_size is the same, do
+// not depend on the layout. In an epoch's short last step all replicas have the same number of micro-batches,
+// some of which may have fewer sequences or none (no tokens, document_starts {0}). `global_target_tokens` is
+// the same on all replicas; it is 0 when every target of the step is masked, and then there is nothing to
+// divide by. `step` counts as if every earlier step had these sizes.
 StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, int64_t position);
 
 // Evaluation: all target tokens of `dataset` once, in natural order, without shuffling.
-std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset, int64_t sequence_length,
-                                                      bool packing);
+std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset,
+                                                      int64_t sequence_length, bool packing);
 int64_t evaluation_batch_count(const SequenceOrder& order, int64_t micro_batch_size);
 // Batch `index` (from 0): sequences [index * micro_batch_size, ...) of epoch 0; the last may have fewer.
 MicroBatch evaluation_batch(const SequenceOrder& order, int64_t micro_batch_size, int64_t index);
 // All of them at once, for small data.
-std::vector<MicroBatch> evaluation_batches(std::shared_ptr<const Dataset> dataset, int64_t sequence_length, bool packing,
-                                           int64_t micro_batch_size);
+std::vector<MicroBatch> evaluation_batches(std::shared_ptr<const Dataset> dataset, int64_t sequence_length,
+                                           bool packing, int64_t micro_batch_size);
 
 }  // namespace collie

@@ -32,7 +32,8 @@ struct Header {
 };
 static_assert(sizeof(Header) == 128);
 
-// Not cryptographic: it tells accidents (torn writes, flipped bits) at the speed of memory. Four lanes of 64 bits.
+// Not cryptographic: it tells accidents (torn writes, flipped bits) at the speed of memory. Four lanes of 64
+// bits.
 uint64_t checksum(std::span<const std::byte> bytes) {
   constexpr uint64_t factor = 0x9e3779b97f4a7c15u;
   std::array<uint64_t, 4> lanes = {1, 2, 3, 4};
@@ -53,7 +54,9 @@ uint64_t header_checksum(const Header& header) {
   return checksum(std::as_bytes(std::span(&header, 1)).first(offsetof(Header, header_checksum)));
 }
 
-uint64_t token_bytes(uint64_t tokens) { return (tokens * sizeof(int32_t) + 7) / 8 * 8; }
+uint64_t token_bytes(uint64_t tokens) {
+  return (tokens * sizeof(int32_t) + 7) / 8 * 8;
+}
 
 std::string unique_suffix() {
   static std::atomic<uint64_t> count{0};
@@ -140,15 +143,16 @@ std::string find_fault(std::span<const std::byte> bytes, const std::string& key,
   if (std::memcmp(header.key, key.data(), sizeof(header.key)) != 0) return "it was made from something else";
   const uint64_t most = bytes.size() / sizeof(int32_t);  // keeps the products below from overflowing
   if (header.tokens > most || header.documents > most ||
-      bytes.size() != sizeof(header) + token_bytes(header.tokens) + (header.documents + 1) * sizeof(uint64_t) +
-                          header.documents * sizeof(int32_t))
+      bytes.size() != sizeof(header) + token_bytes(header.tokens) +
+                          (header.documents + 1) * sizeof(uint64_t) + header.documents * sizeof(int32_t))
     return "it has the wrong size";
   if (header.payload_checksum != checksum(bytes.subspan(sizeof(header)))) return "its contents are damaged";
   return "";
 }
 
 std::string find_fault(const DocumentBlock& block, int64_t vocab_size) {
-  if (block.offsets.front() != 0 || block.offsets.back() != block.tokens.size()) return "its offsets are wrong";
+  if (block.offsets.front() != 0 || block.offsets.back() != block.tokens.size())
+    return "its offsets are wrong";
   for (size_t i = 0; i < block.masked.size(); ++i)
     if (block.offsets[i] > block.offsets[i + 1] || block.masked[i] < 0 ||
         static_cast<uint64_t>(block.masked[i]) > block.offsets[i + 1] - block.offsets[i])
@@ -159,7 +163,8 @@ std::string find_fault(const DocumentBlock& block, int64_t vocab_size) {
 }
 
 // Small caches are copied: a process may have some 65,000 mappings only, and a data set more files than that.
-std::span<const std::byte> read_or_map(const std::filesystem::path& file, std::shared_ptr<const void>& owner) {
+std::span<const std::byte> read_or_map(const std::filesystem::path& file,
+                                       std::shared_ptr<const void>& owner) {
   constexpr size_t small = size_t{1} << 20;
   auto map = std::make_shared<const MappedFile>(file);
   const auto mapped = map->bytes();

@@ -1,7 +1,7 @@
 // The tokens of one data file on disk, to be mapped into memory.
 //
-// Layout (little-endian): a header of 128 bytes (token_cache.cpp), int32 tokens[T], zeros up to a multiple of 8,
-// uint64 offsets[D + 1], int32 masked[D].
+// Layout (little-endian): a header of 128 bytes (token_cache.cpp), int32 tokens[T], zeros up to a multiple of
+// 8, uint64 offsets[D + 1], int32 masked[D].
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,12 @@
 
 namespace collie {
 
-// Writes a cache beside its place and renames it there when it is whole, so that readers and other writers never see a
-// part of one. Destroyed without finish(), nothing is left.
+// Writes a cache beside its place and renames it there when it is whole, so that readers and other writers
+// never see a part of one. Destroyed without finish(), nothing is left.
 class TokenCacheWriter {
  public:
-  // `key` (64 hexadecimal digits) says what the tokens were made from. Throws RunError naming the file and the reason.
+  // `key` (64 hexadecimal digits) says what the tokens were made from. Throws RunError naming the file and
+  // the reason.
   TokenCacheWriter(std::filesystem::path file, std::string key);
   ~TokenCacheWriter();
   TokenCacheWriter(const TokenCacheWriter&) = delete;
@@ -41,8 +42,8 @@ class TokenCacheWriter {
   std::vector<int32_t> masked_;
 };
 
-// Maps the cache at `file`. Empty where there is none, and where it is broken, of another version or made from something
-// else (then `reason` says so): everything in it is verified, ids against `vocab_size`.
+// Maps the cache at `file`. Empty where there is none, and where it is broken, of another version or made
+// from something else (then `reason` says so): everything in it is verified, ids against `vocab_size`.
 std::optional<DocumentBlock> open_token_cache(const std::filesystem::path& file, const std::string& key,
                                               int64_t vocab_size, std::string& reason);
 

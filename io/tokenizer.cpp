@@ -6,15 +6,17 @@
 
 namespace collie {
 
-std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& folder, const std::string& kind) {
+std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& folder,
+                                                const std::string& kind) {
   if (kind == "byte") return byte_tokenizer();
   if (kind != "auto") throw UserError("tokenizer.kind: '{}' is not known; known: auto, byte", kind);
   const auto file = folder / "tokenizer.json";
   if (!std::filesystem::exists(file)) {
     const bool sentencepiece = std::filesystem::exists(folder / "tokenizer.model");
-    throw UserError("{}: there is no such file{}; give tokenizer.path a folder that has it, or set tokenizer.kind to "
-                    "byte",
-                    file.string(), sentencepiece ? " (only a tokenizer.model, which is not supported yet)" : "");
+    throw UserError(
+        "{}: there is no such file{}; give tokenizer.path a folder that has it, or set tokenizer.kind to "
+        "byte",
+        file.string(), sentencepiece ? " (only a tokenizer.model, which is not supported yet)" : "");
   }
   TokenizerFiles files;
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",

@@ -9,7 +9,8 @@
 namespace collie {
 
 struct DuplicateKey : std::runtime_error {
-  explicit DuplicateKey(const std::string& name) : std::runtime_error("key '" + name + "' is there twice"), key(name) {}
+  explicit DuplicateKey(const std::string& name)
+      : std::runtime_error("key '" + name + "' is there twice"), key(name) {}
   std::string key;
 };
 

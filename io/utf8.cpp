@@ -14,7 +14,9 @@ struct Sequence {
   bool valid = false;
 };
 
-bool is_continuation(unsigned char byte) { return (byte & 0xC0u) == 0x80u; }
+bool is_continuation(unsigned char byte) {
+  return (byte & 0xC0u) == 0x80u;
+}
 
 // Table 3-7 of the Unicode standard: only the second byte has ranges of its own.
 Sequence read_sequence(std::string_view text, size_t position) {
@@ -61,7 +63,8 @@ char32_t next_code_point(std::string_view text, size_t& position) {
   if (lead < 0x80) return lead;
   const int more = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
   char32_t code_point = lead & (0x3Fu >> more);
-  for (int i = 0; i < more; ++i) code_point = (code_point << 6) | (static_cast<unsigned char>(text[position++]) & 0x3Fu);
+  for (int i = 0; i < more; ++i)
+    code_point = (code_point << 6) | (static_cast<unsigned char>(text[position++]) & 0x3Fu);
   return code_point;
 }
 
@@ -102,7 +105,8 @@ std::string replace_invalid_utf8(std::string_view bytes) {
 
 bool is_white_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
 }
 
 bool is_word_character(char32_t c) {

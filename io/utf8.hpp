@@ -19,10 +19,11 @@ size_t previous_code_point(std::string_view text, size_t position);
 
 void append_utf8(std::string& text, char32_t code_point);
 
-// `bytes` with each maximal ill-formed part replaced by U+FFFD (the Unicode standard, section 3.9, as browsers do).
+// `bytes` with each maximal ill-formed part replaced by U+FFFD (the Unicode standard, section 3.9, as
+// browsers do).
 std::string replace_invalid_utf8(std::string_view bytes);
 
-bool is_white_space(char32_t code_point);      // property White_Space, the regular expression \s
-bool is_word_character(char32_t code_point);   // the regular expression \w (UTS 18, annex C)
+bool is_white_space(char32_t code_point);     // property White_Space, the regular expression \s
+bool is_word_character(char32_t code_point);  // the regular expression \w (UTS 18, annex C)
 
 }  // namespace collie

@@ -29,9 +29,10 @@ class MemoryAccount {
   std::atomic<size_t> total_{0}, peak_total_{0};
 };
 
-// Host blocks, 64-byte aligned and kept for reuse: returning large blocks to the system and touching them again
-// costs a page fault every 4 KiB. Rounds sizes up to 1/8 of a power of two. Process-wide, thread-safe.
-// In poison mode (tests; COLLIE_ENGINE_POISON=1) every block is handed out filled with 0xFF, a NaN in every type.
+// Host blocks, 64-byte aligned and kept for reuse: returning large blocks to the system and touching them
+// again costs a page fault every 4 KiB. Rounds sizes up to 1/8 of a power of two. Process-wide, thread-safe.
+// In poison mode (tests; COLLIE_ENGINE_POISON=1) every block is handed out filled with 0xFF, a NaN in every
+// type.
 void* allocate_host(size_t bytes);
 void free_host(void* block, size_t bytes);
 size_t cached_host_bytes();

@@ -23,8 +23,8 @@ enum class GemmForm {
 };
 
 // Where documents start in a row of packed tokens: S documents, S + 1 offsets from 0 to the number of tokens.
-// Training: queries and keys are the same tokens. With a KV cache a document has more keys than queries; its last
-// query stands at its last key.
+// Training: queries and keys are the same tokens. With a KV cache a document has more keys than queries; its
+// last query stands at its last key.
 struct AttentionSpans {
   std::vector<int32_t> query_starts;  // [documents + 1]
   std::vector<int32_t> key_starts;    // [documents + 1]
@@ -32,8 +32,8 @@ struct AttentionSpans {
 
 struct AdamWArguments {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  int64_t step = 1;            // from 1, for the bias correction
-  double gradient_scale = 1;   // multiplies the gradient first (clipping)
+  int64_t step = 1;           // from 1, for the bias correction
+  double gradient_scale = 1;  // multiplies the gradient first (clipping)
 };
 
 class Operations {
@@ -58,7 +58,7 @@ class Operations {
   // --- elementwise; shapes equal
   virtual void add(const Tensor& a, const Tensor& b, Tensor& out) = 0;  // out may be a or b
   virtual void scale(Tensor& x, double factor) = 0;
-  virtual void add_row(Tensor& x, const Tensor& row) = 0;  // x [m, n] += row [n]
+  virtual void add_row(Tensor& x, const Tensor& row) = 0;                      // x [m, n] += row [n]
   virtual void column_sum(const Tensor& x, Tensor& out, bool accumulate) = 0;  // [m, n] -> [n], rows in order
 
   // --- matrices; A, B, C may be row-strided
@@ -72,7 +72,8 @@ class Operations {
 
   // --- RMSNorm (Zhang & Sennrich, arXiv 1910.07467): y = x / sqrt(mean(x²) + eps) · weight
   // x, y [tokens, hidden]; weight [hidden]; inverse_rms [tokens], kept for backward.
-  virtual void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) = 0;
+  virtual void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y,
+                        Tensor& inverse_rms) = 0;
   virtual void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
                                        const Tensor& inverse_rms, Tensor& dx, bool accumulate) = 0;
   virtual void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
@@ -91,9 +92,10 @@ class Operations {
   virtual void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                          double score_scale, Tensor& out, Tensor& log_sum_exp) = 0;
   // Overwrites dq, dk, dv (may be row-strided).
-  virtual void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
-                                  double score_scale, const Tensor& out, const Tensor& log_sum_exp,
-                                  const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) = 0;
+  virtual void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
+                                  const AttentionSpans& spans, double score_scale, const Tensor& out,
+                                  const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,
+                                  Tensor& dv) = 0;
 
   // --- SwiGLU (Shazeer, arXiv 2002.05202): out = gate · sigmoid(gate) · up; all [tokens, width]
   virtual void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) = 0;
@@ -106,12 +108,14 @@ class Operations {
   // Returns the sum of the losses over the targets, in double, in token order.
   virtual double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) = 0;
 
-  // --- reductions in a fixed order: double sums of blocks of 4096 elements from the start, added in block order
+  // --- reductions in a fixed order: double sums of blocks of 4096 elements from the start, added in block
+  // order
   virtual double sum_of_squares(const Tensor& x) = 0;  // contiguous
 
   // --- optimizer updates, elementwise on flat views of equal numel
   // AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations:
-  // w *= 1 - lr·wd; m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
+  // w *= 1 - lr·wd; m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) +
+  // eps)
   virtual void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
                      const AdamWArguments& arguments) = 0;
 

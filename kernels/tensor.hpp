@@ -1,4 +1,5 @@
-// A tensor: a typed, shaped view of reference-counted storage. Copying a Tensor copies the handle, never the data.
+// A tensor: a typed, shaped view of reference-counted storage. Copying a Tensor copies the handle, never the
+// data.
 #pragma once
 
 #include <array>
@@ -23,11 +24,17 @@ enum class DeviceKind : uint8_t { cpu, cuda };
 template <class T>
 constexpr DType dtype_of();
 template <>
-constexpr DType dtype_of<float>() { return DType::f32; }
+constexpr DType dtype_of<float>() {
+  return DType::f32;
+}
 template <>
-constexpr DType dtype_of<double>() { return DType::f64; }
+constexpr DType dtype_of<double>() {
+  return DType::f64;
+}
 template <>
-constexpr DType dtype_of<int32_t>() { return DType::i32; }
+constexpr DType dtype_of<int32_t>() {
+  return DType::i32;
+}
 
 // Up to four dimensions, outermost first.
 class Shape {
@@ -52,7 +59,8 @@ class Tensor {
   Tensor() = default;  // empty: defined() is false
 
   // Uninitialised memory on the host, charged to `account`, which must outlive the storage.
-  static Tensor host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account, Category category);
+  static Tensor host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                     Category category);
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
@@ -76,9 +84,9 @@ class Tensor {
   void* raw() const;  // first element
 
   // Views that share the storage.
-  Tensor rows(int64_t begin, int64_t end) const;              // [end - begin, ...] of axis 0
-  Tensor columns(int64_t begin, int64_t end) const;           // 2-D only: [rows, end - begin], same row_stride
-  Tensor reshape(const Shape& shape) const;                   // contiguous, or inner dimensions split/merged only
+  Tensor rows(int64_t begin, int64_t end) const;     // [end - begin, ...] of axis 0
+  Tensor columns(int64_t begin, int64_t end) const;  // 2-D only: [rows, end - begin], same row_stride
+  Tensor reshape(const Shape& shape) const;          // contiguous, or inner dimensions split/merged only
   // Charges the storage to another account (it has changed hands) or category.
   void charge_to(std::shared_ptr<MemoryAccount> account, Category category);
 

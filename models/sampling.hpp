@@ -13,8 +13,8 @@ struct Sampling {
   uint64_t seed = 42;
 };
 
-// logits [vocab]. Draws from softmax(logits / temperature) after top_k, then top_p; `index` is the number of the
-// draw: the same (seed, index) and logits give the same token.
+// logits [vocab]. Draws from softmax(logits / temperature) after top_k, then top_p; `index` is the number of
+// the draw: the same (seed, index) and logits give the same token.
 int32_t sample_token(std::span<const float> logits, const Sampling& sampling, uint64_t index);
 
 }  // namespace collie

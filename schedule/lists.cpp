@@ -1,5 +1,4 @@
 // What can be said of the lists without playing them.
-#include <algorithm>
 #include <array>
 #include <set>
 

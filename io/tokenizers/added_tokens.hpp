@@ -15,11 +15,11 @@ namespace collie {
 struct AddedToken {
   int32_t id = 0;
   std::string content;
-  bool single_word = false;     // not beside a word character
-  bool lstrip = false;          // takes the white space to its left with it
-  bool rstrip = false;          // and to its right
-  bool normalized = false;      // looked for in the normalised text (and then normalised itself)
-  bool special = false;         // left out when decoding
+  bool single_word = false;  // not beside a word character
+  bool lstrip = false;       // takes the white space to its left with it
+  bool rstrip = false;       // and to its right
+  bool normalized = false;   // looked for in the normalised text (and then normalised itself)
+  bool special = false;      // left out when decoding
 };
 
 std::vector<AddedToken> read_added_tokens(const JsonPlace& list);

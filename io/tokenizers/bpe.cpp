@@ -29,7 +29,8 @@ void MergeTable::insert(int32_t left, int32_t right, uint32_t rank, int32_t merg
   reserve(used_ + 1);
   const uint64_t pair = key(left, right);
   size_t place = home(pair);
-  while (places_[place].merged >= 0 && places_[place].pair != pair) place = (place + 1) & (places_.size() - 1);
+  while (places_[place].merged >= 0 && places_[place].pair != pair)
+    place = (place + 1) & (places_.size() - 1);
   if (places_[place].merged < 0) ++used_;
   places_[place] = {pair, rank, merged};
 }
@@ -57,7 +58,8 @@ void BpeModel::read_vocabulary(const JsonPlace& vocabulary) {
   for (const auto& [token, value] : vocabulary.value().items()) {
     const JsonPlace place = vocabulary.inside(value, "'" + token + "'");
     const int64_t id = place.integer();
-    if (id < 0 || id >= most_ids) place.refuse(fmt::format("id {} is out of range; ids go from 0 to {}", id, most_ids - 1));
+    if (id < 0 || id >= most_ids)
+      place.refuse(fmt::format("id {} is out of range; ids go from 0 to {}", id, most_ids - 1));
     if (id >= size()) tokens_.resize(static_cast<size_t>(id) + 1);
     auto& named = tokens_[static_cast<size_t>(id)];
     if (named) place.refuse(fmt::format("id {} is also that of '{}'; each token needs its own", id, *named));
@@ -69,7 +71,8 @@ void BpeModel::read_unknown(const JsonPlace& model) {
   const auto unknown = model.find("unk_token");
   if (!unknown) return;
   const auto id = find(unknown->text());
-  if (!id) unknown->refuse(fmt::format("'{}' is not in the vocabulary; it must be, or be null", unknown->text()));
+  if (!id)
+    unknown->refuse(fmt::format("'{}' is not in the vocabulary; it must be, or be null", unknown->text()));
   unknown_ = *id;
 }
 
@@ -95,7 +98,8 @@ void BpeModel::read_merges(const JsonPlace& merges) {
     const auto known = [&](const std::string& token) {
       const auto id = find(token);
       if (!id)
-        merges[rank].refuse(fmt::format("it merges '{}' and '{}', but '{}' is not in the vocabulary", left, right, token));
+        merges[rank].refuse(
+            fmt::format("it merges '{}' and '{}', but '{}' is not in the vocabulary", left, right, token));
       return *id;
     };
     const int32_t left_id = known(left), right_id = known(right);
@@ -120,9 +124,9 @@ void BpeModel::find_characters() {
     if (const auto id = find(fmt::format("<0x{:02X}>", byte))) bytes_[byte] = *id;
 }
 
-// A merge works across a boundary only if its left token can end, and its right token begin, with the symbols there.
-// Where no merge can, the text falls apart into segments whose merges never meet: each can be done on its own, with
-// exactly the result of doing all at once.
+// A merge works across a boundary only if its left token can end, and its right token begin, with the symbols
+// there. Where no merge can, the text falls apart into segments whose merges never meet: each can be done on
+// its own, with exactly the result of doing all at once.
 void BpeModel::find_joints() {
   std::vector<char> initial(tokens_.size(), 0);  // symbols that text starts out as
   const auto mark = [&](int32_t id) {
@@ -151,7 +155,9 @@ void BpeModel::find_joints() {
     if (merge.merged >= 0) all.push_back(merge);
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.rank < b.rank; });
   const auto left = [](const MergeTable::Merge& merge) { return static_cast<size_t>(merge.pair >> 32); };
-  const auto right = [](const MergeTable::Merge& merge) { return static_cast<size_t>(merge.pair & 0xffffffffu); };
+  const auto right = [](const MergeTable::Merge& merge) {
+    return static_cast<size_t>(merge.pair & 0xffffffffu);
+  };
   for (bool changed = true; changed;) {
     changed = false;
     for (const auto& merge : all) {
@@ -175,8 +181,8 @@ const std::string* BpeModel::token(int32_t id) const {
   return id < 0 || id >= size() ? nullptr : tokens_[static_cast<size_t>(id)];
 }
 
-// One symbol a character, or its bytes where it is not in the vocabulary, or the unknown token; the order in which a
-// pending unknown is written is the library's.
+// One symbol a character, or its bytes where it is not in the vocabulary, or the unknown token; the order in
+// which a pending unknown is written is the library's.
 void BpeModel::append_symbols(std::string_view text, std::vector<int32_t>& symbols) const {
   bool pending = false;
   const auto flush = [&] {
@@ -199,7 +205,8 @@ void BpeModel::append_symbols(std::string_view text, std::vector<int32_t>& symbo
     }
     const auto spelled = text.substr(begin, position - begin);
     const auto byte_id = [&](char byte) { return bytes_[static_cast<unsigned char>(byte)]; };
-    if (byte_fallback_ && std::all_of(spelled.begin(), spelled.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
+    if (byte_fallback_ &&
+        std::all_of(spelled.begin(), spelled.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
       for (const char byte : spelled) symbols.push_back(byte_id(byte));
     } else if (unknown_ >= 0) {
       if (!fuse_unknown_) flush();
@@ -235,7 +242,9 @@ struct BpeModel::Word {
 };
 
 void BpeModel::merge(std::span<const int32_t> symbols, Word& word, std::vector<int32_t>& ids) const {
-  const auto at = [&](int32_t position) -> Word::Symbol& { return word.symbols[static_cast<size_t>(position)]; };
+  const auto at = [&](int32_t position) -> Word::Symbol& {
+    return word.symbols[static_cast<size_t>(position)];
+  };
   const auto find_candidate = [&](int32_t position) -> std::optional<Word::Candidate> {
     const auto* merge = merges_.find(at(position).id, at(at(position).next).id);
     if (!merge) return std::nullopt;
@@ -280,8 +289,30 @@ void BpeModel::merge(std::span<const int32_t> symbols, Word& word, std::vector<i
   for (int32_t i = 0; i >= 0; i = at(i).next) ids.push_back(at(i).id);
 }
 
-void BpeModel::encode(std::string_view text, std::vector<int32_t>& ids) const {
+// merge(), once for each different short segment of a text: words come again and again.
+void BpeModel::merge_or_recall(std::span<const int32_t> symbols, uint64_t hash, Word& word,
+                               std::vector<int32_t>& ids) const {
   constexpr size_t longest_kept = 32, most_kept = size_t{1} << 16;
+  if (symbols.size() > longest_kept) return merge(symbols, word, ids);
+  const auto [from, to] = word.found.equal_range(hash);
+  const auto known = std::find_if(from, to, [&](const auto& entry) {
+    return std::equal(entry.second.symbols.begin(), entry.second.symbols.end(), symbols.begin(),
+                      symbols.end());
+  });
+  if (known != to) {
+    const auto start = word.found_ids.begin() + static_cast<std::ptrdiff_t>(known->second.begin);
+    ids.insert(ids.end(), start, start + static_cast<std::ptrdiff_t>(known->second.count));
+    return;
+  }
+  const size_t before = ids.size();
+  merge(symbols, word, ids);
+  if (word.found.size() >= most_kept) return;
+  word.found.emplace(
+      hash, Word::Found{{symbols.begin(), symbols.end()}, word.found_ids.size(), ids.size() - before});
+  word.found_ids.insert(word.found_ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(before), ids.end());
+}
+
+void BpeModel::encode(std::string_view text, std::vector<int32_t>& ids) const {
   if (ignore_merges_)
     if (const auto id = find(std::string(text))) {
       ids.push_back(*id);
@@ -290,38 +321,16 @@ void BpeModel::encode(std::string_view text, std::vector<int32_t>& ids) const {
   std::vector<int32_t> symbols;
   symbols.reserve(text.size());
   append_symbols(text, symbols);
-  ids.reserve(ids.size() + symbols.size() / 2);
   Word word;
   const std::span<const int32_t> all = symbols;
   for (size_t begin = 0, end; begin < all.size(); begin = end) {
-    end = begin + 1;
     uint64_t hash = static_cast<uint32_t>(all[begin]);
-    for (; end < all.size() && joints_.find(all[end - 1], all[end]); ++end)
+    for (end = begin + 1; end < all.size() && joints_.find(all[end - 1], all[end]); ++end)
       hash = (hash ^ static_cast<uint32_t>(all[end])) * 0x100000001b3u + end - begin;
-    const auto segment = all.subspan(begin, end - begin);
-    if (segment.size() == 1) {
-      ids.push_back(segment[0]);
-      continue;
-    }
-    if (segment.size() > longest_kept) {
-      merge(segment, word, ids);
-      continue;
-    }
-    const auto [from, to] = word.found.equal_range(hash);
-    const auto known = std::find_if(from, to, [&](const auto& entry) {
-      return std::equal(entry.second.symbols.begin(), entry.second.symbols.end(), segment.begin(), segment.end());
-    });
-    if (known != to) {
-      const auto start = word.found_ids.begin() + static_cast<std::ptrdiff_t>(known->second.begin);
-      ids.insert(ids.end(), start, start + static_cast<std::ptrdiff_t>(known->second.count));
-      continue;
-    }
-    const size_t before = ids.size();
-    merge(segment, word, ids);
-    if (word.found.size() < most_kept) {
-      word.found.emplace(hash, Word::Found{{segment.begin(), segment.end()}, word.found_ids.size(), ids.size() - before});
-      word.found_ids.insert(word.found_ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(before), ids.end());
-    }
+    if (end == begin + 1)
+      ids.push_back(all[begin]);
+    else
+      merge_or_recall(all.subspan(begin, end - begin), hash, word, ids);
   }
 }
 

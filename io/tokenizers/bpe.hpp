@@ -1,5 +1,5 @@
-// Byte-pair encoding: Sennrich et al., "Neural machine translation of rare words with subword units", ACL 2016, as the
-// `tokenizers` library's model "BPE" applies it.
+// Byte-pair encoding: Sennrich et al., "Neural machine translation of rare words with subword units", ACL
+// 2016, as the `tokenizers` library's model "BPE" applies it.
 #pragma once
 
 #include <array>
@@ -20,8 +20,8 @@ class MergeTable {
  public:
   struct Merge {
     uint64_t pair = 0;
-    uint32_t rank = 0;   // lower merges first
-    int32_t merged = -1; // id of the two joined; -1 marks a free place
+    uint32_t rank = 0;    // lower merges first
+    int32_t merged = -1;  // id of the two joined; -1 marks a free place
   };
   static uint64_t key(int32_t left, int32_t right) {
     return (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
@@ -58,7 +58,7 @@ class BpeModel {
   void encode(std::string_view text, std::vector<int32_t>& ids) const;
 
   std::optional<int32_t> find(const std::string& token) const;
-  const std::string* token(int32_t id) const;  // null when there is none of that id
+  const std::string* token(int32_t id) const;                            // null when there is none of that id
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }  // one more than the largest id
 
  private:
@@ -72,6 +72,8 @@ class BpeModel {
 
   void append_symbols(std::string_view text, std::vector<int32_t>& symbols) const;
   void merge(std::span<const int32_t> symbols, Word& word, std::vector<int32_t>& ids) const;
+  void merge_or_recall(std::span<const int32_t> symbols, uint64_t hash, Word& word,
+                       std::vector<int32_t>& ids) const;
 
   std::unordered_map<std::string, int32_t> ids_;
   std::vector<const std::string*> tokens_;            // by id, null where there is none

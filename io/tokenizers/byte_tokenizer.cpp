@@ -6,19 +6,20 @@ namespace collie {
 namespace {
 
 constexpr int32_t bos_id = 256, eos_id = 257;
-// Spelled so that no ordinary text has them: like every special token they are found in a text that spells them out.
+// Spelled so that no ordinary text has them: like every special token they are found in a text that spells
+// them out.
 constexpr const char* bos_token = "<|byte:bos|>";
 constexpr const char* eos_token = "<|byte:eos|>";
 
 using Json = nlohmann::ordered_json;
 
 Json special_token(int32_t id, const char* content) {
-  return {{"id", id},        {"content", content}, {"single_word", false}, {"lstrip", false},
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
           {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
-// BPE without merges over GPT-2's stand-ins for bytes: in the words of the `tokenizers` library, so that what is saved
-// is by construction what was used.
+// BPE without merges over GPT-2's stand-ins for bytes: in the words of the `tokenizers` library, so that what
+// is saved is by construction what was used.
 Json tokenizer_json() {
   Json vocabulary = Json::object();
   for (int32_t byte = 0; byte < 256; ++byte) {
@@ -44,7 +45,8 @@ Json tokenizer_json() {
         {"single", Json::array({bos, text_a})},
         {"pair", Json::array({bos, text_a, bos_b, text_b})},
         {"special_tokens",
-         {{bos_token, {{"id", bos_token}, {"ids", Json::array({bos_id})}, {"tokens", Json::array({bos_token})}}}}}}},
+         {{bos_token,
+           {{"id", bos_token}, {"ids", Json::array({bos_id})}, {"tokens", Json::array({bos_token})}}}}}}},
       {"decoder", byte_level},
       {"model",
        {{"type", "BPE"},

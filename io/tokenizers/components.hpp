@@ -1,5 +1,5 @@
-// The components a tokenizer.json is put together from (https://huggingface.co/docs/tokenizers/components), as the
-// `tokenizers` library defines them. A new component is a class and a line in the table of its kind.
+// The components a tokenizer.json is put together from (https://huggingface.co/docs/tokenizers/components),
+// as the `tokenizers` library defines them. A new component is a class and a line in the table of its kind.
 #pragma once
 
 #include <functional>
@@ -54,7 +54,8 @@ std::string read_literal_pattern(const JsonPlace& description);
 // A setting that must be exactly one code point.
 std::string read_character(const JsonPlace& setting);
 
-// GPT-2's printable stand-ins for bytes: one code point each. https://github.com/openai/gpt-2/blob/master/src/encoder.py
+// GPT-2's printable stand-ins for bytes: one code point each.
+// https://github.com/openai/gpt-2/blob/master/src/encoder.py
 const std::vector<char32_t>& byte_characters();  // [256]
 
 // Looks up description["type"] in `known` and makes that component.

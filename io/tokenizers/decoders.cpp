@@ -21,8 +21,8 @@ class ReplaceInTokens : public Decoder {
   std::string pattern_, content_;
 };
 
-// Runs of byte tokens ("<0xE2>") become the text they spell; where a run as a whole is not UTF-8, each of its bytes
-// becomes U+FFFD.
+// Runs of byte tokens ("<0xE2>") become the text they spell; where a run as a whole is not UTF-8, each of its
+// bytes becomes U+FFFD.
 class ByteFallback : public Decoder {
  public:
   explicit ByteFallback(const JsonPlace&) {}
@@ -83,7 +83,8 @@ class StripFromTokens : public Decoder {
       size_t begin = 0, end = token.size();
       const size_t size = content_.size();
       for (int64_t i = 0; i < start_ && token.compare(begin, size, content_) == 0; ++i) begin += size;
-      for (int64_t i = 0; i < stop_ && end >= begin + size && token.compare(end - size, size, content_) == 0; ++i)
+      for (int64_t i = 0; i < stop_ && end >= begin + size && token.compare(end - size, size, content_) == 0;
+           ++i)
         end -= size;
       token = token.substr(begin, end - begin);
     }
@@ -97,7 +98,8 @@ class StripFromTokens : public Decoder {
 
 class MetaspaceDecoder : public Decoder {
  public:
-  explicit MetaspaceDecoder(const JsonPlace& description) : mark_(read_character(description["replacement"])) {
+  explicit MetaspaceDecoder(const JsonPlace& description)
+      : mark_(read_character(description["replacement"])) {
     const bool prefix = description.flag("add_prefix_space", true);
     prepended_ = description.text("prepend_scheme", prefix ? "always" : "never") != "never";
   }

@@ -34,7 +34,8 @@ std::optional<JsonPlace> JsonPlace::find(const std::string& key) const {
 }
 
 JsonPlace JsonPlace::operator[](size_t index) const {
-  must_be(value_->is_array() && index < value_->size(), fmt::format("a list of over {} entries", index).c_str());
+  must_be(value_->is_array() && index < value_->size(),
+          fmt::format("a list of over {} entries", index).c_str());
   return JsonPlace((*value_)[index], file_, fmt::format("{}[{}]", key_, index));
 }
 
@@ -54,8 +55,9 @@ bool JsonPlace::flag() const {
 }
 
 int64_t JsonPlace::integer() const {
-  must_be(value_->is_number_integer() && !(value_->is_number_unsigned() && value_->get<uint64_t>() > INT64_MAX),
-          "a whole number");
+  must_be(
+      value_->is_number_integer() && !(value_->is_number_unsigned() && value_->get<uint64_t>() > INT64_MAX),
+      "a whole number");
   return value_->get<int64_t>();
 }
 

@@ -10,7 +10,8 @@
 
 namespace collie {
 
-// Refers to the JSON it was made from. All complaints are UserErrors "FILE: KEY: what was found; what would be right".
+// Refers to the JSON it was made from. All complaints are UserErrors "FILE: KEY: what was found; what would
+// be right".
 class JsonPlace {
  public:
   JsonPlace(const nlohmann::json& value, std::string file, std::string key = "")
@@ -21,9 +22,9 @@ class JsonPlace {
 
   [[noreturn]] void refuse(const std::string& complaint) const;
 
-  JsonPlace operator[](const std::string& key) const;              // a member that must be there
-  std::optional<JsonPlace> find(const std::string& key) const;     // a member that may be missing or null
-  JsonPlace operator[](size_t index) const;                        // an entry of a list
+  JsonPlace operator[](const std::string& key) const;           // a member that must be there
+  std::optional<JsonPlace> find(const std::string& key) const;  // a member that may be missing or null
+  JsonPlace operator[](size_t index) const;                     // an entry of a list
   JsonPlace inside(const nlohmann::json& value, const std::string& key) const;  // a member at hand already
 
   size_t size() const;  // of a list

@@ -15,7 +15,8 @@ namespace {
 nlohmann::json parse_file(const std::string& text, const std::string& file) {
   try {
     nlohmann::json parsed = parse_json_with_unique_keys(text);
-    if (!parsed.is_object()) throw UserError("{}: it must be a JSON object, not {}", file, parsed.type_name());
+    if (!parsed.is_object())
+      throw UserError("{}: it must be a JSON object, not {}", file, parsed.type_name());
     return parsed;
   } catch (const DuplicateKey& duplicate) {
     throw UserError("{}: key '{}' is there twice in one object; it must be there once", file, duplicate.key);
@@ -37,7 +38,8 @@ void append(std::vector<int32_t>& to, const std::vector<int32_t>& more) {
 
 }  // namespace
 
-JsonTokenizer::JsonTokenizer(TokenizerFiles files, const std::filesystem::path& folder) : files_(std::move(files)) {
+JsonTokenizer::JsonTokenizer(TokenizerFiles files, const std::filesystem::path& folder)
+    : files_(std::move(files)) {
   const std::string file = (folder / "tokenizer.json").string();
   const nlohmann::json parsed = parse_file(files_.at("tokenizer.json"), file);
   const JsonPlace top(parsed, file);
@@ -57,17 +59,18 @@ void JsonTokenizer::read_added(const JsonPlace& list) {
     const AddedToken& token = tokens[i];
     const auto in_model = model_->find(token.content);
     if (in_model && *in_model != token.id)
-      list[i].refuse(fmt::format("'{}' has id {}, but id {} in model.vocab; they must agree", token.content, token.id,
-                                 *in_model));
+      list[i].refuse(fmt::format("'{}' has id {}, but id {} in model.vocab; they must agree", token.content,
+                                 token.id, *in_model));
     if (const std::string* other = model_->token(token.id); other && *other != token.content)
-      list[i].refuse(fmt::format("'{}' has id {}, which is that of '{}' in model.vocab; each token needs its own",
-                                 token.content, token.id, *other));
+      list[i].refuse(
+          fmt::format("'{}' has id {}, which is that of '{}' in model.vocab; each token needs its own",
+                      token.content, token.id, *other));
     std::string pattern = token.content;
     if (token.normalized && normalizer_) pattern = normalizer_->normalize(std::move(pattern));
     const auto [entry, added] = added_.emplace(token.id, Added{token.content, pattern, token.special});
     if (!added)
-      list[i].refuse(fmt::format("'{}' has id {}, which is that of '{}'; each token needs its own", token.content,
-                                 token.id, entry->second.content));
+      list[i].refuse(fmt::format("'{}' has id {}, which is that of '{}'; each token needs its own",
+                                 token.content, token.id, entry->second.content));
     vocab_size_ = std::max<int64_t>(vocab_size_, int64_t{token.id} + 1);
     (token.normalized ? in_normalized_text_ : in_raw_text_).add(token, pattern);
   }
@@ -78,15 +81,17 @@ void JsonTokenizer::read_template(const JsonPlace& post_processor) {
   const JsonPlace type = post_processor["type"];
   if (type.text() == "ByteLevel") return;  // moves offsets only
   if (type.text() != "TemplateProcessing")
-    type.refuse(fmt::format("the post_processor '{}' is not supported yet; supported: ByteLevel, TemplateProcessing",
-                            type.text()));
+    type.refuse(
+        fmt::format("the post_processor '{}' is not supported yet; supported: ByteLevel, TemplateProcessing",
+                    type.text()));
   const JsonPlace pieces = post_processor["single"];
   bool text_seen = false;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const JsonPlace piece = pieces[i];
     if (const auto sequence = piece.find("Sequence")) {
       const JsonPlace id = (*sequence)["id"];
-      if (id.text() != "A" || text_seen) id.refuse("a template for one text must have sequence A once, and no other");
+      if (id.text() != "A" || text_seen)
+        id.refuse("a template for one text must have sequence A once, and no other");
       text_seen = true;
       continue;
     }
@@ -108,7 +113,8 @@ std::optional<int32_t> JsonTokenizer::find(const std::string& token) const {
   return std::nullopt;
 }
 
-// A token named by its content ("<s>", or an object with "content"), or by its id (or a list of ids: the first).
+// A token named by its content ("<s>", or an object with "content"), or by its id (or a list of ids: the
+// first).
 std::optional<int32_t> JsonTokenizer::find_named(const JsonPlace& settings, const std::string& key) const {
   if (const auto token = settings.find(key + "_token")) {
     const JsonPlace content = token->value().is_object() ? (*token)["content"] : *token;
@@ -118,13 +124,15 @@ std::optional<int32_t> JsonTokenizer::find_named(const JsonPlace& settings, cons
   if (const auto token = settings.find(key + "_token_id")) {
     const JsonPlace id = token->value().is_array() && !token->value().empty() ? (*token)[size_t{0}] : *token;
     if (id.integer() >= 0 && id.integer() < vocab_size_) return static_cast<int32_t>(id.integer());
-    id.refuse(fmt::format("id {} is not in the vocabulary of tokenizer.json, which has {}", id.integer(), vocab_size_));
+    id.refuse(fmt::format("id {} is not in the vocabulary of tokenizer.json, which has {}", id.integer(),
+                          vocab_size_));
   }
   return std::nullopt;
 }
 
 void JsonTokenizer::read_settings(const std::filesystem::path& folder) {
-  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"}) {
+  for (const char* name :
+       {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"}) {
     const auto file = files_.find(name);
     if (file == files_.end()) continue;
     const nlohmann::json parsed = parse_file(file->second, (folder / name).string());
@@ -162,8 +170,8 @@ std::vector<int32_t> JsonTokenizer::encode(std::string_view text, bool add_speci
       } else if (!pre_tokenizer_) {
         model_->encode(std::string_view(part).substr(piece.begin, piece.end - piece.begin), ids);
       } else {
-        std::vector<TextPiece> whole{{part.substr(piece.begin, piece.end - piece.begin),
-                                      raw.begin == 0 && piece.begin == 0}};
+        std::vector<TextPiece> whole{
+            {part.substr(piece.begin, piece.end - piece.begin), raw.begin == 0 && piece.begin == 0}};
         for (const auto& word : pre_tokenizer_->split(std::move(whole))) model_->encode(word.text, ids);
       }
     }

@@ -44,13 +44,13 @@ class JsonTokenizer : public Tokenizer {
   std::optional<int32_t> find_named(const JsonPlace& settings, const std::string& key) const;
 
   TokenizerFiles files_;
-  std::unique_ptr<Normalizer> normalizer_;        // may be null, like the next two
+  std::unique_ptr<Normalizer> normalizer_;  // may be null, like the next two
   std::unique_ptr<PreTokenizer> pre_tokenizer_;
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<BpeModel> model_;
   std::unordered_map<int32_t, Added> added_;
   AddedTokenFinder in_raw_text_, in_normalized_text_;
-  std::vector<int32_t> prefix_, suffix_;          // what is added around a text
+  std::vector<int32_t> prefix_, suffix_;  // what is added around a text
   std::optional<int32_t> bos_, eos_;
   int64_t vocab_size_ = 0;
 };

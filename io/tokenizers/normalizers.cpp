@@ -21,7 +21,8 @@ std::string replace_all(std::string_view text, std::string_view pattern, std::st
 
 std::string read_literal_pattern(const JsonPlace& description) {
   const JsonPlace pattern = description["pattern"];
-  if (pattern.find("Regex")) pattern.refuse("a Regex pattern is not supported yet; supported: {\"String\": \"...\"}");
+  if (pattern.find("Regex"))
+    pattern.refuse("a Regex pattern is not supported yet; supported: {\"String\": \"...\"}");
   const JsonPlace literal = pattern["String"];
   if (literal.text().empty()) literal.refuse("it must not be empty");
   return literal.text();

@@ -26,7 +26,8 @@ class Metaspace : public PreTokenizer {
     const bool prefix = description.flag("add_prefix_space", true);  // as older files say it
     scheme_ = description.text("prepend_scheme", prefix ? "always" : "never");
     if (scheme_ != "always" && scheme_ != "first" && scheme_ != "never")
-      description["prepend_scheme"].refuse(fmt::format("it must be always, first or never, not '{}'", scheme_));
+      description["prepend_scheme"].refuse(
+          fmt::format("it must be always, first or never, not '{}'", scheme_));
   }
 
   std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {
@@ -60,13 +61,15 @@ class Metaspace : public PreTokenizer {
   bool split_;
 };
 
-// GPT-2's: every byte becomes a printable character. Its regular expression is a splitter of its own, not there yet.
+// GPT-2's: every byte becomes a printable character. Its regular expression is a splitter of its own, not
+// there yet.
 class ByteLevel : public PreTokenizer {
  public:
   explicit ByteLevel(const JsonPlace& description) : prefix_(description.flag("add_prefix_space", true)) {
     if (description.flag("use_regex", true))
-      description["type"].refuse("the pre_tokenizer 'ByteLevel' with use_regex is not supported yet; supported: use_regex "
-                                 "false");
+      description["type"].refuse(
+          "the pre_tokenizer 'ByteLevel' with use_regex is not supported yet; supported: use_regex "
+          "false");
   }
 
   std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {
@@ -76,7 +79,8 @@ class ByteLevel : public PreTokenizer {
       TextPiece mapped{"", piece.at_start};
       mapped.text.reserve(2 * piece.text.size());
       if (prefix_ && piece.text.front() != ' ') append_utf8(mapped.text, byte_characters()[' ']);
-      for (const char byte : piece.text) append_utf8(mapped.text, byte_characters()[static_cast<unsigned char>(byte)]);
+      for (const char byte : piece.text)
+        append_utf8(mapped.text, byte_characters()[static_cast<unsigned char>(byte)]);
       result.push_back(std::move(mapped));
     }
     return result;
@@ -109,9 +113,10 @@ std::unique_ptr<PreTokenizer> make(const JsonPlace& description) {
 }  // namespace
 
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonPlace& description) {
-  return make_component<PreTokenizer>(
-      description, "pre_tokenizer",
-      {{"ByteLevel", make<ByteLevel>}, {"Metaspace", make<Metaspace>}, {"Sequence", make<PreTokenizerSequence>}});
+  return make_component<PreTokenizer>(description, "pre_tokenizer",
+                                      {{"ByteLevel", make<ByteLevel>},
+                                       {"Metaspace", make<Metaspace>},
+                                       {"Sequence", make<PreTokenizerSequence>}});
 }
 
 }  // namespace collie

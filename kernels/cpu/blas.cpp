@@ -40,6 +40,7 @@ Blas load() {
     throw RunError("cannot load OpenBLAS ({}); install the package libopenblas0-pthread", dlerror());
   symbol<void(int)>(library, "openblas_set_num_threads")(1);
   Blas result{symbol<decltype(cblas_sgemm)>(library, "cblas_sgemm"),
+              symbol<decltype(cblas_sgemv)>(library, "cblas_sgemv"),
               symbol<char*()>(library, "openblas_get_corename")()};
   log::debug("OpenBLAS runs its {} kernels", result.core);
   return result;

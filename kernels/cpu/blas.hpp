@@ -9,6 +9,7 @@ namespace collie::cpu {
 
 struct Blas {
   decltype(&cblas_sgemm) sgemm;
+  decltype(&cblas_sgemv) sgemv;
   std::string core;  // the kernels it chose: "SkylakeX", "Haswell", ...
 };
 

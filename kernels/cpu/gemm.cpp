@@ -42,6 +42,35 @@ Tile choose_tile(const check::GemmSizes& sizes) {
   return {even(sizes.m, chosen.rows), even(sizes.n, chosen.columns)};
 }
 
+// A tile in its place.
+struct Part {
+  int64_t row, column, rows, columns;
+};
+
+// One row times Wᵀ, as when text is generated: gemm would copy all of W first.
+void multiply_row(const check::GemmSizes& sizes, const Tensor& a, const Tensor& b, const Tensor& c,
+                  bool accumulate, const Part& part) {
+  float* const out = c.data<float>() + part.column;
+  if (!accumulate) std::fill_n(out, part.columns, 0.0F);
+  cpu::blas().sgemv(CblasRowMajor, CblasNoTrans, static_cast<int>(part.columns), static_cast<int>(sizes.k),
+                    1.0F, b.data<float>() + part.column * b.row_stride(), static_cast<int>(b.row_stride()),
+                    a.data<float>(), 1, 1.0F, out, 1);
+}
+
+void multiply(GemmForm form, const check::GemmSizes& sizes, const Tensor& a, const Tensor& b, const Tensor& c,
+              bool accumulate, const Part& part) {
+  if (form == GemmForm::nt && sizes.m == 1) return multiply_row(sizes, a, b, c, accumulate, part);
+  const bool a_transposed = form == GemmForm::tn, b_transposed = form == GemmForm::nt;
+  cpu::blas().sgemm(
+      CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans, b_transposed ? CblasTrans : CblasNoTrans,
+      static_cast<int>(part.rows), static_cast<int>(part.columns), static_cast<int>(sizes.k), 1.0F,
+      a.data<float>() + (a_transposed ? part.row : part.row * a.row_stride()),
+      static_cast<int>(a.row_stride()),
+      b.data<float>() + (b_transposed ? part.column * b.row_stride() : part.column),
+      static_cast<int>(b.row_stride()), accumulate ? 1.0F : 0.0F,
+      c.data<float>() + part.row * c.row_stride() + part.column, static_cast<int>(c.row_stride()));
+}
+
 }  // namespace
 
 void CpuOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) {
@@ -51,23 +80,13 @@ void CpuOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor
     if (!accumulate) fill(c, 0);
     return;
   }
-  const bool a_transposed = form == GemmForm::tn, b_transposed = form == GemmForm::nt;
-  const float* const a_data = a.data<float>();
-  const float* const b_data = b.data<float>();
-  float* const c_data = c.data<float>();
   const Tile tile = choose_tile(sizes);
   const int64_t row_tiles = ceil_div(sizes.m, tile.rows);
-  const auto sgemm = cpu::blas().sgemm;
   // Down the rows first: neighbours in time share a panel of B.
   arena_.for_each(row_tiles * ceil_div(sizes.n, tile.columns), [&](int64_t task) {
     const int64_t row = task % row_tiles * tile.rows, column = task / row_tiles * tile.columns;
-    const int64_t rows = std::min(tile.rows, sizes.m - row),
-                  columns = std::min(tile.columns, sizes.n - column);
-    sgemm(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans, b_transposed ? CblasTrans : CblasNoTrans,
-          static_cast<int>(rows), static_cast<int>(columns), static_cast<int>(sizes.k), 1.0F,
-          a_data + (a_transposed ? row : row * a.row_stride()), static_cast<int>(a.row_stride()),
-          b_data + (b_transposed ? column * b.row_stride() : column), static_cast<int>(b.row_stride()),
-          accumulate ? 1.0F : 0.0F, c_data + row * c.row_stride() + column, static_cast<int>(c.row_stride()));
+    multiply(form, sizes, a, b, c, accumulate,
+             {row, column, std::min(tile.rows, sizes.m - row), std::min(tile.columns, sizes.n - column)});
   });
 }
 

@@ -8,9 +8,13 @@
 namespace collie::test {
 
 #if __has_include(<catch2/catch_all.hpp>)
-inline auto contains(const std::string& part) { return Catch::Matchers::ContainsSubstring(part); }
+inline auto contains(const std::string& part) {
+  return Catch::Matchers::ContainsSubstring(part);
+}
 #else
-inline auto contains(const std::string& part) { return Catch::Contains(part); }
+inline auto contains(const std::string& part) {
+  return Catch::Contains(part);
+}
 #endif
 
 }  // namespace collie::test

@@ -247,7 +247,6 @@ TEST_CASE("what the engine lacks so far is refused as such") {
       {"quantization: {kind: nf4}", "c.yaml:1: quantization.kind: nf4 is not supported yet; only none is"},
       {"data: {train: [{path: x, weight: 2}]}",
        "c.yaml:1: data.train.0.weight: 2 is not supported yet; only 1.0 is"},
-      {"monitor: {trace: true}", "c.yaml:1: monitor.trace: true is not supported yet; only false is"},
       {"plugins: [x.so]", "c.yaml:1: plugins: [x.so] is not supported yet; only [] is"},
       {"cluster: {nodes: [a, b]}", "c.yaml:1: cluster.nodes: [a, b] is not supported yet; only [] is"},
       {"cluster: {tls: {certificate: x.pem}}",

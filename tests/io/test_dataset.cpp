@@ -21,8 +21,8 @@ DataSource text_source(const std::filesystem::path& path) {
   return source;
 }
 
-DataSource jsonl_source(const std::filesystem::path& path, const std::string& text, const std::string& prompt = "",
-                        const std::string& completion = "") {
+DataSource jsonl_source(const std::filesystem::path& path, const std::string& text,
+                        const std::string& prompt = "", const std::string& completion = "") {
   DataSource source;
   source.path = path.string();
   source.format = "jsonl";
@@ -36,7 +36,9 @@ DataSource jsonl_source(const std::filesystem::path& path, const std::string& te
 std::string spell(const DocumentView& document) {
   std::string text;
   for (const int32_t token : document.tokens)
-    text += token == 256 ? std::string("^") : token == 257 ? std::string("$") : std::string(1, static_cast<char>(token));
+    text += token == 256   ? std::string("^")
+            : token == 257 ? std::string("$")
+                           : std::string(1, static_cast<char>(token));
   return text;
 }
 
@@ -52,7 +54,9 @@ class PlainBytes : public Tokenizer {
   std::string decode(std::span<const int32_t> ids) const override { return byte_tokenizer()->decode(ids); }
   int64_t vocab_size() const override { return 258; }
   std::optional<int32_t> bos() const override { return 256; }
-  std::optional<int32_t> eos() const override { return has_eos_ ? std::optional<int32_t>(257) : std::nullopt; }
+  std::optional<int32_t> eos() const override {
+    return has_eos_ ? std::optional<int32_t>(257) : std::nullopt;
+  }
   bool adds_bos() const override { return adds_bos_; }
   void save_to(const std::filesystem::path&) const override {}
   std::string fingerprint() const override { return adds_bos_ ? "with" : "without"; }
@@ -86,7 +90,8 @@ TEST_CASE("a text file is one document from BOS to EOS, files in bytewise order"
   folder.write("a.txt", "ay");
   folder.write("B.txt", "Bee");
   folder.write("empty.txt", "");
-  const auto data = open_dataset({text_source(folder / "*.txt")}, *byte_tokenizer(), folder / "cache", "data.train");
+  const auto data =
+      open_dataset({text_source(folder / "*.txt")}, *byte_tokenizer(), folder / "cache", "data.train");
   REQUIRE(data->document_count() == 3);
   CHECK(spell(data->document(0)) == "^Bee$");
   CHECK(spell(data->document(1)) == "^ay$");
@@ -100,22 +105,26 @@ TEST_CASE("a text file is one document from BOS to EOS, files in bytewise order"
 TEST_CASE("without BOS the first token of a text is no target") {
   const TemporaryFolder folder;
   folder.write("a.txt", "abc");
-  const auto data = open_dataset({text_source(folder / "a.txt")}, PlainBytes(false, true), folder / "cache", "data.train");
+  const auto data =
+      open_dataset({text_source(folder / "a.txt")}, PlainBytes(false, true), folder / "cache", "data.train");
   CHECK(spell(data->document(0)) == "abc$");
   CHECK(data->target_count() == 3);
 }
 
 TEST_CASE("jsonl samples are documents; prompts are masked") {
   const TemporaryFolder folder;
-  folder.write("x.jsonl", "{\"t\": \"one\", \"p\": \"Q?\", \"c\": \"A\"}\r\n\n  \n{\"t\": \"\", \"p\": \"\", \"c\": \"B\\u00e9\"}");
-  const auto text = open_dataset({jsonl_source(folder / "x.jsonl", "t")}, *byte_tokenizer(), folder / "cache", "data.train");
+  folder.write("x.jsonl",
+               "{\"t\": \"one\", \"p\": \"Q?\", \"c\": \"A\"}\r\n\n  \n{\"t\": \"\", \"p\": \"\", \"c\": "
+               "\"B\\u00e9\"}");
+  const auto text = open_dataset({jsonl_source(folder / "x.jsonl", "t")}, *byte_tokenizer(), folder / "cache",
+                                 "data.train");
   REQUIRE(text->document_count() == 2);
   CHECK(spell(text->document(0)) == "^one$");
   CHECK(spell(text->document(1)) == "^$");
   CHECK(text->target_count() == 4 + 1);
 
-  const auto pairs =
-      open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, *byte_tokenizer(), folder / "cache", "data.train");
+  const auto pairs = open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, *byte_tokenizer(),
+                                  folder / "cache", "data.train");
   REQUIRE(pairs->document_count() == 2);
   CHECK(spell(pairs->document(0)) == "^Q?A$");
   CHECK(pairs->document(0).masked == 3);
@@ -123,8 +132,8 @@ TEST_CASE("jsonl samples are documents; prompts are masked") {
   CHECK(pairs->document(1).masked == 1);
   CHECK(pairs->target_count() == 2 + 4);  // A$ and B, two bytes, $
 
-  const auto bare = open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, PlainBytes(false, true), folder / "cache",
-                                 "data.train");
+  const auto bare = open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, PlainBytes(false, true),
+                                 folder / "cache", "data.train");
   CHECK(spell(bare->document(0)) == "Q?A$");
   CHECK(bare->document(0).masked == 2);
   CHECK(bare->document(1).masked == 0);
@@ -135,8 +144,8 @@ TEST_CASE("sources follow one another as configured") {
   const TemporaryFolder folder;
   folder.write("a.txt", "a");
   folder.write("b.jsonl", R"({"t":"b"})");
-  const auto data = open_dataset({jsonl_source(folder / "b.jsonl", "t"), text_source(folder / "a.txt")}, *byte_tokenizer(),
-                                 folder / "cache", "data.train");
+  const auto data = open_dataset({jsonl_source(folder / "b.jsonl", "t"), text_source(folder / "a.txt")},
+                                 *byte_tokenizer(), folder / "cache", "data.train");
   REQUIRE(data->document_count() == 2);
   CHECK(spell(data->document(0)) == "^b$");
   CHECK(spell(data->document(1)) == "^a$");
@@ -150,22 +159,28 @@ TEST_CASE("broken data are refused with file and line or byte") {
   const std::string file = (folder / "x.jsonl").string();
   CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n\n{\"t\":\n"), contains(file + ":3: the line is not JSON"));
   CHECK_THAT(refuse_jsonl("[1]\n"), contains(file + ":1: the line must be a JSON object, not array"));
-  CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n{\"u\":\"a\",\"v\":1}\n"), contains(file + ":2: it has no key 't'; it has: 'u', 'v'"));
+  CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n{\"u\":\"a\",\"v\":1}\n"),
+             contains(file + ":2: it has no key 't'; it has: 'u', 'v'"));
   CHECK_THAT(refuse_jsonl("{}\n"), contains("it has: none"));
   CHECK_THAT(refuse_jsonl("{\"t\":3}\n"), contains(file + ":1: key 't' must be a string, not number"));
   CHECK_THAT(refuse_jsonl("{\"t\":null}\n"), contains("not null"));
   CHECK_THAT(refuse_jsonl("{\"t\":\"\\ud800\"}\n"), contains(file + ":1: the line is not JSON"));
-  CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n{\"t\":\"\xC3(\"}\n"), contains(file + ": it is not valid UTF-8 at byte 16 (0xC3)"));
+  CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n{\"t\":\"\xC3(\"}\n"),
+             contains(file + ": it is not valid UTF-8 at byte 16 (0xC3)"));
   CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n", ""), contains("either text, or prompt and completion"));
-  CHECK_THAT(refusal({text_source(folder.write("x.txt", "ab\xE2\x82"))}), contains("x.txt: it is not valid UTF-8 at byte 2"));
+  CHECK_THAT(refusal({text_source(folder.write("x.txt", "ab\xE2\x82"))}),
+             contains("x.txt: it is not valid UTF-8 at byte 2"));
   CHECK_THAT(refusal({text_source(folder / "no*.txt")}), contains("no*.txt"));
-  CHECK_THAT(refusal({text_source(folder.write("y.txt", "abc"))}, PlainBytes(true, false)), contains("no EOS token"));
+  CHECK_THAT(refusal({text_source(folder.write("y.txt", "abc"))}, PlainBytes(true, false)),
+             contains("no EOS token"));
 }
 
 TEST_CASE("a data set without targets, with weights or of an unknown format is refused") {
   const TemporaryFolder folder;
-  CHECK_THAT(refusal({text_source(folder.write("x.txt", ""))}), contains("data.train: there is nothing to learn from"));
-  CHECK_THAT(refusal({jsonl_source(folder.write("x.jsonl", "\n\n"), "t")}), contains("nothing to learn from"));
+  CHECK_THAT(refusal({text_source(folder.write("x.txt", ""))}),
+             contains("data.train: there is nothing to learn from"));
+  CHECK_THAT(refusal({jsonl_source(folder.write("x.jsonl", "\n\n"), "t")}),
+             contains("nothing to learn from"));
   CHECK_THAT(refusal({jsonl_source(folder.write("y.jsonl", R"({"t":""})"), "t")}, PlainBytes(false, true)),
              contains("1 documents without a single target"));
   auto weighted = text_source(folder.write("y.txt", "abc"));
@@ -181,7 +196,8 @@ TEST_CASE("the cache is used again, and only for the same contents, tokenizer an
   const auto cache = folder / "cache";
   folder.write("a.jsonl", R"({"t":"abc","u":"xyz"})");
   const auto open = [&](const std::string& file, const std::string& key, const Tokenizer& tokenizer) {
-    return spell(open_dataset({jsonl_source(folder / file, key)}, tokenizer, cache, "data.train")->document(0));
+    return spell(
+        open_dataset({jsonl_source(folder / file, key)}, tokenizer, cache, "data.train")->document(0));
   };
   CHECK(open("a.jsonl", "t", *byte_tokenizer()) == "^abc$");
   REQUIRE(files_in(cache).size() == 1);
@@ -206,12 +222,17 @@ TEST_CASE("a broken or foreign cache is made anew") {
   const auto cache = folder / "cache";
   folder.write("a.txt", "some text to keep");
   const auto open = [&] {
-    return spell(open_dataset({text_source(folder / "a.txt")}, *byte_tokenizer(), cache, "data.train")->document(0));
+    return spell(
+        open_dataset({text_source(folder / "a.txt")}, *byte_tokenizer(), cache, "data.train")->document(0));
   };
   open();
   const auto file = files_in(cache).at(0);
   const std::string good = read_text_file(file.string());
-  std::vector<std::string> broken = {"", "x", good.substr(0, 100), good.substr(0, good.size() - 1), good + "x",
+  std::vector<std::string> broken = {"",
+                                     "x",
+                                     good.substr(0, 100),
+                                     good.substr(0, good.size() - 1),
+                                     good + "x",
                                      std::string(good.size(), '\0')};
   for (size_t place = 0; place < good.size(); place += place < 112 ? 5 : 17) {
     if (place >= 112 && place < 128) continue;  // unused
@@ -227,7 +248,8 @@ TEST_CASE("a broken or foreign cache is made anew") {
   folder.write("b.txt", "other text");
   open_dataset({text_source(folder / "b.txt")}, *byte_tokenizer(), cache, "data.train");
   for (const auto& other : files_in(cache))
-    if (other != file) std::filesystem::copy_file(other, file, std::filesystem::copy_options::overwrite_existing);
+    if (other != file)
+      std::filesystem::copy_file(other, file, std::filesystem::copy_options::overwrite_existing);
   CHECK(open() == "^some text to keep$");
 }
 
@@ -239,7 +261,8 @@ TEST_CASE("a cache that is being built by several at once is right for all") {
   for (auto& result : results)
     threads.emplace_back([&] {
       try {
-        const auto data = open_dataset({text_source(folder / "a.txt")}, *byte_tokenizer(), folder / "cache", "data.train");
+        const auto data =
+            open_dataset({text_source(folder / "a.txt")}, *byte_tokenizer(), folder / "cache", "data.train");
         result = spell(data->document(0)) == "^" + std::string(300'000, 'a') + "$" ? "right" : "wrong";
       } catch (const std::exception& error) {
         result = error.what();
@@ -253,12 +276,14 @@ TEST_CASE("a cache that is being built by several at once is right for all") {
 TEST_CASE("a data set that fails to build leaves nothing in the cache") {
   const TemporaryFolder folder;
   folder.write("a.jsonl", "{\"t\":\"abc\"}\nbroken");
-  CHECK_THROWS_AS(open_dataset({jsonl_source(folder / "a.jsonl", "t")}, *byte_tokenizer(), folder / "cache", "data.train"),
+  CHECK_THROWS_AS(open_dataset({jsonl_source(folder / "a.jsonl", "t")}, *byte_tokenizer(), folder / "cache",
+                               "data.train"),
                   UserError);
   CHECK(files_in(folder / "cache").empty());
   folder.write("file", "");
-  CHECK_THROWS_AS(open_dataset({jsonl_source(folder / "a.jsonl", "t")}, *byte_tokenizer(), folder / "file", "data.train"),
-                  RunError);
+  CHECK_THROWS_AS(
+      open_dataset({jsonl_source(folder / "a.jsonl", "t")}, *byte_tokenizer(), folder / "file", "data.train"),
+      RunError);
 }
 
 TEST_CASE("a host program can add a data set format") {
@@ -280,8 +305,8 @@ TEST_CASE("GSM8K is read") {
     return;
   }
   const TemporaryFolder folder;
-  const auto data =
-      open_dataset({jsonl_source(file, "", "question", "answer")}, *byte_tokenizer(), folder / "cache", "data.eval");
+  const auto data = open_dataset({jsonl_source(file, "", "question", "answer")}, *byte_tokenizer(),
+                                 folder / "cache", "data.eval");
   CHECK(data->document_count() == 200);
   CHECK(data->target_count() < data->pair_count());
 }

@@ -43,8 +43,8 @@ bool says(const std::string& message, const std::string& part) {
 }
 
 std::string tensor(const std::string& dtype, const std::string& shape, int begin, int end) {
-  return R"({"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":[)" + std::to_string(begin) + "," +
-         std::to_string(end) + "]}";
+  return R"({"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":[)" + std::to_string(begin) +
+         "," + std::to_string(end) + "]}";
 }
 
 std::string read_all(const std::filesystem::path& file) {
@@ -67,9 +67,10 @@ TEST_CASE("what safetensors writes, it reads back") {
   const std::vector<int64_t> counts = {-1, int64_t{1} << 40};
   const std::vector<float> none;
   const std::vector<float> scalar = {7.0f};
-  const std::vector<SafetensorsItem> items = {item("z.flags", "U8", {3}, flags), item("a.weight", "F32", {2, 3}, weights),
-                                              item("counts", "I64", {2}, counts), item("none", "F32", {0, 4}, none),
-                                              item("quoted \"\xC3\xA9\"", "F32", {}, scalar)};
+  const std::vector<SafetensorsItem> items = {
+      item("z.flags", "U8", {3}, flags), item("a.weight", "F32", {2, 3}, weights),
+      item("counts", "I64", {2}, counts), item("none", "F32", {0, 4}, none),
+      item("quoted \"\xC3\xA9\"", "F32", {}, scalar)};
   const auto file = folder / "model.safetensors";
   const auto written = write_safetensors(file, items, true);
   const std::string content = read_all(file);
@@ -89,7 +90,8 @@ TEST_CASE("what safetensors writes, it reads back") {
   CHECK(std::memcmp(weight.bytes.data(), weights.data(), weight.bytes.size()) == 0);
   for (const auto& each : opened.tensors()) {
     CAPTURE(each.name);
-    CHECK(reinterpret_cast<uintptr_t>(each.bytes.data()) % static_cast<uintptr_t>(each.element_bits / 8) == 0);
+    CHECK(reinterpret_cast<uintptr_t>(each.bytes.data()) % static_cast<uintptr_t>(each.element_bits / 8) ==
+          0);
   }
   CHECK(opened.find("none").elements == 0);
   CHECK(opened.find("quoted \"\xC3\xA9\"").elements == 1);
@@ -119,10 +121,12 @@ TEST_CASE("the header is padded so that the data start at a multiple of eight") 
 
 TEST_CASE("half, bfloat16 and double tensors become floats exactly where they can") {
   const TemporaryFolder folder;
-  const std::vector<uint16_t> halves = {0x0000, 0x8000, 0x3C00, 0xC000, 0x7BFF, 0x0001, 0x03FF, 0x0400, 0x7C00, 0xFC00, 0x7E00};
+  const std::vector<uint16_t> halves = {0x0000, 0x8000, 0x3C00, 0xC000, 0x7BFF, 0x0001,
+                                        0x03FF, 0x0400, 0x7C00, 0xFC00, 0x7E00};
   const std::vector<uint16_t> brains = {0x0000, 0x8000, 0x3F80, 0xC049, 0x7F80, 0x0001};
   const std::vector<double> doubles = {0.1, -1e300, 1e-310};
-  const std::vector<SafetensorsItem> items = {item("half", "F16", {11}, halves), item("brain", "BF16", {6}, brains),
+  const std::vector<SafetensorsItem> items = {item("half", "F16", {11}, halves),
+                                              item("brain", "BF16", {6}, brains),
                                               item("double", "F64", {3}, doubles)};
   write_safetensors(folder / "x", items);
   const SafetensorsFile file(folder / "x");
@@ -156,7 +160,8 @@ TEST_CASE("a file whose header is not aligned is read all the same") {
   const TemporaryFolder folder;
   const float value = 1.5f;
   for (int pad = 0; pad < 8; ++pad) {
-    const std::string header = R"({"x":)" + tensor("F32", "[1]", 0, 4) + "}" + std::string(static_cast<size_t>(pad), ' ');
+    const std::string header =
+        R"({"x":)" + tensor("F32", "[1]", 0, 4) + "}" + std::string(static_cast<size_t>(pad), ' ');
     folder.write("x", frame(header, std::string(reinterpret_cast<const char*>(&value), 4)));
     std::vector<float> read(1);
     SafetensorsFile(folder / "x").to_float("x", read);
@@ -197,17 +202,20 @@ TEST_CASE("a header that is not a JSON object is refused") {
 TEST_CASE("a header length beyond the limit or the file is refused") {
   std::string content = frame("{}", "");
   const uint64_t huge = 100'000'001, beyond = 3, most = ~uint64_t{0};
-  for (const auto& [length, part] : {std::pair(huge, "at most 100000000"), std::pair(beyond, "only 2 bytes follow"),
-                                     std::pair(most, "at most 100000000")}) {
+  for (const auto& [length, part] :
+       {std::pair(huge, "at most 100000000"), std::pair(beyond, "only 2 bytes follow"),
+        std::pair(most, "at most 100000000")}) {
     std::memcpy(content.data(), &length, sizeof(length));
     CHECK(says(refusal(content), part));
   }
 }
 
 TEST_CASE("a repeated key in the header is refused") {
-  CHECK(says(refusal(frame(R"({"x":)" + tensor("U8", "[0]", 0, 0) + R"(,"x":)" + tensor("U8", "[1]", 0, 1) + "}", "d")),
+  CHECK(says(refusal(frame(
+                 R"({"x":)" + tensor("U8", "[0]", 0, 0) + R"(,"x":)" + tensor("U8", "[1]", 0, 1) + "}", "d")),
              "'x' twice"));
-  CHECK(says(refusal(frame(R"({"x":{"dtype":"U8","dtype":"I8","shape":[0],"data_offsets":[0,0]}})", "")), "twice"));
+  CHECK(says(refusal(frame(R"({"x":{"dtype":"U8","dtype":"I8","shape":[0],"data_offsets":[0,0]}})", "")),
+             "twice"));
 }
 
 TEST_CASE("a tensor's dtype, shape and offsets must be there and make sense") {
@@ -239,7 +247,7 @@ TEST_CASE("a tensor's dtype, shape and offsets must be there and make sense") {
 TEST_CASE("tensors that overlap, leave holes or end early are refused") {
   const auto two = [](int begin, int end, size_t size) {
     return refusal(frame(R"({"a":)" + tensor("U8", "[4]", 0, 4) + R"(,"b":)" +
-                             tensor("U8", "[" + std::to_string(end - begin) + "]", begin, end) + "}",
+                             tensor("U8", fmt::format("[{}]", end - begin), begin, end) + "}",
                          std::string(size, 'd')));
   };
   CHECK(two(4, 8, 8) == "accepted");
@@ -257,8 +265,8 @@ TEST_CASE("the metadata must be strings") {
 }
 
 TEST_CASE("any single changed byte of the header is refused or still consistent") {
-  const std::string whole = frame(R"({"__metadata__":{"format":"pt"},"x":)" + tensor("F32", "[2,2]", 0, 16) + "}",
-                                  std::string(16, 'x'));
+  const std::string whole = frame(
+      R"({"__metadata__":{"format":"pt"},"x":)" + tensor("F32", "[2,2]", 0, 16) + "}", std::string(16, 'x'));
   const TemporaryFolder folder;
   for (size_t place = 0; place + 16 < whole.size(); ++place)
     for (const char byte : {'9', '"'}) {
@@ -276,7 +284,7 @@ TEST_CASE("any single changed byte of the header is refused or still consistent"
     }
 }
 
-TEST_CASE("a full disk is a failure of the run that names the file") {
+TEST_CASE("a full disk while writing safetensors is a failure of the run that names the file") {
   if (!std::filesystem::exists("/dev/full")) {
     WARN("no /dev/full here: skipped");
     return;

@@ -14,7 +14,8 @@ using namespace collie;
 namespace {
 
 // Every token of the data set is different, so that a pair says where it comes from.
-std::shared_ptr<const Dataset> numbered(const std::vector<std::pair<int, int>>& lengths_and_masks, size_t block_size = 3) {
+std::shared_ptr<const Dataset> numbered(const std::vector<std::pair<int, int>>& lengths_and_masks,
+                                        size_t block_size = 3) {
   std::vector<DocumentBlock> blocks;
   std::vector<Document> documents;
   int32_t next = 0;
@@ -37,7 +38,8 @@ std::shared_ptr<const Dataset> random_dataset(std::mt19937& random) {
   const int count = 1 + static_cast<int>(random() % 12);
   for (int i = 0; i < count; ++i) {
     const int length = static_cast<int>(random() % (random() % 4 == 0 ? 40 : 8));
-    lengths.emplace_back(length, random() % 2 ? static_cast<int>(random() % static_cast<unsigned>(length + 1)) : 0);
+    lengths.emplace_back(length,
+                         random() % 2 ? static_cast<int>(random() % static_cast<unsigned>(length + 1)) : 0);
   }
   lengths.emplace_back(3, 0);  // at least one target
   return numbered(lengths);
@@ -62,7 +64,8 @@ Sequence read(const SequenceOrder& order, int64_t epoch, int64_t index) {
   Sequence sequence;
   int64_t targets = 0;
   for (size_t i = 0; i < batch.tokens.size(); ++i) {
-    sequence.push_back({batch.tokens[i], batch.labels[i], batch.positions[i], starts.count(static_cast<int32_t>(i)) > 0});
+    sequence.push_back(
+        {batch.tokens[i], batch.labels[i], batch.positions[i], starts.count(static_cast<int32_t>(i)) > 0});
     targets += batch.labels[i] != -100;
   }
   CHECK(batch.target_tokens == targets);
@@ -84,8 +87,8 @@ std::vector<Sequence> lay_out(const Dataset& data, const SequenceSettings& setti
   const auto permute = [&](auto list, const std::string& purpose) {
     if (!settings.shuffle) return list;
     auto result = list;
-    const auto order =
-        permutation(static_cast<uint32_t>(list.size()), random_key(settings.seed, purpose + "/" + std::to_string(epoch)));
+    const auto order = permutation(static_cast<uint32_t>(list.size()),
+                                   random_key(settings.seed, purpose + "/" + std::to_string(epoch)));
     for (size_t i = 0; i < list.size(); ++i) result[i] = list[order[i]];
     return result;
   };
@@ -128,7 +131,8 @@ TEST_CASE("packed documents follow one another and keep their own positions") {
   const SequenceOrder order(data, {4, true, false, 1});
   REQUIRE(order.sequences_per_epoch() == 2);
   // Documents: 0 1 2 | 3 | 4 5 6 7 (4 and 5 a prompt) | | 8 9
-  CHECK(read(order, 0, 0) == Sequence{{0, 1, 0, true}, {1, 2, 1, false}, {4, -100, 0, true}, {5, 6, 1, false}});
+  CHECK(read(order, 0, 0) ==
+        Sequence{{0, 1, 0, true}, {1, 2, 1, false}, {4, -100, 0, true}, {5, 6, 1, false}});
   CHECK(read(order, 0, 1) == Sequence{{6, 7, 0, true}, {8, 9, 0, true}});
 }
 
@@ -146,7 +150,8 @@ TEST_CASE("any sequence of any epoch is what laying out the whole epoch gives") 
   std::mt19937 random(7);
   for (int round = 0; round < 150; ++round) {
     const auto data = random_dataset(random);
-    const SequenceSettings settings{1 + static_cast<int64_t>(random() % 9), random() % 2 == 0, random() % 3 != 0, random()};
+    const SequenceSettings settings{1 + static_cast<int64_t>(random() % 9), random() % 2 == 0,
+                                    random() % 3 != 0, random()};
     CAPTURE(round, settings.sequence_length, settings.packing, settings.shuffle);
     const SequenceOrder order(data, settings);
     std::vector<std::pair<int64_t, int64_t>> places;
@@ -166,7 +171,8 @@ TEST_CASE("every pair of the data set is seen exactly once an epoch") {
   std::mt19937 random(11);
   for (int round = 0; round < 50; ++round) {
     const auto data = random_dataset(random);
-    const SequenceOrder order(data, {1 + static_cast<int64_t>(random() % 9), random() % 2 == 0, true, random()});
+    const SequenceOrder order(data,
+                              {1 + static_cast<int64_t>(random() % 9), random() % 2 == 0, true, random()});
     for (int64_t epoch = 0; epoch < 2; ++epoch) {
       std::multiset<int32_t> inputs;
       std::multiset<int32_t> targets;
@@ -195,8 +201,8 @@ TEST_CASE("epochs and seeds have orders of their own, and the same ones again") 
           for (const auto& pair : read(order, epoch, i)) inputs.push_back(pair.input);
         return inputs;
       };
-      const SequenceOrder order(data, {4, packing, true, 5}), same(data, {4, packing, true, 5}), other(data, {4, packing, true, 6}),
-          natural(data, {4, packing, false, 5});
+      const SequenceOrder order(data, {4, packing, true, 5}), same(data, {4, packing, true, 5}),
+          other(data, {4, packing, true, 6}), natural(data, {4, packing, false, 5});
       CHECK(epoch_of(order, 0) != epoch_of(order, 1));
       CHECK(epoch_of(order, 3) == epoch_of(same, 3));
       CHECK(epoch_of(order, 3) != epoch_of(other, 3));
@@ -208,5 +214,6 @@ TEST_CASE("epochs and seeds have orders of their own, and the same ones again") 
 }
 
 TEST_CASE("a sequence length below one is refused") {
-  CHECK_THROWS_WITH(SequenceOrder(numbered({{4, 0}}), {0, true, true, 1}), test::contains("data.sequence_length"));
+  CHECK_THROWS_WITH(SequenceOrder(numbered({{4, 0}}), {0, true, true, 1}),
+                    test::contains("data.sequence_length"));
 }

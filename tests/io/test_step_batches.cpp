@@ -26,7 +26,8 @@ void append(MicroBatch& to, const MicroBatch& more) {
   to.tokens.insert(to.tokens.end(), more.tokens.begin(), more.tokens.end());
   to.labels.insert(to.labels.end(), more.labels.begin(), more.labels.end());
   to.positions.insert(to.positions.end(), more.positions.begin(), more.positions.end());
-  for (size_t i = 1; i < more.document_starts.size(); ++i) to.document_starts.push_back(offset + more.document_starts[i]);
+  for (size_t i = 1; i < more.document_starts.size(); ++i)
+    to.document_starts.push_back(offset + more.document_starts[i]);
   to.target_tokens += more.target_tokens;
 }
 
@@ -35,8 +36,8 @@ bool same(const MicroBatch& a, const MicroBatch& b) {
          a.document_starts == b.document_starts && a.target_tokens == b.target_tokens;
 }
 
-// The global batch of a step, put together from what every replica computes: micro-batch by micro-batch, replica by
-// replica, as the sequences were dealt out.
+// The global batch of a step, put together from what every replica computes: micro-batch by micro-batch,
+// replica by replica, as the sequences were dealt out.
 struct Global {
   MicroBatch batch;
   std::vector<StepBatch> replicas;
@@ -80,8 +81,8 @@ TEST_CASE("the global batches and target counts are the same for dp 1, 2 and 4, 
         CHECK(position_before_step(walker, one, step) == position);
         const Global expected = gather(walker, one, position);
         CHECK(expected.replicas[0].step == step);
-        for (const auto& sizes : {StepSizes{1, 4, 2, 0}, StepSizes{2, 2, 2, 0}, StepSizes{1, 2, 4, 0}, StepSizes{2, 1, 4, 0},
-                                  StepSizes{8, 1, 1, 0}, StepSizes{1, 8, 1, 0}}) {
+        for (const auto& sizes : {StepSizes{1, 4, 2, 0}, StepSizes{2, 2, 2, 0}, StepSizes{1, 2, 4, 0},
+                                  StepSizes{2, 1, 4, 0}, StepSizes{8, 1, 1, 0}, StepSizes{1, 8, 1, 0}}) {
           CAPTURE(sizes.micro_batch_size, sizes.gradient_accumulation_steps, sizes.dp_size);
           const SequenceOrder fresh(data, settings);
           const Global got = gather(fresh, sizes, position);
@@ -123,7 +124,8 @@ TEST_CASE("an epoch's last step is short and no step crosses an epoch") {
   CHECK(full.global_target_tokens == 8);
 
   std::vector<StepBatch> replicas;
-  for (sizes.dp_rank = 0; sizes.dp_rank < 2; ++sizes.dp_rank) replicas.push_back(make_step_batch(order, sizes, 8));
+  for (sizes.dp_rank = 0; sizes.dp_rank < 2; ++sizes.dp_rank)
+    replicas.push_back(make_step_batch(order, sizes, 8));
   for (const auto& step : replicas) {  // three sequences are left: replica 0 has two, replica 1 one
     CHECK(step.step == 2);
     CHECK(step.epoch == 0);
@@ -165,7 +167,8 @@ TEST_CASE("evaluation sees every target once, in natural order") {
     std::vector<int32_t> expected;
     for (int64_t i = 0; i < data->document_count(); ++i) {
       const auto document = data->document(i);
-      for (int64_t j = std::max<int64_t>(1, document.masked); j < static_cast<int64_t>(document.tokens.size()); ++j)
+      for (int64_t j = std::max<int64_t>(1, document.masked);
+           j < static_cast<int64_t>(document.tokens.size()); ++j)
         expected.push_back(document.tokens[static_cast<size_t>(j)]);
     }
     const auto batches = evaluation_batches(data, 7, packing, 4);

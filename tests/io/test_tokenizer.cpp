@@ -23,7 +23,9 @@ const json& golden() {
   return parsed;
 }
 
-json tiny() { return json::parse(read_text_file((golden_folder / "tokenizer_tiny/tokenizer.json").string())); }
+json tiny() {
+  return json::parse(read_text_file((golden_folder / "tokenizer_tiny/tokenizer.json").string()));
+}
 
 // Each result: [ids with special tokens, how many of them are in front, the text they decode to].
 void check_results(const Tokenizer& tokenizer, const json& texts, const json& results) {
@@ -97,7 +99,8 @@ TEST_CASE("the byte tokenizer's ids are the bytes, and the saved tokenizer.json 
     expected.insert(expected.begin(), 256);
     CHECK(tokenizer->encode(text, true) == expected);
   }
-  // What the library made of the golden file is what this tokenizer does, and the golden file is what it saves.
+  // What the library made of the golden file is what this tokenizer does, and the golden file is what it
+  // saves.
   check_results(*tokenizer, golden()["short_texts"], golden()["byte"]["results"]);
   check_decoding(*tokenizer, golden()["byte"]["decoding"]);
   const TemporaryFolder folder;
@@ -159,21 +162,24 @@ TEST_CASE("BOS and EOS come from the tokenizer's settings, then from the model's
   CHECK(from_model->eos() == 2);
   CHECK(from_model->adds_bos());
 
-  const auto first = load({{"config.json", R"({"eos_token_id": 0})"}, {"tokenizer_config.json", R"({"eos_token": "</s>"})"}});
+  const auto first = load(
+      {{"config.json", R"({"eos_token_id": 0})"}, {"tokenizer_config.json", R"({"eos_token": "</s>"})"}});
   CHECK(first->eos() == 2);
 
   const std::string named = R"("bos_token": "<s>", "eos_token": {"content": "</s>"})";
   const auto without = load({{"tokenizer_config.json", "{\"add_bos_token\": false, " + named + "}"}});
   CHECK_FALSE(without->adds_bos());
   CHECK(without->encode("", true).empty());
-  const auto both = load({{"tokenizer_config.json", "{\"add_bos_token\": true, \"add_eos_token\": true, " + named + "}"}});
+  const auto both =
+      load({{"tokenizer_config.json", "{\"add_bos_token\": true, \"add_eos_token\": true, " + named + "}"}});
   CHECK(both->adds_bos());
   CHECK(both->encode("", true) == std::vector<int32_t>{1, 2});
   CHECK(both->fingerprint() != without->fingerprint());
 
   CHECK_THROWS_WITH(load({{"tokenizer_config.json", R"({"eos_token": "<end>"})"}}),
                     contains("tokenizer_config.json: eos_token: '<end>' is not in the vocabulary"));
-  CHECK_THROWS_WITH(load({{"config.json", R"({"eos_token_id": 99999})"}}), contains("eos_token_id: id 99999"));
+  CHECK_THROWS_WITH(load({{"config.json", R"({"eos_token_id": 99999})"}}),
+                    contains("eos_token_id: id 99999"));
 }
 
 TEST_CASE("text that is not UTF-8 is refused with its place") {

@@ -61,7 +61,8 @@ TEST_CASE("a missing tokenizer.json is named, with what can be done") {
   CHECK_THROWS_WITH(load_tokenizer(folder.path(), "auto"),
                     test::contains((folder / "tokenizer.json").string()) && test::contains("tokenizer.kind"));
   folder.write("tokenizer.model", "x");
-  CHECK_THROWS_WITH(load_tokenizer(folder.path(), "auto"), test::contains("tokenizer.model, which is not supported yet"));
+  CHECK_THROWS_WITH(load_tokenizer(folder.path(), "auto"),
+                    test::contains("tokenizer.model, which is not supported yet"));
   CHECK_THROWS_WITH(load_tokenizer(folder.path(), "word"), test::contains("known: auto, byte"));
 }
 
@@ -89,7 +90,8 @@ TEST_CASE("a broken vocabulary or merge is refused with its key") {
   check(refusal("/model/merges/0", "a b c"), "model.merges[0]: 'a b c'");
   check(refusal("/model/merges/0", 7), "model.merges[0]: it must be \"left right\" or");
   check(refusal("/model/merges/0", json::array({"a", "b", "c"})), "model.merges[0]: it must be");
-  check(refusal("/model/merges/0", "a x"), "model.merges[0]: it merges 'a' and 'x', but 'x' is not in the vocabulary");
+  check(refusal("/model/merges/0", "a x"),
+        "model.merges[0]: it merges 'a' and 'x', but 'x' is not in the vocabulary");
   check(refusal("/model/merges/0", "b a"), "model.merges[0]: it merges 'b' and 'a', but 'ba' is not");
   check(refusal("/model/unk_token", "<unk>"), "model.unk_token: '<unk>' is not in the vocabulary");
   check(refusal("/model/fuse_unk", 1), "model.fuse_unk: it must be true or false, not 1");
@@ -99,13 +101,17 @@ TEST_CASE("broken added tokens and templates are refused with their key") {
   check(refusal("/added_tokens/0/id", 1), "added_tokens[0]: '<s>' has id 1, which is that of 'b'");
   check(refusal("/added_tokens/0/id", -1), "added_tokens[0].id: id -1");
   check(refusal("/added_tokens/0/content", "ab"), "added_tokens[0]: 'ab' has id 3, but id 2 in model.vocab");
-  check(refusal("/added_tokens/0/content", nullptr), "added_tokens[0].content: it must be a string, not null");
+  check(refusal("/added_tokens/0/content", nullptr),
+        "added_tokens[0].content: it must be a string, not null");
   check(refusal("/added_tokens/0/lstrip", "no"), "added_tokens[0].lstrip: it must be true or false");
-  check(refusal("/added_tokens/1", json{{"id", 3}, {"content", "x"}}), "added_tokens[1]: 'x' has id 3, which is that of '<s>'");
-  check(refusal("/post_processor/special_tokens/<s>/ids/0", 9), "post_processor.special_tokens.<s>.ids[0]: id 9");
+  check(refusal("/added_tokens/1", json{{"id", 3}, {"content", "x"}}),
+        "added_tokens[1]: 'x' has id 3, which is that of '<s>'");
+  check(refusal("/post_processor/special_tokens/<s>/ids/0", 9),
+        "post_processor.special_tokens.<s>.ids[0]: id 9");
   check(refusal("/post_processor/single/1/Sequence/id", "B"), "post_processor.single[1].Sequence.id");
   check(refusal_without("/post_processor/single/1"), "post_processor.single: it has no");
-  check(refusal_without("/post_processor/special_tokens/<s>"), "post_processor.special_tokens: it has no '<s>'");
+  check(refusal_without("/post_processor/special_tokens/<s>"),
+        "post_processor.special_tokens: it has no '<s>'");
 }
 
 TEST_CASE("components that are not there yet are refused by name") {
@@ -115,26 +121,31 @@ TEST_CASE("components that are not there yet are refused by name") {
     check(message, "", "not supported yet; supported: ");
   };
   for (const char* type : {"WordPiece", "Unigram", "WordLevel"}) refuses("model", type);
-  for (const char* type : {"BertNormalizer", "Lowercase", "Precompiled", "ByteLevel"}) refuses("normalizer", type);
-  for (const char* type : {"Split", "BertPreTokenizer", "Whitespace", "Digits"}) refuses("pre_tokenizer", type);
+  for (const char* type : {"BertNormalizer", "Lowercase", "Precompiled", "ByteLevel"})
+    refuses("normalizer", type);
+  for (const char* type : {"Split", "BertPreTokenizer", "Whitespace", "Digits"})
+    refuses("pre_tokenizer", type);
   for (const char* type : {"WordPiece", "CTC", "BPEDecoder"}) refuses("decoder", type);
-  for (const char* type : {"BertProcessing", "RobertaProcessing", "Sequence"}) refuses("post_processor", type);
-  check(refusal("/pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}), "pre_tokenizer.type: ",
-        "'ByteLevel' with use_regex is not supported yet");
+  for (const char* type : {"BertProcessing", "RobertaProcessing", "Sequence"})
+    refuses("post_processor", type);
+  check(refusal("/pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}),
+        "pre_tokenizer.type: ", "'ByteLevel' with use_regex is not supported yet");
   check(refusal("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Split"}}}}}),
         "pre_tokenizer.pretokenizers[0].type: the pre_tokenizer 'Split' is not supported yet");
   check(refusal("/normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", " +"}}}, {"content", " "}}),
         "normalizer.pattern: a Regex pattern is not supported yet");
   check(refusal("/normalizer", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", " "}}),
         "normalizer.pattern.String: it must not be empty");
-  check(refusal("/normalizer", {{"type", "Strip"}, {"strip_left", 1}}), "normalizer.strip_left: it must be true or false");
+  check(refusal("/normalizer", {{"type", "Strip"}, {"strip_left", 1}}),
+        "normalizer.strip_left: it must be true or false");
   check(refusal("/normalizer", {{"kind", "NFC"}}), "normalizer: it has no 'type'");
   check(refusal("/normalizer", "NFC"), "normalizer: it must be an object");
   check(refusal("/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "__"}}),
         "pre_tokenizer.replacement: it must be one character");
   check(refusal("/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}}),
         "pre_tokenizer.prepend_scheme: it must be always, first or never, not 'last'");
-  check(refusal("/model/continuing_subword_prefix", "##"), "model.continuing_subword_prefix: it is not supported yet");
+  check(refusal("/model/continuing_subword_prefix", "##"),
+        "model.continuing_subword_prefix: it is not supported yet");
   check(refusal("/model/end_of_word_suffix", "</w>"), "model.end_of_word_suffix: it is not supported yet");
   check(refusal("/model/dropout", 0.1), "model.dropout: BPE dropout is not supported yet");
 }

@@ -42,8 +42,8 @@ TEST_CASE("an initial weight depends on seed, name and index alone", "[initialis
   CHECK(initialised({"b", {7, 11}, Initialisation::normal, 1.0}, 42) != x);
   const std::vector<float> reshaped = initialised({"a", {11, 7}, Initialisation::normal, 1.0}, 42);
   CHECK(reshaped == x);
-  // Known values, from a Philox and Box-Muller written apart in Python: a change here changes every run that starts
-  // from scratch.
+  // Known values, from a Philox and Box-Muller written apart in Python: a change here changes every run that
+  // starts from scratch.
   const std::vector<double> known = {-0.1075511246588097, 0.007278876431623412, 0.8348795453995402,
                                      0.6757106191276012,  -0.6520391366349759,  1.142044876669392,
                                      -0.7030725630332813, 0.6144212817664737};

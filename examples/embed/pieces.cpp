@@ -1,0 +1,88 @@
+#include "examples/embed/pieces.hpp"
+
+#include <cmath>
+#include <cstdio>
+#include <vector>
+
+#include "actors/callback.hpp"
+#include "models/loss.hpp"
+#include "optim/optimizer.hpp"
+
+namespace embed {
+namespace {
+
+// Cross-entropy against targets that keep a tenth of their mass for all tokens alike (Szegedy et al., arXiv
+// 1512.00567).
+class LabelSmoothing final : public collie::Loss {
+ public:
+  double chunk(collie::Operations&, collie::Tensor& logits, std::span<const int32_t> labels,
+               double gradient_scale) override {
+    double sum = 0;
+    for (size_t token = 0; token < labels.size(); ++token) {
+      float* row = logits.data<float>() + static_cast<int64_t>(token) * logits.row_stride();
+      sum += one_token(row, logits.dim(1), labels[token], gradient_scale);
+    }
+    return sum;
+  }
+
+ private:
+  static constexpr double smoothing = 0.1;
+
+  // row [vocab]: logits in, their gradient out.
+  static double one_token(float* row, int64_t vocab, int32_t label, double gradient_scale) {
+    if (label == collie::ignored_label) {
+      for (int64_t i = 0; i < vocab; ++i) row[i] = 0;
+      return 0;
+    }
+    double largest = row[0], total = 0;
+    for (int64_t i = 0; i < vocab; ++i) largest = std::max<double>(largest, row[i]);
+    for (int64_t i = 0; i < vocab; ++i) total += std::exp(row[i] - largest);
+    const double log_total = largest + std::log(total), spread = smoothing / static_cast<double>(vocab);
+    double loss = 0;
+    for (int64_t i = 0; i < vocab; ++i) {
+      const double target = spread + (i == label ? 1 - smoothing : 0);
+      loss += target * (log_total - row[i]);
+      row[i] = static_cast<float>((std::exp(row[i] - log_total) - target) * gradient_scale);
+    }
+    return loss;
+  }
+};
+
+// Gradient descent with momentum: m = 0.9 m + g; w -= lr · m.
+class Momentum final : public collie::Optimizer {
+ public:
+  std::vector<std::string> state_names() const override { return {"momentum"}; }
+  void update(collie::Operations&, collie::ParameterRange& range,
+              const collie::UpdateArguments& arguments) override {
+    float* weight = range.weight.data<float>();
+    float* momentum = range.states[0].data<float>();
+    const float* gradient = range.gradient.data<float>();
+    const auto lr = static_cast<float>(arguments.lr), scale = static_cast<float>(arguments.gradient_scale);
+    for (int64_t i = 0; i < range.weight.numel(); ++i) {
+      momentum[i] = 0.9f * momentum[i] + scale * gradient[i];
+      weight[i] -= lr * momentum[i];
+    }
+  }
+};
+
+// Ends the run as soon as the loss has come down to 3.2.
+class GoodEnough final : public collie::Callback {
+ public:
+  bool on_step(const collie::StepFinished& step) override {
+    if (step.loss > 3.2) return false;
+    std::printf("callback: loss %.3f at step %ld is good enough\n", static_cast<double>(step.loss),
+                static_cast<long>(step.step));
+    return true;
+  }
+};
+
+}  // namespace
+
+void register_pieces() {
+  collie::losses().add("label_smoothing", [] { return std::make_unique<LabelSmoothing>(); });
+  collie::optimizers().add("momentum",
+                           [](const collie::OptimizerConfig&) { return std::make_unique<Momentum>(); });
+  collie::callbacks().add("good_enough", [] { return std::make_unique<GoodEnough>(); });
+}
+
+}  // namespace embed

@@ -1,0 +1,22 @@
+// One process at a time in a run folder.
+#pragma once
+
+#include <string>
+
+namespace collie {
+
+// Holds an advisory lock (flock) on FOLDER/.lock until it is destroyed or the process ends, however it ends.
+// Throws UserError where another process, or another run of this one, holds it; RunError with the system's
+// reason otherwise.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::string& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace collie

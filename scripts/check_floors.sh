@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Fails where a folder includes one that does not stand below it, or where CAF is included outside actors/ and its hosts.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A below=(
+  [base]="base"
+  [kernels]="base kernels"
+  [schedule]="base schedule"
+  [comm]="base kernels comm"
+  [io]="base kernels io"
+  [models]="base kernels comm io models"
+  [optim]="base kernels comm io models optim"
+  [actors]="base kernels schedule comm io models optim actors"
+  [app]="base kernels schedule comm io models optim actors app"
+)
+status=0
+for folder in "${!below[@]}"; do
+  allowed="^(${below[$folder]// /|})/"
+  while IFS=: read -r file line include; do
+    target=${include#*\"}
+    target=${target%\"*}
+    if ! [[ $target =~ $allowed ]]; then
+      echo "$file:$line: includes $target, which does not stand below $folder/" >&2
+      status=1
+    fi
+  done < <(grep -rnE '^#include "(base|kernels|schedule|comm|io|models|optim|peft|actors|app)/' "$folder" || true)
+done
+if grep -rnE '^#include <caf/' base kernels schedule comm io models optim; then
+  echo "CAF is for actors/ alone" >&2
+  status=1
+fi
+exit $status

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs what the project is built from, on Debian 12 or a newer Debian or Ubuntu. Does nothing where all of it is there.
+set -euo pipefail
+
+packages=(g++ cmake ninja-build pkg-config ccache clang-format-14
+  libcaf-dev libssl-dev libtbb-dev libopenblas-pthread-dev libhwy-dev
+  libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
+  libpcre2-dev libutf8proc-dev catch2 libbenchmark-dev)
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+as_root=()
+[ "$(id -u)" -eq 0 ] || as_root=(sudo)
+echo "Installing: ${missing[*]}" >&2
+"${as_root[@]}" apt-get update -qq
+DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,134 @@
+// Whole training steps in the calling thread: the stage cores and model workers of every rank, with their
+// messages handed over directly. What actors add is missing; the maths is all there.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "actors/model_worker.hpp"
+#include "actors/stage_core.hpp"
+#include "base/error.hpp"
+
+namespace collie::test {
+
+class LocalPipeline {
+ public:
+  // `settings` of any rank: its rank is set here.
+  LocalPipeline(Layout layout, const ModelWorkerSettings& settings) : layout_(std::move(layout)) {
+    for (int rank = 0; rank < layout_.ranks; ++rank) {
+      auto& at = *ranks_.emplace_back(std::make_unique<Rank>());
+      ModelWorkerSettings own = settings;
+      own.rank = rank;
+      own.rank_of_stage = layout_.rank_of_stage;
+      at.outbox.pipeline = this;
+      at.worker = std::make_unique<ModelWorker>(std::move(own));
+      at.core = std::make_unique<StageCore>(StageSettings{tag_, rank, layout_.rank_of_stage, 1, false},
+                                            *at.worker, at.outbox, at.status);
+    }
+  }
+
+  // One optimizer step; returns the sum of the losses.
+  double train(std::shared_ptr<const StepBatch> batch, double lr, double gradient_scale = 1) {
+    Program program;
+    program.kind = ProgramKind::train;
+    program.step = ++step_;
+    program.lists = std::make_shared<const TaskLists>(
+        training_tasks(layout_, static_cast<int>(batch->micro_batches.size()), program.activation_limits));
+    program.batch = std::move(batch);
+    set_verdict(lr, gradient_scale, step_);
+    return run(std::move(program));
+  }
+  // For run(): how the next training step ends.
+  void set_verdict(double lr, double gradient_scale, int64_t step) {
+    verdict_ = {tag_, 0, lr, gradient_scale, step};
+  }
+  // The sum of the losses.
+  double evaluate(std::shared_ptr<const StepBatch> batch) {
+    Program program;
+    program.kind = ProgramKind::evaluate;
+    program.lists = std::make_shared<const TaskLists>(
+        evaluation_tasks(layout_, static_cast<int>(batch->micro_batches.size())));
+    program.batch = std::move(batch);
+    return run(std::move(program));
+  }
+  // All ranks' slices, rank by rank.
+  std::vector<CheckpointSlice> snapshot() {
+    slices_.clear();
+    Program program;
+    program.kind = ProgramKind::snapshot;
+    program.lists = std::make_shared<const TaskLists>(snapshot_tasks(layout_));
+    run(std::move(program));
+    return std::move(slices_);
+  }
+  // Any program; the loss that was reported.
+  double run(Program program) {
+    program.id = ++programs_;
+    reports_.clear();
+    loss_ = 0;
+    const ProgramPtr pointer = std::make_shared<const Program>(std::move(program));
+    for (auto& rank : ranks_) rank->core->enqueue(pointer);
+    while (advance()) {
+    }
+    for (size_t rank = 0; rank < ranks_.size(); ++rank)
+      if (ranks_[rank]->status.get().phase != RankStatus::Phase::idle)
+        throw RunError("rank {} {}", rank, ranks_[rank]->status.get().what);
+    return loss_;
+  }
+
+  ModelWorker& worker(int rank) { return *ranks_[static_cast<size_t>(rank)]->worker; }
+  // Of the last training step.
+  const std::vector<GradientReport>& reports() const { return reports_; }
+
+ private:
+  struct Outbox final : StageOutbox {
+    LocalPipeline* pipeline = nullptr;
+    StageCore& core(int rank) { return *pipeline->ranks_[static_cast<size_t>(rank)]->core; }
+    void send(int rank, Payload payload) override { core(rank).arrive(std::move(payload)); }
+    void send(int rank, Credit credit) override { core(rank).credit(credit); }
+    void report(GradientReport report) override { pipeline->gradients(std::move(report)); }
+    void report(EvaluationReport report) override { pipeline->loss_ = report.loss_sum; }
+    void report(TokenReport) override {}
+    void report(ProgramDone) override {}
+    void deliver(SnapshotPart part) override {
+      for (auto& slice : part.slices) pipeline->slices_.push_back(std::move(slice));
+    }
+  };
+  struct Rank {
+    Outbox outbox;
+    RankStatus status;
+    std::unique_ptr<ModelWorker> worker;
+    std::unique_ptr<StageCore> core;
+  };
+
+  // Every rank as far as it gets; whether any did anything.
+  bool advance() {
+    bool progress = false;
+    for (auto& rank : ranks_)
+      while (rank->core->ready()) {
+        rank->core->execute();
+        progress = true;
+      }
+    return progress;
+  }
+
+  void gradients(GradientReport report) {
+    if (report.has_loss) loss_ = report.loss_sum;
+    verdict_.program = report.program;
+    reports_.push_back(std::move(report));
+    if (reports_.size() < ranks_.size()) return;
+    for (auto& rank : ranks_) rank->core->decide(verdict_);
+  }
+
+  static constexpr RunTag tag_{1, 1};
+  Layout layout_;
+  std::vector<std::unique_ptr<Rank>> ranks_;
+  std::vector<GradientReport> reports_;
+  std::vector<CheckpointSlice> slices_;
+  Verdict verdict_;
+  double loss_ = 0;
+  int64_t step_ = 0;
+  uint64_t programs_ = 0;
+};
+
+}  // namespace collie::test

@@ -1,0 +1,82 @@
+// Workers and outboxes that write down what is asked of them, for tests of the cores.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/stage_core.hpp"
+
+namespace collie::test {
+
+using Log = std::vector<std::string>;
+
+// "0F1", "take activation from stage 0 to stage 1 of 1", ...
+class RecordingWorker final : public StageWorker {
+ public:
+  explicit RecordingWorker(Log& log) : log_(log) {}
+  void begin(const Program& program) override { log_.push_back(fmt::format("begin {}", program.id)); }
+  void compute(const Task& task) override { log_.push_back(to_string(task)); }
+  Tensor take(const Channel& channel, int micro_batch) override {
+    log_.push_back(fmt::format("take {} of {}", to_string(channel), micro_batch));
+    return {};
+  }
+  void put(const Channel& channel, int micro_batch, Tensor) override {
+    log_.push_back(fmt::format("put {} of {}", to_string(channel), micro_batch));
+  }
+  GradientReport gradients() override {
+    GradientReport report;
+    report.sums_of_squares = {{3, 2.5}};
+    report.has_loss = true;
+    report.loss_sum = 7.0;
+    return report;
+  }
+  void update(const Verdict& verdict) override {
+    log_.push_back(fmt::format("update {} lr {}", verdict.program, static_cast<double>(verdict.lr)));
+  }
+  DoubleBits evaluation_loss() override { return 5.5; }
+  int32_t sample() override { return 42; }
+  std::vector<CheckpointSlice> snapshot() override { return std::vector<CheckpointSlice>(2); }
+  RankSummary summary() const override {
+    RankSummary summary;
+    summary.weight_elements = 11;
+    return summary;
+  }
+
+ private:
+  Log& log_;
+};
+
+class RecordingStageOutbox final : public StageOutbox {
+ public:
+  std::vector<std::pair<int, Payload>> payloads;
+  std::vector<std::pair<int, Credit>> credits;
+  std::vector<GradientReport> gradients;
+  std::vector<EvaluationReport> evaluations;
+  std::vector<TokenReport> tokens;
+  std::vector<ProgramDone> done;
+  std::vector<SnapshotPart> snapshots;
+
+  void send(int rank, Payload payload) override { payloads.emplace_back(rank, std::move(payload)); }
+  void send(int rank, Credit credit) override { credits.emplace_back(rank, credit); }
+  void report(GradientReport report) override { gradients.push_back(std::move(report)); }
+  void report(EvaluationReport report) override { evaluations.push_back(report); }
+  void report(TokenReport report) override { tokens.push_back(report); }
+  void report(ProgramDone report) override { done.push_back(std::move(report)); }
+  void deliver(SnapshotPart part) override { snapshots.push_back(std::move(part)); }
+};
+
+// What the assertion said; a test fails on the words of this where none was thrown.
+template <class Call>
+std::string assertion_of(const Call& call) {
+  try {
+    call();
+  } catch (const std::logic_error& error) {
+    return error.what();
+  }
+  return "(no assertion failed)";
+}
+
+}  // namespace collie::test

@@ -1,0 +1,183 @@
+// What a run shows: the console's lines, the trace, the summary.
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "actors/console.hpp"
+#include "actors/rank_status.hpp"
+#include "actors/summary.hpp"
+#include "actors/trace_file.hpp"
+#include "base/error.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/matchers.hpp"
+#include "tests/io/temporary_folder.hpp"
+
+namespace collie::test {
+namespace {
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+StepFinished step_of(int64_t number, int64_t total) {
+  StepFinished step;
+  step.step = number;
+  step.total_steps = total;
+  step.loss = 5.12341;
+  step.lr = 1.8e-4;
+  step.grad_norm = 2.5;
+  step.tokens_per_second = 1234.4;
+  step.memory_bytes = 45 << 20;
+  return step;
+}
+
+// A stream into a file, and what has come through it.
+struct Capture {
+  TemporaryFolder folder;
+  std::FILE* stream = std::fopen((folder / "out").c_str(), "w");
+  ~Capture() { std::fclose(stream); }
+  std::string text() {
+    std::fflush(stream);
+    return text_of(folder / "out");
+  }
+};
+
+TEST_CASE("console: a line has the step's numbers and the time left", "[actors][output]") {
+  Console console(Console::Style::none, stderr);
+  CHECK(console.line(step_of(11, 200), 100) ==
+        "step 11/200  loss 5.1234  lr 1.80e-04  norm 2.500  1234 tokens/s  45.0 MiB");
+  CHECK_THAT(console.line(step_of(12, 200), 100.5), contains("  1:34 left  "));  // 188 steps of half a second
+  CHECK_THAT(console.line(step_of(20, 20000), 109), contains("  5:33:00 left  "));
+  CHECK_THAT(console.line(step_of(200, 200), 200), !contains("left"));
+  StepFinished evaluated = step_of(13, 200);
+  evaluated.evaluated = true;
+  evaluated.eval_loss = 4.25;
+  CHECK_THAT(console.line(evaluated, 101), contains("  eval loss 4.2500"));
+}
+
+TEST_CASE("console: the progress line is rewritten, and kept where it says something", "[actors][output]") {
+  Capture capture;
+  {
+    Console console(Console::Style::progress, capture.stream);
+    console.show(step_of(1, 3), 1);
+    console.show(step_of(2, 3), 2);
+    CHECK(capture.text().find('\n') == std::string::npos);
+    CHECK_THAT(capture.text(), contains("\r\033[Kstep 2/3"));
+  }
+  CHECK(capture.text().back() == '\n');  // an unfinished line is finished
+}
+
+TEST_CASE("console: plain lines come every few seconds, for evaluations and at the end", "[actors][output]") {
+  Capture capture;
+  Console console(Console::Style::plain, capture.stream);
+  for (int64_t step = 1; step <= 12; ++step) {
+    StepFinished finished = step_of(step, 12);
+    finished.evaluated = step == 3;
+    console.show(finished, static_cast<double>(step));
+  }
+  std::vector<std::string> shown;
+  std::istringstream lines(capture.text());
+  for (std::string line; std::getline(lines, line);) shown.push_back(line.substr(0, line.find("  ")));
+  CHECK(shown == std::vector<std::string>{"step 1/12", "step 3/12", "step 8/12", "step 12/12"});
+}
+
+TEST_CASE("console: none shows nothing; auto is plain where there is no terminal", "[actors][output]") {
+  Capture capture;
+  Console(Console::Style::none, capture.stream).show(step_of(1, 1), 1);
+  CHECK(capture.text().empty());
+  CHECK(Console::style_of("auto", capture.stream) == Console::Style::plain);
+  CHECK(Console::style_of("progress", capture.stream) == Console::Style::progress);
+  CHECK(Console::style_of("plain", capture.stream) == Console::Style::plain);
+  CHECK(Console::style_of("none", capture.stream) == Console::Style::none);
+}
+
+ProgramDone done_of(int rank, const std::vector<std::string>& tasks) {
+  ProgramDone done;
+  done.rank = rank;
+  double time = steady_seconds();
+  for (const auto& task : tasks) {
+    done.spans.push_back({task, time, time + 0.25});
+    time += 0.5;
+  }
+  return done;
+}
+
+TEST_CASE("trace: JSON with a lane a rank and a bar a task", "[actors][output]") {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "trace.json").string();
+  {
+    TraceFile trace(path, 2);
+    trace.add(done_of(0, {"0F0", "0B0", "report gradients"}));
+    trace.add(done_of(1, {"1F0", "1I0", "1W0"}));
+    trace.add(done_of(1, {}));
+  }
+  const auto events = nlohmann::json::parse(text_of(path));
+  REQUIRE(events.is_array());
+  std::map<int, std::string> lanes;
+  std::map<int, std::vector<std::string>> bars;
+  std::map<int, double> last;
+  std::set<std::string> colours;
+  for (const auto& event : events) {
+    const int lane = event.at("tid");
+    CHECK(event.at("pid") == 0);
+    if (event.at("ph") == "M") {
+      CHECK(event.at("name") == "thread_name");
+      lanes[lane] = event.at("args").at("name");
+      continue;
+    }
+    REQUIRE(event.at("ph") == "X");
+    CHECK(event.at("dur").get<double>() == Approx(0.25e6));  // microseconds
+    CHECK(event.at("ts").get<double>() >= last[lane]);
+    last[lane] = event.at("ts").get<double>() + event.at("dur").get<double>();
+    bars[lane].push_back(event.at("name"));
+    colours.insert(event.at("cname").get<std::string>());
+  }
+  CHECK(lanes == std::map<int, std::string>{{0, "rank 0"}, {1, "rank 1"}});
+  CHECK(bars[0] == std::vector<std::string>{"0F0", "0B0", "report gradients"});
+  CHECK(bars[1] == std::vector<std::string>{"1F0", "1I0", "1W0"});
+  CHECK(colours.size() == 5);  // F, B, I, W and the rest
+}
+
+TEST_CASE("trace: what was added is on the disk at once", "[actors][output]") {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "trace.json").string();
+  TraceFile trace(path, 1);
+  trace.add(done_of(0, {"0F0"}));
+  // The array's closing bracket may be missing: the format allows it, and viewers read it.
+  CHECK(nlohmann::json::parse(text_of(path) + "]").size() == 2);
+}
+
+TEST_CASE("trace: a file that cannot be written is named", "[actors][output]") {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "no such folder" / "trace.json").string();
+  CHECK_THROWS_WITH(TraceFile(path, 1), contains(path));
+}
+
+TEST_CASE("summary: memory in units people read", "[actors][output]") {
+  CHECK(human_bytes(0) == "0 B");
+  CHECK(human_bytes(1023) == "1023 B");
+  CHECK(human_bytes(1536) == "1.5 KiB");
+  CHECK(human_bytes(size_t{5} << 30) == "5.0 GiB");
+}
+
+TEST_CASE("summary: a row a rank", "[actors][output]") {
+  RunPlan plan;
+  plan.layout.rank_of_stage = {0, 1};
+  RankSummary rank;
+  rank.peak_bytes = std::vector<size_t>(category_count, 1024);
+  rank.peak_total_bytes = 4096;
+  rank.peak_activations = {2};
+  const std::string text = describe_run(plan, {rank, rank}, {1.25, 2.5});
+  CHECK_THAT(text, contains("activations") && contains("1.0 KiB") && contains("4.0 KiB") &&
+                       contains("rank 1: 2.5 s, stage 1: 2 micro-batches"));
+  CHECK(describe_run(plan, {}, {}).empty());
+  CHECK(describe_run(plan, {RankSummary{}}, {0}).empty());
+}
+
+}  // namespace
+}  // namespace collie::test

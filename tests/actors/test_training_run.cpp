@@ -1,0 +1,407 @@
+// Whole runs, every actor of them: under the test coordinator, message by message in one thread, and with
+// threads.
+#include <atomic>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "actors/caf_types.hpp"
+#include "actors/engine.hpp"
+#include "models/loss.hpp"
+#include "tests/actors/tiny_run.hpp"
+#include "tests/actors/virtual_system.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/matchers.hpp"
+
+namespace collie::test {
+namespace {
+
+using Log = std::vector<std::string>;
+
+// What a listener hears. Losses with all their digits.
+struct Events {
+  Log log;
+  std::vector<StepFinished> steps;
+  std::optional<RunEnded> ended;
+  std::function<void(const StepFinished&)> on_step = [](const StepFinished&) {};
+
+  void receive_one(caf::scoped_actor& self, std::chrono::seconds patience = std::chrono::seconds(60)) {
+    self->receive(
+        [&](const RunStarted& event) {
+          log.push_back(fmt::format("started {} at step {} of {} on {} ranks", event.name, event.first_step,
+                                    event.total_steps, event.ranks));
+        },
+        [&](const StepFinished& event) {
+          steps.push_back(event);
+          log.push_back(fmt::format(
+              "step {} loss {} norm {}{}", event.step, static_cast<double>(event.loss),
+              static_cast<double>(event.grad_norm),
+              event.evaluated ? fmt::format(" eval {}", static_cast<double>(event.eval_loss)) : ""));
+          on_step(event);
+        },
+        [&](const EvaluationFinished& event) {
+          log.push_back(fmt::format("evaluated {} loss {}", event.step, static_cast<double>(event.loss)));
+        },
+        [&](const CheckpointSaved& event) { log.push_back(fmt::format("saved {}", event.step)); },
+        [&](const TokenGenerated& event) { log.push_back(fmt::format("token {}", event.token)); },
+        [&](const RunEnded& event) {
+          log.push_back(fmt::format("ended with {} after step {}", event.exit_code, event.step));
+          ended = event;
+        },
+        caf::after(patience) >> [] { FAIL("nothing was heard of the run for too long"); });
+  }
+  void receive_all(caf::scoped_actor& self) {
+    while (!ended) receive_one(self);
+  }
+};
+
+RunPlan plan_of(const Config& config, ExistingRun existing = ExistingRun::refuse) {
+  return plan_training(config, existing);
+}
+
+// Message by message, in this thread, in one order.
+Events run_virtually(const Config& config) {
+  VirtualSystem virtual_system;
+  Events events;
+  {
+    caf::scoped_actor self(virtual_system.system);
+    RunPlan plan = plan_of(config);
+    plan.folder_lock = prepare_run_folder(plan);
+    spawn_trainer(virtual_system.system, std::make_shared<const RunPlan>(std::move(plan)),
+                  caf::actor_cast<caf::actor>(self), SpawnMode::scheduled);
+    virtual_system.run();
+    while (self->has_next_message()) events.receive_one(self);
+    CHECK(virtual_system.system.registry().running() == 1);  // the listener
+  }
+  virtual_system.run();
+  return events;
+}
+
+struct ThreadedConfig : caf::actor_system_config {
+  ThreadedConfig() {
+    add_message_types(*this);
+    set("scheduler.max-threads", size_t{2});
+  }
+};
+
+struct ThreadedSystem {
+  ThreadedConfig config;
+  caf::actor_system system{config};
+  // Whether the number of actors comes down to `count` within a second.
+  bool comes_down_to(size_t count) {
+    const double deadline = steady_seconds() + 1;
+    while (system.registry().running() != count && steady_seconds() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return system.registry().running() == count;
+  }
+};
+
+// With threads, to the end.
+Events run(RunPlan plan, const std::function<void(const caf::actor&, const StepFinished&)>& on_step = {}) {
+  ThreadedSystem threaded;
+  caf::scoped_actor self(threaded.system);
+  const size_t before = threaded.system.registry().running();
+  Events events;
+  {
+    const caf::actor trainer = spawn_run(threaded.system, std::move(plan), caf::actor_cast<caf::actor>(self));
+    if (on_step) events.on_step = [&](const StepFinished& step) { on_step(trainer, step); };
+    events.receive_all(self);
+  }
+  CHECK(threaded.comes_down_to(before));
+  CHECK_FALSE(events.ended->actors_left);
+  return events;
+}
+
+std::string final_model(const Config& config) {
+  return bytes_of(std::filesystem::path(config.run.dir) / "final" / "model.safetensors");
+}
+
+// --- in one thread
+
+TEST_CASE("run: its events come in order, and nothing is left of it", "[actors][run]") {
+  const TemporaryFolder folder;
+  const Events events = run_virtually(tiny_run(folder));
+  INFO(fmt::format("{}", fmt::join(events.log, "\n")));
+  REQUIRE(events.ended);
+  CHECK(events.ended->status == RunStatus::completed);
+  CHECK(events.ended->exit_code == 0);
+  CHECK(events.ended->step == 4);
+  CHECK(events.ended->message.empty());
+  CHECK_THAT(events.ended->summary, contains("rank 1"));
+  CHECK(events.log.front() == "started run at step 1 of 4 on 2 ranks");
+  CHECK_THAT(events.log.back(), contains("ended with 0"));
+  Log order;
+  for (const auto& line : events.log) order.push_back(line.substr(0, line.find(" loss")));
+  CHECK(order == Log{"started run at step 1 of 4 on 2 ranks", "step 1", "evaluated 2", "step 2", "saved 2",
+                     "step 3", "evaluated 4", "step 4", "saved 4", "ended with 0 after step 4"});
+  REQUIRE(events.steps.size() == 4);
+  CHECK(events.steps[3].loss < events.steps[0].loss);
+  CHECK(events.steps[1].evaluated);
+  CHECK_FALSE(events.steps[2].evaluated);
+  for (const char* file :
+       {"metrics.jsonl", "config.resolved.yaml", "final/model.safetensors",
+        "checkpoints/step-00000002/manifest.json", "checkpoints/step-00000004/manifest.json"}) {
+    INFO(file);
+    CHECK(std::filesystem::exists(folder / "run" / file));
+  }
+}
+
+TEST_CASE("run: the metrics file says what the events said", "[actors][run]") {
+  const TemporaryFolder folder;
+  const Events events = run_virtually(tiny_run(folder));
+  std::istringstream lines(bytes_of(folder / "run" / "metrics.jsonl"));
+  size_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const auto record = nlohmann::json::parse(line);
+    const StepFinished& step = events.steps.at(count);
+    CHECK(record.at("step") == step.step);
+    CHECK(record.at("loss").get<double>() == step.loss);
+    CHECK(record.at("lr").get<double>() == step.lr);
+    CHECK(record.at("grad_norm").get<double>() == step.grad_norm);
+    CHECK(record.at("tokens") == step.tokens);
+    CHECK(record.contains("eval_loss") == step.evaluated);
+  }
+  CHECK(count == 4);
+}
+
+TEST_CASE("run: the same messages in the same order give the same events", "[actors][run]") {
+  const TemporaryFolder folder;
+  CHECK(run_virtually(tiny_run(folder, "one")).steps.size() == 4);
+  const Log a = run_virtually(tiny_run(folder, "two")).log, b = run_virtually(tiny_run(folder, "six")).log;
+  CHECK(Log(a.begin() + 1, a.end()) == Log(b.begin() + 1, b.end()));
+}
+
+TEST_CASE("run: one rank and two, and either schedule, have the same losses and the same final model",
+          "[actors][run]") {
+  const TemporaryFolder folder;
+  Config one = tiny_run(folder, "one"), two = tiny_run(folder, "two");
+  one.parallel.pp_size = 1;
+  two.parallel.schedule = GENERATE("gpipe", "1f1b");
+  const Log a = run_virtually(one).log, b = run_virtually(two).log;
+  CHECK(Log(a.begin() + 1, a.end()) == Log(b.begin() + 1, b.end()));
+  CHECK((final_model(one) == final_model(two)));
+}
+
+// --- failures
+
+// Throws at the third chunk that one of it sees.
+struct ThrowingLoss final : Loss {
+  int chunks = 0;
+  double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+               double scale) override {
+    if (++chunks == 3) throw std::runtime_error("the custom loss gave up");
+    return operations.cross_entropy(logits, labels, scale);
+  }
+};
+
+// Sleeps on its second chunk.
+struct SleepingLoss final : Loss {
+  int chunks = 0;
+  double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+               double scale) override {
+    if (++chunks == 2) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    return operations.cross_entropy(logits, labels, scale);
+  }
+};
+
+// Gives a loss that is no number from its third chunk on.
+struct NanLoss final : Loss {
+  int chunks = 0;
+  double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+               double scale) override {
+    const double sum = operations.cross_entropy(logits, labels, scale);
+    return ++chunks == 3 ? std::nan("") : sum;
+  }
+};
+
+template <class Piece>
+std::string register_loss(const std::string& name) {
+  losses().add(name, [] { return std::make_unique<Piece>(); });
+  return name;
+}
+
+TEST_CASE("run: an exception in a rank ends the run, with rank and cause", "[actors][run]") {
+  const TemporaryFolder folder;
+  Config config = tiny_run(folder);
+  config.train.loss = register_loss<ThrowingLoss>("test_throws");
+  const bool threads = GENERATE(false, true);
+  const Events events = threads ? run(plan_of(config)) : run_virtually(config);
+  INFO(fmt::format("{}", fmt::join(events.log, "\n")));
+  REQUIRE(events.ended);
+  CHECK(events.ended->status == RunStatus::failed);
+  CHECK(events.ended->exit_code == 1);
+  CHECK(events.ended->message == "rank 1: the custom loss gave up");
+  CHECK(events.steps.empty());
+  CHECK_FALSE(std::filesystem::exists(folder / "run" / "final"));
+}
+
+TEST_CASE("run: a loss that is no number ends the run and leaves no checkpoint of it", "[actors][run]") {
+  const TemporaryFolder folder;
+  Config config = tiny_run(folder);
+  config.train.loss = register_loss<NanLoss>("test_nan");
+  const Events events = run_virtually(config);
+  REQUIRE(events.ended);
+  CHECK(events.ended->exit_code == 1);
+  CHECK_THAT(events.ended->message, contains("step 1: the loss is nan"));
+  CHECK(std::filesystem::is_empty(folder / "run" / "checkpoints"));
+}
+
+TEST_CASE("run: a rank that hangs is named by the watchdog", "[actors][run][slow]") {
+  const TemporaryFolder folder;
+  Config config = tiny_run(folder);
+  config.run.stall_timeout_s = 0.3;
+  config.train.loss = register_loss<SleepingLoss>("test_sleeps");
+  const Events events = run(plan_of(config));
+  REQUIRE(events.ended);
+  CHECK(events.ended->exit_code == 1);
+  CHECK_THAT(events.ended->message,
+             contains("rank 1: no progress for") && contains("is inside '1F1'") &&
+                 contains("rank 0 waits for gradient from stage 1 to stage 0 of micro-batch 0 from rank 1"));
+}
+
+TEST_CASE("run: a callback that throws ends the run, and is named", "[actors][run]") {
+  struct Thrower final : Callback {
+    bool on_step(const StepFinished& step) override {
+      if (step.step == 2) throw std::runtime_error("no room for plots");
+      return false;
+    }
+  };
+  callbacks().add("test_thrower", [] { return std::make_unique<Thrower>(); });
+  const TemporaryFolder folder;
+  Config config = tiny_run(folder);
+  config.callbacks = {"test_thrower"};
+  const Events events = run_virtually(config);
+  REQUIRE(events.ended);
+  CHECK(events.ended->message == "callback at step 2: no room for plots");
+}
+
+// --- with threads
+
+TEST_CASE("run: threads change nothing, nor does a second run in the process", "[actors][run]") {
+  const TemporaryFolder folder;
+  const Config a = tiny_run(folder, "a"), b = tiny_run(folder, "b"), c = tiny_run(folder, "c");
+  run_virtually(a);
+  const Events first = run(plan_of(b)), second = run(plan_of(c));
+  REQUIRE(first.steps.size() == 4);
+  REQUIRE(second.steps.size() == 4);
+  for (size_t i = 0; i < 4; ++i) {
+    CHECK(first.steps[i].loss == second.steps[i].loss);
+    CHECK(first.steps[i].grad_norm == second.steps[i].grad_norm);
+  }
+  CHECK((final_model(a) == final_model(b)));
+  CHECK((final_model(a) == final_model(c)));
+}
+
+TEST_CASE("run: two runs at a time in one actor system do not disturb each other", "[actors][run]") {
+  const TemporaryFolder folder;
+  const Config alone = tiny_run(folder, "alone"), a = tiny_run(folder, "a");
+  Config b = tiny_run(folder, "b");
+  b.run.seed = 7;
+  run(plan_of(alone));
+  ThreadedSystem threaded;
+  caf::scoped_actor self_a(threaded.system), self_b(threaded.system);
+  Events events_a, events_b;
+  spawn_run(threaded.system, plan_of(a), caf::actor_cast<caf::actor>(self_a));
+  spawn_run(threaded.system, plan_of(b), caf::actor_cast<caf::actor>(self_b));
+  events_a.receive_all(self_a);
+  events_b.receive_all(self_b);
+  CHECK(threaded.comes_down_to(2));
+  CHECK(events_a.ended->exit_code == 0);
+  CHECK(events_b.ended->exit_code == 0);
+  CHECK((final_model(a) == final_model(alone)));
+  CHECK((final_model(b) != final_model(alone)));
+}
+
+TEST_CASE("run: one that fails leaves another in the same actor system alone", "[actors][run]") {
+  const TemporaryFolder folder;
+  Config failing = tiny_run(folder, "failing");
+  failing.train.loss = register_loss<ThrowingLoss>("test_throws");
+  const Config sound = tiny_run(folder, "sound");
+  ThreadedSystem threaded;
+  caf::scoped_actor self_a(threaded.system), self_b(threaded.system);
+  Events events_a, events_b;
+  spawn_run(threaded.system, plan_of(failing), caf::actor_cast<caf::actor>(self_a));
+  spawn_run(threaded.system, plan_of(sound), caf::actor_cast<caf::actor>(self_b));
+  events_a.receive_all(self_a);
+  events_b.receive_all(self_b);
+  CHECK(threaded.comes_down_to(2));
+  CHECK(events_a.ended->exit_code == 1);
+  CHECK(events_b.ended->exit_code == 0);
+}
+
+TEST_CASE("run: a host stops it early", "[actors][run]") {
+  const RunStatus why = GENERATE(RunStatus::stopped, RunStatus::interrupted);
+  const TemporaryFolder folder;
+  Config config = tiny_run(folder);
+  config.train.steps = 100000;
+  config.eval.every_n_steps = 0;
+  config.checkpoint.every_n_steps = 0;
+  const Events events = run(plan_of(config), [&](const caf::actor& trainer, const StepFinished& step) {
+    if (step.step == 2) request_stop(trainer, why);
+  });
+  CHECK(events.ended->status == why);
+  CHECK(events.ended->exit_code == (why == RunStatus::stopped ? 0 : 130));
+  CHECK(events.ended->step >= 2);
+  CHECK(events.ended->step < 100000);
+  CHECK(events.steps.back().step == events.ended->step);
+  CHECK(std::filesystem::exists(folder / "run" / "final") == (why == RunStatus::stopped));
+  CHECK(latest_checkpoint((folder / "run" / "checkpoints").string())->step() == events.ended->step);
+}
+
+TEST_CASE("run: interrupted and resumed, it ends with the bits of one that never stopped", "[actors][run]") {
+  const TemporaryFolder folder;
+  Config whole = tiny_run(folder, "whole"), broken = tiny_run(folder, "broken");
+  whole.train.steps = broken.train.steps = 8;
+  broken.checkpoint.every_n_steps = 0;
+  run(plan_of(whole));
+  const Events first = run(plan_of(broken), [&](const caf::actor& trainer, const StepFinished& step) {
+    if (step.step == 2) request_stop(trainer, RunStatus::interrupted);
+  });
+  REQUIRE(first.ended->status == RunStatus::interrupted);
+  const Events second = run(plan_of(broken, ExistingRun::resume));
+  CHECK(second.ended->exit_code == 0);
+  REQUIRE_FALSE(second.steps.empty());
+  CHECK(second.steps.front().step == first.ended->step + 1);
+  CHECK((final_model(broken) == final_model(whole)));
+}
+
+TEST_CASE("run: a listener that dies does not hold the run up", "[actors][run]") {
+  const TemporaryFolder folder;
+  const Config config = tiny_run(folder);
+  ThreadedSystem threaded;
+  caf::scoped_actor self(threaded.system);
+  // Leaves after the first step.
+  const caf::actor listener = threaded.system.spawn([](caf::event_based_actor* me) -> caf::behavior {
+    me->set_default_handler(caf::drop);
+    return {[=](const StepFinished&) { me->quit(); }};
+  });
+  const caf::actor trainer = spawn_run(threaded.system, plan_of(config), listener);
+  self->monitor(trainer);
+  self->receive([](const caf::down_msg&) {},
+                caf::after(std::chrono::seconds(60)) >> [] { FAIL("the run hangs"); });
+  CHECK(threaded.comes_down_to(1));
+  CHECK_FALSE(final_model(config).empty());
+}
+
+TEST_CASE("run: a host that ends its actor is left no other", "[actors][run]") {
+  const TemporaryFolder folder;
+  Config config = tiny_run(folder);
+  config.train.steps = 100000;
+  ThreadedSystem threaded;
+  caf::scoped_actor self(threaded.system);
+  const caf::actor trainer = spawn_run(threaded.system, plan_of(config), caf::actor_cast<caf::actor>(self));
+  Events events;
+  while (events.steps.empty()) events.receive_one(self);
+  SECTION("politely: it is an interruption") {
+    caf::anon_send_exit(trainer, caf::exit_reason::user_shutdown);
+    events.receive_all(self);
+    CHECK(events.ended->status == RunStatus::interrupted);
+  }
+  SECTION("with force") {
+    caf::anon_send_exit(trainer, caf::exit_reason::kill);
+  }
+  CHECK(threaded.comes_down_to(1));
+}
+
+}  // namespace
+}  // namespace collie::test

@@ -1,0 +1,113 @@
+// SIGKILL at every named point, and at any moment: what is resumed ends as if it had never been stopped.
+#include <fmt/format.h>
+
+#include <random>
+
+#include "tests/cli/workbench.hpp"
+
+namespace collie::test {
+namespace {
+
+struct Kill {
+  const char* point;
+  int count;  // its arrival, from 1
+};
+
+const Training& never_stopped(const Workbench& bench) {
+  static const Training training = bench.train("never_stopped");
+  return training;
+}
+
+void check_whole(const Workbench& bench, const std::string& run) {
+  CHECK_SAME(never_stopped(bench), bench.training(run));
+  CHECK(bench.checkpoints(run) == std::vector<std::string>{"step-00000009", "step-00000012"});
+  for (const auto& [file, contents] : bench.everything(run)) {
+    CAPTURE(file);
+    CHECK_FALSE(has(file, ".partial"));
+  }
+}
+
+void check_killed(const Outcome& outcome) {
+  INFO(outcome.report());
+  INFO("the failpoint was not reached, or more happened than a kill");
+  REQUIRE(outcome.signal == SIGKILL);
+  REQUIRE_FALSE(outcome.timed_out);
+}
+
+void check_kill_and_resume(const Kill& kill) {
+  const Workbench bench;
+  const std::string failpoint = fmt::format("{}:{}:kill", kill.point, kill.count);
+  INFO("killed at " << failpoint);
+  check_killed(bench.run("run", {}, {}, failpoint));
+  const Outcome outcome = bench.resume("run");
+  REQUIRE_CODE(outcome, 0);
+  INFO("resumed:\n" << outcome.report());
+  check_whole(bench, "run");
+}
+
+}  // namespace
+
+TEST_CASE("a run killed while it computes, saves or publishes resumes to the same bits") {
+  check_kill_and_resume(GENERATE(values<Kill>({
+      {"stage.backward", 50},
+      {"checkpoint.shard", 3},
+      {"checkpoint.renamed", 2},
+      {"final.rename", 1},
+  })));
+}
+
+TEST_CASE("a run killed at any named point resumes to the same bits", "[slow]") {
+  check_kill_and_resume(GENERATE(values<Kill>({
+      {"stage.forward", 1},      {"stage.forward", 61},      {"stage.backward", 1},
+      {"stage.backward", 66},    {"stage.update", 1},        {"stage.update", 8},
+      {"stage.update", 24},      {"stage.snapshot", 1},      {"stage.snapshot", 4},
+      {"stage.snapshot", 8},     {"checkpoint.begin", 1},    {"checkpoint.begin", 2},
+      {"checkpoint.begin", 4},   {"checkpoint.shard", 1},    {"checkpoint.shard", 4},
+      {"checkpoint.shard", 8},   {"checkpoint.manifest", 1}, {"checkpoint.manifest", 3},
+      {"checkpoint.rename", 1},  {"checkpoint.rename", 2},   {"checkpoint.rename", 4},
+      {"checkpoint.renamed", 1}, {"checkpoint.renamed", 4},  {"checkpoint.purge", 1},
+      {"checkpoint.purge", 3},   {"checkpoint.purge", 4},    {"final.begin", 1},
+      {"final.rename", 1},
+  })));
+}
+
+TEST_CASE("a run killed again and again, each time it is resumed, ends with the same bits", "[slow]") {
+  const Workbench bench;
+  check_killed(bench.run("run", {}, {}, "checkpoint.manifest:1:kill"));
+  for (const char* failpoint :
+       {"checkpoint.purge:1:kill", "stage.backward:30:kill", "checkpoint.rename:1:kill",
+        "checkpoint.shard:4:kill", "checkpoint.begin:2:kill", "checkpoint.renamed:2:kill",
+        "final.begin:1:kill", "final.rename:1:kill"}) {
+    INFO("resumed with " << failpoint);
+    check_killed(bench.resume("run", {}, failpoint));
+  }
+  REQUIRE_CODE(bench.resume("run"), 0);
+  check_whole(bench, "run");
+}
+
+TEST_CASE("a run killed at random moments resumes to the same bits", "[slow]") {
+  const unsigned seed = GENERATE(range(1u, 9u));
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  const Workbench bench;
+  const double whole_s = bench.run("warm_up").seconds;
+  std::string moments;
+  int kills = 0;
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    Command command(bench.run_arguments("run", {}, {"--resume"}), bench.options());
+    const double delay_s = whole_s * (random() % 1000) / 1000.0;
+    command.wait_until([] { return false; }, delay_s);
+    command.send(SIGKILL);
+    const Outcome outcome = command.wait();
+    moments += fmt::format("{} after {:.3f} s; ", outcome.signal == SIGKILL ? "killed" : "ended", delay_s);
+    kills += outcome.signal == SIGKILL;
+    if (outcome.signal != SIGKILL) REQUIRE_CODE(outcome, 0);
+  }
+  INFO(moments);
+  CHECK(kills > 0);
+  const Outcome outcome = bench.resume("run");
+  REQUIRE_CODE(outcome, 0);
+  check_whole(bench, "run");
+}
+
+}  // namespace collie::test

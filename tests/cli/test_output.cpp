@@ -1,0 +1,84 @@
+// What the commands print on standard output is what they were asked for and nothing else; final/ is a model
+// like any other.
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/workbench.hpp"
+
+namespace collie::test {
+
+TEST_CASE("a finished run prints nothing on standard output, and its final model speaks") {
+  const Workbench bench;
+  const Outcome run = bench.run("run", {"train.steps=3"});
+  REQUIRE_CODE(run, 0);
+  CHECK(run.output.empty());
+  for (const char* file : {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"})
+    CHECK_FALSE(text_of(bench / (std::string("run/final/") + file)).empty());
+
+  const auto generate = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"generate", "--model",          "run/final", "--prompt",
+                                          "the dog",  "--max-new-tokens", "20"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = bench.command(arguments);
+    REQUIRE_CODE(outcome, 0);
+    INFO(outcome.report());
+    CHECK(outcome.errors.empty());
+    REQUIRE_FALSE(outcome.output.empty());
+    CHECK(outcome.output.back() == '\n');
+    return outcome.output;
+  };
+  const std::string greedy = generate({});
+  CHECK(generate({"--set", "parallel.pp_size=4"}) == greedy);
+  CHECK(generate({"--set", "device.threads=1"}) == greedy);
+  const std::vector<std::string> drawn = {"--temperature", "1.5", "--seed",  "3",
+                                          "--top-k",       "50",  "--top-p", "0.95"};
+  std::vector<std::string> drawn_on_two = drawn;
+  drawn_on_two.insert(drawn_on_two.end(), {"--set", "parallel.pp_size=2"});
+  CHECK(generate(drawn) == generate(drawn));
+  CHECK(generate(drawn) == generate(drawn_on_two));
+  CHECK(generate(drawn) != generate({"--temperature", "1.5", "--seed", "4"}));
+}
+
+TEST_CASE("eval prints one JSON object: the loss that training saw at its last checkpoint") {
+  const Workbench bench;
+  const Training training = bench.train("run");  // evaluates at step 12, its last
+  const auto evaluate = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"eval", "config.yaml", "--set", "run.dir=run"});
+    const Outcome outcome = bench.command(more);
+    REQUIRE_CODE(outcome, 0);
+    INFO(outcome.report());
+    CHECK(outcome.output.find('\n') == outcome.output.size() - 1);
+    return outcome.output;
+  };
+  const std::string text = evaluate({});
+  const auto metrics = nlohmann::json::parse(text);
+  CHECK(metrics.size() == 3);
+  CHECK(metrics.at("loss").dump() == training.steps.back().at("eval_loss"));
+  CHECK(metrics.at("perplexity").get<double>() == Approx(std::exp(metrics.at("loss").get<double>())));
+  CHECK(metrics.at("tokens").get<int64_t>() ==
+        static_cast<int64_t>(text_of(bench / "held_out.txt").size()) + 1);
+  CHECK(evaluate({"--set", "parallel.pp_size=1"}) == text);
+  CHECK(evaluate({"--set", "parallel.pp_size=4", "--set", "device.threads=1"}) == text);
+  // The same weights as a model of its own.
+  CHECK(evaluate({"--set", "model.path=run/final", "--set", "model.from_scratch=false", "--set",
+                  "model.config={}", "--set", "tokenizer.kind=auto"}) == text);
+}
+
+TEST_CASE("training goes on from a final model") {
+  const Workbench bench;
+  bench.train("run", {"train.steps=2"});
+  const Settings from_final = {"model.path=run/final", "model.from_scratch=false", "model.config={}",
+                               "tokenizer.kind=auto", "train.steps=2"};
+  CHECK_SAME(bench.train("one", from_final + Settings{"parallel.pp_size=1"}), bench.train("two", from_final));
+}
+
+TEST_CASE("help and version are printed on standard output, with exit code 0") {
+  for (const char* flag : {"--help", "--version"}) {
+    const Outcome outcome = run_command({flag});
+    INFO(outcome.report());
+    CHECK(outcome.code == 0);
+    CHECK_FALSE(outcome.output.empty());
+    CHECK(outcome.errors.empty());
+  }
+}
+
+}  // namespace collie::test

@@ -1,0 +1,237 @@
+// What is stopped and gone on with is, bit by bit, what was never stopped: gone on with in any layout,
+// refused where it would compute something else, and no worse for a damaged checkpoint.
+#include <fmt/format.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/cli/workbench.hpp"
+
+namespace collie::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Dies between its second checkpoint and its third.
+constexpr const char* after_step_7 = "stage.update:15:kill";  // two ranks, so the eighth step's first update
+
+Workbench& killed_run() {
+  static Workbench bench;
+  static const bool made = [] {
+    const Outcome outcome = bench.run("killed", {}, {}, after_step_7);
+    INFO(outcome.report());
+    REQUIRE(outcome.signal == SIGKILL);
+    REQUIRE(bench.checkpoints("killed") == std::vector<std::string>{"step-00000003", "step-00000006"});
+    return true;
+  }();
+  static_cast<void>(made);
+  return bench;
+}
+
+const Training& never_stopped() {
+  static const Training training = killed_run().train("never_stopped");
+  return training;
+}
+
+// A copy of the killed run, under a name of its own.
+std::string killed_copy(const std::string& name) {
+  killed_run().copy("killed", name);
+  return name;
+}
+
+void flip_byte(const std::string& file, int64_t at) {
+  std::fstream stream(file, std::ios::binary | std::ios::in | std::ios::out);
+  REQUIRE(stream.good());
+  stream.seekg(at);
+  const char byte = static_cast<char>(stream.get() ^ 0x10);
+  stream.seekp(at);
+  stream.put(byte);
+}
+
+std::string shard(const std::string& run, const std::string& checkpoint) {
+  return killed_run() / (run + "/checkpoints/" + checkpoint + "/shard-00000.safetensors");
+}
+
+}  // namespace
+
+TEST_CASE("a run repeated gives the same bits") {
+  const Workbench bench;
+  CHECK_SAME(bench.train("first"), bench.train("second"));
+}
+
+TEST_CASE("a killed run that is resumed ends as if it had never been stopped, in any layout") {
+  const int pp = GENERATE(2, 1, 4);
+  const std::string run = killed_copy(fmt::format("resumed_on_{}", pp));
+  const Outcome outcome = killed_run().resume(run, {fmt::format("parallel.pp_size={}", pp)});
+  REQUIRE_CODE(outcome, 0);
+  CHECK(has(outcome.errors, "goes on after step 6"));
+  CHECK_SAME(never_stopped(), killed_run().training(run));
+}
+
+TEST_CASE("resuming a finished run changes nothing") {
+  const Workbench bench;
+  bench.train("run");
+  const auto before = bench.everything("run");
+  const Outcome outcome = bench.resume("run");
+  REQUIRE_CODE(outcome, 0);
+  CHECK(has(outcome.errors, "nothing to do"));
+  CHECK(bench.everything("run") == before);
+}
+
+TEST_CASE("resuming where there is no checkpoint starts at step 1") {
+  const Workbench bench;
+  const Training expected = bench.train("expected");
+  SECTION("no folder") {}
+  SECTION("a run that died before its first checkpoint") {
+    REQUIRE(bench.run("run", {}, {}, "stage.update:3:kill").signal == SIGKILL);
+    REQUIRE(bench.checkpoints("run").empty());
+  }
+  const Outcome outcome = bench.resume("run");
+  REQUIRE_CODE(outcome, 0);
+  CHECK_SAME(expected, bench.training("run"));
+}
+
+TEST_CASE("a resume that would compute something else is refused, unless allowed by name") {
+  const auto& [setting, key] = GENERATE(values<std::pair<std::string, std::string>>({
+      {"optimizer.lr=1.0e-3", "optimizer.lr"},
+      {"run.seed=8", "run.seed"},
+      {"train.clip_grad_norm=1.0", "train.clip_grad_norm"},
+      {"data.shuffle=false", "data.shuffle"},
+      {"lr_scheduler.name=constant", "lr_scheduler.name"},
+      {"train.micro_batch_size=1", "train.micro_batch_size"},
+      {"data.sequence_length=16", "data.sequence_length"},
+  }));
+  CAPTURE(setting);
+  const std::string run = killed_copy("changed_" + key);
+  const auto before = killed_run().everything(run);
+  check_refused(killed_run().resume(run, {setting}), 2, {key, "--allow-change " + key});
+  CHECK(killed_run().everything(run) == before);
+
+  const auto flags = std::vector<std::string>{"--resume", "--allow-change", key};
+  if (key != "optimizer.lr") return;  // the rest is the same for all
+  const Outcome outcome = killed_run().run(run, {setting}, flags);
+  REQUIRE_CODE(outcome, 0);
+  CHECK(has(outcome.errors, "goes on after step 6"));
+  const Training training = killed_run().training(run);
+  REQUIRE(training.steps.size() == 12);
+  CHECK(training.steps[5] == never_stopped().steps[5]);
+  CHECK(training.steps[6].at("loss") == never_stopped().steps[6].at("loss"));  // before the rate counts
+  CHECK(training.steps[6].at("lr") != never_stopped().steps[6].at("lr"));
+  CHECK(training.steps[8].at("loss") != never_stopped().steps[8].at("loss"));
+}
+
+TEST_CASE("other data of the same size are a change too") {
+  const std::string run = killed_copy("other_data");
+  Workbench& bench = killed_run();
+  const std::string text = text_of(bench / "texts/a.txt");
+  std::string other = text;
+  for (char& c : other) c = c == 'e' ? 'o' : c;
+  bench.write("texts/a.txt", other);
+  const Outcome outcome = bench.resume(run);
+  bench.write("texts/a.txt", text);
+  check_refused(outcome, 2, {"data"});
+}
+
+TEST_CASE("a finished run goes on when it is given more steps") {
+  const Workbench bench;
+  const Training first = bench.train("run");
+  const Outcome outcome = bench.resume("run", {"train.steps=16"});
+  REQUIRE_CODE(outcome, 0);
+  const Training more = bench.training("run");
+  REQUIRE(more.steps.size() == 16);
+  CHECK(std::vector(more.steps.begin(), more.steps.begin() + 12) == first.steps);
+  CHECK_FALSE(more.weights.empty());
+  CHECK(more.weights != first.weights);
+  CHECK(bench.checkpoints("run") == std::vector<std::string>{"step-00000015", "step-00000016"});
+}
+
+TEST_CASE("the final model of fewer steps is never taken for that of more") {
+  const Workbench bench;
+  const Training first = bench.train("run");
+  REQUIRE(bench.run("run", {"train.steps=16"}, {"--resume"}, "final.begin:1:kill").signal == SIGKILL);
+  const Outcome outcome = bench.resume("run", {"train.steps=16"});
+  REQUIRE_CODE(outcome, 0);
+  CHECK(bench.training("run").weights != first.weights);
+  // Whatever was stopped on the way, what comes out is what one resume gives.
+  bench.train("straight");
+  REQUIRE_CODE(bench.resume("straight", {"train.steps=16"}), 0);
+  CHECK_SAME(bench.training("straight"), bench.training("run"));
+}
+
+TEST_CASE("a damaged newest checkpoint is skipped with a warning, and the one before is used") {
+  Workbench& bench = killed_run();
+  const std::string run = killed_copy("damaged");
+  const std::string file = shard(run, "step-00000006");
+  SECTION("a flipped byte") {
+    flip_byte(file, static_cast<int64_t>(fs::file_size(file)) - 1000);
+  }
+  SECTION("a truncated file") {
+    fs::resize_file(file, fs::file_size(file) / 2);
+  }
+  SECTION("a missing file") {
+    fs::remove(file);
+  }
+  SECTION("a flipped byte in the manifest") {
+    flip_byte(bench / (run + "/checkpoints/step-00000006/manifest.json"), 1);
+  }
+  SECTION("an empty manifest") {
+    bench.write(run + "/checkpoints/step-00000006/manifest.json", "");
+  }
+  const Outcome outcome = bench.resume(run);
+  fs::rename(bench / run, bench / (run + "-done"));
+  REQUIRE_CODE(outcome, 0);
+  INFO(outcome.report());
+  CHECK(has(outcome.errors, "warning: skipping a defective checkpoint"));
+  CHECK(has(outcome.errors, "step-00000006"));
+  CHECK(has(outcome.errors, "goes on after step 3"));
+  CHECK_SAME(never_stopped(), bench.training(run + "-done"));
+  fs::remove_all(bench / (run + "-done"));
+}
+
+TEST_CASE("where every checkpoint is damaged, the run does not silently begin anew") {
+  Workbench& bench = killed_run();
+  const std::string run = killed_copy("all_damaged");
+  for (const char* checkpoint : {"step-00000003", "step-00000006"}) flip_byte(shard(run, checkpoint), 900);
+  const Outcome outcome = bench.resume(run);
+  INFO(outcome.report());
+  CHECK(outcome.code == 2);
+  CHECK(bench.checkpoints(run) == std::vector<std::string>{"step-00000003", "step-00000006"});
+}
+
+TEST_CASE("a folder that another process is running in is refused to a second one") {
+  const Workbench bench;
+  Command first(bench.run_arguments("run"), bench.options("stage.collective:5:block"));
+  REQUIRE(first.wait_until([&] { return bench.steps_done("run") >= 2; }));
+  const std::string metrics = text_of(bench / "run/metrics.jsonl");
+  for (const char* flag : {"--resume", "--overwrite"})
+    check_refused(bench.run("run", {}, {flag}), 2, {"run.dir", "another process", "'run'"});
+  CHECK(text_of(bench / "run/metrics.jsonl") == metrics);
+  CHECK(first.running());
+  first.send(SIGKILL);  // however it ends, the folder is free then
+  first.wait();
+  CHECK(bench.resume("run").code == 0);
+}
+
+TEST_CASE("--overwrite starts anew and leaves nothing of the run before") {
+  Workbench& bench = killed_run();
+  const std::string run = killed_copy("overwritten");
+  const Outcome outcome = bench.run(run, {"train.steps=2"}, {"--overwrite"});
+  REQUIRE_CODE(outcome, 0);
+  CHECK(bench.training(run).steps.size() == 2);
+  CHECK(bench.checkpoints(run) == std::vector<std::string>{"step-00000002"});
+}
+
+TEST_CASE("--dry-run says what would run and writes nothing but the token cache") {
+  const Workbench bench;
+  const Outcome outcome = bench.run("run", {}, {"--dry-run"});
+  REQUIRE_CODE(outcome, 0);
+  INFO(outcome.report());
+  CHECK(outcome.output.empty());
+  CHECK(has(outcome.errors, "stage 1 on rank 1"));
+  CHECK_FALSE(fs::exists(bench / "run/config.resolved.yaml"));
+  CHECK_FALSE(fs::exists(bench / "run/metrics.jsonl"));
+  CHECK(bench.run("run").code == 0);
+}
+
+}  // namespace collie::test

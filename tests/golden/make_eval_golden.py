@@ -1,0 +1,67 @@
+"""Makes eval_stories260k.json: the loss of a pretrained model on the beginning of a text, by transformers and PyTorch.
+
+    python make_eval_golden.py DATA
+
+DATA holds stories260K/ and tinyshakespeare.txt (not copied here). For each case, the text's pieces are documents: BOS,
+the piece's tokens, EOS. Documents are laid one after another into windows of `sequence_length` inputs, and every token but
+a document's first is a target once. What a document has in a window is run through the model by itself, with positions
+from 0: packed documents do not see each other, and the next window starts at the last token that the one before read.
+float32 on the CPU. Made with torch 2.15.0, transformers 5.23.0.
+"""
+
+import json
+import pathlib
+import sys
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+HERE = pathlib.Path(__file__).parent
+CASES = {  # bytes of each document, cut one after another from the text's front
+    "one document": {"documents": [3000], "sequence_length": 128},
+    "packed documents": {"documents": [1000, 150, 7, 900], "sequence_length": 200},
+}
+
+
+def segments(documents, length):
+    """What each document has in each window: lists of input and target tokens."""
+    room = length
+    for tokens in documents:
+        start, pairs = 0, len(tokens) - 1
+        while start < pairs:
+            count = min(room, pairs - start)
+            yield tokens[start:start + count], tokens[start + 1:start + count + 1]
+            start += count
+            room = room - count or length
+
+
+@torch.no_grad()
+def loss_of(model, documents, length):
+    total, targets = 0.0, 0
+    for inputs, labels in segments(documents, length):
+        logits = model(torch.tensor([inputs])).logits[0].double()
+        total += torch.nn.functional.cross_entropy(logits, torch.tensor(labels), reduction="sum").item()
+        targets += len(labels)
+    return total / targets, targets
+
+
+def main():
+    data = pathlib.Path(sys.argv[1])
+    model = AutoModelForCausalLM.from_pretrained(data / "stories260K", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(data / "stories260K")
+    text = (data / "tinyshakespeare.txt").read_bytes()
+    golden = {}
+    for name, case in CASES.items():
+        documents, at = [], 0
+        for size in case["documents"]:
+            ids = tokenizer(text[at:at + size].decode(), add_special_tokens=False)["input_ids"]
+            documents.append([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id])
+            at += size
+        loss, targets = loss_of(model, documents, case["sequence_length"])
+        golden[name] = {**case, "loss": loss, "tokens": targets}
+    (HERE / "eval_stories260k.json").write_text(json.dumps(golden, indent=1) + "\n")
+    print(json.dumps(golden, indent=1))
+
+
+if __name__ == "__main__":
+    main()
