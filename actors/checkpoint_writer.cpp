@@ -29,7 +29,8 @@ std::string write(const RunPlan& plan, const SnapshotExpected& expected,
   if (expected.final) {
     std::vector<std::string> names;
     for (const auto& parameter : model_parameters(plan.model)) names.push_back(parameter.name);
-    write_model_folder((folder / "final").string(), plan.model_json, *plan.tokenizer, names, parts);
+    write_model_folder((folder / "final").string(), plan.model_json, *plan.tokenizer, names, expected.step,
+                       parts);
   }
   return checkpoints;
 }

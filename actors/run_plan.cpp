@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "io/files.hpp"
 #include "io/json_lines.hpp"
+#include "io/model_folder.hpp"
 #include "models/weights_io.hpp"
 #include "optim/optimizer.hpp"
 
@@ -147,10 +148,12 @@ void check_names(const Config& config) {
 
 void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
   const json now = maths_of(plan).flatten(), then = plan.checkpoint->metadata().at("maths").flatten();
-  for (const auto& [pointer, value] : now.items()) {
+  json both = then;
+  both.update(now);
+  for (const auto& [pointer, ignored] : both.items()) {
     std::string key = pointer.substr(1);
     std::replace(key.begin(), key.end(), '/', '.');
-    const json before = then.contains(pointer) ? then.at(pointer) : json();
+    const json value = now.value(pointer, json()), before = then.value(pointer, json());
     if (value == before) continue;
     if (std::find(allowed_changes.begin(), allowed_changes.end(), key) != allowed_changes.end()) continue;
     throw UserError(
@@ -173,8 +176,9 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   if (!plan.checkpoint) return;
   check_unchanged(plan, allowed_changes);
   plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
-  plan.already_finished =
-      plan.checkpoint->step() >= plan.total_steps && fs::exists(folder / "final" / "config.json");
+  // The final model of an earlier, shorter run may still be there.
+  plan.already_finished = plan.checkpoint->step() >= plan.total_steps &&
+                          step_of_model_folder((folder / "final").string()) == plan.checkpoint->step();
 }
 
 // Random, or the model folder's, which are checked against the model before anything is allocated for them.
@@ -194,6 +198,8 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.purpose = Purpose::train;
   plan.existing = existing;
   check_names(plan.config);
+  if (const fs::path folder = run_folder(plan.config); fs::exists(folder) && !fs::is_directory(folder))
+    throw UserError("run.dir: '{}' is a file; a folder is wanted, there or to be made", folder.string());
   if (existing == ExistingRun::refuse && holds_run(run_folder(plan.config)))
     resolve_existing_run(plan, allowed_changes);  // refuses before any data is read
   resolve_common(plan);
@@ -260,6 +266,7 @@ json maths_of(const RunPlan& plan) {
            {{"sequence_length", c.data.sequence_length},
             {"packing", c.data.packing},
             {"shuffle", c.data.shuffle},
+            {"contents", plan.order->dataset().fingerprint()},
             {"documents", plan.order->dataset().document_count()},
             {"tokens", plan.order->dataset().token_count()},
             {"targets", plan.order->dataset().target_count()}}},

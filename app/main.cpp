@@ -17,6 +17,17 @@ void log_to_standard_error() {
   spdlog::set_default_logger(std::move(logger));
 }
 
+// CLI11 would only say that a sub-command is required.
+void check_command_name(const CLI::App& app, const std::string& name) {
+  if (name.empty() || name.front() == '-') return;
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == name) return;
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  throw collie::UserError("unknown sub-command '{}'; known: {}", name, known);
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Trains large language models with actors: every pipeline stage, loader and writer is one."};
   app.name("collie-engine");
@@ -27,6 +38,7 @@ int run(int argc, char** argv) {
   collie::add_eval_command(app, exit_code);
   collie::add_generate_command(app, exit_code);
   collie::add_schedule_command(app, exit_code);
+  check_command_name(app, argc > 1 ? argv[1] : "");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

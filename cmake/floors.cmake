@@ -12,8 +12,8 @@ function(collie_floor name)
   set_target_properties(collie_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
 endfunction()
 
-# collie_tests(NAME DEPENDS...): every .cpp of tests/NAME as the executable test_NAME; ctest runs it case by case
-# group: [slow] cases only in the full tier (label "slow"), the rest in the fast tier (label "fast").
+# collie_tests(NAME DEPENDS...): every .cpp of tests/NAME as the executable test_NAME, which ctest runs once for the fast
+# tier (label "fast") and, where there are cases tagged [slow], once for those (label "slow").
 function(collie_tests name)
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp")
   if(NOT sources)
@@ -21,9 +21,20 @@ function(collie_tests name)
   endif()
   add_executable(test_${name} ${sources})
   target_link_libraries(test_${name} PRIVATE collie_catch_main collie_options ${ARGN})
+  target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # half the time to build, no slower to run
   target_compile_definitions(test_${name} PRIVATE COLLIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND test_${name} "~[slow]" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 300)
+  set(has_slow FALSE)
+  foreach(source ${sources})
+    file(STRINGS "${source}" slow_lines REGEX "\\[slow\\]")
+    if(slow_lines)
+      set(has_slow TRUE)
+    endif()
+  endforeach()
+  if(NOT has_slow)  # Catch2 3 takes a filter that matches nothing for a failure
+    return()
+  endif()
   add_test(NAME ${name}_slow COMMAND test_${name} "[slow]" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   set_tests_properties(${name}_slow PROPERTIES LABELS slow TIMEOUT 1800)
 endfunction()

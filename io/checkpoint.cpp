@@ -236,6 +236,10 @@ std::optional<Checkpoint> latest_checkpoint(const std::string& folder) {
       log::warn("skipping a defective checkpoint: {}", error.what());
     }
   }
+  if (!steps.empty())
+    throw UserError(
+        "{}: none of its {} checkpoints can be read; restore one, or start the run anew with --overwrite",
+        folder, steps.size());
   return std::nullopt;
 }
 

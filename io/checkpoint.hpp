@@ -70,6 +70,7 @@ class Checkpoint {
 
 // The newest checkpoint under `folder` that verifies; a defective one is skipped with a warning. None:
 // nullopt.
+// Throws UserError where there are some and none verifies.
 std::optional<Checkpoint> latest_checkpoint(const std::string& folder);
 
 }  // namespace collie

@@ -13,8 +13,8 @@
 
 namespace collie {
 
-Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name)
-    : name_(std::move(name)), blocks_(std::move(blocks)) {
+Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name, std::string fingerprint)
+    : name_(std::move(name)), fingerprint_(std::move(fingerprint)), blocks_(std::move(blocks)) {
   for (const auto& block : blocks_) {
     COLLIE_ASSERT(
         block.offsets.size() == block.masked.size() + 1 && block.offsets.back() == block.tokens.size(),
@@ -87,10 +87,13 @@ void build_cache(const std::filesystem::path& cache, const std::string& key, con
   writer.finish();
 }
 
+// Adds the file's key to `keys`.
 DocumentBlock open_file(const std::string& path, const DataSource& source, const Tokenizer& tokenizer,
-                        const std::string& fingerprint, const std::filesystem::path& cache_folder) {
+                        const std::string& fingerprint, const std::filesystem::path& cache_folder,
+                        std::string& keys) {
   const MappedFile file(path);
   const std::string key = make_key(source, fingerprint, file);
+  keys += key;
   const auto cache = cache_folder / (key + ".tokens");
   std::string reason;
   if (auto block = open_token_cache(cache, key, tokenizer.vocab_size(), reason)) return *block;
@@ -120,10 +123,11 @@ std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sourc
   if (error) throw RunError("cannot make the folder {}: {}", cache_folder.string(), error.message());
   const std::string fingerprint = tokenizer.fingerprint();
   std::vector<DocumentBlock> blocks;
+  std::string keys;
   for (const auto& source : sources)
     for (const auto& path : expand_glob(source.path))
-      blocks.push_back(open_file(path, source, tokenizer, fingerprint, cache_folder));
-  return std::make_shared<const Dataset>(std::move(blocks), name);
+      blocks.push_back(open_file(path, source, tokenizer, fingerprint, cache_folder, keys));
+  return std::make_shared<const Dataset>(std::move(blocks), name, sha256_hex(std::as_bytes(std::span(keys))));
 }
 
 }  // namespace collie

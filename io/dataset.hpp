@@ -34,10 +34,14 @@ struct DocumentBlock {
 // documents as in the file. Immutable, so threads may share it.
 class Dataset {
  public:
-  // Throws UserError when no document has a target; `name` ("data.train") is used in messages.
-  Dataset(std::vector<DocumentBlock> blocks, std::string name);
+  // Throws UserError when no document has a target; `name` ("data.train") is used in messages. `fingerprint`:
+  // see below; made by hand, a data set need not have one.
+  Dataset(std::vector<DocumentBlock> blocks, std::string name, std::string fingerprint = "");
 
   const std::string& name() const { return name_; }
+  // Hexadecimal SHA-256 over the contents of all data files, how they were read and the tokenizer; not the
+  // paths.
+  const std::string& fingerprint() const { return fingerprint_; }
   int64_t document_count() const { return document_count_; }
   int64_t token_count() const { return token_count_; }
   int64_t pair_count() const { return pair_count_; }      // inputs an epoch
@@ -45,7 +49,7 @@ class Dataset {
   DocumentView document(int64_t index) const;
 
  private:
-  std::string name_;
+  std::string name_, fingerprint_;
   std::vector<DocumentBlock> blocks_;
   std::vector<int64_t> first_document_;  // [blocks + 1]
   int64_t document_count_ = 0, token_count_ = 0, pair_count_ = 0, target_count_ = 0;

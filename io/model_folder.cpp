@@ -16,6 +16,9 @@ using nlohmann::json;
 
 namespace {
 
+constexpr const char* weights_file = "model.safetensors";
+constexpr const char* step_key = "step";
+
 // Parameters that no rank has cut: pieces of one are put together here once there are layouts that cut them.
 std::unordered_map<std::string, Tensor> whole_weights(
     const std::vector<std::vector<CheckpointSlice>>& parts) {
@@ -56,7 +59,7 @@ json generation_config(const json& config) {
 }  // namespace
 
 void write_model_folder(const std::string& folder, const json& config, const Tokenizer& tokenizer,
-                        const std::vector<std::string>& names,
+                        const std::vector<std::string>& names, int64_t step,
                         const std::vector<std::vector<CheckpointSlice>>& parts) {
   const fs::path complete = folder, partial = folder + ".partial";
   std::error_code error;
@@ -66,7 +69,9 @@ void write_model_folder(const std::string& folder, const json& config, const Tok
   try {
     failpoint("final.begin");
     const auto weights = whole_weights(parts);
-    write_safetensors(partial / "model.safetensors", items_of(names, weights), true);
+    write_safetensors(
+        partial / weights_file, items_of(names, weights), true,
+        {{"format", "pt"}, {step_key, std::to_string(step)}});  // the format is for transformers
     write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
     write_file_durably((partial / "generation_config.json").string(),
                        generation_config(config).dump(2) + "\n");
@@ -80,6 +85,15 @@ void write_model_folder(const std::string& folder, const json& config, const Tok
   } catch (...) {
     fs::remove_all(partial, error);
     throw;
+  }
+}
+
+std::optional<int64_t> step_of_model_folder(const std::string& folder) {
+  try {
+    const SafetensorsFile file(fs::path(folder) / weights_file);
+    return std::stoll(file.metadata().at(step_key));
+  } catch (const std::exception&) {
+    return std::nullopt;
   }
 }
 

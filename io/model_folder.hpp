@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,13 @@
 namespace collie {
 
 // config.json, generation_config.json, model.safetensors (the "weight" slices, in order of `names`) and the
-// tokenizer's files. The folder appears as a whole or not at all; an older one is replaced. Throws RunError.
+// tokenizer's files. The folder appears as a whole or not at all; an older one is replaced. `step`, after
+// which the weights are, is kept in model.safetensors. Throws RunError.
 void write_model_folder(const std::string& folder, const nlohmann::json& config, const Tokenizer& tokenizer,
-                        const std::vector<std::string>& names,
+                        const std::vector<std::string>& names, int64_t step,
                         const std::vector<std::vector<CheckpointSlice>>& parts);
+
+// The step of a folder that write_model_folder wrote; none where there is no such folder, or a damaged one.
+std::optional<int64_t> step_of_model_folder(const std::string& folder);
 
 }  // namespace collie

@@ -97,4 +97,32 @@ TEST_CASE("an interrupt before the first step leaves a run that resumes to the s
   }
 }
 
+TEST_CASE("an interrupted eval ends with 130 and prints nothing", "[slow]") {
+  const Workbench bench;
+  bench.train("run", {"train.steps=1"});
+  std::string text;
+  for (int line = 0; line < 60000; ++line) text += fmt::format("{} sheep over the hills\n", line);
+  bench.write("long.txt", text);
+  const auto arguments = [](const char* file) {
+    return std::vector<std::string>{"eval",  "config.yaml",
+                                    "--set", "run.dir=run",
+                                    "--set", fmt::format("data.eval=[{{path: {}}}]", file)};
+  };
+  Command command(arguments("long.txt"), bench.options());
+  const auto cached = [&] {
+    for (const auto& entry : std::filesystem::directory_iterator(bench / "run/cache"))
+      if (entry.path().extension() == ".tokens" && entry.file_size() > text.size()) return true;
+    return false;
+  };
+  REQUIRE(command.wait_until(cached));
+  command.wait_until([] { return false; }, 0.1);  // until it evaluates
+  command.send(SIGINT);
+  const Outcome outcome = command.wait();
+  INFO(outcome.report());
+  CHECK(outcome.code == 130);
+  CHECK(outcome.output.empty());
+  CHECK_FALSE(outcome.left_processes);
+  REQUIRE_CODE(bench.command(arguments("held_out.txt")), 0);
+}
+
 }  // namespace collie::test

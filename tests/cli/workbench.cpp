@@ -199,6 +199,16 @@ void Workbench::copy(const std::string& from, const std::string& to) const {
   fs::copy(*this / from, *this / to, fs::copy_options::recursive);
 }
 
+std::string first_change(const std::map<std::string, std::string>& before,
+                         const std::map<std::string, std::string>& now) {
+  for (const auto& [file, contents] : before)
+    if (now.count(file) == 0 || now.at(file) != contents)
+      return file + (now.count(file) ? " was changed" : " is gone");
+  for (const auto& [file, contents] : now)
+    if (before.count(file) == 0) return file + " is new";
+  return "";
+}
+
 void check_refused(const Outcome& outcome, int code, const std::vector<std::string>& parts) {
   INFO(outcome.report());
   CHECK(outcome.code == code);

@@ -67,6 +67,10 @@ class Workbench {
   std::string folder_;
 };
 
+// Empty where both are the same, otherwise the first file that differs.
+std::string first_change(const std::map<std::string, std::string>& before,
+                         const std::map<std::string, std::string>& now);
+
 // One message on standard error, an error with all of `parts`, nothing on standard output, exit code `code`.
 void check_refused(const Outcome& outcome, int code, const std::vector<std::string>& parts);
 
@@ -84,4 +88,14 @@ inline bool has(const std::string& text, const std::string& part) {
     REQUIRE_FALSE((outcome).left_processes); \
   } while (false)
 
-#define CHECK_SAME(expected, found) CHECK(::collie::test::first_difference(expected, found) == "")
+#define CHECK_UNCHANGED(before, now)                                      \
+  do {                                                                    \
+    const std::string change = ::collie::test::first_change(before, now); \
+    CHECK(change == "");                                                  \
+  } while (false)
+
+#define CHECK_SAME(expected, found)                                                   \
+  do {                                                                                \
+    const std::string difference = ::collie::test::first_difference(expected, found); \
+    CHECK(difference == "");                                                          \
+  } while (false)

@@ -69,7 +69,7 @@ Config everything_changed() {
   c.data.eval = {{"- x", "jsonl", 1.0, "", "the question", "answer"}};
   c.data.sequence_length = 7;
   c.data.packing = c.data.shuffle = false;
-  c.train = {std::numeric_limits<int64_t>::max(), 3, 1, 9, 0.1, 1e-300, "my loss"};
+  c.train = {std::numeric_limits<int64_t>::max(), 3, 1, 9, 1e-300, 0, "my loss"};
   c.parallel.pp_size = 3;
   c.parallel.schedule = "my schedule.csv";
   c.parallel.partition = "";
@@ -84,6 +84,7 @@ Config everything_changed() {
   c.checkpoint = {0, 1};
   c.monitor.console = "plain";
   c.monitor.tensorboard = c.monitor.csv = false;
+  c.monitor.trace = true;
   c.callbacks = {"print_samples", "2"};
   c.device = {"cpu", 5};
   return c;

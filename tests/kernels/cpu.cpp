@@ -1,8 +1,12 @@
 // What only the CPU implementation has.
 #include <tbb/global_control.h>
 
+#include <atomic>
+#include <chrono>
 #include <limits>
+#include <thread>
 
+#include "kernels/cpu/arena.hpp"
 #include "kernels/cpu/instruction_sets.hpp"
 #include "tests/catch.hpp"
 #include "tests/kernels/support.hpp"
@@ -89,4 +93,41 @@ TEST_CASE("attention's workspace is accounted, and bounded by tiles, not by the 
   ops->attention_backward(q, q, q, spans, 1, out, lse, out, dq, dk, dv);
   CHECK(account->peak(Category::workspace) < 256 * 1024);
   CHECK(account->current(Category::workspace) == 0);
+}
+
+TEST_CASE("an arena runs every task once, on as many threads as it was given", "[cpu]") {
+  const tbb::global_control two(tbb::global_control::max_allowed_parallelism, 2);
+  for (const int threads : {1, 2}) {
+    CAPTURE(threads);
+    const cpu::Arena arena(threads);
+    std::vector<std::atomic<int>> runs(100);
+    arena.for_each(100, [&](int64_t i) { ++runs[static_cast<size_t>(i)]; });
+    for (const auto& count : runs) CHECK(count == 1);
+    std::vector<int64_t> ends;
+    cpu::Arena(1).for_pieces(10, 4, [&](int64_t first, int64_t last) {
+      ends.insert(ends.end(), {first, last});
+    });
+    CHECK(ends == std::vector<int64_t>{0, 4, 4, 8, 8, 10});
+  }
+  // Two tasks that wait for each other get by only on two threads.
+  const cpu::Arena arena(2);
+  std::atomic<int> arrived{0}, met{0};
+  arena.for_each(2, [&](int64_t) {
+    ++arrived;
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (arrived < 2 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+    if (arrived == 2) ++met;
+  });
+  CHECK(met == 2);
+}
+
+TEST_CASE("an exception in a task reaches the arena's caller", "[cpu]") {
+  for (const int threads : {1, 2}) {
+    const cpu::Arena arena(threads);
+    CHECK_THROWS_AS(arena.for_each(10,
+                                   [](int64_t i) {
+                                     if (i == 7) throw std::runtime_error("task 7");
+                                   }),
+                    std::runtime_error);
+  }
 }
