@@ -17,6 +17,7 @@ using GeneratorActor = caf::stateful_actor<GeneratorState>;
 caf::behavior generator_behaviour(GeneratorActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
                                   caf::actor trainer, caf::actor listener) {
   report_exceptions_to(self, trainer, tag, "generator");
+  ignore_answers(self);
   self->state.core =
       std::make_unique<GeneratorCore>(plan->prompt_tokens, plan->generation.max_new_tokens,
                                       plan->tokenizer->eos(), plan->model.max_position_embeddings);

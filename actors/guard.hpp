@@ -40,6 +40,15 @@ void report_exceptions_to(Self* self, caf::actor owner, RunTag tag, std::string 
   });
 }
 
+// For actors that send events to a host's listener: CAF sends back what the listener's handler returns, and
+// an error where it has no handler; that error would end `self`.
+template <class Self>
+void ignore_answers(Self* self) {
+  self->set_error_handler([](caf::error&) {});
+  self->set_default_handler(
+      [](caf::scheduled_actor*, caf::message_view&) -> caf::result<caf::message> { return caf::message{}; });
+}
+
 // Ends `child` ahead of whatever is in its mailbox.
 inline void shut_down(const caf::actor& child) {
   if (child)

@@ -191,6 +191,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   state.outbox = std::make_unique<CafTrainerOutbox>(self);
   state.core = std::make_unique<TrainerCore>(core_settings(*state.plan, tag),
                                              make_callbacks(state.plan->config), *state.outbox);
+  ignore_answers(self);
   // An exception in the trainer itself ends the run like anybody else's.
   self->set_exception_handler([=](std::exception_ptr& pointer) -> caf::error {
     try {

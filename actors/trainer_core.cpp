@@ -144,14 +144,23 @@ void TrainerCore::decide_step() {
   finish_step();
 }
 
-void TrainerCore::finish_step() {
-  for (const auto& callback : callbacks_) {
-    try {
-      if (callback->on_step(record_)) stop(RunStatus::stopped);
-    } catch (const std::exception& error) {
-      return fail({settings_.tag, FailureKind::run, fmt::format("callback at step {}", step_), error.what()});
-    }
+// False where the callback threw, which has ended the run.
+bool TrainerCore::call_back(const std::function<void()>& call) {
+  try {
+    call();
+    return true;
+  } catch (const std::exception& error) {
+    fail({settings_.tag, FailureKind::run, fmt::format("callback at step {}", step_), error.what()});
+    return false;
   }
+}
+
+void TrainerCore::finish_step() {
+  for (const auto& callback : callbacks_)
+    if (!call_back([&] {
+          if (callback->on_step(record_)) stop(RunStatus::stopped);
+        }))
+      return;
   if (evaluation_due()) {
     phase_ = Phase::evaluating;
     return outbox_.evaluate(step_);
@@ -176,7 +185,8 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
   record_.evaluated = true;
   record_.eval_loss = evaluation.loss;
   step_started_s_ = outbox_.now_s();  // the evaluation's time is not the next step's
-  for (const auto& callback : callbacks_) callback->on_evaluation(evaluation);
+  for (const auto& callback : callbacks_)
+    if (!call_back([&] { callback->on_evaluation(evaluation); })) return;
   after_evaluation();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -98,6 +99,7 @@ class TrainerCore {
   void begin_step();
   void compute_step();
   void decide_step();
+  bool call_back(const std::function<void()>& call);
   void finish_step();
   void after_evaluation();
   void save_or_continue();

@@ -470,8 +470,8 @@ TrainerSettings everything_every_step() {
   return settings;
 }
 
-// Answers whatever the core asks for, until it asks for nothing. What it has asked for in the log is not answered yet;
-// of the programs, those from `first_program` on are not.
+// Answers whatever the core asks for, until it asks for nothing. What it has asked for in the log is not
+// answered yet; of the programs, those from `first_program` on are not.
 void answer_all(Run& run, size_t first_program = 0) {
   run.ready();
   for (int round = 0; round < 100 && !run.core.ended(); ++round) {

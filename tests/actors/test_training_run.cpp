@@ -262,7 +262,7 @@ TEST_CASE("run: a rank that hangs is named by the watchdog", "[actors][run][slow
   CHECK(events.ended->exit_code == 1);
   CHECK_THAT(events.ended->message,
              contains("rank 1: no progress for") && contains("is inside '1F1'") &&
-                 contains("rank 0 waits for gradient from stage 1 to stage 0 of micro-batch 0 from rank 1"));
+                 contains("rank 0 waits for gradient from stage 1 to stage 0 of micro-batch 1 from rank 1"));
 }
 
 TEST_CASE("run: a callback that throws ends the run, and is named", "[actors][run]") {
@@ -383,8 +383,12 @@ TEST_CASE("run: a listener that dies does not hold the run up", "[actors][run]")
   });
   const caf::actor trainer = spawn_run(threaded.system, plan_of(config), listener);
   self->monitor(trainer);
-  self->receive([&](const caf::down_msg& down) { INFO(threaded.system.render(down.reason)); CHECK(down.reason == caf::exit_reason::user_shutdown);},
-                caf::after(std::chrono::seconds(60)) >> [] { FAIL("the run hangs"); });
+  self->receive(
+      [&](const caf::down_msg& down) {
+        INFO(threaded.system.render(down.reason));
+        CHECK(down.reason == caf::exit_reason::user_shutdown);
+      },
+      caf::after(std::chrono::seconds(60)) >> [] { FAIL("the run hangs"); });
   CHECK(threaded.comes_down_to(1));
   CHECK_FALSE(final_model(config).empty());
 }

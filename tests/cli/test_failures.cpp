@@ -104,7 +104,7 @@ TEST_CASE("a rank that blocks for ever in a collective is named, with what the o
 TEST_CASE("a loss that is not a number ends the run with the step, and spares the checkpoints") {
   const Workbench bench;
   const Training expected = bench.train("expected");
-  REQUIRE(bench.run("run", {}, {}, "stage.update:15:kill").signal == SIGKILL);
+  REQUIRE(bench.run("run", {}, {}, "checkpoint.purge:2:kill").signal == SIGKILL);
   const auto before = bench.everything("run/checkpoints");
   const Outcome outcome =
       bench.run("run", {"optimizer.lr=1.0e30"}, {"--resume", "--allow-change", "optimizer.lr"});
@@ -142,7 +142,7 @@ TEST_CASE("a full disk at a checkpoint ends the run with the system's reason", "
 TEST_CASE("a limit on the size of files at a checkpoint ends the run with the system's reason") {
   const Workbench bench;
   const Training expected = bench.train("expected");
-  REQUIRE(bench.run("run", {}, {}, "stage.update:15:kill").signal == SIGKILL);
+  REQUIRE(bench.run("run", {}, {}, "checkpoint.purge:2:kill").signal == SIGKILL);
   CommandOptions options = bench.options();
   options.file_size_limit = 200'000;
   const Outcome outcome = run_command(bench.run_arguments("run", {}, {"--resume"}), options);

@@ -13,13 +13,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Dies between its second checkpoint and its third.
-constexpr const char* after_step_7 = "stage.update:15:kill";  // two ranks, so the eighth step's first update
+// Dies as soon as its second checkpoint is there, that of step 6.
+constexpr const char* after_step_6 = "checkpoint.purge:2:kill";
 
 Workbench& killed_run() {
   static Workbench bench;
   static const bool made = [] {
-    const Outcome outcome = bench.run("killed", {}, {}, after_step_7);
+    const Outcome outcome = bench.run("killed", {}, {}, after_step_6);
     INFO(outcome.report());
     REQUIRE(outcome.signal == SIGKILL);
     REQUIRE(bench.checkpoints("killed") == std::vector<std::string>{"step-00000003", "step-00000006"});
