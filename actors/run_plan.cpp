@@ -12,6 +12,7 @@
 #include "io/model_folder.hpp"
 #include "models/weights_io.hpp"
 #include "optim/optimizer.hpp"
+#include "schedule/schedules.hpp"
 
 namespace collie {
 
@@ -75,6 +76,12 @@ void resolve_layout(RunPlan& plan) {
   layout.virtual_stages = parallel.virtual_stages;
   layout.tied = plan.model.tie_word_embeddings;
   for (int stage = 0; stage < layout.stages; ++stage) layout.rank_of_stage.push_back(stage % layout.ranks);
+  if (layout.schedule.ends_with(".csv")) {  // a file's rows say which rank holds which stage
+    const int micro_batches = static_cast<int>(plan.config.train.gradient_accumulation_steps);
+    layout.rank_of_stage =
+        schedule::make_schedule(layout.schedule, {layout.ranks, micro_batches, layout.virtual_stages, false})
+            .rank_of_stage;
+  }
   plan.ranges = parallel.partition_list.empty()
                     ? partition_stages(plan.model, layout.stages, parallel.partition)
                     : partition_stages(plan.model, parallel.partition_list);

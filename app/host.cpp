@@ -30,7 +30,9 @@ class ActorSystemConfig : public caf::actor_system_config {
  public:
   ActorSystemConfig() {
     collie::add_message_types(*this);
-    // Coordination only; what computes or blocks has threads of its own.
+    // Coordination only; what computes or blocks has threads of its own. Workers that share a queue sleep
+    // until there is something in it; those that steal keep looking, which takes 2 to 3 % of a core.
+    set("scheduler.policy", caf::atom("sharing"));
     set("scheduler.max-threads", size_t{2});
   }
 };

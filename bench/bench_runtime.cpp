@@ -30,6 +30,7 @@ void empty_actions(SpawnMode mode) {
   constexpr int ranks = 64, micro_batches = 256, repetitions = 5;
   const auto schedule = schedule::make_schedule("1f1b", {ranks, micro_batches, 1, false});
   caf::actor_system_config config;
+  config.set("scheduler.policy", caf::atom("sharing"));  // as the command has it
   config.set("scheduler.max-threads", size_t{2});
   caf::actor_system system(config);
   SyntheticPipeline pipeline(system, schedule, {mode, 2, false, {}, {}});
@@ -73,6 +74,7 @@ void sleeping_actions(const std::string& name, int ranks, int micro_batches) {
   constexpr int credits = 2, repetitions = 3;
   const auto schedule = schedule::make_schedule(name, {ranks, micro_batches, 1, false});
   caf::actor_system_config config;
+  config.set("scheduler.policy", caf::atom("sharing"));  // as the command has it
   config.set("scheduler.max-threads", size_t{2});
   caf::actor_system system(config);
   const auto sleep = [](const Task& task) {

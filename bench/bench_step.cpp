@@ -95,6 +95,7 @@ void print_overhead(int ranks) {
                 times->calls.load()};
   };
   caf::actor_system_config config;
+  config.set("scheduler.policy", caf::atom("sharing"));  // as the command has it
   config.set("scheduler.max-threads", size_t{2});
   add_message_types(config);
   caf::actor_system system(config);

@@ -80,6 +80,7 @@ Events run_virtually(const Config& config) {
 struct ThreadedConfig : caf::actor_system_config {
   ThreadedConfig() {
     collie::add_message_types(*this);
+    set("scheduler.policy", caf::atom("sharing"));
     set("scheduler.max-threads", size_t{2});
   }
 };
@@ -185,6 +186,20 @@ TEST_CASE("run: one rank and two, and either schedule, have the same losses and 
     return lines;
   };
   CHECK(numbers(run_virtually(one)) == numbers(run_virtually(two)));
+  CHECK((final_model(one) == final_model(two)));
+}
+
+TEST_CASE("run: a schedule from a file places its stages where it likes", "[actors][run]") {
+  const TemporaryFolder folder;
+  Config one = tiny_run(folder, "one"), two = tiny_run(folder, "two");
+  one.parallel.pp_size = 1;
+  // The first stage on the second rank.
+  folder.write("turned.csv", "1F0,1B0,1F1,1B1,1F2,1B2,1F3,1B3\n0F0,0F1,0B0,0F2,0B1,0F3,0B2,0B3\n");
+  two.parallel.schedule = (folder / "turned.csv").string();
+  CHECK(run_virtually(one).ended->exit_code == 0);
+  const Events events = run_virtually(two);
+  INFO(events.ended->message);
+  CHECK(events.ended->exit_code == 0);
   CHECK((final_model(one) == final_model(two)));
 }
 
