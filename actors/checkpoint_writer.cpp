@@ -25,7 +25,7 @@ std::string write(const RunPlan& plan, const SnapshotExpected& expected,
                                    {"ranks", plan.layout.ranks},
                                    {"maths", maths_of(plan)}};
   write_checkpoint(checkpoints, expected.step, metadata, parts);
-  purge_checkpoints(checkpoints, plan.config.checkpoint.keep_last);
+  purge_checkpoints(checkpoints, expected.step, plan.config.checkpoint.keep_last);
   if (expected.final) {
     std::vector<std::string> names;
     for (const auto& parameter : model_parameters(plan.model)) names.push_back(parameter.name);

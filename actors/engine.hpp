@@ -1,10 +1,12 @@
 // The embedding API: a training run inside a host program's own actor system.
 //
 //   caf::actor_system_config config;
-//   collie::add_message_types(config);        // before the actor system exists
-//   config.set("scheduler.policy", caf::atom("sharing"));  // best: CAF's idle workers else keep looking for
-//   work caf::actor_system system(config); auto plan = collie::plan_training(...);   // throws UserError: the
-//   input is checked before anything starts caf::actor run = collie::spawn_run(system, plan, listener);
+//   config.set("scheduler.policy", caf::atom("sharing"));  // idle workers sleep
+//   collie::add_message_types(config);  // before the actor system exists
+//   caf::actor_system system(config);
+//   // Throws UserError: the input is checked before anything starts.
+//   auto plan = collie::plan_training(...);
+//   caf::actor run = collie::spawn_run(system, plan, listener);
 //
 // `listener` receives the messages of actors/events.hpp, RunEnded last. Own optimizers, losses, learning-rate
 // schedules and callbacks are added to their registries before the run is planned.

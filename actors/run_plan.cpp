@@ -28,7 +28,10 @@ fs::path run_folder(const Config& config) {
 }
 
 bool holds_run(const fs::path& folder) {
-  return fs::exists(folder / resolved_config);
+  for (const char* name : {resolved_config, "metrics.jsonl", "final"})
+    if (fs::exists(folder / name)) return true;
+  std::error_code ignored;
+  return fs::exists(folder / "checkpoints") && !fs::is_empty(folder / "checkpoints", ignored);
 }
 
 void resolve_tokenizer(RunPlan& plan) {
@@ -153,21 +156,31 @@ void check_names(const Config& config) {
   for (const auto& name : config.callbacks) callbacks().find(name);
 }
 
+// "optimizer.betas.0" is named by itself and by "optimizer.betas".
+bool names(const std::string& allowed, const std::string& key) {
+  return key == allowed || key.rfind(allowed + ".", 0) == 0;
+}
+
 void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
   const json now = maths_of(plan).flatten(), then = plan.checkpoint->metadata().at("maths").flatten();
   json both = then;
   both.update(now);
+  std::vector<std::string> unused = allowed_changes;
   for (const auto& [pointer, ignored] : both.items()) {
     std::string key = pointer.substr(1);
     std::replace(key.begin(), key.end(), '/', '.');
+    const auto allows = [&](const std::string& allowed) { return names(allowed, key); };
+    unused.erase(std::remove_if(unused.begin(), unused.end(), allows), unused.end());
     const json value = now.value(pointer, json()), before = then.value(pointer, json());
-    if (value == before) continue;
-    if (std::find(allowed_changes.begin(), allowed_changes.end(), key) != allowed_changes.end()) continue;
+    if (value == before || std::any_of(allowed_changes.begin(), allowed_changes.end(), allows)) continue;
     throw UserError(
         "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
         "Set it back, or allow it by name: --allow-change {}",
         key, value.dump(), plan.config.run.dir, before.dump(), key);
   }
+  if (!unused.empty())
+    throw UserError("--allow-change {}: there is no such key among those that change what is computed",
+                    unused.front());
 }
 
 void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed_changes) {

@@ -48,6 +48,8 @@ void on_signal(const caf::actor& run, int& signals) {
 RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers) {
   const sigset_t set = ending_signals();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // A write beyond `ulimit -f` then fails with a reason that can be reported.
+  std::signal(SIGXFSZ, SIG_IGN);
   ActorSystemConfig config;
   caf::actor_system system(config);
   caf::scoped_actor self(system);

@@ -80,7 +80,8 @@ void add_run_command(CLI::App& app, int& exit_code) {
       ->add_option(
           "--allow-change", options->allowed_changes,
           "With --resume: a key that may differ although it changes what is computed; may be given again")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->needs("--resume");
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }
 

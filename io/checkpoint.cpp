@@ -132,17 +132,20 @@ void write_checkpoint(const std::string& folder, int64_t step, const json& metad
   }
 }
 
-void purge_checkpoints(const std::string& folder, int64_t keep_last) {
+void purge_checkpoints(const std::string& folder, int64_t newest_step, int64_t keep_last) {
   failpoint("checkpoint.purge");
   std::vector<fs::path> condemned;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error))
     if (entry.path().extension() == partial_suffix) condemned.push_back(entry.path());
-  const auto steps = complete_steps(folder);
-  const auto keep = static_cast<size_t>(std::max<int64_t>(keep_last, 1));
-  for (size_t i = 0; i + keep < steps.size(); ++i) {
+  auto steps = complete_steps(folder);
+  const auto later = std::upper_bound(steps.begin(), steps.end(), newest_step);
+  const int64_t up_to_newest = later - steps.begin(), kept = std::max<int64_t>(keep_last, 1);
+  // What stays is cut out of the list; what is left goes.
+  steps.erase(steps.begin() + std::max<int64_t>(up_to_newest - kept, 0), later);
+  for (const int64_t step : steps) {
     // Renamed first: a folder that is being removed must not look complete after a crash.
-    const fs::path doomed = fs::path(folder) / folder_name(steps[i]);
+    const fs::path doomed = fs::path(folder) / folder_name(step);
     const fs::path renamed = doomed.string() + partial_suffix;
     fs::rename(doomed, renamed, error);
     if (!error) condemned.push_back(renamed);

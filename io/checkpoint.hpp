@@ -36,8 +36,10 @@ struct CheckpointSlice {
 void write_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
                       const std::vector<std::vector<CheckpointSlice>>& parts);
 
-// Removes all but the `keep_last` newest complete checkpoints, and partial ones.
-void purge_checkpoints(const std::string& folder, int64_t keep_last);
+// Once the checkpoint of `newest_step` is written: removes all but the `keep_last` newest up to it, those of
+// later steps (what a run that was resumed from before them has left behind, because they were damaged), and
+// partial ones.
+void purge_checkpoints(const std::string& folder, int64_t newest_step, int64_t keep_last);
 
 // Immutable once opened, so ranks may share it.
 class Checkpoint {

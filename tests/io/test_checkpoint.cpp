@@ -1,0 +1,105 @@
+#include "io/checkpoint.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "base/error.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/scratch_folder.hpp"
+
+namespace collie {
+namespace {
+
+namespace fs = std::filesystem;
+
+Tensor host_tensor(const Shape& shape) {
+  return Tensor::host(shape, DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
+}
+
+// Element (row, column) of the whole [rows, columns] is 10 · row + column.
+CheckpointSlice slice_of(const Shape& whole, int64_t first_row, int64_t first_column, const Shape& part) {
+  CheckpointSlice slice{"layer.weight", "weight", whole, {first_row, first_column}, host_tensor(part)};
+  for (int64_t i = 0; i < part[0]; ++i)
+    for (int64_t j = 0; j < part[1]; ++j)
+      slice.data.data<float>()[i * part[1] + j] = static_cast<float>(10 * (first_row + i) + first_column + j);
+  return slice;
+}
+
+std::set<std::string> names_in(const std::string& folder) {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
+  return names;
+}
+
+void write_one(const std::string& folder, int64_t step) {
+  write_checkpoint(folder, step, {{"position", 7}}, {{slice_of({2, 2}, 0, 0, {2, 2})}});
+}
+
+}  // namespace
+
+TEST_CASE("a checkpoint cut one way is read in any other") {
+  const test::ScratchFolder folder;
+  const Shape whole{5, 6};
+  // Two writers: the left two columns, and the rest in two pieces.
+  write_checkpoint(
+      folder.path(), 3, nlohmann::json::object(),
+      {{slice_of(whole, 0, 0, {5, 2})}, {slice_of(whole, 0, 2, {2, 4}), slice_of(whole, 2, 2, {3, 4})}});
+  const Checkpoint checkpoint = Checkpoint::open(folder / "step-00000003");
+  CHECK(checkpoint.step() == 3);
+  Tensor all = host_tensor(whole);
+  checkpoint.read("layer.weight", "weight", whole, {0, 0}, all);
+  for (int64_t i = 0; i < 5; ++i)
+    for (int64_t j = 0; j < 6; ++j) CHECK(all.data<float>()[i * 6 + j] == static_cast<float>(10 * i + j));
+  Tensor middle = host_tensor({3, 3});
+  checkpoint.read("layer.weight", "weight", whole, {1, 1}, middle);
+  for (int64_t i = 0; i < 3; ++i)
+    for (int64_t j = 0; j < 3; ++j)
+      CHECK(middle.data<float>()[i * 3 + j] == static_cast<float>(10 * i + j + 11));
+}
+
+TEST_CASE("a state that a checkpoint lacks, or has in another shape, is refused and named") {
+  const test::ScratchFolder folder;
+  write_one(folder.path(), 1);
+  const Checkpoint checkpoint = Checkpoint::open(folder / "step-00000001");
+  Tensor out = host_tensor({2, 2});
+  CHECK_THROWS_AS(checkpoint.read("layer.weight", "exp_avg", {2, 2}, {0, 0}, out), UserError);
+  CHECK_THROWS_WITH(
+      checkpoint.read("layer.weight", "weight", {2, 3}, {0, 0}, out),
+      folder / "step-00000001" + ": weight of 'layer.weight' has shape [2, 2], the model has [2, 3]");
+}
+
+TEST_CASE("a checkpoint of the same step is replaced, and no partial folder stays") {
+  const test::ScratchFolder folder;
+  write_one(folder.path(), 1);
+  write_checkpoint(folder.path(), 1, {{"position", 8}}, {{slice_of({2, 2}, 0, 0, {2, 2})}});
+  CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000001"});
+  CHECK(Checkpoint::open(folder / "step-00000001").metadata().at("position") == 8);
+}
+
+TEST_CASE("a purge keeps the newest up to the one just written, and nothing partial or later") {
+  const test::ScratchFolder folder;
+  for (const int64_t step : {10, 20, 30, 40}) write_one(folder.path(), step);
+  folder.write("step-00000050.partial/shard", "half");
+  // Step 40 was damaged, say; the run went on from 20 and has written 30 anew.
+  purge_checkpoints(folder.path(), 30, 2);
+  CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000020", "step-00000030"});
+}
+
+TEST_CASE("the newest checkpoint that verifies is found; a flipped byte is noticed") {
+  const test::ScratchFolder folder;
+  CHECK_FALSE(latest_checkpoint(folder.path()));
+  write_one(folder.path(), 1);
+  write_one(folder.path(), 2);
+  const std::string shard = folder / "step-00000002/shard-00000.safetensors";
+  std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-1, std::ios::end);
+  file.put('\x7f');
+  file.close();
+  CHECK_THROWS_AS(Checkpoint::open(folder / "step-00000002"), UserError);
+  const auto found = latest_checkpoint(folder.path());
+  REQUIRE(found);
+  CHECK(found->step() == 1);
+}
+
+}  // namespace collie
