@@ -38,7 +38,7 @@ std::string Console::line(const StepFinished& step, double now_s) {
     const double per_step_s = (now_s - first_s_) / static_cast<double>(step.step - first_step_);
     text += "  " + duration(per_step_s * static_cast<double>(step.total_steps - step.step)) + " left";
   }
-  text += "  " + human_bytes(step.memory_bytes);
+  if (step.memory_bytes > 0) text += "  " + human_bytes(step.memory_bytes);  // unknown until a step is done
   if (step.evaluated) text += fmt::format("  eval loss {:.4f}", static_cast<double>(step.eval_loss));
   return text;
 }

@@ -36,7 +36,8 @@ collie::Config make_config(const std::string& text, const std::string& folder) {
 int run(const std::string& text, const std::string& folder) {
   embed::register_pieces();
   caf::actor_system_config system_config;
-  collie::add_message_types(system_config);  // before the actor system exists
+  collie::add_message_types(system_config);                     // before the actor system exists
+  system_config.set("scheduler.policy", caf::atom("sharing"));  // idle workers sleep
   caf::actor_system system(system_config);
   caf::scoped_actor self(system);
 

@@ -65,11 +65,11 @@ class Momentum final : public collie::Optimizer {
   }
 };
 
-// Ends the run as soon as the loss has come down to 3.2.
+// Ends the run as soon as the loss has come down to 3.6.
 class GoodEnough final : public collie::Callback {
  public:
   bool on_step(const collie::StepFinished& step) override {
-    if (step.loss > 3.2) return false;
+    if (step.loss > 3.6) return false;
     std::printf("callback: loss %.3f at step %ld is good enough\n", static_cast<double>(step.loss),
                 static_cast<long>(step.step));
     return true;
