@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the project is built from, on Debian 12 or a newer Debian or Ubuntu. Does nothing where all of it is there.
+# Installs what the project is built from, on Debian 12 or a newer Debian or Ubuntu, and the packages named as arguments.
+# Does nothing where all of it is there.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build pkg-config ccache clang-format-14
+packages=(g++ cmake ninja-build pkg-config ccache
   libcaf-dev libssl-dev libtbb-dev libopenblas-pthread-dev libhwy-dev
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
-  libpcre2-dev libutf8proc-dev catch2 libbenchmark-dev)
+  libpcre2-dev libutf8proc-dev catch2 libbenchmark-dev
+  "$@")
 
 missing=()
 for package in "${packages[@]}"; do
