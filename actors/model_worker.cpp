@@ -81,19 +81,14 @@ void ModelWorker::allocate_training_state(Chunk& chunk) {
 }
 
 void ModelWorker::find_tied_uses() {
-  std::string tied_name;
-  for (const auto& chunk : chunks_)
-    for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id)
-      if (chunk->canonical[static_cast<size_t>(id)] < 0) {
-        tied_copy_ = {chunk.get(), id};
-        tied_name = chunk->model->parameters()[static_cast<size_t>(id)].name;
-      }
-  // The owner's name is known from the model, whether the copy is here or on another rank.
   if (!settings_.model.tie_word_embeddings) return;
   for (const auto& chunk : chunks_)
-    for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id)
-      if (chunk->model->range().embedding && chunk->canonical[static_cast<size_t>(id)] == 0)
-        tied_owner_ = {chunk.get(), id};
+    for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id) {
+      const int canonical = chunk->canonical[static_cast<size_t>(id)];
+      if (canonical < 0) tied_copy_ = {chunk.get(), id};
+      // The embedding comes first in canonical order.
+      if (chunk->model->range().embedding && canonical == 0) tied_owner_ = {chunk.get(), id};
+    }
 }
 
 // --- programs

@@ -75,8 +75,7 @@ void TrainerCore::compute_step() {
   phase_ = Phase::computing;
   std::fill(reports_.begin(), reports_.end(), std::nullopt);
   const int micro_batches = static_cast<int>(batch_->micro_batches.size());
-  lists_for(micro_batches);
-  const StepLists& lists = step_lists_.at(micro_batches);
+  const StepLists& lists = lists_for(micro_batches);
   Program program;
   program.kind = ProgramKind::train;
   program.step = step_;
@@ -86,12 +85,12 @@ void TrainerCore::compute_step() {
   submit(std::move(program));
 }
 
-const TaskLists& TrainerCore::lists_for(int micro_batches) {
-  auto& lists = step_lists_[micro_batches];
+const TrainerCore::StepLists& TrainerCore::lists_for(int micro_batches) {
+  StepLists& lists = step_lists_[micro_batches];
   if (!lists.tasks)
     lists.tasks = std::make_shared<const TaskLists>(
         training_tasks(settings_.layout, micro_batches, lists.activation_limits));
-  return *lists.tasks;
+  return lists;
 }
 
 void TrainerCore::gradients(const GradientReport& report) {

@@ -84,6 +84,10 @@ class TrainerCore {
   const std::vector<double>& busy_seconds() const { return busy_s_; }
 
  private:
+  struct StepLists {
+    std::shared_ptr<const TaskLists> tasks;
+    std::vector<int> activation_limits;
+  };
   enum class Phase {
     starting,   // until every rank is ready
     batch,      // for the step's batch
@@ -112,7 +116,7 @@ class TrainerCore {
   bool checkpoint_due() const;
   void submit(Program program);
   void release_programs();
-  const TaskLists& lists_for(int micro_batches);
+  const StepLists& lists_for(int micro_batches);
   bool stale(const RunTag& tag) const { return ended() || !(tag == settings_.tag); }
 
   TrainerSettings settings_;
@@ -140,10 +144,6 @@ class TrainerCore {
   std::map<uint64_t, int> outstanding_;      // program -> ranks that are not done
   uint64_t client_program_ = 0;              // of the evaluator's or generator's last request
 
-  struct StepLists {
-    std::shared_ptr<const TaskLists> tasks;
-    std::vector<int> activation_limits;
-  };
   std::map<int, StepLists> step_lists_;  // by micro-batches
   std::map<int, std::shared_ptr<const TaskLists>> evaluation_lists_;
   std::shared_ptr<const TaskLists> generation_lists_, snapshot_lists_;
