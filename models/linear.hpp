@@ -4,16 +4,20 @@
 
 #include <memory>
 
+#include "comm/process_group.hpp"
 #include "kernels/operations.hpp"
 #include "models/parameter.hpp"
 
 namespace collie {
 
-// What a layer computes with. `sink` is null where no weight gradients are wanted.
+// What a layer computes with. `sink` is null where no weight gradients are wanted; a group is null where the
+// rank has nobody to share that dimension with.
 struct LayerContext {
   Operations& operations;
   ParameterSource& source;
   GradientSink* sink = nullptr;
+  ProcessGroup* tensor = nullptr;   // the ranks that hold the other parts of the same matrices
+  ProcessGroup* context = nullptr;  // the ranks that hold the other tokens of the same sequences
 };
 
 class Linear {

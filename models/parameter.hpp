@@ -2,6 +2,7 @@
 // is behind two seams, so that sharding, offloading and fused updates are pieces and not branches.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,14 +13,32 @@ namespace collie {
 
 enum class Initialisation : uint8_t { normal, ones, zeros };
 
+// Over which ranks a gradient of a parameter that several ranks hold must be summed, because each of them
+// computes a share of it.
+enum class GradientShares : uint8_t {
+  whole,      // none: every rank that holds it computes all of it
+  tensor,     // the tensor group: each computes the share of its tokens (sequence parallelism)
+  key_value,  // the ranks of the tensor group that share its key/value heads
+};
+
 struct Parameter {
   std::string name;  // Hugging Face name, e.g. "model.layers.0.self_attn.q_proj.weight"
-  Shape shape;       // as in the Hugging Face file
+  Shape shape;       // of what this rank holds; without tensor parallelism as in the Hugging Face file
   Initialisation initialisation = Initialisation::normal;
   double deviation = 0.02;  // of Initialisation::normal
   // A second use of a tied matrix (the head's use of the embedding): an accumulator of its own, but not a
   // parameter of the model: not counted, saved, or updated. `name` is the owner's name.
   bool tied_copy = false;
+
+  // The layer of the stage it belongs to, from 0: the embedding, a block, the head (final norm included).
+  int unit = 0;
+  // This rank holds the rectangle [offsets, offsets + shape) of the Hugging Face tensor.
+  Shape global_shape{};
+  std::array<int64_t, Shape::max_rank> offsets{};
+  GradientShares gradient_shares = GradientShares::whole;
+  // Where several ranks of the tensor group hold the same rectangle, one of them stands for it: it reports
+  // its norm and writes it to checkpoints.
+  bool first_holder = true;
 };
 
 // Index into the parameter list of one stage model.
@@ -31,6 +50,10 @@ class ParameterSource {
   virtual ~ParameterSource() = default;
   virtual Tensor acquire(ParameterId id) = 0;  // of the parameter's shape; valid until release
   virtual void release(ParameterId id) = 0;    // must not throw
+
+  // The layer `unit` is about to be used, and after it probably `next` (-1: not known). A source that gathers
+  // or loads weights keeps those of `unit`, starts to fetch those of `next`, and may drop all others.
+  virtual void expect(int /*unit*/, int /*next*/) {}
 };
 
 // Where backward puts a parameter's gradient for one micro-batch.

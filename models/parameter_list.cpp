@@ -8,31 +8,36 @@ namespace {
 const char* const embedding_name = "model.embed_tokens.weight";
 
 ParameterId add(std::vector<Parameter>& list, Parameter parameter) {
+  parameter.global_shape = parameter.shape;
   list.push_back(std::move(parameter));
   return static_cast<ParameterId>(list.size()) - 1;
 }
 
 ParameterId add_norm(const ModelConfig& config, const std::string& name, std::vector<Parameter>& list) {
-  return add(list, {name, {config.hidden_size}, Initialisation::ones, 0.0, false});
+  Parameter norm{name, {config.hidden_size}};
+  norm.initialisation = Initialisation::ones;
+  return add(list, std::move(norm));
 }
 
 MatrixIds add_matrix(const ModelConfig& config, const std::string& name, int64_t out, int64_t in, bool bias,
                      std::vector<Parameter>& list) {
   MatrixIds ids;
-  ids.weight =
-      add(list, {name + ".weight", {out, in}, Initialisation::normal, config.initializer_range, false});
-  if (bias) ids.bias = add(list, {name + ".bias", {out}, Initialisation::zeros, 0.0, false});
+  Parameter weight{name + ".weight", {out, in}};
+  weight.deviation = config.initializer_range;
+  ids.weight = add(list, std::move(weight));
+  if (!bias) return ids;
+  Parameter shift{name + ".bias", {out}};
+  shift.initialisation = Initialisation::zeros;
+  ids.bias = add(list, std::move(shift));
   return ids;
 }
 
 }  // namespace
 
 ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list) {
-  return add(list, {embedding_name,
-                    {config.vocab_size, config.hidden_size},
-                    Initialisation::normal,
-                    config.initializer_range,
-                    false});
+  Parameter table{embedding_name, {config.vocab_size, config.hidden_size}};
+  table.deviation = config.initializer_range;
+  return add(list, std::move(table));
 }
 
 BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list) {
@@ -60,11 +65,10 @@ ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& li
 
 ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list) {
   const bool tied = config.tie_word_embeddings;
-  return add(list, {tied ? embedding_name : "lm_head.weight",
-                    {config.vocab_size, config.hidden_size},
-                    Initialisation::normal,
-                    config.initializer_range,
-                    tied});
+  Parameter matrix{tied ? embedding_name : "lm_head.weight", {config.vocab_size, config.hidden_size}};
+  matrix.deviation = config.initializer_range;
+  matrix.tied_copy = tied;
+  return add(list, std::move(matrix));
 }
 
 std::vector<Parameter> model_parameters(const ModelConfig& config) {

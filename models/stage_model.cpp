@@ -177,9 +177,14 @@ class DecoderStage final : public StageModel {
 
 }  // namespace
 
+void check_shard(const ModelConfig&, const ModelShard& shard) {
+  COLLIE_ASSERT(shard.tensor_size == 1 && shard.context_size == 1, "shards are not there yet");
+}
+
 std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
-                                             Operations& operations) {
+                                             Operations& operations, const ModelShard& shard) {
   check_range(config, range);
+  check_shard(config, shard);
   return std::make_unique<DecoderStage>(config, range, operations);
 }
 

@@ -22,6 +22,16 @@ struct StageRange {
   bool embedding = false, head = false;
 };
 
+// Which part of its stage a rank holds.
+struct ModelShard {
+  int tensor_rank = 0, tensor_size = 1;    // of every matrix (Shoeybi et al., arXiv 1909.08053)
+  bool sequence_parallel = false;          // norms and residuals on a share of the tokens (arXiv 2205.05198)
+  int context_rank = 0, context_size = 1;  // of the tokens of every sequence (arXiv 2310.01889)
+};
+
+// Throws UserError where the model's sizes cannot be cut so: names the size, and the nearest that can.
+void check_shard(const ModelConfig& config, const ModelShard& shard);
+
 // What a stage keeps of one micro-batch from its forward until its weight gradients are done. Opaque to
 // callers, movable; dropping it frees the memory.
 class ActivationStash {
@@ -85,7 +95,7 @@ class StageModel {
 // `operations` is used for what the model itself owns (the rotary tables). Throws UserError where the range
 // does not fit the config.
 std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
-                                             Operations& operations);
+                                             Operations& operations, const ModelShard& shard = {});
 
 // All parameters of the whole model in canonical order (that of transformers' named_parameters(); the stages'
 // parameters() one after another, but for tied copies): the order in which norms are combined.
