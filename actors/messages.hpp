@@ -50,17 +50,27 @@ struct Credit {
 
 // --- rank to trainer
 
+// A share of a parameter's sum of squares. Shares of one parameter are added by piece, and within a piece by
+// block (optim/sharded_state.hpp).
+struct NormPart {
+  int parameter = 0;        // canonical index
+  int piece = 0;            // tensor rank
+  int64_t first_block = 0;  // of the piece
+  std::vector<DoubleBits> sums;
+};
+
 struct GradientReport {
   RunTag tag;
   int rank = 0;
   uint64_t program = 0;
-  std::vector<std::pair<int, DoubleBits>> sums_of_squares;  // (canonical parameter index, sum)
+  std::vector<NormPart> norm_parts;
   bool has_loss = false;
   DoubleBits loss_sum;
 };
 
 struct EvaluationReport {
   RunTag tag;
+  int rank = 0;
   uint64_t program = 0;
   DoubleBits loss_sum;
 };
@@ -81,6 +91,9 @@ struct RankSummary {
   std::vector<size_t> peak_bytes;  // by category
   size_t peak_total_bytes = 0, current_total_bytes = 0;
   std::vector<int> peak_activations;  // [stages of this rank]: most micro-batches held at once
+  // Since the rank's start:
+  double communicating_s = 0;  // of its compute tasks, blocked in communication
+  int64_t sent_bytes = 0;      // to other ranks: payloads and collectives
 };
 
 struct ProgramDone {
@@ -90,6 +103,7 @@ struct ProgramDone {
   double busy_s = 0;            // in compute tasks
   std::vector<TaskSpan> spans;  // empty unless tracing
   RankSummary summary;
+  std::vector<TaskSpan> communication_spans;  // in the background; empty unless tracing
 };
 
 struct RankReady {
@@ -135,6 +149,7 @@ struct SnapshotWritten {
 
 struct BatchReady {
   RunTag tag;
+  int replica = 0;
   std::shared_ptr<const StepBatch> batch;
 };
 

@@ -14,6 +14,7 @@ using schedule::ActionKind;
 // --- construction
 
 ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(settings)) {
+  place_ = settings_.grid.place_of(settings_.rank);
   operations_ = settings_.make_operations(settings_.threads, std::make_shared<MemoryAccount>());
   loss_ = losses().find(settings_.loss)();
   if (settings_.training) optimizer_ = optimizers().find(settings_.optimizer.name)(settings_.optimizer);
@@ -23,78 +24,71 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
   settings_.checkpoint = nullptr;  // read once
 }
 
+// What is on its way in the background holds tensors of the account.
+ModelWorker::~ModelWorker() {
+  if (settings_.groups.data_queue) settings_.groups.data_queue->abort("the rank has ended");
+}
+
+ModelShard ModelWorker::shard() const {
+  return {place_.tensor, settings_.grid.tensor, settings_.sequence_parallel, place_.context,
+          settings_.grid.context};
+}
+
+DataSharding ModelWorker::sharding() const {
+  if (!settings_.training) return {};
+  return {settings_.grid.data_rank(place_), settings_.grid.data_ranks(), settings_.zero_stage,
+          settings_.bucket_elements};
+}
+
 void ModelWorker::build_chunk(int stage) {
   auto chunk = std::make_unique<Chunk>();
   chunk->stage = stage;
   chunk->model =
-      make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_);
+      make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_, shard());
 
   std::unordered_map<std::string, int> canonical;
   for (const auto& parameter : model_parameters(settings_.model))
     canonical.emplace(parameter.name, static_cast<int>(canonical.size()));
-  std::unordered_map<std::string, Tensor> by_name;  // a tied copy beside its owner shares the owner's storage
-  for (const auto& parameter : chunk->model->parameters()) {
+  for (const auto& parameter : chunk->model->parameters())
     chunk->canonical.push_back(parameter.tied_copy ? -1 : canonical.at(parameter.name));
-    Tensor& weight = by_name[parameter.name];
-    if (!weight.defined()) weight = operations_->empty(parameter.shape, Category::weights);
-    chunk->weights.push_back(weight);
-  }
-  load_weights(*chunk);
-  chunk->source = std::make_unique<ResidentSource>(chunk->weights);
-  if (settings_.training) allocate_training_state(*chunk);
+
+  const RankGroups& groups = settings_.groups;
+  const DataSharding data = sharding();
+  chunk->state = std::make_unique<ShardedState>(
+      *chunk->model, data, *operations_, optimizer_.get(),
+      ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
+                           {groups.tensor.get(), groups.key_value.get()}});
+  load(*chunk);
   chunks_.push_back(std::move(chunk));
 }
 
-void ModelWorker::load_weights(Chunk& chunk) {
-  const auto& parameters = chunk.model->parameters();
-  if (settings_.checkpoint == nullptr && !settings_.weights_folder.empty())
-    return read_weights(settings_.weights_folder, parameters, *operations_, chunk.weights);
-  for (size_t id = 0; id < parameters.size(); ++id) {
-    if (settings_.checkpoint == nullptr)
-      initialise(parameters[id], settings_.seed, *operations_, chunk.weights[id]);
-    else
-      settings_.checkpoint->read(parameters[id].name, "weight", parameters[id].shape,
-                                 std::vector<int64_t>(static_cast<size_t>(parameters[id].shape.rank()), 0),
-                                 chunk.weights[id]);
-  }
-}
-
-void ModelWorker::allocate_training_state(Chunk& chunk) {
-  const auto& parameters = chunk.model->parameters();
-  const std::vector<std::string> state_names = optimizer_->state_names();
-  std::vector<Tensor> gradients;
-  for (const auto& parameter : parameters) {
-    gradients.push_back(operations_->empty(parameter.shape, Category::gradients));
-    auto& states = chunk.states.emplace_back();
-    if (parameter.tied_copy) continue;  // updated where its owner is
-    for (const auto& state : state_names) {
-      states.push_back(operations_->empty(parameter.shape, Category::optimizer));
-      if (settings_.checkpoint == nullptr)
-        operations_->fill(states.back(), 0);
-      else
-        settings_.checkpoint->read(parameter.name, state, parameter.shape,
-                                   std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0),
-                                   states.back());
-    }
-  }
-  chunk.sink = std::make_unique<AccumulatingSink>(std::move(gradients));
+void ModelWorker::load(Chunk& chunk) {
+  if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
+  chunk.state->load([&](ParameterId id, Tensor& weight) {
+    const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
+    if (settings_.weights_folder.empty())
+      return initialise(parameter, settings_.seed, *operations_, weight);
+    std::vector<Tensor> weights{weight};
+    read_weights(settings_.weights_folder, {parameter}, *operations_, weights);
+  });
 }
 
 void ModelWorker::find_tied_uses() {
-  if (!settings_.model.tie_word_embeddings) return;
+  if (!settings_.model.tie_word_embeddings || !settings_.training) return;
   for (const auto& chunk : chunks_)
     for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id) {
       const int canonical = chunk->canonical[static_cast<size_t>(id)];
-      if (canonical < 0) tied_copy_ = {chunk.get(), id};
+      if (canonical < 0) tied_copy_ = {chunk.get(), chunk->state->plan().bucket_of(id)};
       // The embedding comes first in canonical order.
-      if (chunk->model->range().embedding && canonical == 0) tied_owner_ = {chunk.get(), id};
+      if (chunk->model->range().embedding && canonical == 0)
+        tied_owner_ = {chunk.get(), chunk->state->plan().bucket_of(id)};
     }
 }
 
 // --- programs
 
 bool ModelWorker::is_local(int stage) const {
-  return settings_.rank_of_stage[static_cast<size_t>(stage)] == settings_.rank;
+  return settings_.rank_of_stage[static_cast<size_t>(stage)] == place_.pipeline;
 }
 
 ModelWorker::Chunk& ModelWorker::chunk_of(int stage) {
@@ -105,11 +99,12 @@ ModelWorker::Chunk& ModelWorker::chunk_of(int stage) {
 }
 
 LayerContext ModelWorker::context(Chunk& chunk, bool training) {
-  return {*operations_, *chunk.source, training ? chunk.sink.get() : nullptr};
+  return {*operations_, chunk.state->weights(), training ? &chunk.state->gradients() : nullptr,
+          settings_.groups.tensor.get(), settings_.groups.context.get()};
 }
 
 const MicroBatch& ModelWorker::micro_batch(int index) const {
-  return program_.batch->micro_batches.at(static_cast<size_t>(index));
+  return batch_->micro_batches.at(static_cast<size_t>(index));
 }
 
 void ModelWorker::begin(const Program& program) {
@@ -117,15 +112,18 @@ void ModelWorker::begin(const Program& program) {
       stashes_.empty() && inputs_.empty() && outputs_.empty() && d_outputs_.empty() && d_inputs_.empty(),
       "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
   program_ = program;
-  loss_sums_.assign(program.batch ? program.batch->micro_batches.size() : 0, 0.0);
+  batch_ = program.batches.empty() ? nullptr : program.batches.at(static_cast<size_t>(place_.data));
+  loss_sums_.assign(batch_ ? batch_->micro_batches.size() : 0, 0.0);
   for (const auto& chunk : chunks_) {
-    if (program.kind == ProgramKind::train) chunk->sink->start_step();
+    if (program.kind == ProgramKind::train)
+      chunk->state->gradients().start_step(static_cast<int>(loss_sums_.size()));
     if (program.kind == ProgramKind::generate && program.cache_capacity > 0)
       chunk->cache = chunk->model->make_cache(*operations_, program.cache_capacity);
   }
 }
 
 void ModelWorker::compute(const Task& task) {
+  if (task.kind == TaskKind::reduce_gradients) return reduce_gradients();
   if (task.kind == TaskKind::add_tied_gradient) return add_tied_gradient();
   Chunk& chunk = chunk_of(task.action.stage);
   const int index = task.action.micro_batch;
@@ -156,7 +154,7 @@ void ModelWorker::forward(Chunk& chunk, int index) {
     COLLIE_ASSERT(chunk.live <= limit,
                   "stage {} holds the activations of {} micro-batches, the schedule allows {}", chunk.stage,
                   chunk.live, limit);
-    const int64_t targets = program_.batch->global_target_tokens;
+    const int64_t targets = batch_->global_target_tokens;
     LayerContext layer_context = context(chunk, true);
     auto result =
         chunk.model->forward(layer_context, micro_batch(index), input,
@@ -216,11 +214,9 @@ Tensor ModelWorker::take(const Channel& channel, int index) {
       return std::move(d_inputs_.extract({channel.from_stage, index}).mapped());
     // Copies: the next step overwrites the accumulator, and the weight, while the message may still be read.
     case Direction::tied_gradient:
-      return copy_of(tied_copy_.chunk->sink->gradients()[static_cast<size_t>(tied_copy_.id)],
-                     Category::communication);
+      return copy_of(tied_copy_.gradient(), Category::communication);
     case Direction::tied_weight:
-      return copy_of(tied_owner_.chunk->weights[static_cast<size_t>(tied_owner_.id)],
-                     Category::communication);
+      return copy_of(tied_owner_.weight(), Category::communication);
   }
   COLLIE_ASSERT(false, "unknown direction of {}", to_string(channel));
 }
@@ -240,8 +236,7 @@ void ModelWorker::put(const Channel& channel, int index, Tensor tensor) {
       tied_gradient_ = std::move(tensor);
       return;
     case Direction::tied_weight:
-      operations_->copy(tensor, tied_copy_.chunk->weights[static_cast<size_t>(tied_copy_.id)]);
-      return;
+      return copy_tied_weight(tensor);
   }
 }
 
@@ -253,27 +248,32 @@ Tensor ModelWorker::copy_of(const Tensor& tensor, Category category) {
 
 // --- the end of a step
 
-// Always embedding's accumulator + head's, each summed over the micro-batches before: the same sum on one
+void ModelWorker::reduce_gradients() {
+  for (const auto& chunk : chunks_) chunk->state->gradients().finish();
+}
+
+// Always embedding's gradient + head's, each summed over micro-batches and ranks before: the same sum on one
 // rank and on two.
 void ModelWorker::add_tied_gradient() {
-  Tensor gradient = tied_owner_.chunk->sink->gradients()[static_cast<size_t>(tied_owner_.id)];
-  const Tensor head = tied_copy_.chunk != nullptr
-                          ? tied_copy_.chunk->sink->gradients()[static_cast<size_t>(tied_copy_.id)]
-                          : std::move(tied_gradient_);
+  Tensor gradient = tied_owner_.gradient();
+  const Tensor head = tied_copy_ ? tied_copy_.gradient() : std::move(tied_gradient_);
   operations_->add(gradient, head, gradient);
   tied_gradient_ = {};
 }
 
 GradientReport ModelWorker::gradients() {
   // A test's rank that enters a collective alone: it waits here until the group is aborted.
-  if (failpoint("stage.collective")) settings_.group->barrier();
+  if (failpoint("stage.collective") && settings_.groups.tensor) settings_.groups.tensor->barrier();
   GradientReport report;
   for (const auto& chunk : chunks_) {
-    for (size_t id = 0; id < chunk->canonical.size(); ++id)
-      if (chunk->canonical[id] >= 0)
-        report.sums_of_squares.emplace_back(chunk->canonical[id],
-                                            operations_->sum_of_squares(chunk->sink->gradients()[id]));
-    if (!chunk->model->range().head) continue;
+    for (NormShare& share : chunk->state->norm_shares()) {
+      NormPart& part = report.norm_parts.emplace_back();
+      part.parameter = chunk->canonical[static_cast<size_t>(share.id)];
+      part.piece = place_.tensor;
+      part.first_block = share.first_block;
+      part.sums.assign(share.sums.begin(), share.sums.end());
+    }
+    if (!chunk->model->range().head || place_.tensor != 0) continue;
     report.has_loss = true;
     report.loss_sum = evaluation_loss();
   }
@@ -282,23 +282,19 @@ GradientReport ModelWorker::gradients() {
 
 void ModelWorker::update(const Verdict& verdict) {
   failpoint("stage.update");
-  const UpdateArguments arguments{verdict.lr, verdict.step, verdict.gradient_scale};
   for (const auto& chunk : chunks_)
-    for (size_t id = 0; id < chunk->canonical.size(); ++id) {
-      if (chunk->canonical[id] < 0) continue;
-      ParameterRange range{chunk->model->parameters()[id].name,
-                           flat(chunk->weights[id]),
-                           flat(chunk->sink->gradients()[id]),
-                           {}};
-      for (const auto& state : chunk->states[id]) range.states.push_back(flat(state));
-      optimizer_->update(*operations_, range, arguments);
-    }
+    chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale});
   // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
-  if (tied_owner_.chunk != nullptr && tied_copy_.chunk != nullptr) {
-    const Tensor& owner = tied_owner_.chunk->weights[static_cast<size_t>(tied_owner_.id)];
-    Tensor& copy = tied_copy_.chunk->weights[static_cast<size_t>(tied_copy_.id)];
-    if (owner.raw() != copy.raw()) operations_->copy(owner, copy);
-  }
+  if (tied_owner_ && tied_copy_ && tied_owner_.weight().raw() != tied_copy_.weight().raw())
+    copy_tied_weight(tied_owner_.weight());
+}
+
+void ModelWorker::copy_tied_weight(const Tensor& weight) {
+  BucketWeights& weights = tied_copy_.chunk->state->weights();
+  weights.settle();
+  Tensor copy = tied_copy_.weight();
+  operations_->copy(weight, copy);
+  weights.publish(tied_copy_.bucket);
 }
 
 DoubleBits ModelWorker::evaluation_loss() {
@@ -317,20 +313,8 @@ int32_t ModelWorker::sample() {
 std::vector<CheckpointSlice> ModelWorker::snapshot() {
   failpoint("stage.snapshot");
   std::vector<CheckpointSlice> slices;
-  const std::vector<std::string> state_names = optimizer_->state_names();
   for (const auto& chunk : chunks_)
-    for (size_t id = 0; id < chunk->canonical.size(); ++id) {
-      if (chunk->canonical[id] < 0) continue;
-      const Parameter& parameter = chunk->model->parameters()[id];
-      const std::vector<int64_t> origin(static_cast<size_t>(parameter.shape.rank()), 0);
-      const auto add = [&](const std::string& state, const Tensor& tensor) {
-        slices.push_back(
-            {parameter.name, state, parameter.shape, origin, copy_of(tensor, Category::workspace)});
-      };
-      add("weight", chunk->weights[id]);
-      for (size_t state = 0; state < state_names.size(); ++state)
-        add(state_names[state], chunk->states[id][state]);
-    }
+    for (CheckpointSlice& slice : chunk->state->snapshot()) slices.push_back(std::move(slice));
   return slices;
 }
 
@@ -346,7 +330,24 @@ RankSummary ModelWorker::summary() const {
     for (const auto& parameter : chunk->model->parameters())
       if (!parameter.tied_copy) summary.weight_elements += parameter.shape.numel();
   }
+  const RankGroups& groups = settings_.groups;
+  for (const auto& group : {groups.tensor, groups.context, groups.key_value}) {
+    if (!group) continue;
+    const Traffic traffic = group->total();
+    summary.communicating_s += traffic.seconds;
+    summary.sent_bytes += traffic.bytes;
+  }
+  if (groups.data) summary.sent_bytes += groups.data->total().bytes;
+  if (groups.data_queue) summary.communicating_s += groups.data_queue->blocked_seconds();
   return summary;
+}
+
+std::vector<TaskSpan> ModelWorker::take_communication_spans() {
+  std::vector<TaskSpan> spans;
+  if (settings_.groups.data_queue)
+    for (OperationSpan& span : settings_.groups.data_queue->take_spans())
+      spans.push_back({std::move(span.label), span.start_s, span.end_s});
+  return spans;
 }
 
 }  // namespace collie

@@ -8,32 +8,33 @@
 #include <vector>
 
 #include "actors/operations_factory.hpp"
+#include "actors/rank_groups.hpp"
 #include "actors/stage_worker.hpp"
-#include "comm/process_group.hpp"
 #include "io/checkpoint.hpp"
 #include "io/config.hpp"
-#include "models/accumulating_sink.hpp"
-#include "models/resident_source.hpp"
 #include "models/stage_model.hpp"
 #include "optim/optimizer.hpp"
+#include "optim/sharded_state.hpp"
 
 namespace collie {
 
-struct WeightOrigin;
-
 struct ModelWorkerSettings {
   int rank = 0;
+  Grid grid;
   std::vector<StageRange> ranges;  // [stages] of the whole model
-  std::vector<int> rank_of_stage;  // [stages]
+  std::vector<int> rank_of_stage;  // [stages] pipeline positions
   ModelConfig model;
   OptimizerConfig optimizer;
   std::string loss = "cross_entropy";
   uint64_t seed = 42;
   int threads = 1;
+  bool sequence_parallel = false;
+  int zero_stage = 0;
+  int64_t bucket_elements = DataSharding{}.bucket_elements;
   bool training = true;                    // with gradients and optimizer states
   std::string weights_folder;              // Hugging Face folder; empty: random from `seed`
   const Checkpoint* checkpoint = nullptr;  // read instead of either, where given
-  std::shared_ptr<ProcessGroup> group;     // of all ranks of the run; aborted by their owner
+  RankGroups groups;                       // aborted by their owner
   OperationsFactory make_operations = make_cpu_operations;
 };
 
@@ -41,6 +42,7 @@ class ModelWorker final : public StageWorker {
  public:
   // Allocates and loads; throws UserError where the weights do not fit the model.
   explicit ModelWorker(ModelWorkerSettings settings);
+  ~ModelWorker() override;
 
   void begin(const Program& program) override;
   void compute(const Task& task) override;
@@ -52,6 +54,7 @@ class ModelWorker final : public StageWorker {
   int32_t sample() override;
   std::vector<CheckpointSlice> snapshot() override;
   RankSummary summary() const override;
+  std::vector<TaskSpan> take_communication_spans() override;
 
  private:
   using Key = std::pair<int, int>;  // (stage, micro-batch)
@@ -60,11 +63,8 @@ class ModelWorker final : public StageWorker {
   struct Chunk {
     int stage = 0;
     std::unique_ptr<StageModel> model;
-    std::vector<Tensor> weights;              // by ParameterId
-    std::vector<int> canonical;               // by ParameterId; -1 for a tied copy
-    std::vector<std::vector<Tensor>> states;  // by ParameterId, then optimizer state
-    std::unique_ptr<ResidentSource> source;
-    std::unique_ptr<AccumulatingSink> sink;
+    std::vector<int> canonical;  // by ParameterId; -1 for a tied copy
+    std::unique_ptr<ShardedState> state;
     KeyValueCache cache;
     int live = 0, peak_live = 0;  // micro-batches whose activations are held
   };
@@ -72,12 +72,16 @@ class ModelWorker final : public StageWorker {
   // The two uses of a tied matrix, as far as they are on this rank.
   struct TiedUse {
     Chunk* chunk = nullptr;
-    ParameterId id = -1;
+    int bucket = -1;
+    explicit operator bool() const { return chunk != nullptr; }
+    Tensor weight() const { return chunk->state->weights().part(bucket); }
+    Tensor gradient() const { return chunk->state->gradients().part(bucket); }
   };
 
+  ModelShard shard() const;
+  DataSharding sharding() const;
   void build_chunk(int stage);
-  void load_weights(Chunk& chunk);
-  void allocate_training_state(Chunk& chunk);
+  void load(Chunk& chunk);
   void find_tied_uses();
 
   Chunk& chunk_of(int stage);
@@ -86,14 +90,16 @@ class ModelWorker final : public StageWorker {
   void forward(Chunk& chunk, int index);
   void backward_input(Chunk& chunk, int index);
   void backward_weight(Chunk& chunk, int index);
+  void reduce_gradients();
   void add_tied_gradient();
+  void copy_tied_weight(const Tensor& weight);
   void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
                  int index);
   bool is_local(int stage) const;
-  Tensor flat(const Tensor& tensor) const { return tensor.reshape({tensor.numel()}); }
   Tensor copy_of(const Tensor& tensor, Category category);
 
   ModelWorkerSettings settings_;
+  GridPlace place_;
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Loss> loss_;
@@ -101,7 +107,9 @@ class ModelWorker final : public StageWorker {
   TiedUse tied_owner_, tied_copy_;
   Tensor tied_gradient_;  // received from the head's rank
 
+  ProgramKind kind_ = ProgramKind::train;
   Program program_;
+  std::shared_ptr<const StepBatch> batch_;      // this replica's
   std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived, that leave
   std::map<Key, Tensor> d_outputs_, d_inputs_;  // gradients that arrived, that leave
   std::map<Key, ActivationStash> stashes_;

@@ -20,11 +20,11 @@ TaskLists pipeline_tasks(const schedule::Schedule& schedule) {
 TaskLists forward_tasks(const Layout& layout, int micro_batches) {
   schedule::Schedule schedule;
   schedule.name = "forward only";
-  schedule.ranks = layout.ranks;
+  schedule.ranks = layout.grid.pipeline;
   schedule.stages = layout.stages;
   schedule.micro_batches = micro_batches;
   schedule.rank_of_stage = layout.rank_of_stage;
-  schedule.lists.resize(static_cast<size_t>(layout.ranks));
+  schedule.lists.resize(static_cast<size_t>(layout.grid.pipeline));
   for (int micro_batch = 0; micro_batch < micro_batches; ++micro_batch)
     for (int stage = 0; stage < layout.stages; ++stage)
       schedule.lists[static_cast<size_t>(layout.rank_of_stage[static_cast<size_t>(stage)])].push_back(
@@ -32,11 +32,12 @@ TaskLists forward_tasks(const Layout& layout, int micro_batches) {
   return pipeline_tasks(schedule::with_communication(schedule));
 }
 
-// What follows the last backward: the two halves of a tied gradient meet, norms are reported, weights
+// What follows the last backward: gradients are summed over the data group, the two halves of a tied gradient meet, norms are reported, weights
 // updated.
 void append_update(const Layout& layout, TaskLists& lists) {
   const auto first = static_cast<size_t>(layout.rank_of_stage.front());
   const auto last = static_cast<size_t>(layout.rank_of_stage.back());
+  for (auto& list : lists) list.push_back({TaskKind::reduce_gradients, {}});
   if (layout.tied && first != last) {
     lists[last].push_back({TaskKind::send_tied_gradient, {}});
     lists[first].push_back({TaskKind::receive_tied_gradient, {}});
@@ -58,6 +59,8 @@ std::string to_string(const Task& task) {
   switch (task.kind) {
     case TaskKind::pipeline:
       return schedule::to_string(task.action);
+    case TaskKind::reduce_gradients:
+      return "reduce gradients";
     case TaskKind::send_tied_gradient:
       return "send tied gradient";
     case TaskKind::receive_tied_gradient:
@@ -114,7 +117,7 @@ std::string_view name(ProgramKind kind) {
 
 TaskLists training_tasks(const Layout& layout, int micro_batches, std::vector<int>& activation_limits) {
   const schedule::Schedule schedule = schedule::make_schedule(
-      layout.schedule, {layout.ranks, micro_batches, layout.virtual_stages, layout.split_backward});
+      layout.schedule, {layout.grid.pipeline, micro_batches, layout.virtual_stages, layout.split_backward});
   activation_limits = schedule::peak_activations(schedule);
   TaskLists lists = pipeline_tasks(schedule::with_communication(schedule));
   append_update(layout, lists);
@@ -134,7 +137,7 @@ TaskLists generation_tasks(const Layout& layout) {
 }
 
 TaskLists snapshot_tasks(const Layout& layout) {
-  return TaskLists(static_cast<size_t>(layout.ranks), {Task{TaskKind::snapshot, {}}});
+  return TaskLists(static_cast<size_t>(layout.grid.pipeline), {Task{TaskKind::snapshot, {}}});
 }
 
 }  // namespace collie

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/grid.hpp"
 #include "io/batch.hpp"
 #include "models/sampling.hpp"
 #include "schedule/action.hpp"
@@ -16,6 +17,7 @@ namespace collie {
 
 enum class TaskKind : uint8_t {
   pipeline,               // `action`: F, B, I, W, and the sends and receives between stages
+  reduce_gradients,       // waits until the gradients are summed over the data group
   send_tied_gradient,     // the head's gradient of a tied matrix, to the embedding's rank
   receive_tied_gradient,  // and its arrival there
   add_tied_gradient,      // embedding's accumulator += head's accumulator
@@ -40,7 +42,7 @@ bool sends(const Task& task);
 bool receives(const Task& task);
 int micro_batch_of(const Task& task);  // 0 for tasks of the whole step
 
-using TaskLists = std::vector<std::vector<Task>>;  // [ranks]
+using TaskLists = std::vector<std::vector<Task>>;  // [pipeline positions]
 
 enum class ProgramKind : uint8_t { train, evaluate, generate, snapshot };
 std::string_view name(ProgramKind kind);
@@ -51,7 +53,8 @@ struct Program {
   int64_t step = 0;  // train: the step it computes; else: the last one computed
   std::shared_ptr<const TaskLists> lists;
   std::vector<int> activation_limits;      // [stages]: most micro-batches a stage may hold (train)
-  std::shared_ptr<const StepBatch> batch;  // its micro-batches
+  // Of each data-parallel replica, all with as many micro-batches; empty where there are none.
+  std::vector<std::shared_ptr<const StepBatch>> batches;
   // generate:
   Sampling sampling;
   uint64_t sampling_index = 0;  // number of the token being drawn
@@ -60,10 +63,11 @@ struct Program {
 
 using ProgramPtr = std::shared_ptr<const Program>;
 
-// What the lists of a run depend on.
+// What the lists of a run depend on. Lists are by pipeline position; all ranks of a position have the same.
 struct Layout {
-  int ranks = 1, stages = 1;
-  std::vector<int> rank_of_stage;
+  Grid grid;
+  int stages = 1;
+  std::vector<int> rank_of_stage;  // [stages] pipeline positions
   std::string schedule = "1f1b";
   int virtual_stages = 1;
   bool split_backward = false;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace collie {
 
 using schedule::ActionKind;
@@ -15,6 +17,15 @@ std::string to_string(const Channel& channel) {
 StageCore::StageCore(StageSettings settings, StageWorker& worker, StageOutbox& outbox, RankStatus& status)
     : settings_(std::move(settings)), worker_(worker), outbox_(outbox), status_(status) {
   COLLIE_ASSERT(settings_.credits > 0, "rank {} has channels without credits", settings_.rank);
+  std::vector<int>& pipeline = settings_.pipeline;
+  if (pipeline.empty())
+    for (int position = 0; position <= *std::max_element(settings_.rank_of_stage.begin(),
+                                                         settings_.rank_of_stage.end());
+         ++position)
+      pipeline.push_back(position);
+  const auto self = std::find(pipeline.begin(), pipeline.end(), settings_.rank);
+  COLLIE_ASSERT(self != pipeline.end(), "rank {} is not in its own pipeline", settings_.rank);
+  position_in_pipeline_ = static_cast<size_t>(self - pipeline.begin());
 }
 
 void StageCore::enqueue(ProgramPtr program) {
@@ -45,8 +56,16 @@ void StageCore::decide(const Verdict& verdict) {
   if (!stale(verdict.tag)) verdict_ = verdict;
 }
 
+const std::vector<Task>& StageCore::list() const {
+  return (*programs_.front()->lists)[position_in_pipeline_];
+}
+
 const Task& StageCore::current() const {
-  return (*programs_.front()->lists)[static_cast<size_t>(settings_.rank)][position_];
+  return list()[position_];
+}
+
+int StageCore::rank_of(int stage) const {
+  return settings_.pipeline[static_cast<size_t>(settings_.rank_of_stage[static_cast<size_t>(stage)])];
 }
 
 Channel StageCore::channel_of(const Task& task) const {
@@ -95,7 +114,7 @@ RankStatus::Activity StageCore::activity_of(RankStatus::Phase phase, const Task&
   if (!sends(task) && !receives(task)) return activity;
   activity.channel = channel_of(task);
   const int other = sends(task) ? activity.channel.to_stage : activity.channel.from_stage;
-  activity.peer = settings_.rank_of_stage[static_cast<size_t>(other)];
+  activity.peer = rank_of(other);
   activity.credits = settings_.credits;
   return activity;
 }
@@ -116,7 +135,7 @@ std::optional<Task> StageCore::ready() {
   if (!begun_) {
     start_next_program();
     // An empty list still counts as a program done.
-    if ((*programs_.front()->lists)[static_cast<size_t>(settings_.rank)].empty()) {
+    if (list().empty()) {
       finish_program();
       return ready();
     }
@@ -137,7 +156,7 @@ void StageCore::execute() {
     if (settings_.trace) spans_.push_back({to_string(task), start, end});
   }
   ++position_;
-  if (position_ == (*programs_.front()->lists)[static_cast<size_t>(settings_.rank)].size()) finish_program();
+  if (position_ == list().size()) finish_program();
 }
 
 void StageCore::run(const Task& task) {
@@ -156,9 +175,14 @@ void StageCore::run(const Task& task) {
       worker_.update(*verdict_);
       return verdict_.reset();
     case TaskKind::report_evaluation:
-      return outbox_.report(EvaluationReport{settings_.tag, program.id, worker_.evaluation_loss()});
-    case TaskKind::sample:
-      return outbox_.report(TokenReport{settings_.tag, program.id, worker_.sample()});
+      if (!settings_.speaks) return;
+      return outbox_.report(
+          EvaluationReport{settings_.tag, settings_.rank, program.id, worker_.evaluation_loss()});
+    case TaskKind::sample: {
+      const int32_t token = worker_.sample();
+      if (!settings_.speaks) return;
+      return outbox_.report(TokenReport{settings_.tag, program.id, token});
+    }
     case TaskKind::snapshot:
       return outbox_.deliver(SnapshotPart{settings_.tag, program.step, settings_.rank, worker_.snapshot()});
     default:
@@ -170,9 +194,10 @@ void StageCore::send_payload(const Task& task) {
   const Channel channel = channel_of(task);
   --credits_.try_emplace(channel, settings_.credits).first->second;
   const int micro_batch = micro_batch_of(task);
-  outbox_.send(settings_.rank_of_stage[static_cast<size_t>(channel.to_stage)],
-               Payload{settings_.tag, channel, programs_.front()->id, micro_batch,
-                       worker_.take(channel, micro_batch)});
+  Tensor tensor = worker_.take(channel, micro_batch);
+  if (tensor.defined()) sent_bytes_ += static_cast<int64_t>(tensor.bytes());
+  outbox_.send(rank_of(channel.to_stage), Payload{settings_.tag, channel, programs_.front()->id, micro_batch,
+                                                  std::move(tensor)});
 }
 
 void StageCore::receive_payload(const Task& task) {
@@ -180,13 +205,15 @@ void StageCore::receive_payload(const Task& task) {
   const int micro_batch = micro_batch_of(task);
   auto node = arrived_.extract({programs_.front()->id, channel, micro_batch});
   worker_.put(channel, micro_batch, std::move(node.mapped()));
-  outbox_.send(settings_.rank_of_stage[static_cast<size_t>(channel.from_stage)],
-               Credit{settings_.tag, channel});
+  outbox_.send(rank_of(channel.from_stage), Credit{settings_.tag, channel});
 }
 
 void StageCore::finish_program() {
   ProgramDone done{settings_.tag, settings_.rank,    programs_.front()->id,
                    busy_s_,       std::move(spans_), worker_.summary()};
+  done.summary.sent_bytes += sent_bytes_;
+  for (TaskSpan& span : worker_.take_communication_spans())
+    if (settings_.trace) done.communication_spans.push_back(std::move(span));
   programs_.pop_front();
   begun_ = false;
   outbox_.report(std::move(done));

@@ -29,9 +29,11 @@ class StageOutbox {
 struct StageSettings {
   RunTag tag;
   int rank = 0;
-  std::vector<int> rank_of_stage;  // [stages]
+  std::vector<int> rank_of_stage;  // [stages] pipeline positions
   int credits = 1;                 // of each channel; the receiver's slots
   bool trace = false;
+  std::vector<int> pipeline;  // [positions] the ranks of this pipeline; empty: rank i at position i
+  bool speaks = true;         // for its tensor group, in what all of its ranks know
 };
 
 class StageCore {
@@ -62,6 +64,8 @@ class StageCore {
   };
 
   const Task& current() const;
+  const std::vector<Task>& list() const;
+  int rank_of(int stage) const;
   Channel channel_of(const Task& task) const;
   bool inputs_present(const Task& task) const;
   RankStatus::Activity activity_of(RankStatus::Phase phase, const Task& task) const;
@@ -73,6 +77,7 @@ class StageCore {
   bool stale(const RunTag& tag) const { return !(tag == settings_.tag); }
 
   StageSettings settings_;
+  size_t position_in_pipeline_ = 0;
   StageWorker& worker_;
   StageOutbox& outbox_;
   RankStatus& status_;
@@ -84,6 +89,7 @@ class StageCore {
   std::map<Channel, int> credits_;  // of outgoing channels, once used
   std::optional<Verdict> verdict_;
   double busy_s_ = 0;
+  int64_t sent_bytes_ = 0;
   std::vector<TaskSpan> spans_;
 };
 

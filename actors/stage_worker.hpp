@@ -13,7 +13,7 @@ class StageWorker {
 
   // The next program's tasks follow.
   virtual void begin(const Program& program) = 0;
-  // F, B, I, W and TaskKind::add_tied_gradient.
+  // F, B, I, W, TaskKind::reduce_gradients and TaskKind::add_tied_gradient.
   virtual void compute(const Task& task) = 0;
   // Tensors that leave (the output of the task before) and arrive (kept until the task that needs them).
   virtual Tensor take(const Channel& channel, int micro_batch) = 0;
@@ -25,6 +25,8 @@ class StageWorker {
   virtual int32_t sample() = 0;
   virtual std::vector<CheckpointSlice> snapshot() = 0;
   virtual RankSummary summary() const = 0;
+  // What was communicated in the background since the last call, for the trace.
+  virtual std::vector<TaskSpan> take_communication_spans() { return {}; }
 };
 
 }  // namespace collie

@@ -1,0 +1,124 @@
+#include "optim/sharded_state.hpp"
+
+#include <algorithm>
+
+namespace collie {
+
+ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
+                           Optimizer* optimizer, const Groups& groups)
+    : parameters_(model.parameters()),
+      sharding_(sharding),
+      operations_(operations),
+      optimizer_(optimizer),
+      plan_(parameters_, model.range(), sharding),
+      weights_(plan_, parameters_, sharding, operations, groups.data) {
+  if (optimizer == nullptr) return;
+  gradients_ = std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations, groups.data,
+                                                 groups.gradients);
+  const size_t states = optimizer->state_names().size();
+  for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
+    for (const OwnedRange& range : plan_.owned(static_cast<int>(bucket), sharding.rank)) {
+      if (parameter(range.id).tied_copy) continue;  // updated where its owner is
+      Owned owned{range, static_cast<int>(bucket), {}};
+      for (size_t state = 0; state < states; ++state)
+        owned.states.push_back(operations.empty({range.numel}, Category::optimizer));
+      owned_.push_back(std::move(owned));
+    }
+}
+
+void ShardedState::load(const std::function<void(ParameterId, Tensor&)>& fill) {
+  weights_.load(fill);
+  for (Owned& owned : owned_)
+    for (Tensor& state : owned.states) operations_.fill(state, 0);
+}
+
+void ShardedState::for_each_rectangle(
+    const OwnedRange& range, const Tensor& flat,
+    const std::function<void(const std::vector<int64_t>&, Tensor&)>& visit) const {
+  const Parameter& of = parameter(range.id);
+  int64_t at = 0;
+  for (Rectangle& rectangle : rectangles_of_range(of.shape, range.begin, range.begin + range.numel)) {
+    for (size_t axis = 0; axis < rectangle.offsets.size(); ++axis)
+      rectangle.offsets[axis] += of.offsets[axis];
+    const int64_t numel = rectangle.shape.numel();
+    Tensor elements = flat.rows(at, at + numel).reshape(rectangle.shape);
+    visit(rectangle.offsets, elements);
+    at += numel;
+  }
+}
+
+void ShardedState::read(const Checkpoint& checkpoint, const std::string& state, const OwnedRange& range,
+                        const Tensor& flat) const {
+  const Parameter& of = parameter(range.id);
+  for_each_rectangle(range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
+    checkpoint.read(of.name, state, of.global_shape, offsets, elements);
+  });
+}
+
+void ShardedState::load(const Checkpoint& checkpoint) {
+  weights_.load([&](ParameterId id, Tensor& weight) {
+    read(checkpoint, "weight", {id, 0, weight.numel(), 0}, weight.reshape({weight.numel()}));
+  });
+  if (optimizer_ == nullptr) return;
+  const std::vector<std::string> names = optimizer_->state_names();
+  for (Owned& owned : owned_)
+    for (size_t state = 0; state < names.size(); ++state)
+      read(checkpoint, names[state], owned.range, owned.states[state]);
+}
+
+// Where several ranks hold the same, one reports and writes it.
+bool ShardedState::speaks_for(ParameterId id) const {
+  return parameter(id).first_holder && (sharding_.stage() > 0 || sharding_.rank == 0);
+}
+
+std::vector<NormShare> ShardedState::norm_shares() const {
+  std::vector<NormShare> shares;
+  for (const Owned& owned : owned_) {
+    if (!speaks_for(owned.range.id)) continue;
+    const Tensor gradient = view(gradients_->part(owned.bucket), owned.range);
+    NormShare& share = shares.emplace_back();
+    share.id = owned.range.id;
+    if (sharding_.stage() == 0) {
+      share.sums = {operations_.sum_of_squares(gradient)};
+      continue;
+    }
+    share.first_block = owned.range.begin / reduction_block;
+    for (int64_t begin = 0; begin < gradient.numel(); begin += reduction_block)
+      share.sums.push_back(operations_.sum_of_squares(
+          gradient.rows(begin, std::min(begin + reduction_block, gradient.numel()))));
+  }
+  return shares;
+}
+
+void ShardedState::update(const UpdateArguments& arguments) {
+  weights_.settle();
+  for (Owned& owned : owned_) {
+    ParameterRange range{parameter(owned.range.id).name, view(weights_.part(owned.bucket), owned.range),
+                         view(gradients_->part(owned.bucket), owned.range), owned.states};
+    optimizer_->update(operations_, range, arguments);
+  }
+  for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
+    if (!parameter(plan_.buckets()[bucket].slots.front().id).tied_copy)
+      weights_.publish(static_cast<int>(bucket));
+}
+
+std::vector<CheckpointSlice> ShardedState::snapshot() const {
+  std::vector<CheckpointSlice> slices;
+  const std::vector<std::string> names = optimizer_->state_names();
+  for (const Owned& owned : owned_) {
+    if (!speaks_for(owned.range.id)) continue;
+    const Parameter& of = parameter(owned.range.id);
+    const auto add = [&](const std::string& state, const Tensor& flat) {
+      for_each_rectangle(owned.range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
+        Tensor copy = operations_.empty(elements.shape(), Category::workspace);
+        operations_.copy(elements, copy);
+        slices.push_back({of.name, state, of.global_shape, offsets, std::move(copy)});
+      });
+    };
+    add("weight", view(weights_.part(owned.bucket), owned.range));
+    for (size_t state = 0; state < names.size(); ++state) add(names[state], owned.states[state]);
+  }
+  return slices;
+}
+
+}  // namespace collie

@@ -1,0 +1,84 @@
+// Everything that one stage of a rank holds of training but its activations: weights, gradients and optimizer
+// states, in buckets that the ranks of the data group share (bucket_plan.hpp).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/checkpoint.hpp"
+#include "optim/bucket_gradients.hpp"
+#include "optim/bucket_weights.hpp"
+#include "optim/optimizer.hpp"
+
+namespace collie {
+
+// A share of a parameter's sum of squares: of its blocks of reduction_block elements from `first_block`, or
+// of all of them together, added in block order, where it is one value from block 0.
+struct NormShare {
+  ParameterId id = 0;
+  int64_t first_block = 0;
+  std::vector<double> sums;
+};
+
+class ShardedState {
+ public:
+  struct Groups {
+    CollectiveQueue* data = nullptr;  // null where the data group has one rank
+    GradientGroups gradients;
+  };
+
+  // `optimizer`: null where nothing is trained; then there are weights alone. All references outlive it.
+  ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
+               Optimizer* optimizer, const Groups& groups);
+
+  // Every weight from fill(id, weight), which gives it the values of the parameter's rectangle; optimizer
+  // states at zero.
+  void load(const std::function<void(ParameterId, Tensor&)>& fill);
+  // All of it from a checkpoint of any layout. Throws UserError where that lacks something.
+  void load(const Checkpoint& checkpoint);
+
+  BucketWeights& weights() { return weights_; }
+  BucketGradients& gradients() { return *gradients_; }
+  const BucketPlan& plan() const { return plan_; }
+
+  // What this rank reports of the gradient's norm: every rank of the data group its own part, where gradients
+  // are sharded; else the first of them everything.
+  std::vector<NormShare> norm_shares() const;
+  // Updates what this rank owns and lets the others of the data group have it.
+  void update(const UpdateArguments& arguments);
+  // What this rank writes to a checkpoint, copied.
+  std::vector<CheckpointSlice> snapshot() const;
+
+ private:
+  // A range of one parameter that this rank updates.
+  struct Owned {
+    OwnedRange range;
+    int bucket = 0;
+    std::vector<Tensor> states;  // [numel] each
+  };
+
+  const Parameter& parameter(ParameterId id) const { return parameters_[static_cast<size_t>(id)]; }
+  Tensor view(const Tensor& part, const OwnedRange& range) const {
+    return part.rows(range.at, range.at + range.numel);
+  }
+  bool speaks_for(ParameterId id) const;
+  // visit(offsets in the Hugging Face tensor, the same elements of `flat` in the rectangle's shape), for every
+  // rectangle of a range.
+  void for_each_rectangle(const OwnedRange& range, const Tensor& flat,
+                          const std::function<void(const std::vector<int64_t>&, Tensor&)>& visit) const;
+  void read(const Checkpoint& checkpoint, const std::string& state, const OwnedRange& range,
+            const Tensor& flat) const;
+
+  const std::vector<Parameter>& parameters_;
+  DataSharding sharding_;
+  Operations& operations_;
+  Optimizer* optimizer_;
+  BucketPlan plan_;
+  BucketWeights weights_;
+  std::unique_ptr<BucketGradients> gradients_;  // where something is trained
+  std::vector<Owned> owned_;                    // without tied copies, in the order of the buckets
+};
+
+}  // namespace collie
