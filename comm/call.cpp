@@ -1,30 +1,7 @@
 #include "comm/call.hpp"
 
-#include <string_view>
-
 namespace collie::comm {
 namespace {
-
-std::string_view name_of(Operation operation) {
-  switch (operation) {
-    case Operation::all_reduce_sum:
-      return "all_reduce_sum";
-    case Operation::reduce_scatter_sum:
-      return "reduce_scatter_sum";
-    case Operation::all_gather:
-      return "all_gather";
-    case Operation::broadcast:
-      return "broadcast";
-    case Operation::all_to_all:
-      return "all_to_all";
-    case Operation::send:
-      return "send";
-    case Operation::receive:
-      return "receive";
-    default:
-      return "barrier";
-  }
-}
 
 void check_tensor(const char* what, const Tensor& x) {
   COLLIE_ASSERT(x.defined(), "{}: the tensor is empty", what);
@@ -65,6 +42,27 @@ void check_peer(const char* what, int size, int peer) {
 }
 
 }  // namespace
+
+std::string_view name_of(Operation operation) {
+  switch (operation) {
+    case Operation::all_reduce_sum:
+      return "all_reduce_sum";
+    case Operation::reduce_scatter_sum:
+      return "reduce_scatter_sum";
+    case Operation::all_gather:
+      return "all_gather";
+    case Operation::broadcast:
+      return "broadcast";
+    case Operation::all_to_all:
+      return "all_to_all";
+    case Operation::send:
+      return "send";
+    case Operation::receive:
+      return "receive";
+    default:
+      return "barrier";
+  }
+}
 
 std::string describe(const Call& call) {
   std::string text(name_of(call.operation));

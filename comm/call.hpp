@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "kernels/tensor.hpp"
 
@@ -19,6 +20,8 @@ enum class Operation : uint8_t {
   receive,
   barrier
 };
+
+std::string_view name_of(Operation operation);  // "all_reduce_sum", ...
 
 struct Call {
   Operation operation = Operation::barrier;
