@@ -15,6 +15,7 @@ using evaluate_atom = caf::atom_constant<caf::atom("evaluate")>;  // to the eval
 using generate_atom = caf::atom_constant<caf::atom("generate")>;  // to the generator
 using recorded_atom = caf::atom_constant<caf::atom("recorded")>;  // monitor to trainer: (recorded, step)
 using tick_atom = caf::atom_constant<caf::atom("tick")>;          // a watchdog's own clock
+using work_atom = caf::atom_constant<caf::atom("work")>;          // to a reducer: something was submitted
 using shutdown_atom = caf::atom_constant<caf::atom("shutdown")>;  // owner to node: (shutdown, cause)
 }  // namespace collie
 

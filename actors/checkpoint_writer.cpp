@@ -22,15 +22,15 @@ std::string write(const RunPlan& plan, const SnapshotExpected& expected,
   const std::string checkpoints = (folder / "checkpoints").string();
   const nlohmann::json metadata = {{"position", expected.position},
                                    {"total_steps", plan.total_steps},
-                                   {"ranks", plan.layout.ranks},
+                                   {"ranks", plan.layout.grid.ranks()},
                                    {"maths", maths_of(plan)}};
-  write_checkpoint(checkpoints, expected.step, metadata, parts);
+  const std::string path = write_checkpoint(checkpoints, expected.step, metadata, parts);
   purge_checkpoints(checkpoints, expected.step, plan.config.checkpoint.keep_last);
   if (expected.final) {
     std::vector<std::string> names;
     for (const auto& parameter : model_parameters(plan.model)) names.push_back(parameter.name);
-    write_model_folder((folder / "final").string(), plan.model_json, *plan.tokenizer, names, expected.step,
-                       parts);
+    write_model_folder((folder / "final").string(), plan.model_json, *plan.tokenizer, names,
+                       Checkpoint::open(path));
   }
   return checkpoints;
 }
@@ -40,7 +40,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
   report_exceptions_to(self, trainer, tag, "checkpoint writer");
   const auto write_if_complete = [=] {
     WriterState& state = self->state;
-    if (!state.expected || state.parts.size() != static_cast<size_t>(plan->layout.ranks)) return;
+    if (!state.expected || state.parts.size() != static_cast<size_t>(plan->layout.grid.ranks())) return;
     std::vector<std::vector<CheckpointSlice>> parts;
     for (auto& [rank, part] : state.parts) {
       COLLIE_ASSERT(part.step == state.expected->step, "rank {} gave a snapshot of step {}, expected {}",

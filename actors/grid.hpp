@@ -18,8 +18,8 @@ struct Grid {
   GridPlace place_of(int rank) const;
   int rank_of(const GridPlace& place) const;
 
-  // Gradients are summed, and ZeRO shards cut, over all ranks that see other tokens with the same weights: the
-  // replicas and, within one, the context ranks.
+  // Gradients are summed, and ZeRO shards cut, over all ranks that see other tokens with the same weights:
+  // the replicas and, within one, the context ranks.
   int data_ranks() const { return data * context; }
   int data_rank(const GridPlace& place) const { return place.data * context + place.context; }
 

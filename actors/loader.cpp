@@ -12,22 +12,25 @@ struct LoaderState {
 using LoaderActor = caf::stateful_actor<LoaderState>;
 
 caf::behavior loader_behaviour(LoaderActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
-                               caf::actor trainer) {
-  report_exceptions_to(self, trainer, tag, "loader");
+                               int replica, caf::actor trainer) {
+  report_exceptions_to(self, trainer, tag, "loader of replica " + std::to_string(replica));
+  StepSizes sizes = plan->sizes;
+  sizes.dp_rank = replica;
   return {[=](batch_atom, int64_t step) {
-    const int64_t position = position_before_step(*plan->order, plan->sizes, step);
-    self->send(trainer, BatchReady{tag, std::make_shared<const StepBatch>(
-                                            make_step_batch(*plan->order, plan->sizes, position))});
+    const int64_t position = position_before_step(*plan->order, sizes, step);
+    self->send(trainer,
+               BatchReady{tag, replica,
+                          std::make_shared<const StepBatch>(make_step_batch(*plan->order, sizes, position))});
   }};
 }
 
 }  // namespace
 
 caf::actor spawn_loader(caf::actor_system& system, SpawnMode mode, RunTag tag,
-                        std::shared_ptr<const RunPlan> plan, caf::actor trainer) {
+                        std::shared_ptr<const RunPlan> plan, int replica, caf::actor trainer) {
   if (mode == SpawnMode::detached)
-    return system.spawn<caf::detached>(loader_behaviour, tag, std::move(plan), std::move(trainer));
-  return system.spawn(loader_behaviour, tag, std::move(plan), std::move(trainer));
+    return system.spawn<caf::detached>(loader_behaviour, tag, std::move(plan), replica, std::move(trainer));
+  return system.spawn(loader_behaviour, tag, std::move(plan), replica, std::move(trainer));
 }
 
 }  // namespace collie

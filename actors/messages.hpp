@@ -103,7 +103,7 @@ struct ProgramDone {
   double busy_s = 0;            // in compute tasks
   std::vector<TaskSpan> spans;  // empty unless tracing
   RankSummary summary;
-  std::vector<TaskSpan> communication_spans;  // in the background; empty unless tracing
+  std::vector<TaskSpan> communication_spans{};  // in the background; empty unless tracing
 };
 
 struct RankReady {

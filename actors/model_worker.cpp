@@ -54,10 +54,10 @@ void ModelWorker::build_chunk(int stage) {
 
   const RankGroups& groups = settings_.groups;
   const DataSharding data = sharding();
-  chunk->state = std::make_unique<ShardedState>(
-      *chunk->model, data, *operations_, optimizer_.get(),
-      ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
-                           {groups.tensor.get(), groups.key_value.get()}});
+  chunk->state =
+      std::make_unique<ShardedState>(*chunk->model, data, *operations_, optimizer_.get(),
+                                     ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
+                                                          {groups.tensor.get(), groups.key_value.get()}});
   load(*chunk);
   chunks_.push_back(std::move(chunk));
 }
@@ -66,8 +66,7 @@ void ModelWorker::load(Chunk& chunk) {
   if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
   chunk.state->load([&](ParameterId id, Tensor& weight) {
     const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
-    if (settings_.weights_folder.empty())
-      return initialise(parameter, settings_.seed, *operations_, weight);
+    if (settings_.weights_folder.empty()) return initialise(parameter, settings_.seed, *operations_, weight);
     std::vector<Tensor> weights{weight};
     read_weights(settings_.weights_folder, {parameter}, *operations_, weights);
   });
@@ -282,8 +281,7 @@ GradientReport ModelWorker::gradients() {
 
 void ModelWorker::update(const Verdict& verdict) {
   failpoint("stage.update");
-  for (const auto& chunk : chunks_)
-    chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale});
+  for (const auto& chunk : chunks_) chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale});
   // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
   if (tied_owner_ && tied_copy_ && tied_owner_.weight().raw() != tied_copy_.weight().raw())
     copy_tied_weight(tied_owner_.weight());

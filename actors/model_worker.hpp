@@ -107,7 +107,6 @@ class ModelWorker final : public StageWorker {
   TiedUse tied_owner_, tied_copy_;
   Tensor tied_gradient_;  // received from the head's rank
 
-  ProgramKind kind_ = ProgramKind::train;
   Program program_;
   std::shared_ptr<const StepBatch> batch_;      // this replica's
   std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived, that leave

@@ -41,7 +41,7 @@ caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<
   MonitorState& state = self->state;
   state.metrics = std::make_unique<JsonLinesFile>((folder / "metrics.jsonl").string());
   if (plan->config.monitor.trace)
-    state.trace = std::make_unique<TraceFile>((folder / "trace.json").string(), plan->layout.ranks);
+    state.trace = std::make_unique<TraceFile>((folder / "trace.json").string(), plan->layout.grid.ranks());
   state.console = std::make_unique<Console>(Console::style_of(plan->config.monitor.console, stderr), stderr);
   return {
       [=](const StepFinished& step) {

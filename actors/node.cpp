@@ -17,15 +17,17 @@ struct NodeState {
   NodeSpec spec;
   std::vector<caf::actor> ranks;
   std::vector<std::shared_ptr<RankStatus>> statuses;
-  std::vector<std::shared_ptr<ProcessGroup>> groups;  // [ranks]: each rank's end of the group of all
+  std::vector<RankGroups> groups;    // [ranks]
+  std::vector<caf::actor> reducers;  // of the ranks that share their data with others
   bool shutting_down = false;
   size_t alive = 0;
 };
 using NodeActor = caf::stateful_actor<NodeState>;
 
-ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, std::shared_ptr<ProcessGroup> group) {
+ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGroups& groups) {
   ModelWorkerSettings settings;
   settings.rank = rank;
+  settings.grid = plan.layout.grid;
   settings.ranges = plan.ranges;
   settings.rank_of_stage = plan.layout.rank_of_stage;
   settings.model = plan.model;
@@ -36,21 +38,44 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, std::shared_p
   settings.training = plan.purpose == Purpose::train;
   if (plan.weights.kind == WeightOrigin::Kind::folder) settings.weights_folder = plan.weights.path;
   if (plan.weights.kind == WeightOrigin::Kind::checkpoint) settings.checkpoint = &*plan.checkpoint;
-  settings.group = std::move(group);
+  settings.sequence_parallel = plan.config.parallel.sequence_parallel;
+  settings.zero_stage = plan.config.parallel.zero_stage;
+  settings.bucket_elements = plan.config.parallel.bucket_elements;
+  settings.groups = groups;
   settings.make_operations = plan.make_operations;
   return settings;
+}
+
+// The rank's queue of gradient reductions and weight gathers, and the reducer that works on it.
+void add_reducer(NodeActor* self, int rank) {
+  // What may be on its way at a time: each holds a bucket.
+  constexpr int max_in_flight = 4;
+  NodeState& state = self->state;
+  RankGroups& groups = state.groups[static_cast<size_t>(rank)];
+  if (!groups.data) return;
+  const auto reducer = std::make_shared<caf::actor>();
+  groups.data_queue = std::make_shared<CollectiveQueue>(
+      groups.data, max_in_flight, [reducer] { caf::anon_send(*reducer, work_atom::value); });
+  *reducer = spawn_reducer(self->system(), groups.data_queue);
+  state.reducers.push_back(*reducer);
 }
 
 void spawn_ranks(NodeActor* self) {
   NodeState& state = self->state;
   const RunPlan& plan = *state.spec.plan;
-  state.groups = make_in_process_group(plan.layout.ranks);
-  for (int rank = 0; rank < plan.layout.ranks; ++rank) {
+  state.groups = make_rank_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads));
+  for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) {
+    add_reducer(self, rank);
     StageSpec spec;
-    spec.settings = {state.spec.tag, rank, plan.layout.rank_of_stage, plan.credits,
-                     plan.config.monitor.trace};
-    spec.make_worker = [plan_ptr = state.spec.plan, rank, group = state.groups[static_cast<size_t>(rank)]] {
-      return std::make_unique<ModelWorker>(worker_settings(*plan_ptr, rank, group));
+    spec.settings = {state.spec.tag,
+                     rank,
+                     plan.layout.rank_of_stage,
+                     plan.credits,
+                     plan.config.monitor.trace,
+                     plan.layout.grid.pipeline_group(rank),
+                     plan.layout.grid.place_of(rank).tensor == 0};
+    spec.make_worker = [plan_ptr = state.spec.plan, rank, groups = state.groups[static_cast<size_t>(rank)]] {
+      return std::make_unique<ModelWorker>(worker_settings(*plan_ptr, rank, groups));
     };
     spec.status = std::make_shared<RankStatus>();
     spec.owner = caf::actor_cast<caf::actor>(self);
@@ -69,8 +94,10 @@ void shut_down_ranks(NodeActor* self, const std::string& cause) {
   if (state.shutting_down) return;
   state.shutting_down = true;
   // A rank that is blocked in a collective reads no mail until its wait is cancelled.
-  if (!cause.empty() && !state.groups.empty()) state.groups.front()->abort(cause);
+  if (!cause.empty())
+    for (const auto& groups : state.groups) groups.abort(cause);
   for (const auto& rank : state.ranks) shut_down(rank);
+  for (const auto& reducer : state.reducers) shut_down(reducer);
   if (state.alive == 0) self->quit(caf::exit_reason::user_shutdown);
 }
 
@@ -107,10 +134,12 @@ caf::behavior node_behaviour(NodeActor* self, NodeSpec spec) {
   self->set_exit_handler([=](const caf::exit_msg&) { shut_down_ranks(self, "the node was told to end"); });
   spawn_ranks(self);
   // However the node ends, by an exception too, its ranks do not outlive it.
-  self->attach_functor([ranks = self->state.ranks, group = self->state.groups.front()] {
-    group->abort("the node has ended");
-    for (const auto& rank : ranks) shut_down(rank);
-  });
+  self->attach_functor(
+      [ranks = self->state.ranks, reducers = self->state.reducers, all = self->state.groups] {
+        for (const auto& groups : all) groups.abort("the node has ended");
+        for (const auto& rank : ranks) shut_down(rank);
+        for (const auto& reducer : reducers) shut_down(reducer);
+      });
   watch(self);
   return {
       [=](const Failure& failure) {

@@ -32,8 +32,8 @@ TaskLists forward_tasks(const Layout& layout, int micro_batches) {
   return pipeline_tasks(schedule::with_communication(schedule));
 }
 
-// What follows the last backward: gradients are summed over the data group, the two halves of a tied gradient meet, norms are reported, weights
-// updated.
+// What follows the last backward: gradients are summed over the data group, the two halves of a tied gradient
+// meet, norms are reported, weights updated.
 void append_update(const Layout& layout, TaskLists& lists) {
   const auto first = static_cast<size_t>(layout.rank_of_stage.front());
   const auto last = static_cast<size_t>(layout.rank_of_stage.back());

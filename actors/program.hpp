@@ -52,7 +52,7 @@ struct Program {
   ProgramKind kind = ProgramKind::train;
   int64_t step = 0;  // train: the step it computes; else: the last one computed
   std::shared_ptr<const TaskLists> lists;
-  std::vector<int> activation_limits;      // [stages]: most micro-batches a stage may hold (train)
+  std::vector<int> activation_limits;  // [stages]: most micro-batches a stage may hold (train)
   // Of each data-parallel replica, all with as many micro-batches; empty where there are none.
   std::vector<std::shared_ptr<const StepBatch>> batches;
   // generate:

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "actors/grid.hpp"
 #include "comm/collective_queue.hpp"
 #include "comm/metered_group.hpp"
 
@@ -10,10 +13,10 @@ namespace collie {
 
 // Null where the rank would be alone.
 struct RankGroups {
-  std::shared_ptr<MeteredGroup> tensor;     // holds the other parts of the same matrices
-  std::shared_ptr<MeteredGroup> context;    // holds the other tokens of the same sequences
-  std::shared_ptr<MeteredGroup> key_value;  // of the tensor group, holds the same key/value heads
-  std::shared_ptr<MeteredGroup> data;       // computes other sequences or tokens with the same weights
+  std::shared_ptr<MeteredGroup> tensor;         // holds the other parts of the same matrices
+  std::shared_ptr<MeteredGroup> context;        // holds the other tokens of the same sequences
+  std::shared_ptr<MeteredGroup> key_value;      // of the tensor group, holds the same key/value heads
+  std::shared_ptr<MeteredGroup> data;           // computes other sequences or tokens with the same weights
   std::shared_ptr<CollectiveQueue> data_queue;  // of `data`, driven by the rank's reducer
 
   void abort(const std::string& cause) const {
@@ -22,5 +25,8 @@ struct RankGroups {
     if (data_queue) data_queue->abort(cause);
   }
 };
+
+// The groups of all ranks of a grid that is in this process, without queues. [ranks]
+std::vector<RankGroups> make_rank_groups(const Grid& grid, int key_value_heads);
 
 }  // namespace collie

@@ -73,17 +73,18 @@ void resolve_model(RunPlan& plan) {
 void resolve_layout(RunPlan& plan) {
   const ParallelSection& parallel = plan.config.parallel;
   Layout& layout = plan.layout;
-  layout.ranks = parallel.pp_size;
+  layout.grid = {parallel.pp_size, parallel.dp_size, parallel.cp_size, parallel.tp_size};
   layout.stages = parallel.pp_size * parallel.virtual_stages;
   layout.schedule = parallel.schedule;
   layout.virtual_stages = parallel.virtual_stages;
   layout.tied = plan.model.tie_word_embeddings;
-  for (int stage = 0; stage < layout.stages; ++stage) layout.rank_of_stage.push_back(stage % layout.ranks);
+  for (int stage = 0; stage < layout.stages; ++stage)
+    layout.rank_of_stage.push_back(stage % layout.grid.pipeline);
   if (layout.schedule.ends_with(".csv")) {  // a file's rows say which rank holds which stage
     const int micro_batches = static_cast<int>(plan.config.train.gradient_accumulation_steps);
-    layout.rank_of_stage =
-        schedule::make_schedule(layout.schedule, {layout.ranks, micro_batches, layout.virtual_stages, false})
-            .rank_of_stage;
+    layout.rank_of_stage = schedule::make_schedule(layout.schedule, {layout.grid.pipeline, micro_batches,
+                                                                     layout.virtual_stages, false})
+                               .rank_of_stage;
   }
   plan.ranges = parallel.partition_list.empty()
                     ? partition_stages(plan.model, layout.stages, parallel.partition)
@@ -93,7 +94,7 @@ void resolve_layout(RunPlan& plan) {
                     layout.stages);
   const int total = plan.config.device.threads > 0 ? plan.config.device.threads
                                                    : static_cast<int>(std::thread::hardware_concurrency());
-  plan.threads_per_rank = std::max(1, total / layout.ranks);
+  plan.threads_per_rank = std::max(1, total / layout.grid.ranks());
 }
 
 void resolve_common(RunPlan& plan) {
@@ -129,7 +130,8 @@ void open_training_data(RunPlan& plan) {
                                   config.run.seed};
   plan.order = std::make_shared<const SequenceOrder>(
       open_dataset(config.data.train, *plan.tokenizer, cache_folder(config), "data.train"), settings);
-  plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps, 1, 0};
+  plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps,
+                config.parallel.dp_size, 0};
   plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
   plan.total_steps = std::numeric_limits<int64_t>::max();
   if (config.train.steps) plan.total_steps = *config.train.steps;
@@ -291,8 +293,7 @@ json maths_of(const RunPlan& plan) {
             {"tokens", plan.order->dataset().token_count()},
             {"targets", plan.order->dataset().target_count()}}},
           {"train",
-           {{"micro_batch_size", c.train.micro_batch_size},
-            {"gradient_accumulation_steps", c.train.gradient_accumulation_steps},
+           {{"sequences_a_step", plan.sizes.sequences()},
             {"clip_grad_norm", c.train.clip_grad_norm},
             {"clip_grad_value", c.train.clip_grad_value},
             {"loss", c.train.loss}}},

@@ -11,7 +11,7 @@
 #include "actors/rank_status.hpp"
 #include "actors/run_plan.hpp"
 #include "actors/stage_core.hpp"
-#include "comm/process_group.hpp"
+#include "comm/collective_queue.hpp"
 
 namespace collie {
 
@@ -36,6 +36,9 @@ struct StageSpec {
 };
 caf::actor spawn_stage(caf::actor_system& system, SpawnMode mode, StageSpec spec);
 
+// Works on the queue's operations on a thread of its own, one for each work_atom.
+caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<CollectiveQueue> queue);
+
 // Spawns and wires the ranks of this process, watches them, and ends with them.
 struct NodeSpec {
   RunTag tag;
@@ -46,7 +49,7 @@ struct NodeSpec {
 caf::actor spawn_node(caf::actor_system& system, NodeSpec spec);
 
 caf::actor spawn_loader(caf::actor_system& system, SpawnMode mode, RunTag tag,
-                        std::shared_ptr<const RunPlan> plan, caf::actor trainer);
+                        std::shared_ptr<const RunPlan> plan, int replica, caf::actor trainer);
 caf::actor spawn_evaluator(caf::actor_system& system, RunTag tag, std::shared_ptr<const RunPlan> plan,
                            caf::actor trainer);
 caf::actor spawn_generator(caf::actor_system& system, RunTag tag, std::shared_ptr<const RunPlan> plan,

@@ -19,8 +19,8 @@ StageCore::StageCore(StageSettings settings, StageWorker& worker, StageOutbox& o
   COLLIE_ASSERT(settings_.credits > 0, "rank {} has channels without credits", settings_.rank);
   std::vector<int>& pipeline = settings_.pipeline;
   if (pipeline.empty())
-    for (int position = 0; position <= *std::max_element(settings_.rank_of_stage.begin(),
-                                                         settings_.rank_of_stage.end());
+    for (int position = 0;
+         position <= *std::max_element(settings_.rank_of_stage.begin(), settings_.rank_of_stage.end());
          ++position)
       pipeline.push_back(position);
   const auto self = std::find(pipeline.begin(), pipeline.end(), settings_.rank);
@@ -196,8 +196,8 @@ void StageCore::send_payload(const Task& task) {
   const int micro_batch = micro_batch_of(task);
   Tensor tensor = worker_.take(channel, micro_batch);
   if (tensor.defined()) sent_bytes_ += static_cast<int64_t>(tensor.bytes());
-  outbox_.send(rank_of(channel.to_stage), Payload{settings_.tag, channel, programs_.front()->id, micro_batch,
-                                                  std::move(tensor)});
+  outbox_.send(rank_of(channel.to_stage),
+               Payload{settings_.tag, channel, programs_.front()->id, micro_batch, std::move(tensor)});
 }
 
 void StageCore::receive_payload(const Task& task) {
@@ -209,8 +209,13 @@ void StageCore::receive_payload(const Task& task) {
 }
 
 void StageCore::finish_program() {
-  ProgramDone done{settings_.tag, settings_.rank,    programs_.front()->id,
-                   busy_s_,       std::move(spans_), worker_.summary()};
+  ProgramDone done;
+  done.tag = settings_.tag;
+  done.rank = settings_.rank;
+  done.program = programs_.front()->id;
+  done.busy_s = busy_s_;
+  done.spans = std::move(spans_);
+  done.summary = worker_.summary();
   done.summary.sent_bytes += sent_bytes_;
   for (TaskSpan& span : worker_.take_communication_spans())
     if (settings_.trace) done.communication_spans.push_back(std::move(span));

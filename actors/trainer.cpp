@@ -27,7 +27,8 @@ struct TrainerState {
   RunTag tag;
   std::unique_ptr<CafTrainerOutbox> outbox;
   std::unique_ptr<TrainerCore> core;
-  caf::actor node, loader, evaluator, generator, writer, monitor;
+  caf::actor node, evaluator, generator, writer, monitor;
+  std::vector<caf::actor> loaders;  // [replicas]
   std::vector<caf::actor> children;
   std::optional<RunEnded> outcome;
   std::string waiting_for;  // outside the ranks, and since when
@@ -40,7 +41,9 @@ class CafTrainerOutbox final : public TrainerOutbox {
   explicit CafTrainerOutbox(TrainerActor* self) : self_(self) {}
 
   double now_s() override { return steady_seconds(); }
-  void request_batch(int64_t step) override { self_->send(state().loader, batch_atom::value, step); }
+  void request_batch(int64_t step) override {
+    for (const auto& loader : state().loaders) self_->send(loader, batch_atom::value, step);
+  }
   void broadcast(ProgramPtr program) override { to_ranks(program); }
   void broadcast(const Verdict& verdict) override { to_ranks(verdict); }
   void evaluate(int64_t step) override { self_->send(state().evaluator, evaluate_atom::value, step); }
@@ -138,7 +141,9 @@ void spawn_children(TrainerActor* self) {
   if (plan.purpose == Purpose::train) {
     state.monitor = adopt(self, spawn_monitor(system, state.mode, state.tag, state.plan, me));
     state.writer = adopt(self, spawn_checkpoint_writer(system, state.mode, state.tag, state.plan, me));
-    state.loader = adopt(self, spawn_loader(system, state.mode, state.tag, state.plan, me));
+    for (int replica = 0; replica < plan.layout.grid.data; ++replica)
+      state.loaders.push_back(
+          adopt(self, spawn_loader(system, state.mode, state.tag, state.plan, replica, me)));
   }
   if (plan.purpose != Purpose::generate && plan.evaluation_order)
     state.evaluator = adopt(self, spawn_evaluator(system, state.tag, state.plan, me));
@@ -177,7 +182,7 @@ RunStarted started(const RunPlan& plan) {
   event.first_step = plan.checkpoint ? plan.checkpoint->step() + 1 : 1;
   event.total_steps = plan.purpose == Purpose::train ? plan.total_steps : 0;
   event.parameters = parameter_count(plan.model);
-  event.ranks = plan.layout.ranks;
+  event.ranks = plan.layout.grid.ranks();
   return event;
 }
 

@@ -5,14 +5,40 @@
 #include <algorithm>
 #include <cmath>
 
+#include <tuple>
+
 #include "optim/gradient_norm.hpp"
 
 namespace collie {
+namespace {
+
+// The micro-batches dealt out in turn; a replica that gets one less has an empty one in its place.
+std::vector<std::shared_ptr<const StepBatch>> split_among_replicas(std::shared_ptr<const StepBatch> whole,
+                                                                   int replicas) {
+  if (replicas == 1) return {std::move(whole)};
+  const StepBatch& batch = *whole;
+  std::vector<std::shared_ptr<StepBatch>> shares;
+  for (int replica = 0; replica < replicas; ++replica) {
+    StepBatch share = batch;
+    share.micro_batches.clear();
+    shares.push_back(std::make_shared<StepBatch>(std::move(share)));
+  }
+  const auto across = static_cast<size_t>(replicas);
+  const size_t rounds = (batch.micro_batches.size() + across - 1) / across;
+  MicroBatch empty;
+  empty.document_starts = {0};
+  for (size_t i = 0; i < rounds * across; ++i)
+    shares[i % across]->micro_batches.push_back(i < batch.micro_batches.size() ? batch.micro_batches[i]
+                                                                               : empty);
+  return {shares.begin(), shares.end()};
+}
+
+}  // namespace
 
 TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks,
                          TrainerOutbox& outbox)
     : settings_(std::move(settings)), callbacks_(std::move(callbacks)), outbox_(outbox) {
-  const auto ranks = static_cast<size_t>(settings_.layout.ranks);
+  const auto ranks = static_cast<size_t>(settings_.layout.grid.ranks());
   step_ = settings_.done_steps;
   position_ = settings_.done_position;
   recorded_step_ = settings_.done_steps;
@@ -61,27 +87,33 @@ void TrainerCore::begin_step() {
 
 void TrainerCore::batch(BatchReady ready) {
   if (stale(ready.tag)) return;
-  batches_[ready.batch->step] = std::move(ready.batch);
+  auto& batches = batches_[ready.batch->step];
+  batches.resize(static_cast<size_t>(settings_.layout.grid.data));
+  batches.at(static_cast<size_t>(ready.replica)) = std::move(ready.batch);
   if (phase_ == Phase::batch) compute_step();
 }
 
-void TrainerCore::compute_step() {
+bool TrainerCore::batches_of_next_step_are_there() const {
   const auto found = batches_.find(step_ + 1);
-  if (found == batches_.end()) return;
-  batch_ = std::move(found->second);
-  batches_.erase(found);
+  return found != batches_.end() &&
+         std::find(found->second.begin(), found->second.end(), nullptr) == found->second.end();
+}
+
+void TrainerCore::compute_step() {
+  if (!batches_of_next_step_are_there()) return;
+  batch_ = std::move(batches_.extract(step_ + 1).mapped());
   ++step_;
   if (step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
   phase_ = Phase::computing;
   std::fill(reports_.begin(), reports_.end(), std::nullopt);
-  const int micro_batches = static_cast<int>(batch_->micro_batches.size());
+  const int micro_batches = static_cast<int>(batch_.front()->micro_batches.size());
   const StepLists& lists = lists_for(micro_batches);
   Program program;
   program.kind = ProgramKind::train;
   program.step = step_;
   program.lists = lists.tasks;
   program.activation_limits = lists.activation_limits;
-  program.batch = batch_;
+  program.batches = batch_;
   submit(std::move(program));
 }
 
@@ -102,16 +134,32 @@ void TrainerCore::gradients(const GradientReport& report) {
     decide_step();
 }
 
-void TrainerCore::decide_step() {
+// Every parameter's parts by piece, then by block, whoever sent them: in one order of additions.
+double TrainerCore::gradient_norm() const {
+  using Key = std::tuple<int, int, int64_t>;  // parameter, piece, first block
+  std::map<Key, const NormPart*> parts;
+  for (const auto& report : reports_)
+    for (const NormPart& part : report->norm_parts) {
+      const bool fresh = parts.emplace(Key{part.parameter, part.piece, part.first_block}, &part).second;
+      COLLIE_ASSERT(fresh, "two ranks report the norm of parameter {}, piece {}", part.parameter, part.piece);
+    }
   std::vector<double> sums(settings_.parameters, 0.0);
-  double loss_sum = 0;
-  for (const auto& report : reports_) {
-    for (const auto& [parameter, sum] : report->sums_of_squares)
-      sums.at(static_cast<size_t>(parameter)) = sum;
-    if (report->has_loss) loss_sum = report->loss_sum;
+  for (auto at = parts.begin(); at != parts.end();) {
+    const auto [parameter, piece, first] = at->first;
+    double sum = 0;
+    for (; at != parts.end() && std::get<0>(at->first) == parameter && std::get<1>(at->first) == piece; ++at)
+      for (const double block : at->second->sums) sum += block;
+    sums.at(static_cast<size_t>(parameter)) += sum;
   }
-  const double norm = global_norm(sums);
-  const int64_t targets = batch_->global_target_tokens;
+  return global_norm(sums);
+}
+
+void TrainerCore::decide_step() {
+  double loss_sum = 0;
+  for (const auto& report : reports_)
+    if (report->has_loss) loss_sum += report->loss_sum;
+  const double norm = gradient_norm();
+  const int64_t targets = batch_.front()->global_target_tokens;
   const double loss = targets > 0 ? loss_sum / static_cast<double>(targets) : 0.0;
   if (!std::isfinite(loss) || !std::isfinite(norm))
     return fail(
@@ -129,7 +177,7 @@ void TrainerCore::decide_step() {
   record_ = {};
   record_.step = step_;
   record_.total_steps = settings_.total_steps;
-  record_.epoch = batch_->epoch;
+  record_.epoch = batch_.front()->epoch;
   record_.loss = loss;
   record_.lr = lr;
   record_.grad_norm = norm;
@@ -139,7 +187,7 @@ void TrainerCore::decide_step() {
       now > step_started_s_ ? static_cast<double>(targets) / (now - step_started_s_) : 0.0;
   for (const auto& summary : summaries_) record_.memory_bytes += summary.current_total_bytes;
   step_started_s_ = now;
-  position_ = batch_->next_position;
+  position_ = batch_.front()->next_position;
   finish_step();
 }
 
@@ -257,7 +305,7 @@ void TrainerCore::release_programs() {
   while (!waiting_programs_.empty() && outstanding_.size() < slots) {
     ProgramPtr program = std::move(waiting_programs_.front());
     waiting_programs_.pop_front();
-    outstanding_[program->id] = settings_.layout.ranks;
+    outstanding_[program->id] = settings_.layout.grid.ranks();
     outbox_.broadcast(std::move(program));
   }
 }
@@ -281,7 +329,7 @@ void TrainerCore::request(const ProgramRequest& request) {
   Program program;
   program.kind = request.kind;
   program.step = step_;
-  program.batch = request.batch;
+  program.batches = split_among_replicas(request.batch, settings_.layout.grid.data);
   program.sampling = request.sampling;
   program.sampling_index = request.sampling_index;
   program.cache_capacity = request.cache_capacity;
@@ -290,7 +338,7 @@ void TrainerCore::request(const ProgramRequest& request) {
       generation_lists_ = std::make_shared<const TaskLists>(generation_tasks(settings_.layout));
     program.lists = generation_lists_;
   } else {
-    const int micro_batches = static_cast<int>(request.batch->micro_batches.size());
+    const int micro_batches = static_cast<int>(program.batches.front()->micro_batches.size());
     auto& lists = evaluation_lists_[micro_batches];
     if (!lists) lists = std::make_shared<const TaskLists>(evaluation_tasks(settings_.layout, micro_batches));
     program.lists = lists;
@@ -298,8 +346,18 @@ void TrainerCore::request(const ProgramRequest& request) {
   submit(std::move(program));
 }
 
+// One report a data rank; their losses are added in rank order.
 void TrainerCore::evaluation(const EvaluationReport& report) {
-  if (!stale(report.tag)) outbox_.forward(report);
+  if (stale(report.tag)) return;
+  auto& losses = evaluation_reports_[report.program];
+  losses[report.rank] = report.loss_sum;
+  if (static_cast<int>(losses.size()) < settings_.layout.grid.data_ranks()) return;
+  double sum = 0;
+  for (const auto& [rank, loss] : losses) sum += loss;
+  evaluation_reports_.erase(report.program);
+  EvaluationReport whole = report;
+  whole.loss_sum = sum;
+  outbox_.forward(whole);
 }
 
 void TrainerCore::token(const TokenReport& report) {

@@ -103,6 +103,7 @@ class TrainerCore {
   void begin_step();
   void compute_step();
   void decide_step();
+  double gradient_norm() const;
   bool call_back(const std::function<void()>& call);
   void finish_step();
   void after_evaluation();
@@ -127,8 +128,10 @@ class TrainerCore {
   int64_t step_ = 0;      // being computed, or last computed
   int64_t position_ = 0;  // sequences consumed after step_
   std::optional<RunStatus> stop_;
-  std::map<int64_t, std::shared_ptr<const StepBatch>> batches_;  // arrived, by step; at most two
-  std::shared_ptr<const StepBatch> batch_;                       // of step_
+  using ReplicaBatches = std::vector<std::shared_ptr<const StepBatch>>;  // [replicas]; null: not arrived
+  bool batches_of_next_step_are_there() const;
+  std::map<int64_t, ReplicaBatches> batches_;  // by step; at most two
+  ReplicaBatches batch_;                       // of step_
   double step_started_s_ = 0;
 
   std::vector<bool> rank_ready_;
@@ -142,7 +145,8 @@ class TrainerCore {
   uint64_t next_program_ = 1;
   std::deque<ProgramPtr> waiting_programs_;  // until a rank has room
   std::map<uint64_t, int> outstanding_;      // program -> ranks that are not done
-  uint64_t client_program_ = 0;              // of the evaluator's or generator's last request
+  // Evaluation reports of programs that not all data ranks have reported, by rank.
+  std::map<uint64_t, std::map<int, DoubleBits>> evaluation_reports_;
 
   std::map<int, StepLists> step_lists_;  // by micro-batches
   std::map<int, std::shared_ptr<const TaskLists>> evaluation_lists_;

@@ -106,8 +106,8 @@ void publish(const fs::path& partial, const fs::path& complete) {
 
 }  // namespace
 
-void write_checkpoint(const std::string& folder, int64_t step, const json& metadata,
-                      const std::vector<std::vector<CheckpointSlice>>& parts) {
+std::string write_checkpoint(const std::string& folder, int64_t step, const json& metadata,
+                             const std::vector<std::vector<CheckpointSlice>>& parts) {
   const fs::path complete = fs::path(folder) / folder_name(step);
   const fs::path partial = complete.string() + partial_suffix;
   std::error_code error;
@@ -126,6 +126,7 @@ void write_checkpoint(const std::string& folder, int64_t step, const json& metad
     write_file_durably((partial / manifest_name).string(), manifest.dump(1) + "\n");
     fsync_directory(partial.string());
     publish(partial, complete);
+    return complete.string();
   } catch (...) {
     fs::remove_all(partial, error);
     throw;
@@ -164,12 +165,22 @@ Checkpoint Checkpoint::open(const std::string& path) {
     checkpoint.files_[name] = std::make_shared<const SafetensorsFile>(fs::path(path) / name);
   }
   for (const auto& slice : manifest.at("slices"))
-    checkpoint.entries_.push_back({slice.at("file"), slice.at("tensor"), slice.at("name"), slice.at("state"),
-                                   slice.at("global_shape"), slice.at("offsets"), slice.at("shape")});
+    checkpoint.entries_[{slice.at("name"), slice.at("state")}].push_back(
+        {slice.at("file"), slice.at("tensor"), slice.at("global_shape"), slice.at("offsets"),
+         slice.at("shape")});
   return checkpoint;
 }
 
 namespace {
+
+bool overlap(const std::vector<int64_t>& a_offsets, const std::vector<int64_t>& a_shape,
+             const std::vector<int64_t>& b_offsets, const std::vector<int64_t>& b_shape) {
+  for (size_t axis = 0; axis < a_offsets.size(); ++axis)
+    if (a_offsets[axis] + a_shape[axis] <= b_offsets[axis] ||
+        b_offsets[axis] + b_shape[axis] <= a_offsets[axis])
+      return false;
+  return true;
+}
 
 // Copies the overlap of two rectangles of one global array, rows of the innermost dimension at a time.
 // Returns the number of elements copied.
@@ -206,17 +217,30 @@ int64_t copy_overlap(const std::vector<int64_t>& from_offsets, const std::vector
 
 }  // namespace
 
+const std::vector<Checkpoint::Entry>& Checkpoint::entries_of(const std::string& name,
+                                                             const std::string& state) const {
+  static const std::vector<Entry> none;
+  const auto found = entries_.find({name, state});
+  return found == entries_.end() ? none : found->second;
+}
+
+Shape Checkpoint::global_shape(const std::string& name, const std::string& state) const {
+  const auto& entries = entries_of(name, state);
+  if (entries.empty()) throw UserError("{}: {} of '{}' is missing", path_, state, name);
+  return Shape::from(entries.front().global_shape);
+}
+
 void Checkpoint::read(const std::string& name, const std::string& state, const Shape& global_shape,
                       const std::vector<int64_t>& offsets, Tensor& out) const {
   int64_t filled = 0;
-  for (const auto& entry : entries_) {
-    if (entry.name != name || entry.state != state) continue;
+  for (const auto& entry : entries_of(name, state)) {
     if (entry.global_shape != dims(global_shape))
       throw UserError("{}: {} of '{}' has shape {}, the model has {}", path_, state, name,
                       Shape::from(entry.global_shape).to_string(), global_shape.to_string());
     const auto file = files_.find(entry.file);
     if (file == files_.end())
       throw UserError("{}: '{}' is in {}, which the manifest does not list", path_, name, entry.file);
+    if (!overlap(entry.offsets, entry.shape, offsets, dims(out.shape()))) continue;
     int64_t elements = 1;
     for (const int64_t extent : entry.shape) elements *= extent;
     std::vector<float> values(static_cast<size_t>(elements));

@@ -30,11 +30,12 @@ struct CheckpointSlice {
   Tensor data;                   // f32, contiguous, on the host
 };
 
-// Writes one complete checkpoint under `folder` (the run's checkpoints/), replacing an older one of the same
-// step. parts[i] becomes shard i. `metadata` is kept in the manifest. Throws RunError (with the system's
-// reason) where the disk refuses; what was there before is untouched then, and the partial folder is removed.
-void write_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
-                      const std::vector<std::vector<CheckpointSlice>>& parts);
+// Writes one complete checkpoint, whose path it returns, under `folder` (the run's checkpoints/), replacing
+// an older one of the same step. parts[i] becomes shard i. `metadata` is kept in the manifest. Throws
+// RunError (with the system's reason) where the disk refuses; what was there before is untouched then, and
+// the partial folder is removed.
+std::string write_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
+                             const std::vector<std::vector<CheckpointSlice>>& parts);
 
 // Once the checkpoint of `newest_step` is written: removes all but the `keep_last` newest up to it, those of
 // later steps (what a run that was resumed from before them has left behind, because they were damaged), and
@@ -51,6 +52,9 @@ class Checkpoint {
   int64_t step() const { return step_; }
   const nlohmann::json& metadata() const { return metadata_; }
 
+  // The shape of the whole parameter's state. Throws UserError where it is not there.
+  Shape global_shape(const std::string& name, const std::string& state) const;
+
   // Fills `out` (f32, contiguous, host) with the rectangle of `state` of parameter `name` that starts at
   // `offsets`, put together from whatever slices hold it. Throws UserError where a part is missing or the
   // global shape differs.
@@ -60,14 +64,15 @@ class Checkpoint {
  private:
   struct Entry {
     std::string file, tensor;
-    std::string name, state;
     std::vector<int64_t> global_shape, offsets, shape;
   };
   std::string path_;
   int64_t step_ = 0;
   nlohmann::json metadata_;
-  std::vector<Entry> entries_;
-  std::map<std::string, std::shared_ptr<const SafetensorsFile>> files_;  // by file name
+  const std::vector<Entry>& entries_of(const std::string& name, const std::string& state) const;
+
+  std::map<std::pair<std::string, std::string>, std::vector<Entry>> entries_;  // by (name, state)
+  std::map<std::string, std::shared_ptr<const SafetensorsFile>> files_;        // by file name
 };
 
 // The newest checkpoint under `folder` that verifies; a defective one is skipped with a warning. None:

@@ -65,6 +65,7 @@ struct ParallelSection {
   bool sequence_parallel = false;
   int zero_stage = 0;
   std::string offload = "none";
+  int64_t bucket_elements = int64_t{4} << 20;  // gradients that are reduced together, at least
   std::string schedule = "1f1b";
   int virtual_stages = 1;
   std::string partition = "parameters";  // or empty when a list is given

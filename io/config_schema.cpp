@@ -52,13 +52,14 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("train.clip_grad_value", &c.train.clip_grad_value).at_least(0).only("0.0"),
       Key("train.loss", &c.train.loss),
 
-      Key("parallel.dp_size", &c.parallel.dp_size).at_least(1).only("1"),
-      Key("parallel.tp_size", &c.parallel.tp_size).at_least(1).only("1"),
+      Key("parallel.dp_size", &c.parallel.dp_size).at_least(1),
+      Key("parallel.tp_size", &c.parallel.tp_size).at_least(1),
       Key("parallel.pp_size", &c.parallel.pp_size).at_least(1),
-      Key("parallel.cp_size", &c.parallel.cp_size).at_least(1).only("1"),
-      Key("parallel.sequence_parallel", &c.parallel.sequence_parallel).only("false"),
-      Key("parallel.zero_stage", &c.parallel.zero_stage).from_to(0, 3).only("0"),
-      Key("parallel.offload", &c.parallel.offload).one_of({"none"}).not_yet({"optimizer", "parameters"}),
+      Key("parallel.cp_size", &c.parallel.cp_size).at_least(1),
+      Key("parallel.sequence_parallel", &c.parallel.sequence_parallel),
+      Key("parallel.zero_stage", &c.parallel.zero_stage).from_to(0, 3),
+      Key("parallel.offload", &c.parallel.offload).one_of({"none", "optimizer"}).not_yet({"parameters"}),
+      Key("parallel.bucket_elements", &c.parallel.bucket_elements).at_least(1),
       Key("parallel.schedule", &c.parallel.schedule)
           .one_of({"gpipe", "1f1b"})
           .not_yet({"interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <unordered_map>
+#include <memory>
 
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
@@ -19,31 +19,21 @@ namespace {
 constexpr const char* weights_file = "model.safetensors";
 constexpr const char* step_key = "step";
 
-// Parameters that no rank has cut: pieces of one are put together here once there are layouts that cut them.
-std::unordered_map<std::string, Tensor> whole_weights(
-    const std::vector<std::vector<CheckpointSlice>>& parts) {
-  std::unordered_map<std::string, Tensor> weights;
-  for (const auto& part : parts)
-    for (const auto& slice : part) {
-      if (slice.state != "weight") continue;
-      COLLIE_ASSERT(slice.data.shape() == slice.global_shape, "'{}' is cut: {} of {}", slice.name,
-                    slice.data.shape().to_string(), slice.global_shape.to_string());
-      weights.emplace(slice.name, slice.data);
-    }
-  return weights;
-}
-
-std::vector<SafetensorsItem> items_of(const std::vector<std::string>& names,
-                                      const std::unordered_map<std::string, Tensor>& weights) {
+// Each weight is put together from its slices when its turn comes, so that one is in memory at a time.
+std::vector<SafetensorsItem> items_of(const std::vector<std::string>& names, const Checkpoint& checkpoint) {
+  const auto account = std::make_shared<MemoryAccount>();
+  const auto whole = std::make_shared<Tensor>();
   std::vector<SafetensorsItem> items;
   for (const auto& name : names) {
-    const auto found = weights.find(name);
-    COLLIE_ASSERT(found != weights.end(), "no rank gave '{}' for the final model", name);
-    const Tensor tensor = found->second;
-    std::vector<int64_t> shape;
-    for (int axis = 0; axis < tensor.shape().rank(); ++axis) shape.push_back(tensor.dim(axis));
-    items.push_back({name, "F32", shape, [tensor] {
-                       return std::span(static_cast<const std::byte*>(tensor.raw()), tensor.bytes());
+    const Shape shape = checkpoint.global_shape(name, "weight");
+    std::vector<int64_t> dims;
+    for (int axis = 0; axis < shape.rank(); ++axis) dims.push_back(shape[axis]);
+    items.push_back({name, "F32", dims, [name, shape, &checkpoint, account, whole] {
+                       *whole = Tensor();
+                       *whole = Tensor::host(shape, DType::f32, account, Category::workspace);
+                       checkpoint.read(name, "weight", shape,
+                                       std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), *whole);
+                       return std::span(static_cast<const std::byte*>(whole->raw()), whole->bytes());
                      }});
   }
   return items;
@@ -59,8 +49,7 @@ json generation_config(const json& config) {
 }  // namespace
 
 void write_model_folder(const std::string& folder, const json& config, const Tokenizer& tokenizer,
-                        const std::vector<std::string>& names, int64_t step,
-                        const std::vector<std::vector<CheckpointSlice>>& parts) {
+                        const std::vector<std::string>& names, const Checkpoint& checkpoint) {
   const fs::path complete = folder, partial = folder + ".partial";
   std::error_code error;
   fs::remove_all(partial, error);
@@ -68,10 +57,9 @@ void write_model_folder(const std::string& folder, const json& config, const Tok
     throw RunError("{}: cannot be created: {}", partial.string(), error.message());
   try {
     failpoint("final.begin");
-    const auto weights = whole_weights(parts);
     write_safetensors(
-        partial / weights_file, items_of(names, weights), true,
-        {{"format", "pt"}, {step_key, std::to_string(step)}});  // the format is for transformers
+        partial / weights_file, items_of(names, checkpoint), true,
+        {{"format", "pt"}, {step_key, std::to_string(checkpoint.step())}});  // the format is for transformers
     write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
     write_file_durably((partial / "generation_config.json").string(),
                        generation_config(config).dump(2) + "\n");

@@ -11,12 +11,12 @@
 
 namespace collie {
 
-// config.json, generation_config.json, model.safetensors (the "weight" slices, in order of `names`) and the
-// tokenizer's files. The folder appears as a whole or not at all; an older one is replaced. `step`, after
-// which the weights are, is kept in model.safetensors. Throws RunError.
+// config.json, generation_config.json, model.safetensors (the weights of `checkpoint`, in order of `names`)
+// and the tokenizer's files. The folder appears as a whole or not at all; an older one is replaced. The
+// checkpoint's step is kept in model.safetensors. Throws RunError, and UserError where a weight is
+// incomplete.
 void write_model_folder(const std::string& folder, const nlohmann::json& config, const Tokenizer& tokenizer,
-                        const std::vector<std::string>& names, int64_t step,
-                        const std::vector<std::vector<CheckpointSlice>>& parts);
+                        const std::vector<std::string>& names, const Checkpoint& checkpoint);
 
 // The step of a folder that write_model_folder wrote; none where there is no such folder, or a damaged one.
 std::optional<int64_t> step_of_model_folder(const std::string& folder);

@@ -70,8 +70,8 @@ void BucketGradients::close(ParameterId id) {
   ++state.contributions;
   const int bucket = plan_.bucket_of(id);
   const auto slots = static_cast<int>(plan_.buckets()[static_cast<size_t>(bucket)].slots.size());
-  const bool complete = scatters_each() ? state.contributions % slots == 0
-                                        : state.contributions == slots * micro_batches_;
+  const bool complete =
+      scatters_each() ? state.contributions % slots == 0 : state.contributions == slots * micro_batches_;
   if (!complete) return;
   sum_shares(bucket);
   if (queue_ != nullptr) reduce(bucket);
@@ -86,8 +86,7 @@ void BucketGradients::sum_shares(int bucket) {
                                 : shares == GradientShares::key_value ? groups_.key_value
                                                                       : nullptr;
     if (group == nullptr) continue;
-    Tensor gradient =
-        states_[static_cast<size_t>(bucket)].whole.rows(slot.offset, slot.offset + slot.numel);
+    Tensor gradient = states_[static_cast<size_t>(bucket)].whole.rows(slot.offset, slot.offset + slot.numel);
     group->all_reduce_sum(gradient);
   }
 }
@@ -98,11 +97,11 @@ void BucketGradients::reduce(int bucket) {
   const auto bytes = static_cast<int64_t>(state.whole.bytes());
   if (sharding_.stage() == 0) {
     state.reduction = queue_->submit(
-        label, [whole = state.whole](ProcessGroup& group) mutable { group.all_reduce_sum(whole); },
-        bytes);
+        label, [whole = state.whole](ProcessGroup& group) mutable { group.all_reduce_sum(whole); }, bytes);
   } else if (sharding_.stage() == 1) {
     state.reduction = queue_->submit(
-        label, [whole = state.whole, mine = part(bucket)](ProcessGroup& group) mutable {
+        label,
+        [whole = state.whole, mine = part(bucket)](ProcessGroup& group) mutable {
           group.reduce_scatter_sum(whole, mine);
         },
         bytes);
@@ -111,7 +110,8 @@ void BucketGradients::reduce(int bucket) {
     state.arriving = operations_.empty(state.part.shape(), Category::communication);
     // The operation holds the only handle to the whole gradient, and lets go of it when it is done.
     state.reduction = queue_->submit(
-        label, [whole = std::move(state.whole), mine = state.arriving](ProcessGroup& group) mutable {
+        label,
+        [whole = std::move(state.whole), mine = state.arriving](ProcessGroup& group) mutable {
           group.reduce_scatter_sum(whole, mine);
           whole = Tensor();
         },

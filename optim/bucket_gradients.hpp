@@ -16,10 +16,10 @@ struct GradientGroups {
   ProcessGroup* key_value = nullptr;
 };
 
-// Stage 0: every micro-batch is added to one whole gradient, which is all-reduced after the last one. Stage 1:
-// the same, but reduce-scattered. Stages 2 and 3: every micro-batch's gradient is reduce-scattered, so that
-// only the rank's part is kept; parts add up in micro-batch order. Sums over ranks are taken in rank order, so
-// stages 0 and 1 give the same bits, and so do 2 and 3.
+// Stage 0: every micro-batch is added to one whole gradient, which is all-reduced after the last one. Stage
+// 1: the same, but reduce-scattered. Stages 2 and 3: every micro-batch's gradient is reduce-scattered, so
+// that only the rank's part is kept; parts add up in micro-batch order. Sums over ranks are taken in rank
+// order, so stages 0 and 1 give the same bits, and so do 2 and 3.
 class BucketGradients final : public GradientSink {
  public:
   // `plan`, `parameters` and `operations` outlive it. `queue`: of the data group; null where it has one rank.
@@ -39,8 +39,8 @@ class BucketGradients final : public GradientSink {
 
  private:
   struct State {
-    Tensor whole;  // stages 0, 1: kept; else from a micro-batch's first contribution until it is submitted
-    Tensor part;   // stages 2, 3: the sum so far
+    Tensor whole;     // stages 0, 1: kept; else from a micro-batch's first contribution until it is submitted
+    Tensor part;      // stages 2, 3: the sum so far
     Tensor arriving;  // stages 2, 3: a micro-batch's reduced part
     CollectiveQueue::Pending reduction;
     bool reducing = false;

@@ -13,8 +13,8 @@ namespace collie {
 
 // How the ranks of a data group share the state of training.
 struct DataSharding {
-  int rank = 0, size = 1;   // of the data group
-  int zero_stage = 0;       // 0: nothing is sharded; 1: optimizer states; 2: gradients, too; 3: weights, too
+  int rank = 0, size = 1;  // of the data group
+  int zero_stage = 0;      // 0: nothing is sharded; 1: optimizer states; 2: gradients, too; 3: weights, too
   int64_t bucket_elements = int64_t{4} << 20;  // blocks are put together until a bucket has that many
 
   // A group of one shares nothing.
@@ -43,9 +43,9 @@ struct Bucket {
 
 class BucketPlan {
  public:
-  // The embedding's and the head's parameters have buckets of their own; blocks come whole. Where something is
-  // sharded every parameter starts at a multiple of reduction_block, so that no block of a norm is cut; with
-  // zero_stage 3 a bucket is one layer.
+  // The embedding's and the head's parameters have buckets of their own; blocks come whole. Where something
+  // is sharded every parameter starts at a multiple of reduction_block, so that no block of a norm is cut;
+  // with zero_stage 3 a bucket is one layer.
   BucketPlan(const std::vector<Parameter>& parameters, const StageRange& range, const DataSharding& sharding);
 
   const std::vector<Bucket>& buckets() const { return buckets_; }

@@ -45,8 +45,7 @@ void BucketWeights::load(const std::function<void(ParameterId, Tensor&)>& fill) 
       continue;
     }
     for (const OwnedRange& range : plan_.owned(static_cast<int>(bucket), sharding_.rank)) {
-      Tensor whole =
-          operations_.empty(parameters_[static_cast<size_t>(range.id)].shape, Category::workspace);
+      Tensor whole = operations_.empty(parameters_[static_cast<size_t>(range.id)].shape, Category::workspace);
       fill(range.id, whole);
       Tensor to = own.rows(range.at, range.at + range.numel);
       operations_.copy(whole.reshape({whole.numel()}).rows(range.begin, range.begin + range.numel), to);
@@ -73,11 +72,10 @@ void BucketWeights::gather(int bucket) {
   Storage& to = storages_[static_cast<size_t>(bucket)];
   to.gathered =
       operations_.empty({plan_.buckets()[static_cast<size_t>(bucket)].numel}, Category::communication);
-  to.on_its_way = queue_->submit(fmt::format("gather {}", bucket),
-                                 [part = to.own, whole = to.gathered](ProcessGroup& group) mutable {
-                                   group.all_gather(part, whole);
-                                 },
-                                 static_cast<int64_t>(to.gathered.bytes()));
+  to.on_its_way = queue_->submit(
+      fmt::format("gather {}", bucket),
+      [part = to.own, whole = to.gathered](ProcessGroup& group) mutable { group.all_gather(part, whole); },
+      static_cast<int64_t>(to.gathered.bytes()));
 }
 
 std::vector<int> BucketWeights::storages_of_unit(int unit) const {
@@ -119,11 +117,10 @@ void BucketWeights::publish(int bucket) {
   if (sharding_.stage() != 1 && sharding_.stage() != 2) return;
   Storage& of = storage(bucket);
   await(of);
-  of.on_its_way = queue_->submit(fmt::format("publish {}", bucket),
-                                 [mine = part(bucket), whole = of.own](ProcessGroup& group) mutable {
-                                   group.all_gather(mine, whole);
-                                 },
-                                 static_cast<int64_t>(of.own.bytes()));
+  of.on_its_way = queue_->submit(
+      fmt::format("publish {}", bucket),
+      [mine = part(bucket), whole = of.own](ProcessGroup& group) mutable { group.all_gather(mine, whole); },
+      static_cast<int64_t>(of.own.bytes()));
 }
 
 }  // namespace collie

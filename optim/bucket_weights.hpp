@@ -14,8 +14,8 @@ namespace collie {
 class BucketWeights final : public ParameterSource {
  public:
   // `plan`, `parameters` and `operations` outlive it. `queue`: of the data group; null where it has one rank.
-  BucketWeights(const BucketPlan& plan, const std::vector<Parameter>& parameters, const DataSharding& sharding,
-                Operations& operations, CollectiveQueue* queue);
+  BucketWeights(const BucketPlan& plan, const std::vector<Parameter>& parameters,
+                const DataSharding& sharding, Operations& operations, CollectiveQueue* queue);
 
   // Once, before the first use: fill(id, weight) gives every parameter's value, of its shape.
   void load(const std::function<void(ParameterId, Tensor&)>& fill);
@@ -24,17 +24,19 @@ class BucketWeights final : public ParameterSource {
   void release(ParameterId) override {}
   void expect(int unit, int next) override;
 
-  // This rank's part of a bucket, flat: what it updates. Its owner must have called settle() before it writes.
+  // This rank's part of a bucket, flat: what it updates. Its owner must have called settle() before it
+  // writes.
   Tensor part(int bucket) const;
   // Waits for what is on its way, and drops what was gathered: the weights are about to change.
   void settle();
-  // The part has changed: the other ranks get it, and this one theirs, before the next acquire() (ZeRO-1, -2).
+  // The part has changed: the other ranks get it, and this one theirs, before the next acquire() (ZeRO-1,
+  // -2).
   void publish(int bucket);
 
  private:
   struct Storage {
-    Tensor own;        // ZeRO-3: the part; else the whole bucket
-    Tensor gathered;   // ZeRO-3: the whole bucket while it is needed
+    Tensor own;                           // ZeRO-3: the part; else the whole bucket
+    Tensor gathered;                      // ZeRO-3: the whole bucket while it is needed
     CollectiveQueue::Pending on_its_way;  // of `gathered`, or of the other ranks' parts of `own`
   };
 

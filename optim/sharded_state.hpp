@@ -64,8 +64,8 @@ class ShardedState {
     return part.rows(range.at, range.at + range.numel);
   }
   bool speaks_for(ParameterId id) const;
-  // visit(offsets in the Hugging Face tensor, the same elements of `flat` in the rectangle's shape), for every
-  // rectangle of a range.
+  // visit(offsets in the Hugging Face tensor, the same elements of `flat` in the rectangle's shape), for
+  // every rectangle of a range.
   void for_each_rectangle(const OwnedRange& range, const Tensor& flat,
                           const std::function<void(const std::vector<int64_t>&, Tensor&)>& visit) const;
   void read(const Checkpoint& checkpoint, const std::string& state, const OwnedRange& range,

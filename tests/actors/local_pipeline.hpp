@@ -16,15 +16,17 @@ class LocalPipeline {
  public:
   // `settings` of any rank: its rank is set here.
   LocalPipeline(Layout layout, const ModelWorkerSettings& settings) : layout_(std::move(layout)) {
-    for (int rank = 0; rank < layout_.ranks; ++rank) {
+    for (int rank = 0; rank < layout_.grid.pipeline; ++rank) {
       auto& at = *ranks_.emplace_back(std::make_unique<Rank>());
       ModelWorkerSettings own = settings;
       own.rank = rank;
+      own.grid = layout_.grid;
       own.rank_of_stage = layout_.rank_of_stage;
       at.outbox.pipeline = this;
       at.worker = std::make_unique<ModelWorker>(std::move(own));
-      at.core = std::make_unique<StageCore>(StageSettings{tag_, rank, layout_.rank_of_stage, 1, false},
-                                            *at.worker, at.outbox, at.status);
+      at.core =
+          std::make_unique<StageCore>(StageSettings{tag_, rank, layout_.rank_of_stage, 1, false, {}, true},
+                                      *at.worker, at.outbox, at.status);
     }
   }
 
@@ -35,7 +37,7 @@ class LocalPipeline {
     program.step = ++step_;
     program.lists = std::make_shared<const TaskLists>(
         training_tasks(layout_, static_cast<int>(batch->micro_batches.size()), program.activation_limits));
-    program.batch = std::move(batch);
+    program.batches = {std::move(batch)};
     set_verdict(lr, gradient_scale, step_);
     return run(std::move(program));
   }
@@ -49,7 +51,7 @@ class LocalPipeline {
     program.kind = ProgramKind::evaluate;
     program.lists = std::make_shared<const TaskLists>(
         evaluation_tasks(layout_, static_cast<int>(batch->micro_batches.size())));
-    program.batch = std::move(batch);
+    program.batches = {std::move(batch)};
     return run(std::move(program));
   }
   // All ranks' slices, rank by rank.

@@ -28,7 +28,7 @@ class RecordingWorker final : public StageWorker {
   }
   GradientReport gradients() override {
     GradientReport report;
-    report.sums_of_squares = {{3, 2.5}};
+    report.norm_parts = {{3, 0, 0, {2.5}}};
     report.has_loss = true;
     report.loss_sum = 7.0;
     return report;

@@ -68,7 +68,7 @@ class SyntheticPipeline {
     wiring.trainer = wiring.writer = caf::actor_cast<caf::actor>(self_);
     for (int rank = 0; rank < schedule.ranks; ++rank) {
       StageSpec spec;
-      spec.settings = {tag_, rank, schedule.rank_of_stage, settings.credits, settings.trace};
+      spec.settings = {tag_, rank, schedule.rank_of_stage, settings.credits, settings.trace, {}, true};
       spec.make_worker = [compute = settings.compute] { return std::make_unique<SyntheticWorker>(compute); };
       spec.delay_s = settings.delay_s;
       spec.status = statuses_.emplace_back(std::make_shared<RankStatus>());

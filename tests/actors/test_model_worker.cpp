@@ -21,7 +21,7 @@ ModelConfig three_blocks(bool tied) {
 
 Layout layout_of(int ranks, bool tied, const std::string& schedule = "1f1b", bool split = false) {
   Layout layout;
-  layout.ranks = layout.stages = ranks;
+  layout.grid.pipeline = layout.stages = ranks;
   for (int stage = 0; stage < ranks; ++stage) layout.rank_of_stage.push_back(stage);
   layout.schedule = schedule;
   layout.split_backward = split;
@@ -169,7 +169,7 @@ TEST_CASE("model worker: the head's copy of a tied matrix follows the embedding"
   lists[0].pop_back();
   lists[1].pop_back();
   program.lists = std::make_shared<const TaskLists>(lists);
-  program.batch = batch;
+  program.batches = {batch};
   stale.set_verdict(1e-2, 1, 1);
   stale.run(program);
   CHECK(stale.evaluate(unseen) != expected);
@@ -180,7 +180,7 @@ TEST_CASE("model worker: more activations than the schedule allows are an error"
   LocalPipeline pipeline = pipeline_of(three_blocks(false), layout);
   Program program;
   program.step = 1;
-  program.batch = step_batch(3, 1);
+  program.batches = {step_batch(3, 1)};
   program.lists = std::make_shared<const TaskLists>(training_tasks(layout, 3, program.activation_limits));
   REQUIRE(program.activation_limits == std::vector<int>{3, 3});
   program.activation_limits = {2, 3};
@@ -280,7 +280,10 @@ TEST_CASE("model worker: the gradients' norm is reported once a parameter", "[ac
     pipeline.train(step_batch(4, 1), 1e-2);
     std::map<int, double> all;
     for (const auto& report : pipeline.reports())
-      for (const auto& [parameter, sum] : report.sums_of_squares) CHECK(all.emplace(parameter, sum).second);
+      for (const auto& part : report.norm_parts) {
+        REQUIRE(part.sums.size() == 1);
+        CHECK(all.emplace(part.parameter, part.sums[0]).second);
+      }
     return all;
   };
   const auto one = squares(1);
@@ -292,7 +295,7 @@ TEST_CASE("model worker: the gradients' norm is reported once a parameter", "[ac
 TEST_CASE("model worker: begun programs may not inherit tensors", "[actors][worker]") {
   ModelWorker worker(settings_of(three_blocks(false), 2));
   Program program;
-  program.batch = step_batch(1, 1);
+  program.batches = {step_batch(1, 1)};
   program.activation_limits = {1, 1};
   worker.begin(program);
   worker.compute({TaskKind::pipeline, {schedule::ActionKind::forward, 0, 0}});

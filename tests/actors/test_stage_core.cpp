@@ -205,7 +205,7 @@ TEST_CASE("stage core: the update waits for the verdict on its own program", "[a
   CHECK(stage.outbox.gradients[0].rank == 1);
   CHECK(stage.outbox.gradients[0].program == 1);
   CHECK(stage.outbox.gradients[0].tag == tag);
-  CHECK(stage.outbox.gradients[0].sums_of_squares.at(0).first == 3);
+  CHECK(stage.outbox.gradients[0].norm_parts.at(0).parameter == 3);
   stage.core.decide({tag, 1, 0.25, 1.0, 1});
   CHECK(stage.run() == 3);  // the verdict is used up: the second program waits for its own
   CHECK_THAT(stage.waits(), contains("verdict"));

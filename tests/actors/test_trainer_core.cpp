@@ -70,7 +70,7 @@ struct ScriptedCallback final : Callback {
 TrainerSettings two_ranks(int64_t total_steps) {
   TrainerSettings settings;
   settings.tag = tag;
-  settings.layout.ranks = settings.layout.stages = 2;
+  settings.layout.grid.pipeline = settings.layout.stages = 2;
   settings.layout.rank_of_stage = {0, 1};
   settings.total_steps = total_steps;
   settings.steps_per_epoch = 3;
@@ -106,16 +106,16 @@ struct Run {
     batch->epoch = (step - 1) / 3;
     batch->global_target_tokens = targets;
     batch->micro_batches.resize(2);
-    core.batch({from, batch});
+    core.batch({from, 0, batch});
   }
   // Rank 0 has parameters 0 and 1, rank 1 has 2 and the loss.
   void gradients(double loss_sum = 25, double square = 4, const RunTag& from = tag) {
     uint64_t program = 0;
     for (const auto& asked : outbox.programs)
       if (asked->kind == ProgramKind::train) program = asked->id;
-    GradientReport last{from, 1, program, {{2, square}}, true, loss_sum};
+    GradientReport last{from, 1, program, {{2, 0, 0, {square}}}, true, loss_sum};
     core.gradients(last);
-    core.gradients({from, 0, program, {{0, 9.0}, {1, 3.0}}, false, 0});
+    core.gradients({from, 0, program, {{0, 0, 0, {9.0}}, {1, 0, 0, {3.0}}}, false, 0});
   }
   void done(uint64_t program, const RunTag& from = tag) {
     for (int rank = 0; rank < 2; ++rank) {
@@ -279,9 +279,9 @@ TEST_CASE("trainer core: evaluation is due by steps", "[actors][trainer]") {
   request.batch = batch;
   run.core.request(request);
   CHECK(run.news() == Log{"evaluate 2"});
-  CHECK(run.outbox.programs.back()->batch == batch);
+  CHECK(run.outbox.programs.back()->batches.at(0) == batch);
   CHECK(run.outbox.programs.back()->lists->at(1).back().kind == TaskKind::report_evaluation);
-  run.core.evaluation({tag, run.outbox.programs.back()->id, 12.5});
+  run.core.evaluation({tag, 0, run.outbox.programs.back()->id, 12.5});
   CHECK(run.news() == Log{"loss sum 12.5"});
   run.evaluated(2, 1.25);
   CHECK(run.news() == Log{"evaluated 2", "record 2", "batch 4"});
@@ -738,7 +738,7 @@ TEST_CASE("trainer core: messages of another run or generation are dropped", "[a
   run.gradients(25, 4, other);
   run.done(1, other);
   run.core.request({other, ProgramKind::evaluate, std::make_shared<StepBatch>(), {}, 0, 0});
-  run.core.evaluation({other, 1, 1.0});
+  run.core.evaluation({other, 0, 1, 1.0});
   run.core.token({other, 1, 1});
   run.core.generated({other});
   run.core.written({other, 1, "folder"});
@@ -762,7 +762,7 @@ TEST_CASE("trainer core: evaluation alone", "[actors][trainer]") {
   batch->micro_batches.resize(1);
   request.batch = batch;
   run.core.request(request);
-  run.core.evaluation({tag, 1, 3.0});
+  run.core.evaluation({tag, 0, 1, 3.0});
   run.evaluated(0);
   CHECK(run.outbox.ends.empty());
   run.done(1);
