@@ -5,18 +5,6 @@
 #include "base/error.hpp"
 
 namespace collie::schedule {
-namespace {
-
-// Appends `kind` of the micro-batches [begin, end).
-void append(ActionList& list, ActionKind kind, int stage, int begin, int end) {
-  for (int micro_batch = begin; micro_batch < end; ++micro_batch) list.push_back({kind, stage, micro_batch});
-}
-
-Schedule finished(Schedule schedule, const Sizes& sizes) {
-  return sizes.split_backward ? with_split_backward(std::move(schedule)) : schedule;
-}
-
-}  // namespace
 
 void check_sizes(const Sizes& sizes) {
   constexpr int64_t most_forwards = int64_t{1} << 22;
@@ -33,22 +21,29 @@ void check_sizes(const Sizes& sizes) {
         sizes.ranks, sizes.virtual_stages, sizes.micro_batches, most_forwards);
 }
 
-Schedule one_stage_a_rank(const std::string& name, const Sizes& sizes) {
+Schedule empty_lists(const std::string& name, const StageRule& rule, const Sizes& sizes) {
   check_sizes(sizes);
-  if (sizes.virtual_stages != 1)
-    throw UserError("schedule {} has one stage a rank: virtual_stages must be 1, found {}", name,
-                    sizes.virtual_stages);
+  check_stages(name, rule, sizes.virtual_stages);
   Schedule schedule;
   schedule.name = name;
-  schedule.ranks = schedule.stages = sizes.ranks;
+  schedule.ranks = sizes.ranks;
+  schedule.stages = sizes.ranks * sizes.virtual_stages;
   schedule.micro_batches = sizes.micro_batches;
+  schedule.rank_of_stage = ranks_of(rule, sizes.ranks, sizes.virtual_stages);
   schedule.lists.resize(static_cast<size_t>(sizes.ranks));
-  for (int stage = 0; stage < sizes.ranks; ++stage) schedule.rank_of_stage.push_back(stage);
   return schedule;
 }
 
+void append(ActionList& list, ActionKind kind, int stage, int begin, int end) {
+  for (int micro_batch = begin; micro_batch < end; ++micro_batch) list.push_back({kind, stage, micro_batch});
+}
+
+Schedule finished(Schedule schedule, const Sizes& sizes) {
+  return sizes.split_backward ? with_split_backward(std::move(schedule)) : schedule;
+}
+
 Schedule gpipe(const Sizes& sizes) {
-  Schedule schedule = one_stage_a_rank("gpipe", sizes);
+  Schedule schedule = empty_lists("gpipe", one_stage, sizes);
   for (int rank = 0; rank < sizes.ranks; ++rank) {
     ActionList& list = schedule.lists[static_cast<size_t>(rank)];
     append(list, ActionKind::forward, rank, 0, sizes.micro_batches);
@@ -58,7 +53,7 @@ Schedule gpipe(const Sizes& sizes) {
 }
 
 Schedule one_forward_one_backward(const Sizes& sizes) {
-  Schedule schedule = one_stage_a_rank("1f1b", sizes);
+  Schedule schedule = empty_lists("1f1b", one_stage, sizes);
   for (int rank = 0; rank < sizes.ranks; ++rank) {
     ActionList& list = schedule.lists[static_cast<size_t>(rank)];
     const int ahead = std::min(sizes.ranks - 1 - rank, sizes.micro_batches);
@@ -70,14 +65,6 @@ Schedule one_forward_one_backward(const Sizes& sizes) {
     append(list, ActionKind::backward, rank, sizes.micro_batches - ahead, sizes.micro_batches);
   }
   return finished(std::move(schedule), sizes);
-}
-
-Schedule forward_only(int ranks, int micro_batches) {
-  Schedule schedule = one_stage_a_rank("forward_only", {ranks, micro_batches, 1, false});
-  schedule.forward_only = true;
-  for (int rank = 0; rank < ranks; ++rank)
-    append(schedule.lists[static_cast<size_t>(rank)], ActionKind::forward, rank, 0, micro_batches);
-  return schedule;
 }
 
 }  // namespace collie::schedule

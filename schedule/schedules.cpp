@@ -45,13 +45,25 @@ void check_agreement(const Schedule& schedule, const Sizes& sizes) {
     throw UserError("schedule {}: the file has no backward action (B, or I and W)", schedule.name);
 }
 
+Schedule made_by(const NamedSchedule& maker, const std::string& name, const Sizes& sizes) {
+  check_stages(name, maker.stages, sizes.virtual_stages);
+  Schedule schedule = maker.lists(sizes);
+  if (schedule.rank_of_stage != ranks_of(maker.stages, sizes.ranks, sizes.virtual_stages))
+    throw UserError("schedule {}: its stages are on other ranks than it was registered with", name);
+  return schedule;
+}
+
 }  // namespace
 
-Registry<ScheduleFunction>& schedules() {
-  static Registry<ScheduleFunction> registry("schedule", "parallel.schedule");
+Registry<NamedSchedule>& schedules() {
+  static Registry<NamedSchedule> registry("schedule", "parallel.schedule");
   static const bool filled = [] {
-    registry.add("gpipe", gpipe);
-    registry.add("1f1b", one_forward_one_backward);
+    registry.add("gpipe", {gpipe, one_stage});
+    registry.add("1f1b", {one_forward_one_backward, one_stage});
+    registry.add("interleaved_1f1b", {interleaved, several_stages});
+    registry.add("zb_h1", {zb_h1, one_stage});
+    registry.add("zbv", {zbv, v_stages});
+    registry.add("dualpipe_v", {dualpipe_v, v_stages});
     return true;
   }();
   static_cast<void>(filled);
@@ -67,7 +79,7 @@ Schedule read_schedule_file(const std::string& path, const Limits& limits) {
 Schedule make_schedule(const std::string& name, const Sizes& sizes, const Limits& limits) {
   check_sizes(sizes);
   if (!names_a_file(name)) {
-    Schedule schedule = schedules().find(name)(sizes);
+    Schedule schedule = made_by(schedules().find(name), name, sizes);
     validate(schedule, limits);
     return schedule;
   }

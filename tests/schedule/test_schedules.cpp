@@ -130,12 +130,14 @@ TEST_CASE("sizes that no schedule has are refused") {
         }).find("too large") != std::string::npos);
   CHECK(user_error([] {
           make_schedule("zigzag", {2, 2, 1, false});
-        }) == "parallel.schedule: unknown schedule 'zigzag'; known: 1f1b, gpipe");
+        }) ==
+        "parallel.schedule: unknown schedule 'zigzag'; known: 1f1b, dualpipe_v, gpipe, interleaved_1f1b, "
+        "zb_h1, zbv");
 }
 
 TEST_CASE("a host program's schedule is validated like a built-in one") {
   schedules().add("backwards",
-                  [](const Sizes&) { return schedule_of("backwards", 1, 2, {"0F0 0F1 0B1 0B0"}); });
+                  {[](const Sizes&) { return schedule_of("backwards", 1, 2, {"0F0 0F1 0B1 0B0"}); }});
   CHECK(user_error([] {
           make_schedule("backwards", {1, 2, 1, false});
         }).find("micro-batch order") != std::string::npos);

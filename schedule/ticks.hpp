@@ -1,0 +1,46 @@
+// Makes lists by playing them: a clock of which every action takes one tick. A schedule's rule looks at what
+// is ready and starts it; the lists are what was started.
+#pragma once
+
+#include <array>
+
+#include "schedule/action.hpp"
+
+namespace collie::schedule {
+
+class Ticks {
+ public:
+  // `empty` has its sizes and placement, and empty lists; `actions` is how many there will be.
+  Ticks(Schedule empty, int64_t actions);
+
+  // Whether the rank of the stage is free, and the stage's next F, I or W has what it needs from the ticks
+  // before this one.
+  bool ready(ActionKind kind, int stage) const;
+  // Starts it; the rank is busy until next().
+  void start(ActionKind kind, int stage);
+  // How many were started, this tick's among them: of each kind they start in micro-batch order.
+  int started(ActionKind kind, int stage) const { return count(started_, kind, stage); }
+
+  bool ended() const { return left_ == 0; }
+  // A tick in which nothing was started would be followed by others like it: a mistake in the rule.
+  void next();
+
+  const Schedule& schedule() const { return schedule_; }
+
+ private:
+  using Counts = std::array<std::vector<int>, action_kind_count>;  // [kind][stages]
+
+  static int count(const Counts& counts, ActionKind kind, int stage) {
+    return counts[static_cast<size_t>(kind)][static_cast<size_t>(stage)];
+  }
+  size_t rank_of(int stage) const {
+    return static_cast<size_t>(schedule_.rank_of_stage[static_cast<size_t>(stage)]);
+  }
+
+  Schedule schedule_;
+  int64_t left_;
+  Counts started_, done_;   // done: before this tick
+  std::vector<bool> busy_;  // [ranks]
+};
+
+}  // namespace collie::schedule
