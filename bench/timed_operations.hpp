@@ -111,6 +111,11 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->attention_backward(q, k, v, spans, score_scale, out, log_sum_exp, d_out, dq, dk, dv);
   }
+  void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
+                       const Tensor& part_log_sum_exp) override {
+    const Span span(*times_);
+    inner_->merge_attention(out, log_sum_exp, part, part_log_sum_exp);
+  }
   void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) override {
     const Span span(*times_);
     inner_->swiglu(gate, up, out);
@@ -123,6 +128,16 @@ class TimedOperations final : public Operations {
   double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) override {
     const Span span(*times_);
     return inner_->cross_entropy(logits, labels, gradient_scale);
+  }
+  void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                          Tensor& statistics) override {
+    const Span span(*times_);
+    inner_->softmax_statistics(logits, labels, first, statistics);
+  }
+  double cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                       const Tensor& statistics, double gradient_scale) override {
+    const Span span(*times_);
+    return inner_->cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale);
   }
   double sum_of_squares(const Tensor& x) override {
     const Span span(*times_);

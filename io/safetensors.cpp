@@ -241,15 +241,26 @@ void SafetensorsFile::to_float(const std::string& name, std::span<float> values)
   COLLIE_ASSERT(static_cast<int64_t>(values.size()) == entry.elements,
                 "{}: {} values for the {} elements of '{}'", path().string(), values.size(), entry.elements,
                 name);
+  to_float(name, 0, values);
+}
+
+void SafetensorsFile::to_float(const std::string& name, int64_t begin, std::span<float> values) const {
+  const SafetensorsEntry& entry = find(name);
+  const auto count = static_cast<int64_t>(values.size());
+  COLLIE_ASSERT(begin >= 0 && begin + count <= entry.elements, "{}: elements [{}, {}) of the {} of '{}'",
+                path().string(), begin, begin + count, entry.elements, name);
+  // The types below are whole bytes; of others nothing is read.
+  const size_t width = static_cast<size_t>(entry.element_bits) / 8;
+  const std::span bytes = entry.bytes.subspan(static_cast<size_t>(begin) * width, values.size() * width);
   if (entry.dtype == "F32") {
-    if (!values.empty()) std::memcpy(values.data(), entry.bytes.data(), entry.bytes.size());
+    if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
   } else if (entry.dtype == "BF16") {
-    convert_all<uint16_t>(entry.bytes, values,
+    convert_all<uint16_t>(bytes, values,
                           [](uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); });
   } else if (entry.dtype == "F16") {
-    convert_all<uint16_t>(entry.bytes, values, float_from_half);
+    convert_all<uint16_t>(bytes, values, float_from_half);
   } else if (entry.dtype == "F64") {
-    convert_all<double>(entry.bytes, values, [](double value) { return static_cast<float>(value); });
+    convert_all<double>(bytes, values, [](double value) { return static_cast<float>(value); });
   } else {
     throw UserError("{}: tensor '{}' has dtype {}; as real numbers only F32, BF16, F16 and F64 can be read",
                     path().string(), name, entry.dtype);

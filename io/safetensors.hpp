@@ -52,6 +52,8 @@ class SafetensorsFile {
   // Converts tensor `name` (F32, BF16, F16 or F64; else UserError) to `values`, whose size must be its
   // element count.
   void to_float(const std::string& name, std::span<float> values) const;
+  // The same for its elements [begin, begin + values.size()), flattened.
+  void to_float(const std::string& name, int64_t begin, std::span<float> values) const;
 
  private:
   void read_header();

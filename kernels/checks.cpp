@@ -67,10 +67,26 @@ void spans_fit(const AttentionSpans& spans, const Tensor& q, const Tensor& k) {
   for (size_t i = 0; i + 1 < spans.query_starts.size(); ++i) {
     const int32_t queries = spans.query_starts[i + 1] - spans.query_starts[i];
     const int32_t keys = spans.key_starts[i + 1] - spans.key_starts[i];
-    COLLIE_ASSERT(queries >= 0 && keys >= queries,
+    COLLIE_ASSERT(queries >= 0 && keys >= 0, "attention: document {} has {} queries and {} keys", i, queries,
+                  keys);
+    COLLIE_ASSERT(!spans.causal || keys >= queries,
                   "attention: document {} has {} queries and {} keys; a query's own key must be there", i,
                   queries, keys);
+    COLLIE_ASSERT(keys > 0 || queries == 0,
+                  "attention: document {} has {} queries and no key; each must see one", i, queries);
   }
+}
+
+// How many ids the vocabulary has is not known here.
+void shard_of_logits(std::string_view operation, DType dtype, const Tensor& logits,
+                     std::span<const int32_t> labels, int64_t first) {
+  of_rank(operation, "logits", logits, 2, dtype);
+  host_values(operation, "labels", labels.size(), logits);
+  COLLIE_ASSERT(first >= 0, "{}: a shard of logits {} that starts at id {}", operation,
+                logits.shape().to_string(), first);
+  for (size_t i = 0; i < labels.size(); ++i)
+    COLLIE_ASSERT(labels[i] == ignored_label || labels[i] >= 0, "{}: label {} at token {}", operation,
+                  labels[i], i);
 }
 
 }  // namespace
@@ -122,7 +138,7 @@ void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, c
                 table.shape().to_string(), out.shape().to_string());
   host_values("embedding", "ids", ids.size(), out);
   for (size_t i = 0; i < ids.size(); ++i)
-    COLLIE_ASSERT(ids[i] >= 0 && ids[i] < table.dim(0),
+    COLLIE_ASSERT(ids[i] == absent_id || (ids[i] >= 0 && ids[i] < table.dim(0)),
                   "embedding: id {} at token {} for a table of shape {}", ids[i], i,
                   table.shape().to_string());
 }
@@ -195,6 +211,18 @@ void attention_gradients(DType dtype, const Tensor& q, const Tensor& k, const Te
   like("attention_backward", "dv", dv, "k", k, dtype);
 }
 
+void merge_attention(DType dtype, const Tensor& out, const Tensor& log_sum_exp, const Tensor& part,
+                     const Tensor& part_log_sum_exp) {
+  constexpr std::string_view op = "merge_attention";
+  of_rank(op, "out", out, 3, dtype);
+  like(op, "part", part, "out", out, dtype);
+  const Shape sums{out.dim(0), out.dim(1)};
+  of_shape(op, "log_sum_exp", log_sum_exp, sums, dtype);
+  of_shape(op, "part_log_sum_exp", part_log_sum_exp, sums, dtype);
+  contiguous(op, "log_sum_exp", log_sum_exp);
+  contiguous(op, "part_log_sum_exp", part_log_sum_exp);
+}
+
 void swiglu(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out) {
   of_rank("swiglu", "gate", gate, 2, dtype);
   like("swiglu", "up", up, "gate", gate, dtype);
@@ -218,6 +246,24 @@ void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> l
     COLLIE_ASSERT(labels[i] == ignored_label || (labels[i] >= 0 && labels[i] < logits.dim(1)),
                   "cross_entropy: label {} at token {} for logits of shape {}", labels[i], i,
                   logits.shape().to_string());
+}
+
+void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                        const Tensor& statistics) {
+  shard_of_logits("softmax_statistics", dtype, logits, labels, first);
+  of_shape("softmax_statistics", "statistics", statistics, Shape{logits.dim(0), 3}, DType::f64);
+  contiguous("softmax_statistics", "statistics", statistics);
+}
+
+void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
+                                   int64_t first, const Tensor& statistics) {
+  constexpr std::string_view op = "cross_entropy_from_statistics";
+  shard_of_logits(op, dtype, logits, labels, first);
+  of_rank(op, "statistics", statistics, 3, DType::f64);
+  COLLIE_ASSERT(statistics.dim(0) >= 1, "{}: statistics {} are of no shard", op,
+                statistics.shape().to_string());
+  of_shape(op, "statistics", statistics, Shape{statistics.dim(0), logits.dim(0), 3}, DType::f64);
+  contiguous(op, "statistics", statistics);
 }
 
 void sum_of_squares(DType dtype, const Tensor& x) {

@@ -34,10 +34,16 @@ AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Te
                          const AttentionSpans& spans, const Tensor& out, const Tensor& log_sum_exp);
 void attention_gradients(DType dtype, const Tensor& q, const Tensor& k, const Tensor& d_out, const Tensor& dq,
                          const Tensor& dk, const Tensor& dv);
+void merge_attention(DType dtype, const Tensor& out, const Tensor& log_sum_exp, const Tensor& part,
+                     const Tensor& part_log_sum_exp);
 void swiglu(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out);
 void swiglu_backward(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& d_out,
                      const Tensor& d_gate, const Tensor& d_up);
 void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels);
+void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                        const Tensor& statistics);
+void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
+                                   int64_t first, const Tensor& statistics);
 void sum_of_squares(DType dtype, const Tensor& x);
 void adamw(DType dtype, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
            const Tensor& exp_avg_sq, const AdamWArguments& arguments);

@@ -24,10 +24,12 @@ enum class GemmForm {
 
 // Where documents start in a row of packed tokens: S documents, S + 1 offsets from 0 to the number of tokens.
 // Training: queries and keys are the same tokens. With a KV cache a document has more keys than queries; its
-// last query stands at its last key.
+// last query stands at its last key. Not causal: every query of a document sees all of its keys, which may be
+// fewer than its queries, but not none (a chunk of queries against an earlier chunk of keys).
 struct AttentionSpans {
   std::vector<int32_t> query_starts;  // [documents + 1]
   std::vector<int32_t> key_starts;    // [documents + 1]
+  bool causal = true;
 };
 
 struct AdamWArguments {
@@ -64,7 +66,8 @@ class Operations {
   // --- matrices; A, B, C may be row-strided
   virtual void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) = 0;
 
-  // --- embedding: table [vocab, hidden], ids i32 [tokens] on the host, out [tokens, hidden]
+  // --- embedding: table [vocab, hidden], ids i32 [tokens] on the host, out [tokens, hidden]. An id of -1 is
+  // not in this shard of the table: its row of out is 0, and it adds nothing to d_table.
   virtual void embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) = 0;
   // d_table [vocab, hidden]; rows of one id are summed in token order.
   virtual void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
@@ -85,17 +88,26 @@ class Operations {
   virtual void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
                     bool inverse) = 0;
 
-  // --- causal attention within each document, never materialising the score matrix
+  // --- attention within each document, causal or not, never materialising the score matrix
   // (Dao, arXiv 2307.08691). q, out [queries, heads, head_dim]; k, v [keys, kv_heads, head_dim], all may be
   // row-strided; heads is a multiple of kv_heads, query head h reads key head h / (heads / kv_heads).
   // log_sum_exp [queries, heads], kept for backward.
   virtual void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                          double score_scale, Tensor& out, Tensor& log_sum_exp) = 0;
-  // Overwrites dq, dk, dv (may be row-strided).
+  // Overwrites dq, dk, dv (may be row-strided). The weights are exp(score - log_sum_exp), so the keys may be
+  // a part of those that out and log_sum_exp were taken over: dk and dv are then those keys' own, and the dq
+  // of all parts add up to that of the whole.
   virtual void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
                                   const AttentionSpans& spans, double score_scale, const Tensor& out,
                                   const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,
                                   Tensor& dv) = 0;
+  // Attention of the same queries over two disjoint sets of keys becomes attention over both (Liu et al.,
+  // arXiv 2310.01889), in place: with l = log_sum_exp, m = part_log_sum_exp and n = log(e^l + e^m), out
+  // becomes e^(l - n) · out + e^(m - n) · part, and log_sum_exp becomes n. out, part [queries, heads,
+  // head_dim] may be row-strided; log_sum_exp, part_log_sum_exp [queries, heads]. A logarithm of -infinity
+  // stands for no keys: what belongs to it in out or part is not read.
+  virtual void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
+                               const Tensor& part_log_sum_exp) = 0;
 
   // --- SwiGLU (Shazeer, arXiv 2002.05202): out = gate · sigmoid(gate) · up; all [tokens, width]
   virtual void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) = 0;
@@ -107,6 +119,18 @@ class Operations {
   // labels [chunk] on the host, -100 = not a target: no loss, zero gradient.
   // Returns the sum of the losses over the targets, in double, in token order.
   virtual double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) = 0;
+
+  // --- the same loss over a vocabulary in shards (Shoeybi et al., arXiv 1909.08053): logits [chunk, width]
+  // are those of the ids [first, first + width); labels are ids of the whole vocabulary, or -100. That some
+  // shard has a label is for the caller to know. statistics f64 [chunk, 3]: the shard's largest logit, the
+  // sum of exp(logit - largest), and the label's logit where the label is in the shard, else 0. All 0 where
+  // the token is not a target.
+  virtual void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                  Tensor& statistics) = 0;
+  // statistics f64 [shards, chunk, 3]: of all shards. Overwrites logits with this shard's columns of what
+  // cross_entropy leaves, and returns what it returns, bitwise the same on every shard.
+  virtual double cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                               const Tensor& statistics, double gradient_scale) = 0;
 
   // --- reductions in a fixed order: double sums of blocks of 4096 elements from the start, added in block
   // order
@@ -125,6 +149,7 @@ class Operations {
 };
 
 inline constexpr int32_t ignored_label = -100;
+inline constexpr int32_t absent_id = -1;  // of embedding
 inline constexpr int64_t reduction_block = 4096;
 
 // kernels/cpu: fp32 on `threads` threads (the caller's included) of an arena of its own.

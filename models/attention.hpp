@@ -1,9 +1,11 @@
-// Multi-head attention with grouped keys and values and rotary positions, between its four projections.
+// Multi-head attention with grouped keys and values and rotary positions, between its four projections. With
+// tensor parallelism a rank has a share of the heads: `heads` and `kv_heads` are those it has.
 #pragma once
 
 #include <memory>
 #include <span>
 
+#include "models/context_slice.hpp"
 #include "models/linear.hpp"
 #include "models/model_config.hpp"
 #include "models/parameter_list.hpp"
@@ -15,6 +17,8 @@ namespace collie {
 struct TokenLayout {
   AttentionSpans spans;
   std::span<const int32_t> positions;  // [tokens]
+  const ContextSlice* slice =
+      nullptr;  // with context parallelism: the tokens are its own, instead of `spans`
 };
 
 struct AttentionStash {
@@ -26,9 +30,11 @@ struct AttentionStash {
 
 class Attention {
  public:
+  // `config`: of what the rank computes (share_of() in sharding.hpp).
   Attention(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables);
 
-  // x, y [tokens, hidden]. `stash` is null where there is no backward.
+  // x, y [tokens, hidden], those that the rank holds outside the matrices (tensor_parallel.hpp). `stash` is
+  // null where there is no backward.
   void forward(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& y,
                AttentionStash* stash) const;
   // Overwrites dx.
@@ -47,9 +53,17 @@ class Attention {
   Tensor q_of(const Tensor& qkv) const { return qkv.columns(0, q_width_); }
   Tensor k_of(const Tensor& qkv) const { return qkv.columns(q_width_, q_width_ + kv_width_); }
   Tensor v_of(const Tensor& qkv) const { return qkv.columns(q_width_ + kv_width_, q_width_ + 2 * kv_width_); }
+  Tensor key_values_of(const Tensor& qkv) const { return qkv.columns(q_width_, q_width_ + 2 * kv_width_); }
   Tensor heads_of(const Tensor& x) const { return x.reshape({x.dim(0), x.dim(1) / head_dim_, head_dim_}); }
 
-  void project(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& qkv) const;
+  // Queries, keys and values of all tokens, packed and rotated.
+  Tensor project(LayerContext& context, const TokenLayout& layout, const Tensor& x, Category category) const;
+  // Attention itself, over this rank's tokens or around the ring. attended, d_attended [tokens, heads
+  // head_dim].
+  void attend(LayerContext& context, const TokenLayout& layout, const Tensor& qkv, Tensor& attended,
+              Tensor& log_sum_exp) const;
+  void attend_backward(LayerContext& context, const TokenLayout& layout, const AttentionStash& stash,
+                       const Tensor& d_attended, Tensor& d_qkv) const;
   void rotate(LayerContext& context, const TokenLayout& layout, Tensor& qkv, bool inverse) const;
 
   std::unique_ptr<Linear> q_, k_, v_, o_;

@@ -1,23 +1,44 @@
 #include "models/embedding.hpp"
 
 #include "models/access.hpp"
+#include "models/tensor_parallel.hpp"
 
 namespace collie {
+namespace {
+
+// The tokens as rows of this rank's share of the table, absent_id where another rank has them.
+std::vector<int32_t> local_rows(const LayerContext& context, const MicroBatch& batch, int64_t rows) {
+  const int64_t first = first_id(context, rows);
+  std::vector<int32_t> ids;
+  ids.reserve(batch.tokens.size());
+  for (const int32_t token : batch.tokens)
+    ids.push_back(token >= first && token < first + rows ? token - static_cast<int32_t>(first) : absent_id);
+  return ids;
+}
+
+}  // namespace
 
 void Embedding::forward(LayerContext& context, const MicroBatch& batch, Tensor& out) const {
   const AcquiredWeight table(context, table_);
-  const int64_t vocab = (*table).dim(0);
+  const int64_t rows = (*table).dim(0), vocab = context.tensor ? rows * context.tensor->size() : rows;
   for (const int32_t token : batch.tokens)
     if (token < 0 || token >= vocab)
       throw RunError(
           "token id {} is outside the model's vocabulary of {} (does the tokenizer belong to the model?)",
           token, vocab);
-  context.operations.embedding(*table, batch.tokens, out);
+  if (context.tensor == nullptr) return context.operations.embedding(*table, batch.tokens, out);
+  Tensor partial = partial_sums(context, out, static_cast<int64_t>(batch.tokens.size()));
+  context.operations.embedding(*table, local_rows(context, batch, rows), partial);
+  leave(context, partial, out);
 }
 
 void Embedding::backward_weight(LayerContext& context, const MicroBatch& batch, const Tensor& d_out) const {
+  const Tensor inside = enter(context, d_out);
   contribute(context, table_, [&](Tensor& gradient, bool accumulate) {
-    context.operations.embedding_backward(batch.tokens, d_out, gradient, accumulate);
+    if (context.tensor == nullptr)
+      return context.operations.embedding_backward(batch.tokens, inside, gradient, accumulate);
+    context.operations.embedding_backward(local_rows(context, batch, gradient.dim(0)), inside, gradient,
+                                          accumulate);
   });
 }
 

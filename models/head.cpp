@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "models/once_a_micro_batch.hpp"
+#include "models/tensor_parallel.hpp"
 
 namespace collie {
 namespace {
@@ -26,37 +27,50 @@ void Head::check_labels(const MicroBatch& batch, int64_t tokens) const {
       throw RunError("label {} is outside the model's vocabulary of {}", label, vocab_);
 }
 
+int64_t Head::share_of_vocabulary(const LayerContext& context) const {
+  return context.tensor == nullptr ? vocab_ : vocab_ / context.tensor->size();
+}
+
+double Head::chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::span<const int32_t> labels,
+                        double gradient_scale) const {
+  if (context.tensor == nullptr) return loss.chunk(context.operations, scores, labels, gradient_scale);
+  return loss.chunk_of_shard(context.operations, scores, labels, first_id(context, scores.dim(1)),
+                             *context.tensor, gradient_scale);
+}
+
 double Head::forward(LayerContext& context, const MicroBatch& batch, const Tensor& x, double gradient_scale,
                      Loss& loss, HeadStash& stash) const {
   Operations& operations = context.operations;
-  const int64_t tokens = x.dim(0);
+  const int64_t tokens = tokens_inside(context, x);
   check_labels(batch, tokens);
   stash.input = x;
-  stash.inverse_rms = operations.empty({tokens}, Category::activations);
-  // Holds the normed input, which each chunk replaces by its gradient once it is done with it.
+  stash.inverse_rms = operations.empty({x.dim(0)}, Category::activations);
   stash.d_normed = operations.empty(x.shape(), Category::activations);
   norm_.forward(context, x, stash.d_normed, stash.inverse_rms);
+  // Holds the normed input of all tokens, which each chunk replaces by its gradient once it is done with it.
+  Tensor inside = enter(context, stash.d_normed);
 
   OnceAcquired source(context.source);
   std::optional<OnceOpened> sink;
   if (context.sink) sink.emplace(*context.sink);
-  LayerContext inner{operations, source, sink ? &*sink : nullptr};
+  LayerContext inner{operations, source, sink ? &*sink : nullptr, context.tensor};
   double loss_sum = 0;
   int64_t begin = 0;
   do {  // once with no tokens at all: the sink's contract asks for a contribution, of zeros
     const int64_t end = std::min(begin + head_chunk, tokens);
-    Tensor normed = stash.d_normed.rows(begin, end);
-    Tensor scores =
-        operations.empty({end - begin, vocab_}, Category::workspace);  // the logits, then d(logits)
+    Tensor normed = inside.rows(begin, end);
+    Tensor scores = operations.empty({end - begin, share_of_vocabulary(context)},
+                                     Category::workspace);  // the logits, then d(logits)
     if (end > begin) {
       projection_->forward(inner, normed, scores);
-      loss_sum += loss.chunk(operations, scores, labels_of(batch, begin, end), gradient_scale);
+      loss_sum += chunk_loss(inner, loss, scores, labels_of(batch, begin, end), gradient_scale);
     }
     projection_->backward_weight(inner, normed, scores);
     if (end > begin) projection_->backward_input(inner, scores, normed, false);
     begin = end;
   } while (begin < tokens);
   if (sink) sink->finish();
+  leave(context, inside, stash.d_normed);
   return loss_sum;
 }
 
@@ -72,28 +86,43 @@ void Head::backward_weight(LayerContext& context, HeadStash& stash) const {
 }
 
 double Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss) const {
-  Operations& operations = context.operations;
-  const int64_t tokens = x.dim(0);
+  const int64_t tokens = tokens_inside(context, x);
   check_labels(batch, tokens);
+  const Tensor inside = enter(context, x);  // before the norm, so that the norm, too, works in chunks
   OnceAcquired source(context.source);
-  LayerContext inner{operations, source, nullptr};
+  LayerContext inner{context.operations, source, nullptr, context.tensor};
   double loss_sum = 0;
   for (int64_t begin = 0; begin < tokens; begin += head_chunk) {
     const int64_t end = std::min(begin + head_chunk, tokens);
-    Tensor chunk = logits(inner, x.rows(begin, end));
-    loss_sum += loss.chunk(operations, chunk, labels_of(batch, begin, end), 1.0);
+    Tensor chunk = scores(inner, inside.rows(begin, end));
+    loss_sum += chunk_loss(inner, loss, chunk, labels_of(batch, begin, end), 1.0);
   }
   return loss_sum;
 }
 
-Tensor Head::logits(LayerContext& context, const Tensor& x) const {
+Tensor Head::scores(LayerContext& context, const Tensor& x) const {
   Operations& operations = context.operations;
   Tensor normed = operations.empty(x.shape(), Category::workspace);
   Tensor inverse_rms = operations.empty({x.dim(0)}, Category::workspace);
   norm_.forward(context, x, normed, inverse_rms);
-  Tensor result = operations.empty({x.dim(0), vocab_}, Category::workspace);
+  Tensor result = operations.empty({x.dim(0), share_of_vocabulary(context)}, Category::workspace);
   projection_->forward(context, normed, result);
   return result;
+}
+
+Tensor Head::logits(LayerContext& context, const Tensor& x) const {
+  const Tensor own = scores(context, x);
+  if (context.tensor == nullptr) return own;
+  Operations& operations = context.operations;
+  const int64_t tokens = own.dim(0), width = own.dim(1), ranks = context.tensor->size();
+  Tensor gathered = operations.empty({ranks * tokens, width}, Category::communication);
+  context.tensor->all_gather(own, gathered);
+  Tensor all = operations.empty({tokens, vocab_}, Category::workspace);
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    Tensor columns = all.columns(rank * width, (rank + 1) * width);
+    operations.copy(gathered.rows(rank * tokens, (rank + 1) * tokens), columns);
+  }
+  return all;
 }
 
 }  // namespace collie

@@ -1,5 +1,7 @@
 // The last norm, the head and the loss. Full logits never exist: chunks of tokens go through the head, the
-// loss and the head's backward at once, so this layer's weight gradient comes from its forward.
+// loss and the head's backward at once, so this layer's weight gradient comes from its forward. With tensor
+// parallelism each rank has a share of the vocabulary: a chunk costs an all-gather of what the loss needs of
+// the other shares, and d(hidden) is summed once a micro-batch.
 #pragma once
 
 #include <memory>
@@ -16,7 +18,7 @@ namespace collie {
 inline constexpr int64_t head_chunk = 256;
 
 struct HeadStash {
-  Tensor input;        // [tokens, hidden]
+  Tensor input;        // [tokens, hidden], those that the rank holds outside the matrices, as all here
   Tensor inverse_rms;  // [tokens]
   Tensor d_normed;     // [tokens, hidden]
 };
@@ -36,11 +38,16 @@ class Head {
 
   // The sum of the losses alone.
   double evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss) const;
-  // x [tokens, hidden] -> [tokens, vocab].
+  // x [tokens, hidden] -> [tokens, vocab]; for generation, where every rank has all tokens.
   Tensor logits(LayerContext& context, const Tensor& x) const;
 
  private:
   void check_labels(const MicroBatch& batch, int64_t tokens) const;
+  int64_t share_of_vocabulary(const LayerContext& context) const;
+  // x [tokens, hidden] -> [tokens, this rank's share of the vocabulary].
+  Tensor scores(LayerContext& context, const Tensor& x) const;
+  double chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::span<const int32_t> labels,
+                    double gradient_scale) const;
 
   RmsNorm norm_;
   std::unique_ptr<Linear> projection_;

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <span>
 #include <vector>
 
 #include "base/random.hpp"
+#include "models/held_runs.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
@@ -29,7 +31,7 @@ std::array<double, 4> four_normals(uint64_t key, uint64_t index) {
   return normals;
 }
 
-void fill_normal(uint64_t key, double deviation, int64_t begin, std::vector<float>& values) {
+void fill_normal(uint64_t key, double deviation, int64_t begin, std::span<float> values) {
   const int64_t end = begin + static_cast<int64_t>(values.size());
   for (int64_t block = begin / 4; 4 * block < end; ++block) {
     const auto normals = four_normals(key, static_cast<uint64_t>(block));
@@ -55,7 +57,11 @@ void initialise_range(const Parameter& parameter, uint64_t seed, int64_t begin, 
   for (int64_t from = 0; from < numel; from += block) {
     const int64_t to = std::min(from + block, numel);
     values.resize(static_cast<size_t>(to - from));
-    fill_normal(key, parameter.deviation, begin + from, values);
+    for_each_run(parameter, begin + from, begin + to, [&](int64_t held, int64_t whole, int64_t count) {
+      const auto first = static_cast<size_t>(held - begin - from);
+      fill_normal(key, parameter.deviation, whole,
+                  std::span(values).subspan(first, static_cast<size_t>(count)));
+    });
     Tensor part = flat.rows(from, to);
     operations.upload(values, part);
   }

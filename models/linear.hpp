@@ -18,6 +18,9 @@ struct LayerContext {
   GradientSink* sink = nullptr;
   ProcessGroup* tensor = nullptr;   // the ranks that hold the other parts of the same matrices
   ProcessGroup* context = nullptr;  // the ranks that hold the other tokens of the same sequences
+  // Set by the stage, for its layers, with sequence parallelism: the tokens of which each rank of the tensor
+  // group holds a share outside the matrices. -1: every rank holds all of them.
+  int64_t sequence_tokens = -1;
 };
 
 class Linear {

@@ -9,9 +9,33 @@ class CrossEntropy final : public Loss {
                double gradient_scale) override {
     return operations.cross_entropy(logits, labels, gradient_scale);
   }
+
+  bool supports_shards() const override { return true; }
+
+  // Shoeybi et al., arXiv 1909.08053, section 3: three numbers a token travel instead of the logits.
+  double chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                        int64_t first, ProcessGroup& group, double gradient_scale) override {
+    const int64_t tokens = logits.dim(0);
+    Tensor own = operations.empty({tokens, 3}, DType::f64, Category::communication);
+    operations.softmax_statistics(logits, labels, first, own);
+    Tensor all = operations.empty({group.size() * tokens, 3}, DType::f64, Category::communication);
+    group.all_gather(own, all);
+    return operations.cross_entropy_from_statistics(logits, labels, first,
+                                                    all.reshape({group.size(), tokens, 3}), gradient_scale);
+  }
 };
 
 }  // namespace
+
+double Loss::chunk_of_shard(Operations&, Tensor&, std::span<const int32_t>, int64_t, ProcessGroup&, double) {
+  COLLIE_ASSERT(false, "this loss needs whole logits: supports_shards() says so");
+}
+
+void check_loss_shards(const std::string& name, const Loss& loss, int tensor_size) {
+  if (tensor_size > 1 && !loss.supports_shards())
+    throw UserError("train.loss: '{}' needs full logits; parallel.tp_size must be 1, it is {}", name,
+                    tensor_size);
+}
 
 Registry<LossFactory>& losses() {
   static Registry<LossFactory>& registry = []() -> Registry<LossFactory>& {

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/registry.hpp"
+#include "comm/process_group.hpp"
 #include "kernels/operations.hpp"
 
 namespace collie {
@@ -18,9 +19,20 @@ class Loss {
   // chunk's targets.
   virtual double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
                        double gradient_scale) = 0;
+
+  // Whether chunk_of_shard() is there; a loss without it needs whole logits, and so tensor parallelism of 1.
+  virtual bool supports_shards() const { return false; }
+  // The same where each rank of `group` has the logits [chunk, width] of width consecutive ids, from `first`.
+  // Labels are ids of the whole vocabulary. Called by all ranks of the group together; each returns the sum
+  // of the losses, and overwrites its logits with its columns of the gradient.
+  virtual double chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                                int64_t first, ProcessGroup& group, double gradient_scale);
 };
 
 using LossFactory = std::function<std::unique_ptr<Loss>()>;
 Registry<LossFactory>& losses();  // built in: "cross_entropy"
+
+// Throws UserError where `loss`, known as `name`, needs whole logits and tensor_size ranks share them.
+void check_loss_shards(const std::string& name, const Loss& loss, int tensor_size);
 
 }  // namespace collie

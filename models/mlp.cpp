@@ -1,20 +1,24 @@
 #include "models/mlp.hpp"
 
+#include "models/tensor_parallel.hpp"
+
 namespace collie {
 
 Mlp::Mlp(const ModelConfig& config, const BlockIds& ids)
     : gate_(make_dense_linear(ids.gate.weight, ids.gate.bias)),
       up_(make_dense_linear(ids.up.weight, ids.up.bias)),
-      down_(make_dense_linear(ids.down.weight, ids.down.bias)),
+      down_(make_row_parallel_linear(make_dense_linear(ids.down.weight), ids.down.bias)),
       width_(config.intermediate_size) {}
 
 void Mlp::forward(LayerContext& context, const Tensor& x, Tensor& y, MlpStash* stash) const {
   Operations& operations = context.operations;
   const Category category = stash ? Category::activations : Category::workspace;
-  const Shape shape{x.dim(0), width_};
+  Tensor inside = enter(context, x);
+  const Shape shape{inside.dim(0), width_};
   Tensor gate = operations.empty(shape, category), up = operations.empty(shape, category);
-  gate_->forward(context, x, gate);
-  up_->forward(context, x, up);
+  gate_->forward(context, inside, gate);
+  up_->forward(context, inside, up);
+  inside = Tensor();
   Tensor activated = operations.empty(shape, category);
   operations.swiglu(gate, up, activated);
   if (stash) {
@@ -35,16 +39,19 @@ void Mlp::backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, Ml
   stash.d_up = operations.empty(shape, Category::activations);
   operations.swiglu_backward(stash.gate, stash.up, d_activated, stash.d_gate, stash.d_up);
   d_activated = stash.gate = stash.up = Tensor();
-  gate_->backward_input(context, stash.d_gate, dx, false);
-  up_->backward_input(context, stash.d_up, dx, true);
+  Tensor partial = partial_sums(context, dx, shape[0]);
+  gate_->backward_input(context, stash.d_gate, partial, false);
+  up_->backward_input(context, stash.d_up, partial, true);
+  leave(context, partial, dx);
 }
 
 void Mlp::backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy, MlpStash& stash) const {
   down_->backward_weight(context, stash.activated, dy);
   stash.activated = Tensor();
-  up_->backward_weight(context, x, stash.d_up);
+  const Tensor inside = enter(context, x);  // again: the stash keeps its share only
+  up_->backward_weight(context, inside, stash.d_up);
   stash.d_up = Tensor();
-  gate_->backward_weight(context, x, stash.d_gate);
+  gate_->backward_weight(context, inside, stash.d_gate);
   stash = MlpStash();
 }
 

@@ -1,4 +1,5 @@
-// The feed-forward half of a block: down(SwiGLU(gate(x), up(x))).
+// The feed-forward half of a block: down(SwiGLU(gate(x), up(x))). With tensor parallelism a rank has a share
+// of the width `intermediate`.
 #pragma once
 
 #include <memory>
@@ -17,9 +18,11 @@ struct MlpStash {
 
 class Mlp {
  public:
+  // `config`: of what the rank computes (share_of() in sharding.hpp).
   Mlp(const ModelConfig& config, const BlockIds& ids);
 
-  // x, y [tokens, hidden]. `stash` is null where there is no backward.
+  // x, y [tokens, hidden], those that the rank holds outside the matrices (tensor_parallel.hpp). `stash` is
+  // null where there is no backward.
   void forward(LayerContext& context, const Tensor& x, Tensor& y, MlpStash* stash) const;
   // Overwrites dx.
   void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, MlpStash& stash) const;

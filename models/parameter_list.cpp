@@ -1,74 +1,128 @@
 #include "models/parameter_list.hpp"
 
-#include "models/stage_model.hpp"
+#include <algorithm>
+
+#include "models/sharding.hpp"
 
 namespace collie {
 namespace {
 
 const char* const embedding_name = "model.embed_tokens.weight";
 
-ParameterId add(std::vector<Parameter>& list, Parameter parameter) {
-  parameter.global_shape = parameter.shape;
-  list.push_back(std::move(parameter));
-  return static_cast<ParameterId>(list.size()) - 1;
-}
+// Appends the parameters of one unit of one rank's stage.
+class UnitList {
+ public:
+  UnitList(const ModelConfig& config, const ModelShard& shard, int unit, std::vector<Parameter>& list)
+      : config_(config), shard_(shard), unit_(unit), list_(list) {}
 
-ParameterId add_norm(const ModelConfig& config, const std::string& name, std::vector<Parameter>& list) {
-  Parameter norm{name, {config.hidden_size}};
-  norm.initialisation = Initialisation::ones;
-  return add(list, std::move(norm));
-}
+  // [vocabulary, hidden], cut by vocabulary.
+  ParameterId add_vocabulary(const std::string& name, bool tied_copy) {
+    Parameter matrix = normal(name, {config_.vocab_size, config_.hidden_size});
+    matrix.tied_copy = tied_copy;
+    cut_axis(matrix, 0, shard_);
+    return add(std::move(matrix));
+  }
 
-MatrixIds add_matrix(const ModelConfig& config, const std::string& name, int64_t out, int64_t in, bool bias,
-                     std::vector<Parameter>& list) {
-  MatrixIds ids;
-  Parameter weight{name + ".weight", {out, in}};
-  weight.deviation = config.initializer_range;
-  ids.weight = add(list, std::move(weight));
-  if (!bias) return ids;
-  Parameter shift{name + ".bias", {out}};
-  shift.initialisation = Initialisation::zeros;
-  ids.bias = add(list, std::move(shift));
-  return ids;
+  ParameterId add_norm(const std::string& name) {
+    Parameter norm = constant(name, config_.hidden_size, Initialisation::ones);
+    replicate(norm, shard_);
+    return add(std::move(norm));
+  }
+
+  // [out, hidden], cut by what it gives: heads or width.
+  MatrixIds add_column_parallel(const std::string& name, int64_t out, bool bias) {
+    return add_matrix(name, {out, config_.hidden_size}, bias,
+                      [this](Parameter& parameter) { cut_axis(parameter, 0, shard_); });
+  }
+
+  MatrixIds add_key_value(const std::string& name, bool bias) {
+    return add_matrix(name, {config_.num_key_value_heads * config_.head_dim, config_.hidden_size}, bias,
+                      [this](Parameter& parameter) { cut_key_value_heads(parameter, config_, shard_); });
+  }
+
+  // [hidden, in], cut by what it reads; its bias is added once, to the sum of the ranks' products.
+  MatrixIds add_row_parallel(const std::string& name, int64_t in, bool bias) {
+    return add_matrix(name, {config_.hidden_size, in}, bias, [this](Parameter& parameter) {
+      parameter.shape.rank() == 2 ? cut_axis(parameter, 1, shard_) : replicate(parameter, shard_);
+    });
+  }
+
+ private:
+  Parameter normal(const std::string& name, const Shape& shape) const {
+    Parameter parameter{name, shape};
+    parameter.deviation = config_.initializer_range;
+    parameter.global_shape = shape;
+    return parameter;
+  }
+
+  static Parameter constant(const std::string& name, int64_t size, Initialisation initialisation) {
+    Parameter parameter{name, {size}, initialisation};
+    parameter.global_shape = parameter.shape;
+    return parameter;
+  }
+
+  template <class Cut>
+  MatrixIds add_matrix(const std::string& name, const Shape& shape, bool bias, Cut&& cut) {
+    MatrixIds ids;
+    Parameter weight = normal(name + ".weight", shape);
+    cut(weight);
+    ids.weight = add(std::move(weight));
+    if (!bias) return ids;
+    Parameter shift = constant(name + ".bias", shape[0], Initialisation::zeros);
+    cut(shift);
+    ids.bias = add(std::move(shift));
+    return ids;
+  }
+
+  ParameterId add(Parameter parameter) {
+    parameter.unit = unit_;
+    list_.push_back(std::move(parameter));
+    return static_cast<ParameterId>(list_.size()) - 1;
+  }
+
+  const ModelConfig& config_;
+  const ModelShard& shard_;
+  int unit_;
+  std::vector<Parameter>& list_;
+};
+
+int last_unit(const std::vector<Parameter>& list) {
+  return list.empty() ? -1 : list.back().unit;
 }
 
 }  // namespace
 
-ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list) {
-  Parameter table{embedding_name, {config.vocab_size, config.hidden_size}};
-  table.deviation = config.initializer_range;
-  return add(list, std::move(table));
+ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
+  return UnitList(config, shard, last_unit(list) + 1, list).add_vocabulary(embedding_name, false);
 }
 
-BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list) {
+BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list,
+                   const ModelShard& shard) {
+  UnitList unit(config, shard, last_unit(list) + 1, list);
   const std::string prefix = fmt::format("model.layers.{}.", block);
-  const int64_t hidden = config.hidden_size, width = config.intermediate_size;
-  const int64_t q_width = config.num_attention_heads * config.head_dim;
-  const int64_t kv_width = config.num_key_value_heads * config.head_dim;
+  const int64_t q_width = config.num_attention_heads * config.head_dim, width = config.intermediate_size;
   const bool attention_bias = config.attention_bias, mlp_bias = config.mlp_bias;
   BlockIds ids;
-  ids.q = add_matrix(config, prefix + "self_attn.q_proj", q_width, hidden, attention_bias, list);
-  ids.k = add_matrix(config, prefix + "self_attn.k_proj", kv_width, hidden, attention_bias, list);
-  ids.v = add_matrix(config, prefix + "self_attn.v_proj", kv_width, hidden, attention_bias, list);
-  ids.o = add_matrix(config, prefix + "self_attn.o_proj", hidden, q_width, attention_bias, list);
-  ids.gate = add_matrix(config, prefix + "mlp.gate_proj", width, hidden, mlp_bias, list);
-  ids.up = add_matrix(config, prefix + "mlp.up_proj", width, hidden, mlp_bias, list);
-  ids.down = add_matrix(config, prefix + "mlp.down_proj", hidden, width, mlp_bias, list);
-  ids.attention_norm = add_norm(config, prefix + "input_layernorm.weight", list);
-  ids.mlp_norm = add_norm(config, prefix + "post_attention_layernorm.weight", list);
+  ids.q = unit.add_column_parallel(prefix + "self_attn.q_proj", q_width, attention_bias);
+  ids.k = unit.add_key_value(prefix + "self_attn.k_proj", attention_bias);
+  ids.v = unit.add_key_value(prefix + "self_attn.v_proj", attention_bias);
+  ids.o = unit.add_row_parallel(prefix + "self_attn.o_proj", q_width, attention_bias);
+  ids.gate = unit.add_column_parallel(prefix + "mlp.gate_proj", width, mlp_bias);
+  ids.up = unit.add_column_parallel(prefix + "mlp.up_proj", width, mlp_bias);
+  ids.down = unit.add_row_parallel(prefix + "mlp.down_proj", width, mlp_bias);
+  ids.attention_norm = unit.add_norm(prefix + "input_layernorm.weight");
+  ids.mlp_norm = unit.add_norm(prefix + "post_attention_layernorm.weight");
   return ids;
 }
 
-ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& list) {
-  return add_norm(config, "model.norm.weight", list);
+ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
+  return UnitList(config, shard, last_unit(list) + 1, list).add_norm("model.norm.weight");
 }
 
-ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list) {
+ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
   const bool tied = config.tie_word_embeddings;
-  Parameter matrix{tied ? embedding_name : "lm_head.weight", {config.vocab_size, config.hidden_size}};
-  matrix.deviation = config.initializer_range;
-  matrix.tied_copy = tied;
-  return add(list, std::move(matrix));
+  const int unit = std::max(last_unit(list), 0);
+  return UnitList(config, shard, unit, list).add_vocabulary(tied ? embedding_name : "lm_head.weight", tied);
 }
 
 std::vector<Parameter> model_parameters(const ModelConfig& config) {

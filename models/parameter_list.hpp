@@ -6,6 +6,7 @@
 
 #include "models/model_config.hpp"
 #include "models/parameter.hpp"
+#include "models/stage_model.hpp"
 
 namespace collie {
 
@@ -22,11 +23,16 @@ struct BlockIds {
   ParameterId mlp_norm = no_parameter;        // post_attention_layernorm.weight
 };
 
-// Each appends its parameters to `list` and returns where they are.
-ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list);
-BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list);
-ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& list);
+// Each appends its parameters to `list` and returns where they are: what `shard` holds of them. The
+// embedding, a block and the final norm begin a new unit; the head belongs to that of the final norm before
+// it.
+ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list,
+                          const ModelShard& shard = {});
+BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list,
+                   const ModelShard& shard = {});
+ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& list,
+                           const ModelShard& shard = {});
 // lm_head.weight, or a tied copy of the embedding.
-ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list);
+ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard = {});
 
 }  // namespace collie

@@ -4,11 +4,14 @@
 #include <utility>
 
 #include "models/block.hpp"
+#include "models/context_slice.hpp"
 #include "models/embedding.hpp"
 #include "models/head.hpp"
 #include "models/parameter_list.hpp"
 #include "models/rotary.hpp"
+#include "models/sharding.hpp"
 #include "models/stash.hpp"
+#include "models/tensor_parallel.hpp"
 
 namespace collie {
 namespace {
@@ -27,65 +30,122 @@ void check_range(const ModelConfig& config, const StageRange& range) {
   if (range.first_block == range.last_block && !range.embedding && !range.head) refuse("the stage is empty");
 }
 
+// A rank's end of a group of `size`; null where it would be alone.
+ProcessGroup* group_of(const char* what, ProcessGroup* group, int rank, int size) {
+  if (size == 1) return nullptr;
+  COLLIE_ASSERT(group != nullptr && group->rank() == rank && group->size() == size,
+                "the {} group is {} of {}, should be {} of {}", what, group ? group->rank() : -1,
+                group ? group->size() : 0, rank, size);
+  return group;
+}
+
+// The tokens of a micro-batch that are this rank's, and where they stand.
+class LocalBatch {
+ public:
+  LocalBatch(const MicroBatch& batch, const ModelShard& shard) : batch_(batch) {
+    if (shard.context_size > 1) slice_ = slice_for_context(batch, shard.context_rank, shard.context_size);
+  }
+
+  const MicroBatch& operator*() const { return slice_ ? slice_->own : batch_; }
+  int64_t tokens() const { return static_cast<int64_t>((**this).tokens.size()); }
+  TokenLayout layout() const {
+    const MicroBatch& own = **this;
+    return {{own.document_starts, own.document_starts}, own.positions, slice_ ? &*slice_ : nullptr};
+  }
+
+ private:
+  const MicroBatch& batch_;
+  std::optional<ContextSlice> slice_;
+};
+
 class DecoderStage final : public StageModel {
  public:
-  DecoderStage(const ModelConfig& config, const StageRange& range, Operations& operations)
-      : config_(config), range_(range) {
-    if (range.embedding) embedding_.emplace(add_embedding(config, parameters_));
+  DecoderStage(const ModelConfig& config, const StageRange& range, Operations& operations,
+               const ModelShard& shard)
+      : config_(config), range_(range), shard_(shard) {
+    if (range.embedding) embedding_.emplace(add_embedding(config, parameters_, shard));
     const RotaryTables tables = make_rotary_tables(config, operations);
+    const ModelConfig share = share_of(config, shard);
     for (int64_t block = range.first_block; block < range.last_block; ++block)
-      blocks_.emplace_back(config, add_block(config, block, parameters_), tables);
+      blocks_.emplace_back(share, add_block(config, block, parameters_, shard), tables);
     if (range.head) {
-      const RmsNorm norm(add_final_norm(config, parameters_), config.rms_norm_eps);
-      head_.emplace(norm, make_dense_linear(add_head(config, parameters_)), config.vocab_size);
+      const RmsNorm norm(add_final_norm(config, parameters_, shard), config.rms_norm_eps);
+      head_.emplace(norm, make_dense_linear(add_head(config, parameters_, shard)), config.vocab_size);
     }
   }
 
   const StageRange& range() const override { return range_; }
   const std::vector<Parameter>& parameters() const override { return parameters_; }
 
-  ForwardResult forward(LayerContext& context, const MicroBatch& batch, const Tensor& input,
+  ForwardResult forward(LayerContext& outer, const MicroBatch& batch, const Tensor& input,
                         double gradient_scale, Loss& loss, ActivationStash& stash) override {
+    check_batch(batch);
     stash.contents = std::make_unique<ActivationStash::Contents>();
     ActivationStash::Contents& contents = *stash.contents;
     contents.blocks.resize(blocks_.size());
+    const LocalBatch local(batch, shard_);
+    LayerContext context = training_context(outer, local.tokens());
     ForwardResult result;
-    result.output = run_blocks(context, batch, input, &contents.blocks);
+    result.output = run_blocks(context, local, input, &contents.blocks);
     if (head_) {
-      result.loss_sum = head_->forward(context, batch, result.output, gradient_scale, loss, contents.head);
+      context.source.expect(head_unit(), head_unit() - 1);  // its own backward follows
+      result.loss_sum = head_->forward(context, *local, result.output, gradient_scale, loss, contents.head);
       result.output = Tensor();
     }
     return result;
   }
 
-  Tensor backward_input(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
+  Tensor backward_input(LayerContext& outer, const MicroBatch& batch, const Tensor& d_output,
                         ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
-    const TokenLayout layout = training_layout(batch);
+    const LocalBatch local(batch, shard_);
+    LayerContext context = training_context(outer, local.tokens());
+    const TokenLayout layout = local.layout();
     COLLIE_ASSERT(d_output.defined() != head_.has_value(),
                   "d_output comes from the stage after, or from the head");
-    Tensor gradient = head_ ? head_->backward_input(context, contents.head) : d_output;
-    for (size_t i = blocks_.size(); i-- > 0;)
+    Tensor gradient = d_output;
+    if (head_) {
+      context.source.expect(head_unit(), head_unit() - 1);
+      gradient = head_->backward_input(context, contents.head);
+    }
+    for (size_t i = blocks_.size(); i-- > 0;) {
+      context.source.expect(block_unit(i), i > 0 ? block_unit(i - 1) : -1);
       gradient = blocks_[i].backward_input(context, layout, gradient, contents.blocks[i]);
+    }
     if (!embedding_) return gradient;
     contents.d_embedding = std::move(gradient);
     return {};
   }
 
-  void backward_weight(LayerContext& context, const MicroBatch& batch, ActivationStash& stash) override {
+  void backward_weight(LayerContext& outer, const MicroBatch& batch, ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
-    if (head_) head_->backward_weight(context, contents.head);
-    for (size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward_weight(context, contents.blocks[i]);
-    if (embedding_) embedding_->backward_weight(context, batch, contents.d_embedding);
+    const LocalBatch local(batch, shard_);
+    LayerContext context = training_context(outer, local.tokens());
+    if (head_) {
+      context.source.expect(head_unit(), head_unit() - 1);
+      head_->backward_weight(context, contents.head);
+    }
+    for (size_t i = blocks_.size(); i-- > 0;) {
+      context.source.expect(block_unit(i), block_unit(i) - 1);
+      blocks_[i].backward_weight(context, contents.blocks[i]);
+    }
+    if (embedding_) {
+      context.source.expect(0, -1);
+      embedding_->backward_weight(context, *local, contents.d_embedding);
+    }
     stash.contents.reset();
   }
 
-  ForwardResult evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input,
+  ForwardResult evaluate(LayerContext& outer, const MicroBatch& batch, const Tensor& input,
                          Loss& loss) override {
+    check_batch(batch);
+    const LocalBatch local(batch, shard_);
+    LayerContext context = training_context(outer, local.tokens());
     ForwardResult result;
-    result.output = run_blocks(context, batch, input, nullptr);
+    result.output = run_blocks(context, local, input, nullptr);
     if (head_) {
-      result.loss_sum = head_->evaluate(context, batch, result.output, loss);
+      context.source.expect(head_unit(), -1);
+      result.loss_sum = head_->evaluate(context, *local, result.output, loss);
       result.output = Tensor();
     }
     return result;
@@ -102,7 +162,7 @@ class DecoderStage final : public StageModel {
     return cache;
   }
 
-  Tensor decode(LayerContext& context, const MicroBatch& batch, const Tensor& input,
+  Tensor decode(LayerContext& outer, const MicroBatch& batch, const Tensor& input,
                 KeyValueCache& cache) override {
     COLLIE_ASSERT(cache.contents && cache.contents->blocks.size() == blocks_.size(),
                   "the cache was not made by this stage");
@@ -114,17 +174,42 @@ class DecoderStage final : public StageModel {
     check_positions(batch);
     const TokenLayout layout{{{0, static_cast<int32_t>(tokens)}, {0, static_cast<int32_t>(keys)}},
                              batch.positions};
+    LayerContext context = decoding_context(outer);
     Tensor x = stage_input(context, batch, input, Category::workspace);
-    for (size_t i = 0; i < blocks_.size(); ++i)
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      context.source.expect(block_unit(i), unit_after(block_unit(i)));
       x = blocks_[i].decode(context, layout, x, contents.blocks[i], cached);
+    }
     contents.length = keys;
-    return head_ ? head_->logits(context, x.rows(tokens - 1, tokens)) : x;
+    if (!head_) return x;
+    context.source.expect(head_unit(), -1);
+    return head_->logits(context, x.rows(tokens - 1, tokens));
   }
 
  private:
   static ActivationStash::Contents& contents_of(ActivationStash& stash) {
     COLLIE_ASSERT(stash.contents != nullptr, "backward without a forward: the stash is empty");
     return *stash.contents;
+  }
+
+  // Units of the stage, as parameters() numbers them.
+  int block_unit(size_t block) const { return (embedding_ ? 1 : 0) + static_cast<int>(block); }
+  int head_unit() const { return block_unit(blocks_.size()); }
+  int unit_after(int unit) const {
+    const int units = block_unit(blocks_.size()) + (head_ ? 1 : 0);
+    return unit + 1 < units ? unit + 1 : -1;
+  }
+
+  // What the layers compute with: every group only where it is one, and who holds which tokens.
+  LayerContext decoding_context(const LayerContext& outer) const {
+    return {outer.operations, outer.source, outer.sink,
+            group_of("tensor", outer.tensor, shard_.tensor_rank, shard_.tensor_size)};
+  }
+  LayerContext training_context(const LayerContext& outer, int64_t tokens) const {
+    LayerContext context = decoding_context(outer);
+    context.context = group_of("context", outer.context, shard_.context_rank, shard_.context_size);
+    if (shard_.sequence_parallel && context.tensor != nullptr) context.sequence_tokens = tokens;
+    return context;
   }
 
   void check_positions(const MicroBatch& batch) const {
@@ -136,39 +221,46 @@ class DecoderStage final : public StageModel {
                        config_.max_position_embeddings);
   }
 
-  static TokenLayout training_layout(const MicroBatch& batch) {
-    return {{batch.document_starts, batch.document_starts}, batch.positions};
-  }
-
   // What the first block reads: the embedded tokens, or what came from the stage before.
   Tensor stage_input(LayerContext& context, const MicroBatch& batch, const Tensor& input,
                      Category category) const {
-    const Shape shape{static_cast<int64_t>(batch.tokens.size()), config_.hidden_size};
+    auto tokens = static_cast<int64_t>(batch.tokens.size());
+    if (context.sequence_tokens >= 0)
+      tokens = share_of_tokens(tokens, shard_.tensor_rank, shard_.tensor_size).size();
+    const Shape shape{tokens, config_.hidden_size};
     if (!embedding_) {
       COLLIE_ASSERT(input.defined() && input.shape() == shape, "the stage's input is {}, should be {}",
                     input.defined() ? input.shape().to_string() : "undefined", shape.to_string());
       return input;
     }
+    context.source.expect(0, unit_after(0));
     Tensor embedded = context.operations.empty(shape, category);
     embedding_->forward(context, batch, embedded);
     return embedded;
   }
 
-  Tensor run_blocks(LayerContext& context, const MicroBatch& batch, const Tensor& input,
-                    std::vector<BlockStash>* stashes) const {
+  // The whole micro-batch, so that every rank of a context group finds the same.
+  void check_batch(const MicroBatch& batch) const {
     check_positions(batch);
     COLLIE_ASSERT(!batch.document_starts.empty() && batch.document_starts.front() == 0 &&
                       batch.document_starts.back() == static_cast<int32_t>(batch.tokens.size()),
                   "document_starts must run from 0 to {} tokens", batch.tokens.size());
-    const TokenLayout layout = training_layout(batch);
-    Tensor x = stage_input(context, batch, input, stashes ? Category::activations : Category::workspace);
-    for (size_t i = 0; i < blocks_.size(); ++i)
+  }
+
+  Tensor run_blocks(LayerContext& context, const LocalBatch& local, const Tensor& input,
+                    std::vector<BlockStash>* stashes) const {
+    const TokenLayout layout = local.layout();
+    Tensor x = stage_input(context, *local, input, stashes ? Category::activations : Category::workspace);
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      context.source.expect(block_unit(i), unit_after(block_unit(i)));
       x = blocks_[i].forward(context, layout, x, stashes ? &(*stashes)[i] : nullptr);
+    }
     return x;
   }
 
   ModelConfig config_;
   StageRange range_;
+  ModelShard shard_;
   std::vector<Parameter> parameters_;
   std::optional<Embedding> embedding_;
   std::vector<DecoderBlock> blocks_;
@@ -177,15 +269,11 @@ class DecoderStage final : public StageModel {
 
 }  // namespace
 
-void check_shard(const ModelConfig&, const ModelShard& shard) {
-  COLLIE_ASSERT(shard.tensor_size == 1 && shard.context_size == 1, "shards are not there yet");
-}
-
 std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
                                              Operations& operations, const ModelShard& shard) {
   check_range(config, range);
   check_shard(config, shard);
-  return std::make_unique<DecoderStage>(config, range, operations);
+  return std::make_unique<DecoderStage>(config, range, operations, shard);
 }
 
 }  // namespace collie

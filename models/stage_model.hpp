@@ -23,6 +23,9 @@ struct StageRange {
 };
 
 // Which part of its stage a rank holds.
+//
+// Every rank is given the whole micro-batch. `tokens` below is what it holds of it between the layers: all,
+// or, with sequence parallelism, its share_of_tokens() (tensor_parallel.hpp).
 struct ModelShard {
   int tensor_rank = 0, tensor_size = 1;    // of every matrix (Shoeybi et al., arXiv 1909.08053)
   bool sequence_parallel = false;          // norms and residuals on a share of the tokens (arXiv 2205.05198)
@@ -30,6 +33,7 @@ struct ModelShard {
 };
 
 // Throws UserError where the model's sizes cannot be cut so: names the size, and the nearest that can.
+// Context and sequence parallelism ask nothing of the model.
 void check_shard(const ModelConfig& config, const ModelShard& shard);
 
 // What a stage keeps of one micro-batch from its forward until its weight gradients are done. Opaque to
@@ -55,6 +59,9 @@ class KeyValueCache {
   std::unique_ptr<Contents> contents;
 };
 
+// With a shard, context.tensor and context.context are the rank's groups in every call (null where the group
+// would be of one), and all ranks of a group make the same calls in the same order. context.sequence_tokens
+// is the stage's own business. Before a layer is used, context.source is told so by expect().
 class StageModel {
  public:
   virtual ~StageModel() = default;
@@ -68,6 +75,7 @@ class StageModel {
     Tensor output;        // [tokens, hidden]; undefined where the head is here
     double loss_sum = 0;  // over the micro-batch's targets; only where the head is here
   };
+  // With tensor parallelism every rank returns the same loss_sum.
   // gradient_scale: 1 / (target tokens of the whole global batch); used where the head is here, whose
   // gradient goes to context.sink in this call.
   virtual ForwardResult forward(LayerContext& context, const MicroBatch& batch, const Tensor& input,
@@ -108,9 +116,10 @@ std::vector<Parameter> model_parameters(const ModelConfig& config);
 std::vector<StageRange> partition_stages(const ModelConfig& config, int stages, const std::string& how);
 std::vector<StageRange> partition_stages(const ModelConfig& config, const std::vector<int>& blocks_per_stage);
 
-// Initial value of element `index` of a parameter: depends on (seed, name, index) alone.
+// Initial values of what a rank holds of a parameter. That of element `index` of the whole tensor depends on
+// (seed, name, index) alone.
 void initialise(const Parameter& parameter, uint64_t seed, Operations& operations, Tensor& weight);
-// The same for elements [begin, begin + flat.numel()) of the flattened parameter (a shard); flat is 1-D.
+// The same for elements [begin, begin + flat.numel()) of what the rank holds, flattened; flat is 1-D.
 void initialise_range(const Parameter& parameter, uint64_t seed, int64_t begin, Operations& operations,
                       Tensor& flat);
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "io/safetensors.hpp"
+#include "models/held_runs.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
@@ -26,14 +27,15 @@ std::string text_of(const std::vector<int64_t>& shape) {
 }
 
 void check_tensor(const SafetensorsFile& file, const Parameter& parameter) {
-  const std::string path = file.path().string(), expected = parameter.shape.to_string();
+  const Shape& whole = whole_shape(parameter);
+  const std::string path = file.path().string(), expected = whole.to_string();
   if (!file.contains(parameter.name))
     throw UserError("{}: tensor {} is missing; the model needs it with shape {}", path, parameter.name,
                     expected);
   const SafetensorsEntry& entry = file.find(parameter.name);
-  bool same = static_cast<int>(entry.shape.size()) == parameter.shape.rank();
-  for (int axis = 0; same && axis < parameter.shape.rank(); ++axis)
-    same = entry.shape[static_cast<size_t>(axis)] == parameter.shape[axis];
+  bool same = static_cast<int>(entry.shape.size()) == whole.rank();
+  for (int axis = 0; same && axis < whole.rank(); ++axis)
+    same = entry.shape[static_cast<size_t>(axis)] == whole[axis];
   if (!same)
     throw UserError("{}: tensor {} has shape {}; the model needs {}", path, parameter.name,
                     text_of(entry.shape), expected);
@@ -85,7 +87,10 @@ void read_weights(const std::string& folder, const std::vector<Parameter>& param
     COLLIE_ASSERT(weights[i].shape() == parameter.shape, "{}: {} given for {}", parameter.name,
                   weights[i].shape().to_string(), parameter.shape.to_string());
     values.resize(static_cast<size_t>(parameter.shape.numel()));
-    file.to_float(parameter.name, values);
+    for_each_run(parameter, 0, parameter.shape.numel(), [&](int64_t held, int64_t whole, int64_t count) {
+      file.to_float(parameter.name, whole,
+                    std::span(values).subspan(static_cast<size_t>(held), static_cast<size_t>(count)));
+    });
     operations.upload(values, weights[i]);
   }
 }

@@ -19,9 +19,10 @@ std::vector<std::string> check_weights(const std::string& folder, const ModelCon
 // One warning's text for what check_weights returned; empty where that is empty.
 std::string surplus_warning(const std::string& folder, const std::vector<std::string>& surplus);
 
-// Fills weights[i] (of parameters[i]'s shape, allocated by the caller) from the tensor of that name; F32,
-// BF16, F16 and F64 are converted through float32. A stage asks for its own parameters only, tied copies
-// included (they have their owner's name). Throws UserError like check_weights.
+// Fills weights[i] (of parameters[i]'s shape, allocated by the caller) from the tensor of that name, with the
+// rectangle of it that the rank holds; F32, BF16, F16 and F64 are converted through float32. A stage asks for
+// its own parameters only, tied copies included (they have their owner's name). Throws UserError like
+// check_weights.
 void read_weights(const std::string& folder, const std::vector<Parameter>& parameters, Operations& operations,
                   std::vector<Tensor>& weights);
 

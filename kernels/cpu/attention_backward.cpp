@@ -14,9 +14,9 @@ using cpu::Document, cpu::HeadMatrix, cpu::key_tile, cpu::query_tile, cpu::Query
 
 namespace {
 
-// Documents up to this many keys are one task a key head, which recomputes each tile once. Longer ones are
-// cut into a task for every tile of keys (dk, dv) and one for every tile of queries (dq): more tasks, each
-// tile recomputed twice.
+// Documents up to this many keys and queries are one task a key head, which recomputes each tile once. Longer
+// ones are cut into a task for every tile of keys (dk, dv) and one for every tile of queries (dq): more
+// tasks, each tile recomputed twice.
 constexpr int64_t longest_whole_document = 1024;
 
 enum class Wanted { all, keys, queries };
@@ -31,7 +31,7 @@ struct Task {
 
 void add_tasks(const Document& document, int64_t kv_head, std::vector<Task>& tasks) {
   const int64_t key_tiles = document.key_tiles(), query_tiles = document.query_tiles();
-  if (document.keys <= longest_whole_document) {
+  if (std::max(document.keys, document.queries) <= longest_whole_document) {
     tasks.push_back({document, kv_head, Wanted::all, 0, key_tiles, 0, query_tiles});
     return;
   }

@@ -21,11 +21,13 @@ struct QueryTile {
 // One document's share of the packed rows.
 struct Document {
   int64_t query, queries, key, keys;
+  bool causal;
 
   int64_t query_tiles() const { return (queries + query_tile - 1) / query_tile; }
   int64_t key_tiles() const { return (keys + key_tile - 1) / key_tile; }
   QueryTile tile(int64_t index) const {
     const int64_t first = index * query_tile, last = std::min(first + query_tile, queries);
+    if (!causal) return {query + first, last - first, key, keys, keys};
     const int64_t before = keys - queries;  // keys that stand before the first query (KV cache)
     return {query + first, last - first, key, before + last, before + first + 1};
   }

@@ -44,12 +44,18 @@ class CpuOperations final : public Operations {
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                           double score_scale, const Tensor& out, const Tensor& log_sum_exp,
                           const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) override;
+  void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
+                       const Tensor& part_log_sum_exp) override;
 
   void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) override;
   void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
                        Tensor& d_up) override;
 
   double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) override;
+  void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                          Tensor& statistics) override;
+  double cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                       const Tensor& statistics, double gradient_scale) override;
   double sum_of_squares(const Tensor& x) override;
   void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
              const AdamWArguments& arguments) override;

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <vector>
 
 #include "kernels/checks.hpp"
@@ -34,11 +33,12 @@ using cpu::at;
 
 namespace {
 
-// Tokens sorted by id, those of one id in token order, and where each id's begin.
+// Tokens sorted by id, those of one id in token order and absent ones left out, and where each id's begin.
 struct TokensById {
-  explicit TokensById(std::span<const int32_t> ids) : tokens(ids.size()) {
+  explicit TokensById(std::span<const int32_t> ids) {
     const auto id = [&](int32_t token) { return ids[static_cast<size_t>(token)]; };
-    std::iota(tokens.begin(), tokens.end(), 0);
+    for (size_t t = 0; t < ids.size(); ++t)
+      if (ids[t] != absent_id) tokens.push_back(static_cast<int32_t>(t));
     std::stable_sort(tokens.begin(), tokens.end(), [&](int32_t a, int32_t b) { return id(a) < id(b); });
     for (size_t i = 0; i < tokens.size(); ++i)
       if (i == 0 || id(tokens[i]) != id(tokens[i - 1])) starts.push_back(i);
@@ -54,8 +54,13 @@ void CpuOperations::embedding(const Tensor& table, std::span<const int32_t> ids,
   check::embedding(dtype(), table, ids, out);
   const size_t row_bytes = static_cast<size_t>(table.dim(1)) * sizeof(float);
   arena_.for_pieces(out.dim(0), cpu::rows_per_piece(table.dim(1)), [&](int64_t first, int64_t last) {
-    for (int64_t t = first; t < last; ++t)
-      std::memcpy(at(out, t), at(table, ids[static_cast<size_t>(t)]), row_bytes);
+    for (int64_t t = first; t < last; ++t) {
+      const int32_t id = ids[static_cast<size_t>(t)];
+      if (id == absent_id)
+        std::fill_n(at(out, t), out.dim(1), 0.0F);
+      else
+        std::memcpy(at(out, t), at(table, id), row_bytes);
+    }
   });
 }
 

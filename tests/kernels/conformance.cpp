@@ -70,19 +70,35 @@ TEST_CASE("gemm conforms in every form", "[conformance]") {
   }
 }
 
+namespace {
+
+void embedding_conforms(int64_t tokens, int64_t hidden, std::span<const int32_t> ids, int64_t vocab,
+                        bool accumulate) {
+  CAPTURE(tokens, hidden, accumulate);
+  const Values table = random_values({vocab, hidden}, 8), d_out = random_values({tokens, hidden}, 9);
+  conforms([&](Bench& bench) {
+    Tensor out = bench.output(d_out.shape), d_table = bench.output(table, accumulate);
+    bench.ops.embedding(bench.input(table), ids, out);
+    bench.ops.embedding_backward(ids, bench.input(d_out), d_table, accumulate);
+    return Outputs{bench.read(out), bench.read(d_table)};
+  });
+}
+
+}  // namespace
+
 TEST_CASE("embedding and its backward conform", "[conformance]") {
+  const bool accumulate = GENERATE(false, true);
+  for (const auto& [tokens, hidden] : sizes)
+    embedding_conforms(tokens, hidden, random_integers(static_cast<size_t>(tokens), 23, 10), 23, accumulate);
+}
+
+TEST_CASE("embedding of a shard of the table conforms where ids are absent", "[conformance]") {
+  const bool accumulate = GENERATE(false, true);
+  const int32_t step = GENERATE(1, 2, 3);  // every id is absent, every other, every third
   for (const auto& [tokens, hidden] : sizes) {
-    const bool accumulate = GENERATE(false, true);
-    CAPTURE(tokens, hidden, accumulate);
-    const int64_t vocab = 23;
-    const Values table = random_values({vocab, hidden}, 8), d_out = random_values({tokens, hidden}, 9);
-    const auto ids = random_integers(static_cast<size_t>(tokens), vocab, 10);
-    conforms([&](Bench& bench) {
-      Tensor out = bench.output(d_out.shape), d_table = bench.output(table, accumulate);
-      bench.ops.embedding(bench.input(table), ids, out);
-      bench.ops.embedding_backward(ids, bench.input(d_out), d_table, accumulate);
-      return Outputs{bench.read(out), bench.read(d_table)};
-    });
+    auto ids = random_integers(static_cast<size_t>(tokens), 23, 10);
+    for (size_t i = 0; i < ids.size(); i += static_cast<size_t>(step)) ids[i] = absent_id;
+    embedding_conforms(tokens, hidden, ids, 23, accumulate);
   }
 }
 
@@ -184,6 +200,39 @@ TEST_CASE("attention conforms on documents longer than one task takes", "[confor
   attention_conforms({1, 1, 8, {{0, 200}, {0, 1300}}});
 }
 
+TEST_CASE("attention that is not causal conforms, with more keys than queries or fewer", "[conformance]") {
+  attention_conforms({2, 2, 8, {{0}, {0}, false}});
+  attention_conforms({2, 1, 8, {{0, 0}, {0, 0}, false}});
+  attention_conforms({1, 1, 1, {{0, 1}, {0, 1}, false}});
+  attention_conforms({4, 2, 20, {{0, 3, 3, 68, 69, 133}, {0, 1, 1, 66, 166, 168}, false}});
+  attention_conforms({3, 1, 7, {{0, 64, 64, 64, 300}, {0, 256, 256, 270, 527}, false}});
+  attention_conforms({2, 1, 64, {{0, 70, 513}, {0, 600, 603}, false}});
+}
+
+TEST_CASE("attention that is not causal conforms on documents longer than one task takes", "[conformance]") {
+  attention_conforms({2, 1, 8, {{0, 70}, {0, 1300}, false}});
+  attention_conforms({2, 2, 8, {{0, 1100}, {0, 5}, false}});
+}
+
+TEST_CASE("merge_attention conforms", "[conformance]") {
+  struct Sizes {
+    int64_t queries, heads, head_dim;
+  };
+  const std::vector<Sizes> all{{0, 2, 8},  {1, 1, 1},   {5, 3, 7},   {33, 17, 5},
+                               {9, 4, 64}, {65, 8, 80}, {700, 9, 33}};
+  for (const auto& [queries, heads, head_dim] : all) {
+    CAPTURE(queries, heads, head_dim);
+    const Shape shape{queries, heads, head_dim}, sums{queries, heads};
+    const Values out = random_values(shape, 34), part = random_values(shape, 35);
+    const Values log_sum_exp = random_values(sums, 36, 3), part_log_sum_exp = random_values(sums, 37, 3);
+    conforms([&](Bench& bench) {
+      Tensor merged = bench.input(out), sum = bench.dense_input(log_sum_exp);
+      bench.ops.merge_attention(merged, sum, bench.input(part), bench.dense_input(part_log_sum_exp));
+      return Outputs{bench.read(merged), bench.read(sum)};
+    });
+  }
+}
+
 TEST_CASE("attention with large scores does not overflow", "[conformance]") {
   const Shape shape{40, 1, 8};
   const Values q = random_values(shape, 23, 30), k = random_values(shape, 24, 30),
@@ -235,6 +284,55 @@ TEST_CASE("cross_entropy conforms and returns the same loss", "[conformance]") {
       const double loss = bench.ops.cross_entropy(x, labels, 0.125);
       return Outputs{bench.read(x), {static_cast<float>(loss)}};
     });
+  }
+}
+
+namespace {
+
+// One shard of several: its statistics, then its gradient by the statistics of all.
+Outputs sharded_cross_entropy(Bench& bench, const Values& logits, std::span<const int32_t> labels,
+                              const std::vector<int64_t>& starts) {
+  const int64_t tokens = logits.shape[0], shards = static_cast<int64_t>(starts.size()) - 1;
+  Tensor all = bench.input(logits);
+  Tensor statistics = bench.ops.empty({shards, tokens, 3}, DType::f64, Category::workspace);
+  bench.ops.fill(statistics, std::numeric_limits<double>::quiet_NaN());
+  Outputs outputs;
+  for (int64_t r = 0; r < shards; ++r) {
+    const auto i = static_cast<size_t>(r);
+    Tensor of_shard = statistics.rows(r, r + 1).reshape({tokens, 3});
+    bench.ops.softmax_statistics(all.columns(starts[i], starts[i + 1]), labels, starts[i], of_shard);
+  }
+  outputs.push_back(bench.read(statistics));
+  for (int64_t r = 0; r < shards; ++r) {
+    const auto i = static_cast<size_t>(r);
+    Tensor shard = all.columns(starts[i], starts[i + 1]);
+    const double loss = bench.ops.cross_entropy_from_statistics(shard, labels, starts[i], statistics, 0.125);
+    outputs.push_back({static_cast<float>(loss)});
+  }
+  outputs.push_back(bench.read(all));
+  return outputs;
+}
+
+}  // namespace
+
+TEST_CASE("cross_entropy over shards of the vocabulary conforms", "[conformance]") {
+  for (const auto& [tokens, vocab] : sizes) {
+    const std::vector<std::vector<int64_t>> all{
+        {0, vocab}, {0, vocab / 2, vocab}, {0, vocab / 5, vocab / 3, vocab / 3, vocab}};
+    for (const auto& starts : all) {
+      CAPTURE(tokens, vocab, starts);
+      const Values logits = random_values({tokens, vocab}, 38, 4);
+      auto labels = random_integers(static_cast<size_t>(tokens), vocab, 39);
+      for (size_t i = 0; i < labels.size(); i += 3) labels[i] = ignored_label;
+      if (!labels.empty()) labels.back() = 0;
+      // A shard without columns has -infinity for its largest logit, which has no norm.
+      conforms([&](Bench& bench) {
+        Outputs outputs = sharded_cross_entropy(bench, logits, labels, starts);
+        for (float& value : outputs.front())
+          if (value == -std::numeric_limits<float>::infinity()) value = -1e3F;
+        return outputs;
+      });
+    }
   }
 }
 

@@ -1,0 +1,80 @@
+#include <limits>
+
+#include "kernels/checks.hpp"
+#include "kernels/cpu/cpu_operations.hpp"
+#include "kernels/cpu/pieces.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/merge_attention.cpp"
+#include "hwy/foreach_target.h"
+
+#include "kernels/cpu/vector-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace collie::HWY_NAMESPACE {
+
+// out = kept · out + added · part, for one head of one query.
+HWY_INLINE void blend(float* out, float kept, const float* part, float added, int64_t head_dim) {
+  const Vec a = constant(kept), b = constant(added);
+  for_each_vector(head_dim, [&](int64_t i, auto access) HWY_ATTR {
+    access.store(hn::MulAdd(a, access.load(out + i), hn::Mul(b, access.load(part + i))), out + i);
+  });
+}
+
+// One query: the weights of a vector of heads at a time, then these heads.
+void merge_row(float* out, float* log_sum_exp, const float* part, const float* part_log_sum_exp,
+               int64_t heads, int64_t head_dim) {
+  constexpr float of_no_keys = -std::numeric_limits<float>::infinity();
+  HWY_ALIGN float before[hn::MaxLanes(Floats())], added[hn::MaxLanes(Floats())];
+  HWY_ALIGN float weight_before[hn::MaxLanes(Floats())], weight_added[hn::MaxLanes(Floats())];
+  const Vec one = constant(1);
+  for_each_vector(heads, [&](int64_t first, auto access) HWY_ATTR {
+    const Floats f;
+    const Vec l = access.load(log_sum_exp + first), m = access.load(part_log_sum_exp + first);
+    hn::Store(l, f, before);
+    hn::Store(m, f, added);
+    // Equal ones first: the difference of two infinities is not a number.
+    const Vec difference = hn::IfThenZeroElse(hn::Eq(l, m), hn::Sub(m, l));
+    const Vec ratio = exp_of(hn::Neg(hn::Abs(difference)));  // of the smaller to the larger
+    const Vec larger = hn::Div(one, hn::Add(one, ratio)), smaller = hn::Mul(ratio, larger);
+    const auto part_is_larger = hn::Gt(m, l);
+    hn::Store(hn::IfThenElse(part_is_larger, smaller, larger), f, weight_before);
+    hn::Store(hn::IfThenElse(part_is_larger, larger, smaller), f, weight_added);
+    access.store(hn::Add(hn::IfThenElse(part_is_larger, m, l), hn::Log1p(f, ratio)), log_sum_exp + first);
+    const auto count = HWY_MIN(heads - first, static_cast<int64_t>(hn::Lanes(f)));
+    for (int64_t i = 0; i < count; ++i) {
+      float* const head_out = out + (first + i) * head_dim;
+      const float* const head_part = part + (first + i) * head_dim;
+      if (added[i] == of_no_keys) continue;
+      if (before[i] == of_no_keys)
+        std::memcpy(head_out, head_part, static_cast<size_t>(head_dim) * sizeof(float));
+      else
+        blend(head_out, weight_before[i], head_part, weight_added[i], head_dim);
+    }
+  });
+}
+
+}  // namespace collie::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace collie {
+
+HWY_EXPORT(merge_row);
+
+using cpu::at;
+
+void CpuOperations::merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
+                                    const Tensor& part_log_sum_exp) {
+  check::merge_attention(dtype(), out, log_sum_exp, part, part_log_sum_exp);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(merge_row);
+  const int64_t heads = out.dim(1), head_dim = out.dim(2);
+  arena_.for_pieces(out.dim(0), cpu::rows_per_piece(heads * head_dim), [&](int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t)
+      kernel(at(out, t), log_sum_exp.data<float>() + t * heads, at(part, t),
+             part_log_sum_exp.data<float>() + t * heads, heads, head_dim);
+  });
+}
+
+}  // namespace collie
+#endif  // HWY_ONCE

@@ -1,0 +1,89 @@
+#include "models/context_slice.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace collie {
+namespace {
+
+struct Chunk {
+  TokenRange tokens;   // in the whole micro-batch
+  int64_t offset = 0;  // its first row among its rank's own tokens
+};
+
+// The two chunks of a rank, the early one first.
+std::array<Chunk, 2> chunks_of(const ContextSlice& slice, int rank) {
+  const auto range = [&](int chunk) {
+    const auto at = static_cast<size_t>(chunk);
+    return TokenRange{slice.chunk_starts[at], slice.chunk_starts[at + 1]};
+  };
+  const TokenRange early = range(rank), late = range(2 * slice.size - 1 - rank);
+  return {Chunk{early, 0}, Chunk{late, early.size()}};
+}
+
+template <class T>
+void append(std::vector<T>& to, const std::vector<T>& from, const TokenRange& range) {
+  to.insert(to.end(), from.begin() + range.begin, from.begin() + range.end);
+}
+
+// Where pieces of documents start in a chunk, as rows of the rank's own tokens; the first at the chunk's
+// start.
+void append_pieces(std::vector<int32_t>& starts, const std::vector<int32_t>& document_starts,
+                   const Chunk& chunk) {
+  if (chunk.tokens.size() == 0) return;
+  starts.push_back(static_cast<int32_t>(chunk.offset));
+  for (const int32_t start : document_starts)
+    if (start > chunk.tokens.begin && start < chunk.tokens.end)
+      starts.push_back(static_cast<int32_t>(start - chunk.tokens.begin + chunk.offset));
+}
+
+// The document that has the token `token`.
+TokenRange document_of(const ContextSlice& slice, int64_t token) {
+  const auto& starts = slice.document_starts;
+  const auto after = std::upper_bound(starts.begin(), starts.end(), token);
+  return {*(after - 1), *after};
+}
+
+}  // namespace
+
+int64_t ContextSlice::tokens_of(int other) const {
+  const auto [early, late] = chunks_of(*this, other);
+  return early.tokens.size() + late.tokens.size();
+}
+
+ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size) {
+  COLLIE_ASSERT(size >= 1 && rank >= 0 && rank < size, "context rank {} of {}", rank, size);
+  ContextSlice slice;
+  slice.rank = rank;
+  slice.size = size;
+  slice.document_starts = batch.document_starts;
+  const auto tokens = static_cast<int64_t>(batch.tokens.size());
+  for (int chunk = 0; chunk <= 2 * size; ++chunk) slice.chunk_starts.push_back(chunk * tokens / (2 * size));
+  for (const Chunk& chunk : chunks_of(slice, rank)) {
+    append(slice.own.tokens, batch.tokens, chunk.tokens);
+    append(slice.own.labels, batch.labels, chunk.tokens);
+    append(slice.own.positions, batch.positions, chunk.tokens);
+    append_pieces(slice.own.document_starts, batch.document_starts, chunk);
+  }
+  slice.own.document_starts.push_back(static_cast<int32_t>(slice.own.tokens.size()));
+  for (const int32_t label : slice.own.labels) slice.own.target_tokens += label != ignored_label;
+  return slice;
+}
+
+std::vector<CrossAttention> cross_attention_with(const ContextSlice& slice, int holder) {
+  std::vector<CrossAttention> pairs;
+  for (const Chunk& queries : chunks_of(slice, slice.rank)) {
+    if (queries.tokens.size() == 0) continue;
+    const TokenRange document = document_of(slice, queries.tokens.begin);
+    const int64_t queries_end = std::min(document.end, queries.tokens.end);
+    for (const Chunk& keys : chunks_of(slice, holder)) {
+      const int64_t keys_begin = std::max(document.begin, keys.tokens.begin);
+      if (keys.tokens.end > queries.tokens.begin || keys_begin >= keys.tokens.end) continue;
+      pairs.push_back({{queries.offset, queries.offset + queries_end - queries.tokens.begin},
+                       {keys.offset + keys_begin - keys.tokens.begin, keys.offset + keys.tokens.size()}});
+    }
+  }
+  return pairs;
+}
+
+}  // namespace collie

@@ -1,0 +1,42 @@
+// What one rank of a context group computes of a micro-batch (ring attention, Liu et al., arXiv 2310.01889).
+//
+// The T tokens are cut into 2 · size chunks, chunk i being [i T / (2 size), (i + 1) T / (2 size)). Rank r has
+// chunks r and 2 size - 1 - r: an early and a late one, so that causal attention costs all ranks about the
+// same.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "io/batch.hpp"
+#include "kernels/operations.hpp"
+#include "models/tensor_parallel.hpp"
+
+namespace collie {
+
+struct ContextSlice {
+  int rank = 0, size = 1;
+  // The rank's tokens, labels and positions, its early chunk before its late one. Its document_starts are
+  // those of the pieces of documents in the two chunks; a document that goes on from one into the other is
+  // two pieces.
+  MicroBatch own;
+  std::vector<int64_t> chunk_starts;     // [2 size + 1], in the whole micro-batch
+  std::vector<int32_t> document_starts;  // of the whole micro-batch
+
+  // How many tokens rank `other` has.
+  int64_t tokens_of(int other) const;
+};
+
+ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size);
+
+// Own queries that see keys of an earlier chunk: those of the document which goes on from that chunk into
+// theirs, and each of them sees all of that document's keys there.
+struct CrossAttention {
+  TokenRange queries;  // rows of the slice's own tokens
+  TokenRange keys;     // rows of the tokens of the rank that has the keys
+};
+
+// All such pairs of the slice's chunks with those of rank `holder`, which may be the slice's own.
+std::vector<CrossAttention> cross_attention_with(const ContextSlice& slice, int holder);
+
+}  // namespace collie

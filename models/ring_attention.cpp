@@ -1,0 +1,134 @@
+#include "models/ring_attention.hpp"
+
+#include <utility>
+
+namespace collie {
+namespace {
+
+// Keys and values side by side, each as [tokens, kv_heads, head_dim].
+struct KeyValues {
+  KeyValues(const Tensor& packed, int64_t head_dim)
+      : keys(half(packed, 0, head_dim)), values(half(packed, 1, head_dim)) {}
+  Tensor keys, values;
+
+ private:
+  static Tensor half(const Tensor& packed, int64_t which, int64_t head_dim) {
+    const int64_t width = packed.dim(1) / 2;
+    return packed.columns(which * width, (which + 1) * width)
+        .reshape({packed.dim(0), width / head_dim, head_dim});
+  }
+};
+
+AttentionSpans causal_spans(const ContextSlice& slice) {
+  return {slice.own.document_starts, slice.own.document_starts};
+}
+
+AttentionSpans cross_spans(const CrossAttention& pair) {
+  return {{0, static_cast<int32_t>(pair.queries.size())}, {0, static_cast<int32_t>(pair.keys.size())}, false};
+}
+
+Tensor rows_of(const Tensor& x, const TokenRange& range) {
+  return x.rows(range.begin, range.end);
+}
+
+void add_rows(Operations& operations, const Tensor& x, const TokenRange& range, const Tensor& to) {
+  Tensor rows = rows_of(to, range);
+  operations.add(rows, x, rows);
+}
+
+Tensor contiguous_copy(Operations& operations, const Tensor& x) {
+  Tensor copy = operations.empty(x.shape(), Category::communication);
+  operations.copy(x, copy);
+  return copy;
+}
+
+// The ring: what a rank holds at step i came from rank - i, and goes on to rank + 1.
+class Ring {
+ public:
+  Ring(LayerContext& context, const ContextSlice& slice)
+      : operations_(context.operations), group_(*context.context), slice_(slice) {}
+
+  int steps() const { return slice_.size; }
+  int holder(int step) const { return (slice_.rank - step + slice_.size) % slice_.size; }
+
+  // Passes on what this rank holds at `step`, and returns what it holds at the next.
+  Tensor pass_on(const Tensor& held, int step) {
+    const int next = (slice_.rank + 1) % slice_.size, previous = holder(1);
+    Tensor coming =
+        operations_.empty({slice_.tokens_of(holder(step + 1)), held.dim(1)}, Category::communication);
+    // A send waits for its receive: were all to send first, none would receive.
+    if (slice_.rank % 2 == 0) group_.send(held, next);
+    group_.receive(coming, previous);
+    if (slice_.rank % 2 == 1) group_.send(held, next);
+    return coming;
+  }
+
+ private:
+  Operations& operations_;
+  ProcessGroup& group_;
+  const ContextSlice& slice_;
+};
+
+}  // namespace
+
+void ring_attention(LayerContext& context, const ContextSlice& slice, const Tensor& q,
+                    const Tensor& key_values, double score_scale, Tensor& out, Tensor& log_sum_exp) {
+  Operations& operations = context.operations;
+  const int64_t heads = q.dim(1), head_dim = q.dim(2);
+  Ring ring(context, slice);
+  {
+    const KeyValues own(key_values, head_dim);
+    operations.attention(q, own.keys, own.values, causal_spans(slice), score_scale, out, log_sum_exp);
+  }
+  Tensor held = contiguous_copy(operations, key_values);
+  for (int step = 0; step < ring.steps(); ++step) {
+    const KeyValues seen(held, head_dim);
+    for (const CrossAttention& pair : cross_attention_with(slice, ring.holder(step))) {
+      Tensor part = operations.empty({pair.queries.size(), heads, head_dim}, Category::workspace);
+      Tensor part_log_sum_exp = operations.empty({pair.queries.size(), heads}, Category::workspace);
+      operations.attention(rows_of(q, pair.queries), rows_of(seen.keys, pair.keys),
+                           rows_of(seen.values, pair.keys), cross_spans(pair), score_scale, part,
+                           part_log_sum_exp);
+      Tensor whole = rows_of(out, pair.queries), whole_log_sum_exp = rows_of(log_sum_exp, pair.queries);
+      operations.merge_attention(whole, whole_log_sum_exp, part, part_log_sum_exp);
+    }
+    if (step + 1 < ring.steps()) held = ring.pass_on(held, step);
+  }
+}
+
+void ring_attention_backward(LayerContext& context, const ContextSlice& slice, const Tensor& q,
+                             const Tensor& key_values, double score_scale, const Tensor& out,
+                             const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq,
+                             Tensor& d_key_values) {
+  Operations& operations = context.operations;
+  const int64_t heads = q.dim(1), head_dim = q.dim(2);
+  Ring ring(context, slice);
+  Tensor held = contiguous_copy(operations, key_values);
+  // The gradients travel with their keys and values, and come home after a whole turn.
+  Tensor gradients = operations.empty(key_values.shape(), Category::communication);
+  {
+    const KeyValues own(held, head_dim);
+    KeyValues d_own(gradients, head_dim);
+    operations.attention_backward(q, own.keys, own.values, causal_spans(slice), score_scale, out, log_sum_exp,
+                                  d_out, dq, d_own.keys, d_own.values);
+  }
+  for (int step = 0; step < ring.steps(); ++step) {
+    const KeyValues seen(held, head_dim);
+    for (const CrossAttention& pair : cross_attention_with(slice, ring.holder(step))) {
+      Tensor dq_part = operations.empty({pair.queries.size(), heads, head_dim}, Category::workspace);
+      const Tensor d_part = operations.empty({pair.keys.size(), held.dim(1)}, Category::workspace);
+      KeyValues d_keys_part(d_part, head_dim);
+      operations.attention_backward(
+          rows_of(q, pair.queries), rows_of(seen.keys, pair.keys), rows_of(seen.values, pair.keys),
+          cross_spans(pair), score_scale, rows_of(out, pair.queries), rows_of(log_sum_exp, pair.queries),
+          rows_of(d_out, pair.queries), dq_part, d_keys_part.keys, d_keys_part.values);
+      add_rows(operations, dq_part, pair.queries, dq);
+      add_rows(operations, d_part, pair.keys, gradients);
+    }
+    gradients = ring.pass_on(gradients, step);
+    if (step + 1 < ring.steps()) held = ring.pass_on(held, step);
+  }
+  operations.copy(gradients, d_key_values);
+}
+
+}  // namespace collie

@@ -1,0 +1,46 @@
+#include "models/sharding.hpp"
+
+#include <algorithm>
+
+namespace collie {
+namespace {
+
+void keep_part(Parameter& parameter, int axis, int64_t part, int64_t parts) {
+  std::array<int64_t, Shape::max_rank> dims{};
+  for (int i = 0; i < parameter.shape.rank(); ++i) dims[static_cast<size_t>(i)] = parameter.shape[i];
+  int64_t& size = dims[static_cast<size_t>(axis)];
+  COLLIE_ASSERT(size % parts == 0, "{}: axis {} of {} cannot be cut into {}", parameter.name, axis,
+                parameter.shape.to_string(), parts);
+  size /= parts;
+  parameter.offsets[static_cast<size_t>(axis)] = part * size;
+  parameter.shape = Shape::from({dims.data(), static_cast<size_t>(parameter.shape.rank())});
+}
+
+}  // namespace
+
+ModelConfig share_of(const ModelConfig& config, const ModelShard& shard) {
+  ModelConfig share = config;
+  share.num_attention_heads /= shard.tensor_size;
+  share.num_key_value_heads = std::max<int64_t>(1, config.num_key_value_heads / shard.tensor_size);
+  share.intermediate_size /= shard.tensor_size;
+  return share;
+}
+
+void cut_axis(Parameter& parameter, int axis, const ModelShard& shard) {
+  keep_part(parameter, axis, shard.tensor_rank, shard.tensor_size);
+}
+
+void cut_key_value_heads(Parameter& parameter, const ModelConfig& config, const ModelShard& shard) {
+  const int64_t heads = config.num_key_value_heads, ranks = shard.tensor_size;
+  if (heads >= ranks) return cut_axis(parameter, 0, shard);
+  keep_part(parameter, 0, shard.tensor_rank * heads / ranks, heads);
+  parameter.gradient_shares = GradientShares::key_value;
+  parameter.first_holder = shard.tensor_rank % (ranks / heads) == 0;
+}
+
+void replicate(Parameter& parameter, const ModelShard& shard) {
+  if (shard.tensor_size > 1 && shard.sequence_parallel) parameter.gradient_shares = GradientShares::tensor;
+  parameter.first_holder = shard.tensor_rank == 0;
+}
+
+}  // namespace collie

@@ -1,0 +1,23 @@
+// How a model is cut among the ranks of a tensor group (Shoeybi et al., arXiv 1909.08053): by heads, by width
+// of the feed-forward layer and by vocabulary, each into equal parts in the order of the ranks.
+#pragma once
+
+#include "models/model_config.hpp"
+#include "models/parameter.hpp"
+#include "models/stage_model.hpp"
+
+namespace collie {
+
+// What one rank computes: num_attention_heads, num_key_value_heads and intermediate_size are those it holds;
+// the rest, the vocabulary too, is the model's. Where there are fewer key/value heads than ranks, tensor_size
+// / num_key_value_heads consecutive ranks hold the same one.
+ModelConfig share_of(const ModelConfig& config, const ModelShard& shard);
+
+// Makes `parameter`, which is whole, the rank's part of it, by what its axis 0 or 1 counts.
+void cut_axis(Parameter& parameter, int axis, const ModelShard& shard);  // heads, width or vocabulary
+// Axis 0 counts the channels of all key/value heads.
+void cut_key_value_heads(Parameter& parameter, const ModelConfig& config, const ModelShard& shard);
+// Whole on every rank, and used there on the tokens that the rank holds outside the matrices.
+void replicate(Parameter& parameter, const ModelShard& shard);
+
+}  // namespace collie

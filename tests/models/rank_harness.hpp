@@ -1,0 +1,291 @@
+// A model cut among ranks, one thread each, against the whole model in one thread.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/process_group.hpp"
+#include "tests/models/support.hpp"
+
+namespace collie::test {
+
+// Counts the calls that go through it.
+class CountingGroup final : public ProcessGroup {
+ public:
+  explicit CountingGroup(std::shared_ptr<ProcessGroup> group) : group_(std::move(group)) {}
+  int rank() const override { return group_->rank(); }
+  int size() const override { return group_->size(); }
+  void all_reduce_sum(Tensor& x) override { count("all_reduce"), group_->all_reduce_sum(x); }
+  void reduce_scatter_sum(const Tensor& in, Tensor& out) override {
+    count("reduce_scatter"), group_->reduce_scatter_sum(in, out);
+  }
+  void all_gather(const Tensor& in, Tensor& out) override {
+    count("all_gather"), group_->all_gather(in, out);
+  }
+  void broadcast(Tensor& x, int root) override { count("broadcast"), group_->broadcast(x, root); }
+  void all_to_all(const Tensor& in, Tensor& out) override {
+    count("all_to_all"), group_->all_to_all(in, out);
+  }
+  void send(const Tensor& x, int destination) override { count("send"), group_->send(x, destination); }
+  void receive(Tensor& x, int source) override { count("receive"), group_->receive(x, source); }
+  void barrier() override { count("barrier"), group_->barrier(); }
+  void abort(const std::string& cause) override { group_->abort(cause); }
+
+  // Since the last call.
+  std::map<std::string, int> take() { return std::exchange(counts_, {}); }
+
+ private:
+  void count(const char* what) { ++counts_[what]; }
+
+  std::shared_ptr<ProcessGroup> group_;
+  std::map<std::string, int> counts_;
+};
+
+struct GridLayout {
+  int tensor = 1;
+  bool sequence = false;
+  int context = 1;
+  std::string device = "reference";
+};
+
+inline std::vector<double> numbers(Operations& operations, const Tensor& x) {
+  if (x.dtype() == DType::f64) return doubles(x);
+  const std::vector<float> all = values(operations, x);
+  return {all.begin(), all.end()};
+}
+
+inline int64_t row_width(const Shape& shape) {
+  return shape.rank() == 2 ? shape[1] : 1;
+}
+
+// The elements of the whole tensor that are in the parameter's rectangle: their places there, in order.
+inline std::vector<size_t> places(const Parameter& parameter) {
+  std::vector<size_t> all;
+  for (int64_t row = 0; row < parameter.shape[0]; ++row)
+    for (int64_t column = 0; column < row_width(parameter.shape); ++column)
+      all.push_back(static_cast<size_t>((parameter.offsets[0] + row) * row_width(parameter.global_shape) +
+                                        (parameter.shape.rank() == 2 ? parameter.offsets[1] : 0) + column));
+  return all;
+}
+
+// One rank: its stages, with random weights that are those of the whole model, and its gradients.
+struct Rank {
+  struct Stage {
+    std::unique_ptr<StageModel> model;
+    std::vector<Tensor> weights, gradients;
+    std::unique_ptr<ParameterSource> source;
+    std::unique_ptr<AccumulatingSink> sink;
+  };
+
+  Rank(const std::string& device, const ModelConfig& config, const std::vector<StageRange>& ranges,
+       const ModelShard& the_shard)
+      : shard(the_shard),
+        account(std::make_shared<MemoryAccount>()),
+        operations(device == "reference" ? make_reference_operations(account)
+                                         : make_cpu_operations(1, account)),
+        loss(losses().find("cross_entropy")()) {
+    for (const StageRange& range : ranges) {
+      Stage stage;
+      stage.model = make_stage_model(config, range, *operations, shard);
+      for (const Parameter& parameter : stage.model->parameters()) stage.weights.push_back(weight(parameter));
+      stage.gradients = like(*operations, stage.model->parameters(), NAN);
+      stage.source = std::make_unique<ResidentSource>(stage.weights);
+      stage.sink = std::make_unique<AccumulatingSink>(stage.gradients);
+      stages.push_back(std::move(stage));
+    }
+  }
+
+  // Values that depend on the name and the place in the whole tensor alone.
+  Tensor weight(const Parameter& parameter) {
+    const bool norm = parameter.initialisation == Initialisation::ones;
+    const RandomStream stream(random_key(1, parameter.name));
+    std::vector<float> all;
+    for (const size_t place : places(parameter))
+      all.push_back(static_cast<float>((norm ? 1.0 : 0.0) + (norm ? 0.2 : 0.3) * stream.normal(place)));
+    Tensor held = operations->empty(parameter.shape, Category::weights);
+    operations->upload(all, held);
+    return held;
+  }
+
+  LayerContext context(Stage& stage, bool training) {
+    return {*operations, *stage.source, training ? stage.sink.get() : nullptr, tensor.get(), ring.get()};
+  }
+
+  double forward(const MicroBatch& batch, double gradient_scale) {
+    stashes = std::vector<ActivationStash>(stages.size());
+    StageModel::ForwardResult result;
+    for (size_t i = 0; i < stages.size(); ++i) {
+      LayerContext at = context(stages[i], true);
+      result = stages[i].model->forward(at, batch, result.output, gradient_scale, *loss, stashes[i]);
+    }
+    return result.loss_sum;
+  }
+  void backward_input(const MicroBatch& batch) {
+    Tensor gradient;
+    for (size_t i = stages.size(); i-- > 0;) {
+      LayerContext at = context(stages[i], true);
+      gradient = stages[i].model->backward_input(at, batch, gradient, stashes[i]);
+    }
+  }
+  void backward_weight(const MicroBatch& batch) {
+    for (size_t i = stages.size(); i-- > 0;) {
+      LayerContext at = context(stages[i], true);
+      stages[i].model->backward_weight(at, batch, stashes[i]);
+    }
+  }
+  double micro_batch(const MicroBatch& batch, double gradient_scale) {
+    const double sum = forward(batch, gradient_scale);
+    backward_input(batch);
+    backward_weight(batch);
+    return sum;
+  }
+  double evaluate(const MicroBatch& batch) {
+    StageModel::ForwardResult result;
+    for (Stage& stage : stages) {
+      LayerContext at = context(stage, false);
+      result = stage.model->evaluate(at, batch, result.output, *loss);
+    }
+    return result.loss_sum;
+  }
+  // The logits after each piece of a sequence, `sizes` tokens at a time.
+  std::vector<double> decode(const MicroBatch& all, const std::vector<int>& sizes) {
+    std::vector<KeyValueCache> caches;
+    for (Stage& stage : stages)
+      caches.push_back(stage.model->make_cache(*operations, static_cast<int64_t>(all.tokens.size())));
+    std::vector<double> logits;
+    int begin = 0;
+    for (const int size : sizes) {
+      MicroBatch piece;
+      piece.tokens.assign(all.tokens.begin() + begin, all.tokens.begin() + begin + size);
+      piece.positions.assign(all.positions.begin() + begin, all.positions.begin() + begin + size);
+      begin += size;
+      Tensor x;
+      for (size_t i = 0; i < stages.size(); ++i) {
+        LayerContext at = context(stages[i], false);
+        x = stages[i].model->decode(at, piece, x, caches[i]);
+      }
+      const std::vector<double> last = numbers(*operations, x);
+      logits.insert(logits.end(), last.begin(), last.end());
+    }
+    return logits;
+  }
+
+  ModelShard shard;
+  std::shared_ptr<MemoryAccount> account;
+  std::unique_ptr<Operations> operations;
+  std::unique_ptr<Loss> loss;
+  std::shared_ptr<CountingGroup> tensor, ring;  // null where the rank is alone
+  std::vector<Stage> stages;
+  std::vector<ActivationStash> stashes;
+};
+
+// All ranks of a layout, context after tensor: rank = context_rank * tensor_size + tensor_rank.
+struct Grid {
+  Grid(const ModelConfig& config, const std::vector<StageRange>& ranges, const GridLayout& the_layout)
+      : layout(the_layout) {
+    for (int c = 0; c < layout.context; ++c)
+      for (int t = 0; t < layout.tensor; ++t)
+        ranks.push_back(std::make_unique<Rank>(
+            layout.device, config, ranges, ModelShard{t, layout.tensor, layout.sequence, c, layout.context}));
+    for (int c = 0; c < layout.context && layout.tensor > 1; ++c) {
+      const auto group = make_in_process_group(layout.tensor);
+      for (int t = 0; t < layout.tensor; ++t)
+        at(t, c).tensor = std::make_shared<CountingGroup>(group[static_cast<size_t>(t)]);
+    }
+    for (int t = 0; t < layout.tensor && layout.context > 1; ++t) {
+      const auto group = make_in_process_group(layout.context);
+      for (int c = 0; c < layout.context; ++c)
+        at(t, c).ring = std::make_shared<CountingGroup>(group[static_cast<size_t>(c)]);
+    }
+  }
+
+  Rank& at(int tensor, int context) { return *ranks[static_cast<size_t>(context * layout.tensor + tensor)]; }
+
+  // work(rank) on a thread of each; the first exception is thrown here, once all have ended.
+  void run(const std::function<void(Rank&)>& work) {
+    std::vector<std::exception_ptr> failures(ranks.size());
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < ranks.size(); ++i)
+      threads.emplace_back([&, i] {
+        try {
+          work(*ranks[i]);
+        } catch (...) {
+          failures[i] = std::current_exception();
+          for (const auto& group : {ranks[i]->tensor, ranks[i]->ring})
+            if (group) group->abort("another rank failed");
+        }
+      });
+    for (std::thread& thread : threads) thread.join();
+    std::exception_ptr chosen;
+    for (const std::exception_ptr& failure : failures) {
+      if (!failure) continue;
+      try {
+        std::rethrow_exception(failure);
+      } catch (const Aborted&) {
+        if (!chosen) chosen = failure;
+      } catch (...) {
+        chosen = failure;
+        break;
+      }
+    }
+    if (chosen) std::rethrow_exception(chosen);
+  }
+
+  // The same for a number: [rank].
+  std::vector<double> collect(const std::function<double(Rank&)>& work) {
+    std::vector<double> results(ranks.size());
+    run([&](Rank& rank) {
+      results[static_cast<size_t>(rank.shard.context_rank * layout.tensor + rank.shard.tensor_rank)] =
+          work(rank);
+    });
+    return results;
+  }
+
+  // A sum of losses: the ranks of a tensor group have the same, those of a context group their tokens'.
+  double sum_of_losses(const std::function<double(Rank&)>& work) {
+    const std::vector<double> all = collect(work);
+    double sum = 0;
+    for (int c = 0; c < layout.context; ++c) {
+      const double first = all[static_cast<size_t>(c * layout.tensor)];
+      for (int t = 1; t < layout.tensor; ++t) CHECK(all[static_cast<size_t>(c * layout.tensor + t)] == first);
+      sum += first;
+    }
+    return sum;
+  }
+
+  // Gradients of whole tensors by name, tied copies added to their owner's: summed as the parameters say.
+  std::map<std::string, std::vector<double>> gradients() {
+    std::map<std::string, std::vector<double>> all, holders;
+    for (const auto& rank : ranks)
+      for (Rank::Stage& stage : rank->stages)
+        for (size_t i = 0; i < stage.gradients.size(); ++i) {
+          const Parameter& parameter = stage.model->parameters()[i];
+          const std::vector<size_t> where = places(parameter);
+          std::vector<double>& sum = all[parameter.name];
+          sum.resize(static_cast<size_t>(parameter.global_shape.numel()));
+          std::vector<double>& held = holders[parameter.name + (parameter.tied_copy ? " (copy)" : "")];
+          held.resize(sum.size());
+          const std::vector<double> own = numbers(*rank->operations, stage.gradients[i]);
+          for (size_t k = 0; k < where.size(); ++k) {
+            if (parameter.first_holder || parameter.gradient_shares != GradientShares::whole)
+              sum[where[k]] += own[k];
+            if (parameter.first_holder) held[where[k]] += 1;
+          }
+        }
+    for (const auto& [name, held] : holders) {
+      INFO("every element of " << name << " has one first holder in each context rank");
+      CHECK(held == std::vector<double>(held.size(), layout.context));
+    }
+    return all;
+  }
+
+  GridLayout layout;
+  std::vector<std::unique_ptr<Rank>> ranks;
+};
+
+}  // namespace collie::test
