@@ -79,6 +79,17 @@ bool agree(const Call& a, const Call& b) {
   return a.dtype == b.dtype && a.shape == b.shape && a.peer == b.peer;
 }
 
+bool opposite(const Call& a, const Call& b) {
+  return a.is_transfer() && b.is_transfer() && a.operation != b.operation && a.dtype == b.dtype &&
+         a.shape == b.shape;
+}
+
+std::string disagreement(int rank, const Call& call, int other_rank, const Call& other_call) {
+  if (other_rank < rank) return disagreement(other_rank, other_call, rank, call);
+  return fmt::format("process group: rank {} calls {}, but rank {} calls {}", rank, describe(call),
+                     other_rank, describe(other_call));
+}
+
 Call all_reduce_call(Tensor& x) {
   check_tensor("all_reduce_sum", x);
   check_summable("all_reduce_sum", x);

@@ -42,6 +42,12 @@ std::string describe(const Call& call);
 // Whether two ranks' calls are the same collective.
 bool agree(const Call& a, const Call& b);
 
+// Whether they are the two ends of one transfer, given that each is meant for the other.
+bool opposite(const Call& a, const Call& b);
+
+// "process group: rank 0 calls barrier, but rank 1 calls send to rank 0 of float32 [4]"; lower rank first.
+std::string disagreement(int rank, const Call& call, int other_rank, const Call& other_call);
+
 // The calls of a group of `size`, from `rank`'s arguments. std::logic_error where they cannot be meant.
 Call all_reduce_call(Tensor& x);
 Call reduce_scatter_call(int size, const Tensor& in, Tensor& out);

@@ -18,9 +18,7 @@ void copy(std::byte* to, const std::byte* from, size_t bytes) {
 Meeting::Meeting(int size) : ends_(static_cast<size_t>(size)) {}
 
 void Meeting::throw_if_failed() const {
-  if (!failure_) return;
-  if (failure_->aborted) throw Aborted(failure_->message);
-  throw RunError(failure_->message);
+  if (failure_) failure_->raise();
 }
 
 void Meeting::wake_all() {
@@ -33,14 +31,7 @@ void Meeting::fail(Failure failure) {
 }
 
 void Meeting::refuse(int rank, const Call& call, int other) {
-  int first = rank, second = other;
-  const Call *a = &call, *b = &ends_[static_cast<size_t>(other)].call;
-  if (second < first) {
-    std::swap(first, second);
-    std::swap(a, b);
-  }
-  fail({false, fmt::format("process group: rank {} calls {}, but rank {} calls {}", first, describe(*a),
-                           second, describe(*b))});
+  fail({false, disagreement(rank, call, other, ends_[static_cast<size_t>(other)].call)});
   throw RunError(failure_->message);
 }
 
@@ -154,9 +145,7 @@ void Meeting::transfer(int rank, const Call& call) {
   const bool other_waits_for_us =
       other.state == State::gathering || (other.state == State::offering && other.call.peer == rank);
   if (!other_waits_for_us) return offer(rank, call, lock);
-  const bool opposite = other.call.is_transfer() && other.call.operation != call.operation;
-  if (!opposite || other.call.dtype != call.dtype || other.call.shape != call.shape)
-    refuse(rank, call, call.peer);
+  if (!opposite(call, other.call)) refuse(rank, call, call.peer);
   accept(call, other, lock);
 }
 

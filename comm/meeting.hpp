@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comm/call.hpp"
+#include "comm/failure.hpp"
 
 namespace collie::comm {
 
@@ -34,10 +35,6 @@ class Meeting {
     std::condition_variable woken;
     State state = State::away;
     Call call;
-  };
-  struct Failure {
-    bool aborted = false;
-    std::string message;
   };
   using Lock = std::unique_lock<std::mutex>;
 

@@ -5,8 +5,10 @@
 #include <ostream>
 #include <string>
 
+#include "comm/linked_process_group.hpp"
 #include "tests/catch.hpp"
 #include "tests/comm/coordinator_group.hpp"
+#include "tests/comm/memory_link.hpp"
 #include "tests/comm/support.hpp"
 
 namespace collie::test {
@@ -20,9 +22,20 @@ inline std::ostream& operator<<(std::ostream& out, const Implementation& impleme
   return out << implementation.name;
 }
 
+inline Group make_linked_over_memory(int size) {
+  std::vector<int> members;
+  for (int rank = 0; rank < size; ++rank) members.push_back(rank);
+  Group ends;
+  for (const auto& link : make_memory_links(size))
+    ends.push_back(make_linked_group(link, members, 0, std::make_shared<MemoryAccount>()));
+  return ends;
+}
+
 // To be used as `const Implementation implementation = GENERATE(from_range(implementations()))`.
 inline std::vector<Implementation> implementations() {
-  return {{"in-process", make_in_process_group}, {"coordinator", make_coordinator_group}};
+  return {{"in-process", make_in_process_group},
+          {"coordinator", make_coordinator_group},
+          {"linked over memory", make_linked_over_memory}};
 }
 
 }  // namespace collie::test
