@@ -18,9 +18,12 @@ caf::behavior loader_behaviour(LoaderActor* self, RunTag tag, std::shared_ptr<co
   sizes.dp_rank = replica;
   return {[=](batch_atom, int64_t step) {
     const int64_t position = position_before_step(*plan->order, sizes, step);
-    self->send(trainer,
-               BatchReady{tag, replica,
-                          std::make_shared<const StepBatch>(make_step_batch(*plan->order, sizes, position))});
+    StepBatch batch = make_step_batch(*plan->order, sizes, position);
+    // Every step has the schedule's number of micro-batches; an epoch's short last one ends with empty ones.
+    MicroBatch empty;
+    empty.document_starts = {0};
+    batch.micro_batches.resize(static_cast<size_t>(sizes.gradient_accumulation_steps), empty);
+    self->send(trainer, BatchReady{tag, replica, std::make_shared<const StepBatch>(std::move(batch))});
   }};
 }
 

@@ -18,18 +18,8 @@ TaskLists pipeline_tasks(const schedule::Schedule& schedule) {
 }
 
 TaskLists forward_tasks(const Layout& layout, int micro_batches) {
-  schedule::Schedule schedule;
-  schedule.name = "forward only";
-  schedule.ranks = layout.grid.pipeline;
-  schedule.stages = layout.stages;
-  schedule.micro_batches = micro_batches;
-  schedule.rank_of_stage = layout.rank_of_stage;
-  schedule.lists.resize(static_cast<size_t>(layout.grid.pipeline));
-  for (int micro_batch = 0; micro_batch < micro_batches; ++micro_batch)
-    for (int stage = 0; stage < layout.stages; ++stage)
-      schedule.lists[static_cast<size_t>(layout.rank_of_stage[static_cast<size_t>(stage)])].push_back(
-          {schedule::ActionKind::forward, stage, micro_batch});
-  return pipeline_tasks(schedule::with_communication(schedule));
+  return pipeline_tasks(
+      schedule::with_communication(schedule::forward_only(layout.rank_of_stage, micro_batches)));
 }
 
 // What follows the last backward: gradients are summed over the data group, the two halves of a tied gradient

@@ -33,7 +33,7 @@ struct StageSettings {
   int credits = 1;                 // of each channel; the receiver's slots
   bool trace = false;
   std::vector<int> pipeline{};  // [positions] the ranks of this pipeline; empty: rank i at position i
-  bool speaks = true;         // for its tensor group, in what all of its ranks know
+  bool speaks = true;           // for its tensor group, in what all of its ranks know
 };
 
 class StageCore {

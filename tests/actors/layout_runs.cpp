@@ -1,0 +1,165 @@
+#include "tests/actors/layout_runs.hpp"
+
+#include <fmt/format.h>
+
+#include "actors/caf_types.hpp"
+#include "actors/engine.hpp"
+
+namespace collie::test {
+namespace {
+
+struct ThreadedConfig : caf::actor_system_config {
+  ThreadedConfig() {
+    collie::add_message_types(*this);
+    set("scheduler.policy", caf::atom("sharing"));
+    set("scheduler.max-threads", size_t{2});
+  }
+};
+
+void run_to_the_end(RunPlan plan, LayoutOutcome& outcome) {
+  ThreadedConfig config;
+  caf::actor_system system(config);
+  caf::scoped_actor self(system);
+  spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
+  bool ended = false;
+  while (!ended)
+    self->receive([](const RunStarted&) {},
+                  [&](const StepFinished& step) {
+                    outcome.losses.push_back(step.loss);
+                    outcome.norms.push_back(step.grad_norm);
+                  },
+                  [](const EvaluationFinished&) {}, [](const CheckpointSaved&) {},
+                  [&](const RunEnded& end) {
+                    if (end.exit_code != 0) throw RunError("{}", end.message);
+                    ended = true;
+                  },
+                  caf::after(std::chrono::seconds(120)) >> [] { throw RunError("the run says nothing"); });
+}
+
+// exp_avg after one step is (1 - beta1) · gradient.
+void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
+  const auto checkpoint =
+      latest_checkpoint((std::filesystem::path(plan.config.run.dir) / "checkpoints").string());
+  if (!checkpoint || checkpoint->step() != 1) throw RunError("the first checkpoint is not of step 1");
+  const auto account = std::make_shared<MemoryAccount>();
+  for (const Parameter& parameter : model_parameters(plan.model)) {
+    Tensor moment = Tensor::host(parameter.shape, DType::f32, account, Category::workspace);
+    checkpoint->read(parameter.name, "exp_avg", parameter.shape,
+                     std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0), moment);
+    outcome.gradients[parameter.name] = {moment.data<float>(), moment.data<float>() + moment.numel()};
+  }
+}
+
+}  // namespace
+
+std::string LayoutOptions::name() const {
+  return fmt::format("dp{} tp{} pp{} cp{} {} zero{}{}", dp, tp, pp, cp, schedule, zero,
+                     sequence_parallel ? " sp" : "");
+}
+
+std::string MathsOptions::name() const {
+  return fmt::format("{}{}{}, {} sequences a step in micro-batches of {}", tied ? "tied" : "untied",
+                     packing ? ", packed" : "", masked ? ", masked" : "", sequences_a_step, micro_batch_size);
+}
+
+Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
+                     int64_t steps) {
+  Config config;
+  config.run.name = "layout";
+  config.run.dir = (folder / "run").string();
+  config.run.stall_timeout_s = 60;
+  config.model.from_scratch = true;
+  config.model.config = {{"model_type", "llama"},
+                         {"hidden_size", 32},
+                         {"intermediate_size", 48},
+                         {"num_hidden_layers", 8},
+                         {"num_attention_heads", 4},
+                         {"num_key_value_heads", 2},
+                         {"vocab_size", 260},
+                         {"max_position_embeddings", 64},
+                         {"tie_word_embeddings", maths.tied},
+                         {"attention_bias", true},
+                         {"mlp_bias", true}};
+  config.tokenizer.kind = "byte";
+  DataSource source;
+  source.path = (folder / "train.txt").string();
+  if (maths.masked) {
+    source.path = (folder / "train.jsonl").string();
+    source.format = "jsonl";
+    source.prompt = "question";
+    source.completion = "answer";
+  }
+  config.data.train = {source};
+  config.data.sequence_length = 33;  // odd, so that nothing divides it
+  config.data.packing = maths.packing;
+  config.train.steps = steps;
+  config.train.micro_batch_size = maths.micro_batch_size;
+  config.train.gradient_accumulation_steps = maths.sequences_a_step / maths.micro_batch_size / layout.dp;
+  config.train.clip_grad_norm = 0;
+  config.parallel.dp_size = layout.dp;
+  config.parallel.tp_size = layout.tp;
+  config.parallel.pp_size = layout.pp;
+  config.parallel.cp_size = layout.cp;
+  config.parallel.schedule = layout.schedule;
+  config.parallel.zero_stage = layout.zero;
+  config.parallel.sequence_parallel = layout.sequence_parallel;
+  config.parallel.bucket_elements = 20'000;  // a few blocks
+  config.optimizer.lr = 3e-3;
+  config.lr_scheduler.name = "constant";
+  config.lr_scheduler.warmup_steps = 4;
+  config.checkpoint.every_n_steps = 0;
+  config.monitor.console = "none";
+  config.monitor.tensorboard = config.monitor.csv = false;
+  config.device.threads = 1;
+  return config;
+}
+
+LayoutOutcome run_layouts(const MathsOptions& maths,
+                          const std::vector<std::pair<LayoutOptions, int64_t>>& until) {
+  const TemporaryFolder folder;
+  std::string text, pairs;
+  for (int i = 0; i < 260; ++i) {
+    text += fmt::format("The {}th collie herds sheep. ", i * i);
+    pairs += fmt::format("{{\"question\": \"What is {} times {}?\", \"answer\": \" It is {}.\"}}\n", i, i + 7,
+                         i * (i + 7));
+  }
+  folder.write("train.txt", text);
+  folder.write("train.jsonl", pairs);
+  LayoutOutcome outcome;
+  for (const auto& [layout, steps] : until) {
+    RunPlan plan = plan_training(layout_config(folder, maths, layout, steps), ExistingRun::resume);
+    run_to_the_end(plan, outcome);
+    if (outcome.gradients.empty()) read_gradients(plan, outcome);
+  }
+  return outcome;
+}
+
+double loss_difference(const LayoutOutcome& a, const LayoutOutcome& b) {
+  if (a.losses.size() != b.losses.size()) return INFINITY;
+  double largest = 0;
+  for (size_t i = 0; i < a.losses.size(); ++i) {
+    const double difference = std::abs(a.losses[i] - b.losses[i]) / std::abs(b.losses[i]);
+    largest = difference >= largest ? difference : std::isnan(difference) ? INFINITY : largest;
+  }
+  return largest;
+}
+
+double gradient_difference(const LayoutOutcome& a, const LayoutOutcome& b, std::string& parameter) {
+  double largest = 0;
+  for (const auto& [name, expected] : b.gradients) {
+    const auto& found = a.gradients.at(name);
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const double x = found[i], y = expected[i];
+      difference += (x - y) * (x - y);
+      norm += y * y;
+    }
+    const double relative = std::sqrt(difference) / std::max(std::sqrt(norm), 1e-30);
+    if (relative <= largest) continue;
+    largest = relative;
+    parameter = name;
+  }
+  return largest;
+}
+
+}  // namespace collie::test

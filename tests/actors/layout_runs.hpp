@@ -1,0 +1,56 @@
+// Whole runs of one small model in any layout, in this process, and what is compared of them: losses, and the
+// gradients of the first step.
+#pragma once
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "actors/run_plan.hpp"
+#include "tests/io/temporary_folder.hpp"
+
+namespace collie::test {
+
+// What may not change the result.
+struct LayoutOptions {
+  int dp = 1, tp = 1, pp = 1, cp = 1;
+  std::string schedule = "1f1b";
+  int zero = 0;
+  bool sequence_parallel = false;
+
+  int ranks() const { return dp * tp * pp * cp; }
+  // Only then are the sums taken in the order of one rank.
+  bool bitwise() const { return dp == 1 && tp == 1 && cp == 1; }
+  std::string name() const;
+};
+
+// What does.
+struct MathsOptions {
+  bool tied = true, packing = true;
+  bool masked = false;  // prompts that are no targets
+  int64_t sequences_a_step = 16;
+  int64_t micro_batch_size = 1;
+  std::string name() const;
+};
+
+struct LayoutOutcome {
+  std::vector<double> losses, norms;                    // by step
+  std::map<std::string, std::vector<float>> gradients;  // of the first step, up to one factor
+};
+
+// Eight blocks, four heads with two key/value heads, biases, bytes as tokens: a few ten thousand parameters.
+Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
+                     int64_t steps);
+
+// Trains from scratch to the first of `until`, resumes to the next in the layout beside it, and so on. The
+// first checkpoint must be of step 1: its first moments are the gradients.
+LayoutOutcome run_layouts(const MathsOptions& maths,
+                          const std::vector<std::pair<LayoutOptions, int64_t>>& until);
+
+// The largest |a - b| / |b| of two runs' losses, and of their parameters' gradients by norm.
+double loss_difference(const LayoutOutcome& a, const LayoutOutcome& b);
+double gradient_difference(const LayoutOutcome& a, const LayoutOutcome& b, std::string& parameter);
+
+}  // namespace collie::test
