@@ -125,6 +125,23 @@ TEST_CASE("layouts repeat bitwise", "[parallel]") {
   CHECK(run() == run());
 }
 
+TEST_CASE("memory: no layout reads memory before it is written", "[parallel][memory]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const ModelConfig config = parallel_config(2, true);
+  const auto run = [&](bool poison) {
+    Grid grid(config, halves, {2, true, 2, device});
+    set_poison(poison);
+    std::vector<double> losses;
+    for (const MicroBatch& batch : awkward_batches(config)) {
+      losses.push_back(grid.sum_of_losses([&](Rank& rank) { return rank.micro_batch(batch, scale); }));
+      losses.push_back(grid.sum_of_losses([&](Rank& rank) { return rank.evaluate(batch); }));
+    }
+    set_poison(false);
+    return std::pair(losses, grid.gradients());
+  };
+  CHECK(run(true) == run(false));
+}
+
 TEST_CASE("every rank decodes the logits of one rank", "[parallel][decode]") {
   const std::string device = GENERATE(from_range(all_devices));
   const GridLayout layout = GENERATE(GridLayout{2, false, 1}, GridLayout{4, true, 1}, GridLayout{1, false, 2},
