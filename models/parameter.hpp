@@ -14,7 +14,8 @@ namespace collie {
 enum class Initialisation : uint8_t { normal, ones, zeros };
 
 // Over which ranks a gradient of a parameter that several ranks hold must be summed, because each of them
-// computes a share of it.
+// computes a share of it. (Beside that, the ranks of a context group, as data-parallel replicas, each compute
+// their tokens' share of every gradient.)
 enum class GradientShares : uint8_t {
   whole,      // none: every rank that holds it computes all of it
   tensor,     // the tensor group: each computes the share of its tokens (sequence parallelism)

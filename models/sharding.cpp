@@ -18,6 +18,10 @@ void keep_part(Parameter& parameter, int axis, int64_t part, int64_t parts) {
 
 }  // namespace
 
+int key_value_sharers(const ModelConfig& config, int tensor_size) {
+  return static_cast<int>(std::max<int64_t>(1, tensor_size / config.num_key_value_heads));
+}
+
 ModelConfig share_of(const ModelConfig& config, const ModelShard& shard) {
   ModelConfig share = config;
   share.num_attention_heads /= shard.tensor_size;
@@ -31,11 +35,11 @@ void cut_axis(Parameter& parameter, int axis, const ModelShard& shard) {
 }
 
 void cut_key_value_heads(Parameter& parameter, const ModelConfig& config, const ModelShard& shard) {
-  const int64_t heads = config.num_key_value_heads, ranks = shard.tensor_size;
-  if (heads >= ranks) return cut_axis(parameter, 0, shard);
-  keep_part(parameter, 0, shard.tensor_rank * heads / ranks, heads);
+  const int sharers = key_value_sharers(config, shard.tensor_size);
+  if (sharers == 1) return cut_axis(parameter, 0, shard);
+  keep_part(parameter, 0, shard.tensor_rank / sharers, config.num_key_value_heads);
   parameter.gradient_shares = GradientShares::key_value;
-  parameter.first_holder = shard.tensor_rank % (ranks / heads) == 0;
+  parameter.first_holder = shard.tensor_rank % sharers == 0;
 }
 
 void replicate(Parameter& parameter, const ModelShard& shard) {

@@ -8,9 +8,12 @@
 
 namespace collie {
 
+// How many consecutive ranks hold the same key/value head, because there are fewer heads than ranks; else 1.
+// Their gradients are GradientShares::key_value, the first of them is the first holder.
+int key_value_sharers(const ModelConfig& config, int tensor_size);
+
 // What one rank computes: num_attention_heads, num_key_value_heads and intermediate_size are those it holds;
-// the rest, the vocabulary too, is the model's. Where there are fewer key/value heads than ranks, tensor_size
-// / num_key_value_heads consecutive ranks hold the same one.
+// the rest, the vocabulary too, is the model's.
 ModelConfig share_of(const ModelConfig& config, const ModelShard& shard);
 
 // Makes `parameter`, which is whole, the rank's part of it, by what its axis 0 or 1 counts.

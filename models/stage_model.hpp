@@ -72,10 +72,11 @@ class StageModel {
 
   // Training. `input` [tokens, hidden] comes from the stage before (undefined where the embedding is here).
   struct ForwardResult {
-    Tensor output;        // [tokens, hidden]; undefined where the head is here
-    double loss_sum = 0;  // over the micro-batch's targets; only where the head is here
+    Tensor output;  // [tokens, hidden]; undefined where the head is here
+    // Over the targets among the rank's tokens; only where the head is here. All ranks of a tensor group have
+    // the same; those of a context group add up to the micro-batch's.
+    double loss_sum = 0;
   };
-  // With tensor parallelism every rank returns the same loss_sum.
   // gradient_scale: 1 / (target tokens of the whole global batch); used where the head is here, whose
   // gradient goes to context.sink in this call.
   virtual ForwardResult forward(LayerContext& context, const MicroBatch& batch, const Tensor& input,
@@ -95,7 +96,8 @@ class StageModel {
   // appended.
   virtual KeyValueCache make_cache(Operations& operations, int64_t capacity) const = 0;
   // Returns hidden states [tokens, hidden], or, where the head is here, the logits [1, vocab] of the last
-  // token.
+  // token, on every rank. The ranks of a context group, and sequence parallelism, do not share this work:
+  // each rank has all tokens.
   virtual Tensor decode(LayerContext& context, const MicroBatch& batch, const Tensor& input,
                         KeyValueCache& cache) = 0;
 };

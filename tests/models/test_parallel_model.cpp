@@ -81,3 +81,189 @@ TEST_CASE("tensor parallelism gives the losses and gradients of one rank", "[par
   const ModelConfig config = parallel_config(kv_heads, tied, kv_heads != 1);
   compare(config, tied ? halves : whole, {tensor, sequence, 1, device}, awkward_batches(config));
 }
+
+TEST_CASE("context parallelism gives the losses and gradients of one rank", "[parallel][context]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const int context = GENERATE(2, 3, 4);
+  const bool cut = GENERATE(false, true);
+  CAPTURE(device, context, cut);
+  const ModelConfig config = parallel_config(2, cut);
+  compare(config, cut ? halves : whole, {1, false, context, device}, awkward_batches(config));
+}
+
+TEST_CASE("tensor, sequence and context parallelism together give the losses and gradients of one rank",
+          "[parallel][context]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const auto [tensor, context] = GENERATE(table<int, int>({{2, 2}, {4, 2}, {2, 4}}));
+  const bool sequence = GENERATE(false, true);
+  const bool tied = tensor == 4;
+  CAPTURE(device, tensor, context, sequence);
+  const ModelConfig config = parallel_config(2, tied);
+  compare(config, tied ? halves : whole, {tensor, sequence, context, device}, awkward_batches(config));
+}
+
+TEST_CASE("sequence parallelism without tensor parallelism changes no bit", "[parallel]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const ModelConfig config = parallel_config(2, true);
+  Grid plain(config, whole, {1, false, 1, device}), sequence(config, whole, {1, true, 1, device});
+  for (const MicroBatch& batch : awkward_batches(config)) {
+    CHECK(sequence.ranks[0]->micro_batch(batch, scale) == plain.ranks[0]->micro_batch(batch, scale));
+    CHECK(sequence.ranks[0]->evaluate(batch) == plain.ranks[0]->evaluate(batch));
+  }
+  CHECK(sequence.gradients() == plain.gradients());
+}
+
+TEST_CASE("layouts repeat bitwise", "[parallel]") {
+  const ModelConfig config = parallel_config(2, true);
+  const auto run = [&] {
+    Grid grid(config, halves, {2, true, 2, "cpu"});
+    std::vector<double> losses;
+    for (const MicroBatch& batch : awkward_batches(config))
+      losses.push_back(grid.sum_of_losses([&](Rank& rank) { return rank.micro_batch(batch, scale); }));
+    return std::pair(losses, grid.gradients());
+  };
+  CHECK(run() == run());
+}
+
+TEST_CASE("memory: no layout reads memory before it is written", "[parallel][memory]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const ModelConfig config = parallel_config(2, true);
+  const auto run = [&](bool poison) {
+    Grid grid(config, halves, {2, true, 2, device});
+    set_poison(poison);
+    std::vector<double> losses;
+    for (const MicroBatch& batch : awkward_batches(config)) {
+      losses.push_back(grid.sum_of_losses([&](Rank& rank) { return rank.micro_batch(batch, scale); }));
+      losses.push_back(grid.sum_of_losses([&](Rank& rank) { return rank.evaluate(batch); }));
+    }
+    set_poison(false);
+    return std::pair(losses, grid.gradients());
+  };
+  CHECK(run(true) == run(false));
+}
+
+TEST_CASE("every rank decodes the logits of one rank", "[parallel][decode]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const GridLayout layout = GENERATE(GridLayout{2, false, 1}, GridLayout{4, true, 1}, GridLayout{1, false, 2},
+                                     GridLayout{2, true, 2});
+  CAPTURE(device, layout.tensor, layout.sequence, layout.context);
+  const ModelConfig config = parallel_config(2, true);
+  const MicroBatch all = make_batch({9}, config.vocab_size, "prompt");
+  Grid one(config, halves, {1, false, 1, device});
+  Grid grid(config, halves, {layout.tensor, layout.sequence, layout.context, device});
+  const std::vector<int> sizes = {5, 1, 3};
+  const std::vector<double> expected = one.ranks[0]->decode(all, sizes);
+  REQUIRE(expected.size() == 3 * 24);
+  std::vector<std::vector<double>> found(grid.ranks.size());
+  grid.run([&](Rank& rank) {
+    found[static_cast<size_t>(rank.shard.context_rank * layout.tensor + rank.shard.tensor_rank)] =
+        rank.decode(all, sizes);
+  });
+  for (const std::vector<double>& logits : found)
+    CHECK(relative_error(logits, expected) < (device == "reference" ? 1e-12 : 1e-5));
+}
+
+TEST_CASE("a half of a block costs one reduction forward and one backward", "[parallel][collectives]") {
+  using Counts = std::map<std::string, int>;
+  const bool sequence = GENERATE(false, true);
+  CAPTURE(sequence);
+  const ModelConfig config = parallel_config(2, false);
+  const std::vector<StageRange> ranges = {{0, 0, true, false}, {0, 2, false, false}, {2, 2, false, true}};
+  Grid grid(config, ranges, {2, sequence, 1});
+  const MicroBatch batch = make_batch({6, 7}, config.vocab_size, "batch");
+  const Rank& first = *grid.ranks[0];
+
+  grid.collect([&](Rank& rank) { return rank.forward(batch, scale); });
+  // The embedding's sum, two for each of two blocks; the head's d(hidden), and the statistics of one chunk.
+  CHECK(first.tensor->take() == (sequence ? Counts{{"reduce_scatter", 1 + 4 + 1}, {"all_gather", 4 + 1 + 1}}
+                                          : Counts{{"all_reduce", 1 + 4 + 1}, {"all_gather", 1}}));
+  grid.run([&](Rank& rank) { rank.backward_input(batch); });
+  CHECK(first.tensor->take() ==
+        (sequence ? Counts{{"reduce_scatter", 4}, {"all_gather", 4}} : Counts{{"all_reduce", 4}}));
+  grid.run([&](Rank& rank) { rank.backward_weight(batch); });
+  // Each half gathers its input and its output's gradient again; the embedding its output's gradient.
+  CHECK(first.tensor->take() == (sequence ? Counts{{"all_gather", 8 + 1}} : Counts{}));
+  grid.collect([&](Rank& rank) { return rank.evaluate(batch); });
+  CHECK(first.tensor->take() == (sequence ? Counts{{"reduce_scatter", 5}, {"all_gather", 4 + 1 + 1}}
+                                          : Counts{{"all_reduce", 5}, {"all_gather", 1}}));
+}
+
+TEST_CASE("keys and values go once around the ring, and twice back with their gradients",
+          "[parallel][collectives]") {
+  using Counts = std::map<std::string, int>;
+  const ModelConfig config = parallel_config(2, false);
+  Grid grid(config, whole, {1, false, 4});
+  const MicroBatch batch = make_batch({6, 7}, config.vocab_size, "batch");
+  const Rank& first = *grid.ranks[0];
+  grid.collect([&](Rank& rank) { return rank.forward(batch, scale); });
+  CHECK(first.ring->take() == Counts{{"send", 2 * 3}, {"receive", 2 * 3}});
+  grid.run([&](Rank& rank) { rank.backward_input(batch); });
+  CHECK(first.ring->take() == Counts{{"send", 2 * (3 + 4)}, {"receive", 2 * (3 + 4)}});
+  grid.run([&](Rank& rank) { rank.backward_weight(batch); });
+  CHECK(first.ring->take().empty());
+}
+
+TEST_CASE("memory: logits of the whole vocabulary are nowhere", "[parallel][memory]") {
+  ModelConfig config = parallel_config(2, false);
+  config.vocab_size = 8192;
+  const MicroBatch batch = make_batch({300}, config.vocab_size, "batch");
+  Grid grid(config, whole, {4, GENERATE(false, true), 1});
+  const auto logits = static_cast<size_t>(256 * config.vocab_size) * sizeof(double);
+  std::vector<size_t> before;
+  for (const auto& rank : grid.ranks) before.push_back(rank->account->current_total());
+  grid.collect([&](Rank& rank) { return rank.micro_batch(batch, scale) + rank.evaluate(batch); });
+  for (size_t i = 0; i < grid.ranks.size(); ++i) {
+    const size_t taken = grid.ranks[i]->account->peak_total() - before[i];
+    CHECK(taken > logits / 4);  // a rank's share of a chunk
+    CHECK(taken < logits / 4 + logits / 8);
+  }
+}
+
+TEST_CASE("memory: with sequence parallelism all that a block keeps falls with the ranks",
+          "[parallel][memory]") {
+  const ModelConfig config = parallel_config(8, false);
+  const MicroBatch batch = make_batch({32}, config.vocab_size, "batch");
+  const auto kept = [&](int tensor, bool sequence, bool backward) {
+    Grid grid(config, {{0, 2, false, false}}, {tensor, sequence, 1});
+    std::vector<double> bytes = grid.collect([&](Rank& rank) {
+      const int64_t held = sequence ? share_of_tokens(32, rank.shard.tensor_rank, tensor).size() : 32;
+      Rank::Stage& stage = rank.stages[0];
+      LayerContext context = rank.context(stage, true);
+      const Tensor input = random_tensor(*rank.operations, {held, config.hidden_size}, "input");
+      ActivationStash stash;
+      Tensor output = stage.model->forward(context, batch, input, 1.0, *rank.loss, stash).output;
+      if (backward) stage.model->backward_input(context, batch, output, stash);
+      output = Tensor();
+      return static_cast<double>(rank.account->current(Category::activations));
+    });
+    return bytes[0];
+  };
+  for (const bool backward : {false, true}) {
+    CAPTURE(backward);
+    CHECK(kept(4, true, backward) == kept(1, false, backward) / 4);
+    CHECK(kept(4, false, backward) > kept(1, false, backward) / 4);
+  }
+}
+
+TEST_CASE("a loss that needs whole logits is refused where ranks share them", "[parallel]") {
+  struct Whole final : Loss {
+    double chunk(Operations&, Tensor&, std::span<const int32_t>, double) override { return 0; }
+  };
+  Whole loss;
+  check_loss_shards("whole", loss, 1);
+  check_loss_shards("cross_entropy", *losses().find("cross_entropy")(), 4);
+  check_says(message_of([&] { check_loss_shards("whole", loss, 2); }),
+             {"train.loss", "'whole' needs full logits", "parallel.tp_size must be 1"});
+}
+
+TEST_CASE("a rank's groups must be those of its shard", "[parallel]") {
+  const ModelConfig config = parallel_config(2, false);
+  Grid grid(config, whole, {2, false, 1});
+  Rank& rank = *grid.ranks[0];
+  LayerContext alone = rank.context(rank.stages[0], false), wrong = alone;
+  alone.tensor = nullptr;
+  wrong.tensor = grid.ranks[1]->tensor.get();
+  const MicroBatch batch = make_batch({3}, config.vocab_size, "batch");
+  CHECK_THROWS_AS(rank.stages[0].model->evaluate(alone, batch, {}, *rank.loss), std::logic_error);
+  CHECK_THROWS_AS(rank.stages[0].model->evaluate(wrong, batch, {}, *rank.loss), std::logic_error);
+}
