@@ -145,11 +145,13 @@ struct Rest {
         qkv(b.random({tokens, 3 * dim})),
         d_qkv(b.random({tokens, 3 * dim})),
         log_sum_exp(b.random({tokens, heads})),
+        part_log_sum_exp(b.random({tokens, heads})),
         angles(b.random({tokens, head_dim / 2})),
         gate_up(b.random({tokens, 2 * ffn})),
         d_gate_up(b.random({tokens, 2 * ffn})),
         hidden(b.random({tokens, ffn})),
         logits(b.random({tokens, vocab})),
+        statistics(ops.empty({1, tokens, 3}, DType::f64, Category::activations)),
         labels(Bench::integers(vocab)),
         positions(Bench::integers(document)) {
     for (Tensor& state : optimizer) state = b.random({parameters}, 0.01);
@@ -209,6 +211,11 @@ struct Rest {
                            log_sum_exp, d_out, dq, dk, dv);
     return {10.0 * tokens * (static_cast<double>(length) + 1) / 2 * dim, floats(8 * tokens * dim)};
   }
+  Cost merge_attention() {
+    Tensor out = y.reshape({tokens, heads, head_dim});
+    ops.merge_attention(out, log_sum_exp, z.reshape({tokens, heads, head_dim}), part_log_sum_exp);
+    return {0, floats(3 * tokens * dim)};
+  }
   Cost swiglu() {
     ops.swiglu(part(gate_up, 0, 2), part(gate_up, 1, 2), hidden);
     return {0, floats(3 * tokens * ffn)};
@@ -220,6 +227,16 @@ struct Rest {
   }
   Cost cross_entropy() {
     ops.cross_entropy(logits, labels, 1e-3);
+    return {0, floats(2 * tokens * vocab)};
+  }
+  // The vocabulary as one shard of it.
+  Cost softmax_statistics() {
+    Tensor of_shard = statistics.reshape({tokens, 3});
+    ops.softmax_statistics(logits, labels, 0, of_shard);
+    return {0, floats(tokens * vocab)};
+  }
+  Cost cross_entropy_from_statistics() {
+    ops.cross_entropy_from_statistics(logits, labels, 0, statistics, 1e-3);
     return {0, floats(2 * tokens * vocab)};
   }
   Cost sum_of_squares() {
@@ -258,8 +275,8 @@ struct Rest {
   }
 
   Operations& ops;
-  Tensor x, y, z, weight, d_weight, inverse_rms, table, qkv, d_qkv, log_sum_exp, angles, gate_up, d_gate_up,
-      hidden, logits;
+  Tensor x, y, z, weight, d_weight, inverse_rms, table, qkv, d_qkv, log_sum_exp, part_log_sum_exp, angles,
+      gate_up, d_gate_up, hidden, logits, statistics;
   std::vector<int32_t> labels, positions;
   std::array<Tensor, 4> optimizer;
 };
@@ -268,7 +285,8 @@ template <class Call>
 void run_rest(benchmark::State& state, Call call) {
   Bench bench(static_cast<int>(state.range(0)));
   Rest rest(bench);
-  rest.attention();  // a log_sum_exp that fits
+  rest.attention();           // a log_sum_exp that fits
+  rest.softmax_statistics();  // and statistics
   Cost cost;
   for (auto _ : state) cost = call(rest);
   report(state, cost.flops, cost.bytes);
@@ -301,9 +319,12 @@ void register_all() {
   rest("attention_backward", [](Rest& r) { return r.attention_backward(); });
   rest("attention_one_document", [](Rest& r) { return r.attention(tokens); });
   rest("attention_backward_one_document", [](Rest& r) { return r.attention_backward(tokens); });
+  rest("merge_attention", [](Rest& r) { return r.merge_attention(); });
   rest("swiglu", [](Rest& r) { return r.swiglu(); });
   rest("swiglu_backward", [](Rest& r) { return r.swiglu_backward(); });
   rest("cross_entropy", [](Rest& r) { return r.cross_entropy(); });
+  rest("softmax_statistics", [](Rest& r) { return r.softmax_statistics(); });
+  rest("cross_entropy_from_statistics", [](Rest& r) { return r.cross_entropy_from_statistics(); });
   rest("sum_of_squares", [](Rest& r) { return r.sum_of_squares(); });
   rest("adamw", [](Rest& r) { return r.adamw(); });
   all_threads(benchmark::RegisterBenchmark("step_products", step_products));

@@ -34,6 +34,26 @@ TEST_CASE("fill, copy, add and scale conform", "[conformance]") {
   }
 }
 
+TEST_CASE("add conforms on any mixture of dense and row-strided tensors of two and three dimensions",
+          "[conformance]") {
+  for (const Shape& shape : {Shape{7, 3, 5}, Shape{700, 2, 33}, Shape{3, 2, 20000}, Shape{130, 65}}) {
+    CAPTURE(shape.to_string());
+    const Values a = random_values(shape, 40), b = random_values(shape, 41), c = random_values(shape, 42);
+    const int64_t rows = shape[0];
+    conforms([&](Bench& bench) {
+      Tensor strided = bench.input(a), dense = bench.dense_input(b), other = bench.input(c);
+      Tensor out = bench.output(shape), dense_out = bench.dense_output(shape);
+      bench.ops.add(strided, dense, out);
+      bench.ops.add(strided, other, dense_out);
+      Tensor some = other.rows(1, rows - 1);
+      bench.ops.add(some, dense.rows(0, rows - 2), some);
+      Tensor one = strided.rows(rows - 1, rows);
+      bench.ops.add(one, dense.rows(0, 1), one);
+      return Outputs{bench.read(out), bench.read(dense_out), bench.read(other), bench.read(strided)};
+    });
+  }
+}
+
 TEST_CASE("add_row and column_sum conform", "[conformance]") {
   for (const auto& [rows, width] : sizes) {
     const bool accumulate = GENERATE(false, true);

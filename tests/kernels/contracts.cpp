@@ -62,6 +62,31 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("cross_entropy", {"label 6", "[4, 6]"}, [&] {
     ops->cross_entropy(a, std::vector<int32_t>{0, 1, 2, 6}, 1);
   });
+  const auto doubles = [&](const Shape& shape) { return ops->empty(shape, DType::f64, Category::workspace); };
+  Tensor statistics = doubles({4, 3}), all_statistics = doubles({2, 4, 3}), wide = doubles({4, 4});
+  refused("softmax_statistics", {"3 labels", "[4, 6]"}, [&] {
+    ops->softmax_statistics(a, std::vector<int32_t>{0, 1, 2}, 0, statistics);
+  });
+  refused("softmax_statistics", {"label -1", "token 2"}, [&] {
+    ops->softmax_statistics(a, std::vector<int32_t>{0, 9, -1, 2}, 0, statistics);
+  });
+  refused("softmax_statistics", {"[4, 6]", "-6"}, [&] { ops->softmax_statistics(a, ids, -6, statistics); });
+  refused("softmax_statistics", {"[4, 3]", "[4, 4]"}, [&] { ops->softmax_statistics(a, ids, 0, wide); });
+  refused("softmax_statistics", {"[4, 3]", "4 elements"}, [&] {
+    Tensor view = wide.columns(0, 3);
+    ops->softmax_statistics(a, ids, 0, view);
+  });
+  refused("cross_entropy_from_statistics", {"3 labels", "[4, 6]"}, [&] {
+    ops->cross_entropy_from_statistics(a, std::vector<int32_t>{0, 1, 2}, 0, all_statistics, 1);
+  });
+  refused("cross_entropy_from_statistics", {"[4, 3]"},
+          [&] { ops->cross_entropy_from_statistics(a, ids, 0, statistics, 1); });
+  refused("cross_entropy_from_statistics", {"[0, 4, 3]"},
+          [&] { ops->cross_entropy_from_statistics(a, ids, 0, all_statistics.rows(0, 0), 1); });
+  refused("cross_entropy_from_statistics", {"[2, 3, 4]", "[2, 4, 3]"}, [&] {
+    ops->cross_entropy_from_statistics(a, ids, 0, all_statistics.reshape({2, 3, 4}), 1);
+  });
+  refused("embedding", {"-2", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, -1, -2, 3}, a2); });
   refused("adamw", {"[4, 6]", "[4, 5]"}, [&] { ops->adamw(a, b, a2, a3, {}); });
   refused("sum_of_squares", {"[4, 3]"}, [&] { ops->sum_of_squares(a.columns(0, 3)); });
 
@@ -81,6 +106,14 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("attention", {"document 0", "3 queries"}, [&] {
     ops->attention(x, x, x, {{0, 3, 4}, {0, 2, 4}}, 1, x2, lse);
   });
+  refused("attention", {"document 1", "no key"}, [&] {
+    ops->attention(x, x, x, {{0, 3, 4}, {0, 4, 4}, false}, 1, x2, lse);
+  });
+  Tensor short_lse = make({3, 2}), strided_lse = make({4, 5}).columns(0, 2);
+  refused("merge_attention", {"[4, 2, 6]", "[4, 2, 4]"}, [&] { ops->merge_attention(x, lse, kv, lse); });
+  refused("merge_attention", {"[3, 2]", "[4, 2]"}, [&] { ops->merge_attention(x, lse, x2, short_lse); });
+  refused("merge_attention", {"[4, 2]", "5 elements"},
+          [&] { ops->merge_attention(x, strided_lse, x2, lse); });
   refused("attention_backward", {"[4, 2, 6]", "[4, 2, 4]"},
           [&] { ops->attention_backward(x, x, x, spans, 1, x2, lse, x, x2, kv, x2); });
 }
@@ -92,6 +125,10 @@ TEST_CASE("operations refuse tensors of another dtype", "[contracts]") {
          wide = reference->empty({2, 2}, Category::activations);
   refused("add", {"float64", "float32"}, [&] { cpu->add(narrow, wide, narrow); });
   refused("gemm", {"float64", "float32"}, [&] { reference->gemm(GemmForm::nn, wide, wide, narrow, false); });
+  Tensor statistics = cpu->empty({2, 3}, Category::activations);
+  refused("softmax_statistics", {"float64", "float32"}, [&] {
+    cpu->softmax_statistics(narrow, std::vector<int32_t>{0, 1}, 0, statistics);
+  });
   refused("scale", {"empty"}, [&] {
     Tensor none;
     cpu->scale(none, 1);

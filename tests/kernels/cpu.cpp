@@ -33,9 +33,27 @@ Outputs block_of_work(Bench& bench) {
   bench.ops.rms_norm_backward_weight(y, x, inverse_rms, d_weight, false);
   bench.ops.swiglu(x, y, activated);
   const double loss = bench.ops.cross_entropy(y, random_integers(37, 40, 7), 1);
-  return {bench.read(out),      bench.read(dq),        bench.read(dk),
-          bench.read(dv),       bench.read(dx),        bench.read(y),
-          bench.read(d_weight), bench.read(activated), {static_cast<float>(loss)}};
+  Tensor statistics = bench.ops.empty({1, 37, 3}, DType::f64, Category::workspace);
+  Tensor of_shard = statistics.reshape({37, 3}), logits = bench.input(random_values(flat, 8, 3));
+  bench.ops.softmax_statistics(logits, random_integers(37, 40, 9), 0, of_shard);
+  const double from_statistics =
+      bench.ops.cross_entropy_from_statistics(logits, random_integers(37, 40, 9), 0, statistics, 1);
+  Tensor merged = bench.input(random_values(shape, 10)), sums = bench.dense_input(random_values({37, 2}, 11));
+  bench.ops.merge_attention(merged, sums, v, lse);
+  return {bench.read(merged),
+          bench.read(sums),
+          bench.read(statistics),
+          bench.read(logits),
+          {static_cast<float>(from_statistics)},
+          bench.read(out),
+          bench.read(dq),
+          bench.read(dk),
+          bench.read(dv),
+          bench.read(dx),
+          bench.read(y),
+          bench.read(d_weight),
+          bench.read(activated),
+          {static_cast<float>(loss)}};
 }
 
 // Back to the best when the test ends, however it ends.
@@ -75,7 +93,55 @@ TEST_CASE("a NaN is never lost", "[cpu]") {
     const Tensor q = bench.input({heads, poisoned.data}), k = bench.input(random_values(heads, 10));
     ops->attention(q, k, k, {{0, 1}, {0, 1}}, 1, attended, lse);
     CHECK(std::isnan(bench.read(attended)[0]));
+    Tensor merged = bench.input({heads, poisoned.data}), sums = bench.dense_input({{1, 1}, {0}});
+    ops->merge_attention(merged, sums, k, sums);
+    CHECK(std::isnan(bench.read(merged)[at]));
+    Tensor shard = bench.input(poisoned);
+    Tensor statistics = ops->empty({1, 3}, DType::f64, Category::workspace);
+    ops->softmax_statistics(shard, std::vector<int32_t>{50}, 0, statistics);
+    CHECK(std::isnan(statistics.data<double>()[1]));
+    CHECK(std::isnan(ops->cross_entropy_from_statistics(shard, std::vector<int32_t>{50}, 0,
+                                                        statistics.reshape({1, 1, 3}), 1)));
   }
+}
+
+TEST_CASE("the loss over one shard is cross_entropy within rounding", "[cpu]") {
+  const auto ops = make_cpu_operations(1, std::make_shared<MemoryAccount>());
+  Bench bench(*ops, false);
+  for (const int64_t vocab : {int64_t{1}, int64_t{100}, int64_t{4097}, int64_t{50257}}) {
+    CAPTURE(vocab);
+    const Values logits = random_values({5, vocab}, 12, 5);
+    auto labels = random_integers(5, vocab, 13);
+    labels[2] = ignored_label;
+    Tensor whole = bench.input(logits), shard = bench.input(logits);
+    Tensor statistics = ops->empty({5, 3}, DType::f64, Category::workspace);
+    const double expected = ops->cross_entropy(whole, labels, 0.5);
+    ops->softmax_statistics(shard, labels, 0, statistics);
+    const double found =
+        ops->cross_entropy_from_statistics(shard, labels, 0, statistics.reshape({1, 5, 3}), 0.5);
+    CHECK(found == Approx(expected).epsilon(1e-6));
+    // cross_entropy sums a row in floats from end to end: that is most of the difference.
+    CHECK(relative_error(bench.read(shard), bench.read(whole)) < 5e-6);
+  }
+}
+
+TEST_CASE("every shard returns the same loss, to the bit", "[cpu]") {
+  const auto ops = make_cpu_operations(1, std::make_shared<MemoryAccount>());
+  Bench bench(*ops, false);
+  const auto labels = random_integers(300, 900, 14);
+  Tensor statistics = ops->empty({3, 300, 3}, DType::f64, Category::workspace);
+  std::vector<Tensor> shards;
+  for (int64_t r = 0; r < 3; ++r) {
+    shards.push_back(bench.input(random_values({300, 300}, static_cast<uint64_t>(15 + r), 4)));
+    Tensor of_shard = statistics.rows(r, r + 1).reshape({300, 3});
+    ops->softmax_statistics(shards.back(), labels, 300 * r, of_shard);
+  }
+  std::vector<double> losses;
+  for (int64_t r = 0; r < 3; ++r)
+    losses.push_back(ops->cross_entropy_from_statistics(shards[static_cast<size_t>(r)], labels, 300 * r,
+                                                        statistics, 1e-3));
+  CHECK(losses[0] == losses[1]);
+  CHECK(losses[0] == losses[2]);
 }
 
 TEST_CASE("attention's workspace is accounted, and bounded by tiles, not by the document", "[cpu]") {

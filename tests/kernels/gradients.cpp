@@ -85,6 +85,19 @@ TEST_CASE("embedding_backward is the gradient of embedding", "[gradients]") {
   });
 }
 
+TEST_CASE("embedding_backward is the gradient of embedding in a shard of the table", "[gradients]") {
+  Reference r;
+  const std::vector<int32_t> ids{absent_id, 0, 2, absent_id, 2};
+  const Tensor table = r.random({3, 3}, 27), d_out = r.random({5, 3}, 28);
+  Tensor d_table = r.nan({3, 3});
+  r.ops->embedding_backward(ids, d_out, d_table, false);
+  check_gradient("d_table", table, d_table, [&] {
+    Tensor out = r.nan({5, 3});
+    r.ops->embedding(table, ids, out);
+    return dot(out, d_out);
+  });
+}
+
 TEST_CASE("column_sum is the gradient of add_row", "[gradients]") {
   Reference r;
   const Tensor row = r.random({4}, 6), dy = r.random({7, 4}, 7);
@@ -167,6 +180,33 @@ TEST_CASE("attention_backward is the gradient of attention", "[gradients]") {
   SECTION("more keys than queries") {
     check_attention(2, 1, 2, {{0, 2, 5}, {0, 6, 9}});
   }
+  SECTION("not causal, with more keys than queries and fewer") {
+    check_attention(4, 2, 3, {{0, 4, 4, 6}, {0, 2, 2, 7}, false});
+  }
+}
+
+TEST_CASE("attention_backward of a part of the keys is the gradient of the whole by that part",
+          "[gradients]") {
+  Reference r;
+  const Shape q_shape{3, 2, 3}, k_shape{7, 1, 3}, lse_shape{3, 2};
+  const Tensor q = r.random(q_shape, 23), k = r.random(k_shape, 24), v = r.random(k_shape, 25);
+  const Tensor d_out = r.random(q_shape, 26);
+  Tensor out = r.nan(q_shape), log_sum_exp = r.nan(lse_shape);
+  const auto loss = [&] {
+    r.ops->attention(q, k, v, {{0, 3}, {0, 7}, false}, 0.7, out, log_sum_exp);
+    return dot(out, d_out);
+  };
+  loss();
+  Tensor dq = r.zeros(q_shape), dk = r.nan(k_shape), dv = r.nan(k_shape);
+  for (const auto& [first, last] : {std::pair<int32_t, int32_t>{0, 2}, {2, 7}}) {
+    Tensor dq_part = r.nan(q_shape), dk_part = dk.rows(first, last), dv_part = dv.rows(first, last);
+    r.ops->attention_backward(q, k.rows(first, last), v.rows(first, last), {{0, 3}, {0, last - first}, false},
+                              0.7, out, log_sum_exp, d_out, dq_part, dk_part, dv_part);
+    r.ops->add(dq, dq_part, dq);
+  }
+  check_gradient("dq", q, dq, loss);
+  check_gradient("dk", k, dk, loss);
+  check_gradient("dv", v, dv, loss);
 }
 
 TEST_CASE("swiglu_backward is the gradient of swiglu", "[gradients]") {
@@ -192,6 +232,35 @@ TEST_CASE("cross_entropy leaves its gradient", "[gradients]") {
   const auto run = [&](Tensor& work) {
     r.ops->copy(logits, work);
     return r.ops->cross_entropy(work, labels, scale);
+  };
+  Tensor gradient = r.nan({4, 7});
+  run(gradient);
+  check_gradient("d_logits", logits, gradient, [&] {
+    Tensor work = r.nan({4, 7});
+    return run(work) * scale;
+  });
+}
+
+TEST_CASE("cross_entropy_from_statistics leaves every shard's gradient", "[gradients]") {
+  Reference r;
+  const std::vector<int32_t> labels{3, ignored_label, 0, 6};
+  const std::vector<int64_t> starts{0, 3, 4, 7};
+  const Tensor logits = r.random({4, 7}, 29, 2);
+  const double scale = 0.3;
+  const auto run = [&](Tensor& work) {
+    r.ops->copy(logits, work);
+    Tensor statistics = r.nan({3, 4, 3});
+    for (int64_t i = 0; i < 3; ++i) {
+      const auto at = static_cast<size_t>(i);
+      Tensor of_shard = statistics.rows(i, i + 1).reshape({4, 3});
+      r.ops->softmax_statistics(work.columns(starts[at], starts[at + 1]), labels, starts[at], of_shard);
+    }
+    double loss = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      Tensor shard = work.columns(starts[i], starts[i + 1]);
+      loss = r.ops->cross_entropy_from_statistics(shard, labels, starts[i], statistics, scale);
+    }
+    return loss;
   };
   Tensor gradient = r.nan({4, 7});
   run(gradient);

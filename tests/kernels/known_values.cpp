@@ -92,6 +92,56 @@ TEST_CASE("attention by hand: one key gives its value, equal scores the mean", "
     r.ops->attention(q.rows(0, 1), k, v, {{0, 1}, {0, 3}}, 1, one, lse);
     CHECK(one.data<double>()[0] == Approx(70.0 / 3));
   }
+  SECTION("not causal, every query sees every key") {
+    r.ops->attention(q, k, v, {{0, 2, 3}, {0, 1, 3}, false}, 1, out, log_sum_exp);
+    CHECK(r.read(out) == Floats{10, 10, 30});
+    CHECK(log_sum_exp.data<double>()[1] == Approx(0).margin(1e-12));
+    CHECK(log_sum_exp.data<double>()[2] == Approx(std::log(2)));
+  }
+}
+
+TEST_CASE("merge_attention by hand: as many keys weigh as much, no keys nothing", "[known]") {
+  const double none = -std::numeric_limits<double>::infinity();
+  const auto nan = std::numeric_limits<float>::quiet_NaN();
+  const auto account = std::make_shared<MemoryAccount>();
+  for (const auto& ops : {make_reference_operations(account), make_cpu_operations(1, account)}) {
+    Bench bench(*ops, false);
+    const auto merged = [&](float out, double log_sum_exp, float part, double part_log_sum_exp) {
+      Tensor x = bench.input({{1, 1, 1}, {out}});
+      Tensor sum = bench.input({{1, 1}, {static_cast<float>(log_sum_exp)}});
+      bench.ops.merge_attention(x, sum, bench.input({{1, 1, 1}, {part}}),
+                                bench.input({{1, 1}, {static_cast<float>(part_log_sum_exp)}}));
+      return std::pair(static_cast<double>(bench.read(x)[0]), static_cast<double>(bench.read(sum)[0]));
+    };
+    const auto is = [](const std::pair<double, double>& found, double out, double log_sum_exp) {
+      CHECK(found.first == Approx(out));
+      CHECK((found.second == log_sum_exp || found.second == Approx(log_sum_exp)));
+    };
+    is(merged(10, 0, 20, 0), 15, std::log(2));
+    is(merged(10, std::log(3), 20, 0), 12.5, std::log(4));
+    is(merged(10, 0, 20, std::log(3)), 17.5, std::log(4));
+    is(merged(10, -500, 20, -500), 15, -500 + std::log(2));
+    is(merged(10, 3000, 20, -3000), 10, 3000);
+    is(merged(10, -3000, 20, 3000), 20, 3000);
+    is(merged(10, 7, nan, none), 10, 7);
+    is(merged(nan, none, 20, 7), 20, 7);
+    is(merged(10, none, nan, none), 10, none);
+    CHECK(std::isnan(merged(10, 3000, nan, -3000).first));
+    CHECK(std::isnan(merged(10, static_cast<double>(nan), 20, 1).first));
+    CHECK(std::isnan(merged(10, static_cast<double>(nan), 20, 1).second));
+    CHECK(std::isnan(merged(10, 1, 20, static_cast<double>(nan)).second));
+  }
+}
+
+TEST_CASE("an id that is absent from a shard of the table is a row of zeros", "[known]") {
+  Reference r;
+  const Tensor table = r.of({{2, 2}, {1, 2, 3, 4}}), d_out = r.of({{3, 2}, {1, 10, 2, 20, 4, 40}});
+  Tensor out = r.blank({3, 2}), d_table = r.blank({2, 2});
+  const std::vector<int32_t> ids{1, -1, 1};
+  r.ops->embedding(table, ids, out);
+  CHECK(r.read(out) == Floats{3, 4, 0, 0, 3, 4});
+  r.ops->embedding_backward(ids, d_out, d_table, false);
+  CHECK(r.read(d_table) == Floats{0, 0, 5, 50});
 }
 
 TEST_CASE("swiglu by hand", "[known]") {
@@ -109,6 +159,39 @@ TEST_CASE("cross_entropy of equal logits is the logarithm of the vocabulary", "[
   const std::vector<int32_t> labels{0, ignored_label, 3};
   CHECK(r.ops->cross_entropy(logits, labels, 1) == Approx(2 * std::log(4)));
   CHECK(r.read(logits) == Floats{-0.75, 0.25, 0.25, 0.25, 0, 0, 0, 0, 0.25, 0.25, 0.25, -0.75});
+}
+
+TEST_CASE("a shard's softmax statistics by hand", "[known]") {
+  const auto account = std::make_shared<MemoryAccount>();
+  for (const auto& ops : {make_reference_operations(account), make_cpu_operations(1, account)}) {
+    Bench bench(*ops, false);
+    const float low = -std::numeric_limits<float>::infinity();
+    const Tensor logits = bench.input({{5, 2}, {4, 4, 1, 1, 2, 0, low, low, low, 3}});
+    // The shard has ids 10 and 11.
+    const std::vector<int32_t> labels{9, ignored_label, 11, 12, 10};
+    Tensor statistics = bench.ops.empty({5, 3}, DType::f64, Category::workspace);
+    bench.ops.fill(statistics, std::numeric_limits<double>::quiet_NaN());
+    bench.ops.softmax_statistics(logits, labels, 10, statistics);
+    const double* const found = statistics.data<double>();
+    CHECK(std::vector<double>(found, found + 6) == std::vector<double>{4, 2, 0, 0, 0, 0});
+    CHECK(found[6] == 2);
+    CHECK(found[7] == Approx(1 + std::exp(-2.0)));
+    CHECK(found[8] == 0);
+    const auto lowest = static_cast<double>(low);
+    CHECK(std::vector<double>(found + 9, found + 15) == std::vector<double>{lowest, 0, 0, 3, 1, lowest});
+  }
+}
+
+TEST_CASE("cross_entropy over two shards by hand", "[known]") {
+  Reference r;
+  // Both tokens' logits are equal over the four ids; the second token is not a target.
+  Tensor statistics = r.of({{2, 2, 3}, {1, 3, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0}});
+  const std::vector<int32_t> labels{1, ignored_label};
+  Tensor left = r.of({{2, 3}, {1, 1, 1, 5, 6, 7}}), right = r.of({{2, 1}, {1, 8}});
+  CHECK(r.ops->cross_entropy_from_statistics(left, labels, 0, statistics, 2) == Approx(std::log(4)));
+  CHECK(r.ops->cross_entropy_from_statistics(right, labels, 3, statistics, 2) == Approx(std::log(4)));
+  CHECK(r.read(left) == Floats{0.5, -1.5, 0.5, 0, 0, 0});
+  CHECK(r.read(right) == Floats{0.5, 0});
 }
 
 TEST_CASE("adamw's first step is the rate, in the gradient's direction", "[known]") {
