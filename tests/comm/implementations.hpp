@@ -5,10 +5,9 @@
 #include <ostream>
 #include <string>
 
-#include "comm/linked_process_group.hpp"
 #include "tests/catch.hpp"
 #include "tests/comm/coordinator_group.hpp"
-#include "tests/comm/memory_link.hpp"
+#include "tests/comm/linked_groups.hpp"
 #include "tests/comm/support.hpp"
 
 namespace collie::test {
@@ -16,26 +15,19 @@ namespace collie::test {
 struct Implementation {
   std::string name;
   std::function<Group(int)> make;
+  int most_ranks = 1000;  // that a test should ask for
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Implementation& implementation) {
   return out << implementation.name;
 }
 
-inline Group make_linked_over_memory(int size) {
-  std::vector<int> members;
-  for (int rank = 0; rank < size; ++rank) members.push_back(rank);
-  Group ends;
-  for (const auto& link : make_memory_links(size))
-    ends.push_back(make_linked_group(link, members, 0, std::make_shared<MemoryAccount>()));
-  return ends;
-}
-
 // To be used as `const Implementation implementation = GENERATE(from_range(implementations()))`.
 inline std::vector<Implementation> implementations() {
   return {{"in-process", make_in_process_group},
           {"coordinator", make_coordinator_group},
-          {"linked over memory", make_linked_over_memory}};
+          {"linked over memory", make_linked_over_memory},
+          {"linked over Gloo", make_linked_over_gloo, 8}};
 }
 
 }  // namespace collie::test

@@ -1,0 +1,445 @@
+#include "comm/gloo_link.hpp"
+
+#include <arpa/inet.h>
+#include <gloo/rendezvous/context.h>
+#include <gloo/transport/context.h>
+#include <gloo/transport/tcp/device.h>
+#include <gloo/transport/unbound_buffer.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace collie::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
+
+// Gloo ends all connections of a context when one wait times out, so that the wrong rank would be blamed:
+// limits are kept here, and Gloo waits for ever.
+constexpr milliseconds forever = std::chrono::hours(24 * 365);
+// What the end of a link takes at most for its last words, and abort() to be heard.
+constexpr milliseconds last_words{1'000}, echo{200};
+
+constexpr uint64_t control_tag = uint64_t{1} << 63;
+
+// What ranks tell each other about the link itself: that it has failed, and that they leave. Each is said
+// once.
+struct Notice {
+  enum Kind : uint32_t { failed, aborted, leaving };
+  Kind kind = leaving;
+  std::array<char, 1020> text{};  // ends with a zero
+};
+constexpr size_t notices_of_a_peer = 2;
+
+milliseconds until(Clock::time_point deadline) {
+  return std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
+}
+
+// "[/usr/src/pair.cc:12] Connection closed by peer [127.0.0.1]:4711" without the place in Gloo's sources.
+std::string reason(const std::exception& error) {
+  const std::string_view text = error.what();
+  const size_t end = text.find("] ");
+  return std::string(text.substr(0, 1) == "[" && end != text.npos ? text.substr(end + 2) : text);
+}
+
+void ignore_broken_pipes() {
+  struct sigaction chosen {};
+  if (sigaction(SIGPIPE, nullptr, &chosen) == 0 && chosen.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+}
+
+// Gloo's behaviour with names that cannot be resolved is undefined.
+void check_address(const std::string& address) {
+  in_addr v4{};
+  in6_addr v6{};
+  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &v4) == 1;
+  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &v6) != 1)
+    throw UserError("address '{}' is not a number such as 10.0.0.3", address);
+  if (is_v4 ? v4.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6))
+    throw UserError("address {} is that of no interface; give the one that other ranks reach", address);
+}
+
+// The store as Gloo wants it, with one deadline for all.
+class Rendezvous : public gloo::rendezvous::Store {
+ public:
+  Rendezvous(KeyStore& store, Clock::time_point deadline) : store_(store), deadline_(deadline) {}
+
+  void set(const std::string& key, const std::vector<char>& value) override { store_.set(key, value); }
+  std::vector<char> get(const std::string& key) override {
+    if (auto value = store_.get(key, until(deadline_))) return *std::move(value);
+    throw RunError("rank {} did not come to connect in time", key);
+  }
+  void wait(const std::vector<std::string>& keys) override {
+    for (const std::string& key : keys) get(key);
+  }
+  void wait(const std::vector<std::string>& keys, const milliseconds&) override { wait(keys); }
+
+ private:
+  KeyStore& store_;
+  Clock::time_point deadline_;
+};
+
+class GlooLink;
+
+class GlooTransfer : public Transfer {
+ public:
+  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner)
+      : link_(link), peer_(peer), sends_(sends), owner_(std::move(owner)), buffer_(std::move(buffer)) {}
+  ~GlooTransfer() override;
+  void wait(Patience patience) override;
+
+ private:
+  GlooLink& link_;
+  int peer_;
+  bool sends_, done_ = false;
+  std::shared_ptr<const void> owner_;
+  Buffer buffer_;  // after what it uses, so that it ends first
+};
+
+class GlooLink : public ByteLink {
+ public:
+  explicit GlooLink(const GlooOptions& options)
+      : options_(options), peers_(static_cast<size_t>(options.size)) {}
+  ~GlooLink() override;
+  void open(KeyStore& store);
+
+  int rank() const override { return options_.rank; }
+  int size() const override { return options_.size; }
+  size_t most_bytes() const override { return options_.most_bytes; }
+  std::unique_ptr<Transfer> send(int peer, uint64_t tag, std::span<const std::byte> bytes,
+                                 std::shared_ptr<const void> owner) override {
+    return post(peer, tag, true, const_cast<std::byte*>(bytes.data()), bytes.size(), std::move(owner));
+  }
+  std::unique_ptr<Transfer> receive(int peer, uint64_t tag, std::span<std::byte> bytes,
+                                    std::shared_ptr<const void> owner) override {
+    return post(peer, tag, false, bytes.data(), bytes.size(), std::move(owner));
+  }
+  void check() const override;
+  void fail(const Failure& failure) override;
+  void abort(const std::string& cause) override;
+
+  // For transfers.
+  void wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience);
+  void keep(Buffer buffer, std::shared_ptr<const void> owner);
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  struct Wait {
+    int peer = 0;
+    Clock::time_point deadline;
+  };
+  struct Kept {
+    std::shared_ptr<const void> owner;
+    Buffer buffer;  // after what it uses, so that it ends first
+  };
+  struct Peer {
+    std::string address;
+    std::array<Notice, notices_of_a_peer> heard;
+    Buffer ear;  // receives what is heard
+    std::vector<std::unique_ptr<Notice>> said;
+    std::vector<Buffer> mouths;  // send what is said
+    std::thread watcher;
+    bool failed = false, left = false, gone = false;  // with the mutex
+  };
+
+  void introduce(KeyStore& store, Clock::time_point deadline);
+  void connect(KeyStore& store, Clock::time_point deadline);
+  void listen_to(int peer);
+  void watch(int peer);
+  void watch_clock();
+  void hear(int peer, const Notice& notice);
+  void ended(int peer, const std::string& why);
+  void say(int peer, const Notice& notice);
+  void say_to_all(const Notice& notice);
+  [[noreturn]] void lost(int peer, const std::string& why);
+  std::string gone(int peer, const std::string& why) const;
+
+  std::unique_ptr<Transfer> post(int peer, uint64_t tag, bool sends, std::byte* data, size_t bytes,
+                                 std::shared_ptr<const void> owner);
+  Peer& at(int peer) { return peers_[static_cast<size_t>(peer)]; }
+
+  const GlooOptions options_;
+  std::shared_ptr<gloo::rendezvous::Context> context_;
+  std::vector<Peer> peers_;  // [size], this rank's own unused
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Failure> failure_;
+  bool closing_ = false;
+  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;  // for which somebody waits
+  std::vector<Kept> kept_;
+  std::mutex speech_;  // guards what peers are told
+  std::condition_variable closes_;
+  std::thread clock_;
+};
+
+GlooTransfer::~GlooTransfer() {
+  if (!done_) link_.keep(std::move(buffer_), std::move(owner_));
+}
+
+void GlooTransfer::wait(Patience patience) {
+  link_.wait(*buffer_, peer_, sends_, patience);
+  done_ = true;
+}
+
+void GlooLink::open(KeyStore& store) {
+  const Clock::time_point deadline = Clock::now() + options_.connect_timeout;
+  introduce(store, deadline);
+  connect(store, deadline);
+  for (int peer = 0; peer < size(); ++peer)
+    if (peer != rank()) listen_to(peer);
+  clock_ = std::thread([this] { watch_clock(); });
+}
+
+// What Gloo's own rendezvous does not say: the address for messages, and that the ends fit each other.
+void GlooLink::introduce(KeyStore& store, Clock::time_point deadline) {
+  const std::string self = fmt::format("1 {} {}", options_.most_bytes, options_.address);
+  store.set(fmt::format("end {}", rank()), {self.begin(), self.end()});
+  for (int peer = 0; peer < size(); ++peer) {
+    const auto value = store.get(fmt::format("end {}", peer), until(deadline));
+    if (!value)
+      throw RunError("rank {} did not come to connect within {} s", peer,
+                     static_cast<double>(options_.connect_timeout.count()) / 1000);
+    const std::string text(value->begin(), value->end());
+    const std::string ours = fmt::format("1 {} ", options_.most_bytes);
+    if (text.compare(0, ours.size(), ours) != 0)
+      throw RunError("rank {} speaks another version or has another size of messages: '{}', not '{}'", peer,
+                     text, self);
+    at(peer).address = text.substr(ours.size());
+  }
+}
+
+void GlooLink::connect(KeyStore& store, Clock::time_point deadline) {
+  gloo::transport::tcp::attr attributes(options_.address.c_str());
+  auto device = gloo::transport::tcp::CreateDevice(attributes);
+  context_ = std::make_shared<gloo::rendezvous::Context>(rank(), size());
+  // Gloo waits five times this long for each connection.
+  context_->setTimeout(std::max(milliseconds(1), options_.connect_timeout / 5));
+  Rendezvous rendezvous(store, deadline);
+  context_->connectFullMesh(rendezvous, device);
+}
+
+void GlooLink::listen_to(int peer) {
+  Peer& other = at(peer);
+  other.ear = context_->createUnboundBuffer(other.heard.data(), sizeof(other.heard));
+  for (size_t i = 0; i < notices_of_a_peer; ++i)
+    other.ear->recv(peer, control_tag, i * sizeof(Notice), sizeof(Notice));
+  other.watcher = std::thread([this, peer] { watch(peer); });
+}
+
+GlooLink::~GlooLink() {
+  bool failed = false;
+  {
+    const Lock lock(mutex_);
+    closing_ = true;
+    failed = failure_.has_value();
+  }
+  closes_.notify_all();
+  if (!failed) say_to_all({});
+  for (Peer& peer : peers_)
+    if (peer.ear) peer.ear->abortWaitRecv();
+  for (Peer& peer : peers_)
+    if (peer.watcher.joinable()) peer.watcher.join();
+  if (clock_.joinable()) clock_.join();
+  for (Peer& peer : peers_) {
+    try {
+      for (const Buffer& mouth : peer.mouths) mouth->waitSend(last_words);
+    } catch (const gloo::Exception&) {
+      // It is gone, or does not listen any more.
+    }
+  }
+}
+
+void GlooLink::watch(int peer) {
+  Peer& other = at(peer);
+  try {
+    for (size_t count = 0; other.ear->waitRecv(forever); ++count) hear(peer, other.heard.at(count));
+  } catch (const gloo::Exception& error) {
+    ended(peer, reason(error));
+  }
+}
+
+// Looks now and then for waits that have taken too long.
+void GlooLink::watch_clock() {
+  const milliseconds period = std::max(milliseconds(1), options_.transfer_timeout / 8);
+  Lock lock(mutex_);
+  while (!closes_.wait_for(lock, period, [&] { return closing_; })) {
+    const Clock::time_point now = Clock::now();
+    for (const auto& [buffer, wait] : waiting_) {
+      if (now < wait.deadline) continue;
+      const std::string why = fmt::format("nothing was heard of it for {} s in the middle of a transfer",
+                                          static_cast<double>(options_.transfer_timeout.count()) / 1000);
+      const Failure failure{false, gone(wait.peer, why)};
+      lock.unlock();
+      fail(failure);
+      return;
+    }
+  }
+}
+
+void GlooLink::hear(int peer, const Notice& notice) {
+  {
+    const Lock lock(mutex_);
+    (notice.kind == Notice::leaving ? at(peer).left : at(peer).failed) = true;
+    changed_.notify_all();
+  }
+  if (notice.kind != Notice::leaving) fail({notice.kind == Notice::aborted, notice.text.data()});
+}
+
+// The connection's end is a failure unless it was to be expected.
+void GlooLink::ended(int peer, const std::string& why) {
+  {
+    const Lock lock(mutex_);
+    at(peer).gone = true;
+    changed_.notify_all();
+    if (closing_ || at(peer).left || failure_) return;
+  }
+  fail({false, gone(peer, why)});
+}
+
+std::string GlooLink::gone(int peer, const std::string& why) const {
+  return fmt::format("rank {} ({}) is gone: {}", peer, peers_[static_cast<size_t>(peer)].address, why);
+}
+
+void GlooLink::check() const {
+  const Lock lock(mutex_);
+  if (failure_) failure_->raise();
+}
+
+// Every end tells all others once, whoever told it: so it is heard of through any rank, and being told by a
+// peer means that the peer has heard.
+void GlooLink::fail(const Failure& failure) {
+  Notice notice{failure.aborted ? Notice::aborted : Notice::failed, {}};
+  {
+    const Lock lock(mutex_);
+    if (failure_) return;
+    failure_ = failure;
+    for (const auto& [buffer, wait] : waiting_) {
+      buffer->abortWaitRecv();
+      buffer->abortWaitSend();
+    }
+    changed_.notify_all();
+    failure.message.copy(notice.text.data(), notice.text.size() - 1);
+  }
+  say_to_all(notice);
+}
+
+void GlooLink::abort(const std::string& cause) {
+  fail({true, cause});
+  Lock lock(mutex_);
+  changed_.wait_for(lock, echo, [&] {
+    for (int peer = 0; peer < size(); ++peer)
+      if (peer != rank() && !at(peer).failed && !at(peer).left && !at(peer).gone) return false;
+    return true;
+  });
+}
+
+void GlooLink::say_to_all(const Notice& notice) {
+  for (int peer = 0; peer < size(); ++peer)
+    if (peer != rank()) say(peer, notice);
+}
+
+void GlooLink::say(int peer, const Notice& notice) {
+  const std::lock_guard lock(speech_);
+  Peer& to = at(peer);
+  if (!to.ear) return;  // connecting has failed
+  to.said.push_back(std::make_unique<Notice>(notice));
+  to.mouths.push_back(context_->createUnboundBuffer(to.said.back().get(), sizeof(Notice)));
+  try {
+    to.mouths.back()->send(peer, control_tag);
+  } catch (const gloo::Exception&) {
+    to.mouths.pop_back();  // it is gone
+  }
+}
+
+std::unique_ptr<Transfer> GlooLink::post(int peer, uint64_t tag, bool sends, std::byte* data, size_t bytes,
+                                         std::shared_ptr<const void> owner) {
+  COLLIE_ASSERT(peer >= 0 && peer < size() && peer != rank(), "rank {} has no link to rank {}", rank(), peer);
+  COLLIE_ASSERT(bytes > 0 && bytes <= most_bytes(), "a message of {} bytes, not 1 to {}", bytes,
+                most_bytes());
+  COLLIE_ASSERT(tag < control_tag, "tag {} is too large", tag);
+  check();
+  Buffer buffer = context_->createUnboundBuffer(data, bytes);
+  try {
+    if (sends)
+      buffer->send(peer, tag);
+    else
+      buffer->recv(peer, tag);
+  } catch (const gloo::Exception& error) {
+    lost(peer, reason(error));
+  }
+  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner));
+}
+
+void GlooLink::wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience) {
+  const milliseconds limit = patience == Patience::limited ? options_.transfer_timeout : forever;
+  {
+    const Lock lock(mutex_);
+    if (failure_) failure_->raise();
+    waiting_[&buffer] = {peer, Clock::now() + limit};
+  }
+  std::string why;
+  bool done = false;
+  try {
+    done = sends ? buffer.waitSend(forever) : buffer.waitRecv(forever);
+  } catch (const gloo::Exception& error) {
+    why = reason(error);
+  }
+  {
+    const Lock lock(mutex_);
+    waiting_.erase(&buffer);
+    if (done) return;
+    if (failure_) failure_->raise();
+  }
+  lost(peer, why);
+}
+
+void GlooLink::keep(Buffer buffer, std::shared_ptr<const void> owner) {
+  const Lock lock(mutex_);
+  kept_.push_back({std::move(owner), std::move(buffer)});
+}
+
+// The connection has ended under a transfer. Why is best known to the peer, if it has said so: its watcher
+// reads that at this moment.
+void GlooLink::lost(int peer, const std::string& why) {
+  bool left = false;
+  {
+    Lock lock(mutex_);
+    changed_.wait_for(lock, last_words, [&] { return failure_ || at(peer).left || at(peer).gone; });
+    left = at(peer).left;
+  }
+  fail({false, gone(peer, left ? "it has left" : why)});
+  const Lock lock(mutex_);
+  failure_->raise();
+}
+
+}  // namespace
+
+std::shared_ptr<ByteLink> connect_gloo(const GlooOptions& options, KeyStore& store) {
+  COLLIE_ASSERT(options.size > 0 && options.rank >= 0 && options.rank < options.size, "rank {} of {}",
+                options.rank, options.size);
+  COLLIE_ASSERT(options.most_bytes > 0, "messages of no bytes");
+  check_address(options.address);
+  ignore_broken_pipes();
+  const auto link = std::make_shared<GlooLink>(options);
+  try {
+    link->open(store);
+  } catch (const RunError&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw RunError("rank {} at {} could not connect with the others: {}", options.rank, options.address,
+                   reason(error));
+  }
+  return link;
+}
+
+}  // namespace collie::comm
