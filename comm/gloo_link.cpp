@@ -15,6 +15,7 @@
 #include <optional>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace collie::comm {
@@ -92,8 +93,14 @@ class GlooLink;
 
 class GlooTransfer : public Transfer {
  public:
-  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner)
-      : link_(link), peer_(peer), sends_(sends), owner_(std::move(owner)), buffer_(std::move(buffer)) {}
+  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner,
+               std::string lost)
+      : link_(link),
+        peer_(peer),
+        sends_(sends),
+        lost_(std::move(lost)),
+        owner_(std::move(owner)),
+        buffer_(std::move(buffer)) {}
   ~GlooTransfer() override;
   void wait(Patience patience) override;
 
@@ -101,6 +108,7 @@ class GlooTransfer : public Transfer {
   GlooLink& link_;
   int peer_;
   bool sends_, done_ = false;
+  std::string lost_;  // why it could not be posted
   std::shared_ptr<const void> owner_;
   Buffer buffer_;  // after what it uses, so that it ends first
 };
@@ -129,6 +137,7 @@ class GlooLink : public ByteLink {
 
   // For transfers.
   void wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience);
+  [[noreturn]] void lost(int peer, const std::string& why);
   void keep(Buffer buffer, std::shared_ptr<const void> owner);
 
  private:
@@ -160,7 +169,6 @@ class GlooLink : public ByteLink {
   void ended(int peer, const std::string& why);
   void say(int peer, const Notice& notice);
   void say_to_all(const Notice& notice);
-  [[noreturn]] void lost(int peer, const std::string& why);
   std::string gone(int peer, const std::string& why) const;
 
   std::unique_ptr<Transfer> post(int peer, uint64_t tag, bool sends, std::byte* data, size_t bytes,
@@ -187,6 +195,7 @@ GlooTransfer::~GlooTransfer() {
 }
 
 void GlooTransfer::wait(Patience patience) {
+  if (!lost_.empty()) link_.lost(peer_, lost_);
   link_.wait(*buffer_, peer_, sends_, patience);
   done_ = true;
 }
@@ -261,10 +270,16 @@ GlooLink::~GlooLink() {
 
 void GlooLink::watch(int peer) {
   Peer& other = at(peer);
-  try {
-    for (size_t count = 0; other.ear->waitRecv(forever); ++count) hear(peer, other.heard.at(count));
-  } catch (const gloo::Exception& error) {
-    ended(peer, reason(error));
+  size_t count = 0;
+  bool over = false;
+  while (true) {
+    try {
+      if (!other.ear->waitRecv(forever)) return;
+      hear(peer, other.heard.at(count++));
+    } catch (const gloo::Exception& error) {
+      // A wait that was asleep tells of the end before it tells of what came last: ask once more.
+      if (std::exchange(over, true)) return ended(peer, reason(error));
+    }
   }
 }
 
@@ -369,15 +384,17 @@ std::unique_ptr<Transfer> GlooLink::post(int peer, uint64_t tag, bool sends, std
   COLLIE_ASSERT(tag < control_tag, "tag {} is too large", tag);
   check();
   Buffer buffer = context_->createUnboundBuffer(data, bytes);
+  std::string lost;
   try {
     if (sends)
       buffer->send(peer, tag);
     else
       buffer->recv(peer, tag);
   } catch (const gloo::Exception& error) {
-    lost(peer, reason(error));
+    lost = reason(error);
   }
-  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner));
+  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner),
+                                        std::move(lost));
 }
 
 void GlooLink::wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience) {

@@ -322,3 +322,15 @@ TEST_CASE("ends with different message sizes are refused") {
         "1048576 127.0.0.1'");
   CHECK(said(thrown[1]).find("rank 0 speaks another version") != std::string::npos);
 }
+
+TEST_CASE("ranks of a group may go as soon as their last operation is done") {
+  for (int round = 0; round < 10; ++round) {
+    Group group = make_linked_over_gloo(4);
+    CHECK(complaint(run_ranks(4, [&](int rank) {
+            group[at(rank)]->barrier();
+            Tensor x = random_tensor({20'000}, DType::f32, 1);
+            group[at(rank)]->all_reduce_sum(x);
+            group[at(rank)].reset();
+          })) == "");
+  }
+}
