@@ -239,6 +239,10 @@ void ModelWorker::put(const Channel& channel, int index, Tensor tensor) {
   }
 }
 
+Tensor ModelWorker::empty(const Shape& shape, DType dtype) {
+  return operations_->empty(shape, dtype, Category::communication);
+}
+
 Tensor ModelWorker::copy_of(const Tensor& tensor, Category category) {
   Tensor copy = operations_->empty(tensor.shape(), category);
   operations_->copy(tensor, copy);

@@ -173,6 +173,9 @@ struct Config {
 Config load_config(const std::string& file, const std::vector<std::string>& settings,
                    std::vector<std::string>& warnings);
 
+// What to_yaml wrote, in another process.
+Config parse_config(const std::string& yaml);
+
 // The same checks for a configuration built by a host program.
 void check_config(const Config& config, std::vector<std::string>& warnings);
 

@@ -107,7 +107,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
       Key("callbacks", &c.callbacks),
       Key("plugins", &c.plugins).only("[]"),
 
-      Key("cluster.nodes", &c.cluster.nodes).only("[]"),
+      Key("cluster.nodes", &c.cluster.nodes),
       Key("cluster.trusted_network", &c.cluster.trusted_network).only("false"),
       Key("cluster.tls.certificate", &c.cluster.tls.certificate).or_null().only("null"),
       Key("cluster.tls.key", &c.cluster.tls.key).or_null().only("null"),
