@@ -334,3 +334,12 @@ TEST_CASE("ranks of a group may go as soon as their last operation is done") {
           })) == "");
   }
 }
+
+TEST_CASE("what is no call is refused") {
+  const Links links = make_memory_links(2);
+  const auto group = make_linked_group(links[0], {0, 1}, 3, std::make_shared<MemoryAccount>());
+  const auto noise = std::make_shared<Bytes>(64, std::byte{7});
+  const auto sent = send(*links[1], 0, 6, noise);
+  CHECK(said_by([&] { group->barrier(); }) == "RunError: process group: what rank 1 sent is no call");
+  CHECK(said_by([&] { links[1]->check(); }) == "RunError: process group: what rank 1 sent is no call");
+}
