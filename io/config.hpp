@@ -66,7 +66,7 @@ struct ParallelSection {
   int zero_stage = 0;
   std::string offload = "none";
   std::string schedule = "1f1b";
-  int virtual_stages = 1;
+  int virtual_stages = 1;                // 1: the schedule's own number
   std::string partition = "parameters";  // or empty when a list is given
   std::vector<int> partition_list;
   bool operator==(const ParallelSection&) const = default;

@@ -60,10 +60,9 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("parallel.zero_stage", &c.parallel.zero_stage).from_to(0, 3).only("0"),
       Key("parallel.offload", &c.parallel.offload).one_of({"none"}).not_yet({"optimizer", "parameters"}),
       Key("parallel.schedule", &c.parallel.schedule)
-          .one_of({"gpipe", "1f1b"})
-          .not_yet({"interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
+          .one_of({"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
           .or_ending(".csv"),
-      Key("parallel.virtual_stages", &c.parallel.virtual_stages).at_least(1).only("1"),
+      Key("parallel.virtual_stages", &c.parallel.virtual_stages).at_least(1),
       Key("parallel.partition", PartitionTarget{&c.parallel.partition, &c.parallel.partition_list})
           .at_least(0)
           .one_of({"parameters", "uniform"})
