@@ -4,11 +4,11 @@
   python check_schedule_csv.py load FILE...    loads files that `collie-engine schedule --format csv` printed with
                                                PyTorch's loader and checks each: its rules, its sends and receives,
                                                its simulation; exit 1 where one is refused
-  python check_schedule_csv.py compare ENGINE  the same with every schedule that ENGINE (build/release/bin/collie-engine) has, at
+  python check_schedule_csv.py compare ENGINE  the same with every schedule that ENGINE (build/release/collie-engine) has, at
                                                several sizes: PyTorch loads it, finds the makespan that the engine prints, and
-                                               where PyTorch has the schedule its own order is not faster
+                                               its own order is not faster at equal costs; exit 1 otherwise
 
-No processes are started: the loader and the generators need only sizes, which a stand-in for the stages provides.
+No processes but the engine are started: the loader and the generators need only sizes, which a stand-in for the stages provides.
 """
 
 import csv
@@ -81,17 +81,20 @@ def load(path):
     return computed
 
 
+def kind_of(action):
+    """"F", "B", "I" or "W"; the enumeration's own names are others."""
+    return re.fullmatch(r"\d+([A-Z_]+)\d+", str(action))[1]
+
+
 def makespan(order, stages, duration):
     """Of PyTorch's lists, where only compute takes time: duration of "F", "B", "I" and "W" of a whole rank's stages."""
-    lists = {
-        rank: [part for a in row if a is not None for part in (a.sub_actions or [a]) if part.is_compute_op]
-        for rank, row in order.items()
-    }
+    lists = {rank: [p for a in row if a is not None for p in (a.sub_actions or [a])] for rank, row in order.items()}
+    lists = {rank: [a for a in row if a.is_compute_op] for rank, row in lists.items()}
     share = len(lists) / stages
     ends, clocks, done = {}, dict.fromkeys(lists, 0), dict.fromkeys(lists, 0)
 
     def inputs(action):
-        kind, stage, micro_batch = str(action.computation_type), action.stage_index, action.microbatch_index
+        kind, stage, micro_batch = kind_of(action), action.stage_index, action.microbatch_index
         if kind == "W":
             return [("I", stage, micro_batch)]
         if kind == "F":
@@ -104,7 +107,7 @@ def makespan(order, stages, duration):
         for rank, row in lists.items():
             while done[rank] < len(row) and all(need in ends for need in inputs(row[done[rank]])):
                 action = row[done[rank]]
-                kind = str(action.computation_type)
+                kind = kind_of(action)
                 start = max([clocks[rank]] + [ends[need] for need in inputs(action)])
                 clocks[rank] = start + duration[kind] * share
                 ends["I" if kind == "B" else kind, action.stage_index, action.microbatch_index] = clocks[rank]
@@ -151,7 +154,10 @@ def compare_one(engine, name, ranks, micro_batches):
         found = makespan(order, stages, duration)
         theirs = their_makespan(name, ranks, micro_batches, duration)
         fits = abs(printed - found) < 1e-5 * found
-        slower = theirs is not None and found > theirs
+        # Where p does not divide m PyTorch's interleaved groups are larger, which takes more than one credit. At
+        # unequal costs zbv may be a constant half forward slower.
+        binding = costs == (1, 1, 1) and micro_batches % ranks == 0
+        slower = binding and theirs is not None and found > theirs
         good = good and fits and not slower
         print(
             f"  F, B, W = {costs}: printed {printed:g}, by PyTorch's lists {found:g}, PyTorch's own order "

@@ -1,6 +1,7 @@
 // The schedules with several stages a rank or a split backward: their times, what they hold, where their
 // stages are.
 #include <algorithm>
+#include <ctime>
 
 #include "schedule/schedules.hpp"
 #include "schedule/simulator.hpp"
@@ -166,6 +167,22 @@ TEST_CASE("a rank of zbv holds no more than the first rank of 1f1b") {
       for (int rank = 0; rank < ranks; ++rank)  // of stages half as large
         CHECK(peak_of_rank(schedule, rank) <= 2 * std::min(ranks, micro_batches));
     }
+}
+
+TEST_CASE("zbv of more ranks than one can play is refused") {
+  CHECK(user_error([] { make("zbv", 1000000, 1); }) ==
+        "schedule zbv of 1000000 ranks is too large: at most 4096 ranks");
+}
+
+TEST_CASE("zbv of 64 ranks and 256 micro-batches is made and simulated quickly") {
+  const std::clock_t begin = std::clock();
+  CHECK(makespan(make("zbv", 64, 256)) == 3 * 256 + 31.5);
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+#ifndef COLLIE_SANITIZE
+  CHECK(seconds < 0.5);
+#else
+  CHECK(seconds < 40);
+#endif
 }
 
 TEST_CASE(
