@@ -67,7 +67,7 @@ struct ParallelSection {
   std::string offload = "none";
   int64_t bucket_elements = int64_t{4} << 20;  // gradients that are reduced together, at least
   std::string schedule = "1f1b";
-  int virtual_stages = 1;
+  int virtual_stages = 1;                // 1: the schedule's own number
   std::string partition = "parameters";  // or empty when a list is given
   std::vector<int> partition_list;
   bool operator==(const ParallelSection&) const = default;

@@ -61,10 +61,9 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("parallel.offload", &c.parallel.offload).one_of({"none", "optimizer"}).not_yet({"parameters"}),
       Key("parallel.bucket_elements", &c.parallel.bucket_elements).at_least(1),
       Key("parallel.schedule", &c.parallel.schedule)
-          .one_of({"gpipe", "1f1b"})
-          .not_yet({"interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
+          .one_of({"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
           .or_ending(".csv"),
-      Key("parallel.virtual_stages", &c.parallel.virtual_stages).at_least(1).only("1"),
+      Key("parallel.virtual_stages", &c.parallel.virtual_stages).at_least(1),
       Key("parallel.partition", PartitionTarget{&c.parallel.partition, &c.parallel.partition_list})
           .at_least(0)
           .one_of({"parameters", "uniform"})
