@@ -134,12 +134,16 @@ auto inspect(Inspector& f, ShardWritten& x) {
 }
 
 template <class Inspector>
-auto inspect(Inspector& f, Sampling& x) {
+typename Inspector::result_type inspect(Inspector& f, Sampling& x) {
   DoubleBits temperature = x.temperature, top_p = x.top_p;
-  auto result = f(temperature, top_p, x.top_k, x.seed);
-  x.temperature = temperature;
-  x.top_p = top_p;
-  return result;
+  if constexpr (Inspector::reads_state) {
+    return f(temperature, top_p, x.top_k, x.seed);
+  } else {
+    auto result = f(temperature, top_p, x.top_k, x.seed);
+    x.temperature = temperature;
+    x.top_p = top_p;
+    return result;
+  }
 }
 template <class Inspector>
 auto inspect(Inspector& f, MicroBatch& x) {
