@@ -148,7 +148,7 @@ class GlooLink : public ByteLink {
   };
   struct Kept {
     std::shared_ptr<const void> owner;
-    Buffer buffer;  // after what it uses, so that it ends first
+    Buffer buffer;
   };
   struct Peer {
     std::string address;
@@ -266,6 +266,13 @@ GlooLink::~GlooLink() {
       // It is gone, or does not listen any more.
     }
   }
+  // Memory that Gloo may write to goes after the connections, and those after all buffers.
+  for (Peer& peer : peers_) {
+    peer.ear.reset();
+    peer.mouths.clear();
+  }
+  for (Kept& kept : kept_) kept.buffer.reset();
+  context_.reset();
 }
 
 void GlooLink::watch(int peer) {
