@@ -63,7 +63,7 @@ class Picture {
     left_ = margin + (grid_.data > 1 ? row_label : 0);
     for (int position = 0; position < grid_.pipeline; ++position)
       header_lines_ = std::max(header_lines_, header_of(position).size());
-    top_ = 104 + (has_tied_link() ? 34 : 0) + line_height * static_cast<double>(header_lines_);
+    top_ = 104 + (has_tied_link() ? 40 : 0) + line_height * static_cast<double>(header_lines_);
   }
 
   std::string drawn() {
@@ -188,13 +188,11 @@ class Picture {
 
   void draw_tied_link() {
     const double from = block(first_position(), 0).middle_x(), to = block(last_position(), 0).middle_x();
-    const double foot = 122, top = 98;
+    const double foot = top_ - 28 - line_height * static_cast<double>(header_lines_), top = foot - 14;
     path(fmt::format("M{0:.1f},{2:.1f} V{3:.1f} H{1:.1f} V{2:.1f}", from, to, foot, top), tied_colour,
          "stroke-dasharray=\"2 3\"");
     const std::string words = "tied embedding: gradient and weight, " + short_bytes(most_sent("tied"));
-    const double width = 6.0 * static_cast<double>(words.size());
-    box({(from + to - width) / 2, top - 8, width, 16}, 3, "fill=\"#ffffff\"");
-    text((from + to) / 2, top + 4, 11, fmt::format("text-anchor=\"middle\" fill=\"{}\"", tied_colour), words);
+    text((from + to) / 2, top - 6, 11, fmt::format("text-anchor=\"middle\" fill=\"{}\"", tied_colour), words);
   }
 
   void draw_row(size_t row) {
@@ -250,8 +248,7 @@ class Picture {
          short_bytes(rank.peak_total_bytes));
     draw_bar({at.x + 9, at.y + 28, at.width - 18, 10}, rank);
     std::string place;
-    for (const auto& [what, size, index] : {std::tuple("data", grid_.data, rank.place.data),
-                                            std::tuple("context", grid_.context, rank.place.context),
+    for (const auto& [what, size, index] : {std::tuple("context", grid_.context, rank.place.context),
                                             std::tuple("tensor", grid_.tensor, rank.place.tensor)})
       if (size > 1) place += fmt::format("{}{} {}", place.empty() ? "" : ", ", what, index);
     if (place.empty()) place = fmt::format("{} parameters", grouped(rank.parameters));
@@ -354,7 +351,9 @@ class Picture {
       text(x + 16, y, 12, "fill=\"#333333\"", words);
       x += 36 + 7.0 * static_cast<double>(words.size());
     }
-    text(x, y, 12, "fill=\"#777777\"", "peaks; the full bar is " + short_bytes(most_));
+    y += 20;
+    text(margin, y, 12, "fill=\"#777777\"",
+         fmt::format("Peak memory of each rank; a full bar is {}.", short_bytes(most_)));
     const auto line = [&](std::string_view colour, std::string_view dashes, const std::string& words) {
       y += 22;
       path(fmt::format("M{:.1f},{:.1f} h24", margin, y - 4), colour, dashes);

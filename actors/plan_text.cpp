@@ -18,14 +18,15 @@ std::string counted(int64_t count, const char* one, const char* many) {
 // `parts` after `head`, in lines of at most `columns`; further lines are indented as far as the first part.
 std::string wrapped(const std::string& head, const std::vector<std::string>& parts) {
   std::string text, line = head;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::string part = parts[i] + (i + 1 < parts.size() ? ";" : "");
-    if (i > 0 && line.size() + 1 + part.size() > columns) {
+  bool fresh = true;
+  for (const std::string& part : parts) {
+    if (!fresh && line.size() + 1 + part.size() > columns) {
       text += line + '\n';
-      line = std::string(head.size(), ' ') + part;
-    } else {
-      line += (i > 0 ? " " : "") + part;
+      line = std::string(head.size(), ' ');
+      fresh = true;
     }
+    line += (fresh ? "" : " ") + part;
+    fresh = false;
   }
   return text + line + '\n';
 }
@@ -116,20 +117,30 @@ std::string ranks_in_words(const std::vector<int>& ranks, int self) {
   return fmt::format("{} {} .. {} ({})", others[0], others[1], others.back(), others.size());
 }
 
+// "data with 1 2 3: all_gather 3.00 MiB, ...", one part a kind.
+std::vector<std::string> parts_of(const PlannedTraffic& traffic, int self) {
+  const bool neighbour = traffic.group == "pipeline" || traffic.group == "tied";
+  const std::string group = traffic.group == "key_value" ? "key/value" : traffic.group;
+  std::string head =
+      fmt::format("{} {} {}: ", group, neighbour ? "to" : "with", ranks_in_words(traffic.ranks, self));
+  std::vector<std::string> parts;
+  for (const auto& [kind, bytes] : traffic.sent_bytes) {
+    parts.push_back(fmt::format("{}{} {},", head, kind, short_bytes(static_cast<size_t>(bytes))));
+    head.clear();
+  }
+  parts.back().back() = ';';
+  return parts;
+}
+
 std::string communication(const std::vector<const PlannedRank*>& ranks) {
   std::string text;
   for (const PlannedRank* rank : ranks) {
     std::vector<std::string> parts;
-    for (const PlannedTraffic& traffic : rank->traffic) {
-      std::vector<std::string> kinds;
-      for (const auto& [kind, bytes] : traffic.sent_bytes)
-        kinds.push_back(fmt::format("{} {}", kind, short_bytes(static_cast<size_t>(bytes))));
-      const bool neighbour = traffic.group == "pipeline" || traffic.group == "tied";
-      parts.push_back(fmt::format("{} {} {}: {}", traffic.group == "key_value" ? "key/value" : traffic.group,
-                                  neighbour ? "to" : "with", ranks_in_words(traffic.ranks, rank->rank),
-                                  fmt::join(kinds, ", ")));
-    }
-    if (!parts.empty()) text += wrapped(fmt::format("  rank {:<4} ", rank->rank), parts);
+    for (const PlannedTraffic& traffic : rank->traffic)
+      for (std::string& part : parts_of(traffic, rank->rank)) parts.push_back(std::move(part));
+    if (parts.empty()) continue;
+    parts.back().pop_back();
+    text += wrapped(fmt::format("  rank {:<4} ", rank->rank), parts);
   }
   return text.empty() ? text : "\nsent in a step\n" + text;
 }

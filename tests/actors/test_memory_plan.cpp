@@ -9,6 +9,7 @@
 #include "actors/memory_plan.hpp"
 #include "actors/model_work.hpp"
 #include "actors/plan_report.hpp"
+#include "schedule/schedules.hpp"
 #include "tests/actors/layout_runs.hpp"
 #include "tests/actors/local_pipeline.hpp"
 #include "tests/actors/tiny_run.hpp"
@@ -35,7 +36,7 @@ struct MemoryOptions {
   }
 };
 
-// 10.6 million parameters, 8.5 million tied.
+// 13.2 million parameters, 10.2 million tied.
 Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options) {
   std::string text;
   for (int i = 0; i < 500; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
@@ -43,12 +44,12 @@ Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options
   folder.write("eval.txt", text.substr(0, 2000));
   Config config = layout_config(folder, {}, options.layout, 2);
   config.model.config = {{"model_type", "llama"},
-                         {"hidden_size", 256},
-                         {"intermediate_size", 704},
+                         {"hidden_size", 288},
+                         {"intermediate_size", 768},
                          {"num_hidden_layers", 8},
                          {"num_attention_heads", 8},
                          {"num_key_value_heads", 4},
-                         {"vocab_size", 8192},
+                         {"vocab_size", 10240},
                          {"max_position_embeddings", 256},
                          {"tie_word_embeddings", options.tied}};
   config.data.sequence_length = 128;
@@ -135,7 +136,7 @@ constexpr double half_a_digit = 0.051 * mebi;
 void check_prediction(const MemoryOptions& options) {
   const TemporaryFolder folder;
   const RunPlan plan = plan_training(memory_config(folder, options), ExistingRun::refuse);
-  REQUIRE(parameter_count(plan.model) >= (options.tied ? 8'000'000 : 10'000'000));
+  REQUIRE(parameter_count(plan.model) >= 10'000'000);
   const std::vector<Peaks> predicted = predicted_of(plan), measured = measured_of(plan);
   REQUIRE(predicted.size() == measured.size());
   for (size_t rank = 0; rank < measured.size(); ++rank) {
@@ -200,6 +201,31 @@ std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& mo
   return summaries;
 }
 
+// Every option of a layout at least once, and what makes peaks: messages, buckets, gathers, checkpoints.
+std::vector<MemoryOptions> covering_choice() {
+  return {
+      {{1, 1, 1, 1, "1f1b", 0, false}, false, 2, 0, true},
+      {{1, 1, 4, 1, "1f1b", 0, false}, true, 4, 1, true},
+      {{1, 1, 4, 1, "gpipe", 0, false}, false, 8, 0, false},
+      {{1, 1, 2, 1, "interleaved_1f1b", 0, false}, true, 4, 0, false},
+      {{1, 1, 2, 1, "zbv", 0, false}, false, 4, 0, false},
+      {{1, 1, 2, 1, "dualpipe_v", 0, false}, true, 4, 0, false},
+      {{2, 1, 1, 1, "1f1b", 0, false}, false, 2, 0, false},
+      {{2, 1, 1, 1, "1f1b", 1, false}, false, 2, 1, false},
+      {{4, 1, 1, 1, "1f1b", 1, false}, false, 2, 0, true},
+      {{2, 1, 2, 1, "1f1b", 2, false}, false, 4, 0, false},
+      {{2, 1, 1, 1, "1f1b", 2, false}, true, 2, 0, false},
+      {{2, 1, 1, 1, "1f1b", 3, false}, false, 2, 0, false},
+      {{4, 1, 2, 1, "1f1b", 3, false}, true, 4, 0, false},
+      {{1, 2, 1, 1, "1f1b", 0, false}, false, 2, 0, false},
+      {{1, 4, 1, 1, "1f1b", 0, true}, true, 2, 0, true},
+      {{1, 1, 1, 2, "1f1b", 0, false}, false, 2, 0, false},
+      {{1, 1, 1, 4, "1f1b", 2, false}, false, 2, 0, false},
+      {{2, 2, 2, 1, "1f1b", 1, true}, true, 4, 0, false},
+      {{1, 2, 2, 2, "zb_h1", 3, true}, false, 4, 0, false},
+  };
+}
+
 }  // namespace
 
 TEST_CASE("memory plan: whole steps without memory leave the accounts that real ones leave, to the byte",
@@ -237,12 +263,15 @@ TEST_CASE("memory plan: ZeRO divides what it shares among the data ranks", "[act
     for (const int zero : {1, 2, 3}) {
       options.layout.zero = zero;
       const auto shared = plan_of(options);
+      double optimizer = 0;
+      for (const PlannedRank& rank : shared) optimizer += bytes_of(rank, Category::optimizer);
+      CHECK(optimizer == bytes_of(whole[0], Category::optimizer));
       for (size_t rank = 0; rank < shared.size(); ++rank) {
         CAPTURE(dp, cp, zero, rank);
         const auto ratio = [&](Category category) {
           return bytes_of(whole[rank], category) / bytes_of(shared[rank], category);
         };
-        CHECK(ratio(Category::optimizer) == Approx(4).epsilon(0.02));
+        CHECK(ratio(Category::optimizer) >= 4 * 0.98);  // the last has less: padding has no states
         CHECK(ratio(Category::gradients) == Approx(zero >= 2 ? 4 : 1).epsilon(0.02));
         CHECK(ratio(Category::weights) == Approx(zero >= 3 ? 4 : 1).epsilon(0.02));
       }
@@ -269,27 +298,7 @@ TEST_CASE("memory plan: what is predicted is what a run takes", "[actors][plan]"
 }
 
 TEST_CASE("memory plan: what is predicted is what a run takes, in any layout", "[actors][plan][slow]") {
-  for (const MemoryOptions& options : std::vector<MemoryOptions>{
-           {{1, 1, 1, 1, "1f1b", 0, false}, false, 2, 0, true},
-           {{1, 1, 4, 1, "1f1b", 0, false}, true, 4, 1, true},
-           {{1, 1, 4, 1, "gpipe", 0, false}, false, 8, 0, false},
-           {{1, 1, 2, 1, "interleaved_1f1b", 0, false}, true, 4, 0, false},
-           {{1, 1, 2, 1, "zbv", 0, false}, false, 4, 0, false},
-           {{1, 1, 2, 1, "dualpipe_v", 0, false}, true, 4, 0, false},
-           {{2, 1, 1, 1, "1f1b", 0, false}, false, 2, 0, false},
-           {{2, 1, 1, 1, "1f1b", 1, false}, false, 2, 1, false},
-           {{4, 1, 1, 1, "1f1b", 1, false}, false, 2, 0, true},
-           {{2, 1, 2, 1, "1f1b", 2, false}, false, 4, 0, false},
-           {{2, 1, 1, 1, "1f1b", 2, false}, true, 2, 0, false},
-           {{2, 1, 1, 1, "1f1b", 3, false}, false, 2, 0, false},
-           {{4, 1, 2, 1, "1f1b", 3, false}, true, 4, 0, false},
-           {{1, 2, 1, 1, "1f1b", 0, false}, false, 2, 0, false},
-           {{1, 4, 1, 1, "1f1b", 0, true}, true, 2, 0, true},
-           {{1, 1, 1, 2, "1f1b", 0, false}, false, 2, 0, false},
-           {{1, 1, 1, 4, "1f1b", 2, false}, false, 2, 0, false},
-           {{2, 2, 2, 1, "1f1b", 1, true}, true, 4, 0, false},
-           {{1, 2, 2, 2, "zb_h1", 3, true}, false, 4, 0, false},
-       }) {
+  for (const MemoryOptions& options : covering_choice()) {
     try {
       check_prediction(options);
     } catch (const std::exception& error) {
@@ -298,11 +307,27 @@ TEST_CASE("memory plan: what is predicted is what a run takes, in any layout", "
   }
 }
 
+// For docs/benchmarks: of every layout the rank whose prediction is farthest off.
+TEST_CASE("memory plan: predictions and accounts as a table", "[.][plan_table]") {
+  for (const MemoryOptions& options : covering_choice()) {
+    const TemporaryFolder folder;
+    const RunPlan plan = plan_training(memory_config(folder, options), ExistingRun::refuse);
+    const std::vector<Peaks> predicted = predicted_of(plan), measured = measured_of(plan);
+    size_t worst = 0;
+    const auto error = [&](size_t rank) { return predicted[rank].back() / measured[rank].back() - 1; };
+    for (size_t rank = 0; rank < measured.size(); ++rank)
+      if (std::abs(error(rank)) > std::abs(error(worst))) worst = rank;
+    fmt::print("{}, rank {}, {:+.1f} %\npredicted {}\nmeasured  {}\n", options.name(), worst,
+               100 * error(worst), row_of(predicted[worst]), row_of(measured[worst]));
+  }
+}
+
 TEST_CASE("memory plan: neither looks at the run's folder nor makes it", "[actors][plan]") {
   const TemporaryFolder folder;
   Config config = tiny_run(folder);
   const auto fresh = predict_memory(plan_training(config, ExistingRun::ignore));
   CHECK_FALSE(std::filesystem::exists(config.run.dir));
+  std::filesystem::create_directory(config.run.dir);
   folder.write("run/metrics.jsonl", "{}");
   const auto beside = predict_memory(plan_training(config, ExistingRun::ignore));
   REQUIRE(beside.size() == fresh.size());
@@ -346,9 +371,9 @@ TEST_CASE("memory plan: traffic is that of one step", "[actors][plan]") {
       if (traffic.group == group) all = traffic.sent_bytes;
     return all;
   };
-  // Four micro-batches of 128 tokens, 256 wide.
-  CHECK(sent(0, "pipeline") == std::map<std::string, int64_t>{{"activation", 4 * 128 * 256 * 4}});
-  CHECK(sent(2, "pipeline") == std::map<std::string, int64_t>{{"gradient", 4 * 128 * 256 * 4}});
+  // Four micro-batches of 128 tokens, 288 wide.
+  CHECK(sent(0, "pipeline") == std::map<std::string, int64_t>{{"activation", 4 * 128 * 288 * 4}});
+  CHECK(sent(2, "pipeline") == std::map<std::string, int64_t>{{"gradient", 4 * 128 * 288 * 4}});
   // Half of the gradients there and half back.
   CHECK(sent(0, "data") == std::map<std::string, int64_t>{{"all_reduce_sum", 4 * ranks[0].parameters}});
   CHECK(sent(0, "tensor").empty());
