@@ -63,6 +63,7 @@ void ModelWorker::build_chunk(int stage) {
 }
 
 void ModelWorker::load(Chunk& chunk) {
+  if (!operations_->has_values()) return chunk.state->load([](ParameterId, Tensor&) {});
   if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
   chunk.state->load([&](ParameterId id, Tensor& weight) {
     const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
@@ -287,7 +288,7 @@ void ModelWorker::update(const Verdict& verdict) {
   failpoint("stage.update");
   for (const auto& chunk : chunks_) chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale});
   // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
-  if (tied_owner_ && tied_copy_ && tied_owner_.weight().raw() != tied_copy_.weight().raw())
+  if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
     copy_tied_weight(tied_owner_.weight());
 }
 

@@ -7,8 +7,8 @@
 #include "actors/caf_types.hpp"
 #include "actors/directory.hpp"
 #include "actors/guard.hpp"
-#include "actors/model_worker.hpp"
 #include "actors/stall.hpp"
+#include "actors/worker_settings.hpp"
 #include "comm/gloo_link.hpp"
 
 namespace collie {
@@ -31,28 +31,6 @@ struct NodeState {
   size_t alive = 0;
 };
 using NodeActor = caf::stateful_actor<NodeState>;
-
-ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGroups& groups) {
-  ModelWorkerSettings settings;
-  settings.rank = rank;
-  settings.grid = plan.layout.grid;
-  settings.ranges = plan.ranges;
-  settings.rank_of_stage = plan.layout.rank_of_stage;
-  settings.model = plan.model;
-  settings.optimizer = plan.config.optimizer;
-  settings.loss = plan.config.train.loss;
-  settings.seed = plan.config.run.seed;
-  settings.threads = plan.threads_per_rank;
-  settings.training = plan.purpose == Purpose::train;
-  if (plan.weights.kind == WeightOrigin::Kind::folder) settings.weights_folder = plan.weights.path;
-  if (plan.weights.kind == WeightOrigin::Kind::checkpoint) settings.checkpoint = &*plan.checkpoint;
-  settings.sequence_parallel = plan.config.parallel.sequence_parallel;
-  settings.zero_stage = plan.config.parallel.zero_stage;
-  settings.bucket_elements = plan.config.parallel.bucket_elements;
-  settings.groups = groups;
-  settings.make_operations = plan.make_operations;
-  return settings;
-}
 
 // On the rank's own thread: its link to the other processes, where there are any.
 void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wiring& wiring,

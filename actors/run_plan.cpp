@@ -101,9 +101,10 @@ void resolve_common(RunPlan& plan) {
   resolve_layout(plan, parallel.pp_size * parallel.dp_size * parallel.cp_size * parallel.tp_size);
 }
 
-fs::path cache_folder(const Config& config) {
-  return config.run.dir.empty() ? fs::temp_directory_path() / "collie-engine-cache"
-                                : run_folder(config) / "cache";
+fs::path cache_folder(const RunPlan& plan) {
+  const fs::path folder = run_folder(plan.config);
+  const bool elsewhere = folder.empty() || (plan.existing == ExistingRun::ignore && !fs::exists(folder));
+  return elsewhere ? fs::temp_directory_path() / "collie-engine-cache" : folder / "cache";
 }
 
 void check_sequence_length(const RunPlan& plan) {
@@ -118,7 +119,7 @@ void open_evaluation_data(RunPlan& plan) {
   const Config& config = plan.config;
   if (config.data.eval.empty()) return;
   plan.evaluation_order =
-      evaluation_order(open_dataset(config.data.eval, *plan.tokenizer, cache_folder(config), "data.eval"),
+      evaluation_order(open_dataset(config.data.eval, *plan.tokenizer, cache_folder(plan), "data.eval"),
                        config.data.sequence_length, config.data.packing);
 }
 
@@ -127,7 +128,7 @@ void open_training_data(RunPlan& plan) {
   const SequenceSettings settings{config.data.sequence_length, config.data.packing, config.data.shuffle,
                                   config.run.seed};
   plan.order = std::make_shared<const SequenceOrder>(
-      open_dataset(config.data.train, *plan.tokenizer, cache_folder(config), "data.train"), settings);
+      open_dataset(config.data.train, *plan.tokenizer, cache_folder(plan), "data.train"), settings);
   plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps,
                 config.parallel.dp_size, 0};
   plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);

@@ -23,8 +23,9 @@
 
 namespace collie {
 
-// What to do about a run folder that already holds a run.
-enum class ExistingRun : uint8_t { refuse, resume, overwrite };
+// What to do about a run folder that already holds a run. ignore: nothing will run, the plan alone is wanted;
+// the folder is neither looked at nor made.
+enum class ExistingRun : uint8_t { refuse, resume, overwrite, ignore };
 
 struct Generation {
   std::string prompt;

@@ -32,8 +32,8 @@ Call call_of(Operation operation, const Tensor& shown, const Tensor& in, const T
   call.dtype = shown.dtype();
   call.shape = shown.shape();
   call.part = part;
-  call.in = static_cast<const std::byte*>(in.raw());
-  call.out = static_cast<std::byte*>(out.raw());
+  if (in.has_memory()) call.in = static_cast<const std::byte*>(in.raw());
+  if (out.has_memory()) call.out = static_cast<std::byte*>(out.raw());
   return call;
 }
 
@@ -122,7 +122,7 @@ Call all_to_all_call(int size, const Tensor& in, Tensor& out) {
                     in.dim(0) % size == 0,
                 "all_to_all among {}: in is {} {}, out is {} {}", size, name(in.dtype()),
                 in.shape().to_string(), name(out.dtype()), out.shape().to_string());
-  COLLIE_ASSERT(in.raw() != out.raw() || in.numel() == 0, "all_to_all cannot work in place");
+  COLLIE_ASSERT(!in.begins_with(out) || in.numel() == 0, "all_to_all cannot work in place");
   return call_of(Operation::all_to_all, in, in, out, in.numel() / size);
 }
 

@@ -91,6 +91,11 @@ void shard_of_logits(std::string_view operation, DType dtype, const Tensor& logi
 
 }  // namespace
 
+void transfer(size_t values, const Tensor& x) {
+  COLLIE_ASSERT(static_cast<int64_t>(values) == x.numel(), "{} host values for a tensor of shape {}", values,
+                x.shape().to_string());
+}
+
 void copy(const Tensor& from, const Tensor& to) {
   COLLIE_ASSERT(from.defined(), "copy: from is an empty tensor");
   like("copy", "to", to, "from", from, from.dtype());

@@ -15,6 +15,8 @@ struct AttentionSizes {
   int64_t queries, keys, heads, kv_heads, head_dim, documents;
 };
 
+// As many host values as elements.
+void transfer(size_t values, const Tensor& x);
 // Shapes and dtypes equal.
 void copy(const Tensor& from, const Tensor& to);
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);

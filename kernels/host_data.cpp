@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/checks.hpp"
+
 namespace collie::host {
 
 namespace {
@@ -34,11 +36,6 @@ void download_as(const Tensor& x, std::span<float> values, To convert) {
 template <class T>
 void fill_as(const Tensor& x, T value) {
   for_each_row<T>(x, [&](T* row, int64_t, int64_t width) { std::fill_n(row, width, value); });
-}
-
-void check_count(size_t count, const Tensor& x) {
-  COLLIE_ASSERT(static_cast<int64_t>(count) == x.numel(), "{} host values for a tensor of shape {}", count,
-                x.shape().to_string());
 }
 
 }  // namespace
@@ -87,7 +84,7 @@ void copy(const Tensor& from, const Tensor& to) {
 }
 
 void upload(std::span<const float> values, const Tensor& x) {
-  check_count(values.size(), x);
+  check::transfer(values.size(), x);
   switch (x.dtype()) {
     case DType::f32:
       return upload_as<float>(values, x, [](float v) { return v; });
@@ -101,7 +98,7 @@ void upload(std::span<const float> values, const Tensor& x) {
 }
 
 void download(const Tensor& x, std::span<float> values) {
-  check_count(values.size(), x);
+  check::transfer(values.size(), x);
   switch (x.dtype()) {
     case DType::f32:
       return download_as<float>(x, values, [](float v) { return v; });

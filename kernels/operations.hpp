@@ -1,9 +1,10 @@
 // The operation table: everything a device can do. Models call nothing else.
 //
 // One object a rank: it knows the rank's memory account and threads. Implementations: cpu/ (fp32), reference/
-// (double, slow and obvious); later cuda/. All matrices are row-major. "accumulate" adds to what the output
-// holds instead of overwriting it. Outputs may not alias inputs unless it is said. Every operation accepts
-// zero tokens. Results depend on shapes and values alone, never on the number of threads.
+// (double, slow and obvious), phantom/ (memory accounts alone); later cuda/. All matrices are row-major.
+// "accumulate" adds to what the output holds instead of overwriting it. Outputs may not alias inputs unless
+// it is said. Every operation accepts zero tokens. Results depend on shapes and values alone, never on the
+// number of threads.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +48,8 @@ class Operations {
 
   DType dtype() const { return dtype_; }  // of weights, activations and gradients
   const std::shared_ptr<MemoryAccount>& account() const { return account_; }
+  // false: tensors are counted, not computed (kernels/phantom); making values for them is of no use.
+  virtual bool has_values() const { return true; }
 
   // --- memory
   virtual Tensor empty(const Shape& shape, DType dtype, Category category) = 0;
@@ -156,5 +159,8 @@ inline constexpr int64_t reduction_block = 4096;
 std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account);
 // kernels/reference: double, single-threaded, every operation as its formula.
 std::unique_ptr<Operations> make_reference_operations(std::shared_ptr<MemoryAccount> account);
+// kernels/phantom: tensors without memory, operations that check their arguments and charge the account what
+// kernels/cpu would on so many threads, at most.
+std::unique_ptr<Operations> make_phantom_operations(int threads, std::shared_ptr<MemoryAccount> account);
 
 }  // namespace collie

@@ -2,10 +2,10 @@
 
 namespace collie {
 
-// One block of memory and who pays for it.
+// One block of memory and who pays for it. A phantom's has no block, but is paid for all the same.
 struct Tensor::Storage {
-  Storage(size_t size, std::shared_ptr<MemoryAccount> payer, Category kind)
-      : data(allocate_host(size)), bytes(size), account(std::move(payer)), category(kind) {
+  Storage(size_t size, std::shared_ptr<MemoryAccount> payer, Category kind, bool memory)
+      : data(memory ? allocate_host(size) : nullptr), bytes(size), account(std::move(payer)), category(kind) {
     account->add(category, bytes);
   }
   ~Storage() {
@@ -37,15 +37,30 @@ int64_t outer_dim(const Shape& shape) {
 
 }  // namespace
 
-Tensor Tensor::host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
-                    Category category) {
+Tensor Tensor::with_storage(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                            Category category, bool memory) {
   COLLIE_ASSERT(account != nullptr, "tensor {} has no memory account", shape.to_string());
   Tensor tensor;
   tensor.shape_ = shape;
   tensor.dtype_ = dtype;
   tensor.row_stride_ = inner_numel(shape);
-  tensor.storage_ = std::make_shared<Storage>(tensor.bytes(), std::move(account), category);
+  tensor.storage_ = std::make_shared<Storage>(tensor.bytes(), std::move(account), category, memory);
   return tensor;
+}
+
+Tensor Tensor::host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                    Category category) {
+  return with_storage(shape, dtype, std::move(account), category, true);
+}
+
+Tensor Tensor::phantom(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                       Category category) {
+  return with_storage(shape, dtype, std::move(account), category, false);
+}
+
+bool Tensor::has_memory() const {
+  COLLIE_ASSERT(defined(), "an empty tensor has no data");
+  return storage_->data != nullptr;
 }
 
 DeviceKind Tensor::device() const {
@@ -63,7 +78,7 @@ bool Tensor::contiguous() const {
 }
 
 void* Tensor::raw() const {
-  COLLIE_ASSERT(defined(), "an empty tensor has no data");
+  COLLIE_ASSERT(has_memory(), "a phantom tensor of shape {} has no values", shape_.to_string());
   return static_cast<char*>(storage_->data) + static_cast<size_t>(offset_) * size_of(dtype_);
 }
 

@@ -61,6 +61,10 @@ class Tensor {
   // Uninitialised memory on the host, charged to `account`, which must outlive the storage.
   static Tensor host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
                      Category category);
+  // Shape, strides and account of such a tensor, but no memory behind it: to count what a computation would
+  // hold (kernels/phantom). Its values must not be asked for.
+  static Tensor phantom(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                        Category category);
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
@@ -82,6 +86,11 @@ class Tensor {
     return static_cast<T*>(raw());
   }
   void* raw() const;  // first element
+  bool has_memory() const;
+  // Whether both begin with the same element of the same storage.
+  bool begins_with(const Tensor& other) const {
+    return storage_ == other.storage_ && offset_ == other.offset_;
+  }
 
   // Views that share the storage.
   Tensor rows(int64_t begin, int64_t end) const;     // [end - begin, ...] of axis 0
@@ -92,6 +101,8 @@ class Tensor {
 
  private:
   struct Storage;
+  static Tensor with_storage(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                             Category category, bool memory);
   std::shared_ptr<Storage> storage_;
   int64_t offset_ = 0;  // elements
   int64_t row_stride_ = 0;

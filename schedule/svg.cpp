@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "base/xml.hpp"
 #include "schedule/summary.hpp"
 
 namespace collie::schedule {
@@ -22,23 +23,6 @@ constexpr std::array<Look, 4> looks = {{{ActionKind::forward, "#3b6fb6", "F: for
                                         {ActionKind::backward, "#d9822b", "B: backward"},
                                         {ActionKind::backward_input, "#2f9c7f", "I: backward, input"},
                                         {ActionKind::backward_weight, "#8a5fb0", "W: backward, weight"}}};
-
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '&')
-      result += "&amp;";
-    else if (c == '<')
-      result += "&lt;";
-    else if (c == '>')
-      result += "&gt;";
-    else if (c == '"')
-      result += "&quot;";
-    else
-      result += c;
-  }
-  return result;
-}
 
 // 1, 2 or 5 times a power of ten, about `count` of them in `length`.
 double round_step(double length, double count) {
@@ -78,7 +62,7 @@ class Picture {
 
   void text(double x, double y, double size, std::string_view style, std::string_view words) {
     svg_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{:.1f}\" {}>{}</text>\n", x, y, size,
-                        style, escaped(words));
+                        style, xml_escaped(words));
   }
 
   void draw_heading() {

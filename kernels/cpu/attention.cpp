@@ -52,7 +52,7 @@ void CpuOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v,
   arena_.for_each(static_cast<int64_t>(tasks.size()), [&](int64_t index) {
     const auto& [tile, head] = tasks[static_cast<size_t>(index)];
     const int64_t kv_head = head / (sizes.heads / sizes.kv_heads);
-    const Tensor scores = empty({tile.queries, std::min(key_tile, tile.keys)}, Category::workspace);
+    const Tensor scores = empty(cpu::scores_of(tile), Category::workspace);
     attend(tile, {q, head}, {k, kv_head}, {v, kv_head}, sizes.head_dim, static_cast<float>(score_scale),
            {out, head}, log_sum_exp.data<float>() + tile.query * sizes.heads + head, sizes.heads,
            scores.data<float>());

@@ -10,14 +10,9 @@
 
 namespace collie {
 
-using cpu::Document, cpu::HeadMatrix, cpu::key_tile, cpu::query_tile, cpu::QueryTile;
+using cpu::Document, cpu::HeadMatrix, cpu::key_tile, cpu::QueryTile;
 
 namespace {
-
-// Documents up to this many keys and queries are one task a key head, which recomputes each tile once. Longer
-// ones are cut into a task for every tile of keys (dk, dv) and one for every tile of queries (dq): more
-// tasks, each tile recomputed twice.
-constexpr int64_t longest_whole_document = 1024;
 
 enum class Wanted { all, keys, queries };
 
@@ -31,7 +26,7 @@ struct Task {
 
 void add_tasks(const Document& document, int64_t kv_head, std::vector<Task>& tasks) {
   const int64_t key_tiles = document.key_tiles(), query_tiles = document.query_tiles();
-  if (std::max(document.keys, document.queries) <= longest_whole_document) {
+  if (cpu::is_one_task(document)) {
     tasks.push_back({document, kv_head, Wanted::all, 0, key_tiles, 0, query_tiles});
     return;
   }
@@ -128,10 +123,8 @@ void CpuOperations::attention_backward(const Tensor& q, const Tensor& k, const T
                           static_cast<float>(score_scale)};
   arena_.for_each(static_cast<int64_t>(tasks.size()), [&](int64_t index) {
     const Task& task = tasks[static_cast<size_t>(index)];
-    const int64_t tile_size =
-        std::min(query_tile, task.document.queries) * std::min(key_tile, task.document.keys);
-    const Tensor tiles = empty({2, tile_size}, Category::workspace);
-    run_task(operands, task, tiles.data<float>(), tiles.data<float>() + tile_size);
+    const Tensor tiles = empty(cpu::backward_tiles_of(task.document), Category::workspace);
+    run_task(operands, task, tiles.data<float>(), tiles.data<float>() + tiles.dim(1));
   });
 }
 

@@ -33,6 +33,23 @@ struct Document {
   }
 };
 
+// What a task holds in workspace beside its operands: the forward the scores of one tile of queries and of
+// keys, the backward two such tiles (the weights, and the gradients of the scores).
+inline Shape scores_of(const QueryTile& tile) {
+  return {tile.queries, std::min(key_tile, tile.keys)};
+}
+inline Shape backward_tiles_of(const Document& document) {
+  return {2, std::min(query_tile, document.queries) * std::min(key_tile, document.keys)};
+}
+
+// The backward of documents of up to so many keys and queries is one task a key head, which recomputes each
+// tile once. Longer ones are cut into a task for every tile of keys (dk, dv) and one for every tile of
+// queries (dq): more tasks, each tile recomputed twice.
+inline constexpr int64_t longest_whole_document = 1024;
+inline bool is_one_task(const Document& document) {
+  return std::max(document.keys, document.queries) <= longest_whole_document;
+}
+
 std::vector<Document> documents_of(const AttentionSpans& spans);
 
 // One head's column range of a [tokens, heads, head_dim] tensor.

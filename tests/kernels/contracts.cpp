@@ -23,10 +23,12 @@ void refused(const std::string& operation, const std::vector<std::string>& named
 }  // namespace
 
 TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
-  const bool reference = GENERATE(false, true);
-  CAPTURE(reference);
+  const std::string implementation = GENERATE("cpu", "reference", "phantom");
+  CAPTURE(implementation);
   const auto account = std::make_shared<MemoryAccount>();
-  const auto ops = reference ? make_reference_operations(account) : make_cpu_operations(1, account);
+  const auto ops = implementation == "cpu"         ? make_cpu_operations(1, account)
+                   : implementation == "reference" ? make_reference_operations(account)
+                                                   : make_phantom_operations(1, account);
   const auto make = [&](const Shape& shape) {
     Tensor x = ops->empty(shape, Category::activations);
     ops->fill(x, 1);

@@ -1,0 +1,106 @@
+#include "actors/plan_report.hpp"
+
+#include <fmt/format.h>
+
+#include "schedule/schedules.hpp"
+
+namespace collie {
+namespace {
+
+// By unit: the embedding, the blocks, the head. [blocks + 2]
+std::vector<int64_t> parameters_of_units(const ModelConfig& model) {
+  std::vector<int64_t> units(static_cast<size_t>(model.num_hidden_layers) + 2, 0);
+  for (const Parameter& parameter : model_parameters(model))
+    if (!parameter.tied_copy) units.at(static_cast<size_t>(parameter.unit)) += parameter.shape.numel();
+  return units;
+}
+
+std::vector<PlanReport::Stage> stages_of(const RunPlan& plan) {
+  const std::vector<int64_t> units = parameters_of_units(plan.model);
+  std::vector<PlanReport::Stage> stages;
+  for (size_t i = 0; i < plan.ranges.size(); ++i) {
+    const StageRange& range = plan.ranges[i];
+    PlanReport::Stage& stage = stages.emplace_back(PlanReport::Stage{plan.layout.rank_of_stage[i], range, 0});
+    if (range.embedding) stage.parameters += units.front();
+    for (int64_t block = range.first_block; block < range.last_block; ++block)
+      stage.parameters += units[static_cast<size_t>(block) + 1];
+    if (range.head) stage.parameters += units.back();
+  }
+  return stages;
+}
+
+void measure_first_step(const RunPlan& plan, PlanReport& report) {
+  int64_t keys = 0;
+  for (int64_t replica = 0; replica < plan.sizes.dp_size; ++replica) {
+    StepSizes sizes = plan.sizes;
+    sizes.dp_rank = replica;
+    const StepBatch batch = make_step_batch(*plan.order, sizes, 0);
+    report.targets = batch.global_target_tokens;
+    for (const MicroBatch& micro_batch : batch.micro_batches) {
+      report.tokens += static_cast<int64_t>(micro_batch.tokens.size());
+      keys += visible_keys(micro_batch);
+    }
+  }
+  report.work = work_of_step(plan.model, report.tokens, keys);
+}
+
+}  // namespace
+
+PlanReport make_plan_report(const RunPlan& plan, std::vector<int> node_of_rank) {
+  PlanReport report;
+  report.name = plan.config.run.name;
+  report.parameters = parameter_count(plan.model);
+  report.matrix_elements = matrix_elements(plan.model);
+  report.grid = plan.layout.grid;
+  report.zero_stage = plan.config.parallel.zero_stage;
+  report.sequence_parallel = plan.config.parallel.sequence_parallel;
+  report.tied = plan.layout.tied;
+  report.threads_per_rank = plan.threads_per_rank;
+  report.stages = stages_of(plan);
+  report.schedule =
+      schedule::make_schedule(plan.layout.schedule, {plan.layout.grid.pipeline,
+                                                     static_cast<int>(plan.sizes.gradient_accumulation_steps),
+                                                     plan.layout.virtual_stages, plan.layout.split_backward});
+  report.timeline = schedule::simulate(report.schedule, report.costs, {plan.credits});
+  report.sequences = plan.sizes.sequences();
+  report.micro_batches = plan.sizes.gradient_accumulation_steps;
+  report.micro_batch_size = plan.sizes.micro_batch_size;
+  report.sequence_length = plan.config.data.sequence_length;
+  measure_first_step(plan, report);
+  report.total_steps = plan.total_steps;
+  report.steps_per_epoch = plan.steps_per_epoch;
+  report.ranks = predict_memory(plan);
+  COLLIE_ASSERT(node_of_rank.empty() || node_of_rank.size() == report.ranks.size(),
+                "nodes of {} ranks for {}", node_of_rank.size(), report.ranks.size());
+  report.node_of_rank = std::move(node_of_rank);
+  return report;
+}
+
+std::string grouped(int64_t number) {
+  std::string digits = std::to_string(number);
+  for (auto at = static_cast<int64_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3)
+    digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+std::string short_bytes(size_t bytes) {
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  static constexpr std::array<const char*, 5> units{"KiB", "MiB", "GiB", "TiB", "PiB"};
+  double value = static_cast<double>(bytes) / 1024;
+  size_t unit = 0;
+  for (; value >= 999.5 && unit + 1 < units.size(); ++unit) value /= 1024;
+  return fmt::format("{:.{}f} {}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, units[unit]);
+}
+
+std::string blocks_of(const StageRange& range) {
+  std::string text;
+  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+  if (range.embedding) add("embedding");
+  if (range.last_block - range.first_block == 1) add(fmt::format("block {}", range.first_block));
+  if (range.last_block - range.first_block > 1)
+    add(fmt::format("blocks {} to {}", range.first_block, range.last_block - 1));
+  if (range.head) add("head");
+  return text;
+}
+
+}  // namespace collie

@@ -1,0 +1,418 @@
+// What is predicted of a run before it starts, against what its accounts say afterwards.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "actors/caf_types.hpp"
+#include "actors/engine.hpp"
+#include "actors/memory_plan.hpp"
+#include "actors/model_work.hpp"
+#include "actors/plan_report.hpp"
+#include "schedule/schedules.hpp"
+#include "tests/actors/layout_runs.hpp"
+#include "tests/actors/local_pipeline.hpp"
+#include "tests/actors/tiny_run.hpp"
+#include "tests/catch.hpp"
+#include "tests/models/support.hpp"
+
+namespace collie::test {
+namespace {
+
+using Peaks = std::array<double, category_count + 1>;  // bytes, by category and of all together
+
+constexpr double mebi = 1024.0 * 1024.0;
+
+struct MemoryOptions {
+  LayoutOptions layout;
+  bool tied = false;
+  int64_t micro_batches = 4;
+  int64_t checkpoint_every = 0;
+  bool evaluate = false;
+
+  std::string name() const {
+    return fmt::format("{}{}, {} micro-batches{}{}", layout.name(), tied ? " tied" : "", micro_batches,
+                       checkpoint_every > 0 ? ", checkpoints" : "", evaluate ? ", evaluation" : "");
+  }
+};
+
+// 13.2 million parameters, 10.2 million tied.
+Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options) {
+  std::string text;
+  for (int i = 0; i < 500; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
+  folder.write("train.txt", text);
+  folder.write("eval.txt", text.substr(0, 2000));
+  Config config = layout_config(folder, {}, options.layout, 2);
+  config.model.config = {{"model_type", "llama"},
+                         {"hidden_size", 288},
+                         {"intermediate_size", 768},
+                         {"num_hidden_layers", 8},
+                         {"num_attention_heads", 8},
+                         {"num_key_value_heads", 4},
+                         {"vocab_size", 10240},
+                         {"max_position_embeddings", 256},
+                         {"tie_word_embeddings", options.tied}};
+  config.data.sequence_length = 128;
+  config.data.packing = true;
+  if (options.evaluate) {
+    DataSource source;
+    source.path = (folder / "eval.txt").string();
+    config.data.eval = {source};
+  }
+  config.train.micro_batch_size = 1;
+  config.train.gradient_accumulation_steps = options.micro_batches;
+  config.parallel.bucket_elements = ParallelSection{}.bucket_elements;
+  config.checkpoint.every_n_steps = options.checkpoint_every;
+  config.eval.every_n_steps = 1;
+  return config;
+}
+
+std::vector<Peaks> predicted_of(const RunPlan& plan) {
+  std::vector<Peaks> all;
+  for (const PlannedRank& rank : predict_memory(plan)) {
+    Peaks& peaks = all.emplace_back();
+    std::copy(rank.peak_bytes.begin(), rank.peak_bytes.end(), peaks.begin());
+    peaks.back() = static_cast<double>(rank.peak_total_bytes);
+  }
+  return all;
+}
+
+// The rows of "peak memory by rank": a rank, then numbers with units.
+std::vector<Peaks> peaks_in(const std::string& summary, size_t ranks) {
+  std::vector<Peaks> all;
+  std::istringstream lines(summary);
+  std::string line;
+  std::getline(lines, line);
+  std::getline(lines, line);
+  for (size_t rank = 0; rank < ranks && std::getline(lines, line); ++rank) {
+    std::istringstream words(line);
+    size_t number = 0;
+    words >> number;
+    REQUIRE(number == rank);
+    for (double& bytes : all.emplace_back()) {
+      std::string unit;
+      words >> bytes >> unit;
+      bytes *= unit == "B" ? 1 : unit == "KiB" ? 1024 : unit == "MiB" ? mebi : 1024 * mebi;
+    }
+    REQUIRE(words);
+  }
+  REQUIRE(all.size() == ranks);
+  return all;
+}
+
+struct ThreadedConfig : caf::actor_system_config {
+  ThreadedConfig() {
+    collie::add_message_types(*this);
+    set("scheduler.policy", caf::atom("sharing"));
+    set("scheduler.max-threads", size_t{2});
+  }
+};
+
+std::vector<Peaks> measured_of(RunPlan plan) {
+  const auto ranks = static_cast<size_t>(plan.layout.grid.ranks());
+  ThreadedConfig config;
+  caf::actor_system system(config);
+  caf::scoped_actor self(system);
+  spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
+  std::optional<RunEnded> ended;
+  while (!ended)
+    self->receive([](const RunStarted&) {}, [](const StepFinished&) {}, [](const EvaluationFinished&) {},
+                  [](const CheckpointSaved&) {}, [&](const RunEnded& end) { ended = end; },
+                  caf::after(std::chrono::seconds(120)) >> [] { FAIL("the run says nothing"); });
+  INFO(ended->message);
+  REQUIRE(ended->exit_code == 0);
+  return peaks_in(ended->summary, ranks);
+}
+
+std::string row_of(const Peaks& peaks) {
+  std::string text;
+  for (const double bytes : peaks) text += fmt::format("{:>9.2f}", bytes / mebi);
+  return text;
+}
+
+// The summary has one digit after the point.
+constexpr double half_a_digit = 0.051 * mebi;
+
+void check_prediction(const MemoryOptions& options) {
+  const TemporaryFolder folder;
+  const RunPlan plan = plan_training(memory_config(folder, options), ExistingRun::refuse);
+  REQUIRE(parameter_count(plan.model) >= 10'000'000);
+  const std::vector<Peaks> predicted = predicted_of(plan), measured = measured_of(plan);
+  REQUIRE(predicted.size() == measured.size());
+  for (size_t rank = 0; rank < measured.size(); ++rank) {
+    INFO(options.name() << ", rank " << rank << "\npredicted " << row_of(predicted[rank]) << "\nmeasured  "
+                        << row_of(measured[rank]));
+    for (const Category exact : {Category::weights, Category::gradients, Category::optimizer}) {
+      const auto i = static_cast<size_t>(exact);
+      CHECK(std::abs(predicted[rank][i] - measured[rank][i]) <= 0.001 * measured[rank][i] + half_a_digit);
+    }
+    const double total = measured[rank].back();
+    // What a message that waits, or a bucket on its way, may add.
+    for (size_t category = 0; category < category_count; ++category)
+      CHECK(std::abs(predicted[rank][category] - measured[rank][category]) <= 0.05 * total + half_a_digit);
+    CHECK(std::abs(predicted[rank].back() - total) <= 0.05 * total + half_a_digit);
+  }
+}
+
+std::vector<PlannedRank> plan_of(const MemoryOptions& options) {
+  const TemporaryFolder folder;
+  return predict_memory(plan_training(memory_config(folder, options), ExistingRun::ignore));
+}
+
+double bytes_of(const PlannedRank& rank, Category category) {
+  return static_cast<double>(rank.peak_bytes[static_cast<size_t>(category)]);
+}
+
+// --- in one thread
+
+ModelWorkerSettings worker_of(const Layout& layout, const ModelConfig& model, const OperationsFactory& make) {
+  ModelWorkerSettings settings;
+  settings.model = model;
+  settings.ranges = partition_stages(model, layout.stages, "uniform");
+  settings.make_operations = make;
+  return settings;
+}
+
+Layout layout_of(int ranks, bool tied, const std::string& schedule) {
+  Layout layout;
+  layout.grid.pipeline = ranks;
+  layout.schedule = schedule;
+  layout.virtual_stages = schedule::stages_a_rank(schedule, 1);
+  layout.stages = ranks * layout.virtual_stages;
+  layout.rank_of_stage = schedule::rank_of_stage(schedule, ranks, layout.virtual_stages);
+  layout.tied = tied;
+  return layout;
+}
+
+// The accounts of every rank after two steps, an evaluation and a snapshot.
+std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& model,
+                                     const OperationsFactory& make) {
+  LocalPipeline pipeline(layout, worker_of(layout, model, make));
+  auto batch = std::make_shared<StepBatch>();
+  for (int i = 0; i < 4; ++i) {
+    batch->micro_batches.push_back(make_batch({5, 70 + i % 2}, 11, fmt::format("batch {}", i)));
+    batch->global_target_tokens += batch->micro_batches.back().target_tokens;
+  }
+  for (int step = 0; step < 2; ++step) pipeline.train(batch, 1e-2);
+  pipeline.evaluate(batch);
+  pipeline.snapshot();
+  std::vector<RankSummary> summaries;
+  for (int rank = 0; rank < layout.grid.ranks(); ++rank) summaries.push_back(pipeline.worker(rank).summary());
+  return summaries;
+}
+
+// Every option of a layout at least once, and what makes peaks: messages, buckets, gathers, checkpoints.
+std::vector<MemoryOptions> covering_choice() {
+  return {
+      {{1, 1, 1, 1, "1f1b", 0, false}, false, 2, 0, true},
+      {{1, 1, 4, 1, "1f1b", 0, false}, true, 4, 1, true},
+      {{1, 1, 4, 1, "gpipe", 0, false}, false, 8, 0, false},
+      {{1, 1, 2, 1, "interleaved_1f1b", 0, false}, true, 4, 0, false},
+      {{1, 1, 2, 1, "zbv", 0, false}, false, 4, 0, false},
+      {{1, 1, 2, 1, "dualpipe_v", 0, false}, true, 4, 0, false},
+      {{2, 1, 1, 1, "1f1b", 0, false}, false, 2, 0, false},
+      {{2, 1, 1, 1, "1f1b", 1, false}, false, 2, 1, false},
+      {{4, 1, 1, 1, "1f1b", 1, false}, false, 2, 0, true},
+      {{2, 1, 2, 1, "1f1b", 2, false}, false, 4, 0, false},
+      {{2, 1, 1, 1, "1f1b", 2, false}, true, 2, 0, false},
+      {{2, 1, 1, 1, "1f1b", 3, false}, false, 2, 0, false},
+      {{4, 1, 2, 1, "1f1b", 3, false}, true, 4, 0, false},
+      {{1, 2, 1, 1, "1f1b", 0, false}, false, 2, 0, false},
+      {{1, 4, 1, 1, "1f1b", 0, true}, true, 2, 0, true},
+      {{1, 1, 1, 2, "1f1b", 0, false}, false, 2, 0, false},
+      {{1, 1, 1, 4, "1f1b", 2, false}, false, 2, 0, false},
+      {{2, 2, 2, 1, "1f1b", 1, true}, true, 4, 0, false},
+      {{1, 2, 2, 2, "zb_h1", 3, true}, false, 4, 0, false},
+  };
+}
+
+}  // namespace
+
+TEST_CASE("memory plan: whole steps without memory leave the accounts that real ones leave, to the byte",
+          "[actors][plan]") {
+  const bool tied = GENERATE(false, true);
+  ModelConfig model = tiny_config(tied);
+  model.num_hidden_layers = 4;
+  model.max_position_embeddings = 128;
+  for (const auto& [ranks, schedule] : {std::pair<int, std::string>{1, "1f1b"},
+                                        {2, "1f1b"},
+                                        {4, "gpipe"},
+                                        {2, "interleaved_1f1b"},
+                                        {2, "zbv"},
+                                        {2, "dualpipe_v"},
+                                        {3, "zb_h1"}}) {
+    const Layout layout = layout_of(ranks, tied, schedule);
+    const auto real = accounts_of(layout, model, make_cpu_operations);
+    const auto phantom = accounts_of(layout, model, make_phantom_operations);
+    for (size_t rank = 0; rank < real.size(); ++rank) {
+      CAPTURE(schedule, ranks, rank);
+      CHECK(phantom[rank].peak_bytes == real[rank].peak_bytes);
+      CHECK(phantom[rank].peak_total_bytes == real[rank].peak_total_bytes);
+      CHECK(phantom[rank].current_total_bytes == real[rank].current_total_bytes);
+      CHECK(phantom[rank].peak_activations == real[rank].peak_activations);
+    }
+  }
+}
+
+TEST_CASE("memory plan: ZeRO divides what it shares among the data ranks", "[actors][plan]") {
+  for (const auto& [dp, cp] : {std::pair(4, 1), std::pair(2, 2)}) {
+    MemoryOptions options;
+    options.layout.dp = dp;
+    options.layout.cp = cp;
+    const auto whole = plan_of(options);
+    for (const int zero : {1, 2, 3}) {
+      options.layout.zero = zero;
+      const auto shared = plan_of(options);
+      double optimizer = 0;
+      for (const PlannedRank& rank : shared) optimizer += bytes_of(rank, Category::optimizer);
+      CHECK(optimizer == bytes_of(whole[0], Category::optimizer));
+      for (size_t rank = 0; rank < shared.size(); ++rank) {
+        CAPTURE(dp, cp, zero, rank);
+        const auto ratio = [&](Category category) {
+          return bytes_of(whole[rank], category) / bytes_of(shared[rank], category);
+        };
+        CHECK(ratio(Category::optimizer) >= 4 * 0.98);  // the last has less: padding has no states
+        CHECK(ratio(Category::gradients) == Approx(zero >= 2 ? 4 : 1).epsilon(0.02));
+        CHECK(ratio(Category::weights) == Approx(zero >= 3 ? 4 : 1).epsilon(0.02));
+      }
+    }
+  }
+}
+
+TEST_CASE("memory plan: tensor parallelism divides the weights and what belongs to them", "[actors][plan]") {
+  MemoryOptions options;
+  const auto whole = plan_of(options);
+  for (const int tp : {2, 4, 8}) {  // of 8: two ranks share each of the 4 key/value heads
+    options.layout.tp = tp;
+    for (const PlannedRank& rank : plan_of(options))
+      for (const Category category : {Category::weights, Category::gradients, Category::optimizer}) {
+        CAPTURE(tp, rank.rank, name(category));
+        CHECK(bytes_of(whole[0], category) / bytes_of(rank, category) ==
+              Approx(tp).epsilon(tp == 8 ? 0.06 : 0.02));
+      }
+  }
+}
+
+TEST_CASE("memory plan: what is predicted is what a run takes", "[actors][plan]") {
+  check_prediction({{1, 1, 2, 1, "1f1b", 0, false}, false, 4, 0, false});
+}
+
+TEST_CASE("memory plan: what is predicted is what a run takes, in any layout", "[actors][plan][slow]") {
+  for (const MemoryOptions& options : covering_choice()) {
+    try {
+      check_prediction(options);
+    } catch (const std::exception& error) {
+      FAIL_CHECK(options.name() << ": " << error.what());
+    }
+  }
+}
+
+// For docs/benchmarks: of every layout the rank whose prediction is farthest off.
+TEST_CASE("memory plan: predictions and accounts as a table", "[.][plan_table]") {
+  for (const MemoryOptions& options : covering_choice()) {
+    const TemporaryFolder folder;
+    const RunPlan plan = plan_training(memory_config(folder, options), ExistingRun::refuse);
+    const std::vector<Peaks> predicted = predicted_of(plan), measured = measured_of(plan);
+    size_t worst = 0;
+    const auto error = [&](size_t rank) { return predicted[rank].back() / measured[rank].back() - 1; };
+    for (size_t rank = 0; rank < measured.size(); ++rank)
+      if (std::abs(error(rank)) > std::abs(error(worst))) worst = rank;
+    fmt::print("{}, rank {}, {:+.1f} %\npredicted {}\nmeasured  {}\n", options.name(), worst,
+               100 * error(worst), row_of(predicted[worst]), row_of(measured[worst]));
+  }
+}
+
+TEST_CASE("memory plan: neither looks at the run's folder nor makes it", "[actors][plan]") {
+  const TemporaryFolder folder;
+  Config config = tiny_run(folder);
+  const auto fresh = predict_memory(plan_training(config, ExistingRun::ignore));
+  CHECK_FALSE(std::filesystem::exists(config.run.dir));
+  std::filesystem::create_directory(config.run.dir);
+  folder.write("run/metrics.jsonl", "{}");
+  const auto beside = predict_memory(plan_training(config, ExistingRun::ignore));
+  REQUIRE(beside.size() == fresh.size());
+  for (size_t rank = 0; rank < fresh.size(); ++rank)
+    CHECK(beside[rank].peak_total_bytes == fresh[rank].peak_total_bytes);
+  CHECK(std::filesystem::file_size(folder / "run" / "metrics.jsonl") == 2);
+}
+
+TEST_CASE("memory plan: many ranks are modelled on few, which differ little from them", "[actors][plan]") {
+  const TemporaryFolder folder;
+  MemoryOptions options;
+  options.layout = {6, 4, 2, 1, "1f1b", 1, true};
+  const auto ranks = predict_memory(plan_training(memory_config(folder, options), ExistingRun::ignore));
+  REQUIRE(ranks.size() == 48);
+  const Grid grid{2, 6, 1, 4};
+  for (const PlannedRank& rank : ranks) {
+    CAPTURE(rank.rank);
+    CHECK(rank.place == grid.place_of(rank.rank));
+    const GridPlace model = grid.place_of(rank.modelled_on);
+    CHECK(model.pipeline == rank.place.pipeline);
+    CHECK((model.data == 0) == (rank.place.data == 0));
+    CHECK((model.tensor == 3) == (rank.place.tensor == 3));
+    for (const PlannedTraffic& traffic : rank.traffic) {
+      CAPTURE(traffic.group);
+      if (traffic.group == "tensor") CHECK(traffic.ranks == grid.tensor_group(rank.rank));
+      if (traffic.group == "data") CHECK(traffic.ranks == grid.data_group(rank.rank));
+      if (traffic.group == "pipeline")
+        CHECK(traffic.ranks == std::vector<int>{grid.rank_of(
+                                   {1 - rank.place.pipeline, rank.place.data, 0, rank.place.tensor})});
+    }
+  }
+}
+
+TEST_CASE("memory plan: traffic is that of one step", "[actors][plan]") {
+  MemoryOptions options;
+  options.layout = {2, 1, 2, 1, "1f1b", 0, false};
+  const auto ranks = plan_of(options);
+  const auto sent = [&](int rank, const std::string& group) {
+    std::map<std::string, int64_t> all;
+    for (const PlannedTraffic& traffic : ranks[static_cast<size_t>(rank)].traffic)
+      if (traffic.group == group) all = traffic.sent_bytes;
+    return all;
+  };
+  // Four micro-batches of 128 tokens, 288 wide.
+  CHECK(sent(0, "pipeline") == std::map<std::string, int64_t>{{"activation", 4 * 128 * 288 * 4}});
+  CHECK(sent(2, "pipeline") == std::map<std::string, int64_t>{{"gradient", 4 * 128 * 288 * 4}});
+  // Half of the gradients there and half back.
+  CHECK(sent(0, "data") == std::map<std::string, int64_t>{{"all_reduce_sum", 4 * ranks[0].parameters}});
+  CHECK(sent(0, "tensor").empty());
+}
+
+TEST_CASE("memory plan: a step's work is six operations a matrix element and token, and attention's",
+          "[actors][plan]") {
+  ModelConfig config;
+  config.hidden_size = 8;
+  config.intermediate_size = 20;
+  config.num_hidden_layers = 3;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  config.head_dim = 2;
+  config.vocab_size = 50;
+  CHECK(matrix_elements_of_block(config) == 8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 20);
+  CHECK(matrix_elements(config) == 3 * 672 + 400);
+  MicroBatch batch;
+  batch.document_starts = {0, 3, 4};
+  CHECK(visible_keys(batch) == 3 + 2 + 1 + 1);
+  const StepWork work = work_of_step(config, 4, 7);
+  CHECK(work.matrices == 6.0 * 2416 * 4);
+  CHECK(work.attention == 12.0 * 3 * 8 * 7);
+}
+
+TEST_CASE("memory plan: the stages have all of the parameters", "[actors][plan]") {
+  for (const bool tied : {false, true}) {
+    const TemporaryFolder folder;
+    MemoryOptions options;
+    options.tied = tied;
+    options.layout = {1, 2, 4, 1, "1f1b", 0, false};
+    const PlanReport report =
+        make_plan_report(plan_training(memory_config(folder, options), ExistingRun::ignore));
+    int64_t sum = 0;
+    for (const auto& stage : report.stages) sum += stage.parameters;
+    CHECK(sum == report.parameters);
+    CHECK(report.tokens == 512);
+    CHECK(report.timeline.bubble_share() > 0);
+  }
+}
+
+}  // namespace collie::test

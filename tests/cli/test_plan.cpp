@@ -1,0 +1,96 @@
+// collie-engine plan: what a run would take, in three formats, without a run.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/workbench.hpp"
+
+namespace collie::test {
+namespace {
+
+std::vector<std::string> plan_arguments(const Settings& settings = {},
+                                        const std::vector<std::string>& flags = {}) {
+  std::vector<std::string> arguments{"plan", "config.yaml"};
+  for (const auto& setting : Settings{"run.dir=run"} + settings)
+    arguments.insert(arguments.end(), {"--set", setting});
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  return arguments;
+}
+
+}  // namespace
+
+TEST_CASE("plan says as text what every rank would take, and leaves nothing behind") {
+  const Workbench bench;
+  const Outcome plan = bench.command(plan_arguments());
+  REQUIRE_CODE(plan, 0);
+  INFO(plan.report());
+  CHECK(plan.errors.empty());
+  for (const char* part : {"on 2 ranks", "schedule 1f1b", "bubble", "embedding, blocks 0 to 1", "head",
+                           "peak memory of each rank", "weights", "sent in a step", "pipeline to 1"})
+    CHECK(has(plan.output, part));
+  CHECK_FALSE(std::filesystem::exists(bench / "run"));
+  std::istringstream lines(plan.output);
+  for (std::string line; std::getline(lines, line);) {
+    CAPTURE(line);
+    CHECK(line.size() <= 104);  // 100 columns: a × takes two bytes
+  }
+}
+
+TEST_CASE("plan as JSON has a documented object for every rank") {
+  const Workbench bench;
+  const Outcome outcome =
+      bench.command(plan_arguments({"parallel.dp_size=2", "parallel.tp_size=2", "parallel.zero_stage=1"},
+                                   {"--format", "json"}));
+  REQUIRE_CODE(outcome, 0);
+  INFO(outcome.report());
+  const auto plan = nlohmann::json::parse(outcome.output);
+  for (const char* key :
+       {"name", "parameters", "layout", "step", "steps", "schedule", "stages", "ranks"})
+    CHECK(plan.contains(key));
+  REQUIRE(plan.at("ranks").size() == 8);
+  REQUIRE(plan.at("stages").size() == 2);
+  CHECK(plan.at("layout").at("zero_stage") == 1);
+  CHECK(plan.at("schedule").at("bubble_share").get<double>() > 0);
+  CHECK(plan.at("step").at("flops").at("total").get<double>() > 0);
+  for (size_t rank = 0; rank < 8; ++rank) {
+    const auto& of = plan.at("ranks").at(rank);
+    CHECK(of.at("rank") == rank);
+    CHECK(of.at("place").at("pipeline") == rank / 4);
+    CHECK(of.at("peak_total_bytes").get<size_t>() > of.at("peak_bytes").at("weights").get<size_t>());
+    std::vector<std::string> groups;
+    for (const auto& traffic : of.at("traffic_a_step")) groups.push_back(traffic.at("group"));
+    for (const char* group : {"tensor", "data", "pipeline"})
+      CHECK(std::count(groups.begin(), groups.end(), group) == 1);
+  }
+}
+
+TEST_CASE("plan draws the layout") {
+  const Workbench bench;
+  const Outcome outcome = bench.command(plan_arguments({"parallel.dp_size=2"}, {"--format", "svg"}));
+  REQUIRE_CODE(outcome, 0);
+  CHECK(outcome.output.rfind("<svg ", 0) == 0);
+  for (const char* part : {"rank 3", "replica 1", "data group", "tied embedding", "</svg>"})
+    CHECK(has(outcome.output, part));
+}
+
+TEST_CASE("plan of a run that is there is the plan of a new one") {
+  const Workbench bench;
+  const std::string fresh = bench.command(plan_arguments()).output;
+  bench.train("run", {"train.steps=3"});
+  const auto before = bench.everything("run");
+  const Outcome plan = bench.command(plan_arguments());
+  REQUIRE_CODE(plan, 0);
+  CHECK(plan.output == fresh);
+  CHECK_UNCHANGED(before, bench.everything("run"));
+}
+
+TEST_CASE("plan refuses what run refuses") {
+  const Workbench bench;
+  check_refused(bench.command(plan_arguments({"parallel.pp_size=5"})), 2, {"parallel.pp_size", "5"});
+  check_refused(bench.command(plan_arguments({"parallel.tp_size=3"})), 2, {"parallel.tp_size"});
+  check_refused(bench.command(plan_arguments({"optimizer.name=adamm"})), 2, {"adamm", "adamw"});
+  check_refused(bench.command(plan_arguments({"data.train.0.path=nowhere/*.txt"})), 2, {"nowhere"});
+  check_refused(bench.command(plan_arguments({}, {"--format", "csv"})), 2, {"csv", "text, json, svg"});
+  check_refused(bench.command({"plan", "missing.yaml"}), 2, {"missing.yaml"});
+}
+
+}  // namespace collie::test
