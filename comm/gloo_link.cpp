@@ -29,7 +29,7 @@ using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 // limits are kept here, and Gloo waits for ever.
 constexpr milliseconds forever = std::chrono::hours(24 * 365);
 // What the end of a link takes at most for its last words, and abort() to be heard.
-constexpr milliseconds last_words{1'000}, echo{200};
+constexpr milliseconds last_words{1'000}, echo{500};
 
 constexpr uint64_t control_tag = uint64_t{1} << 63;
 
