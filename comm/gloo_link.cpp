@@ -6,10 +6,14 @@
 #include <gloo/transport/tcp/device.h>
 #include <gloo/transport/unbound_buffer.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <condition_variable>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -29,7 +33,7 @@ using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 // limits are kept here, and Gloo waits for ever.
 constexpr milliseconds forever = std::chrono::hours(24 * 365);
 // What the end of a link takes at most for its last words, and abort() to be heard.
-constexpr milliseconds last_words{1'000}, echo{200};
+constexpr milliseconds last_words{1'000}, echo{500};
 
 constexpr uint64_t control_tag = uint64_t{1} << 63;
 
@@ -60,13 +64,22 @@ void ignore_broken_pipes() {
 
 // Gloo's behaviour with names that cannot be resolved is undefined.
 void check_address(const std::string& address) {
-  in_addr v4{};
-  in6_addr v6{};
-  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &v4) == 1;
-  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &v6) != 1)
+  sockaddr_in v4{};
+  sockaddr_in6 v6{};
+  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1;
+  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &v6.sin6_addr) != 1)
     throw UserError("address '{}' is not a number such as 10.0.0.3", address);
-  if (is_v4 ? v4.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6))
+  if (is_v4 ? v4.sin_addr.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr))
     throw UserError("address {} is that of no interface; give the one that other ranks reach", address);
+  v4.sin_family = AF_INET;
+  v6.sin6_family = AF_INET6;
+  const int probe = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
+  const int bound = is_v4 ? bind(probe, reinterpret_cast<const sockaddr*>(&v4), sizeof(v4))
+                          : bind(probe, reinterpret_cast<const sockaddr*>(&v6), sizeof(v6));
+  const int error = bound == 0 ? 0 : errno;
+  close(probe);
+  if (error != 0)
+    throw UserError("address {} cannot be listened at on this host: {}", address, std::strerror(error));
 }
 
 // The store as Gloo wants it, with one deadline for all.
