@@ -20,7 +20,11 @@ using set_atom = caf::atom_constant<caf::atom("set")>;            // to the dire
 using get_atom = caf::atom_constant<caf::atom("get")>;            // to the directory: (get, key) -> value
 using greet_atom = caf::atom_constant<caf::atom("greet")>;        // to a node host: -> NodeGreeting
 using failed_atom = caf::atom_constant<caf::atom("failed")>;      // trainer to itself: (failed, failure)
-using work_atom = caf::atom_constant<caf::atom("work")>;          // to a reducer: something was submitted
+using join_atom = caf::atom_constant<caf::atom("join")>;    // to process 0: (join, process, greeting, host)
+using leave_atom = caf::atom_constant<caf::atom("leave")>;  // to a node host: no more orders will come
+using wait_atom = caf::atom_constant<caf::atom("wait")>;    // until everybody has joined
+using name_atom = caf::atom_constant<caf::atom("name")>;    // (name, process) -> what people call it
+using work_atom = caf::atom_constant<caf::atom("work")>;    // to a reducer: something was submitted
 using shutdown_atom = caf::atom_constant<caf::atom("shutdown")>;  // owner to node: (shutdown, cause)
 }  // namespace collie
 

@@ -66,31 +66,6 @@ std::string why_unreachable(const NodeAddress& address) {
   return error == 0 ? "" : std::strerror(error);
 }
 
-caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster) {
-  const std::string where = "node " + to_string(address);
-  if (const std::string why = why_unreachable(address); !why.empty())
-    throw UserError("{}: cannot be reached: {}; start it with 'collie-engine node --listen {}'", where, why,
-                    to_string(address));
-  caf::scoped_actor self(system);
-  const caf::actor connector = caf::actor_cast<caf::actor>(
-      has_tls(cluster) ? system.openssl_manager().actor_handle() : system.middleman().actor_handle());
-  caf::actor host;
-  std::string failure;
-  self->request(connector, std::chrono::seconds(patience), caf::connect_atom::value, address.host,
-                address.port)
-      .receive(
-          [&](const caf::node_id&, caf::strong_actor_ptr& actor, const std::set<std::string>&) {
-            if (actor) host = caf::actor_cast<caf::actor>(actor);
-          },
-          [&](const caf::error& error) { failure = system.render(error); });
-  if (!host)
-    throw UserError(
-        "{}: what listens there is no collie-engine node that this process may talk to ({}). Both must use "
-        "certificates of the same authority (cluster.tls), or neither",
-        where, failure.empty() ? "no answer" : failure);
-  return host;
-}
-
 void check_greeting(caf::actor_system& system, const NodeAddress& address, const caf::actor& host) {
   caf::scoped_actor self(system);
   NodeGreeting greeting;
@@ -106,24 +81,6 @@ void check_greeting(caf::actor_system& system, const NodeAddress& address, const
   if (greeting.version != engine_version())
     throw UserError("node {}: is collie-engine {}, this is {}; both must be the same", to_string(address),
                     greeting.version, engine_version());
-}
-
-void check_nodes(const ClusterSection& cluster, int ranks) {
-  const auto nodes = static_cast<int>(cluster.nodes.size());
-  if (ranks % nodes == 0) return;
-  throw UserError(
-      "parallel: {} ranks (dp_size x tp_size x pp_size x cp_size) cannot be shared out evenly among {} "
-      "nodes; "
-      "{} or {} ranks could",
-      ranks, nodes, std::max(1, ranks / nodes) * nodes, (ranks / nodes + 1) * nodes);
-}
-
-void check_data_plane(const NodeAddress& address, const ClusterSection& cluster) {
-  if (is_loopback(address) || cluster.trusted_network) return;
-  throw UserError(
-      "node {}: tensors between nodes are not encrypted; where the network can be trusted, say so with "
-      "cluster.trusted_network: true",
-      to_string(address));
 }
 
 }  // namespace
@@ -178,30 +135,95 @@ void add_cluster_support(caf::actor_system_config& config, const ClusterSection&
   config.openssl_cafile = cluster.tls.ca;
 }
 
-caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,
-                          const ClusterSection& cluster) {
+void publish(caf::actor_system& system, const caf::actor& actor, const NodeAddress& address,
+             const ClusterSection& cluster, const std::string& what) {
   if (!is_loopback(address) && !has_tls(cluster))
     throw UserError(
-        "--listen {}: anybody who reaches this address could use the node; give certificates "
-        "(--certificate, --key, --ca), or listen at 127.0.0.1",
-        to_string(address));
-  const caf::actor host = spawn_node_host(system, address.host);
-  const auto port = has_tls(cluster) ? caf::openssl::publish(host, address.port, address.host.c_str())
-                                     : system.middleman().publish(host, address.port, address.host.c_str());
+        "{} {}: anybody who reaches this address could use this process; give certificates (cluster.tls, or "
+        "--certificate, --key and --ca), or listen at 127.0.0.1",
+        what, to_string(address));
+  const auto port = has_tls(cluster) ? caf::openssl::publish(actor, address.port, address.host.c_str())
+                                     : system.middleman().publish(actor, address.port, address.host.c_str());
   if (!port)
-    throw UserError("--listen {}: cannot be listened at: {}", to_string(address),
+    throw UserError("{} {}: cannot be listened at: {}", what, to_string(address),
                     system.render(port.error()));
+}
+
+caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
+                   const std::string& what) {
+  const std::string where = what + " " + to_string(address);
+  if (const std::string why = why_unreachable(address); !why.empty())
+    throw UserError(
+        "{}: cannot be reached: {}{}", where, why,
+        what == "node" ? "; start it with 'collie-engine node --listen " + to_string(address) + "'" : "");
+  caf::scoped_actor self(system);
+  const caf::actor connector = caf::actor_cast<caf::actor>(
+      has_tls(cluster) ? system.openssl_manager().actor_handle() : system.middleman().actor_handle());
+  caf::actor host;
+  std::string failure;
+  self->request(connector, std::chrono::seconds(patience), caf::connect_atom::value, address.host,
+                address.port)
+      .receive(
+          [&](const caf::node_id&, caf::strong_actor_ptr& actor, const std::set<std::string>&) {
+            if (actor) host = caf::actor_cast<caf::actor>(actor);
+          },
+          [&](const caf::error& error) { failure = system.render(error); });
+  if (!host)
+    throw UserError(
+        "{}: what listens there is no collie-engine node that this process may talk to ({}). Both must use "
+        "certificates of the same authority (cluster.tls), or neither",
+        where, failure.empty() ? "no answer" : failure);
   return host;
+}
+
+void check_data_plane(const NodeAddress& address, const ClusterSection& cluster) {
+  if (is_loopback(address) || cluster.trusted_network) return;
+  throw UserError(
+      "{}: tensors between nodes are not encrypted; where the network can be trusted, say so with "
+      "cluster.trusted_network: true",
+      to_string(address));
+}
+
+std::string own_address_towards(const NodeAddress& address) {
+  const AddressList found = resolve(address.host, address.port, "the master's address");
+  const int socket = ::socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);  // sends nothing
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  const bool known = socket >= 0 && ::connect(socket, found->ai_addr, found->ai_addrlen) == 0 &&
+                     ::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &size) == 0;
+  if (socket >= 0) ::close(socket);
+  if (!known) throw UserError("{}: there is no way to it: {}", to_string(address), std::strerror(errno));
+  addrinfo info{};
+  info.ai_addr = reinterpret_cast<sockaddr*>(&own);
+  info.ai_addrlen = size;
+  return numeric(info);
+}
+
+caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,
+                          const ClusterSection& cluster) {
+  const caf::actor host = spawn_node_host(system, address.host);
+  publish(system, host, address, cluster, "--listen");
+  return host;
+}
+
+void check_nodes(int ranks, size_t count) {
+  const auto nodes = static_cast<int>(std::max<size_t>(count, 1));
+  if (ranks % nodes == 0) return;
+  throw UserError(
+      "parallel: {} ranks (dp_size x tp_size x pp_size x cp_size) cannot be shared out evenly among {} "
+      "nodes; "
+      "{} or {} ranks could",
+      ranks, nodes, std::max(1, ranks / nodes) * nodes, (ranks / nodes + 1) * nodes);
 }
 
 std::vector<RemoteNode> connect_nodes(caf::actor_system& system, const ClusterSection& cluster, int ranks) {
   std::vector<RemoteNode> nodes;
   if (cluster.nodes.empty()) return nodes;
-  check_nodes(cluster, ranks);
+  check_nodes(ranks, cluster.nodes.size());
   for (const std::string& text : cluster.nodes) {
     const NodeAddress address = parse_node_address(text, "cluster.nodes");
     check_data_plane(address, cluster);
-    nodes.push_back({to_string(address), connect(system, address, cluster)});
+    nodes.push_back({to_string(address), connect(system, address, cluster, "node")});
     check_greeting(system, address, nodes.back().host);
   }
   return nodes;

@@ -32,6 +32,22 @@ void add_cluster_support(caf::actor_system_config& config, const ClusterSection&
 caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,
                           const ClusterSection& cluster);
 
+// The pieces of which connections are made; `what` names the other side, or the address, in messages.
+//
+// Makes `actor` reachable at `address`, encrypted where cluster.tls says so.
+void publish(caf::actor_system& system, const caf::actor& actor, const NodeAddress& address,
+             const ClusterSection& cluster, const std::string& what);
+// The actor that is published there.
+caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
+                   const std::string& what);
+// Refuses tensors that would travel unencrypted over a network that is not said to be trusted.
+void check_data_plane(const NodeAddress& address, const ClusterSection& cluster);
+// The numeric address of the interface over which `address` is reached.
+std::string own_address_towards(const NodeAddress& address);
+
+// Throws UserError where the ranks cannot be shared out evenly among so many nodes.
+void check_nodes(int ranks, size_t count);
+
 // Connects to cluster.nodes. Throws UserError naming the node: it cannot be reached, does not answer, is of
 // another version, or refuses the certificate; or the ranks cannot be shared out evenly, or tensors would
 // travel unencrypted over a network that is not said to be trusted.

@@ -6,7 +6,13 @@
 namespace collie {
 
 caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener) {
-  std::vector<RemoteNode> nodes = connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks());
+  auto nodes = connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks());
+  return spawn_run(system, std::move(plan), std::move(listener), std::move(nodes));
+}
+
+caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener,
+                     std::vector<RemoteNode> nodes) {
+  check_nodes(plan.layout.grid.ranks(), nodes.size());
   if (plan.purpose == Purpose::train) plan.folder_lock = prepare_run_folder(plan);
   return spawn_trainer(system, std::make_shared<const RunPlan>(std::move(plan)), std::move(listener),
                        SpawnMode::detached, std::move(nodes));

@@ -15,16 +15,23 @@
 #include <caf/actor.hpp>
 #include <caf/fwd.hpp>
 #include <memory>
+#include <vector>
 
 #include "actors/events.hpp"
 #include "actors/run_plan.hpp"
 
 namespace collie {
 
+struct RemoteNode;
+
 void add_message_types(caf::actor_system_config& config);
 
 // Makes the run folder ready (training; throws UserError or RunError) and starts the run.
 caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener);
+
+// The same on nodes that are already connected (actors/cluster.hpp, actors/launch.hpp).
+caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener,
+                     std::vector<RemoteNode> nodes);
 
 // Asks a run to end after the step being computed: RunStatus::stopped (checkpoint and final model) or
 // RunStatus::interrupted (checkpoint). It goes on in its own time; RunEnded tells when it has ended.

@@ -62,6 +62,7 @@ caf::behavior host_behaviour(HostActor* self, std::string interface) {
   });
   return {
       [=](greet_atom) { return greeting(); },
+      [=](leave_atom) { self->quit(caf::exit_reason::user_shutdown); },
       [=](const NodeOrder& order) { start(self, order); },
   };
 }

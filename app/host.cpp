@@ -47,15 +47,18 @@ void on_signal(const caf::actor& run, int& signals) {
 
 }  // namespace
 
-RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers) {
+RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::optional<Launch>& launch) {
   const sigset_t set = ending_signals();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   // A write beyond `ulimit -f` then fails with a reason that can be reported.
   std::signal(SIGXFSZ, SIG_IGN);
-  ActorSystemConfig config(!plan.config.cluster.nodes.empty(), plan.config.cluster);
+  ActorSystemConfig config(launch || !plan.config.cluster.nodes.empty(), plan.config.cluster);
   caf::actor_system system(config);
   caf::scoped_actor self(system);
-  const caf::actor run = spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
+  const auto listener = caf::actor_cast<caf::actor>(self);
+  const auto nodes = launch ? gather_nodes(system, *launch, plan.config.cluster)
+                            : connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks());
+  const caf::actor run = spawn_run(system, std::move(plan), listener, nodes);
 
   RunEnded outcome;
   bool ended = false;
@@ -72,12 +75,19 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers) {
                   caf::after(signal_poll_interval) >> [] {});
     if (signal_arrived()) on_signal(run, signals);
   }
+  if (launch) dismiss_nodes(system, nodes);
   if (outcome.status == RunStatus::failed) log::error("{}", outcome.message);
   if (outcome.actors_left) {
     log::error("some actors did not end in time; the process ends without them");
     ::_exit(outcome.exit_code);
   }
   return outcome;
+}
+
+int join_run(const Launch& launch, const ClusterSection& cluster) {
+  ActorSystemConfig config(true, cluster);
+  caf::actor_system system(config);
+  return join(system, launch, cluster);
 }
 
 int serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {

@@ -5,6 +5,7 @@
 
 #include "actors/cluster.hpp"
 #include "actors/engine.hpp"
+#include "actors/launch.hpp"
 
 namespace collie {
 
@@ -18,7 +19,11 @@ struct RunHandlers {
 // Runs `plan` to its end. The first SIGINT or SIGTERM asks it to stop (RunStatus::interrupted), the second
 // ends the process at once with 130. A failure's message goes to the log. Must be called before other threads
 // are started: it blocks these signals for all of them.
-RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers);
+// `launch`: where the ranks are in several processes that were started together; this must be process 0.
+RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::optional<Launch>& launch = {});
+
+// Any other of those processes; returns the exit code.
+int join_run(const Launch& launch, const ClusterSection& cluster);
 
 // Listens as a node until SIGINT or SIGTERM; returns 0 then. Throws UserError where it cannot listen.
 int serve_as_node(const NodeAddress& address, const ClusterSection& cluster);

@@ -49,6 +49,11 @@ int run(const Options& options) {
   Config config = load_config(options.file, options.settings, warnings);
   if (!options.nodes.empty()) config.cluster.nodes = options.nodes;
   for (const auto& warning : warnings) log::warn("{}", warning);
+  const auto launch = launch_of_environment();
+  if (launch && !config.cluster.nodes.empty())
+    throw UserError("cluster.nodes: the environment names {} processes as well; give one of the two",
+                    launch->size);
+  if (launch && launch->rank > 0) return join_run(*launch, config.cluster);
   const auto existing = options.resume      ? ExistingRun::resume
                         : options.overwrite ? ExistingRun::overwrite
                                             : ExistingRun::refuse;
@@ -60,7 +65,7 @@ int run(const Options& options) {
     log::info("the run in '{}' has all its {} steps; nothing to do", dir, plan.total_steps);
     return 0;
   }
-  const RunEnded outcome = run_to_end(std::move(plan), {});
+  const RunEnded outcome = run_to_end(std::move(plan), {}, launch);
   if (!outcome.summary.empty()) fmt::print(stderr, "{}", outcome.summary);
   log::info("{} after step {}; the run is in '{}'", word(outcome.status), outcome.step, dir);
   return outcome.exit_code;

@@ -177,4 +177,62 @@ TEST_CASE("a node listens neither at an open address without certificates nor at
                 2, {"cluster.tls.certificate", "missing.pem"});
 }
 
+TEST_CASE("processes that a job manager starts with one command find each other, and all end with 0") {
+  const Workbench bench;
+  const Training expected = bench.train("reference", four_stages);
+  const bool slurm = GENERATE(true, false);
+  const int port = free_port();
+  std::vector<std::unique_ptr<Command>> processes;
+  for (const int rank : {1, 0}) {  // the first need not be first
+    CommandOptions options = bench.options();
+    if (slurm) {
+      options.environment["MASTER_ADDR"] = "127.0.0.1";
+      options.environment["MASTER_PORT"] = std::to_string(port);
+      options.environment["SLURM_PROCID"] = std::to_string(rank);
+      options.environment["SLURM_NTASKS"] = "2";
+    } else {
+      options.environment["COLLIE_ENGINE_MASTER"] = loopback(port);
+      options.environment["COLLIE_ENGINE_RANK"] = std::to_string(rank);
+      options.environment["COLLIE_ENGINE_SIZE"] = "2";
+    }
+    processes.push_back(std::make_unique<Command>(bench.run_arguments("run", four_stages), options));
+  }
+  for (const auto& process : processes) require_done(process->wait());
+  CHECK_SAME(expected, bench.training("run"));
+}
+
+TEST_CASE("a process that a job manager started learns of the master's death") {
+  const Workbench bench;
+  const int port = free_port();
+  const auto start = [&](int rank) {
+    CommandOptions options = bench.options();
+    options.environment = {{"COLLIE_ENGINE_MASTER", loopback(port)},
+                           {"COLLIE_ENGINE_RANK", std::to_string(rank)},
+                           {"COLLIE_ENGINE_SIZE", "2"}};
+    return std::make_unique<Command>(bench.run_arguments("run", four_stages + Settings{"train.steps=100000"}),
+                                     options);
+  };
+  const auto master = start(0), other = start(1);
+  REQUIRE(master->wait_until([&] { return bench.steps_done("run") >= 2; }));
+  master->send(SIGKILL);
+  master->wait();
+  const Outcome outcome = other->wait();
+  INFO(outcome.report());
+  CHECK(outcome.code == 1);
+  CHECK(has(outcome.errors, "gone"));
+}
+
+TEST_CASE("an environment that does not add up is refused") {
+  const Workbench bench;
+  const auto refused = [&](const std::map<std::string, std::string>& environment,
+                           const std::vector<std::string>& parts) {
+    CommandOptions options = bench.options();
+    options.environment = environment;
+    check_refused(run_command(bench.run_arguments("run"), options), 2, parts);
+  };
+  refused({{"COLLIE_ENGINE_MASTER", "127.0.0.1:5001"}}, {"COLLIE_ENGINE_RANK", "number"});
+  refused({{"MASTER_ADDR", "127.0.0.1"}, {"RANK", "2"}, {"WORLD_SIZE", "2"}}, {"RANK: is 2", "WORLD_SIZE"});
+  refused({{"COLLIE_ENGINE_MASTER", "127.0.0.1"}}, {"COLLIE_ENGINE_MASTER", "HOST:PORT"});
+}
+
 }  // namespace collie::test

@@ -1,0 +1,163 @@
+#include "actors/launch.hpp"
+
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "actors/caf_types.hpp"
+#include "actors/version.hpp"
+#include "base/log.hpp"
+
+namespace collie {
+namespace {
+
+// Nodes of a job may start minutes after each other.
+constexpr auto patience = std::chrono::minutes(5);
+
+std::optional<std::string> variable(const char* name) {
+  const char* const value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? std::optional<std::string>(value) : std::nullopt;
+}
+
+int number(const char* name) {
+  const auto text = variable(name);
+  int value = -1;
+  if (text) {
+    const auto parsed = std::from_chars(text->data(), text->data() + text->size(), value);
+    if (parsed.ec != std::errc() || parsed.ptr != text->data() + text->size()) value = -1;
+  }
+  if (value < 0)
+    throw UserError("{}: {} found; a number is needed beside the master's address", name,
+                    text ? "'" + *text + "'" : "nothing");
+  return value;
+}
+
+std::optional<Launch> checked(Launch launch, const char* rank, const char* size) {
+  launch.rank = number(rank);
+  launch.size = number(size);
+  if (launch.size < 1 || launch.rank >= launch.size)
+    throw UserError("{}: is {}, with {} of {}; it must be below that", rank, launch.rank, size, launch.size);
+  return launch.size > 1 ? std::optional(launch) : std::nullopt;
+}
+
+// Process 0's side of the meeting.
+struct MeetingState {
+  const char* name = "meeting";
+  std::map<int, RemoteNode> nodes;  // by process
+  std::string refusal;              // why somebody who came cannot stay
+  caf::response_promise everybody;
+};
+
+caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int size) {
+  const auto answer_if_complete = [=] {
+    MeetingState& state = self->state;
+    if (!state.everybody.pending()) return;
+    if (!state.refusal.empty()) return state.everybody.deliver(state.refusal);
+    if (static_cast<int>(state.nodes.size()) == size) state.everybody.deliver(std::string());
+  };
+  return {
+      [=](join_atom, int rank, const NodeGreeting& greeting, const caf::actor& host) {
+        MeetingState& state = self->state;
+        if (greeting.version != engine_version())
+          state.refusal =
+              fmt::format("process {} on {} is collie-engine {}, this is {}; all must be the same", rank,
+                          greeting.host, greeting.version, engine_version());
+        else if (!state.nodes
+                      .emplace(rank, RemoteNode{fmt::format("{} (process {})", greeting.host, rank), host})
+                      .second)
+          state.refusal = fmt::format("two processes say that they are number {} of {}", rank, size);
+        answer_if_complete();
+      },
+      [=](wait_atom) -> caf::result<std::string> {
+        self->state.everybody = self->make_response_promise();
+        answer_if_complete();
+        return caf::delegated<std::string>();
+      },
+      [=](get_atom, int rank) { return self->state.nodes.at(rank).host; },
+      [=](name_atom, int rank) { return self->state.nodes.at(rank).address; },
+  };
+}
+
+NodeGreeting own_greeting(caf::scoped_actor& self, const caf::actor& host) {
+  NodeGreeting greeting;
+  self->request(host, caf::infinite, greet_atom::value)
+      .receive([&](const NodeGreeting& said) { greeting = said; }, [](const caf::error&) {});
+  return greeting;
+}
+
+}  // namespace
+
+std::optional<Launch> launch_of_environment() {
+  Launch launch;
+  if (const auto master = variable("COLLIE_ENGINE_MASTER")) {
+    launch.master = parse_node_address(*master, "COLLIE_ENGINE_MASTER");
+    return checked(launch, "COLLIE_ENGINE_RANK", "COLLIE_ENGINE_SIZE");
+  }
+  const auto address = variable("MASTER_ADDR");
+  if (!address) return std::nullopt;
+  const bool slurm = variable("SLURM_PROCID").has_value();
+  if (!slurm && !variable("RANK")) return std::nullopt;
+  launch.master =
+      parse_node_address(*address + ":" + variable("MASTER_PORT").value_or("29400"), "MASTER_ADDR");
+  return slurm ? checked(launch, "SLURM_PROCID", "SLURM_NTASKS") : checked(launch, "RANK", "WORLD_SIZE");
+}
+
+std::vector<RemoteNode> gather_nodes(caf::actor_system& system, const Launch& launch,
+                                     const ClusterSection& cluster) {
+  check_data_plane(launch.master, cluster);
+  const caf::actor meeting = system.spawn(meeting_behaviour, launch.size);
+  publish(system, meeting, launch.master, cluster, "the master's address");
+  caf::scoped_actor self(system);
+  const caf::actor host = spawn_node_host(system, launch.master.host);
+  self->send(meeting, join_atom::value, 0, own_greeting(self, host), host);
+  log::info("waits for {} other processes at {}", launch.size - 1, to_string(launch.master));
+  std::string failure =
+      fmt::format("not all {} processes came within {} minutes", launch.size, patience.count());
+  self->request(meeting, patience, wait_atom::value)
+      .receive([&](const std::string& refusal) { failure = refusal; }, [](const caf::error&) {});
+  if (!failure.empty()) throw UserError("{}", failure);
+  std::vector<RemoteNode> nodes(static_cast<size_t>(launch.size));
+  for (int rank = 0; rank < launch.size; ++rank) {
+    RemoteNode& node = nodes[static_cast<size_t>(rank)];
+    self->request(meeting, caf::infinite, get_atom::value, rank)
+        .receive([&](const caf::actor& found) { node.host = found; }, [](const caf::error&) {});
+    self->request(meeting, caf::infinite, name_atom::value, rank)
+        .receive([&](const std::string& name) { node.address = name; }, [](const caf::error&) {});
+  }
+  return nodes;
+}
+
+void dismiss_nodes(caf::actor_system& system, const std::vector<RemoteNode>& nodes) {
+  caf::scoped_actor self(system);
+  for (const RemoteNode& node : nodes)
+    self->request(node.host, std::chrono::seconds(2), leave_atom::value)
+        .receive([] {}, [](const caf::error&) {});
+}
+
+int join(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  caf::actor meeting;
+  while (!meeting) {
+    try {
+      meeting = connect(system, launch.master, cluster, "the master");
+    } catch (const UserError&) {
+      if (std::chrono::steady_clock::now() > deadline) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));  // it may not have started yet
+    }
+  }
+  caf::scoped_actor self(system);
+  const caf::actor host = spawn_node_host(system, own_address_towards(launch.master));
+  self->monitor(meeting);
+  self->monitor(host);
+  self->send(meeting, join_atom::value, launch.rank, own_greeting(self, host), host);
+  log::info("process {} of {} has joined {}", launch.rank, launch.size, to_string(launch.master));
+  bool cut_off = true;
+  self->receive([&](const caf::down_msg& down) { cut_off = down.source != host.address(); });
+  caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
+  if (cut_off) log::error("process 0 at {} is gone", to_string(launch.master));
+  return cut_off ? 1 : 0;
+}
+
+}  // namespace collie
