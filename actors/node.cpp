@@ -26,14 +26,12 @@ using NodeActor = caf::stateful_actor<NodeState>;
 
 // The rank's queue of gradient reductions and weight gathers, and the reducer that works on it.
 void add_reducer(NodeActor* self, int rank) {
-  // What may be on its way at a time: each holds a bucket.
-  constexpr int max_in_flight = 4;
   NodeState& state = self->state;
   RankGroups& groups = state.groups[static_cast<size_t>(rank)];
   if (!groups.data) return;
   const auto reducer = std::make_shared<caf::actor>();
   groups.data_queue = std::make_shared<CollectiveQueue>(
-      groups.data, max_in_flight, [reducer] { caf::anon_send(*reducer, work_atom::value); });
+      groups.data, max_collectives_in_flight, [reducer] { caf::anon_send(*reducer, work_atom::value); });
   *reducer = spawn_reducer(self->system(), groups.data_queue);
   state.reducers.push_back(*reducer);
 }

