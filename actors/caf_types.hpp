@@ -6,6 +6,7 @@
 #include "actors/events.hpp"
 #include "actors/messages.hpp"
 #include "actors/spawn.hpp"
+#include "actors/wire.hpp"
 
 namespace collie {
 using continue_atom = caf::atom_constant<caf::atom("continue")>;  // a stage's next turn
@@ -15,25 +16,17 @@ using evaluate_atom = caf::atom_constant<caf::atom("evaluate")>;  // to the eval
 using generate_atom = caf::atom_constant<caf::atom("generate")>;  // to the generator
 using recorded_atom = caf::atom_constant<caf::atom("recorded")>;  // monitor to trainer: (recorded, step)
 using tick_atom = caf::atom_constant<caf::atom("tick")>;          // a watchdog's own clock
+using set_atom = caf::atom_constant<caf::atom("set")>;            // to the directory: (set, key, value)
+using get_atom = caf::atom_constant<caf::atom("get")>;            // to the directory: (get, key) -> value
+using greet_atom = caf::atom_constant<caf::atom("greet")>;        // to a node host: -> NodeGreeting
 using work_atom = caf::atom_constant<caf::atom("work")>;          // to a reducer: something was submitted
 using shutdown_atom = caf::atom_constant<caf::atom("shutdown")>;  // owner to node: (shutdown, cause)
 }  // namespace collie
 
-// Local only: handles to memory of this process. What must cross processes gets an inspect() when it does.
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::ProgramPtr)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Wiring)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Payload)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Credit)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Verdict)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::RankReady)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::GradientReport)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::EvaluationReport)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::TokenReport)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::ProgramDone)
+// Local only: handles to memory of this process. What crosses processes has an inspect() (wire.hpp).
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotPart)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotExpected)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotWritten)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::BatchReady)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::ProgramRequest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::GenerationFinished)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::Failure)

@@ -1,5 +1,6 @@
-// The checkpoint writer actor: collects a snapshot's parts and makes them durable while training goes on. The
-// trainer asks for the next snapshot only after this one is written: one snapshot buffer a run.
+// The checkpoint writer actor: makes a snapshot durable once every node's shard writer has written the shards
+// of its ranks, while training goes on. The trainer asks for the next snapshot only after this one is
+// written: one snapshot buffer a run.
 #include <filesystem>
 
 #include "actors/caf_types.hpp"
@@ -11,57 +12,60 @@ namespace {
 
 struct WriterState {
   const char* name = "checkpoint_writer";
+  std::vector<caf::actor> shard_writers;  // [nodes]
   std::optional<SnapshotExpected> expected;
-  std::map<int, SnapshotPart> parts;  // by rank; ranks may be faster than the trainer's word
+  std::map<int, nlohmann::json> shards;  // by rank
 };
 using WriterActor = caf::stateful_actor<WriterState>;
 
-std::string write(const RunPlan& plan, const SnapshotExpected& expected,
-                  const std::vector<std::vector<CheckpointSlice>>& parts) {
-  const std::filesystem::path folder = plan.config.run.dir;
-  const std::string checkpoints = (folder / "checkpoints").string();
+std::string checkpoints_of(const RunPlan& plan) {
+  return (std::filesystem::path(plan.config.run.dir) / "checkpoints").string();
+}
+
+void finish(const RunPlan& plan, const SnapshotExpected& expected,
+            const std::vector<nlohmann::json>& shards) {
   const nlohmann::json metadata = {{"position", expected.position},
                                    {"total_steps", plan.total_steps},
                                    {"ranks", plan.layout.grid.ranks()},
                                    {"maths", maths_of(plan)}};
-  const std::string path = write_checkpoint(checkpoints, expected.step, metadata, parts);
+  const std::string checkpoints = checkpoints_of(plan);
+  const std::string path = finish_checkpoint(checkpoints, expected.step, metadata, shards);
   purge_checkpoints(checkpoints, expected.step, plan.config.checkpoint.keep_last);
-  if (expected.final) {
-    std::vector<std::string> names;
-    for (const auto& parameter : model_parameters(plan.model)) names.push_back(parameter.name);
-    write_model_folder((folder / "final").string(), plan.model_json, *plan.tokenizer, names,
-                       Checkpoint::open(path));
-  }
-  return checkpoints;
+  if (!expected.final) return;
+  std::vector<std::string> names;
+  for (const auto& parameter : model_parameters(plan.model)) names.push_back(parameter.name);
+  write_model_folder((std::filesystem::path(plan.config.run.dir) / "final").string(), plan.model_json,
+                     *plan.tokenizer, names, Checkpoint::open(path));
 }
 
 caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
                                caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "checkpoint writer");
-  const auto write_if_complete = [=] {
-    WriterState& state = self->state;
-    if (!state.expected || state.parts.size() != static_cast<size_t>(plan->layout.grid.ranks())) return;
-    std::vector<std::vector<CheckpointSlice>> parts;
-    for (auto& [rank, part] : state.parts) {
-      COLLIE_ASSERT(part.step == state.expected->step, "rank {} gave a snapshot of step {}, expected {}",
-                    rank, part.step, state.expected->step);
-      parts.push_back(std::move(part.slices));
-    }
-    state.parts.clear();
-    const int64_t step = state.expected->step;
-    const std::string path = write(*plan, *state.expected, parts);
-    state.expected.reset();
-    self->send(trainer, SnapshotWritten{tag, step, path});
-  };
+  // However it ends, what is not finished does not stay.
+  self->attach_functor([=] {
+    if (self->state.expected) abandon_checkpoint(checkpoints_of(*plan), self->state.expected->step);
+  });
   return {
+      [=](const Wiring& wiring) { self->state.shard_writers = wiring.writers; },
       [=](const SnapshotExpected& expected) {
         self->state.expected = expected;
-        write_if_complete();
+        const std::string folder = begin_checkpoint(checkpoints_of(*plan), expected.step);
+        for (const auto& writer : self->state.shard_writers)
+          self->send(writer, SnapshotBegun{tag, expected.step, folder});
       },
-      [=](SnapshotPart& part) {
-        const int rank = part.rank;
-        self->state.parts[rank] = std::move(part);
-        write_if_complete();
+      [=](const ShardWritten& written) {
+        WriterState& state = self->state;
+        COLLIE_ASSERT(state.expected && state.expected->step == written.step,
+                      "rank {} has written a shard of step {}, which nobody asked for", written.rank,
+                      written.step);
+        state.shards[written.rank] = nlohmann::json::parse(written.entry);
+        if (state.shards.size() != static_cast<size_t>(plan->layout.grid.ranks())) return;
+        std::vector<nlohmann::json> shards;
+        for (auto& [rank, shard] : state.shards) shards.push_back(std::move(shard));
+        state.shards.clear();
+        finish(*plan, *state.expected, shards);
+        state.expected.reset();
+        self->send(trainer, SnapshotWritten{tag, written.step, checkpoints_of(*plan)});
       },
   };
 }

@@ -1,13 +1,15 @@
 #include "actors/engine.hpp"
 
+#include "actors/cluster.hpp"
 #include "actors/spawn.hpp"
 
 namespace collie {
 
 caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener) {
+  std::vector<RemoteNode> nodes = connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks());
   if (plan.purpose == Purpose::train) plan.folder_lock = prepare_run_folder(plan);
   return spawn_trainer(system, std::make_shared<const RunPlan>(std::move(plan)), std::move(listener),
-                       SpawnMode::detached);
+                       SpawnMode::detached, std::move(nodes));
 }
 
 }  // namespace collie

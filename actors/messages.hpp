@@ -40,6 +40,11 @@ struct Payload {
   uint64_t program = 0;
   int micro_batch = 0;
   Tensor tensor;
+  // Where sender and receiver are in different processes: the tensor is undefined, and what it is comes over
+  // the link between them.
+  int sender = -1;  // rank; -1: same process
+  DType dtype = DType::f32;
+  std::vector<int64_t> dims{};
 };
 
 // The receiver has taken a payload out of the channel: there is room for one more.
@@ -83,7 +88,7 @@ struct TokenReport {
 
 struct TaskSpan {  // for the trace; seconds on the process's steady clock
   std::string task;
-  double start_s = 0, end_s = 0;
+  DoubleBits start_s, end_s;
 };
 
 struct RankSummary {
@@ -92,7 +97,7 @@ struct RankSummary {
   size_t peak_total_bytes = 0, current_total_bytes = 0;
   std::vector<int> peak_activations;  // [stages of this rank]: most micro-batches held at once
   // Since the rank's start:
-  double communicating_s = 0;  // of its compute tasks, blocked in communication
+  DoubleBits communicating_s;  // of its compute tasks, blocked in communication
   int64_t sent_bytes = 0;      // to other ranks: payloads and collectives
 };
 
@@ -100,7 +105,7 @@ struct ProgramDone {
   RunTag tag;
   int rank = 0;
   uint64_t program = 0;
-  double busy_s = 0;            // in compute tasks
+  DoubleBits busy_s;            // in compute tasks
   std::vector<TaskSpan> spans;  // empty unless tracing
   RankSummary summary;
   std::vector<TaskSpan> communication_spans{};  // in the background; empty unless tracing
@@ -136,6 +141,21 @@ struct SnapshotExpected {
   int64_t step = 0;
   int64_t position = 0;  // sequences consumed so far
   bool final = false;    // also write the final model folder
+};
+
+// Writer to the nodes' shard writers: the folder for the snapshot's shards is there.
+struct SnapshotBegun {
+  RunTag tag;
+  int64_t step = 0;
+  std::string folder;
+};
+
+// A rank's shard is on the disk.
+struct ShardWritten {
+  RunTag tag;
+  int64_t step = 0;
+  int rank = 0;
+  std::string entry;  // JSON, for the manifest
 };
 
 // The writer has made a snapshot durable (and, where asked, the final model folder).

@@ -240,6 +240,10 @@ void ModelWorker::put(const Channel& channel, int index, Tensor tensor) {
   }
 }
 
+Tensor ModelWorker::empty(const Shape& shape, DType dtype) {
+  return operations_->empty(shape, dtype, Category::communication);
+}
+
 Tensor ModelWorker::copy_of(const Tensor& tensor, Category category) {
   Tensor copy = operations_->empty(tensor.shape(), category);
   operations_->copy(tensor, copy);
@@ -330,14 +334,16 @@ RankSummary ModelWorker::summary() const {
       if (!parameter.tied_copy) summary.weight_elements += parameter.shape.numel();
   }
   const RankGroups& groups = settings_.groups;
+  double communicating_s = 0;
   for (const auto& group : {groups.tensor, groups.context, groups.key_value}) {
     if (!group) continue;
     const Traffic traffic = group->total();
-    summary.communicating_s += traffic.seconds;
+    communicating_s += traffic.seconds;
     summary.sent_bytes += traffic.bytes;
   }
   if (groups.data) summary.sent_bytes += groups.data->total().bytes;
-  if (groups.data_queue) summary.communicating_s += groups.data_queue->blocked_seconds();
+  if (groups.data_queue) communicating_s += groups.data_queue->blocked_seconds();
+  summary.communicating_s = communicating_s;
   return summary;
 }
 

@@ -48,6 +48,7 @@ class ModelWorker final : public StageWorker {
   void compute(const Task& task) override;
   Tensor take(const Channel& channel, int micro_batch) override;
   void put(const Channel& channel, int micro_batch, Tensor tensor) override;
+  Tensor empty(const Shape& shape, DType dtype) override;
   GradientReport gradients() override;
   void update(const Verdict& verdict) override;
   DoubleBits evaluation_loss() override;

@@ -1,92 +1,145 @@
-// The node actor: spawns the ranks of this process, watches them, and ends with them.
+// The node actor: spawns the ranks of its process, watches them, and ends with them.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 
 #include "actors/caf_types.hpp"
+#include "actors/directory.hpp"
 #include "actors/guard.hpp"
 #include "actors/stall.hpp"
 #include "actors/worker_settings.hpp"
+#include "comm/gloo_link.hpp"
 
 namespace collie {
 namespace {
 
+// A rank of this process.
+struct LocalRank {
+  int rank = 0;
+  caf::actor stage, reducer;  // no reducer where nobody shares its data
+  std::shared_ptr<RankStatus> status;
+  std::shared_ptr<Connections> connections;
+};
+
 struct NodeState {
   const char* name = "node";
   NodeSpec spec;
-  std::vector<caf::actor> ranks;
-  std::vector<std::shared_ptr<RankStatus>> statuses;
-  std::vector<RankGroups> groups;    // [ranks]
-  std::vector<caf::actor> reducers;  // of the ranks that share their data with others
+  std::vector<LocalRank> ranks;
+  caf::actor writer;
   bool shutting_down = false;
   size_t alive = 0;
 };
 using NodeActor = caf::stateful_actor<NodeState>;
 
-// The rank's queue of gradient reductions and weight gathers, and the reducer that works on it.
-void add_reducer(NodeActor* self, int rank) {
-  NodeState& state = self->state;
-  RankGroups& groups = state.groups[static_cast<size_t>(rank)];
+// On the rank's own thread: its link to the other processes, where there are any.
+void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wiring& wiring,
+             Connections& connections) {
+  if (!wiring.directory) return;
+  const auto directory = open_directory(system, wiring.directory);
+  comm::GlooOptions options;
+  options.rank = rank;
+  options.size = static_cast<int>(spec.node_of_rank.size());
+  options.address = spec.interface;
+  connections.set_link(comm::connect_gloo(options, *directory));
+  RankGroups groups = connections.groups();
+  add_linked_groups(spec.plan->layout.grid, static_cast<int>(spec.plan->model.num_key_value_heads), rank,
+                    connections.link(), std::make_shared<MemoryAccount>(), groups);
+  connections.set_groups(std::move(groups));
+}
+
+// The rank's queue of gradient reductions and weight gathers.
+void add_queue(const caf::actor& reducer, Connections& connections) {
+  RankGroups groups = connections.groups();
   if (!groups.data) return;
-  const auto reducer = std::make_shared<caf::actor>();
   groups.data_queue = std::make_shared<CollectiveQueue>(
-      groups.data, max_collectives_in_flight, [reducer] { caf::anon_send(*reducer, work_atom::value); });
-  *reducer = spawn_reducer(self->system(), groups.data_queue);
-  state.reducers.push_back(*reducer);
+      groups.data, max_collectives_in_flight, [reducer] { caf::anon_send(reducer, work_atom::value); });
+  connections.set_groups(std::move(groups));
+}
+
+void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
+  NodeState& state = self->state;
+  const RunPlan& plan = *state.spec.plan;
+  LocalRank& local = state.ranks.emplace_back();
+  local.rank = rank;
+  local.status = std::make_shared<RankStatus>();
+  local.connections = std::make_shared<Connections>(std::move(groups));
+  if (plan.layout.grid.data_ranks() > 1) local.reducer = spawn_reducer(self->system(), local.connections);
+  StageSpec spec;
+  spec.settings = {state.spec.tag,
+                   rank,
+                   plan.layout.rank_of_stage,
+                   plan.credits,
+                   plan.config.monitor.trace,
+                   plan.layout.grid.pipeline_group(rank),
+                   plan.layout.grid.place_of(rank).tensor == 0};
+  spec.make_worker = [system = &self->system(), node = state.spec, rank, reducer = local.reducer,
+                      connections = local.connections](const Wiring& wiring) {
+    connect(*system, node, rank, wiring, *connections);
+    if (reducer) add_queue(reducer, *connections);
+    return std::make_unique<ModelWorker>(worker_settings(*node.plan, rank, connections->groups()));
+  };
+  spec.connections = local.connections;
+  spec.status = local.status;
+  spec.owner = caf::actor_cast<caf::actor>(self);
+  local.stage = spawn_stage(self->system(), state.spec.mode, std::move(spec));
+  self->monitor(local.stage);
+  ++state.alive;
 }
 
 void spawn_ranks(NodeActor* self) {
   NodeState& state = self->state;
   const RunPlan& plan = *state.spec.plan;
-  state.groups = make_rank_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads));
+  auto groups = make_local_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads),
+                                  state.spec.node_of_rank, state.spec.node);
+  NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}};
   for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) {
-    add_reducer(self, rank);
-    StageSpec spec;
-    spec.settings = {state.spec.tag,
-                     rank,
-                     plan.layout.rank_of_stage,
-                     plan.credits,
-                     plan.config.monitor.trace,
-                     plan.layout.grid.pipeline_group(rank),
-                     plan.layout.grid.place_of(rank).tensor == 0};
-    spec.make_worker = [plan_ptr = state.spec.plan, rank, groups = state.groups[static_cast<size_t>(rank)]] {
-      return std::make_unique<ModelWorker>(worker_settings(*plan_ptr, rank, groups));
-    };
-    spec.status = std::make_shared<RankStatus>();
-    spec.owner = caf::actor_cast<caf::actor>(self);
-    state.statuses.push_back(spec.status);
-    state.ranks.push_back(spawn_stage(self->system(), state.spec.mode, std::move(spec)));
-    self->monitor(state.ranks.back());
-    ++state.alive;
+    if (state.spec.node_of_rank[static_cast<size_t>(rank)] != state.spec.node) continue;
+    spawn_rank(self, rank, std::move(groups[static_cast<size_t>(rank)]));
+    here.ranks.push_back(state.ranks.back().stage);
   }
-  const Wiring wiring{state.ranks, state.spec.trainer, state.spec.writer};
-  self->send(state.spec.trainer, wiring);  // before any rank can be ready
-  for (const auto& rank : state.ranks) self->send(rank, wiring);
+  if (state.spec.writer) {
+    state.writer = spawn_shard_writer(self->system(), state.spec.mode, state.spec.tag,
+                                      static_cast<int>(state.ranks.size()), state.spec.writer,
+                                      caf::actor_cast<caf::actor>(self));
+    here.writer = state.writer;
+  }
+  self->send(state.spec.trainer, std::move(here));
+}
+
+void end_all(const std::vector<LocalRank>& ranks, const caf::actor& writer, const std::string& cause) {
+  // A rank that is blocked in a collective reads no mail until its wait is cancelled.
+  if (!cause.empty())
+    for (const LocalRank& local : ranks) local.connections->abort(cause);
+  for (const LocalRank& local : ranks) {
+    shut_down(local.stage);
+    shut_down(local.reducer);
+  }
+  shut_down(writer);
 }
 
 void shut_down_ranks(NodeActor* self, const std::string& cause) {
   NodeState& state = self->state;
   if (state.shutting_down) return;
   state.shutting_down = true;
-  // A rank that is blocked in a collective reads no mail until its wait is cancelled.
-  if (!cause.empty())
-    for (const auto& groups : state.groups) groups.abort(cause);
-  for (const auto& rank : state.ranks) shut_down(rank);
-  for (const auto& reducer : state.reducers) shut_down(reducer);
+  end_all(state.ranks, state.writer, cause);
   if (state.alive == 0) self->quit(caf::exit_reason::user_shutdown);
+}
+
+void fail(NodeActor* self, const std::string& who, const std::string& cause) {
+  self->send<caf::message_priority::high>(self->state.spec.trainer,
+                                          Failure{self->state.spec.tag, FailureKind::run, who, cause});
 }
 
 void rank_is_down(NodeActor* self, const caf::down_msg& down) {
   NodeState& state = self->state;
+  if (down.source == state.spec.trainer.address()) return shut_down_ranks(self, "the trainer is gone");
   --state.alive;
   if (!state.shutting_down) {
-    const auto found = std::find_if(state.ranks.begin(), state.ranks.end(),
-                                    [&](const caf::actor& rank) { return rank.address() == down.source; });
-    self->send<caf::message_priority::high>(
-        state.spec.trainer,
-        Failure{state.spec.tag, FailureKind::run, fmt::format("rank {}", found - state.ranks.begin()),
-                "ended: " + self->system().render(down.reason)});
+    const auto found = std::find_if(state.ranks.begin(), state.ranks.end(), [&](const LocalRank& local) {
+      return local.stage.address() == down.source;
+    });
+    fail(self, fmt::format("rank {}", found->rank), "ended: " + self->system().render(down.reason));
   }
   if (state.shutting_down && state.alive == 0) self->quit(caf::exit_reason::user_shutdown);
 }
@@ -95,11 +148,14 @@ void watch(NodeActor* self) {
   NodeState& state = self->state;
   if (state.shutting_down) return;
   std::vector<RankStatus::Snapshot> snapshots;
-  for (const auto& status : state.statuses) snapshots.push_back(status->get());
+  std::vector<int> ranks;
+  for (const LocalRank& local : state.ranks) {
+    snapshots.push_back(local.status->get());
+    ranks.push_back(local.rank);
+  }
   const double timeout_s = state.spec.plan->config.run.stall_timeout_s;
-  if (const auto stall = describe_stall(snapshots, steady_seconds(), timeout_s))
-    self->send<caf::message_priority::high>(
-        state.spec.trainer, Failure{state.spec.tag, FailureKind::run, stall->who, stall->cause});
+  if (const auto stall = describe_stall(snapshots, steady_seconds(), timeout_s, ranks))
+    fail(self, stall->who, stall->cause);
   self->delayed_send(self, watch_interval(timeout_s), tick_atom::value);
 }
 
@@ -108,14 +164,12 @@ caf::behavior node_behaviour(NodeActor* self, NodeSpec spec) {
   self->state.spec = std::move(spec);
   self->set_down_handler([=](const caf::down_msg& down) { rank_is_down(self, down); });
   self->set_exit_handler([=](const caf::exit_msg&) { shut_down_ranks(self, "the node was told to end"); });
+  self->monitor(self->state.spec.trainer);
   spawn_ranks(self);
   // However the node ends, by an exception too, its ranks do not outlive it.
-  self->attach_functor(
-      [ranks = self->state.ranks, reducers = self->state.reducers, all = self->state.groups] {
-        for (const auto& groups : all) groups.abort("the node has ended");
-        for (const auto& rank : ranks) shut_down(rank);
-        for (const auto& reducer : reducers) shut_down(reducer);
-      });
+  self->attach_functor([ranks = self->state.ranks, writer = self->state.writer] {
+    end_all(ranks, writer, "the node has ended");
+  });
   watch(self);
   return {
       [=](const Failure& failure) {

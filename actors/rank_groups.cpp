@@ -1,27 +1,91 @@
 #include "actors/rank_groups.hpp"
 
+#include <algorithm>
 #include <functional>
 
-namespace collie {
+#include "comm/linked_process_group.hpp"
 
-std::vector<RankGroups> make_rank_groups(const Grid& grid, int key_value_heads) {
+namespace collie {
+namespace {
+
+struct GroupKind {
+  std::shared_ptr<MeteredGroup> RankGroups::*member;
+  std::function<std::vector<int>(int)> ranks_with;
+};
+
+// In one order everywhere: a group's number on a link is its place here.
+std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
+  return {{&RankGroups::tensor, [grid](int rank) { return grid.tensor_group(rank); }},
+          {&RankGroups::context, [grid](int rank) { return grid.context_group(rank); }},
+          {&RankGroups::key_value,
+           [grid, key_value_heads](int rank) { return grid.key_value_group(rank, key_value_heads); }},
+          {&RankGroups::data, [grid](int rank) { return grid.data_group(rank); }}};
+}
+
+}  // namespace
+
+std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
+                                          const std::vector<int>& node_of_rank, int node) {
   std::vector<RankGroups> all(static_cast<size_t>(grid.ranks()));
-  // One group for each set of ranks; the set's first rank makes the ends of all.
-  const auto connect = [&](const std::function<std::vector<int>(int)>& ranks_with,
-                           std::shared_ptr<MeteredGroup> RankGroups::*member) {
+  const auto is_here = [&](int rank) { return node_of_rank[static_cast<size_t>(rank)] == node; };
+  for (const GroupKind& kind : kinds_of(grid, key_value_heads))
     for (int rank = 0; rank < grid.ranks(); ++rank) {
-      const std::vector<int> ranks = ranks_with(rank);
-      if (ranks.size() == 1 || ranks.front() != rank) continue;
+      // The group's first rank makes the ends of all.
+      const std::vector<int> ranks = kind.ranks_with(rank);
+      if (ranks.size() == 1 || ranks.front() != rank || !std::all_of(ranks.begin(), ranks.end(), is_here))
+        continue;
       const auto ends = make_in_process_group(static_cast<int>(ranks.size()));
       for (size_t i = 0; i < ranks.size(); ++i)
-        all[static_cast<size_t>(ranks[i])].*member = std::make_shared<MeteredGroup>(ends[i]);
+        all[static_cast<size_t>(ranks[i])].*kind.member = std::make_shared<MeteredGroup>(ends[i]);
     }
-  };
-  connect([&](int rank) { return grid.tensor_group(rank); }, &RankGroups::tensor);
-  connect([&](int rank) { return grid.context_group(rank); }, &RankGroups::context);
-  connect([&](int rank) { return grid.key_value_group(rank, key_value_heads); }, &RankGroups::key_value);
-  connect([&](int rank) { return grid.data_group(rank); }, &RankGroups::data);
   return all;
+}
+
+void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
+                       const std::shared_ptr<comm::ByteLink>& link,
+                       const std::shared_ptr<MemoryAccount>& account, RankGroups& groups) {
+  uint32_t number = 0;
+  for (const GroupKind& kind : kinds_of(grid, key_value_heads)) {
+    const std::vector<int> ranks = kind.ranks_with(rank);
+    if (ranks.size() > 1 && !(groups.*kind.member))
+      groups.*kind.member = std::make_shared<MeteredGroup>(make_linked_group(link, ranks, number, account));
+    ++number;
+  }
+}
+
+void Connections::set_link(std::shared_ptr<comm::ByteLink> link) {
+  const std::lock_guard lock(mutex_);
+  link_ = std::move(link);
+  if (aborted_) abort_all(*aborted_);
+}
+
+void Connections::set_groups(RankGroups groups) {
+  const std::lock_guard lock(mutex_);
+  groups_ = std::move(groups);
+  if (aborted_) abort_all(*aborted_);
+}
+
+RankGroups Connections::groups() const {
+  const std::lock_guard lock(mutex_);
+  return groups_;
+}
+
+std::shared_ptr<comm::ByteLink> Connections::link() const {
+  const std::lock_guard lock(mutex_);
+  return link_;
+}
+
+void Connections::abort(const std::string& cause) {
+  const std::lock_guard lock(mutex_);
+  if (!aborted_) aborted_ = cause;
+  abort_all(*aborted_);
+}
+
+void Connections::abort_all(const std::string& cause) {
+  for (const auto& group : {groups_.tensor, groups_.context, groups_.key_value, groups_.data})
+    if (group) group->abort(cause);
+  if (groups_.data_queue) groups_.data_queue->abort(cause);
+  if (link_) link_->abort(cause);
 }
 
 }  // namespace collie

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "actors/grid.hpp"
+#include "comm/byte_link.hpp"
 #include "comm/collective_queue.hpp"
 #include "comm/metered_group.hpp"
 
@@ -21,15 +24,40 @@ struct RankGroups {
   std::shared_ptr<MeteredGroup> key_value;      // of the tensor group, holds the same key/value heads
   std::shared_ptr<MeteredGroup> data;           // computes other sequences or tokens with the same weights
   std::shared_ptr<CollectiveQueue> data_queue;  // of `data`, driven by the rank's reducer
-
-  void abort(const std::string& cause) const {
-    for (const auto& group : {tensor, context, key_value, data})
-      if (group) group->abort(cause);
-    if (data_queue) data_queue->abort(cause);
-  }
 };
 
-// The groups of all ranks of a grid that is in this process, without queues. [ranks]
-std::vector<RankGroups> make_rank_groups(const Grid& grid, int key_value_heads);
+// The groups whose ranks are all in process `node`, without queues. [ranks]
+std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
+                                          const std::vector<int>& node_of_rank, int node);
+
+// Fills in what make_local_groups() left out: the groups of `rank` that reach into other processes.
+void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
+                       const std::shared_ptr<comm::ByteLink>& link,
+                       const std::shared_ptr<MemoryAccount>& account, RankGroups& groups);
+
+// What a rank communicates through, shared by the rank, its reducer, and its node, which ends it from
+// outside.
+class Connections {
+ public:
+  explicit Connections(RankGroups groups) : groups_(std::move(groups)) {}
+
+  // By the rank, before it computes anything. Where abort() came first, what is set is aborted.
+  void set_link(std::shared_ptr<comm::ByteLink> link);
+  void set_groups(RankGroups groups);
+
+  RankGroups groups() const;
+  std::shared_ptr<comm::ByteLink> link() const;
+
+  // Wakes every wait of the rank, now and later. Callable from any thread.
+  void abort(const std::string& cause);
+
+ private:
+  void abort_all(const std::string& cause);
+
+  mutable std::mutex mutex_;
+  RankGroups groups_;
+  std::shared_ptr<comm::ByteLink> link_;
+  std::optional<std::string> aborted_;
+};
 
 }  // namespace collie

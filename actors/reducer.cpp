@@ -10,14 +10,15 @@ struct ReducerState {
 };
 
 // A failure reaches whoever waits for the operation, which is the rank, and through it the trainer.
-caf::behavior reducer_behaviour(caf::stateful_actor<ReducerState>*, std::shared_ptr<CollectiveQueue> queue) {
-  return {[=](work_atom) { queue->run_next(); }};
+caf::behavior reducer_behaviour(caf::stateful_actor<ReducerState>*,
+                                std::shared_ptr<Connections> connections) {
+  return {[=](work_atom) { connections->groups().data_queue->run_next(); }};
 }
 
 }  // namespace
 
-caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<CollectiveQueue> queue) {
-  return system.spawn<caf::detached>(reducer_behaviour, std::move(queue));
+caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<Connections> connections) {
+  return system.spawn<caf::detached>(reducer_behaviour, std::move(connections));
 }
 
 }  // namespace collie

@@ -70,7 +70,8 @@ void resolve_model(RunPlan& plan) {
   if (plan.tokenizer->eos()) plan.model_json["eos_token_id"] = *plan.tokenizer->eos();
 }
 
-void resolve_layout(RunPlan& plan) {
+// `ranks_here`: of this process, which share its threads.
+void resolve_layout(RunPlan& plan, int ranks_here) {
   const ParallelSection& parallel = plan.config.parallel;
   Layout& layout = plan.layout;
   layout.grid = {parallel.pp_size, parallel.dp_size, parallel.cp_size, parallel.tp_size};
@@ -90,13 +91,14 @@ void resolve_layout(RunPlan& plan) {
                     layout.stages);
   const int total = plan.config.device.threads > 0 ? plan.config.device.threads
                                                    : static_cast<int>(std::thread::hardware_concurrency());
-  plan.threads_per_rank = std::max(1, total / layout.grid.ranks());
+  plan.threads_per_rank = std::max(1, total / ranks_here);
 }
 
 void resolve_common(RunPlan& plan) {
   resolve_tokenizer(plan);
   resolve_model(plan);
-  resolve_layout(plan);
+  const ParallelSection& parallel = plan.config.parallel;
+  resolve_layout(plan, parallel.pp_size * parallel.dp_size * parallel.cp_size * parallel.tp_size);
 }
 
 fs::path cache_folder(const RunPlan& plan) {
@@ -304,6 +306,35 @@ json maths_of(const RunPlan& plan) {
            {{"name", c.lr_scheduler.name},
             {"warmup_steps", c.lr_scheduler.warmup_steps},
             {"min_lr_ratio", c.lr_scheduler.min_lr_ratio}}}};
+}
+
+std::string for_nodes(const RunPlan& plan) {
+  std::vector<int> blocks;
+  for (const StageRange& range : plan.ranges)
+    blocks.push_back(static_cast<int>(range.last_block - range.first_block));
+  return json{{"config", to_yaml(plan.config)},
+              {"model", to_hugging_face(plan.model)},
+              {"blocks", blocks},
+              {"purpose", static_cast<int>(plan.purpose)},
+              {"weights", {{"kind", static_cast<int>(plan.weights.kind)}, {"path", plan.weights.path}}}}
+      .dump();
+}
+
+RunPlan plan_of_node(const std::string& text, int ranks_here) {
+  const json description = json::parse(text);
+  RunPlan plan;
+  plan.config = parse_config(description.at("config").get<std::string>());
+  plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
+  plan.model = parse_model_config(description.at("model"), "the trainer's model");
+  plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
+  resolve_layout(plan, ranks_here);
+  const json& weights = description.at("weights");
+  plan.weights = {static_cast<WeightOrigin::Kind>(weights.at("kind").get<int>()),
+                  weights.at("path").get<std::string>()};
+  if (plan.weights.kind == WeightOrigin::Kind::folder) check_weights(plan.weights.path, plan.model);
+  if (plan.weights.kind == WeightOrigin::Kind::checkpoint)
+    plan.checkpoint = Checkpoint::open(plan.weights.path);
+  return plan;
 }
 
 std::shared_ptr<const FolderLock> prepare_run_folder(const RunPlan& plan) {

@@ -79,6 +79,12 @@ RunPlan plan_generation(Config config, Generation generation);
 // compared when a run is resumed.
 nlohmann::json maths_of(const RunPlan& plan);
 
+// What another process must know of a plan to hold ranks of it, as JSON, and the plan that it makes of that:
+// what nodes and ranks read, without data. `ranks_here` share the process's threads. Throws UserError, as
+// where the other process does not see the model's or the checkpoint's files.
+std::string for_nodes(const RunPlan& plan);
+RunPlan plan_of_node(const std::string& text, int ranks_here);
+
 // Makes the run folder ready: empties it (overwrite), writes config.resolved.yaml, cuts metrics.jsonl back to
 // the checkpoint (resume). Called once, when the run is about to start. The folder is the run's as long as
 // the lock lives.

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "actors/messages.hpp"
+#include "actors/rank_groups.hpp"
 #include "actors/rank_status.hpp"
 #include "actors/run_plan.hpp"
 #include "actors/stage_core.hpp"
-#include "comm/collective_queue.hpp"
 
 namespace collie {
 
@@ -22,13 +22,42 @@ enum class SpawnMode : uint8_t { detached, scheduled };
 // Who a rank talks to.
 struct Wiring {
   std::vector<caf::actor> ranks;  // [ranks]
-  caf::actor trainer, writer;
+  std::vector<int> node_of_rank;  // [ranks]
+  caf::actor trainer;
+  std::vector<caf::actor> writers;  // [nodes] shard writers; empty where nothing is saved
+  caf::actor directory;             // where ranks of different processes find each other; null with one node
+};
+
+// A node has spawned its ranks.
+struct NodeRanks {
+  RunTag tag;
+  int node = 0;
+  caf::actor self;
+  std::vector<caf::actor> ranks;  // ascending
+  caf::actor writer;              // null where nothing is saved
+};
+
+// What a node in another process must know to hold its ranks of a run.
+struct NodeOrder {
+  RunTag tag;
+  int node = 0;
+  std::vector<int> node_of_rank;  // [ranks]
+  std::string plan;               // of for_nodes() (run_plan.hpp)
+  caf::actor trainer, writer;     // the trainer's process's
+};
+
+// What a node says of itself when it is asked.
+struct NodeGreeting {
+  std::string version;  // must be the trainer's own
+  std::string host;
+  int64_t process = 0;
 };
 
 struct StageSpec {
   StageSettings settings;
-  // Called on the stage's own thread; may take long and throw.
-  std::function<std::unique_ptr<StageWorker>()> make_worker;
+  // Called on the stage's own thread, with everybody known; may take long and throw.
+  std::function<std::unique_ptr<StageWorker>(const Wiring&)> make_worker;
+  std::shared_ptr<Connections> connections;  // null: no other process
   // Synthetic seconds a task takes before it is executed (tests, benchmarks); empty: none.
   std::function<double(const Task&)> delay_s;
   std::shared_ptr<RankStatus> status;
@@ -36,14 +65,18 @@ struct StageSpec {
 };
 caf::actor spawn_stage(caf::actor_system& system, SpawnMode mode, StageSpec spec);
 
-// Works on the queue's operations on a thread of its own, one for each work_atom.
-caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<CollectiveQueue> queue);
+// Works on the operations of the rank's queue on a thread of its own, one for each work_atom.
+caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<Connections> connections);
 
 // Spawns and wires the ranks of this process, watches them, and ends with them.
 struct NodeSpec {
   RunTag tag;
   std::shared_ptr<const RunPlan> plan;
-  caf::actor trainer, writer;
+  int node = 0;
+  std::vector<int> node_of_rank;  // [ranks]
+  caf::actor trainer;
+  caf::actor writer;      // null where nothing is saved
+  std::string interface;  // numeric address at which the other processes reach this one
   SpawnMode mode = SpawnMode::detached;
 };
 caf::actor spawn_node(caf::actor_system& system, NodeSpec spec);
@@ -54,13 +87,26 @@ caf::actor spawn_evaluator(caf::actor_system& system, RunTag tag, std::shared_pt
                            caf::actor trainer);
 caf::actor spawn_generator(caf::actor_system& system, RunTag tag, std::shared_ptr<const RunPlan> plan,
                            caf::actor trainer, caf::actor listener);
+// Makes snapshots durable, of the shards that each node's shard writer has written.
 caf::actor spawn_checkpoint_writer(caf::actor_system& system, SpawnMode mode, RunTag tag,
                                    std::shared_ptr<const RunPlan> plan, caf::actor trainer);
+// `ranks`: of this node.
+caf::actor spawn_shard_writer(caf::actor_system& system, SpawnMode mode, RunTag tag, int ranks,
+                              caf::actor checkpoint_writer, caf::actor owner);
 caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag,
                          std::shared_ptr<const RunPlan> plan, caf::actor trainer);
 
-// The owner of all the others; `listener` gets the events.
+// A process that offers to hold ranks.
+struct RemoteNode {
+  std::string address;  // "10.0.0.2:5001"
+  caf::actor host;
+};
+
+// A process's offer: answers greet_atom, and spawns a node for every NodeOrder.
+caf::actor spawn_node_host(caf::actor_system& system, std::string interface);
+
+// The owner of all the others; `listener` gets the events. `nodes` hold the ranks; empty: this process does.
 caf::actor spawn_trainer(caf::actor_system& system, std::shared_ptr<const RunPlan> plan, caf::actor listener,
-                         SpawnMode mode);
+                         SpawnMode mode, std::vector<RemoteNode> nodes = {});
 
 }  // namespace collie

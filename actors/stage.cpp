@@ -2,11 +2,13 @@
 // in its worker.
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <optional>
 
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "actors/stage_core.hpp"
+#include "actors/tensor_transfer.hpp"
 
 namespace collie {
 namespace {
@@ -19,6 +21,10 @@ class CafStageOutbox final : public StageOutbox {
   CafStageOutbox(StageActor* self, Wiring wiring) : self_(self), wiring_(std::move(wiring)) {}
 
   void send(int rank, Payload payload) override;
+  // The tensor of a payload from another process.
+  Tensor receive(const Payload& payload);
+  // The credit of a payload to another process has come back: its memory may go.
+  void sent(const Channel& channel) { sends_.erase(channel); }
   void send(int rank, Credit credit) override;
   void report(GradientReport report) override;
   void report(EvaluationReport report) override;
@@ -28,8 +34,10 @@ class CafStageOutbox final : public StageOutbox {
 
  private:
   const caf::actor& peer(int rank) const { return wiring_.ranks[static_cast<size_t>(rank)]; }
+  bool is_remote(int rank) const;
   StageActor* self_;
   Wiring wiring_;
+  std::multimap<Channel, TensorSend> sends_;  // to other processes, at most a channel's credits each
 };
 
 struct StageState {
@@ -41,8 +49,29 @@ struct StageState {
   bool turn_pending = false;  // a continue, or a synthetic task's end, is on its way
 };
 
+bool CafStageOutbox::is_remote(int rank) const {
+  const auto& nodes = wiring_.node_of_rank;
+  return !nodes.empty() &&
+         nodes[static_cast<size_t>(rank)] != nodes[static_cast<size_t>(self_->state.spec.settings.rank)];
+}
+
 void CafStageOutbox::send(int rank, Payload payload) {
+  if (is_remote(rank) && payload.tensor.defined()) {
+    payload.sender = self_->state.spec.settings.rank;
+    payload.dtype = payload.tensor.dtype();
+    for (int axis = 0; axis < payload.tensor.shape().rank(); ++axis)
+      payload.dims.push_back(payload.tensor.dim(axis));
+    sends_.emplace(payload.channel,
+                   TensorSend(*self_->state.spec.connections->link(), rank, payload.channel, payload.tensor));
+    payload.tensor = Tensor();
+  }
   self_->send(peer(rank), std::move(payload));
+}
+
+Tensor CafStageOutbox::receive(const Payload& payload) {
+  Tensor tensor = self_->state.worker->empty(Shape::from(payload.dims), payload.dtype);
+  receive_tensor(*self_->state.spec.connections->link(), payload.sender, payload.channel, tensor);
+  return tensor;
 }
 void CafStageOutbox::send(int rank, Credit credit) {
   self_->send(peer(rank), credit);
@@ -60,7 +89,8 @@ void CafStageOutbox::report(ProgramDone done) {
   self_->send(wiring_.trainer, std::move(done));
 }
 void CafStageOutbox::deliver(SnapshotPart part) {
-  self_->send(wiring_.writer, std::move(part));
+  const auto node = wiring_.node_of_rank[static_cast<size_t>(part.rank)];
+  self_->send(wiring_.writers[static_cast<size_t>(node)], std::move(part));
 }
 
 // One more turn, unless one is on its way or nothing is ready.
@@ -91,20 +121,22 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
       [=](Wiring& wiring) {
         StageState& state = self->state;
         state.outbox = std::make_unique<CafStageOutbox>(self, wiring);
-        state.worker = state.spec.make_worker();
+        state.worker = state.spec.make_worker(wiring);
         state.core = std::make_unique<StageCore>(state.spec.settings, *state.worker, *state.outbox,
                                                  *state.spec.status);
         self->send(wiring.trainer, RankReady{state.spec.settings.tag, state.spec.settings.rank});
       },
-      [=](ProgramPtr& program) {
-        self->state.core->enqueue(std::move(program));
+      [=](const ProgramMessage& message) {
+        self->state.core->enqueue(message.program);
         take_turn(self);
       },
       [=](Payload& payload) {
+        if (payload.sender >= 0) payload.tensor = self->state.outbox->receive(payload);
         self->state.core->arrive(std::move(payload));
         take_turn(self);
       },
       [=](const Credit& credit) {
+        self->state.outbox->sent(credit.channel);
         self->state.core->credit(credit);
         take_turn(self);
       },

@@ -9,7 +9,8 @@ namespace collie {
 using Phase = RankStatus::Phase;
 
 std::optional<Stall> describe_stall(const std::vector<RankStatus::Snapshot>& ranks, double now_s,
-                                    double timeout_s) {
+                                    double timeout_s, const std::vector<int>& numbers) {
+  const auto number = [&](size_t i) { return numbers.empty() ? static_cast<int>(i) : numbers[i]; };
   std::optional<size_t> culprit;
   double latest_change_s = 0;
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
@@ -23,12 +24,12 @@ std::optional<Stall> describe_stall(const std::vector<RankStatus::Snapshot>& ran
 
   const auto& blocked = ranks[*culprit];
   Stall stall;
-  stall.who = fmt::format("rank {}", *culprit);
+  stall.who = fmt::format("rank {}", number(*culprit));
   stall.cause = fmt::format("no progress for {:.1f} s (run.stall_timeout_s is {:g}); it {}'{}'",
                             now_s - latest_change_s, timeout_s,
                             blocked.phase == Phase::computing ? "is inside " : "", blocked.what);
   for (size_t rank = 0; rank < ranks.size(); ++rank)
-    if (rank != *culprit) stall.cause += fmt::format("; rank {} {}", rank, ranks[rank].what);
+    if (rank != *culprit) stall.cause += fmt::format("; rank {} {}", number(rank), ranks[rank].what);
   return stall;
 }
 

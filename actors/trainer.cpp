@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "actors/caf_types.hpp"
+#include "actors/directory.hpp"
 #include "actors/engine.hpp"
 #include "actors/guard.hpp"
 #include "actors/stall.hpp"
@@ -27,14 +28,22 @@ struct TrainerState {
   RunTag tag;
   std::unique_ptr<CafTrainerOutbox> outbox;
   std::unique_ptr<TrainerCore> core;
-  caf::actor node, evaluator, generator, writer, monitor;
-  std::vector<caf::actor> loaders;  // [replicas]
+  caf::actor evaluator, generator, writer, monitor, directory;
+  std::vector<RemoteNode> remote_nodes;  // empty: one node in this process
+  std::vector<int> node_of_rank;         // [ranks]
+  std::map<int, NodeRanks> nodes;        // that have spawned their ranks
+  std::vector<caf::actor> loaders;       // [replicas]
   std::vector<caf::actor> children;
   std::optional<RunEnded> outcome;
   std::string waiting_for;  // outside the ranks, and since when
   double waiting_since_s = 0;
 };
 using TrainerActor = caf::stateful_actor<TrainerState>;
+
+bool is_node(const TrainerState& state, const caf::actor& child) {
+  return std::any_of(state.nodes.begin(), state.nodes.end(),
+                     [&](const auto& node) { return node.second.self == child; });
+}
 
 class CafTrainerOutbox final : public TrainerOutbox {
  public:
@@ -44,7 +53,7 @@ class CafTrainerOutbox final : public TrainerOutbox {
   void request_batch(int64_t step) override {
     for (const auto& loader : state().loaders) self_->send(loader, batch_atom::value, step);
   }
-  void broadcast(ProgramPtr program) override { to_ranks(program); }
+  void broadcast(ProgramPtr program) override;
   void broadcast(const Verdict& verdict) override { to_ranks(verdict); }
   void evaluate(int64_t step) override { self_->send(state().evaluator, evaluate_atom::value, step); }
   void generate() override { self_->send(state().generator, generate_atom::value); }
@@ -82,14 +91,36 @@ void announce_end(TrainerActor* self) {
   self->quit(caf::exit_reason::user_shutdown);
 }
 
+// A rank in another process gets what concerns it alone: its list, and its replica's batch.
+ProgramPtr share_of_rank(const Program& program, const Grid& grid, int rank) {
+  auto share = std::make_shared<Program>(program);
+  const GridPlace place = grid.place_of(rank);
+  if (program.lists) {
+    TaskLists lists(program.lists->size());
+    lists[static_cast<size_t>(place.pipeline)] = (*program.lists)[static_cast<size_t>(place.pipeline)];
+    share->lists = std::make_shared<const TaskLists>(std::move(lists));
+  }
+  for (size_t replica = 0; replica < share->batches.size(); ++replica)
+    if (replica != static_cast<size_t>(place.data)) share->batches[replica] = nullptr;
+  return share;
+}
+
+void CafTrainerOutbox::broadcast(ProgramPtr program) {
+  if (state().remote_nodes.empty()) return to_ranks(ProgramMessage{std::move(program)});
+  for (size_t rank = 0; rank < ranks.size(); ++rank)
+    self_->send(ranks[rank],
+                ProgramMessage{share_of_rank(*program, state().plan->layout.grid, static_cast<int>(rank))});
+}
+
 void CafTrainerOutbox::end(RunEnded outcome) {
   outcome.summary = describe_run(*state().plan, state().core->summaries(), state().core->busy_seconds());
   const std::string cause = outcome.status == RunStatus::failed ? outcome.message : "";
   state().outcome = std::move(outcome);
   if (state().children.empty()) return announce_end(self_);
-  self_->send<caf::message_priority::high>(state().node, shutdown_atom::value, cause);
+  for (const auto& [index, node] : state().nodes)
+    self_->send<caf::message_priority::high>(node.self, shutdown_atom::value, cause);
   for (const auto& child : state().children)
-    if (child != state().node) shut_down(child);
+    if (!is_node(state(), child)) shut_down(child);
   self_->delayed_send(self_, shutdown_grace, shutdown_atom::value);
 }
 
@@ -99,8 +130,34 @@ caf::actor adopt(TrainerActor* self, caf::actor child) {
   return child;
 }
 
+// "node 10.0.0.2:5001 (ranks 4 to 7)"
+std::string describe_node(const TrainerState& state, int node) {
+  std::vector<int> ranks;
+  for (size_t rank = 0; rank < state.node_of_rank.size(); ++rank)
+    if (state.node_of_rank[rank] == node) ranks.push_back(static_cast<int>(rank));
+  return fmt::format("node {} (ranks {} to {})", state.remote_nodes[static_cast<size_t>(node)].address,
+                     ranks.front(), ranks.back());
+}
+
+// Another process is gone, if `source` was in one: all of them are watched.
+bool remote_node_is_down(TrainerActor* self, const caf::down_msg& down) {
+  TrainerState& state = self->state;
+  for (size_t node = 0; node < state.remote_nodes.size(); ++node) {
+    const auto spawned = state.nodes.find(static_cast<int>(node));
+    const bool is_host = state.remote_nodes[node].host.address() == down.source;
+    const bool is_its_node = spawned != state.nodes.end() && spawned->second.self.address() == down.source;
+    if (!is_host && !is_its_node) continue;
+    if (!state.outcome)
+      state.core->fail({state.tag, FailureKind::run, describe_node(state, static_cast<int>(node)),
+                        "the process is gone: " + self->system().render(down.reason)});
+    return true;
+  }
+  return false;
+}
+
 void child_is_down(TrainerActor* self, const caf::down_msg& down) {
   TrainerState& state = self->state;
+  remote_node_is_down(self, down);
   const auto found = std::find_if(state.children.begin(), state.children.end(),
                                   [&](const caf::actor& child) { return child.address() == down.source; });
   if (found == state.children.end()) return;
@@ -133,6 +190,47 @@ TrainerSettings core_settings(const RunPlan& plan, const RunTag& tag) {
   return settings;
 }
 
+// Ranks in equal runs on the nodes, in order (check_nodes() in cluster.cpp).
+void spawn_nodes(TrainerActor* self) {
+  TrainerState& state = self->state;
+  const caf::actor me = caf::actor_cast<caf::actor>(self);
+  const int ranks = state.plan->layout.grid.ranks();
+  const int nodes = std::max(1, static_cast<int>(state.remote_nodes.size()));
+  for (int rank = 0; rank < ranks; ++rank) state.node_of_rank.push_back(rank * nodes / ranks);
+  if (state.remote_nodes.empty()) {
+    adopt(self, spawn_node(self->system(),
+                           {state.tag, state.plan, 0, state.node_of_rank, me, state.writer, "", state.mode}));
+    return;
+  }
+  state.directory = adopt(self, spawn_directory(self->system()));
+  const std::string plan = for_nodes(*state.plan);
+  for (int node = 0; node < nodes; ++node) {
+    const caf::actor& host = state.remote_nodes[static_cast<size_t>(node)].host;
+    self->monitor(host);
+    self->send(host, NodeOrder{state.tag, node, state.node_of_rank, plan, me, state.writer});
+  }
+}
+
+// Once all nodes have spawned their ranks, everybody learns of everybody.
+void node_has_ranks(TrainerActor* self, const NodeRanks& spawned) {
+  TrainerState& state = self->state;
+  if (!state.remote_nodes.empty()) adopt(self, spawned.self);
+  if (state.outcome) return self->send(spawned.self, shutdown_atom::value, std::string("the run has ended"));
+  state.nodes[spawned.node] = spawned;
+  if (state.nodes.size() < std::max<size_t>(1, state.remote_nodes.size())) return;
+  Wiring wiring;
+  wiring.node_of_rank = state.node_of_rank;
+  wiring.trainer = caf::actor_cast<caf::actor>(self);
+  wiring.directory = state.directory;
+  for (const auto& [index, node] : state.nodes) {
+    wiring.ranks.insert(wiring.ranks.end(), node.ranks.begin(), node.ranks.end());
+    if (node.writer) wiring.writers.push_back(node.writer);
+  }
+  state.outbox->ranks = wiring.ranks;
+  if (state.writer) self->send(state.writer, wiring);
+  for (const auto& rank : wiring.ranks) self->send(rank, wiring);
+}
+
 void spawn_children(TrainerActor* self) {
   TrainerState& state = self->state;
   caf::actor_system& system = self->system();
@@ -149,7 +247,7 @@ void spawn_children(TrainerActor* self) {
     state.evaluator = adopt(self, spawn_evaluator(system, state.tag, state.plan, me));
   if (plan.purpose == Purpose::generate)
     state.generator = adopt(self, spawn_generator(system, state.tag, state.plan, me, state.listener));
-  state.node = adopt(self, spawn_node(system, {state.tag, state.plan, me, state.writer, state.mode}));
+  spawn_nodes(self);
 }
 
 // A wait for the loader, the monitor or the writer that lasts too long is a stall like any other.
@@ -187,8 +285,9 @@ RunStarted started(const RunPlan& plan) {
 }
 
 caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPlan> plan, caf::actor listener,
-                                SpawnMode mode, RunTag tag) {
+                                SpawnMode mode, RunTag tag, std::vector<RemoteNode> nodes) {
   TrainerState& state = self->state;
+  state.remote_nodes = std::move(nodes);
   state.plan = std::move(plan);
   state.listener = std::move(listener);
   state.mode = mode;
@@ -216,7 +315,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   });
   watch(self);
   return {
-      [=](const Wiring& wiring) { self->state.outbox->ranks = wiring.ranks; },
+      [=](const NodeRanks& spawned) { node_has_ranks(self, spawned); },
       [=](const RankReady& ready) { self->state.core->ready(ready); },
       [=](BatchReady& ready) { self->state.core->batch(std::move(ready)); },
       [=](const GradientReport& report) { self->state.core->gradients(report); },
@@ -238,24 +337,15 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
 }  // namespace
 
 caf::actor spawn_trainer(caf::actor_system& system, std::shared_ptr<const RunPlan> plan, caf::actor listener,
-                         SpawnMode mode) {
+                         SpawnMode mode, std::vector<RemoteNode> nodes) {
   // Distinguishes this run's messages from those of any other run of the process.
   static std::atomic<uint64_t> runs{0};
-  return system.spawn(trainer_behaviour, std::move(plan), std::move(listener), mode, RunTag{++runs, 1});
+  return system.spawn(trainer_behaviour, std::move(plan), std::move(listener), mode, RunTag{++runs, 1},
+                      std::move(nodes));
 }
 
 void request_stop(const caf::actor& run, RunStatus why) {
   caf::anon_send<caf::message_priority::high>(run, StopRequest{why});
-}
-
-void add_message_types(caf::actor_system_config& config) {
-  config.add_message_type<RunStarted>("collie::RunStarted");
-  config.add_message_type<StepFinished>("collie::StepFinished");
-  config.add_message_type<EvaluationFinished>("collie::EvaluationFinished");
-  config.add_message_type<CheckpointSaved>("collie::CheckpointSaved");
-  config.add_message_type<TokenGenerated>("collie::TokenGenerated");
-  config.add_message_type<RunEnded>("collie::RunEnded");
-  config.add_message_type<StopRequest>("collie::StopRequest");
 }
 
 }  // namespace collie

@@ -13,6 +13,8 @@ void add_run_command(CLI::App& app, int& exit_code);
 void add_eval_command(CLI::App& app, int& exit_code);
 // collie-engine generate: text from a model folder.
 void add_generate_command(CLI::App& app, int& exit_code);
+// collie-engine node: holds ranks for runs of other processes.
+void add_node_command(CLI::App& app, int& exit_code);
 // collie-engine plan: what a run would take.
 void add_plan_command(CLI::App& app, int& exit_code);
 // collie-engine schedule: a pipeline schedule as CSV, text or SVG.

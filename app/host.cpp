@@ -28,8 +28,10 @@ bool signal_arrived() {
 
 class ActorSystemConfig : public caf::actor_system_config {
  public:
-  ActorSystemConfig() {
+  // `network`: whether there are other processes.
+  ActorSystemConfig(bool network, const ClusterSection& cluster) {
     collie::add_message_types(*this);
+    if (network) add_cluster_support(*this, cluster);
     // Coordination only; what computes or blocks has threads of its own. Workers that share a queue sleep
     // until there is something in it; those that steal keep looking, which takes 2 to 3 % of a core.
     set("scheduler.policy", caf::atom("sharing"));
@@ -50,7 +52,7 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers) {
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   // A write beyond `ulimit -f` then fails with a reason that can be reported.
   std::signal(SIGXFSZ, SIG_IGN);
-  ActorSystemConfig config;
+  ActorSystemConfig config(!plan.config.cluster.nodes.empty(), plan.config.cluster);
   caf::actor_system system(config);
   caf::scoped_actor self(system);
   const caf::actor run = spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
@@ -76,6 +78,21 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers) {
     ::_exit(outcome.exit_code);
   }
   return outcome;
+}
+
+int serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {
+  const sigset_t set = ending_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);
+  ActorSystemConfig config(true, cluster);
+  caf::actor_system system(config);
+  const caf::actor host = listen_as_node(system, address, cluster);
+  log::info("listening at {}", to_string(address));
+  int signal = 0;
+  ::sigwait(&set, &signal);
+  log::info("ends");
+  caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
+  return 0;
 }
 
 }  // namespace collie

@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "actors/cluster.hpp"
 #include "actors/engine.hpp"
 
 namespace collie {
@@ -18,5 +19,8 @@ struct RunHandlers {
 // ends the process at once with 130. A failure's message goes to the log. Must be called before other threads
 // are started: it blocks these signals for all of them.
 RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers);
+
+// Listens as a node until SIGINT or SIGTERM; returns 0 then. Throws UserError where it cannot listen.
+int serve_as_node(const NodeAddress& address, const ClusterSection& cluster);
 
 }  // namespace collie

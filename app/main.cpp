@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   collie::add_run_command(app, exit_code);
   collie::add_eval_command(app, exit_code);
   collie::add_generate_command(app, exit_code);
+  collie::add_node_command(app, exit_code);
   collie::add_plan_command(app, exit_code);
   collie::add_schedule_command(app, exit_code);
   check_command_name(app, argc > 1 ? argv[1] : "");

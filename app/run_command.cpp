@@ -13,7 +13,7 @@ namespace {
 
 struct Options {
   std::string file;
-  std::vector<std::string> settings, allowed_changes;
+  std::vector<std::string> settings, allowed_changes, nodes;
   bool resume = false, overwrite = false, dry_run = false;
 };
 
@@ -47,6 +47,7 @@ std::string_view word(RunStatus status) {
 int run(const Options& options) {
   std::vector<std::string> warnings;
   Config config = load_config(options.file, options.settings, warnings);
+  if (!options.nodes.empty()) config.cluster.nodes = options.nodes;
   for (const auto& warning : warnings) log::warn("{}", warning);
   const auto existing = options.resume      ? ExistingRun::resume
                         : options.overwrite ? ExistingRun::overwrite
@@ -73,6 +74,8 @@ void add_run_command(CLI::App& app, int& exit_code) {
   command->add_option("config", options->file, "The configuration file")->required();
   command->add_option("--set", options->settings, "key.path=value laid over the file; may be given again")
       ->allow_extra_args(false);
+  command->add_option("--nodes", options->nodes, "HOST:PORT,...: nodes that hold the ranks (cluster.nodes)")
+      ->delimiter(',');
   command->add_flag("--resume", options->resume, "Go on with the run in run.dir");
   command->add_flag("--overwrite", options->overwrite, "Replace the run in run.dir")->excludes("--resume");
   command->add_flag("--dry-run", options->dry_run, "Check everything and say what would run, then stop");

@@ -82,6 +82,8 @@ schedule::Schedule make(const ScheduleOptions& options) {
   sizes.ranks = options.stages.value_or(sizes.ranks);
   sizes.micro_batches = options.micro_batches.value_or(sizes.micro_batches);
   sizes.virtual_stages = options.virtual_stages.value_or(sizes.virtual_stages);
+  if (!is_file(options.name))
+    sizes.virtual_stages = schedule::stages_a_rank(options.name, sizes.virtual_stages);
   sizes.split_backward = options.split_backward;
   return schedule::make_schedule(options.name, sizes, {options.credits});
 }
@@ -107,12 +109,16 @@ void add_schedule_command(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<ScheduleOptions>();
   CLI::App* command =
       app.add_subcommand("schedule", "Show a pipeline schedule: who computes what when, and what idles");
-  command->add_option("--name", options->name, "gpipe, 1f1b or FILE.csv (PyTorch's format)")
+  command
+      ->add_option(
+          "--name", options->name,
+          fmt::format("{} or FILE.csv (PyTorch's format)", fmt::join(schedule::schedules().names(), ", ")))
       ->capture_default_str();
   command->add_option("--stages", options->stages, "pipeline ranks (for a file: what it must have)");
   command->add_option("--microbatches", options->micro_batches,
                       "micro-batches a step (for a file: what it must have)");
-  command->add_option("--virtual", options->virtual_stages, "stages a rank");
+  command->add_option("--virtual", options->virtual_stages,
+                      "stages a rank; default: the schedule's own number");
   command->add_flag("--split-backward", options->split_backward,
                     "backward as two actions: I (input), W (weight)");
   command->add_flag("--communication", options->communication, "csv: with the sends and receives");

@@ -48,11 +48,11 @@ class ByteLink {
   // behind long ones.
   virtual size_t most_bytes() const = 0;
 
-  // Posts a message; neither call blocks. A receive must have room for what the peer sends, which may be
-  // shorter (an implementation may end the process otherwise): agree on sizes before. Sends may wait for
-  // their receives: post receives first. `owner` keeps the memory alive for as long as the link may use it,
-  // after a failure until the link is gone. 0 < bytes.size() <= most_bytes(); tag below 2^63; peer other than
-  // rank() (std::logic_error).
+  // Posts a message; neither call blocks, and that the peer has left is said by the wait. A receive must have
+  // room for what the peer sends, which may be shorter (an implementation may end the process otherwise):
+  // agree on sizes before. Sends may wait for their receives: post receives first. `owner` keeps the memory
+  // alive for as long as the link may use it, after a failure until the link is gone. 0 < bytes.size() <=
+  // most_bytes(); tag below 2^63; peer other than rank() (std::logic_error).
   virtual std::unique_ptr<Transfer> send(int peer, uint64_t tag, std::span<const std::byte> bytes,
                                          std::shared_ptr<const void> owner) = 0;
   virtual std::unique_ptr<Transfer> receive(int peer, uint64_t tag, std::span<std::byte> bytes,

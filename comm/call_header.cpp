@@ -3,8 +3,6 @@
 #include <array>
 #include <cstring>
 
-#include "base/error.hpp"
-
 namespace collie::comm {
 namespace {
 
@@ -42,11 +40,10 @@ void write_header(const Call& call, std::byte* to) {
   std::memcpy(to, &header, sizeof(header));
 }
 
-Call read_header(const std::byte* from, int sender) {
+std::optional<Call> read_header(const std::byte* from) {
   Header header;
   std::memcpy(&header, from, sizeof(header));
-  if (!plausible(header))
-    throw RunError("process group: what rank {} sent is not the beginning of an operation", sender);
+  if (!plausible(header)) return std::nullopt;
   Call call;
   call.operation = static_cast<Operation>(header.operation);
   call.dtype = static_cast<DType>(header.dtype);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 
 #include "comm/call.hpp"
 
@@ -12,7 +13,7 @@ inline constexpr size_t header_bytes = 64;
 
 void write_header(const Call& call, std::byte* to);
 
-// The call without its memory. RunError where these bytes are no call; `sender` is for the message.
-Call read_header(const std::byte* from, int sender);
+// The call without its memory; nothing where these bytes are no call.
+std::optional<Call> read_header(const std::byte* from);
 
 }  // namespace collie::comm

@@ -6,15 +6,20 @@
 #include <gloo/transport/tcp/device.h>
 #include <gloo/transport/unbound_buffer.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <condition_variable>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace collie::comm {
@@ -28,7 +33,7 @@ using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 // limits are kept here, and Gloo waits for ever.
 constexpr milliseconds forever = std::chrono::hours(24 * 365);
 // What the end of a link takes at most for its last words, and abort() to be heard.
-constexpr milliseconds last_words{1'000}, echo{200};
+constexpr milliseconds last_words{1'000}, echo{500};
 
 constexpr uint64_t control_tag = uint64_t{1} << 63;
 
@@ -59,13 +64,22 @@ void ignore_broken_pipes() {
 
 // Gloo's behaviour with names that cannot be resolved is undefined.
 void check_address(const std::string& address) {
-  in_addr v4{};
-  in6_addr v6{};
-  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &v4) == 1;
-  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &v6) != 1)
+  sockaddr_in v4{};
+  sockaddr_in6 v6{};
+  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1;
+  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &v6.sin6_addr) != 1)
     throw UserError("address '{}' is not a number such as 10.0.0.3", address);
-  if (is_v4 ? v4.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6))
+  if (is_v4 ? v4.sin_addr.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr))
     throw UserError("address {} is that of no interface; give the one that other ranks reach", address);
+  v4.sin_family = AF_INET;
+  v6.sin6_family = AF_INET6;
+  const int probe = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
+  const int bound = is_v4 ? bind(probe, reinterpret_cast<const sockaddr*>(&v4), sizeof(v4))
+                          : bind(probe, reinterpret_cast<const sockaddr*>(&v6), sizeof(v6));
+  const int error = bound == 0 ? 0 : errno;
+  close(probe);
+  if (error != 0)
+    throw UserError("address {} cannot be listened at on this host: {}", address, std::strerror(error));
 }
 
 // The store as Gloo wants it, with one deadline for all.
@@ -92,8 +106,14 @@ class GlooLink;
 
 class GlooTransfer : public Transfer {
  public:
-  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner)
-      : link_(link), peer_(peer), sends_(sends), owner_(std::move(owner)), buffer_(std::move(buffer)) {}
+  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner,
+               std::string lost)
+      : link_(link),
+        peer_(peer),
+        sends_(sends),
+        lost_(std::move(lost)),
+        owner_(std::move(owner)),
+        buffer_(std::move(buffer)) {}
   ~GlooTransfer() override;
   void wait(Patience patience) override;
 
@@ -101,6 +121,7 @@ class GlooTransfer : public Transfer {
   GlooLink& link_;
   int peer_;
   bool sends_, done_ = false;
+  std::string lost_;  // why it could not be posted
   std::shared_ptr<const void> owner_;
   Buffer buffer_;  // after what it uses, so that it ends first
 };
@@ -129,6 +150,7 @@ class GlooLink : public ByteLink {
 
   // For transfers.
   void wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience);
+  [[noreturn]] void lost(int peer, const std::string& why);
   void keep(Buffer buffer, std::shared_ptr<const void> owner);
 
  private:
@@ -139,7 +161,7 @@ class GlooLink : public ByteLink {
   };
   struct Kept {
     std::shared_ptr<const void> owner;
-    Buffer buffer;  // after what it uses, so that it ends first
+    Buffer buffer;
   };
   struct Peer {
     std::string address;
@@ -160,7 +182,6 @@ class GlooLink : public ByteLink {
   void ended(int peer, const std::string& why);
   void say(int peer, const Notice& notice);
   void say_to_all(const Notice& notice);
-  [[noreturn]] void lost(int peer, const std::string& why);
   std::string gone(int peer, const std::string& why) const;
 
   std::unique_ptr<Transfer> post(int peer, uint64_t tag, bool sends, std::byte* data, size_t bytes,
@@ -187,6 +208,7 @@ GlooTransfer::~GlooTransfer() {
 }
 
 void GlooTransfer::wait(Patience patience) {
+  if (!lost_.empty()) link_.lost(peer_, lost_);
   link_.wait(*buffer_, peer_, sends_, patience);
   done_ = true;
 }
@@ -257,14 +279,27 @@ GlooLink::~GlooLink() {
       // It is gone, or does not listen any more.
     }
   }
+  // Memory that Gloo may write to goes after the connections, and those after all buffers.
+  for (Peer& peer : peers_) {
+    peer.ear.reset();
+    peer.mouths.clear();
+  }
+  for (Kept& kept : kept_) kept.buffer.reset();
+  context_.reset();
 }
 
 void GlooLink::watch(int peer) {
   Peer& other = at(peer);
-  try {
-    for (size_t count = 0; other.ear->waitRecv(forever); ++count) hear(peer, other.heard.at(count));
-  } catch (const gloo::Exception& error) {
-    ended(peer, reason(error));
+  size_t count = 0;
+  bool over = false;
+  while (true) {
+    try {
+      if (!other.ear->waitRecv(forever)) return;
+      hear(peer, other.heard.at(count++));
+    } catch (const gloo::Exception& error) {
+      // A wait that was asleep tells of the end before it tells of what came last: ask once more.
+      if (std::exchange(over, true)) return ended(peer, reason(error));
+    }
   }
 }
 
@@ -369,15 +404,17 @@ std::unique_ptr<Transfer> GlooLink::post(int peer, uint64_t tag, bool sends, std
   COLLIE_ASSERT(tag < control_tag, "tag {} is too large", tag);
   check();
   Buffer buffer = context_->createUnboundBuffer(data, bytes);
+  std::string lost;
   try {
     if (sends)
       buffer->send(peer, tag);
     else
       buffer->recv(peer, tag);
   } catch (const gloo::Exception& error) {
-    lost(peer, reason(error));
+    lost = reason(error);
   }
-  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner));
+  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner),
+                                        std::move(lost));
 }
 
 void GlooLink::wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience) {

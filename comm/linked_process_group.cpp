@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/error.hpp"
 #include "comm/call_header.hpp"
@@ -163,10 +164,11 @@ std::unique_ptr<comm::Transfer> LinkedGroup::send_header(const Call& call, int o
 
 void LinkedGroup::check_header(const Call& call, int other) {
   peer(other).header->wait(Patience::endless);
-  const Call theirs = comm::read_header(peer(other).inbox, other);
-  if (call.is_transfer() ? comm::opposite(call, theirs) : comm::agree(call, theirs)) return;
+  const std::optional<Call> theirs = comm::read_header(peer(other).inbox);
+  if (theirs && (call.is_transfer() ? comm::opposite(call, *theirs) : comm::agree(call, *theirs))) return;
   // The first failure counts, which may be what another rank has found.
-  link_->fail({false, comm::disagreement(rank_, call, other, theirs)});
+  link_->fail({false, theirs ? comm::disagreement(rank_, call, other, *theirs)
+                             : fmt::format("process group: what rank {} sent is no call", other)});
   link_->check();
 }
 

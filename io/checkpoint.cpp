@@ -69,26 +69,6 @@ SafetensorsItem item_of(const CheckpointSlice& slice) {
           [data] { return std::span(static_cast<const std::byte*>(data.raw()), data.bytes()); }};
 }
 
-// Writes shard `index` and adds it and its slices to the manifest.
-void write_shard(const fs::path& folder, size_t index, const std::vector<CheckpointSlice>& slices,
-                 json& manifest) {
-  const std::string file = fmt::format("shard-{:05}.safetensors", index);
-  std::vector<SafetensorsItem> items;
-  for (const auto& slice : slices) {
-    items.push_back(item_of(slice));
-    manifest["slices"].push_back({{"name", slice.name},
-                                  {"state", slice.state},
-                                  {"file", file},
-                                  {"tensor", items.back().name},
-                                  {"global_shape", dims(slice.global_shape)},
-                                  {"offsets", slice.offsets},
-                                  {"shape", dims(slice.data.shape())}});
-  }
-  failpoint("checkpoint.shard");
-  const WrittenSafetensors written = write_safetensors(folder / file, items, true);
-  manifest["files"].push_back({{"name", file}, {"bytes", written.bytes}, {"sha256", written.sha256}});
-}
-
 // One rename, so that at every moment the step is there as a whole or not at all. Where a checkpoint of the
 // same step exists (a resumed run that stopped again at once), the two folders are exchanged and the old one
 // removed.
@@ -106,29 +86,83 @@ void publish(const fs::path& partial, const fs::path& complete) {
 
 }  // namespace
 
-std::string write_checkpoint(const std::string& folder, int64_t step, const json& metadata,
-                             const std::vector<std::vector<CheckpointSlice>>& parts) {
-  const fs::path complete = fs::path(folder) / folder_name(step);
-  const fs::path partial = complete.string() + partial_suffix;
+namespace {
+
+fs::path complete_folder(const std::string& folder, int64_t step) {
+  return fs::path(folder) / folder_name(step);
+}
+
+fs::path partial_folder(const std::string& folder, int64_t step) {
+  return complete_folder(folder, step).string() + partial_suffix;
+}
+
+}  // namespace
+
+std::string begin_checkpoint(const std::string& folder, int64_t step) {
+  const fs::path partial = partial_folder(folder, step);
   std::error_code error;
   fs::remove_all(partial, error);
   if (fs::create_directories(partial, error); error)
     throw RunError("{}: cannot be created: {}", partial.string(), error.message());
+  failpoint("checkpoint.begin");
+  return partial.string();
+}
+
+json write_checkpoint_shard(const std::string& partial, int index,
+                            const std::vector<CheckpointSlice>& slices) {
+  const std::string file = fmt::format("shard-{:05}.safetensors", index);
+  json entry = {{"slices", json::array()}};
+  std::vector<SafetensorsItem> items;
+  for (const auto& slice : slices) {
+    items.push_back(item_of(slice));
+    entry["slices"].push_back({{"name", slice.name},
+                               {"state", slice.state},
+                               {"file", file},
+                               {"tensor", items.back().name},
+                               {"global_shape", dims(slice.global_shape)},
+                               {"offsets", slice.offsets},
+                               {"shape", dims(slice.data.shape())}});
+  }
+  failpoint("checkpoint.shard");
+  const WrittenSafetensors written = write_safetensors(fs::path(partial) / file, items, true);
+  entry["file"] = {{"name", file}, {"bytes", written.bytes}, {"sha256", written.sha256}};
+  return entry;
+}
+
+std::string finish_checkpoint(const std::string& folder, int64_t step, const json& metadata,
+                              const std::vector<json>& shards) {
+  const fs::path partial = partial_folder(folder, step), complete = complete_folder(folder, step);
+  json manifest = {{"format", checkpoint_format},
+                   {"step", step},
+                   {"metadata", metadata},
+                   {"files", json::array()},
+                   {"slices", json::array()}};
+  for (const json& shard : shards) {
+    manifest["files"].push_back(shard.at("file"));
+    for (const json& slice : shard.at("slices")) manifest["slices"].push_back(slice);
+  }
+  failpoint("checkpoint.manifest");
+  write_file_durably((partial / manifest_name).string(), manifest.dump(1) + "\n");
+  fsync_directory(partial.string());
+  publish(partial, complete);
+  return complete.string();
+}
+
+void abandon_checkpoint(const std::string& folder, int64_t step) noexcept {
+  std::error_code ignored;
+  fs::remove_all(partial_folder(folder, step), ignored);
+}
+
+std::string write_checkpoint(const std::string& folder, int64_t step, const json& metadata,
+                             const std::vector<std::vector<CheckpointSlice>>& parts) {
   try {
-    failpoint("checkpoint.begin");
-    json manifest = {{"format", checkpoint_format},
-                     {"step", step},
-                     {"metadata", metadata},
-                     {"files", json::array()},
-                     {"slices", json::array()}};
-    for (size_t i = 0; i < parts.size(); ++i) write_shard(partial, i, parts[i], manifest);
-    failpoint("checkpoint.manifest");
-    write_file_durably((partial / manifest_name).string(), manifest.dump(1) + "\n");
-    fsync_directory(partial.string());
-    publish(partial, complete);
-    return complete.string();
+    const std::string partial = begin_checkpoint(folder, step);
+    std::vector<json> shards;
+    for (size_t i = 0; i < parts.size(); ++i)
+      shards.push_back(write_checkpoint_shard(partial, static_cast<int>(i), parts[i]));
+    return finish_checkpoint(folder, step, metadata, shards);
   } catch (...) {
-    fs::remove_all(partial, error);
+    abandon_checkpoint(folder, step);
     throw;
   }
 }

@@ -37,6 +37,17 @@ struct CheckpointSlice {
 std::string write_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
                              const std::vector<std::vector<CheckpointSlice>>& parts);
 
+// The same in three steps, for writers in several processes that share the file system: one makes the folder
+// for the shards, whose path is returned; each writes its own, which returns the shard's entry for the
+// manifest; one finishes it, with the entries of all.
+std::string begin_checkpoint(const std::string& folder, int64_t step);
+nlohmann::json write_checkpoint_shard(const std::string& partial, int index,
+                                      const std::vector<CheckpointSlice>& slices);
+std::string finish_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
+                              const std::vector<nlohmann::json>& shards);
+// Removes what begin_checkpoint made, where it was not finished.
+void abandon_checkpoint(const std::string& folder, int64_t step) noexcept;
+
 // Once the checkpoint of `newest_step` is written: removes all but the `keep_last` newest up to it, those of
 // later steps (what a run that was resumed from before them has left behind, because they were damaged), and
 // partial ones.

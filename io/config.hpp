@@ -67,7 +67,7 @@ struct ParallelSection {
   std::string offload = "none";
   int64_t bucket_elements = int64_t{4} << 20;  // gradients that are reduced together, at least
   std::string schedule = "1f1b";
-  int virtual_stages = 1;
+  int virtual_stages = 1;                // 1: the schedule's own number
   std::string partition = "parameters";  // or empty when a list is given
   std::vector<int> partition_list;
   bool operator==(const ParallelSection&) const = default;
@@ -172,6 +172,9 @@ struct Config {
 // cannot do without is asked for by require_training and its like.
 Config load_config(const std::string& file, const std::vector<std::string>& settings,
                    std::vector<std::string>& warnings);
+
+// What to_yaml wrote, in another process.
+Config parse_config(const std::string& yaml);
 
 // The same checks for a configuration built by a host program.
 void check_config(const Config& config, std::vector<std::string>& warnings);

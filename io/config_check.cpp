@@ -42,7 +42,15 @@ void check_sources(std::vector<DataSource>& sources, const std::string& list, co
   }
 }
 
+// With virtual_stages 1 a schedule has its own number of stages a rank, which is known where schedules are:
+// of these it is one.
+bool is_number_of_stages_known(const ParallelSection& parallel) {
+  return parallel.virtual_stages > 1 || parallel.schedule == "gpipe" || parallel.schedule == "1f1b" ||
+         parallel.schedule == "zb_h1";
+}
+
 void check_partition_size(const ParallelSection& parallel, const Places& places) {
+  if (!is_number_of_stages_known(parallel)) return;
   const int64_t stages = int64_t{parallel.pp_size} * parallel.virtual_stages;
   const auto given = static_cast<int64_t>(parallel.partition_list.size());
   if (parallel.partition.empty() && given != stages)

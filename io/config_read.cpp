@@ -178,11 +178,13 @@ class Reader {
 
 }  // namespace config
 
-Config load_config(const std::string& file, const std::vector<std::string>& settings,
+namespace {
+
+Config read_config(const std::string& yaml, const std::string& file, const std::vector<std::string>& settings,
                    std::vector<std::string>& warnings) {
   config::Origin origin;
   origin.file = file;
-  config::Node root = config::parse_yaml(file.empty() ? "" : read_text_file(file), origin, "");
+  config::Node root = config::parse_yaml(yaml, origin, "");
   for (const std::string& setting : settings) config::apply_setting(root, setting);
   Config result;
   result.file.path = file;
@@ -190,6 +192,18 @@ Config load_config(const std::string& file, const std::vector<std::string>& sett
   reader.read(root);
   config::check_all(result, reader.places(), warnings);
   return result;
+}
+
+}  // namespace
+
+Config parse_config(const std::string& yaml) {
+  std::vector<std::string> ignored;  // whoever wrote it has seen them
+  return read_config(yaml, "", {}, ignored);
+}
+
+Config load_config(const std::string& file, const std::vector<std::string>& settings,
+                   std::vector<std::string>& warnings) {
+  return read_config(file.empty() ? "" : read_text_file(file), file, settings, warnings);
 }
 
 }  // namespace collie

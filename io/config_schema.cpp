@@ -61,10 +61,9 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("parallel.offload", &c.parallel.offload).one_of({"none", "optimizer"}).not_yet({"parameters"}),
       Key("parallel.bucket_elements", &c.parallel.bucket_elements).at_least(1),
       Key("parallel.schedule", &c.parallel.schedule)
-          .one_of({"gpipe", "1f1b"})
-          .not_yet({"interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
+          .one_of({"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
           .or_ending(".csv"),
-      Key("parallel.virtual_stages", &c.parallel.virtual_stages).at_least(1).only("1"),
+      Key("parallel.virtual_stages", &c.parallel.virtual_stages).at_least(1),
       Key("parallel.partition", PartitionTarget{&c.parallel.partition, &c.parallel.partition_list})
           .at_least(0)
           .one_of({"parameters", "uniform"})
@@ -107,7 +106,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
       Key("callbacks", &c.callbacks),
       Key("plugins", &c.plugins).only("[]"),
 
-      Key("cluster.nodes", &c.cluster.nodes).only("[]"),
+      Key("cluster.nodes", &c.cluster.nodes),
       Key("cluster.trusted_network", &c.cluster.trusted_network).only("false"),
       Key("cluster.tls.certificate", &c.cluster.tls.certificate).or_null().only("null"),
       Key("cluster.tls.key", &c.cluster.tls.key).or_null().only("null"),

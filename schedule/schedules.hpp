@@ -42,7 +42,7 @@ struct NamedSchedule {
 //  gpipe             1              Huang, 1811.06965      (p-1)(F+B+W)                  1
 //  1f1b              1              Narayanan, 2104.04473  (p-1)(F+B+W)                  1
 //  interleaved_1f1b  v >= 2         Narayanan, 2104.04473  (p-1)(F+B+W)/v, p divides m   1
-//  zb_h1             1              Qi, 2401.10241         (p-1)(F+B-W), m >= p, W <= B  1
+//  zb_h1             1              Qi, 2401.10241         (p-1) max(F+B-W, F, B), m>=p  1
 //  zbv               2, a V         Qi, 2405.15362         (p-1)F/2, F=B=W, m >= p       1
 //  dualpipe_v        2, a V         DeepSeek's DualPipe    (p-1)F/2, F=B=W               2p-1
 //

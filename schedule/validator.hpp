@@ -12,7 +12,8 @@ struct Limits {
   // Sends of one channel (from, to, forward or backward) that may be waiting for their receive before the
   // sender's list stops at its next send. 0: a send is a rendezvous, the sender stops until the receiver
   // reaches the receive (1f1b deadlocks then). 1 is the least with which 1f1b reaches its published
-  // makespans; gpipe gains from more where communication takes longer than an action.
+  // makespans, and enough for those of all built-in schedules; gpipe gains from more where communication
+  // takes longer than an action, interleaved_1f1b a little where its backward is split.
   int credits = 1;
 };
 

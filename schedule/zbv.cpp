@@ -3,6 +3,7 @@
 #include <array>
 #include <optional>
 
+#include "base/error.hpp"
 #include "schedule/builtin.hpp"
 #include "schedule/ticks.hpp"
 
@@ -56,6 +57,9 @@ class Rule {
 }  // namespace
 
 Schedule zbv(const Sizes& sizes) {
+  constexpr int most_ranks = 4096;  // the play looks at each rank in each tick
+  if (sizes.ranks > most_ranks)
+    throw UserError("schedule zbv of {} ranks is too large: at most {} ranks", sizes.ranks, most_ranks);
   const Schedule empty = empty_lists("zbv", v_stages, sizes);
   Ticks ticks(empty, int64_t{3} * empty.stages * empty.micro_batches);
   const Rule rule(ticks, sizes);

@@ -11,10 +11,14 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/sharded_cross_entropy.cpp"
 #include "hwy/foreach_target.h"
 
+#include "hwy/cache_control.h"
 #include "kernels/cpu/vector-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
+
+// Logits of a row that are worked on together: they stay in the cache between the two loops over them.
+constexpr int64_t block = 4096;
 
 HWY_INLINE float largest_of(const float* x, int64_t n) {
   const Vec lowest = constant(-std::numeric_limits<float>::infinity());
@@ -24,19 +28,20 @@ HWY_INLINE float largest_of(const float* x, int64_t n) {
   return max_of_lanes(largest);
 }
 
+// The exponentials take longer than reading, so the next block is fetched meanwhile (past the end: no harm).
 HWY_INLINE float sum_of_exponentials(const float* x, int64_t n, float shift) {
   const Vec s = constant(shift), zero = constant(0);
   Vec sums = zero;
   for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
+    hwy::Prefetch(x + i + block);
     sums = hn::Add(sums, access.keep(exp_of(hn::Sub(access.load(x + i), s)), zero));
   });
   return sum_of_lanes(sums);
 }
 
-// The largest logit of a row and the sum of exp(logit - largest), in blocks that stay in the cache between
-// their two loops (the online softmax of Milakov & Gimelshein, arXiv 1805.02867, a block at a time).
+// The largest logit of a row and the sum of exp(logit - largest), in one pass over memory: the online softmax
+// of Milakov & Gimelshein (arXiv 1805.02867), a block at a time.
 void statistics_row(const float* logits, int64_t width, double* statistics) {
-  constexpr int64_t block = 4096;
   float largest = -std::numeric_limits<float>::infinity();
   double sum = 0;
   for (int64_t first = 0; first < width; first += block) {

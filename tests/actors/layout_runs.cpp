@@ -8,6 +8,8 @@
 namespace collie::test {
 namespace {
 
+constexpr double order_of_sums_tolerance = 1e-5;
+
 struct ThreadedConfig : caf::actor_system_config {
   ThreadedConfig() {
     collie::add_message_types(*this);
@@ -160,6 +162,49 @@ double gradient_difference(const LayoutOutcome& a, const LayoutOutcome& b, std::
     parameter = name;
   }
   return largest;
+}
+
+static const std::vector<std::string> all_schedules = {"gpipe", "1f1b", "interleaved_1f1b",
+                                                       "zb_h1", "zbv",  "dualpipe_v"};
+
+std::vector<LayoutOptions> all_layouts() {
+  std::vector<LayoutOptions> all;
+  for (const int dp : {1, 2, 4})
+    for (const int tp : {1, 2, 4})
+      for (const int pp : {1, 2, 4})
+        for (const int cp : {1, 2, 4})
+          for (const std::string& schedule : all_schedules)
+            for (const int zero : {0, 1, 2, 3})
+              for (const bool sequence_parallel : {false, true}) {
+                const LayoutOptions layout{dp, tp, pp, cp, schedule, zero, sequence_parallel};
+                if (layout.ranks() <= 8) all.push_back(layout);
+              }
+  return all;
+}
+
+// What is computed varies from case to case, too: every layout can do all of it.
+const std::vector<MathsOptions>& all_maths() {
+  static const std::vector<MathsOptions> all = {
+      {},                       // tied, packed
+      {false, true, true},      // untied, masked prompts
+      {true, false, true},      // one document a sequence
+      {true, true, false, 20},  // micro-batches that four stages do not divide
+      {false, true, false, 32, 2},
+  };
+  return all;
+}
+
+// "" where the run is what one rank's is.
+std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise) {
+  if (bitwise && found.losses != expected.losses) return "the losses' bits differ";
+  if (bitwise && found.norms != expected.norms) return "the norms' bits differ";
+  if (const double difference = loss_difference(found, expected); !(difference <= order_of_sums_tolerance))
+    return fmt::format("losses differ by {:.2e}", difference);
+  std::string parameter;
+  if (const double difference = gradient_difference(found, expected, parameter);
+      !(difference <= order_of_sums_tolerance))
+    return fmt::format("the first gradient of {} differs by {:.2e}", parameter, difference);
+  return "";
 }
 
 }  // namespace collie::test

@@ -49,6 +49,17 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
 LayoutOutcome run_layouts(const MathsOptions& maths,
                           const std::vector<std::pair<LayoutOptions, int64_t>>& until);
 
+inline constexpr int64_t layout_steps = 20;
+
+// (dp, tp, pp, cp) with product <= 8 from {1, 2, 4}, every schedule, every ZeRO stage, with and without
+// sequence parallelism.
+std::vector<LayoutOptions> all_layouts();
+// Every layout can do all of them.
+const std::vector<MathsOptions>& all_maths();
+
+// "" where the run is what one rank's is: to the bit, or within the bound of what changes the order of sums.
+std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise);
+
 // The largest |a - b| / |b| of two runs' losses, and of their parameters' gradients by norm.
 double loss_difference(const LayoutOutcome& a, const LayoutOutcome& b);
 double gradient_difference(const LayoutOutcome& a, const LayoutOutcome& b, std::string& parameter);

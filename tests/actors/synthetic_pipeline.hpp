@@ -23,6 +23,7 @@ class SyntheticWorker final : public StageWorker {
   void compute(const Task& task) override {
     if (compute_) compute_(task);
   }
+  Tensor empty(const Shape&, DType) override { return {}; }
   Tensor take(const Channel&, int) override { return {}; }
   void put(const Channel&, int, Tensor) override {}
   GradientReport gradients() override { return {}; }
@@ -65,11 +66,15 @@ class SyntheticPipeline {
                     Pump pump = {})
       : self_(system), pump_(std::move(pump)) {
     Wiring wiring;
-    wiring.trainer = wiring.writer = caf::actor_cast<caf::actor>(self_);
+    wiring.trainer = caf::actor_cast<caf::actor>(self_);
+    wiring.writers = {wiring.trainer};
+    wiring.node_of_rank.assign(static_cast<size_t>(schedule.ranks), 0);
     for (int rank = 0; rank < schedule.ranks; ++rank) {
       StageSpec spec;
       spec.settings = {tag_, rank, schedule.rank_of_stage, settings.credits, settings.trace, {}, true};
-      spec.make_worker = [compute = settings.compute] { return std::make_unique<SyntheticWorker>(compute); };
+      spec.make_worker = [compute = settings.compute](const Wiring&) {
+        return std::make_unique<SyntheticWorker>(compute);
+      };
       spec.delay_s = settings.delay_s;
       spec.status = statuses_.emplace_back(std::make_shared<RankStatus>());
       spec.owner = wiring.trainer;
@@ -90,8 +95,8 @@ class SyntheticPipeline {
     Program program;
     program.id = ++programs_;
     program.lists = std::move(lists);
-    const ProgramPtr pointer = std::make_shared<const Program>(std::move(program));
-    for (const auto& rank : ranks_) self_->send(rank, pointer);
+    const ProgramMessage message{std::make_shared<const Program>(std::move(program))};
+    for (const auto& rank : ranks_) self_->send(rank, message);
   }
 
   // Waits until every rank is done with the program that was started last; what they said of it, by rank.

@@ -99,7 +99,7 @@ TEST_CASE("a resume that would compute something else is refused, unless allowed
       {"train.clip_grad_norm=1.0", "train.clip_grad_norm"},
       {"data.shuffle=false", "data.shuffle"},
       {"lr_scheduler.name=constant", "lr_scheduler.name"},
-      {"train.micro_batch_size=1", "train.micro_batch_size"},
+      {"train.micro_batch_size=1", "train.sequences_a_step"},
       {"data.sequence_length=16", "data.sequence_length"},
   }));
   CAPTURE(setting);
@@ -201,7 +201,8 @@ TEST_CASE("where every checkpoint is damaged, the run does not silently begin an
 
 TEST_CASE("a folder that another process is running in is refused to a second one") {
   const Workbench bench;
-  Command first(bench.run_arguments("run"), bench.options("stage.collective:5:block"));
+  Command first(bench.run_arguments("run", {"parallel.tp_size=2"}),
+                bench.options("stage.collective:5:block"));
   REQUIRE(first.wait_until([&] { return bench.steps_done("run") >= 2; }));
   const std::string metrics = text_of(bench / "run/metrics.jsonl");
   for (const char* flag : {"--resume", "--overwrite"})

@@ -72,8 +72,9 @@ Config everything_changed() {
   c.train = {std::numeric_limits<int64_t>::max(), 3, 1, 9, 1e-300, 0, "my loss"};
   c.parallel.pp_size = 3;
   c.parallel.schedule = "my schedule.csv";
+  c.parallel.virtual_stages = 2;
   c.parallel.partition = "";
-  c.parallel.partition_list = {2, 0, 4};
+  c.parallel.partition_list = {2, 0, 4, 1, 1, 1};
   c.optimizer.name = "null";
   c.optimizer.lr = 0.1 + 0.2;
   c.optimizer.betas = {0, 0.999999999999, 5e-324};

@@ -57,8 +57,7 @@ const std::string kSections =
     "monitor, callbacks, plugins, cluster, device";
 const std::string kPartition =
     "one of parameters, uniform (not supported yet: measured), or a list of layers per stage,";
-const std::string kSchedule =
-    "one of gpipe, 1f1b, a FILE.csv (not supported yet: interleaved_1f1b, zb_h1, zbv, dualpipe_v)";
+const std::string kSchedule = "one of gpipe, 1f1b, interleaved_1f1b, zb_h1, zbv, dualpipe_v, a FILE.csv";
 const std::string kColumns = "either text: KEY, or prompt: KEY and completion: KEY, is wanted";
 
 }  // namespace
@@ -196,6 +195,9 @@ TEST_CASE("a number out of its range is refused with the range") {
       {"parallel: {partition: [1, 2]}",
        "c.yaml:1: parallel.partition: found 2 numbers; one for each of the 1 stages (pp_size x "
        "virtual_stages) is wanted"},
+      {"parallel: {schedule: zbv, virtual_stages: 2, partition: [1, 2, 3]}",
+       "c.yaml:1: parallel.partition: found 3 numbers; one for each of the 2 stages (pp_size x "
+       "virtual_stages) is wanted"},
       {"data: {train: [{path: x, weight: 0}]}",
        "c.yaml:1: data.train.0.weight: found 0; a number above 0 is wanted"},
       {"model: {config: {x: .inf}}",
@@ -232,8 +234,6 @@ TEST_CASE("what the engine lacks so far is refused as such") {
       {"parallel: {zero_stage: 1}", "c.yaml:1: parallel.zero_stage: 1 is not supported yet; only 0 is"},
       {"parallel: {sequence_parallel: true}",
        "c.yaml:1: parallel.sequence_parallel: true is not supported yet; only false is"},
-      {"parallel: {schedule: zb_h1}",
-       "c.yaml:1: parallel.schedule: zb_h1 is not supported yet; only gpipe, 1f1b, a FILE.csv are"},
       {"parallel: {partition: measured}",
        "c.yaml:1: parallel.partition: measured is not supported yet; only parameters, uniform are"},
       {"parallel: {offload: optimizer}",

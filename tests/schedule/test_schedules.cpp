@@ -143,6 +143,15 @@ TEST_CASE("a host program's schedule is validated like a built-in one") {
         }).find("micro-batch order") != std::string::npos);
 }
 
+TEST_CASE("a host program's schedule must have its stages where it was registered to") {
+  schedules().add("mirrored", {[](const Sizes&) {
+                    return schedule_of("mirrored", 2, 1, {"1F0 1B0", "0F0 0B0"});
+                  }});
+  CHECK(user_error([] {
+          make_schedule("mirrored", {2, 1, 1, false});
+        }) == "schedule mirrored: its stages are on other ranks than it was registered with");
+}
+
 TEST_CASE("an action's text reads back, and nothing else is an action") {
   for (const char* text :
        {"0F0", "2F5", "10B12", "3I4", "3W4", "0SEND_F3", "1RECV_F3", "7SEND_B0", "6RECV_B0"})

@@ -1,0 +1,210 @@
+#include "actors/cluster.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include <caf/io/all.hpp>
+#include <caf/openssl/all.hpp>
+
+#include "actors/caf_types.hpp"
+#include "actors/version.hpp"
+
+namespace collie {
+namespace {
+
+constexpr auto patience = std::chrono::seconds(5);
+
+bool has_tls(const ClusterSection& cluster) {
+  return !cluster.tls.certificate.empty();
+}
+
+using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+
+AddressList resolve(const std::string& host, uint16_t port, const std::string& where) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+  if (error != 0)
+    throw UserError("{}: '{}' cannot be resolved: {}; a host name or an address is needed", where, host,
+                    ::gai_strerror(error));
+  return {found, &::freeaddrinfo};
+}
+
+std::string numeric(const addrinfo& address) {
+  char text[NI_MAXHOST] = {};
+  ::getnameinfo(address.ai_addr, address.ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+  return text;
+}
+
+// "" where something listens there; else why not. CAF's own attempt would last as long as the system's,
+// minutes.
+std::string why_unreachable(const NodeAddress& address) {
+  const AddressList found = resolve(address.host, address.port, "cluster.nodes");
+  const int socket = ::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (socket < 0) return std::strerror(errno);
+  int error = ::connect(socket, found->ai_addr, found->ai_addrlen) == 0 ? 0 : errno;
+  if (error == EINPROGRESS) {
+    pollfd poll{socket, POLLOUT, 0};
+    socklen_t size = sizeof error;
+    if (::poll(&poll, 1, static_cast<int>(std::chrono::milliseconds(patience).count())) == 0)
+      error = ETIMEDOUT;
+    else
+      ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size);
+  }
+  ::close(socket);
+  return error == 0 ? "" : std::strerror(error);
+}
+
+caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster) {
+  const std::string where = "node " + to_string(address);
+  if (const std::string why = why_unreachable(address); !why.empty())
+    throw UserError("{}: cannot be reached: {}; start it with 'collie-engine node --listen {}'", where, why,
+                    to_string(address));
+  caf::scoped_actor self(system);
+  const caf::actor connector = caf::actor_cast<caf::actor>(
+      has_tls(cluster) ? system.openssl_manager().actor_handle() : system.middleman().actor_handle());
+  caf::actor host;
+  std::string failure;
+  self->request(connector, std::chrono::seconds(patience), caf::connect_atom::value, address.host,
+                address.port)
+      .receive(
+          [&](const caf::node_id&, caf::strong_actor_ptr& actor, const std::set<std::string>&) {
+            if (actor) host = caf::actor_cast<caf::actor>(actor);
+          },
+          [&](const caf::error& error) { failure = system.render(error); });
+  if (!host)
+    throw UserError(
+        "{}: what listens there is no collie-engine node that this process may talk to ({}). Both must use "
+        "certificates of the same authority (cluster.tls), or neither",
+        where, failure.empty() ? "no answer" : failure);
+  return host;
+}
+
+void check_greeting(caf::actor_system& system, const NodeAddress& address, const caf::actor& host) {
+  caf::scoped_actor self(system);
+  NodeGreeting greeting;
+  bool answered = false;
+  self->request(host, std::chrono::seconds(patience), greet_atom::value)
+      .receive(
+          [&](const NodeGreeting& said) {
+            greeting = said;
+            answered = true;
+          },
+          [](const caf::error&) {});
+  if (!answered) throw UserError("node {}: does not answer", to_string(address));
+  if (greeting.version != engine_version())
+    throw UserError("node {}: is collie-engine {}, this is {}; both must be the same", to_string(address),
+                    greeting.version, engine_version());
+}
+
+void check_nodes(const ClusterSection& cluster, int ranks) {
+  const auto nodes = static_cast<int>(cluster.nodes.size());
+  if (ranks % nodes == 0) return;
+  throw UserError(
+      "parallel: {} ranks (dp_size x tp_size x pp_size x cp_size) cannot be shared out evenly among {} "
+      "nodes; "
+      "{} or {} ranks could",
+      ranks, nodes, std::max(1, ranks / nodes) * nodes, (ranks / nodes + 1) * nodes);
+}
+
+void check_data_plane(const NodeAddress& address, const ClusterSection& cluster) {
+  if (is_loopback(address) || cluster.trusted_network) return;
+  throw UserError(
+      "node {}: tensors between nodes are not encrypted; where the network can be trusted, say so with "
+      "cluster.trusted_network: true",
+      to_string(address));
+}
+
+}  // namespace
+
+NodeAddress parse_node_address(const std::string& text, const std::string& where) {
+  const size_t colon = text.rfind(':');
+  NodeAddress address;
+  int port = 0;
+  const char *begin = text.data() + (colon == std::string::npos ? text.size() : colon + 1),
+             *end = text.data() + text.size();
+  const auto parsed = std::from_chars(begin, end, port);
+  if (colon == std::string::npos || colon == 0 || parsed.ec != std::errc() || parsed.ptr != end || port < 1 ||
+      port > 65535)
+    throw UserError("{}: '{}' is no address; HOST:PORT is needed, such as 127.0.0.1:5001", where, text);
+  std::string host = text.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  address.port = static_cast<uint16_t>(port);
+  address.host = numeric(*resolve(host, address.port, where));
+  return address;
+}
+
+std::string to_string(const NodeAddress& address) {
+  const bool v6 = address.host.find(':') != std::string::npos;
+  return v6 ? fmt::format("[{}]:{}", address.host, address.port)
+            : fmt::format("{}:{}", address.host, address.port);
+}
+
+bool is_loopback(const NodeAddress& address) {
+  return address.host.rfind("127.", 0) == 0 || address.host == "::1";
+}
+
+void add_cluster_support(caf::actor_system_config& config, const ClusterSection& cluster) {
+  config.load<caf::io::middleman>();
+  // A machine that disappears without closing its connections is noticed by its silence.
+  config.set("middleman.heartbeat-interval", caf::timespan(std::chrono::seconds(1)));
+  config.set("middleman.connection-timeout", caf::timespan(std::chrono::seconds(20)));
+  if (!has_tls(cluster)) {
+    if (!cluster.tls.key.empty() || !cluster.tls.ca.empty())
+      throw UserError("cluster.tls: certificate is missing; certificate, key and ca are needed together");
+    return;
+  }
+  for (const auto& [key, file] : {std::pair("certificate", cluster.tls.certificate),
+                                  std::pair("key", cluster.tls.key), std::pair("ca", cluster.tls.ca)}) {
+    if (file.empty())
+      throw UserError("cluster.tls.{}: is missing; certificate, key and ca are needed together", key);
+    if (::access(file.c_str(), R_OK) != 0)
+      throw UserError("cluster.tls.{}: '{}' cannot be read: {}", key, file, std::strerror(errno));
+  }
+  config.load<caf::openssl::manager>();
+  config.openssl_certificate = cluster.tls.certificate;
+  config.openssl_key = cluster.tls.key;
+  config.openssl_cafile = cluster.tls.ca;
+}
+
+caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,
+                          const ClusterSection& cluster) {
+  if (!is_loopback(address) && !has_tls(cluster))
+    throw UserError(
+        "--listen {}: anybody who reaches this address could use the node; give certificates "
+        "(--certificate, --key, --ca), or listen at 127.0.0.1",
+        to_string(address));
+  const caf::actor host = spawn_node_host(system, address.host);
+  const auto port = has_tls(cluster) ? caf::openssl::publish(host, address.port, address.host.c_str())
+                                     : system.middleman().publish(host, address.port, address.host.c_str());
+  if (!port)
+    throw UserError("--listen {}: cannot be listened at: {}", to_string(address),
+                    system.render(port.error()));
+  return host;
+}
+
+std::vector<RemoteNode> connect_nodes(caf::actor_system& system, const ClusterSection& cluster, int ranks) {
+  std::vector<RemoteNode> nodes;
+  if (cluster.nodes.empty()) return nodes;
+  check_nodes(cluster, ranks);
+  for (const std::string& text : cluster.nodes) {
+    const NodeAddress address = parse_node_address(text, "cluster.nodes");
+    check_data_plane(address, cluster);
+    nodes.push_back({to_string(address), connect(system, address, cluster)});
+    check_greeting(system, address, nodes.back().host);
+  }
+  return nodes;
+}
+
+}  // namespace collie

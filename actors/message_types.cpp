@@ -1,0 +1,34 @@
+// Every message that leaves the process, and how it is known there.
+#include "actors/caf_types.hpp"
+#include "actors/engine.hpp"
+
+namespace collie {
+
+void add_message_types(caf::actor_system_config& config) {
+  config.add_message_type<RunStarted>("collie::RunStarted");
+  config.add_message_type<StepFinished>("collie::StepFinished");
+  config.add_message_type<EvaluationFinished>("collie::EvaluationFinished");
+  config.add_message_type<CheckpointSaved>("collie::CheckpointSaved");
+  config.add_message_type<TokenGenerated>("collie::TokenGenerated");
+  config.add_message_type<RunEnded>("collie::RunEnded");
+  config.add_message_type<StopRequest>("collie::StopRequest");
+  config.add_message_type<ProgramMessage>("collie::ProgramMessage");
+  config.add_message_type<Payload>("collie::Payload");
+  config.add_message_type<Credit>("collie::Credit");
+  config.add_message_type<GradientReport>("collie::GradientReport");
+  config.add_message_type<EvaluationReport>("collie::EvaluationReport");
+  config.add_message_type<TokenReport>("collie::TokenReport");
+  config.add_message_type<ProgramDone>("collie::ProgramDone");
+  config.add_message_type<RankReady>("collie::RankReady");
+  config.add_message_type<Verdict>("collie::Verdict");
+  config.add_message_type<Failure>("collie::Failure");
+  config.add_message_type<Wiring>("collie::Wiring");
+  config.add_message_type<NodeRanks>("collie::NodeRanks");
+  config.add_message_type<NodeOrder>("collie::NodeOrder");
+  config.add_message_type<NodeGreeting>("collie::NodeGreeting");
+  config.add_message_type<SnapshotBegun>("collie::SnapshotBegun");
+  config.add_message_type<ShardWritten>("collie::ShardWritten");
+  config.add_message_type<std::vector<char>>("collie::KeyValue");
+}
+
+}  // namespace collie

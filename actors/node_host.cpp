@@ -1,0 +1,75 @@
+// The node host: what a process offers to trainers elsewhere. For every order it spawns a node, which ends
+// with its run.
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "actors/caf_types.hpp"
+#include "actors/guard.hpp"
+#include "actors/version.hpp"
+#include "base/log.hpp"
+
+namespace collie {
+namespace {
+
+struct HostState {
+  const char* name = "node_host";
+  std::string interface;
+  std::vector<caf::actor> nodes;
+};
+using HostActor = caf::stateful_actor<HostState>;
+
+NodeGreeting greeting() {
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  return {engine_version(), host, static_cast<int64_t>(::getpid())};
+}
+
+void start(HostActor* self, const NodeOrder& order) {
+  HostState& state = self->state;
+  const auto ranks = std::count(order.node_of_rank.begin(), order.node_of_rank.end(), order.node);
+  try {
+    auto plan = std::make_shared<const RunPlan>(plan_of_node(order.plan, static_cast<int>(ranks)));
+    log::info("holds {} of {} ranks of the run '{}'", ranks, order.node_of_rank.size(),
+              plan->config.run.name);
+    NodeSpec spec;
+    spec.tag = order.tag;
+    spec.plan = std::move(plan);
+    spec.node = order.node;
+    spec.node_of_rank = order.node_of_rank;
+    spec.trainer = order.trainer;
+    spec.writer = order.writer;
+    spec.interface = state.interface;
+    state.nodes.push_back(spawn_node(self->system(), std::move(spec)));
+    self->monitor(state.nodes.back());
+  } catch (...) {
+    self->send<caf::message_priority::high>(order.trainer, current_failure(order.tag, "node"));
+  }
+}
+
+caf::behavior host_behaviour(HostActor* self, std::string interface) {
+  self->state.interface = std::move(interface);
+  self->set_down_handler([=](const caf::down_msg& down) {
+    auto& nodes = self->state.nodes;
+    nodes.erase(std::remove_if(nodes.begin(), nodes.end(),
+                               [&](const caf::actor& node) { return node.address() == down.source; }),
+                nodes.end());
+    log::info("the run has ended");
+  });
+  self->set_exit_handler([=](const caf::exit_msg&) {
+    for (const auto& node : self->state.nodes) shut_down(node);
+    self->quit(caf::exit_reason::user_shutdown);
+  });
+  return {
+      [=](greet_atom) { return greeting(); },
+      [=](const NodeOrder& order) { start(self, order); },
+  };
+}
+
+}  // namespace
+
+caf::actor spawn_node_host(caf::actor_system& system, std::string interface) {
+  return system.spawn(host_behaviour, std::move(interface));
+}
+
+}  // namespace collie

@@ -1,0 +1,42 @@
+#include "actors/tensor_transfer.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <span>
+
+namespace collie {
+namespace {
+
+// Above the tags of groups (comm/linked_process_group.cpp), one a channel.
+uint64_t tag_of(const Channel& channel) {
+  return uint64_t{1} << 60 | static_cast<uint64_t>(channel.direction) << 56 |
+         static_cast<uint64_t>(channel.from_stage) << 28 | static_cast<uint64_t>(channel.to_stage);
+}
+
+void for_each_piece(const comm::ByteLink& link, const Tensor& tensor,
+                    const std::function<void(std::span<std::byte>)>& visit) {
+  COLLIE_ASSERT(tensor.contiguous(), "a tensor that leaves the process must be contiguous");
+  auto* const data = static_cast<std::byte*>(tensor.raw());
+  for (size_t begin = 0; begin < tensor.bytes(); begin += link.most_bytes())
+    visit({data + begin, std::min(link.most_bytes(), tensor.bytes() - begin)});
+}
+
+}  // namespace
+
+TensorSend::TensorSend(comm::ByteLink& link, int to_rank, const Channel& channel, const Tensor& tensor) {
+  const auto owner = std::make_shared<const Tensor>(tensor);
+  for_each_piece(link, tensor, [&](std::span<std::byte> piece) {
+    pieces_.push_back(link.send(to_rank, tag_of(channel), piece, owner));
+  });
+}
+
+void receive_tensor(comm::ByteLink& link, int from_rank, const Channel& channel, Tensor& tensor) {
+  const auto owner = std::make_shared<const Tensor>(tensor);
+  std::vector<std::unique_ptr<comm::Transfer>> pieces;
+  for_each_piece(link, tensor, [&](std::span<std::byte> piece) {
+    pieces.push_back(link.receive(from_rank, tag_of(channel), piece, owner));
+  });
+  for (const auto& piece : pieces) piece->wait(comm::Patience::limited);
+}
+
+}  // namespace collie

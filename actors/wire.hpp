@@ -1,0 +1,193 @@
+// How messages travel between processes. Numbers are integers: CAF 0.17 cannot carry every double. Included
+// by caf_types.hpp; nothing else needs it.
+#pragma once
+
+#include <caf/all.hpp>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+#include "actors/messages.hpp"
+#include "actors/spawn.hpp"
+
+namespace collie {
+
+// A program, shared by the ranks of a process, copied to those of others.
+struct ProgramMessage {
+  ProgramPtr program;
+};
+
+namespace wire {
+
+// The most that a peer may announce: what it says is not yet believed.
+inline constexpr uint64_t most_elements = uint64_t{1} << 31;
+
+// A vector of plain numbers as raw bytes, which is ten times as fast as element by element.
+template <class Number>
+struct Raw {
+  std::vector<Number>& values;
+};
+template <class Inspector, class Number>
+typename Inspector::result_type inspect(Inspector& f, Raw<Number>& x) {
+  static_assert(std::is_trivially_copyable_v<Number>);
+  uint64_t count = x.values.size();
+  if constexpr (std::is_base_of_v<caf::serializer, Inspector>) {
+    if (auto error = f(count)) return error;
+    return count ? f.apply_raw(count * sizeof(Number), x.values.data()) : caf::error{};
+  } else if constexpr (std::is_base_of_v<caf::deserializer, Inspector>) {
+    if (auto error = f(count)) return error;
+    if (count > most_elements) return caf::sec::invalid_argument;
+    x.values.resize(count);
+    return count ? f.apply_raw(count * sizeof(Number), x.values.data()) : caf::error{};
+  } else {
+    return f(count);
+  }
+}
+template <class Number>
+Raw<Number> raw(std::vector<Number>& values) {
+  return {values};
+}
+
+}  // namespace wire
+
+template <class Inspector>
+auto inspect(Inspector& f, RunTag& x) {
+  return f(x.run, x.generation);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Channel& x) {
+  return f(x.direction, x.from_stage, x.to_stage);
+}
+// The tensor itself goes over the link between the ranks; the message says what is coming.
+template <class Inspector>
+auto inspect(Inspector& f, Payload& x) {
+  return f(x.tag, x.channel, x.program, x.micro_batch, x.sender, x.dtype, x.dims);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Credit& x) {
+  return f(x.tag, x.channel);
+}
+template <class Inspector>
+auto inspect(Inspector& f, NormPart& x) {
+  return f(x.parameter, x.piece, x.first_block, x.sums);
+}
+template <class Inspector>
+auto inspect(Inspector& f, GradientReport& x) {
+  return f(x.tag, x.rank, x.program, x.norm_parts, x.has_loss, x.loss_sum);
+}
+template <class Inspector>
+auto inspect(Inspector& f, EvaluationReport& x) {
+  return f(x.tag, x.rank, x.program, x.loss_sum);
+}
+template <class Inspector>
+auto inspect(Inspector& f, TokenReport& x) {
+  return f(x.tag, x.program, x.token);
+}
+template <class Inspector>
+auto inspect(Inspector& f, TaskSpan& x) {
+  return f(x.task, x.start_s, x.end_s);
+}
+template <class Inspector>
+auto inspect(Inspector& f, RankSummary& x) {
+  return f(x.weight_elements, x.peak_bytes, x.peak_total_bytes, x.current_total_bytes, x.peak_activations,
+           x.communicating_s, x.sent_bytes);
+}
+template <class Inspector>
+auto inspect(Inspector& f, ProgramDone& x) {
+  return f(x.tag, x.rank, x.program, x.busy_s, x.spans, x.summary, x.communication_spans);
+}
+template <class Inspector>
+auto inspect(Inspector& f, RankReady& x) {
+  return f(x.tag, x.rank);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Verdict& x) {
+  return f(x.tag, x.program, x.lr, x.gradient_scale, x.step);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Failure& x) {
+  return f(x.tag, x.kind, x.who, x.cause);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Wiring& x) {
+  return f(x.ranks, x.node_of_rank, x.trainer, x.writers, x.directory);
+}
+template <class Inspector>
+auto inspect(Inspector& f, NodeRanks& x) {
+  return f(x.tag, x.node, x.self, x.ranks, x.writer);
+}
+template <class Inspector>
+auto inspect(Inspector& f, NodeOrder& x) {
+  return f(x.tag, x.node, x.node_of_rank, x.plan, x.trainer, x.writer);
+}
+template <class Inspector>
+auto inspect(Inspector& f, NodeGreeting& x) {
+  return f(x.version, x.host, x.process);
+}
+template <class Inspector>
+auto inspect(Inspector& f, SnapshotBegun& x) {
+  return f(x.tag, x.step, x.folder);
+}
+template <class Inspector>
+auto inspect(Inspector& f, ShardWritten& x) {
+  return f(x.tag, x.step, x.rank, x.entry);
+}
+
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, Sampling& x) {
+  DoubleBits temperature = x.temperature, top_p = x.top_p;
+  if constexpr (Inspector::reads_state) {
+    return f(temperature, top_p, x.top_k, x.seed);
+  } else {
+    auto result = f(temperature, top_p, x.top_k, x.seed);
+    x.temperature = temperature;
+    x.top_p = top_p;
+    return result;
+  }
+}
+template <class Inspector>
+auto inspect(Inspector& f, MicroBatch& x) {
+  auto tokens = wire::raw(x.tokens), labels = wire::raw(x.labels), positions = wire::raw(x.positions),
+       starts = wire::raw(x.document_starts);
+  return f(tokens, labels, positions, starts, x.target_tokens);
+}
+template <class Inspector>
+auto inspect(Inspector& f, StepBatch& x) {
+  return f(x.step, x.position, x.next_position, x.epoch, x.global_target_tokens, x.micro_batches);
+}
+namespace schedule {
+template <class Inspector>
+auto inspect(Inspector& f, Action& x) {
+  return f(x.kind, x.stage, x.micro_batch);
+}
+}  // namespace schedule
+template <class Inspector>
+auto inspect(Inspector& f, Task& x) {
+  return f(x.kind, x.action);
+}
+
+// Shared parts are written in full; a null is an empty one.
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {
+  if constexpr (Inspector::reads_state) {
+    Program program = *x.program;
+    TaskLists lists = program.lists ? *program.lists : TaskLists{};
+    std::vector<StepBatch> batches;
+    for (const auto& batch : program.batches) batches.push_back(batch ? *batch : StepBatch{});
+    return f(program.id, program.kind, program.step, lists, program.activation_limits, batches,
+             program.sampling, program.sampling_index, program.cache_capacity);
+  } else {
+    auto program = std::make_shared<Program>();
+    TaskLists lists;
+    std::vector<StepBatch> batches;
+    auto result = f(program->id, program->kind, program->step, lists, program->activation_limits, batches,
+                    program->sampling, program->sampling_index, program->cache_capacity);
+    program->lists = std::make_shared<const TaskLists>(std::move(lists));
+    for (auto& batch : batches)
+      program->batches.push_back(std::make_shared<const StepBatch>(std::move(batch)));
+    x.program = std::move(program);
+    return result;
+  }
+}
+
+}  // namespace collie

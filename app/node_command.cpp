@@ -1,0 +1,27 @@
+// collie-engine node --listen HOST:PORT [--certificate FILE --key FILE --ca FILE]
+#include <memory>
+
+#include "actors/cluster.hpp"
+#include "app/commands.hpp"
+#include "app/host.hpp"
+
+namespace collie {
+
+void add_node_command(CLI::App& app, int& exit_code) {
+  struct Options {
+    std::string address;
+    ClusterSection cluster;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("node", "Holds ranks for runs that other processes start (run --nodes)");
+  command->add_option("--listen", options->address, "HOST:PORT where trainers find this node")->required();
+  command->add_option("--certificate", options->cluster.tls.certificate, "This node's certificate (PEM)");
+  command->add_option("--key", options->cluster.tls.key, "Its private key (PEM)");
+  command->add_option("--ca", options->cluster.tls.ca, "The authority of all nodes' certificates (PEM)");
+  command->callback([options, &exit_code] {
+    exit_code = serve_as_node(parse_node_address(options->address, "--listen"), options->cluster);
+  });
+}
+
+}  // namespace collie
