@@ -253,7 +253,8 @@ TEST_CASE("a deferred queue runs what is waited for and all before it, on the wa
   pending[1].wait();
   CHECK(order == "ab");
   CHECK(queue.in_flight() == 1);
-  CHECK(said_by(queue.submit("wrong", [](ProcessGroup&) { throw RunError("it broke"); })) == "it broke");
+  CHECK(said_by(queue.submit("wrong", [](ProcessGroup&) { throw RunError("it broke"); })) ==
+        "RunError: it broke");
   CHECK(order == "abc");
 }
 
