@@ -19,6 +19,7 @@ using tick_atom = caf::atom_constant<caf::atom("tick")>;          // a watchdog'
 using set_atom = caf::atom_constant<caf::atom("set")>;            // to the directory: (set, key, value)
 using get_atom = caf::atom_constant<caf::atom("get")>;            // to the directory: (get, key) -> value
 using greet_atom = caf::atom_constant<caf::atom("greet")>;        // to a node host: -> NodeGreeting
+using failed_atom = caf::atom_constant<caf::atom("failed")>;      // trainer to itself: (failed, failure)
 using work_atom = caf::atom_constant<caf::atom("work")>;          // to a reducer: something was submitted
 using shutdown_atom = caf::atom_constant<caf::atom("shutdown")>;  // owner to node: (shutdown, cause)
 }  // namespace collie

@@ -155,6 +155,14 @@ bool remote_node_is_down(TrainerActor* self, const caf::down_msg& down) {
   return false;
 }
 
+// Ranks notice that a process is gone as soon as the trainer does; what the trainer says of it names the
+// node.
+void rank_has_failed(TrainerActor* self, const Failure& failure) {
+  constexpr auto until_nodes_are_heard_of = std::chrono::milliseconds(300);
+  if (self->state.remote_nodes.empty()) return self->state.core->fail(failure);
+  self->delayed_send(self, until_nodes_are_heard_of, failed_atom::value, failure);
+}
+
 void child_is_down(TrainerActor* self, const caf::down_msg& down) {
   TrainerState& state = self->state;
   remote_node_is_down(self, down);
@@ -327,7 +335,8 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
       [=](const GenerationFinished& finished) { self->state.core->generated(finished); },
       [=](const SnapshotWritten& written) { self->state.core->written(written); },
       [=](recorded_atom, int64_t step) { self->state.core->recorded(step); },
-      [=](const Failure& failure) { self->state.core->fail(failure); },
+      [=](const Failure& failure) { rank_has_failed(self, failure); },
+      [=](failed_atom, const Failure& failure) { self->state.core->fail(failure); },
       [=](const StopRequest& request) { self->state.core->stop(request.why); },
       [=](tick_atom) { watch(self); },
       [=](shutdown_atom) { announce_end(self); },

@@ -67,7 +67,7 @@ TEST_CASE("a second interrupt ends the run at once") {
   const Workbench bench;
   // A rank that never comes back: without the second signal the run would wait for its step.
   Command command(bench.run_arguments("run", {"parallel.tp_size=2"}),
-                  bench.options("stage.collective:3:block"));
+                  bench.options("stage.collective:6:block"));
   REQUIRE(command.wait_until([&] { return bench.steps_done("run") >= 1; }));
   command.send(SIGINT);
   REQUIRE(command.wait_until([&] { return has(command.errors(), "stopping after this step"); }));

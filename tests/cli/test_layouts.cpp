@@ -103,15 +103,14 @@ TEST_CASE("a backward split into input and weight halves computes the same bits"
 
 TEST_CASE("a split schedule computes the same bits as a whole one") {
   const Workbench bench;
-  const Settings maths = accumulate(3) + Settings{"train.steps=4"};
+  const Settings maths = accumulate(3);  // with an epoch's short last step, which the file does not know of
   check_layout(bench, bench.train("reference", maths + layout(1, "gpipe")), maths,
                layout(2, write_split_schedule(bench, 2, 3)));
 }
 
-TEST_CASE("a schedule file that does not suit the epoch's short last step is refused") {
+TEST_CASE("a schedule file of other sizes than the layout's is refused") {
   const Workbench bench;
   const std::string file = write_split_schedule(bench, 2, 3);
-  check_refused(bench.run("run", accumulate(3) + layout(2, file)), 2, {file, "micro-batches"});
   check_refused(bench.run("run", accumulate(4) + layout(2, file)), 2, {file, "the file has 3 micro-batches"});
   check_refused(bench.run("run", accumulate(3) + layout(4, file)), 2, {file, "the file has 2 ranks"});
   CHECK_FALSE(std::filesystem::exists(bench / "run/config.resolved.yaml"));

@@ -202,7 +202,7 @@ TEST_CASE("where every checkpoint is damaged, the run does not silently begin an
 TEST_CASE("a folder that another process is running in is refused to a second one") {
   const Workbench bench;
   Command first(bench.run_arguments("run", {"parallel.tp_size=2"}),
-                bench.options("stage.collective:5:block"));
+                bench.options("stage.collective:10:block"));
   REQUIRE(first.wait_until([&] { return bench.steps_done("run") >= 2; }));
   const std::string metrics = text_of(bench / "run/metrics.jsonl");
   for (const char* flag : {"--resume", "--overwrite"})

@@ -1,0 +1,45 @@
+#include "tests/cli/cluster.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace collie::test {
+
+int free_port() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  REQUIRE(::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0);
+  REQUIRE(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  ::close(socket);
+  return ntohs(address.sin_port);
+}
+
+std::string loopback(int port) {
+  return fmt::format("127.0.0.1:{}", port);
+}
+
+Nodes::Nodes(const Workbench& bench, int count, const std::map<std::string, std::string>& environment) {
+  for (int i = 0; i < count; ++i) {
+    ports_.push_back(free_port());
+    CommandOptions options = bench.options();
+    options.environment.insert(environment.begin(), environment.end());
+    options.timeout_s = 300;
+    processes_.push_back(std::make_unique<Command>(
+        std::vector<std::string>{"node", "--listen", loopback(ports_.back())}, options));
+  }
+  for (const auto& process : processes_)
+    REQUIRE(process->wait_until([&] { return has(process->errors(), "listening at"); }));
+}
+
+std::string Nodes::addresses() const {
+  std::string all;
+  for (const int port : ports_) all += (all.empty() ? "" : ",") + loopback(port);
+  return all;
+}
+
+}  // namespace collie::test
