@@ -12,6 +12,7 @@
 #include "actors/stage_core.hpp"
 #include "actors/worker_settings.hpp"
 #include "comm/phantom_group.hpp"
+#include "kernels/phantom/phantom_operations.hpp"
 
 namespace collie {
 
@@ -96,11 +97,22 @@ RankGroups phantom_groups(const Grid& grid, int rank, int key_value_heads) {
   groups.key_value = end_in(grid.key_value_group(rank, key_value_heads));
   groups.data = end_in(grid.data_group(rank));
   if (!groups.data) return groups;
-  // Everything is done as soon as it is submitted.
-  const auto queue = std::make_shared<CollectiveQueue*>(nullptr);
-  groups.data_queue = std::make_shared<CollectiveQueue>(groups.data, 1, [queue] { (*queue)->run_next(); });
-  *queue = groups.data_queue.get();
+  groups.data_queue =
+      std::make_shared<CollectiveQueue>(groups.data, max_collectives_in_flight, CollectiveQueue::Deferred{});
   return groups;
+}
+
+// Operations whose products take the time in which the queue gets on: how much a rank computes while a byte
+// of a gradient or a weight is on its way. As on the processors of one machine; where there is a network
+// between ranks, or a faster device, it is more.
+OperationsFactory operations_beside(const std::shared_ptr<CollectiveQueue>& queue) {
+  constexpr double operations_a_byte = 100;
+  if (!queue) return make_phantom_operations;
+  return [queue](int threads, std::shared_ptr<MemoryAccount> account) {
+    return std::make_unique<PhantomOperations>(threads, std::move(account), [queue](double operations) {
+      queue->advance(static_cast<int64_t>(operations / operations_a_byte));
+    });
+  };
 }
 
 // Who sent how much to whom, and as what: (group, peer, kind).
@@ -129,13 +141,13 @@ class PhantomPipeline {
     const std::vector<int> pipeline =
         grid.pipeline_group(grid.rank_of({0, place.data, place.context, place.tensor}));
     RunPlan modelled = plan;
-    modelled.make_operations = make_phantom_operations;
     for (const int rank : pipeline) {
       Rank& at = *ranks_.emplace_back(std::make_unique<Rank>());
       at.number = rank;
       at.outbox.pipeline = this;
       at.outbox.from = ranks_.size() - 1;
       at.groups = phantom_groups(grid, rank, static_cast<int>(plan.model.num_key_value_heads));
+      modelled.make_operations = operations_beside(at.groups.data_queue);
       at.worker = std::make_unique<ModelWorker>(worker_settings(modelled, rank, at.groups));
       at.core = std::make_unique<StageCore>(
           StageSettings{tag, rank, plan.layout.rank_of_stage, plan.credits, false, pipeline, true},

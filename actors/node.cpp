@@ -50,12 +50,10 @@ void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wi
 
 // The rank's queue of gradient reductions and weight gathers.
 void add_queue(const caf::actor& reducer, Connections& connections) {
-  // What may be on its way at a time: each holds a bucket.
-  constexpr int max_in_flight = 4;
   RankGroups groups = connections.groups();
   if (!groups.data) return;
   groups.data_queue = std::make_shared<CollectiveQueue>(
-      groups.data, max_in_flight, [reducer] { caf::anon_send(reducer, work_atom::value); });
+      groups.data, max_collectives_in_flight, [reducer] { caf::anon_send(reducer, work_atom::value); });
   connections.set_groups(std::move(groups));
 }
 

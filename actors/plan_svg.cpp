@@ -63,7 +63,7 @@ class Picture {
     left_ = margin + (grid_.data > 1 ? row_label : 0);
     for (int position = 0; position < grid_.pipeline; ++position)
       header_lines_ = std::max(header_lines_, header_of(position).size());
-    top_ = 104 + (has_tied_link() ? 40 : 0) + line_height * static_cast<double>(header_lines_);
+    top_ = 112 + (has_tied_link() ? 40 : 0) + line_height * static_cast<double>(header_lines_);
   }
 
   std::string drawn() {

@@ -47,24 +47,24 @@ std::string heading(const PlanReport& report) {
 std::string step(const PlanReport& report) {
   return fmt::format(
       "a step: {} ({} of {} a replica), at most {} each\n"
-      "  first step: {} tokens, {} targets, {:.3g} floating-point operations\n"
-      "  (6 · {} matrix elements · tokens + 12 · blocks · heads · head_dim · visible keys: {:.3g} + {:.3g})\n"
+      "  first step: {} tokens, {} targets, {:.3g} floating-point operations:\n"
+      "    matrices   {:.3g} = 6 · {} elements · tokens\n"
+      "    attention  {:.3g} = 12 · blocks · heads · head_dim · visible keys\n"
       "steps: {}, of which {} an epoch\n",
       counted(report.sequences, "sequence", "sequences"),
       counted(report.micro_batches, "micro-batch", "micro-batches"), report.micro_batch_size,
       counted(report.sequence_length, "token", "tokens"), grouped(report.tokens), grouped(report.targets),
-      report.work.total(), grouped(report.matrix_elements), report.work.matrices, report.work.attention,
+      report.work.total(), report.work.matrices, grouped(report.matrix_elements), report.work.attention,
       grouped(report.total_steps), grouped(report.steps_per_epoch));
 }
 
 std::string schedule_and_stages(const PlanReport& report) {
   const schedule::Costs& costs = report.costs;
   std::string text = fmt::format(
-      "schedule {}\n  {}, where F takes {}, B {} + {} and a message {}; peak activations by stage: ",
+      "schedule {}\n  {}, where F takes {}, B {} + {} and a message {}\n  peak activations by stage: ",
       schedule::title_of(report.schedule), schedule::times_of(report.timeline), costs.forward,
       costs.backward_input, costs.backward_weight, costs.communication);
-  const std::string peaks = schedule::peaks_of(report.schedule);
-  text += peaks.size() > 16 ? "\n    " + peaks : peaks;
+  text += schedule::peaks_of(report.schedule);
   text += fmt::format("\n\n  {:>5}  {:>8}  {:>15}  {}\n", "stage", "position", "parameters", "layers");
   for (size_t stage = 0; stage < report.stages.size(); ++stage)
     text += fmt::format("  {:>5}  {:>8}  {:>15}  {}\n", stage, report.stages[stage].position,

@@ -14,6 +14,9 @@
 
 namespace collie {
 
+// Of a rank's reductions and gathers in the background: each holds a bucket.
+inline constexpr int max_collectives_in_flight = 4;
+
 // Null where the rank would be alone.
 struct RankGroups {
   std::shared_ptr<MeteredGroup> tensor;         // holds the other parts of the same matrices

@@ -1,5 +1,6 @@
 #include "comm/collective_queue.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -30,10 +31,11 @@ struct CollectiveQueue::Task {
 struct CollectiveQueue::State {
   using Lock = std::unique_lock<std::mutex>;
 
-  State(std::shared_ptr<ProcessGroup> the_group, int most, std::function<void()> callback)
+  State(std::shared_ptr<ProcessGroup> the_group, int most, std::function<void()> callback, bool defer)
       : group(std::move(the_group)),
         max_in_flight(static_cast<size_t>(most)),
-        on_submit(std::move(callback)) {}
+        on_submit(std::move(callback)),
+        deferred(defer) {}
 
   size_t in_flight() const { return queued.size() + (running ? 1 : 0); }
 
@@ -44,6 +46,8 @@ struct CollectiveQueue::State {
     changed.wait(lock, condition);
     blocked_s += now_s() - start;
   }
+
+  bool run_next();
 
   // Ends all that is queued. The operations are handed out, so that what they own is released without the
   // lock.
@@ -59,11 +63,13 @@ struct CollectiveQueue::State {
   const std::shared_ptr<ProcessGroup> group;
   const size_t max_in_flight;
   const std::function<void()> on_submit;
+  const bool deferred;
 
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<std::shared_ptr<Task>> queued;
   bool running = false;
+  int64_t advanced = 0;  // deferred: bytes of the oldest
   std::exception_ptr failure;
   double blocked_s = 0;
   std::vector<OperationSpan> spans;
@@ -74,6 +80,8 @@ CollectiveQueue::Pending::Pending(std::shared_ptr<State> state, std::shared_ptr<
 
 void CollectiveQueue::Pending::wait() const {
   if (!task_) return;
+  while (state_->deferred && !done() && state_->run_next()) {
+  }
   State::Lock lock(state_->mutex);
   state_->wait(lock, [&] { return task_->done || state_->failure; });
   if (!task_->done) std::rethrow_exception(state_->failure);
@@ -89,7 +97,12 @@ CollectiveQueue::CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in
                                  std::function<void()> on_submit) {
   COLLIE_ASSERT(group != nullptr, "a queue needs a group");
   COLLIE_ASSERT(max_in_flight > 0, "a queue needs at least one operation in flight, found {}", max_in_flight);
-  state_ = std::make_shared<State>(std::move(group), max_in_flight, std::move(on_submit));
+  state_ = std::make_shared<State>(std::move(group), max_in_flight, std::move(on_submit), false);
+}
+
+CollectiveQueue::CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in_flight, Deferred)
+    : CollectiveQueue(group, max_in_flight) {
+  state_ = std::make_shared<State>(std::move(group), max_in_flight, nullptr, true);
 }
 
 CollectiveQueue::~CollectiveQueue() {
@@ -101,6 +114,8 @@ CollectiveQueue::Pending CollectiveQueue::submit(std::string label, Operation op
   task->label = std::move(label);
   task->bytes = bytes;
   State& state = *state_;
+  while (state.deferred && in_flight() >= static_cast<int>(state.max_in_flight) && state.run_next()) {
+  }
   {
     State::Lock lock(state.mutex);
     state.wait(lock, [&] { return state.failure || state.in_flight() < state.max_in_flight; });
@@ -113,7 +128,11 @@ CollectiveQueue::Pending CollectiveQueue::submit(std::string label, Operation op
 }
 
 bool CollectiveQueue::run_next() {
-  State& state = *state_;
+  return state_->run_next();
+}
+
+bool CollectiveQueue::State::run_next() {
+  State& state = *this;
   std::shared_ptr<Task> task;
   {
     const State::Lock lock(state.mutex);
@@ -124,6 +143,7 @@ bool CollectiveQueue::run_next() {
     state.running = true;
   }
   OperationSpan span{task->label, now_s(), 0, task->bytes};
+  state.advanced = std::max<int64_t>(0, state.advanced - task->bytes);
   std::exception_ptr thrown;
   try {
     task->operation(*state.group);
@@ -141,6 +161,17 @@ bool CollectiveQueue::run_next() {
   task->done = !state.failure;
   state.changed.notify_all();
   return true;
+}
+
+void CollectiveQueue::advance(int64_t bytes) {
+  COLLIE_ASSERT(state_->deferred, "a queue that has a driver advances by itself");
+  state_->advanced += bytes;
+  const auto oldest_is_over = [&] {
+    const State::Lock lock(state_->mutex);
+    return !state_->queued.empty() && state_->queued.front()->bytes <= state_->advanced;
+  };
+  while (oldest_is_over()) run_next();
+  if (in_flight() == 0) state_->advanced = 0;
 }
 
 void CollectiveQueue::abort(const std::string& cause) {

@@ -60,6 +60,10 @@ class CollectiveQueue {
   // submitter after each operation it has queued, with no lock held: it tells the driver to call run_next().
   CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in_flight,
                   std::function<void()> on_submit = nullptr);
+  // Without a driver, for planning: an operation runs when advance() says that it is over, or on the thread
+  // that waits for it, or for a later one, or that finds the queue full.
+  struct Deferred {};
+  CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in_flight, Deferred);
   // Aborts. The driver must have left run_next().
   ~CollectiveQueue();
   CollectiveQueue(const CollectiveQueue&) = delete;
@@ -72,6 +76,9 @@ class CollectiveQueue {
   // Runs the oldest operation on the calling thread; false where there was none. Its exception goes to the
   // waiters, not to the driver.
   bool run_next();
+
+  // Deferred only: so many more bytes of the oldest operations have been communicated.
+  void advance(int64_t bytes);
 
   // Wakes every waiter and every blocked submitter with Aborted(cause), now and later; the first failure
   // counts. Callable from any thread. The group is left alone: an operation that is running goes on until the

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace collie {
 
 BucketGradients::BucketGradients(const BucketPlan& plan, const std::vector<Parameter>& parameters,
@@ -35,6 +37,8 @@ void BucketGradients::start_step(int micro_batches) {
 }
 
 void BucketGradients::start_micro_batch(int bucket) {
+  // One whole gradient may be on its way while another fills: more would cost what the stage saves.
+  before_.wait();
   const Bucket& whole = plan_.buckets()[static_cast<size_t>(bucket)];
   Tensor& buffer = states_[static_cast<size_t>(bucket)].whole;
   buffer = operations_.empty({whole.numel}, Category::communication);
@@ -117,6 +121,7 @@ void BucketGradients::reduce(int bucket) {
         },
         bytes);
     state.whole = Tensor();
+    before_ = std::exchange(latest_, state.reduction);
   }
   state.reducing = true;
 }

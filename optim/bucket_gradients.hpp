@@ -61,7 +61,9 @@ class BucketGradients final : public GradientSink {
   Operations& operations_;
   CollectiveQueue* queue_;
   GradientGroups groups_;
-  std::vector<State> states_;       // [buckets]
+  std::vector<State> states_;  // [buckets]
+  // Stages 2, 3: the reduction that was submitted last, and the one before.
+  CollectiveQueue::Pending latest_, before_;
   std::vector<int> contributions_;  // by ParameterId
   int micro_batches_ = 0;
 };

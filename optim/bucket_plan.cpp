@@ -36,9 +36,11 @@ BucketPlan::BucketPlan(const std::vector<Parameter>& parameters, const StageRang
       buckets_.back().first_unit = parameter.unit;
     }
     Bucket& bucket = buckets_.back();
+    const int64_t numel = parameter.shape.numel(), room = round_up(bucket.numel, alignment) - bucket.numel;
+    if (numel > room) bucket.numel += room;
     places_[id] = {static_cast<int>(buckets_.size()) - 1, static_cast<int>(bucket.slots.size())};
-    bucket.slots.push_back({static_cast<ParameterId>(id), bucket.numel, parameter.shape.numel()});
-    bucket.numel += round_up(parameter.shape.numel(), alignment);
+    bucket.slots.push_back({static_cast<ParameterId>(id), bucket.numel, numel});
+    bucket.numel += numel;
     bucket.last_unit = parameter.unit;
   }
   for (Bucket& bucket : buckets_) {

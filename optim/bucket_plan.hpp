@@ -44,8 +44,9 @@ struct Bucket {
 class BucketPlan {
  public:
   // The embedding's and the head's parameters have buckets of their own; blocks come whole. Where something
-  // is sharded every parameter starts at a multiple of reduction_block, so that no block of a norm is cut;
-  // with zero_stage 3 a bucket is one layer.
+  // is sharded every parameter starts at a multiple of reduction_block, or, if it is that small, behind
+  // another before the next multiple, so that no block of a norm is cut; with zero_stage 3 a bucket is one
+  // layer.
   BucketPlan(const std::vector<Parameter>& parameters, const StageRange& range, const DataSharding& sharding);
 
   const std::vector<Bucket>& buckets() const { return buckets_; }

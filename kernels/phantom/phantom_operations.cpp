@@ -37,8 +37,8 @@ class TaskWorkspace {
 
 }  // namespace
 
-PhantomOperations::PhantomOperations(int threads, std::shared_ptr<MemoryAccount> account)
-    : Operations(DType::f32, std::move(account)), threads_(threads) {
+PhantomOperations::PhantomOperations(int threads, std::shared_ptr<MemoryAccount> account, OnWork on_work)
+    : Operations(DType::f32, std::move(account)), threads_(threads), on_work_(std::move(on_work)) {
   COLLIE_ASSERT(threads >= 1, "phantom operations of {} threads", threads);
 }
 
@@ -74,7 +74,10 @@ void PhantomOperations::column_sum(const Tensor& x, Tensor& out, bool) {
 }
 
 void PhantomOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool) {
-  check::gemm(dtype(), form, a, b, c);
+  const auto sizes = check::gemm(dtype(), form, a, b, c);
+  if (on_work_)
+    on_work_(2.0 * static_cast<double>(sizes.m) * static_cast<double>(sizes.n) *
+             static_cast<double>(sizes.k));
 }
 
 void PhantomOperations::embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) {

@@ -3,14 +3,20 @@
 // kernels/cpu takes inside of it.
 #pragma once
 
+#include <functional>
+
 #include "kernels/operations.hpp"
 
 namespace collie {
 
 class PhantomOperations final : public Operations {
  public:
+  // Hears of every matrix product and how many floating-point operations it would take: the only time there
+  // is.
+  using OnWork = std::function<void(double operations)>;
+
   // `threads`: those that would work, each with a workspace of its own.
-  PhantomOperations(int threads, std::shared_ptr<MemoryAccount> account);
+  PhantomOperations(int threads, std::shared_ptr<MemoryAccount> account, OnWork on_work = {});
 
   bool has_values() const override { return false; }
 
@@ -65,6 +71,7 @@ class PhantomOperations final : public Operations {
 
  private:
   int threads_;
+  OnWork on_work_;
 };
 
 }  // namespace collie

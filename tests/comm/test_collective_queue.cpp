@@ -241,3 +241,48 @@ TEST_CASE("a queue needs a group and room for one operation") {
   CHECK_THROWS_AS(CollectiveQueue(nullptr, 1), std::logic_error);
   CHECK_THROWS_AS(CollectiveQueue(lonely(), 0), std::logic_error);
 }
+
+TEST_CASE("a deferred queue runs what is waited for and all before it, on the waiting thread") {
+  CollectiveQueue queue(lonely(), 4, CollectiveQueue::Deferred{});
+  std::string order;
+  std::vector<Pending> pending;
+  for (const char letter : {'a', 'b', 'c'})
+    pending.push_back(queue.submit(
+        std::string(1, letter), [&order, letter](ProcessGroup&) { order += letter; }, 10));
+  CHECK(order.empty());
+  pending[1].wait();
+  CHECK(order == "ab");
+  CHECK(queue.in_flight() == 1);
+  CHECK(said_by(queue.submit("wrong", [](ProcessGroup&) { throw RunError("it broke"); })) ==
+        "RunError: it broke");
+  CHECK(order == "abc");
+}
+
+TEST_CASE("a deferred queue makes room for what is submitted") {
+  CollectiveQueue queue(lonely(), 2, CollectiveQueue::Deferred{});
+  int done = 0;
+  for (int i = 0; i < 5; ++i) queue.submit("one", [&done](ProcessGroup&) { ++done; });
+  CHECK(done == 3);
+  CHECK(queue.in_flight() == 2);
+}
+
+TEST_CASE("a deferred queue gets on by bytes, the oldest operation first, and not while it is empty") {
+  CollectiveQueue queue(lonely(), 4, CollectiveQueue::Deferred{});
+  int done = 0;
+  const auto submit = [&] {
+    queue.submit(
+        "ten bytes", [&done](ProcessGroup&) { ++done; }, 10);
+  };
+  queue.advance(100);
+  submit();
+  submit();
+  queue.advance(9);
+  CHECK(done == 0);
+  queue.advance(1);
+  CHECK(done == 1);
+  queue.advance(15);
+  CHECK(done == 2);
+  submit();
+  queue.advance(9);
+  CHECK(done == 2);
+}
