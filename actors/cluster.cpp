@@ -179,7 +179,7 @@ caf::actor connect(caf::actor_system& system, const NodeAddress& address, const 
 void check_data_plane(const NodeAddress& address, const ClusterSection& cluster) {
   if (is_loopback(address) || cluster.trusted_network) return;
   throw UserError(
-      "{}: tensors between nodes are not encrypted; where the network can be trusted, say so with "
+      "node {}: tensors between nodes are not encrypted; where the network can be trusted, say so with "
       "cluster.trusted_network: true",
       to_string(address));
 }

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "actors/caf_types.hpp"
+#include "actors/guard.hpp"
 #include "actors/version.hpp"
 #include "base/log.hpp"
 
@@ -104,8 +105,7 @@ std::optional<Launch> launch_of_environment() {
   return slurm ? checked(launch, "SLURM_PROCID", "SLURM_NTASKS") : checked(launch, "RANK", "WORLD_SIZE");
 }
 
-std::vector<RemoteNode> gather_nodes(caf::actor_system& system, const Launch& launch,
-                                     const ClusterSection& cluster) {
+Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
   check_data_plane(launch.master, cluster);
   const caf::actor meeting = system.spawn(meeting_behaviour, launch.size);
   publish(system, meeting, launch.master, cluster, "the master's address");
@@ -117,7 +117,11 @@ std::vector<RemoteNode> gather_nodes(caf::actor_system& system, const Launch& la
       fmt::format("not all {} processes came within {} minutes", launch.size, patience.count());
   self->request(meeting, patience, wait_atom::value)
       .receive([&](const std::string& refusal) { failure = refusal; }, [](const caf::error&) {});
-  if (!failure.empty()) throw UserError("{}", failure);
+  if (!failure.empty()) {
+    shut_down(meeting);
+    shut_down(host);
+    throw UserError("{}", failure);
+  }
   std::vector<RemoteNode> nodes(static_cast<size_t>(launch.size));
   for (int rank = 0; rank < launch.size; ++rank) {
     RemoteNode& node = nodes[static_cast<size_t>(rank)];
@@ -126,14 +130,15 @@ std::vector<RemoteNode> gather_nodes(caf::actor_system& system, const Launch& la
     self->request(meeting, caf::infinite, name_atom::value, rank)
         .receive([&](const std::string& name) { node.address = name; }, [](const caf::error&) {});
   }
-  return nodes;
+  return {std::move(nodes), meeting};
 }
 
-void dismiss_nodes(caf::actor_system& system, const std::vector<RemoteNode>& nodes) {
+void dismiss(caf::actor_system& system, const Gathering& gathering) {
   caf::scoped_actor self(system);
-  for (const RemoteNode& node : nodes)
+  for (const RemoteNode& node : gathering.nodes)
     self->request(node.host, std::chrono::seconds(2), leave_atom::value)
         .receive([] {}, [](const caf::error&) {});
+  shut_down(gathering.meeting);
 }
 
 int join(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {

@@ -18,14 +18,19 @@ struct Launch {
 // number.
 std::optional<Launch> launch_of_environment();
 
+// The processes of a run that have met, and the actor at which they did, which lives as long as the run.
+struct Gathering {
+  std::vector<RemoteNode> nodes;
+  caf::actor meeting;
+};
+
 // Process 0: listens at the master's address until all others have joined, itself the first node. Throws
 // UserError where the address cannot be listened at, or somebody does not come in time or is of another
 // version.
-std::vector<RemoteNode> gather_nodes(caf::actor_system& system, const Launch& launch,
-                                     const ClusterSection& cluster);
+Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster);
 
 // Process 0, when the run has ended: the others may go.
-void dismiss_nodes(caf::actor_system& system, const std::vector<RemoteNode>& nodes);
+void dismiss(caf::actor_system& system, const Gathering& gathering);
 
 // The others: a node of process 0's run; returns when that has ended: 0, or 1 where it was cut off. Throws
 // UserError where process 0 cannot be reached in time.

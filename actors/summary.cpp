@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace collie {
@@ -18,7 +19,7 @@ std::string human_bytes(size_t bytes) {
 }
 
 std::string describe_run(const RunPlan& plan, const std::vector<RankSummary>& ranks,
-                         const std::vector<double>& busy_seconds) {
+                         const std::vector<double>& busy_seconds, double wall_seconds) {
   if (ranks.empty() || ranks.front().peak_bytes.empty()) return "";
   std::string text = "peak memory by rank\n";
   text += fmt::format("  {:<6}", "rank");
@@ -30,14 +31,21 @@ std::string describe_run(const RunPlan& plan, const std::vector<RankSummary>& ra
     for (const size_t bytes : ranks[rank].peak_bytes) text += fmt::format("{:>14}", human_bytes(bytes));
     text += fmt::format("{:>14}\n", human_bytes(ranks[rank].peak_total_bytes));
   }
-  text += "computing time and most activations held\n";
+  text += "time, what was sent to other ranks, and most activations held\n";
+  text += fmt::format("  {:<6}{:>8}{:>16}{:>10}{:>14}\n", "rank", "busy", "communicating", "waiting", "sent");
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
-    text += fmt::format("  rank {}: {:.1f} s", rank, busy_seconds[rank]);
+    const double communicating = ranks[rank].communicating_s, busy = busy_seconds[rank] - communicating;
+    const auto share = [&](double seconds) {
+      return fmt::format("{:.0f} %", wall_seconds > 0 ? 100 * std::max(seconds, 0.0) / wall_seconds : 0.0);
+    };
+    text += fmt::format("  {:<6}{:>8}{:>16}{:>10}{:>14}", rank, share(busy), share(communicating),
+                        share(wall_seconds - busy_seconds[rank]),
+                        human_bytes(static_cast<size_t>(ranks[rank].sent_bytes)));
+    const int position = plan.layout.grid.place_of(static_cast<int>(rank)).pipeline;
     size_t chunk = 0;
     for (size_t stage = 0; stage < plan.layout.rank_of_stage.size(); ++stage)
-      if (plan.layout.rank_of_stage[stage] == static_cast<int>(rank) &&
-          chunk < ranks[rank].peak_activations.size())
-        text += fmt::format(", stage {}: {} micro-batches", stage, ranks[rank].peak_activations[chunk++]);
+      if (plan.layout.rank_of_stage[stage] == position && chunk < ranks[rank].peak_activations.size())
+        text += fmt::format("  stage {}: {} micro-batches", stage, ranks[rank].peak_activations[chunk++]);
     text += "\n";
   }
   return text;

@@ -11,7 +11,7 @@ namespace collie {
 
 // Several lines; empty where no rank has reported.
 std::string describe_run(const RunPlan& plan, const std::vector<RankSummary>& ranks,
-                         const std::vector<double>& busy_seconds);
+                         const std::vector<double>& busy_seconds, double wall_seconds);
 
 std::string human_bytes(size_t bytes);  // "12.3 MiB"
 

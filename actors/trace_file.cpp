@@ -33,9 +33,13 @@ TraceFile::TraceFile(const std::string& path, int ranks) : path_(path), origin_s
   file_ = std::fopen(path.c_str(), "w");
   if (file_ == nullptr) throw RunError("{}: cannot be written: {}", path, std::strerror(errno));
   std::fputs("[\n", file_);
-  for (int rank = 0; rank < ranks; ++rank)
+  for (int rank = 0; rank < ranks; ++rank) {
     event(fmt::format(R"({{"name":"thread_name","ph":"M","pid":0,"tid":{},"args":{{"name":"rank {}"}}}})",
                       rank, rank));
+    event(fmt::format(
+        R"({{"name":"thread_name","ph":"M","pid":1,"tid":{},"args":{{"name":"rank {} in the background"}}}})",
+        rank, rank));
+  }
 }
 
 TraceFile::~TraceFile() {
@@ -50,10 +54,14 @@ void TraceFile::event(const std::string& json) {
 }
 
 void TraceFile::add(const ProgramDone& done) {
-  for (const auto& span : done.spans)
-    event(fmt::format(R"({{"name":"{}","ph":"X","pid":0,"tid":{},"ts":{:.3f},"dur":{:.3f},"cname":"{}"}})",
-                      span.task, done.rank, (span.start_s - origin_s_) * 1e6,
-                      (span.end_s - span.start_s) * 1e6, colour(span.task)));
+  const auto add_spans = [&](const std::vector<TaskSpan>& spans, int process) {
+    for (const auto& span : spans)
+      event(fmt::format(R"({{"name":"{}","ph":"X","pid":{},"tid":{},"ts":{:.3f},"dur":{:.3f},"cname":"{}"}})",
+                        span.task, process, done.rank, (span.start_s - origin_s_) * 1e6,
+                        (span.end_s - span.start_s) * 1e6, colour(span.task)));
+  };
+  add_spans(done.spans, 0);
+  add_spans(done.communication_spans, 1);
   std::fflush(file_);
 }
 

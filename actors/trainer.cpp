@@ -113,7 +113,8 @@ void CafTrainerOutbox::broadcast(ProgramPtr program) {
 }
 
 void CafTrainerOutbox::end(RunEnded outcome) {
-  outcome.summary = describe_run(*state().plan, state().core->summaries(), state().core->busy_seconds());
+  outcome.summary = describe_run(*state().plan, state().core->summaries(), state().core->busy_seconds(),
+                                 state().core->running_seconds());
   const std::string cause = outcome.status == RunStatus::failed ? outcome.message : "";
   state().outcome = std::move(outcome);
   if (state().children.empty()) return announce_end(self_);

@@ -58,6 +58,7 @@ void TrainerCore::ready(const RankReady& ready) {
       !std::all_of(rank_ready_.begin(), rank_ready_.end(), [](bool r) { return r; }))
     return;
   step_started_s_ = outbox_.now_s();
+  started_s_ = step_started_s_;
   switch (settings_.purpose) {
     case Purpose::train:
       if (!stop_ && step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
@@ -315,7 +316,7 @@ void TrainerCore::done(const ProgramDone& done) {
   const auto rank = static_cast<size_t>(done.rank);
   summaries_[rank] = done.summary;
   busy_s_[rank] += done.busy_s;
-  if (!done.spans.empty()) outbox_.trace(done);
+  if (!done.spans.empty() || !done.communication_spans.empty()) outbox_.trace(done);
   const auto found = outstanding_.find(done.program);
   COLLIE_ASSERT(found != outstanding_.end(), "rank {} is done with program {}, which is not running",
                 done.rank, done.program);

@@ -82,6 +82,8 @@ class TrainerCore {
   std::string waiting_for() const;
   const std::vector<RankSummary>& summaries() const { return summaries_; }
   const std::vector<double>& busy_seconds() const { return busy_s_; }
+  // Since all ranks were ready; 0 before.
+  double running_seconds() const { return started_s_ ? outbox_.now_s() - *started_s_ : 0.0; }
 
  private:
   struct StepLists {
@@ -132,6 +134,7 @@ class TrainerCore {
   bool batches_of_next_step_are_there() const;
   std::map<int64_t, ReplicaBatches> batches_;  // by step; at most two
   ReplicaBatches batch_;                       // of step_
+  std::optional<double> started_s_;
   double step_started_s_ = 0;
 
   std::vector<bool> rank_ready_;

@@ -56,9 +56,12 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
   caf::actor_system system(config);
   caf::scoped_actor self(system);
   const auto listener = caf::actor_cast<caf::actor>(self);
-  const auto nodes = launch ? gather_nodes(system, *launch, plan.config.cluster)
-                            : connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks());
-  const caf::actor run = spawn_run(system, std::move(plan), listener, nodes);
+  Gathering gathering;
+  if (launch)
+    gathering = gather_nodes(system, *launch, plan.config.cluster);
+  else
+    gathering.nodes = connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks());
+  const caf::actor run = spawn_run(system, std::move(plan), listener, gathering.nodes);
 
   RunEnded outcome;
   bool ended = false;
@@ -75,7 +78,7 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
                   caf::after(signal_poll_interval) >> [] {});
     if (signal_arrived()) on_signal(run, signals);
   }
-  if (launch) dismiss_nodes(system, nodes);
+  if (launch) dismiss(system, gathering);
   if (outcome.status == RunStatus::failed) log::error("{}", outcome.message);
   if (outcome.actors_left) {
     log::error("some actors did not end in time; the process ends without them");

@@ -61,8 +61,8 @@ double overhead(const std::vector<ProgramDone>& done, const schedule::Schedule& 
   for (const auto& rank : done)
     for (const auto& span : rank.spans) {
       duration[span.task] = span.end_s - span.start_s;
-      first = std::min(first, span.start_s);
-      last = std::max(last, span.end_s);
+      first = std::min<double>(first, span.start_s);
+      last = std::max<double>(last, span.end_s);
     }
   const auto timeline = schedule::simulate(schedule, {}, {credits}, [&](const schedule::Action& action) {
     return duration.at(schedule::to_string(action));

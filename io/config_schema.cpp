@@ -107,10 +107,10 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
       Key("plugins", &c.plugins).only("[]"),
 
       Key("cluster.nodes", &c.cluster.nodes),
-      Key("cluster.trusted_network", &c.cluster.trusted_network).only("false"),
-      Key("cluster.tls.certificate", &c.cluster.tls.certificate).or_null().only("null"),
-      Key("cluster.tls.key", &c.cluster.tls.key).or_null().only("null"),
-      Key("cluster.tls.ca", &c.cluster.tls.ca).or_null().only("null"),
+      Key("cluster.trusted_network", &c.cluster.trusted_network),
+      Key("cluster.tls.certificate", &c.cluster.tls.certificate).or_null(),
+      Key("cluster.tls.key", &c.cluster.tls.key).or_null(),
+      Key("cluster.tls.ca", &c.cluster.tls.ca).or_null(),
 
       Key("device.kind", &c.device.kind).one_of({"auto", "cpu"}).not_yet({"cuda"}),
       Key("device.threads", &c.device.threads).at_least(0).also_known_as({"num_threads"}),

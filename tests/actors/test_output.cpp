@@ -114,16 +114,23 @@ TEST_CASE("trace: JSON with a lane a rank and a bar a task", "[actors][output]")
     TraceFile trace(path, 2);
     trace.add(done_of(0, {"0F0", "0B0", "report gradients"}));
     trace.add(done_of(1, {"1F0", "1I0", "1W0"}));
-    trace.add(done_of(1, {}));
+    ProgramDone background = done_of(1, {});
+    background.communication_spans = {{"reduce 0", 1.0, 1.5}};
+    trace.add(background);
   }
   const auto events = nlohmann::json::parse(text_of(path));
   REQUIRE(events.is_array());
   std::map<int, std::string> lanes;
+  std::vector<std::string> background;
   std::map<int, std::vector<std::string>> bars;
   std::map<int, double> last;
   std::set<std::string> colours;
   for (const auto& event : events) {
     const int lane = event.at("tid");
+    if (event.at("pid") == 1) {  // what is communicated in the background
+      background.push_back(event.at("ph") == "M" ? event.at("args").at("name") : event.at("name"));
+      continue;
+    }
     CHECK(event.at("pid") == 0);
     if (event.at("ph") == "M") {
       CHECK(event.at("name") == "thread_name");
@@ -138,6 +145,8 @@ TEST_CASE("trace: JSON with a lane a rank and a bar a task", "[actors][output]")
     colours.insert(event.at("cname").get<std::string>());
   }
   CHECK(lanes == std::map<int, std::string>{{0, "rank 0"}, {1, "rank 1"}});
+  CHECK(background ==
+        std::vector<std::string>{"rank 0 in the background", "rank 1 in the background", "reduce 0"});
   CHECK(bars[0] == std::vector<std::string>{"0F0", "0B0", "report gradients"});
   CHECK(bars[1] == std::vector<std::string>{"1F0", "1I0", "1W0"});
   CHECK(colours.size() == 5);  // F, B, I, W and the rest
@@ -149,7 +158,7 @@ TEST_CASE("trace: what was added is on the disk at once", "[actors][output]") {
   TraceFile trace(path, 1);
   trace.add(done_of(0, {"0F0"}));
   // The array's closing bracket may be missing: the format allows it, and viewers read it.
-  CHECK(nlohmann::json::parse(text_of(path) + "]").size() == 2);
+  CHECK(nlohmann::json::parse(text_of(path) + "]").size() == 3);  // two lanes' names and a bar
 }
 
 TEST_CASE("trace: a file that cannot be written is named", "[actors][output]") {
@@ -167,16 +176,19 @@ TEST_CASE("summary: memory in units people read", "[actors][output]") {
 
 TEST_CASE("summary: a row a rank", "[actors][output]") {
   RunPlan plan;
+  plan.layout.grid.pipeline = 2;
   plan.layout.rank_of_stage = {0, 1};
   RankSummary rank;
   rank.peak_bytes = std::vector<size_t>(category_count, 1024);
   rank.peak_total_bytes = 4096;
   rank.peak_activations = {2};
-  const std::string text = describe_run(plan, {rank, rank}, {1.25, 2.5});
+  rank.communicating_s = 0.5;
+  rank.sent_bytes = 3072;
+  const std::string text = describe_run(plan, {rank, rank}, {1.25, 2.5}, 5);
   CHECK_THAT(text, contains("activations") && contains("1.0 KiB") && contains("4.0 KiB") &&
-                       contains("rank 1: 2.5 s, stage 1: 2 micro-batches"));
-  CHECK(describe_run(plan, {}, {}).empty());
-  CHECK(describe_run(plan, {RankSummary{}}, {0}).empty());
+                       contains("40 %            10 %      50 %       3.0 KiB  stage 1: 2 micro-batches"));
+  CHECK(describe_run(plan, {}, {}, 1).empty());
+  CHECK(describe_run(plan, {RankSummary{}}, {0}, 1).empty());
 }
 
 }  // namespace

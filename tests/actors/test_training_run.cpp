@@ -128,7 +128,7 @@ TEST_CASE("run: its events come in order, and nothing is left of it", "[actors][
   CHECK(events.ended->exit_code == 0);
   CHECK(events.ended->step == 4);
   CHECK(events.ended->message.empty());
-  CHECK_THAT(events.ended->summary, contains("rank 1"));
+  CHECK_THAT(events.ended->summary, contains("stage 1: 1 micro-batches"));
   CHECK(events.log.front() == "started run at step 1 of 4 on 2 ranks");
   CHECK_THAT(events.log.back(), contains("ended with 0"));
   Log order;

@@ -40,7 +40,7 @@ data:
   shuffle: true
 train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_value: 0, loss: cross_entropy}
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
-             schedule: 1f1b, virtual_stages: 1, partition: parameters}
+             bucket_elements: 4194304, schedule: 1f1b, virtual_stages: 1, partition: parameters}
 optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, rounding: nearest, groups: []}
 lr_scheduler: {name: cosine, warmup_steps: 20, min_lr_ratio: 0.1}
 peft:       {type: none}
@@ -70,7 +70,15 @@ Config everything_changed() {
   c.data.sequence_length = 7;
   c.data.packing = c.data.shuffle = false;
   c.train = {std::numeric_limits<int64_t>::max(), 3, 1, 9, 1e-300, 0, "my loss"};
+  c.parallel.dp_size = 4;
+  c.parallel.tp_size = 2;
   c.parallel.pp_size = 3;
+  c.parallel.cp_size = 5;
+  c.parallel.sequence_parallel = true;
+  c.parallel.zero_stage = 3;
+  c.parallel.offload = "optimizer";
+  c.parallel.bucket_elements = 1;
+  c.cluster = {{"127.0.0.1:5001", "[::1]:5002"}, true, {"node.pem", "node.key", "authority.pem"}};
   c.parallel.schedule = "my schedule.csv";
   c.parallel.virtual_stages = 2;
   c.parallel.partition = "";
