@@ -49,7 +49,9 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
       [=](const Wiring& wiring) { self->state.shard_writers = wiring.writers; },
       [=](const SnapshotExpected& expected) {
         self->state.expected = expected;
-        const std::string folder = begin_checkpoint(checkpoints_of(*plan), expected.step);
+        // Nodes may have been started elsewhere.
+        const std::string folder =
+            std::filesystem::absolute(begin_checkpoint(checkpoints_of(*plan), expected.step));
         for (const auto& writer : self->state.shard_writers)
           self->send(writer, SnapshotBegun{tag, expected.step, folder});
       },

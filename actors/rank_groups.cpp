@@ -1,9 +1,11 @@
 #include "actors/rank_groups.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 
 #include "comm/linked_process_group.hpp"
+#include "comm/slowed_group.hpp"
 
 namespace collie {
 namespace {
@@ -12,6 +14,12 @@ struct GroupKind {
   std::shared_ptr<MeteredGroup> RankGroups::*member;
   std::function<std::vector<int>(int)> ranks_with;
 };
+
+// COLLIE_ENGINE_LINK="latency_us=50,gbps=0.5" imitates a network on one machine, for measurements.
+std::vector<std::shared_ptr<ProcessGroup>> slowed_as_asked(std::vector<std::shared_ptr<ProcessGroup>> ends) {
+  const char* const spec = std::getenv("COLLIE_ENGINE_LINK");
+  return spec == nullptr ? std::move(ends) : slow_down(ends, parse_link_speed(spec));
+}
 
 // In one order everywhere: a group's number on a link is its place here.
 std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
@@ -34,7 +42,7 @@ std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
       const std::vector<int> ranks = kind.ranks_with(rank);
       if (ranks.size() == 1 || ranks.front() != rank || !std::all_of(ranks.begin(), ranks.end(), is_here))
         continue;
-      const auto ends = make_in_process_group(static_cast<int>(ranks.size()));
+      const auto ends = slowed_as_asked(make_in_process_group(static_cast<int>(ranks.size())));
       for (size_t i = 0; i < ranks.size(); ++i)
         all[static_cast<size_t>(ranks[i])].*kind.member = std::make_shared<MeteredGroup>(ends[i]);
     }

@@ -312,11 +312,13 @@ std::string for_nodes(const RunPlan& plan) {
   std::vector<int> blocks;
   for (const StageRange& range : plan.ranges)
     blocks.push_back(static_cast<int>(range.last_block - range.first_block));
+  // Nodes may have been started elsewhere.
+  const std::string weights_path = plan.weights.path.empty() ? "" : fs::absolute(plan.weights.path).string();
   return json{{"config", to_yaml(plan.config)},
               {"model", to_hugging_face(plan.model)},
               {"blocks", blocks},
               {"purpose", static_cast<int>(plan.purpose)},
-              {"weights", {{"kind", static_cast<int>(plan.weights.kind)}, {"path", plan.weights.path}}}}
+              {"weights", {{"kind", static_cast<int>(plan.weights.kind)}, {"path", weights_path}}}}
       .dump();
 }
 

@@ -28,6 +28,7 @@ Nodes::Nodes(const Workbench& bench, int count, const std::map<std::string, std:
     ports_.push_back(free_port());
     CommandOptions options = bench.options();
     options.environment.insert(environment.begin(), environment.end());
+    options.working_directory = "/";  // not the trainer's: paths must not depend on it
     options.timeout_s = 300;
     processes_.push_back(std::make_unique<Command>(
         std::vector<std::string>{"node", "--listen", loopback(ports_.back())}, options));
