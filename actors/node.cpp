@@ -131,7 +131,7 @@ void fail(NodeActor* self, const std::string& who, const std::string& cause) {
                                           Failure{self->state.spec.tag, FailureKind::run, who, cause});
 }
 
-void rank_is_down(NodeActor* self, const caf::down_msg& down) {
+void somebody_is_down(NodeActor* self, const caf::down_msg& down) {
   NodeState& state = self->state;
   if (down.source == state.spec.trainer.address()) return shut_down_ranks(self, "the trainer is gone");
   --state.alive;
@@ -162,7 +162,7 @@ void watch(NodeActor* self) {
 caf::behavior node_behaviour(NodeActor* self, NodeSpec spec) {
   report_exceptions_to(self, spec.trainer, spec.tag, "node");
   self->state.spec = std::move(spec);
-  self->set_down_handler([=](const caf::down_msg& down) { rank_is_down(self, down); });
+  self->set_down_handler([=](const caf::down_msg& down) { somebody_is_down(self, down); });
   self->set_exit_handler([=](const caf::exit_msg&) { shut_down_ranks(self, "the node was told to end"); });
   self->monitor(self->state.spec.trainer);
   spawn_ranks(self);

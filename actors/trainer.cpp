@@ -140,8 +140,8 @@ std::string describe_node(const TrainerState& state, int node) {
                      ranks.front(), ranks.back());
 }
 
-// Another process is gone, if `source` was in one: all of them are watched.
-bool remote_node_is_down(TrainerActor* self, const caf::down_msg& down) {
+// Ends the run where what is down was a node's process: all of them are watched.
+void check_remote_nodes(TrainerActor* self, const caf::down_msg& down) {
   TrainerState& state = self->state;
   for (size_t node = 0; node < state.remote_nodes.size(); ++node) {
     const auto spawned = state.nodes.find(static_cast<int>(node));
@@ -151,22 +151,24 @@ bool remote_node_is_down(TrainerActor* self, const caf::down_msg& down) {
     if (!state.outcome)
       state.core->fail({state.tag, FailureKind::run, describe_node(state, static_cast<int>(node)),
                         "the process is gone: " + self->system().render(down.reason)});
-    return true;
+    return;
   }
-  return false;
 }
 
 // Ranks notice that a process is gone as soon as the trainer does; what the trainer says of it names the
 // node.
-void rank_has_failed(TrainerActor* self, const Failure& failure) {
+void rank_has_failed(TrainerActor* self, Failure failure) {
   constexpr auto until_nodes_are_heard_of = std::chrono::milliseconds(300);
   if (self->state.remote_nodes.empty()) return self->state.core->fail(failure);
+  for (const auto& [index, node] : self->state.nodes)
+    if (self->current_sender() != nullptr && node.self == self->current_sender())
+      failure.who += " on node " + self->state.remote_nodes[static_cast<size_t>(index)].address;
   self->delayed_send(self, until_nodes_are_heard_of, failed_atom::value, failure);
 }
 
 void child_is_down(TrainerActor* self, const caf::down_msg& down) {
   TrainerState& state = self->state;
-  remote_node_is_down(self, down);
+  check_remote_nodes(self, down);
   const auto found = std::find_if(state.children.begin(), state.children.end(),
                                   [&](const caf::actor& child) { return child.address() == down.source; });
   if (found == state.children.end()) return;

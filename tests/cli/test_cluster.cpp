@@ -113,7 +113,7 @@ TEST_CASE("an exception in a rank on a node ends the run with the rank and its c
   const Workbench bench;
   Nodes nodes(bench, 2, {{"COLLIE_ENGINE_FAILPOINT", "stage.backward:9:throw"}});
   const Outcome outcome = bench.run("run", four_stages, over(nodes));
-  check_failed_soon(outcome, outcome.seconds, {"rank ", "failpoint stage.backward"});
+  check_failed_soon(outcome, outcome.seconds, {"rank ", " on node 127.0.0.1:", "failpoint stage.backward"});
 }
 
 TEST_CASE("nodes outlive a trainer that is killed") {
