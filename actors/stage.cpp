@@ -23,8 +23,11 @@ class CafStageOutbox final : public StageOutbox {
   void send(int rank, Payload payload) override;
   // The tensor of a payload from another process.
   Tensor receive(const Payload& payload);
-  // The credit of a payload to another process has come back: its memory may go.
-  void sent(const Channel& channel) { sends_.erase(channel); }
+  // A credit has come back: the memory of the channel's oldest payload to another process may go.
+  void sent(const Channel& channel) {
+    const auto oldest = sends_.lower_bound(channel);
+    if (oldest != sends_.end() && oldest->first == channel) sends_.erase(oldest);
+  }
   void send(int rank, Credit credit) override;
   void report(GradientReport report) override;
   void report(EvaluationReport report) override;

@@ -2,21 +2,12 @@
 
 #include <fmt/format.h>
 
-#include "actors/caf_types.hpp"
-#include "actors/engine.hpp"
+#include "tests/actors/threaded_config.hpp"
 
 namespace collie::test {
 namespace {
 
 constexpr double order_of_sums_tolerance = 1e-5;
-
-struct ThreadedConfig : caf::actor_system_config {
-  ThreadedConfig() {
-    collie::add_message_types(*this);
-    set("scheduler.policy", caf::atom("sharing"));
-    set("scheduler.max-threads", size_t{2});
-  }
-};
 
 void run_to_the_end(RunPlan plan, LayoutOutcome& outcome) {
   ThreadedConfig config;

@@ -8,6 +8,7 @@
 #include "actors/caf_types.hpp"
 #include "actors/engine.hpp"
 #include "models/loss.hpp"
+#include "tests/actors/threaded_config.hpp"
 #include "tests/actors/tiny_run.hpp"
 #include "tests/actors/virtual_system.hpp"
 #include "tests/catch.hpp"
@@ -76,14 +77,6 @@ Events run_virtually(const Config& config) {
   virtual_system.run();
   return events;
 }
-
-struct ThreadedConfig : caf::actor_system_config {
-  ThreadedConfig() {
-    collie::add_message_types(*this);
-    set("scheduler.policy", caf::atom("sharing"));
-    set("scheduler.max-threads", size_t{2});
-  }
-};
 
 struct ThreadedSystem {
   ThreadedConfig config;
