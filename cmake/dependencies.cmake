@@ -37,3 +37,5 @@ target_link_libraries(CAF::openssl INTERFACE CAF::io OpenSSL::SSL)
 # Catch2 version 2 (Debian 12) and 3 (newer) are both supported; tests include "tests/catch.hpp".
 find_package(Catch2 REQUIRED)
 find_package(benchmark REQUIRED)
+# Fibers for the emulated GPU, on which tests run kernels/cuda.
+find_package(Boost REQUIRED COMPONENTS context)

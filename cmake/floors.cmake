@@ -3,6 +3,7 @@
 # collie_floor(NAME DEPENDS...): every .cpp of this folder (and its sub-folders) as the library collie_NAME.
 function(collie_floor name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  list(FILTER sources EXCLUDE REGEX "/kernels/cuda/")  # a library of its own
   if(NOT sources)
     file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp" "")
     set(sources "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp")

@@ -29,6 +29,17 @@ class MemoryAccount {
   std::atomic<size_t> total_{0}, peak_total_{0};
 };
 
+enum class DeviceKind : uint8_t { cpu, cuda };
+
+// Where a tensor's bytes come from and go back to. Thread-safe: a tensor may be freed by any thread.
+class MemorySource {
+ public:
+  virtual ~MemorySource() = default;
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void free(void* block, size_t bytes) noexcept = 0;
+  virtual DeviceKind device() const = 0;
+};
+
 // Host blocks, 64-byte aligned and kept for reuse: returning large blocks to the system and touching them
 // again costs a page fault every 4 KiB. Rounds sizes up to 1/8 of a power of two. Process-wide, thread-safe.
 // In poison mode (tests; COLLIE_ENGINE_POISON=1) every block is handed out filled with 0xFF, a NaN in every

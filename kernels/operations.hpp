@@ -159,6 +159,10 @@ inline constexpr int64_t reduction_block = 4096;
 std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account);
 // kernels/reference: double, single-threaded, every operation as its formula.
 std::unique_ptr<Operations> make_reference_operations(std::shared_ptr<MemoryAccount> account);
+// kernels/cuda: float32 or bfloat16 on GPU `device`. In a program that links collie_cuda, or
+// collie_cuda_emulated.
+std::unique_ptr<Operations> make_cuda_operations(DType dtype, int device,
+                                                 std::shared_ptr<MemoryAccount> account);
 // kernels/phantom: tensors without memory, operations that check their arguments and charge the account what
 // kernels/cpu would on so many threads, at most.
 std::unique_ptr<Operations> make_phantom_operations(int threads, std::shared_ptr<MemoryAccount> account);

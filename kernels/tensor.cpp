@@ -2,27 +2,46 @@
 
 namespace collie {
 
-// One block of memory and who pays for it. A phantom's has no block, but is paid for all the same.
+// One block of memory and who pays for it. A phantom's has no source and no block, but is paid for all the
+// same.
 struct Tensor::Storage {
-  Storage(size_t size, std::shared_ptr<MemoryAccount> payer, Category kind, bool memory)
-      : data(memory ? allocate_host(size) : nullptr), bytes(size), account(std::move(payer)), category(kind) {
+  Storage(size_t size, std::shared_ptr<MemoryAccount> payer, Category kind,
+          std::shared_ptr<MemorySource> memory)
+      : source(std::move(memory)),
+        data(source ? source->allocate(size) : nullptr),
+        bytes(size),
+        account(std::move(payer)),
+        category(kind) {
     account->add(category, bytes);
   }
   ~Storage() {
     account->remove(category, bytes);
-    free_host(data, bytes);
+    if (source) source->free(data, bytes);
   }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
+  std::shared_ptr<MemorySource> source;
   void* data;
   size_t bytes;
   std::shared_ptr<MemoryAccount> account;
   Category category;
-  DeviceKind device = DeviceKind::cpu;
 };
 
 namespace {
+
+class HostMemory final : public MemorySource {
+ public:
+  void* allocate(size_t bytes) override { return allocate_host(bytes); }
+  void free(void* block, size_t bytes) noexcept override { free_host(block, bytes); }
+  DeviceKind device() const override { return DeviceKind::cpu; }
+};
+
+// Never destroyed: tensors in static objects may outlive it otherwise.
+const std::shared_ptr<MemorySource>& host_memory() {
+  static const auto* const source = new std::shared_ptr<MemorySource>(std::make_shared<HostMemory>());
+  return *source;
+}
 
 // Elements in one index of axis 0.
 int64_t inner_numel(const Shape& shape) {
@@ -38,24 +57,31 @@ int64_t outer_dim(const Shape& shape) {
 }  // namespace
 
 Tensor Tensor::with_storage(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
-                            Category category, bool memory) {
+                            Category category, std::shared_ptr<MemorySource> source) {
   COLLIE_ASSERT(account != nullptr, "tensor {} has no memory account", shape.to_string());
   Tensor tensor;
   tensor.shape_ = shape;
   tensor.dtype_ = dtype;
   tensor.row_stride_ = inner_numel(shape);
-  tensor.storage_ = std::make_shared<Storage>(tensor.bytes(), std::move(account), category, memory);
+  tensor.storage_ =
+      std::make_shared<Storage>(tensor.bytes(), std::move(account), category, std::move(source));
   return tensor;
 }
 
 Tensor Tensor::host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
                     Category category) {
-  return with_storage(shape, dtype, std::move(account), category, true);
+  return with_storage(shape, dtype, std::move(account), category, host_memory());
+}
+
+Tensor Tensor::on(std::shared_ptr<MemorySource> source, const Shape& shape, DType dtype,
+                  std::shared_ptr<MemoryAccount> account, Category category) {
+  COLLIE_ASSERT(source != nullptr, "tensor {} has no source of memory", shape.to_string());
+  return with_storage(shape, dtype, std::move(account), category, std::move(source));
 }
 
 Tensor Tensor::phantom(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
                        Category category) {
-  return with_storage(shape, dtype, std::move(account), category, false);
+  return with_storage(shape, dtype, std::move(account), category, nullptr);
 }
 
 bool Tensor::has_memory() const {
@@ -65,7 +91,7 @@ bool Tensor::has_memory() const {
 
 DeviceKind Tensor::device() const {
   COLLIE_ASSERT(defined(), "an empty tensor is on no device");
-  return storage_->device;
+  return storage_->source ? storage_->source->device() : DeviceKind::cpu;
 }
 
 Category Tensor::category() const {

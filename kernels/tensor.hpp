@@ -19,8 +19,6 @@ enum class DType : uint8_t { f32, f64, bf16, i32 };
 size_t size_of(DType dtype);
 std::string_view name(DType dtype);  // "float32", ...
 
-enum class DeviceKind : uint8_t { cpu, cuda };
-
 template <class T>
 constexpr DType dtype_of();
 template <>
@@ -61,6 +59,9 @@ class Tensor {
   // Uninitialised memory on the host, charged to `account`, which must outlive the storage.
   static Tensor host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
                      Category category);
+  // Uninitialised memory of `source`, charged to `account`.
+  static Tensor on(std::shared_ptr<MemorySource> source, const Shape& shape, DType dtype,
+                   std::shared_ptr<MemoryAccount> account, Category category);
   // Shape, strides and account of such a tensor, but no memory behind it: to count what a computation would
   // hold (kernels/phantom). Its values must not be asked for.
   static Tensor phantom(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
@@ -102,7 +103,7 @@ class Tensor {
  private:
   struct Storage;
   static Tensor with_storage(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
-                             Category category, bool memory);
+                             Category category, std::shared_ptr<MemorySource> source);
   std::shared_ptr<Storage> storage_;
   int64_t offset_ = 0;  // elements
   int64_t row_stride_ = 0;

@@ -1,5 +1,5 @@
+#include "kernels/adamw_factors.hpp"
 #include "kernels/checks.hpp"
-#include "kernels/cpu/adamw_factors.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
 #include "kernels/cpu/pieces.hpp"
 
@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
 void adamw_vectors(float* weight, const float* gradient, float* exp_avg, float* exp_avg_sq,
-                   const cpu::AdamWFactors& f, int64_t n) {
+                   const AdamWFactors& f, int64_t n) {
   const Vec gradient_scale = constant(f.gradient_scale), decay = constant(f.decay), rate = constant(f.rate);
   const Vec beta1 = constant(f.beta1), one_minus_beta1 = constant(f.one_minus_beta1);
   const Vec beta2 = constant(f.beta2), one_minus_beta2 = constant(f.one_minus_beta2);
@@ -42,7 +42,7 @@ void CpuOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_av
                           const AdamWArguments& arguments) {
   check::adamw(dtype(), weight, gradient, exp_avg, exp_avg_sq, arguments);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(adamw_vectors);
-  const cpu::AdamWFactors factors(arguments);
+  const AdamWFactors factors = adamw_factors(arguments);
   arena_.for_pieces(weight.numel(), cpu::piece_size, [&](int64_t first, int64_t last) {
     kernel(weight.data<float>() + first, gradient.data<float>() + first, exp_avg.data<float>() + first,
            exp_avg_sq.data<float>() + first, factors, last - first);

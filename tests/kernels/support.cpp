@@ -1,7 +1,5 @@
 #include "tests/kernels/support.hpp"
 
-#include <tbb/global_control.h>
-
 #include <cstring>
 
 #include "tests/catch.hpp"
@@ -43,15 +41,7 @@ void compare(const Outputs& found, const Outputs& expected) {
 }  // namespace
 
 void conforms(const Computation& computation) {
-  // More threads than processors, where need be.
-  const tbb::global_control three(tbb::global_control::max_allowed_parallelism, 3);
   static const auto reference = new_reference();
-  static const std::vector<std::unique_ptr<Operations>> cpu = [] {
-    std::vector<std::unique_ptr<Operations>> all;
-    for (int threads = 1; threads <= 3; ++threads)
-      all.push_back(make_cpu_operations(threads, std::make_shared<MemoryAccount>()));
-    return all;
-  }();
   const Outputs expected = run(computation, *reference, false);
   for (const bool strided : {false, true}) {
     INFO((strided ? "strided" : "dense"));
@@ -59,12 +49,14 @@ void conforms(const Computation& computation) {
       INFO("reference");
       compare(run(computation, *reference, strided), expected);
     }
-    INFO("cpu");
-    const Outputs found = run(computation, *cpu[0], strided);
-    compare(found, expected);
-    for (size_t i = 1; i < cpu.size(); ++i) {
-      INFO(i + 1 << " threads");
-      CHECK(same_bits(run(computation, *cpu[i], strided), found));
+    Outputs first;
+    for (const Implementation& each : implementations()) {
+      INFO(each.name);
+      each.before();
+      const Outputs found = run(computation, *each.operations, strided);
+      compare(found, expected);
+      if (first.empty()) first = found;
+      CHECK(same_bits(found, first));
     }
   }
 }

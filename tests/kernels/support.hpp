@@ -141,8 +141,17 @@ class Bench {
 using Outputs = std::vector<std::vector<float>>;
 using Computation = std::function<Outputs(Bench&)>;
 
+// An implementation of the operation table that this program tests.
+struct Implementation {
+  std::string name;  // "cpu, 2 threads"
+  std::shared_ptr<Operations> operations;
+  std::function<void()> before = [] {};  // called before each use
+};
+// All of them must give the same bits. Each program that is linked with the suite defines it.
+const std::vector<Implementation>& implementations();
+
 // Runs the computation on the reference, then on every implementation, dense and strided, and compares:
-// within 1e-5 by norm, nothing written beside the outputs, bitwise the same on 1, 2 and 3 threads.
+// within 1e-5 by norm, nothing written beside the outputs, bitwise the same on all implementations.
 void conforms(const Computation& computation);
 
 }  // namespace collie::test

@@ -1,0 +1,16 @@
+// The factors of one AdamW update, for every device.
+#pragma once
+
+namespace collie {
+
+struct AdamWArguments;
+
+// What one update multiplies with, computed in double once:
+// g' = gradient_scale · g; m = beta1 · m + one_minus_beta1 · g'; v = beta2 · v + one_minus_beta2 · g'²;
+// w = decay · w - rate · m / (root_scale · sqrt(v) + eps)
+struct AdamWFactors {
+  float gradient_scale, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, rate, root_scale, eps;
+};
+AdamWFactors adamw_factors(const AdamWArguments& arguments);
+
+}  // namespace collie

@@ -1,0 +1,21 @@
+// Softmax cross-entropy and its gradient in place; formulas and shapes in kernels/operations.hpp. labels [chunk] on the
+// device; losses float64 [chunk] get each token's loss, 0 where it is not a target.
+#pragma once
+
+#include "kernels/cuda/views.hpp"
+
+struct CUstream_st;
+
+namespace collie::cuda {
+
+void cross_entropy(CUstream_st* stream, const Matrix& logits, const int32_t* labels, float gradient_scale,
+                   double* losses);
+// statistics [chunk, 3] of the columns [first, first + width) of the vocabulary.
+void softmax_statistics(CUstream_st* stream, const Matrix& logits, const int32_t* labels, int64_t first,
+                        double* statistics);
+// statistics [shards, chunk, 3].
+void cross_entropy_from_statistics(CUstream_st* stream, const Matrix& logits, const int32_t* labels,
+                                   int64_t first, const double* statistics, int64_t shards, float gradient_scale,
+                                   double* losses);
+
+}  // namespace collie::cuda

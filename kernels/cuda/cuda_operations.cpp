@@ -1,0 +1,307 @@
+#include "kernels/cuda/cuda_operations.hpp"
+
+#include <vector>
+
+#include "kernels/checks.hpp"
+#include "kernels/cuda/adamw.hpp"
+#include "kernels/cuda/api.hpp"
+#include "kernels/cuda/attention.hpp"
+#include "kernels/cuda/column_sums.hpp"
+#include "kernels/cuda/cross_entropy.hpp"
+#include "kernels/cuda/elementwise.hpp"
+#include "kernels/cuda/embedding.hpp"
+#include "kernels/cuda/reductions.hpp"
+#include "kernels/cuda/rms_norm.hpp"
+#include "kernels/cuda/rope.hpp"
+#include "kernels/cuda/swiglu.hpp"
+#include "kernels/host_data.hpp"
+
+namespace collie {
+
+namespace {
+
+using cuda::Element;
+using cuda::Matrix;
+
+Element element_of(const Tensor& x) {
+  COLLIE_ASSERT(x.dtype() == DType::f32 || x.dtype() == DType::bf16, "a tensor of {} is not computed with on a GPU",
+                name(x.dtype()));
+  return x.dtype() == DType::bf16 ? Element::bf16 : Element::f32;
+}
+
+// Any tensor as rows of axis 0.
+Matrix view(const Tensor& x) {
+  const int64_t rows = x.shape().rank() == 0 ? 1 : x.dim(0);
+  return {x.raw(), element_of(x), rows, rows > 0 ? x.numel() / rows : 0, x.row_stride()};
+}
+
+
+cuda::Documents documents_of(const AttentionSpans& spans) {
+  return {spans.query_starts, spans.key_starts, spans.causal};
+}
+
+}  // namespace
+
+CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAccount> account)
+    : Operations(dtype, account),
+      stream_(std::make_shared<cuda::Stream>(device)),
+      memory_(cuda::device_memory(stream_)),
+      staging_(stream_),
+      indices_(stream_, memory_, account),
+      matmul_(cuda::make_matmul(stream_, memory_, account)) {}
+
+CudaOperations::~CudaOperations() = default;
+
+// --- memory
+
+Tensor CudaOperations::empty(const Shape& shape, DType dtype, Category category) {
+  return Tensor::on(memory_, shape, dtype, account(), category);
+}
+
+Tensor CudaOperations::workspace(int64_t floats) {
+  return empty({floats}, DType::f32, Category::workspace);
+}
+
+void CudaOperations::fill(Tensor& x, double value) {
+  if (x.numel() == 0) return;
+  if (x.dtype() == DType::f32 || x.dtype() == DType::bf16)
+    return cuda::fill(stream_->native(), view(x), static_cast<float>(value));
+  // Other types are filled on the host: they are small, and rarely filled.
+  Tensor values = Tensor::host(x.shape(), x.dtype(), account(), Category::workspace);
+  host::fill(values, value);
+  COLLIE_ASSERT(x.contiguous(), "a strided tensor of {} cannot be filled", name(x.dtype()));
+  staging_.upload({static_cast<const std::byte*>(values.raw()), values.bytes()}, x.raw());
+}
+
+void CudaOperations::copy(const Tensor& from, Tensor& to) {
+  check::copy(from, to);
+  if (from.numel() == 0) return;
+  const auto rows = static_cast<size_t>(from.dim(0));
+  const size_t size = size_of(from.dtype()), width = from.bytes() / rows;
+  const auto pitch = [&](const Tensor& x) {
+    return x.contiguous() ? width : static_cast<size_t>(x.row_stride()) * size;
+  };
+  cuda::check(cudaMemcpy2DAsync(to.raw(), pitch(to), from.raw(), pitch(from), width, rows, cudaMemcpyDeviceToDevice,
+                                stream_->native()),
+              "copying on the device");
+}
+
+void CudaOperations::upload(std::span<const float> values, Tensor& x) {
+  check::transfer(values.size(), x);
+  if (x.numel() == 0) return;
+  // Converted on the host, then laid out on the device.
+  Tensor converted = Tensor::host({x.numel()}, x.dtype(), account(), Category::workspace);
+  host::upload(values, converted);
+  const std::span bytes{static_cast<const std::byte*>(converted.raw()), converted.bytes()};
+  if (x.contiguous()) return staging_.upload(bytes, x.raw());
+  Tensor dense = empty(x.shape(), x.dtype(), Category::workspace);
+  staging_.upload(bytes, dense.raw());
+  copy(dense, x);
+}
+
+void CudaOperations::download(const Tensor& x, std::span<float> values) {
+  check::transfer(values.size(), x);
+  if (x.numel() == 0) return;
+  Tensor dense = x;
+  if (!x.contiguous()) {
+    dense = empty(x.shape(), x.dtype(), Category::workspace);
+    copy(x, dense);
+  }
+  Tensor found = Tensor::host({x.numel()}, x.dtype(), account(), Category::workspace);
+  staging_.download(dense.raw(), {static_cast<std::byte*>(found.raw()), found.bytes()});
+  host::download(found, values);
+}
+
+double CudaOperations::total(const Tensor& parts) {
+  if (parts.numel() == 0) return 0;
+  Tensor sum = empty({1}, DType::f64, Category::workspace);
+  cuda::sum(stream_->native(), parts.data<double>(), parts.numel(), sum.data<double>());
+  double value = 0;
+  staging_.download(sum.raw(), std::as_writable_bytes(std::span{&value, 1}));
+  return value;
+}
+
+// --- elementwise
+
+void CudaOperations::add(const Tensor& a, const Tensor& b, Tensor& out) {
+  check::add(dtype(), a, b, out);
+  cuda::add(stream_->native(), view(a), view(b), view(out));
+}
+
+void CudaOperations::scale(Tensor& x, double factor) {
+  check::scale(dtype(), x);
+  cuda::scale(stream_->native(), view(x), static_cast<float>(factor));
+}
+
+void CudaOperations::add_row(Tensor& x, const Tensor& row) {
+  check::add_row(dtype(), x, row);
+  cuda::add_row(stream_->native(), view(x), row.raw());
+}
+
+void CudaOperations::column_sum(const Tensor& x, Tensor& out, bool accumulate) {
+  check::column_sum(dtype(), x, out);
+  Tensor scratch = workspace(cuda::column_sum_workspace(x.dim(0), x.dim(1)));
+  cuda::column_sum(stream_->native(), view(x), out.raw(), element_of(out), accumulate, scratch.data<float>());
+}
+
+// --- matrices
+
+void CudaOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) {
+  const auto [m, n, k] = check::gemm(dtype(), form, a, b, c);
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    if (!accumulate) fill(c, 0);
+    return;
+  }
+  const auto product = form == GemmForm::nn   ? cuda::ProductForm::nn
+                       : form == GemmForm::nt ? cuda::ProductForm::nt
+                                              : cuda::ProductForm::tn;
+  matmul_->run(product, view(a), view(b), view(c), accumulate);
+}
+
+// --- embedding
+
+void CudaOperations::embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) {
+  check::embedding(dtype(), table, ids, out);
+  if (ids.empty()) return;
+  cuda::embedding(stream_->native(), view(table), indices_.on_device(ids), view(out));
+}
+
+void CudaOperations::embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
+                                        bool accumulate) {
+  check::embedding(dtype(), d_table, ids, d_out);
+  if (!accumulate) fill(d_table, 0);
+  const cuda::TokensById tokens = cuda::tokens_by_id(ids);
+  if (tokens.ids == 0) return;
+  cuda::embedding_backward(stream_->native(), tokens.ids, indices_.on_device(tokens.array), view(d_out),
+                           view(d_table));
+}
+
+// --- RMSNorm
+
+void CudaOperations::rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) {
+  check::rms_norm(dtype(), x, weight, y, inverse_rms);
+  cuda::rms_norm(stream_->native(), view(x), weight.raw(), static_cast<float>(eps), view(y),
+                 inverse_rms.data<float>());
+}
+
+void CudaOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                             const Tensor& inverse_rms, Tensor& dx, bool accumulate) {
+  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, dx);
+  cuda::rms_norm_backward_input(stream_->native(), view(dy), view(x), weight.raw(), inverse_rms.data<float>(),
+                                view(dx), accumulate);
+}
+
+void CudaOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
+                                              Tensor& d_weight, bool accumulate) {
+  check::rms_norm_backward_weight(dtype(), dy, x, inverse_rms, d_weight);
+  Tensor scratch = workspace(cuda::rms_norm_backward_weight_workspace(x.dim(0), x.dim(1)));
+  cuda::rms_norm_backward_weight(stream_->native(), view(dy), view(x), inverse_rms.data<float>(), d_weight.raw(),
+                                 element_of(d_weight), accumulate, scratch.data<float>());
+}
+
+void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
+                          bool inverse) {
+  check::rope(dtype(), x, cosines, sines, positions);
+  if (positions.empty()) return;
+  cuda::rope(stream_->native(), view(x), x.dim(1), cosines.data<float>(), sines.data<float>(),
+             indices_.on_device(positions), inverse);
+}
+
+// --- attention
+
+void CudaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
+                               double score_scale, Tensor& out, Tensor& log_sum_exp) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+  const cuda::AttentionViews views{view(q),     view(k),        view(v),        view(out), log_sum_exp.data<float>(),
+                                   sizes.heads, sizes.kv_heads, sizes.head_dim, static_cast<float>(score_scale)};
+  cuda::attention(stream_->native(), indices_, views, documents_of(spans));
+}
+
+void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
+                                        const AttentionSpans& spans, double score_scale, const Tensor& out,
+                                        const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,
+                                        Tensor& dv) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+  check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
+  const cuda::AttentionViews views{view(q),     view(k),        view(v),        view(out), log_sum_exp.data<float>(),
+                                   sizes.heads, sizes.kv_heads, sizes.head_dim, static_cast<float>(score_scale)};
+  Tensor scratch = workspace(cuda::attention_backward_workspace(views));
+  cuda::attention_backward(stream_->native(), indices_, views, documents_of(spans), view(d_out), view(dq), view(dk),
+                           view(dv), scratch.data<float>());
+}
+
+void CudaOperations::merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
+                                     const Tensor& part_log_sum_exp) {
+  check::merge_attention(dtype(), out, log_sum_exp, part, part_log_sum_exp);
+  cuda::merge_attention(stream_->native(), view(out), log_sum_exp.data<float>(), view(part),
+                        part_log_sum_exp.data<float>(), log_sum_exp.dim(1));
+}
+
+// --- SwiGLU
+
+void CudaOperations::swiglu(const Tensor& gate, const Tensor& up, Tensor& out) {
+  check::swiglu(dtype(), gate, up, out);
+  cuda::swiglu(stream_->native(), view(gate), view(up), view(out));
+}
+
+void CudaOperations::swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
+                                     Tensor& d_up) {
+  check::swiglu_backward(dtype(), gate, up, d_out, d_gate, d_up);
+  cuda::swiglu_backward(stream_->native(), view(gate), view(up), view(d_out), view(d_gate), view(d_up));
+}
+
+// --- loss
+
+double CudaOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) {
+  check::cross_entropy(dtype(), logits, labels);
+  if (labels.empty()) return 0;
+  Tensor losses = empty({logits.dim(0)}, DType::f64, Category::workspace);
+  cuda::cross_entropy(stream_->native(), view(logits), indices_.on_device(labels),
+                      static_cast<float>(gradient_scale), losses.data<double>());
+  return total(losses);
+}
+
+void CudaOperations::softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                        Tensor& statistics) {
+  check::softmax_statistics(dtype(), logits, labels, first, statistics);
+  if (labels.empty()) return;
+  cuda::softmax_statistics(stream_->native(), view(logits), indices_.on_device(labels), first,
+                           statistics.data<double>());
+}
+
+double CudaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                                     const Tensor& statistics, double gradient_scale) {
+  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
+  if (labels.empty()) return 0;
+  Tensor losses = empty({logits.dim(0)}, DType::f64, Category::workspace);
+  cuda::cross_entropy_from_statistics(stream_->native(), view(logits), indices_.on_device(labels), first,
+                                      statistics.data<double>(), statistics.dim(0),
+                                      static_cast<float>(gradient_scale), losses.data<double>());
+  return total(losses);
+}
+
+// --- reductions and optimizers
+
+double CudaOperations::sum_of_squares(const Tensor& x) {
+  check::sum_of_squares(dtype(), x);
+  if (x.numel() == 0) return 0;
+  Tensor parts = empty({(x.numel() + reduction_block - 1) / reduction_block}, DType::f64, Category::workspace);
+  cuda::block_sums_of_squares(stream_->native(), x.raw(), element_of(x), x.numel(), parts.data<double>());
+  return total(parts);
+}
+
+void CudaOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
+                           const AdamWArguments& arguments) {
+  check::adamw(dtype(), weight, gradient, exp_avg, exp_avg_sq, arguments);
+  const cuda::AdamWArrays arrays{weight.raw(),         gradient.raw(),      exp_avg.raw(),
+                                 exp_avg_sq.raw(),     element_of(weight),  element_of(gradient),
+                                 element_of(exp_avg),  weight.numel()};
+  cuda::adamw(stream_->native(), arrays, adamw_factors(arguments));
+}
+
+std::unique_ptr<Operations> make_cuda_operations(DType dtype, int device, std::shared_ptr<MemoryAccount> account) {
+  return std::make_unique<CudaOperations>(dtype, device, std::move(account));
+}
+
+}  // namespace collie

@@ -1,0 +1,78 @@
+// The operation table on one NVIDIA GPU: work is queued on the rank's compute stream, in the order of the calls. What is
+// returned as a number waits for the device.
+#pragma once
+
+#include "kernels/cuda/device_memory.hpp"
+#include "kernels/cuda/host_staging.hpp"
+#include "kernels/cuda/index_cache.hpp"
+#include "kernels/cuda/matmul.hpp"
+#include "kernels/cuda/views.hpp"
+#include "kernels/operations.hpp"
+
+namespace collie {
+
+class CudaOperations final : public Operations {
+ public:
+  CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAccount> account);
+  ~CudaOperations() override;
+
+  using Operations::empty;
+  Tensor empty(const Shape& shape, DType dtype, Category category) override;
+  void fill(Tensor& x, double value) override;
+  void copy(const Tensor& from, Tensor& to) override;
+  void upload(std::span<const float> values, Tensor& x) override;
+  void download(const Tensor& x, std::span<float> values) override;
+
+  void add(const Tensor& a, const Tensor& b, Tensor& out) override;
+  void scale(Tensor& x, double factor) override;
+  void add_row(Tensor& x, const Tensor& row) override;
+  void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
+
+  void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) override;
+
+  void embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) override;
+  void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
+                          bool accumulate) override;
+
+  void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) override;
+  void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                               const Tensor& inverse_rms, Tensor& dx, bool accumulate) override;
+  void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
+                                Tensor& d_weight, bool accumulate) override;
+
+  void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
+            bool inverse) override;
+
+  void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
+                 double score_scale, Tensor& out, Tensor& log_sum_exp) override;
+  void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
+                          double score_scale, const Tensor& out, const Tensor& log_sum_exp,
+                          const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) override;
+  void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
+                       const Tensor& part_log_sum_exp) override;
+
+  void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) override;
+  void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
+                       Tensor& d_up) override;
+
+  double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) override;
+  void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                          Tensor& statistics) override;
+  double cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                       const Tensor& statistics, double gradient_scale) override;
+  double sum_of_squares(const Tensor& x) override;
+  void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
+             const AdamWArguments& arguments) override;
+
+ private:
+  Tensor workspace(int64_t floats);
+  double total(const Tensor& parts);  // of float64 [n]: waits for the device
+
+  std::shared_ptr<cuda::Stream> stream_;
+  std::shared_ptr<MemorySource> memory_;
+  cuda::HostStaging staging_;
+  cuda::IndexCache indices_;
+  std::unique_ptr<cuda::Matmul> matmul_;
+};
+
+}  // namespace collie

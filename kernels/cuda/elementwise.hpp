@@ -1,0 +1,17 @@
+// Elementwise kernels; the operation table (kernels/operations.hpp) says what each computes. Shapes are equal; `stream`
+// orders them.
+#pragma once
+
+#include "kernels/cuda/views.hpp"
+
+struct CUstream_st;
+
+namespace collie::cuda {
+
+void fill(CUstream_st* stream, const Matrix& x, float value);
+void convert(CUstream_st* stream, const Matrix& from, const Matrix& to);  // element types differ
+void add(CUstream_st* stream, const Matrix& a, const Matrix& b, const Matrix& out);
+void scale(CUstream_st* stream, const Matrix& x, float factor);
+void add_row(CUstream_st* stream, const Matrix& x, const void* row);  // row [width], x's element type
+
+}  // namespace collie::cuda

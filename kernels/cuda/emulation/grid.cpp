@@ -1,0 +1,191 @@
+// Blocks of threads as fibers (Boost.Context) of one processor thread.
+#include <boost/context/fiber.hpp>
+#include <boost/context/fixedsize_stack.hpp>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "kernels/cuda/emulation/cuda_runtime.hpp"
+
+thread_local uint3 threadIdx{}, blockIdx{};
+thread_local dim3 blockDim, gridDim;
+
+namespace collie::emulation {
+
+namespace {
+
+namespace context = boost::context;
+constexpr unsigned warp_size = 32;
+constexpr size_t stack_bytes = 128 * 1024;
+std::atomic<bool> backward{false};
+
+enum class State { ready, at_block_barrier, at_warp_barrier, done };
+
+struct Thread {
+  context::fiber fiber;      // where it goes on
+  context::fiber scheduler;  // where it gives way to
+  State state = State::done;
+  uint3 index{};
+  unsigned exchanges = 0;
+};
+
+struct Warp {
+  unsigned alive = 0, waiting = 0;
+  uint64_t slots[2][warp_size] = {};  // by the exchange's parity: a lane is one exchange ahead at most
+};
+
+// The block that this processor thread works on.
+class Block {
+ public:
+  void run(dim3 block, size_t shared_bytes, const std::function<void()>& body) {
+    body_ = &body;
+    count_ = block.x * block.y * block.z;
+    shared_.assign((shared_bytes + 15) / 16, {~0ULL, ~0ULL});
+    warps_.assign((count_ + warp_size - 1) / warp_size, Warp{});
+    alive_ = count_;
+    waiting_ = 0;
+    while (threads_.size() < count_) threads_.push_back(make_thread());
+    for (unsigned i = 0; i < count_; ++i) {
+      threads_[i]->state = State::ready;
+      threads_[i]->exchanges = 0;
+      threads_[i]->index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
+      ++warps_[i / warp_size].alive;
+    }
+    while (alive_ > 0) pass();
+  }
+
+  void sync_block() {
+    Thread& self = *threads_[current_];
+    self.state = State::at_block_barrier;
+    if (++waiting_ == alive_)
+      release_block();
+    else
+      give_way(self);
+  }
+
+  void sync_warp() {
+    Thread& self = *threads_[current_];
+    Warp& warp = warps_[current_ / warp_size];
+    self.state = State::at_warp_barrier;
+    if (++warp.waiting == warp.alive)
+      release_warp(current_ / warp_size);
+    else
+      give_way(self);
+  }
+
+  uint64_t exchange(uint64_t value, unsigned from) {
+    const unsigned parity = threads_[current_]->exchanges++ % 2;
+    Warp& warp = warps_[current_ / warp_size];
+    warp.slots[parity][lane()] = value;
+    sync_warp();
+    return warp.slots[parity][from % warp_size];
+  }
+
+  unsigned lane() const { return current_ % warp_size; }
+  void* shared() { return shared_.data(); }
+
+ private:
+  struct alignas(16) Sixteen {
+    uint64_t low, high;
+  };
+
+  std::unique_ptr<Thread> make_thread() {
+    auto thread = std::make_unique<Thread>();
+    Thread* self = thread.get();
+    thread->fiber = context::fiber(std::allocator_arg, context::fixedsize_stack(stack_bytes),
+                                   [this, self](context::fiber&& scheduler) {
+                                     self->scheduler = std::move(scheduler);
+                                     while (true) {
+                                       (*body_)();
+                                       finish(*self);
+                                       give_way(*self);
+                                     }
+                                     return std::move(self->scheduler);
+                                   });
+    return thread;
+  }
+
+  void finish(Thread& self) {
+    self.state = State::done;
+    if (--alive_ > 0 && waiting_ == alive_) release_block();
+    Warp& warp = warps_[current_ / warp_size];
+    if (--warp.alive > 0 && warp.waiting == warp.alive) release_warp(current_ / warp_size);
+  }
+
+  static void give_way(Thread& self) { self.scheduler = std::move(self.scheduler).resume(); }
+
+  void pass() {
+    bool progress = false;
+    for (unsigned i = 0; i < count_; ++i) {
+      const unsigned index = backward.load(std::memory_order_relaxed) ? count_ - 1 - i : i;
+      Thread& thread = *threads_[index];
+      if (thread.state != State::ready) continue;
+      current_ = index;
+      threadIdx = thread.index;
+      thread.fiber = std::move(thread.fiber).resume();
+      progress = true;
+    }
+    if (progress) return;
+    std::fprintf(stderr, "a kernel's barrier is never reached by all: block (%u, %u, %u), %u threads alive, %u at the block's\n",
+                 blockIdx.x, blockIdx.y, blockIdx.z, alive_, waiting_);
+    std::abort();
+  }
+
+  void release_block() {
+    waiting_ = 0;
+    for (unsigned i = 0; i < count_; ++i)
+      if (threads_[i]->state == State::at_block_barrier) threads_[i]->state = State::ready;
+  }
+  void release_warp(unsigned warp) {
+    warps_[warp].waiting = 0;
+    for (unsigned i = warp * warp_size; i < std::min(count_, (warp + 1) * warp_size); ++i)
+      if (threads_[i]->state == State::at_warp_barrier) threads_[i]->state = State::ready;
+  }
+
+  const std::function<void()>* body_ = nullptr;
+  std::vector<std::unique_ptr<Thread>> threads_;
+  std::vector<Warp> warps_;
+  std::vector<Sixteen> shared_;
+  unsigned count_ = 0, alive_ = 0, waiting_ = 0, current_ = 0;
+};
+
+Block& this_block() {
+  static thread_local Block block;
+  return block;
+}
+
+}  // namespace
+
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
+  gridDim = grid;
+  blockDim = block;
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx = {x, y, z};
+        this_block().run(block, shared_bytes, body);
+      }
+}
+
+void set_backward_order(bool on) {
+  backward.store(on, std::memory_order_relaxed);
+}
+void sync_block() {
+  this_block().sync_block();
+}
+void sync_warp() {
+  this_block().sync_warp();
+}
+void* shared_memory() {
+  return this_block().shared();
+}
+uint64_t exchange(uint64_t value, unsigned from) {
+  return this_block().exchange(value, from);
+}
+unsigned lane() {
+  return this_block().lane();
+}
+
+}  // namespace collie::emulation

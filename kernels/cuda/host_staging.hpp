@@ -1,0 +1,35 @@
+// Page-locked host memory between the program's own and the device's: only from there do copies run beside the host.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <span>
+
+#include "kernels/cuda/stream.hpp"
+
+namespace collie::cuda {
+
+// Copies of one stream. Not thread-safe.
+class HostStaging {
+ public:
+  explicit HostStaging(std::shared_ptr<Stream> stream);
+  ~HostStaging();
+  HostStaging(const HostStaging&) = delete;
+  HostStaging& operator=(const HostStaging&) = delete;
+
+  // The bytes are taken before it returns; the copy to the device is queued. Waits only where all staging blocks are
+  // still in flight.
+  void upload(std::span<const std::byte> bytes, void* to);
+  // Waits for what is queued on the stream and for the copy.
+  void download(const void* from, std::span<std::byte> bytes);
+
+ private:
+  struct Block;
+  Block& free_block(size_t bytes);
+
+  std::shared_ptr<Stream> stream_;
+  std::deque<std::unique_ptr<Block>> blocks_;  // the one used longest ago first
+};
+
+}  // namespace collie::cuda

@@ -1,0 +1,20 @@
+// RMSNorm; formulas and shapes in kernels/operations.hpp. weight has x's element type; inverse_rms is float32 [rows].
+#pragma once
+
+#include "kernels/cuda/views.hpp"
+
+struct CUstream_st;
+
+namespace collie::cuda {
+
+void rms_norm(CUstream_st* stream, const Matrix& x, const void* weight, float eps, const Matrix& y,
+              float* inverse_rms);
+void rms_norm_backward_input(CUstream_st* stream, const Matrix& dy, const Matrix& x, const void* weight,
+                             const float* inverse_rms, const Matrix& dx, bool accumulate);
+// Floats of workspace that rms_norm_backward_weight takes.
+int64_t rms_norm_backward_weight_workspace(int64_t rows, int64_t width);
+// d_weight [width] of element type `out_element`; slices of rows first, then the slices in order.
+void rms_norm_backward_weight(CUstream_st* stream, const Matrix& dy, const Matrix& x, const float* inverse_rms,
+                              void* d_weight, Element out_element, bool accumulate, float* workspace);
+
+}  // namespace collie::cuda

@@ -1,0 +1,17 @@
+// How kernels/cuda's kernels see tensors: plain pointers and sizes, so that nvcc reads nothing else of the engine.
+#pragma once
+
+#include <cstdint>
+
+namespace collie::cuda {
+
+enum class Element : uint8_t { f32, bf16 };
+
+// rows × width elements, rows `stride` elements apart.
+struct Matrix {
+  void* data;
+  Element element;
+  int64_t rows, width, stride;
+};
+
+}  // namespace collie::cuda
