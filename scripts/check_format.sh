@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=(--dry-run --Werror)
 [ "${1:-}" = "--fix" ] && mode=(-i)
-git ls-files '*.cpp' '*.hpp' | xargs clang-format-14 "${mode[@]}"
+git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format-14 "${mode[@]}"

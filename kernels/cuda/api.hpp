@@ -1,4 +1,5 @@
-// The CUDA run time, or its emulation on the host (COLLIE_CUDA_EMULATED). Only kernels/cuda and comm/nccl include it.
+// The CUDA run time, or its emulation on the host (COLLIE_CUDA_EMULATED). Only kernels/cuda and comm/nccl
+// include it.
 #pragma once
 
 #ifdef COLLIE_CUDA_EMULATED
@@ -9,8 +10,8 @@
 
 namespace collie::cuda {
 
-// Throws std::runtime_error "CUDA: WHAT: REASON" unless `status` is success; out of memory says so and how much
-// the device has.
+// Throws std::runtime_error "CUDA: WHAT: REASON" unless `status` is success; out of memory says so and how
+// much the device has.
 void check(cudaError_t status, const char* what);
 
 }  // namespace collie::cuda

@@ -11,7 +11,8 @@ namespace collie::cuda {
 
 class IndexCache;
 
-// Documents of a packed row, on the host. Queries and keys of document d: [query_starts[d], query_starts[d + 1]) ...
+// Documents of a packed row, on the host. Queries and keys of document d: [query_starts[d], query_starts[d +
+// 1]) ...
 struct Documents {
   std::span<const int32_t> query_starts, key_starts;
   bool causal;
@@ -25,7 +26,8 @@ struct AttentionViews {
   float score_scale;
 };
 
-void attention(CUstream_st* stream, IndexCache& indices, const AttentionViews& views, const Documents& documents);
+void attention(CUstream_st* stream, IndexCache& indices, const AttentionViews& views,
+               const Documents& documents);
 
 // Floats of workspace that attention_backward takes.
 int64_t attention_backward_workspace(const AttentionViews& views);

@@ -1,5 +1,5 @@
-// Softmax cross-entropy and its gradient in place; formulas and shapes in kernels/operations.hpp. labels [chunk] on the
-// device; losses float64 [chunk] get each token's loss, 0 where it is not a target.
+// Softmax cross-entropy and its gradient in place; formulas and shapes in kernels/operations.hpp. labels
+// [chunk] on the device; losses float64 [chunk] get each token's loss, 0 where it is not a target.
 #pragma once
 
 #include "kernels/cuda/views.hpp"
@@ -15,7 +15,7 @@ void softmax_statistics(CUstream_st* stream, const Matrix& logits, const int32_t
                         double* statistics);
 // statistics [shards, chunk, 3].
 void cross_entropy_from_statistics(CUstream_st* stream, const Matrix& logits, const int32_t* labels,
-                                   int64_t first, const double* statistics, int64_t shards, float gradient_scale,
-                                   double* losses);
+                                   int64_t first, const double* statistics, int64_t shards,
+                                   float gradient_scale, double* losses);
 
 }  // namespace collie::cuda

@@ -24,8 +24,8 @@ using cuda::Element;
 using cuda::Matrix;
 
 Element element_of(const Tensor& x) {
-  COLLIE_ASSERT(x.dtype() == DType::f32 || x.dtype() == DType::bf16, "a tensor of {} is not computed with on a GPU",
-                name(x.dtype()));
+  COLLIE_ASSERT(x.dtype() == DType::f32 || x.dtype() == DType::bf16,
+                "a tensor of {} is not computed with on a GPU", name(x.dtype()));
   return x.dtype() == DType::bf16 ? Element::bf16 : Element::f32;
 }
 
@@ -34,7 +34,6 @@ Matrix view(const Tensor& x) {
   const int64_t rows = x.shape().rank() == 0 ? 1 : x.dim(0);
   return {x.raw(), element_of(x), rows, rows > 0 ? x.numel() / rows : 0, x.row_stride()};
 }
-
 
 cuda::Documents documents_of(const AttentionSpans& spans) {
   return {spans.query_starts, spans.key_starts, spans.causal};
@@ -81,8 +80,8 @@ void CudaOperations::copy(const Tensor& from, Tensor& to) {
   const auto pitch = [&](const Tensor& x) {
     return x.contiguous() ? width : static_cast<size_t>(x.row_stride()) * size;
   };
-  cuda::check(cudaMemcpy2DAsync(to.raw(), pitch(to), from.raw(), pitch(from), width, rows, cudaMemcpyDeviceToDevice,
-                                stream_->native()),
+  cuda::check(cudaMemcpy2DAsync(to.raw(), pitch(to), from.raw(), pitch(from), width, rows,
+                                cudaMemcpyDeviceToDevice, stream_->native()),
               "copying on the device");
 }
 
@@ -179,7 +178,8 @@ void CudaOperations::embedding_backward(std::span<const int32_t> ids, const Tens
 
 // --- RMSNorm
 
-void CudaOperations::rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) {
+void CudaOperations::rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y,
+                              Tensor& inverse_rms) {
   check::rms_norm(dtype(), x, weight, y, inverse_rms);
   cuda::rms_norm(stream_->native(), view(x), weight.raw(), static_cast<float>(eps), view(y),
                  inverse_rms.data<float>());
@@ -196,12 +196,12 @@ void CudaOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x,
                                               Tensor& d_weight, bool accumulate) {
   check::rms_norm_backward_weight(dtype(), dy, x, inverse_rms, d_weight);
   Tensor scratch = workspace(cuda::rms_norm_backward_weight_workspace(x.dim(0), x.dim(1)));
-  cuda::rms_norm_backward_weight(stream_->native(), view(dy), view(x), inverse_rms.data<float>(), d_weight.raw(),
-                                 element_of(d_weight), accumulate, scratch.data<float>());
+  cuda::rms_norm_backward_weight(stream_->native(), view(dy), view(x), inverse_rms.data<float>(),
+                                 d_weight.raw(), element_of(d_weight), accumulate, scratch.data<float>());
 }
 
-void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
-                          bool inverse) {
+void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
+                          std::span<const int32_t> positions, bool inverse) {
   check::rope(dtype(), x, cosines, sines, positions);
   if (positions.empty()) return;
   cuda::rope(stream_->native(), view(x), x.dim(1), cosines.data<float>(), sines.data<float>(),
@@ -213,22 +213,36 @@ void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
 void CudaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                                double score_scale, Tensor& out, Tensor& log_sum_exp) {
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
-  const cuda::AttentionViews views{view(q),     view(k),        view(v),        view(out), log_sum_exp.data<float>(),
-                                   sizes.heads, sizes.kv_heads, sizes.head_dim, static_cast<float>(score_scale)};
+  const cuda::AttentionViews views{view(q),
+                                   view(k),
+                                   view(v),
+                                   view(out),
+                                   log_sum_exp.data<float>(),
+                                   sizes.heads,
+                                   sizes.kv_heads,
+                                   sizes.head_dim,
+                                   static_cast<float>(score_scale)};
   cuda::attention(stream_->native(), indices_, views, documents_of(spans));
 }
 
 void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
                                         const AttentionSpans& spans, double score_scale, const Tensor& out,
-                                        const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,
-                                        Tensor& dv) {
+                                        const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq,
+                                        Tensor& dk, Tensor& dv) {
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
-  const cuda::AttentionViews views{view(q),     view(k),        view(v),        view(out), log_sum_exp.data<float>(),
-                                   sizes.heads, sizes.kv_heads, sizes.head_dim, static_cast<float>(score_scale)};
+  const cuda::AttentionViews views{view(q),
+                                   view(k),
+                                   view(v),
+                                   view(out),
+                                   log_sum_exp.data<float>(),
+                                   sizes.heads,
+                                   sizes.kv_heads,
+                                   sizes.head_dim,
+                                   static_cast<float>(score_scale)};
   Tensor scratch = workspace(cuda::attention_backward_workspace(views));
-  cuda::attention_backward(stream_->native(), indices_, views, documents_of(spans), view(d_out), view(dq), view(dk),
-                           view(dv), scratch.data<float>());
+  cuda::attention_backward(stream_->native(), indices_, views, documents_of(spans), view(d_out), view(dq),
+                           view(dk), view(dv), scratch.data<float>());
 }
 
 void CudaOperations::merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
@@ -245,8 +259,8 @@ void CudaOperations::swiglu(const Tensor& gate, const Tensor& up, Tensor& out) {
   cuda::swiglu(stream_->native(), view(gate), view(up), view(out));
 }
 
-void CudaOperations::swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
-                                     Tensor& d_up) {
+void CudaOperations::swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out,
+                                     Tensor& d_gate, Tensor& d_up) {
   check::swiglu_backward(dtype(), gate, up, d_out, d_gate, d_up);
   cuda::swiglu_backward(stream_->native(), view(gate), view(up), view(d_out), view(d_gate), view(d_up));
 }
@@ -270,8 +284,9 @@ void CudaOperations::softmax_statistics(const Tensor& logits, std::span<const in
                            statistics.data<double>());
 }
 
-double CudaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
-                                                     const Tensor& statistics, double gradient_scale) {
+double CudaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                     int64_t first, const Tensor& statistics,
+                                                     double gradient_scale) {
   check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
   if (labels.empty()) return 0;
   Tensor losses = empty({logits.dim(0)}, DType::f64, Category::workspace);
@@ -286,7 +301,8 @@ double CudaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<c
 double CudaOperations::sum_of_squares(const Tensor& x) {
   check::sum_of_squares(dtype(), x);
   if (x.numel() == 0) return 0;
-  Tensor parts = empty({(x.numel() + reduction_block - 1) / reduction_block}, DType::f64, Category::workspace);
+  Tensor parts =
+      empty({(x.numel() + reduction_block - 1) / reduction_block}, DType::f64, Category::workspace);
   cuda::block_sums_of_squares(stream_->native(), x.raw(), element_of(x), x.numel(), parts.data<double>());
   return total(parts);
 }
@@ -294,13 +310,14 @@ double CudaOperations::sum_of_squares(const Tensor& x) {
 void CudaOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
                            const AdamWArguments& arguments) {
   check::adamw(dtype(), weight, gradient, exp_avg, exp_avg_sq, arguments);
-  const cuda::AdamWArrays arrays{weight.raw(),         gradient.raw(),      exp_avg.raw(),
-                                 exp_avg_sq.raw(),     element_of(weight),  element_of(gradient),
-                                 element_of(exp_avg),  weight.numel()};
+  const cuda::AdamWArrays arrays{weight.raw(),        gradient.raw(),     exp_avg.raw(),
+                                 exp_avg_sq.raw(),    element_of(weight), element_of(gradient),
+                                 element_of(exp_avg), weight.numel()};
   cuda::adamw(stream_->native(), arrays, adamw_factors(arguments));
 }
 
-std::unique_ptr<Operations> make_cuda_operations(DType dtype, int device, std::shared_ptr<MemoryAccount> account) {
+std::unique_ptr<Operations> make_cuda_operations(DType dtype, int device,
+                                                 std::shared_ptr<MemoryAccount> account) {
   return std::make_unique<CudaOperations>(dtype, device, std::move(account));
 }
 

@@ -1,5 +1,5 @@
-// The operation table on one NVIDIA GPU: work is queued on the rank's compute stream, in the order of the calls. What is
-// returned as a number waits for the device.
+// The operation table on one NVIDIA GPU: work is queued on the rank's compute stream, in the order of the
+// calls. What is returned as a number waits for the device.
 #pragma once
 
 #include "kernels/cuda/device_memory.hpp"

@@ -30,10 +30,10 @@ class DeviceMemory final : public MemorySource {
     size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     constexpr double mebibyte = 1 << 20;
-    throw std::runtime_error(fmt::format(
-        "device {} is out of memory: {:.1f} MiB asked for, {:.1f} of {:.1f} MiB free", stream_->device(),
-        static_cast<double>(bytes) / mebibyte, static_cast<double>(free) / mebibyte,
-        static_cast<double>(total) / mebibyte));
+    throw std::runtime_error(
+        fmt::format("device {} is out of memory: {:.1f} MiB asked for, {:.1f} of {:.1f} MiB free",
+                    stream_->device(), static_cast<double>(bytes) / mebibyte,
+                    static_cast<double>(free) / mebibyte, static_cast<double>(total) / mebibyte));
   }
 
   std::shared_ptr<Stream> stream_;

@@ -1,5 +1,5 @@
-// Memory of one device, handed out and taken back in the order of a stream: CUDA's stream-ordered allocator, told to
-// keep what is freed for the next request.
+// Memory of one device, handed out and taken back in the order of a stream: CUDA's stream-ordered allocator,
+// told to keep what is freed for the next request.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// For .cu files: from a view's element type to a kernel's template argument, and how wide it may access memory.
+// For .cu files: from a view's element type to a kernel's template argument, and how wide it may access
+// memory.
 #pragma once
 
 #include <initializer_list>
@@ -30,8 +31,8 @@ void with_type(Element element, F f) {
     f(float{});
 }
 
-// Calls f with std::integral_constant<int, V>: the elements of type T that go into one access, 16 bytes' worth where
-// all views allow it, else one.
+// Calls f with std::integral_constant<int, V>: the elements of type T that go into one access, 16 bytes'
+// worth where all views allow it, else one.
 template <class T, class F>
 void with_width(std::initializer_list<Matrix> views, F f) {
   constexpr int full = 16 / sizeof(T);

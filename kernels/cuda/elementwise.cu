@@ -83,7 +83,8 @@ void fill(cudaStream_t stream, const Matrix& whole, float value) {
   flatten({&x});
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    with_width<T>({x}, [&](auto v) { launch(stream, over<v>(x), "fill", fill_kernel<v, T>, typed<T>(x), value); });
+    with_width<T>({x},
+                  [&](auto v) { launch(stream, over<v>(x), "fill", fill_kernel<v, T>, typed<T>(x), value); });
   });
 }
 
@@ -120,7 +121,8 @@ void scale(cudaStream_t stream, const Matrix& whole, float factor) {
   flatten({&x});
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    with_width<T>({x}, [&](auto v) { launch(stream, over<v>(x), "scale", scale_kernel<v, T>, typed<T>(x), factor); });
+    with_width<T>(
+        {x}, [&](auto v) { launch(stream, over<v>(x), "scale", scale_kernel<v, T>, typed<T>(x), factor); });
   });
 }
 

@@ -36,14 +36,16 @@ HostStaging::~HostStaging() = default;
 // Small copies have blocks of 64 KiB, so that they do not take the large ones.
 HostStaging::Block& HostStaging::free_block(size_t bytes) {
   const size_t size = bytes <= (64 << 10) ? (64 << 10) : piece_bytes;
-  auto found = std::find_if(blocks_.begin(), blocks_.end(),
-                            [&](const auto& block) { return block->bytes == size && block->in_flight.done(); });
+  auto found = std::find_if(blocks_.begin(), blocks_.end(), [&](const auto& block) {
+    return block->bytes == size && block->in_flight.done();
+  });
   if (found == blocks_.end() && blocks_.size() < most_blocks) {
     blocks_.push_back(std::make_unique<Block>(size));
     return *blocks_.back();
   }
   if (found == blocks_.end())
-    found = std::find_if(blocks_.begin(), blocks_.end(), [&](const auto& block) { return block->bytes == size; });
+    found =
+        std::find_if(blocks_.begin(), blocks_.end(), [&](const auto& block) { return block->bytes == size; });
   if (found == blocks_.end()) {  // all are of the other size
     blocks_.pop_front();
     blocks_.push_back(std::make_unique<Block>(size));
@@ -61,8 +63,8 @@ void HostStaging::upload(std::span<const std::byte> bytes, void* to) {
     const auto piece = bytes.subspan(first, std::min(piece_bytes, bytes.size() - first));
     Block& block = free_block(piece.size());
     std::memcpy(block.data, piece.data(), piece.size());
-    check(cudaMemcpyAsync(static_cast<std::byte*>(to) + first, block.data, piece.size(), cudaMemcpyHostToDevice,
-                          stream_->native()),
+    check(cudaMemcpyAsync(static_cast<std::byte*>(to) + first, block.data, piece.size(),
+                          cudaMemcpyHostToDevice, stream_->native()),
           "copying to the device");
     stream_->record(block.in_flight);
   }

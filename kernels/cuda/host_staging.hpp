@@ -1,4 +1,5 @@
-// Page-locked host memory between the program's own and the device's: only from there do copies run beside the host.
+// Page-locked host memory between the program's own and the device's: only from there do copies run beside
+// the host.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +19,8 @@ class HostStaging {
   HostStaging(const HostStaging&) = delete;
   HostStaging& operator=(const HostStaging&) = delete;
 
-  // The bytes are taken before it returns; the copy to the device is queued. Waits only where all staging blocks are
-  // still in flight.
+  // The bytes are taken before it returns; the copy to the device is queued. Waits only where all staging
+  // blocks are still in flight.
   void upload(std::span<const std::byte> bytes, void* to);
   // Waits for what is queued on the stream and for the copy.
   void download(const void* from, std::span<std::byte> bytes);

@@ -26,15 +26,16 @@ IndexCache::IndexCache(std::shared_ptr<Stream> stream, std::shared_ptr<MemorySou
 const int32_t* IndexCache::on_device(std::span<const int32_t> values) {
   const uint64_t hash = hash_of(values);
   const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return entry.hash == hash && std::equal(values.begin(), values.end(), entry.values.begin(), entry.values.end());
+    return entry.hash == hash &&
+           std::equal(values.begin(), values.end(), entry.values.begin(), entry.values.end());
   });
   if (found != entries_.end()) {
     entries_.splice(entries_.begin(), entries_, found);
     return entries_.front().copy.data<int32_t>();
   }
   if (entries_.size() == bound_) entries_.pop_back();
-  Tensor copy = Tensor::on(memory_, {static_cast<int64_t>(values.size())}, DType::i32, account_,
-                           Category::workspace);
+  Tensor copy =
+      Tensor::on(memory_, {static_cast<int64_t>(values.size())}, DType::i32, account_, Category::workspace);
   staging_.upload(std::as_bytes(values), copy.raw());
   entries_.push_front({hash, {values.begin(), values.end()}, copy});
   return copy.data<int32_t>();

@@ -1,5 +1,5 @@
-// Whole numbers from the host (ids, positions, labels, where documents start) on the device. All layers of a micro-batch
-// ask for the same ones, so that arrays are found again by their content, and uploaded once.
+// Whole numbers from the host (ids, positions, labels, where documents start) on the device. All layers of a
+// micro-batch ask for the same ones, so that arrays are found again by their content, and uploaded once.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ class IndexCache {
   IndexCache(std::shared_ptr<Stream> stream, std::shared_ptr<MemorySource> memory,
              std::shared_ptr<MemoryAccount> account, size_t bound = 64);
 
-  // [values.size()] on the device, for work queued on the stream before `bound` other arrays have been asked for.
+  // [values.size()] on the device, for work queued on the stream before `bound` other arrays have been asked
+  // for.
   const int32_t* on_device(std::span<const int32_t> values);
 
  private:

@@ -14,8 +14,8 @@ enum class ProductForm { nn, nt, tn };  // as GemmForm
 class Matmul {
  public:
   virtual ~Matmul() = default;
-  // c [m, n] = or += a · b, transposed as `form` says; float32 products have float32's own precision. c may be float32
-  // where a and b are bfloat16; sums are always float32.
+  // c [m, n] = or += a · b, transposed as `form` says; float32 products have float32's own precision. c may
+  // be float32 where a and b are bfloat16; sums are always float32.
   virtual void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate) = 0;
 };
 

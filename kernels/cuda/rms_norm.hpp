@@ -1,4 +1,5 @@
-// RMSNorm; formulas and shapes in kernels/operations.hpp. weight has x's element type; inverse_rms is float32 [rows].
+// RMSNorm; formulas and shapes in kernels/operations.hpp. weight has x's element type; inverse_rms is float32
+// [rows].
 #pragma once
 
 #include "kernels/cuda/views.hpp"
@@ -14,7 +15,8 @@ void rms_norm_backward_input(CUstream_st* stream, const Matrix& dy, const Matrix
 // Floats of workspace that rms_norm_backward_weight takes.
 int64_t rms_norm_backward_weight_workspace(int64_t rows, int64_t width);
 // d_weight [width] of element type `out_element`; slices of rows first, then the slices in order.
-void rms_norm_backward_weight(CUstream_st* stream, const Matrix& dy, const Matrix& x, const float* inverse_rms,
-                              void* d_weight, Element out_element, bool accumulate, float* workspace);
+void rms_norm_backward_weight(CUstream_st* stream, const Matrix& dy, const Matrix& x,
+                              const float* inverse_rms, void* d_weight, Element out_element, bool accumulate,
+                              float* workspace);
 
 }  // namespace collie::cuda

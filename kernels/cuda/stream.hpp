@@ -16,8 +16,8 @@ class Event {
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
-  bool done() const;     // true where it was never recorded
-  void wait() const;     // blocks the host
+  bool done() const;  // true where it was never recorded
+  void wait() const;  // blocks the host
   CUevent_st* native() const { return event_; }
 
  private:
@@ -37,8 +37,8 @@ class Stream {
   void record(Event& event);
   void wait(const Event& event);  // what is queued from now on starts after the event
   void synchronize();             // blocks the host until all that is queued is done
-  // Calls `function` on a thread of the driver's when all that is queued is done. It may not call CUDA and should
-  // only send a message.
+  // Calls `function` on a thread of the driver's when all that is queued is done. It may not call CUDA and
+  // should only send a message.
   void when_done(std::function<void()> function);
 
  private:

@@ -1,4 +1,5 @@
-// How kernels/cuda's kernels see tensors: plain pointers and sizes, so that nvcc reads nothing else of the engine.
+// How kernels/cuda's kernels see tensors: plain pointers and sizes, so that nvcc reads nothing else of the
+// engine.
 #pragma once
 
 #include <cstdint>

@@ -6,9 +6,11 @@ namespace collie::test {
 
 const std::vector<Implementation>& implementations() {
   static const std::vector<Implementation> all{
-      {"emulated GPU, first thread first", make_cuda_operations(DType::f32, 0, std::make_shared<MemoryAccount>()),
+      {"emulated GPU, first thread first",
+       make_cuda_operations(DType::f32, 0, std::make_shared<MemoryAccount>()),
        [] { emulation::set_backward_order(false); }},
-      {"emulated GPU, last thread first", make_cuda_operations(DType::f32, 0, std::make_shared<MemoryAccount>()),
+      {"emulated GPU, last thread first",
+       make_cuda_operations(DType::f32, 0, std::make_shared<MemoryAccount>()),
        [] { emulation::set_backward_order(true); }}};
   return all;
 }

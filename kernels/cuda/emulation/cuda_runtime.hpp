@@ -1,7 +1,7 @@
-// The part of the CUDA language and run time that kernels/cuda uses, on the host: so that the same kernels run,
-// and are tested, where no GPU is. A stream is a thread that works off its queue, so that a missing event wait
-// shows; blocks run one after another, a block's threads as fibers that switch at barriers and shuffles only.
-// Names and meanings are those of the CUDA Runtime API and the CUDA C++ Programming Guide.
+// The part of the CUDA language and run time that kernels/cuda uses, on the host: so that the same kernels
+// run, and are tested, where no GPU is. A stream is a thread that works off its queue, so that a missing
+// event wait shows; blocks run one after another, a block's threads as fibers that switch at barriers and
+// shuffles only. Names and meanings are those of the CUDA Runtime API and the CUDA C++ Programming Guide.
 #pragma once
 
 #include <algorithm>
@@ -79,7 +79,8 @@ inline void __syncwarp(unsigned = ~0U) {
 }
 template <class T>
 T __shfl_sync(unsigned, T value, int from, int width = 32) {
-  const unsigned base = collie::emulation::lane() / static_cast<unsigned>(width) * static_cast<unsigned>(width);
+  const unsigned base =
+      collie::emulation::lane() / static_cast<unsigned>(width) * static_cast<unsigned>(width);
   return collie::emulation::shuffle(value, base + static_cast<unsigned>(from) % static_cast<unsigned>(width));
 }
 template <class T>
@@ -163,7 +164,8 @@ cudaError_t cudaMallocAsync(void** block, size_t bytes, cudaStream_t stream);
 cudaError_t cudaFreeAsync(void* block, cudaStream_t stream);
 cudaError_t cudaMallocHost(void** block, size_t bytes);
 cudaError_t cudaFreeHost(void* block);
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
                               size_t height, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);

@@ -1,7 +1,7 @@
 // Blocks of threads as fibers (Boost.Context) of one processor thread.
+#include <atomic>
 #include <boost/context/fiber.hpp>
 #include <boost/context/fixedsize_stack.hpp>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -128,7 +128,9 @@ class Block {
       progress = true;
     }
     if (progress) return;
-    std::fprintf(stderr, "a kernel's barrier is never reached by all: block (%u, %u, %u), %u threads alive, %u at the block's\n",
+    std::fprintf(stderr,
+                 "a kernel's barrier is never reached by all: block (%u, %u, %u), %u threads alive, %u at "
+                 "the block's\n",
                  blockIdx.x, blockIdx.y, blockIdx.z, alive_, waiting_);
     std::abort();
   }

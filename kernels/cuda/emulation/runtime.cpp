@@ -80,7 +80,9 @@ void enqueue(CUstream_st* stream, std::function<void()> work) {
 }  // namespace collie::emulation
 
 const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaErrorMemoryAllocation ? "out of memory" : error == cudaSuccess ? "no error" : "an error";
+  return error == cudaErrorMemoryAllocation ? "out of memory"
+         : error == cudaSuccess             ? "no error"
+                                            : "an error";
 }
 cudaError_t cudaGetLastError() {
   return cudaSuccess;
