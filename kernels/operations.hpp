@@ -1,10 +1,10 @@
 // The operation table: everything a device can do. Models call nothing else.
 //
 // One object a rank: it knows the rank's memory account and threads. Implementations: cpu/ (fp32), reference/
-// (double, slow and obvious), phantom/ (memory accounts alone); later cuda/. All matrices are row-major.
-// "accumulate" adds to what the output holds instead of overwriting it. Outputs may not alias inputs unless
-// it is said. Every operation accepts zero tokens. Results depend on shapes and values alone, never on the
-// number of threads.
+// (double, slow and obvious), phantom/ (memory accounts alone); cuda/ (one GPU; through kernels/gpu.hpp). All
+// matrices are row-major. "accumulate" adds to what the output holds instead of overwriting it. Outputs may
+// not alias inputs unless it is said. Every operation accepts zero tokens. Results depend on shapes and
+// values alone, never on the number of threads.
 #pragma once
 
 #include <cstdint>

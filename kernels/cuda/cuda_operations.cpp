@@ -316,9 +316,4 @@ void CudaOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_a
   cuda::adamw(stream_->native(), arrays, adamw_factors(arguments));
 }
 
-std::unique_ptr<Operations> make_cuda_operations(DType dtype, int device,
-                                                 std::shared_ptr<MemoryAccount> account) {
-  return std::make_unique<CudaOperations>(dtype, device, std::move(account));
-}
-
 }  // namespace collie

@@ -1,0 +1,64 @@
+#include "kernels/cuda/backend.hpp"
+
+#include <fmt/format.h>
+
+#include "kernels/cuda/api.hpp"
+#include "kernels/cuda/cuda_operations.hpp"
+
+namespace collie {
+
+namespace {
+
+constexpr int oldest_capability = 80;  // sm_80: bfloat16 and asynchronous copies
+
+std::string driver_version() {
+  int version = 0;
+  if (cudaDriverGetVersion(&version) != cudaSuccess || version == 0) return "";
+  return fmt::format("CUDA {}.{}", version / 1000, version % 1000 / 10);
+}
+
+class CudaBackend final : public GpuBackend {
+ public:
+  GpuReport report() const override {
+    GpuReport report{{}, driver_version(), ""};
+    int count = 0;
+    const cudaError_t status = cudaGetDeviceCount(&count);
+    if (status != cudaSuccess || count == 0) {
+      cudaGetLastError();
+      report.why_none = fmt::format("looked for an NVIDIA GPU through the driver (libcuda.so.1, {}): {}",
+                                    report.driver.empty() ? "not there" : report.driver,
+                                    status != cudaSuccess ? cudaGetErrorString(status) : "it knows none");
+      return report;
+    }
+    for (int index = 0; index < count; ++index) add(report, index);
+    return report;
+  }
+
+  std::unique_ptr<Operations> make_operations(DType dtype, int gpu,
+                                              std::shared_ptr<MemoryAccount> account) const override {
+    return std::make_unique<CudaOperations>(dtype, gpu, std::move(account));
+  }
+
+ private:
+  // GPUs that are too old are left out, and named where no other is there.
+  static void add(GpuReport& report, int index) {
+    cudaDeviceProp properties{};
+    cuda::check(cudaGetDeviceProperties(&properties, index), "asking for a device's properties");
+    const std::string capability = fmt::format("{}.{}", properties.major, properties.minor);
+    if (properties.major * 10 + properties.minor < oldest_capability) {
+      report.why_none += fmt::format("GPU {} ({}) has compute capability {}, 8.0 or newer is needed; ", index,
+                                     properties.name, capability);
+      return;
+    }
+    report.gpus.push_back({index, properties.name, capability, properties.totalGlobalMem});
+  }
+};
+
+}  // namespace
+
+const GpuBackend& cuda_backend() {
+  static const CudaBackend backend;
+  return backend;
+}
+
+}  // namespace collie

@@ -1,0 +1,42 @@
+// Which GPU back end this program has, if any. The floors above know this page only; a program that was linked with a
+// back end names it at its start.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/operations.hpp"
+
+namespace collie {
+
+struct Gpu {
+  int index;
+  std::string name;                // "NVIDIA H200"
+  std::string capability;          // "9.0"
+  size_t memory_bytes;
+};
+
+// What was found on this machine. Where there are no GPUs, `why_none` says what was looked for and what was missing.
+struct GpuReport {
+  std::vector<Gpu> gpus;
+  std::string driver;  // "CUDA 13.0"
+  std::string why_none;
+};
+
+class GpuBackend {
+ public:
+  virtual ~GpuBackend() = default;
+  virtual GpuReport report() const = 0;
+  // float32 or bfloat16. Throws std::runtime_error where the device or a library it needs is not there.
+  virtual std::unique_ptr<Operations> make_operations(DType dtype, int gpu,
+                                                      std::shared_ptr<MemoryAccount> account) const = 0;
+};
+
+// The program's back end from now on; it must outlive its use. Not thread-safe: for main().
+void set_gpu_backend(const GpuBackend* backend);
+const GpuBackend* gpu_backend();  // nullptr: built without
+// What the back end reports, or why there is none.
+GpuReport gpu_report();
+
+}  // namespace collie
