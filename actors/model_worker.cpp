@@ -113,7 +113,7 @@ void ModelWorker::begin(const Program& program) {
       "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
   program_ = program;
   batch_ = program.batches.empty() ? nullptr : program.batches.at(static_cast<size_t>(place_.data));
-  loss_sums_.assign(batch_ ? batch_->micro_batches.size() : 0, 0.0);
+  loss_sums_.assign(batch_ ? batch_->micro_batches.size() : 0, Deferred<double>());
   for (const auto& chunk : chunks_) {
     if (program.kind == ProgramKind::train)
       chunk->state->gradients().start_step(static_cast<int>(loss_sums_.size()));
@@ -302,7 +302,7 @@ void ModelWorker::copy_tied_weight(const Tensor& weight) {
 
 DoubleBits ModelWorker::evaluation_loss() {
   double sum = 0;
-  for (const double loss : loss_sums_) sum += loss;
+  for (Deferred<double>& loss : loss_sums_) sum += loss.value();
   return sum;
 }
 

@@ -113,8 +113,8 @@ class ModelWorker final : public StageWorker {
   std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived, that leave
   std::map<Key, Tensor> d_outputs_, d_inputs_;  // gradients that arrived, that leave
   std::map<Key, ActivationStash> stashes_;
-  std::vector<double> loss_sums_;  // by micro-batch, where the head is here
-  Tensor logits_;                  // [1, vocab] of the last decoded token
+  std::vector<Deferred<double>> loss_sums_;  // by micro-batch, where the head is here
+  Tensor logits_;                            // [1, vocab] of the last decoded token
 };
 
 }  // namespace collie

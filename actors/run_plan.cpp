@@ -95,6 +95,7 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
 }
 
 void resolve_common(RunPlan& plan) {
+  plan.device = choose_device(plan.config.device);
   resolve_tokenizer(plan);
   resolve_model(plan);
   const ParallelSection& parallel = plan.config.parallel;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "actors/operations_factory.hpp"
+#include "actors/device.hpp"
 #include "actors/program.hpp"
 #include "actors/trainer_core.hpp"
 #include "io/checkpoint.hpp"
@@ -53,7 +53,8 @@ struct RunPlan {
   std::vector<StageRange> ranges;            // [stages]
   int credits = schedule::Limits{}.credits;  // of each channel: those that the validator played with
   int threads_per_rank = 1;
-  OperationsFactory make_operations = make_cpu_operations;
+  DeviceChoice device;
+  OperationsFactory make_operations;  // a host's own, in place of the device's
 
   std::shared_ptr<const SequenceOrder> order;  // training
   StepSizes sizes;

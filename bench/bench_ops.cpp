@@ -239,8 +239,8 @@ struct Rest {
     ops.cross_entropy_from_statistics(logits, labels, 0, statistics, 1e-3);
     return {0, floats(2 * tokens * vocab)};
   }
-  Cost sum_of_squares() {
-    benchmark::DoNotOptimize(ops.sum_of_squares(optimizer[1]));
+  Cost block_sums_of_squares() {
+    benchmark::DoNotOptimize(ops.block_sums_of_squares(optimizer[1]).value());
     return {0, floats(parameters)};
   }
   Cost adamw() {
@@ -269,7 +269,7 @@ struct Rest {
     rms_norm_backward_weight();
     cross_entropy();
     embedding_backward();
-    sum_of_squares();
+    block_sums_of_squares();
     adamw();
     return {};
   }
@@ -325,7 +325,7 @@ void register_all() {
   rest("cross_entropy", [](Rest& r) { return r.cross_entropy(); });
   rest("softmax_statistics", [](Rest& r) { return r.softmax_statistics(); });
   rest("cross_entropy_from_statistics", [](Rest& r) { return r.cross_entropy_from_statistics(); });
-  rest("sum_of_squares", [](Rest& r) { return r.sum_of_squares(); });
+  rest("sum_of_squares", [](Rest& r) { return r.block_sums_of_squares(); });
   rest("adamw", [](Rest& r) { return r.adamw(); });
   all_threads(benchmark::RegisterBenchmark("step_products", step_products));
   rest("step_rest", [](Rest& r) { return r.step(); });

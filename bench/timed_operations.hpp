@@ -43,6 +43,10 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->copy(from, to);
   }
+  void convert(const Tensor& from, Tensor& to) override {
+    const Span span(*times_);
+    inner_->convert(from, to);
+  }
   void upload(std::span<const float> values, Tensor& x) override {
     const Span span(*times_);
     inner_->upload(values, x);
@@ -51,6 +55,8 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->download(x, values);
   }
+  Tensor to_host(const Tensor& x, Category category) override { return inner_->to_host(x, category); }
+  void from_host(const Tensor& values, Tensor& x) override { inner_->from_host(values, x); }
   void add(const Tensor& a, const Tensor& b, Tensor& out) override {
     const Span span(*times_);
     inner_->add(a, b, out);
@@ -125,7 +131,8 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->swiglu_backward(gate, up, d_out, d_gate, d_up);
   }
-  double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) override {
+  Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                 double gradient_scale) override {
     const Span span(*times_);
     return inner_->cross_entropy(logits, labels, gradient_scale);
   }
@@ -134,14 +141,15 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->softmax_statistics(logits, labels, first, statistics);
   }
-  double cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
-                                       const Tensor& statistics, double gradient_scale) override {
+  Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                 int64_t first, const Tensor& statistics,
+                                                 double gradient_scale) override {
     const Span span(*times_);
     return inner_->cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale);
   }
-  double sum_of_squares(const Tensor& x) override {
+  Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override {
     const Span span(*times_);
-    return inner_->sum_of_squares(x);
+    return inner_->block_sums_of_squares(x);
   }
   void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
              const AdamWArguments& arguments) override {

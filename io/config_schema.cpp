@@ -112,7 +112,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
       Key("cluster.tls.key", &c.cluster.tls.key).or_null(),
       Key("cluster.tls.ca", &c.cluster.tls.ca).or_null(),
 
-      Key("device.kind", &c.device.kind).one_of({"auto", "cpu"}).not_yet({"cuda"}),
+      Key("device.kind", &c.device.kind).one_of({"auto", "cpu", "cuda"}),
       Key("device.threads", &c.device.threads).at_least(0).also_known_as({"num_threads"}),
   };
 }

@@ -12,6 +12,17 @@ void of_dtype(std::string_view operation, std::string_view what, const Tensor& x
                 name(x.dtype()), name(dtype));
 }
 
+DType wide(DType dtype) {
+  return dtype == DType::bf16 ? DType::f32 : dtype;
+}
+
+// dtype, or the wider one that goes with it.
+void of_either_dtype(std::string_view operation, std::string_view what, const Tensor& x, DType dtype) {
+  COLLIE_ASSERT(x.defined(), "{}: {} is an empty tensor", operation, what);
+  COLLIE_ASSERT(x.dtype() == dtype || x.dtype() == wide(dtype), "{}: {} {} is {}, must be {} or {}",
+                operation, what, x.shape().to_string(), name(x.dtype()), name(dtype), name(wide(dtype)));
+}
+
 void of_shape(std::string_view operation, std::string_view what, const Tensor& x, const Shape& shape,
               DType dtype) {
   of_dtype(operation, what, x, dtype);
@@ -101,14 +112,27 @@ void copy(const Tensor& from, const Tensor& to) {
   like("copy", "to", to, "from", from, from.dtype());
 }
 
+void convert(DType dtype, const Tensor& from, const Tensor& to) {
+  of_either_dtype("convert", "from", from, dtype);
+  of_either_dtype("convert", "to", to, dtype);
+  like("convert", "to", to, "from", from, to.dtype());
+}
+
+void from_host(const Tensor& values, const Tensor& x) {
+  copy(values, x);
+  COLLIE_ASSERT(values.device() == DeviceKind::cpu, "from_host: {} are not in host memory",
+                values.shape().to_string());
+  contiguous("from_host", "values", values);
+}
+
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out) {
-  of_dtype("add", "a", a, dtype);
-  like("add", "b", b, "a", a, dtype);
-  like("add", "out", out, "a", a, dtype);
+  of_either_dtype("add", "a", a, dtype);
+  like("add", "b", b, "a", a, a.dtype());
+  like("add", "out", out, "a", a, a.dtype());
 }
 
 void scale(DType dtype, const Tensor& x) {
-  of_dtype("scale", "x", x, dtype);
+  of_either_dtype("scale", "x", x, dtype);
 }
 
 void add_row(DType dtype, const Tensor& x, const Tensor& row) {
@@ -118,13 +142,15 @@ void add_row(DType dtype, const Tensor& x, const Tensor& row) {
 
 void column_sum(DType dtype, const Tensor& x, const Tensor& out) {
   of_rank("column_sum", "x", x, 2, dtype);
-  vector_for("column_sum", "out", out, x.dim(1), "x", x, dtype);
+  of_either_dtype("column_sum", "out", out, dtype);
+  vector_for("column_sum", "out", out, x.dim(1), "x", x, out.dtype());
 }
 
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c) {
   of_rank("gemm", "a", a, 2, dtype);
   of_rank("gemm", "b", b, 2, dtype);
-  of_rank("gemm", "c", c, 2, dtype);
+  of_either_dtype("gemm", "c", c, dtype);
+  of_rank("gemm", "c", c, 2, c.dtype());
   const bool a_transposed = form == GemmForm::tn, b_transposed = form == GemmForm::nt;
   const int64_t m = a.dim(a_transposed ? 1 : 0), k = a.dim(a_transposed ? 0 : 1);
   const int64_t n = b.dim(b_transposed ? 0 : 1), k_of_b = b.dim(b_transposed ? 1 : 0);
@@ -137,7 +163,8 @@ GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, con
 }
 
 void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out) {
-  of_rank("embedding", "table", table, 2, dtype);
+  of_either_dtype("embedding", "table", table, dtype);  // its gradient may be wide
+  of_rank("embedding", "table", table, 2, table.dtype());
   of_rank("embedding", "out", out, 2, dtype);
   COLLIE_ASSERT(table.dim(1) == out.dim(1), "embedding: table {} and out {} differ in width",
                 table.shape().to_string(), out.shape().to_string());
@@ -153,7 +180,7 @@ void rms_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& 
   of_rank("rms_norm", "x", x, 2, dtype);
   vector_for("rms_norm", "weight", weight, x.dim(1), "x", x, dtype);
   like("rms_norm", "y", y, "x", x, dtype);
-  vector_for("rms_norm", "inverse_rms", inverse_rms, x.dim(0), "x", x, dtype);
+  vector_for("rms_norm", "inverse_rms", inverse_rms, x.dim(0), "x", x, wide(dtype));
 }
 
 void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,
@@ -162,7 +189,7 @@ void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, con
   of_rank(op, "x", x, 2, dtype);
   like(op, "dy", dy, "x", x, dtype);
   vector_for(op, "weight", weight, x.dim(1), "x", x, dtype);
-  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, dtype);
+  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, wide(dtype));
   like(op, "dx", dx, "x", x, dtype);
 }
 
@@ -171,15 +198,16 @@ void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, co
   constexpr std::string_view op = "rms_norm_backward_weight";
   of_rank(op, "x", x, 2, dtype);
   like(op, "dy", dy, "x", x, dtype);
-  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, dtype);
-  vector_for(op, "d_weight", d_weight, x.dim(1), "x", x, dtype);
+  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, wide(dtype));
+  of_either_dtype(op, "d_weight", d_weight, dtype);
+  vector_for(op, "d_weight", d_weight, x.dim(1), "x", x, d_weight.dtype());
 }
 
 void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sines,
           std::span<const int32_t> positions) {
   of_rank("rope", "x", x, 3, dtype);
-  of_rank("rope", "cosines", cosines, 2, dtype);
-  like("rope", "sines", sines, "cosines", cosines, dtype);
+  of_rank("rope", "cosines", cosines, 2, wide(dtype));
+  like("rope", "sines", sines, "cosines", cosines, wide(dtype));
   COLLIE_ASSERT(x.dim(2) == 2 * cosines.dim(1),
                 "rope: x {} does not fit cosines {}: head_dim must be twice {}", x.shape().to_string(),
                 cosines.shape().to_string(), cosines.dim(1));
@@ -201,7 +229,7 @@ AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Te
                 "attention: the heads of q {} are no multiple of those of k {}", q.shape().to_string(),
                 k.shape().to_string());
   like("attention", "out", out, "q", q, dtype);
-  of_shape("attention", "log_sum_exp", log_sum_exp, Shape{q.dim(0), q.dim(1)}, dtype);
+  of_shape("attention", "log_sum_exp", log_sum_exp, Shape{q.dim(0), q.dim(1)}, wide(dtype));
   contiguous("attention", "log_sum_exp", log_sum_exp);
   spans_fit(spans, q, k);
   return {q.dim(0), k.dim(0), q.dim(1),
@@ -222,8 +250,8 @@ void merge_attention(DType dtype, const Tensor& out, const Tensor& log_sum_exp, 
   of_rank(op, "out", out, 3, dtype);
   like(op, "part", part, "out", out, dtype);
   const Shape sums{out.dim(0), out.dim(1)};
-  of_shape(op, "log_sum_exp", log_sum_exp, sums, dtype);
-  of_shape(op, "part_log_sum_exp", part_log_sum_exp, sums, dtype);
+  of_shape(op, "log_sum_exp", log_sum_exp, sums, wide(dtype));
+  of_shape(op, "part_log_sum_exp", part_log_sum_exp, sums, wide(dtype));
   contiguous(op, "log_sum_exp", log_sum_exp);
   contiguous(op, "part_log_sum_exp", part_log_sum_exp);
 }
@@ -271,15 +299,15 @@ void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<
   contiguous(op, "statistics", statistics);
 }
 
-void sum_of_squares(DType dtype, const Tensor& x) {
-  of_dtype("sum_of_squares", "x", x, dtype);
-  contiguous("sum_of_squares", "x", x);
+void block_sums_of_squares(DType dtype, const Tensor& x) {
+  of_either_dtype("block_sums_of_squares", "x", x, dtype);
+  contiguous("block_sums_of_squares", "x", x);
 }
 
 void adamw(DType dtype, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
            const Tensor& exp_avg_sq, const AdamWArguments& arguments) {
   const auto fits = [&](std::string_view what, const Tensor& x) {
-    of_dtype("adamw", what, x, dtype);
+    of_either_dtype("adamw", what, x, dtype);
     contiguous("adamw", what, x);
     COLLIE_ASSERT(x.numel() == weight.numel(), "adamw: {} has shape {}, but weight has shape {}", what,
                   x.shape().to_string(), weight.shape().to_string());

@@ -19,6 +19,10 @@ struct AttentionSizes {
 void transfer(size_t values, const Tensor& x);
 // Shapes and dtypes equal.
 void copy(const Tensor& from, const Tensor& to);
+// Between dtype and the one that is wider, shapes equal.
+void convert(DType dtype, const Tensor& from, const Tensor& to);
+// `values` in host memory, like x.
+void from_host(const Tensor& values, const Tensor& x);
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);
 void scale(DType dtype, const Tensor& x);
 void add_row(DType dtype, const Tensor& x, const Tensor& row);
@@ -46,7 +50,7 @@ void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32
                         const Tensor& statistics);
 void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
                                    int64_t first, const Tensor& statistics);
-void sum_of_squares(DType dtype, const Tensor& x);
+void block_sums_of_squares(DType dtype, const Tensor& x);
 void adamw(DType dtype, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
            const Tensor& exp_avg_sq, const AdamWArguments& arguments);
 

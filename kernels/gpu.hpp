@@ -1,5 +1,5 @@
-// Which GPU back end this program has, if any. The floors above know this page only; a program that was linked with a
-// back end names it at its start.
+// Which GPU back end this program has, if any. The floors above know this page only; a program that was
+// linked with a back end names it at its start.
 #pragma once
 
 #include <memory>
@@ -12,12 +12,13 @@ namespace collie {
 
 struct Gpu {
   int index;
-  std::string name;                // "NVIDIA H200"
-  std::string capability;          // "9.0"
+  std::string name;        // "NVIDIA H200"
+  std::string capability;  // "9.0"
   size_t memory_bytes;
 };
 
-// What was found on this machine. Where there are no GPUs, `why_none` says what was looked for and what was missing.
+// What was found on this machine. Where there are no GPUs, `why_none` says what was looked for and what was
+// missing.
 struct GpuReport {
   std::vector<Gpu> gpus;
   std::string driver;  // "CUDA 13.0"

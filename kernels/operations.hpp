@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/deferred.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie {
@@ -46,7 +47,11 @@ class Operations {
   Operations(const Operations&) = delete;
   Operations& operator=(const Operations&) = delete;
 
-  DType dtype() const { return dtype_; }  // of weights, activations and gradients
+  DType dtype() const { return dtype_; }  // of weights, activations and their gradients
+  // Of what needs more digits than bfloat16 has: statistics (inverse_rms, log_sum_exp), rotary tables, and,
+  // where the owner wants it, weights' gradients and optimizer states. The same as dtype() where that is wide
+  // enough.
+  DType wide() const { return dtype_ == DType::bf16 ? DType::f32 : dtype_; }
   const std::shared_ptr<MemoryAccount>& account() const { return account_; }
   // false: tensors are counted, not computed (kernels/phantom); making values for them is of no use.
   virtual bool has_values() const { return true; }
@@ -56,9 +61,15 @@ class Operations {
   Tensor empty(const Shape& shape, Category category) { return empty(shape, dtype_, category); }
   virtual void fill(Tensor& x, double value) = 0;
   virtual void copy(const Tensor& from, Tensor& to) = 0;  // same shape and dtype; row strides may differ
+  // dtype() to wide() or back (rounded to nearest even); same shape.
+  virtual void convert(const Tensor& from, Tensor& to) = 0;
   // Host values in and out, converted to and from the tensor's dtype. x may be row-strided.
   virtual void upload(std::span<const float> values, Tensor& x) = 0;
   virtual void download(const Tensor& x, std::span<float> values) = 0;
+  // The same bits in host memory, contiguous, in `category` of the account; and from there (same shape and
+  // dtype).
+  virtual Tensor to_host(const Tensor& x, Category category) = 0;
+  virtual void from_host(const Tensor& values, Tensor& x) = 0;
 
   // --- elementwise; shapes equal
   virtual void add(const Tensor& a, const Tensor& b, Tensor& out) = 0;  // out may be a or b
@@ -121,7 +132,8 @@ class Operations {
   // logits [chunk, vocab] is overwritten with d(loss)/d(logits) = (softmax - onehot) · gradient_scale;
   // labels [chunk] on the host, -100 = not a target: no loss, zero gradient.
   // Returns the sum of the losses over the targets, in double, in token order.
-  virtual double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) = 0;
+  virtual Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                         double gradient_scale) = 0;
 
   // --- the same loss over a vocabulary in shards (Shoeybi et al., arXiv 1909.08053): logits [chunk, width]
   // are those of the ids [first, first + width); labels are ids of the whole vocabulary, or -100. That some
@@ -132,12 +144,13 @@ class Operations {
                                   Tensor& statistics) = 0;
   // statistics f64 [shards, chunk, 3]: of all shards. Overwrites logits with this shard's columns of what
   // cross_entropy leaves, and returns what it returns, bitwise the same on every shard.
-  virtual double cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
-                                               const Tensor& statistics, double gradient_scale) = 0;
+  virtual Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                         int64_t first, const Tensor& statistics,
+                                                         double gradient_scale) = 0;
 
-  // --- reductions in a fixed order: double sums of blocks of 4096 elements from the start, added in block
-  // order
-  virtual double sum_of_squares(const Tensor& x) = 0;  // contiguous
+  // --- reductions: x contiguous, dtype() or wide(). The sum of squares of each block of 4096 elements from
+  // the start, in double.
+  virtual Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) = 0;
 
   // --- optimizer updates, elementwise on flat views of equal numel
   // AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations:

@@ -67,7 +67,7 @@ void Attention::forward(LayerContext& context, const TokenLayout& layout, const 
   Tensor qkv = project(context, layout, x, category);
   const int64_t tokens = qkv.dim(0);
   Tensor attended = operations.empty({tokens, q_width_}, category);
-  Tensor log_sum_exp = operations.empty({tokens, q_width_ / head_dim_}, category);
+  Tensor log_sum_exp = operations.empty({tokens, q_width_ / head_dim_}, operations.wide(), category);
   attend(context, layout, qkv, attended, log_sum_exp);
   if (stash) {
     stash->qkv = std::move(qkv);

@@ -22,7 +22,7 @@ Tensor DecoderBlock::forward(LayerContext& context, const TokenLayout& layout, c
   Operations& operations = context.operations;
   const Category category = stash ? Category::activations : Category::workspace;
   Tensor normed = operations.empty(x.shape(), category);
-  Tensor inverse_rms = operations.empty({x.dim(0)}, category);
+  Tensor inverse_rms = operations.empty({x.dim(0)}, operations.wide(), category);
   attention_norm_.forward(context, x, normed, inverse_rms);
   Tensor middle = operations.empty(x.shape(), category);
   attention_.forward(context, layout, normed, middle, stash ? &stash->attention : nullptr);
@@ -33,7 +33,7 @@ Tensor DecoderBlock::forward(LayerContext& context, const TokenLayout& layout, c
     stash->attention_normed = std::move(normed);
     stash->middle = middle;
     normed = operations.empty(x.shape(), category);
-    inverse_rms = operations.empty({x.dim(0)}, category);
+    inverse_rms = operations.empty({x.dim(0)}, operations.wide(), category);
   }
   mlp_norm_.forward(context, middle, normed, inverse_rms);
   Tensor output = operations.empty(x.shape(), category);
@@ -80,7 +80,7 @@ Tensor DecoderBlock::decode(LayerContext& context, const TokenLayout& layout, co
                             int64_t cached) const {
   Operations& operations = context.operations;
   Tensor normed = operations.empty(x.shape(), Category::workspace);
-  Tensor inverse_rms = operations.empty({x.dim(0)}, Category::workspace);
+  Tensor inverse_rms = operations.empty({x.dim(0)}, operations.wide(), Category::workspace);
   attention_norm_.forward(context, x, normed, inverse_rms);
   Tensor middle = operations.empty(x.shape(), Category::workspace);
   attention_.decode(context, layout, normed, middle, cache, cached);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "models/once_a_micro_batch.hpp"
 #include "models/tensor_parallel.hpp"
@@ -12,6 +13,15 @@ namespace {
 
 std::span<const int32_t> labels_of(const MicroBatch& batch, int64_t begin, int64_t end) {
   return std::span(batch.labels).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+}
+
+// Their values from the first to the last, when somebody asks.
+Deferred<double> sum_of(std::vector<Deferred<double>> losses) {
+  return Deferred<double>::later([losses = std::move(losses)]() mutable {
+    double sum = 0;
+    for (Deferred<double>& loss : losses) sum += loss.value();
+    return sum;
+  });
 }
 
 }  // namespace
@@ -31,20 +41,20 @@ int64_t Head::share_of_vocabulary(const LayerContext& context) const {
   return context.tensor == nullptr ? vocab_ : vocab_ / context.tensor->size();
 }
 
-double Head::chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::span<const int32_t> labels,
-                        double gradient_scale) const {
+Deferred<double> Head::chunk_loss(LayerContext& context, Loss& loss, Tensor& scores,
+                                  std::span<const int32_t> labels, double gradient_scale) const {
   if (context.tensor == nullptr) return loss.chunk(context.operations, scores, labels, gradient_scale);
   return loss.chunk_of_shard(context.operations, scores, labels, first_id(context, scores.dim(1)),
                              *context.tensor, gradient_scale);
 }
 
-double Head::forward(LayerContext& context, const MicroBatch& batch, const Tensor& x, double gradient_scale,
-                     Loss& loss, HeadStash& stash) const {
+Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, const Tensor& x,
+                               double gradient_scale, Loss& loss, HeadStash& stash) const {
   Operations& operations = context.operations;
   const int64_t tokens = tokens_inside(context, x);
   check_labels(batch, tokens);
   stash.input = x;
-  stash.inverse_rms = operations.empty({x.dim(0)}, Category::activations);
+  stash.inverse_rms = operations.empty({x.dim(0)}, operations.wide(), Category::activations);
   stash.d_normed = operations.empty(x.shape(), Category::activations);
   norm_.forward(context, x, stash.d_normed, stash.inverse_rms);
   // Holds the normed input of all tokens, which each chunk replaces by its gradient once it is done with it.
@@ -54,7 +64,7 @@ double Head::forward(LayerContext& context, const MicroBatch& batch, const Tenso
   std::optional<OnceOpened> sink;
   if (context.sink) sink.emplace(*context.sink);
   LayerContext inner{operations, source, sink ? &*sink : nullptr, context.tensor};
-  double loss_sum = 0;
+  std::vector<Deferred<double>> losses;  // of the chunks
   int64_t begin = 0;
   do {  // once with no tokens at all: the sink's contract asks for a contribution, of zeros
     const int64_t end = std::min(begin + head_chunk, tokens);
@@ -63,7 +73,7 @@ double Head::forward(LayerContext& context, const MicroBatch& batch, const Tenso
                                      Category::workspace);  // the logits, then d(logits)
     if (end > begin) {
       projection_->forward(inner, normed, scores);
-      loss_sum += chunk_loss(inner, loss, scores, labels_of(batch, begin, end), gradient_scale);
+      losses.push_back(chunk_loss(inner, loss, scores, labels_of(batch, begin, end), gradient_scale));
     }
     projection_->backward_weight(inner, normed, scores);
     if (end > begin) projection_->backward_input(inner, scores, normed, false);
@@ -71,7 +81,7 @@ double Head::forward(LayerContext& context, const MicroBatch& batch, const Tenso
   } while (begin < tokens);
   if (sink) sink->finish();
   leave(context, inside, stash.d_normed);
-  return loss_sum;
+  return sum_of(std::move(losses));
 }
 
 Tensor Head::backward_input(LayerContext& context, const HeadStash& stash) const {
@@ -85,25 +95,26 @@ void Head::backward_weight(LayerContext& context, HeadStash& stash) const {
   stash = HeadStash();
 }
 
-double Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss) const {
+Deferred<double> Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x,
+                                Loss& loss) const {
   const int64_t tokens = tokens_inside(context, x);
   check_labels(batch, tokens);
   const Tensor inside = enter(context, x);  // before the norm, so that the norm, too, works in chunks
   OnceAcquired source(context.source);
   LayerContext inner{context.operations, source, nullptr, context.tensor};
-  double loss_sum = 0;
+  std::vector<Deferred<double>> losses;  // of the chunks
   for (int64_t begin = 0; begin < tokens; begin += head_chunk) {
     const int64_t end = std::min(begin + head_chunk, tokens);
     Tensor chunk = scores(inner, inside.rows(begin, end));
-    loss_sum += chunk_loss(inner, loss, chunk, labels_of(batch, begin, end), 1.0);
+    losses.push_back(chunk_loss(inner, loss, chunk, labels_of(batch, begin, end), 1.0));
   }
-  return loss_sum;
+  return sum_of(std::move(losses));
 }
 
 Tensor Head::scores(LayerContext& context, const Tensor& x) const {
   Operations& operations = context.operations;
   Tensor normed = operations.empty(x.shape(), Category::workspace);
-  Tensor inverse_rms = operations.empty({x.dim(0)}, Category::workspace);
+  Tensor inverse_rms = operations.empty({x.dim(0)}, operations.wide(), Category::workspace);
   norm_.forward(context, x, normed, inverse_rms);
   Tensor result = operations.empty({x.dim(0), share_of_vocabulary(context)}, Category::workspace);
   projection_->forward(context, normed, result);

@@ -29,15 +29,16 @@ class Head {
 
   // x [tokens, hidden]. Returns the sum of the losses over the targets. The projection's gradient goes to
   // context.sink, opened once a micro-batch whatever the number of chunks.
-  double forward(LayerContext& context, const MicroBatch& batch, const Tensor& x, double gradient_scale,
-                 Loss& loss, HeadStash& stash) const;
+  Deferred<double> forward(LayerContext& context, const MicroBatch& batch, const Tensor& x,
+                           double gradient_scale, Loss& loss, HeadStash& stash) const;
   // d(x) [tokens, hidden].
   Tensor backward_input(LayerContext& context, const HeadStash& stash) const;
   // The norm's gradient; empties the stash.
   void backward_weight(LayerContext& context, HeadStash& stash) const;
 
   // The sum of the losses alone.
-  double evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss) const;
+  Deferred<double> evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x,
+                            Loss& loss) const;
   // x [tokens, hidden] -> [tokens, vocab]; for generation, where every rank has all tokens.
   Tensor logits(LayerContext& context, const Tensor& x) const;
 
@@ -46,8 +47,8 @@ class Head {
   int64_t share_of_vocabulary(const LayerContext& context) const;
   // x [tokens, hidden] -> [tokens, this rank's share of the vocabulary].
   Tensor scores(LayerContext& context, const Tensor& x) const;
-  double chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::span<const int32_t> labels,
-                    double gradient_scale) const;
+  Deferred<double> chunk_loss(LayerContext& context, Loss& loss, Tensor& scores,
+                              std::span<const int32_t> labels, double gradient_scale) const;
 
   RmsNorm norm_;
   std::unique_ptr<Linear> projection_;

@@ -5,16 +5,16 @@ namespace {
 
 class CrossEntropy final : public Loss {
  public:
-  double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-               double gradient_scale) override {
+  Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                         double gradient_scale) override {
     return operations.cross_entropy(logits, labels, gradient_scale);
   }
 
   bool supports_shards() const override { return true; }
 
   // Shoeybi et al., arXiv 1909.08053, section 3: three numbers a token travel instead of the logits.
-  double chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-                        int64_t first, ProcessGroup& group, double gradient_scale) override {
+  Deferred<double> chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                                  int64_t first, ProcessGroup& group, double gradient_scale) override {
     const int64_t tokens = logits.dim(0);
     Tensor own = operations.empty({tokens, 3}, DType::f64, Category::communication);
     operations.softmax_statistics(logits, labels, first, own);
@@ -27,7 +27,8 @@ class CrossEntropy final : public Loss {
 
 }  // namespace
 
-double Loss::chunk_of_shard(Operations&, Tensor&, std::span<const int32_t>, int64_t, ProcessGroup&, double) {
+Deferred<double> Loss::chunk_of_shard(Operations&, Tensor&, std::span<const int32_t>, int64_t, ProcessGroup&,
+                                      double) {
   COLLIE_ASSERT(false, "this loss needs whole logits: supports_shards() says so");
 }
 

@@ -75,7 +75,7 @@ class StageModel {
     Tensor output;  // [tokens, hidden]; undefined where the head is here
     // Over the targets among the rank's tokens; only where the head is here. All ranks of a tensor group have
     // the same; those of a context group add up to the micro-batch's.
-    double loss_sum = 0;
+    Deferred<double> loss_sum;
   };
   // gradient_scale: 1 / (target tokens of the whole global batch); used where the head is here, whose
   // gradient goes to context.sink in this call.

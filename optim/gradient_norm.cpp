@@ -5,7 +5,10 @@
 namespace collie {
 
 double gradient_sum_of_squares(Operations& operations, const Tensor& gradient) {
-  return operations.sum_of_squares(gradient.reshape({gradient.numel()}));
+  double sum = 0;
+  for (const double block : operations.block_sums_of_squares(gradient.reshape({gradient.numel()})).value())
+    sum += block;
+  return sum;
 }
 
 double global_norm(std::span<const double> sums_of_squares) {

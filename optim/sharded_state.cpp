@@ -1,6 +1,6 @@
 #include "optim/sharded_state.hpp"
 
-#include <algorithm>
+#include <numeric>
 
 namespace collie {
 
@@ -51,7 +51,12 @@ void ShardedState::read(const Checkpoint& checkpoint, const std::string& state, 
                         const Tensor& flat) const {
   const Parameter& of = parameter(range.id);
   for_each_rectangle(range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
-    checkpoint.read(of.name, state, of.global_shape, offsets, elements);
+    if (elements.device() == DeviceKind::cpu)
+      return checkpoint.read(of.name, state, of.global_shape, offsets, elements);
+    Tensor values =
+        Tensor::host(elements.shape(), elements.dtype(), operations_.account(), Category::workspace);
+    checkpoint.read(of.name, state, of.global_shape, offsets, values);
+    operations_.from_host(values, elements);
   });
 }
 
@@ -73,19 +78,20 @@ bool ShardedState::speaks_for(ParameterId id) const {
 
 std::vector<NormShare> ShardedState::norm_shares() const {
   std::vector<NormShare> shares;
+  std::vector<Deferred<std::vector<double>>> sums;  // by share: all are queued before any is waited for
   for (const Owned& owned : owned_) {
     if (!speaks_for(owned.range.id)) continue;
     const Tensor gradient = view(gradients_->part(owned.bucket), owned.range);
     NormShare& share = shares.emplace_back();
     share.id = owned.range.id;
-    if (sharding_.stage() == 0) {
-      share.sums = {operations_.sum_of_squares(gradient)};
-      continue;
-    }
     share.first_block = owned.range.begin / reduction_block;
-    for (int64_t begin = 0; begin < gradient.numel(); begin += reduction_block)
-      share.sums.push_back(operations_.sum_of_squares(
-          gradient.rows(begin, std::min(begin + reduction_block, gradient.numel()))));
+    sums.push_back(operations_.block_sums_of_squares(gradient));
+  }
+  for (size_t i = 0; i < shares.size(); ++i) {
+    shares[i].sums = sums[i].value();
+    // A whole gradient's is one number, so that reports stay short.
+    if (sharding_.stage() == 0)
+      shares[i].sums = {std::accumulate(shares[i].sums.begin(), shares[i].sums.end(), 0.0)};
   }
   return shares;
 }
@@ -110,9 +116,8 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
     const Parameter& of = parameter(owned.range.id);
     const auto add = [&](const std::string& state, const Tensor& flat) {
       for_each_rectangle(owned.range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
-        Tensor copy = operations_.empty(elements.shape(), Category::workspace);
-        operations_.copy(elements, copy);
-        slices.push_back({of.name, state, of.global_shape, offsets, std::move(copy)});
+        slices.push_back(
+            {of.name, state, of.global_shape, offsets, operations_.to_host(elements, Category::workspace)});
       });
     };
     add("weight", view(weights_.part(owned.bucket), owned.range));

@@ -51,7 +51,8 @@ HWY_EXPORT(cross_entropy_row);
 
 using cpu::at;
 
-double CpuOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) {
+Deferred<double> CpuOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                              double gradient_scale) {
   check::cross_entropy(dtype(), logits, labels);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(cross_entropy_row);
   const int64_t vocab = logits.dim(1);

@@ -116,9 +116,9 @@ void CpuOperations::softmax_statistics(const Tensor& logits, std::span<const int
   });
 }
 
-double CpuOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                    int64_t first, const Tensor& statistics,
-                                                    double gradient_scale) {
+Deferred<double> CpuOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                              int64_t first, const Tensor& statistics,
+                                                              double gradient_scale) {
   check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(weights_row);
   const int64_t width = logits.dim(1);

@@ -40,8 +40,8 @@ namespace collie {
 
 HWY_EXPORT(sum_of_squares_of_block);
 
-double CpuOperations::sum_of_squares(const Tensor& x) {
-  check::sum_of_squares(dtype(), x);
+Deferred<std::vector<double>> CpuOperations::block_sums_of_squares(const Tensor& x) {
+  check::block_sums_of_squares(dtype(), x);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_of_squares_of_block);
   const float* const data = x.data<float>();
   const int64_t n = x.numel(), blocks = (n + reduction_block - 1) / reduction_block;
@@ -52,9 +52,7 @@ double CpuOperations::sum_of_squares(const Tensor& x) {
       sums[static_cast<size_t>(block)] = kernel(data + start, std::min(reduction_block, n - start));
     }
   });
-  double sum = 0;
-  for (const double block : sums) sum += block;
-  return sum;
+  return sums;
 }
 
 }  // namespace collie

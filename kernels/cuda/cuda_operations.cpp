@@ -85,6 +85,12 @@ void CudaOperations::copy(const Tensor& from, Tensor& to) {
               "copying on the device");
 }
 
+void CudaOperations::convert(const Tensor& from, Tensor& to) {
+  check::convert(dtype(), from, to);
+  if (from.dtype() == to.dtype()) return copy(from, to);
+  cuda::convert(stream_->native(), view(from), view(to));
+}
+
 void CudaOperations::upload(std::span<const float> values, Tensor& x) {
   check::transfer(values.size(), x);
   if (x.numel() == 0) return;
@@ -111,13 +117,41 @@ void CudaOperations::download(const Tensor& x, std::span<float> values) {
   host::download(found, values);
 }
 
-double CudaOperations::total(const Tensor& parts) {
-  if (parts.numel() == 0) return 0;
+Tensor CudaOperations::to_host(const Tensor& x, Category category) {
+  Tensor values = Tensor::host(x.shape(), x.dtype(), account(), category);
+  if (x.numel() == 0) return values;
+  Tensor dense = x;
+  if (!x.contiguous()) {
+    dense = empty(x.shape(), x.dtype(), Category::workspace);
+    copy(x, dense);
+  }
+  staging_.download(dense.raw(), {static_cast<std::byte*>(values.raw()), values.bytes()});
+  return values;
+}
+
+void CudaOperations::from_host(const Tensor& values, Tensor& x) {
+  check::from_host(values, x);
+  if (x.numel() == 0) return;
+  Tensor dense = x.contiguous() ? x : empty(x.shape(), x.dtype(), Category::workspace);
+  staging_.upload({static_cast<const std::byte*>(values.raw()), values.bytes()}, dense.raw());
+  if (!x.contiguous()) copy(dense, x);
+}
+
+Deferred<std::vector<double>> CudaOperations::read_later(const Tensor& values) {
+  auto transfer = std::make_shared<cuda::ReadBack>(*stream_, values.raw(), values.bytes());
+  const auto count = static_cast<size_t>(values.numel());
+  return Deferred<std::vector<double>>::later([transfer, count] {
+    std::vector<double> found(count);
+    transfer->wait(std::as_writable_bytes(std::span{found}));
+    return found;
+  });
+}
+
+Deferred<double> CudaOperations::total(const Tensor& parts) {
   Tensor sum = empty({1}, DType::f64, Category::workspace);
   cuda::sum(stream_->native(), parts.data<double>(), parts.numel(), sum.data<double>());
-  double value = 0;
-  staging_.download(sum.raw(), std::as_writable_bytes(std::span{&value, 1}));
-  return value;
+  auto values = read_later(sum);
+  return Deferred<double>::later([values]() mutable { return values.value().front(); });
 }
 
 // --- elementwise
@@ -267,9 +301,10 @@ void CudaOperations::swiglu_backward(const Tensor& gate, const Tensor& up, const
 
 // --- loss
 
-double CudaOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) {
+Deferred<double> CudaOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                               double gradient_scale) {
   check::cross_entropy(dtype(), logits, labels);
-  if (labels.empty()) return 0;
+  if (labels.empty()) return 0.0;
   Tensor losses = empty({logits.dim(0)}, DType::f64, Category::workspace);
   cuda::cross_entropy(stream_->native(), view(logits), indices_.on_device(labels),
                       static_cast<float>(gradient_scale), losses.data<double>());
@@ -284,11 +319,12 @@ void CudaOperations::softmax_statistics(const Tensor& logits, std::span<const in
                            statistics.data<double>());
 }
 
-double CudaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                     int64_t first, const Tensor& statistics,
-                                                     double gradient_scale) {
+Deferred<double> CudaOperations::cross_entropy_from_statistics(Tensor& logits,
+                                                               std::span<const int32_t> labels, int64_t first,
+                                                               const Tensor& statistics,
+                                                               double gradient_scale) {
   check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
-  if (labels.empty()) return 0;
+  if (labels.empty()) return 0.0;
   Tensor losses = empty({logits.dim(0)}, DType::f64, Category::workspace);
   cuda::cross_entropy_from_statistics(stream_->native(), view(logits), indices_.on_device(labels), first,
                                       statistics.data<double>(), statistics.dim(0),
@@ -298,13 +334,12 @@ double CudaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<c
 
 // --- reductions and optimizers
 
-double CudaOperations::sum_of_squares(const Tensor& x) {
-  check::sum_of_squares(dtype(), x);
-  if (x.numel() == 0) return 0;
-  Tensor parts =
-      empty({(x.numel() + reduction_block - 1) / reduction_block}, DType::f64, Category::workspace);
-  cuda::block_sums_of_squares(stream_->native(), x.raw(), element_of(x), x.numel(), parts.data<double>());
-  return total(parts);
+Deferred<std::vector<double>> CudaOperations::block_sums_of_squares(const Tensor& x) {
+  check::block_sums_of_squares(dtype(), x);
+  if (x.numel() == 0) return std::vector<double>{};
+  Tensor sums = empty({(x.numel() + reduction_block - 1) / reduction_block}, DType::f64, Category::workspace);
+  cuda::block_sums_of_squares(stream_->native(), x.raw(), element_of(x), x.numel(), sums.data<double>());
+  return read_later(sums);
 }
 
 void CudaOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,

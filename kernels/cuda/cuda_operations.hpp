@@ -20,8 +20,11 @@ class CudaOperations final : public Operations {
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
   void fill(Tensor& x, double value) override;
   void copy(const Tensor& from, Tensor& to) override;
+  void convert(const Tensor& from, Tensor& to) override;
   void upload(std::span<const float> values, Tensor& x) override;
   void download(const Tensor& x, std::span<float> values) override;
+  Tensor to_host(const Tensor& x, Category category) override;
+  void from_host(const Tensor& values, Tensor& x) override;
 
   void add(const Tensor& a, const Tensor& b, Tensor& out) override;
   void scale(Tensor& x, double factor) override;
@@ -55,18 +58,22 @@ class CudaOperations final : public Operations {
   void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
                        Tensor& d_up) override;
 
-  double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) override;
+  Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                 double gradient_scale) override;
   void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                           Tensor& statistics) override;
-  double cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
-                                       const Tensor& statistics, double gradient_scale) override;
-  double sum_of_squares(const Tensor& x) override;
+  Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                 int64_t first, const Tensor& statistics,
+                                                 double gradient_scale) override;
+  Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
   void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
              const AdamWArguments& arguments) override;
 
  private:
   Tensor workspace(int64_t floats);
-  double total(const Tensor& parts);  // of float64 [n]: waits for the device
+  // float64 [n], and their sum, when the device has them.
+  Deferred<std::vector<double>> read_later(const Tensor& values);
+  Deferred<double> total(const Tensor& parts);
 
   std::shared_ptr<cuda::Stream> stream_;
   std::shared_ptr<MemorySource> memory_;

@@ -1,7 +1,11 @@
 #include "kernels/cuda/host_staging.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+#include <map>
+#include <mutex>
+#include <vector>
 
 #include "kernels/cuda/api.hpp"
 
@@ -12,20 +16,48 @@ namespace {
 constexpr size_t most_blocks = 16;
 constexpr size_t piece_bytes = size_t{4} << 20;  // large copies go through in pieces
 
+// Page-locked blocks of powers of two, kept: locking pages makes the whole device wait. Never destroyed.
+class PinnedBlocks {
+ public:
+  void* take(size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    auto& blocks = free_[std::bit_ceil(bytes)];
+    if (blocks.empty()) {
+      void* block = nullptr;
+      check(cudaMallocHost(&block, std::bit_ceil(bytes)), "allocating page-locked memory");
+      return block;
+    }
+    void* const block = blocks.back();
+    blocks.pop_back();
+    return block;
+  }
+  void give(void* block, size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    free_[std::bit_ceil(bytes)].push_back(block);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_;
+};
+
+PinnedBlocks& pinned_blocks() {
+  static PinnedBlocks* const blocks = new PinnedBlocks;
+  return *blocks;
+}
+
 }  // namespace
 
 struct HostStaging::Block {
-  explicit Block(size_t size) : bytes(size) {
-    check(cudaMallocHost(&data, size), "allocating page-locked memory");
-  }
+  explicit Block(size_t size) : data(pinned_blocks().take(size)), bytes(size) {}
   ~Block() {
     in_flight.wait();
-    cudaFreeHost(data);
+    pinned_blocks().give(data, bytes);
   }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
-  void* data = nullptr;
+  void* data;
   size_t bytes;
   Event in_flight;
 };
@@ -81,6 +113,23 @@ void HostStaging::download(const void* from, std::span<std::byte> bytes) {
     block.in_flight.wait();
     std::memcpy(piece.data(), block.data, piece.size());
   }
+}
+
+ReadBack::ReadBack(Stream& stream, const void* from, size_t bytes)
+    : data_(pinned_blocks().take(bytes)), bytes_(bytes) {
+  check(cudaMemcpyAsync(data_, from, bytes, cudaMemcpyDeviceToHost, stream.native()),
+        "copying from the device");
+  stream.record(done_);
+}
+
+ReadBack::~ReadBack() {
+  done_.wait();
+  pinned_blocks().give(data_, bytes_);
+}
+
+void ReadBack::wait(std::span<std::byte> bytes) {
+  done_.wait();
+  std::memcpy(bytes.data(), data_, std::min(bytes_, bytes.size()));
 }
 
 }  // namespace collie::cuda

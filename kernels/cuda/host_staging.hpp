@@ -33,4 +33,19 @@ class HostStaging {
   std::deque<std::unique_ptr<Block>> blocks_;  // the one used longest ago first
 };
 
+// A copy of a few bytes to the host that is queued now and waited for later, by any thread.
+class ReadBack {
+ public:
+  ReadBack(Stream& stream, const void* from, size_t bytes);
+  ~ReadBack();
+  ReadBack(const ReadBack&) = delete;
+  ReadBack& operator=(const ReadBack&) = delete;
+  void wait(std::span<std::byte> bytes);  // as many as were asked for
+
+ private:
+  void* data_ = nullptr;  // page-locked
+  size_t bytes_;
+  Event done_;
+};
+
 }  // namespace collie::cuda

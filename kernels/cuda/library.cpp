@@ -22,7 +22,8 @@ Library::Library(std::string what, const std::vector<std::string>& names) : what
 
 void* Library::address(const char* name) const {
   void* const found = dlsym(handle_, name);
-  if (found == nullptr) throw std::runtime_error(fmt::format("{} ({}) has no function {}: it is too old", what_, name_, name));
+  if (found == nullptr)
+    throw std::runtime_error(fmt::format("{} ({}) has no function {}: it is too old", what_, name_, name));
   return found;
 }
 

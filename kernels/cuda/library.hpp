@@ -9,8 +9,8 @@ namespace collie::cuda {
 // A shared library that stays loaded.
 class Library {
  public:
-  // The first of `names` that the dynamic linker finds. Throws std::runtime_error that names `what`, the names tried and
-  // the linker's reasons.
+  // The first of `names` that the dynamic linker finds. Throws std::runtime_error that names `what`, the
+  // names tried and the linker's reasons.
   Library(std::string what, const std::vector<std::string>& names);
 
   const std::string& name() const { return name_; }

@@ -20,8 +20,7 @@ constexpr int64_t workspace_bytes = int64_t{32} << 20;  // what NVIDIA asks for 
 
 // The functions of cuBLASLt that are used, under their own names.
 struct CublasLt {
-  CublasLt()
-      : library("cuBLASLt", {"libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR), "libcublasLt.so"}) {
+  CublasLt() : library("cuBLASLt", {"libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR), "libcublasLt.so"}) {
     library.find(create, "cublasLtCreate");
     library.find(destroy, "cublasLtDestroy");
     library.find(status_string, "cublasLtGetStatusString");
@@ -75,19 +74,31 @@ uint32_t alignment_of(const Matrix& x) {
 }
 
 // What an algorithm is chosen by.
-using Key = std::tuple<ProductForm, Element, Element, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t,
-                       uint32_t, uint32_t, bool>;
+using Key = std::tuple<ProductForm, Element, Element, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
+                       uint32_t, uint32_t, uint32_t, bool>;
 
 Key key_of(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate) {
-  return {form,     a.element,       c.element,       c.rows,          c.width,   form == ProductForm::tn ? a.rows : a.width,
-          a.stride, b.stride,        c.stride,        alignment_of(a), alignment_of(b), alignment_of(c), accumulate};
+  return {form,
+          a.element,
+          c.element,
+          c.rows,
+          c.width,
+          form == ProductForm::tn ? a.rows : a.width,
+          a.stride,
+          b.stride,
+          c.stride,
+          alignment_of(a),
+          alignment_of(b),
+          alignment_of(c),
+          accumulate};
 }
 
-// One product's description. cuBLASLt's matrices are column-major, so ours are their transposes: Cᵀ = Bᵀ · Aᵀ.
+// One product's description. cuBLASLt's matrices are column-major, so ours are their transposes: Cᵀ = Bᵀ ·
+// Aᵀ.
 class Product {
  public:
-  Product(const CublasLt& library, cublasLtHandle_t handle, ProductForm form, const Matrix& a, const Matrix& b,
-          const Matrix& c)
+  Product(const CublasLt& library, cublasLtHandle_t handle, ProductForm form, const Matrix& a,
+          const Matrix& b, const Matrix& c)
       : lt_(library) {
     lt_.check(lt_.operation_create(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
     set(CUBLASLT_MATMUL_DESC_TRANSA, form == ProductForm::nt ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -105,11 +116,11 @@ class Product {
   Product(const Product&) = delete;
   Product& operator=(const Product&) = delete;
 
-  void run(cublasLtHandle_t handle, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate, void* workspace,
-           cudaStream_t stream) const {
+  void run(cublasLtHandle_t handle, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
+           void* workspace, cudaStream_t stream) const {
     const float one = 1, beta = accumulate ? 1 : 0;
-    lt_.check(lt_.matmul(handle, operation_, &one, b.data, b_, a.data, a_, &beta, c.data, c_, c.data, c_, &algorithm_,
-                         workspace, workspace_bytes, stream),
+    lt_.check(lt_.matmul(handle, operation_, &one, b.data, b_, a.data, a_, &beta, c.data, c_, c.data, c_,
+                         &algorithm_, workspace, workspace_bytes, stream),
               "a product");
   }
 
@@ -121,8 +132,8 @@ class Product {
 
   cublasLtMatrixLayout_t layout(const Matrix& x) const {
     cublasLtMatrixLayout_t made = nullptr;
-    lt_.check(lt_.layout_create(&made, type_of(x.element), static_cast<uint64_t>(x.width), static_cast<uint64_t>(x.rows),
-                                x.rows > 1 ? x.stride : x.width),
+    lt_.check(lt_.layout_create(&made, type_of(x.element), static_cast<uint64_t>(x.width),
+                                static_cast<uint64_t>(x.rows), x.rows > 1 ? x.stride : x.width),
               "describing a matrix");
     return made;
   }
@@ -145,9 +156,9 @@ class Product {
         lt_.heuristic(handle, operation_, b_, a_, c_, c_, preference, 1, &result, &found);
     lt_.preference_destroy(preference);
     if (status != CUBLAS_STATUS_SUCCESS || found == 0)
-      throw std::runtime_error(
-          fmt::format("cuBLASLt has no algorithm for C[{}, {}] with A[{}, {}], B[{}, {}], form {}: {}", c.rows, c.width,
-                      a.rows, a.width, b.rows, b.width, static_cast<int>(form), lt_.status_string(status)));
+      throw std::runtime_error(fmt::format(
+          "cuBLASLt has no algorithm for C[{}, {}] with A[{}, {}], B[{}, {}], form {}: {}", c.rows, c.width,
+          a.rows, a.width, b.rows, b.width, static_cast<int>(form), lt_.status_string(status)));
     algorithm_ = result.algo;
   }
 
@@ -163,7 +174,8 @@ class CublasLtMatmul final : public Matmul {
                  std::shared_ptr<MemoryAccount> account)
       : lt_(cublaslt()), stream_(std::move(stream)) {
     lt_.check(lt_.create(&handle_), "starting");
-    workspace_ = Tensor::on(std::move(memory), {workspace_bytes / 4}, DType::f32, std::move(account), Category::workspace);
+    workspace_ = Tensor::on(std::move(memory), {workspace_bytes / 4}, DType::f32, std::move(account),
+                            Category::workspace);
   }
   ~CublasLtMatmul() override {
     products_.clear();

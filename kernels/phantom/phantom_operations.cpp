@@ -52,12 +52,21 @@ void PhantomOperations::fill(Tensor& x, double) {
 void PhantomOperations::copy(const Tensor& from, Tensor& to) {
   check::copy(from, to);
 }
+void PhantomOperations::convert(const Tensor& from, Tensor& to) {
+  check::convert(dtype(), from, to);
+}
 void PhantomOperations::upload(std::span<const float> values, Tensor& x) {
   check::transfer(values.size(), x);
 }
 void PhantomOperations::download(const Tensor& x, std::span<float> values) {
   check::transfer(values.size(), x);
   std::fill(values.begin(), values.end(), 0.0F);
+}
+Tensor PhantomOperations::to_host(const Tensor& x, Category category) {
+  return empty(x.shape(), x.dtype(), category);
+}
+void PhantomOperations::from_host(const Tensor& values, Tensor& x) {
+  check::copy(values, x);
 }
 
 void PhantomOperations::add(const Tensor& a, const Tensor& b, Tensor& out) {
@@ -146,22 +155,24 @@ void PhantomOperations::swiglu_backward(const Tensor& gate, const Tensor& up, co
   check::swiglu_backward(dtype(), gate, up, d_out, d_gate, d_up);
 }
 
-double PhantomOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double) {
+Deferred<double> PhantomOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double) {
   check::cross_entropy(dtype(), logits, labels);
-  return 0;
+  return 0.0;
 }
 void PhantomOperations::softmax_statistics(const Tensor& logits, std::span<const int32_t> labels,
                                            int64_t first, Tensor& statistics) {
   check::softmax_statistics(dtype(), logits, labels, first, statistics);
 }
-double PhantomOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                        int64_t first, const Tensor& statistics, double) {
+Deferred<double> PhantomOperations::cross_entropy_from_statistics(Tensor& logits,
+                                                                  std::span<const int32_t> labels,
+                                                                  int64_t first, const Tensor& statistics,
+                                                                  double) {
   check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
-  return 0;
+  return 0.0;
 }
-double PhantomOperations::sum_of_squares(const Tensor& x) {
-  check::sum_of_squares(dtype(), x);
-  return 0;
+Deferred<std::vector<double>> PhantomOperations::block_sums_of_squares(const Tensor& x) {
+  check::block_sums_of_squares(dtype(), x);
+  return std::vector<double>(static_cast<size_t>((x.numel() + reduction_block - 1) / reduction_block));
 }
 void PhantomOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
                               const AdamWArguments& arguments) {

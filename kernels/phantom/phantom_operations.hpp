@@ -24,10 +24,13 @@ class PhantomOperations final : public Operations {
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
   void fill(Tensor& x, double value) override;
   void copy(const Tensor& from, Tensor& to) override;
+  void convert(const Tensor& from, Tensor& to) override;
   void upload(std::span<const float> values, Tensor& x) override;
   void download(const Tensor& x, std::span<float> values) override;  // zeros
 
   void add(const Tensor& a, const Tensor& b, Tensor& out) override;
+  Tensor to_host(const Tensor& x, Category category) override;
+  void from_host(const Tensor& values, Tensor& x) override;
   void scale(Tensor& x, double factor) override;
   void add_row(Tensor& x, const Tensor& row) override;
   void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
@@ -60,12 +63,14 @@ class PhantomOperations final : public Operations {
                        Tensor& d_up) override;
 
   // A loss, and a sum of squares, is 0.
-  double cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale) override;
+  Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                 double gradient_scale) override;
   void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                           Tensor& statistics) override;
-  double cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
-                                       const Tensor& statistics, double gradient_scale) override;
-  double sum_of_squares(const Tensor& x) override;
+  Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                 int64_t first, const Tensor& statistics,
+                                                 double gradient_scale) override;
+  Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
   void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
              const AdamWArguments& arguments) override;
 

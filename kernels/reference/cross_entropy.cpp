@@ -10,8 +10,8 @@ namespace collie {
 
 using reference::View;
 
-double ReferenceOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                          double gradient_scale) {
+Deferred<double> ReferenceOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                                    double gradient_scale) {
   check::cross_entropy(dtype(), logits, labels);
   const View lv(logits);
   double loss = 0;

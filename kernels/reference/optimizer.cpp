@@ -6,16 +6,16 @@
 
 namespace collie {
 
-double ReferenceOperations::sum_of_squares(const Tensor& x) {
-  check::sum_of_squares(dtype(), x);
+Deferred<std::vector<double>> ReferenceOperations::block_sums_of_squares(const Tensor& x) {
+  check::block_sums_of_squares(dtype(), x);
   const double* const data = x.data<double>();
-  double sum = 0;
+  std::vector<double> sums;
   for (int64_t first = 0; first < x.numel(); first += reduction_block) {
     double block = 0;
     for (int64_t i = first; i < std::min(first + reduction_block, x.numel()); ++i) block += data[i] * data[i];
-    sum += block;
+    sums.push_back(block);
   }
-  return sum;
+  return sums;
 }
 
 void ReferenceOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,

@@ -29,9 +29,10 @@ void ReferenceOperations::softmax_statistics(const Tensor& logits, std::span<con
   }
 }
 
-double ReferenceOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                          int64_t first, const Tensor& statistics,
-                                                          double gradient_scale) {
+Deferred<double> ReferenceOperations::cross_entropy_from_statistics(Tensor& logits,
+                                                                    std::span<const int32_t> labels,
+                                                                    int64_t first, const Tensor& statistics,
+                                                                    double gradient_scale) {
   check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
   const View lv(logits), sv(statistics);  // sv(shard, token, which)
   const int64_t shards = statistics.dim(0);

@@ -201,8 +201,8 @@ TEST_CASE("run: a schedule from a file places its stages where it likes", "[acto
 // Throws at the third chunk that one of it sees.
 struct ThrowingLoss final : Loss {
   int chunks = 0;
-  double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-               double scale) override {
+  Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                         double scale) override {
     if (++chunks == 3) throw std::runtime_error("the custom loss gave up");
     return operations.cross_entropy(logits, labels, scale);
   }
@@ -211,8 +211,8 @@ struct ThrowingLoss final : Loss {
 // Sleeps on its second chunk.
 struct SleepingLoss final : Loss {
   int chunks = 0;
-  double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-               double scale) override {
+  Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                         double scale) override {
     if (++chunks == 2) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
     return operations.cross_entropy(logits, labels, scale);
   }
@@ -221,9 +221,9 @@ struct SleepingLoss final : Loss {
 // Gives a loss that is no number from its third chunk on.
 struct NanLoss final : Loss {
   int chunks = 0;
-  double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-               double scale) override {
-    const double sum = operations.cross_entropy(logits, labels, scale);
+  Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                         double scale) override {
+    const double sum = operations.cross_entropy(logits, labels, scale).value();
     return ++chunks == 3 ? std::nan("") : sum;
   }
 };

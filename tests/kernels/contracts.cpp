@@ -90,7 +90,7 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   });
   refused("embedding", {"-2", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, -1, -2, 3}, a2); });
   refused("adamw", {"[4, 6]", "[4, 5]"}, [&] { ops->adamw(a, b, a2, a3, {}); });
-  refused("sum_of_squares", {"[4, 3]"}, [&] { ops->sum_of_squares(a.columns(0, 3)); });
+  refused("block_sums_of_squares", {"[4, 3]"}, [&] { ops->block_sums_of_squares(a.columns(0, 3)); });
 
   Tensor x = make({4, 2, 6}), kv = make({4, 2, 4}), k3 = make({4, 3, 6}), lse = make({4, 2}),
          x2 = make({4, 2, 6});

@@ -124,7 +124,7 @@ struct Rank {
       LayerContext at = context(stages[i], true);
       result = stages[i].model->forward(at, batch, result.output, gradient_scale, *loss, stashes[i]);
     }
-    return result.loss_sum;
+    return result.loss_sum.value();
   }
   void backward_input(const MicroBatch& batch) {
     Tensor gradient;
@@ -151,7 +151,7 @@ struct Rank {
       LayerContext at = context(stage, false);
       result = stage.model->evaluate(at, batch, result.output, *loss);
     }
-    return result.loss_sum;
+    return result.loss_sum.value();
   }
   // The logits after each piece of a sequence, `sizes` tokens at a time.
   std::vector<double> decode(const MicroBatch& all, const std::vector<int>& sizes) {

@@ -61,7 +61,7 @@ inline double Pipeline::forward(const MicroBatch& batch, double gradient_scale,
     LayerContext at = context(i);
     result = stages[i].model->forward(at, batch, result.output, gradient_scale, *loss, stashes[i]);
   }
-  return result.loss_sum;
+  return result.loss_sum.value();
 }
 
 inline void Pipeline::backward_input(const MicroBatch& batch, std::vector<ActivationStash>& stashes) {
@@ -93,7 +93,7 @@ inline double Pipeline::evaluate(const MicroBatch& batch) {
     LayerContext at{operations, *stages[i].source, nullptr};
     result = stages[i].model->evaluate(at, batch, result.output, *loss);
   }
-  return result.loss_sum;
+  return result.loss_sum.value();
 }
 
 inline void Pipeline::start_step() {

@@ -208,13 +208,13 @@ TEST_CASE("gradients of the head agree with finite differences, over several chu
   const auto loss = losses().find("cross_entropy")();
   LayerContext context = bench.context(), quiet = bench.quiet();
   HeadStash stash;
-  const double sum = head.forward(context, batch, x, scale, *loss, stash);
+  const double sum = head.forward(context, batch, x, scale, *loss, stash).value();
   CHECK(bench.sink->contributions(weight) == 1);  // opened once, whatever the chunks
   CHECK(bench.sink->contributions(norm) == 0);
   const Tensor dx = head.backward_input(context, stash);
   head.backward_weight(context, stash);
   CHECK(bench.sink->contributions(norm) == 1);
-  const auto f = [&] { return scale * head.evaluate(quiet, batch, x, *loss); };
+  const auto f = [&] { return scale * head.evaluate(quiet, batch, x, *loss).value(); };
   CHECK(scale * sum == Approx(f()).epsilon(1e-14));
   if (tokens < 10) CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
   bench.check_weights(f);
@@ -224,7 +224,7 @@ TEST_CASE("a custom loss sees chunks of logits in token order and its gradient r
           "[layers]") {
   struct SumOfLogits final : Loss {  // d(loss)/d(logits) = 1
     std::vector<int64_t> chunks;
-    double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+    Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
                  double scale) override {
       REQUIRE(logits.dim(0) == static_cast<int64_t>(labels.size()));
       chunks.push_back(logits.dim(0));
@@ -246,8 +246,8 @@ TEST_CASE("a custom loss sees chunks of logits in token order and its gradient r
   SumOfLogits loss;
   LayerContext context = bench.context(), quiet = bench.quiet();
   HeadStash stash;
-  head.forward(context, batch, x, 1.0, loss, stash);
+  head.forward(context, batch, x, 1.0, loss, stash).value();
   CHECK(loss.chunks == std::vector<int64_t>{head_chunk, 4});
   head.backward_weight(context, stash);
-  bench.check_weights([&] { return head.evaluate(quiet, batch, x, loss); });
+  bench.check_weights([&] { return head.evaluate(quiet, batch, x, loss).value(); });
 }

@@ -247,7 +247,7 @@ TEST_CASE("memory: with sequence parallelism all that a block keeps falls with t
 
 TEST_CASE("a loss that needs whole logits is refused where ranks share them", "[parallel]") {
   struct Whole final : Loss {
-    double chunk(Operations&, Tensor&, std::span<const int32_t>, double) override { return 0; }
+    Deferred<double> chunk(Operations&, Tensor&, std::span<const int32_t>, double) override { return 0; }
   };
   Whole loss;
   check_loss_shards("whole", loss, 1);

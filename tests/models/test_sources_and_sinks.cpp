@@ -186,7 +186,7 @@ TEST_CASE("gradients are reported last block first", "[sink]") {
 
 TEST_CASE("an exception leaves no weight acquired", "[source]") {
   struct Failing final : Loss {
-    double chunk(Operations&, Tensor&, std::span<const int32_t>, double) override {
+    Deferred<double> chunk(Operations&, Tensor&, std::span<const int32_t>, double) override {
       throw RunError("the loss failed");
     }
   };

@@ -1,0 +1,24 @@
+// Which device a process's ranks compute on.
+#pragma once
+
+#include <string>
+
+#include "actors/operations_factory.hpp"
+#include "io/config.hpp"
+
+namespace collie {
+
+struct DeviceChoice {
+  DeviceKind kind = DeviceKind::cpu;
+  int gpus = 0;             // that there are to share, where kind is cuda
+  std::string description;  // one line for the log: what was chosen and why
+};
+
+// What device.kind stands for on this machine: "cpu", "cuda", or "auto", a GPU where one can be used. Throws
+// UserError for "cuda" where none can be, naming what was looked for.
+DeviceChoice choose_device(const DeviceSection& section);
+
+// Operation tables for rank `rank`: ranks take the GPUs in turns.
+OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank);
+
+}  // namespace collie
