@@ -13,7 +13,8 @@ DeviceChoice choose_device(const DeviceSection& section) {
             fmt::format("{} {} (compute capability {}, {})", report.gpus.size(), report.gpus.front().name,
                         report.gpus.front().capability, report.driver)};
   if (section.kind == "cuda")
-    throw UserError("device.kind: cuda, but no GPU can be used: {}. 'cpu' is right here, or 'auto'", report.why_none);
+    throw UserError("device.kind: cuda, but no GPU can be used: {}. 'cpu' is right here, or 'auto'",
+                    report.why_none);
   return {DeviceKind::cpu, 0, fmt::format("the CPU, as no GPU can be used: {}", report.why_none)};
 }
 

@@ -207,6 +207,12 @@ void ModelWorker::hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor
 // --- what travels
 
 Tensor ModelWorker::take(const Channel& channel, int index) {
+  Tensor tensor = leaving(channel, index);
+  operations_->hand_out(tensor);
+  return tensor;
+}
+
+Tensor ModelWorker::leaving(const Channel& channel, int index) {
   switch (channel.direction) {
     case Direction::forward:
       return std::move(outputs_.extract({channel.from_stage, index}).mapped());
@@ -222,21 +228,21 @@ Tensor ModelWorker::take(const Channel& channel, int index) {
 }
 
 void ModelWorker::put(const Channel& channel, int index, Tensor tensor) {
+  const bool activation = channel.direction == Direction::forward;
+  Tensor own =
+      operations_->take_over(std::move(tensor), activation ? Category::activations : Category::communication);
   switch (channel.direction) {
     case Direction::forward:
-      tensor.charge_to(operations_->account(), Category::activations);
-      inputs_[{channel.to_stage, index}] = std::move(tensor);
+      inputs_[{channel.to_stage, index}] = std::move(own);
       return;
     case Direction::backward:
-      tensor.charge_to(operations_->account(), Category::communication);
-      d_outputs_[{channel.to_stage, index}] = std::move(tensor);
+      d_outputs_[{channel.to_stage, index}] = std::move(own);
       return;
     case Direction::tied_gradient:
-      tensor.charge_to(operations_->account(), Category::communication);
-      tied_gradient_ = std::move(tensor);
+      tied_gradient_ = std::move(own);
       return;
     case Direction::tied_weight:
-      return copy_tied_weight(tensor);
+      return copy_tied_weight(own);
   }
 }
 
@@ -245,7 +251,7 @@ Tensor ModelWorker::empty(const Shape& shape, DType dtype) {
 }
 
 Tensor ModelWorker::copy_of(const Tensor& tensor, Category category) {
-  Tensor copy = operations_->empty(tensor.shape(), category);
+  Tensor copy = operations_->empty(tensor.shape(), tensor.dtype(), category);
   operations_->copy(tensor, copy);
   return copy;
 }

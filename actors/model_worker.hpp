@@ -96,6 +96,7 @@ class ModelWorker final : public StageWorker {
   void copy_tied_weight(const Tensor& weight);
   void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
                  int index);
+  Tensor leaving(const Channel& channel, int index);
   bool is_local(int stage) const;
   Tensor copy_of(const Tensor& tensor, Category category);
 

@@ -6,6 +6,7 @@
 
 #include "comm/linked_process_group.hpp"
 #include "comm/slowed_group.hpp"
+#include "comm/staged_group.hpp"
 
 namespace collie {
 namespace {
@@ -30,6 +31,11 @@ std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
           {&RankGroups::data, [grid](int rank) { return grid.data_group(rank); }}};
 }
 
+// For tensors on any device. Copies on the host are not the device's memory: their account is their own.
+std::shared_ptr<MeteredGroup> metered(std::shared_ptr<ProcessGroup> end) {
+  return std::make_shared<MeteredGroup>(make_staged_group(std::move(end), std::make_shared<MemoryAccount>()));
+}
+
 }  // namespace
 
 std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
@@ -44,7 +50,7 @@ std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
         continue;
       const auto ends = slowed_as_asked(make_in_process_group(static_cast<int>(ranks.size())));
       for (size_t i = 0; i < ranks.size(); ++i)
-        all[static_cast<size_t>(ranks[i])].*kind.member = std::make_shared<MeteredGroup>(ends[i]);
+        all[static_cast<size_t>(ranks[i])].*kind.member = metered(ends[i]);
     }
   return all;
 }
@@ -56,7 +62,7 @@ void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
   for (const GroupKind& kind : kinds_of(grid, key_value_heads)) {
     const std::vector<int> ranks = kind.ranks_with(rank);
     if (ranks.size() > 1 && !(groups.*kind.member))
-      groups.*kind.member = std::make_shared<MeteredGroup>(make_linked_group(link, ranks, number, account));
+      groups.*kind.member = metered(make_linked_group(link, ranks, number, account));
     ++number;
   }
 }

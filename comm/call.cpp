@@ -5,14 +5,12 @@ namespace {
 
 void check_tensor(const char* what, const Tensor& x) {
   COLLIE_ASSERT(x.defined(), "{}: the tensor is empty", what);
-  COLLIE_ASSERT(x.device() == DeviceKind::cpu, "{}: tensor {} is not on the host", what,
-                x.shape().to_string());
   COLLIE_ASSERT(x.contiguous(), "{}: tensor {} is not contiguous", what, x.shape().to_string());
 }
 
 void check_summable(const char* what, const Tensor& x) {
-  COLLIE_ASSERT(x.dtype() == DType::f32 || x.dtype() == DType::f64,
-                "{}: sums are of float32 or float64, not {}", what, name(x.dtype()));
+  COLLIE_ASSERT(x.dtype() != DType::i32, "{}: sums are of floating-point numbers, not {}", what,
+                name(x.dtype()));
 }
 
 // `whole` is `size` times `part` along axis 0.
@@ -32,6 +30,7 @@ Call call_of(Operation operation, const Tensor& shown, const Tensor& in, const T
   call.dtype = shown.dtype();
   call.shape = shown.shape();
   call.part = part;
+  call.on_host = in.device() == DeviceKind::cpu && out.device() == DeviceKind::cpu;
   if (in.has_memory()) call.in = static_cast<const std::byte*>(in.raw());
   if (out.has_memory()) call.out = static_cast<std::byte*>(out.raw());
   return call;
@@ -71,6 +70,11 @@ std::string describe(const Call& call) {
     text += fmt::format(" from rank {}", call.peer);
   if (call.operation == Operation::send) text += fmt::format(" to rank {}", call.peer);
   return text + fmt::format(" of {} {}", name(call.dtype), call.shape.to_string());
+}
+
+void check_on_host(const Call& call) {
+  COLLIE_ASSERT(call.on_host, "{}: the tensor is not on the host, and this group takes no others",
+                describe(call));
 }
 
 bool agree(const Call& a, const Call& b) {

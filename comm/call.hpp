@@ -31,6 +31,7 @@ struct Call {
   int64_t part = 0;  // elements: all of an all-reduce or broadcast, else what one rank gives or takes
   const std::byte* in = nullptr;  // null where the tensors are phantoms
   std::byte* out = nullptr;
+  bool on_host = true;  // in and out may be followed
 
   bool is_transfer() const { return operation == Operation::send || operation == Operation::receive; }
   size_t part_bytes() const { return static_cast<size_t>(part) * size_of(dtype); }
@@ -38,6 +39,9 @@ struct Call {
 
 // "all_reduce_sum of float32 [2, 3]", "send to rank 1 of float32 [4]", "barrier"
 std::string describe(const Call& call);
+
+// Asserts that a group without staging (comm/staged_group.hpp) may follow the call's tensors.
+void check_on_host(const Call& call);
 
 // Whether two ranks' calls are the same collective.
 bool agree(const Call& a, const Call& b);

@@ -128,10 +128,12 @@ LinkedGroup::LinkedGroup(std::shared_ptr<comm::ByteLink> link, const std::vector
 }
 
 void LinkedGroup::collective(const Call& call, std::vector<Tensor> tensors) {
+  check_on_host(call);
   run(call, others_, std::move(tensors));
 }
 
 void LinkedGroup::transfer(const Call& call, const Tensor& tensor) {
+  check_on_host(call);
   run(call, {call.peer}, {tensor});
 }
 

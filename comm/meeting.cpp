@@ -47,6 +47,7 @@ bool Meeting::work_under_lock(const Call& call) const {
 }
 
 void Meeting::collective(int rank, const Call& call) {
+  check_on_host(call);
   Lock lock(mutex_);
   throw_if_failed();
   for (size_t other = 0; other < ends_.size(); ++other)
@@ -139,6 +140,7 @@ void Meeting::sum_share(int rank, const Call& call) {
 }
 
 void Meeting::transfer(int rank, const Call& call) {
+  check_on_host(call);
   Lock lock(mutex_);
   throw_if_failed();
   End& other = ends_[static_cast<size_t>(call.peer)];

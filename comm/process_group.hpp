@@ -16,10 +16,10 @@ namespace collie {
 // operation, shape, dtype or root is a RunError on every rank that names both, and the group is unusable from
 // then on. So is a collective, or a send or receive in the same direction, at which both ends would wait for
 // each other. Blocking: returns when this rank's result is complete; may be called by one thread at a time.
-// Tensors are on the host and contiguous, f32 or f64 for sums, any dtype for the rest; size zero is fine.
-// Wrong arguments of one rank (std::logic_error) are found before that rank takes part. In place:
-// reduce_scatter_sum's `out` may be part `rank` of `in`, all_gather's `in` part `rank` of `out`. No other
-// overlap.
+// Tensors are contiguous, of floating-point numbers for sums (bf16 is summed in f32 and rounded once), any
+// dtype for the rest; size zero is fine. On the host, but where a group says otherwise. Wrong arguments of
+// one rank (std::logic_error) are found before that rank takes part. In place: reduce_scatter_sum's `out` may
+// be part `rank` of `in`, all_gather's `in` part `rank` of `out`. No other overlap.
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "kernels/host_data.hpp"
 
 namespace collie::comm {
 namespace {
@@ -26,13 +27,27 @@ void sum(std::span<const std::byte* const> in, std::span<std::byte* const> out, 
   }
 }
 
+// bfloat16 is summed in float and rounded once.
+void sum_bf16(std::span<const std::byte* const> in, std::span<std::byte* const> out, int64_t begin,
+              int64_t end) {
+  for (int64_t at = begin; at < end; ++at) {
+    float total = 0;
+    for (size_t rank = 0; rank < in.size(); ++rank) {
+      const float value = host::from_bf16(reinterpret_cast<const uint16_t*>(in[rank])[at]);
+      total = rank == 0 ? value : total + value;
+    }
+    for (std::byte* const target : out) reinterpret_cast<uint16_t*>(target)[at] = host::to_bf16(total);
+  }
+}
+
 }  // namespace
 
 void sum_in_rank_order(DType dtype, std::span<const std::byte* const> in, std::span<std::byte* const> out,
                        int64_t begin, int64_t end) {
-  COLLIE_ASSERT(dtype == DType::f32 || dtype == DType::f64, "sums are of float32 or float64, not {}",
-                name(dtype));
-  if (dtype == DType::f32)
+  COLLIE_ASSERT(dtype != DType::i32, "sums are of floating-point numbers, not {}", name(dtype));
+  if (dtype == DType::bf16)
+    sum_bf16(in, out, begin, end);
+  else if (dtype == DType::f32)
     sum<float>(in, out, begin, end);
   else
     sum<double>(in, out, begin, end);

@@ -1,4 +1,5 @@
-// A result that a device may still be computing when it is returned: the host goes on, and asks for the value later.
+// A result that a device may still be computing when it is returned: the host goes on, and asks for the value
+// later.
 #pragma once
 
 #include <functional>

@@ -38,6 +38,10 @@ class MemorySource {
   virtual void* allocate(size_t bytes) = 0;
   virtual void free(void* block, size_t bytes) noexcept = 0;
   virtual DeviceKind device() const = 0;
+  // Bytes of a block to host memory and from there, after everything that has been queued on the block.
+  // Blocking.
+  virtual void read(const void* from, void* to, size_t bytes) = 0;
+  virtual void write(const void* from, void* to, size_t bytes) = 0;
 };
 
 // Host blocks, 64-byte aligned and kept for reuse: returning large blocks to the system and touching them

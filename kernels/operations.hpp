@@ -71,6 +71,15 @@ class Operations {
   virtual Tensor to_host(const Tensor& x, Category category) = 0;
   virtual void from_host(const Tensor& values, Tensor& x) = 0;
 
+  // --- between the ranks of a process, which have a table each. A tensor is given away: who hands it out
+  // uses it no more. Its work may still be under way on the device; who takes it over goes on after that
+  // work, pays for it, and gets a tensor of its own device.
+  virtual void hand_out(Tensor& /*x*/) {}
+  virtual Tensor take_over(Tensor x, Category category) {
+    x.charge_to(account_, category);
+    return x;
+  }
+
   // --- elementwise; shapes equal
   virtual void add(const Tensor& a, const Tensor& b, Tensor& out) = 0;  // out may be a or b
   virtual void scale(Tensor& x, double factor) = 0;

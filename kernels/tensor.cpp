@@ -1,5 +1,7 @@
 #include "kernels/tensor.hpp"
 
+#include <cstring>
+
 namespace collie {
 
 // One block of memory and who pays for it. A phantom's has no source and no block, but is paid for all the
@@ -26,6 +28,7 @@ struct Tensor::Storage {
   size_t bytes;
   std::shared_ptr<MemoryAccount> account;
   Category category;
+  std::shared_ptr<const void> note;
 };
 
 namespace {
@@ -35,6 +38,8 @@ class HostMemory final : public MemorySource {
   void* allocate(size_t bytes) override { return allocate_host(bytes); }
   void free(void* block, size_t bytes) noexcept override { free_host(block, bytes); }
   DeviceKind device() const override { return DeviceKind::cpu; }
+  void read(const void* from, void* to, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void write(const void* from, void* to, size_t bytes) override { std::memcpy(to, from, bytes); }
 };
 
 // Never destroyed: tensors in static objects may outlive it otherwise.
@@ -106,6 +111,32 @@ bool Tensor::contiguous() const {
 void* Tensor::raw() const {
   COLLIE_ASSERT(has_memory(), "a phantom tensor of shape {} has no values", shape_.to_string());
   return static_cast<char*>(storage_->data) + static_cast<size_t>(offset_) * size_of(dtype_);
+}
+
+void Tensor::read(void* to) const {
+  COLLIE_ASSERT(contiguous(), "a tensor {} with gaps between its rows cannot be read", shape_.to_string());
+  if (bytes() > 0) storage_->source->read(raw(), to, bytes());
+}
+
+void Tensor::write(const void* from) {
+  COLLIE_ASSERT(contiguous(), "a tensor {} with gaps between its rows cannot be written", shape_.to_string());
+  if (bytes() > 0) storage_->source->write(from, raw(), bytes());
+}
+
+const std::shared_ptr<const void>& Tensor::note() const {
+  COLLIE_ASSERT(defined(), "an empty tensor has no note");
+  return storage_->note;
+}
+
+void Tensor::set_note(std::shared_ptr<const void> note) {
+  COLLIE_ASSERT(defined(), "an empty tensor takes no note");
+  storage_->note = std::move(note);
+}
+
+void Tensor::set_source(std::shared_ptr<MemorySource> source) {
+  COLLIE_ASSERT(defined() && storage_->source && source && storage_->source->device() == source->device(),
+                "the memory of a tensor of shape {} cannot go to another device", shape_.to_string());
+  storage_->source = std::move(source);
 }
 
 Tensor Tensor::rows(int64_t begin, int64_t end) const {

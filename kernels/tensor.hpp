@@ -88,6 +88,14 @@ class Tensor {
   }
   void* raw() const;  // first element
   bool has_memory() const;
+  // A contiguous tensor's bytes() bytes to host memory, and from there, whatever device it is on. Blocking.
+  void read(void* to) const;
+  void write(const void* from);
+  // What a device's operation table leaves on a tensor for the one that takes it over; null where nothing.
+  const std::shared_ptr<const void>& note() const;
+  void set_note(std::shared_ptr<const void> note);
+  // The memory goes back to another source of the same device.
+  void set_source(std::shared_ptr<MemorySource> source);
   // Whether both begin with the same element of the same storage.
   bool begins_with(const Tensor& other) const {
     return storage_ == other.storage_ && offset_ == other.offset_;

@@ -53,8 +53,8 @@ void ShardedState::read(const Checkpoint& checkpoint, const std::string& state, 
   for_each_rectangle(range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
     if (elements.device() == DeviceKind::cpu)
       return checkpoint.read(of.name, state, of.global_shape, offsets, elements);
-    Tensor values =
-        Tensor::host(elements.shape(), elements.dtype(), operations_.account(), Category::workspace);
+    Tensor values = Tensor::host(elements.shape(), elements.dtype(), std::make_shared<MemoryAccount>(),
+                                 Category::workspace);
     checkpoint.read(of.name, state, of.global_shape, offsets, values);
     operations_.from_host(values, elements);
   });

@@ -66,7 +66,7 @@ void CudaOperations::fill(Tensor& x, double value) {
   if (x.dtype() == DType::f32 || x.dtype() == DType::bf16)
     return cuda::fill(stream_->native(), view(x), static_cast<float>(value));
   // Other types are filled on the host: they are small, and rarely filled.
-  Tensor values = Tensor::host(x.shape(), x.dtype(), account(), Category::workspace);
+  Tensor values = Tensor::host(x.shape(), x.dtype(), host_account_, Category::workspace);
   host::fill(values, value);
   COLLIE_ASSERT(x.contiguous(), "a strided tensor of {} cannot be filled", name(x.dtype()));
   staging_.upload({static_cast<const std::byte*>(values.raw()), values.bytes()}, x.raw());
@@ -95,7 +95,7 @@ void CudaOperations::upload(std::span<const float> values, Tensor& x) {
   check::transfer(values.size(), x);
   if (x.numel() == 0) return;
   // Converted on the host, then laid out on the device.
-  Tensor converted = Tensor::host({x.numel()}, x.dtype(), account(), Category::workspace);
+  Tensor converted = Tensor::host({x.numel()}, x.dtype(), host_account_, Category::workspace);
   host::upload(values, converted);
   const std::span bytes{static_cast<const std::byte*>(converted.raw()), converted.bytes()};
   if (x.contiguous()) return staging_.upload(bytes, x.raw());
@@ -112,13 +112,13 @@ void CudaOperations::download(const Tensor& x, std::span<float> values) {
     dense = empty(x.shape(), x.dtype(), Category::workspace);
     copy(x, dense);
   }
-  Tensor found = Tensor::host({x.numel()}, x.dtype(), account(), Category::workspace);
+  Tensor found = Tensor::host({x.numel()}, x.dtype(), host_account_, Category::workspace);
   staging_.download(dense.raw(), {static_cast<std::byte*>(found.raw()), found.bytes()});
   host::download(found, values);
 }
 
 Tensor CudaOperations::to_host(const Tensor& x, Category category) {
-  Tensor values = Tensor::host(x.shape(), x.dtype(), account(), category);
+  Tensor values = Tensor::host(x.shape(), x.dtype(), host_account_, category);
   if (x.numel() == 0) return values;
   Tensor dense = x;
   if (!x.contiguous()) {
@@ -135,6 +135,45 @@ void CudaOperations::from_host(const Tensor& values, Tensor& x) {
   Tensor dense = x.contiguous() ? x : empty(x.shape(), x.dtype(), Category::workspace);
   staging_.upload({static_cast<const std::byte*>(values.raw()), values.bytes()}, dense.raw());
   if (!x.contiguous()) copy(dense, x);
+}
+
+namespace {
+
+// Where the work on a tensor that was handed out stands.
+struct HandedOut {
+  int device;
+  cuda::Event done;
+};
+
+}  // namespace
+
+void CudaOperations::hand_out(Tensor& x) {
+  auto note = std::make_shared<HandedOut>();
+  note->device = stream_->device();
+  stream_->record(note->done);
+  x.set_note(std::move(note));
+}
+
+Tensor CudaOperations::take_over(Tensor x, Category category) {
+  if (x.device() == DeviceKind::cpu) {  // from another process
+    Tensor own = empty(x.shape(), x.dtype(), category);
+    from_host(x, own);
+    return own;
+  }
+  const auto note = std::static_pointer_cast<const HandedOut>(x.note());
+  COLLIE_ASSERT(note != nullptr, "a tensor of shape {} is taken over that nobody has handed out",
+                x.shape().to_string());
+  stream_->wait(note->done);
+  x.set_note(nullptr);
+  if (note->device == stream_->device()) {
+    x.set_source(memory_);
+    x.charge_to(account(), category);
+    return x;
+  }
+  Tensor own = empty(x.shape(), x.dtype(), category);
+  copy(x, own);
+  stream_->synchronize();  // x goes back in the order of the other device's stream
+  return own;
 }
 
 Deferred<std::vector<double>> CudaOperations::read_later(const Tensor& values) {

@@ -26,6 +26,9 @@ class CudaOperations final : public Operations {
   Tensor to_host(const Tensor& x, Category category) override;
   void from_host(const Tensor& values, Tensor& x) override;
 
+  void hand_out(Tensor& x) override;
+  Tensor take_over(Tensor x, Category category) override;
+
   void add(const Tensor& a, const Tensor& b, Tensor& out) override;
   void scale(Tensor& x, double factor) override;
   void add_row(Tensor& x, const Tensor& row) override;
@@ -77,6 +80,8 @@ class CudaOperations final : public Operations {
 
   std::shared_ptr<cuda::Stream> stream_;
   std::shared_ptr<MemorySource> memory_;
+  std::shared_ptr<MemoryAccount> host_account_ =
+      std::make_shared<MemoryAccount>();  // account() is the device's
   cuda::HostStaging staging_;
   cuda::IndexCache indices_;
   std::unique_ptr<cuda::Matmul> matmul_;

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <mutex>
 #include <stdexcept>
 
 #include "kernels/cuda/api.hpp"
+#include "kernels/cuda/host_staging.hpp"
 
 namespace collie::cuda {
 
@@ -12,7 +14,8 @@ namespace {
 
 class DeviceMemory final : public MemorySource {
  public:
-  explicit DeviceMemory(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
+  explicit DeviceMemory(std::shared_ptr<Stream> stream)
+      : stream_(std::move(stream)), copies_(std::make_shared<Stream>(stream_->device())), staging_(copies_) {}
 
   void* allocate(size_t bytes) override {
     void* block = nullptr;
@@ -23,6 +26,18 @@ class DeviceMemory final : public MemorySource {
   }
   void free(void* block, size_t) noexcept override { cudaFreeAsync(block, stream_->native()); }
   DeviceKind device() const override { return DeviceKind::cuda; }
+
+  void read(const void* from, void* to, size_t bytes) override {
+    const std::lock_guard lock(mutex_);
+    wait_for_the_stream();
+    staging_.download(from, {static_cast<std::byte*>(to), bytes});
+  }
+  void write(const void* from, void* to, size_t bytes) override {
+    const std::lock_guard lock(mutex_);
+    wait_for_the_stream();
+    staging_.upload({static_cast<const std::byte*>(from), bytes}, to);
+    copies_->synchronize();
+  }
 
  private:
   [[noreturn]] void out_of_memory(size_t bytes) const {
@@ -36,7 +51,16 @@ class DeviceMemory final : public MemorySource {
                     static_cast<double>(free) / mebibyte, static_cast<double>(total) / mebibyte));
   }
 
+  void wait_for_the_stream() {
+    stream_->record(queued_);
+    copies_->wait(queued_);
+  }
+
   std::shared_ptr<Stream> stream_;
+  std::mutex mutex_;  // of what follows
+  std::shared_ptr<Stream> copies_;
+  HostStaging staging_;
+  Event queued_;
 };
 
 }  // namespace

@@ -225,7 +225,7 @@ TEST_CASE("a custom loss sees chunks of logits in token order and its gradient r
   struct SumOfLogits final : Loss {  // d(loss)/d(logits) = 1
     std::vector<int64_t> chunks;
     Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-                 double scale) override {
+                           double scale) override {
       REQUIRE(logits.dim(0) == static_cast<int64_t>(labels.size()));
       chunks.push_back(logits.dim(0));
       double sum = 0;
