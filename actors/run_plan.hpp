@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/layer_times.hpp"
 #include "actors/operations_factory.hpp"
 #include "actors/program.hpp"
 #include "actors/trainer_core.hpp"
@@ -51,6 +52,7 @@ struct RunPlan {
 
   Layout layout;
   std::vector<StageRange> ranges;            // [stages]
+  std::optional<LayerTimes> layer_times;     // that they were found with; parallel.partition: measured
   int credits = schedule::Limits{}.credits;  // of each channel: those that the validator played with
   int threads_per_rank = 1;
   OperationsFactory make_operations = make_cpu_operations;
