@@ -88,7 +88,8 @@ class Measurement {
       ActivationStash stash;
       sink.start_step();
       const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, batch_.target_tokens));
-      Tensor output = model->forward(context, batch_, range.embedding ? Tensor() : hidden, scale, *loss_, stash).output;
+      Tensor output =
+          model->forward(context, batch_, range.embedding ? Tensor() : hidden, scale, *loss_, stash).output;
       if (range.embedding) hidden = std::move(output);
       model->backward(context, batch_, range.head ? Tensor() : hidden, stash);
       if (i > 0) best = std::min(best, now_s() - start);
@@ -160,13 +161,14 @@ void partition_by_time(RunPlan& plan) {
       plan.layout.rank_of_stage);
   std::vector<int64_t> blocks;
   for (const StageRange& range : plan.ranges) blocks.push_back(range.last_block - range.first_block);
-  log::info("parallel.partition: measured {} (forward and backward of a micro-batch, best of {}): blocks [{}]",
-            to_string(times), repetitions, fmt::join(blocks, ", "));
+  log::info(
+      "parallel.partition: measured {} (forward and backward of a micro-batch, best of {}): blocks [{}]",
+      to_string(times), repetitions, fmt::join(blocks, ", "));
 }
 
 std::string to_string(const LayerTimes& times) {
-  return fmt::format("embedding {:.3g} ms, a block {:.3g} ms, head and loss {:.3g} ms", 1e3 * times.embedding_s,
-                     1e3 * times.block_s, 1e3 * times.head_s);
+  return fmt::format("embedding {:.3g} ms, a block {:.3g} ms, head and loss {:.3g} ms",
+                     1e3 * times.embedding_s, 1e3 * times.block_s, 1e3 * times.head_s);
 }
 
 }  // namespace collie

@@ -22,8 +22,8 @@ inline void sleep_through(const Task& task) {
 }
 
 // From the first action's start to the last one's end, over what the simulator makes of the same durations.
-inline double makespan_over_simulated(const std::vector<ProgramDone>& done, const schedule::Schedule& schedule,
-                                      int credits) {
+inline double makespan_over_simulated(const std::vector<ProgramDone>& done,
+                                      const schedule::Schedule& schedule, int credits) {
   std::map<std::string, double> duration;
   double first = 1e300, last = 0;
   for (const auto& rank : done)

@@ -71,8 +71,7 @@ std::vector<int64_t> blocks_with(int vocabulary, const std::string& schedule) {
   return blocks;
 }
 
-TEST_CASE("a head that takes longer than all blocks leaves its rank as few as can be",
-          "[actors][measured]") {
+TEST_CASE("a head that takes longer than all blocks leaves its rank as few as can be", "[actors][measured]") {
   CHECK(blocks_with(32768, "1f1b") == std::vector<int64_t>{7, 1});
   CHECK(blocks_with(32768, "zbv") == std::vector<int64_t>{1, 3, 3, 1});  // the first rank's are 0 and 3
 }

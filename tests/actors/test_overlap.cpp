@@ -14,6 +14,8 @@
 namespace collie::test {
 namespace {
 
+constexpr double seconds_a_product = 1e-3;
+
 double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -69,10 +71,11 @@ Step train(ModelWorker& worker, const Program& program) {
 
 TEST_CASE("overlap: of a reduction that takes half of backward, most is hidden behind it",
           "[actors][overlap][slow]") {
-  constexpr double seconds_a_product = 1e-3, products_of_block = 14;
+  constexpr double products_of_block = 14;
   constexpr int repetitions = 8;
   const ModelConfig model = ten_blocks();
-  const double backward_s = static_cast<double>(model.num_hidden_layers) * products_of_block * seconds_a_product;
+  const double backward_s =
+      static_cast<double>(model.num_hidden_layers) * products_of_block * seconds_a_product;
   ModelWorkerSettings settings;
   settings.model = model;
   settings.grid = {1, 2, 1, 1};
