@@ -96,9 +96,13 @@ RankGroups phantom_groups(const Grid& grid, int rank, int key_value_heads) {
   groups.context = end_in(grid.context_group(rank));
   groups.key_value = end_in(grid.key_value_group(rank, key_value_heads));
   groups.data = end_in(grid.data_group(rank));
-  if (!groups.data) return groups;
-  groups.data_queue =
-      std::make_shared<CollectiveQueue>(groups.data, max_collectives_in_flight, CollectiveQueue::Deferred{});
+  const auto queue_of = [](const std::shared_ptr<MeteredGroup>& group) {
+    return group ? std::make_shared<CollectiveQueue>(group, max_collectives_in_flight,
+                                                     CollectiveQueue::Deferred{})
+                 : nullptr;
+  };
+  groups.data_queue = queue_of(groups.data);
+  groups.context_queue = queue_of(groups.context);
   return groups;
 }
 

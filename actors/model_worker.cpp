@@ -26,7 +26,8 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
 
 // What is on its way in the background holds tensors of the account.
 ModelWorker::~ModelWorker() {
-  if (settings_.groups.data_queue) settings_.groups.data_queue->abort("the rank has ended");
+  for (const auto& queue : {settings_.groups.data_queue, settings_.groups.context_queue})
+    if (queue) queue->abort("the rank has ended");
 }
 
 ModelShard ModelWorker::shard() const {
@@ -100,7 +101,7 @@ ModelWorker::Chunk& ModelWorker::chunk_of(int stage) {
 
 LayerContext ModelWorker::context(Chunk& chunk, bool training) {
   return {*operations_, chunk.state->weights(), training ? &chunk.state->gradients() : nullptr,
-          settings_.groups.tensor.get(), settings_.groups.context.get()};
+          settings_.groups.tensor.get(), settings_.groups.context_queue.get()};
 }
 
 const MicroBatch& ModelWorker::micro_batch(int index) const {
@@ -131,8 +132,7 @@ void ModelWorker::compute(const Task& task) {
     case ActionKind::forward:
       return forward(chunk, index);
     case ActionKind::backward:
-      backward_input(chunk, index);
-      return backward_weight(chunk, index);
+      return backward(chunk, index);
     case ActionKind::backward_input:
       return backward_input(chunk, index);
     case ActionKind::backward_weight:
@@ -178,23 +178,42 @@ void ModelWorker::forward(Chunk& chunk, int index) {
   hand_over(outputs_, inputs_, chunk.stage, chunk.stage + 1, index);
 }
 
-void ModelWorker::backward_input(Chunk& chunk, int index) {
+Tensor ModelWorker::take_d_output(Chunk& chunk, int index) {
   failpoint("stage.backward");
-  const Key key{chunk.stage, index};
-  Tensor d_output;
-  if (!chunk.model->range().head) d_output = std::move(d_outputs_.extract(key).mapped());
-  LayerContext layer_context = context(chunk, true);
-  Tensor d_input = chunk.model->backward_input(layer_context, micro_batch(index), d_output, stashes_.at(key));
+  if (chunk.model->range().head) return {};
+  return std::move(d_outputs_.extract({chunk.stage, index}).mapped());
+}
+
+void ModelWorker::put_d_input(Chunk& chunk, int index, Tensor d_input) {
   if (chunk.model->range().embedding) return;
-  d_inputs_[key] = std::move(d_input);
+  d_inputs_[{chunk.stage, index}] = std::move(d_input);
   hand_over(d_inputs_, d_outputs_, chunk.stage, chunk.stage - 1, index);
+}
+
+void ModelWorker::drop_stash(Chunk& chunk, int index) {
+  stashes_.erase({chunk.stage, index});
+  --chunk.live;
+}
+
+void ModelWorker::backward(Chunk& chunk, int index) {
+  LayerContext layer_context = context(chunk, true);
+  put_d_input(chunk, index,
+              chunk.model->backward(layer_context, micro_batch(index), take_d_output(chunk, index),
+                                    stashes_.at({chunk.stage, index})));
+  drop_stash(chunk, index);
+}
+
+void ModelWorker::backward_input(Chunk& chunk, int index) {
+  LayerContext layer_context = context(chunk, true);
+  put_d_input(chunk, index,
+              chunk.model->backward_input(layer_context, micro_batch(index), take_d_output(chunk, index),
+                                          stashes_.at({chunk.stage, index})));
 }
 
 void ModelWorker::backward_weight(Chunk& chunk, int index) {
   LayerContext layer_context = context(chunk, true);
   chunk.model->backward_weight(layer_context, micro_batch(index), stashes_.at({chunk.stage, index}));
-  stashes_.erase({chunk.stage, index});
-  --chunk.live;
+  drop_stash(chunk, index);
 }
 
 // Neighbouring stages on one rank need no message.
@@ -341,23 +360,27 @@ RankSummary ModelWorker::summary() const {
   }
   const RankGroups& groups = settings_.groups;
   double communicating_s = 0;
-  for (const auto& group : {groups.tensor, groups.context, groups.key_value}) {
+  for (const auto& group : {groups.tensor, groups.key_value}) {
     if (!group) continue;
     const Traffic traffic = group->total();
     communicating_s += traffic.seconds;
     summary.sent_bytes += traffic.bytes;
   }
-  if (groups.data) summary.sent_bytes += groups.data->total().bytes;
-  if (groups.data_queue) communicating_s += groups.data_queue->blocked_seconds();
+  for (const auto& group : {groups.data, groups.context})
+    if (group) summary.sent_bytes += group->total().bytes;
+  for (const auto& queue : {groups.data_queue, groups.context_queue})
+    if (queue) communicating_s += queue->blocked_seconds();
   summary.communicating_s = communicating_s;
   return summary;
 }
 
 std::vector<TaskSpan> ModelWorker::take_communication_spans() {
   std::vector<TaskSpan> spans;
-  if (settings_.groups.data_queue)
-    for (OperationSpan& span : settings_.groups.data_queue->take_spans())
+  for (const auto& queue : {settings_.groups.data_queue, settings_.groups.context_queue}) {
+    if (!queue) continue;
+    for (OperationSpan& span : queue->take_spans())
       spans.push_back({std::move(span.label), span.start_s, span.end_s});
+  }
   return spans;
 }
 

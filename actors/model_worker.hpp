@@ -89,6 +89,10 @@ class ModelWorker final : public StageWorker {
   LayerContext context(Chunk& chunk, bool training);
   const MicroBatch& micro_batch(int index) const;
   void forward(Chunk& chunk, int index);
+  Tensor take_d_output(Chunk& chunk, int index);
+  void put_d_input(Chunk& chunk, int index, Tensor d_input);
+  void drop_stash(Chunk& chunk, int index);
+  void backward(Chunk& chunk, int index);
   void backward_input(Chunk& chunk, int index);
   void backward_weight(Chunk& chunk, int index);
   void reduce_gradients();

@@ -17,7 +17,8 @@ namespace {
 // A rank of this process.
 struct LocalRank {
   int rank = 0;
-  caf::actor stage, reducer;  // no reducer where nobody shares its data
+  caf::actor stage;
+  caf::actor data_reducer, context_reducer;  // null where the rank would be alone
   std::shared_ptr<RankStatus> status;
   std::shared_ptr<Connections> connections;
 };
@@ -48,12 +49,15 @@ void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wi
   connections.set_groups(std::move(groups));
 }
 
-// The rank's queue of gradient reductions and weight gathers.
-void add_queue(const caf::actor& reducer, Connections& connections) {
+// What the rank hands to its reducers.
+void add_queues(const caf::actor& data_reducer, const caf::actor& context_reducer, Connections& connections) {
   RankGroups groups = connections.groups();
-  if (!groups.data) return;
-  groups.data_queue = std::make_shared<CollectiveQueue>(
-      groups.data, max_collectives_in_flight, [reducer] { caf::anon_send(reducer, work_atom::value); });
+  const auto queue_to = [](const caf::actor& reducer, const std::shared_ptr<MeteredGroup>& group) {
+    return std::make_shared<CollectiveQueue>(group, max_collectives_in_flight,
+                                             [reducer] { caf::anon_send(reducer, work_atom::value); });
+  };
+  if (groups.data) groups.data_queue = queue_to(data_reducer, groups.data);
+  if (groups.context) groups.context_queue = queue_to(context_reducer, groups.context);
   connections.set_groups(std::move(groups));
 }
 
@@ -64,7 +68,11 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   local.rank = rank;
   local.status = std::make_shared<RankStatus>();
   local.connections = std::make_shared<Connections>(std::move(groups));
-  if (plan.layout.grid.data_ranks() > 1) local.reducer = spawn_reducer(self->system(), local.connections);
+  const auto reducer_of = [&](QueueOf queue) {
+    return spawn_reducer(self->system(), local.connections, queue);
+  };
+  if (plan.layout.grid.data_ranks() > 1) local.data_reducer = reducer_of(&RankGroups::data_queue);
+  if (plan.layout.grid.context > 1) local.context_reducer = reducer_of(&RankGroups::context_queue);
   StageSpec spec;
   spec.settings = {state.spec.tag,
                    rank,
@@ -73,10 +81,11 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
                    plan.config.monitor.trace,
                    plan.layout.grid.pipeline_group(rank),
                    plan.layout.grid.place_of(rank).tensor == 0};
-  spec.make_worker = [system = &self->system(), node = state.spec, rank, reducer = local.reducer,
+  spec.make_worker = [system = &self->system(), node = state.spec, rank, data_reducer = local.data_reducer,
+                      context_reducer = local.context_reducer,
                       connections = local.connections](const Wiring& wiring) {
     connect(*system, node, rank, wiring, *connections);
-    if (reducer) add_queue(reducer, *connections);
+    add_queues(data_reducer, context_reducer, *connections);
     return std::make_unique<ModelWorker>(worker_settings(*node.plan, rank, connections->groups()));
   };
   spec.connections = local.connections;
@@ -113,7 +122,8 @@ void end_all(const std::vector<LocalRank>& ranks, const caf::actor& writer, cons
     for (const LocalRank& local : ranks) local.connections->abort(cause);
   for (const LocalRank& local : ranks) {
     shut_down(local.stage);
-    shut_down(local.reducer);
+    shut_down(local.data_reducer);
+    shut_down(local.context_reducer);
   }
   shut_down(writer);
 }

@@ -58,6 +58,9 @@ ordered_json to_json(const PlanReport& report) {
   ordered_json stages = ordered_json::array(), ranks = ordered_json::array();
   for (size_t stage = 0; stage < report.stages.size(); ++stage)
     stages.push_back(json_of(report.stages[stage], stage));
+  if (report.layer_times)
+    for (size_t stage = 0; stage < report.stages.size(); ++stage)
+      stages[stage]["measured_s"] = report.stages[stage].seconds;
   for (const PlannedRank& rank : report.ranks) ranks.push_back(json_of(rank));
   ordered_json json = {{"name", report.name},
                        {"parameters", report.parameters},
@@ -87,6 +90,9 @@ ordered_json to_json(const PlanReport& report) {
                        {"schedule", json_of_schedule(report)},
                        {"stages", std::move(stages)},
                        {"ranks", std::move(ranks)}};
+  if (const auto& times = report.layer_times)
+    json["measured_s"] = {
+        {"embedding", times->embedding_s}, {"block", times->block_s}, {"head", times->head_s}};
   if (!report.node_of_rank.empty()) json["node_of_rank"] = report.node_of_rank;
   return json;
 }

@@ -15,16 +15,23 @@ std::vector<int64_t> parameters_of_units(const ModelConfig& model) {
   return units;
 }
 
+double seconds_of(const StageRange& range, const LayerTimes& times) {
+  return (range.embedding ? times.embedding_s : 0) +
+         static_cast<double>(range.last_block - range.first_block) * times.block_s +
+         (range.head ? times.head_s : 0);
+}
+
 std::vector<PlanReport::Stage> stages_of(const RunPlan& plan) {
   const std::vector<int64_t> units = parameters_of_units(plan.model);
   std::vector<PlanReport::Stage> stages;
   for (size_t i = 0; i < plan.ranges.size(); ++i) {
     const StageRange& range = plan.ranges[i];
-    PlanReport::Stage& stage = stages.emplace_back(PlanReport::Stage{plan.layout.rank_of_stage[i], range, 0});
+    PlanReport::Stage& stage = stages.emplace_back(PlanReport::Stage{plan.layout.rank_of_stage[i], range});
     if (range.embedding) stage.parameters += units.front();
     for (int64_t block = range.first_block; block < range.last_block; ++block)
       stage.parameters += units[static_cast<size_t>(block) + 1];
     if (range.head) stage.parameters += units.back();
+    if (plan.layer_times) stage.seconds = seconds_of(range, *plan.layer_times);
   }
   return stages;
 }
@@ -57,6 +64,7 @@ PlanReport make_plan_report(const RunPlan& plan, std::vector<int> node_of_rank) 
   report.tied = plan.layout.tied;
   report.threads_per_rank = plan.threads_per_rank;
   report.stages = stages_of(plan);
+  report.layer_times = plan.layer_times;
   report.schedule =
       schedule::make_schedule(plan.layout.schedule, {plan.layout.grid.pipeline,
                                                      static_cast<int>(plan.sizes.gradient_accumulation_steps),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,10 @@ struct PlanReport {
     int position = 0;  // in the pipeline
     StageRange range;
     int64_t parameters = 0;  // of all tensor ranks together
+    double seconds = 0;      // forward and backward of a micro-batch, where it was measured
   };
   std::vector<Stage> stages;
+  std::optional<LayerTimes> layer_times;  // parallel.partition: measured
 
   schedule::Schedule schedule;
   schedule::Timeline timeline;  // in units of the time that a forward takes

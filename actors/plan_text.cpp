@@ -65,10 +65,19 @@ std::string schedule_and_stages(const PlanReport& report) {
       schedule::title_of(report.schedule), schedule::times_of(report.timeline), costs.forward,
       costs.backward_input, costs.backward_weight, costs.communication);
   text += schedule::peaks_of(report.schedule);
-  text += fmt::format("\n\n  {:>5}  {:>8}  {:>15}  {}\n", "stage", "position", "parameters", "layers");
-  for (size_t stage = 0; stage < report.stages.size(); ++stage)
-    text += fmt::format("  {:>5}  {:>8}  {:>15}  {}\n", stage, report.stages[stage].position,
-                        grouped(report.stages[stage].parameters), blocks_of(report.stages[stage].range));
+  const bool timed = report.layer_times.has_value();
+  text += "\n\n";
+  if (timed)
+    text += fmt::format("measured, forward and backward of a micro-batch:\n  {}\n",
+                        to_string(*report.layer_times));
+  text += fmt::format("  {:>5}  {:>8}  {:>15}{}  {}\n", "stage", "position", "parameters",
+                      timed ? "     measured" : "", "layers");
+  for (size_t number = 0; number < report.stages.size(); ++number) {
+    const PlanReport::Stage& stage = report.stages[number];
+    text +=
+        fmt::format("  {:>5}  {:>8}  {:>15}{}  {}\n", number, stage.position, grouped(stage.parameters),
+                    timed ? fmt::format("  {:>8.3g} ms", 1e3 * stage.seconds) : "", blocks_of(stage.range));
+  }
   return text;
 }
 

@@ -98,7 +98,8 @@ void Connections::abort(const std::string& cause) {
 void Connections::abort_all(const std::string& cause) {
   for (const auto& group : {groups_.tensor, groups_.context, groups_.key_value, groups_.data})
     if (group) group->abort(cause);
-  if (groups_.data_queue) groups_.data_queue->abort(cause);
+  for (const auto& queue : {groups_.data_queue, groups_.context_queue})
+    if (queue) queue->abort(cause);
   if (link_) link_->abort(cause);
 }
 

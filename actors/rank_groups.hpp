@@ -14,16 +14,17 @@
 
 namespace collie {
 
-// Of a rank's reductions and gathers in the background: each holds a bucket.
+// Of a rank's operations in the background on one group: each holds a bucket, or a rank's keys and values.
 inline constexpr int max_collectives_in_flight = 4;
 
 // Null where the rank would be alone.
 struct RankGroups {
-  std::shared_ptr<MeteredGroup> tensor;         // holds the other parts of the same matrices
-  std::shared_ptr<MeteredGroup> context;        // holds the other tokens of the same sequences
-  std::shared_ptr<MeteredGroup> key_value;      // of the tensor group, holds the same key/value heads
-  std::shared_ptr<MeteredGroup> data;           // computes other sequences or tokens with the same weights
-  std::shared_ptr<CollectiveQueue> data_queue;  // of `data`, driven by the rank's reducer
+  std::shared_ptr<MeteredGroup> tensor;            // holds the other parts of the same matrices
+  std::shared_ptr<MeteredGroup> context;           // holds the other tokens of the same sequences
+  std::shared_ptr<CollectiveQueue> context_queue;  // of `context`, driven by a reducer of its own
+  std::shared_ptr<MeteredGroup> key_value;         // of the tensor group, holds the same key/value heads
+  std::shared_ptr<MeteredGroup> data;              // computes other sequences or tokens with the same weights
+  std::shared_ptr<CollectiveQueue> data_queue;     // of `data`, driven by the rank's reducer
 };
 
 // The groups whose ranks are all in process `node`, without queues. [ranks]

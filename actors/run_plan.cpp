@@ -83,9 +83,10 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   layout.tied = plan.model.tie_word_embeddings;
   check_shard(plan.model, {0, parallel.tp_size, parallel.sequence_parallel, 0, parallel.cp_size});
   check_loss_shards(plan.config.train.loss, *losses().find(plan.config.train.loss)(), parallel.tp_size);
-  plan.ranges = parallel.partition_list.empty()
-                    ? partition_stages(plan.model, layout.stages, parallel.partition)
-                    : partition_stages(plan.model, parallel.partition_list);
+  // Until it is measured, which takes data, a partition that is checked.
+  const std::string how = parallel.partition == "measured" ? "uniform" : parallel.partition;
+  plan.ranges = parallel.partition_list.empty() ? partition_stages(plan.model, layout.stages, how)
+                                                : partition_stages(plan.model, parallel.partition_list);
   if (static_cast<int>(plan.ranges.size()) != layout.stages)
     throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(),
                     layout.stages);
@@ -197,6 +198,11 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
                           step_of_model_folder((folder / "final").string()) == plan.checkpoint->step();
 }
 
+// Last, as it takes time, and only what is right is worth it.
+void measure_partition(RunPlan& plan) {
+  if (plan.config.parallel.partition == "measured") partition_by_time(plan);
+}
+
 // Random, or the model folder's, which are checked against the model before anything is allocated for them.
 void resolve_weights(RunPlan& plan) {
   if (plan.config.model.from_scratch) return;
@@ -225,6 +231,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   check_schedule(plan);
   resolve_weights(plan);
   resolve_existing_run(plan, allowed_changes);
+  measure_partition(plan);
   return plan;
 }
 
@@ -248,6 +255,7 @@ RunPlan plan_evaluation(Config config) {
           folder);
     plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
   }
+  measure_partition(plan);
   return plan;
 }
 
@@ -275,6 +283,7 @@ RunPlan plan_generation(Config config, Generation generation) {
     throw UserError(
         "--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer",
         length, plan.model.max_position_embeddings, plan.model.max_position_embeddings - 1);
+  measure_partition(plan);
   return plan;
 }
 
@@ -329,6 +338,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.config = parse_config(description.at("config").get<std::string>());
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
   plan.model = parse_model_config(description.at("model"), "the trainer's model");
+  plan.config.parallel.partition.clear();  // whatever it says, the trainer's partition is the run's
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
   resolve_layout(plan, ranks_here);
   const json& weights = description.at("weights");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "actors/device.hpp"
+#include "actors/layer_times.hpp"
 #include "actors/program.hpp"
 #include "actors/trainer_core.hpp"
 #include "io/checkpoint.hpp"
@@ -51,6 +52,7 @@ struct RunPlan {
 
   Layout layout;
   std::vector<StageRange> ranges;            // [stages]
+  std::optional<LayerTimes> layer_times;     // that they were found with; parallel.partition: measured
   int credits = schedule::Limits{}.credits;  // of each channel: those that the validator played with
   int threads_per_rank = 1;
   DeviceChoice device;
@@ -75,6 +77,9 @@ RunPlan plan_training(Config config, ExistingRun existing,
                       const std::vector<std::string>& allowed_changes = {});
 RunPlan plan_evaluation(Config config);
 RunPlan plan_generation(Config config, Generation generation);
+
+// How rank `rank` gets its operation table: the host's own way, or the device's.
+OperationsFactory operations_of(const RunPlan& plan, int rank);
 
 // The configuration keys that change what is computed, with their values; kept in every checkpoint and
 // compared when a run is resumed.

@@ -65,8 +65,9 @@ struct StageSpec {
 };
 caf::actor spawn_stage(caf::actor_system& system, SpawnMode mode, StageSpec spec);
 
-// Works on the operations of the rank's queue on a thread of its own, one for each work_atom.
-caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<Connections> connections);
+// Works on the operations of one of the rank's queues on a thread of its own, one for each work_atom.
+using QueueOf = std::shared_ptr<CollectiveQueue> RankGroups::*;
+caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<Connections> connections, QueueOf queue);
 
 // Spawns and wires the ranks of this process, watches them, and ends with them.
 struct NodeSpec {

@@ -20,8 +20,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.zero_stage = plan.config.parallel.zero_stage;
   settings.bucket_elements = plan.config.parallel.bucket_elements;
   settings.groups = groups;
-  settings.make_operations =
-      plan.make_operations ? plan.make_operations : operations_on(plan.device, DType::f32, rank);
+  settings.make_operations = operations_of(plan, rank);
   return settings;
 }
 

@@ -4,11 +4,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <map>
-#include <thread>
 
-#include "schedule/simulator.hpp"
-#include "tests/actors/synthetic_pipeline.hpp"
+#include "tests/actors/makespan.hpp"
 
 namespace collie {
 namespace {
@@ -54,43 +51,12 @@ void empty_actions(SpawnMode mode) {
       best_cpu / static_cast<double>(tasks) * 1e6, best_wall / actions * 1e6);
 }
 
-// Measured makespan over the simulated one that is given the measured durations.
-double overhead(const std::vector<ProgramDone>& done, const schedule::Schedule& schedule, int credits) {
-  std::map<std::string, double> duration;
-  double first = 1e300, last = 0;
-  for (const auto& rank : done)
-    for (const auto& span : rank.spans) {
-      duration[span.task] = span.end_s - span.start_s;
-      first = std::min<double>(first, span.start_s);
-      last = std::max<double>(last, span.end_s);
-    }
-  const auto timeline = schedule::simulate(schedule, {}, {credits}, [&](const schedule::Action& action) {
-    return duration.at(schedule::to_string(action));
-  });
-  return (last - first) / timeline.makespan;
-}
-
 void sleeping_actions(const std::string& name, int ranks, int micro_batches) {
-  constexpr int credits = 2, repetitions = 3;
-  const auto schedule = schedule::make_schedule(name, {ranks, micro_batches, 1, false});
-  caf::actor_system_config config;
-  config.set("scheduler.policy", caf::atom("sharing"));  // as the command has it
-  config.set("scheduler.max-threads", size_t{2});
-  caf::actor_system system(config);
-  const auto sleep = [](const Task& task) {
-    const bool forward = task.action.kind == schedule::ActionKind::forward;
-    std::this_thread::sleep_for(std::chrono::milliseconds(forward ? 5 : 10));
-  };
-  SyntheticPipeline pipeline(system, schedule, {SpawnMode::detached, credits, true, {}, sleep});
-  const auto lists = tasks_of(schedule);
-  double best = 1e9;
-  for (int i = 0; i < repetitions; ++i) {
-    pipeline.start(lists);
-    best = std::min(best, overhead(pipeline.finish(), schedule, credits));
-  }
+  constexpr int repetitions = 5;
   fmt::print(
-      "F 5 ms, B 10 ms asleep, {} ({}, {}): measured makespan / simulated with measured durations {:.4f}\n",
-      name, ranks, micro_batches, best);
+      "F, I, W 5 ms, B 10 ms asleep, {} ({}, {}): measured makespan / simulated with measured durations "
+      "{:.4f}\n",
+      name, ranks, micro_batches, best_makespan(name, ranks, micro_batches, repetitions));
 }
 
 }  // namespace
@@ -100,7 +66,7 @@ int main() {
   using namespace collie;
   empty_actions(SpawnMode::detached);
   empty_actions(SpawnMode::scheduled);
-  for (const char* name : {"gpipe", "1f1b"}) {
+  for (const char* name : {"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"}) {
     sleeping_actions(name, 4, 8);
     sleeping_actions(name, 8, 16);
     sleeping_actions(name, 8, 32);

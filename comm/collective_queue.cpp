@@ -180,6 +180,14 @@ void CollectiveQueue::abort(const std::string& cause) {
   ended = state_->fail(std::make_exception_ptr(Aborted(cause)));
 }
 
+int CollectiveQueue::rank() const {
+  return state_->group->rank();
+}
+
+int CollectiveQueue::size() const {
+  return state_->group->size();
+}
+
 int CollectiveQueue::in_flight() const {
   const State::Lock lock(state_->mutex);
   return static_cast<int>(state_->in_flight());

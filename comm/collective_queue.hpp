@@ -85,6 +85,10 @@ class CollectiveQueue {
   // owner aborts the group as well.
   void abort(const std::string& cause);
 
+  // This rank's, in the group.
+  int rank() const;
+  int size() const;
+
   // Operations that are submitted and not done.
   int in_flight() const;
 

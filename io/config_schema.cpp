@@ -66,8 +66,7 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("parallel.virtual_stages", &c.parallel.virtual_stages).at_least(1),
       Key("parallel.partition", PartitionTarget{&c.parallel.partition, &c.parallel.partition_list})
           .at_least(0)
-          .one_of({"parameters", "uniform"})
-          .not_yet({"measured"}),
+          .one_of({"parameters", "uniform", "measured"}),
 
       Key("optimizer.name", &c.optimizer.name),
       Key("optimizer.lr", &c.optimizer.lr).at_least(0).also_known_as({"learning_rate"}),

@@ -71,6 +71,9 @@ class Operations {
   virtual Tensor to_host(const Tensor& x, Category category) = 0;
   virtual void from_host(const Tensor& values, Tensor& x) = 0;
 
+  // Waits until all work that was queued is done, where a device works asynchronously.
+  virtual void synchronize() {}
+
   // --- between the ranks of a process, which have a table each. A tensor is given away: who hands it out
   // uses it no more. Its work may still be under way on the device; who takes it over goes on after that
   // work, pays for it, and gets a tensor of its own device.

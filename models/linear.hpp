@@ -10,14 +10,16 @@
 
 namespace collie {
 
-// What a layer computes with. `sink` is null where no weight gradients are wanted; a group is null where the
-// rank has nobody to share that dimension with.
+class CollectiveQueue;
+
+// What a layer computes with. `sink` is null where no weight gradients are wanted; a group, or a group's
+// queue, is null where the rank has nobody to share that dimension with.
 struct LayerContext {
   Operations& operations;
   ParameterSource& source;
   GradientSink* sink = nullptr;
-  ProcessGroup* tensor = nullptr;   // the ranks that hold the other parts of the same matrices
-  ProcessGroup* context = nullptr;  // the ranks that hold the other tokens of the same sequences
+  ProcessGroup* tensor = nullptr;      // the ranks that hold the other parts of the same matrices
+  CollectiveQueue* context = nullptr;  // of the ranks that hold the other tokens of the same sequences
   // Set by the stage, for its layers, with sequence parallelism: the tokens of which each rank of the tensor
   // group holds a share outside the matrices. -1: every rank holds all of them.
   int64_t sequence_tokens = -1;

@@ -1,6 +1,6 @@
 #include <algorithm>
-#include <limits>
 #include <numeric>
+#include <tuple>
 
 #include "models/parameter_list.hpp"
 #include "models/stage_model.hpp"
@@ -8,97 +8,27 @@
 namespace collie {
 namespace {
 
-__extension__ using int128 = __int128;  // sums of squares of parameter counts
-
 int64_t count(const std::vector<Parameter>& list) {
   int64_t sum = 0;
   for (const Parameter& parameter : list) sum += parameter.shape.numel();
   return sum;
 }
 
-// Parameters of a stage by what it holds. A tied head counts: it has the matrix's work, and away from the
-// embedding its memory too.
-struct Costs {
-  int64_t embedding = 0, block = 0, head = 0;
-  explicit Costs(const ModelConfig& config) {
-    std::vector<Parameter> list;
-    add_embedding(config, list);
-    embedding = count(list);
-    list.clear();
-    add_block(config, 0, list);
-    block = count(list);
-    list.clear();
-    add_final_norm(config, list);
-    add_head(config, list);
-    head = count(list);
-  }
-};
-
-// Blocks of each stage such that the largest stage is as small as can be; among those, the squares of the
-// stages have the smallest sum (so that the rest is even, too); among those, earlier stages are smaller.
-class SmallestLargest {
- public:
-  SmallestLargest(const ModelConfig& config, int stages)
-      : costs_(config), blocks_(static_cast<int>(config.num_hidden_layers)), stages_(stages) {}
-
-  std::vector<int> solve() const {
-    const int64_t limit = smallest_limit();
-    // best[s][b]: smallest sum of squares of stages s.. with blocks b.. left for them; -1 = cannot be done.
-    const size_t width = static_cast<size_t>(blocks_) + 1;
-    std::vector<std::vector<int128>> best(static_cast<size_t>(stages_) + 1, std::vector<int128>(width, -1));
-    best.back().back() = 0;
-    std::vector<std::vector<int>> choice(best.size(), std::vector<int>(width, 0));
-    for (int stage = stages_ - 1; stage >= 0; --stage) {
-      for (int first = 0; first < blocks_; ++first) {
-        const auto s = static_cast<size_t>(stage), f = static_cast<size_t>(first);
-        for (int taken = 1; first + taken <= blocks_; ++taken) {
-          const int64_t load = load_of(stage, taken);
-          const int128 rest = best[s + 1][f + static_cast<size_t>(taken)];
-          if (load > limit || rest < 0) continue;
-          const int128 total = rest + static_cast<int128>(load) * load;
-          if (best[s][f] >= 0 && total >= best[s][f]) continue;  // at a tie the smaller `taken` stays
-          best[s][f] = total;
-          choice[s][f] = taken;
-        }
-      }
-    }
-    std::vector<int> counts;
-    for (int stage = 0, first = 0; stage < stages_; first += counts.back(), ++stage)
-      counts.push_back(choice[static_cast<size_t>(stage)][static_cast<size_t>(first)]);
-    return counts;
-  }
-
- private:
-  int64_t load_of(int stage, int blocks) const {
-    return blocks * costs_.block + (stage == 0 ? costs_.embedding : 0) +
-           (stage == stages_ - 1 ? costs_.head : 0);
-  }
-
-  // The most blocks that all stages together can take, each at least one, none above `limit`; 0 if one
-  // cannot.
-  int64_t capacity(int64_t limit) const {
-    int64_t sum = 0;
-    for (int stage = 0; stage < stages_; ++stage) {
-      const int64_t room = (limit - load_of(stage, 0)) / costs_.block;
-      if (limit < load_of(stage, 1)) return 0;
-      sum += room;
-    }
-    return sum;
-  }
-
-  // Every stage's load is one of few values: try them all.
-  int64_t smallest_limit() const {
-    int64_t best = std::numeric_limits<int64_t>::max();
-    for (int stage : {0, stages_ / 2, stages_ - 1})
-      for (int blocks = 1; blocks <= blocks_; ++blocks)
-        if (const int64_t limit = load_of(stage, blocks); limit < best && capacity(limit) >= blocks_)
-          best = limit;
-    return best;
-  }
-
-  Costs costs_;
-  int blocks_, stages_;
-};
+// A tied head counts: it has the matrix's work, and away from the embedding its memory too.
+PartCosts parameters_of_parts(const ModelConfig& config) {
+  PartCosts costs;
+  std::vector<Parameter> list;
+  add_embedding(config, list);
+  costs.embedding = count(list);
+  list.clear();
+  add_block(config, 0, list);
+  costs.block = count(list);
+  list.clear();
+  add_final_norm(config, list);
+  add_head(config, list);
+  costs.head = count(list);
+  return costs;
+}
 
 void check_stages(const ModelConfig& config, int64_t stages) {
   if (stages < 1) throw UserError("parallel.pp_size: {} stages; at least 1 is needed", stages);
@@ -130,9 +60,42 @@ std::vector<StageRange> partition_stages(const ModelConfig& config,
   return ranges;
 }
 
+// Blocks are alike, so one after another goes where it makes the smallest sum: no cut has a smaller largest
+// one, and none with the same largest one is more even.
+std::vector<StageRange> partition_stages(const ModelConfig& config, const PartCosts& costs,
+                                         const std::vector<int>& rank_of_stage) {
+  const size_t stages = rank_of_stage.size();
+  check_stages(config, static_cast<int64_t>(stages));
+  COLLIE_ASSERT(costs.embedding >= 0 && costs.block > 0 && costs.head >= 0,
+                "costs of embedding, block and head: {}, {}, {}", costs.embedding, costs.block, costs.head);
+  std::vector<int64_t> of_stage(stages, costs.block);
+  of_stage.front() += costs.embedding;
+  of_stage.back() += costs.head;
+  std::vector<int64_t> of_rank(stages, 0);  // there are at most as many ranks
+  for (size_t stage = 0; stage < stages; ++stage)
+    of_rank.at(static_cast<size_t>(rank_of_stage[stage])) += of_stage[stage];
+  std::vector<int> blocks(stages, 1);
+  const auto rank_of = [&](size_t stage) -> int64_t& {
+    return of_rank[static_cast<size_t>(rank_of_stage[stage])];
+  };
+  for (auto left = config.num_hidden_layers - static_cast<int64_t>(stages); left > 0; --left) {
+    size_t best = stages - 1;  // at a tie the last
+    for (size_t stage = stages - 1; stage-- > 0;)
+      if (std::tie(rank_of(stage), of_stage[stage]) < std::tie(rank_of(best), of_stage[best])) best = stage;
+    rank_of(best) += costs.block;
+    of_stage[best] += costs.block;
+    ++blocks[best];
+  }
+  return partition_stages(config, blocks);
+}
+
 std::vector<StageRange> partition_stages(const ModelConfig& config, int stages, const std::string& how) {
   check_stages(config, stages);
-  if (how == "parameters") return partition_stages(config, SmallestLargest(config, stages).solve());
+  if (how == "parameters") {
+    std::vector<int> each_for_itself(static_cast<size_t>(stages));
+    std::iota(each_for_itself.begin(), each_for_itself.end(), 0);
+    return partition_stages(config, parameters_of_parts(config), each_for_itself);
+  }
   if (how == "uniform") {
     std::vector<int> counts;
     for (int stage = 0; stage < stages; ++stage)
@@ -140,8 +103,6 @@ std::vector<StageRange> partition_stages(const ModelConfig& config, int stages, 
           static_cast<int>(config.num_hidden_layers / stages + (stage < config.num_hidden_layers % stages)));
     return partition_stages(config, counts);
   }
-  if (how == "measured")
-    throw UserError("parallel.partition: 'measured' is not yet supported; use parameters or uniform");
   throw UserError(
       "parallel.partition: unknown '{}'; known: parameters, uniform, or a list of blocks per stage", how);
 }

@@ -1,6 +1,9 @@
 #include "models/ring_attention.hpp"
 
 #include <utility>
+#include <vector>
+
+#include "comm/collective_queue.hpp"
 
 namespace collie {
 namespace {
@@ -46,27 +49,51 @@ Tensor contiguous_copy(Operations& operations, const Tensor& x) {
 class Ring {
  public:
   Ring(LayerContext& context, const ContextSlice& slice)
-      : operations_(context.operations), group_(*context.context), slice_(slice) {}
+      : operations_(context.operations), queue_(*context.context), slice_(slice) {}
 
   int steps() const { return slice_.size; }
   int holder(int step) const { return (slice_.rank - step + slice_.size) % slice_.size; }
 
-  // Passes on what this rank holds at `step`, and returns what it holds at the next.
-  Tensor pass_on(const Tensor& held, int step) {
-    const int next = (slice_.rank + 1) % slice_.size, previous = holder(1);
-    Tensor coming =
-        operations_.empty({slice_.tokens_of(holder(step + 1)), held.dim(1)}, Category::communication);
-    // A send waits for its receive: were all to send first, none would receive.
-    if (slice_.rank % 2 == 0) group_.send(held, next);
-    group_.receive(coming, previous);
-    if (slice_.rank % 2 == 1) group_.send(held, next);
+  // What a rank will hold at the next step.
+  struct Coming {
+    Tensor tensor;
+    CollectiveQueue::Pending arrival;
+
+    Tensor wait() const {
+      arrival.wait();
+      return tensor;
+    }
+  };
+
+  // Passes on what this rank holds at `step`, in the background: until it is waited for, `held` may be read.
+  Coming pass_on(const char* what, const Tensor& held, int step) {
+    Coming coming{
+        operations_.empty({slice_.tokens_of(holder(step + 1)), held.dim(1)}, Category::communication), {}};
+    coming.arrival = queue_.submit(
+        what, [held, tensor = coming.tensor](ProcessGroup& group) mutable { exchange(group, held, tensor); },
+        static_cast<int64_t>(held.bytes()));
     return coming;
   }
 
  private:
+  // A send waits for its receive: were all to send first, none would receive.
+  static void exchange(ProcessGroup& group, const Tensor& held, Tensor& coming) {
+    const int rank = group.rank(), size = group.size();
+    const int next = (rank + 1) % size, previous = (rank + size - 1) % size;
+    if (rank % 2 == 0) group.send(held, next);
+    group.receive(coming, previous);
+    if (rank % 2 == 1) group.send(held, next);
+  }
+
   Operations& operations_;
-  ProcessGroup& group_;
+  CollectiveQueue& queue_;
   const ContextSlice& slice_;
+};
+
+// Gradients of one step's pairs, kept until what they are added to has arrived.
+struct PairGradients {
+  TokenRange keys;
+  Tensor d_key_values;  // [keys, width]
 };
 
 }  // namespace
@@ -76,13 +103,13 @@ void ring_attention(LayerContext& context, const ContextSlice& slice, const Tens
   Operations& operations = context.operations;
   const int64_t heads = q.dim(1), head_dim = q.dim(2);
   Ring ring(context, slice);
-  {
-    const KeyValues own(key_values, head_dim);
-    operations.attention(q, own.keys, own.values, causal_spans(slice), score_scale, out, log_sum_exp);
-  }
   Tensor held = contiguous_copy(operations, key_values);
   for (int step = 0; step < ring.steps(); ++step) {
+    Ring::Coming next;
+    if (step + 1 < ring.steps()) next = ring.pass_on("keys and values", held, step);
     const KeyValues seen(held, head_dim);
+    if (step == 0)
+      operations.attention(q, seen.keys, seen.values, causal_spans(slice), score_scale, out, log_sum_exp);
     for (const CrossAttention& pair : cross_attention_with(slice, ring.holder(step))) {
       Tensor part = operations.empty({pair.queries.size(), heads, head_dim}, Category::workspace);
       Tensor part_log_sum_exp =
@@ -93,7 +120,7 @@ void ring_attention(LayerContext& context, const ContextSlice& slice, const Tens
       Tensor whole = rows_of(out, pair.queries), whole_log_sum_exp = rows_of(log_sum_exp, pair.queries);
       operations.merge_attention(whole, whole_log_sum_exp, part, part_log_sum_exp);
     }
-    if (step + 1 < ring.steps()) held = ring.pass_on(held, step);
+    held = next.wait();
   }
 }
 
@@ -105,31 +132,34 @@ void ring_attention_backward(LayerContext& context, const ContextSlice& slice, c
   const int64_t heads = q.dim(1), head_dim = q.dim(2);
   Ring ring(context, slice);
   Tensor held = contiguous_copy(operations, key_values);
-  // The gradients travel with their keys and values, and come home after a whole turn.
-  Tensor gradients = operations.empty(key_values.shape(), Category::communication);
-  {
-    const KeyValues own(held, head_dim);
-    KeyValues d_own(gradients, head_dim);
-    operations.attention_backward(q, own.keys, own.values, causal_spans(slice), score_scale, out, log_sum_exp,
-                                  d_out, dq, d_own.keys, d_own.values);
-  }
+  // The gradients travel with their keys and values, one step behind, and come home after a whole turn.
+  Ring::Coming gradients{operations.empty(key_values.shape(), Category::communication), {}};
   for (int step = 0; step < ring.steps(); ++step) {
+    Ring::Coming next;
+    if (step + 1 < ring.steps()) next = ring.pass_on("keys and values", held, step);
     const KeyValues seen(held, head_dim);
+    if (step == 0) {
+      KeyValues d_own(gradients.tensor, head_dim);
+      operations.attention_backward(q, seen.keys, seen.values, causal_spans(slice), score_scale, out,
+                                    log_sum_exp, d_out, dq, d_own.keys, d_own.values);
+    }
+    std::vector<PairGradients> parts;
     for (const CrossAttention& pair : cross_attention_with(slice, ring.holder(step))) {
       Tensor dq_part = operations.empty({pair.queries.size(), heads, head_dim}, Category::workspace);
-      const Tensor d_part = operations.empty({pair.keys.size(), held.dim(1)}, Category::workspace);
-      KeyValues d_keys_part(d_part, head_dim);
+      parts.push_back({pair.keys, operations.empty({pair.keys.size(), held.dim(1)}, Category::workspace)});
+      KeyValues d_keys_part(parts.back().d_key_values, head_dim);
       operations.attention_backward(
           rows_of(q, pair.queries), rows_of(seen.keys, pair.keys), rows_of(seen.values, pair.keys),
           cross_spans(pair), score_scale, rows_of(out, pair.queries), rows_of(log_sum_exp, pair.queries),
           rows_of(d_out, pair.queries), dq_part, d_keys_part.keys, d_keys_part.values);
       add_rows(operations, dq_part, pair.queries, dq);
-      add_rows(operations, d_part, pair.keys, gradients);
     }
-    gradients = ring.pass_on(gradients, step);
-    if (step + 1 < ring.steps()) held = ring.pass_on(held, step);
+    const Tensor sum = gradients.wait();
+    for (const PairGradients& part : parts) add_rows(operations, part.d_key_values, part.keys, sum);
+    gradients = ring.pass_on("gradients of keys and values", sum, step);
+    held = next.wait();
   }
-  operations.copy(gradients, d_key_values);
+  operations.copy(gradients.wait(), d_key_values);
 }
 
 }  // namespace collie

@@ -1,6 +1,6 @@
 // Causal attention over sequences whose tokens are spread over the ranks of a context group (Liu et al.,
 // arXiv 2310.01889): keys and values go once around the ring, and each rank merges what its queries see of
-// them. A rank holds its own, another's, and the next on their way.
+// them. While a rank computes with those of one rank, the next rank's are on their way.
 #pragma once
 
 #include "models/context_slice.hpp"
@@ -10,7 +10,7 @@ namespace collie {
 
 // q, out [own tokens, heads, head_dim], key_values [own tokens, 2 kv_heads head_dim]: keys, then values; all
 // may be row-strided. log_sum_exp [own tokens, heads], over all keys of the queries' documents. All ranks of
-// context.context call this together.
+// context.context call this together; two operations of its queue are in flight at most.
 void ring_attention(LayerContext& context, const ContextSlice& slice, const Tensor& q,
                     const Tensor& key_values, double score_scale, Tensor& out, Tensor& log_sum_exp);
 

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "comm/collective_queue.hpp"
 #include "models/block.hpp"
 #include "models/context_slice.hpp"
 #include "models/embedding.hpp"
@@ -37,6 +38,14 @@ ProcessGroup* group_of(const char* what, ProcessGroup* group, int rank, int size
                 "the {} group is {} of {}, should be {} of {}", what, group ? group->rank() : -1,
                 group ? group->size() : 0, rank, size);
   return group;
+}
+
+CollectiveQueue* queue_of(const char* what, CollectiveQueue* queue, int rank, int size) {
+  if (size == 1) return nullptr;
+  COLLIE_ASSERT(queue != nullptr && queue->rank() == rank && queue->size() == size,
+                "the queue of the {} group is of {} of {}, should be of {} of {}", what,
+                queue ? queue->rank() : -1, queue ? queue->size() : 0, rank, size);
+  return queue;
 }
 
 // The tokens of a micro-batch that are this rank's, and where they stand.
@@ -101,13 +110,7 @@ class DecoderStage final : public StageModel {
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
     const TokenLayout layout = local.layout();
-    COLLIE_ASSERT(d_output.defined() != head_.has_value(),
-                  "d_output comes from the stage after, or from the head");
-    Tensor gradient = d_output;
-    if (head_) {
-      context.source.expect(head_unit(), head_unit() - 1);
-      gradient = head_->backward_input(context, contents.head);
-    }
+    Tensor gradient = output_gradient(context, d_output, contents);
     for (size_t i = blocks_.size(); i-- > 0;) {
       context.source.expect(block_unit(i), i > 0 ? block_unit(i - 1) : -1);
       gradient = blocks_[i].backward_input(context, layout, gradient, contents.blocks[i]);
@@ -121,19 +124,31 @@ class DecoderStage final : public StageModel {
     ActivationStash::Contents& contents = contents_of(stash);
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
-    if (head_) {
-      context.source.expect(head_unit(), head_unit() - 1);
-      head_->backward_weight(context, contents.head);
-    }
+    if (head_) head_->backward_weight(context, contents.head);
+    for (size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward_weight(context, contents.blocks[i]);
+    if (embedding_) embedding_->backward_weight(context, *local, contents.d_embedding);
+    stash.contents.reset();
+  }
+
+  Tensor backward(LayerContext& outer, const MicroBatch& batch, const Tensor& d_output,
+                  ActivationStash& stash) override {
+    ActivationStash::Contents& contents = contents_of(stash);
+    const LocalBatch local(batch, shard_);
+    LayerContext context = training_context(outer, local.tokens());
+    const TokenLayout layout = local.layout();
+    Tensor gradient = output_gradient(context, d_output, contents);
+    if (head_) head_->backward_weight(context, contents.head);
     for (size_t i = blocks_.size(); i-- > 0;) {
-      context.source.expect(block_unit(i), block_unit(i) - 1);
+      context.source.expect(block_unit(i), i > 0 ? block_unit(i - 1) : -1);
+      gradient = blocks_[i].backward_input(context, layout, gradient, contents.blocks[i]);
+      // Whoever sums the embedding's gradient over ranks does so while the block's is computed.
+      if (i == 0 && embedding_) embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
       blocks_[i].backward_weight(context, contents.blocks[i]);
     }
-    if (embedding_) {
-      context.source.expect(0, -1);
-      embedding_->backward_weight(context, *local, contents.d_embedding);
-    }
+    if (blocks_.empty() && embedding_)
+      embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
     stash.contents.reset();
+    return gradient;
   }
 
   ForwardResult evaluate(LayerContext& outer, const MicroBatch& batch, const Tensor& input,
@@ -192,6 +207,16 @@ class DecoderStage final : public StageModel {
     return *stash.contents;
   }
 
+  // What comes from the stage after, or from the head.
+  Tensor output_gradient(LayerContext& context, const Tensor& d_output,
+                         ActivationStash::Contents& contents) const {
+    COLLIE_ASSERT(d_output.defined() != head_.has_value(),
+                  "d_output comes from the stage after, or from the head");
+    if (!head_) return d_output;
+    context.source.expect(head_unit(), head_unit() - 1);
+    return head_->backward_input(context, contents.head);
+  }
+
   // Units of the stage, as parameters() numbers them.
   int block_unit(size_t block) const { return (embedding_ ? 1 : 0) + static_cast<int>(block); }
   int head_unit() const { return block_unit(blocks_.size()); }
@@ -207,7 +232,7 @@ class DecoderStage final : public StageModel {
   }
   LayerContext training_context(const LayerContext& outer, int64_t tokens) const {
     LayerContext context = decoding_context(outer);
-    context.context = group_of("context", outer.context, shard_.context_rank, shard_.context_size);
+    context.context = queue_of("context", outer.context, shard_.context_rank, shard_.context_size);
     if (shard_.sequence_parallel && context.tensor != nullptr) context.sequence_tokens = tokens;
     return context;
   }

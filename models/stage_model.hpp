@@ -59,9 +59,10 @@ class KeyValueCache {
   std::unique_ptr<Contents> contents;
 };
 
-// With a shard, context.tensor and context.context are the rank's groups in every call (null where the group
-// would be of one), and all ranks of a group make the same calls in the same order. context.sequence_tokens
-// is the stage's own business. Before a layer is used, context.source is told so by expect().
+// With a shard, context.tensor and context.context are of the rank's groups in every call (null where the
+// group would be of one), and all ranks of a group make the same calls in the same order.
+// context.sequence_tokens is the stage's own business. Before a layer is used, context.source is told so by
+// expect().
 class StageModel {
  public:
   virtual ~StageModel() = default;
@@ -85,8 +86,13 @@ class StageModel {
   // embedding is here. Keeps in the stash what backward_weight needs.
   virtual Tensor backward_input(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
                                 ActivationStash& stash) = 0;
-  // Hands the weight gradients to context.sink, last block first, and empties the stash.
+  // Hands the weight gradients to context.sink, last block first, and empties the stash. Needs no weights.
   virtual void backward_weight(LayerContext& context, const MicroBatch& batch, ActivationStash& stash) = 0;
+
+  // Both halves at once, layer by layer, so that a layer's gradients are complete, and its activations gone,
+  // before the next layer's turn; the embedding's come before those of the first block. The same bits.
+  virtual Tensor backward(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
+                          ActivationStash& stash) = 0;
 
   // Evaluation: forward that keeps nothing. loss_sum where the head is here.
   virtual ForwardResult evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input,
@@ -117,6 +123,16 @@ std::vector<Parameter> model_parameters(const ModelConfig& config);
 // not add up.
 std::vector<StageRange> partition_stages(const ModelConfig& config, int stages, const std::string& how);
 std::vector<StageRange> partition_stages(const ModelConfig& config, const std::vector<int>& blocks_per_stage);
+
+// What the parts of a model cost, in any unit: parameters, nanoseconds. A block costs something.
+struct PartCosts {
+  int64_t embedding = 0, block = 1, head = 0;
+};
+// The split that minimises what all stages of the costliest rank cost together, then makes ranks even, then
+// the stages of each rank; at a tie earlier stages are smaller. rank_of_stage [stages]: pipeline positions,
+// each from 0 with a stage at least. Throws UserError if stages > blocks.
+std::vector<StageRange> partition_stages(const ModelConfig& config, const PartCosts& costs,
+                                         const std::vector<int>& rank_of_stage);
 
 // Initial values of what a rank holds of a parameter. That of element `index` of the whole tensor depends on
 // (seed, name, index) alone.

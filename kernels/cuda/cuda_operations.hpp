@@ -26,6 +26,7 @@ class CudaOperations final : public Operations {
   Tensor to_host(const Tensor& x, Category category) override;
   void from_host(const Tensor& values, Tensor& x) override;
 
+  void synchronize() override { stream_->synchronize(); }
   void hand_out(Tensor& x) override;
   Tensor take_over(Tensor x, Category category) override;
 

@@ -72,6 +72,15 @@ TEST_CASE("a checkpoint of two nodes resumes on one, and one of one process on t
   CHECK_FALSE(first_difference(expected, constant) == "");
 }
 
+TEST_CASE("a partition that the trainer has measured is that of all processes") {
+  const Workbench bench;
+  const Settings stages = {"parallel.pp_size=2", "model.config.num_hidden_layers=6"};
+  const Training expected = bench.train("reference", stages + Settings{"parallel.partition=uniform"});
+  Nodes nodes(bench, 2);
+  require_done(bench.run("run", stages + Settings{"parallel.partition=measured"}, over(nodes)));
+  CHECK_SAME(expected, bench.training("run"));
+}
+
 TEST_CASE("replicas, shards and context over two and four processes train as one rank does") {
   const Workbench bench;
   const Training expected = bench.train("reference", layout(1, 1, 1, 1, 0));

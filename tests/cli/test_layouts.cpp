@@ -84,9 +84,25 @@ TEST_CASE("every number of stages, schedule and accumulation computes the same b
 TEST_CASE("stages of unequal size compute the same bits as one", "[slow]") {
   const Workbench bench;
   const Training expected = bench.train("reference", layout(1, "1f1b"));
-  for (const char* partition : {"uniform", "[1, 3]", "[3, 1]"})
+  for (const char* partition : {"uniform", "measured", "[1, 3]", "[3, 1]"})
     check_layout(bench, expected, layout(2, "1f1b"), {std::string("parallel.partition=") + partition});
   check_layout(bench, expected, layout(3, "1f1b"), {"parallel.partition=[2, 1, 1]"});
+}
+
+TEST_CASE("a partition that is measured computes the same bits, resumes, and is said in one line") {
+  const Workbench bench;
+  const Settings measured = layout(2, "zbv") + Settings{"parallel.partition=measured"};
+  const Training expected =
+      bench.train("reference", layout(2, "zbv") + Settings{"parallel.partition=uniform"});
+  const Settings half = {"train.steps=6", "lr_scheduler.name=constant"};
+  CHECK_SAME(expected, bench.train("run", measured));
+  const Outcome first = bench.run("resumed", measured + half);
+  REQUIRE_CODE(first, 0);
+  CHECK(has(first.errors, "parallel.partition: measured embedding "));
+  CHECK(has(first.errors, "blocks [1, 1, 1, 1]"));
+  const Settings whole = {"lr_scheduler.name=constant"};
+  REQUIRE_CODE(bench.resume("resumed", measured + whole), 0);
+  CHECK_SAME(bench.train("constant", layout(1, "1f1b") + whole), bench.training("resumed"));
 }
 
 TEST_CASE("a backward split into input and weight halves computes the same bits", "[slow]") {

@@ -64,6 +64,25 @@ TEST_CASE("plan as JSON has a documented object for every rank") {
   }
 }
 
+TEST_CASE("plan shows what a measured partition was found with") {
+  const Workbench bench;
+  const Settings measured = {"parallel.partition=measured", "parallel.tp_size=2", "parallel.cp_size=2"};
+  const Outcome text = bench.command(plan_arguments(measured));
+  REQUIRE_CODE(text, 0);
+  for (const char* part : {"measured, forward and backward", "embedding ", "a block ", "head and loss "})
+    CHECK(has(text.output, part));
+  const Outcome outcome = bench.command(plan_arguments(measured, {"--format", "json"}));
+  REQUIRE_CODE(outcome, 0);
+  const auto plan = nlohmann::json::parse(outcome.output);
+  const auto& times = plan.at("measured_s");
+  const auto time = [&](const char* part) { return times.at(part).get<double>(); };
+  for (const char* part : {"embedding", "block", "head"}) CHECK(time(part) > 0);
+  double sum = 0;
+  for (const auto& stage : plan.at("stages")) sum += stage.at("measured_s").get<double>();
+  CHECK(sum == Approx(time("embedding") + 4 * time("block") + time("head")));
+  CHECK_FALSE(has(bench.command(plan_arguments()).output, "measured"));
+}
+
 TEST_CASE("plan draws the layout") {
   const Workbench bench;
   const Outcome outcome = bench.command(plan_arguments({"parallel.dp_size=2"}, {"--format", "svg"}));

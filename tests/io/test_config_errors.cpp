@@ -55,8 +55,7 @@ const std::string kSections =
     "run, model, tokenizer, data, train, parallel, optimizer, lr_scheduler, peft, quantization, eval, "
     "checkpoint, "
     "monitor, callbacks, plugins, cluster, device";
-const std::string kPartition =
-    "one of parameters, uniform (not supported yet: measured), or a list of layers per stage,";
+const std::string kPartition = "one of parameters, uniform, measured, or a list of layers per stage,";
 const std::string kSchedule = "one of gpipe, 1f1b, interleaved_1f1b, zb_h1, zbv, dualpipe_v, a FILE.csv";
 const std::string kColumns = "either text: KEY, or prompt: KEY and completion: KEY, is wanted";
 
@@ -230,8 +229,6 @@ TEST_CASE("a text outside its list is refused with the list") {
 
 TEST_CASE("what the engine lacks so far is refused as such") {
   check({
-      {"parallel: {partition: measured}",
-       "c.yaml:1: parallel.partition: measured is not supported yet; only parameters, uniform are"},
       {"parallel: {offload: parameters}",
        "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer are"},
       {"model: {dtype: bfloat16}", "c.yaml:1: model.dtype: bfloat16 is not supported yet; only float32 is"},

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "comm/collective_queue.hpp"
 #include "comm/process_group.hpp"
 #include "tests/models/support.hpp"
 
@@ -114,7 +115,8 @@ struct Rank {
   }
 
   LayerContext context(Stage& stage, bool training) {
-    return {*operations, *stage.source, training ? stage.sink.get() : nullptr, tensor.get(), ring.get()};
+    return {*operations, *stage.source, training ? stage.sink.get() : nullptr, tensor.get(),
+            ring_queue.get()};
   }
 
   double forward(const MicroBatch& batch, double gradient_scale) {
@@ -139,10 +141,16 @@ struct Rank {
       stages[i].model->backward_weight(at, batch, stashes[i]);
     }
   }
+  void backward(const MicroBatch& batch) {
+    Tensor gradient;
+    for (size_t i = stages.size(); i-- > 0;) {
+      LayerContext at = context(stages[i], true);
+      gradient = stages[i].model->backward(at, batch, gradient, stashes[i]);
+    }
+  }
   double micro_batch(const MicroBatch& batch, double gradient_scale) {
     const double sum = forward(batch, gradient_scale);
-    backward_input(batch);
-    backward_weight(batch);
+    backward(batch);
     return sum;
   }
   double evaluate(const MicroBatch& batch) {
@@ -181,6 +189,7 @@ struct Rank {
   std::unique_ptr<Operations> operations;
   std::unique_ptr<Loss> loss;
   std::shared_ptr<CountingGroup> tensor, ring;  // null where the rank is alone
+  std::shared_ptr<CollectiveQueue> ring_queue;  // of `ring`, without a driver
   std::vector<Stage> stages;
   std::vector<ActivationStash> stashes;
 };
@@ -200,8 +209,11 @@ struct Grid {
     }
     for (int t = 0; t < layout.tensor && layout.context > 1; ++t) {
       const auto group = make_in_process_group(layout.context);
-      for (int c = 0; c < layout.context; ++c)
-        at(t, c).ring = std::make_shared<CountingGroup>(group[static_cast<size_t>(c)]);
+      for (int c = 0; c < layout.context; ++c) {
+        Rank& rank = at(t, c);
+        rank.ring = std::make_shared<CountingGroup>(group[static_cast<size_t>(c)]);
+        rank.ring_queue = std::make_shared<CollectiveQueue>(rank.ring, 2, CollectiveQueue::Deferred{});
+      }
     }
   }
 

@@ -27,6 +27,7 @@ struct Pipeline {
   double forward(const MicroBatch& batch, double gradient_scale, std::vector<ActivationStash>& stashes);
   void backward_input(const MicroBatch& batch, std::vector<ActivationStash>& stashes);
   void backward_weight(const MicroBatch& batch, std::vector<ActivationStash>& stashes);
+  void backward(const MicroBatch& batch, std::vector<ActivationStash>& stashes);
   // All of it; the gradient is that of gradient_scale times the sum.
   double micro_batch(const MicroBatch& batch, double gradient_scale);
   double evaluate(const MicroBatch& batch);
@@ -79,11 +80,18 @@ inline void Pipeline::backward_weight(const MicroBatch& batch, std::vector<Activ
   }
 }
 
+inline void Pipeline::backward(const MicroBatch& batch, std::vector<ActivationStash>& stashes) {
+  Tensor gradient;
+  for (size_t i = stages.size(); i-- > 0;) {
+    LayerContext at = context(i);
+    gradient = stages[i].model->backward(at, batch, gradient, stashes[i]);
+  }
+}
+
 inline double Pipeline::micro_batch(const MicroBatch& batch, double gradient_scale) {
   std::vector<ActivationStash> stashes;
   const double sum = forward(batch, gradient_scale, stashes);
-  backward_input(batch, stashes);
-  backward_weight(batch, stashes);
+  backward(batch, stashes);
   return sum;
 }
 

@@ -1,7 +1,12 @@
 // Tensor, sequence and context parallelism against the whole model on one rank: no layout may change the
 // result.
 #include "models/tensor_parallel.hpp"
+
+#include "comm/phantom_group.hpp"
+#include "models/context_slice.hpp"
+#include "models/ring_attention.hpp"
 #include "tests/catch.hpp"
+#include "tests/comm/queue_driver.hpp"
 #include "tests/models/messages.hpp"
 #include "tests/models/rank_harness.hpp"
 
@@ -201,6 +206,52 @@ TEST_CASE("keys and values go once around the ring, and twice back with their gr
   CHECK(first.ring->take() == Counts{{"send", 2 * (3 + 4)}, {"receive", 2 * (3 + 4)}});
   grid.run([&](Rank& rank) { rank.backward_weight(batch); });
   CHECK(first.ring->take().empty());
+}
+
+TEST_CASE("keys and values that travel in the background give the bits of those that are waited for",
+          "[parallel]") {
+  const ModelConfig config = parallel_config(2, false);
+  const GridLayout layout{1, false, GENERATE(2, 3, 4), "cpu"};
+  CAPTURE(layout.context);
+  Grid waiting(config, whole, layout), background(config, whole, layout);
+  std::vector<std::unique_ptr<QueueDriver>> drivers;
+  for (const auto& rank : background.ranks) {
+    rank->ring_queue = std::make_shared<CollectiveQueue>(rank->ring, 2);
+    drivers.push_back(std::make_unique<QueueDriver>(rank->ring_queue));
+  }
+  for (const MicroBatch& batch : awkward_batches(config)) {
+    const auto train = [&](Rank& rank) { return rank.micro_batch(batch, scale); };
+    CHECK(background.collect(train) == waiting.collect(train));
+  }
+  CHECK(background.gradients() == waiting.gradients());
+}
+
+TEST_CASE("the ring's next keys and values are on their way before the rank computes with its own",
+          "[parallel]") {
+  const auto account = std::make_shared<MemoryAccount>();
+  const auto operations = make_cpu_operations(1, account);
+  ResidentSource source({});
+  const auto group = make_phantom_group(1, 2);  // passes nothing on
+  Tensor out = random_tensor(*operations, {8, 2, 4}, "out"), dq = random_tensor(*operations, {8, 2, 4}, "dq");
+  const Tensor q = random_tensor(*operations, {8, 2, 4}, "q");
+  const Tensor key_values = random_tensor(*operations, {8, 2 * 4}, "key_values");
+  Tensor d_key_values = operations->empty({8, 2 * 4}, Category::workspace);
+  Tensor log_sum_exp = operations->empty({8, 2}, Category::workspace);
+  const std::vector<float> out_before = values(*operations, out), dq_before = values(*operations, dq);
+  std::vector<bool> forward_begun, backward_begun;
+  const auto queue = std::make_shared<CollectiveQueue>(group, 2, [&] {
+    forward_begun.push_back(values(*operations, out) != out_before);
+    backward_begun.push_back(values(*operations, dq) != dq_before);
+  });
+  const QueueDriver driver(queue);
+  LayerContext context{*operations, source, nullptr, nullptr, queue.get()};
+  const ContextSlice slice = slice_for_context(make_batch({16}, 24, "batch"), 1, 2);
+  ring_attention(context, slice, q, key_values, 0.5, out, log_sum_exp);
+  CHECK(forward_begun == std::vector<bool>{false});
+  CHECK(values(*operations, out) != out_before);
+  ring_attention_backward(context, slice, q, key_values, 0.5, out, log_sum_exp, q, dq, d_key_values);
+  // Keys and values before anything is computed, and the gradients of either step after it.
+  CHECK(backward_begun == std::vector<bool>{false, false, true, true});
 }
 
 TEST_CASE("memory: logits of the whole vocabulary are nowhere", "[parallel][memory]") {

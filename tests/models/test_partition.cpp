@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <functional>
+#include <limits>
 
 #include "base/error.hpp"
 #include "models/stage_model.hpp"
@@ -98,6 +100,50 @@ TEST_CASE("partition by parameters: ties make the rest even, then earlier stages
   CHECK(sizes(partition_stages(model(11, 100000), 4, "parameters")) == Sizes{1, 4, 5, 1});
 }
 
+TEST_CASE("partition by given costs: the costliest rank is as cheap as any cut can make it", "[partition]") {
+  using Ranks = std::vector<int>;
+  const auto cut = [](int64_t blocks, const PartCosts& costs, const Ranks& rank_of_stage) {
+    return sizes(partition_stages(model(blocks, 64), costs, rank_of_stage));
+  };
+  // One stage a rank: a head as costly as three blocks, an embedding that costs nothing to speak of.
+  CHECK(cut(12, {1, 100, 300}, {0, 1, 2}) == Sizes{5, 5, 2});
+  CHECK(cut(12, {0, 100, 10000}, {0, 1, 2}) == Sizes{5, 6, 1});
+  CHECK(cut(8, {0, 1, 0}, {0, 1, 2, 3}) == Sizes{2, 2, 2, 2});
+  CHECK(cut(5, {7, 3, 9}, {0}) == Sizes{5});
+  // Two stages a rank, there and back: the first rank has both ends, and fewer blocks for it.
+  CHECK(cut(16, {0, 100, 400}, {0, 1, 1, 0}) == Sizes{5, 5, 5, 1});
+  // Two stages a rank, one after the other (interleaved): embedding and head fall to different ranks.
+  CHECK(cut(16, {200, 100, 400}, {0, 1, 0, 1}) == Sizes{3, 5, 6, 2});
+}
+
+TEST_CASE("partition by given costs: no cut has a cheaper costliest rank", "[partition]") {
+  const std::vector<int> ranks =
+      GENERATE(std::vector<int>{0, 1, 2}, std::vector<int>{0, 1, 1, 0}, std::vector<int>{0, 1, 0, 1});
+  const int64_t embedding = GENERATE(0, 3, 25), head = GENERATE(0, 4, 31), blocks = GENERATE(5, 9);
+  CAPTURE(ranks, embedding, head, blocks);
+  const PartCosts costs{embedding, 5, head};
+  const auto costliest = [&](const Sizes& cut) {
+    Sizes of_rank(3, 0);
+    for (size_t stage = 0; stage < cut.size(); ++stage)
+      of_rank[static_cast<size_t>(ranks[stage])] +=
+          cut[stage] * costs.block + (stage == 0 ? embedding : 0) + (stage + 1 == cut.size() ? head : 0);
+    return *std::max_element(of_rank.begin(), of_rank.end());
+  };
+  int64_t best = std::numeric_limits<int64_t>::max();
+  Sizes cut(ranks.size(), 1);
+  const std::function<void(size_t, int64_t)> try_all = [&](size_t stage, int64_t left) {
+    if (stage + 1 == cut.size()) {
+      cut[stage] = left;
+      best = std::min(best, costliest(cut));
+      return;
+    }
+    for (cut[stage] = 1; cut[stage] + static_cast<int64_t>(cut.size() - stage) - 1 <= left; ++cut[stage])
+      try_all(stage + 1, left - cut[stage]);
+  };
+  try_all(0, blocks);
+  CHECK(costliest(sizes(partition_stages(model(blocks, 64), costs, ranks))) == best);
+}
+
 TEST_CASE("a partition by hand must have every block once", "[partition]") {
   CHECK(sizes(partition_stages(model(6, 64), std::vector<int>{1, 3, 2})) == Sizes{1, 3, 2});
   CHECK_THROWS_AS(partition_stages(model(6, 64), std::vector<int>{1, 3}), UserError);
@@ -110,7 +156,6 @@ TEST_CASE("partitions that cannot be are refused by name", "[partition]") {
     return message_of([&] { partition_stages(model(3, 64), stages, how); });
   };
   check_says(refusal(4, "parameters"), {"parallel.pp_size", "4 stages", "3 blocks"});
-  check_says(refusal(2, "measured"), {"parallel.partition", "not yet"});
   check_says(refusal(2, "best"), {"parallel.partition", "'best'", "uniform"});
   CHECK_THROWS_AS(partition_stages(model(3, 64), 0, "uniform"), UserError);
 }
