@@ -1,6 +1,6 @@
-// A launch goes over a list of tensors, 4096 elements a block. Bytes an element: the weight and both states are
-// read and written, the gradient read: 28 all float32, 26 with a bfloat16 gradient, 22 with bfloat16 weight and
-// gradient, 14 all bfloat16.
+// A launch goes over a list of tensors, 4096 elements a block. Bytes an element: the weight and both states
+// are read and written, the gradient read: 28 all float32, 26 with a bfloat16 gradient, 22 with bfloat16
+// weight and gradient, 14 all bfloat16.
 #include "kernels/cuda/adamw.hpp"
 
 #include "kernels/cuda/packs.hpp"
@@ -27,7 +27,8 @@ struct Tensors {
 };
 static_assert(sizeof(Tensors) + sizeof(AdamWFactors) + sizeof(Rounding) <= 4096);
 
-// Up with probability (what truncation cuts off) / (a unit of the last place kept): 16 bits of `random` decide.
+// Up with probability (what truncation cuts off) / (a unit of the last place kept): 16 bits of `random`
+// decide.
 __device__ __forceinline__ bfloat16 rounded(float x, unsigned random) {
   const unsigned bits = __float_as_uint(x);
   if ((bits & 0x7F800000U) == 0x7F800000U) return from_float<bfloat16>(x);  // infinities, NaN
@@ -137,8 +138,7 @@ Tensors take(std::span<const AdamWArrays>& list, unsigned& blocks) {
     const AdamWArrays& x = list.front();
     if (x.count > 0) {
       tensors.first_block[tensors.count] = blocks;
-      tensors.each[tensors.count++] = {x.weight,     x.gradient, x.exp_avg,
-                                       x.exp_avg_sq, x.count,    x.first_index};
+      tensors.each[tensors.count++] = {x.weight, x.gradient, x.exp_avg, x.exp_avg_sq, x.count, x.first_index};
       blocks += static_cast<unsigned>(divide_up(x.count, block_elements));
     }
     list = list.subspan(1);

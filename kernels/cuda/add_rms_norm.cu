@@ -1,6 +1,7 @@
-// RMSNorm with the residual connection before it. Rows are held in registers as in rms_norm.cu (backward: up to
-// 8192 elements; of longer rows the end is read twice, and its sums stay in the workspace). Bytes an element, float32 / bfloat16: forward 16 / 8 (add and rms_norm apart: 20 / 10); backward 16 / 8 and at most 1
-// for the slices' sums (apart: 24 / 12).
+// RMSNorm with the residual connection before it. Rows are held in registers as in rms_norm.cu (backward: up
+// to 8192 elements; of longer rows the end is read twice, and its sums stay in the workspace). Bytes an
+// element, float32 / bfloat16: forward 16 / 8 (add and rms_norm apart: 20 / 10); backward 16 / 8 and at most
+// 1 for the slices' sums (apart: 24 / 12).
 #include "kernels/cuda/column_sums.hpp"
 #include "kernels/cuda/rms_norm.hpp"
 #include "kernels/cuda/row_teams.hpp"
@@ -16,7 +17,7 @@ constexpr int backward_held = 16 / pack_width<T>;
 constexpr unsigned most_threads = 512;
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     forward_kernel(Typed<T> x, Typed<T> residual, const T* weight, float eps, Typed<T> sum, Typed<T> y,
                    float* inverse_rms) {
   constexpr int V = pack_width<T>, held = forward_held;
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_thread
 // Rows are cut into slices, one a team, which sums the slice's d_weight: in registers for the packs that it
 // holds, in `partials` [slices, width] for those beyond.
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     backward_kernel(Typed<T> dy, Typed<T> x, const T* weight, const float* inverse_rms, Typed<T> d_residual,
                     Typed<T> dx, float* partials, int64_t slices, int64_t rows_each) {
   constexpr int V = pack_width<T>, held = backward_held<T>;

@@ -1,5 +1,5 @@
-// Sums over the rows of anything that has rows and columns: rows in slices, a slice's sums to a workspace, then
-// the slices in order. How rows are cut depends on the shape alone. For .cu files only.
+// Sums over the rows of anything that has rows and columns: rows in slices, a slice's sums to a workspace,
+// then the slices in order. How rows are cut depends on the shape alone. For .cu files only.
 #pragma once
 
 #include "kernels/cuda/column_sums.hpp"
@@ -7,7 +7,8 @@
 
 namespace collie::cuda {
 
-constexpr unsigned slice_lanes = 32, slice_rows = 8;  // a block: packs of columns × rows that are read at once
+constexpr unsigned slice_lanes = 32,
+                   slice_rows = 8;  // a block: packs of columns × rows that are read at once
 
 // Sums slice blockIdx.y of term(row, column, left, sums), which adds the pack at (row, column) to `sums`.
 template <int V, class Term>
@@ -41,9 +42,9 @@ void sum_in_slices(cudaStream_t stream, const char* name, const Term& term, int6
                    float* partials) {
   const int64_t slices = column_slices(rows, width);
   if (slices == 0) return;
-  const LaunchShape shape{{static_cast<unsigned>(divide_up(width, int64_t{slice_lanes} * V)),
-                           static_cast<unsigned>(slices)},
-                          {slice_lanes, slice_rows}};
+  const LaunchShape shape{
+      {static_cast<unsigned>(divide_up(width, int64_t{slice_lanes} * V)), static_cast<unsigned>(slices)},
+      {slice_lanes, slice_rows}};
   launch(stream, shape, name, sum_of_slice<V, Term>, term, rows, width, divide_up(rows, slices), partials);
 }
 

@@ -41,7 +41,9 @@ __global__ void __launch_bounds__(columns* slices_at_once)
 
 int64_t column_slices(int64_t rows, int64_t width) {
   constexpr int64_t fewest_rows = 32, blocks = 1024;
-  const int64_t across = divide_up(width, 128), most = across <= 1 ? blocks : across < blocks ? blocks / across : 1;
+  const int64_t across = divide_up(width, 128), most = across <= 1       ? blocks
+                                                       : across < blocks ? blocks / across
+                                                                         : 1;
   const int64_t wanted = divide_up(rows, fewest_rows);
   return wanted < most ? wanted : most;
 }

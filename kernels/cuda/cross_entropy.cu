@@ -1,9 +1,9 @@
-// A team goes over its row's logits from the end to the beginning for the softmax, then from the beginning for
-// the gradient: the packs that it saw last are still in registers, those before in the cache. Exponentials and
-// sums are float32; double is used once a token. Bytes a logit, float32 / bfloat16: cross_entropy 8 / 4 (rows
-// over 64 KiB are read a second time, from the cache where it holds the rows that are worked on at once: 17 MB on
-// a GPU of 132 multiprocessors and rows of 192 KiB); softmax_statistics 4 / 2; cross_entropy_from_statistics
-// 8 / 4.
+// A team goes over its row's logits from the end to the beginning for the softmax, then from the beginning
+// for the gradient: the packs that it saw last are still in registers, those before in the cache.
+// Exponentials and sums are float32; double is used once a token. Bytes a logit, float32 / bfloat16:
+// cross_entropy 8 / 4 (rows over 64 KiB are read a second time, from the cache where it holds the rows that
+// are worked on at once: 17 MB on a GPU of 132 multiprocessors and rows of 192 KiB); softmax_statistics 4 /
+// 2; cross_entropy_from_statistics 8 / 4.
 #include "kernels/cuda/cross_entropy.hpp"
 
 #include "kernels/cuda/row_teams.hpp"
@@ -26,8 +26,8 @@ constexpr __device__ int64_t group_elements() {
   return int64_t{Members::size()} * held * pack_width<T>;
 }
 
-// Calls f(column, i) for pack i of this thread in a group; columns beyond the row are left out a pack of the whole
-// team at a time, so that f may see some.
+// Calls f(column, i) for pack i of this thread in a group; columns beyond the row are left out a pack of the
+// whole team at a time, so that f may see some.
 template <class Members, class T, class F>
 __device__ __forceinline__ void for_group(int64_t group, int64_t width, F f) {
   const int64_t step = int64_t{Members::size()} * pack_width<T>;
@@ -98,9 +98,8 @@ __device__ __forceinline__ Softmax softmax_of(const T* row, int64_t width, Group
 
 template <bool aligned, class Members, class T>
 __device__ __forceinline__ void clear_row(T* row, int64_t width) {
-  for_columns<Members, 1, pack_width<T>>(width, [&](int64_t column, int) {
-    write_pack<aligned>(row + column, width - column, FullPack<T>{});
-  });
+  for_columns<Members, 1, pack_width<T>>(
+      width, [&](int64_t column, int) { write_pack<aligned>(row + column, width - column, FullPack<T>{}); });
 }
 
 // The logits in `packs` become their gradients: exp(logit - largest) · factor, less `scale` for the label.
@@ -116,7 +115,7 @@ __device__ __forceinline__ void write_gradient(T* row, int64_t column, int64_t w
 }
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     cross_entropy_kernel(Typed<T> logits, const int32_t* labels, float scale, double* losses) {
   using Members = Team<warp>;
   const int64_t token = Members::index(), width = logits.width;
@@ -150,7 +149,7 @@ __global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_thread
 }
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     softmax_statistics_kernel(Typed<T> logits, const int32_t* labels, int64_t first, double* statistics) {
   using Members = Team<warp>;
   const int64_t token = Members::index(), width = logits.width;
@@ -177,7 +176,8 @@ struct WholeSoftmax {
 __device__ __forceinline__ WholeSoftmax combined(const double* of_token, int64_t shards, int64_t stride) {
   WholeSoftmax softmax{-INFINITY, 0, 0};
   const int64_t lane = threadIdx.x % warp_size;
-  for (int64_t r = lane; r < shards; r += warp_size) softmax.largest = fmax(softmax.largest, of_token[r * stride]);
+  for (int64_t r = lane; r < shards; r += warp_size)
+    softmax.largest = fmax(softmax.largest, of_token[r * stride]);
   softmax.largest = warp_max(softmax.largest);
   for (int64_t r = lane; r < shards; r += warp_size) {
     const double* const shard = of_token + r * stride;
@@ -190,7 +190,7 @@ __device__ __forceinline__ WholeSoftmax combined(const double* of_token, int64_t
 }
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     from_statistics_kernel(Typed<T> logits, const int32_t* labels, int64_t first, const double* statistics,
                            int64_t shards, float scale, double* losses) {
   using Members = Team<warp>;

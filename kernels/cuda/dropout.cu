@@ -1,4 +1,5 @@
-// Bytes an element, in either direction: 8 (float32) or 4 (bfloat16); a mask of float32 would be 4 more each way.
+// Bytes an element, in either direction: 8 (float32) or 4 (bfloat16); a mask of float32 would be 4 more each
+// way.
 #include "kernels/cuda/dropout.hpp"
 
 #include "kernels/cuda/packs.hpp"
@@ -36,7 +37,8 @@ void dropout(cudaStream_t stream, const Matrix& x, const DropoutMask& mask, cons
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
     with_width<T>({x, out}, [&](auto v) {
-      launch(stream, over_packs<v>(x), "dropout", dropout_kernel<v, T>, typed<T>(x), of_device, typed<T>(out));
+      launch(stream, over_packs<v>(x), "dropout", dropout_kernel<v, T>, typed<T>(x), of_device,
+             typed<T>(out));
     });
   });
 }

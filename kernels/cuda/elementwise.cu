@@ -66,8 +66,9 @@ void fill(cudaStream_t stream, const Matrix& whole, float value) {
   flatten({&x});
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    with_width<T>({x},
-                  [&](auto v) { launch(stream, over_packs<v>(x), "fill", fill_kernel<v, T>, typed<T>(x), value); });
+    with_width<T>({x}, [&](auto v) {
+      launch(stream, over_packs<v>(x), "fill", fill_kernel<v, T>, typed<T>(x), value);
+    });
   });
 }
 
@@ -79,7 +80,8 @@ void convert(cudaStream_t stream, const Matrix& whole_from, const Matrix& whole_
     using From = decltype(source);
     using To = decltype(target);
     with_width<float>({from, to}, [&](auto v) {
-      launch(stream, over_packs<v>(from), "convert", convert_kernel<v, From, To>, typed<From>(from), typed<To>(to));
+      launch(stream, over_packs<v>(from), "convert", convert_kernel<v, From, To>, typed<From>(from),
+             typed<To>(to));
     });
   };
   if (from.element == Element::bf16)
@@ -104,8 +106,9 @@ void scale(cudaStream_t stream, const Matrix& whole, float factor) {
   flatten({&x});
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    with_width<T>(
-        {x}, [&](auto v) { launch(stream, over_packs<v>(x), "scale", scale_kernel<v, T>, typed<T>(x), factor); });
+    with_width<T>({x}, [&](auto v) {
+      launch(stream, over_packs<v>(x), "scale", scale_kernel<v, T>, typed<T>(x), factor);
+    });
   });
 }
 
@@ -114,7 +117,8 @@ void add_row(cudaStream_t stream, const Matrix& x, const void* row) {
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
     with_width<T>({x, added}, [&](auto v) {
-      launch(stream, over_packs<v>(x), "add_row", add_row_kernel<v, T>, typed<T>(x), static_cast<const T*>(row));
+      launch(stream, over_packs<v>(x), "add_row", add_row_kernel<v, T>, typed<T>(x),
+             static_cast<const T*>(row));
     });
   });
 }

@@ -1,5 +1,5 @@
-// Bytes an element of the tokens' rows, float32 / bfloat16: forward 8 / 4; backward 4 / 2, and 8 / 4 an element
-// of the rows of d_table whose ids occur.
+// Bytes an element of the tokens' rows, float32 / bfloat16: forward 8 / 4; backward 4 / 2, and 8 / 4 an
+// element of the rows of d_table whose ids occur.
 #include "kernels/cuda/embedding.hpp"
 
 #include "kernels/cuda/packs.hpp"

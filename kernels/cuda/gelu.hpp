@@ -15,6 +15,7 @@ enum class GeluForm : uint8_t {
 
 void gelu(CUstream_st* stream, GeluForm form, const Matrix& x, const Matrix& out);  // out may be x
 // dx = d_out · d(gelu)/dx; dx may be d_out.
-void gelu_backward(CUstream_st* stream, GeluForm form, const Matrix& x, const Matrix& d_out, const Matrix& dx);
+void gelu_backward(CUstream_st* stream, GeluForm form, const Matrix& x, const Matrix& d_out,
+                   const Matrix& dx);
 
 }  // namespace collie::cuda

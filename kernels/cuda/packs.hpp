@@ -1,5 +1,5 @@
-// Matrices in packs of elements. A pack of 16 bytes is also the unit in which sums are taken, however a matrix
-// is aligned: what differs is only whether a pack is one access or one an element. For .cu files only.
+// Matrices in packs of elements. A pack of 16 bytes is also the unit in which sums are taken, however a
+// matrix is aligned: what differs is only whether a pack is one access or one an element. For .cu files only.
 #pragma once
 
 #include "kernels/cuda/elements.hpp"
@@ -45,8 +45,8 @@ __device__ __forceinline__ void write_pack(T* to, int64_t left, const FullPack<T
   }
 }
 
-// A thread for every V elements: blocks of 256 threads, as wide as the rows need. Rows beyond the grid's limit
-// are looped over.
+// A thread for every V elements: blocks of 256 threads, as wide as the rows need. Rows beyond the grid's
+// limit are looped over.
 template <int V>
 LaunchShape over_packs(const Matrix& x) {
   constexpr unsigned threads = 256;

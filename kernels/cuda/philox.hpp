@@ -1,5 +1,5 @@
-// The counter-based generator of base/random.hpp (Philox4x32-10, Salmon et al., SC 2011) on the device: the same
-// bits. For .cu files only.
+// The counter-based generator of base/random.hpp (Philox4x32-10, Salmon et al., SC 2011) on the device: the
+// same bits. For .cu files only.
 #pragma once
 
 #include "kernels/cuda/api.hpp"

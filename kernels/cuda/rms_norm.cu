@@ -1,7 +1,7 @@
 // A team holds its row's packs in registers between the two passes over it, so that each element is read once
-// (of rows over 16384 bfloat16 or 8192 float32, the end is read twice). Bytes an element, float32 / bfloat16:
-// rms_norm 8 / 4; backward_input 12 / 6 (accumulating 16 / 8); backward_weight 8 / 4 and at most 1/4 for the
-// slices' sums.
+// (of rows over 16384 bfloat16 or 8192 float32 the end is read twice; backward_input: over half as many).
+// Bytes an element, float32 / bfloat16: rms_norm 8 / 4; backward_input 12 / 6 (accumulating 16 / 8);
+// backward_weight 8 / 4 and at most 1/4 for the slices' sums.
 #include "kernels/cuda/rms_norm.hpp"
 
 #include "kernels/cuda/column_slices.hpp"
@@ -11,13 +11,13 @@ namespace collie::cuda {
 
 namespace {
 
-constexpr int held = 4;
+constexpr int forward_held = 4, backward_held = 2;  // packs a thread
 constexpr unsigned most_threads = 512;
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     rms_norm_kernel(Typed<T> x, const T* weight, float eps, Typed<T> y, float* inverse_rms) {
-  constexpr int V = pack_width<T>;
+  constexpr int V = pack_width<T>, held = forward_held;
   const int64_t row = Team<warp>::index(), width = x.width;
   if (row >= x.rows) return;
   const T* const from = x.row(row);
@@ -45,10 +45,10 @@ __global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_thread
 
 // The formula: kernels/reference/rms_norm.cpp.
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block * warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     backward_input_kernel(Typed<T> dy, Typed<T> x, const T* weight, const float* inverse_rms, Typed<T> dx,
                           bool accumulate) {
-  constexpr int V = pack_width<T>;
+  constexpr int V = pack_width<T>, held = backward_held;
   const int64_t row = Team<warp>::index(), width = x.width;
   if (row >= x.rows) return;
   FullPack<T> dy_packs[held], x_packs[held];
@@ -100,7 +100,7 @@ void rms_norm(cudaStream_t stream, const Matrix& x, const void* weight, float ep
               float* inverse_rms) {
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    const unsigned size = team_size(divide_up(x.width, pack_width<T>), held, most_threads);
+    const unsigned size = team_size(divide_up(x.width, pack_width<T>), forward_held, most_threads);
     with_alignment<T>({x, y, row_view(weight, x.element, x.width)}, [&](auto aligned) {
       with_teams(x.rows, size, [&](auto warp, const LaunchShape& shape) {
         launch(stream, shape, "rms_norm", rms_norm_kernel<aligned, warp, T>, typed<T>(x),
@@ -114,7 +114,7 @@ void rms_norm_backward_input(cudaStream_t stream, const Matrix& dy, const Matrix
                              const float* inverse_rms, const Matrix& dx, bool accumulate) {
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    const unsigned size = team_size(divide_up(x.width, pack_width<T>), held, most_threads);
+    const unsigned size = team_size(divide_up(x.width, pack_width<T>), backward_held, most_threads);
     with_alignment<T>({dy, x, dx, row_view(weight, x.element, x.width)}, [&](auto aligned) {
       with_teams(x.rows, size, [&](auto warp, const LaunchShape& shape) {
         launch(stream, shape, "rms_norm_backward_input", backward_input_kernel<aligned, warp, T>,

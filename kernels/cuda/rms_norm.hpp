@@ -27,8 +27,8 @@ void add_rms_norm(CUstream_st* stream, const Matrix& x, const Matrix& residual, 
 // Floats of workspace that add_rms_norm_backward takes.
 int64_t add_rms_norm_backward_workspace(const Matrix& sum);
 // d_sum = d_residual + what rms_norm_backward_input gives for dy: the gradient of x and of residual alike,
-// where d_residual is that of `sum` by its other use. d_sum may be d_residual. d_weight [width] of element type
-// `out_element` = or += as of rms_norm_backward_weight.
+// where d_residual is that of `sum` by its other use. d_sum may be d_residual. d_weight [width] of element
+// type `out_element` = or += as of rms_norm_backward_weight.
 void add_rms_norm_backward(CUstream_st* stream, const Matrix& dy, const Matrix& sum, const void* weight,
                            const float* inverse_rms, const Matrix& d_residual, const Matrix& d_sum,
                            void* d_weight, Element out_element, bool accumulate_weight, float* workspace);

@@ -1,5 +1,5 @@
-// Bytes an element: 8 (float32) or 4 (bfloat16); a position's cosines and sines, 4 / heads, come from the cache
-// for all heads but the first.
+// Bytes an element: 8 (float32) or 4 (bfloat16); a position's cosines and sines, 4 / heads, come from the
+// cache for all heads but the first.
 #include "kernels/cuda/rope.hpp"
 
 #include "kernels/cuda/elements.hpp"

@@ -1,4 +1,5 @@
-// Rows of a matrix, each worked on by a team: a warp where the row is short, else a block. For .cu files only.
+// Rows of a matrix, each worked on by a team: a warp where the row is short, else a block. For .cu files
+// only.
 #pragma once
 
 #include "kernels/cuda/packs.hpp"
@@ -37,8 +38,8 @@ struct Team {
 
 constexpr unsigned teams_a_block = 4;  // where a team is a warp
 
-// Threads of a team in which each holds `held` packs of a row at most: 32, or 128 and up to `most`, where rows
-// may be longer.
+// Threads of a team in which each holds `held` packs of a row at most: 32, or 128 and up to `most`, where
+// rows may be longer.
 inline unsigned team_size(int64_t packs, int held, unsigned most) {
   if (packs <= int64_t{warp_size} * held) return warp_size;
   unsigned size = teams_a_block * warp_size;

@@ -10,8 +10,7 @@ TokensById tokens_by_id(std::span<const int32_t> ids) {
   std::vector<int32_t> tokens(ids.size());
   std::iota(tokens.begin(), tokens.end(), 0);
   std::erase_if(tokens, [&](int32_t token) { return id_of(token) == -1; });
-  std::stable_sort(tokens.begin(), tokens.end(),
-                   [&](int32_t a, int32_t b) { return id_of(a) < id_of(b); });
+  std::stable_sort(tokens.begin(), tokens.end(), [&](int32_t a, int32_t b) { return id_of(a) < id_of(b); });
   std::vector<int32_t> known, first;
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (i > 0 && id_of(tokens[i]) == known.back()) continue;

@@ -52,7 +52,8 @@ TEST_CASE("cross_entropy agrees with the reference in both element types", "[cud
     }
 }
 
-TEST_CASE("cross_entropy over shards agrees with the reference, and every shard has the loss's bits", "[cuda]") {
+TEST_CASE("cross_entropy over shards agrees with the reference, and every shard has the loss's bits",
+          "[cuda]") {
   for (const Element element : elements)
     for (const Shape& shape : shapes) {
       if (shape[1] < 7) continue;
@@ -120,7 +121,8 @@ TEST_CASE("a logit that is not a number makes the loss not a number", "[cuda]") 
       logits.data[static_cast<size_t>(width) - 2] = std::numeric_limits<float>::quiet_NaN();
       const std::vector<int32_t> labels{0, 0};
       double* const losses = doubles(device, 2);
-      cuda::cross_entropy(device.stream(), device.matrix(logits, element), device.array(labels), scale, losses);
+      cuda::cross_entropy(device.stream(), device.matrix(logits, element), device.array(labels), scale,
+                          losses);
       const auto found = device.read(losses, 2);
       CHECK(std::isnan(found[0]));
       CHECK(std::isfinite(found[1]));

@@ -37,6 +37,11 @@ Device::~Device() {
   for (const auto& [block, bytes] : blocks_) memory_->free(block, bytes);
 }
 
+std::shared_ptr<cuda::Stream> Device::shared_stream() {
+  static const auto stream = std::make_shared<cuda::Stream>(0);
+  return stream;
+}
+
 void* Device::allocate(size_t bytes) {
   void* const block = memory_->allocate(std::max<size_t>(bytes, 1));
   blocks_.emplace(block, std::max<size_t>(bytes, 1));
@@ -101,8 +106,9 @@ std::vector<float> Device::read(const void* vector, int64_t count, Element eleme
 
 std::vector<float> Device::read(const Matrix& x) {
   const int64_t start = strided_ ? before : 0;
-  const auto all = read(static_cast<const char*>(x.data) - static_cast<size_t>(start) * size_of_element(x.element),
-                        x.rows * x.stride, x.element);
+  const auto all =
+      read(static_cast<const char*>(x.data) - static_cast<size_t>(start) * size_of_element(x.element),
+           x.rows * x.stride, x.element);
   std::vector<float> values;
   bool intact = true;
   for (size_t i = 0; i < all.size(); ++i) {

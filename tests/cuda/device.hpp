@@ -1,5 +1,5 @@
-// For tests of single kernels: matrices of either element type on the device, dense or strided, and comparison with
-// what the double reference makes of the same rounded inputs.
+// For tests of single kernels: matrices of either element type on the device, dense or strided, and
+// comparison with what the double reference makes of the same rounded inputs.
 #pragma once
 
 #include <map>
@@ -33,10 +33,10 @@ class Device {
 
   CUstream_st* stream() { return stream_->native(); }
 
-  Matrix matrix(const Values& values, Element element);                // of rank 1 or 2
-  Matrix blank(int64_t rows, int64_t width, Element element);          // NaN
-  void* vector(const Values& values, Element element);                 // dense and aligned
-  void* vector(int64_t count, Element element, size_t misaligned = 0); // NaN; starts so many bytes off
+  Matrix matrix(const Values& values, Element element);                 // of rank 1 or 2
+  Matrix blank(int64_t rows, int64_t width, Element element);           // NaN
+  void* vector(const Values& values, Element element);                  // dense and aligned
+  void* vector(int64_t count, Element element, size_t misaligned = 0);  // NaN; starts so many bytes off
   template <class T>
   T* array(const std::vector<T>& values) {
     T* const at = static_cast<T*>(allocate(values.size() * sizeof(T)));
@@ -49,18 +49,20 @@ class Device {
   std::vector<double> read(const double* values, int64_t count);
 
  private:
+  // One for all tests: an emulated stream's fibers take longer to make than most tests.
+  static std::shared_ptr<cuda::Stream> shared_stream();
   void* allocate(size_t bytes);  // NaN
   void write(const std::vector<float>& values, Element element, void* to);
 
   bool strided_;
-  std::shared_ptr<cuda::Stream> stream_ = std::make_shared<cuda::Stream>(0);
+  std::shared_ptr<cuda::Stream> stream_ = shared_stream();
   cuda::HostStaging staging_{stream_};
   std::shared_ptr<MemorySource> memory_ = cuda::device_memory(stream_);
   std::map<void*, size_t> blocks_;
 };
 
-// The whole computation dense and strided, with a block's threads in either order: always the same bits, within the
-// element type's tolerance of `expected`.
+// The whole computation dense and strided, with a block's threads in either order: always the same bits,
+// within the element type's tolerance of `expected`.
 void agrees(Element element, const Outputs& expected, const std::function<Outputs(Device&)>& computation);
 
 // What `computation` gives on the double reference.

@@ -89,8 +89,8 @@ TEST_CASE("gelu keeps the digits of what is small, and extremes finite", "[cuda]
     cuda::gelu_backward(device.stream(), form, in, d, d);
     const auto y = device.read(out), dx = device.read(d);
     // By erfc, as 1 + erf loses the digits here in double too.
-    const double at_minus_4 = form == cuda::GeluForm::erf ? -2 * std::erfc(4 / std::sqrt(2.0))
-                                                          : gelu_by_formula(form, -4);
+    const double at_minus_4 =
+        form == cuda::GeluForm::erf ? -2 * std::erfc(4 / std::sqrt(2.0)) : gelu_by_formula(form, -4);
     CHECK(static_cast<double>(y[3]) == Approx(at_minus_4).epsilon(1e-5));
     CHECK(std::vector<float>(y.begin(), y.begin() + 3) == std::vector<float>{0, 0, 0});
     CHECK(std::vector<float>(y.begin() + 5, y.end()) == std::vector<float>{40, 1e4F, 1e30F});
@@ -103,7 +103,8 @@ TEST_CASE("rope agrees with the reference in both element types", "[cuda]") {
   struct Sizes {
     int64_t tokens, heads, head_dim;
   };
-  const std::vector<Sizes> sizes{{0, 2, 8}, {1, 1, 2}, {7, 3, 6}, {33, 4, 64}, {9, 5, 42}, {3, 40, 128}, {2, 1, 600}};
+  const std::vector<Sizes> sizes{{0, 2, 8},  {1, 1, 2},    {7, 3, 6},  {33, 4, 64},
+                                 {9, 5, 42}, {3, 40, 128}, {2, 1, 600}};
   for (const Element element : elements)
     for (const auto& [tokens, heads, head_dim] : sizes) {
       const bool inverse = tokens % 2 == 1;
@@ -129,7 +130,8 @@ TEST_CASE("rope agrees with the reference in both element types", "[cuda]") {
 TEST_CASE("column_sum agrees with the reference in both element types, also into the other", "[cuda]") {
   for (const Element element : elements)
     for (const Element out_element : elements)
-      for (const Shape& shape : {Shape{0, 8}, Shape{1, 1}, Shape{33, 7}, Shape{5000, 3}, Shape{200, 65}, Shape{70, 300}}) {
+      for (const Shape& shape :
+           {Shape{0, 8}, Shape{1, 1}, Shape{33, 7}, Shape{5000, 3}, Shape{200, 65}, Shape{70, 300}}) {
         CAPTURE(shape.to_string());
         const bool accumulate = shape[0] == 33 || shape[0] == 70;
         const Values x = rounded(random_values(shape, 1), element);
@@ -158,7 +160,8 @@ TEST_CASE("the slices of a column sum are few enough for any shape", "[cuda]") {
   CHECK(cuda::column_slices(int64_t{1} << 31, 1) == 1024);
 }
 
-TEST_CASE("block_sums_of_squares agrees with double sums in both element types, wherever x starts", "[cuda]") {
+TEST_CASE("block_sums_of_squares agrees with double sums in both element types, wherever x starts",
+          "[cuda]") {
   for (const Element element : elements)
     for (const int64_t count : {int64_t{0}, int64_t{1}, int64_t{31}, int64_t{4096}, int64_t{3 * 4096 + 17}}) {
       CAPTURE(count);

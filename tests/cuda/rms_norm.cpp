@@ -14,18 +14,19 @@ constexpr float eps = 1e-5F;
 struct Size {
   int64_t rows, width;
 };
-// A warp a row and a block a row; rows that a team holds in registers and rows that are longer; rows not of whole
-// packs.
-const std::vector<Size> sizes{{0, 8}, {3, 7}, {17, 16}, {70, 172}, {140, 65}, {5, 1500}, {9, 2052}, {1, 16411}};
+// A warp a row and a block a row; rows that a team holds in registers and rows that are longer; rows not of
+// whole packs.
+const std::vector<Size> sizes{{0, 8},    {3, 7},    {17, 16},  {70, 172},
+                              {140, 65}, {5, 1500}, {9, 2052}, {1, 16411}};
 
 struct Inputs {
   Values x, residual, weight, dy, d_residual, d_weight;
 };
 Inputs inputs_of(const Size& size, Element element) {
   const Shape shape{size.rows, size.width}, row{size.width};
-  return {rounded(random_values(shape, 1, 2), element),     rounded(random_values(shape, 2), element),
-          rounded(random_values(row, 3, 0.5, 1), element),  rounded(random_values(shape, 4), element),
-          rounded(random_values(shape, 5), element),        rounded(random_values(row, 6), element)};
+  return {rounded(random_values(shape, 1, 2), element),    rounded(random_values(shape, 2), element),
+          rounded(random_values(row, 3, 0.5, 1), element), rounded(random_values(shape, 4), element),
+          rounded(random_values(shape, 5), element),       rounded(random_values(row, 6), element)};
 }
 
 float* workspace(Device& device, int64_t floats) {
@@ -58,7 +59,8 @@ TEST_CASE("rms_norm and its backward agree with the reference in both element ty
         void* const dw =
             accumulate ? device.vector(in.d_weight, element) : device.vector(size.width, element);
         float* const r = workspace(device, size.rows);
-        float* const sums = workspace(device, cuda::rms_norm_backward_weight_workspace(size.rows, size.width));
+        float* const sums =
+            workspace(device, cuda::rms_norm_backward_weight_workspace(size.rows, size.width));
         cuda::rms_norm(device.stream(), x, w, eps, y, r);
         cuda::rms_norm_backward_input(device.stream(), dy, x, w, r, dx, accumulate);
         cuda::rms_norm_backward_weight(device.stream(), dy, x, r, dw, element, accumulate, sums);
@@ -79,7 +81,8 @@ TEST_CASE("add_rms_norm gives the bits of add, then rms_norm", "[cuda]") {
         const Matrix x = device.matrix(in.x, element), residual = device.matrix(in.residual, element);
         void* const w = device.vector(in.weight, element);
         const auto blank = [&] { return device.blank(size.rows, size.width, element); };
-        const Matrix sum = blank(), y = blank(), joined_y = blank(), joined_sum = in_place ? residual : blank();
+        const Matrix sum = blank(), y = blank(), joined_y = blank(),
+                     joined_sum = in_place ? residual : blank();
         float* const r = workspace(device, size.rows);
         float* const joined_r = workspace(device, size.rows);
         cuda::add(device.stream(), x, residual, sum);
@@ -116,7 +119,8 @@ TEST_CASE("add_rms_norm_backward agrees with the reference's separate operations
         void* const dw =
             accumulate ? device.vector(in.d_weight, element) : device.vector(size.width, element);
         cuda::add_rms_norm_backward(device.stream(), dy, sum, device.vector(in.weight, element),
-                                    device.array(inverse_rms.data), d_residual, d_sum, dw, element, accumulate,
+                                    device.array(inverse_rms.data), d_residual, d_sum, dw, element,
+                                    accumulate,
                                     workspace(device, cuda::add_rms_norm_backward_workspace(sum)));
         return Outputs{device.read(d_sum), device.read(dw, size.width, element)};
       });
