@@ -218,7 +218,7 @@ __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads
   else
     __syncthreads();
   const float largest = shared[0], factor = shared[1];
-  for_columns<Members, held, pack_width<T>>(width, [&](int64_t column, int) {
+  for_columns<Members, 1, pack_width<T>>(width, [&](int64_t column, int) {
     const auto pack = read_pack<aligned>(row + column, width - column, from_float<T>(no_logit));
     write_gradient<aligned>(row, column, width, pack, label - first, largest, factor, scale);
   });

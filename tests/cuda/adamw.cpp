@@ -78,7 +78,8 @@ TEST_CASE("adamw agrees with the reference in every mixture of element types", "
               count);
       const Parts parts = parts_of(count, types, 1);
       const Outputs expected = by_reference([&](Bench& bench) {
-        Tensor w = bench.input(parts.weight), m = bench.input(parts.exp_avg), v = bench.input(parts.exp_avg_sq);
+        Tensor w = bench.input(parts.weight), m = bench.input(parts.exp_avg),
+               v = bench.input(parts.exp_avg_sq);
         bench.ops.adamw(w, bench.input(parts.gradient), m, v, arguments);
         return Outputs{bench.read(w), bench.read(m), bench.read(v)};
       });
@@ -193,7 +194,8 @@ TEST_CASE("adamw's stochastic rounding depends on seed, step and index alone", "
 }
 
 TEST_CASE("adamw's stochastic rounding keeps infinities and what is not a number", "[cuda]") {
-  const float infinite = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinite = std::numeric_limits<float>::infinity(),
+              nan = std::numeric_limits<float>::quiet_NaN();
   Device device;
   const Parts parts{{{3}, {infinite, -infinite, nan}}, {{3}, {0, 0, 0}}, {{3}, {0, 0, 0}}, {{3}, {1, 1, 1}}};
   const cuda::AdamWArrays x = upload(device, parts, all_bf16);

@@ -50,7 +50,8 @@ TEST_CASE("dropout drops where the host's generator says, and scales the rest", 
 TEST_CASE("dropout drops the fraction asked for, nothing at 0, all at 1", "[cuda]") {
   const int64_t count = 40000;
   Device device;
-  const Matrix x = device.matrix({{1, count}, std::vector<float>(static_cast<size_t>(count), 1)}, Element::f32);
+  const Matrix x =
+      device.matrix({{1, count}, std::vector<float>(static_cast<size_t>(count), 1)}, Element::f32);
   const Matrix out = device.blank(1, count, Element::f32);
   for (const double probability : {0.0, 0.1, 0.5, 1.0}) {
     cuda::dropout(device.stream(), x, {11, probability, 0, count}, out);
