@@ -29,10 +29,12 @@ Element element_of(const Tensor& x) {
   return x.dtype() == DType::bf16 ? Element::bf16 : Element::f32;
 }
 
-// Any tensor as rows of axis 0.
+// Any tensor as rows of axis 0, which have their width also where there are none.
 Matrix view(const Tensor& x) {
   const int64_t rows = x.shape().rank() == 0 ? 1 : x.dim(0);
-  return {x.raw(), element_of(x), rows, rows > 0 ? x.numel() / rows : 0, x.row_stride()};
+  int64_t width = 1;
+  for (int axis = 1; axis < x.shape().rank(); ++axis) width *= x.dim(axis);
+  return {x.raw(), element_of(x), rows, width, x.row_stride()};
 }
 
 cuda::Documents documents_of(const AttentionSpans& spans) {
@@ -277,8 +279,8 @@ void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
                           std::span<const int32_t> positions, bool inverse) {
   check::rope(dtype(), x, cosines, sines, positions);
   if (positions.empty()) return;
-  cuda::rope(stream_->native(), view(x), x.dim(1), cosines.data<float>(), sines.data<float>(),
-             indices_.on_device(positions), inverse);
+  cuda::rope(stream_->native(), view(x), x.dim(1), view(cosines), view(sines), indices_.on_device(positions),
+             inverse);
 }
 
 // --- attention
@@ -387,7 +389,7 @@ void CudaOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_a
   const cuda::AdamWArrays arrays{weight.raw(),        gradient.raw(),     exp_avg.raw(),
                                  exp_avg_sq.raw(),    element_of(weight), element_of(gradient),
                                  element_of(exp_avg), weight.numel()};
-  cuda::adamw(stream_->native(), arrays, adamw_factors(arguments));
+  cuda::adamw(stream_->native(), {&arrays, 1}, adamw_factors(arguments));
 }
 
 }  // namespace collie

@@ -1,27 +1,10 @@
 #include "kernels/cuda/elementwise.hpp"
 
-#include "kernels/cuda/elements.hpp"
+#include "kernels/cuda/packs.hpp"
 
 namespace collie::cuda {
 
 namespace {
-
-constexpr unsigned threads = 256;
-
-// Blocks for every V elements of every row; rows beyond the grid's limit are looped over.
-template <int V>
-LaunchShape over(const Matrix& x) {
-  const int64_t packs = divide_up(x.width / V, threads);
-  return {{static_cast<unsigned>(packs), static_cast<unsigned>(x.rows < 65535 ? x.rows : 65535)}, {threads}};
-}
-
-// Calls f(row, column) for every V elements.
-template <int V, class F>
-__device__ __forceinline__ void for_packs(int64_t rows, int64_t width, F f) {
-  const int64_t column = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * V;
-  if (column >= width) return;
-  for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) f(row, column);
-}
 
 template <int V, class T>
 __global__ void fill_kernel(Typed<T> x, float value) {
@@ -83,8 +66,9 @@ void fill(cudaStream_t stream, const Matrix& whole, float value) {
   flatten({&x});
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    with_width<T>({x},
-                  [&](auto v) { launch(stream, over<v>(x), "fill", fill_kernel<v, T>, typed<T>(x), value); });
+    with_width<T>({x}, [&](auto v) {
+      launch(stream, over_packs<v>(x), "fill", fill_kernel<v, T>, typed<T>(x), value);
+    });
   });
 }
 
@@ -96,7 +80,8 @@ void convert(cudaStream_t stream, const Matrix& whole_from, const Matrix& whole_
     using From = decltype(source);
     using To = decltype(target);
     with_width<float>({from, to}, [&](auto v) {
-      launch(stream, over<v>(from), "convert", convert_kernel<v, From, To>, typed<From>(from), typed<To>(to));
+      launch(stream, over_packs<v>(from), "convert", convert_kernel<v, From, To>, typed<From>(from),
+             typed<To>(to));
     });
   };
   if (from.element == Element::bf16)
@@ -111,7 +96,7 @@ void add(cudaStream_t stream, const Matrix& whole_a, const Matrix& whole_b, cons
   with_type(a.element, [&](auto type) {
     using T = decltype(type);
     with_width<T>({a, b, out}, [&](auto v) {
-      launch(stream, over<v>(a), "add", add_kernel<v, T>, typed<T>(a), typed<T>(b), typed<T>(out));
+      launch(stream, over_packs<v>(a), "add", add_kernel<v, T>, typed<T>(a), typed<T>(b), typed<T>(out));
     });
   });
 }
@@ -121,8 +106,9 @@ void scale(cudaStream_t stream, const Matrix& whole, float factor) {
   flatten({&x});
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    with_width<T>(
-        {x}, [&](auto v) { launch(stream, over<v>(x), "scale", scale_kernel<v, T>, typed<T>(x), factor); });
+    with_width<T>({x}, [&](auto v) {
+      launch(stream, over_packs<v>(x), "scale", scale_kernel<v, T>, typed<T>(x), factor);
+    });
   });
 }
 
@@ -131,7 +117,8 @@ void add_row(cudaStream_t stream, const Matrix& x, const void* row) {
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
     with_width<T>({x, added}, [&](auto v) {
-      launch(stream, over<v>(x), "add_row", add_row_kernel<v, T>, typed<T>(x), static_cast<const T*>(row));
+      launch(stream, over_packs<v>(x), "add_row", add_row_kernel<v, T>, typed<T>(x),
+             static_cast<const T*>(row));
     });
   });
 }

@@ -93,9 +93,9 @@ __device__ __forceinline__ T block_max(T value, T* slots) {
   return warp_max(mine);
 }
 
-// 16 bytes of elements, moved by one instruction.
+// Elements that are moved together, by one instruction where they are 16 bytes or fewer.
 template <class T, int count = 16 / sizeof(T)>
-struct alignas(sizeof(T) * count) Pack {
+struct alignas(sizeof(T) * count < 16 ? sizeof(T) * count : 16) Pack {
   T values[count];
 };
 

@@ -9,7 +9,7 @@ namespace collie::cuda {
 
 // x [tokens, heads · head_dim]; cosines, sines float32 [positions, head_dim / 2]; positions [tokens] on the
 // device.
-void rope(CUstream_st* stream, const Matrix& x, int64_t heads, const float* cosines, const float* sines,
+void rope(CUstream_st* stream, const Matrix& x, int64_t heads, const Matrix& cosines, const Matrix& sines,
           const int32_t* positions, bool inverse);
 
 }  // namespace collie::cuda

@@ -16,6 +16,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 // A block's threads share one processor thread, and blocks follow one another on it.
 #define __shared__ static thread_local
 

@@ -1,0 +1,47 @@
+// The counter-based generator of base/random.hpp (Philox4x32-10, Salmon et al., SC 2011) on the device: the
+// same bits. For .cu files only.
+#pragma once
+
+#include "kernels/cuda/api.hpp"
+
+namespace collie::cuda {
+
+// The 128 bits at `index` of the stream with `key`: those of RandomStream(key) on the host.
+__device__ __forceinline__ uint4 philox(uint64_t key, uint64_t index) {
+  uint4 counter{static_cast<unsigned>(index), static_cast<unsigned>(index >> 32), 0, 0};
+  unsigned key0 = static_cast<unsigned>(key), key1 = static_cast<unsigned>(key >> 32);
+#pragma unroll
+  for (int round = 0; round < 10; ++round) {
+    const unsigned high0 = __umulhi(0xD2511F53U, counter.x), low0 = 0xD2511F53U * counter.x;
+    const unsigned high1 = __umulhi(0xCD9E8D57U, counter.z), low1 = 0xCD9E8D57U * counter.z;
+    counter = {high1 ^ counter.y ^ key0, low1, high0 ^ counter.w ^ key1, low0};
+    key0 += 0x9E3779B9U;
+    key1 += 0xBB67AE85U;
+  }
+  return counter;
+}
+
+// words[i]: 32 bits of the element at index + i; four elements share 128 bits.
+template <int count>
+__device__ __forceinline__ void random_words(uint64_t key, uint64_t index, unsigned (&words)[count]) {
+  if (count % 4 == 0 && index % 4 == 0) {
+#pragma unroll
+    for (int i = 0; i + 3 < count; i += 4) {
+      const uint4 bits = philox(key, (index + i) / 4);
+      words[i] = bits.x;
+      words[i + 1] = bits.y;
+      words[i + 2] = bits.z;
+      words[i + 3] = bits.w;
+    }
+    return;
+  }
+  uint4 bits = philox(key, index / 4);
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    const unsigned which = static_cast<unsigned>(index + i) % 4;
+    if (i > 0 && which == 0) bits = philox(key, (index + i) / 4);
+    words[i] = which == 0 ? bits.x : which == 1 ? bits.y : which == 2 ? bits.z : bits.w;
+  }
+}
+
+}  // namespace collie::cuda

@@ -1,0 +1,189 @@
+// kernels/cuda's elementwise kernels and sums in both element types.
+#include "kernels/cuda/column_sums.hpp"
+#include "kernels/cuda/gelu.hpp"
+#include "kernels/cuda/reductions.hpp"
+#include "kernels/cuda/rope.hpp"
+#include "kernels/cuda/swiglu.hpp"
+#include "tests/cuda/device.hpp"
+
+using namespace collie;
+using namespace collie::test;
+
+namespace {
+
+const std::vector<Shape> shapes{{0, 8}, {1, 1}, {3, 7}, {17, 16}, {70, 172}, {200, 65}, {2, 5000}};
+
+}  // namespace
+
+TEST_CASE("swiglu and its backward agree with the reference in both element types", "[cuda]") {
+  for (const Element element : elements)
+    for (const Shape& shape : shapes) {
+      CAPTURE(shape.to_string());
+      const Values gate = rounded(random_values(shape, 1, 4), element);
+      const Values up = rounded(random_values(shape, 2), element);
+      const Values d_out = rounded(random_values(shape, 3), element);
+      const Outputs expected = by_reference([&](Bench& bench) {
+        const Tensor g = bench.input(gate), u = bench.input(up);
+        Tensor out = bench.output(shape), d_gate = bench.output(shape), d_up = bench.output(shape);
+        bench.ops.swiglu(g, u, out);
+        bench.ops.swiglu_backward(g, u, bench.input(d_out), d_gate, d_up);
+        return Outputs{bench.read(out), bench.read(d_gate), bench.read(d_up)};
+      });
+      agrees(element, expected, [&](Device& device) {
+        const auto blank = [&] { return device.blank(shape[0], shape[1], element); };
+        const Matrix g = device.matrix(gate, element), u = device.matrix(up, element);
+        const Matrix out = blank(), d_gate = blank(), d_up = blank();
+        cuda::swiglu(device.stream(), g, u, out);
+        cuda::swiglu_backward(device.stream(), g, u, device.matrix(d_out, element), d_gate, d_up);
+        return Outputs{device.read(out), device.read(d_gate), device.read(d_up)};
+      });
+    }
+}
+
+namespace {
+
+double gelu_by_formula(cuda::GeluForm form, double x) {
+  if (form == cuda::GeluForm::erf) return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+double gelu_derivative_by_formula(cuda::GeluForm form, double x) {
+  if (form == cuda::GeluForm::erf)
+    return 0.5 * (1 + std::erf(x / std::sqrt(2.0))) + x * std::exp(-x * x / 2) / std::sqrt(2 * M_PI);
+  const double root = std::sqrt(2 / M_PI), t = std::tanh(root * (x + 0.044715 * x * x * x));
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * root * (1 + 3 * 0.044715 * x * x);
+}
+
+}  // namespace
+
+TEST_CASE("gelu and its backward agree with their formulas in double", "[cuda]") {
+  for (const cuda::GeluForm form : {cuda::GeluForm::erf, cuda::GeluForm::tanh})
+    for (const Element element : elements)
+      for (const Shape& shape : shapes) {
+        CAPTURE(static_cast<int>(form), shape.to_string());
+        const Values x = rounded(random_values(shape, 1, 2), element);
+        const Values d_out = rounded(random_values(shape, 2), element);
+        Outputs expected(2);
+        for (size_t i = 0; i < x.data.size(); ++i) {
+          const auto at = static_cast<double>(x.data[i]), d = static_cast<double>(d_out.data[i]);
+          expected[0].push_back(static_cast<float>(gelu_by_formula(form, at)));
+          expected[1].push_back(static_cast<float>(d * gelu_derivative_by_formula(form, at)));
+        }
+        agrees(element, expected, [&](Device& device) {
+          const Matrix of_x = device.matrix(x, element), d = device.matrix(d_out, element);
+          const Matrix out = device.blank(shape[0], shape[1], element);
+          cuda::gelu(device.stream(), form, of_x, out);
+          cuda::gelu_backward(device.stream(), form, of_x, d, d);
+          return Outputs{device.read(out), device.read(d)};
+        });
+      }
+}
+
+TEST_CASE("gelu keeps the digits of what is small, and extremes finite", "[cuda]") {
+  Device device;
+  const Values x{{1, 8}, {-1e30F, -1e4F, -40, -4, 4, 40, 1e4F, 1e30F}};
+  for (const cuda::GeluForm form : {cuda::GeluForm::erf, cuda::GeluForm::tanh}) {
+    CAPTURE(static_cast<int>(form));
+    const Matrix in = device.matrix(x, Element::f32), out = device.blank(1, 8, Element::f32);
+    const Matrix d = device.matrix({x.shape, std::vector<float>(8, 1)}, Element::f32);
+    cuda::gelu(device.stream(), form, in, out);
+    cuda::gelu_backward(device.stream(), form, in, d, d);
+    const auto y = device.read(out), dx = device.read(d);
+    // By erfc, as 1 + erf loses the digits here in double too.
+    const double at_minus_4 =
+        form == cuda::GeluForm::erf ? -2 * std::erfc(4 / std::sqrt(2.0)) : gelu_by_formula(form, -4);
+    CHECK(static_cast<double>(y[3]) == Approx(at_minus_4).epsilon(1e-5));
+    CHECK(std::vector<float>(y.begin(), y.begin() + 3) == std::vector<float>{0, 0, 0});
+    CHECK(std::vector<float>(y.begin() + 5, y.end()) == std::vector<float>{40, 1e4F, 1e30F});
+    CHECK(std::vector<float>(dx.begin(), dx.begin() + 3) == std::vector<float>{0, 0, 0});
+    CHECK(std::vector<float>(dx.begin() + 5, dx.end()) == std::vector<float>{1, 1, 1});
+  }
+}
+
+TEST_CASE("rope agrees with the reference in both element types", "[cuda]") {
+  struct Sizes {
+    int64_t tokens, heads, head_dim;
+  };
+  const std::vector<Sizes> sizes{{0, 2, 8},  {1, 1, 2},    {7, 3, 6},  {33, 4, 64},
+                                 {9, 5, 42}, {3, 40, 128}, {2, 1, 600}};
+  for (const Element element : elements)
+    for (const auto& [tokens, heads, head_dim] : sizes) {
+      const bool inverse = tokens % 2 == 1;
+      CAPTURE(tokens, heads, head_dim, inverse);
+      const int64_t width = heads * head_dim, half = head_dim / 2, known = 50;
+      const Values x = rounded(random_values({tokens, width}, 1), element);
+      const Values cosines = random_values({known, half}, 2), sines = random_values({known, half}, 3);
+      const auto positions = random_integers(static_cast<size_t>(tokens), known, 4);
+      const Outputs expected = by_reference([&](Bench& bench) {
+        Tensor in = bench.input(x), turned = in.reshape({tokens, heads, head_dim});
+        bench.ops.rope(turned, bench.input(cosines), bench.input(sines), positions, inverse);
+        return Outputs{bench.read(in)};
+      });
+      agrees(element, expected, [&](Device& device) {
+        const Matrix in = device.matrix(x, element);
+        cuda::rope(device.stream(), in, heads, device.matrix(cosines, Element::f32),
+                   device.matrix(sines, Element::f32), device.array(positions), inverse);
+        return Outputs{device.read(in)};
+      });
+    }
+}
+
+TEST_CASE("column_sum agrees with the reference in both element types, also into the other", "[cuda]") {
+  for (const Element element : elements)
+    for (const Element out_element : elements)
+      for (const Shape& shape :
+           {Shape{0, 8}, Shape{1, 1}, Shape{33, 7}, Shape{5000, 3}, Shape{200, 65}, Shape{70, 300}}) {
+        CAPTURE(shape.to_string());
+        const bool accumulate = shape[0] == 33 || shape[0] == 70;
+        const Values x = rounded(random_values(shape, 1), element);
+        const Values before = rounded(random_values({shape[1]}, 2), out_element);
+        const Outputs expected = by_reference([&](Bench& bench) {
+          Tensor out = bench.output(before, accumulate);
+          bench.ops.column_sum(bench.input(x), out, accumulate);
+          return Outputs{bench.read(out)};
+        });
+        agrees(out_element, expected, [&](Device& device) {
+          void* const out =
+              accumulate ? device.vector(before, out_element) : device.vector(shape[1], out_element);
+          void* const sums = device.vector(cuda::column_sum_workspace(shape[0], shape[1]), Element::f32);
+          cuda::column_sum(device.stream(), device.matrix(x, element), out, out_element, accumulate,
+                           static_cast<float*>(sums));
+          return Outputs{device.read(out, shape[1], out_element)};
+        });
+      }
+}
+
+TEST_CASE("the slices of a column sum are few enough for any shape", "[cuda]") {
+  CHECK(cuda::column_slices(0, 8) == 0);
+  CHECK(cuda::column_slices(1, 1) == 1);
+  CHECK(cuda::column_slices(33, 1 << 20) == 1);
+  CHECK(cuda::column_slices(8192, 4096) == 32);
+  CHECK(cuda::column_slices(int64_t{1} << 31, 1) == 1024);
+}
+
+TEST_CASE("block_sums_of_squares agrees with double sums in both element types, wherever x starts",
+          "[cuda]") {
+  for (const Element element : elements)
+    for (const int64_t count : {int64_t{0}, int64_t{1}, int64_t{31}, int64_t{4096}, int64_t{3 * 4096 + 17}}) {
+      CAPTURE(count);
+      const Values x = rounded(random_values({count + 1}, 1), element);
+      Device device;
+      const int64_t blocks = (count + 4095) / 4096;
+      double* const out = static_cast<double*>(device.vector(2 * blocks + 2, Element::f32));
+      const char* const data = static_cast<const char*>(device.vector(x, element));
+      for (const int64_t start : {0, 1}) {
+        const size_t bytes = static_cast<size_t>(start) * (element == Element::bf16 ? 2 : 4);
+        cuda::block_sums_of_squares(device.stream(), data + bytes, element, count, out);
+        cuda::sum(device.stream(), out, blocks, out + blocks);
+        const auto found = device.read(out, blocks + 1);
+        double total = 0;
+        for (int64_t block = 0; block < blocks; ++block) {
+          double sum = 0;
+          for (int64_t i = block * 4096; i < std::min(count, (block + 1) * 4096); ++i)
+            sum += std::pow(static_cast<double>(x.data[static_cast<size_t>(start + i)]), 2);
+          CHECK(found[static_cast<size_t>(block)] == Approx(sum).epsilon(1e-13));
+          total += sum;
+        }
+        CHECK(found.back() == Approx(total).epsilon(1e-13));
+      }
+    }
+}
