@@ -1,5 +1,5 @@
 // No layout changes what is computed: data, tensor, pipeline and context parallelism, every schedule and
-// every ZeRO stage, against one rank on the same data.
+// every ZeRO stage, in one process and over several, against one rank on the same data.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,9 +8,12 @@
 
 #include "tests/actors/layout_runs.hpp"
 #include "tests/catch.hpp"
+#include "tests/cli/cluster.hpp"
 
 namespace collie::test {
 namespace {
+
+constexpr int most_processes = 4;
 
 // Every pair of options of a layout, such as "dp2" with "zbv", as far as they do something: a schedule where
 // there is a pipeline, a ZeRO stage where there are replicas, sequence parallelism where matrices are cut.
@@ -20,6 +23,7 @@ std::set<std::pair<std::string, std::string>> pairs_of(const LayoutOptions& layo
   if (layout.pp > 1) options.push_back(layout.schedule);
   if (layout.dp * layout.cp > 1) options.push_back(fmt::format("zero{}", layout.zero));
   if (layout.tp > 1) options.push_back(fmt::format("sp{}", layout.sequence_parallel));
+  options.push_back(fmt::format("{} processes", layout.processes));
   std::set<std::pair<std::string, std::string>> pairs;
   for (size_t i = 0; i < options.size(); ++i)
     for (size_t j = i + 1; j < options.size(); ++j) pairs.emplace(options[i], options[j]);
@@ -28,7 +32,7 @@ std::set<std::pair<std::string, std::string>> pairs_of(const LayoutOptions& layo
 
 // Greedily: the layout with the most pairs that no earlier one has, until all pairs are there.
 std::vector<LayoutOptions> covering_array() {
-  const std::vector<LayoutOptions> all = all_layouts();
+  const std::vector<LayoutOptions> all = all_layouts({1, 2, most_processes});
   std::set<std::pair<std::string, std::string>> missing;
   for (const auto& layout : all) missing.merge(pairs_of(layout));
   std::vector<LayoutOptions> chosen;
@@ -49,8 +53,20 @@ std::vector<LayoutOptions> covering_array() {
   return chosen;
 }
 
-// Step 1 and the steps up to 10 in each layout, the rest, resumed from its checkpoint, in the next one.
+LayoutOptions in_one_process(LayoutOptions layout) {
+  layout.processes = 1;
+  return layout;
+}
+
+// Step 1 and the steps up to 10 in the first layout, the rest, resumed from its checkpoint, in the other.
+LayoutOutcome run_halves(const MathsOptions& maths, const LayoutOptions& first, const LayoutOptions& then,
+                         const NodeAddresses& nodes) {
+  return run_layouts(maths, {{first, 1}, {first, layout_steps / 2}, {then, layout_steps}}, nodes);
+}
+
+// Each layout, then the next one. What runs over processes gives the bits of the same layouts in one.
 void check_all(const std::vector<LayoutOptions>& layouts) {
+  const Nodes nodes(most_processes);
   std::map<size_t, LayoutOutcome> expected;  // by maths, of one rank
   for (size_t i = 0; i < layouts.size(); ++i) {
     const size_t index = i % all_maths().size();
@@ -63,9 +79,11 @@ void check_all(const std::vector<LayoutOptions>& layouts) {
     const LayoutOptions &first = layouts[i], &then = layouts[(i + 1) % layouts.size()];
     INFO(maths.name() << ": " << first.name() << ", from step 11 on " << then.name());
     try {
-      const LayoutOutcome found =
-          run_layouts(maths, {{first, 1}, {first, layout_steps / 2}, {then, layout_steps}});
+      const LayoutOutcome found = run_halves(maths, first, then, nodes.addresses());
       CHECK(complaint_of(found, expected[index], first.bitwise() && then.bitwise()) == "");
+      if (first.processes == 1 && then.processes == 1) continue;
+      const LayoutOutcome here = run_halves(maths, in_one_process(first), in_one_process(then), {});
+      CHECK(complaint_of(found, here, true) == "");
     } catch (const std::exception& error) {
       FAIL_CHECK(error.what());
     }
