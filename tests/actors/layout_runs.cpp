@@ -53,6 +53,11 @@ std::string LayoutOptions::name() const {
                      processes > 1 ? fmt::format(" over {} processes", processes) : "");
 }
 
+bool LayoutOptions::every_option_counts() const {
+  return (pp > 1 || schedule == LayoutOptions().schedule) && (dp * cp > 1 || zero == 0) &&
+         (tp > 1 || !sequence_parallel);
+}
+
 std::string MathsOptions::name() const {
   return fmt::format("{}{}{}, {} sequences a step in micro-batches of {}", tied ? "tied" : "untied",
                      packing ? ", packed" : "", masked ? ", masked" : "", sequences_a_step, micro_batch_size);
@@ -133,6 +138,15 @@ LayoutOutcome run_layouts(const MathsOptions& maths,
   return outcome;
 }
 
+LayoutOutcome run_halves(const MathsOptions& maths, const LayoutOptions& first, const LayoutOptions& then,
+                         const NodeAddresses& nodes) {
+  return run_layouts(maths, {{first, 1}, {first, layout_steps / 2}, {then, layout_steps}}, nodes);
+}
+
+LayoutOutcome run_one_rank(const MathsOptions& maths) {
+  return run_layouts(maths, {{LayoutOptions{}, 1}, {LayoutOptions{}, layout_steps}});
+}
+
 double loss_difference(const LayoutOutcome& a, const LayoutOutcome& b) {
   if (a.losses.size() != b.losses.size()) return INFINITY;
   double largest = 0;
@@ -203,6 +217,17 @@ std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expect
       !(difference <= order_of_sums_tolerance))
     return fmt::format("the first gradient of {} differs by {:.2e}", parameter, difference);
   return "";
+}
+
+std::string complaint_of_halves(const LayoutOutcome& found, const LayoutOutcome& one_rank,
+                                const MathsOptions& maths, const LayoutOptions& first,
+                                const LayoutOptions& then) {
+  const std::string complaint = complaint_of(found, one_rank, first.bitwise() && then.bitwise());
+  if (!complaint.empty() || (first.processes == 1 && then.processes == 1)) return complaint;
+  LayoutOptions first_here = first, then_here = then;
+  first_here.processes = then_here.processes = 1;
+  const std::string other = complaint_of(found, run_halves(maths, first_here, then_here), true);
+  return other.empty() ? "" : "against one process: " + other;
 }
 
 }  // namespace collie::test

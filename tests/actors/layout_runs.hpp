@@ -24,6 +24,9 @@ struct LayoutOptions {
   int ranks() const { return dp * tp * pp * cp; }
   // Only then are the sums taken in the order of one rank.
   bool bitwise() const { return dp == 1 && tp == 1 && cp == 1; }
+  // Whether no option without effect on what ranks say to each other stands elsewhere than at its default: a
+  // schedule without a pipeline, a ZeRO stage without replicas, sequence parallelism without cut matrices.
+  bool every_option_counts() const;
   std::string name() const;
 };
 
@@ -56,6 +59,11 @@ LayoutOutcome run_layouts(const MathsOptions& maths,
 
 inline constexpr int64_t layout_steps = 20;
 
+// Step 1 and the steps up to 10 in the first layout, the rest, resumed from its checkpoint, in the other.
+LayoutOutcome run_halves(const MathsOptions& maths, const LayoutOptions& first, const LayoutOptions& then,
+                         const NodeAddresses& nodes = {});
+LayoutOutcome run_one_rank(const MathsOptions& maths);
+
 // (dp, tp, pp, cp) with product <= 8 from {1, 2, 4}, every schedule, every ZeRO stage, with and without
 // sequence parallelism, over each of the numbers of processes that divides the ranks.
 std::vector<LayoutOptions> all_layouts(const std::vector<int>& processes = {1});
@@ -64,6 +72,10 @@ const std::vector<MathsOptions>& all_maths();
 
 // "" where the run is what one rank's is: to the bit, or within the bound of what changes the order of sums.
 std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise);
+// "" where run_halves() gave one rank's outcome, and over processes the bits of the same layouts in one.
+std::string complaint_of_halves(const LayoutOutcome& found, const LayoutOutcome& one_rank,
+                                const MathsOptions& maths, const LayoutOptions& first,
+                                const LayoutOptions& then);
 
 // The largest |a - b| / |b| of two runs' losses, and of their parameters' gradients by norm.
 double loss_difference(const LayoutOutcome& a, const LayoutOutcome& b);
