@@ -37,6 +37,9 @@ constexpr milliseconds forever = std::chrono::hours(24 * 365);
 // What the end of a link takes at most for its last words, and abort() to be heard.
 constexpr milliseconds last_words{1'000}, echo{500};
 
+// Longer messages are posted by whoever sends them: so both threads copy, one out and one in.
+constexpr size_t most_small_bytes = 64 << 10;
+
 constexpr uint64_t control_tag = uint64_t{1} << 63;
 
 // What ranks tell each other about the link itself: that it has failed, and that they leave. Each is said
@@ -109,11 +112,7 @@ class GlooLink;
 class GlooTransfer : public Transfer {
  public:
   GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner)
-      : link_(link),
-        peer_(peer),
-        sends_(sends),
-        owner_(std::move(owner)),
-        buffer_(std::move(buffer)) {}
+      : link_(link), peer_(peer), sends_(sends), owner_(std::move(owner)), buffer_(std::move(buffer)) {}
   ~GlooTransfer() override;
   void wait(Patience patience) override;
 
@@ -196,7 +195,7 @@ class GlooLink : public ByteLink {
   std::condition_variable changed_;
   std::optional<Failure> failure_;
   bool closing_ = false;
-  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;  // for which somebody waits
+  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;         // for which somebody waits
   std::map<gloo::transport::UnboundBuffer*, std::string> refused_;  // why they could not be posted
   std::vector<Kept> kept_;
   std::unique_ptr<GlooPosts> posts_;
@@ -411,6 +410,7 @@ std::unique_ptr<Transfer> GlooLink::post(int peer, uint64_t tag, bool sends, std
   check();
   Buffer buffer = context_->createUnboundBuffer(data, bytes);
   posts_->add({buffer.get(), peer, tag, sends});
+  if (sends && bytes > most_small_bytes) posts_->flush();
   return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner));
 }
 

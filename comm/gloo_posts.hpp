@@ -1,9 +1,9 @@
 // Posts messages on the thread that moves Gloo's traffic, in the order in which they were given.
 //
-// Gloo's thread asks for a connection's lock without waiting and polls its sockets again where it does not get
-// it: somebody else who posts, and holds the lock while the kernel delivers the message, makes it spin. On busy
-// cores it then uses up the very time that the other needs (25 polls a message and milliseconds a collective
-// of four ranks). So nobody else posts.
+// Gloo's thread asks for a connection's lock without waiting and polls its sockets again where it does not
+// get it: somebody else who posts, and holds the lock while the kernel delivers the message, makes it spin.
+// On busy cores it then uses up the very time that the other needs (25 polls a message and milliseconds a
+// collective of four ranks). So nobody else posts.
 #pragma once
 
 #include <gloo/common/error.h>

@@ -15,7 +15,8 @@ namespace {
 
 constexpr int most_processes = 4;
 
-// Every pair of options of a layout, such as "dp2" with "zbv", as far as they do something (every_option_counts()).
+// Every pair of options of a layout, such as "dp2" with "zbv", as far as they do something
+// (every_option_counts()).
 std::set<std::pair<std::string, std::string>> pairs_of(const LayoutOptions& layout) {
   std::vector<std::string> options = {fmt::format("dp{}", layout.dp), fmt::format("tp{}", layout.tp),
                                       fmt::format("pp{}", layout.pp), fmt::format("cp{}", layout.cp)};
@@ -75,8 +76,9 @@ void check_all(const std::vector<LayoutOptions>& layouts) {
   }
 }
 
-LayoutOutcome outcome_of(const LayoutOptions& layout, const MathsOptions& maths) {
-  return run_layouts(maths, {{layout, 1}, {layout, 4}});
+LayoutOutcome outcome_of(const LayoutOptions& layout, const MathsOptions& maths,
+                         const NodeAddresses& nodes = {}) {
+  return run_layouts(maths, {{layout, 1}, {layout, 4}}, nodes);
 }
 
 }  // namespace
@@ -110,6 +112,15 @@ TEST_CASE("layouts: with one micro-batch all ZeRO stages give the same bits", "[
     INFO(layout.name());
     CHECK(complaint_of(outcome_of(layout, maths), expected, true) == "");
   }
+}
+
+TEST_CASE("layouts: replicas, shards and stages in four processes give the bits of one process",
+          "[actors][layouts]") {
+  const Nodes nodes(4);
+  LayoutOptions layout{2, 2, 2, 1, "1f1b", 3, true};
+  const LayoutOutcome expected = outcome_of(layout, {});
+  layout.processes = 4;
+  CHECK(complaint_of(outcome_of(layout, {}, nodes.addresses()), expected, true) == "");
 }
 
 TEST_CASE("layouts: a run repeats bitwise", "[actors][layouts]") {

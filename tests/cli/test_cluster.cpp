@@ -1,7 +1,5 @@
 // Runs whose ranks are in other processes: the same results, failures that end soon and name who, and nodes
 // that are there for the next run.
-#include <cmath>
-
 #include "tests/cli/cluster.hpp"
 #include "tests/cli/workbench.hpp"
 
@@ -10,27 +8,6 @@ namespace {
 
 const Settings four_stages = {"parallel.pp_size=4"};
 constexpr double soon_s = 5 * patience;
-
-Settings layout(int dp, int tp, int pp, int cp, int zero) {
-  return {fmt::format("parallel.dp_size={}", dp),
-          fmt::format("parallel.tp_size={}", tp),
-          fmt::format("parallel.pp_size={}", pp),
-          fmt::format("parallel.cp_size={}", cp),
-          fmt::format("parallel.zero_stage={}", zero),
-          "train.micro_batch_size=1",
-          fmt::format("train.gradient_accumulation_steps={}", 4 / dp)};
-}
-
-// The largest relative difference of the steps' losses.
-double loss_difference(const Training& a, const Training& b) {
-  if (a.steps.size() != b.steps.size() || a.steps.empty()) return INFINITY;
-  double largest = 0;
-  for (size_t i = 0; i < a.steps.size(); ++i) {
-    const double x = std::stod(a.steps[i].at("loss")), y = std::stod(b.steps[i].at("loss"));
-    largest = std::max(largest, std::abs(x - y) / std::abs(y));
-  }
-  return largest;
-}
 
 std::vector<std::string> over(const Nodes& nodes, std::vector<std::string> flags = {}) {
   flags.insert(flags.end(), {"--nodes", nodes.list()});
@@ -55,40 +32,6 @@ TEST_CASE("stages in two processes compute the bits of one process, checkpoints 
   Nodes nodes(2);
   require_done(bench.run("run", four_stages, over(nodes)));
   CHECK_SAME(expected, bench.training("run"));
-}
-
-TEST_CASE("a checkpoint of two nodes resumes on one, and one of one process on two nodes", "[slow]") {
-  const Workbench bench;
-  const Training expected = bench.train("reference", four_stages);
-  Nodes nodes(2);
-  const Settings half = four_stages + Settings{"train.steps=6", "lr_scheduler.name=constant"};
-  const Settings whole = four_stages + Settings{"lr_scheduler.name=constant"};
-  const Training constant = bench.train("constant", whole);
-  require_done(bench.run("a", half, over(nodes)));
-  require_done(bench.run("a", whole, {"--resume"}));
-  CHECK_SAME(constant, bench.training("a"));
-  require_done(bench.run("b", half));
-  require_done(bench.run("b", whole, over(nodes, {"--resume"})));
-  CHECK_SAME(constant, bench.training("b"));
-  CHECK_FALSE(first_difference(expected, constant) == "");
-}
-
-TEST_CASE("replicas, shards and context over two and four processes train as one rank does") {
-  const Workbench bench;
-  const Training expected = bench.train("reference", layout(1, 1, 1, 1, 0));
-  const int processes = GENERATE(2, 4);
-  Nodes nodes(processes);
-  struct Case {
-    int dp, tp, pp, cp, zero;
-  };
-  const std::vector<Case> cases = {{4, 1, 1, 1, 3}, {2, 2, 1, 1, 1}, {1, 2, 2, 1, 0},
-                                   {2, 1, 1, 2, 2}, {2, 1, 2, 1, 3}, {1, 2, 1, 2, 0}};
-  for (const auto& [dp, tp, pp, cp, zero] : cases) {
-    const std::string name = fmt::format("dp{}tp{}pp{}cp{}zero{}", dp, tp, pp, cp, zero);
-    INFO(name << " over " << processes << " processes");
-    require_done(bench.run(name, layout(dp, tp, pp, cp, zero), over(nodes)));
-    CHECK(loss_difference(bench.training(name), expected) <= 1e-5);
-  }
 }
 
 TEST_CASE("a node that is killed ends the run with its name, and the others take the next run") {
