@@ -114,10 +114,10 @@ TEST_CASE("layouts: with one micro-batch all ZeRO stages give the same bits", "[
   }
 }
 
-TEST_CASE("layouts: replicas, shards and stages in four processes give the bits of one process",
+TEST_CASE("layouts: replicas and shards in four processes give the bits of one process",
           "[actors][layouts]") {
   const Nodes nodes(4);
-  LayoutOptions layout{2, 2, 2, 1, "1f1b", 3, true};
+  LayoutOptions layout{2, 2, 1, 1, "1f1b", 3, true};
   const LayoutOutcome expected = outcome_of(layout, {});
   layout.processes = 4;
   CHECK(complaint_of(outcome_of(layout, {}, nodes.addresses()), expected, true) == "");

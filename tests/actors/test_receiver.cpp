@@ -15,7 +15,8 @@ constexpr Channel channel{Direction::forward, 0, 1};
 constexpr auto patience = std::chrono::seconds(20);
 
 Tensor counting_tensor(int64_t elements) {
-  Tensor tensor = Tensor::host({elements}, DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
+  Tensor tensor =
+      Tensor::host({elements}, DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
   std::iota(tensor.data<float>(), tensor.data<float>() + elements, 0.0F);
   return tensor;
 }
@@ -52,14 +53,16 @@ TEST_CASE("a receiver takes a tensor off the link, on the rank's account, and ha
   Bench bench;
   const Tensor sent = counting_tensor(10'000);  // of several pieces
   const TensorSend under_way(*bench.links[0], 1, channel, sent);
-  bench.self->send(bench.receiver, announcement({6, 0}, sent, 0));  // of a run that is over: nothing will come
+  bench.self->send(bench.receiver,
+                   announcement({6, 0}, sent, 0));  // of a run that is over: nothing will come
   bench.self->send(bench.receiver, announcement(tag, sent, 5));
   bench.self->receive(
       [&](const Payload& payload) {
         CHECK(payload.micro_batch == 5);
         REQUIRE(payload.tensor.numel() == sent.numel());
         CHECK(bench.account->current(Category::communication) == sent.bytes());
-        CHECK(std::equal(sent.data<float>(), sent.data<float>() + sent.numel(), payload.tensor.data<float>()));
+        CHECK(
+            std::equal(sent.data<float>(), sent.data<float>() + sent.numel(), payload.tensor.data<float>()));
       },
       caf::after(patience) >> [] { FAIL("nothing came"); });
 }
