@@ -22,6 +22,8 @@ enum class SpawnMode : uint8_t { detached, scheduled };
 // Who a rank talks to.
 struct Wiring {
   std::vector<caf::actor> ranks;  // [ranks]
+  // [ranks], who takes what comes over the link; null for a rank that hears from no stage elsewhere
+  std::vector<caf::actor> receivers;
   std::vector<int> node_of_rank;  // [ranks]
   caf::actor trainer;
   std::vector<caf::actor> writers;  // [nodes] shard writers; empty where nothing is saved
@@ -33,8 +35,9 @@ struct NodeRanks {
   RunTag tag;
   int node = 0;
   caf::actor self;
-  std::vector<caf::actor> ranks;  // ascending
-  caf::actor writer;              // null where nothing is saved
+  std::vector<caf::actor> ranks;      // ascending
+  std::vector<caf::actor> receivers;  // theirs
+  caf::actor writer;                  // null where nothing is saved
 };
 
 // What a node in another process must know to hold its ranks of a run.
@@ -68,6 +71,17 @@ caf::actor spawn_stage(caf::actor_system& system, SpawnMode mode, StageSpec spec
 // Works on the operations of one of the rank's queues on a thread of its own, one for each work_atom.
 using QueueOf = std::shared_ptr<CollectiveQueue> RankGroups::*;
 caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<Connections> connections, QueueOf queue);
+
+// Takes payloads from other processes off the link, on a thread of its own, and hands them to the stage.
+struct ReceiverSpec {
+  RunTag tag;
+  int rank = 0;
+  std::shared_ptr<Connections> connections;
+  std::shared_ptr<MemoryAccount> account;  // the rank's
+  caf::actor stage;
+  caf::actor owner;  // gets the Failure
+};
+caf::actor spawn_receiver(caf::actor_system& system, ReceiverSpec spec);
 
 // Spawns and wires the ranks of this process, watches them, and ends with them.
 struct NodeSpec {

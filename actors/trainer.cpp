@@ -235,6 +235,7 @@ void node_has_ranks(TrainerActor* self, const NodeRanks& spawned) {
   wiring.directory = state.directory;
   for (const auto& [index, node] : state.nodes) {
     wiring.ranks.insert(wiring.ranks.end(), node.ranks.begin(), node.ranks.end());
+    wiring.receivers.insert(wiring.receivers.end(), node.receivers.begin(), node.receivers.end());
     if (node.writer) wiring.writers.push_back(node.writer);
   }
   state.outbox->ranks = wiring.ranks;

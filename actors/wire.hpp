@@ -110,11 +110,11 @@ auto inspect(Inspector& f, Failure& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Wiring& x) {
-  return f(x.ranks, x.node_of_rank, x.trainer, x.writers, x.directory);
+  return f(x.ranks, x.receivers, x.node_of_rank, x.trainer, x.writers, x.directory);
 }
 template <class Inspector>
 auto inspect(Inspector& f, NodeRanks& x) {
-  return f(x.tag, x.node, x.self, x.ranks, x.writer);
+  return f(x.tag, x.node, x.self, x.ranks, x.receivers, x.writer);
 }
 template <class Inspector>
 auto inspect(Inspector& f, NodeOrder& x) {

@@ -22,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+#include "comm/gloo_posts.hpp"
+
 namespace collie::comm {
 namespace {
 
@@ -34,6 +36,9 @@ using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 constexpr milliseconds forever = std::chrono::hours(24 * 365);
 // What the end of a link takes at most for its last words, and abort() to be heard.
 constexpr milliseconds last_words{1'000}, echo{500};
+
+// Longer messages are posted by whoever sends them: so both threads copy, one out and one in.
+constexpr size_t most_small_bytes = 64 << 10;
 
 constexpr uint64_t control_tag = uint64_t{1} << 63;
 
@@ -106,14 +111,8 @@ class GlooLink;
 
 class GlooTransfer : public Transfer {
  public:
-  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner,
-               std::string lost)
-      : link_(link),
-        peer_(peer),
-        sends_(sends),
-        lost_(std::move(lost)),
-        owner_(std::move(owner)),
-        buffer_(std::move(buffer)) {}
+  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner)
+      : link_(link), peer_(peer), sends_(sends), owner_(std::move(owner)), buffer_(std::move(buffer)) {}
   ~GlooTransfer() override;
   void wait(Patience patience) override;
 
@@ -121,7 +120,6 @@ class GlooTransfer : public Transfer {
   GlooLink& link_;
   int peer_;
   bool sends_, done_ = false;
-  std::string lost_;  // why it could not be posted
   std::shared_ptr<const void> owner_;
   Buffer buffer_;  // after what it uses, so that it ends first
 };
@@ -184,6 +182,7 @@ class GlooLink : public ByteLink {
   void say_to_all(const Notice& notice);
   std::string gone(int peer, const std::string& why) const;
 
+  void refused(const GlooPost& post, const gloo::Exception& error);
   std::unique_ptr<Transfer> post(int peer, uint64_t tag, bool sends, std::byte* data, size_t bytes,
                                  std::shared_ptr<const void> owner);
   Peer& at(int peer) { return peers_[static_cast<size_t>(peer)]; }
@@ -196,8 +195,10 @@ class GlooLink : public ByteLink {
   std::condition_variable changed_;
   std::optional<Failure> failure_;
   bool closing_ = false;
-  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;  // for which somebody waits
+  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;         // for which somebody waits
+  std::map<gloo::transport::UnboundBuffer*, std::string> refused_;  // why they could not be posted
   std::vector<Kept> kept_;
+  std::unique_ptr<GlooPosts> posts_;
   std::mutex speech_;  // guards what peers are told
   std::condition_variable closes_;
   std::thread clock_;
@@ -208,7 +209,6 @@ GlooTransfer::~GlooTransfer() {
 }
 
 void GlooTransfer::wait(Patience patience) {
-  if (!lost_.empty()) link_.lost(peer_, lost_);
   link_.wait(*buffer_, peer_, sends_, patience);
   done_ = true;
 }
@@ -248,6 +248,9 @@ void GlooLink::connect(KeyStore& store, Clock::time_point deadline) {
   context_->setTimeout(std::max(milliseconds(1), options_.connect_timeout / 5));
   Rendezvous rendezvous(store, deadline);
   context_->connectFullMesh(rendezvous, device);
+  posts_ = std::make_unique<GlooPosts>(
+      std::dynamic_pointer_cast<gloo::transport::tcp::Device>(device),
+      [this](const GlooPost& post, const gloo::Exception& error) { refused(post, error); });
 }
 
 void GlooLink::listen_to(int peer) {
@@ -266,6 +269,7 @@ GlooLink::~GlooLink() {
     failed = failure_.has_value();
   }
   closes_.notify_all();
+  if (posts_) posts_->flush();  // before the last words
   if (!failed) say_to_all({});
   for (Peer& peer : peers_)
     if (peer.ear) peer.ear->abortWaitRecv();
@@ -279,6 +283,7 @@ GlooLink::~GlooLink() {
       // It is gone, or does not listen any more.
     }
   }
+  posts_.reset();
   // Memory that Gloo may write to goes after the connections, and those after all buffers.
   for (Peer& peer : peers_) {
     peer.ear.reset();
@@ -404,17 +409,17 @@ std::unique_ptr<Transfer> GlooLink::post(int peer, uint64_t tag, bool sends, std
   COLLIE_ASSERT(tag < control_tag, "tag {} is too large", tag);
   check();
   Buffer buffer = context_->createUnboundBuffer(data, bytes);
-  std::string lost;
-  try {
-    if (sends)
-      buffer->send(peer, tag);
-    else
-      buffer->recv(peer, tag);
-  } catch (const gloo::Exception& error) {
-    lost = reason(error);
+  posts_->add({buffer.get(), peer, tag, sends});
+  if (sends && bytes > most_small_bytes) posts_->flush();
+  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner));
+}
+
+void GlooLink::refused(const GlooPost& post, const gloo::Exception& error) {
+  {
+    const Lock lock(mutex_);
+    refused_[post.buffer] = reason(error);
   }
-  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner),
-                                        std::move(lost));
+  post.sends ? post.buffer->abortWaitSend() : post.buffer->abortWaitRecv();
 }
 
 void GlooLink::wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience) {
@@ -436,6 +441,7 @@ void GlooLink::wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends
     waiting_.erase(&buffer);
     if (done) return;
     if (failure_) failure_->raise();
+    if (const auto found = refused_.find(&buffer); found != refused_.end()) why = found->second;
   }
   lost(peer, why);
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/cli/workbench.hpp"
+#include "tests/cli/command.hpp"
 
 namespace collie::test {
 
@@ -17,12 +17,14 @@ int free_port();
 // "127.0.0.1:PORT"
 std::string loopback(int port);
 
-// `collie-engine node` processes; killed at the end.
+// `collie-engine node` processes, which serve one run after another; killed at the end.
 class Nodes {
  public:
-  Nodes(const Workbench& bench, int count, const std::map<std::string, std::string>& environment = {});
+  // Returns when all listen; throws std::runtime_error where one does not.
+  explicit Nodes(int count, CommandOptions options = {});
 
-  std::string addresses() const;  // for --nodes
+  std::vector<std::string> addresses() const;
+  std::string list() const;  // for --nodes
   Command& node(size_t index) { return *processes_.at(index); }
   std::string address(size_t index) const { return loopback(ports_.at(index)); }
 

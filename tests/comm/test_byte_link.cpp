@@ -81,6 +81,28 @@ TEST_CASE("messages of one tag keep their order, those of others may be taken fi
   CHECK(*second == *b);
 }
 
+TEST_CASE("short and long messages of one tag keep their order, although others post them") {
+  constexpr int count = 40;
+  constexpr size_t short_bytes = 16, long_bytes = 200'000;
+  const Links links = make_gloo_links(2);
+  std::vector<std::shared_ptr<Bytes>> rooms, messages;
+  std::vector<std::unique_ptr<comm::Transfer>> receives, sends;
+  for (int i = 0; i < count; ++i) {
+    rooms.push_back(std::make_shared<Bytes>(long_bytes));
+    receives.push_back(receive(*links[1], 0, 7, rooms.back()));
+  }
+  for (int i = 0; i < count; ++i) {
+    messages.push_back(std::make_shared<Bytes>(i % 2 == 0 ? short_bytes : long_bytes, std::byte(i)));
+    sends.push_back(send(*links[0], 1, 7, messages.back()));
+  }
+  for (int i = 0; i < count; ++i) {
+    receives[at(i)]->wait(Patience::limited);
+    CHECK(rooms[at(i)]->front() == std::byte(i));
+    CHECK(rooms[at(i)]->at(messages[at(i)]->size() - 1) == std::byte(i));
+  }
+  for (const auto& sent : sends) sent->wait(Patience::endless);
+}
+
 TEST_CASE("a message may be shorter than the room for it") {
   const LinkKind kind = GENERATE(from_range(kinds()));
   const Links links = kind.make(2);
