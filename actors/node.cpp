@@ -5,11 +5,12 @@
 #include <chrono>
 
 #include "actors/caf_types.hpp"
-#include "actors/directory.hpp"
+#include "actors/cluster.hpp"
 #include "actors/guard.hpp"
+#include "actors/link_end.hpp"
+#include "actors/rank_link.hpp"
 #include "actors/stall.hpp"
 #include "actors/worker_settings.hpp"
-#include "comm/gloo_link.hpp"
 
 namespace collie {
 namespace {
@@ -18,6 +19,7 @@ namespace {
 struct LocalRank {
   int rank = 0;
   caf::actor stage, reducer;  // no reducer where nobody shares its data
+  caf::actor link_end;        // null where tensors do not travel as messages
   std::shared_ptr<RankStatus> status;
   std::shared_ptr<Connections> connections;
 };
@@ -32,20 +34,19 @@ struct NodeState {
 };
 using NodeActor = caf::stateful_actor<NodeState>;
 
-// On the rank's own thread: its link to the other processes, where there are any.
+// On the rank's own thread: its link to the other processes, where there are any, and the groups over it.
 void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wiring& wiring,
              Connections& connections) {
   if (!wiring.directory) return;
-  const auto directory = open_directory(system, wiring.directory);
-  comm::GlooOptions options;
-  options.rank = rank;
-  options.size = static_cast<int>(spec.node_of_rank.size());
-  options.address = spec.interface;
-  connections.set_link(comm::connect_gloo(options, *directory));
+  connections.set_link(connect_rank(system, spec, rank, wiring));
   RankGroups groups = connections.groups();
   add_linked_groups(spec.plan->layout.grid, static_cast<int>(spec.plan->model.num_key_value_heads), rank,
                     connections.link(), std::make_shared<MemoryAccount>(), groups);
   connections.set_groups(std::move(groups));
+}
+
+bool spans_processes(const NodeSpec& spec) {
+  return spec.node_of_rank.front() != spec.node_of_rank.back();
 }
 
 // The rank's queue of gradient reductions and weight gathers.
@@ -65,6 +66,8 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   local.status = std::make_shared<RankStatus>();
   local.connections = std::make_shared<Connections>(std::move(groups));
   if (plan.layout.grid.data_ranks() > 1) local.reducer = spawn_reducer(self->system(), local.connections);
+  if (spans_processes(state.spec) && tensors_are_messages(plan.config.cluster))
+    local.link_end = spawn_link_end(self->system());
   StageSpec spec;
   spec.settings = {state.spec.tag,
                    rank,
@@ -92,11 +95,12 @@ void spawn_ranks(NodeActor* self) {
   const RunPlan& plan = *state.spec.plan;
   auto groups = make_local_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads),
                                   state.spec.node_of_rank, state.spec.node);
-  NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}};
+  NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}, {}};
   for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) {
     if (state.spec.node_of_rank[static_cast<size_t>(rank)] != state.spec.node) continue;
     spawn_rank(self, rank, std::move(groups[static_cast<size_t>(rank)]));
     here.ranks.push_back(state.ranks.back().stage);
+    if (state.ranks.back().link_end) here.link_ends.push_back(state.ranks.back().link_end);
   }
   if (state.spec.writer) {
     state.writer = spawn_shard_writer(self->system(), state.spec.mode, state.spec.tag,
@@ -114,6 +118,7 @@ void end_all(const std::vector<LocalRank>& ranks, const caf::actor& writer, cons
   for (const LocalRank& local : ranks) {
     shut_down(local.stage);
     shut_down(local.reducer);
+    shut_down(local.link_end);
   }
   shut_down(writer);
 }

@@ -11,6 +11,9 @@
 
 namespace collie::test {
 
+// What a job manager tells process `rank` of `size`.
+std::map<std::string, std::string> job_environment(const std::string& master, int rank, int size);
+
 // A TCP port of the loopback interface that nobody listened at a moment ago.
 int free_port();
 
@@ -20,7 +23,8 @@ std::string loopback(int port);
 // `collie-engine node` processes; killed at the end.
 class Nodes {
  public:
-  Nodes(const Workbench& bench, int count, const std::map<std::string, std::string>& environment = {});
+  Nodes(const Workbench& bench, int count, const std::map<std::string, std::string>& environment = {},
+        const std::vector<std::string>& flags = {});
 
   std::string addresses() const;  // for --nodes
   Command& node(size_t index) { return *processes_.at(index); }
@@ -30,5 +34,8 @@ class Nodes {
   std::vector<int> ports_;
   std::vector<std::unique_ptr<Command>> processes_;
 };
+
+// The flags of a run over them: run(dir, settings, over(nodes)).
+std::vector<std::string> over(const Nodes& nodes, std::vector<std::string> flags = {});
 
 }  // namespace collie::test

@@ -31,11 +31,6 @@ double loss_difference(const Training& a, const Training& b) {
   return largest;
 }
 
-std::vector<std::string> over(const Nodes& nodes, std::vector<std::string> flags = {}) {
-  flags.insert(flags.end(), {"--nodes", nodes.addresses()});
-  return flags;
-}
-
 void require_done(const Outcome& outcome) {
   REQUIRE_CODE(outcome, 0);
 }
@@ -154,7 +149,8 @@ TEST_CASE("nodes that cannot be used are refused before anything starts") {
   };
   refused(four_stages, nobody, {"node " + nobody, "cannot be reached", "collie-engine node --listen"});
   refused(four_stages, "nowhere", {"cluster.nodes", "'nowhere'", "HOST:PORT"});
-  refused(four_stages, "10.255.255.1:5001", {"node 10.255.255.1:5001", "cluster.trusted_network"});
+  refused(four_stages, "10.255.255.1:5001",
+          {"node 10.255.255.1:5001", "cluster.tls", "cluster.trusted_network"});
   Nodes nodes(bench, 3);
   refused(four_stages, nodes.addresses(), {"4 ranks", "3 nodes", "3 or 6"});
 }
@@ -191,9 +187,7 @@ TEST_CASE("processes that a job manager starts with one command find each other,
       options.environment["SLURM_PROCID"] = std::to_string(rank);
       options.environment["SLURM_NTASKS"] = "2";
     } else {
-      options.environment["COLLIE_ENGINE_MASTER"] = loopback(port);
-      options.environment["COLLIE_ENGINE_RANK"] = std::to_string(rank);
-      options.environment["COLLIE_ENGINE_SIZE"] = "2";
+      options.environment = job_environment(loopback(port), rank, 2);
     }
     processes.push_back(std::make_unique<Command>(bench.run_arguments("run", four_stages), options));
   }
@@ -206,9 +200,7 @@ TEST_CASE("a process that a job manager started learns of the master's death") {
   const int port = free_port();
   const auto start = [&](int rank) {
     CommandOptions options = bench.options();
-    options.environment = {{"COLLIE_ENGINE_MASTER", loopback(port)},
-                           {"COLLIE_ENGINE_RANK", std::to_string(rank)},
-                           {"COLLIE_ENGINE_SIZE", "2"}};
+    options.environment = job_environment(loopback(port), rank, 2);
     return std::make_unique<Command>(bench.run_arguments("run", four_stages + Settings{"train.steps=100000"}),
                                      options);
   };
