@@ -75,14 +75,15 @@ std::string time_of(const ASN1_TIME* time) {
 // As a server and as a client: nodes are both.
 void check_issued(const TlsSection& tls, X509* own, STACK_OF(X509) * chain) {
   const Store authority = read_authority(tls.ca);
-  for (const auto& [purpose, side] :
-       {std::pair(X509_PURPOSE_SSL_SERVER, "who listens"), std::pair(X509_PURPOSE_SSL_CLIENT, "who connects")}) {
+  for (const auto& [purpose, side] : {std::pair(X509_PURPOSE_SSL_SERVER, "who listens"),
+                                      std::pair(X509_PURPOSE_SSL_CLIENT, "who connects")}) {
     const Verification verification(X509_STORE_CTX_new());
     X509_STORE_CTX_init(verification.get(), authority.get(), own, chain);
     X509_STORE_CTX_set_purpose(verification.get(), purpose);
     if (X509_verify_cert(verification.get()) == 1) continue;
     throw UserError(
-        "cluster.tls.certificate: '{}' is not valid for {} under the authority in '{}': {} (it is for the time "
+        "cluster.tls.certificate: '{}' is not valid for {} under the authority in '{}': {} (it is for the "
+        "time "
         "from {} to {})",
         tls.certificate, side, tls.ca,
         X509_verify_cert_error_string(X509_STORE_CTX_get_error(verification.get())),
@@ -103,9 +104,10 @@ void check_certificates(const TlsSection& tls) {
   while (Certificate next = next_certificate(file.get())) sk_X509_push(chain.get(), next.release());
   const Key key = read_key(tls.key);
   if (X509_check_private_key(own.get(), key.get()) != 1)
-    throw UserError("cluster.tls.key: '{}' does not belong to the certificate '{}'; the key with which it was "
-                    "requested is needed",
-                    tls.key, tls.certificate);
+    throw UserError(
+        "cluster.tls.key: '{}' does not belong to the certificate '{}'; the key with which it was "
+        "requested is needed",
+        tls.key, tls.certificate);
   check_issued(tls, own.get(), chain.get());
   ERR_clear_error();  // reading to the end of a file leaves one
 }

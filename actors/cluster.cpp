@@ -18,6 +18,7 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/certificates.hpp"
+#include "actors/tls_errors.hpp"
 #include "actors/version.hpp"
 
 namespace collie {
@@ -158,6 +159,7 @@ void add_cluster_support(caf::actor_system_config& config, const ClusterSection&
     return;
   }
   check_certificates(cluster.tls);
+  keep_tls_connections_apart();
   config.load<caf::openssl::manager>();
   config.openssl_certificate = cluster.tls.certificate;
   config.openssl_key = cluster.tls.key;

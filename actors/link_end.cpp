@@ -20,8 +20,8 @@ using LinkEndActor = caf::stateful_actor<LinkEndState>;
 void somebody_is_down(LinkEndActor* self, const caf::down_msg& down) {
   if (down.reason == caf::exit_reason::user_shutdown || down.reason == caf::exit_reason::normal) return;
   const auto& ends = self->state.ends;
-  const auto found =
-      std::find_if(ends.begin(), ends.end(), [&](const auto& end) { return end && end.address() == down.source; });
+  const auto found = std::find_if(ends.begin(), ends.end(),
+                                  [&](const auto& end) { return end && end.address() == down.source; });
   if (found == ends.end()) return;
   self->state.link->lost(static_cast<int>(found - ends.begin()), self->system().render(down.reason));
 }
@@ -51,9 +51,10 @@ std::shared_ptr<comm::ByteLink> open_message_link(const std::vector<caf::actor>&
   const auto own = ends.at(static_cast<size_t>(options.rank));
   auto others = ends;
   others[static_cast<size_t>(options.rank)] = caf::actor();  // no end keeps itself alive
-  const auto link = std::make_shared<MessageLink>(std::move(options), [others](int peer, LinkMessage message) {
-    caf::anon_send(others[static_cast<size_t>(peer)], std::move(message));
-  });
+  const auto link =
+      std::make_shared<MessageLink>(std::move(options), [others](int peer, LinkMessage message) {
+        caf::anon_send(others[static_cast<size_t>(peer)], std::move(message));
+      });
   caf::anon_send(own, open_atom::value, link, others);
   return {link.get(), [link](comm::ByteLink*) { link->close(); }};
 }

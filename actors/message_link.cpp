@@ -39,15 +39,14 @@ MessageLink::MessageLink(MessageLinkOptions options, Send send)
   COLLIE_ASSERT(rank() >= 0 && rank() < size(), "rank {} of {}", rank(), size());
   COLLIE_ASSERT(options_.addresses.size() == peers_.size(), "{} addresses of {} ranks",
                 options_.addresses.size(), size());
-  COLLIE_ASSERT(most_bytes() > 0 && most_bytes() <= most_link_bytes, "messages of {} bytes, at most {} travel",
-                most_bytes(), most_link_bytes);
+  COLLIE_ASSERT(most_bytes() > 0 && most_bytes() <= most_link_bytes,
+                "messages of {} bytes, at most {} travel", most_bytes(), most_link_bytes);
 }
 
 std::unique_ptr<comm::Transfer> MessageLink::send(int peer, uint64_t tag, std::span<const std::byte> bytes,
                                                   std::shared_ptr<const void> owner) {
   const Lock lock(mutex_);
-  auto post =
-      make_post(peer, tag, {const_cast<std::byte*>(bytes.data()), bytes.size()}, std::move(owner));
+  auto post = make_post(peer, tag, {const_cast<std::byte*>(bytes.data()), bytes.size()}, std::move(owner));
   Lane& lane = at(peer).lanes[tag];
   if (lane.room == 0) {
     lane.sends.push_back(post);
@@ -86,7 +85,8 @@ void MessageLink::send_ready(int peer) {
     to.in_flight.push_back(next.post);
     LinkMessage chunk{Kind::chunk, rank(), next.tag, next.post->bytes, next.post->owner};
     if (chunk.bytes.size() <= most_copied_bytes) {
-      const auto copy = std::make_shared<const std::vector<std::byte>>(chunk.bytes.begin(), chunk.bytes.end());
+      const auto copy =
+          std::make_shared<const std::vector<std::byte>>(chunk.bytes.begin(), chunk.bytes.end());
       chunk.bytes = *copy;
       chunk.owner = copy;
       next.post->done = true;
@@ -208,8 +208,7 @@ void MessageLink::fail_locked(const Failure& failure) {
   const auto text = std::make_shared<const std::string>(failure.message.substr(0, most_said));
   const auto bytes = std::as_bytes(std::span(*text));
   for (int peer = 0; peer < size(); ++peer)
-    if (peer != rank())
-      send_(peer, {failure.aborted ? Kind::aborted : Kind::failed, rank(), 0, bytes, text});
+    if (peer != rank()) send_(peer, {failure.aborted ? Kind::aborted : Kind::failed, rank(), 0, bytes, text});
 }
 
 void MessageLink::abort(const std::string& cause) {

@@ -118,7 +118,7 @@ class MessageLink final : public comm::ByteLink, public std::enable_shared_from_
   const MessageLinkOptions options_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  Send send_;  // empty once closed
+  Send send_;                // empty once closed
   std::vector<Peer> peers_;  // [size], this rank's own unused
   std::optional<comm::Failure> failure_;
   bool copying_ = false;  // into a post's memory, without the lock

@@ -41,8 +41,8 @@ void connect_processes(caf::actor_system& system, const NodeSpec& spec, int rank
   }
   const auto deadline = std::chrono::steady_clock::now() + patience;
   for (int node = 0; node < static_cast<int>(spec.doors.size()); ++node) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (!directory.get(key(node), std::max(left, std::chrono::milliseconds(1))))
       throw RunError("node {} did not connect with the others within {} s", node, patience.count());
   }

@@ -75,6 +75,7 @@ class TlsCluster {
     const Authority authority(folder_.path(), "ca");
     const CertificateFiles files = authority.issue("node");
     cluster_.tls = {files.certificate, files.key, authority.file()};
+    add();
   }
 
   void grow_to(int size) {
@@ -113,9 +114,11 @@ class TlsCluster {
   std::vector<std::unique_ptr<Process>> processes_;
 };
 
+// An actor system must end before what its thread keeps for CAF's logger, and so before static objects do:
+// those that last are the main thread's.
 caf::actor_system& local_system() {
-  static ThreadedConfig config;
-  static caf::actor_system system(config);
+  thread_local ThreadedConfig config;
+  thread_local caf::actor_system system(config);
   return system;
 }
 
@@ -147,7 +150,8 @@ MessageLinks make_local_message_links(int size, const MessageLinkOptions& option
 }
 
 MessageLinks make_tls_message_links(int size, const MessageLinkOptions& options) {
-  static TlsCluster cluster;
+  thread_local TlsCluster own;
+  TlsCluster& cluster = own;  // of this thread, wherever its links end
   static int number = 0;
   const int link = number++;
   cluster.grow_to(size);
@@ -158,7 +162,7 @@ MessageLinks make_tls_message_links(int size, const MessageLinkOptions& options)
     made.ends.push_back(ends[static_cast<size_t>(rank)][static_cast<size_t>(rank)]);
     made.links.push_back(
         with_end(open_message_link(ends[static_cast<size_t>(rank)], of_rank(options, rank, size)),
-                 [rank, link] { cluster.forget(rank, link); }));
+                 [&cluster, rank, link] { cluster.forget(rank, link); }));
   }
   return made;
 }

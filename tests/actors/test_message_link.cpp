@@ -44,7 +44,8 @@ struct LonelyEnd {
     return count;
   }
   void hear(Kind kind, uint64_t tag = 0, const std::shared_ptr<Bytes>& bytes = nullptr) {
-    link->hear({kind, 1, tag, bytes ? std::span<const std::byte>(*bytes) : std::span<const std::byte>(), bytes});
+    link->hear(
+        {kind, 1, tag, bytes ? std::span<const std::byte>(*bytes) : std::span<const std::byte>(), bytes});
   }
 };
 
@@ -73,7 +74,8 @@ TEST_CASE("a chunk leaves when its receive is posted, and few are on their way a
   CHECK(end.count(Kind::failed) == 0);
 }
 
-TEST_CASE("a small message's memory may be used again as soon as it has left, a large one's when it has come") {
+TEST_CASE(
+    "a small message's memory may be used again as soon as it has left, a large one's when it has come") {
   LonelyEnd end;
   const auto small = message({1, 2, 3}), large = std::make_shared<Bytes>(100'000);
   end.hear(Kind::room, 5);
@@ -186,7 +188,8 @@ TEST_CASE("a rank that has left a link over messages is missed only by those who
   CHECK(said_by([&] { receive(*links[1], 0, 1, room)->wait(Patience::endless); }) == expected);
 }
 
-TEST_CASE("a peer that falls silent in the middle of a transfer as messages is given up after the link's time") {
+TEST_CASE(
+    "a peer that falls silent in the middle of a transfer as messages is given up after the link's time") {
   const Carrier carrier = GENERATE(from_range(carriers()));
   MessageLinkOptions options;
   options.transfer_timeout = std::chrono::milliseconds(200);

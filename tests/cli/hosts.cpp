@@ -75,9 +75,9 @@ std::set<Connection> connections_of(const Command& process) {
     std::string number, from, to, state;
     std::istringstream(line) >> number >> from >> to >> state;
     const Connection connection{readable(from), readable(to)};
-    const bool leaves = connection.from.rfind("10.83.", 0) == 0 &&
-                        connection.from.substr(0, connection.from.find(':')) !=
-                            connection.to.substr(0, connection.to.find(':'));
+    const bool leaves =
+        connection.from.rfind("10.83.", 0) == 0 && connection.from.substr(0, connection.from.find(':')) !=
+                                                       connection.to.substr(0, connection.to.find(':'));
     if (std::stoi(state, nullptr, 16) == established && leaves) found.insert(connection);
   }
   return found;

@@ -62,8 +62,9 @@ size_t other_connections(const Command& process) {
 
 }  // namespace
 
-TEST_CASE("a run over two hosts with certificates: all between them is encrypted unless the network is trusted",
-          "[slow]") {
+TEST_CASE(
+    "a run over two hosts with certificates: all between them is encrypted unless the network is trusted",
+    "[slow]") {
   if (skipped()) return;
   TwoHosts all;
   const Training expected = all.bench.train("reference", four_stages);
@@ -105,8 +106,8 @@ TEST_CASE("when the cable is cut the run ends within seconds with the host's nam
   const bool trusted = GENERATE(false, true);
   CAPTURE(trusted);
   const TwoHosts all;
-  const Settings tls = all.tls.settings() +
-                       Settings{std::string("cluster.trusted_network=") + (trusted ? "true" : "false")};
+  const Settings tls =
+      all.tls.settings() + Settings{std::string("cluster.trusted_network=") + (trusted ? "true" : "false")};
   const auto run = all.start("run", endless + tls);
   REQUIRE(run->wait_until([&] { return all.bench.steps_done("run") >= 5; }));
   all.hosts.cut_cable();

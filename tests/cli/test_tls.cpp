@@ -43,7 +43,8 @@ void require_done(const Outcome& outcome, const char* transport) {
 
 }  // namespace
 
-TEST_CASE("stages in two processes with certificates compute the bits of one process, encrypted or over Gloo") {
+TEST_CASE(
+    "stages in two processes with certificates compute the bits of one process, encrypted or over Gloo") {
   const Workbench bench;
   const TlsFiles tls(bench);
   const Training expected = bench.train("reference", four_stages);
@@ -73,7 +74,8 @@ TEST_CASE("replicas, shards and context give the same bits as messages and over 
   }
 }
 
-TEST_CASE("who has no certificate of the authority is refused within seconds, and the nodes serve the next run") {
+TEST_CASE(
+    "who has no certificate of the authority is refused within seconds, and the nodes serve the next run") {
   const Workbench bench;
   const TlsFiles tls(bench);
   const Authority others(tls.folder, "others");
@@ -134,13 +136,14 @@ TEST_CASE("certificates that would not work are refused by name, of a run and of
                 {"cluster.tls.key", "missing"});
 }
 
-TEST_CASE("a node that is killed ends a run with certificates with its name, and the other takes the next run") {
+TEST_CASE(
+    "a node that is killed ends a run with certificates with its name, and the other takes the next run") {
   const Workbench bench;
   const TlsFiles tls(bench);
   Nodes nodes(bench, 2, {}, tls.node_flags());
-  Command run(bench.run_arguments("run", four_stages + tls.settings() + Settings{"train.steps=100000"},
-                                  over(nodes)),
-              bench.options());
+  Command run(
+      bench.run_arguments("run", four_stages + tls.settings() + Settings{"train.steps=100000"}, over(nodes)),
+      bench.options());
   REQUIRE(run.wait_until([&] { return bench.steps_done("run") >= 4; }));
   nodes.node(1).send(SIGKILL);
   const auto killed = std::chrono::steady_clock::now();
@@ -149,6 +152,24 @@ TEST_CASE("a node that is killed ends a run with certificates with its name, and
   check_refused(outcome, 1, {"node " + nodes.address(1), "ranks 2 to 3", "gone"});
   const Outcome again = bench.run("again", four_stages + tls.settings(), {"--nodes", nodes.address(0)});
   REQUIRE_CODE(again, 0);
+}
+
+// CAF takes what a failed handshake left in OpenSSL's queue for the end of a healthy connection.
+TEST_CASE("a run with certificates goes on while strangers knock at its nodes") {
+  const Workbench bench;
+  const TlsFiles tls(bench);
+  Nodes nodes(bench, 2, {}, tls.node_flags());
+  Command run(
+      bench.run_arguments("run", four_stages + tls.settings() + Settings{"train.steps=100000"}, over(nodes)),
+      bench.options());
+  for (int steps = 3; steps < 20; steps += 3) {
+    REQUIRE(run.wait_until([&] { return bench.steps_done("run") >= steps; }));
+    for (const size_t node : {0, 1}) {
+      const Visitor browser(nodes.address(node), "GET / HTTP/1.1\r\n\r\n"), silent(nodes.address(node), "");
+    }
+  }
+  run.send(SIGINT);
+  CHECK(run.wait().code == 130);
 }
 
 TEST_CASE("an exception in a rank on a node with certificates ends the run with the rank and its cause") {

@@ -36,7 +36,8 @@ struct TlsFiles {
   // Of a run.
   Settings settings() const { return settings(trainer, authority.file()); }
   static Settings settings(const CertificateFiles& own, const std::string& ca) {
-    return {"cluster.tls.certificate=" + own.certificate, "cluster.tls.key=" + own.key, "cluster.tls.ca=" + ca};
+    return {"cluster.tls.certificate=" + own.certificate, "cluster.tls.key=" + own.key,
+            "cluster.tls.ca=" + ca};
   }
 };
 
