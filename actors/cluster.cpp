@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include <caf/io/all.hpp>
@@ -51,6 +53,20 @@ std::string numeric(const addrinfo& address) {
   return text;
 }
 
+// CAF 0.17 knows connections by their descriptors, and hears of an end late: where a peer accepts another
+// connection in the place of one that has just ended, it drops that one. So probes stay until the peer has
+// given them up itself, for their silence.
+void close_later(int socket) {
+  using Clock = std::chrono::steady_clock;
+  static std::mutex mutex;
+  static std::deque<std::pair<Clock::time_point, int>> open;  // oldest first
+  const std::lock_guard lock(mutex);
+  const auto now = Clock::now();
+  for (; !open.empty() && now - open.front().first > 3 * longest_silence; open.pop_front())
+    ::close(open.front().second);
+  open.emplace_back(now, socket);
+}
+
 // "" where something listens there; else why not. CAF's own attempt would last as long as the system's,
 // minutes.
 std::string why_unreachable(const NodeAddress& address) {
@@ -66,7 +82,10 @@ std::string why_unreachable(const NodeAddress& address) {
     else
       ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size);
   }
-  ::close(socket);
+  if (error == 0)
+    close_later(socket);
+  else
+    ::close(socket);
   return error == 0 ? "" : std::strerror(error);
 }
 
@@ -173,8 +192,10 @@ uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeA
         "{} {}: anybody who reaches this address could use this process; give certificates (cluster.tls, or "
         "--certificate, --key and --ca), or listen at 127.0.0.1",
         what, to_string(address));
-  const auto port = has_tls(cluster) ? caf::openssl::publish(actor, address.port, address.host.c_str())
-                                     : system.middleman().publish(actor, address.port, address.host.c_str());
+  constexpr bool reuse = true;  // also where connections of an earlier process are not quite over
+  const char* const host = address.host.c_str();
+  const auto port = has_tls(cluster) ? caf::openssl::publish(actor, address.port, host, reuse)
+                                     : system.middleman().publish(actor, address.port, host, reuse);
   if (!port)
     throw UserError("{} {}: cannot be listened at: {}", what, to_string(address),
                     system.render(port.error()));

@@ -155,6 +155,21 @@ TEST_CASE("nodes that cannot be used are refused before anything starts") {
   refused(four_stages, nodes.addresses(), {"4 ranks", "3 nodes", "3 or 6"});
 }
 
+TEST_CASE("a node starts again at its address at once") {
+  const Workbench bench;
+  const std::string address = loopback(free_port());
+  for (int round = 0; round < 2; ++round) {
+    Command node({"node", "--listen", address}, bench.options());
+    REQUIRE(node.wait_until([&] { return has(node.errors(), "listening at"); }));
+    Command run(bench.run_arguments("run", four_stages + Settings{"train.steps=100000"},
+                                    {"--nodes", address, "--overwrite"}),
+                bench.options());
+    REQUIRE(run.wait_until([&] { return bench.steps_done("run") >= 2; }));
+    node.send(SIGKILL);  // while it is connected
+    CHECK(run.wait().code == 1);
+  }
+}
+
 TEST_CASE("a node of another version is refused") {
   const Workbench bench;
   Nodes nodes(bench, 1, {{"COLLIE_ENGINE_VERSION", "99.0"}});
