@@ -28,6 +28,7 @@ struct Wiring {
   caf::actor trainer;
   std::vector<caf::actor> writers;  // [nodes] shard writers; empty where nothing is saved
   caf::actor directory;             // where ranks of different processes find each other; null with one node
+  std::vector<caf::actor> link_ends;  // [ranks]; empty where tensors do not travel as messages
 };
 
 // A node has spawned its ranks.
@@ -38,15 +39,17 @@ struct NodeRanks {
   std::vector<caf::actor> ranks;      // ascending
   std::vector<caf::actor> receivers;  // theirs
   caf::actor writer;                  // null where nothing is saved
+  std::vector<caf::actor> link_ends;  // as `ranks`; empty where tensors do not travel as messages
 };
 
 // What a node in another process must know to hold its ranks of a run.
 struct NodeOrder {
   RunTag tag;
   int node = 0;
-  std::vector<int> node_of_rank;  // [ranks]
-  std::string plan;               // of for_nodes() (run_plan.hpp)
-  caf::actor trainer, writer;     // the trainer's process's
+  std::vector<int> node_of_rank;   // [ranks]
+  std::string plan;                // of for_nodes() (run_plan.hpp)
+  caf::actor trainer, writer;      // the trainer's process's
+  std::vector<std::string> doors;  // [nodes] of RemoteNode
 };
 
 // What a node says of itself when it is asked.
@@ -90,8 +93,9 @@ struct NodeSpec {
   int node = 0;
   std::vector<int> node_of_rank;  // [ranks]
   caf::actor trainer;
-  caf::actor writer;      // null where nothing is saved
-  std::string interface;  // numeric address at which the other processes reach this one
+  caf::actor writer;               // null where nothing is saved
+  std::string interface;           // numeric address at which the other processes reach this one
+  std::vector<std::string> doors;  // [nodes] of RemoteNode
   SpawnMode mode = SpawnMode::detached;
 };
 caf::actor spawn_node(caf::actor_system& system, NodeSpec spec);
@@ -115,6 +119,7 @@ caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag,
 struct RemoteNode {
   std::string address;  // "10.0.0.2:5001"
   caf::actor host;
+  std::string door;  // where other nodes connect with it; empty where all are connected with it anyway
 };
 
 // A process's offer: answers greet_atom, and spawns a node for every NodeOrder.

@@ -5,12 +5,14 @@
 #include <algorithm>
 
 #include "actors/caf_types.hpp"
+#include "actors/cluster.hpp"
 #include "actors/directory.hpp"
 #include "actors/engine.hpp"
 #include "actors/guard.hpp"
 #include "actors/stall.hpp"
 #include "actors/summary.hpp"
 #include "actors/trainer_core.hpp"
+#include "base/log.hpp"
 
 namespace collie {
 namespace {
@@ -209,16 +211,20 @@ void spawn_nodes(TrainerActor* self) {
   const int nodes = std::max(1, static_cast<int>(state.remote_nodes.size()));
   for (int rank = 0; rank < ranks; ++rank) state.node_of_rank.push_back(rank * nodes / ranks);
   if (state.remote_nodes.empty()) {
-    adopt(self, spawn_node(self->system(),
-                           {state.tag, state.plan, 0, state.node_of_rank, me, state.writer, "", state.mode}));
+    adopt(self,
+          spawn_node(self->system(),
+                     {state.tag, state.plan, 0, state.node_of_rank, me, state.writer, "", {}, state.mode}));
     return;
   }
+  log::info("tensors between nodes travel {}", tensor_transport(state.plan->config.cluster));
   state.directory = adopt(self, spawn_directory(self->system()));
   const std::string plan = for_nodes(*state.plan);
+  std::vector<std::string> doors;
+  for (const RemoteNode& node : state.remote_nodes) doors.push_back(node.door);
   for (int node = 0; node < nodes; ++node) {
     const caf::actor& host = state.remote_nodes[static_cast<size_t>(node)].host;
     self->monitor(host);
-    self->send(host, NodeOrder{state.tag, node, state.node_of_rank, plan, me, state.writer});
+    self->send(host, NodeOrder{state.tag, node, state.node_of_rank, plan, me, state.writer, doors});
   }
 }
 
@@ -236,6 +242,7 @@ void node_has_ranks(TrainerActor* self, const NodeRanks& spawned) {
   for (const auto& [index, node] : state.nodes) {
     wiring.ranks.insert(wiring.ranks.end(), node.ranks.begin(), node.ranks.end());
     wiring.receivers.insert(wiring.receivers.end(), node.receivers.begin(), node.receivers.end());
+    wiring.link_ends.insert(wiring.link_ends.end(), node.link_ends.begin(), node.link_ends.end());
     if (node.writer) wiring.writers.push_back(node.writer);
   }
   state.outbox->ranks = wiring.ranks;

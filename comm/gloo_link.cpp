@@ -1,27 +1,19 @@
 #include "comm/gloo_link.hpp"
 
-#include <arpa/inet.h>
 #include <gloo/rendezvous/context.h>
-#include <gloo/transport/context.h>
-#include <gloo/transport/tcp/device.h>
 #include <gloo/transport/unbound_buffer.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <condition_variable>
-#include <cstring>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "comm/gloo_mesh.hpp"
 #include "comm/gloo_posts.hpp"
 
 namespace collie::comm {
@@ -50,62 +42,6 @@ struct Notice {
   std::array<char, 1020> text{};  // ends with a zero
 };
 constexpr size_t notices_of_a_peer = 2;
-
-milliseconds until(Clock::time_point deadline) {
-  return std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
-}
-
-// "[/usr/src/pair.cc:12] Connection closed by peer [127.0.0.1]:4711" without the place in Gloo's sources.
-std::string reason(const std::exception& error) {
-  const std::string_view text = error.what();
-  const size_t end = text.find("] ");
-  return std::string(text.substr(0, 1) == "[" && end != text.npos ? text.substr(end + 2) : text);
-}
-
-void ignore_broken_pipes() {
-  struct sigaction chosen {};
-  if (sigaction(SIGPIPE, nullptr, &chosen) == 0 && chosen.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
-}
-
-// Gloo's behaviour with names that cannot be resolved is undefined.
-void check_address(const std::string& address) {
-  sockaddr_in v4{};
-  sockaddr_in6 v6{};
-  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1;
-  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &v6.sin6_addr) != 1)
-    throw UserError("address '{}' is not a number such as 10.0.0.3", address);
-  if (is_v4 ? v4.sin_addr.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr))
-    throw UserError("address {} is that of no interface; give the one that other ranks reach", address);
-  v4.sin_family = AF_INET;
-  v6.sin6_family = AF_INET6;
-  const int probe = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
-  const int bound = is_v4 ? bind(probe, reinterpret_cast<const sockaddr*>(&v4), sizeof(v4))
-                          : bind(probe, reinterpret_cast<const sockaddr*>(&v6), sizeof(v6));
-  const int error = bound == 0 ? 0 : errno;
-  close(probe);
-  if (error != 0)
-    throw UserError("address {} cannot be listened at on this host: {}", address, std::strerror(error));
-}
-
-// The store as Gloo wants it, with one deadline for all.
-class Rendezvous : public gloo::rendezvous::Store {
- public:
-  Rendezvous(KeyStore& store, Clock::time_point deadline) : store_(store), deadline_(deadline) {}
-
-  void set(const std::string& key, const std::vector<char>& value) override { store_.set(key, value); }
-  std::vector<char> get(const std::string& key) override {
-    if (auto value = store_.get(key, until(deadline_))) return *std::move(value);
-    throw RunError("rank {} did not come to connect in time", key);
-  }
-  void wait(const std::vector<std::string>& keys) override {
-    for (const std::string& key : keys) get(key);
-  }
-  void wait(const std::vector<std::string>& keys, const milliseconds&) override { wait(keys); }
-
- private:
-  KeyStore& store_;
-  Clock::time_point deadline_;
-};
 
 class GlooLink;
 
@@ -171,8 +107,6 @@ class GlooLink : public ByteLink {
     bool failed = false, left = false, gone = false;  // with the mutex
   };
 
-  void introduce(KeyStore& store, Clock::time_point deadline);
-  void connect(KeyStore& store, Clock::time_point deadline);
   void listen_to(int peer);
   void watch(int peer);
   void watch_clock();
@@ -214,43 +148,15 @@ void GlooTransfer::wait(Patience patience) {
 }
 
 void GlooLink::open(KeyStore& store) {
-  const Clock::time_point deadline = Clock::now() + options_.connect_timeout;
-  introduce(store, deadline);
-  connect(store, deadline);
+  GlooMesh mesh = connect_gloo_mesh(options_, store);
+  context_ = std::move(mesh.context);
+  posts_ = std::make_unique<GlooPosts>(
+      std::move(mesh.device),
+      [this](const GlooPost& post, const gloo::Exception& error) { refused(post, error); });
+  for (int peer = 0; peer < size(); ++peer) at(peer).address = mesh.addresses[static_cast<size_t>(peer)];
   for (int peer = 0; peer < size(); ++peer)
     if (peer != rank()) listen_to(peer);
   clock_ = std::thread([this] { watch_clock(); });
-}
-
-// What Gloo's own rendezvous does not say: the address for messages, and that the ends fit each other.
-void GlooLink::introduce(KeyStore& store, Clock::time_point deadline) {
-  const std::string self = fmt::format("1 {} {}", options_.most_bytes, options_.address);
-  store.set(fmt::format("end {}", rank()), {self.begin(), self.end()});
-  for (int peer = 0; peer < size(); ++peer) {
-    const auto value = store.get(fmt::format("end {}", peer), until(deadline));
-    if (!value)
-      throw RunError("rank {} did not come to connect within {} s", peer,
-                     static_cast<double>(options_.connect_timeout.count()) / 1000);
-    const std::string text(value->begin(), value->end());
-    const std::string ours = fmt::format("1 {} ", options_.most_bytes);
-    if (text.compare(0, ours.size(), ours) != 0)
-      throw RunError("rank {} speaks another version or has another size of messages: '{}', not '{}'", peer,
-                     text, self);
-    at(peer).address = text.substr(ours.size());
-  }
-}
-
-void GlooLink::connect(KeyStore& store, Clock::time_point deadline) {
-  gloo::transport::tcp::attr attributes(options_.address.c_str());
-  auto device = gloo::transport::tcp::CreateDevice(attributes);
-  context_ = std::make_shared<gloo::rendezvous::Context>(rank(), size());
-  // Gloo waits five times this long for each connection.
-  context_->setTimeout(std::max(milliseconds(1), options_.connect_timeout / 5));
-  Rendezvous rendezvous(store, deadline);
-  context_->connectFullMesh(rendezvous, device);
-  posts_ = std::make_unique<GlooPosts>(
-      std::dynamic_pointer_cast<gloo::transport::tcp::Device>(device),
-      [this](const GlooPost& post, const gloo::Exception& error) { refused(post, error); });
 }
 
 void GlooLink::listen_to(int peer) {
@@ -303,7 +209,7 @@ void GlooLink::watch(int peer) {
       hear(peer, other.heard.at(count++));
     } catch (const gloo::Exception& error) {
       // A wait that was asleep tells of the end before it tells of what came last: ask once more.
-      if (std::exchange(over, true)) return ended(peer, reason(error));
+      if (std::exchange(over, true)) return ended(peer, reason_of_gloo(error));
     }
   }
 }
@@ -417,7 +323,7 @@ std::unique_ptr<Transfer> GlooLink::post(int peer, uint64_t tag, bool sends, std
 void GlooLink::refused(const GlooPost& post, const gloo::Exception& error) {
   {
     const Lock lock(mutex_);
-    refused_[post.buffer] = reason(error);
+    refused_[post.buffer] = reason_of_gloo(error);
   }
   post.sends ? post.buffer->abortWaitSend() : post.buffer->abortWaitRecv();
 }
@@ -434,7 +340,7 @@ void GlooLink::wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends
   try {
     done = sends ? buffer.waitSend(forever) : buffer.waitRecv(forever);
   } catch (const gloo::Exception& error) {
-    why = reason(error);
+    why = reason_of_gloo(error);
   }
   {
     const Lock lock(mutex_);
@@ -471,17 +377,8 @@ std::shared_ptr<ByteLink> connect_gloo(const GlooOptions& options, KeyStore& sto
   COLLIE_ASSERT(options.size > 0 && options.rank >= 0 && options.rank < options.size, "rank {} of {}",
                 options.rank, options.size);
   COLLIE_ASSERT(options.most_bytes > 0, "messages of no bytes");
-  check_address(options.address);
-  ignore_broken_pipes();
   const auto link = std::make_shared<GlooLink>(options);
-  try {
-    link->open(store);
-  } catch (const RunError&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw RunError("rank {} at {} could not connect with the others: {}", options.rank, options.address,
-                   reason(error));
-  }
+  link->open(store);
   return link;
 }
 

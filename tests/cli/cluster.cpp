@@ -27,13 +27,25 @@ std::string loopback(int port) {
   return fmt::format("127.0.0.1:{}", port);
 }
 
-Nodes::Nodes(int count, CommandOptions options) {
+std::map<std::string, std::string> job_environment(const std::string& master, int rank, int size) {
+  return {{"COLLIE_ENGINE_MASTER", master},
+          {"COLLIE_ENGINE_RANK", std::to_string(rank)},
+          {"COLLIE_ENGINE_SIZE", std::to_string(size)}};
+}
+
+std::vector<std::string> over(const Nodes& nodes, std::vector<std::string> flags) {
+  flags.insert(flags.end(), {"--nodes", nodes.list()});
+  return flags;
+}
+
+Nodes::Nodes(int count, CommandOptions options, const std::vector<std::string>& flags) {
   options.working_directory = "/";  // not the trainer's: paths must not depend on it
   options.timeout_s = 300;
   for (int i = 0; i < count; ++i) {
     ports_.push_back(free_port());
-    processes_.push_back(std::make_unique<Command>(
-        std::vector<std::string>{"node", "--listen", loopback(ports_.back())}, options));
+    std::vector<std::string> arguments = {"node", "--listen", loopback(ports_.back())};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    processes_.push_back(std::make_unique<Command>(arguments, options));
   }
   for (const auto& process : processes_)
     if (!process->wait_until([&] { return process->errors().find("listening at") != std::string::npos; }))

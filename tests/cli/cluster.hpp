@@ -11,6 +11,9 @@
 
 namespace collie::test {
 
+// What a job manager tells process `rank` of `size`.
+std::map<std::string, std::string> job_environment(const std::string& master, int rank, int size);
+
 // A TCP port of the loopback interface that nobody listened at a moment ago.
 int free_port();
 
@@ -21,7 +24,7 @@ std::string loopback(int port);
 class Nodes {
  public:
   // Returns when all listen; throws std::runtime_error where one does not.
-  explicit Nodes(int count, CommandOptions options = {});
+  explicit Nodes(int count, CommandOptions options = {}, const std::vector<std::string>& flags = {});
 
   std::vector<std::string> addresses() const;
   std::string list() const;  // for --nodes
@@ -32,5 +35,8 @@ class Nodes {
   std::vector<int> ports_;
   std::vector<std::unique_ptr<Command>> processes_;
 };
+
+// The flags of a run over them: run(dir, settings, over(nodes)).
+std::vector<std::string> over(const Nodes& nodes, std::vector<std::string> flags = {});
 
 }  // namespace collie::test

@@ -9,11 +9,6 @@ namespace {
 const Settings four_stages = {"parallel.pp_size=4"};
 constexpr double soon_s = 5 * patience;
 
-std::vector<std::string> over(const Nodes& nodes, std::vector<std::string> flags = {}) {
-  flags.insert(flags.end(), {"--nodes", nodes.list()});
-  return flags;
-}
-
 void require_done(const Outcome& outcome) {
   REQUIRE_CODE(outcome, 0);
 }
@@ -38,7 +33,7 @@ TEST_CASE("a partition that the trainer has measured is that of all processes") 
   const Workbench bench;
   const Settings stages = {"parallel.pp_size=2", "model.config.num_hidden_layers=6"};
   const Training expected = bench.train("reference", stages + Settings{"parallel.partition=uniform"});
-  Nodes nodes(bench, 2);
+  Nodes nodes(2);
   require_done(bench.run("run", stages + Settings{"parallel.partition=measured"}, over(nodes)));
   CHECK_SAME(expected, bench.training("run"));
 }
@@ -107,9 +102,25 @@ TEST_CASE("nodes that cannot be used are refused before anything starts") {
   };
   refused(four_stages, nobody, {"node " + nobody, "cannot be reached", "collie-engine node --listen"});
   refused(four_stages, "nowhere", {"cluster.nodes", "'nowhere'", "HOST:PORT"});
-  refused(four_stages, "10.255.255.1:5001", {"node 10.255.255.1:5001", "cluster.trusted_network"});
+  refused(four_stages, "10.255.255.1:5001",
+          {"node 10.255.255.1:5001", "cluster.tls", "cluster.trusted_network"});
   Nodes nodes(3);
   refused(four_stages, nodes.list(), {"4 ranks", "3 nodes", "3 or 6"});
+}
+
+TEST_CASE("a node starts again at its address at once") {
+  const Workbench bench;
+  const std::string address = loopback(free_port());
+  for (int round = 0; round < 2; ++round) {
+    Command node({"node", "--listen", address}, bench.options());
+    REQUIRE(node.wait_until([&] { return has(node.errors(), "listening at"); }));
+    Command run(bench.run_arguments("run", four_stages + Settings{"train.steps=100000"},
+                                    {"--nodes", address, "--overwrite"}),
+                bench.options());
+    REQUIRE(run.wait_until([&] { return bench.steps_done("run") >= 2; }));
+    node.send(SIGKILL);  // while it is connected
+    CHECK(run.wait().code == 1);
+  }
 }
 
 TEST_CASE("a node of another version is refused") {
@@ -146,9 +157,7 @@ TEST_CASE("processes that a job manager starts with one command find each other,
       options.environment["SLURM_PROCID"] = std::to_string(rank);
       options.environment["SLURM_NTASKS"] = "2";
     } else {
-      options.environment["COLLIE_ENGINE_MASTER"] = loopback(port);
-      options.environment["COLLIE_ENGINE_RANK"] = std::to_string(rank);
-      options.environment["COLLIE_ENGINE_SIZE"] = "2";
+      options.environment = job_environment(loopback(port), rank, 2);
     }
     processes.push_back(std::make_unique<Command>(bench.run_arguments("run", four_stages), options));
   }
@@ -161,9 +170,7 @@ TEST_CASE("a process that a job manager started learns of the master's death") {
   const int port = free_port();
   const auto start = [&](int rank) {
     CommandOptions options = bench.options();
-    options.environment = {{"COLLIE_ENGINE_MASTER", loopback(port)},
-                           {"COLLIE_ENGINE_RANK", std::to_string(rank)},
-                           {"COLLIE_ENGINE_SIZE", "2"}};
+    options.environment = job_environment(loopback(port), rank, 2);
     return std::make_unique<Command>(bench.run_arguments("run", four_stages + Settings{"train.steps=100000"}),
                                      options);
   };
