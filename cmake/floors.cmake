@@ -7,6 +7,11 @@ function(collie_floor name)
     file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp" "")
     set(sources "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp")
   endif()
+  collie_library(${name} "${sources}" ${ARGN})
+endfunction()
+
+# collie_library(NAME SOURCES DEPENDS...): the library collie_NAME.
+function(collie_library name sources)
   add_library(collie_${name} STATIC ${sources})
   target_link_libraries(collie_${name} PUBLIC collie_options ${ARGN})
   set_target_properties(collie_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
