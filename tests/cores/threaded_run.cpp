@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <variant>
 
 #include "actors/evaluator_core.hpp"
@@ -30,7 +31,7 @@ using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, Verdict>
 using TrainerMessage =
     std::variant<RankReady, BatchReady, GradientReport, EvaluationReport, ProgramDone, ProgramRequest,
                  EvaluationFinished, SnapshotWritten, StepRecorded, Failure>;
-using WriterMessage = std::variant<SnapshotExpected, SnapshotPart>;
+using WriterMessage = std::variant<SnapshotExpected, SnapshotPart, StepRecorded>;
 using LoaderMessage = int64_t;  // the step wanted
 
 // What is handled, as a Failure of `who`.
@@ -59,37 +60,48 @@ void copy_slice(const CheckpointSlice& slice, std::vector<double>& whole) {
   }
 }
 
-// Puts snapshots together as the ranks' parts come, those of one step after those of another.
+// Reads a snapshot as late as a writer may: while the ranks update their weights for the next step. The last
+// one when all of it is there.
 class Writer {
  public:
-  Writer(int ranks, Mailbox<TrainerMessage>& trainer, ThreadedOutcome& outcome)
+  Writer(size_t ranks, Mailbox<TrainerMessage>& trainer, ThreadedOutcome& outcome)
       : ranks_(ranks), trainer_(trainer), outcome_(outcome) {}
 
   void operator()(WriterMessage& message) {
-    if (const auto* expected = std::get_if<SnapshotExpected>(&message)) {
-      COLLIE_ASSERT(missing_ == 0, "a snapshot is expected while another is written");
-      expected_ = *expected;
-      missing_ = ranks_;
-      outcome_.states.clear();
-      return;
-    }
-    const auto& part = std::get<SnapshotPart>(message);
-    COLLIE_ASSERT(missing_ > 0 && part.step == expected_.step, "rank {} gave a snapshot of step {}",
-                  part.rank, part.step);
-    for (const CheckpointSlice& slice : part.slices) {
-      std::vector<double>& whole = outcome_.states[{slice.name, slice.state}];
-      whole.resize(static_cast<size_t>(slice.global_shape.numel()), NAN);
-      slice.data.dtype() == DType::f64 ? copy_slice<double>(slice, whole) : copy_slice<float>(slice, whole);
-    }
-    if (--missing_ == 0) trainer_.push(SnapshotWritten{tag, expected_.step, ""});
+    std::visit([this](auto& content) { handle(content); }, message);
+    const bool late_enough = expected_ && (expected_->final || recorded_ > expected_->step);
+    if (late_enough && parts_.size() == ranks_) read();
   }
 
  private:
-  int ranks_;
+  void handle(const SnapshotExpected& expected) {
+    COLLIE_ASSERT(!expected_, "a snapshot is expected while another is held");
+    expected_ = expected;
+  }
+  void handle(SnapshotPart& part) {
+    COLLIE_ASSERT(expected_ && part.step == expected_->step, "rank {} gave a snapshot of step {}", part.rank,
+                  part.step);
+    parts_.push_back(std::move(part));
+  }
+  void handle(const StepRecorded& recorded) { recorded_ = recorded.step; }
+
+  void read() {
+    outcome_.states.clear();
+    for (const SnapshotPart& part : std::exchange(parts_, {}))
+      for (const CheckpointSlice& slice : part.slices) {
+        std::vector<double>& whole = outcome_.states[{slice.name, slice.state}];
+        whole.resize(static_cast<size_t>(slice.global_shape.numel()), NAN);
+        slice.data.dtype() == DType::f64 ? copy_slice<double>(slice, whole) : copy_slice<float>(slice, whole);
+      }
+    trainer_.push(SnapshotWritten{tag, std::exchange(expected_, {})->step, ""});
+  }
+
+  size_t ranks_;
   Mailbox<TrainerMessage>& trainer_;
   ThreadedOutcome& outcome_;  // its states, until the trainer has the last SnapshotWritten
-  SnapshotExpected expected_;
-  int missing_ = 0;
+  std::optional<SnapshotExpected> expected_;
+  std::vector<SnapshotPart> parts_;
+  int64_t recorded_ = 0;
 };
 
 // --- the run
@@ -147,6 +159,7 @@ class ThreadedRun final : private TrainerOutbox {
     outcome_.losses.push_back(step.loss);
     outcome_.norms.push_back(step.grad_norm);
     mail_.push(StepRecorded{step.step});
+    writer_.send(StepRecorded{step.step});
   }
   void trace(const ProgramDone&) override {}
   void announce(const EvaluationFinished& evaluation) override {
@@ -230,7 +243,7 @@ ThreadedRun::ThreadedRun(const RunPlan& plan) : plan_(plan), core_(trainer_setti
   const Grid& grid = plan.layout.grid;
   if (plan.evaluation_order)
     evaluator_ = std::make_unique<EvaluatorCore>(plan.evaluation_order, plan.config.train.micro_batch_size);
-  writer_.start([this, ranks = grid.ranks()] { return Writer(ranks, mail_, outcome_); },
+  writer_.start([this, ranks = static_cast<size_t>(grid.ranks())] { return Writer(ranks, mail_, outcome_); },
                 failure_to_trainer("writer"));
   auto groups = make_local_groups(grid, static_cast<int>(plan.model.num_key_value_heads),
                                   std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0);
