@@ -12,6 +12,7 @@
 #include "actors/stall.hpp"
 #include "actors/summary.hpp"
 #include "actors/trainer_core.hpp"
+#include "actors/trainer_settings.hpp"
 #include "base/log.hpp"
 
 namespace collie {
@@ -181,28 +182,6 @@ void child_is_down(TrainerActor* self, const caf::down_msg& down) {
   if (state.children.empty()) announce_end(self);
 }
 
-TrainerSettings core_settings(const RunPlan& plan, const RunTag& tag) {
-  TrainerSettings settings;
-  settings.tag = tag;
-  settings.purpose = plan.purpose;
-  settings.layout = plan.layout;
-  settings.total_steps = plan.total_steps;
-  settings.steps_per_epoch = plan.steps_per_epoch;
-  if (plan.checkpoint) {
-    settings.done_steps = plan.checkpoint->step();
-    settings.done_position = plan.checkpoint->metadata().value("position", int64_t{0});
-  }
-  settings.evaluate_every = plan.config.eval.every_n_steps;
-  settings.evaluate_every_epochs = plan.config.eval.every_n_epochs;
-  settings.has_evaluation = plan.evaluation_order != nullptr;
-  settings.checkpoint_every = plan.config.checkpoint.every_n_steps;
-  settings.learning_rate = plan.config.optimizer.lr;
-  settings.schedule = learning_rate_schedules().find(plan.config.lr_scheduler.name)(plan.config.lr_scheduler);
-  settings.clip_grad_norm = plan.config.train.clip_grad_norm;
-  settings.parameters = model_parameters(plan.model).size();
-  return settings;
-}
-
 // Ranks in equal runs on the nodes, in order (check_nodes() in cluster.cpp).
 void spawn_nodes(TrainerActor* self) {
   TrainerState& state = self->state;
@@ -312,7 +291,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   state.mode = mode;
   state.tag = tag;
   state.outbox = std::make_unique<CafTrainerOutbox>(self);
-  state.core = std::make_unique<TrainerCore>(core_settings(*state.plan, tag),
+  state.core = std::make_unique<TrainerCore>(trainer_settings(*state.plan, tag),
                                              make_callbacks(state.plan->config), *state.outbox);
   ignore_answers(self);
   // An exception in the trainer itself ends the run like anybody else's.

@@ -82,7 +82,7 @@ TEST_CASE(
   const CertificateFiles rogue = others.issue("rogue");
   const Training expected = bench.train("reference", four_stages);
   Nodes nodes(2, bench.options(), tls.node_flags());
-  Nodes open(bench, 1);
+  Nodes open(1);
   const auto refused = [&](const Settings& settings, const Nodes& there) {
     const Outcome outcome = bench.run("refused", four_stages + settings, over(there));
     check_refused(outcome, 2, {"node " + there.address(0), "certificates of the same authority"});
