@@ -113,7 +113,7 @@ void spawn_ranks(NodeActor* self) {
   const RunPlan& plan = *state.spec.plan;
   auto groups = make_local_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads),
                                   state.spec.node_of_rank, state.spec.node);
-  NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}, {}};
+  NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}, {}, {}};
   for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) {
     if (state.spec.node_of_rank[static_cast<size_t>(rank)] != state.spec.node) continue;
     spawn_rank(self, rank, std::move(groups[static_cast<size_t>(rank)]));

@@ -1,5 +1,7 @@
 #include "tests/cli/hosts.hpp"
 
+#include "tests/catch.hpp"
+
 #include <unistd.h>
 
 #include <cstdio>
