@@ -119,7 +119,7 @@ class ThreadedRun final : private TrainerOutbox {
     explicit Rank(RankGroups groups) : connections(std::move(groups)) {}
     Connections connections;
     RankStatus status;
-    std::shared_ptr<CollectiveThread> reducer;  // where the rank shares its data
+    std::shared_ptr<CollectiveThread> data_reducer, context_reducer;  // where the rank is not alone
     Agent<RankMessage> agent{64};
   };
 
@@ -249,9 +249,14 @@ ThreadedRun::ThreadedRun(const RunPlan& plan) : plan_(plan), core_(trainer_setti
                                   std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0);
   for (RankGroups& of_rank : groups) {
     Rank& rank = *ranks_.emplace_back(std::make_unique<Rank>(of_rank));
-    if (!of_rank.data) continue;
-    rank.reducer = std::make_shared<CollectiveThread>(of_rank.data, max_collectives_in_flight);
-    of_rank.data_queue = {rank.reducer, &rank.reducer->queue()};
+    const auto queue_of = [](const std::shared_ptr<MeteredGroup>& group,
+                             std::shared_ptr<CollectiveThread>& reducer) {
+      if (!group) return std::shared_ptr<CollectiveQueue>();
+      reducer = std::make_shared<CollectiveThread>(group, max_collectives_in_flight);
+      return std::shared_ptr<CollectiveQueue>(reducer, &reducer->queue());
+    };
+    of_rank.data_queue = queue_of(of_rank.data, rank.data_reducer);
+    of_rank.context_queue = queue_of(of_rank.context, rank.context_reducer);
     rank.connections.set_groups(of_rank);
   }
   for (int replica = 0; replica < grid.data; ++replica) {
