@@ -23,13 +23,16 @@ using failed_atom = caf::atom_constant<caf::atom("failed")>;      // trainer to 
 using join_atom = caf::atom_constant<caf::atom("join")>;    // to process 0: (join, process, greeting, host)
 using leave_atom = caf::atom_constant<caf::atom("leave")>;  // to a node host: no more orders will come
 using wait_atom = caf::atom_constant<caf::atom("wait")>;    // until everybody has joined
+using door_atom = caf::atom_constant<caf::atom("door")>;    // (door, process) -> where others connect with it
 using name_atom = caf::atom_constant<caf::atom("name")>;    // (name, process) -> what people call it
+using open_atom = caf::atom_constant<caf::atom("open")>;    // to a link's end: (open, link, ends)
 using work_atom = caf::atom_constant<caf::atom("work")>;    // to a reducer: something was submitted
 using shutdown_atom = caf::atom_constant<caf::atom("shutdown")>;  // owner to node: (shutdown, cause)
 }  // namespace collie
 
 // Local only: handles to memory of this process. What crosses processes has an inspect() (wire.hpp).
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotPart)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<collie::MessageLink>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotExpected)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotWritten)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::BatchReady)

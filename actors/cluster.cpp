@@ -10,19 +10,25 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <filesystem>
+#include <deque>
 #include <memory>
+#include <mutex>
+#include <thread>
 
 #include <caf/io/all.hpp>
 #include <caf/openssl/all.hpp>
 
 #include "actors/caf_types.hpp"
+#include "actors/certificates.hpp"
+#include "actors/tls_errors.hpp"
 #include "actors/version.hpp"
 
 namespace collie {
 namespace {
 
 constexpr auto patience = std::chrono::seconds(5);
+constexpr auto heartbeat = std::chrono::seconds(1), longest_silence = std::chrono::seconds(4);
+constexpr auto until_forgotten = std::chrono::milliseconds(1'000);
 
 bool has_tls(const ClusterSection& cluster) {
   return !cluster.tls.certificate.empty();
@@ -47,6 +53,20 @@ std::string numeric(const addrinfo& address) {
   return text;
 }
 
+// CAF 0.17 knows connections by their descriptors, and hears of an end late: where a peer accepts another
+// connection in the place of one that has just ended, it drops that one. So probes stay until the peer has
+// given them up itself, for their silence.
+void close_later(int socket) {
+  using Clock = std::chrono::steady_clock;
+  static std::mutex mutex;
+  static std::deque<std::pair<Clock::time_point, int>> open;  // oldest first
+  const std::lock_guard lock(mutex);
+  const auto now = Clock::now();
+  for (; !open.empty() && now - open.front().first > 3 * longest_silence; open.pop_front())
+    ::close(open.front().second);
+  open.emplace_back(now, socket);
+}
+
 // "" where something listens there; else why not. CAF's own attempt would last as long as the system's,
 // minutes.
 std::string why_unreachable(const NodeAddress& address) {
@@ -62,8 +82,43 @@ std::string why_unreachable(const NodeAddress& address) {
     else
       ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size);
   }
-  ::close(socket);
+  if (error == 0)
+    close_later(socket);
+  else
+    ::close(socket);
   return error == 0 ? "" : std::strerror(error);
+}
+
+struct Attempt {
+  caf::actor host;
+  caf::error error;
+};
+
+Attempt try_to_connect(caf::actor_system& system, const NodeAddress& address, bool encrypted) {
+  caf::scoped_actor self(system);
+  const auto connector = caf::actor_cast<caf::actor>(encrypted ? system.openssl_manager().actor_handle()
+                                                               : system.middleman().actor_handle());
+  Attempt attempt;
+  self->request(connector, patience, caf::connect_atom::value, address.host, address.port)
+      .receive(
+          [&](const caf::node_id&, caf::strong_actor_ptr& actor, const std::set<std::string>&) {
+            if (actor) attempt.host = caf::actor_cast<caf::actor>(actor);
+          },
+          [&](const caf::error& error) { attempt.error = error; });
+  return attempt;
+}
+
+// CAF 0.17 takes a connection that it makes for one that has been silent for ever: where its clock ticks
+// before the first answer, it closes it. The other side, which may have taken it for made, must have
+// forgotten it before the next one.
+Attempt connect_in_time(caf::actor_system& system, const NodeAddress& address, bool encrypted) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (true) {
+    Attempt attempt = try_to_connect(system, address, encrypted);
+    if (attempt.error != caf::sec::connection_timeout || std::chrono::steady_clock::now() > deadline)
+      return attempt;
+    std::this_thread::sleep_for(until_forgotten);
+  }
 }
 
 void check_greeting(caf::actor_system& system, const NodeAddress& address, const caf::actor& host) {
@@ -115,38 +170,36 @@ bool is_loopback(const NodeAddress& address) {
 void add_cluster_support(caf::actor_system_config& config, const ClusterSection& cluster) {
   config.load<caf::io::middleman>();
   // A machine that disappears without closing its connections is noticed by its silence.
-  config.set("middleman.heartbeat-interval", caf::timespan(std::chrono::seconds(1)));
-  config.set("middleman.connection-timeout", caf::timespan(std::chrono::seconds(20)));
+  config.set("middleman.heartbeat-interval", caf::timespan(heartbeat));
+  config.set("middleman.connection-timeout", caf::timespan(longest_silence));
   if (!has_tls(cluster)) {
     if (!cluster.tls.key.empty() || !cluster.tls.ca.empty())
       throw UserError("cluster.tls: certificate is missing; certificate, key and ca are needed together");
     return;
   }
-  for (const auto& [key, file] : {std::pair("certificate", cluster.tls.certificate),
-                                  std::pair("key", cluster.tls.key), std::pair("ca", cluster.tls.ca)}) {
-    if (file.empty())
-      throw UserError("cluster.tls.{}: is missing; certificate, key and ca are needed together", key);
-    if (::access(file.c_str(), R_OK) != 0)
-      throw UserError("cluster.tls.{}: '{}' cannot be read: {}", key, file, std::strerror(errno));
-  }
+  check_certificates(cluster.tls);
+  keep_tls_connections_apart();
   config.load<caf::openssl::manager>();
   config.openssl_certificate = cluster.tls.certificate;
   config.openssl_key = cluster.tls.key;
   config.openssl_cafile = cluster.tls.ca;
 }
 
-void publish(caf::actor_system& system, const caf::actor& actor, const NodeAddress& address,
-             const ClusterSection& cluster, const std::string& what) {
+uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeAddress& address,
+                 const ClusterSection& cluster, const std::string& what) {
   if (!is_loopback(address) && !has_tls(cluster))
     throw UserError(
         "{} {}: anybody who reaches this address could use this process; give certificates (cluster.tls, or "
         "--certificate, --key and --ca), or listen at 127.0.0.1",
         what, to_string(address));
-  const auto port = has_tls(cluster) ? caf::openssl::publish(actor, address.port, address.host.c_str())
-                                     : system.middleman().publish(actor, address.port, address.host.c_str());
+  constexpr bool reuse = true;  // also where connections of an earlier process are not quite over
+  const char* const host = address.host.c_str();
+  const auto port = has_tls(cluster) ? caf::openssl::publish(actor, address.port, host, reuse)
+                                     : system.middleman().publish(actor, address.port, host, reuse);
   if (!port)
     throw UserError("{} {}: cannot be listened at: {}", what, to_string(address),
                     system.render(port.error()));
+  return *port;
 }
 
 caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
@@ -156,31 +209,29 @@ caf::actor connect(caf::actor_system& system, const NodeAddress& address, const 
     throw UserError(
         "{}: cannot be reached: {}{}", where, why,
         what == "node" ? "; start it with 'collie-engine node --listen " + to_string(address) + "'" : "");
-  caf::scoped_actor self(system);
-  const caf::actor connector = caf::actor_cast<caf::actor>(
-      has_tls(cluster) ? system.openssl_manager().actor_handle() : system.middleman().actor_handle());
-  caf::actor host;
-  std::string failure;
-  self->request(connector, std::chrono::seconds(patience), caf::connect_atom::value, address.host,
-                address.port)
-      .receive(
-          [&](const caf::node_id&, caf::strong_actor_ptr& actor, const std::set<std::string>&) {
-            if (actor) host = caf::actor_cast<caf::actor>(actor);
-          },
-          [&](const caf::error& error) { failure = system.render(error); });
-  if (!host)
+  const Attempt attempt = connect_in_time(system, address, has_tls(cluster));
+  if (!attempt.host)
     throw UserError(
         "{}: what listens there is no collie-engine node that this process may talk to ({}). Both must use "
         "certificates of the same authority (cluster.tls), or neither",
-        where, failure.empty() ? "no answer" : failure);
-  return host;
+        where, attempt.error ? system.render(attempt.error) : "no answer");
+  return attempt.host;
+}
+
+bool tensors_are_messages(const ClusterSection& cluster) {
+  return has_tls(cluster) && !cluster.trusted_network;
+}
+
+std::string tensor_transport(const ClusterSection& cluster) {
+  return tensors_are_messages(cluster) ? "encrypted, over the connections that carry all messages"
+                                       : "over Gloo, not encrypted";
 }
 
 void check_data_plane(const NodeAddress& address, const ClusterSection& cluster) {
-  if (is_loopback(address) || cluster.trusted_network) return;
+  if (is_loopback(address) || cluster.trusted_network || has_tls(cluster)) return;
   throw UserError(
-      "node {}: tensors between nodes are not encrypted; where the network can be trusted, say so with "
-      "cluster.trusted_network: true",
+      "node {}: tensors between nodes would not be encrypted; give certificates (cluster.tls), or, where the "
+      "network can be trusted, say so with cluster.trusted_network: true",
       to_string(address));
 }
 
@@ -197,6 +248,13 @@ std::string own_address_towards(const NodeAddress& address) {
   info.ai_addr = reinterpret_cast<sockaddr*>(&own);
   info.ai_addrlen = size;
   return numeric(info);
+}
+
+caf::actor connect_node(caf::actor_system& system, const NodeAddress& address,
+                        const ClusterSection& cluster) {
+  const caf::actor host = connect(system, address, cluster, "node");
+  check_greeting(system, address, host);
+  return host;
 }
 
 caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,
@@ -223,8 +281,7 @@ std::vector<RemoteNode> connect_nodes(caf::actor_system& system, const ClusterSe
   for (const std::string& text : cluster.nodes) {
     const NodeAddress address = parse_node_address(text, "cluster.nodes");
     check_data_plane(address, cluster);
-    nodes.push_back({to_string(address), connect(system, address, cluster, "node")});
-    check_greeting(system, address, nodes.back().host);
+    nodes.push_back({to_string(address), connect_node(system, address, cluster), to_string(address)});
   }
   return nodes;
 }

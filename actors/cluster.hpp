@@ -34,12 +34,21 @@ caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,
 
 // The pieces of which connections are made; `what` names the other side, or the address, in messages.
 //
-// Makes `actor` reachable at `address`, encrypted where cluster.tls says so.
-void publish(caf::actor_system& system, const caf::actor& actor, const NodeAddress& address,
-             const ClusterSection& cluster, const std::string& what);
+// Makes `actor` reachable at `address`, encrypted where cluster.tls says so; a port of 0 is any free one.
+// Returns the port.
+uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeAddress& address,
+                 const ClusterSection& cluster, const std::string& what);
 // The actor that is published there.
 caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
                    const std::string& what);
+// Connects this process with the node that listens there, and makes sure that it is one of this version: from
+// then on messages to its actors take the direct way.
+caf::actor connect_node(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster);
+
+// Whether tensors between processes travel as messages (actors/message_link.hpp), encrypted, and not over
+// Gloo: where there are certificates and the network is not said to be trusted.
+bool tensors_are_messages(const ClusterSection& cluster);
+std::string tensor_transport(const ClusterSection& cluster);  // the same, for people
 // Refuses tensors that would travel unencrypted over a network that is not said to be trusted.
 void check_data_plane(const NodeAddress& address, const ClusterSection& cluster);
 // The numeric address of the interface over which `address` is reached.

@@ -59,14 +59,16 @@ caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int siz
     if (static_cast<int>(state.nodes.size()) == size) state.everybody.deliver(std::string());
   };
   return {
-      [=](join_atom, int rank, const NodeGreeting& greeting, const caf::actor& host) {
+      [=](join_atom, int rank, const NodeGreeting& greeting, const caf::actor& host,
+          const std::string& door) {
         MeetingState& state = self->state;
         if (greeting.version != engine_version())
           state.refusal =
               fmt::format("process {} on {} is collie-engine {}, this is {}; all must be the same", rank,
                           greeting.host, greeting.version, engine_version());
         else if (!state.nodes
-                      .emplace(rank, RemoteNode{fmt::format("{} (process {})", greeting.host, rank), host})
+                      .emplace(rank,
+                               RemoteNode{fmt::format("{} (process {})", greeting.host, rank), host, door})
                       .second)
           state.refusal = fmt::format("two processes say that they are number {} of {}", rank, size);
         answer_if_complete();
@@ -78,6 +80,7 @@ caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int siz
       },
       [=](get_atom, int rank) { return self->state.nodes.at(rank).host; },
       [=](name_atom, int rank) { return self->state.nodes.at(rank).address; },
+      [=](door_atom, int rank) { return self->state.nodes.at(rank).door; },
   };
 }
 
@@ -86,6 +89,15 @@ NodeGreeting own_greeting(caf::scoped_actor& self, const caf::actor& host) {
   self->request(host, caf::infinite, greet_atom::value)
       .receive([&](const NodeGreeting& said) { greeting = said; }, [](const caf::error&) {});
   return greeting;
+}
+
+// With certificates tensors may travel as messages, for which the processes connect with each other.
+std::string open_door(caf::actor_system& system, const caf::actor& host, const std::string& interface,
+                      const ClusterSection& cluster) {
+  if (cluster.tls.certificate.empty()) return "";
+  NodeAddress door{interface, 0};
+  door.port = publish(system, host, door, cluster, "the address towards the master");
+  return to_string(door);
 }
 
 }  // namespace
@@ -111,7 +123,7 @@ Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const Cl
   publish(system, meeting, launch.master, cluster, "the master's address");
   caf::scoped_actor self(system);
   const caf::actor host = spawn_node_host(system, launch.master.host);
-  self->send(meeting, join_atom::value, 0, own_greeting(self, host), host);
+  self->send(meeting, join_atom::value, 0, own_greeting(self, host), host, std::string());
   log::info("waits for {} other processes at {}", launch.size - 1, to_string(launch.master));
   std::string failure =
       fmt::format("not all {} processes came within {} minutes", launch.size, patience.count());
@@ -129,6 +141,8 @@ Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const Cl
         .receive([&](const caf::actor& found) { node.host = found; }, [](const caf::error&) {});
     self->request(meeting, caf::infinite, name_atom::value, rank)
         .receive([&](const std::string& name) { node.address = name; }, [](const caf::error&) {});
+    self->request(meeting, caf::infinite, door_atom::value, rank)
+        .receive([&](const std::string& door) { node.door = door; }, [](const caf::error&) {});
   }
   return {std::move(nodes), meeting};
 }
@@ -153,10 +167,12 @@ int join(caf::actor_system& system, const Launch& launch, const ClusterSection& 
     }
   }
   caf::scoped_actor self(system);
-  const caf::actor host = spawn_node_host(system, own_address_towards(launch.master));
+  const std::string interface = own_address_towards(launch.master);
+  const caf::actor host = spawn_node_host(system, interface);
   self->monitor(meeting);
   self->monitor(host);
-  self->send(meeting, join_atom::value, launch.rank, own_greeting(self, host), host);
+  self->send(meeting, join_atom::value, launch.rank, own_greeting(self, host), host,
+             open_door(system, host, interface, cluster));
   log::info("process {} of {} has joined {}", launch.rank, launch.size, to_string(launch.master));
   bool cut_off = true;
   self->receive([&](const caf::down_msg& down) { cut_off = down.source != host.address(); });

@@ -10,6 +10,7 @@
 #include "actors/evaluator_core.hpp"
 #include "actors/model_work.hpp"
 #include "actors/stage_core.hpp"
+#include "actors/training_batch.hpp"
 #include "actors/worker_settings.hpp"
 #include "comm/phantom_group.hpp"
 #include "kernels/phantom/phantom_operations.hpp"
@@ -26,27 +27,22 @@ namespace {
 // many tokens are looked through for the largest micro-batch of a replica.
 std::shared_ptr<const StepBatch> largest_batch(const RunPlan& plan, int replica) {
   constexpr int64_t most_tokens = int64_t{1} << 20;
-  StepSizes sizes = plan.sizes;
-  sizes.dp_rank = replica;
   std::shared_ptr<const StepBatch> largest;
   size_t largest_size = 0;
   int64_t seen = 0;
   for (int64_t step = 1; step <= plan.total_steps && seen < most_tokens; ++step) {
-    StepBatch batch = make_step_batch(*plan.order, sizes, position_before_step(*plan.order, sizes, step));
-    MicroBatch empty;
-    empty.document_starts = {0};
-    batch.micro_batches.resize(static_cast<size_t>(sizes.gradient_accumulation_steps), empty);
+    const auto batch = training_batch(plan, step, replica);
     size_t size = 0;
-    for (const MicroBatch& micro_batch : batch.micro_batches) {
+    for (const MicroBatch& micro_batch : batch->micro_batches) {
       size = std::max(size, micro_batch.tokens.size());
       seen += static_cast<int64_t>(micro_batch.tokens.size());
     }
     if (!largest || size > largest_size) {
       largest_size = size;
-      largest = std::make_shared<const StepBatch>(std::move(batch));
+      largest = batch;
     }
     if (plan.config.data.packing &&
-        static_cast<int64_t>(size) == sizes.micro_batch_size * plan.config.data.sequence_length)
+        static_cast<int64_t>(size) == plan.sizes.micro_batch_size * plan.config.data.sequence_length)
       break;  // none can be larger
     seen += 1;
   }

@@ -28,6 +28,7 @@ void add_message_types(caf::actor_system_config& config) {
   config.add_message_type<NodeGreeting>("collie::NodeGreeting");
   config.add_message_type<SnapshotBegun>("collie::SnapshotBegun");
   config.add_message_type<ShardWritten>("collie::ShardWritten");
+  config.add_message_type<LinkMessage>("collie::LinkMessage");
   config.add_message_type<std::vector<char>>("collie::KeyValue");
 }
 

@@ -40,7 +40,7 @@ struct Payload {
   uint64_t program = 0;
   int micro_batch = 0;
   Tensor tensor;
-  // Where sender and receiver are in different processes: the tensor is undefined, and what it is comes over
+  // Where sender and receiver are in different processes: to the rank's receiver, which takes the tensor off
   // the link between them.
   int sender = -1;  // rank; -1: same process
   DType dtype = DType::f32;

@@ -15,7 +15,7 @@ using schedule::ActionKind;
 
 ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(settings)) {
   place_ = settings_.grid.place_of(settings_.rank);
-  operations_ = settings_.make_operations(settings_.threads, std::make_shared<MemoryAccount>());
+  operations_ = settings_.make_operations(settings_.threads, settings_.account);
   loss_ = losses().find(settings_.loss)();
   if (settings_.training) optimizer_ = optimizers().find(settings_.optimizer.name)(settings_.optimizer);
   for (int stage = 0; stage < static_cast<int>(settings_.ranges.size()); ++stage)
@@ -263,10 +263,6 @@ void ModelWorker::put(const Channel& channel, int index, Tensor tensor) {
     case Direction::tied_weight:
       return copy_tied_weight(own);
   }
-}
-
-Tensor ModelWorker::empty(const Shape& shape, DType dtype) {
-  return operations_->empty(shape, dtype, Category::communication);
 }
 
 Tensor ModelWorker::copy_of(const Tensor& tensor, Category category) {

@@ -36,6 +36,7 @@ struct ModelWorkerSettings {
   const Checkpoint* checkpoint = nullptr;  // read instead of either, where given
   RankGroups groups;                       // aborted by their owner
   OperationsFactory make_operations = make_cpu_operations;
+  std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();  // what the rank holds
 };
 
 class ModelWorker final : public StageWorker {
@@ -48,7 +49,6 @@ class ModelWorker final : public StageWorker {
   void compute(const Task& task) override;
   Tensor take(const Channel& channel, int micro_batch) override;
   void put(const Channel& channel, int micro_batch, Tensor tensor) override;
-  Tensor empty(const Shape& shape, DType dtype) override;
   GradientReport gradients() override;
   void update(const Verdict& verdict) override;
   DoubleBits evaluation_loss() override;

@@ -5,11 +5,12 @@
 #include <chrono>
 
 #include "actors/caf_types.hpp"
-#include "actors/directory.hpp"
+#include "actors/cluster.hpp"
 #include "actors/guard.hpp"
+#include "actors/link_end.hpp"
+#include "actors/rank_link.hpp"
 #include "actors/stall.hpp"
 #include "actors/worker_settings.hpp"
-#include "comm/gloo_link.hpp"
 
 namespace collie {
 namespace {
@@ -19,6 +20,8 @@ struct LocalRank {
   int rank = 0;
   caf::actor stage;
   caf::actor data_reducer, context_reducer;  // null where the rank would be alone
+  caf::actor receiver;                       // null where no stage is elsewhere
+  caf::actor link_end;                       // null where tensors do not travel as messages
   std::shared_ptr<RankStatus> status;
   std::shared_ptr<Connections> connections;
 };
@@ -33,20 +36,19 @@ struct NodeState {
 };
 using NodeActor = caf::stateful_actor<NodeState>;
 
-// On the rank's own thread: its link to the other processes, where there are any.
+// On the rank's own thread: its link to the other processes, where there are any, and the groups over it.
 void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wiring& wiring,
              Connections& connections) {
   if (!wiring.directory) return;
-  const auto directory = open_directory(system, wiring.directory);
-  comm::GlooOptions options;
-  options.rank = rank;
-  options.size = static_cast<int>(spec.node_of_rank.size());
-  options.address = spec.interface;
-  connections.set_link(comm::connect_gloo(options, *directory));
+  connections.set_link(connect_rank(system, spec, rank, wiring));
   RankGroups groups = connections.groups();
   add_linked_groups(spec.plan->layout.grid, static_cast<int>(spec.plan->model.num_key_value_heads), rank,
                     connections.link(), std::make_shared<MemoryAccount>(), groups);
   connections.set_groups(std::move(groups));
+}
+
+bool spans_processes(const NodeSpec& spec) {
+  return spec.node_of_rank.front() != spec.node_of_rank.back();
 }
 
 // What the rank hands to its reducers.
@@ -73,6 +75,8 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   };
   if (plan.layout.grid.data_ranks() > 1) local.data_reducer = reducer_of(&RankGroups::data_queue);
   if (plan.layout.grid.context > 1) local.context_reducer = reducer_of(&RankGroups::context_queue);
+  if (spans_processes(state.spec) && tensors_are_messages(plan.config.cluster))
+    local.link_end = spawn_link_end(self->system());
   StageSpec spec;
   spec.settings = {state.spec.tag,
                    rank,
@@ -81,18 +85,26 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
                    plan.config.monitor.trace,
                    plan.layout.grid.pipeline_group(rank),
                    plan.layout.grid.place_of(rank).tensor == 0};
-  spec.make_worker = [system = &self->system(), node = state.spec, rank, data_reducer = local.data_reducer,
-                      context_reducer = local.context_reducer,
+  const auto account = std::make_shared<MemoryAccount>();
+  spec.make_worker = [account, system = &self->system(), node = state.spec, rank,
+                      data_reducer = local.data_reducer, context_reducer = local.context_reducer,
                       connections = local.connections](const Wiring& wiring) {
     connect(*system, node, rank, wiring, *connections);
     add_queues(data_reducer, context_reducer, *connections);
-    return std::make_unique<ModelWorker>(worker_settings(*node.plan, rank, connections->groups()));
+    ModelWorkerSettings settings = worker_settings(*node.plan, rank, connections->groups());
+    settings.account = account;
+    return std::make_unique<ModelWorker>(std::move(settings));
   };
   spec.connections = local.connections;
   spec.status = local.status;
   spec.owner = caf::actor_cast<caf::actor>(self);
   local.stage = spawn_stage(self->system(), state.spec.mode, std::move(spec));
   self->monitor(local.stage);
+  const std::vector<int>& nodes = state.spec.node_of_rank;
+  const bool alone = std::all_of(nodes.begin(), nodes.end(), [&](int node) { return node == nodes.front(); });
+  if (!alone && plan.layout.grid.pipeline_group(rank).size() > 1)
+    local.receiver = spawn_receiver(self->system(), {state.spec.tag, rank, local.connections, account,
+                                                     local.stage, caf::actor_cast<caf::actor>(self)});
   ++state.alive;
 }
 
@@ -101,11 +113,13 @@ void spawn_ranks(NodeActor* self) {
   const RunPlan& plan = *state.spec.plan;
   auto groups = make_local_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads),
                                   state.spec.node_of_rank, state.spec.node);
-  NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}};
+  NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}, {}, {}};
   for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) {
     if (state.spec.node_of_rank[static_cast<size_t>(rank)] != state.spec.node) continue;
     spawn_rank(self, rank, std::move(groups[static_cast<size_t>(rank)]));
     here.ranks.push_back(state.ranks.back().stage);
+    here.receivers.push_back(state.ranks.back().receiver);
+    if (state.ranks.back().link_end) here.link_ends.push_back(state.ranks.back().link_end);
   }
   if (state.spec.writer) {
     state.writer = spawn_shard_writer(self->system(), state.spec.mode, state.spec.tag,
@@ -124,6 +138,8 @@ void end_all(const std::vector<LocalRank>& ranks, const caf::actor& writer, cons
     shut_down(local.stage);
     shut_down(local.data_reducer);
     shut_down(local.context_reducer);
+    shut_down(local.receiver);
+    shut_down(local.link_end);
   }
   shut_down(writer);
 }

@@ -40,6 +40,7 @@ void start(HostActor* self, const NodeOrder& order) {
     spec.trainer = order.trainer;
     spec.writer = order.writer;
     spec.interface = state.interface;
+    spec.doors = order.doors;
     state.nodes.push_back(spawn_node(self->system(), std::move(spec)));
     self->monitor(state.nodes.back());
   } catch (...) {

@@ -22,10 +22,13 @@ enum class SpawnMode : uint8_t { detached, scheduled };
 // Who a rank talks to.
 struct Wiring {
   std::vector<caf::actor> ranks;  // [ranks]
+  // [ranks], who takes what comes over the link; null for a rank that hears from no stage elsewhere
+  std::vector<caf::actor> receivers;
   std::vector<int> node_of_rank;  // [ranks]
   caf::actor trainer;
   std::vector<caf::actor> writers;  // [nodes] shard writers; empty where nothing is saved
   caf::actor directory;             // where ranks of different processes find each other; null with one node
+  std::vector<caf::actor> link_ends;  // [ranks]; empty where tensors do not travel as messages
 };
 
 // A node has spawned its ranks.
@@ -33,17 +36,20 @@ struct NodeRanks {
   RunTag tag;
   int node = 0;
   caf::actor self;
-  std::vector<caf::actor> ranks;  // ascending
-  caf::actor writer;              // null where nothing is saved
+  std::vector<caf::actor> ranks;      // ascending
+  std::vector<caf::actor> receivers;  // theirs
+  caf::actor writer;                  // null where nothing is saved
+  std::vector<caf::actor> link_ends;  // as `ranks`; empty where tensors do not travel as messages
 };
 
 // What a node in another process must know to hold its ranks of a run.
 struct NodeOrder {
   RunTag tag;
   int node = 0;
-  std::vector<int> node_of_rank;  // [ranks]
-  std::string plan;               // of for_nodes() (run_plan.hpp)
-  caf::actor trainer, writer;     // the trainer's process's
+  std::vector<int> node_of_rank;   // [ranks]
+  std::string plan;                // of for_nodes() (run_plan.hpp)
+  caf::actor trainer, writer;      // the trainer's process's
+  std::vector<std::string> doors;  // [nodes] of RemoteNode
 };
 
 // What a node says of itself when it is asked.
@@ -69,6 +75,17 @@ caf::actor spawn_stage(caf::actor_system& system, SpawnMode mode, StageSpec spec
 using QueueOf = std::shared_ptr<CollectiveQueue> RankGroups::*;
 caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<Connections> connections, QueueOf queue);
 
+// Takes payloads from other processes off the link, on a thread of its own, and hands them to the stage.
+struct ReceiverSpec {
+  RunTag tag;
+  int rank = 0;
+  std::shared_ptr<Connections> connections;
+  std::shared_ptr<MemoryAccount> account;  // the rank's
+  caf::actor stage;
+  caf::actor owner;  // gets the Failure
+};
+caf::actor spawn_receiver(caf::actor_system& system, ReceiverSpec spec);
+
 // Spawns and wires the ranks of this process, watches them, and ends with them.
 struct NodeSpec {
   RunTag tag;
@@ -76,8 +93,9 @@ struct NodeSpec {
   int node = 0;
   std::vector<int> node_of_rank;  // [ranks]
   caf::actor trainer;
-  caf::actor writer;      // null where nothing is saved
-  std::string interface;  // numeric address at which the other processes reach this one
+  caf::actor writer;               // null where nothing is saved
+  std::string interface;           // numeric address at which the other processes reach this one
+  std::vector<std::string> doors;  // [nodes] of RemoteNode
   SpawnMode mode = SpawnMode::detached;
 };
 caf::actor spawn_node(caf::actor_system& system, NodeSpec spec);
@@ -101,6 +119,7 @@ caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag,
 struct RemoteNode {
   std::string address;  // "10.0.0.2:5001"
   caf::actor host;
+  std::string door;  // where other nodes connect with it; empty where all are connected with it anyway
 };
 
 // A process's offer: answers greet_atom, and spawns a node for every NodeOrder.

@@ -21,8 +21,6 @@ class CafStageOutbox final : public StageOutbox {
   CafStageOutbox(StageActor* self, Wiring wiring) : self_(self), wiring_(std::move(wiring)) {}
 
   void send(int rank, Payload payload) override;
-  // The tensor of a payload from another process.
-  Tensor receive(const Payload& payload);
   // A credit has come back: the memory of the channel's oldest payload to another process may go.
   void sent(const Channel& channel) {
     const auto oldest = sends_.lower_bound(channel);
@@ -67,15 +65,11 @@ void CafStageOutbox::send(int rank, Payload payload) {
     sends_.emplace(payload.channel,
                    TensorSend(*self_->state.spec.connections->link(), rank, payload.channel, payload.tensor));
     payload.tensor = Tensor();
+    return self_->send(wiring_.receivers[static_cast<size_t>(rank)], std::move(payload));
   }
   self_->send(peer(rank), std::move(payload));
 }
 
-Tensor CafStageOutbox::receive(const Payload& payload) {
-  Tensor tensor = self_->state.worker->empty(Shape::from(payload.dims), payload.dtype);
-  receive_tensor(*self_->state.spec.connections->link(), payload.sender, payload.channel, tensor);
-  return tensor;
-}
 void CafStageOutbox::send(int rank, Credit credit) {
   self_->send(peer(rank), credit);
 }
@@ -134,7 +128,6 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
         take_turn(self);
       },
       [=](Payload& payload) {
-        if (payload.sender >= 0) payload.tensor = self->state.outbox->receive(payload);
         self->state.core->arrive(std::move(payload));
         take_turn(self);
       },

@@ -19,9 +19,6 @@ class StageWorker {
   virtual Tensor take(const Channel& channel, int micro_batch) = 0;
   virtual void put(const Channel& channel, int micro_batch, Tensor tensor) = 0;
 
-  // Room for a tensor that comes from another process.
-  virtual Tensor empty(const Shape& shape, DType dtype) = 0;
-
   virtual GradientReport gradients() = 0;  // tag, rank and program are filled in by the caller
   virtual void update(const Verdict& verdict) = 0;
   virtual DoubleBits evaluation_loss() = 0;  // of the program's micro-batches

@@ -21,11 +21,20 @@ void for_each_piece(const comm::ByteLink& link, const Tensor& tensor,
     visit({data + begin, std::min(link.most_bytes(), tensor.bytes() - begin)});
 }
 
+// A copy, where the tensor is on another device.
+Tensor on_host(const Tensor& tensor) {
+  if (tensor.device() == DeviceKind::cpu) return tensor;
+  Tensor copy = Tensor::host(tensor.shape(), tensor.dtype(), std::make_shared<MemoryAccount>(),
+                             Category::communication);
+  tensor.read(copy.raw());
+  return copy;
+}
+
 }  // namespace
 
 TensorSend::TensorSend(comm::ByteLink& link, int to_rank, const Channel& channel, const Tensor& tensor) {
-  const auto owner = std::make_shared<const Tensor>(tensor);
-  for_each_piece(link, tensor, [&](std::span<std::byte> piece) {
+  const auto owner = std::make_shared<const Tensor>(on_host(tensor));
+  for_each_piece(link, *owner, [&](std::span<std::byte> piece) {
     pieces_.push_back(link.send(to_rank, tag_of(channel), piece, owner));
   });
 }

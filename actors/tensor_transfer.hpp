@@ -12,7 +12,7 @@ namespace collie {
 // A tensor on its way; keeps what the link needs until it is dropped.
 class TensorSend {
  public:
-  // `tensor` is contiguous and on the host. Throws the link's failure.
+  // `tensor` is contiguous. Throws the link's failure.
   TensorSend(comm::ByteLink& link, int to_rank, const Channel& channel, const Tensor& tensor);
 
  private:

@@ -5,12 +5,15 @@
 #include <algorithm>
 
 #include "actors/caf_types.hpp"
+#include "actors/cluster.hpp"
 #include "actors/directory.hpp"
 #include "actors/engine.hpp"
 #include "actors/guard.hpp"
 #include "actors/stall.hpp"
 #include "actors/summary.hpp"
 #include "actors/trainer_core.hpp"
+#include "actors/trainer_settings.hpp"
+#include "base/log.hpp"
 
 namespace collie {
 namespace {
@@ -179,28 +182,6 @@ void child_is_down(TrainerActor* self, const caf::down_msg& down) {
   if (state.children.empty()) announce_end(self);
 }
 
-TrainerSettings core_settings(const RunPlan& plan, const RunTag& tag) {
-  TrainerSettings settings;
-  settings.tag = tag;
-  settings.purpose = plan.purpose;
-  settings.layout = plan.layout;
-  settings.total_steps = plan.total_steps;
-  settings.steps_per_epoch = plan.steps_per_epoch;
-  if (plan.checkpoint) {
-    settings.done_steps = plan.checkpoint->step();
-    settings.done_position = plan.checkpoint->metadata().value("position", int64_t{0});
-  }
-  settings.evaluate_every = plan.config.eval.every_n_steps;
-  settings.evaluate_every_epochs = plan.config.eval.every_n_epochs;
-  settings.has_evaluation = plan.evaluation_order != nullptr;
-  settings.checkpoint_every = plan.config.checkpoint.every_n_steps;
-  settings.learning_rate = plan.config.optimizer.lr;
-  settings.schedule = learning_rate_schedules().find(plan.config.lr_scheduler.name)(plan.config.lr_scheduler);
-  settings.clip_grad_norm = plan.config.train.clip_grad_norm;
-  settings.parameters = model_parameters(plan.model).size();
-  return settings;
-}
-
 // Ranks in equal runs on the nodes, in order (check_nodes() in cluster.cpp).
 void spawn_nodes(TrainerActor* self) {
   TrainerState& state = self->state;
@@ -209,16 +190,20 @@ void spawn_nodes(TrainerActor* self) {
   const int nodes = std::max(1, static_cast<int>(state.remote_nodes.size()));
   for (int rank = 0; rank < ranks; ++rank) state.node_of_rank.push_back(rank * nodes / ranks);
   if (state.remote_nodes.empty()) {
-    adopt(self, spawn_node(self->system(),
-                           {state.tag, state.plan, 0, state.node_of_rank, me, state.writer, "", state.mode}));
+    adopt(self,
+          spawn_node(self->system(),
+                     {state.tag, state.plan, 0, state.node_of_rank, me, state.writer, "", {}, state.mode}));
     return;
   }
+  log::info("tensors between nodes travel {}", tensor_transport(state.plan->config.cluster));
   state.directory = adopt(self, spawn_directory(self->system()));
   const std::string plan = for_nodes(*state.plan);
+  std::vector<std::string> doors;
+  for (const RemoteNode& node : state.remote_nodes) doors.push_back(node.door);
   for (int node = 0; node < nodes; ++node) {
     const caf::actor& host = state.remote_nodes[static_cast<size_t>(node)].host;
     self->monitor(host);
-    self->send(host, NodeOrder{state.tag, node, state.node_of_rank, plan, me, state.writer});
+    self->send(host, NodeOrder{state.tag, node, state.node_of_rank, plan, me, state.writer, doors});
   }
 }
 
@@ -235,6 +220,8 @@ void node_has_ranks(TrainerActor* self, const NodeRanks& spawned) {
   wiring.directory = state.directory;
   for (const auto& [index, node] : state.nodes) {
     wiring.ranks.insert(wiring.ranks.end(), node.ranks.begin(), node.ranks.end());
+    wiring.receivers.insert(wiring.receivers.end(), node.receivers.begin(), node.receivers.end());
+    wiring.link_ends.insert(wiring.link_ends.end(), node.link_ends.begin(), node.link_ends.end());
     if (node.writer) wiring.writers.push_back(node.writer);
   }
   state.outbox->ranks = wiring.ranks;
@@ -304,7 +291,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   state.mode = mode;
   state.tag = tag;
   state.outbox = std::make_unique<CafTrainerOutbox>(self);
-  state.core = std::make_unique<TrainerCore>(core_settings(*state.plan, tag),
+  state.core = std::make_unique<TrainerCore>(trainer_settings(*state.plan, tag),
                                              make_callbacks(state.plan->config), *state.outbox);
   ignore_answers(self);
   // An exception in the trainer itself ends the run like anybody else's.

@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "actors/message_link.hpp"
 #include "actors/messages.hpp"
 #include "actors/spawn.hpp"
 
@@ -110,15 +111,15 @@ auto inspect(Inspector& f, Failure& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Wiring& x) {
-  return f(x.ranks, x.node_of_rank, x.trainer, x.writers, x.directory);
+  return f(x.ranks, x.receivers, x.node_of_rank, x.trainer, x.writers, x.directory, x.link_ends);
 }
 template <class Inspector>
 auto inspect(Inspector& f, NodeRanks& x) {
-  return f(x.tag, x.node, x.self, x.ranks, x.writer);
+  return f(x.tag, x.node, x.self, x.ranks, x.receivers, x.writer, x.link_ends);
 }
 template <class Inspector>
 auto inspect(Inspector& f, NodeOrder& x) {
-  return f(x.tag, x.node, x.node_of_rank, x.plan, x.trainer, x.writer);
+  return f(x.tag, x.node, x.node_of_rank, x.plan, x.trainer, x.writer, x.doors);
 }
 template <class Inspector>
 auto inspect(Inspector& f, NodeGreeting& x) {
@@ -131,6 +132,25 @@ auto inspect(Inspector& f, SnapshotBegun& x) {
 template <class Inspector>
 auto inspect(Inspector& f, ShardWritten& x) {
   return f(x.tag, x.step, x.rank, x.entry);
+}
+
+// Written straight from the sender's memory; what is read has memory of its own.
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, LinkMessage& x) {
+  uint64_t count = x.bytes.size();
+  if constexpr (std::is_base_of_v<caf::serializer, Inspector>) {
+    if (auto error = f(x.kind, x.from, x.tag, count)) return error;
+    return count ? f.apply_raw(count, const_cast<std::byte*>(x.bytes.data())) : caf::error{};
+  } else if constexpr (std::is_base_of_v<caf::deserializer, Inspector>) {
+    if (auto error = f(x.kind, x.from, x.tag, count)) return error;
+    if (count > most_link_bytes) return caf::sec::invalid_argument;
+    const std::shared_ptr<std::byte[]> bytes(new std::byte[count]);  // not set to zero
+    x.bytes = {bytes.get(), count};
+    x.owner = bytes;
+    return count ? f.apply_raw(count, bytes.get()) : caf::error{};
+  } else {
+    return f(x.kind, x.from, x.tag, count);
+  }
 }
 
 template <class Inspector>

@@ -1,5 +1,5 @@
 // Links and groups between processes on the loopback interface, beside a raw TCP socket and the group of
-// threads. bench_comm [KiB a message]
+// threads; and links of two threads over Gloo and as messages over TLS. bench_comm [KiB a message | links]
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -10,6 +10,7 @@
 
 #include "comm/gloo_link.hpp"
 #include "comm/linked_process_group.hpp"
+#include "tests/actors/message_links.hpp"
 #include "tests/comm/key_stores.hpp"
 #include "tests/comm/rank_processes.hpp"
 
@@ -19,7 +20,7 @@ namespace {
 using test::RankSelf;
 
 constexpr int repetitions = 11;
-constexpr int64_t mebi = 1 << 20;
+constexpr int64_t kibi = 1 << 10, mebi = 1 << 20;
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -58,8 +59,8 @@ std::string line(const std::string& what, const Timing& timing, double gigabytes
 // Ranks 0 and 1: until the receiver has said that it has everything.
 std::string time_sends(ProcessGroup& self) {
   std::string report;
-  for (const int64_t mib : {1, 16, 64}) {
-    Tensor x = bytes_tensor(mib * mebi), acknowledgement = bytes_tensor(4);
+  for (const int64_t bytes : {4 * kibi, 64 * kibi, mebi, 16 * mebi, 64 * mebi}) {
+    Tensor x = bytes_tensor(bytes), acknowledgement = bytes_tensor(4);
     const Timing timing = time_of([&] { self.barrier(); },
                                   [&] {
                                     if (self.rank() == 0) {
@@ -70,8 +71,8 @@ std::string time_sends(ProcessGroup& self) {
                                       self.send(acknowledgement, 0);
                                     }
                                   });
-    report +=
-        line(fmt::format("send {} MiB, acknowledged", mib), timing, static_cast<double>(mib * mebi) * 1e-9);
+    report += line(fmt::format("send {} KiB, acknowledged", bytes / kibi), timing,
+                   static_cast<double>(bytes) * 1e-9);
   }
   return report;
 }
@@ -183,6 +184,21 @@ void time_threads(int size) {
   fmt::print("{} threads of one process\n{}", size, report);
 }
 
+void time_links() {
+  for (const bool encrypted : {false, true}) {
+    const auto group = test::make_linked_groups(encrypted ? test::make_tls_message_links(2).links
+                                                          : test::make_gloo_links(2));
+    std::string report;
+    const auto thrown = test::run_ranks(2, [&](int rank) {
+      ProcessGroup& self = *group[static_cast<size_t>(rank)];
+      const std::string own = time_sends(self) + time_collectives(self);
+      if (rank == 0) report = own;
+    });
+    COLLIE_ASSERT(test::complaint(thrown).empty(), "{}", test::complaint(thrown));
+    fmt::print("2 threads, {}\n{}", encrypted ? "messages over TLS" : "Gloo", report);
+  }
+}
+
 void time_processes(int size) {
   const test::RankFolder folder;
   for (auto& process : test::start_ranks("rank", size, folder.path()))
@@ -198,6 +214,10 @@ int main(int argc, char** argv) {
   RankSelf self;
   if (argc > 1 && std::string(argv[1]) == "rank" && self.read()) {
     be_a_rank(self);
+    return 0;
+  }
+  if (argc > 1 && std::string(argv[1]) == "links") {
+    time_links();
     return 0;
   }
   if (argc > 1) setenv("COLLIE_BENCH_KIB", argv[1], 1);

@@ -1,12 +1,19 @@
 // Trains one small model in every layout, resumed in another after half the steps, and compares losses and
-// first gradients with one rank's. Prints a table; exits 1 where a layout differs. Arguments: every N-th
-// layout alone, from the M-th (both optional).
+// first gradients with one rank's. Prints a line a layout and a table; exits 1 where a layout differs.
+//
+//   bench_layouts [PROCESSES [EVERY [FROM]]]
+//
+// PROCESSES: 1 (this one), or 2 or 4 nodes, which it starts; those layouts are resumed over any number of
+// processes, compared with one process to the bit, too, and less the options that do nothing
+// (LayoutOptions::every_option_counts). EVERY, FROM: every N-th layout alone, from the M-th.
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <map>
 
 #include "tests/actors/layout_runs.hpp"
+#include "tests/cli/cluster.hpp"
 
 namespace {
 
@@ -14,50 +21,82 @@ using namespace collie::test;
 
 struct Tally {
   int runs = 0, bitwise = 0;
-  double loss = 0, gradient = 0;
+  double loss = 0, gradient = 0, seconds = 0;
 };
 
-int compare_all(size_t every, size_t from) {
-  const std::vector<LayoutOptions> all = all_layouts();
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// What is run first, and what may follow it.
+struct Product {
+  std::vector<LayoutOptions> first, then;
+};
+
+Product product(int processes) {
+  if (processes == 1) return {all_layouts(), all_layouts()};
+  Product all{all_layouts({processes}), all_layouts({1, 2, 4})};
+  for (auto* const layouts : {&all.first, &all.then})
+    std::erase_if(*layouts, [](const LayoutOptions& layout) { return !layout.every_option_counts(); });
+  return all;
+}
+
+void print(const std::map<std::string, Tally>& tallies) {
+  fmt::print("{:<24}{:>6}{:>10}{:>20}{:>24}{:>12}\n", "first layout", "runs", "bitwise", "losses within",
+             "first gradients within", "seconds");
+  for (const auto& [name, tally] : tallies)
+    fmt::print("{:<24}{:>6}{:>10}{:>20.1e}{:>24.1e}{:>12.1f}\n", name, tally.runs, tally.bitwise, tally.loss,
+               tally.gradient, tally.seconds);
+}
+
+int compare_all(int processes, size_t every, size_t from) {
+  const Nodes nodes(processes > 1 ? 4 : 0);
+  const Product all = product(processes);
   std::map<size_t, LayoutOutcome> one_rank;  // by maths
   std::map<std::string, Tally> tallies;      // by schedule and ZeRO stage
-  int failures = 0;
-  for (size_t i = from; i < all.size(); i += every) {
+  int failures = 0, runs = 0;
+  for (size_t i = from; i < all.first.size(); i += every, ++runs) {
     const size_t index = i % all_maths().size();
     const MathsOptions& maths = all_maths()[index];
-    if (!one_rank.count(index))
-      one_rank[index] = run_layouts(maths, {{LayoutOptions{}, 1}, {LayoutOptions{}, layout_steps}});
-    const LayoutOptions &first = all[i], &then = all[(i * 7 + 3) % all.size()];
-    const bool bitwise = first.bitwise() && then.bitwise();
+    if (!one_rank.count(index)) one_rank[index] = run_one_rank(maths);
+    const LayoutOptions &first = all.first[i], &then = all.then[(i * 7 + 3) % all.then.size()];
     std::string complaint, parameter;
     Tally& tally = tallies[fmt::format("{:<17} zero {}", first.schedule, first.zero)];
     ++tally.runs;
-    tally.bitwise += bitwise;
+    tally.bitwise += first.bitwise() && then.bitwise();
+    const double start_s = now_s();
+    double seconds = 0;
     try {
-      const LayoutOutcome found =
-          run_layouts(maths, {{first, 1}, {first, layout_steps / 2}, {then, layout_steps}});
-      complaint = complaint_of(found, one_rank[index], bitwise);
+      const LayoutOutcome found = run_halves(maths, first, then, nodes.addresses());
+      seconds = now_s() - start_s;
+      complaint = complaint_of_halves(found, one_rank[index], maths, first, then);
       tally.loss = std::max(tally.loss, loss_difference(found, one_rank[index]));
       tally.gradient = std::max(tally.gradient, gradient_difference(found, one_rank[index], parameter));
     } catch (const std::exception& error) {
       complaint = error.what();
     }
-    if (complaint.empty()) continue;
-    ++failures;
-    fmt::print("{}, then {}, {}: {}\n", first.name(), then.name(), maths.name(), complaint);
+    tally.seconds += seconds;
+    failures += !complaint.empty();
+    fmt::print("{:5} {:5.1f} s  {}, then {}, {}: {}\n", i, seconds, first.name(), then.name(), maths.name(),
+               complaint.empty() ? "the same" : complaint);
+    std::fflush(stdout);
   }
-  fmt::print("{:<24}{:>6}{:>10}{:>20}{:>24}\n", "first layout", "runs", "bitwise", "losses within",
-             "first gradients within");
-  for (const auto& [name, tally] : tallies)
-    fmt::print("{:<24}{:>6}{:>10}{:>20.1e}{:>24.1e}\n", name, tally.runs, tally.bitwise, tally.loss,
-               tally.gradient);
-  fmt::print("{} of {} layouts differ\n", failures, (all.size() - from + every - 1) / every);
+  print(tallies);
+  fmt::print("{} of {} layouts differ\n", failures, runs);
   return failures == 0 ? 0 : 1;
+}
+
+size_t argument(int argc, char** argv, int index, size_t otherwise) {
+  return argc > index ? std::strtoul(argv[index], nullptr, 10) : otherwise;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const size_t every = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 1;
-  return compare_all(every > 0 ? every : 1, argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0);
+  const size_t processes = argument(argc, argv, 1, 1), every = argument(argc, argv, 2, 1);
+  if (every == 0 || (processes != 1 && processes != 2 && processes != 4)) {
+    fmt::print(stderr, "usage: bench_layouts [PROCESSES (1, 2 or 4) [EVERY [FROM]]]\n");
+    return 2;
+  }
+  return compare_all(static_cast<int>(processes), every, argument(argc, argv, 3, 0));
 }

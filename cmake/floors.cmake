@@ -8,6 +8,11 @@ function(collie_floor name)
     file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp" "")
     set(sources "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp")
   endif()
+  collie_library(${name} "${sources}" ${ARGN})
+endfunction()
+
+# collie_library(NAME SOURCES DEPENDS...): the library collie_NAME.
+function(collie_library name sources)
   add_library(collie_${name} STATIC ${sources})
   target_link_libraries(collie_${name} PUBLIC collie_options ${ARGN})
   set_target_properties(collie_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
@@ -23,6 +28,7 @@ function(collie_tests name)
   add_executable(test_${name} ${sources})
   target_link_libraries(test_${name} PRIVATE collie_catch_main collie_options ${ARGN})
   target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # half the time to build, no slower to run
+  set_target_properties(test_${name} PROPERTIES COLLIE_TEST ON)  # for options.cmake
   target_compile_definitions(test_${name} PRIVATE COLLIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND test_${name} "~[slow]" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 300)

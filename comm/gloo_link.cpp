@@ -1,26 +1,20 @@
 #include "comm/gloo_link.hpp"
 
-#include <arpa/inet.h>
 #include <gloo/rendezvous/context.h>
-#include <gloo/transport/context.h>
-#include <gloo/transport/tcp/device.h>
 #include <gloo/transport/unbound_buffer.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <condition_variable>
-#include <cstring>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "comm/gloo_mesh.hpp"
+#include "comm/gloo_posts.hpp"
 
 namespace collie::comm {
 namespace {
@@ -35,6 +29,9 @@ constexpr milliseconds forever = std::chrono::hours(24 * 365);
 // What the end of a link takes at most for its last words, and abort() to be heard.
 constexpr milliseconds last_words{1'000}, echo{500};
 
+// Longer messages are posted by whoever sends them: so both threads copy, one out and one in.
+constexpr size_t most_small_bytes = 64 << 10;
+
 constexpr uint64_t control_tag = uint64_t{1} << 63;
 
 // What ranks tell each other about the link itself: that it has failed, and that they leave. Each is said
@@ -46,74 +43,12 @@ struct Notice {
 };
 constexpr size_t notices_of_a_peer = 2;
 
-milliseconds until(Clock::time_point deadline) {
-  return std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
-}
-
-// "[/usr/src/pair.cc:12] Connection closed by peer [127.0.0.1]:4711" without the place in Gloo's sources.
-std::string reason(const std::exception& error) {
-  const std::string_view text = error.what();
-  const size_t end = text.find("] ");
-  return std::string(text.substr(0, 1) == "[" && end != text.npos ? text.substr(end + 2) : text);
-}
-
-void ignore_broken_pipes() {
-  struct sigaction chosen {};
-  if (sigaction(SIGPIPE, nullptr, &chosen) == 0 && chosen.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
-}
-
-// Gloo's behaviour with names that cannot be resolved is undefined.
-void check_address(const std::string& address) {
-  sockaddr_in v4{};
-  sockaddr_in6 v6{};
-  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1;
-  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &v6.sin6_addr) != 1)
-    throw UserError("address '{}' is not a number such as 10.0.0.3", address);
-  if (is_v4 ? v4.sin_addr.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr))
-    throw UserError("address {} is that of no interface; give the one that other ranks reach", address);
-  v4.sin_family = AF_INET;
-  v6.sin6_family = AF_INET6;
-  const int probe = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
-  const int bound = is_v4 ? bind(probe, reinterpret_cast<const sockaddr*>(&v4), sizeof(v4))
-                          : bind(probe, reinterpret_cast<const sockaddr*>(&v6), sizeof(v6));
-  const int error = bound == 0 ? 0 : errno;
-  close(probe);
-  if (error != 0)
-    throw UserError("address {} cannot be listened at on this host: {}", address, std::strerror(error));
-}
-
-// The store as Gloo wants it, with one deadline for all.
-class Rendezvous : public gloo::rendezvous::Store {
- public:
-  Rendezvous(KeyStore& store, Clock::time_point deadline) : store_(store), deadline_(deadline) {}
-
-  void set(const std::string& key, const std::vector<char>& value) override { store_.set(key, value); }
-  std::vector<char> get(const std::string& key) override {
-    if (auto value = store_.get(key, until(deadline_))) return *std::move(value);
-    throw RunError("rank {} did not come to connect in time", key);
-  }
-  void wait(const std::vector<std::string>& keys) override {
-    for (const std::string& key : keys) get(key);
-  }
-  void wait(const std::vector<std::string>& keys, const milliseconds&) override { wait(keys); }
-
- private:
-  KeyStore& store_;
-  Clock::time_point deadline_;
-};
-
 class GlooLink;
 
 class GlooTransfer : public Transfer {
  public:
-  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner,
-               std::string lost)
-      : link_(link),
-        peer_(peer),
-        sends_(sends),
-        lost_(std::move(lost)),
-        owner_(std::move(owner)),
-        buffer_(std::move(buffer)) {}
+  GlooTransfer(GlooLink& link, int peer, bool sends, Buffer buffer, std::shared_ptr<const void> owner)
+      : link_(link), peer_(peer), sends_(sends), owner_(std::move(owner)), buffer_(std::move(buffer)) {}
   ~GlooTransfer() override;
   void wait(Patience patience) override;
 
@@ -121,7 +56,6 @@ class GlooTransfer : public Transfer {
   GlooLink& link_;
   int peer_;
   bool sends_, done_ = false;
-  std::string lost_;  // why it could not be posted
   std::shared_ptr<const void> owner_;
   Buffer buffer_;  // after what it uses, so that it ends first
 };
@@ -173,8 +107,6 @@ class GlooLink : public ByteLink {
     bool failed = false, left = false, gone = false;  // with the mutex
   };
 
-  void introduce(KeyStore& store, Clock::time_point deadline);
-  void connect(KeyStore& store, Clock::time_point deadline);
   void listen_to(int peer);
   void watch(int peer);
   void watch_clock();
@@ -184,6 +116,7 @@ class GlooLink : public ByteLink {
   void say_to_all(const Notice& notice);
   std::string gone(int peer, const std::string& why) const;
 
+  void refused(const GlooPost& post, const gloo::Exception& error);
   std::unique_ptr<Transfer> post(int peer, uint64_t tag, bool sends, std::byte* data, size_t bytes,
                                  std::shared_ptr<const void> owner);
   Peer& at(int peer) { return peers_[static_cast<size_t>(peer)]; }
@@ -196,8 +129,10 @@ class GlooLink : public ByteLink {
   std::condition_variable changed_;
   std::optional<Failure> failure_;
   bool closing_ = false;
-  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;  // for which somebody waits
+  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;         // for which somebody waits
+  std::map<gloo::transport::UnboundBuffer*, std::string> refused_;  // why they could not be posted
   std::vector<Kept> kept_;
+  std::unique_ptr<GlooPosts> posts_;
   std::mutex speech_;  // guards what peers are told
   std::condition_variable closes_;
   std::thread clock_;
@@ -208,46 +143,20 @@ GlooTransfer::~GlooTransfer() {
 }
 
 void GlooTransfer::wait(Patience patience) {
-  if (!lost_.empty()) link_.lost(peer_, lost_);
   link_.wait(*buffer_, peer_, sends_, patience);
   done_ = true;
 }
 
 void GlooLink::open(KeyStore& store) {
-  const Clock::time_point deadline = Clock::now() + options_.connect_timeout;
-  introduce(store, deadline);
-  connect(store, deadline);
+  GlooMesh mesh = connect_gloo_mesh(options_, store);
+  context_ = std::move(mesh.context);
+  posts_ = std::make_unique<GlooPosts>(
+      std::move(mesh.device),
+      [this](const GlooPost& post, const gloo::Exception& error) { refused(post, error); });
+  for (int peer = 0; peer < size(); ++peer) at(peer).address = mesh.addresses[static_cast<size_t>(peer)];
   for (int peer = 0; peer < size(); ++peer)
     if (peer != rank()) listen_to(peer);
   clock_ = std::thread([this] { watch_clock(); });
-}
-
-// What Gloo's own rendezvous does not say: the address for messages, and that the ends fit each other.
-void GlooLink::introduce(KeyStore& store, Clock::time_point deadline) {
-  const std::string self = fmt::format("1 {} {}", options_.most_bytes, options_.address);
-  store.set(fmt::format("end {}", rank()), {self.begin(), self.end()});
-  for (int peer = 0; peer < size(); ++peer) {
-    const auto value = store.get(fmt::format("end {}", peer), until(deadline));
-    if (!value)
-      throw RunError("rank {} did not come to connect within {} s", peer,
-                     static_cast<double>(options_.connect_timeout.count()) / 1000);
-    const std::string text(value->begin(), value->end());
-    const std::string ours = fmt::format("1 {} ", options_.most_bytes);
-    if (text.compare(0, ours.size(), ours) != 0)
-      throw RunError("rank {} speaks another version or has another size of messages: '{}', not '{}'", peer,
-                     text, self);
-    at(peer).address = text.substr(ours.size());
-  }
-}
-
-void GlooLink::connect(KeyStore& store, Clock::time_point deadline) {
-  gloo::transport::tcp::attr attributes(options_.address.c_str());
-  auto device = gloo::transport::tcp::CreateDevice(attributes);
-  context_ = std::make_shared<gloo::rendezvous::Context>(rank(), size());
-  // Gloo waits five times this long for each connection.
-  context_->setTimeout(std::max(milliseconds(1), options_.connect_timeout / 5));
-  Rendezvous rendezvous(store, deadline);
-  context_->connectFullMesh(rendezvous, device);
 }
 
 void GlooLink::listen_to(int peer) {
@@ -266,6 +175,7 @@ GlooLink::~GlooLink() {
     failed = failure_.has_value();
   }
   closes_.notify_all();
+  if (posts_) posts_->flush();  // before the last words
   if (!failed) say_to_all({});
   for (Peer& peer : peers_)
     if (peer.ear) peer.ear->abortWaitRecv();
@@ -279,6 +189,7 @@ GlooLink::~GlooLink() {
       // It is gone, or does not listen any more.
     }
   }
+  posts_.reset();
   // Memory that Gloo may write to goes after the connections, and those after all buffers.
   for (Peer& peer : peers_) {
     peer.ear.reset();
@@ -298,7 +209,7 @@ void GlooLink::watch(int peer) {
       hear(peer, other.heard.at(count++));
     } catch (const gloo::Exception& error) {
       // A wait that was asleep tells of the end before it tells of what came last: ask once more.
-      if (std::exchange(over, true)) return ended(peer, reason(error));
+      if (std::exchange(over, true)) return ended(peer, reason_of_gloo(error));
     }
   }
 }
@@ -404,17 +315,17 @@ std::unique_ptr<Transfer> GlooLink::post(int peer, uint64_t tag, bool sends, std
   COLLIE_ASSERT(tag < control_tag, "tag {} is too large", tag);
   check();
   Buffer buffer = context_->createUnboundBuffer(data, bytes);
-  std::string lost;
-  try {
-    if (sends)
-      buffer->send(peer, tag);
-    else
-      buffer->recv(peer, tag);
-  } catch (const gloo::Exception& error) {
-    lost = reason(error);
+  posts_->add({buffer.get(), peer, tag, sends});
+  if (sends && bytes > most_small_bytes) posts_->flush();
+  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner));
+}
+
+void GlooLink::refused(const GlooPost& post, const gloo::Exception& error) {
+  {
+    const Lock lock(mutex_);
+    refused_[post.buffer] = reason_of_gloo(error);
   }
-  return std::make_unique<GlooTransfer>(*this, peer, sends, std::move(buffer), std::move(owner),
-                                        std::move(lost));
+  post.sends ? post.buffer->abortWaitSend() : post.buffer->abortWaitRecv();
 }
 
 void GlooLink::wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience) {
@@ -429,13 +340,14 @@ void GlooLink::wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends
   try {
     done = sends ? buffer.waitSend(forever) : buffer.waitRecv(forever);
   } catch (const gloo::Exception& error) {
-    why = reason(error);
+    why = reason_of_gloo(error);
   }
   {
     const Lock lock(mutex_);
     waiting_.erase(&buffer);
     if (done) return;
     if (failure_) failure_->raise();
+    if (const auto found = refused_.find(&buffer); found != refused_.end()) why = found->second;
   }
   lost(peer, why);
 }
@@ -465,17 +377,8 @@ std::shared_ptr<ByteLink> connect_gloo(const GlooOptions& options, KeyStore& sto
   COLLIE_ASSERT(options.size > 0 && options.rank >= 0 && options.rank < options.size, "rank {} of {}",
                 options.rank, options.size);
   COLLIE_ASSERT(options.most_bytes > 0, "messages of no bytes");
-  check_address(options.address);
-  ignore_broken_pipes();
   const auto link = std::make_shared<GlooLink>(options);
-  try {
-    link->open(store);
-  } catch (const RunError&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw RunError("rank {} at {} could not connect with the others: {}", options.rank, options.address,
-                   reason(error));
-  }
+  link->open(store);
   return link;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "actors/cluster.hpp"
 #include "tests/actors/threaded_config.hpp"
 
 namespace collie::test {
@@ -11,6 +12,7 @@ constexpr double order_of_sums_tolerance = 1e-5;
 
 void run_to_the_end(RunPlan plan, LayoutOutcome& outcome) {
   ThreadedConfig config;
+  if (!plan.config.cluster.nodes.empty()) add_cluster_support(config, plan.config.cluster);
   caf::actor_system system(config);
   caf::scoped_actor self(system);
   spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
@@ -46,8 +48,14 @@ void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
 }  // namespace
 
 std::string LayoutOptions::name() const {
-  return fmt::format("dp{} tp{} pp{} cp{} {} zero{}{}", dp, tp, pp, cp, schedule, zero,
-                     sequence_parallel ? " sp" : "");
+  return fmt::format("dp{} tp{} pp{} cp{} {} zero{}{}{}", dp, tp, pp, cp, schedule, zero,
+                     sequence_parallel ? " sp" : "",
+                     processes > 1 ? fmt::format(" over {} processes", processes) : "");
+}
+
+bool LayoutOptions::every_option_counts() const {
+  return (pp > 1 || schedule == LayoutOptions().schedule) && (dp * cp > 1 || zero == 0) &&
+         (tp > 1 || !sequence_parallel);
 }
 
 std::string MathsOptions::name() const {
@@ -108,7 +116,8 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
 }
 
 LayoutOutcome run_layouts(const MathsOptions& maths,
-                          const std::vector<std::pair<LayoutOptions, int64_t>>& until) {
+                          const std::vector<std::pair<LayoutOptions, int64_t>>& until,
+                          const NodeAddresses& nodes) {
   const TemporaryFolder folder;
   std::string text, pairs;
   for (int i = 0; i < 260; ++i) {
@@ -120,11 +129,22 @@ LayoutOutcome run_layouts(const MathsOptions& maths,
   folder.write("train.jsonl", pairs);
   LayoutOutcome outcome;
   for (const auto& [layout, steps] : until) {
-    RunPlan plan = plan_training(layout_config(folder, maths, layout, steps), ExistingRun::resume);
+    Config config = layout_config(folder, maths, layout, steps);
+    if (layout.processes > 1) config.cluster.nodes = {nodes.begin(), nodes.begin() + layout.processes};
+    RunPlan plan = plan_training(std::move(config), ExistingRun::resume);
     run_to_the_end(plan, outcome);
     if (outcome.gradients.empty()) read_gradients(plan, outcome);
   }
   return outcome;
+}
+
+LayoutOutcome run_halves(const MathsOptions& maths, const LayoutOptions& first, const LayoutOptions& then,
+                         const NodeAddresses& nodes) {
+  return run_layouts(maths, {{first, 1}, {first, layout_steps / 2}, {then, layout_steps}}, nodes);
+}
+
+LayoutOutcome run_one_rank(const MathsOptions& maths) {
+  return run_layouts(maths, {{LayoutOptions{}, 1}, {LayoutOptions{}, layout_steps}});
 }
 
 double loss_difference(const LayoutOutcome& a, const LayoutOutcome& b) {
@@ -158,7 +178,7 @@ double gradient_difference(const LayoutOutcome& a, const LayoutOutcome& b, std::
 static const std::vector<std::string> all_schedules = {"gpipe", "1f1b", "interleaved_1f1b",
                                                        "zb_h1", "zbv",  "dualpipe_v"};
 
-std::vector<LayoutOptions> all_layouts() {
+std::vector<LayoutOptions> all_layouts(const std::vector<int>& processes) {
   std::vector<LayoutOptions> all;
   for (const int dp : {1, 2, 4})
     for (const int tp : {1, 2, 4})
@@ -166,10 +186,11 @@ std::vector<LayoutOptions> all_layouts() {
         for (const int cp : {1, 2, 4})
           for (const std::string& schedule : all_schedules)
             for (const int zero : {0, 1, 2, 3})
-              for (const bool sequence_parallel : {false, true}) {
-                const LayoutOptions layout{dp, tp, pp, cp, schedule, zero, sequence_parallel};
-                if (layout.ranks() <= 8) all.push_back(layout);
-              }
+              for (const bool sequence_parallel : {false, true})
+                for (const int count : processes) {
+                  const LayoutOptions layout{dp, tp, pp, cp, schedule, zero, sequence_parallel, count};
+                  if (layout.ranks() <= 8 && layout.ranks() % count == 0) all.push_back(layout);
+                }
   return all;
 }
 
@@ -196,6 +217,17 @@ std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expect
       !(difference <= order_of_sums_tolerance))
     return fmt::format("the first gradient of {} differs by {:.2e}", parameter, difference);
   return "";
+}
+
+std::string complaint_of_halves(const LayoutOutcome& found, const LayoutOutcome& one_rank,
+                                const MathsOptions& maths, const LayoutOptions& first,
+                                const LayoutOptions& then) {
+  const std::string complaint = complaint_of(found, one_rank, first.bitwise() && then.bitwise());
+  if (!complaint.empty() || (first.processes == 1 && then.processes == 1)) return complaint;
+  LayoutOptions first_here = first, then_here = then;
+  first_here.processes = then_here.processes = 1;
+  const std::string other = complaint_of(found, run_halves(maths, first_here, then_here), true);
+  return other.empty() ? "" : "against one process: " + other;
 }
 
 }  // namespace collie::test

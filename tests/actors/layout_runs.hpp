@@ -1,5 +1,5 @@
-// Whole runs of one small model in any layout, in this process, and what is compared of them: losses, and the
-// gradients of the first step.
+// Whole runs of one small model in any layout, in this process or over several, and what is compared of them:
+// losses, and the gradients of the first step.
 #pragma once
 
 #include <cmath>
@@ -19,10 +19,14 @@ struct LayoutOptions {
   std::string schedule = "1f1b";
   int zero = 0;
   bool sequence_parallel = false;
+  int processes = 1;  // 1: this one; otherwise so many nodes
 
   int ranks() const { return dp * tp * pp * cp; }
   // Only then are the sums taken in the order of one rank.
   bool bitwise() const { return dp == 1 && tp == 1 && cp == 1; }
+  // Whether no option without effect on what ranks say to each other stands elsewhere than at its default: a
+  // schedule without a pipeline, a ZeRO stage without replicas, sequence parallelism without cut matrices.
+  bool every_option_counts() const;
   std::string name() const;
 };
 
@@ -40,6 +44,9 @@ struct LayoutOutcome {
   std::map<std::string, std::vector<float>> gradients;  // of the first step, up to one factor
 };
 
+// Where layouts of several processes have them: addresses of nodes, at least as many.
+using NodeAddresses = std::vector<std::string>;
+
 // Eight blocks, four heads with two key/value heads, biases, bytes as tokens: a few ten thousand parameters.
 Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
                      int64_t steps);
@@ -47,18 +54,28 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
 // Trains from scratch to the first of `until`, resumes to the next in the layout beside it, and so on. The
 // first checkpoint must be of step 1: its first moments are the gradients.
 LayoutOutcome run_layouts(const MathsOptions& maths,
-                          const std::vector<std::pair<LayoutOptions, int64_t>>& until);
+                          const std::vector<std::pair<LayoutOptions, int64_t>>& until,
+                          const NodeAddresses& nodes = {});
 
 inline constexpr int64_t layout_steps = 20;
 
+// Step 1 and the steps up to 10 in the first layout, the rest, resumed from its checkpoint, in the other.
+LayoutOutcome run_halves(const MathsOptions& maths, const LayoutOptions& first, const LayoutOptions& then,
+                         const NodeAddresses& nodes = {});
+LayoutOutcome run_one_rank(const MathsOptions& maths);
+
 // (dp, tp, pp, cp) with product <= 8 from {1, 2, 4}, every schedule, every ZeRO stage, with and without
-// sequence parallelism.
-std::vector<LayoutOptions> all_layouts();
+// sequence parallelism, over each of the numbers of processes that divides the ranks.
+std::vector<LayoutOptions> all_layouts(const std::vector<int>& processes = {1});
 // Every layout can do all of them.
 const std::vector<MathsOptions>& all_maths();
 
 // "" where the run is what one rank's is: to the bit, or within the bound of what changes the order of sums.
 std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise);
+// "" where run_halves() gave one rank's outcome, and over processes the bits of the same layouts in one.
+std::string complaint_of_halves(const LayoutOutcome& found, const LayoutOutcome& one_rank,
+                                const MathsOptions& maths, const LayoutOptions& first,
+                                const LayoutOptions& then);
 
 // The largest |a - b| / |b| of two runs' losses, and of their parameters' gradients by norm.
 double loss_difference(const LayoutOutcome& a, const LayoutOutcome& b);

@@ -19,7 +19,6 @@ class RecordingWorker final : public StageWorker {
   explicit RecordingWorker(Log& log) : log_(log) {}
   void begin(const Program& program) override { log_.push_back(fmt::format("begin {}", program.id)); }
   void compute(const Task& task) override { log_.push_back(to_string(task)); }
-  Tensor empty(const Shape&, DType) override { return {}; }
   Tensor take(const Channel& channel, int micro_batch) override {
     log_.push_back(fmt::format("take {} of {}", to_string(channel), micro_batch));
     return {};

@@ -23,7 +23,6 @@ class SyntheticWorker final : public StageWorker {
   void compute(const Task& task) override {
     if (compute_) compute_(task);
   }
-  Tensor empty(const Shape&, DType) override { return {}; }
   Tensor take(const Channel&, int) override { return {}; }
   void put(const Channel&, int, Tensor) override {}
   GradientReport gradients() override { return {}; }

@@ -1,5 +1,5 @@
 // No layout changes what is computed: data, tensor, pipeline and context parallelism, every schedule and
-// every ZeRO stage, against one rank on the same data.
+// every ZeRO stage, in one process and over several, against one rank on the same data.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,18 +8,22 @@
 
 #include "tests/actors/layout_runs.hpp"
 #include "tests/catch.hpp"
+#include "tests/cli/cluster.hpp"
 
 namespace collie::test {
 namespace {
 
-// Every pair of options of a layout, such as "dp2" with "zbv", as far as they do something: a schedule where
-// there is a pipeline, a ZeRO stage where there are replicas, sequence parallelism where matrices are cut.
+constexpr int most_processes = 4;
+
+// Every pair of options of a layout, such as "dp2" with "zbv", as far as they do something
+// (every_option_counts()).
 std::set<std::pair<std::string, std::string>> pairs_of(const LayoutOptions& layout) {
   std::vector<std::string> options = {fmt::format("dp{}", layout.dp), fmt::format("tp{}", layout.tp),
                                       fmt::format("pp{}", layout.pp), fmt::format("cp{}", layout.cp)};
   if (layout.pp > 1) options.push_back(layout.schedule);
   if (layout.dp * layout.cp > 1) options.push_back(fmt::format("zero{}", layout.zero));
   if (layout.tp > 1) options.push_back(fmt::format("sp{}", layout.sequence_parallel));
+  options.push_back(fmt::format("{} processes", layout.processes));
   std::set<std::pair<std::string, std::string>> pairs;
   for (size_t i = 0; i < options.size(); ++i)
     for (size_t j = i + 1; j < options.size(); ++j) pairs.emplace(options[i], options[j]);
@@ -28,7 +32,7 @@ std::set<std::pair<std::string, std::string>> pairs_of(const LayoutOptions& layo
 
 // Greedily: the layout with the most pairs that no earlier one has, until all pairs are there.
 std::vector<LayoutOptions> covering_array() {
-  const std::vector<LayoutOptions> all = all_layouts();
+  const std::vector<LayoutOptions> all = all_layouts({1, 2, most_processes});
   std::set<std::pair<std::string, std::string>> missing;
   for (const auto& layout : all) missing.merge(pairs_of(layout));
   std::vector<LayoutOptions> chosen;
@@ -49,31 +53,32 @@ std::vector<LayoutOptions> covering_array() {
   return chosen;
 }
 
-// Step 1 and the steps up to 10 in each layout, the rest, resumed from its checkpoint, in the next one.
+// Each layout, then the next one.
 void check_all(const std::vector<LayoutOptions>& layouts) {
+  const Nodes nodes(most_processes);
   std::map<size_t, LayoutOutcome> expected;  // by maths, of one rank
   for (size_t i = 0; i < layouts.size(); ++i) {
     const size_t index = i % all_maths().size();
     const MathsOptions& maths = all_maths()[index];
     if (!expected.count(index)) {
-      expected[index] = run_layouts(maths, {{LayoutOptions{}, 1}, {LayoutOptions{}, layout_steps}});
+      expected[index] = run_one_rank(maths);
       REQUIRE(expected[index].losses.size() == static_cast<size_t>(layout_steps));
       CHECK(expected[index].losses.back() < 0.9 * expected[index].losses.front());
     }
     const LayoutOptions &first = layouts[i], &then = layouts[(i + 1) % layouts.size()];
     INFO(maths.name() << ": " << first.name() << ", from step 11 on " << then.name());
     try {
-      const LayoutOutcome found =
-          run_layouts(maths, {{first, 1}, {first, layout_steps / 2}, {then, layout_steps}});
-      CHECK(complaint_of(found, expected[index], first.bitwise() && then.bitwise()) == "");
+      const LayoutOutcome found = run_halves(maths, first, then, nodes.addresses());
+      CHECK(complaint_of_halves(found, expected[index], maths, first, then) == "");
     } catch (const std::exception& error) {
       FAIL_CHECK(error.what());
     }
   }
 }
 
-LayoutOutcome outcome_of(const LayoutOptions& layout, const MathsOptions& maths) {
-  return run_layouts(maths, {{layout, 1}, {layout, 4}});
+LayoutOutcome outcome_of(const LayoutOptions& layout, const MathsOptions& maths,
+                         const NodeAddresses& nodes = {}) {
+  return run_layouts(maths, {{layout, 1}, {layout, 4}}, nodes);
 }
 
 }  // namespace
@@ -107,6 +112,15 @@ TEST_CASE("layouts: with one micro-batch all ZeRO stages give the same bits", "[
     INFO(layout.name());
     CHECK(complaint_of(outcome_of(layout, maths), expected, true) == "");
   }
+}
+
+TEST_CASE("layouts: replicas and shards in four processes give the bits of one process",
+          "[actors][layouts]") {
+  const Nodes nodes(4);
+  LayoutOptions layout{2, 2, 1, 1, "1f1b", 3, true};
+  const LayoutOutcome expected = outcome_of(layout, {});
+  layout.processes = 4;
+  CHECK(complaint_of(outcome_of(layout, {}, nodes.addresses()), expected, true) == "");
 }
 
 TEST_CASE("layouts: a run repeats bitwise", "[actors][layouts]") {

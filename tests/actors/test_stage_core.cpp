@@ -282,7 +282,6 @@ TEST_CASE("stage core: the status names the task while it is computed, and its t
     RankStatus::Snapshot seen;
     void begin(const Program&) override {}
     void compute(const Task&) override { seen = status->get(); }
-    Tensor empty(const Shape&, DType) override { return {}; }
     Tensor take(const Channel&, int) override { return {}; }
     void put(const Channel&, int, Tensor) override {}
     GradientReport gradients() override { return {}; }

@@ -1,9 +1,12 @@
 #include "tests/cli/cluster.hpp"
 
 #include <arpa/inet.h>
+#include <fmt/ranges.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <stdexcept>
 
 namespace collie::test {
 
@@ -13,9 +16,10 @@ int free_port() {
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof address;
-  REQUIRE(::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0);
-  REQUIRE(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  const bool found = ::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+                     ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0;
   ::close(socket);
+  if (!found) throw std::runtime_error("no port of the loopback interface is free");
   return ntohs(address.sin_port);
 }
 
@@ -23,24 +27,39 @@ std::string loopback(int port) {
   return fmt::format("127.0.0.1:{}", port);
 }
 
-Nodes::Nodes(const Workbench& bench, int count, const std::map<std::string, std::string>& environment) {
-  for (int i = 0; i < count; ++i) {
-    ports_.push_back(free_port());
-    CommandOptions options = bench.options();
-    options.environment.insert(environment.begin(), environment.end());
-    options.working_directory = "/";  // not the trainer's: paths must not depend on it
-    options.timeout_s = 300;
-    processes_.push_back(std::make_unique<Command>(
-        std::vector<std::string>{"node", "--listen", loopback(ports_.back())}, options));
-  }
-  for (const auto& process : processes_)
-    REQUIRE(process->wait_until([&] { return has(process->errors(), "listening at"); }));
+std::map<std::string, std::string> job_environment(const std::string& master, int rank, int size) {
+  return {{"COLLIE_ENGINE_MASTER", master},
+          {"COLLIE_ENGINE_RANK", std::to_string(rank)},
+          {"COLLIE_ENGINE_SIZE", std::to_string(size)}};
 }
 
-std::string Nodes::addresses() const {
-  std::string all;
-  for (const int port : ports_) all += (all.empty() ? "" : ",") + loopback(port);
+std::vector<std::string> over(const Nodes& nodes, std::vector<std::string> flags) {
+  flags.insert(flags.end(), {"--nodes", nodes.list()});
+  return flags;
+}
+
+Nodes::Nodes(int count, CommandOptions options, const std::vector<std::string>& flags) {
+  options.working_directory = "/";  // not the trainer's: paths must not depend on it
+  options.timeout_s = 300;
+  for (int i = 0; i < count; ++i) {
+    ports_.push_back(free_port());
+    std::vector<std::string> arguments = {"node", "--listen", loopback(ports_.back())};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    processes_.push_back(std::make_unique<Command>(arguments, options));
+  }
+  for (const auto& process : processes_)
+    if (!process->wait_until([&] { return process->errors().find("listening at") != std::string::npos; }))
+      throw std::runtime_error("a node does not listen: " + process->errors());
+}
+
+std::vector<std::string> Nodes::addresses() const {
+  std::vector<std::string> all;
+  for (const int port : ports_) all.push_back(loopback(port));
   return all;
+}
+
+std::string Nodes::list() const {
+  return fmt::format("{}", fmt::join(addresses(), ","));
 }
 
 }  // namespace collie::test

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -58,7 +59,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 // In the child, between fork and exec: nothing here allocates.
 [[noreturn]] void become(char** arguments, char** environment, const CommandOptions& options, int output,
-                         int errors) {
+                         int errors, int network) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (options.file_size_limit) {
@@ -67,7 +68,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
     ::signal(SIGXFSZ, SIG_IGN);
   }
   const int null = ::open("/dev/null", O_RDONLY);
-  const bool ready = ::dup2(null, 0) == 0 && ::dup2(output, 1) == 1 && ::dup2(errors, 2) == 2 &&
+  const bool ready = (network < 0 || ::setns(network, CLONE_NEWNET) == 0) && ::dup2(null, 0) == 0 &&
+                     ::dup2(output, 1) == 1 && ::dup2(errors, 2) == 2 &&
                      (options.working_directory.empty() || ::chdir(options.working_directory.c_str()) == 0);
   if (ready) ::execve(arguments[0], arguments, environment);
   ::_exit(cannot_start);
@@ -103,10 +105,16 @@ Command::Command(const std::vector<std::string>& arguments, const CommandOptions
 
   output_ = checked(::memfd_create("output", MFD_CLOEXEC), "memfd_create");
   errors_ = checked(::memfd_create("errors", MFD_CLOEXEC), "memfd_create");
+  const std::string place = "/run/netns/" + options.network;
+  const int network = options.network.empty()
+                          ? -1
+                          : checked(::open(place.c_str(), O_RDONLY | O_CLOEXEC), "network namespace");
   start_ = Clock::now();
   process_ = checked(::fork(), "fork");
   if (process_ == 0)
-    become(const_cast<char**>(argv.data()), const_cast<char**>(envp.data()), options_, output_, errors_);
+    become(const_cast<char**>(argv.data()), const_cast<char**>(envp.data()), options_, output_, errors_,
+           network);
+  if (network >= 0) ::close(network);
   ::setpgid(process_, process_);  // whoever of the two comes first
   watch_ = checked(static_cast<int>(::syscall(SYS_pidfd_open, process_, 0)), "pidfd_open");
 }

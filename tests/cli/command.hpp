@@ -39,6 +39,7 @@ struct CommandOptions {
   std::map<std::string, std::string> environment;  // on top of this process's, less COLLIE_ENGINE_*
   double timeout_s = 60;
   std::optional<uint64_t> file_size_limit;  // bytes; a write beyond it fails with EFBIG
+  std::string network;                      // a namespace of `ip netns`; empty: this process's
 };
 
 // One process. It is killed, with its group, where it is still running at the end of this object's life.
@@ -50,6 +51,7 @@ class Command {
   Command& operator=(const Command&) = delete;
 
   void send(int signal) const;  // to the process alone
+  pid_t process() const { return process_; }
 
   // Waits until `condition` holds or the process ends or `timeout_s` has passed; whether it held.
   bool wait_until(const std::function<bool()>& condition, double timeout_s = 20);

@@ -1,40 +1,13 @@
 // Runs whose ranks are in other processes: the same results, failures that end soon and name who, and nodes
 // that are there for the next run.
-#include <cmath>
-
 #include "tests/cli/cluster.hpp"
+#include "tests/cli/workbench.hpp"
 
 namespace collie::test {
 namespace {
 
 const Settings four_stages = {"parallel.pp_size=4"};
 constexpr double soon_s = 5 * patience;
-
-Settings layout(int dp, int tp, int pp, int cp, int zero) {
-  return {fmt::format("parallel.dp_size={}", dp),
-          fmt::format("parallel.tp_size={}", tp),
-          fmt::format("parallel.pp_size={}", pp),
-          fmt::format("parallel.cp_size={}", cp),
-          fmt::format("parallel.zero_stage={}", zero),
-          "train.micro_batch_size=1",
-          fmt::format("train.gradient_accumulation_steps={}", 4 / dp)};
-}
-
-// The largest relative difference of the steps' losses.
-double loss_difference(const Training& a, const Training& b) {
-  if (a.steps.size() != b.steps.size() || a.steps.empty()) return INFINITY;
-  double largest = 0;
-  for (size_t i = 0; i < a.steps.size(); ++i) {
-    const double x = std::stod(a.steps[i].at("loss")), y = std::stod(b.steps[i].at("loss"));
-    largest = std::max(largest, std::abs(x - y) / std::abs(y));
-  }
-  return largest;
-}
-
-std::vector<std::string> over(const Nodes& nodes, std::vector<std::string> flags = {}) {
-  flags.insert(flags.end(), {"--nodes", nodes.addresses()});
-  return flags;
-}
 
 void require_done(const Outcome& outcome) {
   REQUIRE_CODE(outcome, 0);
@@ -51,58 +24,24 @@ void check_failed_soon(const Outcome& outcome, double seconds, const std::vector
 TEST_CASE("stages in two processes compute the bits of one process, checkpoints and final model included") {
   const Workbench bench;
   const Training expected = bench.train("reference", four_stages);
-  Nodes nodes(bench, 2);
+  Nodes nodes(2);
   require_done(bench.run("run", four_stages, over(nodes)));
   CHECK_SAME(expected, bench.training("run"));
-}
-
-TEST_CASE("a checkpoint of two nodes resumes on one, and one of one process on two nodes", "[slow]") {
-  const Workbench bench;
-  const Training expected = bench.train("reference", four_stages);
-  Nodes nodes(bench, 2);
-  const Settings half = four_stages + Settings{"train.steps=6", "lr_scheduler.name=constant"};
-  const Settings whole = four_stages + Settings{"lr_scheduler.name=constant"};
-  const Training constant = bench.train("constant", whole);
-  require_done(bench.run("a", half, over(nodes)));
-  require_done(bench.run("a", whole, {"--resume"}));
-  CHECK_SAME(constant, bench.training("a"));
-  require_done(bench.run("b", half));
-  require_done(bench.run("b", whole, over(nodes, {"--resume"})));
-  CHECK_SAME(constant, bench.training("b"));
-  CHECK_FALSE(first_difference(expected, constant) == "");
 }
 
 TEST_CASE("a partition that the trainer has measured is that of all processes") {
   const Workbench bench;
   const Settings stages = {"parallel.pp_size=2", "model.config.num_hidden_layers=6"};
   const Training expected = bench.train("reference", stages + Settings{"parallel.partition=uniform"});
-  Nodes nodes(bench, 2);
+  Nodes nodes(2);
   require_done(bench.run("run", stages + Settings{"parallel.partition=measured"}, over(nodes)));
   CHECK_SAME(expected, bench.training("run"));
-}
-
-TEST_CASE("replicas, shards and context over two and four processes train as one rank does") {
-  const Workbench bench;
-  const Training expected = bench.train("reference", layout(1, 1, 1, 1, 0));
-  const int processes = GENERATE(2, 4);
-  Nodes nodes(bench, processes);
-  struct Case {
-    int dp, tp, pp, cp, zero;
-  };
-  const std::vector<Case> cases = {{4, 1, 1, 1, 3}, {2, 2, 1, 1, 1}, {1, 2, 2, 1, 0},
-                                   {2, 1, 1, 2, 2}, {2, 1, 2, 1, 3}, {1, 2, 1, 2, 0}};
-  for (const auto& [dp, tp, pp, cp, zero] : cases) {
-    const std::string name = fmt::format("dp{}tp{}pp{}cp{}zero{}", dp, tp, pp, cp, zero);
-    INFO(name << " over " << processes << " processes");
-    require_done(bench.run(name, layout(dp, tp, pp, cp, zero), over(nodes)));
-    CHECK(loss_difference(bench.training(name), expected) <= 1e-5);
-  }
 }
 
 TEST_CASE("a node that is killed ends the run with its name, and the others take the next run") {
   const Workbench bench;
   const Training expected = bench.train("expected", four_stages);
-  Nodes nodes(bench, 2);
+  Nodes nodes(2);
   Command run(bench.run_arguments("run", four_stages + Settings{"train.steps=100000"}, over(nodes)),
               bench.options());
   REQUIRE(run.wait_until([&] { return bench.steps_done("run") >= 7; }));
@@ -120,14 +59,14 @@ TEST_CASE("a node that is killed ends the run with its name, and the others take
 
 TEST_CASE("an exception in a rank on a node ends the run with the rank and its cause") {
   const Workbench bench;
-  Nodes nodes(bench, 2, {{"COLLIE_ENGINE_FAILPOINT", "stage.backward:9:throw"}});
+  Nodes nodes(2, bench.options("stage.backward:9:throw"));
   const Outcome outcome = bench.run("run", four_stages, over(nodes));
   check_failed_soon(outcome, outcome.seconds, {"rank ", " on node 127.0.0.1:", "failpoint stage.backward"});
 }
 
 TEST_CASE("nodes outlive a trainer that is killed") {
   const Workbench bench;
-  Nodes nodes(bench, 2);
+  Nodes nodes(2);
   Command run(bench.run_arguments("run", four_stages + Settings{"train.steps=100000"}, over(nodes)),
               bench.options());
   REQUIRE(run.wait_until([&] { return bench.steps_done("run") >= 3; }));
@@ -143,7 +82,7 @@ TEST_CASE("an interrupt of a run over nodes leaves a checkpoint that resumes to 
   const Workbench bench;
   const Settings settings = four_stages + Settings{"train.steps=300", "checkpoint.every_n_steps=100"};
   const Training expected = bench.train("expected", settings);
-  Nodes nodes(bench, 2);
+  Nodes nodes(2);
   Command run(bench.run_arguments("run", settings, over(nodes)), bench.options());
   REQUIRE(run.wait_until([&] { return bench.steps_done("run") >= 5; }));
   run.send(SIGINT);
@@ -163,14 +102,31 @@ TEST_CASE("nodes that cannot be used are refused before anything starts") {
   };
   refused(four_stages, nobody, {"node " + nobody, "cannot be reached", "collie-engine node --listen"});
   refused(four_stages, "nowhere", {"cluster.nodes", "'nowhere'", "HOST:PORT"});
-  refused(four_stages, "10.255.255.1:5001", {"node 10.255.255.1:5001", "cluster.trusted_network"});
-  Nodes nodes(bench, 3);
-  refused(four_stages, nodes.addresses(), {"4 ranks", "3 nodes", "3 or 6"});
+  refused(four_stages, "10.255.255.1:5001",
+          {"node 10.255.255.1:5001", "cluster.tls", "cluster.trusted_network"});
+  Nodes nodes(3);
+  refused(four_stages, nodes.list(), {"4 ranks", "3 nodes", "3 or 6"});
+}
+
+TEST_CASE("a node starts again at its address at once") {
+  const Workbench bench;
+  const std::string address = loopback(free_port());
+  for (const char* dir : {"first", "second"}) {
+    Command node({"node", "--listen", address}, bench.options());
+    REQUIRE(node.wait_until([&] { return has(node.errors(), "listening at"); }));
+    Command run(bench.run_arguments(dir, four_stages + Settings{"train.steps=100000"}, {"--nodes", address}),
+                bench.options());
+    REQUIRE(run.wait_until([&] { return bench.steps_done(dir) >= 2; }));
+    node.send(SIGKILL);  // while it is connected
+    CHECK(run.wait().code == 1);
+  }
 }
 
 TEST_CASE("a node of another version is refused") {
   const Workbench bench;
-  Nodes nodes(bench, 1, {{"COLLIE_ENGINE_VERSION", "99.0"}});
+  CommandOptions options;
+  options.environment["COLLIE_ENGINE_VERSION"] = "99.0";
+  Nodes nodes(1, options);
   check_refused(bench.run("run", {}, over(nodes)), 2, {"node " + nodes.address(0), "99.0"});
 }
 
@@ -179,7 +135,7 @@ TEST_CASE("a node listens neither at an open address without certificates nor at
   check_refused(bench.command({"node", "--listen", "0.0.0.0:5001"}), 2, {"--listen", "certificate"});
   check_refused(bench.command({"node", "--listen", "127.0.0.1"}), 2, {"--listen", "HOST:PORT"});
   check_refused(bench.command({"node", "--listen", "127.0.0.1:99999"}), 2, {"--listen", "HOST:PORT"});
-  Nodes nodes(bench, 1);
+  Nodes nodes(1);
   check_refused(bench.command({"node", "--listen", nodes.address(0)}), 2, {nodes.address(0)});
   check_refused(bench.command({"node", "--listen", loopback(free_port()), "--certificate", "missing.pem",
                                "--key", "missing.pem", "--ca", "missing.pem"}),
@@ -200,9 +156,7 @@ TEST_CASE("processes that a job manager starts with one command find each other,
       options.environment["SLURM_PROCID"] = std::to_string(rank);
       options.environment["SLURM_NTASKS"] = "2";
     } else {
-      options.environment["COLLIE_ENGINE_MASTER"] = loopback(port);
-      options.environment["COLLIE_ENGINE_RANK"] = std::to_string(rank);
-      options.environment["COLLIE_ENGINE_SIZE"] = "2";
+      options.environment = job_environment(loopback(port), rank, 2);
     }
     processes.push_back(std::make_unique<Command>(bench.run_arguments("run", four_stages), options));
   }
@@ -215,9 +169,7 @@ TEST_CASE("a process that a job manager started learns of the master's death") {
   const int port = free_port();
   const auto start = [&](int rank) {
     CommandOptions options = bench.options();
-    options.environment = {{"COLLIE_ENGINE_MASTER", loopback(port)},
-                           {"COLLIE_ENGINE_RANK", std::to_string(rank)},
-                           {"COLLIE_ENGINE_SIZE", "2"}};
+    options.environment = job_environment(loopback(port), rank, 2);
     return std::make_unique<Command>(bench.run_arguments("run", four_stages + Settings{"train.steps=100000"}),
                                      options);
   };

@@ -1,12 +1,13 @@
-// Everything that stands behind the seam, for the one suite that all of it must pass.
+// Everything that stands behind the seams, for the one suite that all of it must pass: what is listed depends
+// on the executable that the suite is built into.
 #pragma once
 
 #include <functional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "tests/catch.hpp"
-#include "tests/comm/coordinator_group.hpp"
 #include "tests/comm/linked_groups.hpp"
 #include "tests/comm/support.hpp"
 
@@ -23,11 +24,12 @@ inline std::ostream& operator<<(std::ostream& out, const Implementation& impleme
 }
 
 // To be used as `const Implementation implementation = GENERATE(from_range(implementations()))`.
-inline std::vector<Implementation> implementations() {
-  return {{"in-process", make_in_process_group},
-          {"coordinator", make_coordinator_group},
-          {"linked over memory", make_linked_over_memory},
-          {"linked over Gloo", make_linked_over_gloo, 8}};
-}
+std::vector<Implementation> implementations();
+
+struct LinkKind {
+  std::string name;
+  std::function<Links(int)> make;
+};
+std::vector<LinkKind> link_kinds();
 
 }  // namespace collie::test

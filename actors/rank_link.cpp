@@ -1,0 +1,75 @@
+#include "actors/rank_link.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "actors/cluster.hpp"
+#include "actors/directory.hpp"
+#include "actors/link_end.hpp"
+#include "base/error.hpp"
+#include "comm/gloo_link.hpp"
+
+namespace collie {
+namespace {
+
+constexpr auto patience = std::chrono::seconds(30);
+
+// This process with those of the nodes before it.
+void connect_with_earlier_nodes(caf::actor_system& system, const NodeSpec& spec) {
+  for (int node = 0; node < spec.node; ++node) {
+    const std::string& door = spec.doors[static_cast<size_t>(node)];
+    if (door.empty()) continue;
+    try {
+      connect_node(system, parse_node_address(door, "the address of a node"), spec.plan->config.cluster);
+    } catch (const UserError& error) {
+      throw RunError("{} (asked by the node at {}; all nodes must reach each other)", error.what(),
+                     spec.interface);
+    }
+  }
+}
+
+// A message that took another way than the one before it could overtake it: nothing is sent before all
+// processes are connected with each other.
+void connect_processes(caf::actor_system& system, const NodeSpec& spec, int rank, comm::KeyStore& directory) {
+  const auto key = [](int node) { return fmt::format("node {} is connected", node); };
+  const auto& node_of_rank = spec.node_of_rank;
+  const auto first = std::find(node_of_rank.begin(), node_of_rank.end(), spec.node) - node_of_rank.begin();
+  if (rank == first) {
+    connect_with_earlier_nodes(system, spec);
+    directory.set(key(spec.node), {});
+  }
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  for (int node = 0; node < static_cast<int>(spec.doors.size()); ++node) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (!directory.get(key(node), std::max(left, std::chrono::milliseconds(1))))
+      throw RunError("node {} did not connect with the others within {} s", node, patience.count());
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<comm::ByteLink> connect_rank(caf::actor_system& system, const NodeSpec& spec, int rank,
+                                             const Wiring& wiring) {
+  const auto directory = open_directory(system, wiring.directory);
+  const int size = static_cast<int>(spec.node_of_rank.size());
+  if (wiring.link_ends.empty()) {
+    comm::GlooOptions options;
+    options.rank = rank;
+    options.size = size;
+    options.address = spec.interface;
+    return comm::connect_gloo(options, *directory);
+  }
+  connect_processes(system, spec, rank, *directory);
+  MessageLinkOptions options;
+  options.rank = rank;
+  options.size = size;
+  for (const int node : spec.node_of_rank) {
+    const std::string& door = spec.doors[static_cast<size_t>(node)];
+    options.addresses.push_back(door.empty() ? "process 0" : door);
+  }
+  return open_message_link(wiring.link_ends, std::move(options));
+}
+
+}  // namespace collie

@@ -1,0 +1,31 @@
+// The receiver actor of a rank: takes the tensors that stages in other processes send off the link while the
+// rank computes, and hands them on. A channel's credits bound what it holds.
+#include "actors/caf_types.hpp"
+#include "actors/guard.hpp"
+#include "actors/tensor_transfer.hpp"
+
+namespace collie {
+namespace {
+
+struct ReceiverState {
+  const char* name = "receiver";
+};
+
+caf::behavior receiver_behaviour(caf::stateful_actor<ReceiverState>* self, const ReceiverSpec& spec) {
+  report_exceptions_to(self, spec.owner, spec.tag, "rank " + std::to_string(spec.rank));
+  return {[self, spec](Payload& payload) {
+    if (!(payload.tag == spec.tag)) return;
+    payload.tensor =
+        Tensor::host(Shape::from(payload.dims), payload.dtype, spec.account, Category::communication);
+    receive_tensor(*spec.connections->link(), payload.sender, payload.channel, payload.tensor);
+    self->send(spec.stage, std::move(payload));
+  }};
+}
+
+}  // namespace
+
+caf::actor spawn_receiver(caf::actor_system& system, ReceiverSpec spec) {
+  return system.spawn<caf::detached>(receiver_behaviour, std::move(spec));
+}
+
+}  // namespace collie

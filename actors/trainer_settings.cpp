@@ -1,0 +1,30 @@
+#include "actors/trainer_settings.hpp"
+
+#include "models/stage_model.hpp"
+#include "optim/optimizer.hpp"
+
+namespace collie {
+
+TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
+  TrainerSettings settings;
+  settings.tag = tag;
+  settings.purpose = plan.purpose;
+  settings.layout = plan.layout;
+  settings.total_steps = plan.total_steps;
+  settings.steps_per_epoch = plan.steps_per_epoch;
+  if (plan.checkpoint) {
+    settings.done_steps = plan.checkpoint->step();
+    settings.done_position = plan.checkpoint->metadata().value("position", int64_t{0});
+  }
+  settings.evaluate_every = plan.config.eval.every_n_steps;
+  settings.evaluate_every_epochs = plan.config.eval.every_n_epochs;
+  settings.has_evaluation = plan.evaluation_order != nullptr;
+  settings.checkpoint_every = plan.config.checkpoint.every_n_steps;
+  settings.learning_rate = plan.config.optimizer.lr;
+  settings.schedule = learning_rate_schedules().find(plan.config.lr_scheduler.name)(plan.config.lr_scheduler);
+  settings.clip_grad_norm = plan.config.train.clip_grad_norm;
+  settings.parameters = model_parameters(plan.model).size();
+  return settings;
+}
+
+}  // namespace collie
