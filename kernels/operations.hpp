@@ -32,6 +32,7 @@ struct AttentionSpans {
   std::vector<int32_t> query_starts;  // [documents + 1]
   std::vector<int32_t> key_starts;    // [documents + 1]
   bool causal = true;
+  int64_t window = 0;  // causal: a query sees at most so many keys, its own the last of them; 0: all
 };
 
 struct AdamWArguments {

@@ -25,8 +25,8 @@ void attend(const QueryTile& tile, const HeadMatrix& q, const HeadMatrix& k, con
     const int64_t keys = std::min(key_tile, tile.keys - first), key = tile.first_key + first;
     cpu::multiply_tile(GemmForm::nt, tile.queries, keys, head_dim, q.row(tile.query), q.stride, k.row(key),
                        k.stride, scores, keys, false);
-    cpu::softmax_tile({scores, tile.queries, keys, tile.visible_to_first - first, score_scale}, largest, sums,
-                      out.row(tile.query), out.stride, head_dim);
+    cpu::softmax_tile({scores, tile.queries, keys, tile.visible_to_first - first, tile.window, score_scale},
+                      largest, sums, out.row(tile.query), out.stride, head_dim);
     cpu::multiply_tile(GemmForm::nn, tile.queries, head_dim, keys, scores, keys, v.row(key), v.stride,
                        out.row(tile.query), out.stride, first > 0);
   }

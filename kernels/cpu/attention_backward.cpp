@@ -58,7 +58,7 @@ void backward_tile(const Operands& x, const Task& task, const QueryTile& tile, i
                      keys, false);
   cpu::multiply_tile(GemmForm::nt, rows, keys, dim, d_out.row(tile.query), d_out.stride, v.row(key), v.stride,
                      ds, keys, false);
-  cpu::softmax_backward_tile({p, rows, keys, tile.visible_to_first - first, x.score_scale}, ds,
+  cpu::softmax_backward_tile({p, rows, keys, tile.visible_to_first - first, tile.window, x.score_scale}, ds,
                              x.log_sum_exp + tile.query * x.heads + head,
                              x.means + tile.query * x.heads + head, x.heads);
   if (task.wanted != Wanted::queries) {

@@ -18,6 +18,11 @@ HWY_INLINE int64_t visible_keys(const ScoreTile& tile, int64_t query) {
   return HWY_MAX(int64_t{0}, HWY_MIN(tile.keys, tile.first_visible + query));
 }
 
+// Keys before the first that a query sees.
+HWY_INLINE int64_t hidden_keys(const ScoreTile& tile, int64_t query) {
+  return HWY_MAX(int64_t{0}, HWY_MIN(tile.keys, tile.first_visible + query - tile.window));
+}
+
 HWY_INLINE void multiply(float* x, float factor, int64_t n) {
   const Vec f = constant(factor);
   for_each_vector(
@@ -52,9 +57,11 @@ HWY_INLINE float exponentials(float* scores, int64_t n, float score_scale, float
 void softmax_rows(const ScoreTile& tile, float* largest, float* sums, float* out, int64_t out_stride,
                   int64_t head_dim) {
   for (int64_t i = 0; i < tile.queries; ++i) {
-    float* const scores = tile.scores + i * tile.keys;
-    const int64_t visible = visible_keys(tile, i);
-    clear(scores + visible, tile.keys - visible);
+    const int64_t hidden = hidden_keys(tile, i), end = visible_keys(tile, i), visible = end - hidden;
+    float* const row = tile.scores + i * tile.keys;
+    float* const scores = row + hidden;
+    clear(row, hidden);
+    clear(row + end, tile.keys - end);
     if (visible == 0) continue;
     const float tile_largest = largest_score(scores, visible, tile.score_scale);
     if (tile_largest > largest[i]) {
@@ -83,18 +90,20 @@ void softmax_backward_rows(const ScoreTile& tile, float* d_weights, const float*
                            const float* means, int64_t stride) {
   const Vec scale = constant(tile.score_scale);
   for (int64_t i = 0; i < tile.queries; ++i) {
-    float* const scores = tile.scores + i * tile.keys;
-    float* const gradients = d_weights + i * tile.keys;
-    const int64_t visible = visible_keys(tile, i);
+    const int64_t hidden = hidden_keys(tile, i), end = visible_keys(tile, i);
+    for (float* row : {tile.scores + i * tile.keys, d_weights + i * tile.keys}) {
+      clear(row, hidden);
+      clear(row + end, tile.keys - end);
+    }
+    float* const scores = tile.scores + i * tile.keys + hidden;
+    float* const gradients = d_weights + i * tile.keys + hidden;
     const Vec shift = constant(log_sum_exp[i * stride]), mean = constant(means[i * stride]);
-    for_each_vector(visible, [&](int64_t j, auto access) HWY_ATTR {
+    for_each_vector(end - hidden, [&](int64_t j, auto access) HWY_ATTR {
       const Vec p = exp_of(hn::Sub(hn::Mul(access.load(scores + j), scale), shift));
       const Vec d = hn::Sub(access.load(gradients + j), mean);
       access.store(p, scores + j);
       access.store(hn::Mul(hn::Mul(p, d), scale), gradients + j);
     });
-    clear(scores + visible, tile.keys - visible);
-    clear(gradients + visible, tile.keys - visible);
   }
 }
 

@@ -6,10 +6,11 @@
 namespace collie::cpu {
 
 // A tile of scores [queries, keys], row-major and dense. Query i sees the first min(keys, first_visible + i)
-// keys of the tile (none where that is not positive); the rest of its row becomes 0.
+// keys of the tile (none where that is not positive), of them those from first_visible + i - window on; the
+// rest of its row becomes 0.
 struct ScoreTile {
   float* scores;
-  int64_t queries, keys, first_visible;
+  int64_t queries, keys, first_visible, window;
   float score_scale;
 };
 

@@ -3,10 +3,12 @@
 namespace collie::cpu {
 
 std::vector<Document> documents_of(const AttentionSpans& spans) {
+  const int64_t window = spans.window > 0 ? spans.window : int64_t{1} << 32;
   std::vector<Document> documents;
   for (size_t i = 0; i + 1 < spans.query_starts.size(); ++i)
     documents.push_back({spans.query_starts[i], spans.query_starts[i + 1] - spans.query_starts[i],
-                         spans.key_starts[i], spans.key_starts[i + 1] - spans.key_starts[i], spans.causal});
+                         spans.key_starts[i], spans.key_starts[i + 1] - spans.key_starts[i], spans.causal,
+                         window});
   return documents;
 }
 

@@ -1,8 +1,7 @@
 // Variable-length flash attention; what is computed is said in kernels/operations.hpp.
 #pragma once
 
-#include <span>
-
+#include "kernels/cuda/attention_tiles.hpp"
 #include "kernels/cuda/views.hpp"
 
 struct CUstream_st;
@@ -10,13 +9,6 @@ struct CUstream_st;
 namespace collie::cuda {
 
 class IndexCache;
-
-// Documents of a packed row, on the host. Queries and keys of document d: [query_starts[d], query_starts[d +
-// 1]) ...
-struct Documents {
-  std::span<const int32_t> query_starts, key_starts;
-  bool causal;
-};
 
 // q, out [queries, heads · head_dim], k, v [keys, kv_heads · head_dim], of one element type, rows strided.
 struct AttentionViews {
@@ -26,6 +18,7 @@ struct AttentionViews {
   float score_scale;
 };
 
+// head_dim is at most 256.
 void attention(CUstream_st* stream, IndexCache& indices, const AttentionViews& views,
                const Documents& documents);
 

@@ -38,7 +38,7 @@ Matrix view(const Tensor& x) {
 }
 
 cuda::Documents documents_of(const AttentionSpans& spans) {
-  return {spans.query_starts, spans.key_starts, spans.causal};
+  return {spans.query_starts, spans.key_starts, spans.causal, spans.window};
 }
 
 }  // namespace

@@ -37,16 +37,19 @@ void weigh(std::vector<double>& scores, double log_sum_exp) {
   for (double& score : scores) score = std::exp(score - log_sum_exp);
 }
 
-// Calls f(query, head, kv_head, first key, number of visible keys) for every query of every document.
+// Calls f(query, head, kv_head, first visible key, number of visible keys) for every query of every document.
 template <class F>
 void for_each_query(const AttentionSpans& spans, const check::AttentionSizes& sizes, F f) {
   for (size_t s = 0; s + 1 < spans.query_starts.size(); ++s) {
     const int64_t queries = spans.query_starts[s + 1] - spans.query_starts[s];
     const int64_t keys = spans.key_starts[s + 1] - spans.key_starts[s];
-    for (int64_t i = 0; i < queries; ++i)
+    for (int64_t i = 0; i < queries; ++i) {
+      const int64_t end = spans.causal ? keys - queries + i + 1 : keys;
+      const int64_t first = spans.window > 0 ? std::max<int64_t>(0, end - spans.window) : 0;
       for (int64_t h = 0; h < sizes.heads; ++h)
-        f(spans.query_starts[s] + i, h, h / (sizes.heads / sizes.kv_heads), spans.key_starts[s],
-          spans.causal ? keys - queries + i + 1 : keys);
+        f(spans.query_starts[s] + i, h, h / (sizes.heads / sizes.kv_heads), spans.key_starts[s] + first,
+          end - first);
+    }
   }
 }
 

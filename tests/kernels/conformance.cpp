@@ -172,8 +172,8 @@ struct AttentionCase {
 
 // Prints as the suite's failing case.
 std::string to_string(const AttentionCase& c) {
-  std::string text =
-      fmt::format("heads {}/{} of {}, documents (queries/keys):", c.heads, c.kv_heads, c.head_dim);
+  std::string text = fmt::format("heads {}/{} of {}, window {}, documents (queries/keys):", c.heads,
+                                 c.kv_heads, c.head_dim, c.spans.window);
   for (size_t i = 0; i + 1 < c.spans.query_starts.size(); ++i)
     text += fmt::format(" {}/{}", c.spans.query_starts[i + 1] - c.spans.query_starts[i],
                         c.spans.key_starts[i + 1] - c.spans.key_starts[i]);
@@ -232,6 +232,15 @@ TEST_CASE("attention that is not causal conforms, with more keys than queries or
 TEST_CASE("attention that is not causal conforms on documents longer than one task takes", "[conformance]") {
   attention_conforms({2, 1, 8, {{0, 70}, {0, 1300}, false}});
   attention_conforms({2, 2, 8, {{0, 1100}, {0, 5}, false}});
+}
+
+TEST_CASE("attention conforms where a query sees only the last keys before it", "[conformance]") {
+  attention_conforms({2, 1, 8, {{0, 9, 40}, {0, 9, 40}, true, 1}});
+  attention_conforms({2, 1, 8, {{0, 3, 150}, {0, 3, 150}, true, 2}});
+  attention_conforms({4, 2, 7, {{0, 64, 264}, {0, 64, 264}, true, 63}});
+  attention_conforms({2, 1, 8, {{0, 5, 105}, {0, 300, 700}, true, 70}});
+  attention_conforms({1, 1, 8, {{0, 1100}, {0, 1100}, true, 257}});
+  attention_conforms({1, 1, 8, {{0, 40}, {0, 40}, true, 1000}});
 }
 
 TEST_CASE("merge_attention conforms", "[conformance]") {

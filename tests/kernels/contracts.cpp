@@ -111,6 +111,12 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("attention", {"document 1", "no key"}, [&] {
     ops->attention(x, x, x, {{0, 3, 4}, {0, 4, 4}, false}, 1, x2, lse);
   });
+  refused("attention", {"window of -1"}, [&] {
+    ops->attention(x, x, x, {{0, 4}, {0, 4}, true, -1}, 1, x2, lse);
+  });
+  refused("attention", {"window of 2", "not causal"}, [&] {
+    ops->attention(x, x, x, {{0, 4}, {0, 4}, false, 2}, 1, x2, lse);
+  });
   Tensor short_lse = make({3, 2}), strided_lse = make({4, 5}).columns(0, 2);
   refused("merge_attention", {"[4, 2, 6]", "[4, 2, 4]"}, [&] { ops->merge_attention(x, lse, kv, lse); });
   refused("merge_attention", {"[3, 2]", "[4, 2]"}, [&] { ops->merge_attention(x, lse, x2, short_lse); });

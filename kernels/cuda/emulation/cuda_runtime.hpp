@@ -58,6 +58,13 @@ void sync_warp();
 void* shared_memory();
 // Of the calling thread's warp: every lane gives 8 bytes and gets those of lane `from`.
 uint64_t exchange(uint64_t value, unsigned from);
+// What all lanes gave, 24 bytes each; stays until the lane's next exchange but one.
+using LaneWords = uint64_t[3];
+const LaneWords* share(uint64_t first, uint64_t second = 0, uint64_t third = 0);
+// cp.async: `bytes` of the `whole` bytes are copied, the rest is 0, when the calling thread waits for its
+// copies. Until then the target is NaN.
+void copy_async(void* to, const void* from, size_t bytes, size_t whole);
+void wait_for_copies();
 unsigned lane();
 
 template <class T>

@@ -23,17 +23,24 @@ std::atomic<bool> backward{false};
 
 enum class State { ready, at_block_barrier, at_warp_barrier, done };
 
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes, whole;
+};
+
 struct Thread {
   context::fiber fiber;      // where it goes on
   context::fiber scheduler;  // where it gives way to
   State state = State::done;
   uint3 index{};
   unsigned exchanges = 0;
+  std::vector<Copy> copies;  // not waited for
 };
 
 struct Warp {
   unsigned alive = 0, waiting = 0;
-  uint64_t slots[2][warp_size] = {};  // by the exchange's parity: a lane is one exchange ahead at most
+  LaneWords slots[2][warp_size] = {};  // by the exchange's parity: a lane is one exchange ahead at most
 };
 
 // The block that this processor thread works on.
@@ -50,6 +57,7 @@ class Block {
     for (unsigned i = 0; i < count_; ++i) {
       threads_[i]->state = State::ready;
       threads_[i]->exchanges = 0;
+      threads_[i]->copies.clear();
       threads_[i]->index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
       ++warps_[i / warp_size].alive;
     }
@@ -75,12 +83,27 @@ class Block {
       give_way(self);
   }
 
-  uint64_t exchange(uint64_t value, unsigned from) {
+  const LaneWords* share(uint64_t first, uint64_t second, uint64_t third) {
     const unsigned parity = threads_[current_]->exchanges++ % 2;
     Warp& warp = warps_[current_ / warp_size];
-    warp.slots[parity][lane()] = value;
+    LaneWords& own = warp.slots[parity][lane()];
+    own[0] = first;
+    own[1] = second;
+    own[2] = third;
     sync_warp();
-    return warp.slots[parity][from % warp_size];
+    return warp.slots[parity];
+  }
+
+  void copy_async(const Copy& copy) {
+    std::memset(copy.to, 0xFF, copy.whole);
+    threads_[current_]->copies.push_back(copy);
+  }
+  void wait_for_copies() {
+    for (const Copy& copy : threads_[current_]->copies) {
+      std::memcpy(copy.to, copy.from, copy.bytes);
+      std::memset(static_cast<char*>(copy.to) + copy.bytes, 0, copy.whole - copy.bytes);
+    }
+    threads_[current_]->copies.clear();
   }
 
   unsigned lane() const { return current_ % warp_size; }
@@ -184,7 +207,16 @@ void* shared_memory() {
   return this_block().shared();
 }
 uint64_t exchange(uint64_t value, unsigned from) {
-  return this_block().exchange(value, from);
+  return this_block().share(value, 0, 0)[from % warp_size][0];
+}
+const LaneWords* share(uint64_t first, uint64_t second, uint64_t third) {
+  return this_block().share(first, second, third);
+}
+void copy_async(void* to, const void* from, size_t bytes, size_t whole) {
+  this_block().copy_async({to, from, bytes, whole});
+}
+void wait_for_copies() {
+  this_block().wait_for_copies();
 }
 unsigned lane() {
   return this_block().lane();

@@ -1,0 +1,65 @@
+#include "kernels/cuda/attention_tiles.hpp"
+
+#include <algorithm>
+
+namespace collie::cuda {
+
+namespace {
+
+struct Document {
+  int64_t query, queries, key, keys;
+};
+
+// Calls f(document, first, count) for every `size` of document.*length.
+template <class F>
+std::vector<AttentionTile> cut(const Documents& documents, int64_t size, int64_t Document::*length, F f) {
+  std::vector<AttentionTile> tiles;
+  for (size_t d = 0; d + 1 < documents.query_starts.size(); ++d) {
+    const Document document{documents.query_starts[d],
+                            documents.query_starts[d + 1] - documents.query_starts[d],
+                            documents.key_starts[d], documents.key_starts[d + 1] - documents.key_starts[d]};
+    for (int64_t first = 0; first < document.*length; first += size)
+      tiles.push_back(f(document, first, std::min(size, document.*length - first)));
+  }
+  std::stable_sort(tiles.begin(), tiles.end(), [](const AttentionTile& a, const AttentionTile& b) {
+    return a.other_count > b.other_count;
+  });
+  return tiles;
+}
+
+AttentionTile tile(int64_t own_first, int64_t own_count, int64_t other_first, int64_t other_count,
+                   int64_t visible) {
+  return {static_cast<int32_t>(own_first), static_cast<int32_t>(own_count), static_cast<int32_t>(other_first),
+          static_cast<int32_t>(other_count), static_cast<int32_t>(visible)};
+}
+
+}  // namespace
+
+std::vector<AttentionTile> tiles_of_queries(const Documents& documents, int64_t size) {
+  return cut(documents, size, &Document::queries, [&](const Document& d, int64_t first, int64_t count) {
+    if (!documents.causal) return tile(d.query + first, count, d.key, d.keys, d.keys);
+    const int64_t own_key = d.keys - d.queries + first;  // where the first query stands
+    const int64_t first_key = documents.window > 0 ? std::max<int64_t>(0, own_key + 1 - documents.window) : 0;
+    return tile(d.query + first, count, d.key + first_key, own_key + count - first_key,
+                own_key + 1 - first_key);
+  });
+}
+
+std::vector<AttentionTile> tiles_of_keys(const Documents& documents, int64_t size) {
+  return cut(documents, size, &Document::keys, [&](const Document& d, int64_t first, int64_t count) {
+    if (!documents.causal) return tile(d.key + first, count, d.query, d.queries, count);
+    const int64_t before = d.keys - d.queries;  // keys that stand before the first query (KV cache)
+    const int64_t first_query = std::max<int64_t>(0, first - before);
+    const int64_t end =
+        documents.window > 0 ? std::min(d.queries, first + count - 1 + documents.window - before) : d.queries;
+    return tile(d.key + first, count, d.query + first_query, std::max<int64_t>(0, end - first_query),
+                before + first_query + 1 - first);
+  });
+}
+
+std::span<const int32_t> words_of(const std::vector<AttentionTile>& tiles) {
+  static_assert(sizeof(AttentionTile) == 5 * sizeof(int32_t));
+  return {reinterpret_cast<const int32_t*>(tiles.data()), tiles.size() * 5};
+}
+
+}  // namespace collie::cuda
