@@ -7,6 +7,9 @@
 #include "app/commands.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#ifdef COLLIE_HAS_CUDA
+#include "kernels/cuda/backend.hpp"
+#endif
 
 namespace {
 
@@ -29,6 +32,9 @@ void check_command_name(const CLI::App& app, const std::string& name) {
 }
 
 int run(int argc, char** argv) {
+#ifdef COLLIE_HAS_CUDA
+  collie::set_gpu_backend(&collie::cuda_backend());
+#endif
   CLI::App app{"Trains large language models with actors: every pipeline stage, loader and writer is one."};
   app.name("collie-engine");
   app.set_version_flag("--version", COLLIE_VERSION);

@@ -111,6 +111,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.checkpoint.every_n_steps = 0;
   config.monitor.console = "none";
   config.monitor.tensorboard = config.monitor.csv = false;
+  config.device.kind = layout.device;
   config.device.threads = 1;
   return config;
 }

@@ -1,0 +1,59 @@
+// Whole runs on the emulated GPU, several ranks sharing it, compared with one rank's on the CPU.
+#include "kernels/cuda/backend.hpp"
+#include "tests/actors/layout_runs.hpp"
+#include "tests/catch.hpp"
+
+using namespace collie;
+using namespace collie::test;
+
+namespace {
+
+constexpr int64_t gpu_steps = 3, all_steps = 4;  // the last one is resumed on the CPU
+
+MathsOptions small_maths() {
+  MathsOptions maths;
+  maths.sequences_a_step = 4;
+  return maths;
+}
+
+const LayoutOutcome& on_the_cpu() {
+  static const LayoutOutcome outcome = run_layouts(small_maths(), {{LayoutOptions{}, 1}, {LayoutOptions{}, all_steps}});
+  return outcome;
+}
+
+LayoutOptions gpu_layout(int dp, int tp, int pp, int cp, int zero = 0, const std::string& schedule = "1f1b") {
+  LayoutOptions layout;
+  layout.dp = dp;
+  layout.tp = tp;
+  layout.pp = pp;
+  layout.cp = cp;
+  layout.zero = zero;
+  layout.schedule = schedule;
+  layout.device = "cuda";
+  return layout;
+}
+
+LayoutOutcome run_on_gpu(const LayoutOptions& layout) {
+  set_gpu_backend(&cuda_backend());
+  return run_layouts(small_maths(), {{layout, 1}, {layout, gpu_steps}, {LayoutOptions{}, all_steps}});
+}
+
+}  // namespace
+
+TEST_CASE("one rank on a GPU trains as on the CPU, and its checkpoint goes on there") {
+  CHECK(complaint_of(run_on_gpu(gpu_layout(1, 1, 1, 1)), on_the_cpu(), false) == "");
+}
+
+TEST_CASE("a run on a GPU gives the same bits twice, and those of its pipelines") {
+  const LayoutOutcome once = run_on_gpu(gpu_layout(1, 1, 1, 1));
+  CHECK(complaint_of(run_on_gpu(gpu_layout(1, 1, 1, 1)), once, true) == "");
+  CHECK(complaint_of(run_on_gpu(gpu_layout(1, 1, 2, 1)), once, true) == "");
+  CHECK(complaint_of(run_on_gpu(gpu_layout(1, 1, 2, 1, 0, "zbv")), once, true) == "");
+}
+
+TEST_CASE("ranks that share a GPU in any layout train as one rank on the CPU") {
+  const LayoutOptions layout = GENERATE(gpu_layout(2, 1, 1, 1), gpu_layout(2, 1, 1, 1, 3), gpu_layout(1, 2, 1, 1),
+                                        gpu_layout(1, 1, 1, 2), gpu_layout(2, 2, 2, 1, 1));
+  INFO(layout.name());
+  CHECK(complaint_of(run_on_gpu(layout), on_the_cpu(), false) == "");
+}
