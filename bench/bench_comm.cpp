@@ -10,9 +10,9 @@
 
 #include "comm/gloo_link.hpp"
 #include "comm/linked_process_group.hpp"
-#include "tests/actors/message_links.hpp"
 #include "tests/comm/key_stores.hpp"
 #include "tests/comm/rank_processes.hpp"
+#include "tests/links/message_links.hpp"
 
 namespace collie {
 namespace {

@@ -1,6 +1,6 @@
 // Of the floor actors/, for the suites of comm/.
-#include "tests/actors/message_links.hpp"
 #include "tests/comm/implementations.hpp"
+#include "tests/links/message_links.hpp"
 
 namespace collie::test {
 namespace {

@@ -1,4 +1,4 @@
-#include "tests/actors/message_links.hpp"
+#include "tests/links/message_links.hpp"
 
 #include <map>
 

@@ -3,10 +3,10 @@
 #include <thread>
 
 #include "actors/caf_types.hpp"
-#include "tests/actors/message_links.hpp"
 #include "tests/catch.hpp"
 #include "tests/comm/link_support.hpp"
 #include "tests/comm/oracle.hpp"
+#include "tests/links/message_links.hpp"
 
 using namespace collie;
 using namespace collie::test;
