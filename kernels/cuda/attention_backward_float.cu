@@ -2,8 +2,8 @@
 // 64 own rows of one head (32 where head_dim > 128) and goes over the other side 32 rows at a time.
 //
 // Per 64 × 32 pairs: 6 · 64 · 32 · D flops for queries, 8 for keys (1.6 M and 2.1 M at D = 128) on 32 KiB
-// from L2. Shared memory a block: D = 32, 36 KiB; 64, 60 KiB; 128, 108 KiB; 256, 134 KiB: of blocks of 8
-// warps, sm_80 (sm_90) holds 4 (6), 2 (3), 1 (2) and 1, less where registers say so.
+// from L2. Shared memory a block: D = 32, 36 KiB; 64, 60 KiB; 128, 108 KiB; 256, 134 KiB. Registers (nvcc
+// 13): 76 to 156. So a multiprocessor should hold one block of 8 warps, or two up to D = 64 (sm_90: 128).
 #include "kernels/cuda/attention_backward.hpp"
 #include "kernels/cuda/attention_products.hpp"
 
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(product_threads) backward_kernel(Backward x) {
           const int64_t query = side == Side::queries ? tile.own_first + int64_t{own_row}
                                                       : tile.other_first + int64_t{other_row};
           const int64_t index = query * x.heads + (side == Side::queries ? own_head : head);
-          weight = exp2f((weights[i][j] * x.score_scale - x.log_sum_exp[index]) * log2_e);
+          weight = expf(__fmul_rn(weights[i][j], x.score_scale) - x.log_sum_exp[index]);
           delta = x.deltas[index];
         }
         weights[i][j] = weight;

@@ -2,10 +2,10 @@
 // where head_dim > 128), a warp 32 (16) of them, and goes over the keys 64 (32) at a time. Keys arrive while
 // the products with the values run, values while the scores are computed.
 //
-// Per tile of queries and keys: 4 · 128 · 64 · D flops (4.2 M at D = 128) on 32 KiB from L2. Shared memory a
-// block: D = 64: 32 KiB, 128: 64 KiB, 256: 64 KiB. With at most 255 registers a thread two blocks of 128
-// threads fit on a multiprocessor of sm_80 and sm_90: 8 warps, each with 32 or more independent mma in
-// flight. Traffic: q and out once, k and v once for every tile of queries.
+// Per 128 × 64 pairs: 4 · 128 · 64 · D flops (4.2 M at D = 128) on 32 KiB from L2. Shared memory a block: D =
+// 64, 32 KiB; 128, 64 KiB; 256, 64 KiB. Registers (nvcc 13): 222 to 255; at D = 128 sm_80 spills 44 bytes and
+// sm_100 16, sm_90a none. So a multiprocessor of sm_80 and sm_90 should hold two blocks of 4 warps. Traffic:
+// q and out once, k and v once for every tile of queries.
 #include "kernels/cuda/attention_fragments.hpp"
 
 namespace collie::cuda {

@@ -3,8 +3,8 @@
 //
 // Per 64 × 64 pairs: 4 · 64 · 64 · D flops (2.1 M at D = 128) on 64 KiB from L2; each step of four columns
 // has 64 multiply-adds a thread for eight 16-byte reads of shared memory. Shared memory a block: D = 32, 35
-// KiB; 64, 51 KiB; 128, 83 KiB; 256, 147 KiB: of blocks of 8 warps, sm_80 (sm_90) holds 4, 3 (4), 1 (2)
-// and 1.
+// KiB; 64, 51 KiB; 128, 83 KiB; 256, 147 KiB. Registers (nvcc 13, sm_80): 116, 128, 128, 172. So a
+// multiprocessor of sm_80 should hold 2, 2, 1 and 1 blocks of 8 warps, of sm_90 4, 2, 2 and 1.
 #include "kernels/cuda/attention_products.hpp"
 
 namespace collie::cuda {
@@ -20,7 +20,7 @@ struct Forward {
   const AttentionTile* tiles;
   int heads, group;
   int window;
-  float scale;  // of scores, to base 2
+  float score_scale;
 };
 
 // Over the 16 threads of a row.
@@ -62,17 +62,19 @@ __global__ void __launch_bounds__(product_threads) forward_kernel(Forward x) {
       float best = largest[i];
 #pragma unroll
       for (int j = 0; j < key_rows / 16; ++j) {
-        scores[i][j] = visible.meet(y + 16 * i, key + column + 16 * j) ? scores[i][j] * x.scale : -INFINITY;
+        // Rounded as the backward does it: where one score outweighs all, its weight is 1 to the last bit.
+        const float score = __fmul_rn(scores[i][j], x.score_scale);
+        scores[i][j] = visible.meet(y + 16 * i, key + column + 16 * j) ? score : -INFINITY;
         best = fmaxf(best, scores[i][j]);
       }
       best = row_max(best);
       const float base = best == -INFINITY ? 0 : best;  // a row that has seen nothing yet
-      const float factor = exp2f(largest[i] - base);
+      const float factor = expf(largest[i] - base);
       largest[i] = best;
       sums[i] *= factor;
 #pragma unroll
       for (int j = 0; j < key_rows / 16; ++j) {
-        const float weight = exp2f(scores[i][j] - base);
+        const float weight = expf(scores[i][j] - base);
         sums[i] += weight;
         weights.row(y + 16 * i)[column + 16 * j] = weight;
       }
@@ -93,8 +95,7 @@ __global__ void __launch_bounds__(product_threads) forward_kernel(Forward x) {
     const float sum = row_sum(sums[i]);
     inverse[i] = 1 / sum;
     if (column == 0 && y + 16 * i < tile.own_count)
-      x.log_sum_exp[(tile.own_first + int64_t{y} + 16 * i) * x.heads + head] =
-          (largest[i] + log2f(sum)) * ln_2;
+      x.log_sum_exp[(tile.own_first + int64_t{y} + 16 * i) * x.heads + head] = largest[i] + logf(sum);
   }
   store_rows(out, inverse, x.out, tile.own_first, tile.own_count);
 }
@@ -123,7 +124,7 @@ void attention_float(cudaStream_t stream, const AttentionViews& views, const Til
                   static_cast<int>(views.heads),
                   static_cast<int>(views.heads / views.kv_heads),
                   tiles.window,
-                  views.score_scale * log2_e};
+                  views.score_scale};
   if (dim <= 32)
     run<32>(stream, x, tiles.count);
   else if (dim <= 64)

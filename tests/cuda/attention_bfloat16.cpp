@@ -55,7 +55,14 @@ struct Inputs {
   Values q, k, v, d_out;
 };
 
-Outputs of_reference(const Case& c, const Inputs& inputs) {
+// The backward is given `out` as bfloat16 holds it: what an error of its last bit comes to, where d_out · v
+// and d_out · out almost cancel, is no matter of the backward's.
+struct Expected {
+  Values out;
+  std::vector<float> log_sum_exp;
+  Outputs outputs;
+};
+Expected of_reference(const Case& c, const Inputs& inputs) {
   const auto ops = make_reference_operations(std::make_shared<MemoryAccount>());
   Bench bench(*ops, false);
   const Tensor q = bench.input(inputs.q), k = bench.input(inputs.k), v = bench.input(inputs.v),
@@ -63,8 +70,11 @@ Outputs of_reference(const Case& c, const Inputs& inputs) {
   Tensor out = bench.output(c.q_shape()), sums = bench.output(Shape{c.queries(), c.heads}),
          dq = bench.output(c.q_shape()), dk = bench.output(c.k_shape()), dv = bench.output(c.k_shape());
   ops->attention(q, k, v, c.spans, c.score_scale(), out, sums);
-  ops->attention_backward(q, k, v, c.spans, c.score_scale(), out, sums, d_out, dq, dk, dv);
-  return {bench.read(out), bench.read(sums), bench.read(dq), bench.read(dk), bench.read(dv)};
+  const Values held = rounded({c.q_shape(), bench.read(out)});
+  ops->attention_backward(q, k, v, c.spans, c.score_scale(), bench.input(held), sums, d_out, dq, dk, dv);
+  return {held,
+          bench.read(sums),
+          {bench.read(out), bench.read(sums), bench.read(dq), bench.read(dk), bench.read(dv)}};
 }
 
 // Tensors of an emulated device. Rows stand `padding` elements further apart than they are wide, half of them
@@ -86,6 +96,11 @@ class Device {
     staging_.upload({static_cast<const std::byte*>(on_host.raw()), on_host.bytes()}, x.raw());
     tensors_.push_back(x);
     return {static_cast<uint16_t*>(x.raw()) + padding_ / 2, cuda::Element::bf16, rows, width, stride};
+  }
+  float* floats(const std::vector<float>& values) {
+    float* x = floats(static_cast<int64_t>(values.size()));
+    staging_.upload(std::as_bytes(std::span(values)), x);
+    return x;
   }
   float* floats(int64_t count) {
     tensors_.push_back(Tensor::on(memory_, {count}, DType::f32, account_, Category::workspace));
@@ -128,7 +143,7 @@ class Device {
   std::vector<Tensor> tensors_;
 };
 
-Outputs of_kernels(const Case& c, const Inputs& inputs, int64_t padding) {
+Outputs of_kernels(const Case& c, const Inputs& inputs, const Expected& expected, int64_t padding) {
   Device device(padding);
   float* sums = device.floats(c.queries() * c.heads);
   const cuda::AttentionViews views{device.make(inputs.q),
@@ -144,7 +159,10 @@ Outputs of_kernels(const Case& c, const Inputs& inputs, int64_t padding) {
   const cuda::Matrix d_out = device.make(inputs.d_out), dq = device.output(c.q_shape()),
                      dk = device.output(c.k_shape()), dv = device.output(c.k_shape());
   cuda::attention(device.stream(), device.indices(), views, documents);
-  cuda::attention_backward(device.stream(), device.indices(), views, documents, d_out, dq, dk, dv,
+  cuda::AttentionViews given = views;
+  given.out = device.make(expected.out);
+  given.log_sum_exp = device.floats(expected.log_sum_exp);
+  cuda::attention_backward(device.stream(), device.indices(), given, documents, d_out, dq, dk, dv,
                            device.floats(cuda::attention_backward_workspace(views)));
   return {device.read(views.out), device.read(sums, c.queries() * c.heads), device.read(dq), device.read(dk),
           device.read(dv)};
@@ -153,21 +171,22 @@ Outputs of_kernels(const Case& c, const Inputs& inputs, int64_t padding) {
 void is_close(const Case& c) {
   INFO(to_string(c));
   const Inputs inputs(c);
-  const Outputs expected = of_reference(c, inputs);
+  const Expected expected = of_reference(c, inputs);
   const std::vector<std::string> names{"out", "log_sum_exp", "dq", "dk", "dv"};
   Outputs first;
   // Six: no 16-byte access is possible.
   for (const auto& [padding, backwards] : {std::pair{0, false}, {16, true}, {6, false}}) {
     CAPTURE(padding, backwards);
     emulation::set_backward_order(backwards);
-    const Outputs found = of_kernels(c, inputs, padding);
+    const Outputs found = of_kernels(c, inputs, expected, padding);
     emulation::set_backward_order(false);
     for (size_t i = 0; i < names.size(); ++i) {
       INFO(names[i]);
-      CHECK(relative_error(found[i], expected[i]) < tolerance);
+      CHECK(relative_error(found[i], expected.outputs[i]) < tolerance);
     }
     if (first.empty()) first = found;
-    CHECK(found == first);
+    const bool same_bits = found == first;
+    CHECK(same_bits);
   }
 }
 
@@ -183,7 +202,7 @@ TEST_CASE("attention in bfloat16 is close to the reference on documents of any l
   is_close({2, 2, 64, {{0}, {0}}});
   is_close({2, 1, 64, {{0, 0}, {0, 0}}});
   is_close({1, 1, 64, {{0, 1}, {0, 1}}});
-  is_close({2, 1, 64, {{0, 3, 3, 68, 69, 133}, {0, 3, 3, 68, 69, 133}}});
+  is_close({2, 1, 64, {{0, 3, 3, 40, 41, 107}, {0, 3, 3, 40, 41, 107}}});
 }
 
 TEST_CASE("attention in bfloat16 is close to the reference on documents of several tiles",
@@ -199,13 +218,12 @@ TEST_CASE("attention in bfloat16 is close to the reference with more keys than q
 }
 
 TEST_CASE("attention in bfloat16 that is not causal is close to the reference", "[attention]") {
-  is_close({2, 1, 64, {{0, 3, 3, 68, 69, 133}, {0, 1, 1, 66, 96, 98}, false}});
-  is_close({3, 1, 128, {{0, 14, 14, 14, 90}, {0, 70, 70, 84, 90}, false}});
+  is_close({2, 1, 64, {{0, 3, 3, 40}, {0, 1, 1, 70}, false}});
+  is_close({1, 1, 128, {{0, 14, 14, 14, 84}, {0, 70, 70, 84, 90}, false}});
 }
 
 TEST_CASE("attention in bfloat16 is close to the reference where a query sees only the last keys before it",
           "[attention]") {
-  is_close({2, 1, 64, {{0, 9, 40}, {0, 9, 40}, true, 1}});
-  is_close({1, 1, 64, {{0, 3, 150}, {0, 3, 150}, true, 2}});
-  is_close({1, 1, 64, {{0, 5, 140}, {0, 70, 210}, true, 65}});
+  is_close({2, 1, 64, {{0, 3, 80}, {0, 3, 80}, true, 2}});
+  is_close({1, 1, 64, {{0, 5, 75}, {0, 70, 210}, true, 65}});
 }

@@ -235,12 +235,27 @@ TEST_CASE("attention that is not causal conforms on documents longer than one ta
 }
 
 TEST_CASE("attention conforms where a query sees only the last keys before it", "[conformance]") {
-  attention_conforms({2, 1, 8, {{0, 9, 40}, {0, 9, 40}, true, 1}});
   attention_conforms({2, 1, 8, {{0, 3, 150}, {0, 3, 150}, true, 2}});
   attention_conforms({4, 2, 7, {{0, 64, 264}, {0, 64, 264}, true, 63}});
   attention_conforms({2, 1, 8, {{0, 5, 105}, {0, 300, 700}, true, 70}});
   attention_conforms({1, 1, 8, {{0, 1100}, {0, 1100}, true, 257}});
   attention_conforms({1, 1, 8, {{0, 40}, {0, 40}, true, 1000}});
+}
+
+TEST_CASE("a query that sees one key gets its value", "[conformance]") {
+  const Shape q_shape{40, 2, 8}, k_shape{50, 1, 8};
+  const Values q = random_values(q_shape, 38), k = random_values(k_shape, 39), v = random_values(k_shape, 40);
+  conforms([&](Bench& bench) {
+    Tensor out = bench.output(q_shape), log_sum_exp = bench.dense_output({40, 2});
+    bench.ops.attention(bench.input(q), bench.input(k), bench.input(v), {{0, 9, 40}, {0, 12, 50}, true, 1}, 1,
+                        out, log_sum_exp);
+    std::vector<float> values;
+    for (int64_t query = 0; query < 40; ++query)
+      for (int64_t i = 0; i < 16; ++i)
+        values.push_back(v.data[static_cast<size_t>((query + (query < 9 ? 3 : 10)) * 8 + i % 8)]);
+    CHECK(relative_error(bench.read(out), values) < 1e-6);
+    return Outputs{bench.read(out), bench.read(log_sum_exp)};
+  });
 }
 
 TEST_CASE("merge_attention conforms", "[conformance]") {

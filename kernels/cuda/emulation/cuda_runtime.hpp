@@ -125,6 +125,9 @@ inline float __expf(float x) {
 inline float __logf(float x) {
   return std::log(x);
 }
+inline float __fmul_rn(float a, float b) {  // never a part of a fused multiply-add
+  return a * b;
+}
 inline float __fdividef(float a, float b) {
   return a / b;
 }
