@@ -17,7 +17,8 @@ MathsOptions small_maths() {
 }
 
 const LayoutOutcome& on_the_cpu() {
-  static const LayoutOutcome outcome = run_layouts(small_maths(), {{LayoutOptions{}, 1}, {LayoutOptions{}, all_steps}});
+  static const LayoutOutcome outcome =
+      run_layouts(small_maths(), {{LayoutOptions{}, 1}, {LayoutOptions{}, all_steps}});
   return outcome;
 }
 
@@ -52,8 +53,9 @@ TEST_CASE("a run on a GPU gives the same bits twice, and those of its pipelines"
 }
 
 TEST_CASE("ranks that share a GPU in any layout train as one rank on the CPU") {
-  const LayoutOptions layout = GENERATE(gpu_layout(2, 1, 1, 1), gpu_layout(2, 1, 1, 1, 3), gpu_layout(1, 2, 1, 1),
-                                        gpu_layout(1, 1, 1, 2), gpu_layout(2, 2, 2, 1, 1));
+  const LayoutOptions layout =
+      GENERATE(gpu_layout(2, 1, 1, 1), gpu_layout(2, 1, 1, 1, 3), gpu_layout(1, 2, 1, 1),
+               gpu_layout(1, 1, 1, 2), gpu_layout(2, 2, 2, 1, 1));
   INFO(layout.name());
   CHECK(complaint_of(run_on_gpu(layout), on_the_cpu(), false) == "");
 }
