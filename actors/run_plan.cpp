@@ -367,4 +367,8 @@ std::shared_ptr<const FolderLock> prepare_run_folder(const RunPlan& plan) {
   return lock;
 }
 
+OperationsFactory operations_of(const RunPlan& plan, int rank) {
+  return plan.make_operations ? plan.make_operations : operations_on(plan.device, DType::f32, rank);
+}
+
 }  // namespace collie

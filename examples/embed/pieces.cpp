@@ -15,8 +15,8 @@ namespace {
 // 1512.00567).
 class LabelSmoothing final : public collie::Loss {
  public:
-  double chunk(collie::Operations&, collie::Tensor& logits, std::span<const int32_t> labels,
-               double gradient_scale) override {
+  collie::Deferred<double> chunk(collie::Operations&, collie::Tensor& logits, std::span<const int32_t> labels,
+                                 double gradient_scale) override {
     double sum = 0;
     for (size_t token = 0; token < labels.size(); ++token) {
       float* row = logits.data<float>() + static_cast<int64_t>(token) * logits.row_stride();

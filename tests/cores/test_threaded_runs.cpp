@@ -141,14 +141,14 @@ class FailingLoss final : public Loss {
   static constexpr int calls_until = 20;
   static std::atomic<int> calls;
 
-  double chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-               double gradient_scale) override {
+  Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                         double gradient_scale) override {
     if (++calls == calls_until) throw RunError("the loss gives up");
     return inner_->chunk(operations, logits, labels, gradient_scale);
   }
   bool supports_shards() const override { return true; }
-  double chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-                        int64_t first, ProcessGroup& group, double gradient_scale) override {
+  Deferred<double> chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                                  int64_t first, ProcessGroup& group, double gradient_scale) override {
     if (++calls == calls_until) throw RunError("the loss gives up");
     return inner_->chunk_of_shard(operations, logits, labels, first, group, gradient_scale);
   }

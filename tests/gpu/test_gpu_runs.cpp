@@ -42,7 +42,9 @@ LayoutOutcome run_on_gpu(const LayoutOptions& layout) {
 }  // namespace
 
 TEST_CASE("one rank on a GPU trains as on the CPU, and its checkpoint goes on there") {
-  CHECK(complaint_of(run_on_gpu(gpu_layout(1, 1, 1, 1)), on_the_cpu(), false) == "");
+  const LayoutOutcome found = run_on_gpu(gpu_layout(1, 1, 1, 1));
+  CHECK(complaint_of(found, on_the_cpu(), false) == "");
+  CHECK(complaint_of(found, on_the_cpu(), true) != "");  // other sums: it was not the CPU
 }
 
 TEST_CASE("a run on a GPU gives the same bits twice, and those of its pipelines") {
