@@ -10,9 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <deque>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include <caf/io/all.hpp>
@@ -53,22 +51,9 @@ std::string numeric(const addrinfo& address) {
   return text;
 }
 
-// CAF 0.17 knows connections by their descriptors, and hears of an end late: where a peer accepts another
-// connection in the place of one that has just ended, it drops that one. So probes stay until the peer has
-// given them up itself, for their silence.
-void close_later(int socket) {
-  using Clock = std::chrono::steady_clock;
-  static std::mutex mutex;
-  static std::deque<std::pair<Clock::time_point, int>> open;  // oldest first
-  const std::lock_guard lock(mutex);
-  const auto now = Clock::now();
-  for (; !open.empty() && now - open.front().first > 3 * longest_silence; open.pop_front())
-    ::close(open.front().second);
-  open.emplace_back(now, socket);
-}
-
-// "" where something listens there; else why not. CAF's own attempt would last as long as the system's,
-// minutes.
+// "" where something listens there; else why not, which CAF does not say. Only asked after CAF has failed: a
+// node that must get over the end of a connection at that moment may lose the next one (CAF 0.17 knows them
+// by their descriptors, and hears of an end late).
 std::string why_unreachable(const NodeAddress& address) {
   const AddressList found = resolve(address.host, address.port, "cluster.nodes");
   const int socket = ::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -82,10 +67,7 @@ std::string why_unreachable(const NodeAddress& address) {
     else
       ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size);
   }
-  if (error == 0)
-    close_later(socket);
-  else
-    ::close(socket);
+  ::close(socket);
   return error == 0 ? "" : std::strerror(error);
 }
 
@@ -132,7 +114,7 @@ void check_greeting(caf::actor_system& system, const NodeAddress& address, const
             answered = true;
           },
           [](const caf::error&) {});
-  if (!answered) throw UserError("node {}: does not answer", to_string(address));
+  if (!answered) throw NoAnswer("node {}: does not answer", to_string(address));
   if (greeting.version != engine_version())
     throw UserError("node {}: is collie-engine {}, this is {}; both must be the same", to_string(address),
                     greeting.version, engine_version());
@@ -205,17 +187,16 @@ uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeA
 caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
                    const std::string& what) {
   const std::string where = what + " " + to_string(address);
+  const Attempt attempt = connect_in_time(system, address, has_tls(cluster));
+  if (attempt.host) return attempt.host;
   if (const std::string why = why_unreachable(address); !why.empty())
     throw UserError(
         "{}: cannot be reached: {}{}", where, why,
         what == "node" ? "; start it with 'collie-engine node --listen " + to_string(address) + "'" : "");
-  const Attempt attempt = connect_in_time(system, address, has_tls(cluster));
-  if (!attempt.host)
-    throw UserError(
-        "{}: what listens there is no collie-engine node that this process may talk to ({}). Both must use "
-        "certificates of the same authority (cluster.tls), or neither",
-        where, attempt.error ? system.render(attempt.error) : "no answer");
-  return attempt.host;
+  throw UserError(
+      "{}: what listens there is no collie-engine node that this process may talk to ({}). Both must use "
+      "certificates of the same authority (cluster.tls), or neither",
+      where, attempt.error ? system.render(attempt.error) : "no answer");
 }
 
 bool tensors_are_messages(const ClusterSection& cluster) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actors/spawn.hpp"
+#include "base/error.hpp"
 #include "io/config.hpp"
 
 namespace collie {
@@ -41,6 +42,13 @@ uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeA
 // The actor that is published there.
 caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
                    const std::string& what);
+// A node took the connection and said nothing. With TLS, CAF 0.17 may lose one that is made in the very
+// moment in which another one ends; another actor system's connection, a moment later, is not lost.
+class NoAnswer : public UserError {
+ public:
+  using UserError::UserError;
+};
+
 // Connects this process with the node that listens there, and makes sure that it is one of this version: from
 // then on messages to its actors take the direct way.
 caf::actor connect_node(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster);

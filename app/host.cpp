@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 #include <csignal>
+#include <cstdio>
 
 #include <caf/all.hpp>
 
@@ -11,6 +12,7 @@ namespace collie {
 namespace {
 
 constexpr auto signal_poll_interval = std::chrono::milliseconds(50);
+constexpr auto longest_goodbye = std::chrono::seconds(2);  // of a node host
 
 sigset_t ending_signals() {
   sigset_t set;
@@ -39,29 +41,39 @@ class ActorSystemConfig : public caf::actor_system_config {
   }
 };
 
+// Without waiting for CAF 0.17, which does not end while a handshake is pending (a stranger's that says
+// nothing) or a machine that is not there is being called.
+[[noreturn]] void end_at_once(int exit_code) {
+  std::fflush(nullptr);
+  ::_exit(exit_code);
+}
+
 void on_signal(const caf::actor& run, int& signals) {
   if (++signals > 1) ::_exit(130);
   log::warn("stopping after this step, with a checkpoint; once more ends at once");
   request_stop(run, RunStatus::interrupted);
 }
 
-}  // namespace
+Gathering gather(caf::actor_system& system, const RunPlan& plan, const std::optional<Launch>& launch) {
+  try {
+    if (launch) return gather_nodes(system, *launch, plan.config.cluster);
+    return {connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks()), {}};
+  } catch (const NoAnswer&) {
+    throw;
+  } catch (const UserError& error) {
+    log::error("{}", error.what());
+    end_at_once(2);
+  }
+}
 
-RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::optional<Launch>& launch) {
-  const sigset_t set = ending_signals();
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  // A write beyond `ulimit -f` then fails with a reason that can be reported.
-  std::signal(SIGXFSZ, SIG_IGN);
+RunEnded run_in_new_system(const RunPlan& plan, const RunHandlers& handlers,
+                           const std::optional<Launch>& launch) {
   ActorSystemConfig config(launch || !plan.config.cluster.nodes.empty(), plan.config.cluster);
   caf::actor_system system(config);
   caf::scoped_actor self(system);
   const auto listener = caf::actor_cast<caf::actor>(self);
-  Gathering gathering;
-  if (launch)
-    gathering = gather_nodes(system, *launch, plan.config.cluster);
-  else
-    gathering.nodes = connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks());
-  const caf::actor run = spawn_run(system, std::move(plan), listener, gathering.nodes);
+  const Gathering gathering = gather(system, plan, launch);
+  const caf::actor run = spawn_run(system, plan, listener, gathering.nodes);
 
   RunEnded outcome;
   bool ended = false;
@@ -87,13 +99,28 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
   return outcome;
 }
 
+}  // namespace
+
+RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::optional<Launch>& launch) {
+  const sigset_t set = ending_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // A write beyond `ulimit -f` then fails with a reason that can be reported.
+  std::signal(SIGXFSZ, SIG_IGN);
+  try {
+    return run_in_new_system(plan, handlers, launch);
+  } catch (const NoAnswer& first) {
+    log::warn("{}; asks once more", first.what());
+  }
+  return run_in_new_system(plan, handlers, launch);
+}
+
 int join_run(const Launch& launch, const ClusterSection& cluster) {
   ActorSystemConfig config(true, cluster);
   caf::actor_system system(config);
   return join(system, launch, cluster);
 }
 
-int serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {
+void serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {
   const sigset_t set = ending_signals();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGXFSZ, SIG_IGN);
@@ -104,8 +131,11 @@ int serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {
   int signal = 0;
   ::sigwait(&set, &signal);
   log::info("ends");
+  caf::scoped_actor self(system);
+  self->monitor(host);
   caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
-  return 0;
+  self->receive([](const caf::down_msg&) {}, caf::after(longest_goodbye) >> [] {});
+  end_at_once(0);
 }
 
 }  // namespace collie

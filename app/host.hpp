@@ -25,7 +25,8 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
 // Any other of those processes; returns the exit code.
 int join_run(const Launch& launch, const ClusterSection& cluster);
 
-// Listens as a node until SIGINT or SIGTERM; returns 0 then. Throws UserError where it cannot listen.
-int serve_as_node(const NodeAddress& address, const ClusterSection& cluster);
+// Listens as a node until SIGINT or SIGTERM, which ends the process with 0. Throws UserError where it cannot
+// listen.
+[[noreturn]] void serve_as_node(const NodeAddress& address, const ClusterSection& cluster);
 
 }  // namespace collie

@@ -7,7 +7,7 @@
 
 namespace collie {
 
-void add_node_command(CLI::App& app, int& exit_code) {
+void add_node_command(CLI::App& app, int& /*exit_code*/) {
   struct Options {
     std::string address;
     ClusterSection cluster;
@@ -19,9 +19,8 @@ void add_node_command(CLI::App& app, int& exit_code) {
   command->add_option("--certificate", options->cluster.tls.certificate, "This node's certificate (PEM)");
   command->add_option("--key", options->cluster.tls.key, "Its private key (PEM)");
   command->add_option("--ca", options->cluster.tls.ca, "The authority of all nodes' certificates (PEM)");
-  command->callback([options, &exit_code] {
-    exit_code = serve_as_node(parse_node_address(options->address, "--listen"), options->cluster);
-  });
+  command->callback(
+      [options] { serve_as_node(parse_node_address(options->address, "--listen"), options->cluster); });
 }
 
 }  // namespace collie

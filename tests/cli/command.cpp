@@ -151,9 +151,17 @@ void Command::reap(bool block) {
   outcome_.errors = contents(errors_);
 }
 
+// In slices: a process of many threads has been seen to end without its descriptor saying so.
 bool Command::sleep_until_end(double seconds) {
-  pollfd watch{watch_, POLLIN, 0};
-  if (!ended_ && ::poll(&watch, 1, std::max(0, static_cast<int>(seconds * 1000))) > 0) reap(true);
+  constexpr double slice_s = 0.2;
+  const double end_s = age_s() + seconds;
+  while (!ended_) {
+    const double left_s = std::max(0.0, end_s - age_s());
+    pollfd watch{watch_, POLLIN, 0};
+    const bool says_so = ::poll(&watch, 1, static_cast<int>(std::min(left_s, slice_s) * 1000)) > 0;
+    reap(says_so);
+    if (left_s <= slice_s) break;
+  }
   return ended_;
 }
 

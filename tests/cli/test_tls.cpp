@@ -172,6 +172,16 @@ TEST_CASE("a run with certificates goes on while strangers knock at its nodes") 
   CHECK(run.wait().code == 130);
 }
 
+TEST_CASE("an interrupt ends a node whose stranger says nothing") {
+  const Workbench bench;
+  const TlsFiles tls(bench);
+  Nodes nodes(bench, 1, {}, tls.node_flags());
+  const Visitor silent(nodes.address(0), "");
+  nodes.node(0).send(SIGINT);
+  CHECK(nodes.node(0).wait_until([&] { return !nodes.node(0).running(); }, soon_s));
+  CHECK(nodes.node(0).wait().code == 0);
+}
+
 TEST_CASE("an exception in a rank on a node with certificates ends the run with the rank and its cause") {
   const Workbench bench;
   const TlsFiles tls(bench);
