@@ -175,7 +175,7 @@ TEST_CASE("a run with certificates goes on while strangers knock at its nodes") 
 TEST_CASE("an interrupt ends a node whose stranger says nothing") {
   const Workbench bench;
   const TlsFiles tls(bench);
-  Nodes nodes(bench, 1, {}, tls.node_flags());
+  Nodes nodes(1, bench.options(), tls.node_flags());
   const Visitor silent(nodes.address(0), "");
   nodes.node(0).send(SIGINT);
   CHECK(nodes.node(0).wait_until([&] { return !nodes.node(0).running(); }, soon_s));

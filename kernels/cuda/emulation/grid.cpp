@@ -139,10 +139,27 @@ class Block {
 
   static void give_way(Thread& self) { self.scheduler = std::move(self.scheduler).resume(); }
 
+  // Every warp goes as far as it can before the next one goes on, so that a missing barrier shows: who reads
+  // what another warp should have written before finds what was there.
   void pass() {
     bool progress = false;
-    for (unsigned i = 0; i < count_; ++i) {
-      const unsigned index = backward.load(std::memory_order_relaxed) ? count_ - 1 - i : i;
+    const auto warps = static_cast<unsigned>(warps_.size());
+    for (unsigned i = 0; i < warps; ++i)
+      while (advance(backward.load(std::memory_order_relaxed) ? warps - 1 - i : i)) progress = true;
+    if (progress) return;
+    std::fprintf(stderr,
+                 "a kernel's barrier is never reached by all: block (%u, %u, %u), %u threads alive, %u at "
+                 "the block's\n",
+                 blockIdx.x, blockIdx.y, blockIdx.z, alive_, waiting_);
+    std::abort();
+  }
+
+  // Resumes the warp's threads that can go on; whether there were any.
+  bool advance(unsigned warp) {
+    bool progress = false;
+    const unsigned first = warp * warp_size, threads = std::min(count_, first + warp_size) - first;
+    for (unsigned i = 0; i < threads; ++i) {
+      const unsigned index = first + (backward.load(std::memory_order_relaxed) ? threads - 1 - i : i);
       Thread& thread = *threads_[index];
       if (thread.state != State::ready) continue;
       current_ = index;
@@ -150,12 +167,7 @@ class Block {
       thread.fiber = std::move(thread.fiber).resume();
       progress = true;
     }
-    if (progress) return;
-    std::fprintf(stderr,
-                 "a kernel's barrier is never reached by all: block (%u, %u, %u), %u threads alive, %u at "
-                 "the block's\n",
-                 blockIdx.x, blockIdx.y, blockIdx.z, alive_, waiting_);
-    std::abort();
+    return progress;
   }
 
   void release_block() {
