@@ -24,6 +24,8 @@ GlooPosts::GlooPosts(std::shared_ptr<gloo::transport::tcp::Device> device,
 
 GlooPosts::~GlooPosts() {
   device_->unregisterDescriptor(bell_, this);  // the thread is not in here any more
+  // Gloo tells so without a lock of its own: what the thread did last is ordered before the end by this one.
+  const std::lock_guard in_order(order_);
   ::close(bell_);
 }
 
@@ -40,6 +42,10 @@ void GlooPosts::add(const GlooPost& post) {
 
 void GlooPosts::flush() {
   const std::lock_guard in_order(order_);
+  make_posts();
+}
+
+void GlooPosts::make_posts() {
   std::vector<GlooPost> posts;
   {
     const std::lock_guard lock(mutex_);
@@ -58,9 +64,10 @@ void GlooPosts::flush() {
 }
 
 void GlooPosts::handleEvents(int) {
+  const std::lock_guard in_order(order_);
   eventfd_t rings = 0;
   ::eventfd_read(bell_, &rings);
-  flush();
+  make_posts();
 }
 
 }  // namespace collie::comm

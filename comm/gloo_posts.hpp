@@ -43,6 +43,7 @@ class GlooPosts final : private gloo::transport::tcp::Handler {
 
  private:
   void handleEvents(int events) override;
+  void make_posts();  // with order_
 
   const std::shared_ptr<gloo::transport::tcp::Device> device_;
   const std::function<void(const GlooPost&, const gloo::Exception&)> refused_;
