@@ -21,6 +21,7 @@ void describe_plan(const RunPlan& plan) {
   const auto& layout = plan.layout;
   log::info("{}: {} parameters, {} steps of {} sequences ({} steps an epoch)", plan.config.run.name,
             parameter_count(plan.model), plan.total_steps, plan.sizes.sequences(), plan.steps_per_epoch);
+  log::info("  computes on {}", plan.device.description);
   for (size_t stage = 0; stage < plan.ranges.size(); ++stage)
     log::info("  stage {} on rank {}: blocks {} to {}{}{}", stage, layout.rank_of_stage[stage],
               plan.ranges[stage].first_block, plan.ranges[stage].last_block - 1,

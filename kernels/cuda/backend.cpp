@@ -25,9 +25,11 @@ class CudaBackend final : public GpuBackend {
     const cudaError_t status = cudaGetDeviceCount(&count);
     if (status != cudaSuccess || count == 0) {
       cudaGetLastError();
-      report.why_none = fmt::format("looked for an NVIDIA GPU through the driver (libcuda.so.1, {}): {}",
-                                    report.driver.empty() ? "not there" : report.driver,
-                                    status != cudaSuccess ? cudaGetErrorString(status) : "it knows none");
+      report.why_none =
+          report.driver.empty()
+              ? std::string("looked for an NVIDIA driver (libcuda.so.1), found none")
+              : fmt::format("looked for NVIDIA GPUs through the driver ({}): {}", report.driver,
+                            status != cudaSuccess ? cudaGetErrorString(status) : "it knows none");
       return report;
     }
     for (int index = 0; index < count; ++index) add(report, index);

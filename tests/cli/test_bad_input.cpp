@@ -111,6 +111,22 @@ TEST_CASE("a configuration that cannot be read is refused with file and line") {
   check_refused(run("run: {dir: r}\n"), 2, {"bad.yaml", "run.name"});
 }
 
+TEST_CASE(
+    "a GPU that is not there is refused with what was looked for, and auto says that it takes the CPU") {
+  const Workbench bench;
+  CommandOptions options = bench.options();
+  options.environment["CUDA_VISIBLE_DEVICES"] = "";
+  const auto run = [&](const std::string& kind) {
+    const Settings settings = {"train.steps=1", "device.kind=" + kind};
+    return Command(bench.run_arguments("on_" + kind, settings), options).wait();
+  };
+  check_refused(run("cuda"), 2, {"device.kind", "no GPU can be used", "'cpu' is right here"});
+  const Outcome automatic = run("auto");
+  REQUIRE_CODE(automatic, 0);
+  INFO(automatic.report());
+  CHECK(has(automatic.errors, "computes on the CPU, as no GPU can be used"));
+}
+
 TEST_CASE("settings that cannot work are refused before anything is written") {
   const Workbench bench;
   check_run_refused(bench, {"data.train=[{path: 'texts/*.md'}]"}, {"texts/*.md", "no file matches"});
