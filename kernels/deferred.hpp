@@ -13,7 +13,7 @@ class Deferred {
  public:
   Deferred() : Deferred(T{}) {}
   Deferred(T value) : value_(std::make_shared<T>(std::move(value))) {}  // implicit: it is there already
-  // wait() blocks until the result is there, and returns it; called once, by the first value().
+  // wait() blocks until the result is there, and returns it; called once by each copy that is asked.
   static Deferred later(std::function<T()> wait) {
     Deferred deferred;
     deferred.value_ = nullptr;

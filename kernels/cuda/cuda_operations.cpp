@@ -93,30 +93,17 @@ void CudaOperations::convert(const Tensor& from, Tensor& to) {
   cuda::convert(stream_->native(), view(from), view(to));
 }
 
+// Values are converted on the host.
 void CudaOperations::upload(std::span<const float> values, Tensor& x) {
   check::transfer(values.size(), x);
-  if (x.numel() == 0) return;
-  // Converted on the host, then laid out on the device.
-  Tensor converted = Tensor::host({x.numel()}, x.dtype(), host_account_, Category::workspace);
+  Tensor converted = Tensor::host(x.shape(), x.dtype(), host_account_, Category::workspace);
   host::upload(values, converted);
-  const std::span bytes{static_cast<const std::byte*>(converted.raw()), converted.bytes()};
-  if (x.contiguous()) return staging_.upload(bytes, x.raw());
-  Tensor dense = empty(x.shape(), x.dtype(), Category::workspace);
-  staging_.upload(bytes, dense.raw());
-  copy(dense, x);
+  from_host(converted, x);
 }
 
 void CudaOperations::download(const Tensor& x, std::span<float> values) {
   check::transfer(values.size(), x);
-  if (x.numel() == 0) return;
-  Tensor dense = x;
-  if (!x.contiguous()) {
-    dense = empty(x.shape(), x.dtype(), Category::workspace);
-    copy(x, dense);
-  }
-  Tensor found = Tensor::host({x.numel()}, x.dtype(), host_account_, Category::workspace);
-  staging_.download(dense.raw(), {static_cast<std::byte*>(found.raw()), found.bytes()});
-  host::download(found, values);
+  host::download(to_host(x, Category::workspace), values);
 }
 
 Tensor CudaOperations::to_host(const Tensor& x, Category category) {
