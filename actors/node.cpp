@@ -47,6 +47,7 @@ void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wi
   connections.set_groups(std::move(groups));
 }
 
+// Ranks are placed in ascending order.
 bool spans_processes(const NodeSpec& spec) {
   return spec.node_of_rank.front() != spec.node_of_rank.back();
 }
@@ -100,9 +101,7 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   spec.owner = caf::actor_cast<caf::actor>(self);
   local.stage = spawn_stage(self->system(), state.spec.mode, std::move(spec));
   self->monitor(local.stage);
-  const std::vector<int>& nodes = state.spec.node_of_rank;
-  const bool alone = std::all_of(nodes.begin(), nodes.end(), [&](int node) { return node == nodes.front(); });
-  if (!alone && plan.layout.grid.pipeline_group(rank).size() > 1)
+  if (spans_processes(state.spec) && plan.layout.grid.pipeline_group(rank).size() > 1)
     local.receiver = spawn_receiver(self->system(), {state.spec.tag, rank, local.connections, account,
                                                      local.stage, caf::actor_cast<caf::actor>(self)});
   ++state.alive;
