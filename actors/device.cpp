@@ -18,6 +18,10 @@ DeviceChoice choose_device(const DeviceSection& section) {
   return {DeviceKind::cpu, 0, fmt::format("the CPU, as no GPU can be used: {}", report.why_none)};
 }
 
+DType dtype_of(const ModelSection& section) {
+  return section.dtype == "bfloat16" ? DType::bf16 : DType::f32;
+}
+
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank) {
   if (choice.kind == DeviceKind::cpu) return make_cpu_operations;
   const int gpu = rank % choice.gpus;

@@ -18,6 +18,9 @@ struct DeviceChoice {
 // UserError for "cuda" where none can be, naming what was looked for.
 DeviceChoice choose_device(const DeviceSection& section);
 
+// model.dtype.
+DType dtype_of(const ModelSection& section);
+
 // Operation tables for rank `rank`: ranks take the GPUs in turns.
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank);
 

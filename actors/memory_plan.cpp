@@ -105,13 +105,15 @@ RankGroups phantom_groups(const Grid& grid, int rank, int key_value_heads) {
 // Operations whose products take the time in which the queue gets on: how much a rank computes while a byte
 // of a gradient or a weight is on its way. As on the processors of one machine; where there is a network
 // between ranks, or a faster device, it is more.
-OperationsFactory operations_beside(const std::shared_ptr<CollectiveQueue>& queue) {
+PhantomOperations::OnWork work_beside(const std::shared_ptr<CollectiveQueue>& queue) {
   constexpr double operations_a_byte = 100;
-  if (!queue) return make_phantom_operations;
-  return [queue](int threads, std::shared_ptr<MemoryAccount> account) {
-    return std::make_unique<PhantomOperations>(threads, std::move(account), [queue](double operations) {
-      queue->advance(static_cast<int64_t>(operations / operations_a_byte));
-    });
+  if (!queue) return {};
+  return [queue](double operations) { queue->advance(static_cast<int64_t>(operations / operations_a_byte)); };
+}
+
+OperationsFactory phantom_operations(DType dtype, const std::shared_ptr<CollectiveQueue>& queue) {
+  return [=](int threads, std::shared_ptr<MemoryAccount> account) {
+    return std::make_unique<PhantomOperations>(threads, std::move(account), work_beside(queue), dtype);
   };
 }
 
@@ -147,7 +149,7 @@ class PhantomPipeline {
       at.outbox.pipeline = this;
       at.outbox.from = ranks_.size() - 1;
       at.groups = phantom_groups(grid, rank, static_cast<int>(plan.model.num_key_value_heads));
-      modelled.make_operations = operations_beside(at.groups.data_queue);
+      modelled.make_operations = phantom_operations(dtype_of(plan.config.model), at.groups.data_queue);
       at.worker = std::make_unique<ModelWorker>(worker_settings(modelled, rank, at.groups));
       at.core = std::make_unique<StageCore>(
           StageSettings{tag, rank, plan.layout.rank_of_stage, plan.credits, false, pipeline, true},

@@ -56,7 +56,7 @@ void ModelWorker::build_chunk(int stage) {
   const RankGroups& groups = settings_.groups;
   const DataSharding data = sharding();
   chunk->state =
-      std::make_unique<ShardedState>(*chunk->model, data, *operations_, optimizer_.get(),
+      std::make_unique<ShardedState>(*chunk->model, data, *operations_, optimizer_.get(), settings_.precision,
                                      ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
                                                           {groups.tensor.get(), groups.key_value.get()}});
   load(*chunk);
@@ -307,7 +307,8 @@ GradientReport ModelWorker::gradients() {
 
 void ModelWorker::update(const Verdict& verdict) {
   failpoint("stage.update");
-  for (const auto& chunk : chunks_) chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale});
+  for (const auto& chunk : chunks_)
+    chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale, {}});
   // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
   if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
     copy_tied_weight(tied_owner_.weight());

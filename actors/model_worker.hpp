@@ -25,6 +25,7 @@ struct ModelWorkerSettings {
   std::vector<int> rank_of_stage;  // [stages] pipeline positions
   ModelConfig model;
   OptimizerConfig optimizer;
+  Precision precision;
   std::string loss = "cross_entropy";
   uint64_t seed = 42;
   int threads = 1;

@@ -12,6 +12,7 @@
 #include "io/model_folder.hpp"
 #include "models/weights_io.hpp"
 #include "optim/optimizer.hpp"
+#include "optim/precision.hpp"
 #include "schedule/schedules.hpp"
 
 namespace collie {
@@ -63,6 +64,7 @@ void resolve_model(RunPlan& plan) {
     merged["vocab_size"] = plan.tokenizer->vocab_size();
   plan.model = parse_model_config(merged, where);
   plan.model_json = to_hugging_face(plan.model);
+  plan.model_json["torch_dtype"] = section.dtype;
   if (plan.tokenizer->vocab_size() > plan.model.vocab_size)
     throw UserError("{}: vocab_size is {}, but the tokenizer has {} tokens; it must be at least that", where,
                     plan.model.vocab_size, plan.tokenizer->vocab_size());
@@ -95,8 +97,15 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   plan.threads_per_rank = std::max(1, total / ranks_here);
 }
 
-void resolve_common(RunPlan& plan) {
+void resolve_device(RunPlan& plan) {
   plan.device = choose_device(plan.config.device);
+  if (dtype_of(plan.config.model) == DType::bf16 && plan.device.kind == DeviceKind::cpu)
+    throw UserError("model.dtype: bfloat16 is for GPUs, and this run computes on {}; float32 is right here",
+                    plan.device.description);
+}
+
+void resolve_common(RunPlan& plan) {
+  resolve_device(plan);
   resolve_tokenizer(plan);
   resolve_model(plan);
   const ParallelSection& parallel = plan.config.parallel;
@@ -147,7 +156,10 @@ void check_schedule(const RunPlan& plan) {
 }
 
 void check_names(const Config& config) {
-  optimizers().find(config.optimizer.name)(config.optimizer);
+  const auto optimizer = optimizers().find(config.optimizer.name)(config.optimizer);
+  if (precision_of(config.optimizer, config.model.dtype, 0).stochastic && !optimizer->rounds_stochastically())
+    throw UserError("optimizer.rounding: stochastic is not what {} can do; nearest is right here",
+                    config.optimizer.name);
   learning_rate_schedules().find(config.lr_scheduler.name)(config.lr_scheduler);
   losses().find(config.train.loss);
   for (const auto& name : config.callbacks) callbacks().find(name);
@@ -311,7 +323,10 @@ json maths_of(const RunPlan& plan) {
             {"lr", c.optimizer.lr},
             {"betas", c.optimizer.betas},
             {"eps", c.optimizer.eps},
-            {"weight_decay", c.optimizer.weight_decay}}},
+            {"weight_decay", c.optimizer.weight_decay},
+            {"master", c.optimizer.master},
+            {"grad_dtype", c.optimizer.grad_dtype},
+            {"rounding", c.optimizer.rounding}}},
           {"lr_scheduler",
            {{"name", c.lr_scheduler.name},
             {"warmup_steps", c.lr_scheduler.warmup_steps},
@@ -337,6 +352,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   RunPlan plan;
   plan.config = parse_config(description.at("config").get<std::string>());
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
+  resolve_device(plan);
   plan.model = parse_model_config(description.at("model"), "the trainer's model");
   plan.config.parallel.partition.clear();  // whatever it says, the trainer's partition is the run's
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
@@ -368,7 +384,8 @@ std::shared_ptr<const FolderLock> prepare_run_folder(const RunPlan& plan) {
 }
 
 OperationsFactory operations_of(const RunPlan& plan, int rank) {
-  return plan.make_operations ? plan.make_operations : operations_on(plan.device, DType::f32, rank);
+  return plan.make_operations ? plan.make_operations
+                              : operations_on(plan.device, dtype_of(plan.config.model), rank);
 }
 
 }  // namespace collie

@@ -10,6 +10,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.rank_of_stage = plan.layout.rank_of_stage;
   settings.model = plan.model;
   settings.optimizer = plan.config.optimizer;
+  settings.precision = precision_of(plan.config.optimizer, plan.config.model.dtype, plan.config.run.seed);
   settings.loss = plan.config.train.loss;
   settings.seed = plan.config.run.seed;
   settings.threads = plan.threads_per_rank;

@@ -179,7 +179,7 @@ struct Rest {
     return {0, floats(2 * tokens * dim)};
   }
   Cost rms_norm_backward_input() {
-    ops.rms_norm_backward_input(y, x, weight, inverse_rms, z, true);
+    ops.rms_norm_backward_input(y, x, weight, inverse_rms, z, z);
     return {0, floats(4 * tokens * dim)};
   }
   Cost rms_norm_backward_weight() {
@@ -244,7 +244,8 @@ struct Rest {
     return {0, floats(parameters)};
   }
   Cost adamw() {
-    ops.adamw(optimizer[0], optimizer[1], optimizer[2], optimizer[3], {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, 1});
+    AdamWTensors range{optimizer[0], optimizer[1], optimizer[2], optimizer[3], {}};
+    ops.adamw({&range, 1}, {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, 1, {}});
     return {0, floats(7 * parameters)};
   }
 

@@ -92,9 +92,9 @@ class TimedOperations final : public Operations {
     inner_->rms_norm(x, weight, eps, y, inverse_rms);
   }
   void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                               const Tensor& inverse_rms, Tensor& dx, bool accumulate) override {
+                               const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) override {
     const Span span(*times_);
-    inner_->rms_norm_backward_input(dy, x, weight, inverse_rms, dx, accumulate);
+    inner_->rms_norm_backward_input(dy, x, weight, inverse_rms, d_residual, dx);
   }
   void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                 Tensor& d_weight, bool accumulate) override {
@@ -151,10 +151,9 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     return inner_->block_sums_of_squares(x);
   }
-  void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-             const AdamWArguments& arguments) override {
+  void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override {
     const Span span(*times_);
-    inner_->adamw(weight, gradient, exp_avg, exp_avg_sq, arguments);
+    inner_->adamw(ranges, arguments);
   }
 
  private:

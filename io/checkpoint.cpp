@@ -62,10 +62,11 @@ std::vector<int64_t> dims(const Shape& shape) {
 }
 
 SafetensorsItem item_of(const CheckpointSlice& slice) {
-  COLLIE_ASSERT(slice.data.contiguous() && slice.data.dtype() == DType::f32, "slice {} is not dense float32",
-                slice.name);
   const Tensor data = slice.data;
-  return {tensor_key(slice), "F32", dims(data.shape()),
+  const bool narrow = data.dtype() == DType::bf16;
+  COLLIE_ASSERT(data.contiguous() && (narrow || data.dtype() == DType::f32),
+                "slice {} is {}, not dense float32 or bfloat16", slice.name, name(data.dtype()));
+  return {tensor_key(slice), narrow ? "BF16" : "F32", dims(data.shape()),
           [data] { return std::span(static_cast<const std::byte*>(data.raw()), data.bytes()); }};
 }
 

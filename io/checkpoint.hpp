@@ -27,7 +27,7 @@ struct CheckpointSlice {
   std::string state;  // "weight", or an optimizer state such as "exp_avg"
   Shape global_shape;
   std::vector<int64_t> offsets;  // [rank of global_shape]
-  Tensor data;                   // f32, contiguous, on the host
+  Tensor data;                   // f32 or bf16, contiguous, on the host
 };
 
 // Writes one complete checkpoint, whose path it returns, under `folder` (the run's checkpoints/), replacing

@@ -18,10 +18,7 @@ std::vector<Key> what_is_trained(Config& c) {
       Key("model.path", &c.model.path).or_null().also_known_as({"model_name_or_path"}),
       Key("model.from_scratch", &c.model.from_scratch),
       Key("model.config", &c.model.config),
-      Key("model.dtype", &c.model.dtype)
-          .one_of({"float32"})
-          .not_yet({"bfloat16"})
-          .also_known_as({"precision"}),
+      Key("model.dtype", &c.model.dtype).one_of({"float32", "bfloat16"}).also_known_as({"precision"}),
       Key("model.recompute", &c.model.recompute)
           .one_of({"none"})
           .not_yet({"selective", "full"})
@@ -73,9 +70,9 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("optimizer.betas", &c.optimizer.betas).from_to_below(0, 1),
       Key("optimizer.eps", &c.optimizer.eps).at_least(0).also_known_as({"epsilon"}),
       Key("optimizer.weight_decay", &c.optimizer.weight_decay).at_least(0),
-      Key("optimizer.master", &c.optimizer.master).only("true"),
-      Key("optimizer.grad_dtype", &c.optimizer.grad_dtype).one_of({"float32"}).not_yet({"bfloat16"}),
-      Key("optimizer.rounding", &c.optimizer.rounding).one_of({"nearest"}).not_yet({"stochastic"}),
+      Key("optimizer.master", &c.optimizer.master),
+      Key("optimizer.grad_dtype", &c.optimizer.grad_dtype).one_of({"float32", "bfloat16"}),
+      Key("optimizer.rounding", &c.optimizer.rounding).one_of({"nearest", "stochastic"}),
       Key("optimizer.groups", &c.optimizer.groups).only("[]"),
 
       Key("lr_scheduler.name", &c.lr_scheduler.name).also_known_as({"type", "lr_scheduler_type"}),

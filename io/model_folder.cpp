@@ -8,6 +8,7 @@
 #include "base/failpoint.hpp"
 #include "io/files.hpp"
 #include "io/safetensors.hpp"
+#include "kernels/host_data.hpp"
 
 namespace collie {
 
@@ -19,8 +20,15 @@ namespace {
 constexpr const char* weights_file = "model.safetensors";
 constexpr const char* step_key = "step";
 
+Tensor rounded(const Tensor& values, const std::shared_ptr<MemoryAccount>& account) {
+  Tensor narrow = Tensor::host(values.shape(), DType::bf16, account, Category::workspace);
+  host::upload({values.data<float>(), static_cast<size_t>(values.numel())}, narrow);
+  return narrow;
+}
+
 // Each weight is put together from its slices when its turn comes, so that one is in memory at a time.
-std::vector<SafetensorsItem> items_of(const std::vector<std::string>& names, const Checkpoint& checkpoint) {
+std::vector<SafetensorsItem> items_of(const std::vector<std::string>& names, const Checkpoint& checkpoint,
+                                      DType dtype) {
   const auto account = std::make_shared<MemoryAccount>();
   const auto whole = std::make_shared<Tensor>();
   std::vector<SafetensorsItem> items;
@@ -28,11 +36,12 @@ std::vector<SafetensorsItem> items_of(const std::vector<std::string>& names, con
     const Shape shape = checkpoint.global_shape(name, "weight");
     std::vector<int64_t> dims;
     for (int axis = 0; axis < shape.rank(); ++axis) dims.push_back(shape[axis]);
-    items.push_back({name, "F32", dims, [name, shape, &checkpoint, account, whole] {
+    items.push_back({name, dtype == DType::bf16 ? "BF16" : "F32", dims, [=, &checkpoint] {
                        *whole = Tensor();
                        *whole = Tensor::host(shape, DType::f32, account, Category::workspace);
                        checkpoint.read(name, "weight", shape,
                                        std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), *whole);
+                       if (dtype == DType::bf16) *whole = rounded(*whole, account);
                        return std::span(static_cast<const std::byte*>(whole->raw()), whole->bytes());
                      }});
   }
@@ -51,6 +60,7 @@ json generation_config(const json& config) {
 void write_model_folder(const std::string& folder, const json& config, const Tokenizer& tokenizer,
                         const std::vector<std::string>& names, const Checkpoint& checkpoint) {
   const fs::path complete = folder, partial = folder + ".partial";
+  const DType dtype = config.value("torch_dtype", "float32") == "bfloat16" ? DType::bf16 : DType::f32;
   std::error_code error;
   fs::remove_all(partial, error);
   if (fs::create_directories(partial, error); error)
@@ -58,7 +68,7 @@ void write_model_folder(const std::string& folder, const json& config, const Tok
   try {
     failpoint("final.begin");
     write_safetensors(
-        partial / weights_file, items_of(names, checkpoint), true,
+        partial / weights_file, items_of(names, checkpoint, dtype), true,
         {{"format", "pt"}, {step_key, std::to_string(checkpoint.step())}});  // the format is for transformers
     write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
     write_file_durably((partial / "generation_config.json").string(),

@@ -11,10 +11,10 @@
 
 namespace collie {
 
-// config.json, generation_config.json, model.safetensors (the weights of `checkpoint`, in order of `names`)
-// and the tokenizer's files. The folder appears as a whole or not at all; an older one is replaced. The
-// checkpoint's step is kept in model.safetensors. Throws RunError, and UserError where a weight is
-// incomplete.
+// config.json, generation_config.json, model.safetensors (the weights of `checkpoint`, in order of `names`,
+// as config's torch_dtype: float32 or bfloat16) and the tokenizer's files. The folder appears as a whole or
+// not at all; an older one is replaced. The checkpoint's step is kept in model.safetensors. Throws RunError,
+// and UserError where a weight is incomplete.
 void write_model_folder(const std::string& folder, const nlohmann::json& config, const Tokenizer& tokenizer,
                         const std::vector<std::string>& names, const Checkpoint& checkpoint);
 

@@ -165,6 +165,14 @@ GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, con
   return {m, n, k};
 }
 
+GemmSizes gemm_add_row(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row,
+                       const Tensor& c) {
+  of_dtype("gemm_add_row", "c", c, dtype);
+  const GemmSizes sizes = gemm(dtype, form, a, b, c);
+  vector_for("gemm_add_row", "row", row, sizes.n, "c", c, dtype);
+  return sizes;
+}
+
 void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out) {
   of_either_dtype("embedding", "table", table, dtype);  // its gradient may be wide
   of_rank("embedding", "table", table, 2, table.dtype());
@@ -187,13 +195,21 @@ void rms_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& 
 }
 
 void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,
-                             const Tensor& inverse_rms, const Tensor& dx) {
+                             const Tensor& inverse_rms, const Tensor& d_residual, const Tensor& dx) {
   constexpr std::string_view op = "rms_norm_backward_input";
   of_rank(op, "x", x, 2, dtype);
   like(op, "dy", dy, "x", x, dtype);
   vector_for(op, "weight", weight, x.dim(1), "x", x, dtype);
   vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, wide(dtype));
+  if (d_residual.defined()) like(op, "d_residual", d_residual, "x", x, dtype);
   like(op, "dx", dx, "x", x, dtype);
+}
+
+void add_rms_norm(DType dtype, const Tensor& x, const Tensor& residual, const Tensor& weight,
+                  const Tensor& sum, const Tensor& y, const Tensor& inverse_rms) {
+  like("add_rms_norm", "residual", residual, "x", x, dtype);
+  like("add_rms_norm", "sum", sum, "x", x, dtype);
+  rms_norm(dtype, x, weight, y, inverse_rms);
 }
 
 void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
@@ -307,19 +323,23 @@ void block_sums_of_squares(DType dtype, const Tensor& x) {
   contiguous("block_sums_of_squares", "x", x);
 }
 
-void adamw(DType dtype, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
-           const Tensor& exp_avg_sq, const AdamWArguments& arguments) {
-  const auto fits = [&](std::string_view what, const Tensor& x) {
-    of_either_dtype("adamw", what, x, dtype);
-    contiguous("adamw", what, x);
-    COLLIE_ASSERT(x.numel() == weight.numel(), "adamw: {} has shape {}, but weight has shape {}", what,
-                  x.shape().to_string(), weight.shape().to_string());
-  };
-  fits("weight", weight);
-  fits("gradient", gradient);
-  fits("exp_avg", exp_avg);
-  fits("exp_avg_sq", exp_avg_sq);
+void adamw(DType dtype, std::span<const AdamWTensors> ranges, const AdamWArguments& arguments) {
   COLLIE_ASSERT(arguments.step >= 1, "adamw: step {} must count from 1", arguments.step);
+  for (const AdamWTensors& range : ranges) {
+    const auto fits = [&](std::string_view what, const Tensor& x) {
+      of_either_dtype("adamw", what, x, dtype);
+      contiguous("adamw", what, x);
+      COLLIE_ASSERT(x.numel() == range.weight.numel(), "adamw: {} has shape {}, but weight has shape {}",
+                    what, x.shape().to_string(), range.weight.shape().to_string());
+    };
+    fits("weight", range.weight);
+    fits("gradient", range.gradient);
+    fits("exp_avg", range.exp_avg);
+    fits("exp_avg_sq", range.exp_avg_sq);
+    if (!range.rounded.defined()) continue;
+    fits("rounded", range.rounded);
+    of_dtype("adamw", "rounded", range.rounded, dtype);
+  }
 }
 
 }  // namespace collie::check

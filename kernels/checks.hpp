@@ -28,10 +28,14 @@ void scale(DType dtype, const Tensor& x);
 void add_row(DType dtype, const Tensor& x, const Tensor& row);
 void column_sum(DType dtype, const Tensor& x, const Tensor& out);
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c);
+GemmSizes gemm_add_row(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row,
+                       const Tensor& c);
 void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out);
 void rms_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& inverse_rms);
 void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,
-                             const Tensor& inverse_rms, const Tensor& dx);
+                             const Tensor& inverse_rms, const Tensor& d_residual, const Tensor& dx);
+void add_rms_norm(DType dtype, const Tensor& x, const Tensor& residual, const Tensor& weight,
+                  const Tensor& sum, const Tensor& y, const Tensor& inverse_rms);
 void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                               const Tensor& d_weight);
 void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sines,
@@ -51,7 +55,6 @@ void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32
 void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
                                    int64_t first, const Tensor& statistics);
 void block_sums_of_squares(DType dtype, const Tensor& x);
-void adamw(DType dtype, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
-           const Tensor& exp_avg_sq, const AdamWArguments& arguments);
+void adamw(DType dtype, std::span<const AdamWTensors> ranges, const AdamWArguments& arguments);
 
 }  // namespace collie::check

@@ -1,10 +1,42 @@
 #include "kernels/operations.hpp"
 
+#include "kernels/checks.hpp"
+
 namespace collie {
 
 Operations::Operations(DType dtype, std::shared_ptr<MemoryAccount> account)
     : dtype_(dtype), account_(std::move(account)) {
   COLLIE_ASSERT(account_ != nullptr, "operations need a memory account");
+}
+
+void Operations::convert(const Tensor& from, Tensor& to) {
+  check::convert(dtype(), from, to);
+  COLLIE_ASSERT(wide() == dtype(), "a table of {} does not convert", name(dtype()));
+  copy(from, to);
+}
+
+Tensor Operations::to_host(const Tensor& x, Category category) {
+  Tensor values = empty(x.shape(), x.dtype(), category);
+  copy(x, values);
+  return values;
+}
+
+void Operations::from_host(const Tensor& values, Tensor& x) {
+  check::from_host(values, x);
+  copy(values, x);
+}
+
+void Operations::gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c) {
+  check::gemm_add_row(dtype(), form, a, b, row, c);
+  gemm(form, a, b, c, false);
+  add_row(c, row);
+}
+
+void Operations::add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, double eps,
+                              Tensor& sum, Tensor& y, Tensor& inverse_rms) {
+  check::add_rms_norm(dtype(), x, residual, weight, sum, y, inverse_rms);
+  add(x, residual, sum);
+  rms_norm(sum, weight, eps, y, inverse_rms);
 }
 
 }  // namespace collie

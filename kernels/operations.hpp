@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/deferred.hpp"
+#include "kernels/rounding.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie {
@@ -39,6 +40,14 @@ struct AdamWArguments {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   int64_t step = 1;           // from 1, for the bias correction
   double gradient_scale = 1;  // multiplies the gradient first (clipping)
+  Rounding rounding;          // of weights and states in bfloat16
+};
+
+// One range of elements that an optimizer updates: contiguous tensors of equal numel, each dtype() or wide().
+struct AdamWTensors {
+  Tensor weight, gradient, exp_avg, exp_avg_sq;
+  Tensor rounded;            // where defined: gets the new weight, rounded to nearest, in dtype()
+  uint64_t first_index = 0;  // where the range starts among all elements that are rounded under one key
 };
 
 class Operations {
@@ -54,6 +63,9 @@ class Operations {
   // enough.
   DType wide() const { return dtype_ == DType::bf16 ? DType::f32 : dtype_; }
   const std::shared_ptr<MemoryAccount>& account() const { return account_; }
+  // Tokens whose logits over the whole vocabulary a head should have at a time. It decides how the head's
+  // weight gradient is summed, so it depends on the device and the vocabulary alone.
+  virtual int64_t head_chunk(int64_t /*vocab*/) const { return 256; }
   // false: tensors are counted, not computed (kernels/phantom); making values for them is of no use.
   virtual bool has_values() const { return true; }
 
@@ -62,15 +74,16 @@ class Operations {
   Tensor empty(const Shape& shape, Category category) { return empty(shape, dtype_, category); }
   virtual void fill(Tensor& x, double value) = 0;
   virtual void copy(const Tensor& from, Tensor& to) = 0;  // same shape and dtype; row strides may differ
-  // dtype() to wide() or back (rounded to nearest even); same shape.
-  virtual void convert(const Tensor& from, Tensor& to) = 0;
+  // dtype() to wide() or back (rounded to nearest even); same shape. Here: a copy, for tables that have one
+  // dtype.
+  virtual void convert(const Tensor& from, Tensor& to);
   // Host values in and out, converted to and from the tensor's dtype. x may be row-strided.
   virtual void upload(std::span<const float> values, Tensor& x) = 0;
   virtual void download(const Tensor& x, std::span<float> values) = 0;
   // The same bits in host memory, contiguous, in `category` of the account; and from there (same shape and
-  // dtype).
-  virtual Tensor to_host(const Tensor& x, Category category) = 0;
-  virtual void from_host(const Tensor& values, Tensor& x) = 0;
+  // dtype). Here: copies, for tables whose memory the host's is.
+  virtual Tensor to_host(const Tensor& x, Category category);
+  virtual void from_host(const Tensor& values, Tensor& x);
 
   // Waits until all work that was queued is done, where a device works asynchronously.
   virtual void synchronize() {}
@@ -92,6 +105,8 @@ class Operations {
 
   // --- matrices; A, B, C may be row-strided
   virtual void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) = 0;
+  // c [m, n] = the product + row [n], rounded once where a device can do both at a time. Here: gemm, add_row.
+  virtual void gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c);
 
   // --- embedding: table [vocab, hidden], ids i32 [tokens] on the host, out [tokens, hidden]. An id of -1 is
   // not in this shard of the table: its row of out is 0, and it adds nothing to d_table.
@@ -104,8 +119,14 @@ class Operations {
   // x, y [tokens, hidden]; weight [hidden]; inverse_rms [tokens], kept for backward.
   virtual void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y,
                         Tensor& inverse_rms) = 0;
+  // The norm of a sum that goes on beside it: sum = x + residual, as stored, and y of sum. sum may be x or
+  // residual. The bits of add, then rms_norm; here: these two.
+  virtual void add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, double eps,
+                            Tensor& sum, Tensor& y, Tensor& inverse_rms);
+  // d_residual [tokens, hidden]: what x's other use, as a residual, adds to dx; undefined where there is
+  // none. dx may be d_residual.
   virtual void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                                       const Tensor& inverse_rms, Tensor& dx, bool accumulate) = 0;
+                                       const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) = 0;
   virtual void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                         Tensor& d_weight, bool accumulate) = 0;
 
@@ -165,12 +186,11 @@ class Operations {
   // the start, in double.
   virtual Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) = 0;
 
-  // --- optimizer updates, elementwise on flat views of equal numel
+  // --- optimizer updates, elementwise, of a list of ranges at a time
   // AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations:
   // w *= 1 - lr·wd; m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) +
   // eps)
-  virtual void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-                     const AdamWArguments& arguments) = 0;
+  virtual void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) = 0;
 
  private:
   DType dtype_;

@@ -114,7 +114,8 @@ void Attention::decode(LayerContext& context, const TokenLayout& layout, const T
   operations.copy(key_values_of(qkv), appended);
   const Tensor held = cache.rows(0, keys);
   Tensor attended = operations.empty({tokens, q_width_}, Category::workspace);
-  Tensor log_sum_exp = operations.empty({tokens, q_width_ / head_dim_}, Category::workspace);
+  Tensor log_sum_exp =
+      operations.empty({tokens, q_width_ / head_dim_}, operations.wide(), Category::workspace);
   Tensor attended_heads = heads_of(attended);
   operations.attention(heads_of(q_of(qkv)), heads_of(held.columns(0, kv_width_)),
                        heads_of(held.columns(kv_width_, 2 * kv_width_)), layout.spans, score_scale_,

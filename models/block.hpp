@@ -21,8 +21,9 @@ class DecoderBlock {
  public:
   DecoderBlock(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables);
 
-  // x [tokens, hidden] -> [tokens, hidden]. `stash` is null where there is no backward.
-  Tensor forward(LayerContext& context, const TokenLayout& layout, const Tensor& x, BlockStash* stash) const;
+  // `stash` is null where there is no backward.
+  ResidualStream forward(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
+                         BlockStash* stash) const;
   // d(output) [tokens, hidden] -> d(input).
   Tensor backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& d_output,
                         BlockStash& stash) const;
@@ -30,9 +31,9 @@ class DecoderBlock {
   void backward_weight(LayerContext& context, BlockStash& stash) const;
 
   int64_t cache_width() const { return attention_.cache_width(); }
-  // cache [capacity, cache_width] holds `cached` tokens; those of x are appended.
-  Tensor decode(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& cache,
-                int64_t cached) const;
+  // cache [capacity, cache_width] holds `cached` tokens; those of the stream are appended.
+  ResidualStream decode(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
+                        Tensor& cache, int64_t cached) const;
 
  private:
   RmsNorm attention_norm_, mlp_norm_;

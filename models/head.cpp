@@ -48,15 +48,16 @@ Deferred<double> Head::chunk_loss(LayerContext& context, Loss& loss, Tensor& sco
                              *context.tensor, gradient_scale);
 }
 
-Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, const Tensor& x,
+Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStream stream,
                                double gradient_scale, Loss& loss, HeadStash& stash) const {
   Operations& operations = context.operations;
-  const int64_t tokens = tokens_inside(context, x);
+  const Shape shape = stream.x.shape();
+  const int64_t tokens = tokens_inside(context, stream.x), chunk = operations.head_chunk(vocab_);
   check_labels(batch, tokens);
-  stash.input = x;
-  stash.inverse_rms = operations.empty({x.dim(0)}, operations.wide(), Category::activations);
-  stash.d_normed = operations.empty(x.shape(), Category::activations);
-  norm_.forward(context, x, stash.d_normed, stash.inverse_rms);
+  stash.inverse_rms = operations.empty({shape[0]}, operations.wide(), Category::activations);
+  stash.d_normed = operations.empty(shape, Category::activations);
+  norm_.forward(context, stream, stash.d_normed, stash.inverse_rms);
+  stash.input = std::move(stream.x);
   // Holds the normed input of all tokens, which each chunk replaces by its gradient once it is done with it.
   Tensor inside = enter(context, stash.d_normed);
 
@@ -67,7 +68,7 @@ Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, c
   std::vector<Deferred<double>> losses;  // of the chunks
   int64_t begin = 0;
   do {  // once with no tokens at all: the sink's contract asks for a contribution, of zeros
-    const int64_t end = std::min(begin + head_chunk, tokens);
+    const int64_t end = std::min(begin + chunk, tokens);
     Tensor normed = inside.rows(begin, end);
     Tensor scores = operations.empty({end - begin, share_of_vocabulary(context)},
                                      Category::workspace);  // the logits, then d(logits)
@@ -86,7 +87,7 @@ Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, c
 
 Tensor Head::backward_input(LayerContext& context, const HeadStash& stash) const {
   Tensor dx = context.operations.empty(stash.input.shape(), Category::activations);
-  norm_.backward_input(context, stash.d_normed, stash.input, stash.inverse_rms, dx, false);
+  norm_.backward_input(context, stash.d_normed, stash.input, stash.inverse_rms, {}, dx);
   return dx;
 }
 
@@ -103,10 +104,11 @@ Deferred<double> Head::evaluate(LayerContext& context, const MicroBatch& batch, 
   OnceAcquired source(context.source);
   LayerContext inner{context.operations, source, nullptr, context.tensor};
   std::vector<Deferred<double>> losses;  // of the chunks
-  for (int64_t begin = 0; begin < tokens; begin += head_chunk) {
-    const int64_t end = std::min(begin + head_chunk, tokens);
-    Tensor chunk = scores(inner, inside.rows(begin, end));
-    losses.push_back(chunk_loss(inner, loss, chunk, labels_of(batch, begin, end), 1.0));
+  const int64_t chunk = context.operations.head_chunk(vocab_);
+  for (int64_t begin = 0; begin < tokens; begin += chunk) {
+    const int64_t end = std::min(begin + chunk, tokens);
+    Tensor logits = scores(inner, inside.rows(begin, end));
+    losses.push_back(chunk_loss(inner, loss, logits, labels_of(batch, begin, end), 1.0));
   }
   return sum_of(std::move(losses));
 }
@@ -115,7 +117,8 @@ Tensor Head::scores(LayerContext& context, const Tensor& x) const {
   Operations& operations = context.operations;
   Tensor normed = operations.empty(x.shape(), Category::workspace);
   Tensor inverse_rms = operations.empty({x.dim(0)}, operations.wide(), Category::workspace);
-  norm_.forward(context, x, normed, inverse_rms);
+  ResidualStream stream{x, {}};
+  norm_.forward(context, stream, normed, inverse_rms);
   Tensor result = operations.empty({x.dim(0), share_of_vocabulary(context)}, Category::workspace);
   projection_->forward(context, normed, result);
   return result;

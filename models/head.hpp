@@ -13,10 +13,6 @@
 
 namespace collie {
 
-// Tokens whose logits exist at a time. A constant, because it decides how the head's weight gradient is
-// summed.
-inline constexpr int64_t head_chunk = 256;
-
 struct HeadStash {
   Tensor input;        // [tokens, hidden], those that the rank holds outside the matrices, as all here
   Tensor inverse_rms;  // [tokens]
@@ -27,9 +23,9 @@ class Head {
  public:
   Head(RmsNorm norm, std::unique_ptr<Linear> projection, int64_t vocab);
 
-  // x [tokens, hidden]. Returns the sum of the losses over the targets. The projection's gradient goes to
-  // context.sink, opened once a micro-batch whatever the number of chunks.
-  Deferred<double> forward(LayerContext& context, const MicroBatch& batch, const Tensor& x,
+  // Of the stream [tokens, hidden]. Returns the sum of the losses over the targets. The projection's gradient
+  // goes to context.sink, opened once a micro-batch whatever the number of chunks (Operations::head_chunk).
+  Deferred<double> forward(LayerContext& context, const MicroBatch& batch, ResidualStream stream,
                            double gradient_scale, Loss& loss, HeadStash& stash) const;
   // d(x) [tokens, hidden].
   Tensor backward_input(LayerContext& context, const HeadStash& stash) const;

@@ -12,13 +12,10 @@ class StoredLinear : public Linear {
   StoredLinear(ParameterId weight, ParameterId bias) : weight_(weight), bias_(bias) {}
 
   void forward(LayerContext& context, const Tensor& x, Tensor& y) override {
-    {
-      const AcquiredWeight weight(context, weight_);
-      context.operations.gemm(forward_form(), x, *weight, y, false);
-    }
-    if (bias_ < 0) return;
+    const AcquiredWeight weight(context, weight_);
+    if (bias_ < 0) return context.operations.gemm(forward_form(), x, *weight, y, false);
     const AcquiredWeight bias(context, bias_);
-    context.operations.add_row(y, *bias);
+    context.operations.gemm_add_row(forward_form(), x, *weight, *bias, y);
   }
 
   void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate) override {

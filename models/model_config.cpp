@@ -262,7 +262,6 @@ json to_hugging_face(const ModelConfig& config) {
       {"attention_bias", config.attention_bias},
       {"mlp_bias", config.mlp_bias},
       {"initializer_range", config.initializer_range},
-      {"torch_dtype", "float32"},
   };
 }
 

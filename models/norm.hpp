@@ -2,6 +2,7 @@
 #pragma once
 
 #include "models/linear.hpp"
+#include "models/residual.hpp"
 
 namespace collie {
 
@@ -9,10 +10,12 @@ class RmsNorm {
  public:
   RmsNorm(ParameterId weight, double eps) : weight_(weight), eps_(eps) {}
 
-  // x, y [tokens, hidden]; inverse_rms [tokens], kept for backward.
-  void forward(LayerContext& context, const Tensor& x, Tensor& y, Tensor& inverse_rms) const;
+  // y [tokens, hidden] of the whole stream, which is settled by it: stream.x is what backward calls x.
+  // inverse_rms [tokens], kept for backward.
+  void forward(LayerContext& context, ResidualStream& stream, Tensor& y, Tensor& inverse_rms) const;
+  // dx = d_residual (where it is defined) + the gradient through the norm; dx may be d_residual.
   void backward_input(LayerContext& context, const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
-                      Tensor& dx, bool accumulate) const;
+                      const Tensor& d_residual, Tensor& dx) const;
   void backward_weight(LayerContext& context, const Tensor& dy, const Tensor& x,
                        const Tensor& inverse_rms) const;
 

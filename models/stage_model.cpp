@@ -94,14 +94,10 @@ class DecoderStage final : public StageModel {
     contents.blocks.resize(blocks_.size());
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
-    ForwardResult result;
-    result.output = run_blocks(context, local, input, &contents.blocks);
-    if (head_) {
-      context.source.expect(head_unit(), head_unit() - 1);  // its own backward follows
-      result.loss_sum = head_->forward(context, *local, result.output, gradient_scale, loss, contents.head);
-      result.output = Tensor();
-    }
-    return result;
+    ResidualStream stream = run_blocks(context, local, input, &contents.blocks);
+    if (!head_) return {stream.settle(context.operations), {}};
+    context.source.expect(head_unit(), head_unit() - 1);  // its own backward follows
+    return {{}, head_->forward(context, *local, std::move(stream), gradient_scale, loss, contents.head)};
   }
 
   Tensor backward_input(LayerContext& outer, const MicroBatch& batch, const Tensor& d_output,
@@ -156,14 +152,10 @@ class DecoderStage final : public StageModel {
     check_batch(batch);
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
-    ForwardResult result;
-    result.output = run_blocks(context, local, input, nullptr);
-    if (head_) {
-      context.source.expect(head_unit(), -1);
-      result.loss_sum = head_->evaluate(context, *local, result.output, loss);
-      result.output = Tensor();
-    }
-    return result;
+    Tensor output = run_blocks(context, local, input, nullptr).settle(context.operations);
+    if (!head_) return {std::move(output), {}};
+    context.source.expect(head_unit(), -1);
+    return {{}, head_->evaluate(context, *local, output, loss)};
   }
 
   KeyValueCache make_cache(Operations& operations, int64_t capacity) const override {
@@ -190,12 +182,13 @@ class DecoderStage final : public StageModel {
     const TokenLayout layout{{{0, static_cast<int32_t>(tokens)}, {0, static_cast<int32_t>(keys)}},
                              batch.positions};
     LayerContext context = decoding_context(outer);
-    Tensor x = stage_input(context, batch, input, Category::workspace);
+    ResidualStream stream{stage_input(context, batch, input, Category::workspace), {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
       context.source.expect(block_unit(i), unit_after(block_unit(i)));
-      x = blocks_[i].decode(context, layout, x, contents.blocks[i], cached);
+      stream = blocks_[i].decode(context, layout, std::move(stream), contents.blocks[i], cached);
     }
     contents.length = keys;
+    const Tensor x = stream.settle(context.operations);
     if (!head_) return x;
     context.source.expect(head_unit(), -1);
     return head_->logits(context, x.rows(tokens - 1, tokens));
@@ -272,15 +265,16 @@ class DecoderStage final : public StageModel {
                   "document_starts must run from 0 to {} tokens", batch.tokens.size());
   }
 
-  Tensor run_blocks(LayerContext& context, const LocalBatch& local, const Tensor& input,
-                    std::vector<BlockStash>* stashes) const {
+  ResidualStream run_blocks(LayerContext& context, const LocalBatch& local, const Tensor& input,
+                            std::vector<BlockStash>* stashes) const {
     const TokenLayout layout = local.layout();
-    Tensor x = stage_input(context, *local, input, stashes ? Category::activations : Category::workspace);
+    const Category category = stashes ? Category::activations : Category::workspace;
+    ResidualStream stream{stage_input(context, *local, input, category), {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
       context.source.expect(block_unit(i), unit_after(block_unit(i)));
-      x = blocks_[i].forward(context, layout, x, stashes ? &(*stashes)[i] : nullptr);
+      stream = blocks_[i].forward(context, layout, std::move(stream), stashes ? &(*stashes)[i] : nullptr);
     }
-    return x;
+    return stream;
   }
 
   ModelConfig config_;

@@ -22,12 +22,21 @@ class AdamW final : public Optimizer {
 
   std::vector<std::string> state_names() const override { return {"exp_avg", "exp_avg_sq"}; }
 
-  void update(Operations& operations, ParameterRange& range, const UpdateArguments& arguments) override {
-    COLLIE_ASSERT(range.states.size() == 2, "{}: adamw has 2 states, {} given", range.name,
-                  range.states.size());
-    const AdamWArguments update{arguments.lr,         config_.betas[0], config_.betas[1],        config_.eps,
-                                config_.weight_decay, arguments.step,   arguments.gradient_scale};
-    operations.adamw(range.weight, range.gradient, range.states[0], range.states[1], update);
+  bool rounds_stochastically() const override { return true; }
+
+  void update(Operations& operations, std::span<ParameterRange> ranges,
+              const UpdateArguments& arguments) override {
+    std::vector<AdamWTensors> tensors;
+    tensors.reserve(ranges.size());
+    for (ParameterRange& range : ranges) {
+      COLLIE_ASSERT(range.states.size() == 2, "{}: adamw has 2 states, {} given", range.name,
+                    range.states.size());
+      tensors.push_back(
+          {range.weight, range.gradient, range.states[0], range.states[1], range.rounded, range.first_index});
+    }
+    operations.adamw(tensors,
+                     {arguments.lr, config_.betas[0], config_.betas[1], config_.eps, config_.weight_decay,
+                      arguments.step, arguments.gradient_scale, arguments.rounding});
   }
 
  private:

@@ -7,12 +7,13 @@
 namespace collie {
 
 BucketGradients::BucketGradients(const BucketPlan& plan, const std::vector<Parameter>& parameters,
-                                 const DataSharding& sharding, Operations& operations, CollectiveQueue* queue,
-                                 const GradientGroups& groups)
+                                 const DataSharding& sharding, Operations& operations, DType dtype,
+                                 CollectiveQueue* queue, const GradientGroups& groups)
     : plan_(plan),
       parameters_(parameters),
       sharding_(sharding),
       operations_(operations),
+      dtype_(dtype),
       queue_(queue),
       groups_(groups),
       states_(plan.buckets().size()),
@@ -21,7 +22,7 @@ BucketGradients::BucketGradients(const BucketPlan& plan, const std::vector<Param
   for (size_t bucket = 0; bucket < states_.size(); ++bucket) {
     const Bucket& whole = plan.buckets()[bucket];
     Tensor& kept = scatters_each() ? states_[bucket].part : states_[bucket].whole;
-    kept = operations.empty({scatters_each() ? whole.part : whole.numel}, Category::gradients);
+    kept = operations.empty({scatters_each() ? whole.part : whole.numel}, dtype, Category::gradients);
     operations.fill(kept, 0);  // the padding travels with the rest
   }
 }
@@ -41,7 +42,7 @@ void BucketGradients::start_micro_batch(int bucket) {
   before_.wait();
   const Bucket& whole = plan_.buckets()[static_cast<size_t>(bucket)];
   Tensor& buffer = states_[static_cast<size_t>(bucket)].whole;
-  buffer = operations_.empty({whole.numel}, Category::communication);
+  buffer = operations_.empty({whole.numel}, dtype_, Category::communication);
   // Only the padding: what is between the parameters and behind them.
   int64_t end = 0;
   const auto clear_up_to = [&](int64_t begin) {
@@ -111,7 +112,7 @@ void BucketGradients::reduce(int bucket) {
         bytes);
   } else {
     collect(state);  // the micro-batch before
-    state.arriving = operations_.empty(state.part.shape(), Category::communication);
+    state.arriving = operations_.empty(state.part.shape(), dtype_, Category::communication);
     // The operation holds the only handle to the whole gradient, and lets go of it when it is done.
     state.reduction = queue_->submit(
         label,

@@ -22,9 +22,10 @@ struct GradientGroups {
 // order, so stages 0 and 1 give the same bits, and so do 2 and 3.
 class BucketGradients final : public GradientSink {
  public:
-  // `plan`, `parameters` and `operations` outlive it. `queue`: of the data group; null where it has one rank.
+  // `plan`, `parameters` and `operations` outlive it. `dtype`: of the gradients. `queue`: of the data group;
+  // null where it has one rank.
   BucketGradients(const BucketPlan& plan, const std::vector<Parameter>& parameters,
-                  const DataSharding& sharding, Operations& operations, CollectiveQueue* queue,
+                  const DataSharding& sharding, Operations& operations, DType dtype, CollectiveQueue* queue,
                   const GradientGroups& groups);
 
   // The gradients of a step of so many micro-batches follow.
@@ -59,6 +60,7 @@ class BucketGradients final : public GradientSink {
   const std::vector<Parameter>& parameters_;
   DataSharding sharding_;
   Operations& operations_;
+  DType dtype_;
   CollectiveQueue* queue_;
   GradientGroups groups_;
   std::vector<State> states_;  // [buckets]

@@ -35,22 +35,32 @@ BucketWeights::BucketWeights(const BucketPlan& plan, const std::vector<Parameter
 void BucketWeights::load(const std::function<void(ParameterId, Tensor&)>& fill) {
   for (size_t bucket = 0; bucket < storages_.size(); ++bucket) {
     if (storage_of(static_cast<int>(bucket)) != static_cast<int>(bucket)) continue;
-    Tensor own = storages_[bucket].own;
-    if (!gathers()) {
-      for (const BucketSlot& slot : plan_.buckets()[bucket].slots) {
-        Tensor weight = own.rows(slot.offset, slot.offset + slot.numel)
-                            .reshape(parameters_[static_cast<size_t>(slot.id)].shape);
-        fill(slot.id, weight);
-      }
-      continue;
-    }
-    for (const OwnedRange& range : plan_.owned(static_cast<int>(bucket), sharding_.rank)) {
-      Tensor whole = operations_.empty(parameters_[static_cast<size_t>(range.id)].shape, Category::workspace);
-      fill(range.id, whole);
-      Tensor to = own.rows(range.at, range.at + range.numel);
-      operations_.copy(whole.reshape({whole.numel()}).rows(range.begin, range.begin + range.numel), to);
-    }
+    const Tensor& own = storages_[bucket].own;
+    if (gathers())
+      for (const OwnedRange& range : plan_.owned(static_cast<int>(bucket), sharding_.rank))
+        load_part(own, range, fill);
+    else
+      for (const BucketSlot& slot : plan_.buckets()[bucket].slots) load_whole(own, slot, fill);
   }
+}
+
+void BucketWeights::load_whole(const Tensor& own, const BucketSlot& slot,
+                               const std::function<void(ParameterId, Tensor&)>& fill) {
+  Tensor weight = own.rows(slot.offset, slot.offset + slot.numel)
+                      .reshape(parameters_[static_cast<size_t>(slot.id)].shape);
+  if (weight.dtype() == operations_.wide()) return fill(slot.id, weight);
+  Tensor values = operations_.empty(weight.shape(), operations_.wide(), Category::workspace);
+  fill(slot.id, values);
+  operations_.convert(values, weight);
+}
+
+void BucketWeights::load_part(const Tensor& own, const OwnedRange& range,
+                              const std::function<void(ParameterId, Tensor&)>& fill) {
+  Tensor values = operations_.empty(parameters_[static_cast<size_t>(range.id)].shape, operations_.wide(),
+                                    Category::workspace);
+  fill(range.id, values);
+  Tensor to = own.rows(range.at, range.at + range.numel);
+  operations_.convert(values.reshape({values.numel()}).rows(range.begin, range.begin + range.numel), to);
 }
 
 void BucketWeights::await(Storage& storage) {

@@ -17,7 +17,8 @@ class BucketWeights final : public ParameterSource {
   BucketWeights(const BucketPlan& plan, const std::vector<Parameter>& parameters,
                 const DataSharding& sharding, Operations& operations, CollectiveQueue* queue);
 
-  // Once, before the first use: fill(id, weight) gives every parameter's value, of its shape.
+  // Once, before the first use: fill(id, values) gives every parameter's values, of its shape, in wide();
+  // they are rounded where weights are not.
   void load(const std::function<void(ParameterId, Tensor&)>& fill);
 
   Tensor acquire(ParameterId id) override;
@@ -44,6 +45,10 @@ class BucketWeights final : public ParameterSource {
   int storage_of(int bucket) const { return shared_with_[static_cast<size_t>(bucket)]; }
   Storage& storage(int bucket) { return storages_[static_cast<size_t>(storage_of(bucket))]; }
   bool gathers() const { return sharding_.stage() == 3; }
+  void load_whole(const Tensor& own, const BucketSlot& slot,
+                  const std::function<void(ParameterId, Tensor&)>& fill);
+  void load_part(const Tensor& own, const OwnedRange& range,
+                 const std::function<void(ParameterId, Tensor&)>& fill);
   void gather(int bucket);
   void await(Storage& storage);
   std::vector<int> storages_of_unit(int unit) const;

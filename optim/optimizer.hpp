@@ -14,24 +14,33 @@
 
 namespace collie {
 
-// A range of one parameter, [begin, begin + numel) of its flattened elements.
+// A range of one parameter, [begin, begin + numel) of its flattened elements. weight and states are of the
+// operation table's wide(), but where there is no master copy: then weight is the model's own, of its
+// dtype(). The gradient may be either.
 struct ParameterRange {
   const std::string& name;     // Hugging Face name
   Tensor weight, gradient;     // flat [numel]
   std::vector<Tensor> states;  // flat [numel] each, in the order of state_names()
+  Tensor rounded;              // where defined: must get the new weight, as Operations::convert() rounds it
+  uint64_t first_index = 0;    // of AdamWTensors
 };
 
 struct UpdateArguments {
   double lr = 0;              // of this step, from the schedule
   int64_t step = 1;           // from 1
   double gradient_scale = 1;  // multiplies the gradient first (clipping)
+  Rounding rounding;          // of weights in bfloat16
 };
 
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
   virtual std::vector<std::string> state_names() const = 0;  // e.g. {"exp_avg", "exp_avg_sq"}; start at zero
-  virtual void update(Operations& operations, ParameterRange& range, const UpdateArguments& arguments) = 0;
+  // All ranges that a rank updates in a step, so that a device can do them at a time.
+  virtual void update(Operations& operations, std::span<ParameterRange> ranges,
+                      const UpdateArguments& arguments) = 0;
+  // Whether update() does what arguments.rounding says.
+  virtual bool rounds_stochastically() const { return false; }
 };
 
 using OptimizerFactory = std::function<std::unique_ptr<Optimizer>(const OptimizerConfig&)>;

@@ -5,31 +5,47 @@
 namespace collie {
 
 ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
-                           Optimizer* optimizer, const Groups& groups)
+                           Optimizer* optimizer, const Precision& precision, const Groups& groups)
     : parameters_(model.parameters()),
       sharding_(sharding),
       operations_(operations),
       optimizer_(optimizer),
+      precision_(precision),
       plan_(parameters_, model.range(), sharding),
       weights_(plan_, parameters_, sharding, operations, groups.data) {
   if (optimizer == nullptr) return;
-  gradients_ = std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations, groups.data,
-                                                 groups.gradients);
+  gradients_ =
+      std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
+                                        precision.gradients(operations), groups.data, groups.gradients);
   const size_t states = optimizer->state_names().size();
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     for (const OwnedRange& range : plan_.owned(static_cast<int>(bucket), sharding.rank)) {
       if (parameter(range.id).tied_copy) continue;  // updated where its owner is
-      Owned owned{range, static_cast<int>(bucket), {}};
-      for (size_t state = 0; state < states; ++state)
-        owned.states.push_back(operations.empty({range.numel}, Category::optimizer));
+      Owned owned{range, static_cast<int>(bucket), {}, {}};
+      const auto state = [&] {
+        return operations.empty({range.numel}, operations.wide(), Category::optimizer);
+      };
+      if (precision.keeps_master(operations)) owned.master = state();
+      for (size_t i = 0; i < states; ++i) owned.states.push_back(state());
       owned_.push_back(std::move(owned));
     }
 }
 
 void ShardedState::load(const std::function<void(ParameterId, Tensor&)>& fill) {
-  weights_.load(fill);
+  load_weights(fill);
   for (Owned& owned : owned_)
     for (Tensor& state : owned.states) operations_.fill(state, 0);
+}
+
+// The masters are what the weights are before they are rounded.
+void ShardedState::load_weights(const std::function<void(ParameterId, Tensor&)>& fill) {
+  weights_.load([&](ParameterId id, Tensor& values) {
+    fill(id, values);
+    const Tensor flat = values.reshape({values.numel()});
+    for (Owned& owned : owned_)
+      if (owned.range.id == id && owned.master.defined())
+        operations_.copy(flat.rows(owned.range.begin, owned.range.begin + owned.range.numel), owned.master);
+  });
 }
 
 void ShardedState::for_each_rectangle(
@@ -61,8 +77,8 @@ void ShardedState::read(const Checkpoint& checkpoint, const std::string& state, 
 }
 
 void ShardedState::load(const Checkpoint& checkpoint) {
-  weights_.load([&](ParameterId id, Tensor& weight) {
-    read(checkpoint, "weight", {id, 0, weight.numel(), 0}, weight.reshape({weight.numel()}));
+  load_weights([&](ParameterId id, Tensor& values) {
+    read(checkpoint, "weight", {id, 0, values.numel(), 0}, values.reshape({values.numel()}));
   });
   if (optimizer_ == nullptr) return;
   const std::vector<std::string> names = optimizer_->state_names();
@@ -96,16 +112,42 @@ std::vector<NormShare> ShardedState::norm_shares() const {
   return shares;
 }
 
-void ShardedState::update(const UpdateArguments& arguments) {
+void ShardedState::update(UpdateArguments arguments) {
+  if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
   weights_.settle();
+  std::vector<ParameterRange> ranges;
+  ranges.reserve(owned_.size());
   for (Owned& owned : owned_) {
-    ParameterRange range{parameter(owned.range.id).name, view(weights_.part(owned.bucket), owned.range),
-                         view(gradients_->part(owned.bucket), owned.range), owned.states};
-    optimizer_->update(operations_, range, arguments);
+    const Tensor weight = view(weights_.part(owned.bucket), owned.range);
+    ParameterRange& range =
+        ranges.emplace_back(ParameterRange{parameter(owned.range.id).name,
+                                           weight,
+                                           view(gradients_->part(owned.bucket), owned.range),
+                                           owned.states,
+                                           {}});
+    if (owned.master.defined()) {
+      range.weight = owned.master;
+      range.rounded = weight;
+    }
+    if (precision_.stochastic) range.first_index = rounding_index(range.name, first_element(owned.range));
   }
+  optimizer_->update(operations_, ranges, arguments);
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     if (!parameter(plan_.buckets()[bucket].slots.front().id).tied_copy)
       weights_.publish(static_cast<int>(bucket));
+}
+
+// Of the range, in the Hugging Face tensor.
+int64_t ShardedState::first_element(const OwnedRange& range) const {
+  const Parameter& of = parameter(range.id);
+  int64_t index = 0, begin = range.begin;
+  int64_t inner = of.shape.numel();
+  for (int axis = 0; axis < of.shape.rank(); ++axis) {
+    inner /= of.shape[axis];
+    index = index * of.global_shape[axis] + of.offsets[static_cast<size_t>(axis)] + begin / inner;
+    begin %= inner;
+  }
+  return index;
 }
 
 std::vector<CheckpointSlice> ShardedState::snapshot() const {
@@ -120,7 +162,7 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
             {of.name, state, of.global_shape, offsets, operations_.to_host(elements, Category::workspace)});
       });
     };
-    add("weight", view(weights_.part(owned.bucket), owned.range));
+    add("weight", owned.master.defined() ? owned.master : view(weights_.part(owned.bucket), owned.range));
     for (size_t state = 0; state < names.size(); ++state) add(names[state], owned.states[state]);
   }
   return slices;

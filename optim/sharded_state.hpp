@@ -11,6 +11,7 @@
 #include "optim/bucket_gradients.hpp"
 #include "optim/bucket_weights.hpp"
 #include "optim/optimizer.hpp"
+#include "optim/precision.hpp"
 
 namespace collie {
 
@@ -31,10 +32,10 @@ class ShardedState {
 
   // `optimizer`: null where nothing is trained; then there are weights alone. All references outlive it.
   ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
-               Optimizer* optimizer, const Groups& groups);
+               Optimizer* optimizer, const Precision& precision, const Groups& groups);
 
-  // Every weight from fill(id, weight), which gives it the values of the parameter's rectangle; optimizer
-  // states at zero.
+  // Every weight from fill(id, values), which gives the values of the parameter's rectangle, in wide();
+  // optimizer states at zero.
   void load(const std::function<void(ParameterId, Tensor&)>& fill);
   // All of it from a checkpoint of any layout. Throws UserError where that lacks something.
   void load(const Checkpoint& checkpoint);
@@ -47,8 +48,8 @@ class ShardedState {
   // are sharded; else the first of them everything.
   std::vector<NormShare> norm_shares() const;
   // Updates what this rank owns and lets the others of the data group have it.
-  void update(const UpdateArguments& arguments);
-  // What this rank writes to a checkpoint, copied.
+  void update(UpdateArguments arguments);
+  // What this rank writes to a checkpoint, copied. A weight with a master is written as that.
   std::vector<CheckpointSlice> snapshot() const;
 
  private:
@@ -56,6 +57,7 @@ class ShardedState {
   struct Owned {
     OwnedRange range;
     int bucket = 0;
+    Tensor master;               // [numel], where the weights are narrower
     std::vector<Tensor> states;  // [numel] each
   };
 
@@ -64,6 +66,8 @@ class ShardedState {
     return part.rows(range.at, range.at + range.numel);
   }
   bool speaks_for(ParameterId id) const;
+  void load_weights(const std::function<void(ParameterId, Tensor&)>& fill);
+  int64_t first_element(const OwnedRange& range) const;
   // visit(offsets in the Hugging Face tensor, the same elements of `flat` in the rectangle's shape), for
   // every rectangle of a range.
   void for_each_rectangle(const OwnedRange& range, const Tensor& flat,
@@ -75,6 +79,7 @@ class ShardedState {
   DataSharding sharding_;
   Operations& operations_;
   Optimizer* optimizer_;
+  Precision precision_;
   BucketPlan plan_;
   BucketWeights weights_;
   std::unique_ptr<BucketGradients> gradients_;  // where something is trained

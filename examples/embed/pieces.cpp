@@ -52,8 +52,13 @@ class LabelSmoothing final : public collie::Loss {
 class Momentum final : public collie::Optimizer {
  public:
   std::vector<std::string> state_names() const override { return {"momentum"}; }
-  void update(collie::Operations&, collie::ParameterRange& range,
+  void update(collie::Operations&, std::span<collie::ParameterRange> ranges,
               const collie::UpdateArguments& arguments) override {
+    for (collie::ParameterRange& range : ranges) update(range, arguments);
+  }
+
+ private:
+  static void update(collie::ParameterRange& range, const collie::UpdateArguments& arguments) {
     float* weight = range.weight.data<float>();
     float* momentum = range.states[0].data<float>();
     const float* gradient = range.gradient.data<float>();

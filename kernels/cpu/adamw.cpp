@@ -38,15 +38,18 @@ namespace collie {
 
 HWY_EXPORT(adamw_vectors);
 
-void CpuOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-                          const AdamWArguments& arguments) {
-  check::adamw(dtype(), weight, gradient, exp_avg, exp_avg_sq, arguments);
+void CpuOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) {
+  check::adamw(dtype(), ranges, arguments);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(adamw_vectors);
   const AdamWFactors factors = adamw_factors(arguments);
-  arena_.for_pieces(weight.numel(), cpu::piece_size, [&](int64_t first, int64_t last) {
-    kernel(weight.data<float>() + first, gradient.data<float>() + first, exp_avg.data<float>() + first,
-           exp_avg_sq.data<float>() + first, factors, last - first);
-  });
+  for (AdamWTensors& range : ranges) {
+    arena_.for_pieces(range.weight.numel(), cpu::piece_size, [&](int64_t first, int64_t last) {
+      kernel(range.weight.data<float>() + first, range.gradient.data<float>() + first,
+             range.exp_avg.data<float>() + first, range.exp_avg_sq.data<float>() + first, factors,
+             last - first);
+    });
+    if (range.rounded.defined()) copy(range.weight, range.rounded);
+  }
 }
 
 }  // namespace collie

@@ -34,27 +34,11 @@ void CpuOperations::copy(const Tensor& from, Tensor& to) {
   });
 }
 
-void CpuOperations::convert(const Tensor& from, Tensor& to) {
-  check::convert(dtype(), from, to);
-  copy(from, to);  // there is one dtype here
-}
-
 void CpuOperations::upload(std::span<const float> values, Tensor& x) {
   host::upload(values, x);
 }
 void CpuOperations::download(const Tensor& x, std::span<float> values) {
   host::download(x, values);
-}
-
-Tensor CpuOperations::to_host(const Tensor& x, Category category) {
-  Tensor values = empty(x.shape(), x.dtype(), category);
-  copy(x, values);
-  return values;
-}
-
-void CpuOperations::from_host(const Tensor& values, Tensor& x) {
-  check::from_host(values, x);
-  copy(values, x);
 }
 
 std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account) {

@@ -16,11 +16,8 @@ class CpuOperations final : public Operations {
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
   void fill(Tensor& x, double value) override;
   void copy(const Tensor& from, Tensor& to) override;
-  void convert(const Tensor& from, Tensor& to) override;
   void upload(std::span<const float> values, Tensor& x) override;
   void download(const Tensor& x, std::span<float> values) override;
-  Tensor to_host(const Tensor& x, Category category) override;
-  void from_host(const Tensor& values, Tensor& x) override;
 
   void add(const Tensor& a, const Tensor& b, Tensor& out) override;
   void scale(Tensor& x, double factor) override;
@@ -35,7 +32,7 @@ class CpuOperations final : public Operations {
 
   void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) override;
   void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                               const Tensor& inverse_rms, Tensor& dx, bool accumulate) override;
+                               const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) override;
   void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                 Tensor& d_weight, bool accumulate) override;
 
@@ -62,8 +59,7 @@ class CpuOperations final : public Operations {
                                                  int64_t first, const Tensor& statistics,
                                                  double gradient_scale) override;
   Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
-  void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-             const AdamWArguments& arguments) override;
+  void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
 
  private:
   cpu::Arena arena_;

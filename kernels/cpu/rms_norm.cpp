@@ -29,9 +29,9 @@ float rms_norm_row(const float* x, const float* weight, double eps, float* y, in
   return inverse_rms;
 }
 
-// One token: dx = r (w dy - x r²/hidden · sum(dy w x)).
-void rms_norm_backward_row(const float* dy, const float* x, const float* weight, float inverse_rms, float* dx,
-                           int64_t hidden, bool accumulate) {
+// One token: dx = r (w dy - x r²/hidden · sum(dy w x)) + d_residual, where there is one.
+void rms_norm_backward_row(const float* dy, const float* x, const float* weight, float inverse_rms,
+                           const float* d_residual, float* dx, int64_t hidden) {
   Vec products = constant(0);
   for_each_vector(hidden, [&](int64_t i, auto access) HWY_ATTR {
     products =
@@ -44,7 +44,7 @@ void rms_norm_backward_row(const float* dy, const float* x, const float* weight,
   for_each_vector(hidden, [&](int64_t i, auto access) HWY_ATTR {
     const Vec direct = hn::Mul(access.load(dy + i), access.load(weight + i));
     Vec d = hn::Mul(r, hn::NegMulAdd(access.load(x + i), slope, direct));
-    if (accumulate) d = hn::Add(d, access.load(dx + i));
+    if (d_residual != nullptr) d = hn::Add(d, access.load(d_residual + i));
     access.store(d, dx + i);
   });
 }
@@ -73,14 +73,15 @@ void CpuOperations::rms_norm(const Tensor& x, const Tensor& weight, double eps, 
 }
 
 void CpuOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                                            const Tensor& inverse_rms, Tensor& dx, bool accumulate) {
-  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, dx);
+                                            const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) {
+  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, d_residual, dx);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(rms_norm_backward_row);
   const int64_t hidden = x.dim(1);
   const float* const inverse = inverse_rms.data<float>();
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(hidden), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t)
-      kernel(at(dy, t), at(x, t), weight.data<float>(), inverse[t], at(dx, t), hidden, accumulate);
+      kernel(at(dy, t), at(x, t), weight.data<float>(), inverse[t],
+             d_residual.defined() ? at(d_residual, t) : nullptr, at(dx, t), hidden);
   });
 }
 

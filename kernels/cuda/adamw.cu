@@ -1,6 +1,6 @@
 // A launch goes over a list of tensors, 4096 elements a block. Bytes an element: the weight and both states
 // are read and written, the gradient read: 28 all float32, 26 with a bfloat16 gradient, 22 with bfloat16
-// weight and gradient, 14 all bfloat16.
+// weight and gradient, 14 all bfloat16; 2 more where the new weight is stored rounded, too.
 #include "kernels/cuda/adamw.hpp"
 
 #include "kernels/cuda/packs.hpp"
@@ -17,7 +17,7 @@ constexpr int64_t block_elements = int64_t{threads} * packs * V;
 
 struct Tensors {
   struct Each {
-    void *weight, *gradient, *exp_avg, *exp_avg_sq;
+    void *weight, *gradient, *exp_avg, *exp_avg_sq, *rounded;
     int64_t count;
     uint64_t first_index;
   };
@@ -29,7 +29,7 @@ static_assert(sizeof(Tensors) + sizeof(AdamWFactors) + sizeof(Rounding) <= 4096)
 
 // Up with probability (what truncation cuts off) / (a unit of the last place kept): 16 bits of `random`
 // decide.
-__device__ __forceinline__ bfloat16 rounded(float x, unsigned random) {
+__device__ __forceinline__ bfloat16 round_by(float x, unsigned random) {
   const unsigned bits = __float_as_uint(x);
   if ((bits & 0x7F800000U) == 0x7F800000U) return from_float<bfloat16>(x);  // infinities, NaN
   return {static_cast<uint16_t>((bits + (random & 0xFFFFU)) >> 16)};
@@ -64,7 +64,7 @@ __device__ __forceinline__ void store_some(T* to, bool whole, int64_t left, cons
 #pragma unroll
   for (int i = 0; i < V; ++i) {
     if constexpr (stochastic && sizeof(T) == 2)
-      pack.values[i] = rounded(values[i], random[i]);
+      pack.values[i] = round_by(values[i], random[i]);
     else
       pack.values[i] = from_float<T>(values[i]);
   }
@@ -92,8 +92,10 @@ __global__ void __launch_bounds__(threads)
   const G* const gradient = static_cast<const G*>(x.gradient);
   S* const exp_avg = static_cast<S*>(x.exp_avg);
   S* const exp_avg_sq = static_cast<S*>(x.exp_avg_sq);
+  bfloat16* const rounded = static_cast<bfloat16*>(x.rounded);
   const bool vectors = aligned(weight, V * sizeof(W)) && aligned(gradient, V * sizeof(G)) &&
-                       aligned(exp_avg, V * sizeof(S)) && aligned(exp_avg_sq, V * sizeof(S));
+                       aligned(exp_avg, V * sizeof(S)) && aligned(exp_avg_sq, V * sizeof(S)) &&
+                       aligned(rounded, V * sizeof(bfloat16));
   const int64_t start = (blockIdx.x - tensors.first_block[which]) * block_elements + threadIdx.x * V;
 #pragma unroll 2
   for (int pack = 0; pack < packs; ++pack) {
@@ -119,6 +121,7 @@ __global__ void __launch_bounds__(threads)
       of_exp_avg_sq[i] = bits[i].of_exp_avg_sq;
     }
     store_some<stochastic>(weight + at, whole, left, w, of_weight);
+    if (rounded != nullptr) store_some<false>(rounded + at, whole, left, w, of_weight);
     store_some<stochastic>(exp_avg + at, whole, left, m, of_exp_avg);
     store_some<stochastic>(exp_avg_sq + at, whole, left, v, of_exp_avg_sq);
   }
@@ -138,7 +141,8 @@ Tensors take(std::span<const AdamWArrays>& list, unsigned& blocks) {
     const AdamWArrays& x = list.front();
     if (x.count > 0) {
       tensors.first_block[tensors.count] = blocks;
-      tensors.each[tensors.count++] = {x.weight, x.gradient, x.exp_avg, x.exp_avg_sq, x.count, x.first_index};
+      tensors.each[tensors.count++] = {x.weight,  x.gradient, x.exp_avg,    x.exp_avg_sq,
+                                       x.rounded, x.count,    x.first_index};
       blocks += static_cast<unsigned>(divide_up(x.count, block_elements));
     }
     list = list.subspan(1);

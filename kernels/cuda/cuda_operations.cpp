@@ -1,5 +1,6 @@
 #include "kernels/cuda/cuda_operations.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels/checks.hpp"
@@ -35,6 +36,12 @@ Matrix view(const Tensor& x) {
   int64_t width = 1;
   for (int axis = 1; axis < x.shape().rank(); ++axis) width *= x.dim(axis);
   return {x.raw(), element_of(x), rows, width, x.row_stride()};
+}
+
+cuda::ProductForm product_of(GemmForm form) {
+  return form == GemmForm::nn   ? cuda::ProductForm::nn
+         : form == GemmForm::nt ? cuda::ProductForm::nt
+                                : cuda::ProductForm::tn;
 }
 
 cuda::Documents documents_of(const AttentionSpans& spans) {
@@ -214,10 +221,15 @@ void CudaOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tenso
     if (!accumulate) fill(c, 0);
     return;
   }
-  const auto product = form == GemmForm::nn   ? cuda::ProductForm::nn
-                       : form == GemmForm::nt ? cuda::ProductForm::nt
-                                              : cuda::ProductForm::tn;
-  matmul_->run(product, view(a), view(b), view(c), accumulate);
+  matmul_->run(product_of(form), view(a), view(b), view(c), accumulate, nullptr);
+}
+
+void CudaOperations::gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row,
+                                  Tensor& c) {
+  const auto [m, n, k] = check::gemm_add_row(dtype(), form, a, b, row, c);
+  if (m == 0 || n == 0) return;
+  if (k == 0) return Operations::gemm_add_row(form, a, b, row, c);
+  matmul_->run(product_of(form), view(a), view(b), view(c), false, row.raw());
 }
 
 // --- embedding
@@ -247,11 +259,20 @@ void CudaOperations::rms_norm(const Tensor& x, const Tensor& weight, double eps,
                  inverse_rms.data<float>());
 }
 
+void CudaOperations::add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, double eps,
+                                  Tensor& sum, Tensor& y, Tensor& inverse_rms) {
+  check::add_rms_norm(dtype(), x, residual, weight, sum, y, inverse_rms);
+  cuda::add_rms_norm(stream_->native(), view(x), view(residual), weight.raw(), static_cast<float>(eps),
+                     view(sum), view(y), inverse_rms.data<float>());
+}
+
 void CudaOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                                             const Tensor& inverse_rms, Tensor& dx, bool accumulate) {
-  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, dx);
+                                             const Tensor& inverse_rms, const Tensor& d_residual,
+                                             Tensor& dx) {
+  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, d_residual, dx);
+  const Matrix beside = d_residual.defined() ? view(d_residual) : Matrix{};
   cuda::rms_norm_backward_input(stream_->native(), view(dy), view(x), weight.raw(), inverse_rms.data<float>(),
-                                view(dx), accumulate);
+                                d_residual.defined() ? &beside : nullptr, view(dx));
 }
 
 void CudaOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
@@ -370,13 +391,28 @@ Deferred<std::vector<double>> CudaOperations::block_sums_of_squares(const Tensor
   return read_later(sums);
 }
 
-void CudaOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-                           const AdamWArguments& arguments) {
-  check::adamw(dtype(), weight, gradient, exp_avg, exp_avg_sq, arguments);
-  const cuda::AdamWArrays arrays{weight.raw(),        gradient.raw(),     exp_avg.raw(),
-                                 exp_avg_sq.raw(),    element_of(weight), element_of(gradient),
-                                 element_of(exp_avg), weight.numel()};
-  cuda::adamw(stream_->native(), {&arrays, 1}, adamw_factors(arguments));
+void CudaOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) {
+  check::adamw(dtype(), ranges, arguments);
+  std::vector<cuda::AdamWArrays> arrays;
+  arrays.reserve(ranges.size());
+  for (const AdamWTensors& range : ranges) {
+    COLLIE_ASSERT(range.exp_avg.dtype() == range.exp_avg_sq.dtype(), "adamw: moments are {} and {}",
+                  name(range.exp_avg.dtype()), name(range.exp_avg_sq.dtype()));
+    const bool rounds = range.rounded.defined() && range.rounded.dtype() != range.weight.dtype();
+    arrays.push_back({range.weight.raw(), range.gradient.raw(), range.exp_avg.raw(), range.exp_avg_sq.raw(),
+                      rounds ? range.rounded.raw() : nullptr, element_of(range.weight),
+                      element_of(range.gradient), element_of(range.exp_avg), range.weight.numel(),
+                      range.first_index});
+  }
+  cuda::adamw(stream_->native(), arrays, adamw_factors(arguments), arguments.rounding);
+  for (AdamWTensors& range : ranges)
+    if (range.rounded.defined() && range.rounded.dtype() == range.weight.dtype())
+      copy(range.weight, range.rounded);
+}
+
+int64_t CudaOperations::head_chunk(int64_t vocab) const {
+  constexpr int64_t elements = int64_t{1} << 28, step = 256;  // half a GB of bfloat16
+  return std::clamp(elements / vocab / step * step, step, 32 * step);
 }
 
 }  // namespace collie

@@ -16,6 +16,8 @@ class CudaOperations final : public Operations {
   CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAccount> account);
   ~CudaOperations() override;
 
+  int64_t head_chunk(int64_t vocab) const override;
+
   using Operations::empty;
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
   void fill(Tensor& x, double value) override;
@@ -36,14 +38,17 @@ class CudaOperations final : public Operations {
   void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
 
   void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) override;
+  void gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c) override;
 
   void embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) override;
   void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
                           bool accumulate) override;
 
   void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) override;
+  void add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, double eps, Tensor& sum,
+                    Tensor& y, Tensor& inverse_rms) override;
   void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                               const Tensor& inverse_rms, Tensor& dx, bool accumulate) override;
+                               const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) override;
   void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                 Tensor& d_weight, bool accumulate) override;
 
@@ -70,8 +75,7 @@ class CudaOperations final : public Operations {
                                                  int64_t first, const Tensor& statistics,
                                                  double gradient_scale) override;
   Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
-  void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-             const AdamWArguments& arguments) override;
+  void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
 
  private:
   Tensor workspace(int64_t floats);

@@ -1,5 +1,5 @@
-// Bytes an element of the tokens' rows, float32 / bfloat16: forward 8 / 4; backward 4 / 2, and 8 / 4 an
-// element of the rows of d_table whose ids occur.
+// Bytes an element of the tokens' rows, float32 / bfloat16: forward 8 / 4; backward 4 / 2, and twice its own
+// size an element of the rows of d_table whose ids occur.
 #include "kernels/cuda/embedding.hpp"
 
 #include "kernels/cuda/packs.hpp"
@@ -19,13 +19,13 @@ __global__ void embedding_kernel(Typed<T> table, const int32_t* ids, Typed<T> ou
 }
 
 // A row of the launch is an id; its tokens' rows are loaded several at a time and added one after another.
-template <int V, class T>
+template <int V, class T, class G>
 __global__ void embedding_backward_kernel(int64_t ids, const int32_t* array, Typed<T> d_out,
-                                          Typed<T> d_table) {
+                                          Typed<G> d_table) {
   const int32_t* const first = array + ids;
   const int32_t* const tokens = first + ids + 1;
   for_packs<V>(ids, d_out.width, [&](int64_t which, int64_t column) {
-    T* const to = d_table.row(array[which]) + column;
+    G* const to = d_table.row(array[which]) + column;
     float sums[V];
     load<V>(to, sums);
 #pragma unroll 8
@@ -57,8 +57,11 @@ void embedding_backward(cudaStream_t stream, int64_t ids, const int32_t* array, 
     using T = decltype(type);
     with_width<T>({d_out, d_table}, [&](auto v) {
       const Matrix rows{nullptr, d_out.element, ids, d_out.width, d_out.width};
-      launch(stream, over_packs<v>(rows), "embedding_backward", embedding_backward_kernel<v, T>, ids, array,
-             typed<T>(d_out), typed<T>(d_table));
+      with_type(d_table.element, [&](auto table_type) {
+        using G = decltype(table_type);
+        launch(stream, over_packs<v>(rows), "embedding_backward", embedding_backward_kernel<v, T, G>, ids,
+               array, typed<T>(d_out), typed<G>(d_table));
+      });
     });
   });
 }

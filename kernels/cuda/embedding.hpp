@@ -21,7 +21,7 @@ struct TokensById {
 TokensById tokens_by_id(std::span<const int32_t> ids);
 
 // d_table's rows of the ids that occur += the sum of their tokens' rows of d_out, in token order. `array` is
-// that of tokens_by_id, on the device.
+// that of tokens_by_id, on the device. d_table may be float32 where d_out is bfloat16.
 void embedding_backward(CUstream_st* stream, int64_t ids, const int32_t* array, const Matrix& d_out,
                         const Matrix& d_table);
 

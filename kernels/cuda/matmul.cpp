@@ -75,9 +75,10 @@ uint32_t alignment_of(const Matrix& x) {
 
 // What an algorithm is chosen by.
 using Key = std::tuple<ProductForm, Element, Element, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
-                       uint32_t, uint32_t, uint32_t, bool>;
+                       uint32_t, uint32_t, uint32_t, bool, bool>;
 
-Key key_of(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate) {
+Key key_of(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
+           const void* bias) {
   return {form,
           a.element,
           c.element,
@@ -90,7 +91,8 @@ Key key_of(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, 
           alignment_of(a),
           alignment_of(b),
           alignment_of(c),
-          accumulate};
+          accumulate,
+          bias != nullptr};
 }
 
 // One product's description. cuBLASLt's matrices are column-major, so ours are their transposes: Cᵀ = Bᵀ ·
@@ -98,11 +100,16 @@ Key key_of(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, 
 class Product {
  public:
   Product(const CublasLt& library, cublasLtHandle_t handle, ProductForm form, const Matrix& a,
-          const Matrix& b, const Matrix& c)
+          const Matrix& b, const Matrix& c, const void* bias)
       : lt_(library) {
     lt_.check(lt_.operation_create(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
     set(CUBLASLT_MATMUL_DESC_TRANSA, form == ProductForm::nt ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, form == ProductForm::tn ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (bias != nullptr) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(c.element));
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    }
     b_ = layout(b);
     a_ = layout(a);
     c_ = layout(c);
@@ -117,7 +124,8 @@ class Product {
   Product& operator=(const Product&) = delete;
 
   void run(cublasLtHandle_t handle, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
-           void* workspace, cudaStream_t stream) const {
+           const void* bias, void* workspace, cudaStream_t stream) {
+    if (bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     const float one = 1, beta = accumulate ? 1 : 0;
     lt_.check(lt_.matmul(handle, operation_, &one, b.data, b_, a.data, a_, &beta, c.data, c_, c.data, c_,
                          &algorithm_, workspace, workspace_bytes, stream),
@@ -182,10 +190,11 @@ class CublasLtMatmul final : public Matmul {
     lt_.destroy(handle_);
   }
 
-  void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate) override {
-    auto& product = products_[key_of(form, a, b, c, accumulate)];
-    if (!product) product = std::make_unique<Product>(lt_, handle_, form, a, b, c);
-    product->run(handle_, a, b, c, accumulate, workspace_.raw(), stream_->native());
+  void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
+           const void* bias) override {
+    auto& product = products_[key_of(form, a, b, c, accumulate, bias)];
+    if (!product) product = std::make_unique<Product>(lt_, handle_, form, a, b, c, bias);
+    product->run(handle_, a, b, c, accumulate, bias, workspace_.raw(), stream_->native());
   }
 
  private:

@@ -16,7 +16,10 @@ class Matmul {
   virtual ~Matmul() = default;
   // c [m, n] = or += a · b, transposed as `form` says; float32 products have float32's own precision. c may
   // be float32 where a and b are bfloat16; sums are always float32.
-  virtual void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate) = 0;
+  // bias [n]: where not null, of c's element type, added to every row before the sum is rounded; not with
+  // accumulate.
+  virtual void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
+                   const void* bias) = 0;
 };
 
 // Its workspace is charged to `account`. Throws std::runtime_error where cuBLASLt cannot be loaded.

@@ -1,6 +1,6 @@
 // A team holds its row's packs in registers between the two passes over it, so that each element is read once
 // (of rows over 16384 bfloat16 or 8192 float32 the end is read twice; backward_input: over half as many).
-// Bytes an element, float32 / bfloat16: rms_norm 8 / 4; backward_input 12 / 6 (accumulating 16 / 8);
+// Bytes an element, float32 / bfloat16: rms_norm 8 / 4; backward_input 12 / 6 (with a residual 16 / 8);
 // backward_weight 8 / 4 and at most 1/4 for the slices' sums.
 #include "kernels/cuda/rms_norm.hpp"
 
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads
 template <bool aligned, bool warp, class T>
 __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     backward_input_kernel(Typed<T> dy, Typed<T> x, const T* weight, const float* inverse_rms, Typed<T> dx,
-                          bool accumulate) {
+                          Typed<T> d_residual) {
   constexpr int V = pack_width<T>, held = backward_held;
   const int64_t row = Team<warp>::index(), width = x.width;
   if (row >= x.rows) return;
@@ -71,11 +71,12 @@ __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads
     const auto v = i < held ? x_packs[i] : read_pack<aligned>(x.row(row) + column, width - column);
     const auto w = read_pack<aligned>(weight + column, width - column);
     FullPack<T> out;
-    if (accumulate) out = read_pack<aligned>(dx.row(row) + column, width - column);
+    const bool adds = d_residual.data != nullptr;
+    if (adds) out = read_pack<aligned>(d_residual.row(row) + column, width - column);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
       const float change = r * to_float(w.values[j]) * to_float(d.values[j]) - to_float(v.values[j]) * along;
-      out.values[j] = from_float<T>(accumulate ? to_float(out.values[j]) + change : change);
+      out.values[j] = from_float<T>(adds ? to_float(out.values[j]) + change : change);
     }
     write_pack<aligned>(dx.row(row) + column, width - column, out);
   });
@@ -111,15 +112,16 @@ void rms_norm(cudaStream_t stream, const Matrix& x, const void* weight, float ep
 }
 
 void rms_norm_backward_input(cudaStream_t stream, const Matrix& dy, const Matrix& x, const void* weight,
-                             const float* inverse_rms, const Matrix& dx, bool accumulate) {
+                             const float* inverse_rms, const Matrix* d_residual, const Matrix& dx) {
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
     const unsigned size = team_size(divide_up(x.width, pack_width<T>), backward_held, most_threads);
-    with_alignment<T>({dy, x, dx, row_view(weight, x.element, x.width)}, [&](auto aligned) {
+    const Matrix& beside = d_residual != nullptr ? *d_residual : dx;
+    const Typed<T> added = d_residual != nullptr ? typed<T>(*d_residual) : Typed<T>{};
+    with_alignment<T>({dy, x, dx, beside, row_view(weight, x.element, x.width)}, [&](auto aligned) {
       with_teams(x.rows, size, [&](auto warp, const LaunchShape& shape) {
         launch(stream, shape, "rms_norm_backward_input", backward_input_kernel<aligned, warp, T>,
-               typed<T>(dy), typed<T>(x), static_cast<const T*>(weight), inverse_rms, typed<T>(dx),
-               accumulate);
+               typed<T>(dy), typed<T>(x), static_cast<const T*>(weight), inverse_rms, typed<T>(dx), added);
       });
     });
   });

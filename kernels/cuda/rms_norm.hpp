@@ -11,7 +11,7 @@ namespace collie::cuda {
 void rms_norm(CUstream_st* stream, const Matrix& x, const void* weight, float eps, const Matrix& y,
               float* inverse_rms);
 void rms_norm_backward_input(CUstream_st* stream, const Matrix& dy, const Matrix& x, const void* weight,
-                             const float* inverse_rms, const Matrix& dx, bool accumulate);
+                             const float* inverse_rms, const Matrix* d_residual, const Matrix& dx);
 // Floats of workspace that rms_norm_backward_weight takes.
 int64_t rms_norm_backward_weight_workspace(int64_t rows, int64_t width);
 // d_weight [width] of element type `out_element`; slices of rows first, then the slices in order.
@@ -19,18 +19,10 @@ void rms_norm_backward_weight(CUstream_st* stream, const Matrix& dy, const Matri
                               const float* inverse_rms, void* d_weight, Element out_element, bool accumulate,
                               float* workspace);
 
-// --- with the residual connection that stands before the norm, in one pass over memory
-// sum = x + residual, y = rms_norm(sum), of sum as it is stored: the bits of add, then rms_norm. sum may be x
-// or residual. All [rows, width] of one element type.
+// The residual connection that stands before the norm, in the same pass over memory: sum = x + residual, y =
+// rms_norm(sum), of sum as it is stored: the bits of add, then rms_norm. sum may be x or residual. All [rows,
+// width] of one element type.
 void add_rms_norm(CUstream_st* stream, const Matrix& x, const Matrix& residual, const void* weight, float eps,
                   const Matrix& sum, const Matrix& y, float* inverse_rms);
-// Floats of workspace that add_rms_norm_backward takes.
-int64_t add_rms_norm_backward_workspace(const Matrix& sum);
-// d_sum = d_residual + what rms_norm_backward_input gives for dy: the gradient of x and of residual alike,
-// where d_residual is that of `sum` by its other use. d_sum may be d_residual. d_weight [width] of element
-// type `out_element` = or += as of rms_norm_backward_weight.
-void add_rms_norm_backward(CUstream_st* stream, const Matrix& dy, const Matrix& sum, const void* weight,
-                           const float* inverse_rms, const Matrix& d_residual, const Matrix& d_sum,
-                           void* d_weight, Element out_element, bool accumulate_weight, float* workspace);
 
 }  // namespace collie::cuda

@@ -37,8 +37,9 @@ class TaskWorkspace {
 
 }  // namespace
 
-PhantomOperations::PhantomOperations(int threads, std::shared_ptr<MemoryAccount> account, OnWork on_work)
-    : Operations(DType::f32, std::move(account)), threads_(threads), on_work_(std::move(on_work)) {
+PhantomOperations::PhantomOperations(int threads, std::shared_ptr<MemoryAccount> account, OnWork on_work,
+                                     DType dtype)
+    : Operations(dtype, std::move(account)), threads_(threads), on_work_(std::move(on_work)) {
   COLLIE_ASSERT(threads >= 1, "phantom operations of {} threads", threads);
 }
 
@@ -102,8 +103,9 @@ void PhantomOperations::rms_norm(const Tensor& x, const Tensor& weight, double, 
   check::rms_norm(dtype(), x, weight, y, inverse_rms);
 }
 void PhantomOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                                                const Tensor& inverse_rms, Tensor& dx, bool) {
-  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, dx);
+                                                const Tensor& inverse_rms, const Tensor& d_residual,
+                                                Tensor& dx) {
+  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, d_residual, dx);
 }
 void PhantomOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                                  Tensor& d_weight, bool) {
@@ -174,9 +176,8 @@ Deferred<std::vector<double>> PhantomOperations::block_sums_of_squares(const Ten
   check::block_sums_of_squares(dtype(), x);
   return std::vector<double>(static_cast<size_t>((x.numel() + reduction_block - 1) / reduction_block));
 }
-void PhantomOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-                              const AdamWArguments& arguments) {
-  check::adamw(dtype(), weight, gradient, exp_avg, exp_avg_sq, arguments);
+void PhantomOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) {
+  check::adamw(dtype(), ranges, arguments);
 }
 
 std::unique_ptr<Operations> make_phantom_operations(int threads, std::shared_ptr<MemoryAccount> account) {

@@ -16,7 +16,8 @@ class PhantomOperations final : public Operations {
   using OnWork = std::function<void(double operations)>;
 
   // `threads`: those that would work, each with a workspace of its own.
-  PhantomOperations(int threads, std::shared_ptr<MemoryAccount> account, OnWork on_work = {});
+  PhantomOperations(int threads, std::shared_ptr<MemoryAccount> account, OnWork on_work = {},
+                    DType dtype = DType::f32);
 
   bool has_values() const override { return false; }
 
@@ -43,7 +44,7 @@ class PhantomOperations final : public Operations {
 
   void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) override;
   void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                               const Tensor& inverse_rms, Tensor& dx, bool accumulate) override;
+                               const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) override;
   void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                 Tensor& d_weight, bool accumulate) override;
 
@@ -71,8 +72,7 @@ class PhantomOperations final : public Operations {
                                                  int64_t first, const Tensor& statistics,
                                                  double gradient_scale) override;
   Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
-  void adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-             const AdamWArguments& arguments) override;
+  void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
 
  private:
   int threads_;

@@ -18,21 +18,23 @@ Deferred<std::vector<double>> ReferenceOperations::block_sums_of_squares(const T
   return sums;
 }
 
-void ReferenceOperations::adamw(Tensor& weight, const Tensor& gradient, Tensor& exp_avg, Tensor& exp_avg_sq,
-                                const AdamWArguments& a) {
-  check::adamw(dtype(), weight, gradient, exp_avg, exp_avg_sq, a);
-  double* const w = weight.data<double>();
-  const double* const g = gradient.data<double>();
-  double* const m = exp_avg.data<double>();
-  double* const v = exp_avg_sq.data<double>();
+void ReferenceOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& a) {
+  check::adamw(dtype(), ranges, a);
   const double correction1 = 1 - std::pow(a.beta1, static_cast<double>(a.step));
   const double correction2 = 1 - std::pow(a.beta2, static_cast<double>(a.step));
-  for (int64_t i = 0; i < weight.numel(); ++i) {
-    const double gi = g[i] * a.gradient_scale;
-    w[i] *= 1 - a.lr * a.weight_decay;
-    m[i] = a.beta1 * m[i] + (1 - a.beta1) * gi;
-    v[i] = a.beta2 * v[i] + (1 - a.beta2) * gi * gi;
-    w[i] -= a.lr / correction1 * m[i] / (std::sqrt(v[i]) / std::sqrt(correction2) + a.eps);
+  for (AdamWTensors& range : ranges) {
+    double* const w = range.weight.data<double>();
+    const double* const g = range.gradient.data<double>();
+    double* const m = range.exp_avg.data<double>();
+    double* const v = range.exp_avg_sq.data<double>();
+    for (int64_t i = 0; i < range.weight.numel(); ++i) {
+      const double gi = g[i] * a.gradient_scale;
+      w[i] *= 1 - a.lr * a.weight_decay;
+      m[i] = a.beta1 * m[i] + (1 - a.beta1) * gi;
+      v[i] = a.beta2 * v[i] + (1 - a.beta2) * gi * gi;
+      w[i] -= a.lr / correction1 * m[i] / (std::sqrt(v[i]) / std::sqrt(correction2) + a.eps);
+    }
+    if (range.rounded.defined()) copy(range.weight, range.rounded);
   }
 }
 

@@ -23,16 +23,18 @@ void ReferenceOperations::rms_norm(const Tensor& x, const Tensor& weight, double
 // With n = hidden and r = inverse_rms: dr/dx_j = -r³ x_j / n, so
 // dx_j = r w_j dy_j - x_j r³ / n · sum_i(dy_i w_i x_i).
 void ReferenceOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                                                  const Tensor& inverse_rms, Tensor& dx, bool accumulate) {
-  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, dx);
-  const View dyv(dy), xv(x), wv(weight), rv(inverse_rms), dxv(dx);
+                                                  const Tensor& inverse_rms, const Tensor& d_residual,
+                                                  Tensor& dx) {
+  check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, d_residual, dx);
+  const bool adds = d_residual.defined();
+  const View dyv(dy), xv(x), wv(weight), rv(inverse_rms), dxv(dx), beside(adds ? d_residual : dx);
   for (int64_t t = 0; t < xv.rows(); ++t) {
     const double r = rv[t];
     double dot = 0;
     for (int64_t j = 0; j < xv.width(); ++j) dot += dyv(t, j) * wv[j] * xv(t, j);
     for (int64_t j = 0; j < xv.width(); ++j) {
       const double d = r * wv[j] * dyv(t, j) - xv(t, j) * r * r * r / static_cast<double>(xv.width()) * dot;
-      dxv(t, j) = accumulate ? dxv(t, j) + d : d;
+      dxv(t, j) = adds ? beside(t, j) + d : d;
     }
   }
 }

@@ -10,6 +10,22 @@ namespace {
 
 constexpr double order_of_sums_tolerance = 1e-5;
 
+// exp_avg after one step is (1 - beta1) · gradient.
+void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
+  const auto checkpoint =
+      latest_checkpoint((std::filesystem::path(plan.config.run.dir) / "checkpoints").string());
+  if (!checkpoint || checkpoint->step() != 1) throw RunError("the first checkpoint is not of step 1");
+  const auto account = std::make_shared<MemoryAccount>();
+  for (const Parameter& parameter : model_parameters(plan.model)) {
+    Tensor moment = Tensor::host(parameter.shape, DType::f32, account, Category::workspace);
+    checkpoint->read(parameter.name, "exp_avg", parameter.shape,
+                     std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0), moment);
+    outcome.gradients[parameter.name] = {moment.data<float>(), moment.data<float>() + moment.numel()};
+  }
+}
+
+}  // namespace
+
 void run_to_the_end(RunPlan plan, LayoutOutcome& outcome) {
   ThreadedConfig config;
   if (!plan.config.cluster.nodes.empty()) add_cluster_support(config, plan.config.cluster);
@@ -31,22 +47,6 @@ void run_to_the_end(RunPlan plan, LayoutOutcome& outcome) {
                   caf::after(std::chrono::seconds(120)) >> [] { throw RunError("the run says nothing"); });
 }
 
-// exp_avg after one step is (1 - beta1) · gradient.
-void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
-  const auto checkpoint =
-      latest_checkpoint((std::filesystem::path(plan.config.run.dir) / "checkpoints").string());
-  if (!checkpoint || checkpoint->step() != 1) throw RunError("the first checkpoint is not of step 1");
-  const auto account = std::make_shared<MemoryAccount>();
-  for (const Parameter& parameter : model_parameters(plan.model)) {
-    Tensor moment = Tensor::host(parameter.shape, DType::f32, account, Category::workspace);
-    checkpoint->read(parameter.name, "exp_avg", parameter.shape,
-                     std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0), moment);
-    outcome.gradients[parameter.name] = {moment.data<float>(), moment.data<float>() + moment.numel()};
-  }
-}
-
-}  // namespace
-
 std::string LayoutOptions::name() const {
   return fmt::format("dp{} tp{} pp{} cp{} {} zero{}{}{}", dp, tp, pp, cp, schedule, zero,
                      sequence_parallel ? " sp" : "",
@@ -59,8 +59,10 @@ bool LayoutOptions::every_option_counts() const {
 }
 
 std::string MathsOptions::name() const {
-  return fmt::format("{}{}{}, {} sequences a step in micro-batches of {}", tied ? "tied" : "untied",
-                     packing ? ", packed" : "", masked ? ", masked" : "", sequences_a_step, micro_batch_size);
+  return fmt::format("{}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, rounded {}",
+                     tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "",
+                     sequences_a_step, micro_batch_size, dtype, master ? " with masters" : "", grad_dtype,
+                     rounding);
 }
 
 Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
@@ -81,6 +83,10 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
                          {"tie_word_embeddings", maths.tied},
                          {"attention_bias", true},
                          {"mlp_bias", true}};
+  config.model.dtype = maths.dtype;
+  config.optimizer.master = maths.master;
+  config.optimizer.grad_dtype = maths.grad_dtype;
+  config.optimizer.rounding = maths.rounding;
   config.tokenizer.kind = "byte";
   DataSource source;
   source.path = (folder / "train.txt").string();

@@ -37,6 +37,9 @@ struct MathsOptions {
   bool masked = false;  // prompts that are no targets
   int64_t sequences_a_step = 16;
   int64_t micro_batch_size = 1;
+  std::string dtype = "float32";  // model.dtype, and what of optimizer goes with it
+  bool master = true;
+  std::string grad_dtype = "float32", rounding = "nearest";
   std::string name() const;
 };
 
@@ -51,6 +54,9 @@ using NodeAddresses = std::vector<std::string>;
 // Eight blocks, four heads with two key/value heads, biases, bytes as tokens: a few ten thousand parameters.
 Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
                      int64_t steps);
+
+// Adds the steps of a run to the outcome. Throws RunError where it fails.
+void run_to_the_end(RunPlan plan, LayoutOutcome& outcome);
 
 // Trains from scratch to the first of `until`, resumes to the next in the layout beside it, and so on. The
 // first checkpoint must be of step 1: its first moments are the gradients.

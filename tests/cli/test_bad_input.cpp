@@ -135,6 +135,12 @@ TEST_CASE("settings that cannot work are refused before anything is written") {
   check_run_refused(bench, {"parallel.pp_size=5"}, {"parallel.pp_size", "5 stages", "4 blocks"});
   check_run_refused(bench, {"parallel.partition=[1, 2]"}, {"parallel.partition", "3", "4"});
   check_run_refused(bench, {"optimizer.name=sgdd"}, {"optimizer.name", "sgdd", "adamw"});
+  check_run_refused(bench, {"device.kind=cpu", "model.dtype=bfloat16"},
+                    {"model.dtype", "bfloat16", "GPU", "float32"});
+  check_run_refused(bench, {"optimizer.grad_dtype=bfloat16"},
+                    {"optimizer.grad_dtype", "model.dtype", "float32"});
+  check_run_refused(bench, {"optimizer.rounding=stochastic"},
+                    {"optimizer.rounding", "stochastic", "model.dtype", "optimizer.master"});
   check_run_refused(bench, {"train.loss=mse"}, {"mse", "cross_entropy"});
   check_run_refused(bench, {"callbacks=[confetti]"}, {"callback", "confetti"});
   check_run_refused(bench, {"lr_scheduler.name=staircase"}, {"lr_scheduler.name", "staircase", "cosine"});

@@ -9,7 +9,7 @@ using namespace collie::test;
 
 namespace {
 
-constexpr AdamWArguments arguments{1e-2, 0.9, 0.95, 1e-8, 0.1, 3, 0.5};
+constexpr AdamWArguments arguments{1e-2, 0.9, 0.95, 1e-8, 0.1, 3, 0.5, {}};
 
 struct Types {
   Element weight, gradient, state;
@@ -43,6 +43,7 @@ cuda::AdamWArrays upload(Device& device, const Parts& parts, const Types& types)
           device.vector(parts.gradient, types.gradient),
           device.vector(parts.exp_avg, types.state),
           device.vector(parts.exp_avg_sq, types.state),
+          nullptr,
           types.weight,
           types.gradient,
           types.state,
@@ -80,7 +81,7 @@ TEST_CASE("adamw agrees with the reference in every mixture of element types", "
       const Outputs expected = by_reference([&](Bench& bench) {
         Tensor w = bench.input(parts.weight), m = bench.input(parts.exp_avg),
                v = bench.input(parts.exp_avg_sq);
-        bench.ops.adamw(w, bench.input(parts.gradient), m, v, arguments);
+        adamw(bench.ops, w, bench.input(parts.gradient), m, v, arguments);
         return Outputs{bench.read(w), bench.read(m), bench.read(v)};
       });
       Device device;
@@ -95,7 +96,7 @@ TEST_CASE("adamw agrees with the reference in every mixture of element types", "
 
 TEST_CASE("adamw over a list gives each tensor the bits that it gets alone, wherever it starts", "[cuda]") {
   for (const bool stochastic : {false, true}) {
-    const cuda::Rounding rounding = stochastic ? cuda::stochastic_rounding(5, 3) : cuda::Rounding{};
+    const Rounding rounding = stochastic ? stochastic_rounding(5, 3) : Rounding{};
     Device device;
     std::vector<cuda::AdamWArrays> list, alone;
     // Over 64 of one kind in a row, of other kinds between, empty ones, one of several blocks.
@@ -127,7 +128,7 @@ constexpr Types all_bf16{Element::bf16, Element::bf16, Element::bf16};
 constexpr int64_t draws = 20000;
 
 // One update of `draws` equal elements; each number's mean over them.
-Outputs updated(const cuda::Rounding& rounding, const Types& types) {
+Outputs updated(const Rounding& rounding, const Types& types) {
   const auto all = [&](float value) {
     return rounded(Values{{draws}, std::vector<float>(static_cast<size_t>(draws), value)}, Element::bf16);
   };
@@ -147,7 +148,7 @@ double mean(const std::vector<float>& values) {
 
 TEST_CASE("adamw's stochastic rounding is to one of the two neighbours, and right in the mean", "[cuda]") {
   const Outputs exact = updated({}, {Element::f32, Element::f32, Element::f32});
-  const Outputs found = updated(cuda::stochastic_rounding(1, 1), all_bf16);
+  const Outputs found = updated(stochastic_rounding(1, 1), all_bf16);
   for (size_t i = 0; i < 3; ++i) {
     CAPTURE(i);
     const auto number = static_cast<double>(exact[i][0]);
@@ -167,13 +168,13 @@ TEST_CASE("adamw's stochastic rounding is to one of the two neighbours, and righ
 }
 
 TEST_CASE("adamw's stochastic rounding depends on seed, step and index alone", "[cuda]") {
-  const Outputs found = updated(cuda::stochastic_rounding(1, 1), all_bf16);
-  CHECK(updated(cuda::stochastic_rounding(1, 1), all_bf16) == found);
-  CHECK(updated(cuda::stochastic_rounding(2, 1), all_bf16) != found);
-  CHECK(updated(cuda::stochastic_rounding(1, 2), all_bf16) != found);
+  const Outputs found = updated(stochastic_rounding(1, 1), all_bf16);
+  CHECK(updated(stochastic_rounding(1, 1), all_bf16) == found);
+  CHECK(updated(stochastic_rounding(2, 1), all_bf16) != found);
+  CHECK(updated(stochastic_rounding(1, 2), all_bf16) != found);
   // float32 is not rounded.
   const Types wide{Element::f32, Element::bf16, Element::f32};
-  CHECK(updated(cuda::stochastic_rounding(1, 1), wide) == updated({}, wide));
+  CHECK(updated(stochastic_rounding(1, 1), wide) == updated({}, wide));
   // Weight and states have bits of their own: what is up in one is up or down in another.
   size_t same = 0;
   const auto up = [&](size_t which, size_t i) {
@@ -199,7 +200,7 @@ TEST_CASE("adamw's stochastic rounding keeps infinities and what is not a number
   Device device;
   const Parts parts{{{3}, {infinite, -infinite, nan}}, {{3}, {0, 0, 0}}, {{3}, {0, 0, 0}}, {{3}, {1, 1, 1}}};
   const cuda::AdamWArrays x = upload(device, parts, all_bf16);
-  cuda::adamw(device.stream(), {&x, 1}, adamw_factors(arguments), cuda::stochastic_rounding(1, 1));
+  cuda::adamw(device.stream(), {&x, 1}, adamw_factors(arguments), stochastic_rounding(1, 1));
   const auto w = read(device, x)[0];
   CHECK(w[0] == infinite);
   CHECK(w[1] == -infinite);

@@ -1,7 +1,9 @@
 // Whole runs on the emulated GPU, several ranks sharing it, compared with one rank's on the CPU.
+#include "io/safetensors.hpp"
 #include "kernels/cuda/backend.hpp"
 #include "tests/actors/layout_runs.hpp"
 #include "tests/catch.hpp"
+#include "tests/models/golden.hpp"
 
 using namespace collie;
 using namespace collie::test;
@@ -60,4 +62,68 @@ TEST_CASE("ranks that share a GPU in any layout train as one rank on the CPU") {
                gpu_layout(1, 1, 1, 2), gpu_layout(2, 2, 2, 1, 1));
   INFO(layout.name());
   CHECK(complaint_of(run_on_gpu(layout), on_the_cpu(), false) == "");
+}
+
+namespace {
+
+MathsOptions bfloat16(bool master, const std::string& grad_dtype, const std::string& rounding) {
+  MathsOptions maths = small_maths();
+  maths.dtype = "bfloat16";
+  maths.master = master;
+  maths.grad_dtype = grad_dtype;
+  maths.rounding = rounding;
+  return maths;
+}
+
+// Through a checkpoint after the first step, and another one where there is a second layout.
+LayoutOutcome run_in(const MathsOptions& maths, const LayoutOptions& first, const LayoutOptions& then) {
+  set_gpu_backend(&cuda_backend());
+  return run_layouts(maths, {{first, 1}, {first, gpu_steps}, {then, all_steps}});
+}
+
+}  // namespace
+
+TEST_CASE("a run in bfloat16 has the same bits in any pipeline, with ZeRO-1, and resumed in another layout",
+          "[slow]") {
+  const MathsOptions maths =
+      GENERATE(bfloat16(true, "float32", "nearest"), bfloat16(true, "bfloat16", "nearest"),
+               bfloat16(false, "float32", "stochastic"));
+  INFO(maths.name());
+  const LayoutOptions one = gpu_layout(1, 1, 1, 1);
+  const LayoutOutcome expected = run_in(maths, one, one);
+  CHECK(complaint_of(run_in(maths, one, gpu_layout(1, 1, 2, 1)), expected, true) == "");
+  CHECK(complaint_of(run_in(maths, gpu_layout(1, 1, 2, 1, 0, "zbv"), one), expected, true) == "");
+  CHECK(complaint_of(run_in(maths, gpu_layout(2, 1, 1, 1, 1), gpu_layout(2, 1, 1, 1, 0)),
+                     run_in(maths, gpu_layout(2, 1, 1, 1, 0), gpu_layout(2, 1, 1, 1, 1)), true) == "");
+  CHECK(loss_difference(expected, on_the_cpu()) < 2e-2);
+  CHECK(loss_difference(expected, on_the_cpu()) > 0);
+}
+
+TEST_CASE(
+    "ranks that share a GPU in any layout train in bfloat16 as one rank does, but for what rounding "
+    "changes",
+    "[slow]") {
+  const MathsOptions maths = bfloat16(true, "float32", "nearest");
+  const LayoutOptions layout = GENERATE(gpu_layout(2, 1, 1, 1, 3), gpu_layout(1, 2, 1, 1),
+                                        gpu_layout(1, 1, 1, 2), gpu_layout(2, 2, 2, 1, 1));
+  INFO(layout.name());
+  CHECK(loss_difference(run_in(maths, layout, layout), on_the_cpu()) < 2e-2);
+}
+
+TEST_CASE("a run in bfloat16 leaves a model folder in bfloat16") {
+  set_gpu_backend(&cuda_backend());
+  const TemporaryFolder folder;
+  folder.write(
+      "train.txt",
+      "The collie herds sheep, and the sheep follow. The collie herds sheep, and more sheep follow.");
+  Config config = layout_config(folder, bfloat16(true, "float32", "nearest"), gpu_layout(1, 1, 1, 1), 1);
+  config.train.gradient_accumulation_steps = 1;
+  LayoutOutcome outcome;
+  run_to_the_end(plan_training(std::move(config), ExistingRun::refuse), outcome);
+  const SafetensorsFile weights(folder / "run" / "final" / "model.safetensors");
+  for (const SafetensorsEntry& entry : weights.tensors()) {
+    INFO(entry.name);
+    CHECK(entry.dtype == "BF16");
+  }
+  CHECK(read_json((folder / "run" / "final" / "config.json").string()).at("torch_dtype") == "bfloat16");
 }

@@ -88,6 +88,10 @@ Config everything_changed() {
   c.optimizer.betas = {0, 0.999999999999, 5e-324};
   c.optimizer.eps = 1.0 / 3;
   c.optimizer.weight_decay = 1e22;
+  c.optimizer.master = false;
+  c.optimizer.grad_dtype = "bfloat16";
+  c.optimizer.rounding = "stochastic";
+  c.model.dtype = "bfloat16";
   c.lr_scheduler = {"on", 0, 1.0};
   c.eval = {0, 2};
   c.checkpoint = {0, 1};

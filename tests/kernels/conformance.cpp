@@ -60,7 +60,7 @@ TEST_CASE("add_row and column_sum conform", "[conformance]") {
     CAPTURE(rows, width, accumulate);
     const Values x = random_values({rows, width}, 3), row = random_values({width}, 4);
     conforms([&](Bench& bench) {
-      Tensor xt = bench.input(x), sum = bench.output(row, accumulate);
+      Tensor xt = bench.input(x), sum = bench.gradient(row, accumulate);
       bench.ops.column_sum(xt, sum, accumulate);
       bench.ops.add_row(xt, bench.input(row));
       return Outputs{bench.read(sum), bench.read(xt)};
@@ -81,11 +81,12 @@ TEST_CASE("gemm conforms in every form", "[conformance]") {
     CAPTURE(static_cast<int>(form), accumulate, m, n, k);
     const Values a = random_values(form == GemmForm::tn ? Shape{k, m} : Shape{m, k}, 5);
     const Values b = random_values(form == GemmForm::nt ? Shape{n, k} : Shape{k, n}, 6);
-    const Values c = random_values({m, n}, 7);
+    const Values c = random_values({m, n}, 7), row = random_values({n}, 41);
     conforms([&](Bench& bench) {
-      Tensor out = bench.output(c, accumulate);
+      Tensor out = bench.gradient(c, accumulate), sum = bench.output(c.shape);
       bench.ops.gemm(form, bench.input(a), bench.input(b), out, accumulate);
-      return Outputs{bench.read(out)};
+      bench.ops.gemm_add_row(form, bench.input(a), bench.input(b), bench.input(row), sum);
+      return Outputs{bench.read(out), bench.read(sum)};
     });
   }
 }
@@ -97,7 +98,7 @@ void embedding_conforms(int64_t tokens, int64_t hidden, std::span<const int32_t>
   CAPTURE(tokens, hidden, accumulate);
   const Values table = random_values({vocab, hidden}, 8), d_out = random_values({tokens, hidden}, 9);
   conforms([&](Bench& bench) {
-    Tensor out = bench.output(d_out.shape), d_table = bench.output(table, accumulate);
+    Tensor out = bench.output(d_out.shape), d_table = bench.gradient(table, accumulate);
     bench.ops.embedding(bench.input(table), ids, out);
     bench.ops.embedding_backward(ids, bench.input(d_out), d_table, accumulate);
     return Outputs{bench.read(out), bench.read(d_table)};
@@ -131,12 +132,32 @@ TEST_CASE("rms_norm and its backward conform", "[conformance]") {
     const Values dy = random_values({tokens, hidden}, 13), dx = random_values({tokens, hidden}, 14);
     conforms([&](Bench& bench) {
       Tensor xt = bench.input(x), wt = bench.input(weight), dyt = bench.input(dy);
-      Tensor y = bench.output(x.shape), inverse_rms = bench.output(Shape{tokens});
-      Tensor dxt = bench.output(dx, accumulate), d_weight = bench.output(weight, accumulate);
+      Tensor y = bench.output(x.shape), inverse_rms = bench.statistics(Shape{tokens});
+      Tensor dxt = bench.output(dx, accumulate), d_weight = bench.gradient(weight, accumulate);
       bench.ops.rms_norm(xt, wt, 1e-5, y, inverse_rms);
-      bench.ops.rms_norm_backward_input(dyt, xt, wt, inverse_rms, dxt, accumulate);
+      const Tensor beside = bench.input(dx);
+      Tensor apart = bench.output(dx.shape);
+      bench.ops.rms_norm_backward_input(dyt, xt, wt, inverse_rms, accumulate ? dxt : Tensor(), dxt);
+      bench.ops.rms_norm_backward_input(dyt, xt, wt, inverse_rms, beside, apart);
       bench.ops.rms_norm_backward_weight(dyt, xt, inverse_rms, d_weight, accumulate);
-      return Outputs{bench.read(y), bench.read(inverse_rms), bench.read(dxt), bench.read(d_weight)};
+      return Outputs{bench.read(y), bench.read(inverse_rms), bench.read(dxt), bench.read(apart),
+                     bench.read(d_weight)};
+    });
+  }
+}
+
+TEST_CASE("add_rms_norm conforms, its sum apart or in place", "[conformance]") {
+  for (const auto& [tokens, hidden] : sizes) {
+    CAPTURE(tokens, hidden);
+    const Values x = random_values({tokens, hidden}, 11, 2), weight = random_values({hidden}, 12, 0.5, 1);
+    const Values residual = random_values({tokens, hidden}, 13);
+    conforms([&](Bench& bench) {
+      Tensor xt = bench.input(x), rt = bench.input(residual), wt = bench.input(weight);
+      Tensor sum = bench.output(x.shape), y = bench.output(x.shape), y2 = bench.output(x.shape);
+      Tensor inverse_rms = bench.statistics(Shape{tokens}), inverse_rms2 = bench.statistics(Shape{tokens});
+      bench.ops.add_rms_norm(xt, rt, wt, 1e-5, sum, y, inverse_rms);
+      bench.ops.add_rms_norm(xt, rt, wt, 1e-5, xt, y2, inverse_rms2);
+      return Outputs{bench.read(sum), bench.read(y), bench.read(inverse_rms), bench.read(xt), bench.read(y2)};
     });
   }
 }
@@ -157,7 +178,7 @@ TEST_CASE("rope conforms", "[conformance]") {
     const auto positions = random_integers(static_cast<size_t>(tokens), positions_known, 18);
     conforms([&](Bench& bench) {
       Tensor xt = bench.input(x);
-      bench.ops.rope(xt, bench.input(cosines), bench.input(sines), positions, inverse);
+      bench.ops.rope(xt, bench.table(cosines), bench.table(sines), positions, inverse);
       return Outputs{bench.read(xt)};
     });
   }
@@ -190,7 +211,7 @@ void attention_conforms(const AttentionCase& c) {
   const double score_scale = 1 / std::sqrt(static_cast<double>(c.head_dim));
   conforms([&](Bench& bench) {
     Tensor qt = bench.input(q), kt = bench.input(k), vt = bench.input(v), d = bench.input(d_out);
-    Tensor out = bench.output(q_shape), log_sum_exp = bench.dense_output({queries, c.heads});
+    Tensor out = bench.output(q_shape), log_sum_exp = bench.statistics(Shape{queries, c.heads});
     Tensor dq = bench.output(q_shape), dk = bench.output(k_shape), dv = bench.output(k_shape);
     bench.ops.attention(qt, kt, vt, c.spans, score_scale, out, log_sum_exp);
     bench.ops.attention_backward(qt, kt, vt, c.spans, score_scale, out, log_sum_exp, d, dq, dk, dv);
@@ -246,13 +267,15 @@ TEST_CASE("a query that sees one key gets its value", "[conformance]") {
   const Shape q_shape{40, 2, 8}, k_shape{50, 1, 8};
   const Values q = random_values(q_shape, 38), k = random_values(k_shape, 39), v = random_values(k_shape, 40);
   conforms([&](Bench& bench) {
-    Tensor out = bench.output(q_shape), log_sum_exp = bench.dense_output({40, 2});
-    bench.ops.attention(bench.input(q), bench.input(k), bench.input(v), {{0, 9, 40}, {0, 12, 50}, true, 1}, 1,
-                        out, log_sum_exp);
+    Tensor out = bench.output(q_shape), log_sum_exp = bench.statistics(Shape{40, 2});
+    const Tensor vt = bench.input(v);
+    bench.ops.attention(bench.input(q), bench.input(k), vt, {{0, 9, 40}, {0, 12, 50}, true, 1}, 1, out,
+                        log_sum_exp);
+    const std::vector<float> as_given = bench.read(vt);
     std::vector<float> values;
     for (int64_t query = 0; query < 40; ++query)
       for (int64_t i = 0; i < 16; ++i)
-        values.push_back(v.data[static_cast<size_t>((query + (query < 9 ? 3 : 10)) * 8 + i % 8)]);
+        values.push_back(as_given[static_cast<size_t>((query + (query < 9 ? 3 : 10)) * 8 + i % 8)]);
     CHECK(relative_error(bench.read(out), values) < 1e-6);
     return Outputs{bench.read(out), bench.read(log_sum_exp)};
   });
@@ -270,8 +293,8 @@ TEST_CASE("merge_attention conforms", "[conformance]") {
     const Values out = random_values(shape, 34), part = random_values(shape, 35);
     const Values log_sum_exp = random_values(sums, 36, 3), part_log_sum_exp = random_values(sums, 37, 3);
     conforms([&](Bench& bench) {
-      Tensor merged = bench.input(out), sum = bench.dense_input(log_sum_exp);
-      bench.ops.merge_attention(merged, sum, bench.input(part), bench.dense_input(part_log_sum_exp));
+      Tensor merged = bench.input(out), sum = bench.statistics(log_sum_exp);
+      bench.ops.merge_attention(merged, sum, bench.input(part), bench.statistics(part_log_sum_exp));
       return Outputs{bench.read(merged), bench.read(sum)};
     });
   }
@@ -282,7 +305,7 @@ TEST_CASE("attention with large scores does not overflow", "[conformance]") {
   const Values q = random_values(shape, 23, 30), k = random_values(shape, 24, 30),
                v = random_values(shape, 25);
   conforms([&](Bench& bench) {
-    Tensor out = bench.output(shape), log_sum_exp = bench.dense_output({40, 1});
+    Tensor out = bench.output(shape), log_sum_exp = bench.statistics(Shape{40, 1});
     bench.ops.attention(bench.input(q), bench.input(k), bench.input(v), {{0, 40}, {0, 40}}, 1, out,
                         log_sum_exp);
     return Outputs{bench.read(out), bench.read(log_sum_exp)};
@@ -400,13 +423,26 @@ TEST_CASE("adamw conforms over several steps", "[conformance]") {
     CAPTURE(numel);
     const Values weight = random_values({numel}, 32), gradient = random_values({numel}, 33, 0.1);
     conforms([&](Bench& bench) {
-      Tensor w = bench.input(weight), g = bench.input(gradient), m = bench.output(Shape{numel}),
-             v = bench.output(Shape{numel});
-      bench.ops.fill(m, 0);
-      bench.ops.fill(v, 0);
+      const auto zeros = [&] {
+        Tensor x = bench.statistics(Shape{numel});
+        bench.ops.fill(x, 0);
+        return x;
+      };
+      // A weight of its own, and one with a master; three ranges of each.
+      const Tensor g = bench.gradient(gradient, true), own = bench.input(weight),
+                   master = bench.table(weight);
+      const Tensor rounded = bench.output(Shape{numel}), m = zeros(), v = zeros(), m2 = zeros(), v2 = zeros();
+      std::vector<AdamWTensors> ranges;
+      for (const auto& [begin, end] :
+           {std::pair{int64_t{0}, numel / 3}, {numel / 3, numel / 2}, {numel / 2, numel}}) {
+        const auto part = [begin = begin, end = end](const Tensor& x) { return x.rows(begin, end); };
+        ranges.push_back({part(own), part(g), part(m), part(v), {}});
+        ranges.push_back({part(master), part(g), part(m2), part(v2), part(rounded)});
+      }
       for (int64_t step = 1; step <= 3; ++step)
-        bench.ops.adamw(w, g, m, v, {1e-2, 0.9, 0.95, 1e-8, 0.1, step, 0.5});
-      return Outputs{bench.read(w), bench.read(m), bench.read(v)};
+        bench.ops.adamw(ranges, {1e-2, 0.9, 0.95, 1e-8, 0.1, step, 0.5, {}});
+      return Outputs{bench.read(own), bench.read(m),  bench.read(v),      bench.read(master),
+                     bench.read(m2),  bench.read(v2), bench.read(rounded)};
     });
   }
 }

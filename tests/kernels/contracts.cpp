@@ -35,7 +35,7 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
     return x;
   };
   Tensor a = make({4, 6}), b = make({4, 5}), row = make({6}), four = make({4}), five = make({5});
-  Tensor a2 = make({4, 6}), a3 = make({4, 6});
+  Tensor a2 = make({4, 6}), a3 = make({4, 6}), square = make({4, 4});
   const std::vector<int32_t> ids{0, 1, 2, 3};
 
   refused("copy", {"[4, 6]", "[4, 5]"}, [&] { ops->copy(a, b); });
@@ -53,7 +53,11 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("rms_norm", {"[4, 6]", "[5]"}, [&] { ops->rms_norm(a, five, 1e-5, a2, four); });
   refused("rms_norm", {"[4, 6]", "[5]"}, [&] { ops->rms_norm(a, row, 1e-5, a2, five); });
   refused("rms_norm_backward_input", {"[4, 6]", "[4, 5]"},
-          [&] { ops->rms_norm_backward_input(b, a, row, four, a2, false); });
+          [&] { ops->rms_norm_backward_input(b, a, row, four, {}, a2); });
+  refused("rms_norm_backward_input", {"[4, 6]", "[4, 5]"},
+          [&] { ops->rms_norm_backward_input(a, a, row, four, b, a2); });
+  refused("add_rms_norm", {"[4, 6]", "[4, 5]"}, [&] { ops->add_rms_norm(a, b, row, 1e-5, a2, a3, four); });
+  refused("gemm_add_row", {"[4, 4]", "[6]"}, [&] { ops->gemm_add_row(GemmForm::nt, a, a2, row, square); });
   refused("rms_norm_backward_weight", {"[4, 6]", "[5]"},
           [&] { ops->rms_norm_backward_weight(a, a2, four, five, false); });
   refused("swiglu", {"[4, 6]", "[4, 5]"}, [&] { ops->swiglu(a, b, a2); });
@@ -89,7 +93,7 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
     ops->cross_entropy_from_statistics(a, ids, 0, all_statistics.reshape({2, 3, 4}), 1);
   });
   refused("embedding", {"-2", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, -1, -2, 3}, a2); });
-  refused("adamw", {"[4, 6]", "[4, 5]"}, [&] { ops->adamw(a, b, a2, a3, {}); });
+  refused("adamw", {"[4, 6]", "[4, 5]"}, [&] { adamw(*ops, a, b, a2, a3, {}); });
   refused("block_sums_of_squares", {"[4, 3]"}, [&] { ops->block_sums_of_squares(a.columns(0, 3)); });
 
   Tensor x = make({4, 2, 6}), kv = make({4, 2, 4}), k3 = make({4, 3, 6}), lse = make({4, 2}),

@@ -21,7 +21,7 @@ Outputs block_of_work(Bench& bench) {
   const AttentionSpans spans{{0, 30, 37}, {0, 30, 37}};
   Tensor q = bench.input(random_values(shape, 1)), k = bench.input(random_values(shape, 2));
   Tensor v = bench.input(random_values(shape, 3)), d_out = bench.input(random_values(shape, 4));
-  Tensor out = bench.output(shape), lse = bench.dense_output({37, 2});
+  Tensor out = bench.output(shape), lse = bench.statistics(Shape{37, 2});
   Tensor dq = bench.output(shape), dk = bench.output(shape), dv = bench.output(shape);
   bench.ops.attention(q, k, v, spans, 0.3, out, lse);
   bench.ops.attention_backward(q, k, v, spans, 0.3, out, lse, d_out, dq, dk, dv);
@@ -29,7 +29,7 @@ Outputs block_of_work(Bench& bench) {
   Tensor y = bench.output(flat), inverse_rms = bench.output(Shape{37}), dx = bench.output(flat);
   Tensor d_weight = bench.output(Shape{40}), activated = bench.output(flat);
   bench.ops.rms_norm(x, weight, 1e-5, y, inverse_rms);
-  bench.ops.rms_norm_backward_input(y, x, weight, inverse_rms, dx, false);
+  bench.ops.rms_norm_backward_input(y, x, weight, inverse_rms, {}, dx);
   bench.ops.rms_norm_backward_weight(y, x, inverse_rms, d_weight, false);
   bench.ops.swiglu(x, y, activated);
   const double loss = bench.ops.cross_entropy(y, random_integers(37, 40, 7), 1).value();
@@ -38,7 +38,7 @@ Outputs block_of_work(Bench& bench) {
   bench.ops.softmax_statistics(logits, random_integers(37, 40, 9), 0, of_shard);
   const double from_statistics =
       bench.ops.cross_entropy_from_statistics(logits, random_integers(37, 40, 9), 0, statistics, 1).value();
-  Tensor merged = bench.input(random_values(shape, 10)), sums = bench.dense_input(random_values({37, 2}, 11));
+  Tensor merged = bench.input(random_values(shape, 10)), sums = bench.statistics(random_values({37, 2}, 11));
   bench.ops.merge_attention(merged, sums, v, lse);
   return {bench.read(merged),
           bench.read(sums),
@@ -89,11 +89,11 @@ TEST_CASE("a NaN is never lost", "[cpu]") {
     CHECK(std::isnan(bench.read(out)[at]));
     CHECK(std::isnan(ops->block_sums_of_squares(bench.input(poisoned)).value().front()));
     const Shape heads{1, 1, 40};
-    Tensor attended = bench.output(heads), lse = bench.dense_output({1, 1});
+    Tensor attended = bench.output(heads), lse = bench.statistics(Shape{1, 1});
     const Tensor q = bench.input({heads, poisoned.data}), k = bench.input(random_values(heads, 10));
     ops->attention(q, k, k, {{0, 1}, {0, 1}}, 1, attended, lse);
     CHECK(std::isnan(bench.read(attended)[0]));
-    Tensor merged = bench.input({heads, poisoned.data}), sums = bench.dense_input({{1, 1}, {0}});
+    Tensor merged = bench.input({heads, poisoned.data}), sums = bench.statistics({{1, 1}, {0}});
     ops->merge_attention(merged, sums, k, sums);
     CHECK(std::isnan(bench.read(merged)[at]));
     Tensor shard = bench.input(poisoned);
@@ -154,7 +154,7 @@ TEST_CASE("attention's workspace is accounted, and bounded by tiles, not by the 
   const Shape shape{tokens, 1, 8};
   const AttentionSpans spans{{0, static_cast<int32_t>(tokens)}, {0, static_cast<int32_t>(tokens)}};
   Tensor q = bench.input(random_values(shape, 11)), out = bench.output(shape),
-         lse = bench.dense_output({tokens, 1});
+         lse = bench.statistics(Shape{tokens, 1});
   Tensor dq = bench.output(shape), dk = bench.output(shape), dv = bench.output(shape);
   ops->attention(q, q, q, spans, 1, out, lse);
   CHECK(account->peak(Category::workspace) > 0);

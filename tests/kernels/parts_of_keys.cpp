@@ -19,7 +19,7 @@ struct Whole {
         v(bench.input(random_values({keys, kv_heads, head_dim}, 3))),
         d_out(bench.input(random_values({queries, heads, head_dim}, 4))),
         out(bench.output(q.shape())),
-        log_sum_exp(bench.dense_output({queries, heads})),
+        log_sum_exp(bench.statistics(Shape{queries, heads})),
         dq(bench.output(q.shape())),
         dk(bench.output(k.shape())),
         dv(bench.output(k.shape())) {}
@@ -53,7 +53,7 @@ struct Part {
 
 void attend(Whole& x, const Part& p) {
   const Tensor q = x.q.rows(p.first_query, p.last_query), k = x.k.rows(p.first_key, p.last_key);
-  Tensor part = x.bench.output(q.shape()), sums = x.bench.dense_output({q.dim(0), q.dim(1)});
+  Tensor part = x.bench.output(q.shape()), sums = x.bench.statistics(Shape{q.dim(0), q.dim(1)});
   x.bench.ops.attention(q, k, x.v.rows(p.first_key, p.last_key), p.spans(), score_scale, part, sums);
   Tensor out = x.out.rows(p.first_query, p.last_query),
          log_sum_exp = x.log_sum_exp.rows(p.first_query, p.last_query);

@@ -1,6 +1,8 @@
 #include "tests/kernels/support.hpp"
 
 #include <cstring>
+#include <map>
+#include <utility>
 
 #include "tests/catch.hpp"
 
@@ -8,14 +10,12 @@ namespace collie::test {
 
 namespace {
 
-constexpr double tolerance = 1e-5;
-
 std::unique_ptr<Operations> new_reference() {
   return make_reference_operations(std::make_shared<MemoryAccount>());
 }
 
-Outputs run(const Computation& computation, Operations& ops, bool strided) {
-  Bench bench(ops, strided);
+Outputs run(const Computation& computation, Operations& ops, bool strided, const Formats& formats) {
+  Bench bench(ops, strided, formats);
   Outputs outputs = computation(bench);
   CHECK(bench.padding_intact());
   return outputs;
@@ -30,7 +30,7 @@ bool same_bits(const Outputs& a, const Outputs& b) {
   return true;
 }
 
-void compare(const Outputs& found, const Outputs& expected) {
+void compare(const Outputs& found, const Outputs& expected, double tolerance) {
   REQUIRE(found.size() == expected.size());
   for (size_t i = 0; i < found.size(); ++i) {
     INFO("output " << i << " of " << found[i].size() << " elements");
@@ -42,21 +42,24 @@ void compare(const Outputs& found, const Outputs& expected) {
 
 void conforms(const Computation& computation) {
   static const auto reference = new_reference();
-  const Outputs expected = run(computation, *reference, false);
-  for (const bool strided : {false, true}) {
-    INFO((strided ? "strided" : "dense"));
-    {
+  std::map<bool, Outputs> expected;  // by whether inputs are bfloat16 numbers
+  std::map<std::pair<DType, bool>, Outputs> first;
+  for (const Implementation& each : implementations()) {
+    INFO(each.name);
+    const bool narrow = each.operations->dtype() == DType::bf16;
+    const Formats formats{narrow, each.wide_gradients};
+    if (expected.count(narrow) == 0) {
       INFO("reference");
-      compare(run(computation, *reference, strided), expected);
+      expected[narrow] = run(computation, *reference, false, formats);
+      compare(run(computation, *reference, true, formats), expected[narrow], 1e-12);
     }
-    Outputs first;
-    for (const Implementation& each : implementations()) {
-      INFO(each.name);
+    for (const bool strided : {false, true}) {
+      INFO((strided ? "strided" : "dense"));
       each.before();
-      const Outputs found = run(computation, *each.operations, strided);
-      compare(found, expected);
-      if (first.empty()) first = found;
-      CHECK(same_bits(found, first));
+      const Outputs found = run(computation, *each.operations, strided, formats);
+      compare(found, expected[narrow], narrow ? 1e-2 : 1e-5);
+      const auto& same = first.emplace(std::pair{each.operations->dtype(), each.wide_gradients}, found);
+      CHECK(same_bits(found, same.first->second));
     }
   }
 }

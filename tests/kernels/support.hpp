@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/random.hpp"
+#include "kernels/host_data.hpp"
 #include "kernels/operations.hpp"
 
 namespace collie::test {
@@ -63,37 +64,36 @@ inline bool says(const std::string& message, const std::string& part) {
   return message.find(part) != std::string::npos;
 }
 
+// Which formats beside the table's dtype() a test uses.
+struct Formats {
+  bool bfloat16_inputs = false;  // inputs are rounded to bfloat16 first, whatever the table's dtype
+  bool wide_gradients = true;    // weights' gradients are of wide()
+};
+
 // Makes the tensors of one test on one implementation. Where `strided`, tensors of rank 2 and 3 are column
 // ranges of wider ones. Outputs start as NaN, and padding must stay as it was.
 class Bench {
  public:
-  Bench(Operations& operations, bool strided) : ops(operations), strided_(strided) {}
+  Bench(Operations& operations, bool strided, const Formats& formats = {})
+      : ops(operations), strided_(strided), formats_(formats) {}
 
-  Tensor input(const Values& values) {
-    Tensor x = make(values.shape, values.shape.rank() >= 2);
-    ops.upload(values.data, x);
-    return x;
-  }
-  Tensor output(const Shape& shape) {
-    Tensor x = make(shape, shape.rank() >= 2);
-    ops.fill(x, std::numeric_limits<double>::quiet_NaN());
-    return x;
-  }
-  // For what must be contiguous, such as log_sum_exp.
-  Tensor dense_input(const Values& values) {
-    Tensor x = make(values.shape, false);
-    ops.upload(values.data, x);
-    return x;
-  }
-  Tensor dense_output(const Shape& shape) {
-    Tensor x = make(shape, false);
-    ops.fill(x, std::numeric_limits<double>::quiet_NaN());
-    return x;
-  }
+  Tensor input(const Values& values) { return filled(make(values.shape, true, ops.dtype()), values); }
+  Tensor output(const Shape& shape) { return poisoned(make(shape, true, ops.dtype())); }
+  Tensor dense_input(const Values& values) { return filled(make(values.shape, false, ops.dtype()), values); }
+  Tensor dense_output(const Shape& shape) { return poisoned(make(shape, false, ops.dtype())); }
   // NaN, or what `values` says where the operation is to accumulate.
   Tensor output(const Values& values, bool accumulate) {
     return accumulate ? input(values) : output(values.shape);
   }
+  // The same for a weight's gradient.
+  Tensor gradient(const Values& values, bool accumulate) {
+    Tensor x = make(values.shape, true, formats_.wide_gradients ? ops.wide() : ops.dtype());
+    return accumulate ? filled(x, values) : poisoned(x);
+  }
+  // What is always wide(): tables, row-strided, and statistics, which must be contiguous.
+  Tensor table(const Values& values) { return filled(make(values.shape, true, ops.wide()), values); }
+  Tensor statistics(const Values& values) { return filled(make(values.shape, false, ops.wide()), values); }
+  Tensor statistics(const Shape& shape) { return poisoned(make(shape, false, ops.wide())); }
 
   std::vector<float> read(const Tensor& x) {
     std::vector<float> values(static_cast<size_t>(x.numel()));
@@ -118,22 +118,36 @@ class Bench {
 
  private:
   static constexpr size_t before = 3, after = 5;
-  static constexpr float padding = 12345;
+  static constexpr float padding = 12352;  // a bfloat16, too
   struct Wide {
     Tensor backing;
   };
 
-  Tensor make(const Shape& shape, bool may_be_strided) {
-    if (!strided_ || !may_be_strided) return ops.empty(shape, Category::activations);
+  Tensor filled(Tensor x, const Values& values) {
+    std::vector<float> numbers = values.data;
+    if (formats_.bfloat16_inputs)
+      for (float& number : numbers) number = host::from_bf16(host::to_bf16(number));
+    ops.upload(numbers, x);
+    return x;
+  }
+  Tensor poisoned(Tensor x) {
+    ops.fill(x, std::numeric_limits<double>::quiet_NaN());
+    return x;
+  }
+
+  Tensor make(const Shape& shape, bool may_be_strided, DType dtype) {
+    if (!strided_ || !may_be_strided || shape.rank() < 2)
+      return ops.empty(shape, dtype, Category::activations);
     const int64_t inner = shape.rank() == 3 ? shape[1] * shape[2] : shape[1];
     Tensor backing =
-        ops.empty({shape[0], inner + static_cast<int64_t>(before + after)}, Category::activations);
+        ops.empty({shape[0], inner + static_cast<int64_t>(before + after)}, dtype, Category::activations);
     ops.fill(backing, padding);
     wide_.push_back({backing});
     return backing.columns(before, static_cast<int64_t>(before) + inner).reshape(shape);
   }
 
   bool strided_;
+  Formats formats_;
   std::vector<Wide> wide_;
 };
 
@@ -141,17 +155,27 @@ class Bench {
 using Outputs = std::vector<std::vector<float>>;
 using Computation = std::function<Outputs(Bench&)>;
 
+// AdamW on one range.
+inline void adamw(Operations& ops, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
+                  const Tensor& exp_avg_sq, const AdamWArguments& arguments) {
+  AdamWTensors range{weight, gradient, exp_avg, exp_avg_sq, {}};
+  ops.adamw({&range, 1}, arguments);
+}
+
 // An implementation of the operation table that this program tests.
 struct Implementation {
   std::string name;  // "cpu, 2 threads"
   std::shared_ptr<Operations> operations;
   std::function<void()> before = [] {};  // called before each use
+  bool wide_gradients = true;
 };
-// All of them must give the same bits. Each program that is linked with the suite defines it.
+// Those of one dtype whose gradients have one, too, must give the same bits. Each program that is linked with
+// the suite defines it.
 const std::vector<Implementation>& implementations();
 
 // Runs the computation on the reference, then on every implementation, dense and strided, and compares:
-// within 1e-5 by norm, nothing written beside the outputs, bitwise the same on all implementations.
+// within 1e-5 by norm (bfloat16: 1e-2, of inputs that are bfloat16 numbers), nothing written beside the
+// outputs, bitwise the same on all implementations.
 void conforms(const Computation& computation);
 
 }  // namespace collie::test

@@ -81,11 +81,12 @@ TEST_CASE("gradients of RMSNorm agree with finite differences", "[layers][differ
   const Tensor dy = bench.random({6, 8}, "dy");
   LayerContext context = bench.context();
   const auto f = [&] {
-    norm.forward(context, x, y, inverse_rms);
+    ResidualStream stream{x, {}};
+    norm.forward(context, stream, y, inverse_rms);
     return weighted_sum(y, dy);
   };
   f();
-  norm.backward_input(context, dy, x, inverse_rms, dx, false);
+  norm.backward_input(context, dy, x, inverse_rms, {}, dx);
   norm.backward_weight(context, dy, x, inverse_rms);
   CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
   bench.check_weights(f);
@@ -183,10 +184,12 @@ TEST_CASE("gradients of a whole block agree with finite differences", "[layers][
   const Tensor dy = bench.random({8, 8}, "dy");
   LayerContext context = bench.context();
   BlockStash stash;
-  block.forward(context, layout, x, &stash);
+  block.forward(context, layout, {x, {}}, &stash);
   const Tensor dx = block.backward_input(context, layout, dy, stash);
   block.backward_weight(context, stash);
-  const auto f = [&] { return weighted_sum(block.forward(context, layout, x, nullptr), dy); };
+  const auto f = [&] {
+    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).settle(context.operations), dy);
+  };
   CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
   bench.check_weights(f);
 }
@@ -199,7 +202,7 @@ TEST_CASE("gradients of the head agree with finite differences, over several chu
                     weight = add_head(config, bench.parameters);
   bench.fill();
   const Head head(RmsNorm(norm, 1e-5), make_dense_linear(weight), config.vocab_size);
-  const int tokens = GENERATE(3, 2 * static_cast<int>(head_chunk) + 9);
+  const int tokens = GENERATE(3, 2 * 256 + 9);
   MicroBatch batch = make_batch({tokens}, config.vocab_size, "tokens");
   batch.labels[1] = ignored_label;
   batch.labels.back() = ignored_label;
@@ -208,7 +211,7 @@ TEST_CASE("gradients of the head agree with finite differences, over several chu
   const auto loss = losses().find("cross_entropy")();
   LayerContext context = bench.context(), quiet = bench.quiet();
   HeadStash stash;
-  const double sum = head.forward(context, batch, x, scale, *loss, stash).value();
+  const double sum = head.forward(context, batch, {x, {}}, scale, *loss, stash).value();
   CHECK(bench.sink->contributions(weight) == 1);  // opened once, whatever the chunks
   CHECK(bench.sink->contributions(norm) == 0);
   const Tensor dx = head.backward_input(context, stash);
@@ -240,14 +243,14 @@ TEST_CASE("a custom loss sees chunks of logits in token order and its gradient r
                     weight = add_head(config, bench.parameters);
   bench.fill();
   const Head head(RmsNorm(norm, 1e-5), make_dense_linear(weight), config.vocab_size);
-  const int tokens = static_cast<int>(head_chunk) + 4;
+  const int tokens = 256 + 4;
   const MicroBatch batch = make_batch({tokens}, config.vocab_size, "tokens");
   Tensor x = bench.random({tokens, 8}, "x");
   SumOfLogits loss;
   LayerContext context = bench.context(), quiet = bench.quiet();
   HeadStash stash;
-  head.forward(context, batch, x, 1.0, loss, stash).value();
-  CHECK(loss.chunks == std::vector<int64_t>{head_chunk, 4});
+  head.forward(context, batch, {x, {}}, 1.0, loss, stash).value();
+  CHECK(loss.chunks == std::vector<int64_t>{bench.operations.head_chunk(config.vocab_size), 4});
   head.backward_weight(context, stash);
   bench.check_weights([&] { return head.evaluate(quiet, batch, x, loss).value(); });
 }

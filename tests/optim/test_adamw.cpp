@@ -32,9 +32,12 @@ TEST_CASE("AdamW follows its formula over flat ranges", "[adamw]") {
     const Tensor gradient = random_tensor(operations, {numel}, fmt::format("g{}", step));
     const std::vector<float> g = values(operations, gradient);
     for (const auto& [begin, end] : {std::pair{int64_t{0}, cut}, std::pair{cut, numel}}) {
-      ParameterRange range{
-          name, weight.rows(begin, end), gradient.rows(begin, end), {m.rows(begin, end), v.rows(begin, end)}};
-      optimizer->update(operations, range, {lr, step, scale});
+      ParameterRange range{name,
+                           weight.rows(begin, end),
+                           gradient.rows(begin, end),
+                           {m.rows(begin, end), v.rows(begin, end)},
+                           {}};
+      optimizer->update(operations, {&range, 1}, {lr, step, scale, {}});
     }
     for (size_t i = 0; i < numel; ++i) {
       const double gi = scale * static_cast<double>(g[i]), t = static_cast<double>(step);
@@ -67,7 +70,7 @@ TEST_CASE("optimizers are found by name, and a host program can add one", "[regi
   check_says(message_of([] { optimizers().find("adam_w"); }), {"optimizer.name", "adam_w", "adamw"});
   struct Nothing final : Optimizer {
     std::vector<std::string> state_names() const override { return {}; }
-    void update(Operations&, ParameterRange&, const UpdateArguments&) override {}
+    void update(Operations&, std::span<ParameterRange>, const UpdateArguments&) override {}
   };
   optimizers().add("nothing", [](const OptimizerConfig&) { return std::make_unique<Nothing>(); });
   CHECK(optimizers().find("nothing")({})->state_names().empty());

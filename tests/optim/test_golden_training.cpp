@@ -47,9 +47,12 @@ class Trainer {
     for (size_t i = 0; i < parameters.size(); ++i) {
       if (parameters[i].tied_copy) continue;
       const Shape flat{parameters[i].shape.numel()};
-      ParameterRange range{parameters[i].name, stage_.weights[i].reshape(flat),
-                           stage_.gradients[i].reshape(flat), states_[i]};
-      optimizer_->update(operations_, range, {lr, step_, clip_scale(norm, max_norm)});
+      ParameterRange range{parameters[i].name,
+                           stage_.weights[i].reshape(flat),
+                           stage_.gradients[i].reshape(flat),
+                           states_[i],
+                           {}};
+      optimizer_->update(operations_, {&range, 1}, {lr, step_, clip_scale(norm, max_norm), {}});
     }
     return norm;
   }

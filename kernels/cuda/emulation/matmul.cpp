@@ -21,11 +21,13 @@ void put(const Matrix& x, int64_t row, int64_t column, float value) {
     static_cast<float*>(x.data)[index] = value;
 }
 
-void multiply(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate) {
+void multiply(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
+              const Matrix* bias) {
   const int64_t k = form == ProductForm::tn ? a.rows : a.width;
   for (int64_t i = 0; i < c.rows; ++i)
     for (int64_t j = 0; j < c.width; ++j) {
       double sum = accumulate ? static_cast<double>(element(c, i, j)) : 0;
+      if (bias != nullptr) sum = static_cast<double>(element(*bias, 0, j));
       for (int64_t l = 0; l < k; ++l) {
         const float left = form == ProductForm::tn ? element(a, l, i) : element(a, i, l);
         const float right = form == ProductForm::nt ? element(b, j, l) : element(b, l, j);
@@ -38,8 +40,11 @@ void multiply(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& 
 class LoopMatmul final : public Matmul {
  public:
   explicit LoopMatmul(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
-  void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate) override {
-    emulation::enqueue(stream_->native(), [=] { multiply(form, a, b, c, accumulate); });
+  void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
+           const void* bias) override {
+    const Matrix row{const_cast<void*>(bias), c.element, 1, c.width, c.width};
+    emulation::enqueue(stream_->native(),
+                       [=] { multiply(form, a, b, c, accumulate, row.data != nullptr ? &row : nullptr); });
   }
 
  private:

@@ -1,11 +1,12 @@
-#include "base/random.hpp"
-#include "kernels/cuda/adamw.hpp"
+#include "kernels/rounding.hpp"
 
-namespace collie::cuda {
+#include "base/random.hpp"
+
+namespace collie {
 
 Rounding stochastic_rounding(uint64_t seed, int64_t step) {
   const RandomStream steps(random_key(seed, "stochastic rounding"));
   return {.stochastic = true, .key = steps.bits(static_cast<uint64_t>(step))};
 }
 
-}  // namespace collie::cuda
+}  // namespace collie

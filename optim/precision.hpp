@@ -1,0 +1,37 @@
+// What is kept in which number format while a model trains.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "io/config.hpp"
+#include "kernels/operations.hpp"
+
+namespace collie {
+
+// Weights and activations are of the operation table's dtype, optimizer states always of its wide(). Where
+// both are the same, there is nothing to choose.
+struct Precision {
+  bool master = false;         // a copy of every weight in wide() is what the optimizer updates
+  bool wide_gradients = true;  // gradients in wide(), or in the table's dtype
+  bool stochastic = false;     // without master: how updated weights are rounded
+  uint64_t seed = 0;           // of that
+
+  DType gradients(const Operations& operations) const {
+    return wide_gradients ? operations.wide() : operations.dtype();
+  }
+  bool keeps_master(const Operations& operations) const {
+    return master && operations.wide() != operations.dtype();
+  }
+};
+
+// optimizer.master, grad_dtype and rounding; `model_dtype` is model.dtype. Throws UserError where they
+// contradict each other.
+Precision precision_of(const OptimizerConfig& config, const std::string& model_dtype, uint64_t seed);
+
+// Where a range begins among all elements that are rounded under one key: elements of different parameters,
+// and different elements of one, have different random bits, whatever ranks hold them. `first`: the index of
+// the range's first element in the Hugging Face tensor.
+uint64_t rounding_index(const std::string& name, int64_t first);
+
+}  // namespace collie
