@@ -25,10 +25,17 @@ struct GpuReport {
   std::string why_none;
 };
 
+// What the driver says of one GPU, all programs that use it together.
+struct GpuMemory {
+  size_t free_bytes, total_bytes;
+};
+
 class GpuBackend {
  public:
   virtual ~GpuBackend() = default;
   virtual GpuReport report() const = 0;
+  // Makes `gpu` the calling thread's. Throws std::runtime_error where the driver does not answer.
+  virtual GpuMemory memory(int gpu) const = 0;
   // float32 or bfloat16. Throws std::runtime_error where the device or a library it needs is not there.
   virtual std::unique_ptr<Operations> make_operations(DType dtype, int gpu,
                                                       std::shared_ptr<MemoryAccount> account) const = 0;

@@ -36,6 +36,13 @@ class CudaBackend final : public GpuBackend {
     return report;
   }
 
+  GpuMemory memory(int gpu) const override {
+    GpuMemory memory{};
+    cuda::check(cudaSetDevice(gpu), "choosing a device");
+    cuda::check(cudaMemGetInfo(&memory.free_bytes, &memory.total_bytes), "asking for a device's memory");
+    return memory;
+  }
+
   std::unique_ptr<Operations> make_operations(DType dtype, int gpu,
                                               std::shared_ptr<MemoryAccount> account) const override {
     return std::make_unique<CudaOperations>(dtype, gpu, std::move(account));

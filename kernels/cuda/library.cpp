@@ -2,22 +2,41 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <filesystem>
 #include <stdexcept>
+
+#include "base/log.hpp"
+#include "kernels/cuda/library_folders.hpp"
 
 namespace collie::cuda {
 
 Library::Library(std::string what, const std::vector<std::string>& names) : what_(std::move(what)) {
-  std::string reasons;
-  for (const std::string& name : names) {
-    handle_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle_ != nullptr) {
-      name_ = name;
-      return;
-    }
-    reasons += fmt::format("{}{}", reasons.empty() ? "" : "; ", dlerror());
+  std::vector<std::string> reasons;
+  for (const std::string& name : names)
+    if (opens(name, reasons)) return;
+  const std::vector<std::string> folders = library_folders(this_machine());
+  for (const std::string& folder : folders)
+    for (const std::string& name : names)
+      if (const std::string file = folder + "/" + name; std::filesystem::exists(file) && opens(file, reasons))
+        return;
+  throw std::runtime_error(fmt::format(
+      "cannot load {}: {}; looked in {} too. COLLIE_ENGINE_CUDA_LIBRARIES may name the folder it is in",
+      what_, fmt::join(reasons, "; "),
+      folders.empty() ? std::string("no folder of a CUDA toolkit or of Python's packages, as there is none")
+                      : fmt::format("{}", fmt::join(folders, ", "))));
+}
+
+bool Library::opens(const std::string& name, std::vector<std::string>& reasons) {
+  handle_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle_ == nullptr) {
+    reasons.emplace_back(dlerror());
+    return false;
   }
-  throw std::runtime_error(fmt::format("cannot load {}: {}", what_, reasons));
+  log::debug("{} is {}", what_, name);
+  name_ = name;
+  return true;
 }
 
 void* Library::address(const char* name) const {

@@ -9,8 +9,8 @@ namespace collie::cuda {
 // A shared library that stays loaded.
 class Library {
  public:
-  // The first of `names` that the dynamic linker finds. Throws std::runtime_error that names `what`, the
-  // names tried and the linker's reasons.
+  // The first of `names` that the dynamic linker finds, or that is in one of library_folders(). Throws
+  // std::runtime_error that names `what`, the linker's reasons, the folders, and how to name another.
   Library(std::string what, const std::vector<std::string>& names);
 
   const std::string& name() const { return name_; }
@@ -21,6 +21,7 @@ class Library {
   }
 
  private:
+  bool opens(const std::string& name, std::vector<std::string>& reasons);
   void* address(const char* name) const;
   std::string what_, name_;
   void* handle_ = nullptr;

@@ -9,6 +9,7 @@
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/models/support.hpp"
+#include "tests/paths.hpp"
 
 namespace collie::test {
 namespace {
@@ -131,7 +132,7 @@ TEST_CASE("model worker: two stages a rank, from a file, give the same bits", "[
   CAPTURE(tied, file);
   ModelConfig model = tiny_config(tied);
   model.num_hidden_layers = 4;
-  Layout layout = layout_of(2, tied, std::string(COLLIE_SOURCE_DIR "/tests/golden/") + file);
+  Layout layout = layout_of(2, tied, golden_file(file));
   layout.stages = 4;
   layout.virtual_stages = 2;
   layout.rank_of_stage = placement;

@@ -7,6 +7,7 @@
 #include "tests/actors/synthetic_pipeline.hpp"
 #include "tests/actors/virtual_system.hpp"
 #include "tests/catch.hpp"
+#include "tests/paths.hpp"
 
 namespace collie::test {
 namespace {
@@ -114,7 +115,7 @@ TEST_CASE("virtual time: actions of different lengths, one stage slower than the
 TEST_CASE("virtual time: two stages a rank, from a file", "[actors][virtual]") {
   const std::string file = GENERATE("schedule_interleaved_1f1b_2_4.csv", "schedule_dualpipe_v_2_4.csv");
   CAPTURE(file);
-  const Schedule schedule = schedule::read_schedule_file(COLLIE_SOURCE_DIR "/tests/golden/" + file, {2});
+  const Schedule schedule = schedule::read_schedule_file(golden_file(file), {2});
   REQUIRE(schedule.stages == 2 * schedule.ranks);
   CHECK(virtual_makespan(schedule, 2, TaskCosts{}) == simulated_makespan(schedule, 2, TaskCosts{}));
 }

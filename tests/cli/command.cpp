@@ -1,4 +1,5 @@
 #include "tests/cli/command.hpp"
+#include "tests/paths.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -33,6 +34,11 @@ std::string contents(int descriptor) {
        (count = ::pread(descriptor, block, sizeof(block), static_cast<off_t>(text.size()))) > 0;)
     text.append(block, static_cast<size_t>(count));
   return text;
+}
+
+std::string engine_binary() {
+  const auto bundle = bundle_folder();
+  return bundle ? (*bundle / "bin/collie-engine").string() : COLLIE_ENGINE_BINARY;
 }
 
 int checked(int result, const char* what) {
@@ -94,7 +100,7 @@ std::string Outcome::report() const {
 
 Command::Command(const std::vector<std::string>& arguments, const CommandOptions& options)
     : options_(options) {
-  std::vector<std::string> words = {COLLIE_ENGINE_BINARY};
+  std::vector<std::string> words = {engine_binary()};
   words.insert(words.end(), arguments.begin(), arguments.end());
   for (const auto& [name, value] : options.environment)
     outcome_.command += fmt::format("{}={} ", name, value);

@@ -6,13 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/workbench.hpp"
+#include "tests/paths.hpp"
 
 namespace collie::test {
 namespace {
 
-const std::string data = std::string(COLLIE_SOURCE_DIR) + "/../shared/data";
-const std::string stories = data + "/stories260K";
-const std::string shakespeare = data + "/tinyshakespeare.txt";
+const std::string stories = shared_data("stories260K");
+const std::string shakespeare = shared_data("tinyshakespeare.txt");
 
 bool absent(const std::string& path) {
   if (std::filesystem::exists(path)) return false;
@@ -50,8 +50,7 @@ TEST_CASE("what follows a prompt is what followed it in the story", "[golden]") 
 
 TEST_CASE("eval's loss agrees with PyTorch's", "[golden]") {
   if (absent(stories) || absent(shakespeare)) return;
-  const auto golden =
-      nlohmann::json::parse(text_of(std::string(COLLIE_SOURCE_DIR) + "/tests/golden/eval_stories260k.json"));
+  const auto golden = nlohmann::json::parse(text_of(golden_file("eval_stories260k.json")));
   const std::string text = text_of(shakespeare);
   for (const auto& [name, expected] : golden.items()) {
     INFO(name);

@@ -5,11 +5,11 @@
 
 #include "kernels/cuda/attention.hpp"
 #include "kernels/cuda/device_memory.hpp"
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
 #include "kernels/cuda/host_staging.hpp"
 #include "kernels/cuda/index_cache.hpp"
 #include "kernels/host_data.hpp"
 #include "tests/catch.hpp"
+#include "tests/cuda/thread_order.hpp"
 #include "tests/kernels/support.hpp"
 
 using namespace collie;
@@ -177,9 +177,9 @@ void is_close(const Case& c) {
   // Six: no 16-byte access is possible.
   for (const auto& [padding, backwards] : {std::pair{0, false}, {16, true}, {6, false}}) {
     CAPTURE(padding, backwards);
-    emulation::set_backward_order(backwards);
+    set_backward_order(backwards);
     const Outputs found = of_kernels(c, inputs, expected, padding);
-    emulation::set_backward_order(false);
+    set_backward_order(false);
     for (size_t i = 0; i < names.size(); ++i) {
       INFO(names[i]);
       CHECK(relative_error(found[i], expected.outputs[i]) < tolerance);

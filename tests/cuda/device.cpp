@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
 #include "kernels/host_data.hpp"
+#include "tests/cuda/thread_order.hpp"
 
 namespace collie::test {
 
@@ -134,10 +134,10 @@ void agrees(Element element, const Outputs& expected, const std::function<Output
     for (const bool backward : {false, true}) {
       INFO((element == Element::bf16 ? "bfloat16" : "float32")
            << (strided ? ", strided" : ", dense") << (backward ? ", last thread first" : ""));
-      emulation::set_backward_order(backward);
+      set_backward_order(backward);
       Device device(strided);
       const Outputs found = computation(device);
-      emulation::set_backward_order(false);
+      set_backward_order(false);
       REQUIRE(found.size() == expected.size());
       for (size_t i = 0; i < found.size(); ++i) {
         INFO("output " << i << " of " << found[i].size() << " elements");

@@ -8,6 +8,7 @@
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/io/temporary_folder.hpp"
+#include "tests/paths.hpp"
 
 using namespace collie;
 using collie::test::contains;
@@ -299,7 +300,7 @@ TEST_CASE("a host program can add a data set format") {
 }
 
 TEST_CASE("GSM8K is read") {
-  const auto file = std::filesystem::path(COLLIE_SOURCE_DIR) / "../shared/data/gsm8k/test.jsonl";
+  const auto file = test::shared_data("gsm8k/test.jsonl");
   if (!std::filesystem::exists(file)) {
     WARN(file << " is absent: skipped");
     return;

@@ -9,6 +9,7 @@
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/io/temporary_folder.hpp"
+#include "tests/paths.hpp"
 
 using namespace collie;
 using collie::test::contains;
@@ -308,8 +309,7 @@ TEST_CASE("a file that could not be written whole is removed") {
 }
 
 TEST_CASE("a real checkpoint is read") {
-  const std::filesystem::path file =
-      std::filesystem::path(COLLIE_SOURCE_DIR) / "../shared/data/stories260K/model.safetensors";
+  const std::filesystem::path file = test::shared_data("stories260K/model.safetensors");
   if (!std::filesystem::exists(file)) {
     WARN(file << " is absent: skipped");
     return;

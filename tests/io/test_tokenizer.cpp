@@ -8,6 +8,7 @@
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/io/temporary_folder.hpp"
+#include "tests/paths.hpp"
 
 using namespace collie;
 using collie::test::contains;
@@ -16,7 +17,7 @@ using nlohmann::json;
 
 namespace {
 
-const std::filesystem::path golden_folder = std::filesystem::path(COLLIE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path golden_folder = test::source_folder() / "tests/golden";
 
 const json& golden() {
   static const json parsed = json::parse(read_text_file((golden_folder / "tokenizer_golden.json").string()));
@@ -70,7 +71,7 @@ TEST_CASE("every supported component gives the ids and texts of the tokenizers l
 }
 
 TEST_CASE("the tokenizer of stories260K gives the ids and texts of the tokenizers library") {
-  const auto folder = std::filesystem::path(COLLIE_SOURCE_DIR) / "../shared/data/stories260K";
+  const auto folder = test::shared_data("stories260K");
   if (!std::filesystem::exists(folder)) {
     WARN(folder << " is absent: skipped");
     return;

@@ -8,10 +8,11 @@
 
 #include "models/weights_io.hpp"
 #include "tests/models/stage_harness.hpp"
+#include "tests/paths.hpp"
 
 namespace collie::test {
 
-inline const std::string golden_folder = std::string(COLLIE_SOURCE_DIR) + "/tests/golden/";
+inline const std::string golden_folder = golden_file("");
 inline const std::vector<std::string> checkpoints = {"llama_tied", "llama_untied", "llama_bias"};
 
 inline nlohmann::json read_json(const std::string& file) {

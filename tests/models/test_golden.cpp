@@ -5,6 +5,7 @@
 #include "io/safetensors.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/golden.hpp"
+#include "tests/paths.hpp"
 
 using namespace collie;
 using namespace collie::test;
@@ -59,7 +60,7 @@ TEST_CASE("the loss and every parameter's gradient agree with PyTorch", "[golden
 }
 
 TEST_CASE("stories260K: the loss and greedy decoding agree with PyTorch", "[golden][stories]") {
-  const std::string folder = std::string(COLLIE_SOURCE_DIR) + "/../shared/data/stories260K";
+  const std::string folder = shared_data("stories260K");
   if (!std::filesystem::exists(folder)) {
     WARN("skipped: " << folder << " is not here");
     return;

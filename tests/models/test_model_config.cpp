@@ -5,6 +5,7 @@
 #include "tests/catch.hpp"
 #include "tests/io/temporary_folder.hpp"
 #include "tests/models/messages.hpp"
+#include "tests/paths.hpp"
 
 using namespace collie;
 using namespace collie::test;
@@ -162,7 +163,7 @@ TEST_CASE("a configuration survives its way through Hugging Face's form", "[conf
 }
 
 TEST_CASE("the goldens' configurations, as transformers writes them, are read", "[config][golden]") {
-  const std::string golden = std::string(COLLIE_SOURCE_DIR) + "/tests/golden/";
+  const std::string golden = golden_file("");
   const ModelConfig untied = load_model_config(golden + "llama_untied");
   CHECK(untied.head_dim == 12);
   CHECK(untied.num_key_value_heads == 1);

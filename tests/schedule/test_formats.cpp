@@ -5,6 +5,7 @@
 #include "schedule/schedules.hpp"
 #include "schedule/simulator.hpp"
 #include "tests/catch.hpp"
+#include "tests/paths.hpp"
 #include "tests/schedule/support.hpp"
 
 using namespace collie;
@@ -14,7 +15,7 @@ using namespace collie::schedule::test;
 namespace {
 
 std::string golden(const std::string& name) {
-  return std::string(COLLIE_SOURCE_DIR) + "/tests/golden/" + name;
+  return collie::test::golden_file(name);
 }
 
 std::string contents(const std::string& path) {

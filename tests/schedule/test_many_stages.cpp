@@ -6,6 +6,7 @@
 #include "schedule/schedules.hpp"
 #include "schedule/simulator.hpp"
 #include "tests/catch.hpp"
+#include "tests/paths.hpp"
 #include "tests/schedule/support.hpp"
 
 using namespace collie;
@@ -35,7 +36,7 @@ int peak_of_rank(const Schedule& schedule, int rank) {
 }
 
 std::string golden(const std::string& name) {
-  return std::string(COLLIE_SOURCE_DIR) + "/tests/golden/" + name;
+  return collie::test::golden_file(name);
 }
 
 }  // namespace

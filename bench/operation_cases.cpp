@@ -1,0 +1,305 @@
+// The operations of a training step, one function a kind. A new operation of the table is one more `add`.
+#include <fmt/format.h>
+
+#include <array>
+#include <span>
+
+#include "base/random.hpp"
+#include "bench/operation_rates.hpp"
+#include "models/head.hpp"
+
+namespace collie::bench {
+
+namespace {
+
+// Uniform in (-1, 1): matrices of zeros take less power, and so less time, than real ones.
+Tensor random(Operations& operations, const Shape& shape, DType dtype) {
+  constexpr int64_t distinct = 1 << 16;
+  static const std::vector<float> values = [] {
+    const RandomStream stream(1);
+    std::vector<float> made(distinct);
+    for (size_t i = 0; i < made.size(); ++i) made[i] = static_cast<float>(2 * stream.uniform(i) - 1);
+    return made;
+  }();
+  Tensor x = operations.empty(shape, dtype, Category::workspace);
+  Tensor flat = x.reshape({x.numel()});
+  for (int64_t begin = 0; begin < x.numel(); begin += distinct) {
+    const int64_t end = std::min(begin + distinct, x.numel());
+    Tensor part = flat.rows(begin, end);
+    operations.upload(std::span(values).first(static_cast<size_t>(end - begin)), part);
+  }
+  return x;
+}
+
+Tensor random(Operations& operations, const Shape& shape) {
+  return random(operations, shape, operations.dtype());
+}
+
+std::vector<int32_t> random_integers(int64_t count, int64_t bound) {
+  const RandomStream stream(2);
+  std::vector<int32_t> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<int32_t>(stream.below(static_cast<uint64_t>(bound), i));
+  return values;
+}
+
+class Cases {
+ public:
+  Cases(const ModelConfig& model, DType dtype, int64_t tokens, int64_t document)
+      : model_(model),
+        dtype_(dtype),
+        size_(static_cast<double>(size_of(dtype))),
+        tokens_(tokens),
+        document_(document) {}
+
+  std::vector<OperationCase> all() {
+    products();
+    elementwise();
+    norms();
+    positions_and_attention();
+    embeddings();
+    losses();
+    optimizer();
+    return std::move(cases_);
+  }
+
+ private:
+  using Make = std::function<std::function<void()>(Operations&)>;
+
+  // `elements`: of dtype(), read and written; `others`: further bytes.
+  void add(const char* name, const Shape& shape, int64_t elements, Make make, double others = 0) {
+    cases_.push_back({name,
+                      shape.to_string(),
+                      {size_ * static_cast<double>(elements) + others, 0},
+                      false,
+                      std::move(make)});
+  }
+
+  void products() {
+    const int64_t hidden = model_.hidden_size, width = model_.num_attention_heads * model_.head_dim,
+                  keys = model_.num_key_value_heads * model_.head_dim;
+    struct Matrix {
+      const char* name;
+      int64_t out, in, rows;
+    };
+    for (const Matrix& matrix : {Matrix{"q", width, hidden, tokens_}, Matrix{"k", keys, hidden, tokens_},
+                                 Matrix{"gate", model_.intermediate_size, hidden, tokens_},
+                                 Matrix{"down", hidden, model_.intermediate_size, tokens_},
+                                 Matrix{"head", model_.vocab_size, hidden, chunk()}}) {
+      const auto add_product = [&](const char* what, GemmForm form, int64_t m, int64_t n, int64_t k) {
+        cases_.push_back(product_case(form, m, n, k, dtype_, fmt::format("gemm {} {}", matrix.name, what)));
+      };
+      add_product("forward", GemmForm::nt, matrix.rows, matrix.out, matrix.in);
+      add_product("backward input", GemmForm::nn, matrix.rows, matrix.in, matrix.out);
+      add_product("backward weight", GemmForm::tn, matrix.out, matrix.in, matrix.rows);
+    }
+  }
+
+  void elementwise() {
+    const Shape residual{tokens_, model_.hidden_size}, inner{tokens_, model_.intermediate_size};
+    add("add", residual, 3 * residual.numel(), [=](Operations& operations) {
+      Tensor a = random(operations, residual), b = random(operations, residual),
+             out = operations.empty(residual, Category::workspace);
+      return [=, &operations]() mutable { operations.add(a, b, out); };
+    });
+    add("fill", residual, residual.numel(), [=](Operations& operations) {
+      Tensor x = operations.empty(residual, Category::workspace);
+      return [=, &operations]() mutable { operations.fill(x, 0); };
+    });
+    add("add_row", residual, 2 * residual.numel(), [=](Operations& operations) {
+      Tensor x = random(operations, residual), row = random(operations, {residual[1]});
+      return [=, &operations]() mutable { operations.add_row(x, row); };
+    });
+    add("column_sum", residual, residual.numel(), [=](Operations& operations) {
+      Tensor x = random(operations, residual), out = random(operations, {residual[1]}, operations.wide());
+      return [=, &operations]() mutable { operations.column_sum(x, out, true); };
+    });
+    add("swiglu", inner, 3 * inner.numel(), [=](Operations& operations) {
+      Tensor gate = random(operations, inner), up = random(operations, inner),
+             out = operations.empty(inner, Category::workspace);
+      return [=, &operations]() mutable { operations.swiglu(gate, up, out); };
+    });
+    add("swiglu_backward", inner, 5 * inner.numel(), [=](Operations& operations) {
+      Tensor gate = random(operations, inner), up = random(operations, inner),
+             d_out = random(operations, inner), d_gate = operations.empty(inner, Category::workspace),
+             d_up = operations.empty(inner, Category::workspace);
+      return [=, &operations]() mutable { operations.swiglu_backward(gate, up, d_out, d_gate, d_up); };
+    });
+  }
+
+  void norms() {
+    const Shape shape{tokens_, model_.hidden_size};
+    const auto statistics = 4.0 * static_cast<double>(tokens_);
+    add(
+        "rms_norm", shape, 2 * shape.numel(),
+        [=](Operations& operations) {
+          Tensor x = random(operations, shape), weight = random(operations, {shape[1]}),
+                 y = operations.empty(shape, Category::workspace),
+                 inverse = operations.empty({shape[0]}, operations.wide(), Category::workspace);
+          return [=, &operations]() mutable { operations.rms_norm(x, weight, 1e-6, y, inverse); };
+        },
+        statistics);
+    const auto backward = [=](Operations& operations, bool input) -> std::function<void()> {
+      Tensor dy = random(operations, shape), x = random(operations, shape),
+             weight = random(operations, {shape[1]}),
+             inverse = random(operations, {shape[0]}, operations.wide());
+      Tensor out = input ? random(operations, shape) : random(operations, {shape[1]}, operations.wide());
+      if (input)
+        return [=, &operations]() mutable {
+          operations.rms_norm_backward_input(dy, x, weight, inverse, out, true);
+        };
+      return [=, &operations]() mutable { operations.rms_norm_backward_weight(dy, x, inverse, out, true); };
+    };
+    add(
+        "rms_norm_backward_input", shape, 4 * shape.numel(),
+        [=](Operations& operations) { return backward(operations, true); }, statistics);
+    add(
+        "rms_norm_backward_weight", shape, 2 * shape.numel(),
+        [=](Operations& operations) { return backward(operations, false); }, statistics);
+  }
+
+  AttentionSpans spans() const {
+    AttentionSpans spans;
+    for (int64_t start = 0; start < tokens_; start += document_)
+      spans.query_starts.push_back(static_cast<int32_t>(start));
+    spans.query_starts.push_back(static_cast<int32_t>(tokens_));
+    spans.key_starts = spans.query_starts;
+    return spans;
+  }
+
+  double visible_keys() const {
+    double keys = 0;
+    const AttentionSpans all = spans();
+    for (size_t i = 0; i + 1 < all.query_starts.size(); ++i) {
+      const double length = all.query_starts[i + 1] - all.query_starts[i];
+      keys += length * (length + 1) / 2;
+    }
+    return keys;
+  }
+
+  void positions_and_attention() {
+    const Shape q{tokens_, model_.num_attention_heads, model_.head_dim},
+        kv{tokens_, model_.num_key_value_heads, model_.head_dim}, statistics{q[0], q[1]},
+        tables{document_, model_.head_dim / 2};
+    std::vector<int32_t> positions;
+    for (int64_t token = 0; token < tokens_; ++token)
+      positions.push_back(static_cast<int32_t>(token % document_));
+    add("rope", q, 2 * q.numel(), [=](Operations& operations) {
+      Tensor x = random(operations, q), cosines = random(operations, tables, operations.wide()),
+             sines = random(operations, tables, operations.wide());
+      return [=, &operations]() mutable { operations.rope(x, cosines, sines, positions, false); };
+    });
+    const AttentionSpans documents = spans();
+    const double scale = 1.0 / static_cast<double>(model_.head_dim),
+                 bytes = size_ * 4 * static_cast<double>(q.numel());
+    // Scores and sums of values forward; the same again, three gradients and the scores once more backward.
+    const double forward = 4 * visible_keys() * static_cast<double>(q[1] * q[2]);
+    cases_.push_back({"attention", q.to_string(), {bytes, forward}, true, [=](Operations& operations) {
+                        Tensor queries = random(operations, q), keys = random(operations, kv),
+                               values = random(operations, kv),
+                               out = operations.empty(q, Category::workspace),
+                               sums = operations.empty(statistics, operations.wide(), Category::workspace);
+                        return [=, &operations]() mutable {
+                          operations.attention(queries, keys, values, documents, scale, out, sums);
+                        };
+                      }});
+    cases_.push_back(
+        {"attention_backward", q.to_string(), {2 * bytes, 2.5 * forward}, true, [=](Operations& operations) {
+           Tensor queries = random(operations, q), keys = random(operations, kv),
+                  values = random(operations, kv), d_out = random(operations, q),
+                  out = operations.empty(q, Category::workspace),
+                  sums = operations.empty(statistics, operations.wide(), Category::workspace),
+                  dq = operations.empty(q, Category::workspace),
+                  dk = operations.empty(kv, Category::workspace),
+                  dv = operations.empty(kv, Category::workspace);
+           operations.attention(queries, keys, values, documents, scale, out, sums);
+           return [=, &operations]() mutable {
+             operations.attention_backward(queries, keys, values, documents, scale, out, sums, d_out, dq, dk,
+                                           dv);
+           };
+         }});
+  }
+
+  void embeddings() {
+    const Shape table{model_.vocab_size, model_.hidden_size}, rows{tokens_, model_.hidden_size};
+    const std::vector<int32_t> ids = random_integers(tokens_, model_.vocab_size);
+    add("embedding", rows, 2 * rows.numel(), [=](Operations& operations) {
+      Tensor weights = random(operations, table), out = operations.empty(rows, Category::workspace);
+      return [=, &operations]() mutable { operations.embedding(weights, ids, out); };
+    });
+    add("embedding_backward", rows, 3 * rows.numel(), [=](Operations& operations) {
+      Tensor d_out = random(operations, rows), d_table = operations.empty(table, Category::workspace);
+      operations.fill(d_table, 0);
+      return [=, &operations]() mutable { operations.embedding_backward(ids, d_out, d_table, true); };
+    });
+  }
+
+  int64_t chunk() const { return std::min<int64_t>(tokens_, head_chunk); }
+
+  void losses() {
+    const Shape logits{chunk(), model_.vocab_size};
+    const std::vector<int32_t> labels = random_integers(logits[0], logits[1]);
+    add("cross_entropy", logits, 2 * logits.numel(), [=](Operations& operations) {
+      Tensor scores = random(operations, logits);
+      return [=, &operations]() mutable { operations.cross_entropy(scores, labels, 1e-3); };
+    });
+  }
+
+  void optimizer() {
+    const Shape flat{std::min<int64_t>(model_.intermediate_size * model_.hidden_size, int64_t{1} << 27)};
+    const auto count = static_cast<double>(flat.numel());
+    const double wide = 4 * count;
+    add(
+        "sum_of_squares", flat, 0,
+        [=](Operations& operations) {
+          Tensor x = random(operations, flat, operations.wide());
+          return [=, &operations]() { operations.block_sums_of_squares(x); };
+        },
+        wide);
+    // Weight and both moments are read and written, the gradient is read; all but the weight are wide.
+    add(
+        "adamw", flat, 2 * flat.numel(),
+        [=](Operations& operations) {
+          Tensor weight = random(operations, flat), gradient = random(operations, flat, operations.wide()),
+                 first = random(operations, flat, operations.wide()),
+                 second = operations.empty(flat, operations.wide(), Category::workspace);
+          operations.fill(second, 1);
+          AdamWArguments arguments;
+          arguments.lr = 1e-4;
+          return [=, &operations]() mutable { operations.adamw(weight, gradient, first, second, arguments); };
+        },
+        5 * wide);
+  }
+
+  const ModelConfig& model_;
+  DType dtype_;
+  double size_;  // bytes of an element
+  int64_t tokens_, document_;
+  std::vector<OperationCase> cases_;
+};
+
+}  // namespace
+
+OperationCase product_case(GemmForm form, int64_t m, int64_t n, int64_t k, DType dtype,
+                           const std::string& name) {
+  const auto elements = static_cast<double>(m * k + k * n + m * n);
+  return {name,
+          fmt::format("[{}, {}] over {}", m, n, k),
+          {static_cast<double>(size_of(dtype)) * elements,
+           2.0 * static_cast<double>(m) * static_cast<double>(n * k)},
+          true,
+          [=](Operations& operations) {
+            Tensor a = random(operations, form == GemmForm::tn ? Shape{k, m} : Shape{m, k}),
+                   b = random(operations, form == GemmForm::nt ? Shape{n, k} : Shape{k, n});
+            const bool gradient = form == GemmForm::tn;
+            Tensor c = random(operations, {m, n}, gradient ? operations.wide() : operations.dtype());
+            return [=, &operations]() mutable { operations.gemm(form, a, b, c, gradient); };
+          }};
+}
+
+std::vector<OperationCase> operation_cases(const ModelConfig& model, DType dtype, int64_t tokens,
+                                           int64_t document) {
+  return Cases(model, dtype, tokens, document).all();
+}
+
+}  // namespace collie::bench
