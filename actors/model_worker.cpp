@@ -55,10 +55,10 @@ void ModelWorker::build_chunk(int stage) {
 
   const RankGroups& groups = settings_.groups;
   const DataSharding data = sharding();
-  chunk->state =
-      std::make_unique<ShardedState>(*chunk->model, data, *operations_, optimizer_.get(), settings_.precision,
-                                     ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
-                                                          {groups.tensor.get(), groups.key_value.get()}});
+  chunk->state = std::make_unique<ShardedState>(
+      *chunk->model, data, *operations_, optimizer_.get(), settings_.precision, settings_.offload_optimizer,
+      ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
+                           {groups.tensor.get(), groups.key_value.get()}});
   load(*chunk);
   chunks_.push_back(std::move(chunk));
 }

@@ -26,6 +26,7 @@ struct ModelWorkerSettings {
   ModelConfig model;
   OptimizerConfig optimizer;
   Precision precision;
+  bool offload_optimizer = false;
   std::string loss = "cross_entropy";
   uint64_t seed = 42;
   int threads = 1;

@@ -45,12 +45,13 @@ std::vector<int32_t> random_integers(int64_t count, int64_t bound) {
 
 class Cases {
  public:
-  Cases(const ModelConfig& model, DType dtype, int64_t tokens, int64_t document)
+  Cases(const ModelConfig& model, DType dtype, int64_t tokens, int64_t document, int64_t chunk)
       : model_(model),
         dtype_(dtype),
         size_(static_cast<double>(size_of(dtype))),
         tokens_(tokens),
-        document_(document) {}
+        document_(document),
+        chunk_(chunk) {}
 
   std::vector<OperationCase> all() {
     products();
@@ -139,6 +140,18 @@ class Cases {
           return [=, &operations]() mutable { operations.rms_norm(x, weight, 1e-6, y, inverse); };
         },
         statistics);
+    add(
+        "add_rms_norm", shape, 4 * shape.numel(),
+        [=](Operations& operations) {
+          Tensor x = random(operations, shape), residual = random(operations, shape),
+                 weight = random(operations, {shape[1]}), y = operations.empty(shape, Category::workspace),
+                 sum = operations.empty(shape, Category::workspace),
+                 inverse = operations.empty({shape[0]}, operations.wide(), Category::workspace);
+          return [=, &operations]() mutable {
+            operations.add_rms_norm(x, residual, weight, 1e-6, sum, y, inverse);
+          };
+        },
+        statistics);
     const auto backward = [=](Operations& operations, bool input) -> std::function<void()> {
       Tensor dy = random(operations, shape), x = random(operations, shape),
              weight = random(operations, {shape[1]}),
@@ -146,7 +159,7 @@ class Cases {
       Tensor out = input ? random(operations, shape) : random(operations, {shape[1]}, operations.wide());
       if (input)
         return [=, &operations]() mutable {
-          operations.rms_norm_backward_input(dy, x, weight, inverse, out, true);
+          operations.rms_norm_backward_input(dy, x, weight, inverse, out, out);
         };
       return [=, &operations]() mutable { operations.rms_norm_backward_weight(dy, x, inverse, out, true); };
     };
@@ -234,7 +247,7 @@ class Cases {
     });
   }
 
-  int64_t chunk() const { return std::min<int64_t>(tokens_, head_chunk); }
+  int64_t chunk() const { return std::min<int64_t>(tokens_, chunk_); }
 
   void losses() {
     const Shape logits{chunk(), model_.vocab_size};
@@ -256,25 +269,30 @@ class Cases {
           return [=, &operations]() { operations.block_sums_of_squares(x); };
         },
         wide);
-    // Weight and both moments are read and written, the gradient is read; all but the weight are wide.
+    // The master and both moments are read and written, the gradient is read, all wide; the weight is
+    // written.
     add(
-        "adamw", flat, 2 * flat.numel(),
+        "adamw", flat, flat.numel(),
         [=](Operations& operations) {
           Tensor weight = random(operations, flat), gradient = random(operations, flat, operations.wide()),
+                 master = random(operations, flat, operations.wide()),
                  first = random(operations, flat, operations.wide()),
                  second = operations.empty(flat, operations.wide(), Category::workspace);
           operations.fill(second, 1);
           AdamWArguments arguments;
           arguments.lr = 1e-4;
-          return [=, &operations]() mutable { operations.adamw(weight, gradient, first, second, arguments); };
+          return [=, &operations]() mutable {
+            AdamWTensors range{master, gradient, first, second, weight};
+            operations.adamw({&range, 1}, arguments);
+          };
         },
-        5 * wide);
+        7 * wide);
   }
 
   const ModelConfig& model_;
   DType dtype_;
   double size_;  // bytes of an element
-  int64_t tokens_, document_;
+  int64_t tokens_, document_, chunk_;
   std::vector<OperationCase> cases_;
 };
 
@@ -298,8 +316,8 @@ OperationCase product_case(GemmForm form, int64_t m, int64_t n, int64_t k, DType
 }
 
 std::vector<OperationCase> operation_cases(const ModelConfig& model, DType dtype, int64_t tokens,
-                                           int64_t document) {
-  return Cases(model, dtype, tokens, document).all();
+                                           int64_t document, int64_t chunk) {
+  return Cases(model, dtype, tokens, document, chunk).all();
 }
 
 }  // namespace collie::bench

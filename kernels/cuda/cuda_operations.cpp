@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_operations.hpp"
 
 #include <algorithm>
+#include <thread>
 #include <vector>
 
 #include "kernels/checks.hpp"
@@ -54,6 +55,8 @@ CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAc
     : Operations(dtype, account),
       stream_(std::make_shared<cuda::Stream>(device)),
       memory_(cuda::device_memory(stream_)),
+      mapped_memory_(cuda::mapped_memory(stream_)),
+      host_threads_(std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
       staging_(stream_),
       indices_(stream_, memory_, account),
       matmul_(cuda::make_matmul(stream_, memory_, account)) {}
@@ -64,6 +67,10 @@ CudaOperations::~CudaOperations() = default;
 
 Tensor CudaOperations::empty(const Shape& shape, DType dtype, Category category) {
   return Tensor::on(memory_, shape, dtype, account(), category);
+}
+
+Tensor CudaOperations::empty_on_host(const Shape& shape, DType dtype, Category category) {
+  return Tensor::on(mapped_memory_, shape, dtype, host_account_, category);
 }
 
 Tensor CudaOperations::workspace(int64_t floats) {
@@ -89,8 +96,8 @@ void CudaOperations::copy(const Tensor& from, Tensor& to) {
   const auto pitch = [&](const Tensor& x) {
     return x.contiguous() ? width : static_cast<size_t>(x.row_stride()) * size;
   };
-  cuda::check(cudaMemcpy2DAsync(to.raw(), pitch(to), from.raw(), pitch(from), width, rows,
-                                cudaMemcpyDeviceToDevice, stream_->native()),
+  cuda::check(cudaMemcpy2DAsync(to.raw(), pitch(to), from.raw(), pitch(from), width, rows, cudaMemcpyDefault,
+                                stream_->native()),
               "copying on the device");
 }
 

@@ -2,9 +2,11 @@
 // calls. What is returned as a number waits for the device.
 #pragma once
 
+#include "kernels/cpu/arena.hpp"
 #include "kernels/cuda/device_memory.hpp"
 #include "kernels/cuda/host_staging.hpp"
 #include "kernels/cuda/index_cache.hpp"
+#include "kernels/cuda/mapped_memory.hpp"
 #include "kernels/cuda/matmul.hpp"
 #include "kernels/cuda/views.hpp"
 #include "kernels/operations.hpp"
@@ -20,6 +22,7 @@ class CudaOperations final : public Operations {
 
   using Operations::empty;
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
+  Tensor empty_on_host(const Shape& shape, DType dtype, Category category) override;
   void fill(Tensor& x, double value) override;
   void copy(const Tensor& from, Tensor& to) override;
   void convert(const Tensor& from, Tensor& to) override;
@@ -27,6 +30,10 @@ class CudaOperations final : public Operations {
   void download(const Tensor& x, std::span<float> values) override;
   Tensor to_host(const Tensor& x, Category category) override;
   void from_host(const Tensor& values, Tensor& x) override;
+
+  void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) override {
+    host_threads_.for_pieces(count, piece, f);
+  }
 
   void synchronize() override { stream_->synchronize(); }
   void hand_out(Tensor& x) override;
@@ -84,7 +91,8 @@ class CudaOperations final : public Operations {
   Deferred<double> total(const Tensor& parts);
 
   std::shared_ptr<cuda::Stream> stream_;
-  std::shared_ptr<MemorySource> memory_;
+  std::shared_ptr<MemorySource> memory_, mapped_memory_;
+  cpu::Arena host_threads_;
   std::shared_ptr<MemoryAccount> host_account_ =
       std::make_shared<MemoryAccount>();  // account() is the device's
   cuda::HostStaging staging_;

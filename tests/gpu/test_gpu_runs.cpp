@@ -110,6 +110,15 @@ TEST_CASE(
   CHECK(loss_difference(run_in(maths, layout, layout), on_the_cpu()) < 2e-2);
 }
 
+TEST_CASE("optimizer states on the host change no bit") {
+  const MathsOptions maths = bfloat16(true, "float32", "nearest");
+  LayoutOptions offloaded = gpu_layout(2, 1, 1, 1, 1);
+  const LayoutOutcome expected = run_in(maths, offloaded, offloaded);
+  offloaded.offload = "optimizer";
+  CHECK(complaint_of(run_in(maths, offloaded, offloaded), expected, true) == "");
+  CHECK(complaint_of(run_in(maths, offloaded, gpu_layout(2, 1, 1, 1, 1)), expected, true) == "");
+}
+
 TEST_CASE("a run in bfloat16 leaves a model folder in bfloat16") {
   set_gpu_backend(&cuda_backend());
   const TemporaryFolder folder;
