@@ -18,12 +18,18 @@ DeviceChoice choose_device(const DeviceSection& section) {
   return {DeviceKind::cpu, 0, fmt::format("the CPU, as no GPU can be used: {}", report.why_none)};
 }
 
+DeviceChoice planned_device(const DeviceSection& section) {
+  if (section.kind != "cuda" || !gpu_report().gpus.empty()) return choose_device(section);
+  return {DeviceKind::cuda, 0, "NVIDIA GPUs, none of which is here"};
+}
+
 DType dtype_of(const ModelSection& section) {
   return section.dtype == "bfloat16" ? DType::bf16 : DType::f32;
 }
 
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank) {
   if (choice.kind == DeviceKind::cpu) return make_cpu_operations;
+  COLLIE_ASSERT(choice.gpus > 0, "operations of rank {} on {}", rank, choice.description);
   const int gpu = rank % choice.gpus;
   return [dtype, gpu](int, std::shared_ptr<MemoryAccount> account) {
     return gpu_backend()->make_operations(dtype, gpu, std::move(account));

@@ -18,6 +18,9 @@ struct DeviceChoice {
 // UserError for "cuda" where none can be, naming what was looked for.
 DeviceChoice choose_device(const DeviceSection& section);
 
+// The same for a run that will be elsewhere: "cuda" is GPUs, whether there are any here or not.
+DeviceChoice planned_device(const DeviceSection& section);
+
 // model.dtype.
 DType dtype_of(const ModelSection& section);
 

@@ -13,7 +13,7 @@
 #include "actors/training_batch.hpp"
 #include "actors/worker_settings.hpp"
 #include "comm/phantom_group.hpp"
-#include "kernels/phantom/phantom_operations.hpp"
+#include "kernels/phantom/phantom_gpu_operations.hpp"
 
 namespace collie {
 
@@ -111,8 +111,11 @@ PhantomOperations::OnWork work_beside(const std::shared_ptr<CollectiveQueue>& qu
   return [queue](double operations) { queue->advance(static_cast<int64_t>(operations / operations_a_byte)); };
 }
 
-OperationsFactory phantom_operations(DType dtype, const std::shared_ptr<CollectiveQueue>& queue) {
-  return [=](int threads, std::shared_ptr<MemoryAccount> account) {
+OperationsFactory phantom_operations(DeviceKind device, DType dtype,
+                                     const std::shared_ptr<CollectiveQueue>& queue) {
+  return [=](int threads, std::shared_ptr<MemoryAccount> account) -> std::unique_ptr<Operations> {
+    if (device == DeviceKind::cuda)
+      return std::make_unique<PhantomGpuOperations>(dtype, std::move(account), work_beside(queue));
     return std::make_unique<PhantomOperations>(threads, std::move(account), work_beside(queue), dtype);
   };
 }
@@ -149,7 +152,8 @@ class PhantomPipeline {
       at.outbox.pipeline = this;
       at.outbox.from = ranks_.size() - 1;
       at.groups = phantom_groups(grid, rank, static_cast<int>(plan.model.num_key_value_heads));
-      modelled.make_operations = phantom_operations(dtype_of(plan.config.model), at.groups.data_queue);
+      modelled.make_operations =
+          phantom_operations(plan.device.kind, dtype_of(plan.config.model), at.groups.data_queue);
       at.worker = std::make_unique<ModelWorker>(worker_settings(modelled, rank, at.groups));
       at.core = std::make_unique<StageCore>(
           StageSettings{tag, rank, plan.layout.rank_of_stage, plan.credits, false, pipeline, true},

@@ -73,6 +73,8 @@ ordered_json to_json(const PlanReport& report) {
                          {"zero_stage", report.zero_stage},
                          {"sequence_parallel", report.sequence_parallel},
                          {"tied", report.tied},
+                         {"device", report.device == DeviceKind::cuda ? "cuda" : "cpu"},
+                         {"dtype", name(report.dtype)},
                          {"threads_per_rank", report.threads_per_rank}}},
                        {"step",
                         {{"sequences", report.sequences},

@@ -62,6 +62,8 @@ PlanReport make_plan_report(const RunPlan& plan, std::vector<int> node_of_rank) 
   report.zero_stage = plan.config.parallel.zero_stage;
   report.sequence_parallel = plan.config.parallel.sequence_parallel;
   report.tied = plan.layout.tied;
+  report.device = plan.device.kind;
+  report.dtype = dtype_of(plan.config.model);
   report.threads_per_rank = plan.threads_per_rank;
   report.stages = stages_of(plan);
   report.layer_times = plan.layer_times;

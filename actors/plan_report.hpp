@@ -19,7 +19,9 @@ struct PlanReport {
   Grid grid;
   int zero_stage = 0;
   bool sequence_parallel = false, tied = false;
-  int threads_per_rank = 1;
+  DeviceKind device = DeviceKind::cpu;
+  DType dtype = DType::f32;
+  int threads_per_rank = 1;  // of the CPU
 
   struct Stage {
     int position = 0;  // in the pipeline

@@ -40,7 +40,10 @@ std::string heading(const PlanReport& report) {
   std::vector<std::string> facts{fmt::format("ZeRO stage {}", report.zero_stage)};
   if (report.sequence_parallel) facts.emplace_back("sequence parallelism");
   if (report.tied) facts.emplace_back("tied embedding");
-  facts.push_back(counted(report.threads_per_rank, "thread a rank", "threads a rank"));
+  facts.push_back(fmt::format("{} on {}", name(report.dtype),
+                              report.device == DeviceKind::cuda ? "NVIDIA GPUs" : "the CPU"));
+  if (report.device == DeviceKind::cpu)
+    facts.push_back(counted(report.threads_per_rank, "thread a rank", "threads a rank"));
   return text + fmt::format("  {}\n", fmt::join(facts, ", "));
 }
 

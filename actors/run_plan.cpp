@@ -98,7 +98,8 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
 }
 
 void resolve_device(RunPlan& plan) {
-  plan.device = choose_device(plan.config.device);
+  const bool elsewhere = plan.existing == ExistingRun::ignore;  // the plan alone is wanted
+  plan.device = elsewhere ? planned_device(plan.config.device) : choose_device(plan.config.device);
   if (dtype_of(plan.config.model) == DType::bf16 && plan.device.kind == DeviceKind::cpu)
     throw UserError("model.dtype: bfloat16 is for GPUs, and this run computes on {}; float32 is right here",
                     plan.device.description);
@@ -212,7 +213,13 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
 
 // Last, as it takes time, and only what is right is worth it.
 void measure_partition(RunPlan& plan) {
-  if (plan.config.parallel.partition == "measured") partition_by_time(plan);
+  if (plan.config.parallel.partition != "measured") return;
+  if (plan.device.kind == DeviceKind::cuda && plan.device.gpus == 0)
+    throw UserError(
+        "parallel.partition: measured, but the run's device is {}; 'parameters', 'uniform' or a list is "
+        "right here",
+        plan.device.description);
+  partition_by_time(plan);
 }
 
 // Random, or the model folder's, which are checked against the model before anything is allocated for them.

@@ -53,8 +53,8 @@ void measure(const Options& options, const std::string& dtype_name) {
     const ModelConfig model = parse_model_config(model_shape(shape).config, shape);
     if (!options.json)
       fmt::print("{}, {} tokens in documents of {}\n", shape, options.tokens, options.document);
-    for (const OperationCase& operation : operation_cases(model, dtype, options.tokens, options.document,
-                                                          operations->head_chunk(model.vocab_size))) {
+    for (const OperationCase& operation :
+         operation_cases(model, *operations, options.tokens, options.document)) {
       if (operation.name.find(options.only) == std::string::npos) continue;
       const OperationRate rate = rate_of(operation, *operations, timing, ceilings);
       if (options.json) {

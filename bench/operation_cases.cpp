@@ -6,7 +6,6 @@
 
 #include "base/random.hpp"
 #include "bench/operation_rates.hpp"
-#include "models/head.hpp"
 
 namespace collie::bench {
 
@@ -45,13 +44,13 @@ std::vector<int32_t> random_integers(int64_t count, int64_t bound) {
 
 class Cases {
  public:
-  Cases(const ModelConfig& model, DType dtype, int64_t tokens, int64_t document, int64_t chunk)
+  Cases(const ModelConfig& model, const Operations& table, int64_t tokens, int64_t document)
       : model_(model),
-        dtype_(dtype),
-        size_(static_cast<double>(size_of(dtype))),
+        dtype_(table.dtype()),
+        size_(static_cast<double>(size_of(dtype_))),
         tokens_(tokens),
         document_(document),
-        chunk_(chunk) {}
+        chunk_(std::min(tokens, table.head_chunk(model.vocab_size))) {}
 
   std::vector<OperationCase> all() {
     products();
@@ -86,7 +85,7 @@ class Cases {
     for (const Matrix& matrix : {Matrix{"q", width, hidden, tokens_}, Matrix{"k", keys, hidden, tokens_},
                                  Matrix{"gate", model_.intermediate_size, hidden, tokens_},
                                  Matrix{"down", hidden, model_.intermediate_size, tokens_},
-                                 Matrix{"head", model_.vocab_size, hidden, chunk()}}) {
+                                 Matrix{"head", model_.vocab_size, hidden, chunk_}}) {
       const auto add_product = [&](const char* what, GemmForm form, int64_t m, int64_t n, int64_t k) {
         cases_.push_back(product_case(form, m, n, k, dtype_, fmt::format("gemm {} {}", matrix.name, what)));
       };
@@ -94,6 +93,14 @@ class Cases {
       add_product("backward input", GemmForm::nn, matrix.rows, matrix.in, matrix.out);
       add_product("backward weight", GemmForm::tn, matrix.out, matrix.in, matrix.rows);
     }
+    OperationCase biased =
+        product_case(GemmForm::nt, tokens_, width, hidden, dtype_, "gemm_add_row q forward");
+    biased.make = [=, tokens = tokens_](Operations& operations) {
+      Tensor x = random(operations, {tokens, hidden}), weight = random(operations, {width, hidden}),
+             bias = random(operations, {width}), y = operations.empty({tokens, width}, Category::workspace);
+      return [=, &operations]() mutable { operations.gemm_add_row(GemmForm::nt, x, weight, bias, y); };
+    };
+    cases_.push_back(std::move(biased));
   }
 
   void elementwise() {
@@ -144,14 +151,15 @@ class Cases {
         "add_rms_norm", shape, 4 * shape.numel(),
         [=](Operations& operations) {
           Tensor x = random(operations, shape), residual = random(operations, shape),
-                 weight = random(operations, {shape[1]}), y = operations.empty(shape, Category::workspace),
-                 sum = operations.empty(shape, Category::workspace),
+                 weight = random(operations, {shape[1]}), sum = operations.empty(shape, Category::workspace),
+                 y = operations.empty(shape, Category::workspace),
                  inverse = operations.empty({shape[0]}, operations.wide(), Category::workspace);
           return [=, &operations]() mutable {
             operations.add_rms_norm(x, residual, weight, 1e-6, sum, y, inverse);
           };
         },
         statistics);
+    // With the gradient that comes along the residual.
     const auto backward = [=](Operations& operations, bool input) -> std::function<void()> {
       Tensor dy = random(operations, shape), x = random(operations, shape),
              weight = random(operations, {shape[1]}),
@@ -247,10 +255,8 @@ class Cases {
     });
   }
 
-  int64_t chunk() const { return std::min<int64_t>(tokens_, chunk_); }
-
   void losses() {
-    const Shape logits{chunk(), model_.vocab_size};
+    const Shape logits{chunk_, model_.vocab_size};
     const std::vector<int32_t> labels = random_integers(logits[0], logits[1]);
     add("cross_entropy", logits, 2 * logits.numel(), [=](Operations& operations) {
       Tensor scores = random(operations, logits);
@@ -269,22 +275,19 @@ class Cases {
           return [=, &operations]() { operations.block_sums_of_squares(x); };
         },
         wide);
-    // The master and both moments are read and written, the gradient is read, all wide; the weight is
-    // written.
+    // Master weight and both moments are read and written, the gradient is read, all of them wide; the weight
+    // in dtype() is written, where that is another one.
+    const bool narrow = dtype_ == DType::bf16;
     add(
-        "adamw", flat, flat.numel(),
+        "adamw", flat, narrow ? flat.numel() : 0,
         [=](Operations& operations) {
-          Tensor weight = random(operations, flat), gradient = random(operations, flat, operations.wide()),
-                 master = random(operations, flat, operations.wide()),
-                 first = random(operations, flat, operations.wide()),
-                 second = operations.empty(flat, operations.wide(), Category::workspace);
-          operations.fill(second, 1);
+          const auto made = [&] { return random(operations, flat, operations.wide()); };
+          AdamWTensors range{made(), made(), made(), made(), {}, 0};
+          operations.fill(range.exp_avg_sq, 1);
+          if (narrow) range.rounded = operations.empty(flat, Category::workspace);
           AdamWArguments arguments;
           arguments.lr = 1e-4;
-          return [=, &operations]() mutable {
-            AdamWTensors range{master, gradient, first, second, weight};
-            operations.adamw({&range, 1}, arguments);
-          };
+          return [=, &operations]() mutable { operations.adamw({&range, 1}, arguments); };
         },
         7 * wide);
   }
@@ -292,7 +295,8 @@ class Cases {
   const ModelConfig& model_;
   DType dtype_;
   double size_;  // bytes of an element
-  int64_t tokens_, document_, chunk_;
+  int64_t tokens_, document_;
+  int64_t chunk_;  // tokens that a head takes at a time
   std::vector<OperationCase> cases_;
 };
 
@@ -315,9 +319,9 @@ OperationCase product_case(GemmForm form, int64_t m, int64_t n, int64_t k, DType
           }};
 }
 
-std::vector<OperationCase> operation_cases(const ModelConfig& model, DType dtype, int64_t tokens,
-                                           int64_t document, int64_t chunk) {
-  return Cases(model, dtype, tokens, document, chunk).all();
+std::vector<OperationCase> operation_cases(const ModelConfig& model, const Operations& table, int64_t tokens,
+                                           int64_t document) {
+  return Cases(model, table, tokens, document).all();
 }
 
 }  // namespace collie::bench

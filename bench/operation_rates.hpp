@@ -30,10 +30,10 @@ struct OperationCase {
 OperationCase product_case(GemmForm form, int64_t m, int64_t n, int64_t k, DType dtype,
                            const std::string& name = "gemm");
 
-// Every operation of a training step of the model on `tokens` tokens, in documents of `document` tokens, the
-// head on chunks of `chunk`, for tables of that dtype.
-std::vector<OperationCase> operation_cases(const ModelConfig& model, DType dtype, int64_t tokens,
-                                           int64_t document, int64_t chunk);
+// Every operation of a training step of the model on `tokens` tokens, in documents of `document` tokens, as
+// `table` has them (its dtype, how many tokens' logits it takes at a time).
+std::vector<OperationCase> operation_cases(const ModelConfig& model, const Operations& table, int64_t tokens,
+                                           int64_t document);
 
 struct Timing {
   int64_t rotating_bytes = int64_t{1}

@@ -37,10 +37,6 @@ void attention(CUstream_st* stream, IndexCache& indices, const AttentionViews& v
   run(stream, views, on_device(indices, documents, tiles));
 }
 
-int64_t attention_backward_workspace(const AttentionViews& views) {
-  return views.q.rows * views.heads;
-}
-
 void attention_backward(CUstream_st* stream, IndexCache& indices, const AttentionViews& views,
                         const Documents& documents, const Matrix& d_out, const Matrix& dq, const Matrix& dk,
                         const Matrix& dv, float* workspace) {

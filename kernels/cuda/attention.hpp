@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/attention_tiles.hpp"
 #include "kernels/cuda/views.hpp"
+#include "kernels/cuda/workspaces.hpp"
 
 struct CUstream_st;
 
@@ -22,8 +23,6 @@ struct AttentionViews {
 void attention(CUstream_st* stream, IndexCache& indices, const AttentionViews& views,
                const Documents& documents);
 
-// Floats of workspace that attention_backward takes.
-int64_t attention_backward_workspace(const AttentionViews& views);
 // Deterministic: one pass over the queries for dq, one over the keys for dk and dv.
 void attention_backward(CUstream_st* stream, IndexCache& indices, const AttentionViews& views,
                         const Documents& documents, const Matrix& d_out, const Matrix& dq, const Matrix& dk,

@@ -39,19 +39,6 @@ __global__ void __launch_bounds__(columns* slices_at_once)
 
 }  // namespace
 
-int64_t column_slices(int64_t rows, int64_t width) {
-  constexpr int64_t fewest_rows = 32, blocks = 1024;
-  const int64_t across = divide_up(width, 128), most = across <= 1       ? blocks
-                                                       : across < blocks ? blocks / across
-                                                                         : 1;
-  const int64_t wanted = divide_up(rows, fewest_rows);
-  return wanted < most ? wanted : most;
-}
-
-int64_t column_sum_workspace(int64_t rows, int64_t width) {
-  return column_slices(rows, width) * width;
-}
-
 void sum_slices(cudaStream_t stream, const float* partials, int64_t slices, int64_t width, void* out,
                 Element out_element, bool accumulate) {
   const LaunchShape shape{{static_cast<unsigned>(divide_up(width, columns))}, {columns, slices_at_once}};

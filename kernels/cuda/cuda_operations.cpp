@@ -330,7 +330,7 @@ void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const 
                                    sizes.kv_heads,
                                    sizes.head_dim,
                                    static_cast<float>(score_scale)};
-  Tensor scratch = workspace(cuda::attention_backward_workspace(views));
+  Tensor scratch = workspace(cuda::attention_backward_workspace(sizes.queries, sizes.heads));
   cuda::attention_backward(stream_->native(), indices_, views, documents_of(spans), view(d_out), view(dq),
                            view(dk), view(dv), scratch.data<float>());
 }
@@ -418,8 +418,7 @@ void CudaOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments&
 }
 
 int64_t CudaOperations::head_chunk(int64_t vocab) const {
-  constexpr int64_t elements = int64_t{1} << 28, step = 256;  // half a GB of bfloat16
-  return std::clamp(elements / vocab / step * step, step, 32 * step);
+  return cuda::head_chunk(vocab);
 }
 
 }  // namespace collie

@@ -21,11 +21,12 @@ Library::Library(std::string what, const std::vector<std::string>& names) : what
     for (const std::string& name : names)
       if (const std::string file = folder + "/" + name; std::filesystem::exists(file) && opens(file, reasons))
         return;
-  throw std::runtime_error(fmt::format(
-      "cannot load {}: {}; looked in {} too. COLLIE_ENGINE_CUDA_LIBRARIES may name the folder it is in",
-      what_, fmt::join(reasons, "; "),
-      folders.empty() ? std::string("no folder of a CUDA toolkit or of Python's packages, as there is none")
-                      : fmt::format("{}", fmt::join(folders, ", "))));
+  const std::string places = folders.empty()
+                                 ? "there is no folder of a CUDA toolkit or of Python's packages to look in"
+                                 : fmt::format("looked in {}, too", fmt::join(folders, ", "));
+  throw std::runtime_error(
+      fmt::format("cannot load {}: {}; {}. COLLIE_ENGINE_CUDA_LIBRARIES may name the folder it is in", what_,
+                  fmt::join(reasons, "; "), places));
 }
 
 bool Library::opens(const std::string& name, std::vector<std::string>& reasons) {

@@ -78,7 +78,7 @@ class Search {
     constexpr int longest_chain = 8;
     fs::path program = folder / "python3";
     std::error_code none;
-    for (int links = 0; links < longest_chain && fs::exists(program, none); ++links) {
+    for (int links = 0; links < longest_chain && fs::exists(fs::symlink_status(program, none)); ++links) {
       add_python(program.parent_path().parent_path());
       if (!fs::is_symlink(program, none)) return;
       program = program.parent_path() / fs::read_symlink(program, none);

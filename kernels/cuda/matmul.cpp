@@ -10,13 +10,12 @@
 
 #include "kernels/cuda/api.hpp"
 #include "kernels/cuda/library.hpp"
+#include "kernels/cuda/workspaces.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie::cuda {
 
 namespace {
-
-constexpr int64_t workspace_bytes = int64_t{32} << 20;  // what NVIDIA asks for on Hopper
 
 // The functions of cuBLASLt that are used, under their own names.
 struct CublasLt {
@@ -128,7 +127,7 @@ class Product {
     if (bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     const float one = 1, beta = accumulate ? 1 : 0;
     lt_.check(lt_.matmul(handle, operation_, &one, b.data, b_, a.data, a_, &beta, c.data, c_, c.data, c_,
-                         &algorithm_, workspace, workspace_bytes, stream),
+                         &algorithm_, workspace, matmul_workspace_bytes, stream),
               "a product");
   }
 
@@ -153,7 +152,7 @@ class Product {
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
       lt_.check(lt_.preference_set(preference, attribute, &value, sizeof value), "choosing an algorithm");
     };
-    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace_bytes));
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(matmul_workspace_bytes));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(b));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(a));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(c));
@@ -182,7 +181,7 @@ class CublasLtMatmul final : public Matmul {
                  std::shared_ptr<MemoryAccount> account)
       : lt_(cublaslt()), stream_(std::move(stream)) {
     lt_.check(lt_.create(&handle_), "starting");
-    workspace_ = Tensor::on(std::move(memory), {workspace_bytes / 4}, DType::f32, std::move(account),
+    workspace_ = Tensor::on(std::move(memory), {matmul_workspace_bytes / 4}, DType::f32, std::move(account),
                             Category::workspace);
   }
   ~CublasLtMatmul() override {

@@ -127,10 +127,6 @@ void rms_norm_backward_input(cudaStream_t stream, const Matrix& dy, const Matrix
   });
 }
 
-int64_t rms_norm_backward_weight_workspace(int64_t rows, int64_t width) {
-  return column_slices(rows, width) * width;
-}
-
 void rms_norm_backward_weight(cudaStream_t stream, const Matrix& dy, const Matrix& x,
                               const float* inverse_rms, void* d_weight, Element out_element, bool accumulate,
                               float* workspace) {

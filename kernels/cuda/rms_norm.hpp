@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/views.hpp"
+#include "kernels/cuda/workspaces.hpp"
 
 struct CUstream_st;
 
@@ -12,8 +13,6 @@ void rms_norm(CUstream_st* stream, const Matrix& x, const void* weight, float ep
               float* inverse_rms);
 void rms_norm_backward_input(CUstream_st* stream, const Matrix& dy, const Matrix& x, const void* weight,
                              const float* inverse_rms, const Matrix* d_residual, const Matrix& dx);
-// Floats of workspace that rms_norm_backward_weight takes.
-int64_t rms_norm_backward_weight_workspace(int64_t rows, int64_t width);
 // d_weight [width] of element type `out_element`; slices of rows first, then the slices in order.
 void rms_norm_backward_weight(CUstream_st* stream, const Matrix& dy, const Matrix& x,
                               const float* inverse_rms, void* d_weight, Element out_element, bool accumulate,

@@ -9,7 +9,7 @@
 
 namespace collie {
 
-class PhantomOperations final : public Operations {
+class PhantomOperations : public Operations {
  public:
   // Hears of every matrix product and how many floating-point operations it would take: the only time there
   // is.

@@ -83,6 +83,24 @@ TEST_CASE("plan shows what a measured partition was found with") {
   CHECK_FALSE(has(bench.command(plan_arguments()).output, "measured"));
 }
 
+TEST_CASE("plan says what GPUs will hold, where there are none") {
+  const Workbench bench;
+  const Settings settings = {"device.kind=cuda", "model.dtype=bfloat16"};
+  const Outcome text = bench.command(plan_arguments(settings));
+  REQUIRE_CODE(text, 0);
+  CHECK(has(text.output, "bfloat16 on NVIDIA GPUs"));
+  CHECK(has(bench.command(plan_arguments()).output, "float32 on the CPU, 1 thread a rank"));
+  const Outcome outcome = bench.command(plan_arguments(settings, {"--format", "json"}));
+  REQUIRE_CODE(outcome, 0);
+  const auto plan = nlohmann::json::parse(outcome.output);
+  CHECK(plan.at("layout").at("device") == "cuda");
+  CHECK(plan.at("layout").at("dtype") == "bfloat16");
+  for (const auto& rank : plan.at("ranks"))  // cuBLASLt's workspace alone
+    CHECK(rank.at("peak_bytes").at("workspace").get<size_t>() > size_t{32} << 20);
+  check_refused(bench.command(plan_arguments({"device.kind=cuda", "parallel.partition=measured"})), 2,
+                {"parallel.partition", "none of which is here"});
+}
+
 TEST_CASE("plan draws the layout") {
   const Workbench bench;
   const Outcome outcome = bench.command(plan_arguments({"parallel.dp_size=2"}, {"--format", "svg"}));

@@ -163,7 +163,7 @@ Outputs of_kernels(const Case& c, const Inputs& inputs, const Expected& expected
   given.out = device.make(expected.out);
   given.log_sum_exp = device.floats(expected.log_sum_exp);
   cuda::attention_backward(device.stream(), device.indices(), given, documents, d_out, dq, dk, dv,
-                           device.floats(cuda::attention_backward_workspace(views)));
+                           device.floats(cuda::attention_backward_workspace(views.q.rows, views.heads)));
   return {device.read(views.out), device.read(sums, c.queries() * c.heads), device.read(dq), device.read(dk),
           device.read(dv)};
 }

@@ -2,6 +2,8 @@
 #include "kernels/cuda/matmul.hpp"
 
 #include "kernels/cuda/bfloat16.hpp"
+#include "kernels/cuda/workspaces.hpp"
+#include "kernels/tensor.hpp"
 
 namespace collie::cuda {
 
@@ -39,7 +41,8 @@ void multiply(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& 
 
 class LoopMatmul final : public Matmul {
  public:
-  explicit LoopMatmul(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
+  LoopMatmul(std::shared_ptr<Stream> stream, Tensor workspace)
+      : stream_(std::move(stream)), workspace_(std::move(workspace)) {}
   void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
            const void* bias) override {
     const Matrix row{const_cast<void*>(bias), c.element, 1, c.width, c.width};
@@ -49,13 +52,16 @@ class LoopMatmul final : public Matmul {
 
  private:
   std::shared_ptr<Stream> stream_;
+  Tensor workspace_;  // held for the account: it is cuBLASLt's that is emulated
 };
 
 }  // namespace
 
-std::unique_ptr<Matmul> make_matmul(std::shared_ptr<Stream> stream, std::shared_ptr<MemorySource>,
-                                    std::shared_ptr<MemoryAccount>) {
-  return std::make_unique<LoopMatmul>(std::move(stream));
+std::unique_ptr<Matmul> make_matmul(std::shared_ptr<Stream> stream, std::shared_ptr<MemorySource> memory,
+                                    std::shared_ptr<MemoryAccount> account) {
+  Tensor workspace = Tensor::on(std::move(memory), {matmul_workspace_bytes / 4}, DType::f32,
+                                std::move(account), Category::workspace);
+  return std::make_unique<LoopMatmul>(std::move(stream), std::move(workspace));
 }
 
 }  // namespace collie::cuda

@@ -1,0 +1,143 @@
+#include "kernels/phantom/phantom_gpu_operations.hpp"
+
+#include "kernels/checks.hpp"
+#include "kernels/cuda/attention_kernels.hpp"
+#include "kernels/cuda/embedding.hpp"
+#include "kernels/cuda/workspaces.hpp"
+
+namespace collie {
+
+namespace {
+
+cuda::Documents documents_of(const AttentionSpans& spans) {
+  return {spans.query_starts, spans.key_starts, spans.causal, spans.window};
+}
+
+cuda::Element element_of(DType dtype) {
+  return dtype == DType::bf16 ? cuda::Element::bf16 : cuda::Element::f32;
+}
+
+}  // namespace
+
+PhantomGpuOperations::PhantomGpuOperations(DType dtype, std::shared_ptr<MemoryAccount> account,
+                                           OnWork on_work)
+    : PhantomOperations(1, std::move(account), std::move(on_work), dtype),
+      arrays_(
+          [this](std::span<const int32_t> values) {
+            return empty({static_cast<int64_t>(values.size())}, DType::i32, Category::workspace);
+          },
+          cuda::most_index_arrays),
+      matmul_workspace_(floats(cuda::matmul_workspace_bytes / 4)) {}
+
+int64_t PhantomGpuOperations::head_chunk(int64_t vocab) const {
+  return cuda::head_chunk(vocab);
+}
+
+void PhantomGpuOperations::hold_dense_copy(const Tensor& x) {
+  if (!x.contiguous()) empty(x.shape(), x.dtype(), Category::workspace);
+}
+
+void PhantomGpuOperations::upload(std::span<const float> values, Tensor& x) {
+  PhantomOperations::upload(values, x);
+  hold_dense_copy(x);
+}
+void PhantomGpuOperations::download(const Tensor& x, std::span<float> values) {
+  PhantomOperations::download(x, values);
+  hold_dense_copy(x);
+}
+Tensor PhantomGpuOperations::to_host(const Tensor& x, Category category) {
+  hold_dense_copy(x);
+  return Tensor::phantom(x.shape(), x.dtype(), host_account_, category);
+}
+void PhantomGpuOperations::from_host(const Tensor& values, Tensor& x) {
+  PhantomOperations::from_host(values, x);
+  hold_dense_copy(x);
+}
+
+void PhantomGpuOperations::column_sum(const Tensor& x, Tensor& out, bool accumulate) {
+  PhantomOperations::column_sum(x, out, accumulate);
+  floats(cuda::column_sum_workspace(x.dim(0), x.dim(1)));
+}
+
+void PhantomGpuOperations::embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) {
+  PhantomOperations::embedding(table, ids, out);
+  if (!ids.empty()) arrays_.find(ids);
+}
+void PhantomGpuOperations::embedding_backward(std::span<const int32_t> ids, const Tensor& d_out,
+                                              Tensor& d_table, bool accumulate) {
+  PhantomOperations::embedding_backward(ids, d_out, d_table, accumulate);
+  const cuda::TokensById tokens = cuda::tokens_by_id(ids);
+  if (tokens.ids > 0) arrays_.find(tokens.array);
+}
+
+void PhantomGpuOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x,
+                                                    const Tensor& inverse_rms, Tensor& d_weight,
+                                                    bool accumulate) {
+  PhantomOperations::rms_norm_backward_weight(dy, x, inverse_rms, d_weight, accumulate);
+  floats(cuda::rms_norm_backward_weight_workspace(x.dim(0), x.dim(1)));
+}
+
+void PhantomGpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
+                                std::span<const int32_t> positions, bool inverse) {
+  PhantomOperations::rope(x, cosines, sines, positions, inverse);
+  if (!positions.empty()) arrays_.find(positions);
+}
+
+// As kernels/cuda/attention.cpp cuts it.
+void PhantomGpuOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                                     const AttentionSpans& spans, double, Tensor& out, Tensor& log_sum_exp) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+  const auto tiles =
+      cuda::tiles_of_queries(documents_of(spans), cuda::forward_queries(element_of(dtype()), sizes.head_dim));
+  if (sizes.heads > 0 && sizes.head_dim > 0 && !tiles.empty()) arrays_.find(cuda::words_of(tiles));
+}
+void PhantomGpuOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
+                                              const AttentionSpans& spans, double, const Tensor& out,
+                                              const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq,
+                                              Tensor& dk, Tensor& dv) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+  check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
+  const Tensor deltas = floats(cuda::attention_backward_workspace(sizes.queries, sizes.heads));
+  if (sizes.heads == 0 || sizes.head_dim == 0) return;
+  const int64_t rows = cuda::backward_rows(element_of(dtype()), sizes.head_dim);
+  for (const auto& tiles :
+       {cuda::tiles_of_queries(documents_of(spans), rows), cuda::tiles_of_keys(documents_of(spans), rows)})
+    if (!tiles.empty()) arrays_.find(cuda::words_of(tiles));
+}
+
+// A loss a token, and their sum.
+void PhantomGpuOperations::sum_losses(const Tensor& logits) {
+  const Tensor losses = doubles(logits.dim(0));
+  doubles(1);
+}
+
+Deferred<double> PhantomGpuOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                                     double gradient_scale) {
+  if (!labels.empty()) {
+    arrays_.find(labels);
+    sum_losses(logits);
+  }
+  return PhantomOperations::cross_entropy(logits, labels, gradient_scale);
+}
+void PhantomGpuOperations::softmax_statistics(const Tensor& logits, std::span<const int32_t> labels,
+                                              int64_t first, Tensor& statistics) {
+  PhantomOperations::softmax_statistics(logits, labels, first, statistics);
+  if (!labels.empty()) arrays_.find(labels);
+}
+Deferred<double> PhantomGpuOperations::cross_entropy_from_statistics(Tensor& logits,
+                                                                     std::span<const int32_t> labels,
+                                                                     int64_t first, const Tensor& statistics,
+                                                                     double gradient_scale) {
+  if (!labels.empty()) {
+    arrays_.find(labels);
+    sum_losses(logits);
+  }
+  return PhantomOperations::cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale);
+}
+Deferred<std::vector<double>> PhantomGpuOperations::block_sums_of_squares(const Tensor& x) {
+  auto sums = PhantomOperations::block_sums_of_squares(x);
+  if (x.numel() > 0) doubles((x.numel() + reduction_block - 1) / reduction_block);
+  return sums;
+}
+
+}  // namespace collie

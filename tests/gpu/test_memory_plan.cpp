@@ -1,0 +1,150 @@
+// What a plan predicts of a run on a GPU, against what the accounts say on the emulated one.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "actors/memory_plan.hpp"
+#include "kernels/cuda/backend.hpp"
+#include "kernels/cuda/workspaces.hpp"
+#include "kernels/phantom/phantom_gpu_operations.hpp"
+#include "schedule/schedules.hpp"
+#include "tests/actors/layout_runs.hpp"
+#include "tests/actors/local_pipeline.hpp"
+#include "tests/catch.hpp"
+#include "tests/models/support.hpp"
+
+using namespace collie;
+using namespace collie::test;
+
+namespace {
+
+// --- in one thread
+
+Layout layout_of(int ranks, bool tied, const std::string& schedule) {
+  Layout layout;
+  layout.grid.pipeline = ranks;
+  layout.schedule = schedule;
+  layout.virtual_stages = schedule::stages_a_rank(schedule, 1);
+  layout.stages = ranks * layout.virtual_stages;
+  layout.rank_of_stage = schedule::rank_of_stage(schedule, ranks, layout.virtual_stages);
+  layout.tied = tied;
+  return layout;
+}
+
+// The accounts of every rank after two steps, an evaluation and a snapshot.
+std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& model,
+                                     const Precision& precision, const OperationsFactory& make) {
+  ModelWorkerSettings settings;
+  settings.model = model;
+  settings.ranges = partition_stages(model, layout.stages, "uniform");
+  settings.precision = precision;
+  settings.make_operations = make;
+  LocalPipeline pipeline(layout, settings);
+  auto batch = std::make_shared<StepBatch>();
+  for (int i = 0; i < 4; ++i) {
+    batch->micro_batches.push_back(make_batch({5, 70 + i % 2}, 11, fmt::format("batch {}", i)));
+    batch->global_target_tokens += batch->micro_batches.back().target_tokens;
+  }
+  for (int step = 0; step < 2; ++step) pipeline.train(batch, 1e-2);
+  pipeline.evaluate(batch);
+  pipeline.snapshot();
+  std::vector<RankSummary> summaries;
+  for (int rank = 0; rank < layout.grid.ranks(); ++rank) summaries.push_back(pipeline.worker(rank).summary());
+  return summaries;
+}
+
+// --- a whole run
+
+// Peaks of all ranks, the smallest first, less the workspace that every rank has and that is larger than the
+// rest of such a small model.
+std::vector<double> sorted(const std::vector<size_t>& peaks) {
+  std::vector<double> result;
+  for (const size_t peak : peaks)
+    result.push_back(static_cast<double>(peak) - static_cast<double>(cuda::matmul_workspace_bytes));
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+std::vector<double> measured_of(RunPlan plan) {
+  std::mutex mutex;
+  std::vector<std::shared_ptr<MemoryAccount>> accounts;
+  plan.make_operations = [&, dtype = dtype_of(plan.config.model)](int,
+                                                                  std::shared_ptr<MemoryAccount> account) {
+    const std::lock_guard lock(mutex);
+    accounts.push_back(account);
+    return cuda_backend().make_operations(dtype, 0, std::move(account));
+  };
+  LayoutOutcome outcome;
+  run_to_the_end(std::move(plan), outcome);
+  std::vector<size_t> peaks;
+  for (const auto& account : accounts) peaks.push_back(account->peak_total());
+  return sorted(peaks);
+}
+
+void check_prediction(const MathsOptions& maths, LayoutOptions layout) {
+  const TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
+  folder.write("train.txt", text);
+  layout.device = "cuda";
+  Config config = layout_config(folder, maths, layout, 2);
+  config.model.config["hidden_size"] = 64;
+  config.model.config["intermediate_size"] = 160;
+  INFO(layout.name() << ", " << maths.name());
+  set_gpu_backend(nullptr);  // a plan needs none
+  std::vector<size_t> peaks;
+  for (const PlannedRank& rank : predict_memory(plan_training(config, ExistingRun::ignore)))
+    peaks.push_back(rank.peak_total_bytes);
+  const std::vector<double> predicted = sorted(peaks);
+  set_gpu_backend(&cuda_backend());
+  const std::vector<double> measured = measured_of(plan_training(config, ExistingRun::refuse));
+  set_gpu_backend(nullptr);
+  REQUIRE(predicted.size() == measured.size());
+  for (size_t rank = 0; rank < measured.size(); ++rank) {
+    INFO("predicted " << predicted[rank] << ", measured " << measured[rank]);
+    CHECK(std::abs(predicted[rank] / measured[rank] - 1) <= 0.05);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' leave, to the byte") {
+  const bool tied = GENERATE(false, true);
+  const DType dtype = GENERATE(DType::f32, DType::bf16);
+  Precision precision;
+  if (dtype == DType::bf16) precision = precision_of(OptimizerConfig{}, "bfloat16", 42);
+  ModelConfig model = tiny_config(tied);
+  model.num_hidden_layers = 4;
+  model.max_position_embeddings = 128;
+  const auto real_table = [dtype](int, std::shared_ptr<MemoryAccount> account) {
+    return cuda_backend().make_operations(dtype, 0, std::move(account));
+  };
+  const auto phantom_table = [dtype](int, std::shared_ptr<MemoryAccount> account) {
+    return std::make_unique<PhantomGpuOperations>(dtype, std::move(account));
+  };
+  for (const auto& [ranks, schedule] :
+       {std::pair<int, std::string>{1, "1f1b"}, {2, "1f1b"}, {2, "zbv"}, {3, "zb_h1"}}) {
+    const Layout layout = layout_of(ranks, tied, schedule);
+    const auto real = accounts_of(layout, model, precision, real_table);
+    const auto phantom = accounts_of(layout, model, precision, phantom_table);
+    for (size_t rank = 0; rank < real.size(); ++rank) {
+      CAPTURE(schedule, ranks, rank, name(dtype), tied);
+      CHECK(phantom[rank].peak_bytes == real[rank].peak_bytes);
+      CHECK(phantom[rank].peak_total_bytes == real[rank].peak_total_bytes);
+      CHECK(phantom[rank].current_total_bytes == real[rank].current_total_bytes);
+    }
+  }
+}
+
+TEST_CASE("what is predicted of a run on a GPU is what it takes, where no GPU is when it is planned") {
+  MathsOptions maths;
+  maths.sequences_a_step = 4;
+  check_prediction(maths, {});
+  check_prediction(maths, {2, 1, 1, 1, "1f1b", 1});
+  check_prediction(maths, {1, 2, 2, 1, "1f1b", 0, true});
+  check_prediction(maths, {1, 1, 1, 2});
+  maths.dtype = "bfloat16";
+  check_prediction(maths, {});
+  check_prediction(maths, {2, 1, 2, 1, "1f1b", 3});
+}
