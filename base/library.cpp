@@ -1,11 +1,11 @@
-#include "kernels/cuda/library.hpp"
+#include "base/library.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <stdexcept>
 
-namespace collie::cuda {
+namespace collie {
 
 Library::Library(std::string what, const std::vector<std::string>& names) : what_(std::move(what)) {
   std::string reasons;
@@ -27,4 +27,4 @@ void* Library::address(const char* name) const {
   return found;
 }
 
-}  // namespace collie::cuda
+}  // namespace collie
