@@ -18,9 +18,13 @@ DeviceChoice choose_device(const DeviceSection& section) {
   return {DeviceKind::cpu, 0, fmt::format("the CPU, as no GPU can be used: {}", report.why_none)};
 }
 
+int gpu_of(const DeviceChoice& choice, int rank) {
+  return rank % choice.gpus;
+}
+
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank) {
   if (choice.kind == DeviceKind::cpu) return make_cpu_operations;
-  const int gpu = rank % choice.gpus;
+  const int gpu = gpu_of(choice, rank);
   return [dtype, gpu](int, std::shared_ptr<MemoryAccount> account) {
     return gpu_backend()->make_operations(dtype, gpu, std::move(account));
   };

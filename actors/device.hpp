@@ -18,7 +18,9 @@ struct DeviceChoice {
 // UserError for "cuda" where none can be, naming what was looked for.
 DeviceChoice choose_device(const DeviceSection& section);
 
-// Operation tables for rank `rank`: ranks take the GPUs in turns.
+// Which GPU is rank `rank`'s: ranks take them in turns. Where kind is cuda.
+int gpu_of(const DeviceChoice& choice, int rank);
+// Operation tables for rank `rank`.
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank);
 
 }  // namespace collie

@@ -48,8 +48,7 @@ MicroBatch batch_of(const RunPlan& plan) {
 // One rank of a tensor and context group.
 class Measurement {
  public:
-  Measurement(const RunPlan& plan, const MicroBatch& batch, const Grid& grid, int rank,
-              const RankGroups& groups)
+  Measurement(const RunPlan& plan, const MicroBatch& batch, const Grid& grid, int rank, RankGroups& groups)
       : plan_(plan),
         batch_(batch),
         groups_(groups),
@@ -57,6 +56,10 @@ class Measurement {
         loss_(losses().find(plan.config.train.loss)()) {
     const GridPlace place = grid.place_of(rank);
     shard_ = {place.tensor, grid.tensor, plan.config.parallel.sequence_parallel, place.context, grid.context};
+    const DeviceChoice device = device_of(plan);
+    if (device.kind != DeviceKind::cpu) use_device(*operations_, gpu_of(device, rank), groups);
+    // What the run may hide is not hidden here: without a reducer, in the order of the rank's own work.
+    if (groups.device.context) groups.device.context->queue = groups.device.compute->queue;
   }
 
   // The same parts in the same order on all ranks of the group.
@@ -123,8 +126,7 @@ LayerTimes measure_layers(const RunPlan& plan) {
   const MicroBatch batch = batch_of(plan);
   std::vector<RankGroups> groups =
       make_local_groups(grid, static_cast<int>(plan.model.num_key_value_heads),
-                        std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0);
-  // Without reducers: what the run may hide is not hidden here.
+                        std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0, device_of(plan));
   for (RankGroups& rank : groups)
     if (rank.context)
       rank.context_queue = std::make_shared<CollectiveQueue>(rank.context, max_collectives_in_flight,

@@ -43,7 +43,7 @@ void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wi
   connections.set_link(connect_rank(system, spec, rank, wiring));
   RankGroups groups = connections.groups();
   add_linked_groups(spec.plan->layout.grid, static_cast<int>(spec.plan->model.num_key_value_heads), rank,
-                    connections.link(), std::make_shared<MemoryAccount>(), groups);
+                    connections.link(), std::make_shared<MemoryAccount>(), device_of(*spec.plan), groups);
   connections.set_groups(std::move(groups));
 }
 
@@ -52,16 +52,8 @@ bool spans_processes(const NodeSpec& spec) {
   return spec.node_of_rank.front() != spec.node_of_rank.back();
 }
 
-// What the rank hands to its reducers.
-void add_queues(const caf::actor& data_reducer, const caf::actor& context_reducer, Connections& connections) {
-  RankGroups groups = connections.groups();
-  const auto queue_to = [](const caf::actor& reducer, const std::shared_ptr<MeteredGroup>& group) {
-    return std::make_shared<CollectiveQueue>(group, max_collectives_in_flight,
-                                             [reducer] { caf::anon_send(reducer, work_atom::value); });
-  };
-  if (groups.data) groups.data_queue = queue_to(data_reducer, groups.data);
-  if (groups.context) groups.context_queue = queue_to(context_reducer, groups.context);
-  connections.set_groups(std::move(groups));
+std::function<void()> teller_of(const caf::actor& reducer) {
+  return [reducer] { caf::anon_send(reducer, work_atom::value); };
 }
 
 void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
@@ -90,10 +82,19 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   spec.make_worker = [account, system = &self->system(), node = state.spec, rank,
                       data_reducer = local.data_reducer, context_reducer = local.context_reducer,
                       connections = local.connections](const Wiring& wiring) {
+    const RunPlan& plan = *node.plan;
     connect(*system, node, rank, wiring, *connections);
-    add_queues(data_reducer, context_reducer, *connections);
-    ModelWorkerSettings settings = worker_settings(*node.plan, rank, connections->groups());
+    auto operations = operations_of(plan, rank)(plan.threads_per_rank, account);
+    RankGroups groups = connections->groups();
+    const DeviceChoice device = device_of(plan);
+    if (device.kind != DeviceKind::cpu) use_device(*operations, gpu_of(device, rank), groups);
+    add_queues(teller_of(data_reducer), teller_of(context_reducer), groups);
+    connections->set_groups(groups);
+    ModelWorkerSettings settings = worker_settings(plan, rank, groups);
     settings.account = account;
+    settings.make_operations = [&](int, const std::shared_ptr<MemoryAccount>&) {
+      return std::move(operations);
+    };
     return std::make_unique<ModelWorker>(std::move(settings));
   };
   spec.connections = local.connections;
@@ -111,7 +112,7 @@ void spawn_ranks(NodeActor* self) {
   NodeState& state = self->state;
   const RunPlan& plan = *state.spec.plan;
   auto groups = make_local_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads),
-                                  state.spec.node_of_rank, state.spec.node);
+                                  state.spec.node_of_rank, state.spec.node, device_of(plan));
   NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}, {}, {}};
   for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) {
     if (state.spec.node_of_rank[static_cast<size_t>(rank)] != state.spec.node) continue;

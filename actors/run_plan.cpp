@@ -371,4 +371,8 @@ OperationsFactory operations_of(const RunPlan& plan, int rank) {
   return plan.make_operations ? plan.make_operations : operations_on(plan.device, DType::f32, rank);
 }
 
+DeviceChoice device_of(const RunPlan& plan) {
+  return plan.make_operations ? DeviceChoice{} : plan.device;
+}
+
 }  // namespace collie

@@ -15,6 +15,7 @@ class CudaOperations final : public Operations {
  public:
   CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAccount> account);
   ~CudaOperations() override;
+  const std::shared_ptr<cuda::Stream>& stream() const { return stream_; }
 
   using Operations::empty;
   Tensor empty(const Shape& shape, DType dtype, Category category) override;

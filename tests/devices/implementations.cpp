@@ -1,0 +1,34 @@
+// Groups of tensors on an emulated device.
+#include "tests/comm/implementations.hpp"
+
+#include "tests/devices/uploaded_group.hpp"
+
+namespace collie::test {
+namespace {
+
+// Rank `rank`'s of all groups: streams of an emulated device are threads, which take long to make.
+std::shared_ptr<RankDevice> device_of(int rank) {
+  static std::vector<std::shared_ptr<RankDevice>> devices;
+  while (static_cast<int>(devices.size()) <= rank) devices.push_back(std::make_shared<RankDevice>());
+  return devices[static_cast<size_t>(rank)];
+}
+
+Group make_on_one_device(int size) {
+  std::vector<std::shared_ptr<DeviceSlot>> slots;
+  for (int rank = 0; rank < size; ++rank)
+    slots.push_back(std::make_shared<DeviceSlot>(DeviceSlot{device_of(rank)->queue}));
+  Group ends = make_device_group(slots);
+  for (int rank = 0; rank < size; ++rank) {
+    auto& end = ends[static_cast<size_t>(rank)];
+    end = make_uploaded_group(std::move(end), device_of(rank));
+  }
+  return ends;
+}
+
+}  // namespace
+
+std::vector<Implementation> implementations() {
+  return {{"in-process on one device", make_on_one_device}};
+}
+
+}  // namespace collie::test
