@@ -44,8 +44,8 @@ class CollectiveQueue {
 
  public:
   // Called by the driver, once at most. It must own what it uses (capture Tensors by value) and keep it:
-  // after an abort it may still be running when its waiters have gone on. It is destroyed before its handle says that it is
-  // done, on a device by wait().
+  // after an abort it may still be running when its waiters have gone on. It is destroyed before its handle
+  // says that it is done, on a device by wait().
   using Operation = std::function<void(ProcessGroup&)>;
 
   // The handle of one submitted operation; copies are of the same one. May outlive the queue. A handle made

@@ -31,6 +31,7 @@ class InProcessGroup : public ProcessGroup {
   void receive(Tensor& x, int source) override { transfer(comm::receive_call(size(), rank_, x, source)); }
   void barrier() override { collective({}); }
 
+  void check() override { meeting_->check(); }
   void abort(const std::string& cause) override { meeting_->abort(cause); }
 
  private:

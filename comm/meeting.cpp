@@ -50,6 +50,11 @@ void Meeting::abort(const std::string& cause) {
   fail({true, cause});
 }
 
+void Meeting::check() {
+  const Lock lock(mutex_);
+  throw_if_failed();
+}
+
 // Small operations cost less than waking everybody twice: the last rank to arrive does everybody's share. So
 // do those of which only the queueing is the host's.
 bool Meeting::work_under_lock(const Call& call) const {

@@ -30,6 +30,7 @@ class Meeting {
   void transfer(int rank, const Call& call, DeviceQueue* queue);
 
   void abort(const std::string& cause);
+  void check();  // throws why the group has failed, if it has
 
  private:
   enum class State {

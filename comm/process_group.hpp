@@ -42,9 +42,9 @@ class ProcessGroup {
   virtual void receive(Tensor& x, int source) = 0;
   virtual void barrier() = 0;
 
-  // On a device work may still fail when its call has returned: throws if some has. To be asked by who reads a
-  // result on the host, after having waited for it.
-  virtual void check() {}
+  // Throws what has made the group unusable, if anything has. On a device work may still fail when its call
+  // has returned: to be asked by who reads a result on the host, after having waited for it. From any thread.
+  virtual void check() = 0;
 
   // Wakes every wait of every rank of the group with Aborted(cause), now and later; the first cause counts.
   // An operation at which all ranks have arrived still completes. Callable from any thread.

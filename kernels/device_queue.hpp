@@ -31,8 +31,8 @@ class DeviceQueue {
   virtual void wait(const DeviceMark& mark) = 0;
 
   virtual void copy(const std::byte* from, std::byte* to, size_t bytes) = 0;
-  // out[k][i] = ((in[0][i] + in[1][i]) + in[2][i]) + ..., for every k and 0 <= i < count: f32 and f64 in their
-  // own precision, bf16 in float and rounded once; the bits of comm/rank_order_sum.hpp. `out` may hold
+  // out[k][i] = ((in[0][i] + in[1][i]) + in[2][i]) + ..., for every k and 0 <= i < count: f32 and f64 in
+  // their own precision, bf16 in float and rounded once; the bits of comm/rank_order_sum.hpp. `out` may hold
   // pointers of `in`. At most most_summands of each.
   virtual void sum_in_rank_order(DType dtype, std::span<const std::byte* const> in,
                                  std::span<std::byte* const> out, int64_t count) = 0;

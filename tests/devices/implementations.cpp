@@ -1,6 +1,8 @@
 // Groups of tensors on an emulated device.
 #include "tests/comm/implementations.hpp"
 
+#include "comm/nccl/nccl_group.hpp"
+#include "tests/devices/nccl_double.hpp"
 #include "tests/devices/uploaded_group.hpp"
 
 namespace collie::test {
@@ -25,10 +27,28 @@ Group make_on_one_device(int size) {
   return ends;
 }
 
+// A device for each rank, and for each group: two groups' collectives on one stream may wait for each other.
+Group make_over_nccl(int size) {
+  const Group hosts = make_in_process_group(size);
+  Group ends(static_cast<size_t>(size));
+  const auto thrown = run_ranks(size, [&](int rank) {
+    const auto at = static_cast<size_t>(rank);
+    const auto device = std::make_shared<RankDevice>(rank);
+    const auto end =
+        make_nccl_group(nccl_double(), hosts[at], device->queue,
+                        {"test group", NcclSums::in_rank_order, std::make_shared<MemoryAccount>()});
+    end->connect();
+    ends[at] = make_uploaded_group(end, device);
+  });
+  for (const auto& each : thrown)
+    if (each) std::rethrow_exception(each);
+  return ends;
+}
+
 }  // namespace
 
 std::vector<Implementation> implementations() {
-  return {{"in-process on one device", make_on_one_device}};
+  return {{"in-process on one device", make_on_one_device}, {"NCCL's double", make_over_nccl, 16, false}};
 }
 
 }  // namespace collie::test

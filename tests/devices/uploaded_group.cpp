@@ -60,6 +60,7 @@ class UploadedGroup final : public ProcessGroup {
     read(there, x);
   }
   void barrier() override { inner_->barrier(); }
+  void check() override { inner_->check(); }
   void abort(const std::string& cause) override { inner_->abort(cause); }
 
  private:
