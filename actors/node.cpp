@@ -6,6 +6,7 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/cluster.hpp"
+#include "actors/group_carriers.hpp"
 #include "actors/guard.hpp"
 #include "actors/link_end.hpp"
 #include "actors/rank_link.hpp"
@@ -43,13 +44,25 @@ void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wi
   connections.set_link(connect_rank(system, spec, rank, wiring));
   RankGroups groups = connections.groups();
   add_linked_groups(spec.plan->layout.grid, static_cast<int>(spec.plan->model.num_key_value_heads), rank,
-                    connections.link(), std::make_shared<MemoryAccount>(), device_of(*spec.plan), groups);
+                    connections.link(), std::make_shared<MemoryAccount>(), groups);
   connections.set_groups(std::move(groups));
 }
 
 // Ranks are placed in ascending order.
 bool spans_processes(const NodeSpec& spec) {
   return spec.node_of_rank.front() != spec.node_of_rank.back();
+}
+
+// Which processes have GPUs is known to each alone: where one may have, all take part.
+void carry_tensors(const NodeSpec& spec, int rank, const Operations& operations, Connections& connections) {
+  const DeviceChoice device = device_of(*spec.plan);
+  const bool has_gpu = device.kind != DeviceKind::cpu;
+  if (!has_gpu && (!spans_processes(spec) || spec.plan->config.device.kind == "cpu")) return;
+  std::optional<RankGpu> gpu;
+  if (has_gpu) gpu.emplace(RankGpu{gpu_of(device, rank), operations});
+  RankGroups groups = connections.groups();
+  choose_carriers(gpu, BackgroundQueues::beside, groups,
+                  [&](const RankGroups& chosen) { connections.set_groups(chosen); });
 }
 
 std::function<void()> teller_of(const caf::actor& reducer) {
@@ -85,9 +98,8 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
     const RunPlan& plan = *node.plan;
     connect(*system, node, rank, wiring, *connections);
     auto operations = operations_of(plan, rank)(plan.threads_per_rank, account);
+    carry_tensors(node, rank, *operations, *connections);
     RankGroups groups = connections->groups();
-    const DeviceChoice device = device_of(plan);
-    if (device.kind != DeviceKind::cpu) use_device(*operations, gpu_of(device, rank), groups);
     add_queues(teller_of(data_reducer), teller_of(context_reducer), groups);
     connections->set_groups(groups);
     ModelWorkerSettings settings = worker_settings(plan, rank, groups);

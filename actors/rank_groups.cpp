@@ -6,8 +6,6 @@
 
 #include "comm/linked_process_group.hpp"
 #include "comm/slowed_group.hpp"
-#include "comm/staged_group.hpp"
-#include "kernels/gpu.hpp"
 
 namespace collie {
 namespace {
@@ -26,16 +24,11 @@ std::vector<std::shared_ptr<ProcessGroup>> slowed_as_asked(std::vector<std::shar
 
 // In one order everywhere: a group's number on a link is its place here.
 std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
-  return {{&RankGroups::tensor, &RankDevice::compute, [grid](int rank) { return grid.tensor_group(rank); }},
+  return {{&RankGroups::tensor, &RankDevice::tensor, [grid](int rank) { return grid.tensor_group(rank); }},
           {&RankGroups::context, &RankDevice::context, [grid](int rank) { return grid.context_group(rank); }},
-          {&RankGroups::key_value, &RankDevice::compute,
+          {&RankGroups::key_value, &RankDevice::key_value,
            [grid, key_value_heads](int rank) { return grid.key_value_group(rank, key_value_heads); }},
           {&RankGroups::data, &RankDevice::data, [grid](int rank) { return grid.data_group(rank); }}};
-}
-
-// Copies on the host are not the device's memory: their account is their own.
-std::shared_ptr<ProcessGroup> staged(std::shared_ptr<ProcessGroup> end) {
-  return make_staged_group(std::move(end), std::make_shared<MemoryAccount>());
 }
 
 bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
@@ -47,17 +40,13 @@ bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
 std::vector<std::shared_ptr<ProcessGroup>> local_ends(const GroupKind& kind, const std::vector<int>& ranks,
                                                       const DeviceChoice& device,
                                                       std::vector<RankGroups>& all) {
-  if (device.kind == DeviceKind::cpu) return make_in_process_group(static_cast<int>(ranks.size()));
-  if (!share_a_gpu(ranks, device) || ranks.size() > DeviceQueue::most_summands) {
-    auto ends = make_in_process_group(static_cast<int>(ranks.size()));
-    for (auto& end : ends) end = staged(std::move(end));
-    return ends;
-  }
+  if (device.kind == DeviceKind::cpu || !share_a_gpu(ranks, device) ||
+      ranks.size() > DeviceQueue::most_summands)
+    return make_in_process_group(static_cast<int>(ranks.size()));
   std::vector<std::shared_ptr<DeviceSlot>> slots;
   for (const int rank : ranks) {
-    auto& slot = all[static_cast<size_t>(rank)].device.*kind.slot;
-    if (!slot) slot = std::make_shared<DeviceSlot>();
-    slots.push_back(slot);
+    slots.push_back(std::make_shared<DeviceSlot>());
+    all[static_cast<size_t>(rank)].device.*kind.slot = slots.back();
   }
   return make_device_group(slots);
 }
@@ -67,7 +56,7 @@ std::shared_ptr<CollectiveQueue> queue_of(const std::shared_ptr<MeteredGroup>& g
                                           const std::function<void()>& tell) {
   if (!group) return nullptr;
   DeviceOrder order;
-  if (slot) order = {device.compute->queue, slot->queue};
+  if (slot) order = {device.compute, slot->queue};
   return std::make_shared<CollectiveQueue>(group, max_collectives_in_flight, tell, std::move(order));
 }
 
@@ -93,26 +82,14 @@ std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
 
 void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
                        const std::shared_ptr<comm::ByteLink>& link,
-                       const std::shared_ptr<MemoryAccount>& account, const DeviceChoice& device,
-                       RankGroups& groups) {
+                       const std::shared_ptr<MemoryAccount>& account, RankGroups& groups) {
   uint32_t number = 0;
   for (const GroupKind& kind : kinds_of(grid, key_value_heads)) {
     const std::vector<int> ranks = kind.ranks_with(rank);
-    if (ranks.size() > 1 && !(groups.*kind.member)) {
-      auto end = make_linked_group(link, ranks, number, account);
-      if (device.kind != DeviceKind::cpu) end = staged(std::move(end));
-      groups.*kind.member = std::make_shared<MeteredGroup>(std::move(end));
-    }
+    if (ranks.size() > 1 && !(groups.*kind.member))
+      groups.*kind.member = std::make_shared<MeteredGroup>(make_linked_group(link, ranks, number, account));
     ++number;
   }
-}
-
-void use_device(const Operations& operations, int gpu, RankGroups& groups) {
-  RankDevice& device = groups.device;
-  if (!device.compute) device.compute = std::make_shared<DeviceSlot>();
-  device.compute->queue = gpu_backend()->queue_of(operations);
-  for (const auto& slot : {device.context, device.data})
-    if (slot) slot->queue = gpu_backend()->make_queue(gpu);
 }
 
 void add_queues(const std::function<void()>& tell_data, const std::function<void()>& tell_context,

@@ -19,12 +19,10 @@ namespace collie {
 // Of a rank's operations in the background on one group: each holds a bucket, or a rank's keys and values.
 inline constexpr int max_collectives_in_flight = 4;
 
-// Where the rank's ends of groups that work in a GPU's memory find their queues of work; null where none
-// does.
+// The rank's queues of work on its GPU. A group whose tensors stay on GPUs has a slot.
 struct RankDevice {
-  std::shared_ptr<DeviceSlot> compute;  // of tensor and key_value
-  std::shared_ptr<DeviceSlot> context;
-  std::shared_ptr<DeviceSlot> data;
+  std::shared_ptr<DeviceQueue> compute;  // what the rank computes; null on the CPU
+  std::shared_ptr<DeviceSlot> tensor, context, key_value, data;
 };
 
 // Groups are null where the rank would be alone.
@@ -38,8 +36,8 @@ struct RankGroups {
   std::shared_ptr<CollectiveQueue> data_queue;     // of `data`, driven by the rank's reducer
 };
 
-// The groups whose ranks are all in process `node`, without queues. Ranks that share a GPU communicate in its
-// memory, once their slots are filled; tensors of others that are on GPUs travel through host memory. [ranks]
+// The groups whose ranks are all in process `node`, without queues. Those whose ranks share a GPU have slots
+// for its memory, which are to be filled. [ranks]
 std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
                                           const std::vector<int>& node_of_rank, int node,
                                           const DeviceChoice& device);
@@ -47,12 +45,7 @@ std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
 // Fills in what make_local_groups() left out: the groups of `rank` that reach into other processes.
 void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
                        const std::shared_ptr<comm::ByteLink>& link,
-                       const std::shared_ptr<MemoryAccount>& account, const DeviceChoice& device,
-                       RankGroups& groups);
-
-// Fills the slots: tensor-parallel collectives stand in the order of the rank's own work, which is that of
-// `operations`, a table of its GPU `gpu`; those that run beside it have a queue of work each.
-void use_device(const Operations& operations, int gpu, RankGroups& groups);
+                       const std::shared_ptr<MemoryAccount>& account, RankGroups& groups);
 
 // The queues of a rank's operations in the background, which `tell_data` and `tell_context` pass on to their
 // drivers.

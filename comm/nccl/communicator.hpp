@@ -12,8 +12,8 @@
 
 namespace collie::nccl {
 
-// Errors are RunErrors that name the group, the rank and NCCL's reason, and make it unusable, as abort() does;
-// what NCCL has put on the device then comes to an end, without its result.
+// Errors are RunErrors that name the group, the rank and NCCL's reason, and make it unusable, as abort()
+// does; what NCCL has put on the device then comes to an end, without its result.
 class Communicator {
  public:
   // `group`: what messages call it. `others`: throws when the other ranks are known to be gone or to have

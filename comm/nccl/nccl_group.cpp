@@ -50,8 +50,7 @@ class GroupOverNccl final : public NcclGroup {
 
   void connect() override {
     const auto account = std::make_shared<MemoryAccount>();
-    Tensor bytes =
-        Tensor::host({sizeof(nccl::UniqueId) / 4}, DType::i32, account, Category::communication);
+    Tensor bytes = Tensor::host({sizeof(nccl::UniqueId) / 4}, DType::i32, account, Category::communication);
     nccl::UniqueId id{};
     if (rank() == 0) {
       const Result result = api_.get_unique_id(&id);

@@ -102,8 +102,7 @@ struct Encounter {
         return;
       }
       case Kind::broadcast:
-        for (const auto& end : ends)
-          std::memmove(end->out, ends[static_cast<size_t>(first.peer)]->in, bytes);
+        for (const auto& end : ends) std::memmove(end->out, ends[static_cast<size_t>(first.peer)]->in, bytes);
         return;
       default:
         std::memcpy(ends[1]->out, ends[0]->in, bytes);
@@ -286,10 +285,9 @@ Result init(ncclComm** comm, int ranks, nccl::UniqueId id, int number, nccl::Con
   clique->ranks[static_cast<size_t>(number)] = rank;
   for (const auto& other : clique->ranks)
     if (other && other != rank && other->device == rank->device)
-      clique->fail(Result::invalid_usage,
-                   fmt::format("duplicate GPU: ranks {} and {} are both on device {}",
-                               std::min(number, other->number), std::max(number, other->number),
-                               rank->device));
+      clique->fail(Result::invalid_usage, fmt::format("duplicate GPU: ranks {} and {} are both on device {}",
+                                                      std::min(number, other->number),
+                                                      std::max(number, other->number), rank->device));
   *comm = new ncclComm{clique, rank};
   return Result::in_progress;
 }
@@ -359,8 +357,8 @@ nccl::Api make_double() {
     GroupOfCalls group = std::exchange(group_of_calls(), {});
     return group.asks.empty() ? Result::success : launch(group.comm, group.asks, group.stream);
   };
-  api.all_reduce = [](const void* in, void* out, size_t count, DataType type, nccl::Reduction,
-                      ncclComm* comm, CUstream_st* stream) {
+  api.all_reduce = [](const void* in, void* out, size_t count, DataType type, nccl::Reduction, ncclComm* comm,
+                      CUstream_st* stream) {
     return call({Kind::all_reduce, bytes(in), bytes(out), count, type}, comm, stream);
   };
   api.reduce_scatter = [](const void* in, void* out, size_t count, DataType type, nccl::Reduction,

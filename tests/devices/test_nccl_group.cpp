@@ -89,11 +89,11 @@ TEST_CASE("sums in rank order over NCCL are exchanges with every other rank, as 
           ranks.device[at(rank)]->queue->synchronize();
         })) == "");
   // Shares of 16, 16 and 8.
-  CHECK(take_nccl_calls(0) ==
-        std::vector<std::string>{"send to 1 of 16 float32", "recv from 1 of 16 float32",
-                                 "send to 2 of 8 float32", "recv from 2 of 16 float32",
-                                 "send to 1 of 16 float32", "recv from 1 of 16 float32",
-                                 "send to 2 of 16 float32", "recv from 2 of 8 float32"});
+  CHECK(take_nccl_calls(0) == std::vector<std::string>{"send to 1 of 16 float32", "recv from 1 of 16 float32",
+                                                       "send to 2 of 8 float32", "recv from 2 of 16 float32",
+                                                       "send to 1 of 16 float32", "recv from 1 of 16 float32",
+                                                       "send to 2 of 16 float32",
+                                                       "recv from 2 of 8 float32"});
 }
 
 TEST_CASE("bfloat16 is summed in float and rounded once, over NCCL too") {
@@ -153,7 +153,8 @@ TEST_CASE("a rank that is lost ends the group with NCCL's reason, also while nob
                                  " of 3: NCCL: remote process exited or there was a network error "
                                  "(connection closed by rank 2)";
     CHECK(said(run_ranks(1, [&](int) { ranks.group[at(rank)]->check(); })[0]) == expected);
-    CHECK(said(run_ranks(1, [&](int) { ranks.group[at(rank)]->all_reduce_sum(x[at(rank)]); })[0]) == expected);
+    CHECK(said(run_ranks(1, [&](int) { ranks.group[at(rank)]->all_reduce_sum(x[at(rank)]); })[0]) ==
+          expected);
   }
 }
 
@@ -179,7 +180,8 @@ TEST_CASE("the double tells different orders of calls, which would hang") {
   }
 }
 
-TEST_CASE("buckets are reduced over NCCL in the order of their submission, while the ranks' own work is held") {
+TEST_CASE(
+    "buckets are reduced over NCCL in the order of their submission, while the ranks' own work is held") {
   constexpr int size = 2, buckets = 4;
   Ranks ranks(size);
   REQUIRE(complaint(ranks.connect()) == "");

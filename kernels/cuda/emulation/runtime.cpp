@@ -1,6 +1,7 @@
 // Streams, events and memory of the emulated device.
 #include <atomic>
 #include <condition_variable>
+#include <cstdio>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -100,7 +101,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {"emulated", {}, 8, 0, 4, size_t{1} << 32, 160 * 1024};
-  std::memcpy(properties->uuid.bytes, &device, sizeof device);
+  std::snprintf(properties->uuid.bytes, sizeof properties->uuid.bytes, "emulated %d", device);
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
