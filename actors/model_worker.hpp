@@ -105,6 +105,7 @@ class ModelWorker final : public StageWorker {
   Tensor leaving(const Channel& channel, int index);
   bool is_local(int stage) const;
   Tensor copy_of(const Tensor& tensor, Category category);
+  void check_groups() const;
 
   ModelWorkerSettings settings_;
   GridPlace place_;

@@ -17,6 +17,7 @@ class CudaOperations final : public Operations {
  public:
   CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAccount> account);
   ~CudaOperations() override;
+  const std::shared_ptr<cuda::Stream>& stream() const { return stream_; }
 
   int64_t head_chunk(int64_t vocab) const override;
 
