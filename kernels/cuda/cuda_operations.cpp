@@ -56,7 +56,9 @@ CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAc
       memory_(cuda::device_memory(stream_)),
       staging_(stream_),
       indices_(stream_, memory_, account),
-      matmul_(cuda::make_matmul(stream_, memory_, account)) {}
+      matmul_(cuda::make_matmul(stream_, memory_, account)),
+      attention_library_(cuda::make_attention_library(stream_, memory_, account, indices_,
+                                                      dtype == DType::bf16 ? Element::bf16 : Element::f32)) {}
 
 CudaOperations::~CudaOperations() = default;
 
@@ -305,6 +307,7 @@ void CudaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v
                                    sizes.kv_heads,
                                    sizes.head_dim,
                                    static_cast<float>(score_scale)};
+  if (attention_library_ && attention_library_->forward(views, documents_of(spans))) return;
   cuda::attention(stream_->native(), indices_, views, documents_of(spans));
 }
 
@@ -323,6 +326,9 @@ void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const 
                                    sizes.kv_heads,
                                    sizes.head_dim,
                                    static_cast<float>(score_scale)};
+  if (attention_library_ &&
+      attention_library_->backward(views, documents_of(spans), view(d_out), view(dq), view(dk), view(dv)))
+    return;
   Tensor scratch = workspace(cuda::attention_backward_workspace(views));
   cuda::attention_backward(stream_->native(), indices_, views, documents_of(spans), view(d_out), view(dq),
                            view(dk), view(dv), scratch.data<float>());
