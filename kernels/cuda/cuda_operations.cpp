@@ -59,7 +59,9 @@ CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAc
       host_threads_(std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
       staging_(stream_),
       indices_(stream_, memory_, account),
-      matmul_(cuda::make_matmul(stream_, memory_, account)) {}
+      matmul_(cuda::make_matmul(stream_, memory_, account)),
+      attention_library_(cuda::make_attention_library(stream_, memory_, account, indices_,
+                                                      dtype == DType::bf16 ? Element::bf16 : Element::f32)) {}
 
 CudaOperations::~CudaOperations() = default;
 
@@ -312,6 +314,7 @@ void CudaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v
                                    sizes.kv_heads,
                                    sizes.head_dim,
                                    static_cast<float>(score_scale)};
+  if (attention_library_ && attention_library_->forward(views, documents_of(spans))) return;
   cuda::attention(stream_->native(), indices_, views, documents_of(spans));
 }
 
@@ -330,6 +333,9 @@ void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const 
                                    sizes.kv_heads,
                                    sizes.head_dim,
                                    static_cast<float>(score_scale)};
+  if (attention_library_ &&
+      attention_library_->backward(views, documents_of(spans), view(d_out), view(dq), view(dk), view(dv)))
+    return;
   Tensor scratch = workspace(cuda::attention_backward_workspace(sizes.queries, sizes.heads));
   cuda::attention_backward(stream_->native(), indices_, views, documents_of(spans), view(d_out), view(dq),
                            view(dk), view(dv), scratch.data<float>());

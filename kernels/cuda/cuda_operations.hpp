@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cpu/arena.hpp"
+#include "kernels/cuda/attention_library.hpp"
 #include "kernels/cuda/device_memory.hpp"
 #include "kernels/cuda/host_staging.hpp"
 #include "kernels/cuda/index_cache.hpp"
@@ -99,6 +100,7 @@ class CudaOperations final : public Operations {
   cuda::HostStaging staging_;
   cuda::IndexCache indices_;
   std::unique_ptr<cuda::Matmul> matmul_;
+  std::unique_ptr<cuda::AttentionLibrary> attention_library_;  // null: the own kernels alone
 };
 
 }  // namespace collie
