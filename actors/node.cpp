@@ -95,14 +95,13 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   spec.make_worker = [account, system = &self->system(), node = state.spec, rank,
                       data_reducer = local.data_reducer, context_reducer = local.context_reducer,
                       connections = local.connections](const Wiring& wiring) {
-    const RunPlan& plan = *node.plan;
     connect(*system, node, rank, wiring, *connections);
-    auto operations = operations_of(plan, rank)(plan.threads_per_rank, account);
+    auto operations = operations_of(*node.plan, rank)(node.plan->threads_per_rank, account);
     carry_tensors(node, rank, *operations, *connections);
-    RankGroups groups = connections->groups();
-    add_queues(teller_of(data_reducer), teller_of(context_reducer), groups);
-    connections->set_groups(groups);
-    ModelWorkerSettings settings = worker_settings(plan, rank, groups);
+    RankGroups own = connections->groups();
+    add_queues(teller_of(data_reducer), teller_of(context_reducer), own);
+    connections->set_groups(own);
+    ModelWorkerSettings settings = worker_settings(*node.plan, rank, own);
     settings.account = account;
     settings.make_operations = [&](int, const std::shared_ptr<MemoryAccount>&) {
       return std::move(operations);
