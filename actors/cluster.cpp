@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include <caf/io/all.hpp>
@@ -20,12 +21,14 @@
 #include "actors/certificates.hpp"
 #include "actors/tls_errors.hpp"
 #include "actors/version.hpp"
+#include "base/log.hpp"
 
 namespace collie {
 namespace {
 
 constexpr auto patience = std::chrono::seconds(5);
-constexpr auto heartbeat = std::chrono::seconds(1), longest_silence = std::chrono::seconds(4);
+// Of CAF's network thread, which computes nothing: a process that computes on all cores answers nevertheless.
+constexpr auto heartbeat = std::chrono::milliseconds(500), longest_silence = std::chrono::milliseconds(3'000);
 constexpr auto until_forgotten = std::chrono::milliseconds(1'000);
 
 bool has_tls(const ClusterSection& cluster) {
@@ -103,21 +106,13 @@ Attempt connect_in_time(caf::actor_system& system, const NodeAddress& address, b
   }
 }
 
-void check_greeting(caf::actor_system& system, const NodeAddress& address, const caf::actor& host) {
+// Nothing where the node did not answer in time.
+std::optional<NodeGreeting> greeting_of(caf::actor_system& system, const caf::actor& host) {
   caf::scoped_actor self(system);
-  NodeGreeting greeting;
-  bool answered = false;
-  self->request(host, std::chrono::seconds(patience), greet_atom::value)
-      .receive(
-          [&](const NodeGreeting& said) {
-            greeting = said;
-            answered = true;
-          },
-          [](const caf::error&) {});
-  if (!answered) throw NoAnswer("node {}: does not answer", to_string(address));
-  if (greeting.version != engine_version())
-    throw UserError("node {}: is collie-engine {}, this is {}; both must be the same", to_string(address),
-                    greeting.version, engine_version());
+  std::optional<NodeGreeting> greeting;
+  self->request(host, patience, greet_atom::value)
+      .receive([&](const NodeGreeting& said) { greeting = said; }, [](const caf::error&) {});
+  return greeting;
 }
 
 }  // namespace
@@ -231,11 +226,22 @@ std::string own_address_towards(const NodeAddress& address) {
   return numeric(info);
 }
 
+// With TLS, CAF 0.17 may lose a connection that is made in the very moment in which another one ends: it
+// knows them by their descriptors. Both sides then end it for its silence.
 caf::actor connect_node(caf::actor_system& system, const NodeAddress& address,
                         const ClusterSection& cluster) {
-  const caf::actor host = connect(system, address, cluster, "node");
-  check_greeting(system, address, host);
-  return host;
+  constexpr int most_attempts = 3;
+  for (int attempt = 1; attempt <= most_attempts; ++attempt) {
+    const caf::actor host = connect(system, address, cluster, "node");
+    if (const auto greeting = greeting_of(system, host)) {
+      if (greeting->version == engine_version()) return host;
+      throw UserError("node {}: is collie-engine {}, this is {}; both must be the same", to_string(address),
+                      greeting->version, engine_version());
+    }
+    log::warn("node {}: took the connection and does not answer", to_string(address));
+    std::this_thread::sleep_for(until_forgotten);
+  }
+  throw UserError("node {}: does not answer", to_string(address));
 }
 
 caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,

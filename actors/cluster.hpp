@@ -42,15 +42,8 @@ uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeA
 // The actor that is published there.
 caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
                    const std::string& what);
-// A node took the connection and said nothing. With TLS, CAF 0.17 may lose one that is made in the very
-// moment in which another one ends; another actor system's connection, a moment later, is not lost.
-class NoAnswer : public UserError {
- public:
-  using UserError::UserError;
-};
-
 // Connects this process with the node that listens there, and makes sure that it is one of this version: from
-// then on messages to its actors take the direct way.
+// then on messages to its actors take the direct way. A connection on which nothing is heard is made again.
 caf::actor connect_node(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster);
 
 // Whether tensors between processes travel as messages (actors/message_link.hpp), encrypted, and not over

@@ -27,10 +27,14 @@ DType dtype_of(const ModelSection& section) {
   return section.dtype == "bfloat16" ? DType::bf16 : DType::f32;
 }
 
+int gpu_of(const DeviceChoice& choice, int rank) {
+  return rank % choice.gpus;
+}
+
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank) {
   if (choice.kind == DeviceKind::cpu) return make_cpu_operations;
   COLLIE_ASSERT(choice.gpus > 0, "operations of rank {} on {}", rank, choice.description);
-  const int gpu = rank % choice.gpus;
+  const int gpu = gpu_of(choice, rank);
   return [dtype, gpu](int, std::shared_ptr<MemoryAccount> account) {
     return gpu_backend()->make_operations(dtype, gpu, std::move(account));
   };

@@ -24,7 +24,9 @@ DeviceChoice planned_device(const DeviceSection& section);
 // model.dtype.
 DType dtype_of(const ModelSection& section);
 
-// Operation tables for rank `rank`: ranks take the GPUs in turns.
+// Which GPU is rank `rank`'s: ranks take them in turns. Where kind is cuda.
+int gpu_of(const DeviceChoice& choice, int rank);
+// Operation tables for rank `rank`.
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank);
 
 }  // namespace collie

@@ -3,7 +3,7 @@
 #include <map>
 #include <string>
 
-#include "actors/caf_types.hpp"
+#include "actors/actor_of.hpp"
 
 namespace collie {
 namespace {
@@ -60,7 +60,7 @@ class Directory final : public comm::KeyStore {
 }  // namespace
 
 caf::actor spawn_directory(caf::actor_system& system) {
-  return system.spawn(directory_behaviour);
+  return system.spawn<ActorOf<DirectoryState, directory_behaviour>>();
 }
 
 std::unique_ptr<comm::KeyStore> open_directory(caf::actor_system& system, caf::actor directory) {

@@ -11,7 +11,7 @@
 #include <numeric>
 #include <thread>
 
-#include "actors/rank_groups.hpp"
+#include "actors/group_carriers.hpp"
 #include "actors/run_plan.hpp"
 #include "base/log.hpp"
 #include "models/accumulating_sink.hpp"
@@ -48,12 +48,12 @@ MicroBatch batch_of(const RunPlan& plan) {
 // One rank of a tensor and context group.
 class Measurement {
  public:
-  Measurement(const RunPlan& plan, const MicroBatch& batch, const Grid& grid, int rank,
-              const RankGroups& groups)
+  Measurement(const RunPlan& plan, const MicroBatch& batch, const Grid& grid, int rank, RankGroups groups,
+              std::unique_ptr<Operations> operations)
       : plan_(plan),
         batch_(batch),
-        groups_(groups),
-        operations_(operations_of(plan, rank)(plan.threads_per_rank, std::make_shared<MemoryAccount>())),
+        groups_(std::move(groups)),
+        operations_(std::move(operations)),
         loss_(losses().find(plan.config.train.loss)()) {
     const GridPlace place = grid.place_of(rank);
     shard_ = {place.tensor, grid.tensor, plan.config.parallel.sequence_parallel, place.context, grid.context};
@@ -100,16 +100,23 @@ class Measurement {
 
   const RunPlan& plan_;
   const MicroBatch& batch_;
-  const RankGroups& groups_;
+  const RankGroups groups_;
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<Loss> loss_;
   ModelShard shard_;
 };
 
-void abort_all(const std::vector<RankGroups>& ranks, const std::string& cause) {
-  for (const RankGroups& groups : ranks)
-    for (const auto& group : {groups.tensor, groups.context})
-      if (group) group->abort(cause);
+// What the run may hide is not hidden here: without reducers, in one queue with what the rank computes.
+RankGroups groups_of(const RunPlan& plan, int rank, const Operations& operations, Connections& connections) {
+  RankGroups groups = connections.groups();
+  const DeviceChoice device = device_of(plan);
+  if (device.kind != DeviceKind::cpu)
+    choose_carriers(RankGpu{gpu_of(device, rank), operations}, BackgroundQueues::one, groups,
+                    [&](const RankGroups& chosen) { connections.set_groups(chosen); });
+  if (groups.context)
+    groups.context_queue = std::make_shared<CollectiveQueue>(groups.context, max_collectives_in_flight,
+                                                             CollectiveQueue::Deferred{});
+  return groups;
 }
 
 int64_t nanoseconds(double seconds) {
@@ -121,20 +128,20 @@ int64_t nanoseconds(double seconds) {
 LayerTimes measure_layers(const RunPlan& plan) {
   const Grid grid{1, 1, plan.layout.grid.context, plan.layout.grid.tensor};
   const MicroBatch batch = batch_of(plan);
-  std::vector<RankGroups> groups =
-      make_local_groups(grid, static_cast<int>(plan.model.num_key_value_heads),
-                        std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0);
-  // Without reducers: what the run may hide is not hidden here.
-  for (RankGroups& rank : groups)
-    if (rank.context)
-      rank.context_queue = std::make_shared<CollectiveQueue>(rank.context, max_collectives_in_flight,
-                                                             CollectiveQueue::Deferred{});
+  std::vector<std::unique_ptr<Connections>> connections;
+  for (RankGroups& groups :
+       make_local_groups(grid, static_cast<int>(plan.model.num_key_value_heads),
+                         std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0, device_of(plan)))
+    connections.push_back(std::make_unique<Connections>(std::move(groups)));
   std::mutex mutex;
   LayerTimes slowest;
   std::exception_ptr failure;  // the first
   const auto measure = [&](int rank) {
     try {
-      const LayerTimes times = Measurement(plan, batch, grid, rank, groups[static_cast<size_t>(rank)]).run();
+      auto operations = operations_of(plan, rank)(plan.threads_per_rank, std::make_shared<MemoryAccount>());
+      RankGroups groups = groups_of(plan, rank, *operations, *connections[static_cast<size_t>(rank)]);
+      const LayerTimes times =
+          Measurement(plan, batch, grid, rank, std::move(groups), std::move(operations)).run();
       const std::lock_guard lock(mutex);
       slowest = {std::max(slowest.embedding_s, times.embedding_s), std::max(slowest.block_s, times.block_s),
                  std::max(slowest.head_s, times.head_s)};
@@ -143,7 +150,7 @@ LayerTimes measure_layers(const RunPlan& plan) {
         const std::lock_guard lock(mutex);
         if (!failure) failure = std::current_exception();
       }
-      abort_all(groups, error.what());
+      for (const auto& each : connections) each->abort(error.what());
     }
   };
   std::vector<std::thread> threads;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "actors/caf_types.hpp"
+#include "actors/actor_of.hpp"
 
 namespace collie {
 namespace {
@@ -43,7 +43,7 @@ caf::behavior link_end_behaviour(LinkEndActor* self) {
 }  // namespace
 
 caf::actor spawn_link_end(caf::actor_system& system) {
-  return system.spawn(link_end_behaviour);
+  return system.spawn<ActorOf<LinkEndState, link_end_behaviour>>();
 }
 
 std::shared_ptr<comm::ByteLink> open_message_link(const std::vector<caf::actor>& ends,

@@ -202,6 +202,7 @@ void MessageLink::fail(const Failure& failure) {
 void MessageLink::fail_locked(const Failure& failure) {
   if (failure_) return;
   failure_ = failure;
+  heard_until_ = std::chrono::steady_clock::now() + echo;
   changed_.notify_all();
   if (!send_) return;
   constexpr size_t most_said = 1024;
@@ -214,7 +215,7 @@ void MessageLink::fail_locked(const Failure& failure) {
 void MessageLink::abort(const std::string& cause) {
   fail({true, cause});
   Lock lock(mutex_);
-  changed_.wait_for(lock, echo, [&] {
+  changed_.wait_until(lock, heard_until_, [&] {
     for (int peer = 0; peer < size(); ++peer)
       if (peer != rank() && !at(peer).failed && !at(peer).left && !at(peer).gone) return false;
     return true;

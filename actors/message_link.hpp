@@ -121,7 +121,8 @@ class MessageLink final : public comm::ByteLink, public std::enable_shared_from_
   Send send_;                // empty once closed
   std::vector<Peer> peers_;  // [size], this rank's own unused
   std::optional<comm::Failure> failure_;
-  bool copying_ = false;  // into a post's memory, without the lock
+  std::chrono::steady_clock::time_point heard_until_;  // how long abort() waits, once there is a failure
+  bool copying_ = false;                               // into a post's memory, without the lock
 };
 
 }  // namespace collie

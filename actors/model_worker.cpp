@@ -55,10 +55,10 @@ void ModelWorker::build_chunk(int stage) {
 
   const RankGroups& groups = settings_.groups;
   const DataSharding data = sharding();
-  chunk->state =
-      std::make_unique<ShardedState>(*chunk->model, data, *operations_, optimizer_.get(), settings_.precision,
-                                     ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
-                                                          {groups.tensor.get(), groups.key_value.get()}});
+  chunk->state = std::make_unique<ShardedState>(
+      *chunk->model, data, *operations_, optimizer_.get(), settings_.precision, settings_.offload_optimizer,
+      ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
+                           {groups.tensor.get(), groups.key_value.get()}});
   load(*chunk);
   chunks_.push_back(std::move(chunk));
 }
@@ -302,7 +302,15 @@ GradientReport ModelWorker::gradients() {
     report.has_loss = true;
     report.loss_sum = evaluation_loss();
   }
+  check_groups();
   return report;
+}
+
+// What was read from a device is not to be believed where a collective before it has failed.
+void ModelWorker::check_groups() const {
+  const RankGroups& groups = settings_.groups;
+  for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data})
+    if (group) group->check();
 }
 
 void ModelWorker::update(const Verdict& verdict) {
@@ -325,12 +333,14 @@ void ModelWorker::copy_tied_weight(const Tensor& weight) {
 DoubleBits ModelWorker::evaluation_loss() {
   double sum = 0;
   for (Deferred<double>& loss : loss_sums_) sum += loss.value();
+  check_groups();
   return sum;
 }
 
 int32_t ModelWorker::sample() {
   std::vector<float> logits(static_cast<size_t>(logits_.numel()));
   operations_->download(logits_, logits);
+  check_groups();
   logits_ = {};
   return sample_token(logits, program_.sampling, program_.sampling_index);
 }
@@ -340,6 +350,7 @@ std::vector<CheckpointSlice> ModelWorker::snapshot() {
   std::vector<CheckpointSlice> slices;
   for (const auto& chunk : chunks_)
     for (CheckpointSlice& slice : chunk->state->snapshot()) slices.push_back(std::move(slice));
+  check_groups();
   return slices;
 }
 

@@ -26,6 +26,7 @@ struct ModelWorkerSettings {
   ModelConfig model;
   OptimizerConfig optimizer;
   Precision precision;
+  bool offload_optimizer = false;
   std::string loss = "cross_entropy";
   uint64_t seed = 42;
   int threads = 1;
@@ -104,6 +105,7 @@ class ModelWorker final : public StageWorker {
   Tensor leaving(const Channel& channel, int index);
   bool is_local(int stage) const;
   Tensor copy_of(const Tensor& tensor, Category category);
+  void check_groups() const;
 
   ModelWorkerSettings settings_;
   GridPlace place_;

@@ -6,6 +6,7 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/cluster.hpp"
+#include "actors/group_carriers.hpp"
 #include "actors/guard.hpp"
 #include "actors/link_end.hpp"
 #include "actors/rank_link.hpp"
@@ -52,16 +53,20 @@ bool spans_processes(const NodeSpec& spec) {
   return spec.node_of_rank.front() != spec.node_of_rank.back();
 }
 
-// What the rank hands to its reducers.
-void add_queues(const caf::actor& data_reducer, const caf::actor& context_reducer, Connections& connections) {
+// Which processes have GPUs is known to each alone: where one may have, all take part.
+void carry_tensors(const NodeSpec& spec, int rank, const Operations& operations, Connections& connections) {
+  const DeviceChoice device = device_of(*spec.plan);
+  const bool has_gpu = device.kind != DeviceKind::cpu;
+  if (!has_gpu && (!spans_processes(spec) || spec.plan->config.device.kind == "cpu")) return;
+  std::optional<RankGpu> gpu;
+  if (has_gpu) gpu.emplace(RankGpu{gpu_of(device, rank), operations});
   RankGroups groups = connections.groups();
-  const auto queue_to = [](const caf::actor& reducer, const std::shared_ptr<MeteredGroup>& group) {
-    return std::make_shared<CollectiveQueue>(group, max_collectives_in_flight,
-                                             [reducer] { caf::anon_send(reducer, work_atom::value); });
-  };
-  if (groups.data) groups.data_queue = queue_to(data_reducer, groups.data);
-  if (groups.context) groups.context_queue = queue_to(context_reducer, groups.context);
-  connections.set_groups(std::move(groups));
+  choose_carriers(gpu, BackgroundQueues::beside, groups,
+                  [&](const RankGroups& chosen) { connections.set_groups(chosen); });
+}
+
+std::function<void()> teller_of(const caf::actor& reducer) {
+  return [reducer] { caf::anon_send(reducer, work_atom::value); };
 }
 
 void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
@@ -90,10 +95,18 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   spec.make_worker = [account, system = &self->system(), node = state.spec, rank,
                       data_reducer = local.data_reducer, context_reducer = local.context_reducer,
                       connections = local.connections](const Wiring& wiring) {
+    const RunPlan& plan = *node.plan;
     connect(*system, node, rank, wiring, *connections);
-    add_queues(data_reducer, context_reducer, *connections);
-    ModelWorkerSettings settings = worker_settings(*node.plan, rank, connections->groups());
+    auto operations = operations_of(plan, rank)(plan.threads_per_rank, account);
+    carry_tensors(node, rank, *operations, *connections);
+    RankGroups groups = connections->groups();
+    add_queues(teller_of(data_reducer), teller_of(context_reducer), groups);
+    connections->set_groups(groups);
+    ModelWorkerSettings settings = worker_settings(plan, rank, groups);
     settings.account = account;
+    settings.make_operations = [&](int, const std::shared_ptr<MemoryAccount>&) {
+      return std::move(operations);
+    };
     return std::make_unique<ModelWorker>(std::move(settings));
   };
   spec.connections = local.connections;
@@ -111,7 +124,7 @@ void spawn_ranks(NodeActor* self) {
   NodeState& state = self->state;
   const RunPlan& plan = *state.spec.plan;
   auto groups = make_local_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads),
-                                  state.spec.node_of_rank, state.spec.node);
+                                  state.spec.node_of_rank, state.spec.node, device_of(plan));
   NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}, {}, {}};
   for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) {
     if (state.spec.node_of_rank[static_cast<size_t>(rank)] != state.spec.node) continue;

@@ -6,13 +6,13 @@
 
 #include "comm/linked_process_group.hpp"
 #include "comm/slowed_group.hpp"
-#include "comm/staged_group.hpp"
 
 namespace collie {
 namespace {
 
 struct GroupKind {
   std::shared_ptr<MeteredGroup> RankGroups::*member;
+  std::shared_ptr<DeviceSlot> RankDevice::*slot;
   std::function<std::vector<int>(int)> ranks_with;
 };
 
@@ -24,22 +24,47 @@ std::vector<std::shared_ptr<ProcessGroup>> slowed_as_asked(std::vector<std::shar
 
 // In one order everywhere: a group's number on a link is its place here.
 std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
-  return {{&RankGroups::tensor, [grid](int rank) { return grid.tensor_group(rank); }},
-          {&RankGroups::context, [grid](int rank) { return grid.context_group(rank); }},
-          {&RankGroups::key_value,
+  return {{&RankGroups::tensor, &RankDevice::tensor, [grid](int rank) { return grid.tensor_group(rank); }},
+          {&RankGroups::context, &RankDevice::context, [grid](int rank) { return grid.context_group(rank); }},
+          {&RankGroups::key_value, &RankDevice::key_value,
            [grid, key_value_heads](int rank) { return grid.key_value_group(rank, key_value_heads); }},
-          {&RankGroups::data, [grid](int rank) { return grid.data_group(rank); }}};
+          {&RankGroups::data, &RankDevice::data, [grid](int rank) { return grid.data_group(rank); }}};
 }
 
-// For tensors on any device. Copies on the host are not the device's memory: their account is their own.
-std::shared_ptr<MeteredGroup> metered(std::shared_ptr<ProcessGroup> end) {
-  return std::make_shared<MeteredGroup>(make_staged_group(std::move(end), std::make_shared<MemoryAccount>()));
+bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
+  return std::all_of(ranks.begin(), ranks.end(),
+                     [&](int rank) { return gpu_of(device, rank) == gpu_of(device, ranks.front()); });
+}
+
+// The ends of a group in this process. Slots are made for `all` where the ends need them.
+std::vector<std::shared_ptr<ProcessGroup>> local_ends(const GroupKind& kind, const std::vector<int>& ranks,
+                                                      const DeviceChoice& device,
+                                                      std::vector<RankGroups>& all) {
+  if (device.kind == DeviceKind::cpu || !share_a_gpu(ranks, device) ||
+      ranks.size() > DeviceQueue::most_summands)
+    return make_in_process_group(static_cast<int>(ranks.size()));
+  std::vector<std::shared_ptr<DeviceSlot>> slots;
+  for (const int rank : ranks) {
+    slots.push_back(std::make_shared<DeviceSlot>());
+    all[static_cast<size_t>(rank)].device.*kind.slot = slots.back();
+  }
+  return make_device_group(slots);
+}
+
+std::shared_ptr<CollectiveQueue> queue_of(const std::shared_ptr<MeteredGroup>& group,
+                                          const std::shared_ptr<DeviceSlot>& slot, const RankDevice& device,
+                                          const std::function<void()>& tell) {
+  if (!group) return nullptr;
+  DeviceOrder order;
+  if (slot) order = {device.compute, slot->queue};
+  return std::make_shared<CollectiveQueue>(group, max_collectives_in_flight, tell, std::move(order));
 }
 
 }  // namespace
 
 std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
-                                          const std::vector<int>& node_of_rank, int node) {
+                                          const std::vector<int>& node_of_rank, int node,
+                                          const DeviceChoice& device) {
   std::vector<RankGroups> all(static_cast<size_t>(grid.ranks()));
   const auto is_here = [&](int rank) { return node_of_rank[static_cast<size_t>(rank)] == node; };
   for (const GroupKind& kind : kinds_of(grid, key_value_heads))
@@ -48,9 +73,9 @@ std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
       const std::vector<int> ranks = kind.ranks_with(rank);
       if (ranks.size() == 1 || ranks.front() != rank || !std::all_of(ranks.begin(), ranks.end(), is_here))
         continue;
-      const auto ends = slowed_as_asked(make_in_process_group(static_cast<int>(ranks.size())));
+      const auto ends = slowed_as_asked(local_ends(kind, ranks, device, all));
       for (size_t i = 0; i < ranks.size(); ++i)
-        all[static_cast<size_t>(ranks[i])].*kind.member = metered(ends[i]);
+        all[static_cast<size_t>(ranks[i])].*kind.member = std::make_shared<MeteredGroup>(ends[i]);
     }
   return all;
 }
@@ -62,9 +87,15 @@ void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
   for (const GroupKind& kind : kinds_of(grid, key_value_heads)) {
     const std::vector<int> ranks = kind.ranks_with(rank);
     if (ranks.size() > 1 && !(groups.*kind.member))
-      groups.*kind.member = metered(make_linked_group(link, ranks, number, account));
+      groups.*kind.member = std::make_shared<MeteredGroup>(make_linked_group(link, ranks, number, account));
     ++number;
   }
+}
+
+void add_queues(const std::function<void()>& tell_data, const std::function<void()>& tell_context,
+                RankGroups& groups) {
+  groups.data_queue = queue_of(groups.data, groups.device.data, groups.device, tell_data);
+  groups.context_queue = queue_of(groups.context, groups.device.context, groups.device, tell_context);
 }
 
 void Connections::set_link(std::shared_ptr<comm::ByteLink> link) {

@@ -1,12 +1,14 @@
 // A rank's ends of the groups it communicates in, whatever carries them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "actors/device.hpp"
 #include "actors/grid.hpp"
 #include "comm/byte_link.hpp"
 #include "comm/collective_queue.hpp"
@@ -17,8 +19,15 @@ namespace collie {
 // Of a rank's operations in the background on one group: each holds a bucket, or a rank's keys and values.
 inline constexpr int max_collectives_in_flight = 4;
 
-// Null where the rank would be alone.
+// The rank's queues of work on its GPU. A group whose tensors stay on GPUs has a slot.
+struct RankDevice {
+  std::shared_ptr<DeviceQueue> compute;  // what the rank computes; null on the CPU
+  std::shared_ptr<DeviceSlot> tensor, context, key_value, data;
+};
+
+// Groups are null where the rank would be alone.
 struct RankGroups {
+  RankDevice device;
   std::shared_ptr<MeteredGroup> tensor;            // holds the other parts of the same matrices
   std::shared_ptr<MeteredGroup> context;           // holds the other tokens of the same sequences
   std::shared_ptr<CollectiveQueue> context_queue;  // of `context`, driven by a reducer of its own
@@ -27,14 +36,21 @@ struct RankGroups {
   std::shared_ptr<CollectiveQueue> data_queue;     // of `data`, driven by the rank's reducer
 };
 
-// The groups whose ranks are all in process `node`, without queues. [ranks]
+// The groups whose ranks are all in process `node`, without queues. Those whose ranks share a GPU have slots
+// for its memory, which are to be filled. [ranks]
 std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
-                                          const std::vector<int>& node_of_rank, int node);
+                                          const std::vector<int>& node_of_rank, int node,
+                                          const DeviceChoice& device);
 
 // Fills in what make_local_groups() left out: the groups of `rank` that reach into other processes.
 void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
                        const std::shared_ptr<comm::ByteLink>& link,
                        const std::shared_ptr<MemoryAccount>& account, RankGroups& groups);
+
+// The queues of a rank's operations in the background, which `tell_data` and `tell_context` pass on to their
+// drivers.
+void add_queues(const std::function<void()>& tell_data, const std::function<void()>& tell_context,
+                RankGroups& groups);
 
 // What a rank communicates through, shared by the rank, its reducer, and its node, which ends it from
 // outside.

@@ -395,4 +395,8 @@ OperationsFactory operations_of(const RunPlan& plan, int rank) {
                               : operations_on(plan.device, dtype_of(plan.config.model), rank);
 }
 
+DeviceChoice device_of(const RunPlan& plan) {
+  return plan.make_operations ? DeviceChoice{} : plan.device;
+}
+
 }  // namespace collie

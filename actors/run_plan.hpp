@@ -80,6 +80,8 @@ RunPlan plan_generation(Config config, Generation generation);
 
 // How rank `rank` gets its operation table: the host's own way, or the device's.
 OperationsFactory operations_of(const RunPlan& plan, int rank);
+// The device of those tables: where they are the host's own, the CPU.
+DeviceChoice device_of(const RunPlan& plan);
 
 // The configuration keys that change what is computed, with their values; kept in every checkpoint and
 // compared when a run is resumed.

@@ -11,6 +11,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.model = plan.model;
   settings.optimizer = plan.config.optimizer;
   settings.precision = precision_of(plan.config.optimizer, plan.config.model.dtype, plan.config.run.seed);
+  settings.offload_optimizer = plan.config.parallel.offload == "optimizer";
   settings.loss = plan.config.train.loss;
   settings.seed = plan.config.run.seed;
   settings.threads = plan.threads_per_rank;

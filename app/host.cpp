@@ -58,22 +58,25 @@ Gathering gather(caf::actor_system& system, const RunPlan& plan, const std::opti
   try {
     if (launch) return gather_nodes(system, *launch, plan.config.cluster);
     return {connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks()), {}};
-  } catch (const NoAnswer&) {
-    throw;
   } catch (const UserError& error) {
     log::error("{}", error.what());
     end_at_once(2);
   }
 }
 
-RunEnded run_in_new_system(const RunPlan& plan, const RunHandlers& handlers,
-                           const std::optional<Launch>& launch) {
+}  // namespace
+
+RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::optional<Launch>& launch) {
+  const sigset_t set = ending_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // A write beyond `ulimit -f` then fails with a reason that can be reported.
+  std::signal(SIGXFSZ, SIG_IGN);
   ActorSystemConfig config(launch || !plan.config.cluster.nodes.empty(), plan.config.cluster);
   caf::actor_system system(config);
   caf::scoped_actor self(system);
   const auto listener = caf::actor_cast<caf::actor>(self);
   const Gathering gathering = gather(system, plan, launch);
-  const caf::actor run = spawn_run(system, plan, listener, gathering.nodes);
+  const caf::actor run = spawn_run(system, std::move(plan), listener, gathering.nodes);
 
   RunEnded outcome;
   bool ended = false;
@@ -97,21 +100,6 @@ RunEnded run_in_new_system(const RunPlan& plan, const RunHandlers& handlers,
     ::_exit(outcome.exit_code);
   }
   return outcome;
-}
-
-}  // namespace
-
-RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::optional<Launch>& launch) {
-  const sigset_t set = ending_signals();
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  // A write beyond `ulimit -f` then fails with a reason that can be reported.
-  std::signal(SIGXFSZ, SIG_IGN);
-  try {
-    return run_in_new_system(plan, handlers, launch);
-  } catch (const NoAnswer& first) {
-    log::warn("{}; asks once more", first.what());
-  }
-  return run_in_new_system(plan, handlers, launch);
 }
 
 int join_run(const Launch& launch, const ClusterSection& cluster) {

@@ -43,6 +43,9 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->copy(from, to);
   }
+  void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) override {
+    inner_->for_host_pieces(count, piece, f);
+  }
   void convert(const Tensor& from, Tensor& to) override {
     const Span span(*times_);
     inner_->convert(from, to);

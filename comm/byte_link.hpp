@@ -63,7 +63,7 @@ class ByteLink {
 
   // Fails the link on all ranks; does nothing where it has failed. Returns at once.
   virtual void fail(const Failure& failure) = 0;
-  // The same with Aborted(cause), and waits, for a moment at most, until the other ranks have heard of it.
+  // The same with Aborted(cause), and waits, at most until a moment after the failure, until the others know.
   virtual void abort(const std::string& cause) = 0;
 };
 

@@ -73,25 +73,30 @@ std::string describe(const Call& call) {
 }
 
 void check_on_host(const Call& call) {
-  COLLIE_ASSERT(call.on_host, "{}: the tensor is not on the host, and this group takes no others",
+  COLLIE_ASSERT(call.on_host, "{}: the tensor is not on the host, and this end takes no others",
                 describe(call));
 }
 
 bool agree(const Call& a, const Call& b) {
   if (a.operation != b.operation) return false;
   if (a.operation == Operation::barrier) return true;
-  return a.dtype == b.dtype && a.shape == b.shape && a.peer == b.peer;
+  return a.dtype == b.dtype && a.shape == b.shape && a.peer == b.peer && a.on_host == b.on_host;
 }
 
 bool opposite(const Call& a, const Call& b) {
   return a.is_transfer() && b.is_transfer() && a.operation != b.operation && a.dtype == b.dtype &&
-         a.shape == b.shape;
+         a.shape == b.shape && a.on_host == b.on_host;
 }
 
 std::string disagreement(int rank, const Call& call, int other_rank, const Call& other_call) {
   if (other_rank < rank) return disagreement(other_rank, other_call, rank, call);
-  return fmt::format("process group: rank {} calls {}, but rank {} calls {}", rank, describe(call),
-                     other_rank, describe(other_call));
+  const bool in_one_place = call.on_host == other_call.on_host || call.operation == Operation::barrier ||
+                            other_call.operation == Operation::barrier;
+  const auto shown = [&](const Call& each) {
+    return describe(each) + (in_one_place ? "" : each.on_host ? " on the host" : " on a device");
+  };
+  return fmt::format("process group: rank {} calls {}, but rank {} calls {}", rank, shown(call), other_rank,
+                     shown(other_call));
 }
 
 Call all_reduce_call(Tensor& x) {

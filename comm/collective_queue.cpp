@@ -22,19 +22,39 @@ double now_s() {
 }  // namespace
 
 struct CollectiveQueue::Task {
+  explicit Task(const DeviceOrder& the_order) : order(the_order) {}
+  // The memory of what the operation owned goes back in the order of the rank's queue.
+  ~Task() {
+    try {
+      order_rank_behind();
+    } catch (const std::exception&) {  // of a device that has failed: nothing is at work on it
+    }
+  }
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  void order_rank_behind() const {
+    if (after) order.compute->wait(*after);
+  }
+
+  const DeviceOrder order;
   std::string label;
   int64_t bytes = 0;
   Operation operation;
   bool done = false;  // has succeeded; a failure is the queue's
+  // On a device: behind what the rank had queued at the submission, and behind the operation's work.
+  std::shared_ptr<const DeviceMark> before, after;
 };
 
 struct CollectiveQueue::State {
   using Lock = std::unique_lock<std::mutex>;
 
-  State(std::shared_ptr<ProcessGroup> the_group, int most, std::function<void()> callback, bool defer)
+  State(std::shared_ptr<ProcessGroup> the_group, int most, std::function<void()> callback, DeviceOrder queues,
+        bool defer)
       : group(std::move(the_group)),
         max_in_flight(static_cast<size_t>(most)),
         on_submit(std::move(callback)),
+        order(std::move(queues)),
         deferred(defer) {}
 
   size_t in_flight() const { return queued.size() + (running ? 1 : 0); }
@@ -48,6 +68,7 @@ struct CollectiveQueue::State {
   }
 
   bool run_next();
+  void run(Task& task);
 
   // Ends all that is queued. The operations are handed out, so that what they own is released without the
   // lock.
@@ -63,6 +84,7 @@ struct CollectiveQueue::State {
   const std::shared_ptr<ProcessGroup> group;
   const size_t max_in_flight;
   const std::function<void()> on_submit;
+  const DeviceOrder order;
   const bool deferred;
 
   std::mutex mutex;
@@ -85,6 +107,9 @@ void CollectiveQueue::Pending::wait() const {
   State::Lock lock(state_->mutex);
   state_->wait(lock, [&] { return task_->done || state_->failure; });
   if (!task_->done) std::rethrow_exception(state_->failure);
+  const Operation owned = std::exchange(task_->operation, nullptr);
+  lock.unlock();
+  task_->order_rank_behind();
 }
 
 bool CollectiveQueue::Pending::done() const {
@@ -94,15 +119,16 @@ bool CollectiveQueue::Pending::done() const {
 }
 
 CollectiveQueue::CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in_flight,
-                                 std::function<void()> on_submit) {
+                                 std::function<void()> on_submit, DeviceOrder order) {
   COLLIE_ASSERT(group != nullptr, "a queue needs a group");
   COLLIE_ASSERT(max_in_flight > 0, "a queue needs at least one operation in flight, found {}", max_in_flight);
-  state_ = std::make_shared<State>(std::move(group), max_in_flight, std::move(on_submit), false);
+  state_ =
+      std::make_shared<State>(std::move(group), max_in_flight, std::move(on_submit), std::move(order), false);
 }
 
 CollectiveQueue::CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in_flight, Deferred)
     : CollectiveQueue(group, max_in_flight) {
-  state_ = std::make_shared<State>(std::move(group), max_in_flight, nullptr, true);
+  state_ = std::make_shared<State>(std::move(group), max_in_flight, nullptr, DeviceOrder{}, true);
 }
 
 CollectiveQueue::~CollectiveQueue() {
@@ -110,7 +136,7 @@ CollectiveQueue::~CollectiveQueue() {
 }
 
 CollectiveQueue::Pending CollectiveQueue::submit(std::string label, Operation operation, int64_t bytes) {
-  const auto task = std::make_shared<Task>();
+  const auto task = std::make_shared<Task>(state_->order);
   task->label = std::move(label);
   task->bytes = bytes;
   State& state = *state_;
@@ -121,6 +147,7 @@ CollectiveQueue::Pending CollectiveQueue::submit(std::string label, Operation op
     state.wait(lock, [&] { return state.failure || state.in_flight() < state.max_in_flight; });
     if (state.failure) return Pending(state_, task);
     task->operation = std::move(operation);
+    if (state.order.compute) task->before = state.order.compute->mark();
     state.queued.push_back(task);
   }
   if (state.on_submit) state.on_submit();
@@ -146,11 +173,10 @@ bool CollectiveQueue::State::run_next() {
   state.advanced = std::max<int64_t>(0, state.advanced - task->bytes);
   std::exception_ptr thrown;
   try {
-    task->operation(*state.group);
+    state.run(*task);
   } catch (...) {
     thrown = std::current_exception();
   }
-  task->operation = nullptr;
   span.end_s = now_s();
 
   std::vector<Operation> ended;  // released after the lock
@@ -161,6 +187,23 @@ bool CollectiveQueue::State::run_next() {
   task->done = !state.failure;
   state.changed.notify_all();
   return true;
+}
+
+// On a device the operation's tensors are in use when it returns, or throws: what it owns stays with the
+// task.
+void CollectiveQueue::State::run(Task& task) {
+  if (!order.communication) {
+    const Operation owned = std::exchange(task.operation, nullptr);
+    return owned(*group);
+  }
+  order.communication->wait(*task.before);
+  try {
+    task.operation(*group);
+  } catch (...) {
+    task.after = order.communication->mark();
+    throw;
+  }
+  task.after = order.communication->mark();
 }
 
 void CollectiveQueue::advance(int64_t bytes) {

@@ -12,7 +12,15 @@
 
 namespace collie {
 
-// One operation's time on the driver, for the trace: seconds on the process's steady clock.
+// A rank's queues of work on its device. Both null on the host.
+struct DeviceOrder {
+  std::shared_ptr<DeviceQueue> compute;        // in whose order the rank uses its tensors
+  std::shared_ptr<DeviceQueue> communication;  // the group's end's
+};
+
+// One operation's time on the driver, for the trace: seconds on the process's steady clock. Of an operation
+// on a device it is the time until its work was queued, waiting for other ranks to call included, and not the
+// time that the device took.
 struct OperationSpan {
   std::string label;
   double start_s = 0, end_s = 0;
@@ -25,14 +33,19 @@ struct OperationSpan {
 //
 // The first failure is every later operation's too, as the group is then unusable: what was submitted and is
 // not done, and whatever is submitted afterwards, fails with the same exception.
+//
+// On a device nobody waits for the device: an operation's work begins after what the rank had queued at its
+// submission, and what the rank queues after wait() begins after the operation's work. What the operation
+// owns is let go at wait(), so that the rank's queue may use the memory again; without wait(), with the last
+// handle.
 class CollectiveQueue {
   struct State;
   struct Task;
 
  public:
-  // Called by the driver, once at most. It must own what it uses (capture Tensors by value): after an abort
-  // it may still be running when its waiters have gone on. It is destroyed before its handle says that it is
-  // done.
+  // Called by the driver, once at most. It must own what it uses (capture Tensors by value) and keep it:
+  // after an abort it may still be running when its waiters have gone on. It is destroyed before its handle
+  // says that it is done, on a device by wait().
   using Operation = std::function<void(ProcessGroup&)>;
 
   // The handle of one submitted operation; copies are of the same one. May outlive the queue. A handle made
@@ -41,11 +54,11 @@ class CollectiveQueue {
    public:
     Pending() = default;
 
-    // Blocks until the operation is done. Throws what it threw, or an earlier operation's failure, or
-    // Aborted; as often as it is called.
+    // Blocks until the operation is done (on a device: queued, and the rank's later work ordered behind it).
+    // Throws what it threw, or an earlier operation's failure, or Aborted; as often as it is called.
     void wait() const;
 
-    // Whether wait() would return or throw at once.
+    // Whether wait() would return or throw at once. On a device that orders nothing.
     bool done() const;
 
    private:
@@ -59,7 +72,7 @@ class CollectiveQueue {
   // max_in_flight: operations that are submitted and not done, at least one. `on_submit` is called by the
   // submitter after each operation it has queued, with no lock held: it tells the driver to call run_next().
   CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in_flight,
-                  std::function<void()> on_submit = nullptr);
+                  std::function<void()> on_submit = nullptr, DeviceOrder order = {});
   // Without a driver, for planning: an operation runs when advance() says that it is over, or on the thread
   // that waits for it, or for a later one, or that finds the queue full.
   struct Deferred {};

@@ -128,6 +128,7 @@ class GlooLink : public ByteLink {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Failure> failure_;
+  Clock::time_point heard_until_;  // how long abort() waits, once there is a failure
   bool closing_ = false;
   std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;         // for which somebody waits
   std::map<gloo::transport::UnboundBuffer*, std::string> refused_;  // why they could not be posted
@@ -269,6 +270,7 @@ void GlooLink::fail(const Failure& failure) {
     const Lock lock(mutex_);
     if (failure_) return;
     failure_ = failure;
+    heard_until_ = Clock::now() + echo;
     for (const auto& [buffer, wait] : waiting_) {
       buffer->abortWaitRecv();
       buffer->abortWaitSend();
@@ -282,7 +284,7 @@ void GlooLink::fail(const Failure& failure) {
 void GlooLink::abort(const std::string& cause) {
   fail({true, cause});
   Lock lock(mutex_);
-  changed_.wait_for(lock, echo, [&] {
+  changed_.wait_until(lock, heard_until_, [&] {
     for (int peer = 0; peer < size(); ++peer)
       if (peer != rank() && !at(peer).failed && !at(peer).left && !at(peer).gone) return false;
     return true;

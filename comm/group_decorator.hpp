@@ -24,6 +24,7 @@ class GroupDecorator : public ProcessGroup {
   void send(const Tensor& x, int destination) override;
   void receive(Tensor& x, int source) override;
   void barrier() override;
+  void check() override { inner_->check(); }
   void abort(const std::string& cause) override { inner_->abort(cause); }
 
  protected:

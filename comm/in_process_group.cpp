@@ -8,47 +8,62 @@ namespace {
 
 class InProcessGroup : public ProcessGroup {
  public:
-  InProcessGroup(std::shared_ptr<comm::Meeting> meeting, int rank)
-      : meeting_(std::move(meeting)), rank_(rank) {}
+  InProcessGroup(std::shared_ptr<comm::Meeting> meeting, int rank, std::shared_ptr<DeviceSlot> slot)
+      : meeting_(std::move(meeting)), rank_(rank), slot_(std::move(slot)) {}
 
   int rank() const override { return rank_; }
   int size() const override { return meeting_->size(); }
 
-  void all_reduce_sum(Tensor& x) override { meeting_->collective(rank_, comm::all_reduce_call(x)); }
+  void all_reduce_sum(Tensor& x) override { collective(comm::all_reduce_call(x)); }
   void reduce_scatter_sum(const Tensor& in, Tensor& out) override {
-    meeting_->collective(rank_, comm::reduce_scatter_call(size(), in, out));
+    collective(comm::reduce_scatter_call(size(), in, out));
   }
   void all_gather(const Tensor& in, Tensor& out) override {
-    meeting_->collective(rank_, comm::all_gather_call(size(), in, out));
+    collective(comm::all_gather_call(size(), in, out));
   }
-  void broadcast(Tensor& x, int root) override {
-    meeting_->collective(rank_, comm::broadcast_call(size(), x, root));
-  }
+  void broadcast(Tensor& x, int root) override { collective(comm::broadcast_call(size(), x, root)); }
   void all_to_all(const Tensor& in, Tensor& out) override {
-    meeting_->collective(rank_, comm::all_to_all_call(size(), in, out));
+    collective(comm::all_to_all_call(size(), in, out));
   }
   void send(const Tensor& x, int destination) override {
-    meeting_->transfer(rank_, comm::send_call(size(), rank_, x, destination));
+    transfer(comm::send_call(size(), rank_, x, destination));
   }
-  void receive(Tensor& x, int source) override {
-    meeting_->transfer(rank_, comm::receive_call(size(), rank_, x, source));
-  }
-  void barrier() override { meeting_->collective(rank_, {}); }
+  void receive(Tensor& x, int source) override { transfer(comm::receive_call(size(), rank_, x, source)); }
+  void barrier() override { collective({}); }
 
+  void check() override { meeting_->check(); }
   void abort(const std::string& cause) override { meeting_->abort(cause); }
 
  private:
+  void collective(const comm::Call& call) { meeting_->collective(rank_, call, queue_for(call)); }
+  void transfer(const comm::Call& call) { meeting_->transfer(rank_, call, queue_for(call)); }
+
+  // Null for tensors on the host.
+  DeviceQueue* queue_for(const comm::Call& call) const {
+    if (!call.on_host && slot_ && slot_->queue) return slot_->queue.get();
+    check_on_host(call);
+    return nullptr;
+  }
+
   std::shared_ptr<comm::Meeting> meeting_;
   int rank_;
+  std::shared_ptr<DeviceSlot> slot_;  // null where there is no device
 };
 
 }  // namespace
 
 std::vector<std::shared_ptr<ProcessGroup>> make_in_process_group(int size) {
   COLLIE_ASSERT(size > 0, "a group needs at least one rank, found {}", size);
-  const auto meeting = std::make_shared<comm::Meeting>(size);
+  return make_device_group(std::vector<std::shared_ptr<DeviceSlot>>(static_cast<size_t>(size)));
+}
+
+std::vector<std::shared_ptr<ProcessGroup>> make_device_group(
+    const std::vector<std::shared_ptr<DeviceSlot>>& slots) {
+  COLLIE_ASSERT(!slots.empty(), "a group needs at least one rank");
+  const auto meeting = std::make_shared<comm::Meeting>(static_cast<int>(slots.size()));
   std::vector<std::shared_ptr<ProcessGroup>> ends;
-  for (int rank = 0; rank < size; ++rank) ends.push_back(std::make_shared<InProcessGroup>(meeting, rank));
+  for (const auto& slot : slots)
+    ends.push_back(std::make_shared<InProcessGroup>(meeting, static_cast<int>(ends.size()), slot));
   return ends;
 }
 

@@ -61,6 +61,7 @@ class LinkedGroup : public ProcessGroup {
   void receive(Tensor& x, int source) override { transfer(comm::receive_call(size(), rank_, x, source), x); }
   void barrier() override { collective({}, {}); }
 
+  void check() override { link_->check(); }
   void abort(const std::string& cause) override { link_->abort(cause); }
 
  private:

@@ -57,6 +57,7 @@ class StagedGroup final : public ProcessGroup {
     x.write(copy.raw());
   }
   void barrier() override { inner_->barrier(); }
+  void check() override { inner_->check(); }
   void abort(const std::string& cause) override { inner_->abort(cause); }
 
  private:

@@ -2,10 +2,13 @@
 // linked with a back end names it at its start.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "kernels/device_queue.hpp"
 #include "kernels/operations.hpp"
 
 namespace collie {
@@ -39,6 +42,12 @@ class GpuBackend {
   // float32 or bfloat16. Throws std::runtime_error where the device or a library it needs is not there.
   virtual std::unique_ptr<Operations> make_operations(DType dtype, int gpu,
                                                       std::shared_ptr<MemoryAccount> account) const = 0;
+  // The queue that a table of make_operations() puts its work into, and another one beside it. The latter
+  // throws as make_operations() does.
+  virtual std::shared_ptr<DeviceQueue> queue_of(const Operations& operations) const = 0;
+  virtual std::shared_ptr<DeviceQueue> make_queue(int gpu) const = 0;
+  // The same for the same GPU in every process, and for no other one.
+  virtual std::array<std::byte, 16> identity_of(int gpu) const = 0;
 };
 
 // The program's back end from now on; it must outlive its use. Not thread-safe: for main().

@@ -1,5 +1,7 @@
 #include "kernels/operations.hpp"
 
+#include <algorithm>
+
 #include "kernels/checks.hpp"
 
 namespace collie {
@@ -7,6 +9,10 @@ namespace collie {
 Operations::Operations(DType dtype, std::shared_ptr<MemoryAccount> account)
     : dtype_(dtype), account_(std::move(account)) {
   COLLIE_ASSERT(account_ != nullptr, "operations need a memory account");
+}
+
+void Operations::for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) {
+  for (int64_t first = 0; first < count; first += piece) f(first, std::min(first + piece, count));
 }
 
 void Operations::convert(const Tensor& from, Tensor& to) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -72,6 +73,11 @@ class Operations {
   // --- memory
   virtual Tensor empty(const Shape& shape, DType dtype, Category category) = 0;
   Tensor empty(const Shape& shape, Category category) { return empty(shape, dtype_, category); }
+  // In the host's memory, which the account is not charged for where it is not the device's: to be computed
+  // with as any other, but slowly. For what is used once a step.
+  virtual Tensor empty_on_host(const Shape& shape, DType dtype, Category category) {
+    return empty(shape, dtype, category);
+  }
   virtual void fill(Tensor& x, double value) = 0;
   virtual void copy(const Tensor& from, Tensor& to) = 0;  // same shape and dtype; row strides may differ
   // dtype() to wide() or back (rounded to nearest even); same shape. Here: a copy, for tables that have one
@@ -84,6 +90,11 @@ class Operations {
   // dtype). Here: copies, for tables whose memory the host's is.
   virtual Tensor to_host(const Tensor& x, Category category);
   virtual void from_host(const Tensor& values, Tensor& x);
+
+  // Work of the host's own: f(first, last) for consecutive pieces of [0, count), each `piece` long but the
+  // last, in any order, on the threads that the table has there. Here: on the caller's.
+  using OnPiece = std::function<void(int64_t first, int64_t last)>;
+  virtual void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f);
 
   // Waits until all work that was queued is done, where a device works asynchronously.
   virtual void synchronize() {}

@@ -51,16 +51,19 @@ void initialise_range(const Parameter& parameter, uint64_t seed, int64_t begin, 
                 parameter.name, begin, begin + numel, parameter.shape.to_string());
   if (parameter.initialisation != Initialisation::normal)
     return operations.fill(flat, parameter.initialisation == Initialisation::ones ? 1.0 : 0.0);
-  constexpr int64_t block = 1 << 16;  // bounds the host buffer
+  constexpr int64_t block = 1 << 22, piece = 1 << 14;  // the block bounds the host buffer
   const uint64_t key = random_key(seed, "initialise/" + parameter.name);
   std::vector<float> values;
   for (int64_t from = 0; from < numel; from += block) {
     const int64_t to = std::min(from + block, numel);
     values.resize(static_cast<size_t>(to - from));
-    for_each_run(parameter, begin + from, begin + to, [&](int64_t held, int64_t whole, int64_t count) {
-      const auto first = static_cast<size_t>(held - begin - from);
-      fill_normal(key, parameter.deviation, whole,
-                  std::span(values).subspan(first, static_cast<size_t>(count)));
+    operations.for_host_pieces(to - from, piece, [&](int64_t first, int64_t last) {
+      for_each_run(parameter, begin + from + first, begin + from + last,
+                   [&](int64_t held, int64_t whole, int64_t count) {
+                     fill_normal(key, parameter.deviation, whole,
+                                 std::span(values).subspan(static_cast<size_t>(held - begin - from),
+                                                           static_cast<size_t>(count)));
+                   });
     });
     Tensor part = flat.rows(from, to);
     operations.upload(values, part);

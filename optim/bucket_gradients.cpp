@@ -113,12 +113,11 @@ void BucketGradients::reduce(int bucket) {
   } else {
     collect(state);  // the micro-batch before
     state.arriving = operations_.empty(state.part.shape(), dtype_, Category::communication);
-    // The operation holds the only handle to the whole gradient, and lets go of it when it is done.
+    // The operation holds the only handle to the whole gradient, which goes with it.
     state.reduction = queue_->submit(
         label,
         [whole = std::move(state.whole), mine = state.arriving](ProcessGroup& group) mutable {
           group.reduce_scatter_sum(whole, mine);
-          whole = Tensor();
         },
         bytes);
     state.whole = Tensor();

@@ -5,7 +5,8 @@
 namespace collie {
 
 ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
-                           Optimizer* optimizer, const Precision& precision, const Groups& groups)
+                           Optimizer* optimizer, const Precision& precision, bool offload,
+                           const Groups& groups)
     : parameters_(model.parameters()),
       sharding_(sharding),
       operations_(operations),
@@ -23,7 +24,9 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       if (parameter(range.id).tied_copy) continue;  // updated where its owner is
       Owned owned{range, static_cast<int>(bucket), {}, {}};
       const auto state = [&] {
-        return operations.empty({range.numel}, operations.wide(), Category::optimizer);
+        const Shape shape{range.numel};
+        return offload ? operations.empty_on_host(shape, operations.wide(), Category::optimizer)
+                       : operations.empty(shape, operations.wide(), Category::optimizer);
       };
       if (precision.keeps_master(operations)) owned.master = state();
       for (size_t i = 0; i < states; ++i) owned.states.push_back(state());

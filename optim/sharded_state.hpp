@@ -30,9 +30,10 @@ class ShardedState {
     GradientGroups gradients;
   };
 
-  // `optimizer`: null where nothing is trained; then there are weights alone. All references outlive it.
+  // `optimizer`: null where nothing is trained; then there are weights alone. `offload`: optimizer states and
+  // masters are in the host's memory. All references outlive it.
   ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
-               Optimizer* optimizer, const Precision& precision, const Groups& groups);
+               Optimizer* optimizer, const Precision& precision, bool offload, const Groups& groups);
 
   // Every weight from fill(id, values), which gives the values of the parameter's rectangle, in wide();
   // optimizer states at zero.

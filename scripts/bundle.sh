@@ -3,7 +3,7 @@
 # with every shared library they need but the C library's into build/collie-engine-VERSION-COMMIT.tar.xz, which runs from any folder
 # of a machine where nothing can be installed. Builds them first unless --built says that they are there.
 #
-# NVIDIA's libraries are not in it: the engine finds them on the machine it runs on (kernels/cuda/library_folders.hpp says where).
+# NVIDIA's libraries are not in it: the engine finds them on the machine it runs on (base/library_folders.hpp says where).
 # The machine's C library must be at least as new as the one here; check.sh, which is in the bundle, says whether it is.
 set -euo pipefail  # so nothing below may stop reading before its pipe ends
 cd "$(dirname "$0")/.."

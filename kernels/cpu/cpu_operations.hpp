@@ -16,6 +16,9 @@ class CpuOperations final : public Operations {
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
   void fill(Tensor& x, double value) override;
   void copy(const Tensor& from, Tensor& to) override;
+  void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) override {
+    arena_.for_pieces(count, piece, f);
+  }
   void upload(std::span<const float> values, Tensor& x) override;
   void download(const Tensor& x, std::span<float> values) override;
 

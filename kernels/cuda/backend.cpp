@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "kernels/cuda/api.hpp"
 #include "kernels/cuda/cuda_operations.hpp"
+#include "kernels/cuda/device_queue.hpp"
 
 namespace collie {
 
@@ -46,6 +49,22 @@ class CudaBackend final : public GpuBackend {
   std::unique_ptr<Operations> make_operations(DType dtype, int gpu,
                                               std::shared_ptr<MemoryAccount> account) const override {
     return std::make_unique<CudaOperations>(dtype, gpu, std::move(account));
+  }
+
+  std::shared_ptr<DeviceQueue> queue_of(const Operations& operations) const override {
+    const auto* const table = dynamic_cast<const CudaOperations*>(&operations);
+    COLLIE_ASSERT(table != nullptr, "the operation table is not one of a GPU's");
+    return cuda::device_queue(table->stream());
+  }
+  std::shared_ptr<DeviceQueue> make_queue(int gpu) const override {
+    return cuda::device_queue(std::make_shared<cuda::Stream>(gpu));
+  }
+  std::array<std::byte, 16> identity_of(int gpu) const override {
+    cudaDeviceProp properties{};
+    cuda::check(cudaGetDeviceProperties(&properties, gpu), "asking for a device's properties");
+    std::array<std::byte, 16> identity{};
+    std::memcpy(identity.data(), properties.uuid.bytes, identity.size());
+    return identity;
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_operations.hpp"
 
 #include <algorithm>
+#include <thread>
 #include <vector>
 
 #include "kernels/checks.hpp"
@@ -54,9 +55,13 @@ CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAc
     : Operations(dtype, account),
       stream_(std::make_shared<cuda::Stream>(device)),
       memory_(cuda::device_memory(stream_)),
+      mapped_memory_(cuda::mapped_memory(stream_)),
+      host_threads_(std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
       staging_(stream_),
       indices_(stream_, memory_, account),
-      matmul_(cuda::make_matmul(stream_, memory_, account)) {}
+      matmul_(cuda::make_matmul(stream_, memory_, account)),
+      attention_library_(cuda::make_attention_library(stream_, memory_, account, indices_,
+                                                      dtype == DType::bf16 ? Element::bf16 : Element::f32)) {}
 
 CudaOperations::~CudaOperations() = default;
 
@@ -64,6 +69,10 @@ CudaOperations::~CudaOperations() = default;
 
 Tensor CudaOperations::empty(const Shape& shape, DType dtype, Category category) {
   return Tensor::on(memory_, shape, dtype, account(), category);
+}
+
+Tensor CudaOperations::empty_on_host(const Shape& shape, DType dtype, Category category) {
+  return Tensor::on(mapped_memory_, shape, dtype, host_account_, category);
 }
 
 Tensor CudaOperations::workspace(int64_t floats) {
@@ -89,8 +98,8 @@ void CudaOperations::copy(const Tensor& from, Tensor& to) {
   const auto pitch = [&](const Tensor& x) {
     return x.contiguous() ? width : static_cast<size_t>(x.row_stride()) * size;
   };
-  cuda::check(cudaMemcpy2DAsync(to.raw(), pitch(to), from.raw(), pitch(from), width, rows,
-                                cudaMemcpyDeviceToDevice, stream_->native()),
+  cuda::check(cudaMemcpy2DAsync(to.raw(), pitch(to), from.raw(), pitch(from), width, rows, cudaMemcpyDefault,
+                                stream_->native()),
               "copying on the device");
 }
 
@@ -305,6 +314,7 @@ void CudaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v
                                    sizes.kv_heads,
                                    sizes.head_dim,
                                    static_cast<float>(score_scale)};
+  if (attention_library_ && attention_library_->forward(views, documents_of(spans))) return;
   cuda::attention(stream_->native(), indices_, views, documents_of(spans));
 }
 
@@ -323,6 +333,9 @@ void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const 
                                    sizes.kv_heads,
                                    sizes.head_dim,
                                    static_cast<float>(score_scale)};
+  if (attention_library_ &&
+      attention_library_->backward(views, documents_of(spans), view(d_out), view(dq), view(dk), view(dv)))
+    return;
   Tensor scratch = workspace(cuda::attention_backward_workspace(sizes.queries, sizes.heads));
   cuda::attention_backward(stream_->native(), indices_, views, documents_of(spans), view(d_out), view(dq),
                            view(dk), view(dv), scratch.data<float>());

@@ -2,9 +2,12 @@
 // calls. What is returned as a number waits for the device.
 #pragma once
 
+#include "kernels/cpu/arena.hpp"
+#include "kernels/cuda/attention_library.hpp"
 #include "kernels/cuda/device_memory.hpp"
 #include "kernels/cuda/host_staging.hpp"
 #include "kernels/cuda/index_cache.hpp"
+#include "kernels/cuda/mapped_memory.hpp"
 #include "kernels/cuda/matmul.hpp"
 #include "kernels/cuda/views.hpp"
 #include "kernels/operations.hpp"
@@ -15,11 +18,13 @@ class CudaOperations final : public Operations {
  public:
   CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAccount> account);
   ~CudaOperations() override;
+  const std::shared_ptr<cuda::Stream>& stream() const { return stream_; }
 
   int64_t head_chunk(int64_t vocab) const override;
 
   using Operations::empty;
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
+  Tensor empty_on_host(const Shape& shape, DType dtype, Category category) override;
   void fill(Tensor& x, double value) override;
   void copy(const Tensor& from, Tensor& to) override;
   void convert(const Tensor& from, Tensor& to) override;
@@ -27,6 +32,10 @@ class CudaOperations final : public Operations {
   void download(const Tensor& x, std::span<float> values) override;
   Tensor to_host(const Tensor& x, Category category) override;
   void from_host(const Tensor& values, Tensor& x) override;
+
+  void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) override {
+    host_threads_.for_pieces(count, piece, f);
+  }
 
   void synchronize() override { stream_->synchronize(); }
   void hand_out(Tensor& x) override;
@@ -84,12 +93,14 @@ class CudaOperations final : public Operations {
   Deferred<double> total(const Tensor& parts);
 
   std::shared_ptr<cuda::Stream> stream_;
-  std::shared_ptr<MemorySource> memory_;
+  std::shared_ptr<MemorySource> memory_, mapped_memory_;
+  cpu::Arena host_threads_;
   std::shared_ptr<MemoryAccount> host_account_ =
       std::make_shared<MemoryAccount>();  // account() is the device's
   cuda::HostStaging staging_;
   cuda::IndexCache indices_;
   std::unique_ptr<cuda::Matmul> matmul_;
+  std::unique_ptr<cuda::AttentionLibrary> attention_library_;  // null: the own kernels alone
 };
 
 }  // namespace collie

@@ -95,8 +95,8 @@ void HostStaging::upload(std::span<const std::byte> bytes, void* to) {
     const auto piece = bytes.subspan(first, std::min(piece_bytes, bytes.size() - first));
     Block& block = free_block(piece.size());
     std::memcpy(block.data, piece.data(), piece.size());
-    check(cudaMemcpyAsync(static_cast<std::byte*>(to) + first, block.data, piece.size(),
-                          cudaMemcpyHostToDevice, stream_->native()),
+    check(cudaMemcpyAsync(static_cast<std::byte*>(to) + first, block.data, piece.size(), cudaMemcpyDefault,
+                          stream_->native()),
           "copying to the device");
     stream_->record(block.in_flight);
   }
@@ -107,7 +107,7 @@ void HostStaging::download(const void* from, std::span<std::byte> bytes) {
     const auto piece = bytes.subspan(first, std::min(piece_bytes, bytes.size() - first));
     Block& block = free_block(piece.size());
     check(cudaMemcpyAsync(block.data, static_cast<const std::byte*>(from) + first, piece.size(),
-                          cudaMemcpyDeviceToHost, stream_->native()),
+                          cudaMemcpyDefault, stream_->native()),
           "copying from the device");
     stream_->record(block.in_flight);
     block.in_flight.wait();
@@ -117,8 +117,7 @@ void HostStaging::download(const void* from, std::span<std::byte> bytes) {
 
 ReadBack::ReadBack(Stream& stream, const void* from, size_t bytes)
     : data_(pinned_blocks().take(bytes)), bytes_(bytes) {
-  check(cudaMemcpyAsync(data_, from, bytes, cudaMemcpyDeviceToHost, stream.native()),
-        "copying from the device");
+  check(cudaMemcpyAsync(data_, from, bytes, cudaMemcpyDefault, stream.native()), "copying from the device");
   stream.record(done_);
 }
 

@@ -13,6 +13,9 @@ class PhantomGpuOperations final : public PhantomOperations {
 
   int64_t head_chunk(int64_t vocab) const override;
 
+  Tensor empty_on_host(const Shape& shape, DType dtype, Category category) override {
+    return Tensor::phantom(shape, dtype, host_account_, category);
+  }
   void upload(std::span<const float> values, Tensor& x) override;
   void download(const Tensor& x, std::span<float> values) override;
   Tensor to_host(const Tensor& x, Category category) override;

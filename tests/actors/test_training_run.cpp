@@ -385,10 +385,13 @@ TEST_CASE("run: a listener that dies does not hold the run up", "[actors][run]")
   ThreadedSystem threaded;
   caf::scoped_actor self(threaded.system);
   // Leaves after the first step.
-  const caf::actor listener = threaded.system.spawn([](caf::event_based_actor* me) -> caf::behavior {
+  const auto leaver = [](caf::event_based_actor* me, int64_t last_step) -> caf::behavior {
     me->set_default_handler(caf::drop);
-    return {[=](const StepFinished&) { me->quit(); }};
-  });
+    return {[=](const StepFinished& step) {
+      if (step.step == last_step) me->quit();
+    }};
+  };
+  const caf::actor listener = threaded.system.spawn(leaver, int64_t{1});
   const caf::actor trainer = spawn_run(threaded.system, plan_of(config), listener);
   self->monitor(trainer);
   self->receive(
@@ -406,16 +409,16 @@ TEST_CASE("run: a listener may leave events unhandled, and may answer them", "[a
   const Config config = tiny_run(folder);
   ThreadedSystem threaded;
   caf::scoped_actor self(threaded.system);
-  const caf::actor observer = caf::actor_cast<caf::actor>(self);
   // CAF answers a message that nobody handles with an error, and sends back what a handler returns.
-  const caf::actor listener = threaded.system.spawn([=](caf::event_based_actor* me) -> caf::behavior {
+  const auto answerer = [](caf::event_based_actor* me, const caf::actor& observer) -> caf::behavior {
     me->set_default_handler(caf::drop);
     return {[](const StepFinished& step) { return step.step; },
             [=](const RunEnded& end) {
               me->send(observer, end);
               me->quit();
             }};
-  });
+  };
+  const caf::actor listener = threaded.system.spawn(answerer, caf::actor_cast<caf::actor>(self));
   spawn_run(threaded.system, plan_of(config), listener);
   Events events;
   events.receive_all(self);

@@ -12,8 +12,10 @@ namespace collie::test {
 
 class CollectiveThread {
  public:
-  CollectiveThread(std::shared_ptr<ProcessGroup> group, int max_in_flight)
-      : queue_(std::move(group), max_in_flight, [this] { wake(); }), thread_([this] { drive(); }) {}
+  CollectiveThread(std::shared_ptr<ProcessGroup> group, int max_in_flight, DeviceOrder order = {})
+      : queue_(
+            std::move(group), max_in_flight, [this] { wake(); }, std::move(order)),
+        thread_([this] { drive(); }) {}
 
   // Ends after what was submitted, unless the queue was aborted; a group in which others never come must be
   // aborted before.

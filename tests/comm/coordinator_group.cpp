@@ -54,6 +54,12 @@ class Coordinator {
     answer.get();
   }
 
+  void check() {
+    std::promise<void> answer;
+    post([&] { failure_ ? answer.set_exception(failure_) : answer.set_value(); });
+    answer.get_future().get();
+  }
+
   void abort(const std::string& cause) {
     post([this, cause] { fail(std::make_exception_ptr(Aborted(cause))); });
   }
@@ -205,6 +211,7 @@ class CoordinatorGroup : public ProcessGroup {
   void send(const Tensor& x, int destination) override { ask("send", x, x, destination); }
   void receive(Tensor& x, int source) override { ask("receive", x, x, source); }
   void barrier() override { ask("barrier", {}, {}); }
+  void check() override { coordinator_->check(); }
   void abort(const std::string& cause) override { coordinator_->abort(cause); }
 
  private:

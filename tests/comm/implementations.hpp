@@ -16,7 +16,8 @@ namespace collie::test {
 struct Implementation {
   std::string name;
   std::function<Group(int)> make;
-  int most_ranks = 1000;  // that a test should ask for
+  int most_ranks = 1000;       // that a test should ask for
+  bool compares_calls = true;  // of the ranks with each other, and refuses different ones
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Implementation& implementation) {

@@ -74,6 +74,8 @@ TEST_CASE("abort wakes every operation, and later ones do not begin") {
     CHECK(said(thrown[2]) == "");
     for (const auto& later : run_ranks(3, [&](int rank) { call(*group[at(rank)]); }))
       CHECK(said(later) == "Aborted: aborted: rank 2: disk full");
+    for (const auto& asked : run_ranks(3, [&](int rank) { group[at(rank)]->check(); }))
+      CHECK(said(asked) == "Aborted: aborted: rank 2: disk full");
   });
 }
 

@@ -115,6 +115,29 @@ TEST_CASE("two and four processes give bitwise what ranks in one process give") 
   }
 }
 
+TEST_CASE("rank process: aborts while a peer is silent", "[.][rank]") {
+  RankSelf self;
+  if (!self.read()) return;
+  const auto group = join(self, 1 << 20);
+  group->barrier();
+  write_file(self.file("begun"), "");
+  if (self.rank == 1) std::this_thread::sleep_for(std::chrono::minutes(1));  // the parent stops and kills it
+  if (!appears(self.folder / "stopped")) return;
+  const double begun_s = now_s();
+  for (int i = 0; i < 20; ++i) group->abort("enough");
+  write_file(self.file("aborted after"), fmt::format("{:.3f}", now_s() - begun_s));
+}
+
+TEST_CASE("however often a link is aborted whose peer has stopped, the wait for it is one") {
+  const RankFolder folder;
+  auto processes = start_ranks("rank process: aborts while a peer is silent", 2, folder.path());
+  for (const int rank : {0, 1}) REQUIRE(appears(folder.path() / fmt::format("begun {}", rank)));
+  processes[1].signal(SIGSTOP);
+  write_file(folder.path() / "stopped", "");
+  REQUIRE(appears(folder.path() / "aborted after 0"));
+  CHECK(std::stod(read_file(folder.path() / "aborted after 0")) < 2);
+}
+
 TEST_CASE("a rank that is killed in the middle of a large sum is named by all others within 5 s", "[slow]") {
   const int size = GENERATE(2, 4);
   const int delay_ms = GENERATE(0, 13);

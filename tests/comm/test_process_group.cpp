@@ -265,6 +265,7 @@ TEST_CASE("any sequence of operations gives what the oracle gives") {
 
 TEST_CASE("different collectives, shapes, dtypes or roots are refused on every rank, naming both") {
   const Implementation implementation = GENERATE(from_range(implementations()));
+  if (!implementation.compares_calls) return;
   CAPTURE(implementation.name);
   const Group group = implementation.make(3);
   // One rank comes late, so that the other two find out; on a loaded machine perhaps not late enough, and
@@ -330,6 +331,7 @@ TEST_CASE("different collectives, shapes, dtypes or roots are refused on every r
 
 TEST_CASE("a send that meets no receive of its kind is refused on both ends") {
   const Implementation implementation = GENERATE(from_range(implementations()));
+  if (!implementation.compares_calls) return;
   CAPTURE(implementation.name);
   const Group group = implementation.make(2);
   const bool second_first = GENERATE(false, true);

@@ -246,7 +246,7 @@ ThreadedRun::ThreadedRun(const RunPlan& plan) : plan_(plan), core_(trainer_setti
   writer_.start([this, ranks = static_cast<size_t>(grid.ranks())] { return Writer(ranks, mail_, outcome_); },
                 failure_to_trainer("writer"));
   auto groups = make_local_groups(grid, static_cast<int>(plan.model.num_key_value_heads),
-                                  std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0);
+                                  std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0, {});
   for (RankGroups& of_rank : groups) {
     Rank& rank = *ranks_.emplace_back(std::make_unique<Rank>(of_rank));
     const auto queue_of = [](const std::shared_ptr<MeteredGroup>& group,

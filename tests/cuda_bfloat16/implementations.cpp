@@ -1,4 +1,4 @@
-// What the kernels' tests run on: kernels/cuda on the host in bfloat16, with weights' gradients of either
+// What the kernels' tests run on: a GPU, emulated or real, in bfloat16, with weights' gradients of either
 // format.
 #include "kernels/cuda/backend.hpp"
 #include "tests/kernels/support.hpp"
@@ -10,8 +10,8 @@ const std::vector<Implementation>& implementations() {
     return cuda_backend().make_operations(DType::bf16, 0, std::make_shared<MemoryAccount>());
   };
   static const std::vector<Implementation> all{
-      {"emulated GPU, bfloat16, float32 gradients", operations(), [] {}, true},
-      {"emulated GPU, bfloat16, bfloat16 gradients", operations(), [] {}, false}};
+      {"GPU, bfloat16, float32 gradients", operations(), [] {}, true},
+      {"GPU, bfloat16, bfloat16 gradients", operations(), [] {}, false}};
   return all;
 }
 

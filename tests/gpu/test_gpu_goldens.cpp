@@ -25,7 +25,7 @@ class Trainer {
     optimizer_ = optimizers().find("adamw")(config);
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizer_.get(),
-                                            precision, ShardedState::Groups{});
+                                            precision, false, ShardedState::Groups{});
     state_->load([&](ParameterId id, Tensor& values) {
       std::vector<Tensor> weights{values};
       read_weights(folder, {model_->parameters()[static_cast<size_t>(id)]}, *operations_, weights);

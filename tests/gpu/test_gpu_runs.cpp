@@ -1,47 +1,11 @@
 // Whole runs on the emulated GPU, several ranks sharing it, compared with one rank's on the CPU.
 #include "io/safetensors.hpp"
-#include "kernels/cuda/backend.hpp"
-#include "tests/actors/layout_runs.hpp"
 #include "tests/catch.hpp"
+#include "tests/gpu/gpu_runs.hpp"
 #include "tests/models/golden.hpp"
 
 using namespace collie;
 using namespace collie::test;
-
-namespace {
-
-constexpr int64_t gpu_steps = 3, all_steps = 4;  // the last one is resumed on the CPU
-
-MathsOptions small_maths() {
-  MathsOptions maths;
-  maths.sequences_a_step = 4;
-  return maths;
-}
-
-const LayoutOutcome& on_the_cpu() {
-  static const LayoutOutcome outcome =
-      run_layouts(small_maths(), {{LayoutOptions{}, 1}, {LayoutOptions{}, all_steps}});
-  return outcome;
-}
-
-LayoutOptions gpu_layout(int dp, int tp, int pp, int cp, int zero = 0, const std::string& schedule = "1f1b") {
-  LayoutOptions layout;
-  layout.dp = dp;
-  layout.tp = tp;
-  layout.pp = pp;
-  layout.cp = cp;
-  layout.zero = zero;
-  layout.schedule = schedule;
-  layout.device = "cuda";
-  return layout;
-}
-
-LayoutOutcome run_on_gpu(const LayoutOptions& layout) {
-  set_gpu_backend(&cuda_backend());
-  return run_layouts(small_maths(), {{layout, 1}, {layout, gpu_steps}, {LayoutOptions{}, all_steps}});
-}
-
-}  // namespace
 
 TEST_CASE("one rank on a GPU trains as on the CPU, and its checkpoint goes on there") {
   const LayoutOutcome found = run_on_gpu(gpu_layout(1, 1, 1, 1));
@@ -110,6 +74,15 @@ TEST_CASE(
   CHECK(loss_difference(run_in(maths, layout, layout), on_the_cpu()) < 2e-2);
 }
 
+TEST_CASE("optimizer states on the host change no bit") {
+  const MathsOptions maths = bfloat16(true, "float32", "nearest");
+  LayoutOptions offloaded = gpu_layout(2, 1, 1, 1, 1);
+  const LayoutOutcome expected = run_in(maths, offloaded, offloaded);
+  offloaded.offload = "optimizer";
+  CHECK(complaint_of(run_in(maths, offloaded, offloaded), expected, true) == "");
+  CHECK(complaint_of(run_in(maths, offloaded, gpu_layout(2, 1, 1, 1, 1)), expected, true) == "");
+}
+
 TEST_CASE("a run in bfloat16 leaves a model folder in bfloat16") {
   set_gpu_backend(&cuda_backend());
   const TemporaryFolder folder;
@@ -126,4 +99,12 @@ TEST_CASE("a run in bfloat16 leaves a model folder in bfloat16") {
     CHECK(entry.dtype == "BF16");
   }
   CHECK(read_json((folder / "run" / "final" / "config.json").string()).at("torch_dtype") == "bfloat16");
+}
+
+TEST_CASE("what gives the same bits on the CPU does so with ranks that share a GPU") {
+  const LayoutOutcome replicas = run_on_gpu(gpu_layout(2, 1, 1, 1));
+  CHECK(complaint_of(run_on_gpu(gpu_layout(2, 1, 1, 1, 1)), replicas, true) == "");
+  CHECK(complaint_of(run_on_gpu(gpu_layout(2, 1, 2, 1)), replicas, true) == "");
+  const LayoutOutcome sharded = run_on_gpu(gpu_layout(2, 1, 1, 1, 2));
+  CHECK(complaint_of(run_on_gpu(gpu_layout(2, 1, 1, 1, 3)), sharded, true) == "");
 }

@@ -212,8 +212,7 @@ TEST_CASE("a number out of its range is refused with the range") {
 
 TEST_CASE("a text outside its list is refused with the list") {
   check({
-      {"model: {dtype: fp32}",
-       "c.yaml:1: model.dtype: found 'fp32'; one of float32, bfloat16 is wanted"},
+      {"model: {dtype: fp32}", "c.yaml:1: model.dtype: found 'fp32'; one of float32, bfloat16 is wanted"},
       {"monitor: {console: tty}",
        "c.yaml:1: monitor.console: found 'tty'; one of auto, plain, progress, none is wanted"},
       {"tokenizer: {kind: bpe}", "c.yaml:1: tokenizer.kind: found 'bpe'; one of auto, byte is wanted"},

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "actors/actor_of.hpp"
 #include "actors/cluster.hpp"
 #include "actors/guard.hpp"
 #include "actors/link_end.hpp"
@@ -52,7 +53,7 @@ struct Process {
   explicit Process(const ClusterSection& cluster) {
     add_cluster_support(config, cluster);
     system = std::make_unique<caf::actor_system>(config);
-    door = system->spawn(door_behaviour);
+    door = system->spawn<ActorOf<DoorState, door_behaviour>>();
     port = publish(*system, door, {"127.0.0.1", 0}, cluster, "test");
   }
   ~Process() { shut_down(door); }

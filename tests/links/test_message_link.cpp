@@ -121,6 +121,14 @@ TEST_CASE("what comes after a failure or the link's end is not written anywhere"
   }
 }
 
+TEST_CASE("however often a link is aborted whose peer is silent, the wait for it is one") {
+  const LonelyEnd end;
+  CHECK(seconds_of([&] {
+          for (int i = 0; i < 20; ++i) end.link->abort("enough");
+        }) < 2);
+  CHECK(end.count(Kind::aborted) == 1);
+}
+
 TEST_CASE("a tag that nobody receives does not hold up others") {
   const Carrier carrier = GENERATE(from_range(carriers()));
   CAPTURE(carrier.name);

@@ -35,6 +35,7 @@ class CountingGroup final : public ProcessGroup {
   void send(const Tensor& x, int destination) override { count("send"), group_->send(x, destination); }
   void receive(Tensor& x, int source) override { count("receive"), group_->receive(x, source); }
   void barrier() override { count("barrier"), group_->barrier(); }
+  void check() override { group_->check(); }
   void abort(const std::string& cause) override { group_->abort(cause); }
 
   // Since the last call.

@@ -52,6 +52,8 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
 void enqueue(CUstream_st* stream, std::function<void()> work);
 // Whether a block's threads are resumed from the last to the first: results may not depend on it.
 void set_backward_order(bool on);
+// How many devices there are, one at the start. They have one memory.
+void set_device_count(int count);
 
 void sync_block();
 void sync_warp();
@@ -158,8 +160,12 @@ using cudaEvent_t = CUevent_st*;
 using cudaHostFn_t = void (*)(void*);
 inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
 
+struct cudaUUID_t {
+  char bytes[16];
+};
 struct cudaDeviceProp {
   char name[256];
+  cudaUUID_t uuid;
   int major, minor, multiProcessorCount;
   size_t totalGlobalMem, sharedMemPerBlockOptin;
 };
@@ -169,6 +175,7 @@ cudaError_t cudaGetLastError();
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
 cudaError_t cudaMallocAsync(void** block, size_t bytes, cudaStream_t stream);

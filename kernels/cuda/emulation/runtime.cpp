@@ -1,5 +1,7 @@
 // Streams, events and memory of the emulated device.
+#include <atomic>
 #include <condition_variable>
+#include <cstdio>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -25,6 +27,9 @@ struct EventState {
     changed.wait(lock, [&] { return reached >= number; });
   }
 };
+
+std::atomic<int> device_count{1};
+thread_local int current_device = 0;
 
 constexpr size_t queue_bound = 1024;  // as a real stream's, a full queue makes the host wait
 
@@ -77,6 +82,9 @@ namespace collie::emulation {
 void enqueue(CUstream_st* stream, std::function<void()> work) {
   stream->push(std::move(work));
 }
+void set_device_count(int count) {
+  device_count.store(count);
+}
 }  // namespace collie::emulation
 
 const char* cudaGetErrorString(cudaError_t error) {
@@ -88,14 +96,20 @@ cudaError_t cudaGetLastError() {
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = device_count.load();
   return cudaSuccess;
 }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {"emulated", 8, 0, 4, size_t{1} << 32, 160 * 1024};
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  *properties = {"emulated", {}, 8, 0, 4, size_t{1} << 32, 160 * 1024};
+  std::snprintf(properties->uuid.bytes, sizeof properties->uuid.bytes, "emulated %d", device);
   return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int) {
+cudaError_t cudaSetDevice(int device) {
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

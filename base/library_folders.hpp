@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace collie::cuda {
+namespace collie {
 
 // The machine that is looked at: the process's own, or a test's.
 struct Machine {
@@ -21,4 +21,4 @@ Machine this_machine();
 // of what it links to, of $HOME/.local, /usr/local and /usr.
 std::vector<std::string> library_folders(const Machine& machine);
 
-}  // namespace collie::cuda
+}  // namespace collie

@@ -1,4 +1,4 @@
-#include "kernels/cuda/library_folders.hpp"
+#include "base/library_folders.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <sstream>
 
-namespace collie::cuda {
+namespace collie {
 
 namespace fs = std::filesystem;
 
@@ -102,4 +102,4 @@ std::vector<std::string> library_folders(const Machine& machine) {
   return Search(machine).run();
 }
 
-}  // namespace collie::cuda
+}  // namespace collie

@@ -1,4 +1,4 @@
-#include "kernels/cuda/library.hpp"
+#include "base/library.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -7,10 +7,10 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "base/library_folders.hpp"
 #include "base/log.hpp"
-#include "kernels/cuda/library_folders.hpp"
 
-namespace collie::cuda {
+namespace collie {
 
 Library::Library(std::string what, const std::vector<std::string>& names) : what_(std::move(what)) {
   std::vector<std::string> reasons;
@@ -47,4 +47,4 @@ void* Library::address(const char* name) const {
   return found;
 }
 
-}  // namespace collie::cuda
+}  // namespace collie

@@ -1,5 +1,5 @@
 // Where NVIDIA's libraries are looked for, on made-up machines.
-#include "kernels/cuda/library_folders.hpp"
+#include "base/library_folders.hpp"
 
 #include <dlfcn.h>
 
@@ -24,7 +24,7 @@ namespace {
 std::vector<std::string> found(const TemporaryFolder& machine,
                                const std::map<std::string, std::string>& variables) {
   const std::string root = fs::canonical(machine / ".").string();
-  std::vector<std::string> folders = cuda::library_folders(
+  std::vector<std::string> folders = library_folders(
       {root, [&](const std::string& name) { return variables.count(name) ? variables.at(name) : ""; }});
   for (std::string& folder : folders) {
     REQUIRE(folder.starts_with(root));

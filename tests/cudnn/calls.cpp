@@ -1,0 +1,385 @@
+// What cuDNN is asked and given, with a table of functions in its place, on an emulated device.
+#include <array>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "kernels/cuda/cudnn_attention.hpp"
+#include "kernels/cuda/cudnn_packing.hpp"
+#include "kernels/cuda/device_memory.hpp"
+#include "kernels/tensor.hpp"
+#include "tests/catch.hpp"
+
+using namespace collie;
+using namespace collie::cuda;
+namespace id = collie::cuda::cudnn_tensor;
+
+namespace {
+
+struct Descriptor {
+  cudnnBackendDescriptorType_t type;
+  std::map<cudnnBackendAttributeName_t, std::vector<char>> attributes;
+
+  template <class T>
+  std::vector<T> get(cudnnBackendAttributeName_t name) const {
+    const auto& bytes = attributes.at(name);
+    std::vector<T> values(bytes.size() / sizeof(T));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+};
+
+// What the functions below have been asked.
+struct Asked {
+  std::set<void*> alive;
+  int plans = 0;
+  bool refuses = false;  // to make plans
+  std::map<int64_t, void*> given;
+  std::set<int64_t> tensors;  // that have numbers and are stored, of the graph described last
+  std::function<void()> when_run = [] {};
+};
+Asked& asked() {
+  static Asked state;
+  return state;
+}
+
+Descriptor& descriptor(void* at) {
+  return *static_cast<Descriptor*>(at);
+}
+
+size_t size_of(cudnnBackendAttributeType_t type) {
+  switch (type) {
+    case CUDNN_TYPE_BOOLEAN:
+    case CUDNN_TYPE_CHAR:
+      return 1;
+    case CUDNN_TYPE_INT64:
+    case CUDNN_TYPE_DOUBLE:
+    case CUDNN_TYPE_HANDLE:
+    case CUDNN_TYPE_VOID_PTR:
+    case CUDNN_TYPE_BACKEND_DESCRIPTOR:
+      return 8;
+    default:
+      return 4;
+  }
+}
+
+cudnnStatus_t create_descriptor(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t* made) {
+  *made = new Descriptor{type, {}};
+  asked().alive.insert(*made);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t destroy_descriptor(cudnnBackendDescriptor_t at) {
+  asked().alive.erase(at);
+  delete &descriptor(at);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t set_attribute(cudnnBackendDescriptor_t at, cudnnBackendAttributeName_t name,
+                            cudnnBackendAttributeType_t type, int64_t count, const void* values) {
+  const char* const bytes = static_cast<const char*>(values);
+  descriptor(at).attributes[name] = {bytes, bytes + static_cast<size_t>(count) * size_of(type)};
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t get_attribute(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t name,
+                            cudnnBackendAttributeType_t, int64_t, int64_t* count, void* values) {
+  *count = 1;
+  if (name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) *static_cast<int64_t*>(values) = 256;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t finalize(cudnnBackendDescriptor_t at) {
+  const Descriptor& made = descriptor(at);
+  if (made.type == CUDNN_BACKEND_TENSOR_DESCRIPTOR &&
+      made.attributes.count(CUDNN_ATTR_TENSOR_IS_VIRTUAL) == 0)
+    asked().tensors.insert(made.get<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID)[0]);
+  if (made.type != CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) return CUDNN_STATUS_SUCCESS;
+  ++asked().plans;
+  return asked().refuses ? CUDNN_STATUS_NOT_SUPPORTED : CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t execute(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t pack) {
+  const auto numbers = descriptor(pack).get<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
+  const auto pointers = descriptor(pack).get<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
+  asked().given.clear();
+  for (size_t i = 0; i < numbers.size(); ++i) asked().given[numbers[i]] = pointers[i];
+  asked().when_run();
+  return CUDNN_STATUS_SUCCESS;
+}
+
+const Cudnn& table() {
+  static const Cudnn functions{[] { return size_t{91900}; },
+                               [](cudnnStatus_t) { return "an error"; },
+                               [](char* text, size_t) { std::strcpy(text, "no engine"); },
+                               [](cudnnHandle_t* made) {
+                                 *made = reinterpret_cast<cudnnHandle_t>(&asked());
+                                 return CUDNN_STATUS_SUCCESS;
+                               },
+                               [](cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; },
+                               [](cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; },
+                               create_descriptor,
+                               destroy_descriptor,
+                               set_attribute,
+                               get_attribute,
+                               finalize,
+                               execute};
+  return functions;
+}
+
+// A rank's attention, on documents of any lengths.
+class Rank {
+ public:
+  explicit Rank(bool any_order = false) {
+    asked() = {};
+    library_ = make_cudnn_attention({table(), stream_, memory_, account_, indices_, 90, any_order,
+                                     [this](const std::string& message) { said.push_back(message); }});
+    asked().plans = 0;
+    said.clear();
+  }
+  ~Rank() {
+    library_.reset();
+    CHECK(asked().alive.empty());
+  }
+
+  struct Call {
+    std::vector<int32_t> query_starts, key_starts;
+    int64_t heads = 4, kv_heads = 2, head_dim = 64, padding = 0;
+    bool causal = true;
+    int64_t window = 0;
+  };
+
+  bool forward(const Call& call) { return library_->forward(views(call), documents(call)); }
+  bool backward(const Call& call) {
+    const AttentionViews forward = views(call);
+    d_out = rows(forward.q.rows, forward.q.width, call.padding);
+    dq = rows(forward.q.rows, forward.q.width, call.padding);
+    dk = rows(forward.k.rows, forward.k.width, call.padding);
+    dv = rows(forward.k.rows, forward.k.width, call.padding);
+    return library_->backward(forward, documents(call), d_out, dq, dk, dv);
+  }
+
+  // What was given under a number, an array on the device.
+  std::vector<int32_t> array(int64_t number, size_t count) {
+    stream_->synchronize();
+    const auto* const values = static_cast<const int32_t*>(asked().given.at(number));
+    return {values, values + count};
+  }
+  void synchronize() { stream_->synchronize(); }
+
+  std::vector<std::string> said;
+  Matrix q, d_out, dq, dk, dv;
+
+ private:
+  Matrix rows(int64_t count, int64_t width, int64_t padding) {
+    tensors_.push_back(
+        Tensor::on(memory_, {count, width + padding}, DType::bf16, account_, Category::workspace));
+    return {tensors_.back().raw(), Element::bf16, count, width, width + padding};
+  }
+  AttentionViews views(const Call& call) {
+    const int64_t queries = call.query_starts.back(), keys = call.key_starts.back(),
+                  wide = call.heads * call.head_dim, narrow = call.kv_heads * call.head_dim;
+    q = rows(queries, wide, call.padding);
+    tensors_.push_back(Tensor::on(memory_, {queries, call.heads}, DType::f32, account_, Category::workspace));
+    float* const sums = tensors_.back().data<float>();
+    return {q,
+            rows(keys, narrow, call.padding),
+            rows(keys, narrow, call.padding),
+            rows(queries, wide, call.padding),
+            sums,
+            call.heads,
+            call.kv_heads,
+            call.head_dim,
+            0.125F};
+  }
+  static Documents documents(const Call& call) {
+    return {call.query_starts, call.key_starts, call.causal, call.window};
+  }
+
+  std::shared_ptr<MemoryAccount> account_ = std::make_shared<MemoryAccount>();
+  std::shared_ptr<Stream> stream_ = std::make_shared<Stream>(0);
+  std::shared_ptr<MemorySource> memory_ = device_memory(stream_);
+  IndexCache indices_{stream_, memory_, account_};
+  std::vector<Tensor> tensors_;
+  std::unique_ptr<AttentionLibrary> library_;
+};
+
+Rank::Call packed(const std::vector<int32_t>& starts) {
+  Rank::Call call;
+  call.query_starts = call.key_starts = starts;
+  return call;
+}
+
+using Ints = std::vector<int32_t>;
+
+}  // namespace
+
+TEST_CASE("plans are for sizes of two leading bits") {
+  for (const auto& [size, expected] : std::map<int64_t, int64_t>{{1, 1},
+                                                                 {2, 2},
+                                                                 {3, 3},
+                                                                 {4, 4},
+                                                                 {5, 6},
+                                                                 {7, 8},
+                                                                 {129, 192},
+                                                                 {200, 256},
+                                                                 {1024, 1024},
+                                                                 {1500, 1536}})
+    CHECK(rounded_up(size) == expected);
+}
+
+TEST_CASE("packings of like sizes share a plan") {
+  Rank rank;
+  CHECK(rank.forward(packed({0, 100, 300, 600, 1000, 1100})));
+  CHECK(asked().plans == 1);
+  CHECK(rank.forward(packed({0, 390, 600, 610, 800, 810, 1000})));  // 5 and 6 documents, 400 and 390 long
+  CHECK(asked().plans == 1);
+  CHECK(rank.forward(packed({0, 1000})));
+  CHECK(asked().plans == 2);
+  CHECK(rank.backward(packed({0, 1000})));
+  CHECK(asked().plans == 3);
+  CHECK(rank.said.empty());
+}
+
+TEST_CASE("cuDNN is given every tensor of its graph, and nothing else") {
+  for (const bool any_order : {false, true}) {
+    for (const int64_t kv_heads : {2, 4}) {
+      for (const int64_t window : {0, 7}) {
+        Rank rank(any_order);
+        const auto given = [] {
+          std::set<int64_t> numbers;
+          for (const auto& [number, pointer] : asked().given)
+            if (pointer != nullptr) numbers.insert(number);
+          return numbers;
+        };
+        Rank::Call call = packed({0, 9, 30});
+        call.kv_heads = kv_heads;
+        call.window = window;
+        for (const bool causal : {true, false}) {
+          CAPTURE(any_order, kv_heads, window, causal);
+          call.causal = causal;
+          asked().tensors.clear();
+          REQUIRE(rank.forward(call));
+          CHECK(given() == asked().tensors);
+          asked().tensors.clear();
+          REQUIRE(rank.backward(call));
+          CHECK(given() == asked().tensors);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the documents' lengths and starts are on the device, those of empty documents after them") {
+  Rank rank;
+  Rank::Call call;
+  call.query_starts = {0, 2, 2, 5, 6, 7, 9};  // the second has no tokens
+  call.key_starts = {0, 10, 10, 13, 30, 31, 40};
+  call.padding = 8;
+  call.window = 5;
+  REQUIRE(rank.forward(call));
+  CHECK(rank.array(id::query_lengths, 6) == Ints{2, 3, 1, 1, 2, 0});
+  CHECK(rank.array(id::key_lengths, 6) == Ints{10, 3, 17, 1, 9, 0});
+  CHECK(rank.array(id::offsets + id::q, 7) == Ints{0, 528, 1320, 1584, 1848, 2376, 2376});
+  CHECK(rank.array(id::offsets + id::k, 7) == Ints{0, 1360, 1768, 4080, 4216, 5440, 5440});
+  CHECK(rank.array(id::offsets + id::log_sum_exp, 7) == Ints{0, 8, 20, 24, 28, 36, 36});
+  CHECK(asked().given.at(id::q) == rank.q.data);
+}
+
+TEST_CASE("values are given from the host, the window in the type that its mask is computed in") {
+  Rank rank;
+  Rank::Call call = packed({0, 40});
+  call.window = 5;
+  float scale = 0, window = 0;
+  int32_t whole = 0;
+  asked().when_run = [&] {
+    scale = *static_cast<float*>(asked().given.at(id::score_scale));
+    window = *static_cast<float*>(asked().given.at(id::window));
+    whole = *static_cast<int32_t*>(asked().given.at(id::window));
+  };
+  REQUIRE(rank.forward(call));
+  CHECK(scale == 0.125F);
+  CHECK(window == 5);
+  call.key_starts = {0, 60};
+  REQUIRE(rank.forward(call));
+  CHECK(whole == 5);
+}
+
+TEST_CASE("what cuDNN has no plan for is left to the own kernels, said once, and not asked again") {
+  Rank rank;
+  asked().refuses = true;
+  CHECK(!rank.forward(packed({0, 40})));
+  CHECK(!rank.forward(packed({0, 41})));
+  CHECK(asked().plans == 2);  // of both heuristics
+  REQUIRE(rank.said.size() == 1);
+  CHECK(rank.said[0].find("own kernels") != std::string::npos);
+  CHECK(rank.said[0].find("no engine") != std::string::npos);
+}
+
+TEST_CASE("tensors that cuDNN cannot read are left to the own kernels") {
+  Rank rank;
+  Rank::Call odd = packed({0, 40});
+  odd.head_dim = 60;
+  CHECK(!rank.forward(odd));
+  CHECK(rank.said.back().find("head_dim 60") != std::string::npos);
+  Rank::Call apart = packed({0, 40});
+  apart.padding = 4;
+  CHECK(!rank.forward(apart));
+  CHECK(!rank.backward(apart));
+  CHECK(rank.said.back().find("16 bytes") != std::string::npos);
+  Rank::Call unasked = packed({0, 40});
+  unasked.causal = false;
+  unasked.query_starts = {0, 40, 40};
+  unasked.key_starts = {0, 30, 40};
+  CHECK(!rank.forward(unasked));
+  CHECK(rank.said.back().find("no queries") != std::string::npos);
+  CHECK(!rank.forward(packed({0})));
+  CHECK(!rank.forward(packed({0, 0})));
+  CHECK(rank.said.size() == 3);
+  CHECK(asked().plans == 0);
+}
+
+TEST_CASE("a backward in one order that needs too much workspace is left to the own kernels") {
+  const Rank::Call large = packed({0, 30000});  // 4 heads of 32768 x 32768 bfloat16: 8 GiB
+  {
+    Rank rank;
+    CHECK(rank.forward(large));
+    CHECK(!rank.backward(large));
+    CHECK(rank.said.size() == 1);
+    CHECK(rank.said[0].find("4 GiB") != std::string::npos);
+  }
+  Rank rank(true);
+  CHECK(rank.backward(large));
+}
+
+TEST_CASE("gradients of keys that heads share are made in dense rows and copied to where they belong") {
+  Rank rank;
+  Rank::Call call = packed({0, 5});
+  call.padding = 16;
+  asked().when_run = [&] {
+    rank.synchronize();
+    for (const int64_t number : {id::dk, id::dv}) {
+      CHECK(asked().given.at(number) != (number == id::dk ? rank.dk.data : rank.dv.data));
+      auto* const made = static_cast<uint16_t*>(asked().given.at(number));
+      for (int i = 0; i < 5 * 128; ++i) made[i] = static_cast<uint16_t>(number * 1000 + i);
+    }
+  };
+  REQUIRE(rank.backward(call));
+  rank.synchronize();
+  const auto* const dk = static_cast<const uint16_t*>(rank.dk.data);
+  const auto* const dv = static_cast<const uint16_t*>(rank.dv.data);
+  CHECK(dk[0] == id::dk * 1000);
+  CHECK(dk[4 * 144 + 127] == id::dk * 1000 + 4 * 128 + 127);
+  CHECK(dv[1 * 144] == id::dv * 1000 + 128);
+}
+
+TEST_CASE("cuDNN's attention is not used on devices that it was not looked at for") {
+  const auto stream = std::make_shared<Stream>(0);
+  const auto memory = device_memory(stream);
+  const auto account = std::make_shared<MemoryAccount>();
+  IndexCache indices(stream, memory, account);
+  for (const int capability : {80, 89, 120})
+    CHECK_THROWS_AS(make_cudnn_attention({table(), stream, memory, account, indices, capability, false,
+                                          [](const std::string&) {}}),
+                    std::runtime_error);
+}

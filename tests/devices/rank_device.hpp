@@ -1,0 +1,66 @@
+// What a rank has of an emulated device, for tests of groups.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+
+#include "kernels/cuda/device_memory.hpp"
+#include "kernels/cuda/device_queue.hpp"
+#include "kernels/cuda/emulation/cuda_runtime.hpp"
+#include "kernels/tensor.hpp"
+
+namespace collie::test {
+
+struct RankDevice {
+  explicit RankDevice(int device = 0)
+      : stream(std::make_shared<cuda::Stream>(device)),
+        queue(cuda::device_queue(stream)),
+        memory(cuda::device_memory(stream)) {}
+
+  Tensor empty(const Shape& shape, DType dtype) const {  // NaN
+    return Tensor::on(memory, shape, dtype, account, Category::communication);
+  }
+  Tensor upload(const Tensor& x) const {
+    Tensor copy = empty(x.shape(), x.dtype());
+    copy.write(x.raw());
+    return copy;
+  }
+
+  std::shared_ptr<cuda::Stream> stream;
+  std::shared_ptr<DeviceQueue> queue;
+  std::shared_ptr<MemorySource> memory;
+  std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();
+};
+
+// Keeps a queue's device from going on, until it is released or gone.
+class Hold {
+ public:
+  explicit Hold(const DeviceQueue& queue) {
+    emulation::enqueue(queue.native(), [state = state_] {
+      std::unique_lock lock(state->mutex);
+      state->changed.wait(lock, [&] { return state->released; });
+    });
+  }
+  ~Hold() { release(); }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+  void release() {
+    {
+      const std::lock_guard lock(state_->mutex);
+      state_->released = true;
+    }
+    state_->changed.notify_all();
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool released = false;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+}  // namespace collie::test

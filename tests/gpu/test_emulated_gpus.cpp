@@ -1,0 +1,62 @@
+// Whole runs on several emulated GPUs, which communicate over NCCL's double.
+#include "comm/nccl/api.hpp"
+#include "kernels/cuda/emulation/cuda_runtime.hpp"
+#include "tests/catch.hpp"
+#include "tests/devices/nccl_double.hpp"
+#include "tests/gpu/gpu_runs.hpp"
+
+using namespace collie;
+using namespace collie::test;
+
+namespace {
+
+// So many GPUs, and NCCL between them.
+class Gpus {
+ public:
+  explicit Gpus(int count) {
+    emulation::set_device_count(count);
+    nccl::use(&nccl_double());
+    for (int rank = 0; rank < 4; ++rank) take_nccl_calls(rank);
+  }
+  ~Gpus() {
+    emulation::set_device_count(1);
+    nccl::use(nullptr);
+  }
+  Gpus(const Gpus&) = delete;
+  Gpus& operator=(const Gpus&) = delete;
+};
+
+}  // namespace
+
+TEST_CASE("ranks with a GPU each communicate over NCCL, and train as one rank on the CPU") {
+  const Gpus gpus(2);
+  // Of the last, two ranks share each GPU: its tensor groups are over NCCL, its data groups in a GPU's
+  // memory.
+  const LayoutOptions layout =
+      GENERATE(gpu_layout(2, 1, 1, 1), gpu_layout(2, 1, 1, 1, 3), gpu_layout(1, 2, 1, 1),
+               gpu_layout(1, 1, 1, 2), gpu_layout(2, 2, 1, 1, 1));
+  INFO(layout.name());
+  CHECK(complaint_of(run_on_gpu(layout), on_the_cpu(), false) == "");
+  CHECK(!take_nccl_calls(0).empty());
+  CHECK(!take_nccl_calls(1).empty());
+}
+
+TEST_CASE("with sums in rank order, GPUs over NCCL give the bits of ranks that share one") {
+  const LayoutOptions layout = GENERATE(gpu_layout(2, 1, 1, 1, 1), gpu_layout(1, 2, 1, 1));
+  INFO(layout.name());
+  const LayoutOutcome on_one = run_on_gpu(layout);
+  const Gpus gpus(2);
+  setenv("COLLIE_ENGINE_SUMS", "rank_order", 1);
+  const LayoutOutcome on_two = run_on_gpu(layout);
+  unsetenv("COLLIE_ENGINE_SUMS");
+  CHECK(complaint_of(on_two, on_one, true) == "");
+  CHECK(!take_nccl_calls(0).empty());
+}
+
+TEST_CASE("ranks that NCCL cannot serve communicate through host memory") {
+  const Gpus gpus(3);
+  // Ranks 0 to 3 on GPUs 0, 1, 2, 0.
+  const LayoutOptions layout = gpu_layout(4, 1, 1, 1);
+  CHECK(complaint_of(run_on_gpu(layout), on_the_cpu(), false) == "");
+  CHECK(take_nccl_calls(0).empty());
+}
