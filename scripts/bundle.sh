@@ -5,7 +5,7 @@
 #
 # NVIDIA's libraries are not in it: the engine finds them on the machine it runs on (base/library_folders.hpp says where).
 # The machine's C library must be at least as new as the one here; check.sh, which is in the bundle, says whether it is.
-set -euo pipefail
+set -euo pipefail  # so nothing below may stop reading before its pipe ends
 cd "$(dirname "$0")/.."
 build=build/release
 
@@ -57,13 +57,13 @@ libraries_of() {
 package_of() {
   local file
   file=$(readlink -f "$1")
-  { dpkg-query -S "$file" 2>/dev/null || dpkg-query -S "${file#/usr}" 2>/dev/null || true; } | head -1 | cut -d: -f1
+  { dpkg-query -S "$file" 2>/dev/null || dpkg-query -S "${file#/usr}" 2>/dev/null || true; } | sed -n '1s/:.*//p'
 }
 
 cp "${programs[@]}" "$bundle/bin/"
 strip "$bundle"/bin/*
 # Loaded at run time, not linked (kernels/cpu/blas.cpp).
-openblas=$(ldconfig -p | awk '$1 == "libopenblas.so.0" { print $NF; exit }')
+openblas=$(ldconfig -p | awk '$1 == "libopenblas.so.0" && !found { print $NF; found = 1 }')
 [ -n "$openblas" ] || { echo "there is no libopenblas.so.0 here" >&2; exit 1; }
 {
   for program in "${programs[@]}"; do libraries_of "$program"; done
@@ -98,7 +98,7 @@ needed_glibc=$(objdump -T "$bundle"/bin/* "$bundle"/lib/* | grep -oE 'GLIBC_[0-9
   echo "commit: $(git rev-parse HEAD 2>/dev/null || echo unknown)$([[ $commit == *-changed ]] && echo ', with changes')"
   echo "date: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
   echo "machine: $(uname -m)"
-  echo "compiler: $("$(setting CMAKE_CXX_COMPILER)" --version | head -1)"
+  echo "compiler: $("$(setting CMAKE_CXX_COMPILER)" --version | sed -n 1p)"
   echo "CUDA: $cuda"
   echo "glibc: ${needed_glibc#GLIBC_}"
   sort -u "$work/packages" | sed 's/^/library: /'

@@ -10,7 +10,7 @@ if [ "$(uname -m)" != "$(manifest machine)" ]; then
   echo "the bundle is for $(manifest machine), this machine is $(uname -m)" >&2
   exit 1
 fi
-if [ "$(printf '%s\n' "$needed" "$here" | sort -V | head -1)" != "$needed" ]; then
+if [ "$(printf '%s\n' "$needed" "$here" | sort -V | sed -n 1p)" != "$needed" ]; then
   echo "the bundle needs glibc $needed or newer, this machine has $here" >&2
   exit 1
 fi
