@@ -175,7 +175,8 @@ class CudnnAttention final : public AttentionLibrary {
         pointers[id::window] = &window;
     }
     std::vector<Tensor> workspace;
-    void* const bytes = floats(workspace, (plan.workspace_bytes() + 3) / 4);
+    void* const bytes =
+        plan.workspace_bytes() > 0 ? floats(workspace, (plan.workspace_bytes() + 3) / 4) : nullptr;
     plan.run(cudnn(), handle_, pointers, bytes);
   }
 

@@ -1,6 +1,4 @@
 // What cuDNN is asked and given, with a table of functions in its place, on an emulated device.
-#include <array>
-#include <cstring>
 #include <map>
 #include <set>
 
@@ -9,137 +7,28 @@
 #include "kernels/cuda/device_memory.hpp"
 #include "kernels/tensor.hpp"
 #include "tests/catch.hpp"
+#include "tests/cudnn/stand_in.hpp"
 
 using namespace collie;
 using namespace collie::cuda;
+using namespace collie::test;
 namespace id = collie::cuda::cudnn_tensor;
 
 namespace {
-
-struct Descriptor {
-  cudnnBackendDescriptorType_t type;
-  std::map<cudnnBackendAttributeName_t, std::vector<char>> attributes;
-
-  template <class T>
-  std::vector<T> get(cudnnBackendAttributeName_t name) const {
-    const auto& bytes = attributes.at(name);
-    std::vector<T> values(bytes.size() / sizeof(T));
-    std::memcpy(values.data(), bytes.data(), bytes.size());
-    return values;
-  }
-};
-
-// What the functions below have been asked.
-struct Asked {
-  std::set<void*> alive;
-  int plans = 0;
-  bool refuses = false;  // to make plans
-  std::map<int64_t, void*> given;
-  std::set<int64_t> tensors;  // that have numbers and are stored, of the graph described last
-  std::function<void()> when_run = [] {};
-};
-Asked& asked() {
-  static Asked state;
-  return state;
-}
-
-Descriptor& descriptor(void* at) {
-  return *static_cast<Descriptor*>(at);
-}
-
-size_t size_of(cudnnBackendAttributeType_t type) {
-  switch (type) {
-    case CUDNN_TYPE_BOOLEAN:
-    case CUDNN_TYPE_CHAR:
-      return 1;
-    case CUDNN_TYPE_INT64:
-    case CUDNN_TYPE_DOUBLE:
-    case CUDNN_TYPE_HANDLE:
-    case CUDNN_TYPE_VOID_PTR:
-    case CUDNN_TYPE_BACKEND_DESCRIPTOR:
-      return 8;
-    default:
-      return 4;
-  }
-}
-
-cudnnStatus_t create_descriptor(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t* made) {
-  *made = new Descriptor{type, {}};
-  asked().alive.insert(*made);
-  return CUDNN_STATUS_SUCCESS;
-}
-
-cudnnStatus_t destroy_descriptor(cudnnBackendDescriptor_t at) {
-  asked().alive.erase(at);
-  delete &descriptor(at);
-  return CUDNN_STATUS_SUCCESS;
-}
-
-cudnnStatus_t set_attribute(cudnnBackendDescriptor_t at, cudnnBackendAttributeName_t name,
-                            cudnnBackendAttributeType_t type, int64_t count, const void* values) {
-  const char* const bytes = static_cast<const char*>(values);
-  descriptor(at).attributes[name] = {bytes, bytes + static_cast<size_t>(count) * size_of(type)};
-  return CUDNN_STATUS_SUCCESS;
-}
-
-cudnnStatus_t get_attribute(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t name,
-                            cudnnBackendAttributeType_t, int64_t, int64_t* count, void* values) {
-  *count = 1;
-  if (name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) *static_cast<int64_t*>(values) = 256;
-  return CUDNN_STATUS_SUCCESS;
-}
-
-cudnnStatus_t finalize(cudnnBackendDescriptor_t at) {
-  const Descriptor& made = descriptor(at);
-  if (made.type == CUDNN_BACKEND_TENSOR_DESCRIPTOR &&
-      made.attributes.count(CUDNN_ATTR_TENSOR_IS_VIRTUAL) == 0)
-    asked().tensors.insert(made.get<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID)[0]);
-  if (made.type != CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) return CUDNN_STATUS_SUCCESS;
-  ++asked().plans;
-  return asked().refuses ? CUDNN_STATUS_NOT_SUPPORTED : CUDNN_STATUS_SUCCESS;
-}
-
-cudnnStatus_t execute(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t pack) {
-  const auto numbers = descriptor(pack).get<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
-  const auto pointers = descriptor(pack).get<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
-  asked().given.clear();
-  for (size_t i = 0; i < numbers.size(); ++i) asked().given[numbers[i]] = pointers[i];
-  asked().when_run();
-  return CUDNN_STATUS_SUCCESS;
-}
-
-const Cudnn& table() {
-  static const Cudnn functions{[] { return size_t{91900}; },
-                               [](cudnnStatus_t) { return "an error"; },
-                               [](char* text, size_t) { std::strcpy(text, "no engine"); },
-                               [](cudnnHandle_t* made) {
-                                 *made = reinterpret_cast<cudnnHandle_t>(&asked());
-                                 return CUDNN_STATUS_SUCCESS;
-                               },
-                               [](cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; },
-                               [](cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; },
-                               create_descriptor,
-                               destroy_descriptor,
-                               set_attribute,
-                               get_attribute,
-                               finalize,
-                               execute};
-  return functions;
-}
 
 // A rank's attention, on documents of any lengths.
 class Rank {
  public:
   explicit Rank(bool any_order = false) {
-    asked() = {};
-    library_ = make_cudnn_attention({table(), stream_, memory_, account_, indices_, 90, any_order,
+    stand_in::asked() = {};
+    library_ = make_cudnn_attention({stand_in::table(), stream_, memory_, account_, indices_, 90, any_order,
                                      [this](const std::string& message) { said.push_back(message); }});
-    asked().plans = 0;
+    stand_in::asked().plans = 0;
     said.clear();
   }
   ~Rank() {
     library_.reset();
-    CHECK(asked().alive.empty());
+    CHECK(stand_in::asked().alive.empty());
   }
 
   struct Call {
@@ -162,7 +51,7 @@ class Rank {
   // What was given under a number, an array on the device.
   std::vector<int32_t> array(int64_t number, size_t count) {
     stream_->synchronize();
-    const auto* const values = static_cast<const int32_t*>(asked().given.at(number));
+    const auto* const values = static_cast<const int32_t*>(stand_in::asked().given.at(number));
     return {values, values + count};
   }
   void synchronize() { stream_->synchronize(); }
@@ -231,13 +120,13 @@ TEST_CASE("plans are for sizes of two leading bits") {
 TEST_CASE("packings of like sizes share a plan") {
   Rank rank;
   CHECK(rank.forward(packed({0, 100, 300, 600, 1000, 1100})));
-  CHECK(asked().plans == 1);
+  CHECK(stand_in::asked().plans == 1);
   CHECK(rank.forward(packed({0, 390, 600, 610, 800, 810, 1000})));  // 5 and 6 documents, 400 and 390 long
-  CHECK(asked().plans == 1);
+  CHECK(stand_in::asked().plans == 1);
   CHECK(rank.forward(packed({0, 1000})));
-  CHECK(asked().plans == 2);
+  CHECK(stand_in::asked().plans == 2);
   CHECK(rank.backward(packed({0, 1000})));
-  CHECK(asked().plans == 3);
+  CHECK(stand_in::asked().plans == 3);
   CHECK(rank.said.empty());
 }
 
@@ -248,7 +137,7 @@ TEST_CASE("cuDNN is given every tensor of its graph, and nothing else") {
         Rank rank(any_order);
         const auto given = [] {
           std::set<int64_t> numbers;
-          for (const auto& [number, pointer] : asked().given)
+          for (const auto& [number, pointer] : stand_in::asked().given)
             if (pointer != nullptr) numbers.insert(number);
           return numbers;
         };
@@ -258,12 +147,12 @@ TEST_CASE("cuDNN is given every tensor of its graph, and nothing else") {
         for (const bool causal : {true, false}) {
           CAPTURE(any_order, kv_heads, window, causal);
           call.causal = causal;
-          asked().tensors.clear();
+          stand_in::asked().tensors.clear();
           REQUIRE(rank.forward(call));
-          CHECK(given() == asked().tensors);
-          asked().tensors.clear();
+          CHECK(given() == stand_in::asked().tensors);
+          stand_in::asked().tensors.clear();
           REQUIRE(rank.backward(call));
-          CHECK(given() == asked().tensors);
+          CHECK(given() == stand_in::asked().tensors);
         }
       }
     }
@@ -283,7 +172,7 @@ TEST_CASE("the documents' lengths and starts are on the device, those of empty d
   CHECK(rank.array(id::offsets + id::q, 7) == Ints{0, 528, 1320, 1584, 1848, 2376, 2376});
   CHECK(rank.array(id::offsets + id::k, 7) == Ints{0, 1360, 1768, 4080, 4216, 5440, 5440});
   CHECK(rank.array(id::offsets + id::log_sum_exp, 7) == Ints{0, 8, 20, 24, 28, 36, 36});
-  CHECK(asked().given.at(id::q) == rank.q.data);
+  CHECK(stand_in::asked().given.at(id::q) == rank.q.data);
 }
 
 TEST_CASE("values are given from the host, the window in the type that its mask is computed in") {
@@ -292,10 +181,10 @@ TEST_CASE("values are given from the host, the window in the type that its mask 
   call.window = 5;
   float scale = 0, window = 0;
   int32_t whole = 0;
-  asked().when_run = [&] {
-    scale = *static_cast<float*>(asked().given.at(id::score_scale));
-    window = *static_cast<float*>(asked().given.at(id::window));
-    whole = *static_cast<int32_t*>(asked().given.at(id::window));
+  stand_in::asked().when_run = [&](const stand_in::Description&) {
+    scale = *static_cast<float*>(stand_in::asked().given.at(id::score_scale));
+    window = *static_cast<float*>(stand_in::asked().given.at(id::window));
+    whole = *static_cast<int32_t*>(stand_in::asked().given.at(id::window));
   };
   REQUIRE(rank.forward(call));
   CHECK(scale == 0.125F);
@@ -307,10 +196,10 @@ TEST_CASE("values are given from the host, the window in the type that its mask 
 
 TEST_CASE("what cuDNN has no plan for is left to the own kernels, said once, and not asked again") {
   Rank rank;
-  asked().refuses = true;
+  stand_in::asked().refuses = true;
   CHECK(!rank.forward(packed({0, 40})));
   CHECK(!rank.forward(packed({0, 41})));
-  CHECK(asked().plans == 2);  // of both heuristics
+  CHECK(stand_in::asked().plans == 2);  // of both heuristics
   REQUIRE(rank.said.size() == 1);
   CHECK(rank.said[0].find("own kernels") != std::string::npos);
   CHECK(rank.said[0].find("no engine") != std::string::npos);
@@ -336,7 +225,7 @@ TEST_CASE("tensors that cuDNN cannot read are left to the own kernels") {
   CHECK(!rank.forward(packed({0})));
   CHECK(!rank.forward(packed({0, 0})));
   CHECK(rank.said.size() == 3);
-  CHECK(asked().plans == 0);
+  CHECK(stand_in::asked().plans == 0);
 }
 
 TEST_CASE("a backward in one order that needs too much workspace is left to the own kernels") {
@@ -356,11 +245,11 @@ TEST_CASE("gradients of keys that heads share are made in dense rows and copied 
   Rank rank;
   Rank::Call call = packed({0, 5});
   call.padding = 16;
-  asked().when_run = [&] {
+  stand_in::asked().when_run = [&](const stand_in::Description&) {
     rank.synchronize();
     for (const int64_t number : {id::dk, id::dv}) {
-      CHECK(asked().given.at(number) != (number == id::dk ? rank.dk.data : rank.dv.data));
-      auto* const made = static_cast<uint16_t*>(asked().given.at(number));
+      CHECK(stand_in::asked().given.at(number) != (number == id::dk ? rank.dk.data : rank.dv.data));
+      auto* const made = static_cast<uint16_t*>(stand_in::asked().given.at(number));
       for (int i = 0; i < 5 * 128; ++i) made[i] = static_cast<uint16_t>(number * 1000 + i);
     }
   };
@@ -379,7 +268,7 @@ TEST_CASE("cuDNN's attention is not used on devices that it was not looked at fo
   const auto account = std::make_shared<MemoryAccount>();
   IndexCache indices(stream, memory, account);
   for (const int capability : {80, 89, 120})
-    CHECK_THROWS_AS(make_cudnn_attention({table(), stream, memory, account, indices, capability, false,
-                                          [](const std::string&) {}}),
+    CHECK_THROWS_AS(make_cudnn_attention({stand_in::table(), stream, memory, account, indices, capability,
+                                          false, [](const std::string&) {}}),
                     std::runtime_error);
 }
