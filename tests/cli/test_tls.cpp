@@ -137,7 +137,8 @@ TEST_CASE("certificates that would not work are refused by name, of a run and of
 }
 
 TEST_CASE(
-    "a node that is killed ends a run with certificates with its name, and the other takes the next run") {
+    "a node that is killed ends a run with certificates with its name, and the other takes the next run",
+    "[slow]") {
   const Workbench bench;
   const TlsFiles tls(bench);
   Nodes nodes(2, bench.options(), tls.node_flags());
@@ -182,7 +183,8 @@ TEST_CASE("an interrupt ends a node whose stranger says nothing") {
   CHECK(nodes.node(0).wait().code == 0);
 }
 
-TEST_CASE("an exception in a rank on a node with certificates ends the run with the rank and its cause") {
+TEST_CASE("an exception in a rank on a node with certificates ends the run with the rank and its cause",
+          "[slow]") {
   const Workbench bench;
   const TlsFiles tls(bench);
   Nodes nodes(2, bench.options("stage.backward:9:throw"), tls.node_flags());
@@ -191,7 +193,7 @@ TEST_CASE("an exception in a rank on a node with certificates ends the run with 
   CHECK(outcome.seconds < soon_s);
 }
 
-TEST_CASE("three processes that a job manager starts with certificates find each other") {
+TEST_CASE("three processes that a job manager starts with certificates find each other", "[slow]") {
   const Workbench bench;
   const TlsFiles tls(bench);
   const Settings settings = {"parallel.pp_size=3"};

@@ -72,7 +72,7 @@ TEST_CASE("all_reduce_sum adds in rank order") {
   }
 }
 
-TEST_CASE("reduce_scatter_sum gives each rank its part of the sum, also in place") {
+TEST_CASE("reduce_scatter_sum gives each rank its part of the sum, also in place", "[slow]") {
   const Implementation implementation = GENERATE(from_range(implementations()));
   const int size = GENERATE(1, 2, 3, 4);
   const DType dtype = GENERATE(DType::f32, DType::f64);
@@ -95,7 +95,7 @@ TEST_CASE("reduce_scatter_sum gives each rank its part of the sum, also in place
   }
 }
 
-TEST_CASE("all_gather gives every rank all parts, of any dtype, also in place") {
+TEST_CASE("all_gather gives every rank all parts, of any dtype, also in place", "[slow]") {
   const Implementation implementation = GENERATE(from_range(implementations()));
   const int size = GENERATE(1, 2, 3, 4);
   const DType dtype = GENERATE(DType::f32, DType::f64, DType::bf16, DType::i32);
@@ -118,7 +118,7 @@ TEST_CASE("all_gather gives every rank all parts, of any dtype, also in place") 
   }
 }
 
-TEST_CASE("broadcast gives every rank the root's tensor, of any dtype") {
+TEST_CASE("broadcast gives every rank the root's tensor, of any dtype", "[slow]") {
   const Implementation implementation = GENERATE(from_range(implementations()));
   const int size = GENERATE(1, 2, 3, 4);
   const DType dtype = GENERATE(DType::f32, DType::f64, DType::bf16, DType::i32);
@@ -136,7 +136,7 @@ TEST_CASE("broadcast gives every rank the root's tensor, of any dtype") {
   }
 }
 
-TEST_CASE("all_to_all gives part j of rank i to rank j as part i, of any dtype") {
+TEST_CASE("all_to_all gives part j of rank i to rank j as part i, of any dtype", "[slow]") {
   const Implementation implementation = GENERATE(from_range(implementations()));
   const int size = GENERATE(1, 2, 3, 4);
   const DType dtype = GENERATE(DType::f32, DType::f64, DType::bf16, DType::i32);
@@ -214,6 +214,7 @@ TEST_CASE("nobody leaves a barrier before everybody has come") {
   CHECK(early == 0);
 }
 
+// Also what the fast tier has of those operations whose every size and dtype is in the slow one.
 TEST_CASE("any sequence of operations gives what the oracle gives") {
   const Implementation implementation = GENERATE(from_range(implementations()));
   const int size = GENERATE(1, 2, 3, 4);
