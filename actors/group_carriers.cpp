@@ -128,8 +128,8 @@ void choose_carriers(const std::optional<RankGpu>& gpu, BackgroundQueues queues,
     const auto nccl = nccl::available();
     tell(nccl.description + (own.sums == NcclSums::in_rank_order ? ", sums in rank order" : ""));
     slot = std::make_shared<DeviceSlot>(DeviceSlot{queue_for(kind)});
-    over_nccl.push_back(make_nccl_group(*nccl.api, group, slot->queue,
-                                        {kind.name, own.sums, gpu->operations.account()}));
+    over_nccl.push_back(
+        make_nccl_group(*nccl.api, group, slot->queue, {kind.name, own.sums, gpu->operations.account()}));
     group = std::make_shared<MeteredGroup>(over_nccl.back());
   }
   publish(groups);

@@ -18,8 +18,8 @@ struct RankGpu {
 };
 
 // Fills the slots of groups whose ranks share a GPU. For the tensors of each other group all its ranks choose
-// alike: NCCL, where each has a GPU of its own and the same NCCL is everywhere; else host memory. The log says
-// what and why. Every rank of a group must call it, also those whose process has no GPU (`gpu`: none).
+// alike: NCCL, where each has a GPU of its own and the same NCCL is everywhere; else host memory. The log
+// says what and why. Every rank of a group must call it, also those whose process has no GPU (`gpu`: none).
 // `publish` is given the groups before communicators are made, which waits for all ranks until a group is
 // aborted. RunError where NCCL fails.
 void choose_carriers(const std::optional<RankGpu>& gpu, BackgroundQueues queues, RankGroups& groups,

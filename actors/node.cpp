@@ -69,6 +69,25 @@ std::function<void()> teller_of(const caf::actor& reducer) {
   return [reducer] { caf::anon_send(reducer, work_atom::value); };
 }
 
+// On the rank's own thread, once it is connected.
+std::unique_ptr<StageWorker> make_worker(const NodeSpec& spec, int rank,
+                                         const std::shared_ptr<MemoryAccount>& account,
+                                         Connections& connections, const caf::actor& data_reducer,
+                                         const caf::actor& context_reducer) {
+  const RunPlan& plan = *spec.plan;
+  auto operations = operations_of(plan, rank)(plan.threads_per_rank, account);
+  carry_tensors(spec, rank, *operations, connections);
+  RankGroups groups = connections.groups();
+  add_queues(teller_of(data_reducer), teller_of(context_reducer), groups);
+  connections.set_groups(groups);
+  ModelWorkerSettings settings = worker_settings(plan, rank, groups);
+  settings.account = account;
+  settings.make_operations = [&](int, const std::shared_ptr<MemoryAccount>&) {
+    return std::move(operations);
+  };
+  return std::make_unique<ModelWorker>(std::move(settings));
+}
+
 void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   NodeState& state = self->state;
   const RunPlan& plan = *state.spec.plan;
@@ -96,17 +115,7 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
                       data_reducer = local.data_reducer, context_reducer = local.context_reducer,
                       connections = local.connections](const Wiring& wiring) {
     connect(*system, node, rank, wiring, *connections);
-    auto operations = operations_of(*node.plan, rank)(node.plan->threads_per_rank, account);
-    carry_tensors(node, rank, *operations, *connections);
-    RankGroups own = connections->groups();
-    add_queues(teller_of(data_reducer), teller_of(context_reducer), own);
-    connections->set_groups(own);
-    ModelWorkerSettings settings = worker_settings(*node.plan, rank, own);
-    settings.account = account;
-    settings.make_operations = [&](int, const std::shared_ptr<MemoryAccount>&) {
-      return std::move(operations);
-    };
-    return std::make_unique<ModelWorker>(std::move(settings));
+    return make_worker(node, rank, account, *connections, data_reducer, context_reducer);
   };
   spec.connections = local.connections;
   spec.status = local.status;

@@ -1,4 +1,8 @@
 // Whole runs on several emulated GPUs, which communicate over NCCL's double.
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "comm/nccl/api.hpp"
 #include "kernels/cuda/emulation/cuda_runtime.hpp"
 #include "tests/catch.hpp"
@@ -14,6 +18,7 @@ namespace {
 class Gpus {
  public:
   explicit Gpus(int count) {
+    set_gpu_backend(&cuda_backend());
     emulation::set_device_count(count);
     nccl::use(&nccl_double());
     for (int rank = 0; rank < 4; ++rank) take_nccl_calls(rank);
@@ -59,4 +64,25 @@ TEST_CASE("ranks that NCCL cannot serve communicate through host memory") {
   const LayoutOptions layout = gpu_layout(4, 1, 1, 1);
   CHECK(complaint_of(run_on_gpu(layout), on_the_cpu(), false) == "");
   CHECK(take_nccl_calls(0).empty());
+}
+
+TEST_CASE("a connection between GPUs that is lost ends the run with NCCL's reason") {
+  const Gpus gpus(2);
+  const LayoutOptions layout = gpu_layout(2, 1, 1, 1);
+  std::atomic<bool> over = false;
+  std::thread cut([&] {
+    while (!over && take_nccl_calls(0).empty()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    lose_nccl_rank(1);
+  });
+  std::string reason;
+  try {
+    run_layouts(small_maths(), {{layout, 1}, {layout, 500}});
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  over = true;
+  cut.join();
+  CAPTURE(reason);
+  CHECK(reason.find("data group: rank 0 of 2: NCCL: remote process exited or there was a network error "
+                    "(connection closed by rank 1)") != std::string::npos);
 }
