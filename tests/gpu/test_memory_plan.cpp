@@ -69,11 +69,9 @@ std::vector<double> sorted(const std::vector<size_t>& peaks) {
 std::vector<double> measured_of(RunPlan plan) {
   std::mutex mutex;
   std::vector<std::shared_ptr<MemoryAccount>> accounts;
-  plan.make_operations = [&, dtype = dtype_of(plan.config.model)](int,
-                                                                  std::shared_ptr<MemoryAccount> account) {
+  plan.on_account = [&](const std::shared_ptr<MemoryAccount>& account) {
     const std::lock_guard lock(mutex);
     accounts.push_back(account);
-    return cuda_backend().make_operations(dtype, 0, std::move(account));
   };
   LayoutOutcome outcome;
   run_to_the_end(std::move(plan), outcome);
