@@ -111,6 +111,7 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
                    plan.layout.grid.pipeline_group(rank),
                    plan.layout.grid.place_of(rank).tensor == 0};
   const auto account = std::make_shared<MemoryAccount>();
+  if (plan.on_account) plan.on_account(account);
   spec.make_worker = [account, system = &self->system(), node = state.spec, rank,
                       data_reducer = local.data_reducer, context_reducer = local.context_reducer,
                       connections = local.connections](const Wiring& wiring) {

@@ -2,6 +2,7 @@
 // input is found here, before anything is allocated.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -57,6 +58,8 @@ struct RunPlan {
   int threads_per_rank = 1;
   DeviceChoice device;
   OperationsFactory make_operations;  // a host's own, in place of the device's
+  // Hears of the account of every rank of this process before the rank is made; called by any thread.
+  std::function<void(const std::shared_ptr<MemoryAccount>&)> on_account;
 
   std::shared_ptr<const SequenceOrder> order;  // training
   StepSizes sizes;

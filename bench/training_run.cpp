@@ -78,16 +78,9 @@ struct Accounts {
 };
 
 void keep_accounts(RunPlan& plan, const std::shared_ptr<Accounts>& accounts) {
-  std::vector<OperationsFactory> own;  // [ranks]: whoever comes takes the next, which is the next GPU's
-  for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) own.push_back(operations_of(plan, rank));
-  plan.make_operations = [own, accounts](int threads, std::shared_ptr<MemoryAccount> account) {
-    size_t place = 0;
-    {
-      const std::lock_guard lock(accounts->mutex);
-      place = accounts->all.size();
-      accounts->all.push_back(account);
-    }
-    return own[place % own.size()](threads, std::move(account));
+  plan.on_account = [accounts](const std::shared_ptr<MemoryAccount>& account) {
+    const std::lock_guard lock(accounts->mutex);
+    accounts->all.push_back(account);
   };
 }
 

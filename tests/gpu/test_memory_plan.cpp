@@ -66,33 +66,19 @@ std::vector<double> sorted(const std::vector<size_t>& peaks) {
   return result;
 }
 
-// The emulated GPU, and the accounts of the tables that were made for it.
-class RecordingBackend final : public GpuBackend {
- public:
-  GpuReport report() const override { return cuda_backend().report(); }
-  GpuMemory memory(int gpu) const override { return cuda_backend().memory(gpu); }
-  std::unique_ptr<Operations> make_operations(DType dtype, int gpu,
-                                              std::shared_ptr<MemoryAccount> account) const override {
-    const std::lock_guard lock(mutex_);
-    accounts_.push_back(account);
-    return cuda_backend().make_operations(dtype, gpu, std::move(account));
-  }
-  std::shared_ptr<DeviceQueue> queue_of(const Operations& operations) const override {
-    return cuda_backend().queue_of(operations);
-  }
-  std::shared_ptr<DeviceQueue> make_queue(int gpu) const override { return cuda_backend().make_queue(gpu); }
-  std::array<std::byte, 16> identity_of(int gpu) const override { return cuda_backend().identity_of(gpu); }
-
-  std::vector<size_t> peaks() const {
-    std::vector<size_t> peaks;
-    for (const auto& account : accounts_) peaks.push_back(account->peak_total());
-    return peaks;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  mutable std::vector<std::shared_ptr<MemoryAccount>> accounts_;
-};
+std::vector<double> measured_of(RunPlan plan) {
+  std::mutex mutex;
+  std::vector<std::shared_ptr<MemoryAccount>> accounts;
+  plan.on_account = [&](const std::shared_ptr<MemoryAccount>& account) {
+    const std::lock_guard lock(mutex);
+    accounts.push_back(account);
+  };
+  LayoutOutcome outcome;
+  run_to_the_end(std::move(plan), outcome);
+  std::vector<size_t> peaks;
+  for (const auto& account : accounts) peaks.push_back(account->peak_total());
+  return sorted(peaks);
+}
 
 void check_prediction(const MathsOptions& maths, LayoutOptions layout) {
   const TemporaryFolder folder;
@@ -109,11 +95,8 @@ void check_prediction(const MathsOptions& maths, LayoutOptions layout) {
   for (const PlannedRank& rank : predict_memory(plan_training(config, ExistingRun::ignore)))
     peaks.push_back(rank.peak_total_bytes);
   const std::vector<double> predicted = sorted(peaks);
-  const RecordingBackend recording;
-  set_gpu_backend(&recording);
-  LayoutOutcome outcome;
-  run_to_the_end(plan_training(config, ExistingRun::refuse), outcome);
-  const std::vector<double> measured = sorted(recording.peaks());
+  set_gpu_backend(&cuda_backend());
+  const std::vector<double> measured = measured_of(plan_training(config, ExistingRun::refuse));
   set_gpu_backend(nullptr);
   REQUIRE(predicted.size() == measured.size());
   for (size_t rank = 0; rank < measured.size(); ++rank) {
