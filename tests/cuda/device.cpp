@@ -131,7 +131,7 @@ std::vector<double> Device::read(const double* values, int64_t count) {
 void agrees(Element element, const Outputs& expected, const std::function<Outputs(Device&)>& computation) {
   Outputs first;
   for (const bool strided : {false, true})
-    for (const bool backward : {false, true}) {
+    for (const bool backward : backward_orders()) {
       INFO((element == Element::bf16 ? "bfloat16" : "float32")
            << (strided ? ", strided" : ", dense") << (backward ? ", last thread first" : ""));
       set_backward_order(backward);

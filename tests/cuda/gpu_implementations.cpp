@@ -6,13 +6,14 @@
 namespace collie::test {
 
 const std::vector<Implementation>& implementations() {
-  static const std::vector<Implementation> all{
-      {"GPU, first thread first",
-       cuda_backend().make_operations(DType::f32, 0, std::make_shared<MemoryAccount>()),
-       [] { set_backward_order(false); }},
-      {"GPU, last thread first",
-       cuda_backend().make_operations(DType::f32, 0, std::make_shared<MemoryAccount>()),
-       [] { set_backward_order(true); }}};
+  static const std::vector<Implementation> all = [] {
+    std::vector<Implementation> made;
+    for (const bool backward : backward_orders())
+      made.push_back({backward ? "GPU, last thread first" : "GPU, first thread first",
+                      cuda_backend().make_operations(DType::f32, 0, std::make_shared<MemoryAccount>()),
+                      [backward] { set_backward_order(backward); }});
+    return made;
+  }();
   return all;
 }
 

@@ -33,7 +33,7 @@ class Gpus {
 
 }  // namespace
 
-TEST_CASE("ranks with a GPU each communicate over NCCL, and train as one rank on the CPU") {
+TEST_CASE("ranks with a GPU each communicate over NCCL, and train as one rank on the CPU", "[slow]") {
   const Gpus gpus(2);
   // Of the last, two ranks share each GPU: its tensor groups are over NCCL, its data groups in a GPU's
   // memory.
@@ -46,7 +46,7 @@ TEST_CASE("ranks with a GPU each communicate over NCCL, and train as one rank on
   CHECK(!take_nccl_calls(1).empty());
 }
 
-TEST_CASE("with sums in rank order, GPUs over NCCL give the bits of ranks that share one") {
+TEST_CASE("with sums in rank order, GPUs over NCCL give the bits of ranks that share one", "[slow]") {
   const LayoutOptions layout = GENERATE(gpu_layout(2, 1, 1, 1, 1), gpu_layout(1, 2, 1, 1));
   INFO(layout.name());
   const LayoutOutcome on_one = run_on_gpu(layout);

@@ -13,7 +13,7 @@ TEST_CASE("one rank on a GPU trains as on the CPU, and its checkpoint goes on th
   CHECK(complaint_of(found, on_the_cpu(), true) != "");  // other sums: it was not the CPU
 }
 
-TEST_CASE("a run on a GPU gives the same bits twice, and those of its pipelines") {
+TEST_CASE("a run on a GPU gives the same bits twice, and those of its pipelines", "[slow]") {
   const LayoutOutcome once = run_on_gpu(gpu_layout(1, 1, 1, 1));
   CHECK(complaint_of(run_on_gpu(gpu_layout(1, 1, 1, 1)), once, true) == "");
   CHECK(complaint_of(run_on_gpu(gpu_layout(1, 1, 2, 1)), once, true) == "");
@@ -74,7 +74,7 @@ TEST_CASE(
   CHECK(loss_difference(run_in(maths, layout, layout), on_the_cpu()) < 2e-2);
 }
 
-TEST_CASE("optimizer states on the host change no bit") {
+TEST_CASE("optimizer states on the host change no bit", "[slow]") {
   const MathsOptions maths = bfloat16(true, "float32", "nearest");
   LayoutOptions offloaded = gpu_layout(2, 1, 1, 1, 1);
   const LayoutOutcome expected = run_in(maths, offloaded, offloaded);
@@ -101,7 +101,7 @@ TEST_CASE("a run in bfloat16 leaves a model folder in bfloat16") {
   CHECK(read_json((folder / "run" / "final" / "config.json").string()).at("torch_dtype") == "bfloat16");
 }
 
-TEST_CASE("what gives the same bits on the CPU does so with ranks that share a GPU") {
+TEST_CASE("what gives the same bits on the CPU does so with ranks that share a GPU", "[slow]") {
   const LayoutOutcome replicas = run_on_gpu(gpu_layout(2, 1, 1, 1));
   CHECK(complaint_of(run_on_gpu(gpu_layout(2, 1, 1, 1, 1)), replicas, true) == "");
   CHECK(complaint_of(run_on_gpu(gpu_layout(2, 1, 2, 1)), replicas, true) == "");

@@ -107,7 +107,7 @@ void check_prediction(const MathsOptions& maths, LayoutOptions layout) {
 
 }  // namespace
 
-TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' leave, to the byte") {
+TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' leave, to the byte", "[slow]") {
   const bool tied = GENERATE(false, true);
   const DType dtype = GENERATE(DType::f32, DType::bf16);
   Precision precision;
@@ -135,7 +135,8 @@ TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' lea
   }
 }
 
-TEST_CASE("what is predicted of a run on a GPU is what it takes, where no GPU is when it is planned") {
+TEST_CASE("what is predicted of a run on a GPU is what it takes, where no GPU is when it is planned",
+          "[slow]") {
   MathsOptions maths;
   maths.sequences_a_step = 4;
   check_prediction(maths, {});
