@@ -5,7 +5,7 @@
 #include <array>
 #include <stdexcept>
 
-#include "kernels/cuda/library.hpp"
+#include "base/library.hpp"
 
 namespace collie::cuda {
 

@@ -8,8 +8,8 @@
 #include <stdexcept>
 #include <tuple>
 
+#include "base/library.hpp"
 #include "kernels/cuda/api.hpp"
-#include "kernels/cuda/library.hpp"
 #include "kernels/cuda/workspaces.hpp"
 #include "kernels/tensor.hpp"
 

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <map>
 
-#include "kernels/cuda/library.hpp"
+#include "base/library.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/io/temporary_folder.hpp"
@@ -83,7 +83,7 @@ TEST_CASE(
   Dl_info maths{};
   REQUIRE(dladdr(reinterpret_cast<const void*>(static_cast<double (*)(double)>(std::cbrt)), &maths) != 0);
   const std::string name = "libcollie-test.so.1";
-  const auto load = [&] { return cuda::Library("a test's library", {name}).name(); };
+  const auto load = [&] { return Library("a test's library", {name}).name(); };
   REQUIRE_THROWS_WITH(load(), contains("cannot load a test's library: libcollie-test.so.1"));
   fs::copy_file(fs::canonical(maths.dli_fname), folder / name);
   ::setenv("COLLIE_ENGINE_CUDA_LIBRARIES", (folder / ".").c_str(), 1);

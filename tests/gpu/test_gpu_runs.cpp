@@ -83,6 +83,20 @@ TEST_CASE("optimizer states on the host change no bit", "[slow]") {
   CHECK(complaint_of(run_in(maths, offloaded, gpu_layout(2, 1, 1, 1, 1)), expected, true) == "");
 }
 
+TEST_CASE("a node in another process takes a GPU of its own machine") {
+  set_gpu_backend(&cuda_backend());
+  const TemporaryFolder folder;
+  folder.write("train.txt",
+               "The collie herds sheep, and the sheep follow. The collie herds sheep, and more follow.");
+  const Config config =
+      layout_config(folder, bfloat16(true, "float32", "nearest"), gpu_layout(2, 1, 1, 1), 1);
+  const std::string order = for_nodes(plan_training(config, ExistingRun::refuse));
+  CHECK(plan_of_node(order, 1).device.kind == DeviceKind::cuda);
+  set_gpu_backend(nullptr);
+  CHECK_THROWS_AS(plan_of_node(order, 1), UserError);
+  set_gpu_backend(&cuda_backend());
+}
+
 TEST_CASE("a run in bfloat16 leaves a model folder in bfloat16") {
   set_gpu_backend(&cuda_backend());
   const TemporaryFolder folder;
