@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 selection=()
-[ "${1:-}" = "--fast" ] && selection=(-L fast)
+[ "${1:-}" = "--fast" ] && selection=(-L fast --parallel "$(nproc)")
 scripts/build.sh
 ctest --test-dir build/release --output-on-failure --timeout 1800 "${selection[@]}"
