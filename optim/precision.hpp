@@ -29,9 +29,10 @@ struct Precision {
 // contradict each other.
 Precision precision_of(const OptimizerConfig& config, const std::string& model_dtype, uint64_t seed);
 
-// Where a range begins among all elements that are rounded under one key: elements of different parameters,
-// and different elements of one, have different random bits, whatever ranks hold them. `first`: the index of
-// the range's first element in the Hugging Face tensor.
+// Where a range begins among all elements that are rounded under one key, so that an element has the same
+// random bits in every layout that leaves rows whole. `first`: the index of the range's first element in the
+// Hugging Face tensor. Elements of a matrix that is cut by columns are counted on from there, and may share
+// bits with others.
 uint64_t rounding_index(const std::string& name, int64_t first);
 
 }  // namespace collie

@@ -302,18 +302,28 @@ void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
 
 // --- attention
 
+namespace {
+
+cuda::AttentionViews attention_views(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
+                                     const Tensor& log_sum_exp, const check::AttentionSizes& sizes,
+                                     double score_scale) {
+  return {view(q),
+          view(k),
+          view(v),
+          view(out),
+          log_sum_exp.data<float>(),
+          sizes.heads,
+          sizes.kv_heads,
+          sizes.head_dim,
+          static_cast<float>(score_scale)};
+}
+
+}  // namespace
+
 void CudaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                                double score_scale, Tensor& out, Tensor& log_sum_exp) {
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
-  const cuda::AttentionViews views{view(q),
-                                   view(k),
-                                   view(v),
-                                   view(out),
-                                   log_sum_exp.data<float>(),
-                                   sizes.heads,
-                                   sizes.kv_heads,
-                                   sizes.head_dim,
-                                   static_cast<float>(score_scale)};
+  const cuda::AttentionViews views = attention_views(q, k, v, out, log_sum_exp, sizes, score_scale);
   if (attention_library_ && attention_library_->forward(views, documents_of(spans))) return;
   cuda::attention(stream_->native(), indices_, views, documents_of(spans));
 }
@@ -324,15 +334,7 @@ void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const 
                                         Tensor& dk, Tensor& dv) {
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
-  const cuda::AttentionViews views{view(q),
-                                   view(k),
-                                   view(v),
-                                   view(out),
-                                   log_sum_exp.data<float>(),
-                                   sizes.heads,
-                                   sizes.kv_heads,
-                                   sizes.head_dim,
-                                   static_cast<float>(score_scale)};
+  const cuda::AttentionViews views = attention_views(q, k, v, out, log_sum_exp, sizes, score_scale);
   if (attention_library_ &&
       attention_library_->backward(views, documents_of(spans), view(d_out), view(dq), view(dk), view(dv)))
     return;
