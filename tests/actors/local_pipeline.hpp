@@ -9,8 +9,21 @@
 #include "actors/model_worker.hpp"
 #include "actors/stage_core.hpp"
 #include "base/error.hpp"
+#include "schedule/schedules.hpp"
 
 namespace collie::test {
+
+// A pipeline of so many ranks and nothing else.
+inline Layout layout_of(int ranks, bool tied, const std::string& schedule) {
+  Layout layout;
+  layout.grid.pipeline = ranks;
+  layout.schedule = schedule;
+  layout.virtual_stages = schedule::stages_a_rank(schedule, 1);
+  layout.stages = ranks * layout.virtual_stages;
+  layout.rank_of_stage = schedule::rank_of_stage(schedule, ranks, layout.virtual_stages);
+  layout.tied = tied;
+  return layout;
+}
 
 class LocalPipeline {
  public:

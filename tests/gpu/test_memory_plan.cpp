@@ -21,17 +21,6 @@ namespace {
 
 // --- in one thread
 
-Layout layout_of(int ranks, bool tied, const std::string& schedule) {
-  Layout layout;
-  layout.grid.pipeline = ranks;
-  layout.schedule = schedule;
-  layout.virtual_stages = schedule::stages_a_rank(schedule, 1);
-  layout.stages = ranks * layout.virtual_stages;
-  layout.rank_of_stage = schedule::rank_of_stage(schedule, ranks, layout.virtual_stages);
-  layout.tied = tied;
-  return layout;
-}
-
 // The accounts of every rank after two steps, an evaluation and a snapshot.
 std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& model,
                                      const Precision& precision, const OperationsFactory& make) {
