@@ -13,6 +13,7 @@
 
 #include "actors/group_carriers.hpp"
 #include "actors/run_plan.hpp"
+#include "actors/worker_settings.hpp"
 #include "base/log.hpp"
 #include "models/accumulating_sink.hpp"
 #include "models/resident_source.hpp"
@@ -72,7 +73,8 @@ class Measurement {
 
  private:
   double time_of(const StageRange& range, Tensor& hidden) {
-    const auto model = make_stage_model(plan_.model, range, *operations_, shard_);
+    const auto model =
+        make_stage_model(plan_.model, range, *operations_, shard_, activation_memory_of(plan_.config));
     std::vector<Tensor> weights, gradients;
     for (const Parameter& parameter : model->parameters()) {
       weights.push_back(operations_->empty(parameter.shape, Category::weights));

@@ -44,8 +44,8 @@ DataSharding ModelWorker::sharding() const {
 void ModelWorker::build_chunk(int stage) {
   auto chunk = std::make_unique<Chunk>();
   chunk->stage = stage;
-  chunk->model =
-      make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_, shard());
+  chunk->model = make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_,
+                                  shard(), settings_.activations);
 
   std::unordered_map<std::string, int> canonical;
   for (const auto& parameter : model_parameters(settings_.model))

@@ -27,6 +27,7 @@ struct ModelWorkerSettings {
   OptimizerConfig optimizer;
   Precision precision;
   bool offload_optimizer = false;
+  ActivationMemory activations;
   std::string loss = "cross_entropy";
   uint64_t seed = 42;
   int threads = 1;

@@ -75,6 +75,7 @@ ordered_json to_json(const PlanReport& report) {
                          {"tied", report.tied},
                          {"device", report.device == DeviceKind::cuda ? "cuda" : "cpu"},
                          {"dtype", name(report.dtype)},
+                         {"recompute", report.recompute},
                          {"threads_per_rank", report.threads_per_rank}}},
                        {"step",
                         {{"sequences", report.sequences},

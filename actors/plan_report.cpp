@@ -64,6 +64,8 @@ PlanReport make_plan_report(const RunPlan& plan, std::vector<int> node_of_rank) 
   report.tied = plan.layout.tied;
   report.device = plan.device.kind;
   report.dtype = dtype_of(plan.config.model);
+  report.recompute = plan.config.model.recompute;
+  if (recompute_of(report.recompute) == Recompute::full) report.costs.backward_input += report.costs.forward;
   report.threads_per_rank = plan.threads_per_rank;
   report.stages = stages_of(plan);
   report.layer_times = plan.layer_times;

@@ -21,6 +21,7 @@ struct PlanReport {
   bool sequence_parallel = false, tied = false;
   DeviceKind device = DeviceKind::cpu;
   DType dtype = DType::f32;
+  std::string recompute = "none";
   int threads_per_rank = 1;  // of the CPU
 
   struct Stage {
@@ -34,7 +35,7 @@ struct PlanReport {
 
   schedule::Schedule schedule;
   schedule::Timeline timeline;  // in units of the time that a forward takes
-  schedule::Costs costs;        // that were assumed
+  schedule::Costs costs;        // that were assumed; with recompute: full a backward has the forward in it
 
   int64_t sequences = 0, micro_batches = 0, micro_batch_size = 0, sequence_length = 0;  // of a full step
   int64_t tokens = 0, targets = 0;                                                      // of the first step

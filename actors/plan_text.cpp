@@ -40,6 +40,7 @@ std::string heading(const PlanReport& report) {
   std::vector<std::string> facts{fmt::format("ZeRO stage {}", report.zero_stage)};
   if (report.sequence_parallel) facts.emplace_back("sequence parallelism");
   if (report.tied) facts.emplace_back("tied embedding");
+  if (report.recompute != "none") facts.push_back(report.recompute + " recomputation");
   facts.push_back(fmt::format("{} on {}", name(report.dtype),
                               report.device == DeviceKind::cuda ? "NVIDIA GPUs" : "the CPU"));
   if (report.device == DeviceKind::cpu)

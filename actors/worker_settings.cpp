@@ -2,6 +2,11 @@
 
 namespace collie {
 
+ActivationMemory activation_memory_of(const Config& config) {
+  const std::string& offload = config.parallel.offload;
+  return {recompute_of(config.model.recompute), offload == "activations" || offload == "all"};
+}
+
 ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGroups& groups) {
   ModelWorkerSettings settings;
   settings.rank = rank;
@@ -11,7 +16,9 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.model = plan.model;
   settings.optimizer = plan.config.optimizer;
   settings.precision = precision_of(plan.config.optimizer, plan.config.model.dtype, plan.config.run.seed);
-  settings.offload_optimizer = plan.config.parallel.offload == "optimizer";
+  const std::string& offload = plan.config.parallel.offload;
+  settings.offload_optimizer = offload == "optimizer" || offload == "all";
+  settings.activations = activation_memory_of(plan.config);
   settings.loss = plan.config.train.loss;
   settings.seed = plan.config.run.seed;
   settings.threads = plan.threads_per_rank;

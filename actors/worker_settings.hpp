@@ -6,6 +6,8 @@
 
 namespace collie {
 
+ActivationMemory activation_memory_of(const Config& config);
+
 // `plan` outlives the worker's construction.
 ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGroups& groups);
 

@@ -43,6 +43,9 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->copy(from, to);
   }
+  std::unique_ptr<Offloaded> offload(std::vector<Tensor> tensors) override {
+    return inner_->offload(std::move(tensors));
+  }
   void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) override {
     inner_->for_host_pieces(count, piece, f);
   }

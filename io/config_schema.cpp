@@ -20,8 +20,7 @@ std::vector<Key> what_is_trained(Config& c) {
       Key("model.config", &c.model.config),
       Key("model.dtype", &c.model.dtype).one_of({"float32", "bfloat16"}).also_known_as({"precision"}),
       Key("model.recompute", &c.model.recompute)
-          .one_of({"none"})
-          .not_yet({"selective", "full"})
+          .one_of({"none", "selective", "full"})
           .also_known_as({"gradient_checkpointing", "activation_checkpointing"}),
 
       Key("tokenizer.path", &c.tokenizer.path).or_null(),
@@ -55,7 +54,7 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("parallel.cp_size", &c.parallel.cp_size).at_least(1),
       Key("parallel.sequence_parallel", &c.parallel.sequence_parallel),
       Key("parallel.zero_stage", &c.parallel.zero_stage).from_to(0, 3),
-      Key("parallel.offload", &c.parallel.offload).one_of({"none", "optimizer"}).not_yet({"parameters"}),
+      Key("parallel.offload", &c.parallel.offload).one_of({"none", "optimizer", "activations", "all"}).not_yet({"parameters"}),
       Key("parallel.bucket_elements", &c.parallel.bucket_elements).at_least(1),
       Key("parallel.schedule", &c.parallel.schedule)
           .one_of({"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})

@@ -33,13 +33,6 @@ std::atomic<bool>& poison() {
   return on;
 }
 
-// Up to the next eighth of a power of two, so that sizes that differ a little share blocks.
-size_t rounded(size_t bytes) {
-  bytes = std::max(bytes, alignment);
-  const size_t step = std::max(alignment, std::bit_floor(bytes) / 8);
-  return (bytes + step - 1) / step * step;
-}
-
 class BlockCache {
  public:
   // nullptr where there is none.
@@ -96,8 +89,14 @@ void* from_system(size_t size) {
 
 }  // namespace
 
+size_t block_size(size_t bytes) {
+  bytes = std::max(bytes, alignment);
+  const size_t step = std::max(alignment, std::bit_floor(bytes) / 8);
+  return (bytes + step - 1) / step * step;
+}
+
 void* allocate_host(size_t bytes) {
-  const size_t size = rounded(bytes);
+  const size_t size = block_size(bytes);
   void* block = cache().take(size);
   if (block == nullptr) block = from_system(size);
   if (poison().load(std::memory_order_relaxed)) std::memset(block, 0xFF, size);
@@ -107,7 +106,7 @@ void* allocate_host(size_t bytes) {
 void free_host(void* block, size_t bytes) {
   if (block == nullptr) return;
   if (keep_blocks)
-    cache().give(block, rounded(bytes));
+    cache().give(block, block_size(bytes));
   else
     std::free(block);
 }

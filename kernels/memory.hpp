@@ -44,8 +44,11 @@ class MemorySource {
   virtual void write(const void* from, void* to, size_t bytes) = 0;
 };
 
+// Up to the next eighth of a power of two, 64 at least: so that sizes that differ a little share blocks.
+size_t block_size(size_t bytes);
+
 // Host blocks, 64-byte aligned and kept for reuse: returning large blocks to the system and touching them
-// again costs a page fault every 4 KiB. Rounds sizes up to 1/8 of a power of two. Process-wide, thread-safe.
+// again costs a page fault every 4 KiB. Of block_size(bytes). Process-wide, thread-safe.
 // In poison mode (tests; COLLIE_ENGINE_POISON=1) every block is handed out filled with 0xFF, a NaN in every
 // type.
 void* allocate_host(size_t bytes);

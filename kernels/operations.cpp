@@ -15,6 +15,10 @@ void Operations::for_host_pieces(int64_t count, int64_t piece, const OnPiece& f)
   for (int64_t first = 0; first < count; first += piece) f(first, std::min(first + piece, count));
 }
 
+std::unique_ptr<Offloaded> Operations::offload(std::vector<Tensor> tensors) {
+  return offload_nowhere(std::move(tensors));
+}
+
 void Operations::convert(const Tensor& from, Tensor& to) {
   check::convert(dtype(), from, to);
   COLLIE_ASSERT(wide() == dtype(), "a table of {} does not convert", name(dtype()));

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/deferred.hpp"
+#include "kernels/offload.hpp"
 #include "kernels/rounding.hpp"
 #include "kernels/tensor.hpp"
 
@@ -78,6 +79,10 @@ class Operations {
   virtual Tensor empty_on_host(const Shape& shape, DType dtype, Category category) {
     return empty(shape, dtype, category);
   }
+  // Sends tensors that are not needed for a while to the host, where the account is not charged for them:
+  // contiguous ones, or undefined, given away. The copies go beside the work that is queued. Here: they stay
+  // where they are.
+  virtual std::unique_ptr<Offloaded> offload(std::vector<Tensor> tensors);
   virtual void fill(Tensor& x, double value) = 0;
   virtual void copy(const Tensor& from, Tensor& to) = 0;  // same shape and dtype; row strides may differ
   // dtype() to wide() or back (rounded to nearest even); same shape. Here: a copy, for tables that have one

@@ -1,42 +1,103 @@
 #include "models/block.hpp"
 
 namespace collie {
-DecoderBlock::DecoderBlock(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables)
+
+namespace {
+
+// The norm of the stream, which is settled by it: [tokens, hidden].
+Tensor normed(LayerContext& context, const RmsNorm& norm, ResidualStream& stream, Category category,
+              Tensor& inverse_rms) {
+  Operations& operations = context.operations;
+  const Shape shape = stream.x.shape();
+  Tensor y = operations.empty(shape, category);
+  inverse_rms = operations.empty({shape[0]}, operations.wide(), category);
+  norm.forward(context, stream, y, inverse_rms);
+  return y;
+}
+
+Category category_of(const BlockStash* stash) {
+  return stash ? Category::activations : Category::workspace;
+}
+
+}  // namespace
+
+std::vector<Tensor*> BlockStash::kept() {
+  return {&input,
+          &attention_inverse_rms,
+          &attention_normed,
+          &attention.qkv,
+          &attention.log_sum_exp,
+          &attention.attended,
+          &middle,
+          &mlp_inverse_rms,
+          &mlp_normed,
+          &mlp.gate,
+          &mlp.up,
+          &mlp.activated};
+}
+
+DecoderBlock::DecoderBlock(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables,
+                           Recompute recompute)
     : attention_norm_(ids.attention_norm, config.rms_norm_eps),
       mlp_norm_(ids.mlp_norm, config.rms_norm_eps),
       attention_(config, ids, tables),
-      mlp_(config, ids) {}
+      mlp_(config, ids),
+      recompute_(recompute) {}
+
+void DecoderBlock::attention_half(LayerContext& context, const TokenLayout& layout, ResidualStream& stream,
+                                  BlockStash* stash) const {
+  Tensor inverse_rms;
+  Tensor x = normed(context, attention_norm_, stream, category_of(stash), inverse_rms);
+  stream.delta = context.operations.empty(x.shape(), category_of(stash));
+  attention_.forward(context, layout, x, stream.delta, stash ? &stash->attention : nullptr);
+  if (!stash) return;
+  stash->attention_inverse_rms = std::move(inverse_rms);
+  stash->attention_normed = std::move(x);
+}
+
+void DecoderBlock::mlp_half(LayerContext& context, ResidualStream& stream, BlockStash* stash,
+                            Category of_output) const {
+  Tensor inverse_rms;
+  Tensor x = normed(context, mlp_norm_, stream, category_of(stash), inverse_rms);
+  if (stash) stash->middle = stream.x;
+  stream.delta = context.operations.empty(x.shape(), of_output);
+  mlp_.forward(context, x, stream.delta, stash ? &stash->mlp : nullptr);
+  if (!stash) return;
+  stash->mlp_inverse_rms = std::move(inverse_rms);
+  stash->mlp_normed = std::move(x);
+}
 
 ResidualStream DecoderBlock::forward(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
                                      BlockStash* stash) const {
-  Operations& operations = context.operations;
-  const Category category = stash ? Category::activations : Category::workspace;
-  const Shape shape = stream.x.shape();
-  Tensor normed = operations.empty(shape, category);
-  Tensor inverse_rms = operations.empty({shape[0]}, operations.wide(), category);
-  attention_norm_.forward(context, stream, normed, inverse_rms);
-  stream.delta = operations.empty(shape, category);
-  attention_.forward(context, layout, normed, stream.delta, stash ? &stash->attention : nullptr);
-  if (stash) {
-    stash->input = stream.x;
-    stash->attention_inverse_rms = std::move(inverse_rms);
-    stash->attention_normed = std::move(normed);
-    normed = operations.empty(shape, category);
-    inverse_rms = operations.empty({shape[0]}, operations.wide(), category);
-  }
-  mlp_norm_.forward(context, stream, normed, inverse_rms);
-  if (stash) stash->middle = stream.x;
-  stream.delta = operations.empty(shape, category);
-  mlp_.forward(context, normed, stream.delta, stash ? &stash->mlp : nullptr);
-  if (stash) {
-    stash->mlp_inverse_rms = std::move(inverse_rms);
-    stash->mlp_normed = std::move(normed);
-  }
+  BlockStash* const kept = recompute_ == Recompute::full ? nullptr : stash;
+  attention_half(context, layout, stream, kept);
+  if (stash) stash->input = stream.x;
+  if (recompute_ == Recompute::selective && stash) stash->attention_normed = Tensor();
+  mlp_half(context, stream, kept, category_of(stash));
+  if (recompute_ == Recompute::selective && stash) stash->mlp_normed = stash->mlp.activated = Tensor();
   return stream;
+}
+
+void DecoderBlock::compute_again(LayerContext& context, const TokenLayout& layout, BlockStash& stash) const {
+  if (recompute_ == Recompute::none) return;
+  ResidualStream stream{stash.input, {}};
+  if (recompute_ == Recompute::selective) {
+    ResidualStream middle{stash.middle, {}};
+    stash.attention_normed =
+        normed(context, attention_norm_, stream, Category::activations, stash.attention_inverse_rms);
+    stash.mlp_normed = normed(context, mlp_norm_, middle, Category::activations, stash.mlp_inverse_rms);
+    return mlp_.activate(context.operations, stash.mlp, Category::activations);
+  }
+  attention_half(context, layout, stream, &stash);
+  stash.mlp_normed = normed(context, mlp_norm_, stream, Category::activations, stash.mlp_inverse_rms);
+  stash.middle = std::move(stream.x);
+  // What the block adds at its end is nobody's input in its backward.
+  mlp_.widen(context, stash.mlp_normed, stash.mlp, Category::activations);
 }
 
 Tensor DecoderBlock::backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& d_output,
                                     BlockStash& stash) const {
+  compute_again(context, layout, stash);
   Operations& operations = context.operations;
   const Shape shape = d_output.shape();
   stash.d_output = d_output;
@@ -68,16 +129,12 @@ void DecoderBlock::backward_weight(LayerContext& context, BlockStash& stash) con
 
 ResidualStream DecoderBlock::decode(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
                                     Tensor& cache, int64_t cached) const {
-  Operations& operations = context.operations;
-  const Shape shape = stream.x.shape();
-  Tensor normed = operations.empty(shape, Category::workspace);
-  Tensor inverse_rms = operations.empty({shape[0]}, operations.wide(), Category::workspace);
-  attention_norm_.forward(context, stream, normed, inverse_rms);
-  stream.delta = operations.empty(shape, Category::workspace);
-  attention_.decode(context, layout, normed, stream.delta, cache, cached);
-  mlp_norm_.forward(context, stream, normed, inverse_rms);
-  stream.delta = operations.empty(shape, Category::workspace);
-  mlp_.forward(context, normed, stream.delta, nullptr);
+  Tensor inverse_rms;
+  Tensor x = normed(context, attention_norm_, stream, Category::workspace, inverse_rms);
+  stream.delta = context.operations.empty(x.shape(), Category::workspace);
+  attention_.decode(context, layout, x, stream.delta, cache, cached);
+  x = inverse_rms = Tensor();
+  mlp_half(context, stream, nullptr, Category::workspace);
   return stream;
 }
 

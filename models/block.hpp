@@ -1,13 +1,17 @@
 // One decoder block: y = m + mlp(norm(m)), m = x + attention(norm(x)).
 #pragma once
 
+#include <vector>
+
+#include "models/activation_memory.hpp"
 #include "models/attention.hpp"
 #include "models/mlp.hpp"
 #include "models/norm.hpp"
 
 namespace collie {
 
-// What a block keeps of one micro-batch. All [tokens, hidden] but the inverse_rms, [tokens].
+// What a block keeps of one micro-batch. All [tokens, hidden] but the inverse_rms, [tokens]. What is
+// recomputed is undefined from forward until backward_input.
 struct BlockStash {
   Tensor input, attention_inverse_rms, attention_normed;
   AttentionStash attention;
@@ -15,11 +19,15 @@ struct BlockStash {
   MlpStash mlp;
   // From backward_input on, for backward_weight:
   Tensor d_output, d_mlp_normed, d_middle, d_attention_normed;
+
+  // All that forward leaves here; what is recomputed is undefined.
+  std::vector<Tensor*> kept();
 };
 
 class DecoderBlock {
  public:
-  DecoderBlock(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables);
+  DecoderBlock(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables,
+               Recompute recompute = Recompute::none);
 
   // `stash` is null where there is no backward.
   ResidualStream forward(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
@@ -36,9 +44,17 @@ class DecoderBlock {
                         Tensor& cache, int64_t cached) const;
 
  private:
+  // Each half leaves what it adds to the stream in stream.delta. `stash`: null where nothing is kept.
+  void attention_half(LayerContext& context, const TokenLayout& layout, ResidualStream& stream,
+                      BlockStash* stash) const;
+  void mlp_half(LayerContext& context, ResidualStream& stream, BlockStash* stash, Category of_output) const;
+  // Fills in what forward did not keep.
+  void compute_again(LayerContext& context, const TokenLayout& layout, BlockStash& stash) const;
+
   RmsNorm attention_norm_, mlp_norm_;
   Attention attention_;
   Mlp mlp_;
+  Recompute recompute_;
 };
 
 }  // namespace collie

@@ -10,23 +10,29 @@ Mlp::Mlp(const ModelConfig& config, const BlockIds& ids)
       down_(make_row_parallel_linear(make_dense_linear(ids.down.weight), ids.down.bias)),
       width_(config.intermediate_size) {}
 
-void Mlp::forward(LayerContext& context, const Tensor& x, Tensor& y, MlpStash* stash) const {
+void Mlp::widen(LayerContext& context, const Tensor& x, MlpStash& stash, Category category) const {
   Operations& operations = context.operations;
-  const Category category = stash ? Category::activations : Category::workspace;
   Tensor inside = enter(context, x);
   const Shape shape{inside.dim(0), width_};
-  Tensor gate = operations.empty(shape, category), up = operations.empty(shape, category);
-  gate_->forward(context, inside, gate);
-  up_->forward(context, inside, up);
+  stash.gate = operations.empty(shape, category);
+  stash.up = operations.empty(shape, category);
+  gate_->forward(context, inside, stash.gate);
+  up_->forward(context, inside, stash.up);
   inside = Tensor();
-  Tensor activated = operations.empty(shape, category);
-  operations.swiglu(gate, up, activated);
-  if (stash) {
-    stash->gate = std::move(gate);
-    stash->up = std::move(up);
-    stash->activated = activated;
-  }
-  gate = up = Tensor();
+  activate(operations, stash, category);
+}
+
+void Mlp::activate(Operations& operations, MlpStash& stash, Category category) const {
+  stash.activated = operations.empty(stash.gate.shape(), category);
+  operations.swiglu(stash.gate, stash.up, stash.activated);
+}
+
+void Mlp::forward(LayerContext& context, const Tensor& x, Tensor& y, MlpStash* stash) const {
+  MlpStash own;
+  widen(context, x, own, stash ? Category::activations : Category::workspace);
+  const Tensor activated = own.activated;
+  if (stash) *stash = std::move(own);
+  own = MlpStash();  // gate and up go before the product
   down_->forward(context, activated, y);
 }
 

@@ -24,6 +24,9 @@ class Mlp {
   // x, y [tokens, hidden], those that the rank holds outside the matrices (tensor_parallel.hpp). `stash` is
   // null where there is no backward.
   void forward(LayerContext& context, const Tensor& x, Tensor& y, MlpStash* stash) const;
+  // The parts of forward that backward needs: gate, up and activated of x; activated of gate and up.
+  void widen(LayerContext& context, const Tensor& x, MlpStash& stash, Category category) const;
+  void activate(Operations& operations, MlpStash& stash, Category category) const;
   // Overwrites dx.
   void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, MlpStash& stash) const;
   void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy, MlpStash& stash) const;

@@ -70,13 +70,13 @@ class LocalBatch {
 class DecoderStage final : public StageModel {
  public:
   DecoderStage(const ModelConfig& config, const StageRange& range, Operations& operations,
-               const ModelShard& shard)
-      : config_(config), range_(range), shard_(shard) {
+               const ModelShard& shard, const ActivationMemory& memory)
+      : config_(config), range_(range), shard_(shard), offload_(memory.offload) {
     if (range.embedding) embedding_.emplace(add_embedding(config, parameters_, shard));
     const RotaryTables tables = make_rotary_tables(config, operations);
     const ModelConfig share = share_of(config, shard);
     for (int64_t block = range.first_block; block < range.last_block; ++block)
-      blocks_.emplace_back(share, add_block(config, block, parameters_, shard), tables);
+      blocks_.emplace_back(share, add_block(config, block, parameters_, shard), tables, memory.recompute);
     if (range.head) {
       const RmsNorm norm(add_final_norm(config, parameters_, shard), config.rms_norm_eps);
       head_.emplace(norm, make_dense_linear(add_head(config, parameters_, shard)), config.vocab_size);
@@ -92,9 +92,10 @@ class DecoderStage final : public StageModel {
     stash.contents = std::make_unique<ActivationStash::Contents>();
     ActivationStash::Contents& contents = *stash.contents;
     contents.blocks.resize(blocks_.size());
+    contents.on_host.resize(blocks_.size());
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
-    ResidualStream stream = run_blocks(context, local, input, &contents.blocks);
+    ResidualStream stream = run_blocks(context, local, input, &contents);
     if (!head_) return {stream.settle(context.operations), {}};
     context.source.expect(head_unit(), head_unit() - 1);  // its own backward follows
     return {{}, head_->forward(context, *local, std::move(stream), gradient_scale, loss, contents.head)};
@@ -109,6 +110,7 @@ class DecoderStage final : public StageModel {
     Tensor gradient = output_gradient(context, d_output, contents);
     for (size_t i = blocks_.size(); i-- > 0;) {
       context.source.expect(block_unit(i), i > 0 ? block_unit(i - 1) : -1);
+      bring_back(contents, i);
       gradient = blocks_[i].backward_input(context, layout, gradient, contents.blocks[i]);
     }
     if (!embedding_) return gradient;
@@ -136,6 +138,7 @@ class DecoderStage final : public StageModel {
     if (head_) head_->backward_weight(context, contents.head);
     for (size_t i = blocks_.size(); i-- > 0;) {
       context.source.expect(block_unit(i), i > 0 ? block_unit(i - 1) : -1);
+      bring_back(contents, i);
       gradient = blocks_[i].backward_input(context, layout, gradient, contents.blocks[i]);
       // Whoever sums the embedding's gradient over ranks does so while the block's is computed.
       if (i == 0 && embedding_) embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
@@ -266,20 +269,42 @@ class DecoderStage final : public StageModel {
   }
 
   ResidualStream run_blocks(LayerContext& context, const LocalBatch& local, const Tensor& input,
-                            std::vector<BlockStash>* stashes) const {
+                            ActivationStash::Contents* contents) const {
     const TokenLayout layout = local.layout();
-    const Category category = stashes ? Category::activations : Category::workspace;
+    const Category category = contents ? Category::activations : Category::workspace;
     ResidualStream stream{stage_input(context, *local, input, category), {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
       context.source.expect(block_unit(i), unit_after(block_unit(i)));
-      stream = blocks_[i].forward(context, layout, std::move(stream), stashes ? &(*stashes)[i] : nullptr);
+      stream =
+          blocks_[i].forward(context, layout, std::move(stream), contents ? &contents->blocks[i] : nullptr);
+      if (contents && offload_) send_away(context.operations, *contents, i);
     }
     return stream;
+  }
+
+  // What the block keeps goes to the host while the next ones compute. The last block's stays: its backward
+  // is the first.
+  void send_away(Operations& operations, ActivationStash::Contents& contents, size_t block) const {
+    if (block + 1 == blocks_.size()) return;
+    std::vector<Tensor> tensors;
+    for (Tensor* tensor : contents.blocks[block].kept()) tensors.push_back(std::exchange(*tensor, {}));
+    contents.on_host[block] = operations.offload(std::move(tensors));
+  }
+
+  // And back, while the block after it has its backward.
+  void bring_back(ActivationStash::Contents& contents, size_t block) const {
+    if (block > 0 && contents.on_host[block - 1]) contents.on_host[block - 1]->fetch();
+    if (!contents.on_host[block]) return;
+    std::vector<Tensor> tensors = contents.on_host[block]->take();
+    contents.on_host[block].reset();
+    const std::vector<Tensor*> places = contents.blocks[block].kept();
+    for (size_t i = 0; i < places.size(); ++i) *places[i] = std::move(tensors[i]);
   }
 
   ModelConfig config_;
   StageRange range_;
   ModelShard shard_;
+  bool offload_;
   std::vector<Parameter> parameters_;
   std::optional<Embedding> embedding_;
   std::vector<DecoderBlock> blocks_;
@@ -289,10 +314,11 @@ class DecoderStage final : public StageModel {
 }  // namespace
 
 std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
-                                             Operations& operations, const ModelShard& shard) {
+                                             Operations& operations, const ModelShard& shard,
+                                             const ActivationMemory& memory) {
   check_range(config, range);
   check_shard(config, shard);
-  return std::make_unique<DecoderStage>(config, range, operations, shard);
+  return std::make_unique<DecoderStage>(config, range, operations, shard, memory);
 }
 
 }  // namespace collie

@@ -9,6 +9,7 @@
 
 #include "io/batch.hpp"
 #include "kernels/operations.hpp"
+#include "models/activation_memory.hpp"
 #include "models/linear.hpp"
 #include "models/loss.hpp"
 #include "models/model_config.hpp"
@@ -111,7 +112,8 @@ class StageModel {
 // `operations` is used for what the model itself owns (the rotary tables). Throws UserError where the range
 // does not fit the config.
 std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
-                                             Operations& operations, const ModelShard& shard = {});
+                                             Operations& operations, const ModelShard& shard = {},
+                                             const ActivationMemory& memory = {});
 
 // All parameters of the whole model in canonical order (that of transformers' named_parameters(); the stages'
 // parameters() one after another, but for tied copies): the order in which norms are combined.

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "kernels/offload.hpp"
 #include "models/block.hpp"
 #include "models/head.hpp"
 #include "models/stage_model.hpp"
@@ -12,8 +14,10 @@ namespace collie {
 
 struct ActivationStash::Contents {
   std::vector<BlockStash> blocks;  // of the stage's range, in order
-  HeadStash head;                  // where the head is here
-  Tensor d_embedding;              // [tokens, hidden], from backward_input on, where the embedding is here
+  // [blocks], null where a block's stash is here.
+  std::vector<std::unique_ptr<Offloaded>> on_host;
+  HeadStash head;      // where the head is here
+  Tensor d_embedding;  // [tokens, hidden], from backward_input on, where the embedding is here
 };
 
 struct KeyValueCache::Contents {

@@ -12,6 +12,7 @@
 #include "kernels/cuda/cross_entropy.hpp"
 #include "kernels/cuda/elementwise.hpp"
 #include "kernels/cuda/embedding.hpp"
+#include "kernels/cuda/host_copies.hpp"
 #include "kernels/cuda/reductions.hpp"
 #include "kernels/cuda/rms_norm.hpp"
 #include "kernels/cuda/rope.hpp"
@@ -73,6 +74,11 @@ Tensor CudaOperations::empty(const Shape& shape, DType dtype, Category category)
 
 Tensor CudaOperations::empty_on_host(const Shape& shape, DType dtype, Category category) {
   return Tensor::on(mapped_memory_, shape, dtype, host_account_, category);
+}
+
+std::unique_ptr<Offloaded> CudaOperations::offload(std::vector<Tensor> tensors) {
+  if (!offloader_) offloader_ = std::make_unique<Offloader>(*this, cuda::make_host_copies(stream_));
+  return offloader_->offload(std::move(tensors));
 }
 
 Tensor CudaOperations::workspace(int64_t floats) {

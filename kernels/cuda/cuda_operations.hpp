@@ -25,6 +25,7 @@ class CudaOperations final : public Operations {
   using Operations::empty;
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
   Tensor empty_on_host(const Shape& shape, DType dtype, Category category) override;
+  std::unique_ptr<Offloaded> offload(std::vector<Tensor> tensors) override;
   void fill(Tensor& x, double value) override;
   void copy(const Tensor& from, Tensor& to) override;
   void convert(const Tensor& from, Tensor& to) override;
@@ -101,6 +102,7 @@ class CudaOperations final : public Operations {
   cuda::IndexCache indices_;
   std::unique_ptr<cuda::Matmul> matmul_;
   std::unique_ptr<cuda::AttentionLibrary> attention_library_;  // null: the own kernels alone
+  std::unique_ptr<Offloader> offloader_;                       // made when it is first asked for
 };
 
 }  // namespace collie

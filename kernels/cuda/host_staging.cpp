@@ -1,13 +1,10 @@
 #include "kernels/cuda/host_staging.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
-#include <map>
-#include <mutex>
-#include <vector>
 
 #include "kernels/cuda/api.hpp"
+#include "kernels/cuda/pinned_blocks.hpp"
 
 namespace collie::cuda {
 
@@ -16,43 +13,13 @@ namespace {
 constexpr size_t most_blocks = 16;
 constexpr size_t piece_bytes = size_t{4} << 20;  // large copies go through in pieces
 
-// Page-locked blocks of powers of two, kept: locking pages makes the whole device wait. Never destroyed.
-class PinnedBlocks {
- public:
-  void* take(size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    auto& blocks = free_[std::bit_ceil(bytes)];
-    if (blocks.empty()) {
-      void* block = nullptr;
-      check(cudaMallocHost(&block, std::bit_ceil(bytes)), "allocating page-locked memory");
-      return block;
-    }
-    void* const block = blocks.back();
-    blocks.pop_back();
-    return block;
-  }
-  void give(void* block, size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    free_[std::bit_ceil(bytes)].push_back(block);
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;
-};
-
-PinnedBlocks& pinned_blocks() {
-  static PinnedBlocks* const blocks = new PinnedBlocks;
-  return *blocks;
-}
-
 }  // namespace
 
 struct HostStaging::Block {
-  explicit Block(size_t size) : data(pinned_blocks().take(size)), bytes(size) {}
+  explicit Block(size_t size) : data(take_pinned(size)), bytes(size) {}
   ~Block() {
     in_flight.wait();
-    pinned_blocks().give(data, bytes);
+    give_pinned(data, bytes);
   }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
@@ -116,14 +83,14 @@ void HostStaging::download(const void* from, std::span<std::byte> bytes) {
 }
 
 ReadBack::ReadBack(Stream& stream, const void* from, size_t bytes)
-    : data_(pinned_blocks().take(bytes)), bytes_(bytes) {
+    : data_(take_pinned(bytes)), bytes_(bytes) {
   check(cudaMemcpyAsync(data_, from, bytes, cudaMemcpyDefault, stream.native()), "copying from the device");
   stream.record(done_);
 }
 
 ReadBack::~ReadBack() {
   done_.wait();
-  pinned_blocks().give(data_, bytes_);
+  give_pinned(data_, bytes_);
 }
 
 void ReadBack::wait(std::span<std::byte> bytes) {

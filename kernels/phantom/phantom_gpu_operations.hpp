@@ -16,6 +16,9 @@ class PhantomGpuOperations final : public PhantomOperations {
   Tensor empty_on_host(const Shape& shape, DType dtype, Category category) override {
     return Tensor::phantom(shape, dtype, host_account_, category);
   }
+  std::unique_ptr<Offloaded> offload(std::vector<Tensor> tensors) override {
+    return offloader_.offload(std::move(tensors));
+  }
   void upload(std::span<const float> values, Tensor& x) override;
   void download(const Tensor& x, std::span<float> values) override;
   Tensor to_host(const Tensor& x, Category category) override;
@@ -53,6 +56,7 @@ class PhantomGpuOperations final : public PhantomOperations {
   std::shared_ptr<MemoryAccount> host_account_ = std::make_shared<MemoryAccount>();
   cuda::RecentArrays arrays_;
   Tensor matmul_workspace_;
+  Offloader offloader_;
 };
 
 }  // namespace collie

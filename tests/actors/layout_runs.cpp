@@ -111,6 +111,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.parallel.zero_stage = layout.zero;
   config.parallel.sequence_parallel = layout.sequence_parallel;
   config.parallel.offload = layout.offload;
+  config.model.recompute = layout.recompute;
   config.parallel.bucket_elements = 20'000;  // a few blocks
   config.optimizer.lr = 3e-3;
   config.lr_scheduler.name = "constant";

@@ -20,7 +20,7 @@ struct LayoutOptions {
   int zero = 0;
   bool sequence_parallel = false;
   int processes = 1;  // 1: this one; otherwise so many nodes
-  std::string device = "cpu", offload = "none";
+  std::string device = "cpu", offload = "none", recompute = "none";
 
   int ranks() const { return dp * tp * pp * cp; }
   // Only then are the sums taken in the order of one rank.

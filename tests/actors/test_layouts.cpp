@@ -114,6 +114,21 @@ TEST_CASE("layouts: with one micro-batch all ZeRO stages give the same bits", "[
   }
 }
 
+TEST_CASE("layouts: computing activations again changes no bit in any of them", "[actors][layouts]") {
+  const MathsOptions maths{true, true, false, 16, 2};
+  for (const LayoutOptions& grid :
+       {LayoutOptions{1, 2, 2, 1, "zb_h1", 0, true}, LayoutOptions{2, 1, 2, 1, "zbv", 3},
+        LayoutOptions{1, 2, 1, 2, "1f1b", 1}}) {
+    const LayoutOutcome expected = outcome_of(grid, maths);
+    for (const char* recompute : {"selective", "full"}) {
+      LayoutOptions layout = grid;
+      layout.recompute = recompute;
+      INFO(layout.name() << ", recompute " << recompute);
+      CHECK(complaint_of(outcome_of(layout, maths), expected, true) == "");
+    }
+  }
+}
+
 TEST_CASE("layouts: replicas and shards in four processes give the bits of one process",
           "[actors][layouts]") {
   const Nodes nodes(4);

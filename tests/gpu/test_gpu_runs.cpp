@@ -83,6 +83,20 @@ TEST_CASE("optimizer states on the host change no bit", "[slow]") {
   CHECK(complaint_of(run_in(maths, offloaded, gpu_layout(2, 1, 1, 1, 1)), expected, true) == "");
 }
 
+TEST_CASE("activations on the host, or computed again, change no bit", "[slow]") {
+  const MathsOptions maths = bfloat16(true, "float32", "nearest");
+  const LayoutOptions layout = GENERATE(gpu_layout(1, 2, 2, 1), gpu_layout(2, 1, 2, 1, 3, "zbv"));
+  const LayoutOutcome expected = run_in(maths, layout, layout);
+  for (const auto& [offload, recompute] :
+       {std::pair("activations", "none"), std::pair("all", "full"), std::pair("none", "selective")}) {
+    LayoutOptions other = layout;
+    other.offload = offload;
+    other.recompute = recompute;
+    INFO(layout.name() << ", offload " << offload << ", recompute " << recompute);
+    CHECK(complaint_of(run_in(maths, other, other), expected, true) == "");
+  }
+}
+
 TEST_CASE("a node in another process takes a GPU of its own machine") {
   set_gpu_backend(&cuda_backend());
   const TemporaryFolder folder;

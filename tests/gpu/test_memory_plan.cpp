@@ -23,11 +23,13 @@ namespace {
 
 // The accounts of every rank after two steps, an evaluation and a snapshot.
 std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& model,
-                                     const Precision& precision, const OperationsFactory& make) {
+                                     const Precision& precision, const ActivationMemory& activations,
+                                     const OperationsFactory& make) {
   ModelWorkerSettings settings;
   settings.model = model;
   settings.ranges = partition_stages(model, layout.stages, "uniform");
   settings.precision = precision;
+  settings.activations = activations;
   settings.make_operations = make;
   LocalPipeline pipeline(layout, settings);
   auto batch = std::make_shared<StepBatch>();
@@ -99,6 +101,9 @@ void check_prediction(const MathsOptions& maths, LayoutOptions layout) {
 TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' leave, to the byte", "[slow]") {
   const bool tied = GENERATE(false, true);
   const DType dtype = GENERATE(DType::f32, DType::bf16);
+  const ActivationMemory activations = GENERATE(ActivationMemory{}, ActivationMemory{Recompute::none, true},
+                                                ActivationMemory{Recompute::full, true});
+  if (tied && activations.offload) return;  // what is tied is not saved so
   Precision precision;
   if (dtype == DType::bf16) precision = precision_of(OptimizerConfig{}, "bfloat16", 42);
   ModelConfig model = tiny_config(tied);
@@ -113,10 +118,10 @@ TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' lea
   for (const auto& [ranks, schedule] :
        {std::pair<int, std::string>{1, "1f1b"}, {2, "1f1b"}, {2, "zbv"}, {3, "zb_h1"}}) {
     const Layout layout = layout_of(ranks, tied, schedule);
-    const auto real = accounts_of(layout, model, precision, real_table);
-    const auto phantom = accounts_of(layout, model, precision, phantom_table);
+    const auto real = accounts_of(layout, model, precision, activations, real_table);
+    const auto phantom = accounts_of(layout, model, precision, activations, phantom_table);
     for (size_t rank = 0; rank < real.size(); ++rank) {
-      CAPTURE(schedule, ranks, rank, name(dtype), tied);
+      CAPTURE(schedule, ranks, rank, name(dtype), tied, activations.offload, activations.recompute);
       CHECK(phantom[rank].peak_bytes == real[rank].peak_bytes);
       CHECK(phantom[rank].peak_total_bytes == real[rank].peak_total_bytes);
       CHECK(phantom[rank].current_total_bytes == real[rank].current_total_bytes);
@@ -135,4 +140,30 @@ TEST_CASE("what is predicted of a run on a GPU is what it takes, where no GPU is
   maths.dtype = "bfloat16";
   check_prediction(maths, {});
   check_prediction(maths, {2, 1, 2, 1, "1f1b", 3});
+  LayoutOptions saving{1, 1, 2, 1};
+  saving.offload = "all";
+  check_prediction(maths, saving);
+  saving.recompute = "selective";
+  check_prediction(maths, saving);
+}
+
+TEST_CASE("what a GPU holds of activations is less with each way of saving them") {
+  ModelConfig model = tiny_config(false);
+  model.num_hidden_layers = 8;
+  model.max_position_embeddings = 128;
+  const auto peak = [&](const ActivationMemory& activations) {
+    const auto table = [](int, std::shared_ptr<MemoryAccount> account) {
+      return std::make_unique<PhantomGpuOperations>(DType::f32, std::move(account));
+    };
+    const RankSummary rank = accounts_of(layout_of(1, false, "gpipe"), model, {}, activations, table).front();
+    return rank.peak_bytes[static_cast<size_t>(Category::activations)];
+  };
+  const auto none = peak({}), selective = peak({Recompute::selective}), full = peak({Recompute::full}),
+             offloaded = peak({Recompute::none, true}), both = peak({Recompute::full, true});
+  CAPTURE(none, selective, full, offloaded, both);
+  CHECK(static_cast<double>(selective) < 0.8 * static_cast<double>(none));
+  CHECK(static_cast<double>(full) < 0.4 * static_cast<double>(none));
+  // Of 4 micro-batches · 8 blocks: the last block of each micro-batch, two on their way and the one computed.
+  CHECK(static_cast<double>(offloaded) < 7.0 / 32 * static_cast<double>(none));
+  CHECK(both < offloaded);
 }

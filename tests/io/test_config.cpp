@@ -92,6 +92,7 @@ Config everything_changed() {
   c.optimizer.grad_dtype = "bfloat16";
   c.optimizer.rounding = "stochastic";
   c.model.dtype = "bfloat16";
+  c.model.recompute = "full";
   c.lr_scheduler = {"on", 0, 1.0};
   c.eval = {0, 2};
   c.checkpoint = {0, 1};

@@ -229,8 +229,7 @@ TEST_CASE("a text outside its list is refused with the list") {
 TEST_CASE("what the engine lacks so far is refused as such") {
   check({
       {"parallel: {offload: parameters}",
-       "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer are"},
-      {"model: {recompute: full}", "c.yaml:1: model.recompute: full is not supported yet; only none is"},
+       "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer, activations, all are"},
       {"optimizer: {groups: [{lr: 1}]}",
        "c.yaml:1: optimizer.groups: [{lr: 1}] is not supported yet; only [] is"},
       {"peft: {r: 8, type: lora}", "c.yaml:1: peft.type: lora is not supported yet; only none is"},
@@ -297,7 +296,8 @@ TEST_CASE("a wrong setting is refused by its key") {
       {{"train.lr=1"}, "--set train.lr: unknown key; the nearest valid key is optimizer.lr"},
       {{"train.steps=x"}, "--set train.steps: found 'x'; a whole number of at least 1, or null, is wanted"},
       {{"train.steps=0"}, "--set train.steps: found 0; a whole number of at least 1, or null, is wanted"},
-      {{"model.recompute=full"}, "--set model.recompute: full is not supported yet; only none is"},
+      {{"model.recompute=some"},
+       "--set model.recompute: found 'some'; one of none, selective, full is wanted"},
       {{"train.steps"}, "--set train.steps: found no '='; key.path=value is wanted"},
       {{"=3"}, "--set =3: '' names no key; key.path=value is wanted"},
       {{"a..b=3"}, "--set a..b=3: 'a..b' names no key; key.path=value is wanted"},
@@ -338,8 +338,8 @@ TEST_CASE("a host program's configuration is checked by the same rules") {
   config.optimizer.lr = std::nan("");
   CHECK(check_message(config) == "optimizer.lr: found nan; a number of at least 0 is wanted");
   config = {};
-  config.model.recompute = "full";
-  CHECK(check_message(config) == "model.recompute: full is not supported yet; only none is");
+  config.model.recompute = "half";
+  CHECK(check_message(config) == "model.recompute: found 'half'; one of none, selective, full is wanted");
   config = {};
   config.data.train.resize(2);
   config.data.train[0].path = "x";

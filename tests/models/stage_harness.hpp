@@ -20,7 +20,8 @@ struct Stage {
 
 struct Pipeline {
   // Weights are random, by name; gradients start as NaN. Resident sources and accumulating sinks.
-  Pipeline(Operations& operations, const ModelConfig& config, const std::vector<StageRange>& ranges);
+  Pipeline(Operations& operations, const ModelConfig& config, const std::vector<StageRange>& ranges,
+           const ActivationMemory& memory = {});
 
   LayerContext context(size_t stage) { return {operations, *stages[stage].source, stages[stage].sink.get()}; }
   // Returns the sum of the losses.
@@ -41,11 +42,11 @@ struct Pipeline {
 };
 
 inline Pipeline::Pipeline(Operations& the_operations, const ModelConfig& config,
-                          const std::vector<StageRange>& ranges)
+                          const std::vector<StageRange>& ranges, const ActivationMemory& memory)
     : operations(the_operations), loss(losses().find("cross_entropy")()) {
   for (const StageRange& range : ranges) {
     Stage stage;
-    stage.model = make_stage_model(config, range, operations);
+    stage.model = make_stage_model(config, range, operations, {}, memory);
     stage.weights = random_weights(operations, stage.model->parameters());
     stage.gradients = like(operations, stage.model->parameters(), NAN);
     stage.source = std::make_unique<ResidentSource>(stage.weights);

@@ -114,6 +114,30 @@ TEST_CASE("any allowed order of the backward halves gives bitwise the same gradi
   CHECK(mixed.gradients_by_name() == plain.gradients_by_name());
 }
 
+TEST_CASE("activations that are computed again change no bit of losses and gradients", "[stage][recompute]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const Recompute recompute = GENERATE(Recompute::selective, Recompute::full);
+  const bool cut = GENERATE(false, true), apart = GENERATE(false, true);
+  CAPTURE(device, recompute, cut, apart);
+  const auto owner = make_operations(device);
+  Operations& operations = *owner.operations;
+  const ModelConfig config = tiny_config();
+  Pipeline keeping(operations, config, whole), saving(operations, config, cut ? pieces : whole, {recompute});
+  for (const MicroBatch& batch : some_batches(config)) {
+    const double loss = keeping.micro_batch(batch, 0.1);
+    std::vector<ActivationStash> stashes;
+    CHECK(saving.forward(batch, 0.1, stashes) == loss);
+    if (apart) {
+      saving.backward_input(batch, stashes);
+      saving.backward_weight(batch, stashes);
+    } else {
+      saving.backward(batch, stashes);
+    }
+    CHECK(saving.evaluate(batch) == loss);
+  }
+  CHECK(saving.gradients_by_name() == keeping.gradients_by_name());
+}
+
 TEST_CASE("a new step overwrites the gradients of the last", "[stage]") {
   const auto owner = make_operations("reference");
   const ModelConfig config = tiny_config(true);
@@ -177,6 +201,28 @@ TEST_CASE("memory: a stash is freed bit by bit and nothing is left after the wei
   pipeline.evaluate(batch);
   CHECK(activations() == 0);
   CHECK(account.current(Category::workspace) == workspace);
+}
+
+TEST_CASE("memory: what is computed again is not kept", "[stage][memory][recompute]") {
+  const auto owner = make_operations("reference");
+  Operations& operations = *owner.operations;
+  const MemoryAccount& account = *operations.account();
+  const ModelConfig config = tiny_config();
+  const MicroBatch batch = make_batch({5, 3}, config.vocab_size, "batch");
+  const size_t hidden = 8, width = 10, qkv = (4 + 2 * 2) * 4, q = 4 * 4, heads = 4;
+  // Activations after the forward, in elements a token: two blocks, and what the head keeps.
+  const auto kept = [&](Recompute recompute) {
+    Pipeline pipeline(operations, config, whole, {recompute});
+    std::vector<ActivationStash> stashes;
+    pipeline.forward(batch, 1.0, stashes);
+    const size_t bytes = account.current(Category::activations);
+    pipeline.backward(batch, stashes);
+    CHECK(account.current(Category::activations) == 0);
+    return bytes / sizeof(double) / batch.tokens.size() - (2 * hidden + 1);
+  };
+  CHECK(kept(Recompute::none) == 2 * (4 * hidden + 2 + qkv + heads + q + 3 * width));
+  CHECK(kept(Recompute::selective) == 2 * (2 * hidden + 2 + qkv + heads + q + 2 * width));
+  CHECK(kept(Recompute::full) == 2 * hidden);
 }
 
 TEST_CASE("memory: evaluation's workspace does not grow with the number of blocks", "[stage][memory]") {
