@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cuda/emulation/cuda_runtime.hpp"
+#include "kernels/cuda/emulation/fiber_switch.hpp"
 
 thread_local uint3 threadIdx{}, blockIdx{};
 thread_local dim3 blockDim, gridDim;
@@ -32,6 +33,8 @@ struct Copy {
 struct Thread {
   context::fiber fiber;      // where it goes on
   context::fiber scheduler;  // where it gives way to
+  Stack stack, scheduler_stack;
+  FiberSwitch to_scheduler;
   State state = State::done;
   uint3 index{};
   unsigned exchanges = 0;
@@ -117,9 +120,13 @@ class Block {
   std::unique_ptr<Thread> make_thread() {
     auto thread = std::make_unique<Thread>();
     Thread* self = thread.get();
-    thread->fiber = context::fiber(std::allocator_arg, context::fixedsize_stack(stack_bytes),
-                                   [this, self](context::fiber&& scheduler) {
+    context::fixedsize_stack stacks(stack_bytes);
+    const context::stack_context memory = stacks.allocate();
+    thread->stack = {static_cast<const char*>(memory.sp) - memory.size, memory.size};
+    thread->fiber = context::fiber(std::allocator_arg, context::preallocated(memory.sp, memory.size, memory),
+                                   stacks, [this, self](context::fiber&& scheduler) {
                                      self->scheduler = std::move(scheduler);
+                                     self->scheduler_stack = self->to_scheduler.back();
                                      while (true) {
                                        (*body_)();
                                        finish(*self);
@@ -137,7 +144,11 @@ class Block {
     if (--warp.alive > 0 && warp.waiting == warp.alive) release_warp(current_ / warp_size);
   }
 
-  static void give_way(Thread& self) { self.scheduler = std::move(self.scheduler).resume(); }
+  static void give_way(Thread& self) {
+    self.to_scheduler.leave(self.scheduler_stack);
+    self.scheduler = std::move(self.scheduler).resume();
+    self.scheduler_stack = self.to_scheduler.back();
+  }
 
   // Every warp goes as far as it can before the next one goes on, so that a missing barrier shows: who reads
   // what another warp should have written before finds what was there.
@@ -164,7 +175,10 @@ class Block {
       if (thread.state != State::ready) continue;
       current_ = index;
       threadIdx = thread.index;
+      FiberSwitch to_thread;
+      to_thread.leave(thread.stack);
       thread.fiber = std::move(thread.fiber).resume();
+      to_thread.back();
       progress = true;
     }
     return progress;
@@ -189,8 +203,7 @@ class Block {
 };
 
 Block& this_block() {
-  static thread_local Block block;
-  return block;
+  return of_this_thread<Block>();
 }
 
 }  // namespace
