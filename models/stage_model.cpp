@@ -108,11 +108,8 @@ class DecoderStage final : public StageModel {
     LayerContext context = training_context(outer, local.tokens());
     const TokenLayout layout = local.layout();
     Tensor gradient = output_gradient(context, d_output, contents);
-    for (size_t i = blocks_.size(); i-- > 0;) {
-      context.source.expect(block_unit(i), i > 0 ? block_unit(i - 1) : -1);
-      bring_back(contents, i);
-      gradient = blocks_[i].backward_input(context, layout, gradient, contents.blocks[i]);
-    }
+    for (size_t i = blocks_.size(); i-- > 0;)
+      gradient = block_backward_input(context, layout, gradient, contents, i);
     if (!embedding_) return gradient;
     contents.d_embedding = std::move(gradient);
     return {};
@@ -137,9 +134,7 @@ class DecoderStage final : public StageModel {
     Tensor gradient = output_gradient(context, d_output, contents);
     if (head_) head_->backward_weight(context, contents.head);
     for (size_t i = blocks_.size(); i-- > 0;) {
-      context.source.expect(block_unit(i), i > 0 ? block_unit(i - 1) : -1);
-      bring_back(contents, i);
-      gradient = blocks_[i].backward_input(context, layout, gradient, contents.blocks[i]);
+      gradient = block_backward_input(context, layout, gradient, contents, i);
       // Whoever sums the embedding's gradient over ranks does so while the block's is computed.
       if (i == 0 && embedding_) embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
       blocks_[i].backward_weight(context, contents.blocks[i]);
@@ -211,6 +206,13 @@ class DecoderStage final : public StageModel {
     if (!head_) return d_output;
     context.source.expect(head_unit(), head_unit() - 1);
     return head_->backward_input(context, contents.head);
+  }
+
+  Tensor block_backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& d_output,
+                              ActivationStash::Contents& contents, size_t block) const {
+    context.source.expect(block_unit(block), block > 0 ? block_unit(block - 1) : -1);
+    bring_back(contents, block);
+    return blocks_[block].backward_input(context, layout, d_output, contents.blocks[block]);
   }
 
   // Units of the stage, as parameters() numbers them.
