@@ -46,6 +46,8 @@ class TimedOperations final : public Operations {
   std::unique_ptr<Offloaded> offload(std::vector<Tensor> tensors) override {
     return inner_->offload(std::move(tensors));
   }
+  void as_graphs(int64_t task, const std::function<void()>& work) override { inner_->as_graphs(task, work); }
+  GraphCounts graph_counts() const override { return inner_->graph_counts(); }
   void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) override {
     inner_->for_host_pieces(count, piece, f);
   }

@@ -15,7 +15,7 @@ namespace collie {
 // A rank's queues of work on its device. Both null on the host.
 struct DeviceOrder {
   std::shared_ptr<DeviceQueue> compute;        // in whose order the rank uses its tensors
-  std::shared_ptr<DeviceQueue> communication;  // the group's end's
+  std::shared_ptr<DeviceQueue> communication;  // the group's end's; null where tensors go through host memory
 };
 
 // One operation's time on the driver, for the trace: seconds on the process's steady clock. Of an operation

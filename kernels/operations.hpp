@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/deferred.hpp"
+#include "kernels/graph_counts.hpp"
 #include "kernels/offload.hpp"
 #include "kernels/rounding.hpp"
 #include "kernels/tensor.hpp"
@@ -100,6 +101,11 @@ class Operations {
   // last, in any order, on the threads that the table has there. Here: on the caller's.
   using OnPiece = std::function<void(int64_t first, int64_t last)>;
   virtual void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f);
+
+  // Calls `work`. Where a device can, what `work` queues goes there as graphs, which are kept for the next
+  // call with the same `task`: the same bits, fewer launches. Not nested. Here: `work` alone.
+  virtual void as_graphs(int64_t /*task*/, const std::function<void()>& work) { work(); }
+  virtual GraphCounts graph_counts() const { return {}; }
 
   // Waits until all work that was queued is done, where a device works asynchronously.
   virtual void synchronize() {}

@@ -99,6 +99,10 @@ void CudaOperations::fill(Tensor& x, double value) {
 void CudaOperations::copy(const Tensor& from, Tensor& to) {
   check::copy(from, to);
   if (from.numel() == 0) return;
+  if (from.contiguous() && to.contiguous())
+    return cuda::check(
+        cudaMemcpyAsync(to.raw(), from.raw(), from.bytes(), cudaMemcpyDefault, stream_->native()),
+        "copying on the device");
   const auto rows = static_cast<size_t>(from.dim(0));
   const size_t size = size_of(from.dtype()), width = from.bytes() / rows;
   const auto pitch = [&](const Tensor& x) {

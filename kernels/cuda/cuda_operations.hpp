@@ -39,6 +39,8 @@ class CudaOperations final : public Operations {
   }
 
   void synchronize() override { stream_->synchronize(); }
+  void as_graphs(int64_t task, const std::function<void()>& work) override { stream_->as_graphs(task, work); }
+  GraphCounts graph_counts() const override { return stream_->graphs().counts(); }
   void hand_out(Tensor& x) override;
   Tensor take_over(Tensor x, Category category) override;
 

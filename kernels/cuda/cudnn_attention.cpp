@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "kernels/cuda/cudnn_packing.hpp"
+#include "kernels/cuda/elementwise.hpp"
 #include "kernels/cuda/row_copy.hpp"
 #include "kernels/tensor.hpp"
 
@@ -23,7 +24,6 @@ class CudnnAttention final : public AttentionLibrary {
   explicit CudnnAttention(const CudnnAttentionOptions& options) : options_(options) {
     cudnn().check(cudnn().create(&handle_), "starting");
     try {
-      cudnn().check(cudnn().set_stream(handle_, options_.stream->native()), "choosing a stream");
       constexpr int64_t dim = 64, tokens = 128;
       make_plan({1, tokens, tokens, 1, 1, dim, CudnnMask::causal, false, {dim, dim, dim, dim}}, false);
     } catch (const std::runtime_error&) {
@@ -72,7 +72,7 @@ class CudnnAttention final : public AttentionLibrary {
     add(pointers, id::dq, dq.data, packing.query_offsets(dq.stride));
     std::vector<Tensor> scratch;
     pointers[id::deltas] = floats(scratch, views.q.rows * views.heads);
-    if (shape.any_order) pointers[id::dq_sums] = floats(scratch, dq.rows * dq.stride);
+    if (shape.any_order) pointers[id::dq_sums] = zeros(scratch, dq.rows, dq.stride);
     Matrix dk_made = dk, dv_made = dv;
     if (shares) {
       dk_made = dense(scratch, dk);
@@ -152,6 +152,12 @@ class CudnnAttention final : public AttentionLibrary {
         .emplace_back(Tensor::on(options_.memory, {count}, DType::f32, options_.account, Category::workspace))
         .raw();
   }
+  // What is added to in any order is not written first.
+  void* zeros(std::vector<Tensor>& scratch, int64_t rows, int64_t width) const {
+    void* const sums = floats(scratch, rows * width);
+    fill(options_.stream->native(), {sums, Element::f32, rows, width, width}, 0);
+    return sums;
+  }
   Matrix dense(std::vector<Tensor>& scratch, const Matrix& like) const {
     const Tensor& made = scratch.emplace_back(Tensor::on(options_.memory, {like.rows, like.width},
                                                          DType::bf16, options_.account, Category::workspace));
@@ -177,6 +183,8 @@ class CudnnAttention final : public AttentionLibrary {
     std::vector<Tensor> workspace;
     void* const bytes =
         plan.workspace_bytes() > 0 ? floats(workspace, (plan.workspace_bytes() + 3) / 4) : nullptr;
+    // Not always the same one: it may be captured into a graph.
+    cudnn().check(cudnn().set_stream(handle_, options_.stream->native()), "choosing a stream");
     plan.run(cudnn(), handle_, pointers, bytes);
   }
 

@@ -48,7 +48,7 @@ enum : int64_t {
   dk,
   dv,
   deltas,           // float32 [queries, heads]: out · d_out
-  dq_sums,          // float32, as dq: where any_order
+  dq_sums,          // float32, as dq: where any_order; 0 at the start
   dk_of_all_heads,  // bfloat16 [keys, heads · head_dim], where heads share keys; dk's rows are dense then
   dv_of_all_heads,
   // int32, on the device

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <mutex>
 #include <stdexcept>
 
@@ -18,13 +19,21 @@ class DeviceMemory final : public MemorySource {
       : stream_(std::move(stream)), copies_(std::make_shared<Stream>(stream_->device())), staging_(copies_) {}
 
   void* allocate(size_t bytes) override {
+    if (void* const kept = stream_->graphs().take(bytes)) return kept;
     void* block = nullptr;
-    const cudaError_t status = cudaMallocAsync(&block, bytes > 0 ? bytes : 1, stream_->native());
+    cudaError_t status = from_the_driver(block, bytes);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();         // forgotten: the device goes on
+      stream_->graphs().flush();  // what was kept for it goes back
+      status = from_the_driver(block, bytes);
+    }
     if (status == cudaErrorMemoryAllocation) out_of_memory(bytes);
     check(status, "allocating memory");
     return block;
   }
-  void free(void* block, size_t) noexcept override { cudaFreeAsync(block, stream_->native()); }
+  void free(void* block, size_t bytes) noexcept override {
+    if (!stream_->graphs().keep(block, bytes)) cudaFreeAsync(block, stream_->bare());
+  }
   DeviceKind device() const override { return DeviceKind::cuda; }
 
   void read(const void* from, void* to, size_t bytes) override {
@@ -40,6 +49,11 @@ class DeviceMemory final : public MemorySource {
   }
 
  private:
+  // A graph that is being recorded may use it: it will be launched later.
+  cudaError_t from_the_driver(void*& block, size_t bytes) const {
+    return cudaMallocAsync(&block, bytes > 0 ? bytes : 1, stream_->bare());
+  }
+
   [[noreturn]] void out_of_memory(size_t bytes) const {
     cudaGetLastError();  // forgotten: the device goes on
     size_t free = 0, total = 0;
@@ -63,9 +77,19 @@ class DeviceMemory final : public MemorySource {
   Event queued_;
 };
 
+// Left to itself the driver takes back what is free whenever somebody waits for the device.
+void keep_what_is_freed(int device) {
+  cudaMemPool_t pool = nullptr;
+  check(cudaDeviceGetDefaultMemPool(&pool, device), "asking for a device's pool of memory");
+  uint64_t all = std::numeric_limits<uint64_t>::max();
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all),
+        "setting up a device's pool of memory");
+}
+
 }  // namespace
 
 std::shared_ptr<MemorySource> device_memory(std::shared_ptr<Stream> stream) {
+  keep_what_is_freed(stream->device());
   return std::make_shared<DeviceMemory>(std::move(stream));
 }
 

@@ -63,7 +63,7 @@ class StreamQueue final : public DeviceQueue {
   int device() const override { return stream_->device(); }
   CUstream_st* native() const override {
     choose_device();
-    return stream_->native();
+    return stream_->immediate();
   }
   const std::shared_ptr<MemorySource>& memory() override {
     const std::lock_guard lock(mutex_);

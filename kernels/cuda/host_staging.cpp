@@ -63,7 +63,7 @@ void HostStaging::upload(std::span<const std::byte> bytes, void* to) {
     Block& block = free_block(piece.size());
     std::memcpy(block.data, piece.data(), piece.size());
     check(cudaMemcpyAsync(static_cast<std::byte*>(to) + first, block.data, piece.size(), cudaMemcpyDefault,
-                          stream_->native()),
+                          stream_->immediate()),
           "copying to the device");
     stream_->record(block.in_flight);
   }
@@ -74,7 +74,7 @@ void HostStaging::download(const void* from, std::span<std::byte> bytes) {
     const auto piece = bytes.subspan(first, std::min(piece_bytes, bytes.size() - first));
     Block& block = free_block(piece.size());
     check(cudaMemcpyAsync(block.data, static_cast<const std::byte*>(from) + first, piece.size(),
-                          cudaMemcpyDefault, stream_->native()),
+                          cudaMemcpyDefault, stream_->immediate()),
           "copying from the device");
     stream_->record(block.in_flight);
     block.in_flight.wait();
@@ -84,7 +84,8 @@ void HostStaging::download(const void* from, std::span<std::byte> bytes) {
 
 ReadBack::ReadBack(Stream& stream, const void* from, size_t bytes)
     : data_(take_pinned(bytes)), bytes_(bytes) {
-  check(cudaMemcpyAsync(data_, from, bytes, cudaMemcpyDefault, stream.native()), "copying from the device");
+  check(cudaMemcpyAsync(data_, from, bytes, cudaMemcpyDefault, stream.immediate()),
+        "copying from the device");
   stream.record(done_);
 }
 

@@ -30,11 +30,12 @@ void launch(cudaStream_t stream, const LaunchShape& shape, const char* name, voi
   config.stream = stream;
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), name);
 #else
-  (void)name;
-  emulation::enqueue(stream, [=] {
-    emulation::run_grid(shape.blocks, shape.threads, shape.shared_bytes,
-                        [&] { kernel(static_cast<Parameters>(arguments)...); });
-  });
+  check(emulation::enqueue(stream,
+                           [=] {
+                             emulation::run_grid(shape.blocks, shape.threads, shape.shared_bytes,
+                                                 [&] { kernel(static_cast<Parameters>(arguments)...); });
+                           }),
+        name);
 #endif
 }
 

@@ -24,7 +24,10 @@ class MappedMemory final : public MemorySource {
                     static_cast<double>(bytes) / (1 << 20)));
   }
   void free(void* block, size_t) noexcept override {
-    cudaStreamSynchronize(stream_->native());
+    try {
+      stream_->synchronize();
+    } catch (const std::exception&) {  // of a device that has failed: nothing is at work on it
+    }
     cudaFreeHost(block);
   }
   DeviceKind device() const override { return DeviceKind::cuda; }

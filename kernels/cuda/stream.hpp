@@ -4,7 +4,8 @@
 #include <functional>
 #include <memory>
 
-struct CUstream_st;
+#include "kernels/cuda/graph_recorder.hpp"
+
 struct CUevent_st;
 
 namespace collie::cuda {
@@ -24,7 +25,9 @@ class Event {
   CUevent_st* event_ = nullptr;
 };
 
-// Ends with the work that was queued.
+// Ends with the work that was queued. Events, waits and calls of the host come behind everything that the
+// calling thread has queued; while another thread records a task (as_graphs), behind what that has flushed:
+// whoever shows a thread the work of another has recorded an event for it.
 class Stream {
  public:
   explicit Stream(int device);
@@ -33,7 +36,19 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   int device() const { return device_; }
-  CUstream_st* native() const { return stream_; }
+  // For kernels, and for copies between memory of the device and page-locked memory: the stream, or, while
+  // the calling thread records a task, a graph that will go there. To be used at once.
+  CUstream_st* native();
+  // For everything else: the stream, with all in it that the calling thread has queued.
+  CUstream_st* immediate();
+  // The stream, without what is being recorded: for what is ordered otherwise.
+  CUstream_st* bare() const { return stream_; }
+
+  // Calls `work`, whose work on native() goes to the device in graphs from the second time on that `task`
+  // comes. What `work` has queued is in the stream when this returns or throws. Not nested.
+  void as_graphs(int64_t task, const std::function<void()>& work);
+  GraphRecorder& graphs() { return graphs_; }
+
   void record(Event& event);
   void wait(const Event& event);  // what is queued from now on starts after the event
   void synchronize();             // blocks the host until all that is queued is done
@@ -42,8 +57,11 @@ class Stream {
   void when_done(std::function<void()> function);
 
  private:
+  static CUstream_st* make(int device);
+
   int device_;
-  CUstream_st* stream_ = nullptr;
+  CUstream_st* stream_;
+  GraphRecorder graphs_{stream_};
 };
 
 }  // namespace collie::cuda

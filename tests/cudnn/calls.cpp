@@ -5,6 +5,7 @@
 #include "kernels/cuda/cudnn_attention.hpp"
 #include "kernels/cuda/cudnn_packing.hpp"
 #include "kernels/cuda/device_memory.hpp"
+#include "kernels/cuda/elementwise.hpp"
 #include "kernels/tensor.hpp"
 #include "tests/catch.hpp"
 #include "tests/cudnn/stand_in.hpp"
@@ -55,6 +56,7 @@ class Rank {
     return {values, values + count};
   }
   void synchronize() { stream_->synchronize(); }
+  Stream& stream() { return *stream_; }
 
   std::vector<std::string> said;
   Matrix q, d_out, dq, dk, dv;
@@ -260,6 +262,38 @@ TEST_CASE("gradients of keys that heads share are made in dense rows and copied 
   CHECK(dk[0] == id::dk * 1000);
   CHECK(dk[4 * 144 + 127] == id::dk * 1000 + 4 * 128 + 127);
   CHECK(dv[1 * 144] == id::dv * 1000 + 128);
+}
+
+TEST_CASE("gradients of queries that are summed in any order start at zero") {
+  Rank rank(true);
+  Rank::Call call = packed({0, 5, 9});
+  call.padding = 16;
+  int zeros = 0;
+  stand_in::asked().when_run = [&](const stand_in::Description&) {
+    rank.synchronize();
+    const auto* const sums = static_cast<const float*>(stand_in::asked().given.at(id::dq_sums));
+    for (int64_t i = 0; i < 9 * (4 * 64 + 16); ++i) zeros += sums[i] == 0 ? 1 : 0;
+  };
+  REQUIRE(rank.backward(call));
+  CHECK(zeros == 9 * (4 * 64 + 16));
+}
+
+TEST_CASE("what cuDNN queues while a task is recorded is captured, in the order of the rest") {
+  Rank rank;
+  REQUIRE(rank.backward(packed({0, 5})));
+  const Matrix x{rank.dq.data, Element::f32, 1, 8, 8};  // some memory of the device
+  stand_in::asked().when_run = [&](const stand_in::Description&) {
+    cuda::add(stand_in::asked().stream, x, x, x);
+  };
+  for (int i = 0; i < 2; ++i)
+    rank.stream().as_graphs(1, [&] {
+      cuda::fill(rank.stream().native(), x, 5);
+      REQUIRE(rank.forward(packed({0, 5})));
+      cuda::scale(rank.stream().native(), x, 3);
+    });
+  rank.synchronize();
+  CHECK(*static_cast<const float*>(x.data) == 30);
+  CHECK(rank.stream().graphs().counts().launched == 1);
 }
 
 TEST_CASE("cuDNN's attention is not used on devices that it was not looked at for") {

@@ -93,7 +93,10 @@ const cuda::Cudnn& table() {
                                        return CUDNN_STATUS_SUCCESS;
                                      },
                                      [](cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; },
-                                     [](cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; },
+                                     [](cudnnHandle_t, cudaStream_t stream) {
+                                       asked().stream = stream;
+                                       return CUDNN_STATUS_SUCCESS;
+                                     },
                                      create_descriptor,
                                      destroy_descriptor,
                                      set_attribute,

@@ -37,6 +37,7 @@ struct Asked {
   std::set<void*> alive;  // descriptors
   int plans = 0;
   bool refuses = false;            // to make plans
+  cudaStream_t stream = nullptr;   // that was chosen last
   std::set<int64_t> tensors;       // that have been described and are stored: their numbers
   std::map<int64_t, void*> given;  // to the plan that ran last
   // Of a plan's operation graph.

@@ -5,6 +5,7 @@
 
 #include "comm/collective_queue.hpp"
 #include "comm/rank_order_sum.hpp"
+#include "comm/staged_group.hpp"
 #include "tests/catch.hpp"
 #include "tests/comm/collective_thread.hpp"
 #include "tests/comm/oracle.hpp"
@@ -252,4 +253,55 @@ TEST_CASE("memory that only a collective holds is not used again before the coll
     ranks.communication(rank).synchronize();
     CHECK(read(part[at(rank)]) == part_of(inputs.sum, at(rank), 2));
   }
+}
+
+TEST_CASE("a collective sees what the rank had recorded at its submission, also through host memory") {
+  const bool on_the_device = GENERATE(true, false);
+  CAPTURE(on_the_device);
+  const Inputs inputs({5000});
+  BackgroundRanks ranks(2);
+  const Group on_the_host = make_in_process_group(2);
+  std::vector<std::unique_ptr<CollectiveThread>> staged;
+  for (int rank = 0; rank < 2; ++rank)
+    staged.push_back(std::make_unique<CollectiveThread>(
+        make_staged_group(on_the_host[at(rank)], std::make_shared<MemoryAccount>()), 4,
+        DeviceOrder{ranks.compute(rank).queue, nullptr}));
+  CHECK(complaint(run_ranks(2, [&](int rank) {
+          RankDevice& device = ranks.compute(rank);
+          CollectiveQueue& queue = on_the_device ? ranks.queue(rank) : staged[at(rank)]->queue();
+          const Tensor source = device.upload(inputs.x[at(rank)]);
+          Tensor x = device.empty({5000}, DType::f32), after = device.empty({5000}, DType::f32);
+          device.stream->as_graphs(1, [] {});
+          device.stream->as_graphs(1, [&] {
+            copy(*device.queue, source, x);  // recorded
+            const auto pending =
+                queue.submit("sum", [x](ProcessGroup& group) mutable { group.all_reduce_sum(x); });
+            pending.wait();
+            copy(*device.queue, x, after);
+          });
+          if (read(after) != inputs.sum) throw std::runtime_error("another sum");
+          if (device.stream->graphs().counts().launched == 0)
+            throw std::runtime_error("nothing was recorded");
+        })) == "");
+}
+
+TEST_CASE("ranks that share a device meet in the middle of what they record") {
+  const Inputs inputs({5000});
+  RankDevice device[2];
+  const Group group = make_device_group({std::make_shared<DeviceSlot>(DeviceSlot{device[0].queue}),
+                                         std::make_shared<DeviceSlot>(DeviceSlot{device[1].queue})});
+  CHECK(complaint(run_ranks(2, [&](int rank) {
+          RankDevice& own = device[rank];
+          const Tensor source = own.upload(inputs.x[at(rank)]);
+          for (int i = 0; i < 4; ++i) {
+            Tensor x = own.empty({5000}, DType::f32), after = own.empty({5000}, DType::f32);
+            own.stream->as_graphs(1, [&] {
+              copy(*own.queue, source, x);
+              group[at(rank)]->all_reduce_sum(x);
+              copy(*own.queue, x, after);
+            });
+            if (read(after) != inputs.sum) throw std::runtime_error("another sum");
+          }
+          if (own.stream->graphs().counts().made > 3) throw std::runtime_error("too many graphs");
+        })) == "");
 }

@@ -1,6 +1,7 @@
 // Products of the emulated device: plain loops on its stream, in place of cuBLASLt.
 #include "kernels/cuda/matmul.hpp"
 
+#include "kernels/cuda/api.hpp"
 #include "kernels/cuda/bfloat16.hpp"
 #include "kernels/cuda/workspaces.hpp"
 #include "kernels/tensor.hpp"
@@ -46,8 +47,8 @@ class LoopMatmul final : public Matmul {
   void run(ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c, bool accumulate,
            const void* bias) override {
     const Matrix row{const_cast<void*>(bias), c.element, 1, c.width, c.width};
-    emulation::enqueue(stream_->native(),
-                       [=] { multiply(form, a, b, c, accumulate, row.data != nullptr ? &row : nullptr); });
+    const auto product = [=] { multiply(form, a, b, c, accumulate, row.data != nullptr ? &row : nullptr); };
+    check(emulation::enqueue(stream_->native(), product), "a product");
   }
 
  private:

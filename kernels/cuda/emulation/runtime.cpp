@@ -1,96 +1,175 @@
 // Streams, events and memory of the emulated device.
 #include <atomic>
-#include <condition_variable>
 #include <cstdio>
-#include <deque>
-#include <memory>
-#include <mutex>
-#include <thread>
+#include <limits>
+#include <map>
 
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
+#include "kernels/cuda/emulation/streams.hpp"
+
+using collie::emulation::BlockKind;
+using collie::emulation::EventState;
+using collie::emulation::Work;
 
 namespace {
-
-// Where recordings of an event stand. What waits for a recording waits for its number.
-struct EventState {
-  std::mutex mutex;
-  std::condition_variable changed;
-  uint64_t recorded = 0, reached = 0;
-
-  void reach(uint64_t number) {
-    const std::lock_guard lock(mutex);
-    reached = std::max(reached, number);
-    changed.notify_all();
-  }
-  void wait(uint64_t number) {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return reached >= number; });
-  }
-};
 
 std::atomic<int> device_count{1};
 thread_local int current_device = 0;
 
-constexpr size_t queue_bound = 1024;  // as a real stream's, a full queue makes the host wait
+// The blocks that there are, by address. Blocks go when the stream that frees them has come so far; their
+// bytes may be had again at once, as they are in the order of that stream.
+class Blocks {
+ public:
+  // Null where a device has not so many bytes left.
+  void* allocate(size_t bytes, BlockKind kind) {
+    const std::lock_guard lock(mutex_);
+    if (kind == BlockKind::device && used_ + bytes > most_) return nullptr;
+    void* const block = std::aligned_alloc(256, (std::max<size_t>(bytes, 1) + 255) / 256 * 256);
+    if (block == nullptr) return nullptr;
+    blocks_[block] = {bytes, kind};
+    if (kind == BlockKind::device) used_ += bytes;
+    return block;
+  }
+  void give_back_bytes(void* block) {
+    const std::lock_guard lock(mutex_);
+    used_ -= blocks_.at(block).bytes;
+  }
+  void free(void* block) {
+    const std::lock_guard lock(mutex_);
+    blocks_.erase(block);
+    std::free(block);
+  }
+  BlockKind kind_of(const void* address) {
+    const std::lock_guard lock(mutex_);
+    const auto after = blocks_.upper_bound(address);
+    if (after == blocks_.begin()) return BlockKind::unknown;
+    const auto& [start, block] = *std::prev(after);
+    const auto offset =
+        static_cast<size_t>(static_cast<const char*>(address) - static_cast<const char*>(start));
+    return offset < std::max<size_t>(block.bytes, 1) ? block.kind : BlockKind::unknown;
+  }
+  void limit(size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    most_ = bytes;
+  }
+  size_t used() {
+    const std::lock_guard lock(mutex_);
+    return used_;
+  }
+
+ private:
+  struct Block {
+    size_t bytes;
+    BlockKind kind;
+  };
+  std::mutex mutex_;
+  std::map<const void*, Block> blocks_;
+  size_t used_ = 0, most_ = std::numeric_limits<size_t>::max();
+};
+
+// Never destroyed: streams free blocks when they end.
+Blocks& blocks() {
+  static Blocks* const all = new Blocks;
+  return *all;
+}
+
+Work copy_of(void* to, const void* from, std::function<void()> run) {
+  return {Work::Kind::copy, std::move(run), collie::emulation::kind_of(from), collie::emulation::kind_of(to)};
+}
+
+// A graph would read or write the host's memory whenever it is launched: only page-locked memory is left
+// alone.
+cudaError_t put_copy(cudaStream_t stream, Work copy) {
+  const bool pageable = copy.from == BlockKind::unknown || copy.to == BlockKind::unknown;
+  if (stream->capture && pageable) return stream->refuse_in_capture();
+  return stream->put(std::move(copy));
+}
 
 }  // namespace
 
-struct CUevent_st {
-  std::shared_ptr<EventState> state = std::make_shared<EventState>();
+struct CUmemPoolHandle_st {
+  std::atomic<uint64_t> release_threshold{0};
 };
 
-struct CUstream_st {
-  CUstream_st() : thread([this] { work(); }) {}
-  ~CUstream_st() {
-    {
-      const std::lock_guard lock(mutex);
-      ending = true;
-    }
+namespace {
+
+CUmemPoolHandle_st the_pool;  // of all devices, which have one memory
+
+}  // namespace
+
+void CUstream_st::push(std::function<void()> item) {
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [&] { return queue.size() < queue_bound; });
+  queue.push_back(std::move(item));
+  changed.notify_all();
+}
+
+cudaError_t CUstream_st::put(Work piece) {
+  if (!capture) {
+    push(std::move(piece.run));
+    return cudaSuccess;
+  }
+  if (!capture->valid) return cudaErrorStreamCaptureInvalidated;
+  capture->work.push_back(std::move(piece));
+  return cudaSuccess;
+}
+
+void CUstream_st::work() {
+  std::unique_lock lock(mutex);
+  while (true) {
+    changed.wait(lock, [&] { return !queue.empty() || ending; });
+    if (queue.empty()) return;
+    const std::function<void()> item = std::move(queue.front());
+    queue.pop_front();
+    lock.unlock();
+    item();
+    lock.lock();
     changed.notify_all();
-    thread.join();
   }
-
-  void push(std::function<void()> item) {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return queue.size() < queue_bound; });
-    queue.push_back(std::move(item));
-    changed.notify_all();
-  }
-
-  void work() {
-    std::unique_lock lock(mutex);
-    while (true) {
-      changed.wait(lock, [&] { return !queue.empty() || ending; });
-      if (queue.empty()) return;
-      const std::function<void()> item = std::move(queue.front());
-      queue.pop_front();
-      lock.unlock();
-      item();
-      lock.lock();
-      changed.notify_all();
-    }
-  }
-
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::deque<std::function<void()>> queue;
-  bool ending = false;
-  std::thread thread;
-};
+}
 
 namespace collie::emulation {
-void enqueue(CUstream_st* stream, std::function<void()> work) {
-  stream->push(std::move(work));
+BlockKind kind_of(const void* address) {
+  return blocks().kind_of(address);
+}
+cudaError_t enqueue(CUstream_st* stream, std::function<void()> work) {
+  return stream->put({Work::Kind::kernel, std::move(work)});
 }
 void set_device_count(int count) {
   device_count.store(count);
 }
+void limit_memory(size_t bytes) {
+  blocks().limit(bytes);
+}
+size_t used_memory() {
+  return blocks().used();
+}
 }  // namespace collie::emulation
 
 const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaErrorMemoryAllocation ? "out of memory"
-         : error == cudaSuccess             ? "no error"
-                                            : "an error";
+  switch (error) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorIllegalState:
+      return "the operation cannot be performed in the present state";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureMerge:
+      return "operation would result in a merge of separate capture sequences";
+    case cudaErrorStreamCaptureIsolation:
+      return "dependency created on uncaptured work in another stream";
+    case cudaErrorCapturedEvent:
+      return "operation not permitted on an event last recorded in a capturing stream";
+    case cudaErrorGraphExecUpdateFailure:
+      return "the graph update was not performed because it included changes which violated constraints";
+    default:
+      return "an error";
+  }
 }
 cudaError_t cudaGetLastError() {
   return cudaSuccess;
@@ -121,41 +200,57 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   return cudaSuccess;
 }
 
-// Freed in the order of the stream, as the allocator promises; poisoned, so that what reads it sees NaN.
-cudaError_t cudaMallocAsync(void** block, size_t bytes, cudaStream_t) {
-  *block = std::aligned_alloc(256, (std::max<size_t>(bytes, 1) + 255) / 256 * 256);
+// Freed in the order of the stream, as the allocator promises; poisoned, so that what reads it sees NaN. A
+// graph's own memory is not emulated.
+cudaError_t cudaMallocAsync(void** block, size_t bytes, cudaStream_t stream) {
+  if (const cudaError_t refused = stream->refuse_in_capture(); refused != cudaSuccess) return refused;
+  *block = blocks().allocate(bytes, BlockKind::device);
   if (*block == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*block, 0xFF, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaFreeAsync(void* block, cudaStream_t stream) {
-  stream->push([block] { std::free(block); });
+  if (const cudaError_t refused = stream->refuse_in_capture(); refused != cudaSuccess) return refused;
+  blocks().give_back_bytes(block);
+  stream->push([block] { blocks().free(block); });
   return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void** block, size_t bytes) {
-  *block = std::malloc(std::max<size_t>(bytes, 1));
+  *block = blocks().allocate(bytes, BlockKind::page_locked);
   return *block == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* block) {
-  std::free(block);
+  blocks().free(block);
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
-  stream->push([=] { std::memcpy(to, from, bytes); });
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
+  *pool = &the_pool;
   return cudaSuccess;
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return cudaErrorInvalidValue;
+  pool->release_threshold.store(*static_cast<uint64_t*>(value));
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return cudaErrorInvalidValue;
+  *static_cast<uint64_t*>(value) = pool->release_threshold.load();
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  return put_copy(stream, copy_of(to, from, [=] { std::memcpy(to, from, bytes); }));
 }
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
                               size_t height, cudaMemcpyKind, cudaStream_t stream) {
-  stream->push([=] {
-    for (size_t row = 0; row < height; ++row)
-      std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
-                  width);
-  });
-  return cudaSuccess;
+  return put_copy(stream, copy_of(to, from, [=] {
+                    for (size_t row = 0; row < height; ++row)
+                      std::memcpy(static_cast<char*>(to) + row * to_pitch,
+                                  static_cast<const char*>(from) + row * from_pitch, width);
+                  }));
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
-  stream->push([=] { std::memset(to, value, bytes); });
-  return cudaSuccess;
+  return stream->put({Work::Kind::set, [=] { std::memset(to, value, bytes); }});
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
@@ -167,12 +262,22 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t refused = stream->refuse_in_capture(); refused != cudaSuccess) return refused;
   const auto done = std::make_shared<EventState>();
   stream->push([done] { done->reach(1); });
   done->wait(1);
   return cudaSuccess;
 }
+
+// Streams that join another's capture, as waiting for one of its events makes them, are not emulated.
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (stream->capture) {
+    if (event->captured == stream->capture) return cudaSuccess;
+    if (!event->captured) return stream->capture->invalidate(cudaErrorStreamCaptureIsolation);
+    event->captured->valid = false;
+    return stream->capture->invalidate(cudaErrorStreamCaptureMerge);
+  }
+  if (event->captured) return event->captured->invalidate(cudaErrorStreamCaptureUnsupported);
   const auto state = event->state;
   uint64_t number;
   {
@@ -183,8 +288,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   return cudaSuccess;
 }
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
-  stream->push([=] { function(data); });
-  return cudaSuccess;
+  return stream->put({Work::Kind::host, [=] { function(data); }});
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
@@ -196,6 +300,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->captured = stream->capture;
+  if (stream->capture) return stream->capture->valid ? cudaSuccess : cudaErrorStreamCaptureInvalidated;
   const auto state = event->state;
   uint64_t number;
   {
@@ -206,10 +312,12 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (event->captured) return event->captured->invalidate(cudaErrorCapturedEvent);
   const std::lock_guard lock(event->state->mutex);
   return event->state->reached >= event->state->recorded ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (event->captured) return event->captured->invalidate(cudaErrorCapturedEvent);
   uint64_t number;
   {
     const std::lock_guard lock(event->state->mutex);
