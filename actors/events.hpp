@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "actors/double_bits.hpp"
+#include "kernels/graph_counts.hpp"
 
 namespace collie {
 
@@ -26,6 +27,7 @@ struct StepFinished {
   bool evaluated = false;
   DoubleBits eval_loss;       // where evaluated
   uint64_t memory_bytes = 0;  // held by all ranks
+  GraphCounts graphs;         // of all ranks since their start, up to the step before
 };
 
 struct EvaluationFinished {
@@ -73,9 +75,13 @@ auto inspect(Inspector& f, RunStarted& x) {
   return f(x.name, x.dir, x.first_step, x.total_steps, x.parameters, x.ranks);
 }
 template <class Inspector>
+auto inspect(Inspector& f, GraphCounts& x) {
+  return f(x.launched, x.made, x.updated);
+}
+template <class Inspector>
 auto inspect(Inspector& f, StepFinished& x) {
   return f(x.step, x.total_steps, x.epoch, x.loss, x.lr, x.grad_norm, x.tokens, x.tokens_per_second, x.step_s,
-           x.evaluated, x.eval_loss, x.memory_bytes);
+           x.evaluated, x.eval_loss, x.memory_bytes, x.graphs);
 }
 template <class Inspector>
 auto inspect(Inspector& f, EvaluationFinished& x) {

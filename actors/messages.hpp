@@ -11,6 +11,7 @@
 #include "actors/events.hpp"
 #include "actors/program.hpp"
 #include "io/checkpoint.hpp"
+#include "kernels/graph_counts.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie {
@@ -99,6 +100,7 @@ struct RankSummary {
   // Since the rank's start:
   DoubleBits communicating_s;  // of its compute tasks, blocked in communication
   int64_t sent_bytes = 0;      // to other ranks: payloads and collectives
+  GraphCounts graphs;
 };
 
 struct ProgramDone {

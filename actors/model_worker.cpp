@@ -126,9 +126,23 @@ void ModelWorker::begin(const Program& program) {
 void ModelWorker::compute(const Task& task) {
   if (task.kind == TaskKind::reduce_gradients) return reduce_gradients();
   if (task.kind == TaskKind::add_tied_gradient) return add_tied_gradient();
-  Chunk& chunk = chunk_of(task.action.stage);
-  const int index = task.action.micro_batch;
-  switch (task.action.kind) {
+  // What repeats: a stage's forward, or backward, in programs of one kind.
+  const int64_t repeats = (static_cast<int64_t>(program_.kind) << 8 | static_cast<int64_t>(task.action.kind))
+                              << 32 |
+                          task.action.stage;
+  queue_as_graphs(repeats, [&] { compute_micro_batch(task.action); });
+}
+
+void ModelWorker::queue_as_graphs(int64_t task, const std::function<void()>& work) {
+  // Every token of a generation has other shapes.
+  if (!settings_.graphs || program_.kind == ProgramKind::generate) return work();
+  operations_->as_graphs(task, work);
+}
+
+void ModelWorker::compute_micro_batch(const schedule::Action& action) {
+  Chunk& chunk = chunk_of(action.stage);
+  const int index = action.micro_batch;
+  switch (action.kind) {
     case ActionKind::forward:
       return forward(chunk, index);
     case ActionKind::backward:
@@ -138,7 +152,7 @@ void ModelWorker::compute(const Task& task) {
     case ActionKind::backward_weight:
       return backward_weight(chunk, index);
     default:
-      COLLIE_ASSERT(false, "{} is not computed", to_string(task));
+      COLLIE_ASSERT(false, "stage {}, micro-batch {}: not an action that is computed", action.stage, index);
   }
 }
 
@@ -315,11 +329,14 @@ void ModelWorker::check_groups() const {
 
 void ModelWorker::update(const Verdict& verdict) {
   failpoint("stage.update");
-  for (const auto& chunk : chunks_)
-    chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale, {}});
-  // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
-  if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
-    copy_tied_weight(tied_owner_.weight());
+  constexpr int64_t update_task = -1;
+  queue_as_graphs(update_task, [&] {
+    for (const auto& chunk : chunks_)
+      chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale, {}});
+    // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
+    if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
+      copy_tied_weight(tied_owner_.weight());
+  });
 }
 
 void ModelWorker::copy_tied_weight(const Tensor& weight) {
@@ -379,6 +396,7 @@ RankSummary ModelWorker::summary() const {
   for (const auto& queue : {groups.data_queue, groups.context_queue})
     if (queue) communicating_s += queue->blocked_seconds();
   summary.communicating_s = communicating_s;
+  summary.graphs = operations_->graph_counts();
   return summary;
 }
 

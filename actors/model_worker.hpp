@@ -28,6 +28,7 @@ struct ModelWorkerSettings {
   Precision precision;
   bool offload_optimizer = false;
   ActivationMemory activations;
+  bool graphs = false;  // on a GPU, micro-batches and updates are queued as graphs
   std::string loss = "cross_entropy";
   uint64_t seed = 42;
   int threads = 1;
@@ -91,6 +92,8 @@ class ModelWorker final : public StageWorker {
   Chunk& chunk_of(int stage);
   LayerContext context(Chunk& chunk, bool training);
   const MicroBatch& micro_batch(int index) const;
+  void compute_micro_batch(const schedule::Action& action);
+  void queue_as_graphs(int64_t task, const std::function<void()>& work);
   void forward(Chunk& chunk, int index);
   Tensor take_d_output(Chunk& chunk, int index);
   void put_d_input(Chunk& chunk, int index, Tensor d_input);

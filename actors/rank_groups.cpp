@@ -55,8 +55,7 @@ std::shared_ptr<CollectiveQueue> queue_of(const std::shared_ptr<MeteredGroup>& g
                                           const std::shared_ptr<DeviceSlot>& slot, const RankDevice& device,
                                           const std::function<void()>& tell) {
   if (!group) return nullptr;
-  DeviceOrder order;
-  if (slot) order = {device.compute, slot->queue};
+  DeviceOrder order{device.compute, slot ? slot->queue : nullptr};
   return std::make_shared<CollectiveQueue>(group, max_collectives_in_flight, tell, std::move(order));
 }
 

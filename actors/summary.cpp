@@ -18,6 +18,22 @@ std::string human_bytes(size_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
 }
 
+namespace {
+
+// "" where there were none.
+std::string describe_graphs(const std::vector<RankSummary>& ranks) {
+  std::string text;
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    const GraphCounts& graphs = ranks[rank].graphs;
+    if (graphs.launched > 0)
+      text += fmt::format("  {:<6}{} launched, {} made, {} updated\n", rank, graphs.launched, graphs.made,
+                          graphs.updated);
+  }
+  return text.empty() ? "" : "graphs\n" + text;
+}
+
+}  // namespace
+
 std::string describe_run(const RunPlan& plan, const std::vector<RankSummary>& ranks,
                          const std::vector<double>& busy_seconds, double wall_seconds) {
   if (ranks.empty() || ranks.front().peak_bytes.empty()) return "";
@@ -48,7 +64,7 @@ std::string describe_run(const RunPlan& plan, const std::vector<RankSummary>& ra
         text += fmt::format("  stage {}: {} micro-batches", stage, ranks[rank].peak_activations[chunk++]);
     text += "\n";
   }
-  return text;
+  return text + describe_graphs(ranks);
 }
 
 }  // namespace collie

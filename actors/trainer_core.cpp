@@ -186,7 +186,10 @@ void TrainerCore::decide_step() {
   record_.step_s = now - step_started_s_;
   record_.tokens_per_second =
       now > step_started_s_ ? static_cast<double>(targets) / (now - step_started_s_) : 0.0;
-  for (const auto& summary : summaries_) record_.memory_bytes += summary.current_total_bytes;
+  for (const auto& summary : summaries_) {
+    record_.memory_bytes += summary.current_total_bytes;
+    record_.graphs += summary.graphs;
+  }
   step_started_s_ = now;
   position_ = batch_.front()->next_position;
   finish_step();

@@ -91,7 +91,7 @@ auto inspect(Inspector& f, TaskSpan& x) {
 template <class Inspector>
 auto inspect(Inspector& f, RankSummary& x) {
   return f(x.weight_elements, x.peak_bytes, x.peak_total_bytes, x.current_total_bytes, x.peak_activations,
-           x.communicating_s, x.sent_bytes);
+           x.communicating_s, x.sent_bytes, x.graphs);
 }
 template <class Inspector>
 auto inspect(Inspector& f, ProgramDone& x) {

@@ -19,6 +19,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   const std::string& offload = plan.config.parallel.offload;
   settings.offload_optimizer = offload == "optimizer" || offload == "all";
   settings.activations = activation_memory_of(plan.config);
+  settings.graphs = plan.config.device.graphs == "auto";
   settings.loss = plan.config.train.loss;
   settings.seed = plan.config.run.seed;
   settings.threads = plan.threads_per_rank;

@@ -146,6 +146,7 @@ void run(RunPlan plan, const TrainingSettings& settings, DriverMemory& memory, T
           if (step.step > settings.warmup) figures.step_s.push_back(static_cast<double>(step.step_s));
           figures.last_loss = static_cast<double>(step.loss);
           figures.tokens_a_step = step.tokens;
+          figures.graphs = step.graphs;
           measured = step.step == last;
         },
         [](const RunStarted&) {}, [](const CheckpointSaved&) {}, [](const EvaluationFinished&) {},
@@ -226,6 +227,10 @@ nlohmann::json to_json(const TrainingFigures& figures, const TrainingSettings& s
           {"peak_bytes_by_account", figures.peak_bytes},
           {"peak_bytes_by_driver", figures.driver_bytes},
           {"seconds_before_first_step", figures.seconds_before_first_step},
+          {"graphs",
+           {{"launched", figures.graphs.launched},
+            {"made", figures.graphs.made},
+            {"updated", figures.graphs.updated}}},
           {"last_loss", figures.last_loss}};
 }
 
@@ -242,6 +247,9 @@ std::string to_text(const TrainingFigures& figures) {
     text += fmt::format(", MFU {:.1f} % of {:.0f} TFLOP/s", 100 * *mfu, *figures.peak_tflops);
   text += fmt::format("\n  {:.1f} s before the first step, last loss {:.4f}\n",
                       figures.seconds_before_first_step, figures.last_loss);
+  if (figures.graphs.launched > 0)
+    text += fmt::format("  graphs: {} launched, {} made, {} updated\n", figures.graphs.launched,
+                        figures.graphs.made, figures.graphs.updated);
   for (size_t rank = 0; rank < figures.peak_bytes.size(); ++rank)
     text += fmt::format("  peak memory of rank {} by its account: {}\n", rank,
                         human_bytes(figures.peak_bytes[rank]));

@@ -35,6 +35,7 @@ struct TrainingFigures {
   std::vector<size_t> peak_bytes;        // of each rank's account, all categories together
   std::vector<size_t> driver_bytes;      // of each GPU: what is in use at most, less what was before
   double seconds_before_first_step = 0;  // planning, weights, the first batch
+  GraphCounts graphs;                    // of all ranks, up to the step before the last
 
   double median_step_s() const;
   double tokens_per_second() const;

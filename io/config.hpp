@@ -132,6 +132,7 @@ struct ClusterSection {
 struct DeviceSection {
   std::string kind = "auto";
   int threads = 0;
+  std::string graphs = "off";
   bool operator==(const DeviceSection&) const = default;
 };
 

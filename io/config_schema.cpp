@@ -109,6 +109,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
 
       Key("device.kind", &c.device.kind).one_of({"auto", "cpu", "cuda"}),
       Key("device.threads", &c.device.threads).at_least(0).also_known_as({"num_threads"}),
+      Key("device.graphs", &c.device.graphs).one_of({"off", "auto"}),
   };
 }
 

@@ -42,6 +42,7 @@ void run_to_the_end(RunPlan plan, LayoutOutcome& outcome) {
                   [](const EvaluationFinished&) {}, [](const CheckpointSaved&) {},
                   [&](const RunEnded& end) {
                     if (end.exit_code != 0) throw RunError("{}", end.message);
+                    outcome.summary = end.summary;
                     ended = true;
                   },
                   caf::after(std::chrono::seconds(120)) >> [] { throw RunError("the run says nothing"); });
@@ -121,6 +122,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.monitor.tensorboard = config.monitor.csv = false;
   config.device.kind = layout.device;
   config.device.threads = 1;
+  config.device.graphs = layout.graphs;
   return config;
 }
 

@@ -20,7 +20,7 @@ struct LayoutOptions {
   int zero = 0;
   bool sequence_parallel = false;
   int processes = 1;  // 1: this one; otherwise so many nodes
-  std::string device = "cpu", offload = "none", recompute = "none";
+  std::string device = "cpu", offload = "none", recompute = "none", graphs = "off";
 
   int ranks() const { return dp * tp * pp * cp; }
   // Only then are the sums taken in the order of one rank.
@@ -46,6 +46,7 @@ struct MathsOptions {
 struct LayoutOutcome {
   std::vector<double> losses, norms;                    // by step
   std::map<std::string, std::vector<float>> gradients;  // of the first step, up to one factor
+  std::string summary;                                  // of the last run, for people
 };
 
 // Where layouts of several processes have them: addresses of nodes, at least as many.

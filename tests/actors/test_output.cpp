@@ -187,8 +187,21 @@ TEST_CASE("summary: a row a rank", "[actors][output]") {
   const std::string text = describe_run(plan, {rank, rank}, {1.25, 2.5}, 5);
   CHECK_THAT(text, contains("activations") && contains("1.0 KiB") && contains("4.0 KiB") &&
                        contains("40 %            10 %      50 %       3.0 KiB  stage 1: 2 micro-batches"));
+  CHECK_THAT(text, !contains("graphs"));
   CHECK(describe_run(plan, {}, {}, 1).empty());
   CHECK(describe_run(plan, {RankSummary{}}, {0}, 1).empty());
+}
+
+TEST_CASE("summary: how often a rank's work went to its device as graphs", "[actors][output]") {
+  RunPlan plan;
+  plan.layout.grid.pipeline = 2;
+  plan.layout.rank_of_stage = {0, 1};
+  RankSummary with;
+  with.peak_bytes = std::vector<size_t>(category_count, 1024);
+  RankSummary without = with;
+  with.graphs = {212, 3, 209};
+  CHECK_THAT(describe_run(plan, {without, with}, {1, 1}, 5),
+             contains("graphs\n  1     212 launched, 3 made, 209 updated\n"));
 }
 
 }  // namespace

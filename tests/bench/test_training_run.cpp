@@ -77,4 +77,20 @@ TEST_CASE("a training run on a GPU is measured with what its driver says") {
   CHECK(figures.driver_bytes.size() == 1);
   CHECK(figures.device.find("emulated") != std::string::npos);
   CHECK(figures.last_loss == Approx(std::log(512.0)).epsilon(0.02));
+  CHECK(figures.graphs.launched == 0);
+}
+
+TEST_CASE("a measured run whose work goes to the GPU as graphs says how many they were") {
+  set_gpu_backend(&cuda_backend());
+  TrainingSettings settings = small();
+  settings.device = "cuda";
+  settings.sequence_length = 16;
+  settings.steps = 2;
+  settings.settings = {"device.graphs=auto"};
+  const TrainingFigures figures = measure_training(settings);
+  set_gpu_backend(nullptr);
+  CHECK(figures.graphs.launched > 0);
+  CHECK(figures.graphs.launched == figures.graphs.made + figures.graphs.updated);
+  CHECK(to_text(figures).find("  graphs: " + std::to_string(figures.graphs.launched) + " launched") !=
+        std::string::npos);
 }

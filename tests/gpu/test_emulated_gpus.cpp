@@ -66,6 +66,18 @@ TEST_CASE("ranks that NCCL cannot serve communicate through host memory") {
   CHECK(take_nccl_calls(0).empty());
 }
 
+TEST_CASE("ranks that communicate over NCCL, or through host memory, have the same bits in graphs",
+          "[slow]") {
+  const int count = GENERATE(2, 3);
+  const Gpus gpus(count);
+  LayoutOptions layout = count == 2 ? gpu_layout(1, 2, 1, 1) : gpu_layout(4, 1, 1, 1, 1);
+  INFO(layout.name() << " on " << count << " GPUs");
+  const LayoutOutcome expected = run_on_gpu(layout);
+  CHECK(take_nccl_calls(0).empty() == (count == 3));
+  layout.graphs = "auto";
+  CHECK(complaint_of(run_on_gpu(layout), expected, true) == "");
+}
+
 TEST_CASE("a connection between GPUs that is lost ends the run with NCCL's reason") {
   const Gpus gpus(2);
   const LayoutOptions layout = gpu_layout(2, 1, 1, 1);
