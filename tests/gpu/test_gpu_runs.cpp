@@ -1,4 +1,6 @@
 // Whole runs on the emulated GPU, several ranks sharing it, compared with one rank's on the CPU.
+#include <tuple>
+
 #include "io/safetensors.hpp"
 #include "tests/catch.hpp"
 #include "tests/gpu/gpu_runs.hpp"
@@ -87,12 +89,15 @@ TEST_CASE("activations on the host, or computed again, change no bit", "[slow]")
   const MathsOptions maths = bfloat16(true, "float32", "nearest");
   const LayoutOptions layout = GENERATE(gpu_layout(1, 2, 2, 1), gpu_layout(2, 1, 2, 1, 3, "zbv"));
   const LayoutOutcome expected = run_in(maths, layout, layout);
-  for (const auto& [offload, recompute] :
-       {std::pair("activations", "none"), std::pair("all", "full"), std::pair("none", "selective")}) {
+  using Choice = std::tuple<const char*, const char*, const char*>;
+  for (const auto& [offload, recompute, graphs] :
+       {Choice("activations", "none", "auto"), Choice("all", "full", "off"),
+        Choice("none", "selective", "off")}) {
     LayoutOptions other = layout;
     other.offload = offload;
     other.recompute = recompute;
-    INFO(layout.name() << ", offload " << offload << ", recompute " << recompute);
+    other.graphs = graphs;
+    INFO(layout.name() << ", offload " << offload << ", recompute " << recompute << ", graphs " << graphs);
     CHECK(complaint_of(run_in(maths, other, other), expected, true) == "");
   }
 }
