@@ -17,9 +17,8 @@ constexpr milliseconds farewell{2000};
 
 }  // namespace
 
-Communicator::Communicator(const Api& api, std::string group, int rank, int size,
-                           std::function<void()> others)
-    : api_(api), group_(std::move(group)), rank_(rank), size_(size), others_(std::move(others)) {}
+Communicator::Communicator(const Api& api, std::string who, int rank, int size, std::function<void()> others)
+    : api_(api), who_(std::move(who)), rank_(rank), size_(size), others_(std::move(others)) {}
 
 // Destroying waits for the other ranks, which may be gone.
 Communicator::~Communicator() {
@@ -46,8 +45,10 @@ void Communicator::connect(const UniqueId& id) {
   Lock lock(mutex_);
   throw_if_failed();
   Config config;
-  settle(api_.comm_init_rank_config(&comm_, size_, id, rank_, &config), lock);
-  watch_ = std::thread([this] { watch(); });
+  const Result result = api_.comm_init_rank_config(&comm_, size_, id, rank_, &config);
+  // Before the others are waited for: who of them gives up meanwhile is not heard of by NCCL.
+  if (result == Result::success || result == Result::in_progress) watch_ = std::thread([this] { watch(); });
+  settle(result, lock);
 }
 
 void Communicator::run(const std::function<Result(ncclComm*)>& calls) {
@@ -102,7 +103,7 @@ void Communicator::fail(Result result) {
   std::string reason = api_.get_error_string(result);
   const char* const detail = api_.get_last_error(comm_);
   if (detail != nullptr && *detail != '\0') reason += fmt::format(" ({})", detail);
-  fail(std::make_exception_ptr(RunError("{}: rank {} of {}: NCCL: {}", group_, rank_, size_, reason)));
+  fail(std::make_exception_ptr(RunError("{}: NCCL: {}", who_, reason)));
 }
 
 // Streams that wait for other ranks go on when the communicator is aborted.

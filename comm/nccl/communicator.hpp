@@ -12,13 +12,14 @@
 
 namespace collie::nccl {
 
-// Errors are RunErrors that name the group, the rank and NCCL's reason, and make it unusable, as abort()
-// does; what NCCL has put on the device then comes to an end, without its result.
+// Errors are RunErrors that name whose it is and NCCL's reason, and make it unusable, as abort() does; what
+// NCCL has put on the device then comes to an end, without its result.
 class Communicator {
  public:
-  // `group`: what messages call it. `others`: throws when the other ranks are known to be gone or to have
-  // given up, which ends the communicator as abort() does; it is asked now and then, as NCCL is.
-  Communicator(const Api& api, std::string group, int rank, int size, std::function<void()> others);
+  // `who`: whose end it is, as messages say: "data group: rank 0 of 2". `others`: throws when the other ranks
+  // are known to be gone or to have given up, which ends the communicator as abort() does; it is asked now
+  // and then, as NCCL is, from the call of connect() on.
+  Communicator(const Api& api, std::string who, int rank, int size, std::function<void()> others);
   // Waits a little for what is on its way, and no longer.
   ~Communicator();
   Communicator(const Communicator&) = delete;
@@ -48,7 +49,7 @@ class Communicator {
   void look();
 
   const Api& api_;
-  const std::string group_;
+  const std::string who_;
   const int rank_, size_;
   const std::function<void()> others_;
 

@@ -1,5 +1,7 @@
 #include "comm/nccl/nccl_group.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -43,7 +45,8 @@ class GroupOverNccl final : public NcclGroup {
         host_(std::move(host)),
         queue_(std::move(queue)),
         settings_(std::move(settings)),
-        communicator_(api, settings_.name, host_->rank(), host_->size(), [host = host_] { host->check(); }) {}
+        communicator_(api, fmt::format("{}: rank {} of {}", settings_.name, host_->rank(), host_->size()),
+                      host_->rank(), host_->size(), [host = host_] { host->check(); }) {}
 
   int rank() const override { return host_->rank(); }
   int size() const override { return host_->size(); }

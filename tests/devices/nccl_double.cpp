@@ -70,6 +70,7 @@ struct Encounter {
   Ask first;  // who came first, on the host
   int first_rank;
   std::vector<std::optional<Ask>> ends;  // who has come on the device; of a transfer: sender, receiver
+  size_t calls = 0;                      // who has come on the host
   bool over = false, dead = false;
 
   void come(size_t place, const Ask& ask) {
@@ -124,7 +125,14 @@ struct Rank {
   std::string error;
   bool aborted = false;
   uint64_t collectives = 0;
-  std::map<std::pair<int, int>, uint64_t> transfers;  // by sender and receiver
+  std::map<std::pair<int, int>, uint64_t> transfers;       // by sender and receiver
+  std::vector<std::shared_ptr<Encounter>> first_meetings;  // of the call in progress
+
+  // With the clique's mutex held.
+  bool connected() const {
+    return std::all_of(first_meetings.begin(), first_meetings.end(),
+                       [](const auto& encounter) { return encounter->calls == 2; });
+  }
 };
 
 struct Clique {
@@ -158,7 +166,7 @@ struct World {
   std::mutex mutex;
   uint64_t ids = 0;
   std::map<uint64_t, std::shared_ptr<Clique>> cliques;
-  std::map<int, std::vector<std::string>> calls;
+  std::map<int, std::vector<std::string>> calls;  // by device
 };
 
 World& world() {
@@ -188,6 +196,7 @@ Part next(Clique& clique, Rank& rank, const Ask& ask) {
   Part part{nullptr, static_cast<size_t>(rank.number), ask};
   size_t needed = clique.ranks.size();
   std::shared_ptr<Encounter>* place = nullptr;
+  bool first_on_its_way = false;
   if (ask.kind == Kind::send || ask.kind == Kind::recv) {
     const bool sends = ask.kind == Kind::send;
     const std::pair<int, int> way =
@@ -195,6 +204,7 @@ Part next(Clique& clique, Rank& rank, const Ask& ask) {
     part.place = sends ? 0 : 1;
     needed = 2;
     place = &clique.transfers[{way.first, way.second, rank.transfers[way]++}];
+    first_on_its_way = rank.transfers[way] == 1;
   } else {
     place = &clique.collectives[rank.collectives++];
   }
@@ -205,6 +215,8 @@ Part next(Clique& clique, Rank& rank, const Ask& ask) {
                 fmt::format("this hangs: rank {} calls {}, rank {} calls {}", (*place)->first_rank,
                             describe((*place)->first), rank.number, describe(ask)));
   part.encounter = *place;
+  ++part.encounter->calls;
+  if (first_on_its_way) rank.first_meetings.push_back(part.encounter);
   return part;
 }
 
@@ -226,7 +238,7 @@ Result launch(ncclComm* comm, const std::vector<Ask>& asks, CUstream_st* stream)
   const auto rank = comm->rank;
   {
     const std::lock_guard lock(world().mutex);
-    for (const Ask& ask : asks) world().calls[rank->number].push_back(describe(ask));
+    for (const Ask& ask : asks) world().calls[rank->device].push_back(describe(ask));
   }
   std::vector<Part> parts;
   {
@@ -237,6 +249,7 @@ Result launch(ncclComm* comm, const std::vector<Ask>& asks, CUstream_st* stream)
     }
     if (rank->state != Result::success) return rank->state;
     rank->state = Result::in_progress;
+    rank->first_meetings.clear();
     for (const Ask& ask : asks) parts.push_back(next(*clique, *rank, ask));
   }
   emulation::enqueue(stream, [clique, rank, parts] { run_on_device(*clique, *rank, parts); });
@@ -295,7 +308,8 @@ Result init(ncclComm** comm, int ranks, nccl::UniqueId id, int number, nccl::Con
 Result get_async_error(ncclComm* comm, Result* state) {
   const std::lock_guard lock(comm->clique->mutex);
   Rank& rank = *comm->rank;
-  if (rank.state == Result::in_progress && comm->clique->complete()) rank.state = Result::success;
+  if (rank.state == Result::in_progress && comm->clique->complete() && rank.connected())
+    rank.state = Result::success;
   *state = rank.state;
   return Result::success;
 }
@@ -398,9 +412,9 @@ void lose_nccl_rank(int rank) {
   }
 }
 
-std::vector<std::string> take_nccl_calls(int rank) {
+std::vector<std::string> take_nccl_calls(int device) {
   const std::lock_guard lock(world().mutex);
-  return std::exchange(world().calls[rank], {});
+  return std::exchange(world().calls[device], {});
 }
 
 }  // namespace collie::test

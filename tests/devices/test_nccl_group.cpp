@@ -150,6 +150,21 @@ TEST_CASE("abort ends the wait for ranks that do not come") {
   CHECK(said(thrown[0]) == "Aborted: aborted: rank 1 never came");
 }
 
+TEST_CASE("a rank that waits for the others' communicators hears that one of them has given up") {
+  const Group hosts = make_in_process_group(2);
+  const RankDevice device;
+  const auto group =
+      make_nccl_group(nccl_double(), hosts[0], device.queue, {"data group", NcclSums::of_nccl, {}});
+  const auto thrown = run_ranks(2, [&](int rank) {
+    if (rank == 0) return group->connect();
+    Tensor id =
+        Tensor::host({sizeof(nccl::UniqueId) / 4}, DType::i32, device.account, Category::communication);
+    hosts[1]->broadcast(id, 0);
+    hosts[1]->abort("rank 1 found no memory");  // of the group on the host alone
+  });
+  CHECK(said(thrown[0]) == "Aborted: aborted: rank 1 found no memory");
+}
+
 TEST_CASE("a rank that is lost ends the group with NCCL's reason, also while nobody calls") {
   Ranks ranks(3);
   REQUIRE(complaint(ranks.connect()) == "");
