@@ -30,6 +30,12 @@ class DeviceQueue {
   // What is put into the queue from now on begins after the mark, which may be another queue's.
   virtual void wait(const DeviceMark& mark) = 0;
 
+  // As Operations hands tensors out and takes them over (operations.hpp), for a queue that works on them
+  // between two tables of its device: from now on a tensor that is taken over is used, and its memory goes
+  // back, in the queue's order. Its account stays.
+  virtual void hand_out(Tensor& x) = 0;
+  virtual void take_over(Tensor& x) = 0;
+
   virtual void copy(const std::byte* from, std::byte* to, size_t bytes) = 0;
   // out[k][i] = ((in[0][i] + in[1][i]) + in[2][i]) + ..., for every k and 0 <= i < count: f32 and f64 in
   // their own precision, bf16 in float and rounded once; the bits of comm/rank_order_sum.hpp. `out` may hold

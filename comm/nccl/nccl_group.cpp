@@ -8,6 +8,7 @@
 
 #include "comm/call.hpp"
 #include "comm/nccl/communicator.hpp"
+#include "comm/nccl/data_type.hpp"
 
 namespace collie {
 namespace {
@@ -15,19 +16,7 @@ namespace {
 using comm::Call;
 using nccl::Reduction;
 using nccl::Result;
-
-nccl::DataType type_of(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return nccl::DataType::float32;
-    case DType::f64:
-      return nccl::DataType::float64;
-    case DType::bf16:
-      return nccl::DataType::bfloat16;
-    default:
-      return nccl::DataType::int32;
-  }
-}
+using nccl::type_of;
 
 // What a rank gives to one other rank and gets from it, in elements.
 struct Parcel {

@@ -12,6 +12,7 @@
 #include "kernels/cuda/cross_entropy.hpp"
 #include "kernels/cuda/elementwise.hpp"
 #include "kernels/cuda/embedding.hpp"
+#include "kernels/cuda/handed_out.hpp"
 #include "kernels/cuda/host_copies.hpp"
 #include "kernels/cuda/reductions.hpp"
 #include "kernels/cuda/rms_norm.hpp"
@@ -152,21 +153,8 @@ void CudaOperations::from_host(const Tensor& values, Tensor& x) {
   if (!x.contiguous()) copy(dense, x);
 }
 
-namespace {
-
-// Where the work on a tensor that was handed out stands.
-struct HandedOut {
-  int device;
-  cuda::Event done;
-};
-
-}  // namespace
-
 void CudaOperations::hand_out(Tensor& x) {
-  auto note = std::make_shared<HandedOut>();
-  note->device = stream_->device();
-  stream_->record(note->done);
-  x.set_note(std::move(note));
+  cuda::hand_out(x, *stream_);
 }
 
 Tensor CudaOperations::take_over(Tensor x, Category category) {
@@ -175,12 +163,7 @@ Tensor CudaOperations::take_over(Tensor x, Category category) {
     from_host(x, own);
     return own;
   }
-  const auto note = std::static_pointer_cast<const HandedOut>(x.note());
-  COLLIE_ASSERT(note != nullptr, "a tensor of shape {} is taken over that nobody has handed out",
-                x.shape().to_string());
-  stream_->wait(note->done);
-  x.set_note(nullptr);
-  if (note->device == stream_->device()) {
+  if (cuda::go_on_after(x, *stream_) == stream_->device()) {
     x.set_source(memory_);
     x.charge_to(account(), category);
     return x;

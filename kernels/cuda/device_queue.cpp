@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/api.hpp"
 #include "kernels/cuda/device_memory.hpp"
+#include "kernels/cuda/handed_out.hpp"
 #include "kernels/cuda/rank_order_sum.hpp"
 
 namespace collie::cuda {
@@ -47,6 +48,16 @@ class StreamQueue final : public DeviceQueue {
   void wait(const DeviceMark& mark) override {
     choose_device();
     stream_->wait(dynamic_cast<const StreamMark&>(mark).event);
+  }
+  void hand_out(Tensor& x) override {
+    choose_device();
+    cuda::hand_out(x, *stream_);
+  }
+  void take_over(Tensor& x) override {
+    choose_device();
+    const int from = go_on_after(x, *stream_);
+    COLLIE_ASSERT(from == device(), "a queue of device {} takes over a tensor of device {}", device(), from);
+    x.set_source(memory());
   }
   void copy(const std::byte* from, std::byte* to, size_t bytes) override {
     if (bytes == 0 || from == to) return;
