@@ -1,9 +1,7 @@
 #include "actors/group_carriers.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,52 +39,28 @@ NcclSums sums_as_asked() {
 // What a rank tells the others of its group.
 struct Card {
   NcclSums sums = NcclSums::of_nccl;
-  int32_t nccl = 0;                    // its version; 0: not there
-  std::array<std::byte, 16> gpu_id{};  // zeros: none
+  GpuCard gpu;
 };
-constexpr int64_t card_words = sizeof(Card) / sizeof(int32_t);
-static_assert(sizeof(Card) == 24);
-
-Card own_card(const std::optional<RankGpu>& gpu) {
-  Card card;
-  card.sums = sums_as_asked();
-  if (!gpu) return card;
-  card.gpu_id = gpu_backend()->identity_of(gpu->index);
-  if (const auto nccl = nccl::available(); nccl.api != nullptr) nccl.api->get_version(&card.nccl);
-  return card;
-}
-
-std::vector<Card> exchange(ProcessGroup& host, const Card& own) {
-  const auto account = std::make_shared<MemoryAccount>();
-  const Tensor mine = Tensor::host({1, card_words}, DType::i32, account, Category::communication);
-  Tensor all = Tensor::host({host.size(), card_words}, DType::i32, account, Category::communication);
-  std::memcpy(mine.raw(), &own, sizeof own);
-  host.all_gather(mine, all);
-  std::vector<Card> cards(static_cast<size_t>(host.size()));
-  std::memcpy(cards.data(), all.raw(), cards.size() * sizeof(Card));
-  return cards;
-}
 
 // Why these ranks cannot use NCCL; empty where they can. The same on all of them.
 std::string objection(const std::vector<Card>& cards) {
   if (cards[0].sums == NcclSums::in_rank_order && cards.size() > DeviceQueue::most_summands)
     return fmt::format("sums in rank order over NCCL are for {} ranks at most", DeviceQueue::most_summands);
-  for (size_t rank = 0; rank < cards.size(); ++rank) {
-    const Card& card = cards[rank];
-    if (card.gpu_id == decltype(card.gpu_id){}) return fmt::format("rank {} of it has no GPU", rank);
-    for (size_t other = 0; other < rank; ++other)
-      if (cards[other].gpu_id == card.gpu_id)
-        return fmt::format("ranks {} and {} of it share a GPU, which NCCL refuses", other, rank);
+  std::vector<GpuCard> gpus;
+  std::vector<int> ranks;
+  for (const Card& card : cards) {
+    ranks.push_back(static_cast<int>(gpus.size()));
+    gpus.push_back(card.gpu);
   }
-  for (size_t rank = 0; rank < cards.size(); ++rank) {
-    if (cards[rank].nccl == 0) return fmt::format("rank {} of it finds no NCCL", rank);
-    if (cards[rank].nccl != cards[0].nccl)
-      return fmt::format("ranks 0 and {} of it have different versions of NCCL ({} and {})", rank,
-                         cards[0].nccl, cards[rank].nccl);
+  if (std::string why = nccl_objection(gpus, ranks, " of it"); !why.empty()) return why;
+  for (size_t rank = 0; rank < cards.size(); ++rank)
     if (cards[rank].sums != cards[0].sums)
       return fmt::format("ranks 0 and {} of it have different COLLIE_ENGINE_SUMS", rank);
-  }
   return "";
+}
+
+bool any_gpu(const std::vector<Card>& cards) {
+  return std::any_of(cards.begin(), cards.end(), [](const Card& card) { return card.gpu.has_gpu(); });
 }
 
 // Copies on the host are not the device's memory: their account is their own.
@@ -97,14 +71,14 @@ std::shared_ptr<MeteredGroup> staged(std::shared_ptr<ProcessGroup> host) {
 
 }  // namespace
 
-void choose_carriers(const std::optional<RankGpu>& gpu, BackgroundQueues queues, RankGroups& groups,
-                     const std::function<void(const RankGroups&)>& publish) {
+void choose_carriers(const std::optional<RankGpu>& gpu, const RankProcess& process, BackgroundQueues queues,
+                     RankGroups& groups, const std::function<void(const RankGroups&)>& publish) {
   if (gpu) groups.device.compute = gpu_backend()->queue_of(gpu->operations);
   const auto queue_for = [&](const Kind& kind) {
     const bool beside = kind.in_background && queues == BackgroundQueues::beside;
     return beside ? gpu_backend()->make_queue(gpu->index) : groups.device.compute;
   };
-  const Card own = own_card(gpu);
+  const Card own{sums_as_asked(), card_of(gpu, process)};
   std::vector<std::shared_ptr<NcclGroup>> over_nccl;
   for (const Kind& kind : kinds) {
     auto& group = groups.*kind.member;
@@ -118,11 +92,10 @@ void choose_carriers(const std::optional<RankGpu>& gpu, BackgroundQueues queues,
       slot->queue = queue_for(kind);
       continue;
     }
-    const std::string reason = objection(exchange(*group, own));
-    if (!gpu) continue;
-    if (!reason.empty()) {
-      tell("through host memory: " + reason);
-      group = staged(std::move(group));
+    const std::vector<Card> cards = exchange(*group, own);
+    if (const std::string reason = objection(cards); !reason.empty()) {
+      if (any_gpu(cards)) tell("through host memory: " + reason);
+      if (gpu) group = staged(std::move(group));
       continue;
     }
     const auto nccl = nccl::available();

@@ -4,25 +4,20 @@
 #include <functional>
 #include <optional>
 
+#include "actors/gpu_card.hpp"
 #include "actors/rank_groups.hpp"
-#include "kernels/operations.hpp"
 
 namespace collie {
 
 // Whether operations in the background run beside what the rank computes, or in one queue with it.
 enum class BackgroundQueues { beside, one };
 
-struct RankGpu {
-  int index = 0;
-  const Operations& operations;  // a table of it
-};
-
 // Fills the slots of groups whose ranks share a GPU. For the tensors of each other group all its ranks choose
-// alike: NCCL, where each has a GPU of its own and the same NCCL is everywhere; else host memory. The log
-// says what and why. Every rank of a group must call it, also those whose process has no GPU (`gpu`: none).
-// `publish` is given the groups before communicators are made, which waits for all ranks until a group is
-// aborted. RunError where NCCL fails.
-void choose_carriers(const std::optional<RankGpu>& gpu, BackgroundQueues queues, RankGroups& groups,
-                     const std::function<void(const RankGroups&)>& publish);
+// alike: NCCL, where each has a GPU of its own, the same NCCL is everywhere, and nothing that leaves a
+// process must be encrypted; else host memory. The log says what and why. Every rank of a group must call it,
+// also those whose process has no GPU (`gpu`: none). `publish` is given the groups before communicators are
+// made, which waits for all ranks until a group is aborted. RunError where NCCL fails.
+void choose_carriers(const std::optional<RankGpu>& gpu, const RankProcess& process, BackgroundQueues queues,
+                     RankGroups& groups, const std::function<void(const RankGroups&)>& publish);
 
 }  // namespace collie

@@ -113,7 +113,7 @@ RankGroups groups_of(const RunPlan& plan, int rank, const Operations& operations
   RankGroups groups = connections.groups();
   const DeviceChoice device = device_of(plan);
   if (device.kind != DeviceKind::cpu)
-    choose_carriers(RankGpu{gpu_of(device, rank), operations}, BackgroundQueues::one, groups,
+    choose_carriers(RankGpu{gpu_of(device, rank), operations}, RankProcess{}, BackgroundQueues::one, groups,
                     [&](const RankGroups& chosen) { connections.set_groups(chosen); });
   if (groups.context)
     groups.context_queue = std::make_shared<CollectiveQueue>(groups.context, max_collectives_in_flight,

@@ -41,11 +41,12 @@ struct Payload {
   uint64_t program = 0;
   int micro_batch = 0;
   Tensor tensor;
-  // Where sender and receiver are in different processes: to the rank's receiver, which takes the tensor off
-  // the link between them.
-  int sender = -1;  // rank; -1: same process
+  // Where the tensor travels beside the message, to another process or over NCCL: to the rank's receiver,
+  // which takes it off the link or the pipe between them.
+  int sender = -1;  // rank; -1: the tensor is in the message
   DType dtype = DType::f32;
   std::vector<int64_t> dims{};
+  uint64_t number = 0;  // of the tensors that the sender has sent over the pipe
 };
 
 // The receiver has taken a payload out of the channel: there is room for one more.

@@ -320,11 +320,14 @@ GradientReport ModelWorker::gradients() {
   return report;
 }
 
-// What was read from a device is not to be believed where a collective before it has failed.
+// What was read from a device is not to be believed where a collective, or a tensor that was to come, has
+// failed.
 void ModelWorker::check_groups() const {
   const RankGroups& groups = settings_.groups;
   for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data})
     if (group) group->check();
+  for (const auto* const pipes : {&groups.pipes.to, &groups.pipes.from})
+    for (const auto& [rank, pipe] : *pipes) pipe->check();
 }
 
 void ModelWorker::update(const Verdict& verdict) {

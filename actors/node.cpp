@@ -10,6 +10,7 @@
 #include "actors/guard.hpp"
 #include "actors/link_end.hpp"
 #include "actors/rank_link.hpp"
+#include "actors/stage_carriers.hpp"
 #include "actors/stall.hpp"
 #include "actors/worker_settings.hpp"
 
@@ -21,7 +22,7 @@ struct LocalRank {
   int rank = 0;
   caf::actor stage;
   caf::actor data_reducer, context_reducer;  // null where the rank would be alone
-  caf::actor receiver;                       // null where no stage is elsewhere
+  caf::actor receiver;                       // null where nothing comes to it
   caf::actor link_end;                       // null where tensors do not travel as messages
   std::shared_ptr<RankStatus> status;
   std::shared_ptr<Connections> connections;
@@ -61,8 +62,20 @@ void carry_tensors(const NodeSpec& spec, int rank, const Operations& operations,
   std::optional<RankGpu> gpu;
   if (has_gpu) gpu.emplace(RankGpu{gpu_of(device, rank), operations});
   RankGroups groups = connections.groups();
-  choose_carriers(gpu, BackgroundQueues::beside, groups,
-                  [&](const RankGroups& chosen) { connections.set_groups(chosen); });
+  const auto publish = [&](const RankGroups& chosen) { connections.set_groups(chosen); };
+  const RankProcess process{spec.node, tensors_are_messages(spec.plan->config.cluster)};
+  choose_carriers(gpu, process, BackgroundQueues::beside, groups, publish);
+  const Layout& layout = spec.plan->layout;
+  if (groups.pipeline)
+    choose_stage_carriers(gpu, process, ways_between_stages(layout, spec.plan->purpose == Purpose::train),
+                          layout.grid.pipeline_group(rank), groups, publish);
+}
+
+// Whether tensors of other stages may come otherwise than in the message that announces them.
+bool needs_receiver(const NodeSpec& spec, int rank) {
+  const DeviceChoice device = device_of(*spec.plan);
+  return spec.plan->layout.grid.pipeline_group(rank).size() > 1 &&
+         (spans_processes(spec) || (device.kind != DeviceKind::cpu && device.gpus > 1));
 }
 
 std::function<void()> teller_of(const caf::actor& reducer) {
@@ -123,7 +136,7 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
   spec.owner = caf::actor_cast<caf::actor>(self);
   local.stage = spawn_stage(self->system(), state.spec.mode, std::move(spec));
   self->monitor(local.stage);
-  if (spans_processes(state.spec) && plan.layout.grid.pipeline_group(rank).size() > 1)
+  if (needs_receiver(state.spec, rank))
     local.receiver = spawn_receiver(self->system(), {state.spec.tag, rank, local.connections, account,
                                                      local.stage, caf::actor_cast<caf::actor>(self)});
   ++state.alive;
@@ -191,9 +204,22 @@ void somebody_is_down(NodeActor* self, const caf::down_msg& down) {
   if (state.shutting_down && state.alive == 0) self->quit(caf::exit_reason::user_shutdown);
 }
 
+// A rank may wait for messages from another that hangs on its device, because a pipe has failed at this end
+// alone, which nobody uses meanwhile.
+void check_pipes(NodeActor* self, const LocalRank& local) {
+  const StagePipes pipes = local.connections->groups().pipes;
+  try {
+    for (const auto* const ends : {&pipes.to, &pipes.from})
+      for (const auto& [rank, pipe] : *ends) pipe->check();
+  } catch (const std::exception& error) {
+    fail(self, fmt::format("rank {}", local.rank), error.what());
+  }
+}
+
 void watch(NodeActor* self) {
   NodeState& state = self->state;
   if (state.shutting_down) return;
+  for (const LocalRank& local : state.ranks) check_pipes(self, local);
   std::vector<RankStatus::Snapshot> snapshots;
   std::vector<int> ranks;
   for (const LocalRank& local : state.ranks) {

@@ -12,7 +12,7 @@ namespace {
 
 struct GroupKind {
   std::shared_ptr<MeteredGroup> RankGroups::*member;
-  std::shared_ptr<DeviceSlot> RankDevice::*slot;
+  std::shared_ptr<DeviceSlot> RankDevice::*slot;  // null: always on the host
   std::function<std::vector<int>(int)> ranks_with;
 };
 
@@ -28,7 +28,8 @@ std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
           {&RankGroups::context, &RankDevice::context, [grid](int rank) { return grid.context_group(rank); }},
           {&RankGroups::key_value, &RankDevice::key_value,
            [grid, key_value_heads](int rank) { return grid.key_value_group(rank, key_value_heads); }},
-          {&RankGroups::data, &RankDevice::data, [grid](int rank) { return grid.data_group(rank); }}};
+          {&RankGroups::data, &RankDevice::data, [grid](int rank) { return grid.data_group(rank); }},
+          {&RankGroups::pipeline, nullptr, [grid](int rank) { return grid.pipeline_group(rank); }}};
 }
 
 bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
@@ -40,7 +41,7 @@ bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
 std::vector<std::shared_ptr<ProcessGroup>> local_ends(const GroupKind& kind, const std::vector<int>& ranks,
                                                       const DeviceChoice& device,
                                                       std::vector<RankGroups>& all) {
-  if (device.kind == DeviceKind::cpu || !share_a_gpu(ranks, device) ||
+  if (kind.slot == nullptr || device.kind == DeviceKind::cpu || !share_a_gpu(ranks, device) ||
       ranks.size() > DeviceQueue::most_summands)
     return make_in_process_group(static_cast<int>(ranks.size()));
   std::vector<std::shared_ptr<DeviceSlot>> slots;
@@ -119,6 +120,18 @@ std::shared_ptr<comm::ByteLink> Connections::link() const {
   return link_;
 }
 
+std::shared_ptr<NcclPipe> Connections::pipe_to(int rank) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = groups_.pipes.to.find(rank);
+  return found != groups_.pipes.to.end() ? found->second : nullptr;
+}
+
+std::shared_ptr<NcclPipe> Connections::pipe_from(int rank) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = groups_.pipes.from.find(rank);
+  return found != groups_.pipes.from.end() ? found->second : nullptr;
+}
+
 void Connections::abort(const std::string& cause) {
   const std::lock_guard lock(mutex_);
   if (!aborted_) aborted_ = cause;
@@ -126,8 +139,11 @@ void Connections::abort(const std::string& cause) {
 }
 
 void Connections::abort_all(const std::string& cause) {
-  for (const auto& group : {groups_.tensor, groups_.context, groups_.key_value, groups_.data})
+  for (const auto& group :
+       {groups_.tensor, groups_.context, groups_.key_value, groups_.data, groups_.pipeline})
     if (group) group->abort(cause);
+  for (const auto* const pipes : {&groups_.pipes.to, &groups_.pipes.from})
+    for (const auto& [rank, pipe] : *pipes) pipe->abort(cause);
   for (const auto& queue : {groups_.data_queue, groups_.context_queue})
     if (queue) queue->abort(cause);
   if (link_) link_->abort(cause);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "comm/byte_link.hpp"
 #include "comm/collective_queue.hpp"
 #include "comm/metered_group.hpp"
+#include "comm/nccl/nccl_pipe.hpp"
 
 namespace collie {
 
@@ -25,6 +27,12 @@ struct RankDevice {
   std::shared_ptr<DeviceSlot> tensor, context, key_value, data;
 };
 
+// Ways between this rank and others of its pipeline over which stages' tensors travel by NCCL, by the other
+// rank.
+struct StagePipes {
+  std::map<int, std::shared_ptr<NcclPipe>> to, from;
+};
+
 // Groups are null where the rank would be alone.
 struct RankGroups {
   RankDevice device;
@@ -34,6 +42,8 @@ struct RankGroups {
   std::shared_ptr<MeteredGroup> key_value;         // of the tensor group, holds the same key/value heads
   std::shared_ptr<MeteredGroup> data;              // computes other sequences or tokens with the same weights
   std::shared_ptr<CollectiveQueue> data_queue;     // of `data`, driven by the rank's reducer
+  std::shared_ptr<MeteredGroup> pipeline;          // has the other stages; on the host, to find each other
+  StagePipes pipes;                                // what the GPUs of `pipeline` send each other over
 };
 
 // The groups whose ranks are all in process `node`, without queues. Those whose ranks share a GPU have slots
@@ -64,6 +74,9 @@ class Connections {
 
   RankGroups groups() const;
   std::shared_ptr<comm::ByteLink> link() const;
+  // Over which tensors go to, and come from, that rank's stages; null: otherwise than over NCCL.
+  std::shared_ptr<NcclPipe> pipe_to(int rank) const;
+  std::shared_ptr<NcclPipe> pipe_from(int rank) const;
 
   // Wakes every wait of the rank, now and later. Callable from any thread.
   void abort(const std::string& cause);

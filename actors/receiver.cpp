@@ -1,5 +1,6 @@
-// The receiver actor of a rank: takes the tensors that stages in other processes send off the link while the
-// rank computes, and hands them on. A channel's credits bound what it holds.
+// The receiver actor of a rank: takes the tensors that stages elsewhere send off the link while the rank
+// computes, or posts their receives where they come over NCCL, and hands them on. A channel's credits bound
+// what it holds.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "actors/tensor_transfer.hpp"
@@ -11,13 +12,20 @@ struct ReceiverState {
   const char* name = "receiver";
 };
 
+Tensor receive(const ReceiverSpec& spec, const Payload& payload) {
+  if (const auto pipe = spec.connections->pipe_from(payload.sender))
+    return receive_over(*pipe, payload, spec.account);
+  Tensor tensor =
+      Tensor::host(Shape::from(payload.dims), payload.dtype, spec.account, Category::communication);
+  receive_tensor(*spec.connections->link(), payload.sender, payload.channel, tensor);
+  return tensor;
+}
+
 caf::behavior receiver_behaviour(caf::stateful_actor<ReceiverState>* self, const ReceiverSpec& spec) {
   report_exceptions_to(self, spec.owner, spec.tag, "rank " + std::to_string(spec.rank));
   return {[self, spec](Payload& payload) {
     if (!(payload.tag == spec.tag)) return;
-    payload.tensor =
-        Tensor::host(Shape::from(payload.dims), payload.dtype, spec.account, Category::communication);
-    receive_tensor(*spec.connections->link(), payload.sender, payload.channel, payload.tensor);
+    payload.tensor = receive(spec, payload);
     self->send(spec.stage, std::move(payload));
   }};
 }

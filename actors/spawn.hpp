@@ -22,7 +22,8 @@ enum class SpawnMode : uint8_t { detached, scheduled };
 // Who a rank talks to.
 struct Wiring {
   std::vector<caf::actor> ranks;  // [ranks]
-  // [ranks], who takes what comes over the link; null for a rank that hears from no stage elsewhere
+  // [ranks], who takes what comes over the link or over NCCL; null for a rank to which neither brings
+  // anything
   std::vector<caf::actor> receivers;
   std::vector<int> node_of_rank;  // [ranks]
   caf::actor trainer;
@@ -63,7 +64,7 @@ struct StageSpec {
   StageSettings settings;
   // Called on the stage's own thread, with everybody known; may take long and throw.
   std::function<std::unique_ptr<StageWorker>(const Wiring&)> make_worker;
-  std::shared_ptr<Connections> connections;  // null: no other process
+  std::shared_ptr<Connections> connections;  // null: no other process, no NCCL
   // Synthetic seconds a task takes before it is executed (tests, benchmarks); empty: none.
   std::function<double(const Task&)> delay_s;
   std::shared_ptr<RankStatus> status;
@@ -75,7 +76,8 @@ caf::actor spawn_stage(caf::actor_system& system, SpawnMode mode, StageSpec spec
 using QueueOf = std::shared_ptr<CollectiveQueue> RankGroups::*;
 caf::actor spawn_reducer(caf::actor_system& system, std::shared_ptr<Connections> connections, QueueOf queue);
 
-// Takes payloads from other processes off the link, on a thread of its own, and hands them to the stage.
+// Takes payloads from other processes off the link, and those from other GPUs off their pipes, on a thread of
+// its own, and hands them to the stage.
 struct ReceiverSpec {
   RunTag tag;
   int rank = 0;

@@ -35,6 +35,7 @@ class CafStageOutbox final : public StageOutbox {
 
  private:
   const caf::actor& peer(int rank) const { return wiring_.ranks[static_cast<size_t>(rank)]; }
+  const caf::actor& receiver_of(int rank) const { return wiring_.receivers[static_cast<size_t>(rank)]; }
   bool is_remote(int rank) const;
   StageActor* self_;
   Wiring wiring_;
@@ -57,15 +58,18 @@ bool CafStageOutbox::is_remote(int rank) const {
 }
 
 void CafStageOutbox::send(int rank, Payload payload) {
-  if (is_remote(rank) && payload.tensor.defined()) {
-    payload.sender = self_->state.spec.settings.rank;
-    payload.dtype = payload.tensor.dtype();
-    for (int axis = 0; axis < payload.tensor.shape().rank(); ++axis)
-      payload.dims.push_back(payload.tensor.dim(axis));
-    sends_.emplace(payload.channel,
-                   TensorSend(*self_->state.spec.connections->link(), rank, payload.channel, payload.tensor));
-    payload.tensor = Tensor();
-    return self_->send(wiring_.receivers[static_cast<size_t>(rank)], std::move(payload));
+  if (!payload.tensor.defined()) return self_->send(peer(rank), std::move(payload));
+  const StageSpec& spec = self_->state.spec;
+  if (const auto pipe = spec.connections ? spec.connections->pipe_to(rank) : nullptr) {
+    Tensor tensor = detach_tensor(payload, spec.settings.rank);
+    announce_over(*pipe, payload);
+    self_->send(receiver_of(rank), std::move(payload));
+    return pipe->send(std::move(tensor));
+  }
+  if (is_remote(rank)) {
+    const Tensor tensor = detach_tensor(payload, spec.settings.rank);
+    sends_.emplace(payload.channel, TensorSend(*spec.connections->link(), rank, payload.channel, tensor));
+    return self_->send(receiver_of(rank), std::move(payload));
   }
   self_->send(peer(rank), std::move(payload));
 }

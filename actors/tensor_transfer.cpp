@@ -32,6 +32,26 @@ Tensor on_host(const Tensor& tensor) {
 
 }  // namespace
 
+Tensor detach_tensor(Payload& payload, int sender) {
+  Tensor tensor = std::move(payload.tensor);
+  payload.tensor = Tensor();
+  payload.sender = sender;
+  payload.dtype = tensor.dtype();
+  for (int axis = 0; axis < tensor.shape().rank(); ++axis) payload.dims.push_back(tensor.dim(axis));
+  return tensor;
+}
+
+void announce_over(const NcclPipe& pipe, Payload& payload) {
+  payload.number = pipe.next();
+}
+
+Tensor receive_over(NcclPipe& pipe, const Payload& payload, std::shared_ptr<MemoryAccount> account) {
+  COLLIE_ASSERT(payload.number == pipe.next(),
+                "{} of micro-batch {} is number {} of rank {}'s tensors, and announced as number {}",
+                to_string(payload.channel), payload.micro_batch, payload.number, payload.sender, pipe.next());
+  return pipe.receive(Shape::from(payload.dims), payload.dtype, std::move(account));
+}
+
 TensorSend::TensorSend(comm::ByteLink& link, int to_rank, const Channel& channel, const Tensor& tensor) {
   const auto owner = std::make_shared<const Tensor>(on_host(tensor));
   for_each_piece(link, *owner, [&](std::span<std::byte> piece) {

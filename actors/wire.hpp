@@ -62,7 +62,7 @@ auto inspect(Inspector& f, Channel& x) {
 // The tensor itself goes over the link between the ranks; the message says what is coming.
 template <class Inspector>
 auto inspect(Inspector& f, Payload& x) {
-  return f(x.tag, x.channel, x.program, x.micro_batch, x.sender, x.dtype, x.dims);
+  return f(x.tag, x.channel, x.program, x.micro_batch, x.sender, x.dtype, x.dims, x.number);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Credit& x) {

@@ -3,35 +3,12 @@
 #include <chrono>
 #include <thread>
 
-#include "comm/nccl/api.hpp"
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
 #include "tests/catch.hpp"
-#include "tests/devices/nccl_double.hpp"
+#include "tests/gpu/emulated_gpus.hpp"
 #include "tests/gpu/gpu_runs.hpp"
 
 using namespace collie;
 using namespace collie::test;
-
-namespace {
-
-// So many GPUs, and NCCL between them.
-class Gpus {
- public:
-  explicit Gpus(int count) {
-    set_gpu_backend(&cuda_backend());
-    emulation::set_device_count(count);
-    nccl::use(&nccl_double());
-    for (int rank = 0; rank < 4; ++rank) take_nccl_calls(rank);
-  }
-  ~Gpus() {
-    emulation::set_device_count(1);
-    nccl::use(nullptr);
-  }
-  Gpus(const Gpus&) = delete;
-  Gpus& operator=(const Gpus&) = delete;
-};
-
-}  // namespace
 
 TEST_CASE("ranks with a GPU each communicate over NCCL, and train as one rank on the CPU", "[slow]") {
   const Gpus gpus(2);
