@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/graph_counts.hpp"
 #include "kernels/memory.hpp"
 
 namespace collie::bench {

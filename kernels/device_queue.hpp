@@ -49,7 +49,8 @@ class DeviceQueue {
 
   virtual void synchronize() = 0;  // blocks the host until everything is done
   virtual int device() const = 0;
-  // For libraries that put work into it themselves, at once: makes the device the calling thread's current one, too.
+  // For libraries that put work into it themselves, at once: makes the device the calling thread's current
+  // one, too.
   virtual CUstream_st* native() const = 0;
 };
 

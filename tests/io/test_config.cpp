@@ -51,7 +51,7 @@ monitor:    {console: auto, tensorboard: true, csv: true, trace: false}
 callbacks:  []
 plugins:    []
 cluster:    {nodes: [], trusted_network: false, tls: {certificate: null, key: null, ca: null}}
-device:     {kind: auto, threads: 0}
+device:     {kind: auto, threads: 0, graphs: off}
 )";
 
 // A value other than the default for every key that has more than one yet.
@@ -100,7 +100,7 @@ Config everything_changed() {
   c.monitor.tensorboard = c.monitor.csv = false;
   c.monitor.trace = true;
   c.callbacks = {"print_samples", "2"};
-  c.device = {"cpu", 5};
+  c.device = {"cpu", 5, "auto"};
   return c;
 }
 
