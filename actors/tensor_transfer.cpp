@@ -46,9 +46,10 @@ void announce_over(const NcclPipe& pipe, Payload& payload) {
 }
 
 Tensor receive_over(NcclPipe& pipe, const Payload& payload, std::shared_ptr<MemoryAccount> account) {
-  COLLIE_ASSERT(payload.number == pipe.next(),
-                "{} of micro-batch {} is number {} of rank {}'s tensors, and announced as number {}",
-                to_string(payload.channel), payload.micro_batch, payload.number, payload.sender, pipe.next());
+  COLLIE_ASSERT(
+      payload.number == pipe.next(),
+      "{} of micro-batch {} is announced as number {} of rank {}'s tensors, where number {} is next",
+      to_string(payload.channel), payload.micro_batch, payload.number, payload.sender, pipe.next());
   return pipe.receive(Shape::from(payload.dims), payload.dtype, std::move(account));
 }
 
