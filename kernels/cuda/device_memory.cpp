@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <limits>
 #include <mutex>
 #include <stdexcept>
 
 #include "kernels/cuda/api.hpp"
 #include "kernels/cuda/host_staging.hpp"
+#include "kernels/cuda/memory_pools.hpp"
 
 namespace collie::cuda {
 
@@ -77,19 +77,10 @@ class DeviceMemory final : public MemorySource {
   Event queued_;
 };
 
-// Left to itself the driver takes back what is free whenever somebody waits for the device.
-void keep_what_is_freed(int device) {
-  cudaMemPool_t pool = nullptr;
-  check(cudaDeviceGetDefaultMemPool(&pool, device), "asking for a device's pool of memory");
-  uint64_t all = std::numeric_limits<uint64_t>::max();
-  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all),
-        "setting up a device's pool of memory");
-}
-
 }  // namespace
 
 std::shared_ptr<MemorySource> device_memory(std::shared_ptr<Stream> stream) {
-  keep_what_is_freed(stream->device());
+  prepare_memory_pool(stream->device());
   return std::make_shared<DeviceMemory>(std::move(stream));
 }
 

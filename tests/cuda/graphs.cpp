@@ -320,12 +320,3 @@ TEST_CASE("a lost graph is said by the next use where another error is on its wa
   CHECK_THROWS_WITH(gpu.ops.synchronize(),
                     Catch::Matchers::Contains("work for the device was recorded, and is lost"));
 }
-
-TEST_CASE("a device keeps the memory that is freed", "[cuda]") {
-  const GpuRank gpu;
-  cudaMemPool_t pool = nullptr;
-  uint64_t threshold = 0;
-  REQUIRE(cudaDeviceGetDefaultMemPool(&pool, 0) == cudaSuccess);
-  REQUIRE(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &threshold) == cudaSuccess);
-  CHECK(threshold == std::numeric_limits<uint64_t>::max());
-}

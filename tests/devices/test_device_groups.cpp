@@ -302,6 +302,9 @@ TEST_CASE("ranks that share a device meet in the middle of what they record") {
             });
             if (read(after) != inputs.sum) throw std::runtime_error("another sum");
           }
-          if (own.stream->graphs().counts().made > 3) throw std::runtime_error("too many graphs");
+          // Of three rounds: the copy before and the one after once; the second graph each time that its one
+          // node is of another kind, as the rank that comes last computes the sum where the other one copies.
+          if (own.stream->graphs().counts().made > 5)
+            throw std::runtime_error("graphs made: " + std::to_string(own.stream->graphs().counts().made));
         })) == "");
 }

@@ -1,4 +1,5 @@
 // Streams, events and memory of the emulated device.
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <limits>
@@ -87,13 +88,16 @@ cudaError_t put_copy(cudaStream_t stream, Work copy) {
 
 }  // namespace
 
+constexpr int most_devices = 128;  // tests have a device for each of many ranks
+
 struct CUmemPoolHandle_st {
   std::atomic<uint64_t> release_threshold{0};
+  std::array<std::atomic<cudaMemAccessFlags>, most_devices> access{};  // of other devices
 };
 
 namespace {
 
-CUmemPoolHandle_st the_pool;  // of all devices, which have one memory
+std::array<CUmemPoolHandle_st, most_devices> pools;  // settings alone: all devices have one memory
 
 }  // namespace
 
@@ -224,8 +228,26 @@ cudaError_t cudaFreeHost(void* block) {
   blocks().free(block);
   return cudaSuccess;
 }
-cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
-  *pool = &the_pool;
+cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int peer) {
+  *can = device != peer ? 1 : 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
+  if (device < 0 || device >= most_devices) return cudaErrorInvalidValue;
+  *pool = &pools.at(static_cast<size_t>(device));
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolSetAccess(cudaMemPool_t pool, const cudaMemAccessDesc* accesses, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto& [location, flags] = accesses[i];
+    if (location.type != cudaMemLocationTypeDevice || location.id < 0 || location.id >= most_devices)
+      return cudaErrorInvalidValue;
+    pool->access.at(static_cast<size_t>(location.id)).store(flags);
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolGetAccess(cudaMemAccessFlags* flags, cudaMemPool_t pool, cudaMemLocation* location) {
+  *flags = pool->access.at(static_cast<size_t>(location->id)).load();
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
