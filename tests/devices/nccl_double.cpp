@@ -72,14 +72,13 @@ struct Encounter {
   std::vector<std::optional<Ask>> ends;  // who has come on the device; of a transfer: sender, receiver
   size_t calls = 0;                      // who has come on the host
   bool over = false, dead = false;
-  bool hangs = false;  // the calls do not fit together: nothing is computed until somebody aborts
+  bool differ = false;  // the calls do not fit together: they are told so, and nothing is computed
 
   void come(size_t place, const Ask& ask) {
     ends[place] = ask;
-    if (dead || hangs ||
-        !std::all_of(ends.begin(), ends.end(), [](const auto& end) { return end.has_value(); }))
+    if (dead || !std::all_of(ends.begin(), ends.end(), [](const auto& end) { return end.has_value(); }))
       return;
-    work();
+    if (!differ) work();
     over = true;
   }
 
@@ -213,7 +212,7 @@ Part next(Clique& clique, Rank& rank, const Ask& ask) {
   if (!*place)
     *place = std::make_shared<Encounter>(ask, rank.number, needed);
   else if (!alike((*place)->first, ask)) {
-    (*place)->hangs = true;
+    (*place)->differ = true;
     clique.fail(Result::invalid_usage,
                 fmt::format("this hangs: rank {} calls {}, rank {} calls {}", (*place)->first_rank,
                             describe((*place)->first), rank.number, describe(ask)));
