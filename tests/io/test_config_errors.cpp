@@ -229,7 +229,8 @@ TEST_CASE("a text outside its list is refused with the list") {
 TEST_CASE("what the engine lacks so far is refused as such") {
   check({
       {"parallel: {offload: parameters}",
-       "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer, activations, all are"},
+       "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer, activations, all "
+       "are"},
       {"optimizer: {groups: [{lr: 1}]}",
        "c.yaml:1: optimizer.groups: [{lr: 1}] is not supported yet; only [] is"},
       {"peft: {r: 8, type: lora}", "c.yaml:1: peft.type: lora is not supported yet; only none is"},
