@@ -109,7 +109,8 @@ void choose_stage_carriers(const std::optional<RankGpu>& gpu, const RankProcess&
   const std::shared_ptr<ProcessGroup> host = groups.pipeline;
   const Choice choice(pipeline, exchange(*host, card_of(gpu, process)));
   const nccl::Available nccl = nccl::available();
-  if (host->rank() == 0 && choice.any_gpu()) tell(choice, ways, nccl.api != nullptr ? nccl.description : "NCCL");
+  if (host->rank() == 0 && choice.any_gpu())
+    tell(choice, ways, nccl.api != nullptr ? nccl.description : "NCCL");
   StageWays over_nccl;
   for (const auto& way : ways)
     if (choice.objection(way).empty()) over_nccl.insert(way);

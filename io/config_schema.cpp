@@ -54,7 +54,9 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("parallel.cp_size", &c.parallel.cp_size).at_least(1),
       Key("parallel.sequence_parallel", &c.parallel.sequence_parallel),
       Key("parallel.zero_stage", &c.parallel.zero_stage).from_to(0, 3),
-      Key("parallel.offload", &c.parallel.offload).one_of({"none", "optimizer", "activations", "all"}).not_yet({"parameters"}),
+      Key("parallel.offload", &c.parallel.offload)
+          .one_of({"none", "optimizer", "activations", "all"})
+          .not_yet({"parameters"}),
       Key("parallel.bucket_elements", &c.parallel.bucket_elements).at_least(1),
       Key("parallel.schedule", &c.parallel.schedule)
           .one_of({"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
