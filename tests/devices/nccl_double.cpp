@@ -317,6 +317,13 @@ Result get_async_error(ncclComm* comm, Result* state) {
   return Result::success;
 }
 
+// What has failed is left to abort(), as work may be under way that nobody will end.
+Result finalize(ncclComm* comm) {
+  const std::lock_guard lock(comm->clique->mutex);
+  const Result state = comm->rank->state;
+  return state == Result::in_progress ? Result::success : state;
+}
+
 Result abort(ncclComm* comm) {
   {
     const std::lock_guard lock(comm->clique->mutex);
@@ -347,7 +354,7 @@ nccl::Api make_double() {
     return Result::success;
   };
   api.comm_init_rank_config = init;
-  api.comm_finalize = [](ncclComm*) { return Result::success; };
+  api.comm_finalize = finalize;
   api.comm_destroy = [](ncclComm* comm) {
     delete comm;
     return Result::success;
