@@ -144,7 +144,7 @@ bool same_bits(const Outputs& a, const Outputs& b) {
 
 }  // namespace
 
-TEST_CASE("work that is queued as graphs gives the bits of work that is queued at once", "[graphs]") {
+TEST_CASE("work that is queued as graphs gives the bits of work that is queued at once", "[graphs][slow]") {
   const DType dtype = GENERATE(DType::f32, DType::bf16);
   const bool alike = GENERATE(true, false);
   const std::vector<Step> unlike{{40, 20}, {40, 7}, {96, 96}, {17, 5}, {40, 20}, {70, 1}};

@@ -353,7 +353,8 @@ TEST_CASE("stages over NCCL: schedules both ways, replicas, and pairs that share
   for (int device = 0; device < count; ++device) CHECK(moved_over_nccl(device));
 }
 
-TEST_CASE("stages in two nodes send each other tensors over NCCL, with the bits of stages in one process") {
+TEST_CASE("stages in two nodes send each other tensors over NCCL, with the bits of stages in one process",
+          "[slow]") {
   LayoutOptions layout = gpu_layout(1, 1, 2, 1, 0, GENERATE("1f1b", "zbv"));
   INFO(layout.name());
   const auto outcome_of = [&](const NodeAddresses& nodes) {

@@ -62,7 +62,7 @@ TEST_CASE("a run in bfloat16 with another packing in each micro-batch has the sa
   CHECK(complaint_about_graphs(maths, layout) == "");
 }
 
-TEST_CASE("steps whose shapes repeat make no graphs after the first ones") {
+TEST_CASE("steps whose shapes repeat make no graphs after the first ones", "[slow]") {
   MathsOptions maths = small_maths();
   maths.packing = false;
   const LayoutOptions layout = in_graphs(gpu_layout(1, 1, 1, 1));
