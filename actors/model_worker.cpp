@@ -316,13 +316,13 @@ GradientReport ModelWorker::gradients() {
     report.has_loss = true;
     report.loss_sum = evaluation_loss();
   }
-  check_groups();
+  check_communication();
   return report;
 }
 
 // What was read from a device is not to be believed where a collective, or a tensor that was to come, has
 // failed.
-void ModelWorker::check_groups() const {
+void ModelWorker::check_communication() const {
   const RankGroups& groups = settings_.groups;
   for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data})
     if (group) group->check();
@@ -353,14 +353,14 @@ void ModelWorker::copy_tied_weight(const Tensor& weight) {
 DoubleBits ModelWorker::evaluation_loss() {
   double sum = 0;
   for (Deferred<double>& loss : loss_sums_) sum += loss.value();
-  check_groups();
+  check_communication();
   return sum;
 }
 
 int32_t ModelWorker::sample() {
   std::vector<float> logits(static_cast<size_t>(logits_.numel()));
   operations_->download(logits_, logits);
-  check_groups();
+  check_communication();
   logits_ = {};
   return sample_token(logits, program_.sampling, program_.sampling_index);
 }
@@ -370,7 +370,7 @@ std::vector<CheckpointSlice> ModelWorker::snapshot() {
   std::vector<CheckpointSlice> slices;
   for (const auto& chunk : chunks_)
     for (CheckpointSlice& slice : chunk->state->snapshot()) slices.push_back(std::move(slice));
-  check_groups();
+  check_communication();
   return slices;
 }
 

@@ -109,7 +109,7 @@ class ModelWorker final : public StageWorker {
   Tensor leaving(const Channel& channel, int index);
   bool is_local(int stage) const;
   Tensor copy_of(const Tensor& tensor, Category category);
-  void check_groups() const;
+  void check_communication() const;
 
   ModelWorkerSettings settings_;
   GridPlace place_;

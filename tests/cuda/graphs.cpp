@@ -287,10 +287,11 @@ TEST_CASE("work that was recorded before an error goes to the device, as it does
   CHECK(gpu.read(x) == std::vector<float>(32, 8));
 }
 
+static const auto is_lost = Catch::Matchers::Contains("work for the device was recorded, and is lost");
+
 TEST_CASE("recorded work that the device refuses is an error at once and ever after", "[graphs]") {
   GpuRank gpu;
   Tensor x = gpu.filled({4, 8}, 1);
-  const auto is_lost = Catch::Matchers::Contains("work for the device was recorded, and is lost");
   gpu.ops.as_graphs(1, [] {});
   CHECK_THROWS_WITH(gpu.ops.as_graphs(1,
                                       [&] {
@@ -318,6 +319,5 @@ TEST_CASE("a lost graph is said by the next use where another error is on its wa
                                         throw std::runtime_error("the task failed");
                                       }),
                     "the task failed");
-  CHECK_THROWS_WITH(gpu.ops.synchronize(),
-                    Catch::Matchers::Contains("work for the device was recorded, and is lost"));
+  CHECK_THROWS_WITH(gpu.ops.synchronize(), is_lost);
 }

@@ -1,10 +1,16 @@
 // Several emulated GPUs, with NCCL's double between them.
 #pragma once
 
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <thread>
+
 #include "comm/nccl/api.hpp"
 #include "kernels/cuda/backend.hpp"
 #include "kernels/cuda/emulation/cuda_runtime.hpp"
 #include "tests/devices/nccl_double.hpp"
+#include "tests/gpu/gpu_runs.hpp"
 
 namespace collie::test {
 
@@ -24,5 +30,26 @@ class Gpus {
   Gpus(const Gpus&) = delete;
   Gpus& operator=(const Gpus&) = delete;
 };
+
+// Why a long run ends in which the connections of one GPU's ranks are lost, after so many calls of device
+// 0's.
+inline std::string reason_after_losing(int rank, size_t calls, const LayoutOptions& layout) {
+  std::atomic<bool> over = false;
+  std::thread cut([&] {
+    size_t made = 0;
+    while (!over && (made += take_nccl_calls(0).size()) < calls)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    lose_nccl_rank(rank);
+  });
+  std::string reason;
+  try {
+    run_layouts(small_maths(), {{layout, 1}, {layout, 500}});
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  over = true;
+  cut.join();
+  return reason;
+}
 
 }  // namespace collie::test

@@ -1,8 +1,4 @@
 // Whole runs on several emulated GPUs, which communicate over NCCL's double.
-#include <atomic>
-#include <chrono>
-#include <thread>
-
 #include "tests/catch.hpp"
 #include "tests/gpu/emulated_gpus.hpp"
 #include "tests/gpu/gpu_runs.hpp"
@@ -57,20 +53,7 @@ TEST_CASE("ranks that communicate over NCCL, or through host memory, have the sa
 
 TEST_CASE("a connection between GPUs that is lost ends the run with NCCL's reason") {
   const Gpus gpus(2);
-  const LayoutOptions layout = gpu_layout(2, 1, 1, 1);
-  std::atomic<bool> over = false;
-  std::thread cut([&] {
-    while (!over && take_nccl_calls(0).empty()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    lose_nccl_rank(1);
-  });
-  std::string reason;
-  try {
-    run_layouts(small_maths(), {{layout, 1}, {layout, 500}});
-  } catch (const std::exception& error) {
-    reason = error.what();
-  }
-  over = true;
-  cut.join();
+  const std::string reason = reason_after_losing(1, 1, gpu_layout(2, 1, 1, 1));
   CAPTURE(reason);
   CHECK(reason.find("data group: rank 0 of 2: NCCL: remote process exited or there was a network error "
                     "(connection closed by rank 1)") != std::string::npos);

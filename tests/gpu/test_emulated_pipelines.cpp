@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <thread>
 
 #include "actors/caf_types.hpp"
 #include "actors/cluster.hpp"
@@ -376,22 +374,7 @@ TEST_CASE("stages in two nodes send each other tensors over NCCL, with the bits 
 TEST_CASE("a connection between the GPUs of two stages that is lost ends the run with NCCL's reason") {
   const int lost = GENERATE(1, 0);  // of each pipe: the receiving end, the sending end
   const Gpus gpus(2);
-  const LayoutOptions layout = gpu_layout(1, 1, 2, 1);
-  std::atomic<bool> over = false;
-  std::thread cut([&] {
-    size_t calls = 0;
-    while (!over && (calls += take_nccl_calls(0).size()) < 40)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    lose_nccl_rank(lost);
-  });
-  std::string reason;
-  try {
-    run_layouts(small_maths(), {{layout, 1}, {layout, 500}});
-  } catch (const std::exception& error) {
-    reason = error.what();
-  }
-  over = true;
-  cut.join();
+  const std::string reason = reason_after_losing(lost, 40, gpu_layout(1, 1, 2, 1));
   CAPTURE(reason);
   // Who is left of the pipes there and back.
   const auto named = [&](int from, int to) {
