@@ -10,6 +10,8 @@
 
 namespace collie {
 using continue_atom = caf::atom_constant<caf::atom("continue")>;  // a stage's next turn
+using known_atom = caf::atom_constant<caf::atom("known")>;        // a step's outcome is there
+using check_atom = caf::atom_constant<caf::atom("check")>;        // has a device failed meanwhile?
 using elapsed_atom = caf::atom_constant<caf::atom("elapsed")>;    // a synthetic task's time has passed
 using batch_atom = caf::atom_constant<caf::atom("batch")>;        // to the loader: (batch, step)
 using evaluate_atom = caf::atom_constant<caf::atom("evaluate")>;  // to the evaluator: (evaluate, step)

@@ -1,5 +1,7 @@
 #include "actors/grid.hpp"
 
+#include <numeric>
+
 #include "base/error.hpp"
 
 namespace collie {
@@ -12,6 +14,12 @@ GridPlace Grid::place_of(int rank) const {
 
 int Grid::rank_of(const GridPlace& place) const {
   return ((place.pipeline * data + place.data) * context + place.context) * tensor + place.tensor;
+}
+
+std::vector<int> Grid::all_ranks() const {
+  std::vector<int> all(static_cast<size_t>(ranks()));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
 std::vector<int> Grid::pipeline_group(int rank) const {

@@ -23,6 +23,7 @@ struct Grid {
   int data_ranks() const { return data * context; }
   int data_rank(const GridPlace& place) const { return place.data * context + place.context; }
 
+  std::vector<int> all_ranks() const;
   // The ranks of `rank`'s groups, ascending; a rank's index in its group is its place in that dimension.
   std::vector<int> pipeline_group(int rank) const;
   std::vector<int> data_group(int rank) const;  // data × context

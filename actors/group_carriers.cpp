@@ -25,7 +25,8 @@ struct Kind {
 constexpr Kind kinds[] = {{"tensor group", &RankGroups::tensor, &RankDevice::tensor, false},
                           {"context group", &RankGroups::context, &RankDevice::context, true},
                           {"key/value group", &RankGroups::key_value, &RankDevice::key_value, false},
-                          {"data group", &RankGroups::data, &RankDevice::data, true}};
+                          {"data group", &RankGroups::data, &RankDevice::data, true},
+                          {"world group", &RankGroups::world, &RankDevice::world, false}};
 
 // COLLIE_ENGINE_SUMS=rank_order: over NCCL, too, sums are taken as everywhere else. By default NCCL adds.
 NcclSums sums_as_asked() {

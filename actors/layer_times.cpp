@@ -84,14 +84,16 @@ class Measurement {
     ResidentSource source(std::move(weights));
     AccumulatingSink sink(std::move(gradients));
     LayerContext context{*operations_, source, &sink, groups_.tensor.get(), groups_.context_queue.get()};
+    Tensor loss_sum = operations_->empty({1}, DType::f64, Category::workspace);
+    operations_->fill(loss_sum, 0);
     double best = std::numeric_limits<double>::infinity();
     for (int i = 0; i <= repetitions; ++i) {
       const double start = now_s();
       ActivationStash stash;
       sink.start_step();
       const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, batch_.target_tokens));
-      Tensor output =
-          model->forward(context, batch_, range.embedding ? Tensor() : hidden, scale, *loss_, stash).output;
+      Tensor output = model->forward(context, batch_, range.embedding ? Tensor() : hidden, scale, *loss_,
+                                     loss_sum, stash);
       if (range.embedding) hidden = std::move(output);
       model->backward(context, batch_, range.head ? Tensor() : hidden, stash);
       operations_->synchronize();

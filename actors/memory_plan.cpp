@@ -92,6 +92,7 @@ RankGroups phantom_groups(const Grid& grid, int rank, int key_value_heads) {
   groups.context = end_in(grid.context_group(rank));
   groups.key_value = end_in(grid.key_value_group(rank, key_value_heads));
   groups.data = end_in(grid.data_group(rank));
+  groups.world = end_in(grid.all_ranks());
   const auto queue_of = [](const std::shared_ptr<MeteredGroup>& group) {
     return group ? std::make_shared<CollectiveQueue>(group, max_collectives_in_flight,
                                                      CollectiveQueue::Deferred{})
@@ -177,7 +178,6 @@ class PhantomPipeline {
     if (batch) program.batches.assign(static_cast<size_t>(plan_.layout.grid.data), std::move(batch));
     const ProgramPtr pointer = std::make_shared<const Program>(std::move(program));
     for (auto& rank : ranks_) rank->core->enqueue(pointer);
-    reported_ = 0;
     wake(0);
     while (advance()) {
     }
@@ -208,12 +208,15 @@ class PhantomPipeline {
     size_t from = 0;
     void send(int rank, Payload payload) override { pipeline->send(from, rank, std::move(payload)); }
     void send(int rank, Credit credit) override { pipeline->rank_numbered(rank).core->credit(credit); }
-    void report(GradientReport report) override { pipeline->report(report); }
+    void report(const StepReport&) override {}
     void report(EvaluationReport) override {}
     void report(TokenReport) override {}
     void report(ProgramDone) override {}
     void deliver(SnapshotPart part) override {
       for (auto& slice : part.slices) pipeline->slices_.push_back(std::move(slice));
+    }
+    std::function<void()> bell() override {
+      return [] {};  // phantoms know at once
     }
   };
   // Bytes sent so far, by group and kind of call.
@@ -278,13 +281,6 @@ class PhantomPipeline {
     rank_numbered(to).core->arrive(std::move(payload));
   }
 
-  // The step goes on when all ranks of the run have reported; those of other pipelines do so as these do.
-  void report(const GradientReport& report) {
-    if (++reported_ < ranks_.size()) return;
-    Verdict verdict{tag, report.program, 0.0, 1.0, 1};
-    for (auto& rank : ranks_) rank->core->decide(verdict);
-  }
-
   static Calls calls_of(const Rank& rank) {
     Calls calls;
     const auto add = [&](const char* name, const std::shared_ptr<MeteredGroup>& group) {
@@ -295,6 +291,7 @@ class PhantomPipeline {
     add("context", rank.groups.context);
     add("key_value", rank.groups.key_value);
     add("data", rank.groups.data);
+    add("world", rank.groups.world);
     return calls;
   }
 
@@ -331,7 +328,6 @@ class PhantomPipeline {
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<CheckpointSlice> slices_;
   std::vector<double> stage_cost_, head_cost_;
-  size_t reported_ = 0;
   uint64_t programs_ = 0;
 };
 
@@ -387,6 +383,7 @@ std::vector<int> group_of(const Grid& grid, const std::string& name, int rank, i
   if (name == "tensor") return grid.tensor_group(rank);
   if (name == "context") return grid.context_group(rank);
   if (name == "key_value") return grid.key_value_group(rank, key_value_heads);
+  if (name == "world") return grid.all_ranks();
   return grid.data_group(rank);
 }
 

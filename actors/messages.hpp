@@ -57,22 +57,12 @@ struct Credit {
 
 // --- rank to trainer
 
-// A share of a parameter's sum of squares. Shares of one parameter are added by piece, and within a piece by
-// block (optim/sharded_state.hpp).
-struct NormPart {
-  int parameter = 0;        // canonical index
-  int piece = 0;            // tensor rank
-  int64_t first_block = 0;  // of the piece
-  std::vector<DoubleBits> sums;
-};
-
-struct GradientReport {
+// What all ranks have agreed on (optim/gradient_norm.hpp), from the first of them. Where it is not finite no
+// weight has changed.
+struct StepReport {
   RunTag tag;
-  int rank = 0;
   uint64_t program = 0;
-  std::vector<NormPart> norm_parts;
-  bool has_loss = false;
-  DoubleBits loss_sum;
+  DoubleBits loss_sum, gradient_norm;
 };
 
 struct EvaluationReport {
@@ -117,16 +107,6 @@ struct ProgramDone {
 struct RankReady {
   RunTag tag;
   int rank = 0;
-};
-
-// --- trainer to rank
-
-// How the step of `program` ends.
-struct Verdict {
-  RunTag tag;
-  uint64_t program = 0;
-  DoubleBits lr, gradient_scale;
-  int64_t step = 0;
 };
 
 // --- checkpoints

@@ -1,8 +1,8 @@
 #include "actors/model_worker.hpp"
 
 #include <algorithm>
-#include <unordered_map>
 
+#include "actors/norm_parts.hpp"
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
 #include "models/weights_io.hpp"
@@ -21,6 +21,7 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
   for (int stage = 0; stage < static_cast<int>(settings_.ranges.size()); ++stage)
     if (is_local(stage)) build_chunk(stage);
   find_tied_uses();
+  if (settings_.training) norm_order_ = make_norm_order();
   settings_.checkpoint = nullptr;  // read once
 }
 
@@ -35,10 +36,10 @@ ModelShard ModelWorker::shard() const {
           settings_.grid.context};
 }
 
-DataSharding ModelWorker::sharding() const {
-  if (!settings_.training) return {};
-  return {settings_.grid.data_rank(place_), settings_.grid.data_ranks(), settings_.zero_stage,
-          settings_.bucket_elements};
+DataSharding sharding_of(const ModelWorkerSettings& settings, const GridPlace& place) {
+  if (!settings.training) return {};
+  return {settings.grid.data_rank(place), settings.grid.data_ranks(), settings.zero_stage,
+          settings.bucket_elements};
 }
 
 void ModelWorker::build_chunk(int stage) {
@@ -47,14 +48,12 @@ void ModelWorker::build_chunk(int stage) {
   chunk->model = make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_,
                                   shard(), settings_.activations);
 
-  std::unordered_map<std::string, int> canonical;
-  for (const auto& parameter : model_parameters(settings_.model))
-    canonical.emplace(parameter.name, static_cast<int>(canonical.size()));
+  const auto canonical = canonical_order(settings_.model);
   for (const auto& parameter : chunk->model->parameters())
     chunk->canonical.push_back(parameter.tied_copy ? -1 : canonical.at(parameter.name));
 
   const RankGroups& groups = settings_.groups;
-  const DataSharding data = sharding();
+  const DataSharding data = sharding_of(settings_, place_);
   chunk->state = std::make_unique<ShardedState>(
       *chunk->model, data, *operations_, optimizer_.get(), settings_.precision, settings_.offload_optimizer,
       ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
@@ -72,6 +71,17 @@ void ModelWorker::load(Chunk& chunk) {
     std::vector<Tensor> weights{weight};
     read_weights(settings_.weights_folder, {parameter}, *operations_, weights);
   });
+}
+
+NormOrder ModelWorker::make_norm_order() const {
+  const auto parts = norm_parts(settings_);
+  int64_t expected = 0, held = 0;
+  for (const NormPart& part : parts[static_cast<size_t>(settings_.rank)]) expected += part.values;
+  for (const auto& chunk : chunks_)
+    for (const NormShare& share : chunk->state->norm_shares()) held += share.values;
+  COLLIE_ASSERT(expected == held, "rank {} contributes {} values to norms, the others expect {}",
+                settings_.rank, held, expected);
+  return norm_order(parts, static_cast<int>(canonical_order(settings_.model).size()));
 }
 
 void ModelWorker::find_tied_uses() {
@@ -114,10 +124,15 @@ void ModelWorker::begin(const Program& program) {
       "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
   program_ = program;
   batch_ = program.batches.empty() ? nullptr : program.batches.at(static_cast<size_t>(place_.data));
-  loss_sums_.assign(batch_ ? batch_->micro_batches.size() : 0, Deferred<double>());
+  loss_sums_ = {};
   for (const auto& chunk : chunks_) {
     if (program.kind == ProgramKind::train)
-      chunk->state->gradients().start_step(static_cast<int>(loss_sums_.size()));
+      chunk->state->gradients().start_step(static_cast<int>(batch_->micro_batches.size()));
+    if (chunk->model->range().head && batch_) {
+      const auto micro_batches = static_cast<int64_t>(batch_->micro_batches.size());
+      loss_sums_ = operations_->empty({micro_batches}, DType::f64, Category::workspace);
+      operations_->fill(loss_sums_, 0);
+    }
     if (program.kind == ProgramKind::generate && program.cache_capacity > 0)
       chunk->cache = chunk->model->make_cache(*operations_, program.cache_capacity);
   }
@@ -126,6 +141,7 @@ void ModelWorker::begin(const Program& program) {
 void ModelWorker::compute(const Task& task) {
   if (task.kind == TaskKind::reduce_gradients) return reduce_gradients();
   if (task.kind == TaskKind::add_tied_gradient) return add_tied_gradient();
+  if (task.kind == TaskKind::sum_squares) return sum_squares();
   // What repeats: a stage's forward, or backward, in programs of one kind.
   const int64_t repeats = (static_cast<int64_t>(program_.kind) << 8 | static_cast<int64_t>(task.action.kind))
                               << 32 |
@@ -161,6 +177,7 @@ void ModelWorker::forward(Chunk& chunk, int index) {
   const Key key{chunk.stage, index};
   Tensor input;
   if (!chunk.model->range().embedding) input = std::move(inputs_.extract(key).mapped());
+  Tensor loss_sum = chunk.model->range().head ? loss_sums_.rows(index, index + 1) : Tensor();
   Tensor output;
   if (program_.kind == ProgramKind::train) {
     const auto limit = program_.activation_limits[static_cast<size_t>(chunk.stage)];
@@ -170,16 +187,12 @@ void ModelWorker::forward(Chunk& chunk, int index) {
                   chunk.live, limit);
     const int64_t targets = batch_->global_target_tokens;
     LayerContext layer_context = context(chunk, true);
-    auto result =
-        chunk.model->forward(layer_context, micro_batch(index), input,
-                             targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, stashes_[key]);
-    loss_sums_[static_cast<size_t>(index)] = result.loss_sum;
-    output = std::move(result.output);
+    output = chunk.model->forward(layer_context, micro_batch(index), input,
+                                  targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, loss_sum,
+                                  stashes_[key]);
   } else if (program_.kind == ProgramKind::evaluate) {
     LayerContext layer_context = context(chunk, false);
-    auto result = chunk.model->evaluate(layer_context, micro_batch(index), input, *loss_);
-    loss_sums_[static_cast<size_t>(index)] = result.loss_sum;
-    output = std::move(result.output);
+    output = chunk.model->evaluate(layer_context, micro_batch(index), input, *loss_, loss_sum);
   } else {
     LayerContext layer_context = context(chunk, false);
     output = chunk.model->decode(layer_context, micro_batch(index), input, chunk.cache);
@@ -300,46 +313,68 @@ void ModelWorker::add_tied_gradient() {
   tied_gradient_ = {};
 }
 
-GradientReport ModelWorker::gradients() {
+void ModelWorker::sum_squares() {
   // A test's rank that enters a collective alone: it waits here until the group is aborted.
   if (failpoint("stage.collective") && settings_.groups.tensor) settings_.groups.tensor->barrier();
-  GradientReport report;
+  contribution_ = operations_->empty({norm_order_.width}, DType::f64, Category::workspace);
+  operations_->fill(contribution_, 0);
+  int64_t at = 1;
   for (const auto& chunk : chunks_) {
-    for (NormShare& share : chunk->state->norm_shares()) {
-      NormPart& part = report.norm_parts.emplace_back();
-      part.parameter = chunk->canonical[static_cast<size_t>(share.id)];
-      part.piece = place_.tensor;
-      part.first_block = share.first_block;
-      part.sums.assign(share.sums.begin(), share.sums.end());
-    }
+    int64_t values = 0;
+    for (const NormShare& share : chunk->state->norm_shares()) values += share.values;
+    Tensor sums = contribution_.rows(at, at + values);
+    chunk->state->sum_squares(sums);
+    at += values;
     if (!chunk->model->range().head || place_.tensor != 0) continue;
-    report.has_loss = true;
-    report.loss_sum = evaluation_loss();
+    Tensor loss_sum = contribution_.rows(0, 1);
+    operations_->ordered_sums(loss_sums_, consecutive_runs({loss_sums_.numel()}), loss_sum);
   }
+  loss_sums_ = {};
+}
+
+bool ModelWorker::agree(std::function<void()> known) {
+  agreed_ = agree_on_step(*operations_, norm_order_, contribution_, settings_.groups.world.get(),
+                          settings_.clip_grad_norm);
+  contribution_ = {};
+  if (!known) return true;
+  outcome_ = operations_->read(agreed_);
+  if (outcome_.there()) return true;
+  operations_->when_done(std::move(known));
+  return false;
+}
+
+StepOutcome ModelWorker::outcome() {
+  const std::vector<double>& values = outcome_.value();
   check_communication();
-  return report;
+  return {values.at(0), values.at(1)};
+}
+
+void ModelWorker::check() {
+  operations_->check_device();
+  check_communication();
 }
 
 // What was read from a device is not to be believed where a collective, or a tensor that was to come, has
 // failed.
 void ModelWorker::check_communication() const {
   const RankGroups& groups = settings_.groups;
-  for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data})
+  for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data, groups.world})
     if (group) group->check();
   for (const auto* const pipes : {&groups.pipes.to, &groups.pipes.from})
     for (const auto& [rank, pipe] : *pipes) pipe->check();
 }
 
-void ModelWorker::update(const Verdict& verdict) {
+void ModelWorker::update() {
   failpoint("stage.update");
   constexpr int64_t update_task = -1;
   queue_as_graphs(update_task, [&] {
     for (const auto& chunk : chunks_)
-      chunk->state->update({verdict.lr, verdict.step, verdict.gradient_scale, {}});
+      chunk->state->update({program_.lr, program_.step, agreed_.rows(2, 3), {}});
     // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
     if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
       copy_tied_weight(tied_owner_.weight());
   });
+  agreed_ = {};
 }
 
 void ModelWorker::copy_tied_weight(const Tensor& weight) {
@@ -351,10 +386,12 @@ void ModelWorker::copy_tied_weight(const Tensor& weight) {
 }
 
 DoubleBits ModelWorker::evaluation_loss() {
-  double sum = 0;
-  for (Deferred<double>& loss : loss_sums_) sum += loss.value();
+  Tensor sum = operations_->empty({1}, DType::f64, Category::workspace);
+  operations_->ordered_sums(loss_sums_, consecutive_runs({loss_sums_.numel()}), sum);
+  const double loss = operations_->read(sum).value().front();
+  loss_sums_ = {};
   check_communication();
-  return sum;
+  return loss;
 }
 
 int32_t ModelWorker::sample() {
@@ -394,7 +431,7 @@ RankSummary ModelWorker::summary() const {
     communicating_s += traffic.seconds;
     summary.sent_bytes += traffic.bytes;
   }
-  for (const auto& group : {groups.data, groups.context})
+  for (const auto& group : {groups.data, groups.context, groups.world})
     if (group) summary.sent_bytes += group->total().bytes;
   for (const auto& queue : {groups.data_queue, groups.context_queue})
     if (queue) communicating_s += queue->blocked_seconds();

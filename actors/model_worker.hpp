@@ -35,6 +35,7 @@ struct ModelWorkerSettings {
   bool sequence_parallel = false;
   int zero_stage = 0;
   int64_t bucket_elements = DataSharding{}.bucket_elements;
+  double clip_grad_norm = 0;               // 0: not clipped
   bool training = true;                    // with gradients and optimizer states
   std::string weights_folder;              // Hugging Face folder; empty: random from `seed`
   const Checkpoint* checkpoint = nullptr;  // read instead of either, where given
@@ -42,6 +43,9 @@ struct ModelWorkerSettings {
   OperationsFactory make_operations = make_cpu_operations;
   std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();  // what the rank holds
 };
+
+// How the data group of `place` shares the state of training.
+DataSharding sharding_of(const ModelWorkerSettings& settings, const GridPlace& place);
 
 class ModelWorker final : public StageWorker {
  public:
@@ -53,8 +57,10 @@ class ModelWorker final : public StageWorker {
   void compute(const Task& task) override;
   Tensor take(const Channel& channel, int micro_batch) override;
   void put(const Channel& channel, int micro_batch, Tensor tensor) override;
-  GradientReport gradients() override;
-  void update(const Verdict& verdict) override;
+  bool agree(std::function<void()> known) override;
+  StepOutcome outcome() override;
+  void check() override;
+  void update() override;
   DoubleBits evaluation_loss() override;
   int32_t sample() override;
   std::vector<CheckpointSlice> snapshot() override;
@@ -84,8 +90,8 @@ class ModelWorker final : public StageWorker {
   };
 
   ModelShard shard() const;
-  DataSharding sharding() const;
   void build_chunk(int stage);
+  NormOrder make_norm_order() const;
   void load(Chunk& chunk);
   void find_tied_uses();
 
@@ -103,6 +109,7 @@ class ModelWorker final : public StageWorker {
   void backward_weight(Chunk& chunk, int index);
   void reduce_gradients();
   void add_tied_gradient();
+  void sum_squares();
   void copy_tied_weight(const Tensor& weight);
   void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
                  int index);
@@ -125,8 +132,13 @@ class ModelWorker final : public StageWorker {
   std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived, that leave
   std::map<Key, Tensor> d_outputs_, d_inputs_;  // gradients that arrived, that leave
   std::map<Key, ActivationStash> stashes_;
-  std::vector<Deferred<double>> loss_sums_;  // by micro-batch, where the head is here
-  Tensor logits_;                            // [1, vocab] of the last decoded token
+  Tensor loss_sums_;  // f64 [micro-batches], where the head is here
+  Tensor logits_;     // [1, vocab] of the last decoded token
+
+  NormOrder norm_order_;                   // where something is trained
+  Tensor contribution_;                    // f64 [norm_order_.width]: this rank's, of the step
+  Tensor agreed_;                          // f64 [3]: Operations::step_outcome()
+  Deferred<std::vector<double>> outcome_;  // agreed_, for the host
 };
 
 }  // namespace collie

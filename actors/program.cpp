@@ -23,7 +23,7 @@ TaskLists forward_tasks(const Layout& layout, int micro_batches) {
 }
 
 // What follows the last backward: gradients are summed over the data group, the two halves of a tied gradient
-// meet, norms are reported, weights updated.
+// meet, all ranks agree on the step, weights are updated.
 void append_update(const Layout& layout, TaskLists& lists) {
   const auto first = static_cast<size_t>(layout.rank_of_stage.front());
   const auto last = static_cast<size_t>(layout.rank_of_stage.back());
@@ -34,8 +34,8 @@ void append_update(const Layout& layout, TaskLists& lists) {
   }
   if (layout.tied) lists[first].push_back({TaskKind::add_tied_gradient, {}});
   for (auto& list : lists) {
-    list.push_back({TaskKind::report_gradients, {}});
-    list.push_back({TaskKind::update, {}});
+    for (const TaskKind kind : {TaskKind::sum_squares, TaskKind::agree, TaskKind::update})
+      list.push_back({kind, {}});
   }
   if (layout.tied && first != last) {
     lists[first].push_back({TaskKind::send_tied_weight, {}});
@@ -57,8 +57,10 @@ std::string to_string(const Task& task) {
       return "receive tied gradient";
     case TaskKind::add_tied_gradient:
       return "add tied gradient";
-    case TaskKind::report_gradients:
-      return "report gradients";
+    case TaskKind::sum_squares:
+      return "sum squares";
+    case TaskKind::agree:
+      return "agree on the step";
     case TaskKind::update:
       return "update";
     case TaskKind::send_tied_weight:

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/double_bits.hpp"
 #include "actors/grid.hpp"
 #include "io/batch.hpp"
 #include "models/sampling.hpp"
@@ -21,8 +22,9 @@ enum class TaskKind : uint8_t {
   send_tied_gradient,     // the head's gradient of a tied matrix, to the embedding's rank
   receive_tied_gradient,  // and its arrival there
   add_tied_gradient,      // embedding's accumulator += head's accumulator
-  report_gradients,       // per-parameter sums of squares and the loss, to the trainer
-  update,                 // waits for the trainer's verdict (learning rate, clipping), then the optimizer
+  sum_squares,            // of this rank's gradients
+  agree,                  // all ranks' losses and sums of squares make the step's loss, norm and clipping
+  update,                 // the optimizer
   send_tied_weight,       // the updated tied matrix, to the head's rank
   receive_tied_weight,
   report_evaluation,  // losses of the program's micro-batches, to the trainer
@@ -51,6 +53,7 @@ struct Program {
   uint64_t id = 0;  // consecutive from 1, set by the trainer
   ProgramKind kind = ProgramKind::train;
   int64_t step = 0;  // train: the step it computes; else: the last one computed
+  DoubleBits lr;     // train: of the step
   std::shared_ptr<const TaskLists> lists;
   std::vector<int> activation_limits;  // [stages]: most micro-batches a stage may hold (train)
   // Of each data-parallel replica, all with as many micro-batches; empty where there are none.

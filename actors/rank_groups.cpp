@@ -29,7 +29,8 @@ std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
           {&RankGroups::key_value, &RankDevice::key_value,
            [grid, key_value_heads](int rank) { return grid.key_value_group(rank, key_value_heads); }},
           {&RankGroups::data, &RankDevice::data, [grid](int rank) { return grid.data_group(rank); }},
-          {&RankGroups::pipeline, nullptr, [grid](int rank) { return grid.pipeline_group(rank); }}};
+          {&RankGroups::pipeline, nullptr, [grid](int rank) { return grid.pipeline_group(rank); }},
+          {&RankGroups::world, &RankDevice::world, [grid](int) { return grid.all_ranks(); }}};
 }
 
 bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
@@ -140,7 +141,7 @@ void Connections::abort(const std::string& cause) {
 
 void Connections::abort_all(const std::string& cause) {
   for (const auto& group :
-       {groups_.tensor, groups_.context, groups_.key_value, groups_.data, groups_.pipeline})
+       {groups_.tensor, groups_.context, groups_.key_value, groups_.data, groups_.pipeline, groups_.world})
     if (group) group->abort(cause);
   for (const auto* const pipes : {&groups_.pipes.to, &groups_.pipes.from})
     for (const auto& [rank, pipe] : *pipes) pipe->abort(cause);

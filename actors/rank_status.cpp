@@ -15,7 +15,7 @@ std::string describe(const RankStatus::Activity& activity) {
       break;
   }
   const Task& task = activity.task;
-  if (task.kind == TaskKind::update) return "waits for the trainer's verdict on the step";
+  if (task.kind == TaskKind::agree) return "waits for all ranks' losses and gradient norms";
   if (receives(task))
     return fmt::format("waits for {} of micro-batch {} from rank {}", to_string(activity.channel),
                        micro_batch_of(task), activity.peer);

@@ -27,11 +27,12 @@ class CafStageOutbox final : public StageOutbox {
     if (oldest != sends_.end() && oldest->first == channel) sends_.erase(oldest);
   }
   void send(int rank, Credit credit) override;
-  void report(GradientReport report) override;
+  void report(const StepReport& report) override;
   void report(EvaluationReport report) override;
   void report(TokenReport report) override;
   void report(ProgramDone done) override;
   void deliver(SnapshotPart part) override;
+  std::function<void()> bell() override;
 
  private:
   const caf::actor& peer(int rank) const { return wiring_.ranks[static_cast<size_t>(rank)]; }
@@ -49,6 +50,7 @@ struct StageState {
   std::unique_ptr<CafStageOutbox> outbox;
   std::unique_ptr<StageCore> core;
   bool turn_pending = false;  // a continue, or a synthetic task's end, is on its way
+  bool check_pending = false;
 };
 
 bool CafStageOutbox::is_remote(int rank) const {
@@ -77,8 +79,8 @@ void CafStageOutbox::send(int rank, Payload payload) {
 void CafStageOutbox::send(int rank, Credit credit) {
   self_->send(peer(rank), credit);
 }
-void CafStageOutbox::report(GradientReport report) {
-  self_->send(wiring_.trainer, std::move(report));
+void CafStageOutbox::report(const StepReport& report) {
+  self_->send(wiring_.trainer, report);
 }
 void CafStageOutbox::report(EvaluationReport report) {
   self_->send(wiring_.trainer, report);
@@ -92,6 +94,18 @@ void CafStageOutbox::report(ProgramDone done) {
 void CafStageOutbox::deliver(SnapshotPart part) {
   const auto node = wiring_.node_of_rank[static_cast<size_t>(part.rank)];
   self_->send(wiring_.writers[static_cast<size_t>(node)], std::move(part));
+}
+
+std::function<void()> CafStageOutbox::bell() {
+  return [self = caf::actor_cast<caf::actor>(self_)] { caf::anon_send(self, known_atom::value); };
+}
+
+// A device that has failed calls nobody: while its outcome is awaited it is asked, once a second.
+void look_after(StageActor* self) {
+  StageState& state = self->state;
+  if (state.check_pending || !state.core->awaits_outcome()) return;
+  state.check_pending = true;
+  self->delayed_send(self, std::chrono::seconds(1), check_atom::value);
 }
 
 // One more turn, unless one is on its way or nothing is ready.
@@ -111,6 +125,7 @@ void take_turn(StageActor* self) {
 void execute(StageActor* self) {
   self->state.turn_pending = false;
   self->state.core->execute();
+  look_after(self);
   take_turn(self);
 }
 
@@ -140,9 +155,14 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
         self->state.core->credit(credit);
         take_turn(self);
       },
-      [=](const Verdict& verdict) {
-        self->state.core->decide(verdict);
+      [=](known_atom) {
+        self->state.core->known();
         take_turn(self);
+      },
+      [=](check_atom) {
+        self->state.check_pending = false;
+        if (self->state.core->awaits_outcome()) self->state.core->check();
+        look_after(self);
       },
       [=](continue_atom) { execute(self); },
       [=](elapsed_atom) { execute(self); },

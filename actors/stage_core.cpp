@@ -52,8 +52,27 @@ void StageCore::credit(const Credit& credit) {
   ++found->second;
 }
 
-void StageCore::decide(const Verdict& verdict) {
-  if (!stale(verdict.tag)) verdict_ = verdict;
+// The first rank speaks for all.
+void StageCore::agree() {
+  if (settings_.rank != 0) {
+    worker_.agree({});
+    return;
+  }
+  COLLIE_ASSERT(!awaited_, "program {} is agreed on before the outcome of {} is known", programs_.front()->id,
+                *awaited_);
+  awaited_ = programs_.front()->id;
+  if (worker_.agree(outbox_.bell())) report_outcome();
+}
+
+void StageCore::known() {
+  COLLIE_ASSERT(awaited_, "rank {} knows the outcome of no step", settings_.rank);
+  report_outcome();
+}
+
+void StageCore::report_outcome() {
+  const StepOutcome outcome = worker_.outcome();
+  outbox_.report(StepReport{settings_.tag, *awaited_, outcome.loss_sum, outcome.gradient_norm});
+  awaited_.reset();
 }
 
 const std::vector<Task>& StageCore::list() const {
@@ -102,7 +121,6 @@ bool StageCore::inputs_present(const Task& task) const {
     const auto found = credits_.find(channel_of(task));
     return found == credits_.end() || found->second > 0;
   }
-  if (task.kind == TaskKind::update) return verdict_ && verdict_->program == programs_.front()->id;
   return true;
 }
 
@@ -129,7 +147,12 @@ void StageCore::start_next_program() {
 
 std::optional<Task> StageCore::ready() {
   if (programs_.empty()) {
-    status_.set({}, steady_seconds());
+    RankStatus::Activity activity;
+    if (awaited_) {
+      activity.phase = RankStatus::Phase::waiting;
+      activity.task.kind = TaskKind::agree;
+    }
+    status_.set(activity, steady_seconds());
     return std::nullopt;
   }
   if (!begun_) {
@@ -148,10 +171,13 @@ std::optional<Task> StageCore::ready() {
 void StageCore::execute() {
   const Task task = current();
   const double start = steady_seconds();
-  status_.set(activity_of(RankStatus::Phase::computing, task), start);
+  // Agreeing is next to nothing but waiting for the last rank to get there.
+  const bool computes = !sends(task) && !receives(task) && task.kind != TaskKind::agree;
+  const auto phase = task.kind == TaskKind::agree ? RankStatus::Phase::waiting : RankStatus::Phase::computing;
+  status_.set(activity_of(phase, task), start);
   run(task);
   const double end = steady_seconds();
-  if (!sends(task) && !receives(task)) {
+  if (computes) {
     busy_s_ += end - start;
     if (settings_.trace) spans_.push_back({to_string(task), start, end});
   }
@@ -164,16 +190,10 @@ void StageCore::run(const Task& task) {
   if (sends(task)) return send_payload(task);
   if (receives(task)) return receive_payload(task);
   switch (task.kind) {
-    case TaskKind::report_gradients: {
-      GradientReport report = worker_.gradients();
-      report.tag = settings_.tag;
-      report.rank = settings_.rank;
-      report.program = program.id;
-      return outbox_.report(std::move(report));
-    }
+    case TaskKind::agree:
+      return agree();
     case TaskKind::update:
-      worker_.update(*verdict_);
-      return verdict_.reset();
+      return worker_.update();
     case TaskKind::report_evaluation:
       if (!settings_.speaks) return;
       return outbox_.report(

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <utility>
@@ -19,11 +20,13 @@ class StageOutbox {
   virtual ~StageOutbox() = default;
   virtual void send(int rank, Payload payload) = 0;
   virtual void send(int rank, Credit credit) = 0;
-  virtual void report(GradientReport report) = 0;
+  virtual void report(const StepReport& report) = 0;
   virtual void report(EvaluationReport report) = 0;
   virtual void report(TokenReport report) = 0;
   virtual void report(ProgramDone done) = 0;
   virtual void deliver(SnapshotPart part) = 0;  // to the checkpoint writer
+  // What makes the core's owner call known(), soon, whichever thread calls it.
+  virtual std::function<void()> bell() = 0;
 };
 
 struct StageSettings {
@@ -48,7 +51,11 @@ class StageCore {
   void enqueue(ProgramPtr program);
   void arrive(Payload payload);
   void credit(const Credit& credit);
-  void decide(const Verdict& verdict);
+  // The outcome of the step that all have agreed on is there.
+  void known();
+  // Whether known() is still to come; meanwhile check() throws what it will not come for.
+  bool awaits_outcome() const { return awaited_.has_value(); }
+  void check() { worker_.check(); }
 
   // The next task of the list, if its inputs are there.
   std::optional<Task> ready();
@@ -71,6 +78,8 @@ class StageCore {
   RankStatus::Activity activity_of(RankStatus::Phase phase, const Task& task) const;
   void start_next_program();
   void run(const Task& task);
+  void agree();
+  void report_outcome();
   void send_payload(const Task& task);
   void receive_payload(const Task& task);
   void finish_program();
@@ -86,8 +95,8 @@ class StageCore {
   size_t position_ = 0;              // in the front program's list
   bool begun_ = false;
   std::map<ArrivalKey, Tensor> arrived_;
-  std::map<Channel, int> credits_;  // of outgoing channels, once used
-  std::optional<Verdict> verdict_;
+  std::map<Channel, int> credits_;   // of outgoing channels, once used
+  std::optional<uint64_t> awaited_;  // the program whose outcome this rank is to report
   double busy_s_ = 0;
   int64_t sent_bytes_ = 0;
   std::vector<TaskSpan> spans_;

@@ -1,11 +1,17 @@
 // What a rank computes, behind what decides when: the core of the stage actor calls a worker task by task.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "actors/messages.hpp"
 
 namespace collie {
+
+// What all ranks have agreed on at the end of a step.
+struct StepOutcome {
+  double loss_sum = 0, gradient_norm = 0;
+};
 
 class StageWorker {
  public:
@@ -13,14 +19,21 @@ class StageWorker {
 
   // The next program's tasks follow.
   virtual void begin(const Program& program) = 0;
-  // F, B, I, W, TaskKind::reduce_gradients and TaskKind::add_tied_gradient.
+  // F, B, I, W, TaskKind::reduce_gradients, TaskKind::add_tied_gradient and TaskKind::sum_squares.
   virtual void compute(const Task& task) = 0;
   // Tensors that leave (the output of the task before) and arrive (kept until the task that needs them).
   virtual Tensor take(const Channel& channel, int micro_batch) = 0;
   virtual void put(const Channel& channel, int micro_batch, Tensor tensor) = 0;
 
-  virtual GradientReport gradients() = 0;  // tag, rank and program are filled in by the caller
-  virtual void update(const Verdict& verdict) = 0;
+  // Agrees with all ranks on the step. `known` is given where outcome() will be asked for. Returns whether
+  // that is there already; where a device still has to compute it, `known` is called once when it has, on any
+  // thread, maybe before this returns.
+  virtual bool agree(std::function<void()> known) = 0;
+  virtual StepOutcome outcome() = 0;
+  // Throws what a device, or the communication of what it was given, has failed with since. Waits for
+  // nothing.
+  virtual void check() {}
+  virtual void update() = 0;
   virtual DoubleBits evaluation_loss() = 0;  // of the program's micro-batches
   virtual int32_t sample() = 0;
   virtual std::vector<CheckpointSlice> snapshot() = 0;

@@ -57,7 +57,6 @@ class CafTrainerOutbox final : public TrainerOutbox {
     for (const auto& loader : state().loaders) self_->send(loader, batch_atom::value, step);
   }
   void broadcast(ProgramPtr program) override;
-  void broadcast(const Verdict& verdict) override { to_ranks(verdict); }
   void evaluate(int64_t step) override { self_->send(state().evaluator, evaluate_atom::value, step); }
   void generate() override { self_->send(state().generator, generate_atom::value); }
   void forward(const EvaluationReport& report) override { self_->send(state().evaluator, report); }
@@ -316,7 +315,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
       [=](const NodeRanks& spawned) { node_has_ranks(self, spawned); },
       [=](const RankReady& ready) { self->state.core->ready(ready); },
       [=](BatchReady& ready) { self->state.core->batch(std::move(ready)); },
-      [=](const GradientReport& report) { self->state.core->gradients(report); },
+      [=](const StepReport& report) { self->state.core->stepped(report); },
       [=](const EvaluationReport& report) { self->state.core->evaluation(report); },
       [=](const TokenReport& report) { self->state.core->token(report); },
       [=](const ProgramDone& done) { self->state.core->done(done); },

@@ -44,7 +44,6 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
   recorded_step_ = settings_.done_steps;
   saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
   rank_ready_.resize(ranks, false);
-  reports_.resize(ranks);
   summaries_.resize(ranks);
   busy_s_.resize(ranks, 0.0);
 }
@@ -100,18 +99,22 @@ bool TrainerCore::batches_of_next_step_are_there() const {
          std::find(found->second.begin(), found->second.end(), nullptr) == found->second.end();
 }
 
+double TrainerCore::lr_of(int64_t step) const {
+  return settings_.learning_rate * settings_.schedule(step, settings_.total_steps);
+}
+
 void TrainerCore::compute_step() {
   if (!batches_of_next_step_are_there()) return;
   batch_ = std::move(batches_.extract(step_ + 1).mapped());
   ++step_;
   if (step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
   phase_ = Phase::computing;
-  std::fill(reports_.begin(), reports_.end(), std::nullopt);
   const int micro_batches = static_cast<int>(batch_.front()->micro_batches.size());
   const StepLists& lists = lists_for(micro_batches);
   Program program;
   program.kind = ProgramKind::train;
   program.step = step_;
+  program.lr = lr_of(step_);
   program.lists = lists.tasks;
   program.activation_limits = lists.activation_limits;
   program.batches = batch_;
@@ -126,43 +129,14 @@ const TrainerCore::StepLists& TrainerCore::lists_for(int micro_batches) {
   return lists;
 }
 
-void TrainerCore::gradients(const GradientReport& report) {
+void TrainerCore::stepped(const StepReport& report) {
   if (stale(report.tag)) return;
-  COLLIE_ASSERT(phase_ == Phase::computing, "rank {} reports gradients of program {} outside a step",
-                report.rank, report.program);
-  reports_[static_cast<size_t>(report.rank)] = report;
-  if (std::all_of(reports_.begin(), reports_.end(), [](const auto& r) { return r.has_value(); }))
-    decide_step();
-}
-
-// Every parameter's parts by piece, then by block, whoever sent them: in one order of additions.
-double TrainerCore::gradient_norm() const {
-  using Key = std::tuple<int, int, int64_t>;  // parameter, piece, first block
-  std::map<Key, const NormPart*> parts;
-  for (const auto& report : reports_)
-    for (const NormPart& part : report->norm_parts) {
-      const bool fresh = parts.emplace(Key{part.parameter, part.piece, part.first_block}, &part).second;
-      COLLIE_ASSERT(fresh, "two ranks report the norm of parameter {}, piece {}", part.parameter, part.piece);
-    }
-  std::vector<double> sums(settings_.parameters, 0.0);
-  for (auto at = parts.begin(); at != parts.end();) {
-    const auto [parameter, piece, first] = at->first;
-    double sum = 0;
-    for (; at != parts.end() && std::get<0>(at->first) == parameter && std::get<1>(at->first) == piece; ++at)
-      for (const double block : at->second->sums) sum += block;
-    sums.at(static_cast<size_t>(parameter)) += sum;
-  }
-  return global_norm(sums);
-}
-
-void TrainerCore::decide_step() {
-  double loss_sum = 0;
-  for (const auto& report : reports_)
-    if (report->has_loss) loss_sum += report->loss_sum;
-  const double norm = gradient_norm();
+  COLLIE_ASSERT(phase_ == Phase::computing, "program {} reports a step where none is computed",
+                report.program);
+  const double norm = report.gradient_norm;
   const int64_t targets = batch_.front()->global_target_tokens;
-  const double loss = targets > 0 ? loss_sum / static_cast<double>(targets) : 0.0;
-  if (!std::isfinite(loss) || !std::isfinite(norm))
+  const double loss = targets > 0 ? report.loss_sum / static_cast<double>(targets) : 0.0;
+  if (!std::isfinite(report.loss_sum) || !std::isfinite(norm))
     return fail(
         {settings_.tag, FailureKind::run, fmt::format("step {}", step_),
          fmt::format("the {} is {}; the weights were left as they were after step {}. A lower optimizer.lr "
@@ -170,17 +144,13 @@ void TrainerCore::decide_step() {
                      std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss,
                      step_ - 1)});
 
-  const double lr = settings_.learning_rate * settings_.schedule(step_, settings_.total_steps);
-  outbox_.broadcast(Verdict{settings_.tag, reports_.front()->program, lr,
-                            clip_scale(norm, settings_.clip_grad_norm), step_});
-
   const double now = outbox_.now_s();
   record_ = {};
   record_.step = step_;
   record_.total_steps = settings_.total_steps;
   record_.epoch = batch_.front()->epoch;
   record_.loss = loss;
-  record_.lr = lr;
+  record_.lr = lr_of(step_);
   record_.grad_norm = norm;
   record_.tokens = targets;
   record_.step_s = now - step_started_s_;

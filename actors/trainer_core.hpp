@@ -31,8 +31,6 @@ struct TrainerSettings {
   bool has_evaluation = false;
   double learning_rate = 0;
   LearningRateSchedule schedule;
-  double clip_grad_norm = 0;
-  size_t parameters = 0;     // canonical parameters, whose sums of squares are combined
   int monitor_credits = 64;  // step records the monitor may be behind
 };
 
@@ -42,7 +40,6 @@ class TrainerOutbox {
   virtual double now_s() = 0;
   virtual void request_batch(int64_t step) = 0;
   virtual void broadcast(ProgramPtr program) = 0;
-  virtual void broadcast(const Verdict& verdict) = 0;
   virtual void evaluate(int64_t step) = 0;
   virtual void generate() = 0;
   virtual void forward(const EvaluationReport& report) = 0;  // to the evaluator
@@ -64,7 +61,7 @@ class TrainerCore {
   // Inputs; those of another run or generation are dropped, and all of them once the run has ended.
   void ready(const RankReady& ready);
   void batch(BatchReady ready);
-  void gradients(const GradientReport& report);
+  void stepped(const StepReport& report);
   void evaluation(const EvaluationReport& report);
   void token(const TokenReport& report);
   void done(const ProgramDone& done);
@@ -93,7 +90,7 @@ class TrainerCore {
   enum class Phase {
     starting,   // until every rank is ready
     batch,      // for the step's batch
-    computing,  // for every rank's gradient report
+    computing,  // for the step's report
     evaluating,
     recording,  // for the monitor, before a snapshot or when it is too far behind
     saving,     // for the writer to be free for the next snapshot
@@ -104,8 +101,7 @@ class TrainerCore {
 
   void begin_step();
   void compute_step();
-  void decide_step();
-  double gradient_norm() const;
+  double lr_of(int64_t step) const;
   bool call_back(const std::function<void()>& call);
   void finish_step();
   void after_evaluation();
@@ -138,7 +134,6 @@ class TrainerCore {
   double step_started_s_ = 0;
 
   std::vector<bool> rank_ready_;
-  std::vector<std::optional<GradientReport>> reports_;
   StepFinished record_;
   int64_t recorded_step_ = 0;
   int64_t saved_step_ = -1;  // last snapshot asked for

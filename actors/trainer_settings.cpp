@@ -1,6 +1,5 @@
 #include "actors/trainer_settings.hpp"
 
-#include "models/stage_model.hpp"
 #include "optim/optimizer.hpp"
 
 namespace collie {
@@ -22,8 +21,6 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   settings.checkpoint_every = plan.config.checkpoint.every_n_steps;
   settings.learning_rate = plan.config.optimizer.lr;
   settings.schedule = learning_rate_schedules().find(plan.config.lr_scheduler.name)(plan.config.lr_scheduler);
-  settings.clip_grad_norm = plan.config.train.clip_grad_norm;
-  settings.parameters = model_parameters(plan.model).size();
   return settings;
 }
 

@@ -69,12 +69,8 @@ auto inspect(Inspector& f, Credit& x) {
   return f(x.tag, x.channel);
 }
 template <class Inspector>
-auto inspect(Inspector& f, NormPart& x) {
-  return f(x.parameter, x.piece, x.first_block, x.sums);
-}
-template <class Inspector>
-auto inspect(Inspector& f, GradientReport& x) {
-  return f(x.tag, x.rank, x.program, x.norm_parts, x.has_loss, x.loss_sum);
+auto inspect(Inspector& f, StepReport& x) {
+  return f(x.tag, x.program, x.loss_sum, x.gradient_norm);
 }
 template <class Inspector>
 auto inspect(Inspector& f, EvaluationReport& x) {
@@ -100,10 +96,6 @@ auto inspect(Inspector& f, ProgramDone& x) {
 template <class Inspector>
 auto inspect(Inspector& f, RankReady& x) {
   return f(x.tag, x.rank);
-}
-template <class Inspector>
-auto inspect(Inspector& f, Verdict& x) {
-  return f(x.tag, x.program, x.lr, x.gradient_scale, x.step);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Failure& x) {
@@ -194,14 +186,14 @@ typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {
     TaskLists lists = program.lists ? *program.lists : TaskLists{};
     std::vector<StepBatch> batches;
     for (const auto& batch : program.batches) batches.push_back(batch ? *batch : StepBatch{});
-    return f(program.id, program.kind, program.step, lists, program.activation_limits, batches,
+    return f(program.id, program.kind, program.step, program.lr, lists, program.activation_limits, batches,
              program.sampling, program.sampling_index, program.cache_capacity);
   } else {
     auto program = std::make_shared<Program>();
     TaskLists lists;
     std::vector<StepBatch> batches;
-    auto result = f(program->id, program->kind, program->step, lists, program->activation_limits, batches,
-                    program->sampling, program->sampling_index, program->cache_capacity);
+    auto result = f(program->id, program->kind, program->step, program->lr, lists, program->activation_limits,
+                    batches, program->sampling, program->sampling_index, program->cache_capacity);
     program->lists = std::make_shared<const TaskLists>(std::move(lists));
     for (auto& batch : batches)
       program->batches.push_back(std::make_shared<const StepBatch>(std::move(batch)));

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include <caf/all.hpp>
+#include <memory>
 
 #include "base/log.hpp"
 
@@ -41,8 +42,33 @@ class ActorSystemConfig : public caf::actor_system_config {
   }
 };
 
-// Without waiting for CAF 0.17, which does not end while a handshake is pending (a stranger's that says
-// nothing) or a machine that is not there is being called.
+// Where there are, or were, other processes, CAF 0.17 is not waited for, and so not destroyed: it may not end
+// while a handshake is pending (a stranger's that says nothing), while a machine that is not there is being
+// called, or where a message that was on its way to a process that died keeps an actor.
+bool leaves_caf = false;
+
+class ActorSystem {
+ public:
+  ActorSystem(bool network, const ClusterSection& cluster)
+      : config_(std::make_unique<ActorSystemConfig>(network, cluster)),
+        system_(std::make_unique<caf::actor_system>(*config_)),
+        network_(network) {}
+  ~ActorSystem() {
+    if (!network_) return;
+    leaves_caf = true;
+    (void)system_.release();
+    (void)config_.release();
+  }
+  ActorSystem(const ActorSystem&) = delete;
+  ActorSystem& operator=(const ActorSystem&) = delete;
+  caf::actor_system& operator*() { return *system_; }
+
+ private:
+  std::unique_ptr<ActorSystemConfig> config_;
+  std::unique_ptr<caf::actor_system> system_;
+  bool network_;
+};
+
 [[noreturn]] void end_at_once(int exit_code) {
   std::fflush(nullptr);
   ::_exit(exit_code);
@@ -71,8 +97,8 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   // A write beyond `ulimit -f` then fails with a reason that can be reported.
   std::signal(SIGXFSZ, SIG_IGN);
-  ActorSystemConfig config(launch || !plan.config.cluster.nodes.empty(), plan.config.cluster);
-  caf::actor_system system(config);
+  ActorSystem whole(launch || !plan.config.cluster.nodes.empty(), plan.config.cluster);
+  caf::actor_system& system = *whole;
   caf::scoped_actor self(system);
   const auto listener = caf::actor_cast<caf::actor>(self);
   const Gathering gathering = gather(system, plan, launch);
@@ -103,17 +129,21 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
 }
 
 int join_run(const Launch& launch, const ClusterSection& cluster) {
-  ActorSystemConfig config(true, cluster);
-  caf::actor_system system(config);
-  return join(system, launch, cluster);
+  ActorSystem system(true, cluster);
+  return join(*system, launch, cluster);
+}
+
+int ended(int exit_code) {
+  if (leaves_caf) end_at_once(exit_code);
+  return exit_code;
 }
 
 void serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {
   const sigset_t set = ending_signals();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGXFSZ, SIG_IGN);
-  ActorSystemConfig config(true, cluster);
-  caf::actor_system system(config);
+  ActorSystem whole(true, cluster);
+  caf::actor_system& system = *whole;
   const caf::actor host = listen_as_node(system, address, cluster);
   log::info("listening at {}", to_string(address));
   int signal = 0;

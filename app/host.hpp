@@ -25,6 +25,9 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
 // Any other of those processes; returns the exit code.
 int join_run(const Launch& launch, const ClusterSection& cluster);
 
+// What main() returns, last of all. Where there were other processes it does not return: CAF may not end.
+int ended(int exit_code);
+
 // Listens as a node until SIGINT or SIGTERM, which ends the process with 0. Throws UserError where it cannot
 // listen.
 [[noreturn]] void serve_as_node(const NodeAddress& address, const ClusterSection& cluster);

@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "app/commands.hpp"
+#include "app/host.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #ifdef COLLIE_HAS_CUDA
@@ -59,13 +60,14 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   log_to_standard_error();
+  int exit_code = 1;
   try {
-    return run(argc, argv);
+    exit_code = run(argc, argv);
   } catch (const collie::UserError& error) {
     collie::log::error("{}", error.what());
-    return 2;
+    exit_code = 2;
   } catch (const std::exception& error) {
     collie::log::error("{}", error.what());
-    return 1;
   }
+  return collie::ended(exit_code);
 }

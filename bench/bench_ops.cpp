@@ -132,6 +132,18 @@ struct Cost {
   double flops = 0, bytes = 0;
 };
 
+// As many values each, one run after another.
+OrderedRuns equal_runs(int64_t values, int64_t sums) {
+  OrderedRuns runs{{0}, {}, {}};
+  for (int64_t i = 0; i < sums; ++i) {
+    const int64_t first = values * i / sums, end = values * (i + 1) / sums;
+    runs.firsts.push_back(static_cast<int32_t>(first));
+    runs.counts.push_back(static_cast<int32_t>(end - first));
+    runs.starts.push_back(static_cast<int32_t>(i) + 1);
+  }
+  return runs;
+}
+
 struct Rest {
   explicit Rest(Bench& b)
       : ops(*b.ops),
@@ -152,10 +164,16 @@ struct Rest {
         hidden(b.random({tokens, ffn})),
         logits(b.random({tokens, vocab})),
         statistics(ops.empty({1, tokens, 3}, DType::f64, Category::activations)),
+        loss_sum(ops.empty({1}, DType::f64, Category::activations)),
+        sums(ops.empty({(parameters + reduction_block - 1) / reduction_block}, DType::f64,
+                       Category::activations)),
+        norms(ops.empty({layers}, DType::f64, Category::activations)),
+        runs(equal_runs(sums.numel(), layers)),
         labels(Bench::integers(vocab)),
         positions(Bench::integers(document)) {
     for (Tensor& state : optimizer) state = b.random({parameters}, 0.01);
     ops.fill(optimizer[3], 1e-4);
+    for (Tensor* doubles : {&loss_sum, &sums, &norms}) ops.fill(*doubles, 0);
   }
 
   Tensor part(const Tensor& packed, int64_t index, int64_t of) const {
@@ -226,7 +244,7 @@ struct Rest {
     return {0, floats(5 * tokens * ffn)};
   }
   Cost cross_entropy() {
-    ops.cross_entropy(logits, labels, 1e-3);
+    ops.cross_entropy(logits, labels, 1e-3, loss_sum);
     return {0, floats(2 * tokens * vocab)};
   }
   // The vocabulary as one shard of it.
@@ -236,16 +254,20 @@ struct Rest {
     return {0, floats(tokens * vocab)};
   }
   Cost cross_entropy_from_statistics() {
-    ops.cross_entropy_from_statistics(logits, labels, 0, statistics, 1e-3);
+    ops.cross_entropy_from_statistics(logits, labels, 0, statistics, 1e-3, loss_sum);
     return {0, floats(2 * tokens * vocab)};
   }
   Cost block_sums_of_squares() {
-    benchmark::DoNotOptimize(ops.block_sums_of_squares(optimizer[1]).value());
+    ops.block_sums_of_squares(optimizer[1], sums);
     return {0, floats(parameters)};
+  }
+  Cost ordered_sums() {
+    ops.ordered_sums(sums, runs, norms);
+    return {0, 2 * floats(sums.numel())};
   }
   Cost adamw() {
     AdamWTensors range{optimizer[0], optimizer[1], optimizer[2], optimizer[3], {}};
-    ops.adamw({&range, 1}, {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, 1, {}});
+    ops.adamw({&range, 1}, {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, {}, {}});
     return {0, floats(7 * parameters)};
   }
 
@@ -271,13 +293,15 @@ struct Rest {
     cross_entropy();
     embedding_backward();
     block_sums_of_squares();
+    ordered_sums();
     adamw();
     return {};
   }
 
   Operations& ops;
   Tensor x, y, z, weight, d_weight, inverse_rms, table, qkv, d_qkv, log_sum_exp, part_log_sum_exp, angles,
-      gate_up, d_gate_up, hidden, logits, statistics;
+      gate_up, d_gate_up, hidden, logits, statistics, loss_sum, sums, norms;
+  OrderedRuns runs;
   std::vector<int32_t> labels, positions;
   std::array<Tensor, 4> optimizer;
 };
@@ -327,6 +351,7 @@ void register_all() {
   rest("softmax_statistics", [](Rest& r) { return r.softmax_statistics(); });
   rest("cross_entropy_from_statistics", [](Rest& r) { return r.cross_entropy_from_statistics(); });
   rest("sum_of_squares", [](Rest& r) { return r.block_sums_of_squares(); });
+  rest("ordered_sums", [](Rest& r) { return r.ordered_sums(); });
   rest("adamw", [](Rest& r) { return r.adamw(); });
   all_threads(benchmark::RegisterBenchmark("step_products", step_products));
   rest("step_rest", [](Rest& r) { return r.step(); });

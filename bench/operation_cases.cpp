@@ -34,6 +34,12 @@ Tensor random(Operations& operations, const Shape& shape) {
   return random(operations, shape, operations.dtype());
 }
 
+Tensor doubles(Operations& operations, int64_t count) {
+  Tensor x = operations.empty({count}, DType::f64, Category::workspace);
+  operations.fill(x, 0);
+  return x;
+}
+
 std::vector<int32_t> random_integers(int64_t count, int64_t bound) {
   const RandomStream stream(2);
   std::vector<int32_t> values(static_cast<size_t>(count));
@@ -259,9 +265,33 @@ class Cases {
     const Shape logits{chunk_, model_.vocab_size};
     const std::vector<int32_t> labels = random_integers(logits[0], logits[1]);
     add("cross_entropy", logits, 2 * logits.numel(), [=](Operations& operations) {
-      Tensor scores = random(operations, logits);
-      return [=, &operations]() mutable { operations.cross_entropy(scores, labels, 1e-3); };
+      Tensor scores = random(operations, logits), loss_sum = doubles(operations, 1);
+      return [=, &operations]() mutable { operations.cross_entropy(scores, labels, 1e-3, loss_sum); };
     });
+  }
+
+  static int64_t blocks_of(int64_t elements) { return (elements + reduction_block - 1) / reduction_block; }
+
+  // Each parameter's blocks, as its sum of squares is taken: what the longest takes is what all take.
+  OrderedRuns sums_of_parameters() const {
+    const int64_t hidden = model_.hidden_size, queries = model_.num_attention_heads * model_.head_dim,
+                  keys = model_.num_key_value_heads * model_.head_dim,
+                  inner = model_.intermediate_size * hidden;
+    OrderedRuns runs{{0}, {}, {}};
+    int64_t blocks = 0;
+    const auto parameter = [&](int64_t elements) {
+      runs.firsts.push_back(static_cast<int32_t>(blocks));
+      runs.counts.push_back(static_cast<int32_t>(blocks_of(elements)));
+      runs.starts.push_back(static_cast<int32_t>(runs.firsts.size()));
+      blocks += blocks_of(elements);
+    };
+    parameter(model_.vocab_size * hidden);
+    for (int64_t layer = 0; layer < model_.num_hidden_layers; ++layer)
+      for (const int64_t elements : {hidden, queries * hidden, keys * hidden, keys * hidden, queries, keys,
+                                     keys, hidden * queries, hidden, inner, inner, inner})
+        parameter(elements);
+    parameter(hidden);
+    return runs;
   }
 
   void optimizer() {
@@ -271,10 +301,21 @@ class Cases {
     add(
         "sum_of_squares", flat, 0,
         [=](Operations& operations) {
-          Tensor x = random(operations, flat, operations.wide());
-          return [=, &operations]() { operations.block_sums_of_squares(x); };
+          Tensor x = random(operations, flat, operations.wide()),
+                 sums = doubles(operations, blocks_of(flat.numel()));
+          return [=, &operations]() mutable { operations.block_sums_of_squares(x, sums); };
         },
         wide);
+    const OrderedRuns runs = sums_of_parameters();
+    const int64_t blocks = runs.firsts.back() + runs.counts.back(),
+                  parameters = static_cast<int64_t>(runs.firsts.size());
+    add(
+        "ordered_sums", {parameters}, 0,
+        [=](Operations& operations) {
+          Tensor values = doubles(operations, blocks), sums = doubles(operations, parameters);
+          return [=, &operations]() mutable { operations.ordered_sums(values, runs, sums); };
+        },
+        8 * static_cast<double>(blocks));
     // Master weight and both moments are read and written, the gradient is read, all of them wide; the weight
     // in dtype() is written, where that is another one.
     const bool narrow = dtype_ == DType::bf16;

@@ -48,6 +48,10 @@ class TimedOperations final : public Operations {
   }
   void as_graphs(int64_t task, const std::function<void()>& work) override { inner_->as_graphs(task, work); }
   GraphCounts graph_counts() const override { return inner_->graph_counts(); }
+  void synchronize() override { inner_->synchronize(); }
+  Deferred<std::vector<double>> read(const Tensor& values) override { return inner_->read(values); }
+  void when_done(std::function<void()> f) override { inner_->when_done(std::move(f)); }
+  void check_device() override { inner_->check_device(); }
   void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) override {
     inner_->for_host_pieces(count, piece, f);
   }
@@ -139,25 +143,34 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->swiglu_backward(gate, up, d_out, d_gate, d_up);
   }
-  Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                 double gradient_scale) override {
+  void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                     Tensor& loss_sum) override {
     const Span span(*times_);
-    return inner_->cross_entropy(logits, labels, gradient_scale);
+    inner_->cross_entropy(logits, labels, gradient_scale, loss_sum);
   }
   void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                           Tensor& statistics) override {
     const Span span(*times_);
     inner_->softmax_statistics(logits, labels, first, statistics);
   }
-  Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                 int64_t first, const Tensor& statistics,
-                                                 double gradient_scale) override {
+  void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                     const Tensor& statistics, double gradient_scale,
+                                     Tensor& loss_sum) override {
     const Span span(*times_);
-    return inner_->cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale);
+    inner_->cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale, loss_sum);
   }
-  Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override {
+  void block_sums_of_squares(const Tensor& x, Tensor& sums) override {
     const Span span(*times_);
-    return inner_->block_sums_of_squares(x);
+    inner_->block_sums_of_squares(x, sums);
+  }
+  void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override {
+    const Span span(*times_);
+    inner_->ordered_sums(values, runs, sums);
+  }
+  void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+                    Tensor& outcome) override {
+    const Span span(*times_);
+    inner_->step_outcome(loss_sum, sum_of_squares, max_norm, outcome);
   }
   void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override {
     const Span span(*times_);

@@ -91,6 +91,38 @@ void spans_fit(const AttentionSpans& spans, const Tensor& q, const Tensor& k) {
   }
 }
 
+// Doubles in one dimension.
+void doubles(std::string_view operation, std::string_view what, const Tensor& x) {
+  of_rank(operation, what, x, 1, DType::f64);
+  contiguous(operation, what, x);
+}
+void doubles(std::string_view operation, std::string_view what, const Tensor& x, int64_t count) {
+  of_shape(operation, what, x, Shape{count}, DType::f64);
+  contiguous(operation, what, x);
+}
+
+void runs_fit(const OrderedRuns& runs, const Tensor& values, const Tensor& sums) {
+  constexpr std::string_view op = "ordered_sums";
+  const auto count = static_cast<int64_t>(runs.firsts.size());
+  COLLIE_ASSERT(runs.counts.size() == runs.firsts.size(), "{}: {} firsts but {} counts", op,
+                runs.firsts.size(), runs.counts.size());
+  COLLIE_ASSERT(static_cast<int64_t>(runs.starts.size()) == sums.dim(0) + 1,
+                "{}: {} starts for sums of shape {}, must be {}", op, runs.starts.size(),
+                sums.shape().to_string(), sums.dim(0) + 1);
+  COLLIE_ASSERT(runs.starts.front() == 0 && runs.starts.back() == count,
+                "{}: starts go from {} to {}, must go from 0 to {}, the number of runs", op,
+                runs.starts.front(), runs.starts.back(), count);
+  for (size_t i = 0; i + 1 < runs.starts.size(); ++i)
+    COLLIE_ASSERT(runs.starts[i] <= runs.starts[i + 1], "{}: start {} is {}, but start {} is {}", op, i,
+                  runs.starts[i], i + 1, runs.starts[i + 1]);
+  for (size_t i = 0; i < runs.firsts.size(); ++i) {
+    const int64_t first = runs.firsts[i], end = first + runs.counts[i];
+    COLLIE_ASSERT(first >= 0 && runs.counts[i] >= 0 && end <= values.dim(0),
+                  "{}: run {} is of {} values from {} on, of values of shape {}", op, i, runs.counts[i],
+                  first, values.shape().to_string());
+  }
+}
+
 // How many ids the vocabulary has is not known here.
 void shard_of_logits(std::string_view operation, DType dtype, const Tensor& logits,
                      std::span<const int32_t> labels, int64_t first) {
@@ -126,6 +158,10 @@ void from_host(const Tensor& values, const Tensor& x) {
   COLLIE_ASSERT(values.device() == DeviceKind::cpu, "from_host: {} are not in host memory",
                 values.shape().to_string());
   contiguous("from_host", "values", values);
+}
+
+void read(const Tensor& values) {
+  doubles("read", "values", values);
 }
 
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out) {
@@ -291,13 +327,15 @@ void swiglu_backward(DType dtype, const Tensor& gate, const Tensor& up, const Te
   like(op, "d_up", d_up, "gate", gate, dtype);
 }
 
-void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels) {
+void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
+                   const Tensor& loss_sum) {
   of_rank("cross_entropy", "logits", logits, 2, dtype);
   host_values("cross_entropy", "labels", labels.size(), logits);
   for (size_t i = 0; i < labels.size(); ++i)
     COLLIE_ASSERT(labels[i] == ignored_label || (labels[i] >= 0 && labels[i] < logits.dim(1)),
                   "cross_entropy: label {} at token {} for logits of shape {}", labels[i], i,
                   logits.shape().to_string());
+  doubles("cross_entropy", "loss_sum", loss_sum, 1);
 }
 
 void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels, int64_t first,
@@ -308,7 +346,7 @@ void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32
 }
 
 void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
-                                   int64_t first, const Tensor& statistics) {
+                                   int64_t first, const Tensor& statistics, const Tensor& loss_sum) {
   constexpr std::string_view op = "cross_entropy_from_statistics";
   shard_of_logits(op, dtype, logits, labels, first);
   of_rank(op, "statistics", statistics, 3, DType::f64);
@@ -316,15 +354,31 @@ void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<
                 statistics.shape().to_string());
   of_shape(op, "statistics", statistics, Shape{statistics.dim(0), logits.dim(0), 3}, DType::f64);
   contiguous(op, "statistics", statistics);
+  doubles(op, "loss_sum", loss_sum, 1);
 }
 
-void block_sums_of_squares(DType dtype, const Tensor& x) {
+void block_sums_of_squares(DType dtype, const Tensor& x, const Tensor& sums) {
   of_either_dtype("block_sums_of_squares", "x", x, dtype);
   contiguous("block_sums_of_squares", "x", x);
+  vector_for("block_sums_of_squares", "sums", sums, (x.numel() + reduction_block - 1) / reduction_block, "x",
+             x, DType::f64);
+}
+
+void ordered_sums(const Tensor& values, const OrderedRuns& runs, const Tensor& sums) {
+  doubles("ordered_sums", "values", values);
+  doubles("ordered_sums", "sums", sums);
+  runs_fit(runs, values, sums);
+}
+
+void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Tensor& outcome) {
+  doubles("step_outcome", "loss_sum", loss_sum, 1);
+  doubles("step_outcome", "sum_of_squares", sum_of_squares, 1);
+  doubles("step_outcome", "outcome", outcome, 3);
 }
 
 void adamw(DType dtype, std::span<const AdamWTensors> ranges, const AdamWArguments& arguments) {
   COLLIE_ASSERT(arguments.step >= 1, "adamw: step {} must count from 1", arguments.step);
+  if (arguments.gradient_factor.defined()) doubles("adamw", "gradient_factor", arguments.gradient_factor, 1);
   for (const AdamWTensors& range : ranges) {
     const auto fits = [&](std::string_view what, const Tensor& x) {
       of_either_dtype("adamw", what, x, dtype);

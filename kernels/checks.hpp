@@ -23,6 +23,8 @@ void copy(const Tensor& from, const Tensor& to);
 void convert(DType dtype, const Tensor& from, const Tensor& to);
 // `values` in host memory, like x.
 void from_host(const Tensor& values, const Tensor& x);
+// f64, one dimension, contiguous.
+void read(const Tensor& values);
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);
 void scale(DType dtype, const Tensor& x);
 void add_row(DType dtype, const Tensor& x, const Tensor& row);
@@ -49,12 +51,15 @@ void merge_attention(DType dtype, const Tensor& out, const Tensor& log_sum_exp, 
 void swiglu(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out);
 void swiglu_backward(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& d_out,
                      const Tensor& d_gate, const Tensor& d_up);
-void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels);
+void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
+                   const Tensor& loss_sum);
 void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                         const Tensor& statistics);
 void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
-                                   int64_t first, const Tensor& statistics);
-void block_sums_of_squares(DType dtype, const Tensor& x);
+                                   int64_t first, const Tensor& statistics, const Tensor& loss_sum);
+void block_sums_of_squares(DType dtype, const Tensor& x, const Tensor& sums);
+void ordered_sums(const Tensor& values, const OrderedRuns& runs, const Tensor& sums);
+void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Tensor& outcome);
 void adamw(DType dtype, std::span<const AdamWTensors> ranges, const AdamWArguments& arguments);
 
 }  // namespace collie::check

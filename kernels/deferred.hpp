@@ -21,6 +21,8 @@ class Deferred {
     return deferred;
   }
 
+  // Whether value() need not wait: false where that is not known.
+  bool there() const { return value_ != nullptr; }
   // Blocks until the result is there. Not thread-safe.
   T value() && { return std::as_const(resolved()); }
   const T& value() & { return resolved(); }

@@ -36,6 +36,12 @@ void Operations::from_host(const Tensor& values, Tensor& x) {
   copy(values, x);
 }
 
+Deferred<std::vector<double>> Operations::read(const Tensor& values) {
+  check::read(values);
+  const double* const data = values.data<double>();
+  return std::vector<double>(data, data + values.numel());
+}
+
 void Operations::gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c) {
   check::gemm_add_row(dtype(), form, a, b, row, c);
   gemm(form, a, b, c, false);

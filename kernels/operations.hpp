@@ -41,9 +41,16 @@ struct AttentionSpans {
 
 struct AdamWArguments {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  int64_t step = 1;           // from 1, for the bias correction
-  double gradient_scale = 1;  // multiplies the gradient first (clipping)
-  Rounding rounding;          // of weights and states in bfloat16
+  int64_t step = 1;        // from 1, for the bias correction
+  Tensor gradient_factor;  // f64 [1]: multiplies the gradient first (clipping); undefined: 1
+  Rounding rounding;       // of weights and states in bfloat16
+};
+
+// Which of a list of values are added, and in which order: sum i is that of the runs [starts[i], starts[i +
+// 1]), of which run r has the counts[r] values from firsts[r] on.
+struct OrderedRuns {
+  std::vector<int32_t> starts;          // [sums + 1]
+  std::vector<int32_t> firsts, counts;  // [runs]
 };
 
 // One range of elements that an optimizer updates: contiguous tensors of equal numel, each dtype() or wide().
@@ -109,6 +116,13 @@ class Operations {
 
   // Waits until all work that was queued is done, where a device works asynchronously.
   virtual void synchronize() {}
+  // The values, f64 [n], as they are when all work that was queued is done.
+  virtual Deferred<std::vector<double>> read(const Tensor& values);
+  // Calls f when all work that was queued is done: once, at the latest when the table is destroyed, but where
+  // the device has failed. On any thread, where it should do no more than send a message. Here: at once.
+  virtual void when_done(std::function<void()> f) { f(); }
+  // Throws RunError where the device has failed in work that was queued. Waits for nothing.
+  virtual void check_device() {}
 
   // --- between the ranks of a process, which have a table each. A tensor is given away: who hands it out
   // uses it no more. Its work may still be under way on the device; who takes it over goes on after that
@@ -187,9 +201,9 @@ class Operations {
   // --- loss: softmax cross-entropy fused with its gradient, on one chunk of tokens
   // logits [chunk, vocab] is overwritten with d(loss)/d(logits) = (softmax - onehot) · gradient_scale;
   // labels [chunk] on the host, -100 = not a target: no loss, zero gradient.
-  // Returns the sum of the losses over the targets, in double, in token order.
-  virtual Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                         double gradient_scale) = 0;
+  // The sum of the losses over the targets, taken in double, in token order, is added to loss_sum f64 [1].
+  virtual void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                             Tensor& loss_sum) = 0;
 
   // --- the same loss over a vocabulary in shards (Shoeybi et al., arXiv 1909.08053): logits [chunk, width]
   // are those of the ids [first, first + width); labels are ids of the whole vocabulary, or -100. That some
@@ -199,19 +213,26 @@ class Operations {
   virtual void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                                   Tensor& statistics) = 0;
   // statistics f64 [shards, chunk, 3]: of all shards. Overwrites logits with this shard's columns of what
-  // cross_entropy leaves, and returns what it returns, bitwise the same on every shard.
-  virtual Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                         int64_t first, const Tensor& statistics,
-                                                         double gradient_scale) = 0;
+  // cross_entropy leaves, and adds to loss_sum what it adds, bitwise the same on every shard.
+  virtual void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                             const Tensor& statistics, double gradient_scale,
+                                             Tensor& loss_sum) = 0;
 
-  // --- reductions: x contiguous, dtype() or wide(). The sum of squares of each block of 4096 elements from
-  // the start, in double.
-  virtual Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) = 0;
+  // --- reductions, in double
+  // x contiguous, dtype() or wide(): sums f64 [blocks], the sum of squares of each block of reduction_block
+  // elements from the start.
+  virtual void block_sums_of_squares(const Tensor& x, Tensor& sums) = 0;
+  // values f64 [n], sums f64 [m], one for each of `runs`: from 0 on, one value after another.
+  virtual void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) = 0;
+  // outcome f64 [3] of a step: the loss_sum f64 [1]; the gradient's norm, the root of sum_of_squares f64 [1];
+  // and what gradients are to be multiplied with: clip_factor(norm, max_norm) (kernels/clip_factor.hpp), but
+  // NaN where either is not finite.
+  virtual void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+                            Tensor& outcome) = 0;
 
-  // --- optimizer updates, elementwise, of a list of ranges at a time
-  // AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations:
-  // w *= 1 - lr·wd; m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) +
-  // eps)
+  // --- optimizer updates, elementwise, of a list of ranges at a time. Where the gradient_factor is NaN
+  // nothing changes. AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations: w *= 1 -
+  // lr·wd; m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
   virtual void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) = 0;
 
  private:

@@ -15,15 +15,6 @@ std::span<const int32_t> labels_of(const MicroBatch& batch, int64_t begin, int64
   return std::span(batch.labels).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
 }
 
-// Their values from the first to the last, when somebody asks.
-Deferred<double> sum_of(std::vector<Deferred<double>> losses) {
-  return Deferred<double>::later([losses = std::move(losses)]() mutable {
-    double sum = 0;
-    for (Deferred<double>& loss : losses) sum += loss.value();
-    return sum;
-  });
-}
-
 }  // namespace
 
 Head::Head(RmsNorm norm, std::unique_ptr<Linear> projection, int64_t vocab)
@@ -41,15 +32,16 @@ int64_t Head::share_of_vocabulary(const LayerContext& context) const {
   return context.tensor == nullptr ? vocab_ : vocab_ / context.tensor->size();
 }
 
-Deferred<double> Head::chunk_loss(LayerContext& context, Loss& loss, Tensor& scores,
-                                  std::span<const int32_t> labels, double gradient_scale) const {
-  if (context.tensor == nullptr) return loss.chunk(context.operations, scores, labels, gradient_scale);
-  return loss.chunk_of_shard(context.operations, scores, labels, first_id(context, scores.dim(1)),
-                             *context.tensor, gradient_scale);
+void Head::chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::span<const int32_t> labels,
+                      double gradient_scale, Tensor& loss_sum) const {
+  if (context.tensor == nullptr)
+    return loss.chunk(context.operations, scores, labels, gradient_scale, loss_sum);
+  loss.chunk_of_shard(context.operations, scores, labels, first_id(context, scores.dim(1)), *context.tensor,
+                      gradient_scale, loss_sum);
 }
 
-Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStream stream,
-                               double gradient_scale, Loss& loss, HeadStash& stash) const {
+void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStream stream,
+                   double gradient_scale, Loss& loss, Tensor& loss_sum, HeadStash& stash) const {
   Operations& operations = context.operations;
   const Shape shape = stream.x.shape();
   const int64_t tokens = tokens_inside(context, stream.x), chunk = operations.head_chunk(vocab_);
@@ -65,7 +57,6 @@ Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, R
   std::optional<OnceOpened> sink;
   if (context.sink) sink.emplace(*context.sink);
   LayerContext inner{operations, source, sink ? &*sink : nullptr, context.tensor};
-  std::vector<Deferred<double>> losses;  // of the chunks
   int64_t begin = 0;
   do {  // once with no tokens at all: the sink's contract asks for a contribution, of zeros
     const int64_t end = std::min(begin + chunk, tokens);
@@ -74,7 +65,7 @@ Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, R
                                      Category::workspace);  // the logits, then d(logits)
     if (end > begin) {
       projection_->forward(inner, normed, scores);
-      losses.push_back(chunk_loss(inner, loss, scores, labels_of(batch, begin, end), gradient_scale));
+      chunk_loss(inner, loss, scores, labels_of(batch, begin, end), gradient_scale, loss_sum);
     }
     projection_->backward_weight(inner, normed, scores);
     if (end > begin) projection_->backward_input(inner, scores, normed, false);
@@ -82,7 +73,6 @@ Deferred<double> Head::forward(LayerContext& context, const MicroBatch& batch, R
   } while (begin < tokens);
   if (sink) sink->finish();
   leave(context, inside, stash.d_normed);
-  return sum_of(std::move(losses));
 }
 
 Tensor Head::backward_input(LayerContext& context, const HeadStash& stash) const {
@@ -96,21 +86,19 @@ void Head::backward_weight(LayerContext& context, HeadStash& stash) const {
   stash = HeadStash();
 }
 
-Deferred<double> Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x,
-                                Loss& loss) const {
+void Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss,
+                    Tensor& loss_sum) const {
   const int64_t tokens = tokens_inside(context, x);
   check_labels(batch, tokens);
   const Tensor inside = enter(context, x);  // before the norm, so that the norm, too, works in chunks
   OnceAcquired source(context.source);
   LayerContext inner{context.operations, source, nullptr, context.tensor};
-  std::vector<Deferred<double>> losses;  // of the chunks
   const int64_t chunk = context.operations.head_chunk(vocab_);
   for (int64_t begin = 0; begin < tokens; begin += chunk) {
     const int64_t end = std::min(begin + chunk, tokens);
     Tensor logits = scores(inner, inside.rows(begin, end));
-    losses.push_back(chunk_loss(inner, loss, logits, labels_of(batch, begin, end), 1.0));
+    chunk_loss(inner, loss, logits, labels_of(batch, begin, end), 1.0, loss_sum);
   }
-  return sum_of(std::move(losses));
 }
 
 Tensor Head::scores(LayerContext& context, const Tensor& x) const {

@@ -23,18 +23,19 @@ class Head {
  public:
   Head(RmsNorm norm, std::unique_ptr<Linear> projection, int64_t vocab);
 
-  // Of the stream [tokens, hidden]. Returns the sum of the losses over the targets. The projection's gradient
-  // goes to context.sink, opened once a micro-batch whatever the number of chunks (Operations::head_chunk).
-  Deferred<double> forward(LayerContext& context, const MicroBatch& batch, ResidualStream stream,
-                           double gradient_scale, Loss& loss, HeadStash& stash) const;
+  // Of the stream [tokens, hidden]. Adds the losses of the targets to loss_sum f64 [1], chunk by chunk. The
+  // projection's gradient goes to context.sink, opened once a micro-batch whatever the number of chunks
+  // (Operations::head_chunk).
+  void forward(LayerContext& context, const MicroBatch& batch, ResidualStream stream, double gradient_scale,
+               Loss& loss, Tensor& loss_sum, HeadStash& stash) const;
   // d(x) [tokens, hidden].
   Tensor backward_input(LayerContext& context, const HeadStash& stash) const;
   // The norm's gradient; empties the stash.
   void backward_weight(LayerContext& context, HeadStash& stash) const;
 
-  // The sum of the losses alone.
-  Deferred<double> evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x,
-                            Loss& loss) const;
+  // The losses alone.
+  void evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss,
+                Tensor& loss_sum) const;
   // x [tokens, hidden] -> [tokens, vocab]; for generation, where every rank has all tokens.
   Tensor logits(LayerContext& context, const Tensor& x) const;
 
@@ -43,8 +44,8 @@ class Head {
   int64_t share_of_vocabulary(const LayerContext& context) const;
   // x [tokens, hidden] -> [tokens, this rank's share of the vocabulary].
   Tensor scores(LayerContext& context, const Tensor& x) const;
-  Deferred<double> chunk_loss(LayerContext& context, Loss& loss, Tensor& scores,
-                              std::span<const int32_t> labels, double gradient_scale) const;
+  void chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::span<const int32_t> labels,
+                  double gradient_scale, Tensor& loss_sum) const;
 
   RmsNorm norm_;
   std::unique_ptr<Linear> projection_;

@@ -5,30 +5,30 @@ namespace {
 
 class CrossEntropy final : public Loss {
  public:
-  Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-                         double gradient_scale) override {
-    return operations.cross_entropy(logits, labels, gradient_scale);
+  void chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+             Tensor& loss_sum) override {
+    operations.cross_entropy(logits, labels, gradient_scale, loss_sum);
   }
 
   bool supports_shards() const override { return true; }
 
   // Shoeybi et al., arXiv 1909.08053, section 3: three numbers a token travel instead of the logits.
-  Deferred<double> chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-                                  int64_t first, ProcessGroup& group, double gradient_scale) override {
+  void chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                      ProcessGroup& group, double gradient_scale, Tensor& loss_sum) override {
     const int64_t tokens = logits.dim(0);
     Tensor own = operations.empty({tokens, 3}, DType::f64, Category::communication);
     operations.softmax_statistics(logits, labels, first, own);
     Tensor all = operations.empty({group.size() * tokens, 3}, DType::f64, Category::communication);
     group.all_gather(own, all);
-    return operations.cross_entropy_from_statistics(logits, labels, first,
-                                                    all.reshape({group.size(), tokens, 3}), gradient_scale);
+    operations.cross_entropy_from_statistics(logits, labels, first, all.reshape({group.size(), tokens, 3}),
+                                             gradient_scale, loss_sum);
   }
 };
 
 }  // namespace
 
-Deferred<double> Loss::chunk_of_shard(Operations&, Tensor&, std::span<const int32_t>, int64_t, ProcessGroup&,
-                                      double) {
+void Loss::chunk_of_shard(Operations&, Tensor&, std::span<const int32_t>, int64_t, ProcessGroup&, double,
+                          Tensor&) {
   COLLIE_ASSERT(false, "this loss needs whole logits: supports_shards() says so");
 }
 

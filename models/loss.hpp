@@ -15,19 +15,18 @@ class Loss {
  public:
   virtual ~Loss() = default;
   // logits [chunk, vocab] is overwritten with d(sum of losses)/d(logits) · gradient_scale; labels [chunk],
-  // -100 = not a target (its row of the gradient must be zero). Returns the sum of the losses over the
-  // chunk's targets, which a device may still be computing.
-  virtual Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-                                 double gradient_scale) = 0;
+  // -100 = not a target (its row of the gradient must be zero). Adds the sum of the losses over the chunk's
+  // targets to loss_sum f64 [1].
+  virtual void chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                     double gradient_scale, Tensor& loss_sum) = 0;
 
   // Whether chunk_of_shard() is there; a loss without it needs whole logits, and so tensor parallelism of 1.
   virtual bool supports_shards() const { return false; }
   // The same where each rank of `group` has the logits [chunk, width] of width consecutive ids, from `first`.
-  // Labels are ids of the whole vocabulary. Called by all ranks of the group together; each returns the sum
-  // of the losses, and overwrites its logits with its columns of the gradient.
-  virtual Deferred<double> chunk_of_shard(Operations& operations, Tensor& logits,
-                                          std::span<const int32_t> labels, int64_t first, ProcessGroup& group,
-                                          double gradient_scale);
+  // Labels are ids of the whole vocabulary. Called by all ranks of the group together; each adds the sum of
+  // the losses to its loss_sum, and overwrites its logits with its columns of the gradient.
+  virtual void chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
+                              int64_t first, ProcessGroup& group, double gradient_scale, Tensor& loss_sum);
 };
 
 using LossFactory = std::function<std::unique_ptr<Loss>()>;

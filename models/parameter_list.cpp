@@ -125,6 +125,19 @@ ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list, co
   return UnitList(config, shard, unit, list).add_vocabulary(tied ? embedding_name : "lm_head.weight", tied);
 }
 
+std::vector<Parameter> stage_parameters(const ModelConfig& config, const StageRange& range,
+                                        const ModelShard& shard) {
+  std::vector<Parameter> list;
+  if (range.embedding) add_embedding(config, list, shard);
+  for (int64_t block = range.first_block; block < range.last_block; ++block)
+    add_block(config, block, list, shard);
+  if (range.head) {
+    add_final_norm(config, list, shard);
+    add_head(config, list, shard);
+  }
+  return list;
+}
+
 std::vector<Parameter> model_parameters(const ModelConfig& config) {
   std::vector<Parameter> list;
   add_embedding(config, list);

@@ -86,8 +86,8 @@ class DecoderStage final : public StageModel {
   const StageRange& range() const override { return range_; }
   const std::vector<Parameter>& parameters() const override { return parameters_; }
 
-  ForwardResult forward(LayerContext& outer, const MicroBatch& batch, const Tensor& input,
-                        double gradient_scale, Loss& loss, ActivationStash& stash) override {
+  Tensor forward(LayerContext& outer, const MicroBatch& batch, const Tensor& input, double gradient_scale,
+                 Loss& loss, Tensor& loss_sum, ActivationStash& stash) override {
     check_batch(batch);
     stash.contents = std::make_unique<ActivationStash::Contents>();
     ActivationStash::Contents& contents = *stash.contents;
@@ -96,9 +96,10 @@ class DecoderStage final : public StageModel {
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
     ResidualStream stream = run_blocks(context, local, input, &contents);
-    if (!head_) return {stream.settle(context.operations), {}};
+    if (!head_) return stream.settle(context.operations);
     context.source.expect(head_unit(), head_unit() - 1);  // its own backward follows
-    return {{}, head_->forward(context, *local, std::move(stream), gradient_scale, loss, contents.head)};
+    head_->forward(context, *local, std::move(stream), gradient_scale, loss, loss_sum, contents.head);
+    return {};
   }
 
   Tensor backward_input(LayerContext& outer, const MicroBatch& batch, const Tensor& d_output,
@@ -145,15 +146,16 @@ class DecoderStage final : public StageModel {
     return gradient;
   }
 
-  ForwardResult evaluate(LayerContext& outer, const MicroBatch& batch, const Tensor& input,
-                         Loss& loss) override {
+  Tensor evaluate(LayerContext& outer, const MicroBatch& batch, const Tensor& input, Loss& loss,
+                  Tensor& loss_sum) override {
     check_batch(batch);
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
     Tensor output = run_blocks(context, local, input, nullptr).settle(context.operations);
-    if (!head_) return {std::move(output), {}};
+    if (!head_) return output;
     context.source.expect(head_unit(), -1);
-    return {{}, head_->evaluate(context, *local, output, loss)};
+    head_->evaluate(context, *local, output, loss, loss_sum);
+    return {};
   }
 
   KeyValueCache make_cache(Operations& operations, int64_t capacity) const override {

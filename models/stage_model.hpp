@@ -73,16 +73,12 @@ class StageModel {
   virtual const std::vector<Parameter>& parameters() const = 0;
 
   // Training. `input` [tokens, hidden] comes from the stage before (undefined where the embedding is here).
-  struct ForwardResult {
-    Tensor output;  // [tokens, hidden]; undefined where the head is here
-    // Over the targets among the rank's tokens; only where the head is here. All ranks of a tensor group have
-    // the same; those of a context group add up to the micro-batch's.
-    Deferred<double> loss_sum;
-  };
-  // gradient_scale: 1 / (target tokens of the whole global batch); used where the head is here, whose
-  // gradient goes to context.sink in this call.
-  virtual ForwardResult forward(LayerContext& context, const MicroBatch& batch, const Tensor& input,
-                                double gradient_scale, Loss& loss, ActivationStash& stash) = 0;
+  // Returns [tokens, hidden], undefined where the head is here. Used only there: gradient_scale, 1 / (target
+  // tokens of the whole global batch); and loss_sum f64 [1], to which the losses of the targets among the
+  // rank's tokens are added: the same on all ranks of a tensor group, those of a context group add up to the
+  // micro-batch's. The head's gradient goes to context.sink in this call.
+  virtual Tensor forward(LayerContext& context, const MicroBatch& batch, const Tensor& input,
+                         double gradient_scale, Loss& loss, Tensor& loss_sum, ActivationStash& stash) = 0;
   // d_output [tokens, hidden] (undefined where the head is here). Returns d(input), undefined where the
   // embedding is here. Keeps in the stash what backward_weight needs.
   virtual Tensor backward_input(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
@@ -95,9 +91,9 @@ class StageModel {
   virtual Tensor backward(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
                           ActivationStash& stash) = 0;
 
-  // Evaluation: forward that keeps nothing. loss_sum where the head is here.
-  virtual ForwardResult evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input,
-                                 Loss& loss) = 0;
+  // Evaluation: forward that keeps nothing.
+  virtual Tensor evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input, Loss& loss,
+                          Tensor& loss_sum) = 0;
 
   // Generation: the next tokens of one sequence. Room for `capacity` tokens; the tokens of `batch` are
   // appended.
@@ -114,6 +110,10 @@ class StageModel {
 std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
                                              Operations& operations, const ModelShard& shard = {},
                                              const ActivationMemory& memory = {});
+
+// The parameters() of such a stage.
+std::vector<Parameter> stage_parameters(const ModelConfig& config, const StageRange& range,
+                                        const ModelShard& shard);
 
 // All parameters of the whole model in canonical order (that of transformers' named_parameters(); the stages'
 // parameters() one after another, but for tied copies): the order in which norms are combined.

@@ -36,7 +36,7 @@ class AdamW final : public Optimizer {
     }
     operations.adamw(tensors,
                      {arguments.lr, config_.betas[0], config_.betas[1], config_.eps, config_.weight_decay,
-                      arguments.step, arguments.gradient_scale, arguments.rounding});
+                      arguments.step, arguments.gradient_factor, arguments.rounding});
   }
 
  private:

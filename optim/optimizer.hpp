@@ -26,10 +26,11 @@ struct ParameterRange {
 };
 
 struct UpdateArguments {
-  double lr = 0;              // of this step, from the schedule
-  int64_t step = 1;           // from 1
-  double gradient_scale = 1;  // multiplies the gradient first (clipping)
-  Rounding rounding;          // of weights in bfloat16
+  double lr = 0;           // of this step, from the schedule
+  int64_t step = 1;        // from 1
+  Tensor gradient_factor;  // f64 [1]: multiplies the gradient first (clipping); where it is NaN nothing may
+                           // change
+  Rounding rounding;       // of weights in bfloat16
 };
 
 class Optimizer {
@@ -50,9 +51,4 @@ Registry<OptimizerFactory>& optimizers();  // built in: "adamw"
 using LearningRateSchedule = std::function<double(int64_t step, int64_t total_steps)>;
 using LearningRateFactory = std::function<LearningRateSchedule(const LearningRateConfig&)>;
 Registry<LearningRateFactory>& learning_rate_schedules();  // built in: "constant", "linear", "cosine"
-
-// Global-norm clipping: the scale that brings `norm` down to `max_norm`; 1 where it is below, or max_norm is
-// 0. PyTorch's clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
-double clip_scale(double norm, double max_norm);
-
 }  // namespace collie

@@ -3,6 +3,13 @@
 #include <numeric>
 
 namespace collie {
+namespace {
+
+int64_t blocks_of(const NormShare& share) {
+  return (share.range.numel + reduction_block - 1) / reduction_block;
+}
+
+}  // namespace
 
 ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
                            Optimizer* optimizer, const Precision& precision, bool offload,
@@ -15,6 +22,7 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       plan_(parameters_, model.range(), sharding),
       weights_(plan_, parameters_, sharding, operations, groups.data) {
   if (optimizer == nullptr) return;
+  norm_shares_ = collie::norm_shares(parameters_, plan_, sharding_);
   gradients_ =
       std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
                                         precision.gradients(operations), groups.data, groups.gradients);
@@ -90,29 +98,21 @@ void ShardedState::load(const Checkpoint& checkpoint) {
       read(checkpoint, names[state], owned.range, owned.states[state]);
 }
 
-// Where several ranks hold the same, one reports and writes it.
-bool ShardedState::speaks_for(ParameterId id) const {
-  return parameter(id).first_holder && (sharding_.stage() > 0 || sharding_.rank == 0);
-}
-
-std::vector<NormShare> ShardedState::norm_shares() const {
-  std::vector<NormShare> shares;
-  std::vector<Deferred<std::vector<double>>> sums;  // by share: all are queued before any is waited for
-  for (const Owned& owned : owned_) {
-    if (!speaks_for(owned.range.id)) continue;
-    const Tensor gradient = view(gradients_->part(owned.bucket), owned.range);
-    NormShare& share = shares.emplace_back();
-    share.id = owned.range.id;
-    share.first_block = owned.range.begin / reduction_block;
-    sums.push_back(operations_.block_sums_of_squares(gradient));
+void ShardedState::sum_squares(Tensor& values) const {
+  std::vector<int64_t> counts;
+  for (const NormShare& share : norm_shares_) counts.push_back(blocks_of(share));
+  const bool whole = sharding_.stage() == 0;  // then a share is one value
+  const int64_t all = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  Tensor blocks = whole ? operations_.empty({all}, DType::f64, Category::workspace) : values;
+  COLLIE_ASSERT(blocks.numel() == all, "{} sums of squares for {} values", all, blocks.numel());
+  int64_t at = 0;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    Tensor sums = blocks.rows(at, at + counts[i]);
+    operations_.block_sums_of_squares(view(gradients_->part(norm_shares_[i].bucket), norm_shares_[i].range),
+                                      sums);
+    at += counts[i];
   }
-  for (size_t i = 0; i < shares.size(); ++i) {
-    shares[i].sums = sums[i].value();
-    // A whole gradient's is one number, so that reports stay short.
-    if (sharding_.stage() == 0)
-      shares[i].sums = {std::accumulate(shares[i].sums.begin(), shares[i].sums.end(), 0.0)};
-  }
-  return shares;
+  if (whole) operations_.ordered_sums(blocks, consecutive_runs(counts), values);
 }
 
 void ShardedState::update(UpdateArguments arguments) {
@@ -157,8 +157,8 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
   std::vector<CheckpointSlice> slices;
   const std::vector<std::string> names = optimizer_->state_names();
   for (const Owned& owned : owned_) {
-    if (!speaks_for(owned.range.id)) continue;
     const Parameter& of = parameter(owned.range.id);
+    if (!speaks_for(of, sharding_)) continue;
     const auto add = [&](const std::string& state, const Tensor& flat) {
       for_each_rectangle(owned.range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
         slices.push_back(

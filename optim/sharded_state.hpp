@@ -10,18 +10,11 @@
 #include "io/checkpoint.hpp"
 #include "optim/bucket_gradients.hpp"
 #include "optim/bucket_weights.hpp"
+#include "optim/gradient_norm.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/precision.hpp"
 
 namespace collie {
-
-// A share of a parameter's sum of squares: of its blocks of reduction_block elements from `first_block`, or
-// of all of them together, added in block order, where it is one value from block 0.
-struct NormShare {
-  ParameterId id = 0;
-  int64_t first_block = 0;
-  std::vector<double> sums;
-};
 
 class ShardedState {
  public:
@@ -45,9 +38,11 @@ class ShardedState {
   BucketGradients& gradients() { return *gradients_; }
   const BucketPlan& plan() const { return plan_; }
 
-  // What this rank reports of the gradient's norm: every rank of the data group its own part, where gradients
-  // are sharded; else the first of them everything.
-  std::vector<NormShare> norm_shares() const;
+  // What this rank contributes to the gradient's norm (optim/gradient_norm.hpp), of parameters by
+  // ParameterId.
+  const std::vector<NormShare>& norm_shares() const { return norm_shares_; }
+  // Their values, one share after another. values f64 [as many as they have].
+  void sum_squares(Tensor& values) const;
   // Updates what this rank owns and lets the others of the data group have it.
   void update(UpdateArguments arguments);
   // What this rank writes to a checkpoint, copied. A weight with a master is written as that.
@@ -66,7 +61,6 @@ class ShardedState {
   Tensor view(const Tensor& part, const OwnedRange& range) const {
     return part.rows(range.at, range.at + range.numel);
   }
-  bool speaks_for(ParameterId id) const;
   void load_weights(const std::function<void(ParameterId, Tensor&)>& fill);
   int64_t first_element(const OwnedRange& range) const;
   // visit(offsets in the Hugging Face tensor, the same elements of `flat` in the rectangle's shape), for
@@ -85,6 +79,7 @@ class ShardedState {
   BucketWeights weights_;
   std::unique_ptr<BucketGradients> gradients_;  // where something is trained
   std::vector<Owned> owned_;                    // without tied copies, in the order of the buckets
+  std::vector<NormShare> norm_shares_;
 };
 
 }  // namespace collie

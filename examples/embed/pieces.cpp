@@ -15,14 +15,14 @@ namespace {
 // 1512.00567).
 class LabelSmoothing final : public collie::Loss {
  public:
-  collie::Deferred<double> chunk(collie::Operations&, collie::Tensor& logits, std::span<const int32_t> labels,
-                                 double gradient_scale) override {
+  void chunk(collie::Operations&, collie::Tensor& logits, std::span<const int32_t> labels,
+             double gradient_scale, collie::Tensor& loss_sum) override {
     double sum = 0;
     for (size_t token = 0; token < labels.size(); ++token) {
       float* row = logits.data<float>() + static_cast<int64_t>(token) * logits.row_stride();
       sum += one_token(row, logits.dim(1), labels[token], gradient_scale);
     }
-    return sum;
+    *loss_sum.data<double>() += sum;
   }
 
  private:
@@ -54,17 +54,19 @@ class Momentum final : public collie::Optimizer {
   std::vector<std::string> state_names() const override { return {"momentum"}; }
   void update(collie::Operations&, std::span<collie::ParameterRange> ranges,
               const collie::UpdateArguments& arguments) override {
-    for (collie::ParameterRange& range : ranges) update(range, arguments);
+    const double factor = *arguments.gradient_factor.data<double>();
+    if (std::isnan(factor)) return;  // the loss or the gradients are not finite
+    for (collie::ParameterRange& range : ranges)
+      update(range, static_cast<float>(arguments.lr), static_cast<float>(factor));
   }
 
  private:
-  static void update(collie::ParameterRange& range, const collie::UpdateArguments& arguments) {
+  static void update(collie::ParameterRange& range, float lr, float factor) {
     float* weight = range.weight.data<float>();
     float* momentum = range.states[0].data<float>();
     const float* gradient = range.gradient.data<float>();
-    const auto lr = static_cast<float>(arguments.lr), scale = static_cast<float>(arguments.gradient_scale);
     for (int64_t i = 0; i < range.weight.numel(); ++i) {
-      momentum[i] = 0.9f * momentum[i] + scale * gradient[i];
+      momentum[i] = 0.9f * momentum[i] + factor * gradient[i];
       weight[i] -= lr * momentum[i];
     }
   }

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "kernels/adamw_factors.hpp"
 #include "kernels/checks.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
@@ -13,8 +15,8 @@ HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
 void adamw_vectors(float* weight, const float* gradient, float* exp_avg, float* exp_avg_sq,
-                   const AdamWFactors& f, int64_t n) {
-  const Vec gradient_scale = constant(f.gradient_scale), decay = constant(f.decay), rate = constant(f.rate);
+                   float gradient_factor, const AdamWFactors& f, int64_t n) {
+  const Vec gradient_scale = constant(gradient_factor), decay = constant(f.decay), rate = constant(f.rate);
   const Vec beta1 = constant(f.beta1), one_minus_beta1 = constant(f.one_minus_beta1);
   const Vec beta2 = constant(f.beta2), one_minus_beta2 = constant(f.one_minus_beta2);
   const Vec root_scale = constant(f.root_scale), eps = constant(f.eps);
@@ -41,12 +43,14 @@ HWY_EXPORT(adamw_vectors);
 void CpuOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) {
   check::adamw(dtype(), ranges, arguments);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(adamw_vectors);
+  const double gradient_factor = gradient_factor_on_host(arguments);
+  if (std::isnan(gradient_factor)) return;
   const AdamWFactors factors = adamw_factors(arguments);
   for (AdamWTensors& range : ranges) {
     arena_.for_pieces(range.weight.numel(), cpu::piece_size, [&](int64_t first, int64_t last) {
       kernel(range.weight.data<float>() + first, range.gradient.data<float>() + first,
-             range.exp_avg.data<float>() + first, range.exp_avg_sq.data<float>() + first, factors,
-             last - first);
+             range.exp_avg.data<float>() + first, range.exp_avg_sq.data<float>() + first,
+             static_cast<float>(gradient_factor), factors, last - first);
     });
     if (range.rounded.defined()) copy(range.weight, range.rounded);
   }

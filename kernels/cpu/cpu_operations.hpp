@@ -54,14 +54,17 @@ class CpuOperations final : public Operations {
   void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
                        Tensor& d_up) override;
 
-  Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                 double gradient_scale) override;
+  void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                     Tensor& loss_sum) override;
   void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                           Tensor& statistics) override;
-  Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                 int64_t first, const Tensor& statistics,
-                                                 double gradient_scale) override;
-  Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
+  void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                     const Tensor& statistics, double gradient_scale,
+                                     Tensor& loss_sum) override;
+  void block_sums_of_squares(const Tensor& x, Tensor& sums) override;
+  void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
+  void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+                    Tensor& outcome) override;
   void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
 
  private:

@@ -51,9 +51,9 @@ HWY_EXPORT(cross_entropy_row);
 
 using cpu::at;
 
-Deferred<double> CpuOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                              double gradient_scale) {
-  check::cross_entropy(dtype(), logits, labels);
+void CpuOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                                  Tensor& loss_sum) {
+  check::cross_entropy(dtype(), logits, labels, loss_sum);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(cross_entropy_row);
   const int64_t vocab = logits.dim(1);
   std::vector<double> losses(labels.size());
@@ -69,7 +69,7 @@ Deferred<double> CpuOperations::cross_entropy(Tensor& logits, std::span<const in
   });
   double sum = 0;
   for (const double loss : losses) sum += loss;
-  return sum;
+  *loss_sum.data<double>() += sum;
 }
 
 }  // namespace collie

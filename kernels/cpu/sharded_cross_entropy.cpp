@@ -116,10 +116,10 @@ void CpuOperations::softmax_statistics(const Tensor& logits, std::span<const int
   });
 }
 
-Deferred<double> CpuOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                              int64_t first, const Tensor& statistics,
-                                                              double gradient_scale) {
-  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
+void CpuOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                  int64_t first, const Tensor& statistics,
+                                                  double gradient_scale, Tensor& loss_sum) {
+  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics, loss_sum);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(weights_row);
   const int64_t width = logits.dim(1);
   std::vector<double> losses(labels.size());
@@ -139,7 +139,7 @@ Deferred<double> CpuOperations::cross_entropy_from_statistics(Tensor& logits, st
   });
   double sum = 0;
   for (const double loss : losses) sum += loss;
-  return sum;
+  *loss_sum.data<double>() += sum;
 }
 
 }  // namespace collie

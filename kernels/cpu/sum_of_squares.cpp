@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <vector>
 
 #include "kernels/checks.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
 #include "kernels/cpu/pieces.hpp"
+#include "kernels/host_sums.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/sum_of_squares.cpp"
@@ -40,19 +40,30 @@ namespace collie {
 
 HWY_EXPORT(sum_of_squares_of_block);
 
-Deferred<std::vector<double>> CpuOperations::block_sums_of_squares(const Tensor& x) {
-  check::block_sums_of_squares(dtype(), x);
+void CpuOperations::block_sums_of_squares(const Tensor& x, Tensor& sums) {
+  check::block_sums_of_squares(dtype(), x, sums);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_of_squares_of_block);
   const float* const data = x.data<float>();
-  const int64_t n = x.numel(), blocks = (n + reduction_block - 1) / reduction_block;
-  std::vector<double> sums(static_cast<size_t>(blocks));
-  arena_.for_pieces(blocks, cpu::rows_per_piece(reduction_block), [&](int64_t first, int64_t last) {
+  double* const out = sums.data<double>();
+  const int64_t n = x.numel();
+  arena_.for_pieces(sums.numel(), cpu::rows_per_piece(reduction_block), [&](int64_t first, int64_t last) {
     for (int64_t block = first; block < last; ++block) {
       const int64_t start = block * reduction_block;
-      sums[static_cast<size_t>(block)] = kernel(data + start, std::min(reduction_block, n - start));
+      out[block] = kernel(data + start, std::min(reduction_block, n - start));
     }
   });
-  return sums;
+}
+
+void CpuOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) {
+  check::ordered_sums(values, runs, sums);
+  double* const out = sums.data<double>();
+  arena_.for_each(sums.numel(), [&](int64_t which) { out[which] = host::ordered_sum(values, runs, which); });
+}
+
+void CpuOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+                                 Tensor& outcome) {
+  check::step_outcome(loss_sum, sum_of_squares, outcome);
+  host::step_outcome(loss_sum, sum_of_squares, max_norm, outcome);
 }
 
 }  // namespace collie

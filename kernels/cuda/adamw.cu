@@ -3,6 +3,8 @@
 // weight and gradient, 14 all bfloat16; 2 more where the new weight is stored rounded, too.
 #include "kernels/cuda/adamw.hpp"
 
+#include <cmath>
+
 #include "kernels/cuda/packs.hpp"
 #include "kernels/cuda/philox.hpp"
 
@@ -24,8 +26,9 @@ struct Tensors {
   Each each[list_length];
   unsigned first_block[list_length];
   int count;
+  bool copied;  // what is `rounded` gets the weights as they are
 };
-static_assert(sizeof(Tensors) + sizeof(AdamWFactors) + sizeof(Rounding) <= 4096);
+static_assert(sizeof(Tensors) + sizeof(AdamWFactors) + sizeof(Rounding) + sizeof(double*) <= 4096);
 
 // Up with probability (what truncation cuts off) / (a unit of the last place kept): 16 bits of `random`
 // decide.
@@ -83,7 +86,9 @@ __device__ __forceinline__ bool aligned(const void* a, size_t bytes) {
 
 template <bool stochastic, class W, class G, class S>
 __global__ void __launch_bounds__(threads)
-    adamw_kernel(const __grid_constant__ Tensors tensors, const AdamWFactors f, const Rounding rounding) {
+    adamw_kernel(const __grid_constant__ Tensors tensors, const AdamWFactors f, const Rounding rounding,
+                 const double* gradient_factor) {
+  const double factor = gradient_factor == nullptr ? 1 : *gradient_factor;
   int which = 0;
   for (int step = list_length / 2; step > 0; step /= 2)
     if (which + step < tensors.count && tensors.first_block[which + step] <= blockIdx.x) which += step;
@@ -92,10 +97,9 @@ __global__ void __launch_bounds__(threads)
   const G* const gradient = static_cast<const G*>(x.gradient);
   S* const exp_avg = static_cast<S*>(x.exp_avg);
   S* const exp_avg_sq = static_cast<S*>(x.exp_avg_sq);
-  bfloat16* const rounded = static_cast<bfloat16*>(x.rounded);
   const bool vectors = aligned(weight, V * sizeof(W)) && aligned(gradient, V * sizeof(G)) &&
                        aligned(exp_avg, V * sizeof(S)) && aligned(exp_avg_sq, V * sizeof(S)) &&
-                       aligned(rounded, V * sizeof(bfloat16));
+                       aligned(x.rounded, V * (tensors.copied ? sizeof(W) : sizeof(bfloat16)));
   const int64_t start = (blockIdx.x - tensors.first_block[which]) * block_elements + threadIdx.x * V;
 #pragma unroll 2
   for (int pack = 0; pack < packs; ++pack) {
@@ -107,12 +111,14 @@ __global__ void __launch_bounds__(threads)
     load_some(gradient + at, whole, left, g);
     load_some(exp_avg + at, whole, left, m);
     load_some(exp_avg_sq + at, whole, left, v);
+    if (std::isnan(factor)) return;  // asked here, so that the loads do not wait for the factor
+    const auto gradient_scale = static_cast<float>(factor);
     RandomBits bits[V]{};
     if constexpr (stochastic) random_bits(rounding.key, x.first_index + static_cast<uint64_t>(at), bits);
     unsigned of_weight[V], of_exp_avg[V], of_exp_avg_sq[V];
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const float gi = g[i] * f.gradient_scale;
+      const float gi = g[i] * gradient_scale;
       m[i] = f.one_minus_beta1 * gi + f.beta1 * m[i];
       v[i] = f.one_minus_beta2 * gi * gi + f.beta2 * v[i];
       w[i] = w[i] * f.decay - f.rate * (m[i] / (sqrtf(v[i]) * f.root_scale + f.eps));
@@ -121,15 +127,22 @@ __global__ void __launch_bounds__(threads)
       of_exp_avg_sq[i] = bits[i].of_exp_avg_sq;
     }
     store_some<stochastic>(weight + at, whole, left, w, of_weight);
-    if (rounded != nullptr) store_some<false>(rounded + at, whole, left, w, of_weight);
+    if (x.rounded != nullptr && tensors.copied)
+      store_some<stochastic>(static_cast<W*>(x.rounded) + at, whole, left, w, of_weight);
+    else if (x.rounded != nullptr)
+      store_some<false>(static_cast<bfloat16*>(x.rounded) + at, whole, left, w, of_weight);
     store_some<stochastic>(exp_avg + at, whole, left, m, of_exp_avg);
     store_some<stochastic>(exp_avg_sq + at, whole, left, v, of_exp_avg_sq);
   }
 }
 
+bool is_copied(const AdamWArrays& x) {
+  return x.rounded != nullptr && x.rounded_element == x.weight_element;
+}
+
 bool same_elements(const AdamWArrays& a, const AdamWArrays& b) {
   return a.weight_element == b.weight_element && a.gradient_element == b.gradient_element &&
-         a.state_element == b.state_element;
+         a.state_element == b.state_element && is_copied(a) == is_copied(b);
 }
 
 // One launch's tensors from the front of the list; `blocks` says how many blocks they take.
@@ -137,6 +150,7 @@ Tensors take(std::span<const AdamWArrays>& list, unsigned& blocks) {
   Tensors tensors{};
   blocks = 0;
   const AdamWArrays& first = list.front();
+  tensors.copied = is_copied(first);
   while (!list.empty() && tensors.count < list_length && same_elements(list.front(), first)) {
     const AdamWArrays& x = list.front();
     if (x.count > 0) {
@@ -153,7 +167,7 @@ Tensors take(std::span<const AdamWArrays>& list, unsigned& blocks) {
 }  // namespace
 
 void adamw(cudaStream_t stream, std::span<const AdamWArrays> list, const AdamWFactors& factors,
-           const Rounding& rounding) {
+           const Rounding& rounding, const double* gradient_factor) {
   while (!list.empty()) {
     const AdamWArrays like = list.front();
     unsigned blocks = 0;
@@ -167,9 +181,11 @@ void adamw(cudaStream_t stream, std::span<const AdamWArrays> list, const AdamWFa
           using S = decltype(s);
           constexpr bool rounds = sizeof(W) == 2 || sizeof(S) == 2;
           if (rounds && rounding.stochastic)
-            launch(stream, shape, "adamw", adamw_kernel<rounds, W, G, S>, tensors, factors, rounding);
+            launch(stream, shape, "adamw", adamw_kernel<rounds, W, G, S>, tensors, factors, rounding,
+                   gradient_factor);
           else
-            launch(stream, shape, "adamw", adamw_kernel<false, W, G, S>, tensors, factors, rounding);
+            launch(stream, shape, "adamw", adamw_kernel<false, W, G, S>, tensors, factors, rounding,
+                   gradient_factor);
         });
       });
     });

@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_operations.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <thread>
 #include <vector>
 
@@ -14,9 +15,11 @@
 #include "kernels/cuda/embedding.hpp"
 #include "kernels/cuda/handed_out.hpp"
 #include "kernels/cuda/host_copies.hpp"
+#include "kernels/cuda/ordered_sums.hpp"
 #include "kernels/cuda/reductions.hpp"
 #include "kernels/cuda/rms_norm.hpp"
 #include "kernels/cuda/rope.hpp"
+#include "kernels/cuda/step_outcome.hpp"
 #include "kernels/cuda/swiglu.hpp"
 #include "kernels/host_data.hpp"
 
@@ -65,7 +68,10 @@ CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAc
       attention_library_(cuda::make_attention_library(stream_, memory_, account, indices_,
                                                       dtype == DType::bf16 ? Element::bf16 : Element::f32)) {}
 
-CudaOperations::~CudaOperations() = default;
+// Calls of the host that wait for what is queued come before the table's end, whoever else has its stream.
+CudaOperations::~CudaOperations() {
+  cudaStreamSynchronize(stream_->bare());
+}
 
 // --- memory
 
@@ -90,7 +96,9 @@ void CudaOperations::fill(Tensor& x, double value) {
   if (x.numel() == 0) return;
   if (x.dtype() == DType::f32 || x.dtype() == DType::bf16)
     return cuda::fill(stream_->native(), view(x), static_cast<float>(value));
-  // Other types are filled on the host: they are small, and rarely filled.
+  if (value == 0 && !std::signbit(value) && x.contiguous())
+    return cuda::check(cudaMemsetAsync(x.raw(), 0, x.bytes(), stream_->native()), "filling with zeros");
+  // Other values of other types come from the host: there are few, and rarely any.
   Tensor values = Tensor::host(x.shape(), x.dtype(), host_account_, Category::workspace);
   host::fill(values, value);
   COLLIE_ASSERT(x.contiguous(), "a strided tensor of {} cannot be filled", name(x.dtype()));
@@ -174,7 +182,9 @@ Tensor CudaOperations::take_over(Tensor x, Category category) {
   return own;
 }
 
-Deferred<std::vector<double>> CudaOperations::read_later(const Tensor& values) {
+Deferred<std::vector<double>> CudaOperations::read(const Tensor& values) {
+  check::read(values);
+  if (values.numel() == 0) return std::vector<double>{};
   auto transfer = std::make_shared<cuda::ReadBack>(*stream_, values.raw(), values.bytes());
   const auto count = static_cast<size_t>(values.numel());
   return Deferred<std::vector<double>>::later([transfer, count] {
@@ -184,11 +194,12 @@ Deferred<std::vector<double>> CudaOperations::read_later(const Tensor& values) {
   });
 }
 
-Deferred<double> CudaOperations::total(const Tensor& parts) {
-  Tensor sum = empty({1}, DType::f64, Category::workspace);
-  cuda::sum(stream_->native(), parts.data<double>(), parts.numel(), sum.data<double>());
-  auto values = read_later(sum);
-  return Deferred<double>::later([values]() mutable { return values.value().front(); });
+void CudaOperations::check_device() {
+  try {
+    stream_->throw_if_failed();
+  } catch (const std::exception& error) {
+    throw RunError("GPU {}: {}", stream_->device(), error.what());
+  }
 }
 
 // --- elementwise
@@ -358,14 +369,14 @@ void CudaOperations::swiglu_backward(const Tensor& gate, const Tensor& up, const
 
 // --- loss
 
-Deferred<double> CudaOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                               double gradient_scale) {
-  check::cross_entropy(dtype(), logits, labels);
-  if (labels.empty()) return 0.0;
+void CudaOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                                   Tensor& loss_sum) {
+  check::cross_entropy(dtype(), logits, labels, loss_sum);
+  if (labels.empty()) return;
   Tensor losses = empty({logits.dim(0)}, DType::f64, Category::workspace);
   cuda::cross_entropy(stream_->native(), view(logits), indices_.on_device(labels),
                       static_cast<float>(gradient_scale), losses.data<double>());
-  return total(losses);
+  cuda::add_sum(stream_->native(), losses.data<double>(), losses.numel(), loss_sum.data<double>());
 }
 
 void CudaOperations::softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
@@ -376,27 +387,38 @@ void CudaOperations::softmax_statistics(const Tensor& logits, std::span<const in
                            statistics.data<double>());
 }
 
-Deferred<double> CudaOperations::cross_entropy_from_statistics(Tensor& logits,
-                                                               std::span<const int32_t> labels, int64_t first,
-                                                               const Tensor& statistics,
-                                                               double gradient_scale) {
-  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
-  if (labels.empty()) return 0.0;
+void CudaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                   int64_t first, const Tensor& statistics,
+                                                   double gradient_scale, Tensor& loss_sum) {
+  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics, loss_sum);
+  if (labels.empty()) return;
   Tensor losses = empty({logits.dim(0)}, DType::f64, Category::workspace);
   cuda::cross_entropy_from_statistics(stream_->native(), view(logits), indices_.on_device(labels), first,
                                       statistics.data<double>(), statistics.dim(0),
                                       static_cast<float>(gradient_scale), losses.data<double>());
-  return total(losses);
+  cuda::add_sum(stream_->native(), losses.data<double>(), losses.numel(), loss_sum.data<double>());
 }
 
 // --- reductions and optimizers
 
-Deferred<std::vector<double>> CudaOperations::block_sums_of_squares(const Tensor& x) {
-  check::block_sums_of_squares(dtype(), x);
-  if (x.numel() == 0) return std::vector<double>{};
-  Tensor sums = empty({(x.numel() + reduction_block - 1) / reduction_block}, DType::f64, Category::workspace);
+void CudaOperations::block_sums_of_squares(const Tensor& x, Tensor& sums) {
+  check::block_sums_of_squares(dtype(), x, sums);
   cuda::block_sums_of_squares(stream_->native(), x.raw(), element_of(x), x.numel(), sums.data<double>());
-  return read_later(sums);
+}
+
+void CudaOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) {
+  check::ordered_sums(values, runs, sums);
+  if (sums.numel() == 0) return;
+  const auto words = cuda::words_of(runs.starts, runs.firsts, runs.counts);
+  cuda::ordered_sums(stream_->native(), values.data<double>(), indices_.on_device(words),
+                     static_cast<int64_t>(runs.firsts.size()), sums.numel(), sums.data<double>());
+}
+
+void CudaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+                                  Tensor& outcome) {
+  check::step_outcome(loss_sum, sum_of_squares, outcome);
+  cuda::step_outcome(stream_->native(), loss_sum.data<double>(), sum_of_squares.data<double>(), max_norm,
+                     outcome.data<double>());
 }
 
 void CudaOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) {
@@ -406,16 +428,15 @@ void CudaOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments&
   for (const AdamWTensors& range : ranges) {
     COLLIE_ASSERT(range.exp_avg.dtype() == range.exp_avg_sq.dtype(), "adamw: moments are {} and {}",
                   name(range.exp_avg.dtype()), name(range.exp_avg_sq.dtype()));
-    const bool rounds = range.rounded.defined() && range.rounded.dtype() != range.weight.dtype();
     arrays.push_back({range.weight.raw(), range.gradient.raw(), range.exp_avg.raw(), range.exp_avg_sq.raw(),
-                      rounds ? range.rounded.raw() : nullptr, element_of(range.weight),
+                      range.rounded.defined() ? range.rounded.raw() : nullptr, element_of(range.weight),
                       element_of(range.gradient), element_of(range.exp_avg), range.weight.numel(),
-                      range.first_index});
+                      range.first_index,
+                      range.rounded.defined() ? element_of(range.rounded) : Element::bf16});
   }
-  cuda::adamw(stream_->native(), arrays, adamw_factors(arguments), arguments.rounding);
-  for (AdamWTensors& range : ranges)
-    if (range.rounded.defined() && range.rounded.dtype() == range.weight.dtype())
-      copy(range.weight, range.rounded);
+  const Tensor& factor = arguments.gradient_factor;
+  cuda::adamw(stream_->native(), arrays, adamw_factors(arguments), arguments.rounding,
+              factor.defined() ? factor.data<double>() : nullptr);
 }
 
 int64_t CudaOperations::head_chunk(int64_t vocab) const {

@@ -1,5 +1,5 @@
 // The operation table on one NVIDIA GPU: work is queued on the rank's compute stream, in the order of the
-// calls. What is returned as a number waits for the device.
+// calls. What is read waits for the device when it is asked for.
 #pragma once
 
 #include "kernels/cpu/arena.hpp"
@@ -39,6 +39,9 @@ class CudaOperations final : public Operations {
   }
 
   void synchronize() override { stream_->synchronize(); }
+  Deferred<std::vector<double>> read(const Tensor& values) override;
+  void when_done(std::function<void()> f) override { stream_->when_done(std::move(f)); }
+  void check_device() override;
   void as_graphs(int64_t task, const std::function<void()>& work) override { stream_->as_graphs(task, work); }
   GraphCounts graph_counts() const override { return stream_->graphs().counts(); }
   void hand_out(Tensor& x) override;
@@ -79,21 +82,21 @@ class CudaOperations final : public Operations {
   void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
                        Tensor& d_up) override;
 
-  Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                 double gradient_scale) override;
+  void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                     Tensor& loss_sum) override;
   void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                           Tensor& statistics) override;
-  Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                 int64_t first, const Tensor& statistics,
-                                                 double gradient_scale) override;
-  Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
+  void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                     const Tensor& statistics, double gradient_scale,
+                                     Tensor& loss_sum) override;
+  void block_sums_of_squares(const Tensor& x, Tensor& sums) override;
+  void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
+  void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+                    Tensor& outcome) override;
   void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
 
  private:
   Tensor workspace(int64_t floats);
-  // float64 [n], and their sum, when the device has them.
-  Deferred<std::vector<double>> read_later(const Tensor& values);
-  Deferred<double> total(const Tensor& parts);
 
   std::shared_ptr<cuda::Stream> stream_;
   std::shared_ptr<MemorySource> memory_, mapped_memory_;

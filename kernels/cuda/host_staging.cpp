@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "kernels/cuda/api.hpp"
 #include "kernels/cuda/pinned_blocks.hpp"
@@ -10,8 +11,10 @@ namespace collie::cuda {
 
 namespace {
 
-constexpr size_t most_blocks = 16;
-constexpr size_t piece_bytes = size_t{4} << 20;  // large copies go through in pieces
+// Small copies have blocks of their own, so that they do not take the large ones: ids, labels and places, a
+// dozen a micro-batch. How many there are is how far the host may be ahead of the device.
+constexpr size_t small_bytes = size_t{64} << 10, most_small = 256;
+constexpr size_t piece_bytes = size_t{4} << 20, most_large = 16;  // large copies go through in pieces
 
 }  // namespace
 
@@ -32,29 +35,20 @@ struct HostStaging::Block {
 HostStaging::HostStaging(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
 HostStaging::~HostStaging() = default;
 
-// Small copies have blocks of 64 KiB, so that they do not take the large ones.
 HostStaging::Block& HostStaging::free_block(size_t bytes) {
-  const size_t size = bytes <= (64 << 10) ? (64 << 10) : piece_bytes;
-  auto found = std::find_if(blocks_.begin(), blocks_.end(), [&](const auto& block) {
-    return block->bytes == size && block->in_flight.done();
-  });
-  if (found == blocks_.end() && blocks_.size() < most_blocks) {
-    blocks_.push_back(std::make_unique<Block>(size));
-    return *blocks_.back();
+  const bool small = bytes <= small_bytes;
+  Blocks& blocks = small ? small_ : large_;
+  // Copies end in the order in which they began: the oldest is free first.
+  const bool free = !blocks.empty() && blocks.front()->in_flight.done();
+  if (!free && blocks.size() < (small ? most_small : most_large)) {
+    blocks.push_back(std::make_unique<Block>(small ? small_bytes : piece_bytes));
+    return *blocks.back();
   }
-  if (found == blocks_.end())
-    found =
-        std::find_if(blocks_.begin(), blocks_.end(), [&](const auto& block) { return block->bytes == size; });
-  if (found == blocks_.end()) {  // all are of the other size
-    blocks_.pop_front();
-    blocks_.push_back(std::make_unique<Block>(size));
-    return *blocks_.back();
-  }
-  auto block = std::move(*found);
-  blocks_.erase(found);
+  std::unique_ptr<Block> block = std::move(blocks.front());
+  blocks.pop_front();
   block->in_flight.wait();
-  blocks_.push_back(std::move(block));
-  return *blocks_.back();
+  blocks.push_back(std::move(block));
+  return *blocks.back();
 }
 
 void HostStaging::upload(std::span<const std::byte> bytes, void* to) {
@@ -90,7 +84,11 @@ ReadBack::ReadBack(Stream& stream, const void* from, size_t bytes)
 }
 
 ReadBack::~ReadBack() {
-  done_.wait();
+  try {
+    done_.wait();
+  } catch (const std::exception&) {  // the device has failed: nobody says so here, and the block is lost
+    return;
+  }
   give_pinned(data_, bytes_);
 }
 

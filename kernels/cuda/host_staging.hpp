@@ -27,10 +27,11 @@ class HostStaging {
 
  private:
   struct Block;
+  using Blocks = std::deque<std::unique_ptr<Block>>;  // the one used longest ago first
   Block& free_block(size_t bytes);
 
   std::shared_ptr<Stream> stream_;
-  std::deque<std::unique_ptr<Block>> blocks_;  // the one used longest ago first
+  Blocks small_, large_;
 };
 
 // A copy of a few bytes to the host that is queued now and waited for later, by any thread.

@@ -55,6 +55,9 @@ __device__ __forceinline__ void copy_4_async(void* to, const void* from, bool wa
                "r"(wanted ? 4 : 0)
                : "memory");
 }
+__device__ __forceinline__ void copy_8_async(void* to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
 // For the calling thread's copies: others' are there after the barrier that follows.
 __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
@@ -114,6 +117,9 @@ inline void copy_16_async(void* to, const void* from, bool wanted) {
 }
 inline void copy_4_async(void* to, const void* from, bool wanted) {
   emulation::copy_async(to, from, wanted ? 4 : 0, 4);
+}
+inline void copy_8_async(void* to, const void* from) {
+  emulation::copy_async(to, from, 8, 8);
 }
 inline void wait_for_copies() {
   emulation::wait_for_copies();

@@ -35,13 +35,14 @@ __global__ void __launch_bounds__(threads) sums_of_squares_kernel(const T* x, in
 
 constexpr unsigned sum_threads = 1024;
 
-__global__ void __launch_bounds__(sum_threads) sum_kernel(const double* values, int64_t count, double* out) {
+__global__ void __launch_bounds__(sum_threads)
+    add_sum_kernel(const double* values, int64_t count, double* total) {
   __shared__ double slots[warp_size];
   double sum = 0;
 #pragma unroll 8
   for (int64_t i = threadIdx.x; i < count; i += sum_threads) sum += values[i];
   sum = block_sum(sum, slots);
-  if (threadIdx.x == 0) *out = sum;
+  if (threadIdx.x == 0) *total += sum;
 }
 
 }  // namespace
@@ -61,8 +62,8 @@ void block_sums_of_squares(cudaStream_t stream, const void* x, Element element, 
   });
 }
 
-void sum(cudaStream_t stream, const double* values, int64_t count, double* out) {
-  launch(stream, {{1}, {sum_threads}}, "sum", sum_kernel, values, count, out);
+void add_sum(cudaStream_t stream, const double* values, int64_t count, double* total) {
+  launch(stream, {{1}, {sum_threads}}, "add_sum", add_sum_kernel, values, count, total);
 }
 
 }  // namespace collie::cuda

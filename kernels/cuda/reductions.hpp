@@ -9,7 +9,8 @@ namespace collie::cuda {
 
 // out [ceil(count / 4096)]: the sum of squares of each block of 4096 elements, in double.
 void block_sums_of_squares(CUstream_st* stream, const void* x, Element element, int64_t count, double* out);
-// *out = values [count], added in order of their index within a fixed tree that depends on count alone.
-void sum(CUstream_st* stream, const double* values, int64_t count, double* out);
+// *total += the sum of values [count], which is taken first: in order of their index within a fixed tree that
+// depends on count alone.
+void add_sum(CUstream_st* stream, const double* values, int64_t count, double* total);
 
 }  // namespace collie::cuda

@@ -70,6 +70,12 @@ void Stream::synchronize() {
   check(cudaStreamSynchronize(immediate()), "waiting for the device");
 }
 
+void Stream::throw_if_failed() const {
+  graphs_.throw_if_lost();
+  const cudaError_t status = cudaStreamQuery(stream_);
+  if (status != cudaErrorNotReady) check(status, "work on the device");
+}
+
 void Stream::when_done(std::function<void()> function) {
   CUstream_st* const stream = immediate();
   auto* held = new std::function<void()>(std::move(function));

@@ -52,6 +52,8 @@ class Stream {
   void record(Event& event);
   void wait(const Event& event);  // what is queued from now on starts after the event
   void synchronize();             // blocks the host until all that is queued is done
+  // Throws std::runtime_error where work that was queued has failed, or is lost. Waits for nothing.
+  void throw_if_failed() const;
   // Calls `function` on a thread of the driver's when all that is queued is done. It may not call CUDA and
   // should only send a message.
   void when_done(std::function<void()> function);

@@ -3,6 +3,7 @@
 #include "kernels/checks.hpp"
 #include "kernels/cuda/attention_kernels.hpp"
 #include "kernels/cuda/embedding.hpp"
+#include "kernels/cuda/ordered_sums.hpp"
 #include "kernels/cuda/workspaces.hpp"
 
 namespace collie {
@@ -114,39 +115,33 @@ void PhantomGpuOperations::attention_backward(const Tensor& q, const Tensor& k, 
     if (!tiles.empty()) arrays_.find(cuda::words_of(tiles));
 }
 
-// A loss a token, and their sum.
-void PhantomGpuOperations::sum_losses(const Tensor& logits) {
-  const Tensor losses = doubles(logits.dim(0));
-  doubles(1);
-}
-
-Deferred<double> PhantomGpuOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                                     double gradient_scale) {
-  if (!labels.empty()) {
-    arrays_.find(labels);
-    sum_losses(logits);
-  }
-  return PhantomOperations::cross_entropy(logits, labels, gradient_scale);
+void PhantomGpuOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                         double gradient_scale, Tensor& loss_sum) {
+  PhantomOperations::cross_entropy(logits, labels, gradient_scale, loss_sum);
+  hold_losses(labels);
 }
 void PhantomGpuOperations::softmax_statistics(const Tensor& logits, std::span<const int32_t> labels,
                                               int64_t first, Tensor& statistics) {
   PhantomOperations::softmax_statistics(logits, labels, first, statistics);
   if (!labels.empty()) arrays_.find(labels);
 }
-Deferred<double> PhantomGpuOperations::cross_entropy_from_statistics(Tensor& logits,
-                                                                     std::span<const int32_t> labels,
-                                                                     int64_t first, const Tensor& statistics,
-                                                                     double gradient_scale) {
-  if (!labels.empty()) {
-    arrays_.find(labels);
-    sum_losses(logits);
-  }
-  return PhantomOperations::cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale);
+void PhantomGpuOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                         int64_t first, const Tensor& statistics,
+                                                         double gradient_scale, Tensor& loss_sum) {
+  PhantomOperations::cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale,
+                                                   loss_sum);
+  hold_losses(labels);
 }
-Deferred<std::vector<double>> PhantomGpuOperations::block_sums_of_squares(const Tensor& x) {
-  auto sums = PhantomOperations::block_sums_of_squares(x);
-  if (x.numel() > 0) doubles((x.numel() + reduction_block - 1) / reduction_block);
-  return sums;
+void PhantomGpuOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) {
+  PhantomOperations::ordered_sums(values, runs, sums);
+  if (sums.numel() > 0) arrays_.find(cuda::words_of(runs.starts, runs.firsts, runs.counts));
+}
+
+// A loss a token.
+void PhantomGpuOperations::hold_losses(std::span<const int32_t> labels) {
+  if (labels.empty()) return;
+  const Tensor losses = doubles(static_cast<int64_t>(labels.size()));
+  arrays_.find(labels);
 }
 
 }  // namespace collie

@@ -38,20 +38,20 @@ class PhantomGpuOperations final : public PhantomOperations {
                           double score_scale, const Tensor& out, const Tensor& log_sum_exp,
                           const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) override;
 
-  Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                 double gradient_scale) override;
+  void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                     Tensor& loss_sum) override;
   void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                           Tensor& statistics) override;
-  Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                 int64_t first, const Tensor& statistics,
-                                                 double gradient_scale) override;
-  Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
+  void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                     const Tensor& statistics, double gradient_scale,
+                                     Tensor& loss_sum) override;
+  void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
 
  private:
   Tensor floats(int64_t count) { return empty({count}, DType::f32, Category::workspace); }
   Tensor doubles(int64_t count) { return empty({count}, DType::f64, Category::workspace); }
   void hold_dense_copy(const Tensor& x);  // of a strided tensor, on its way to or from the host
-  void sum_losses(const Tensor& logits);
+  void hold_losses(std::span<const int32_t> labels);
 
   std::shared_ptr<MemoryAccount> host_account_ = std::make_shared<MemoryAccount>();
   cuda::RecentArrays arrays_;

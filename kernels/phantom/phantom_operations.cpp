@@ -56,6 +56,10 @@ void PhantomOperations::copy(const Tensor& from, Tensor& to) {
 void PhantomOperations::convert(const Tensor& from, Tensor& to) {
   check::convert(dtype(), from, to);
 }
+Deferred<std::vector<double>> PhantomOperations::read(const Tensor& values) {
+  check::read(values);
+  return std::vector<double>(static_cast<size_t>(values.numel()));
+}
 void PhantomOperations::upload(std::span<const float> values, Tensor& x) {
   check::transfer(values.size(), x);
 }
@@ -157,24 +161,28 @@ void PhantomOperations::swiglu_backward(const Tensor& gate, const Tensor& up, co
   check::swiglu_backward(dtype(), gate, up, d_out, d_gate, d_up);
 }
 
-Deferred<double> PhantomOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double) {
-  check::cross_entropy(dtype(), logits, labels);
-  return 0.0;
+void PhantomOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double,
+                                      Tensor& loss_sum) {
+  check::cross_entropy(dtype(), logits, labels, loss_sum);
 }
 void PhantomOperations::softmax_statistics(const Tensor& logits, std::span<const int32_t> labels,
                                            int64_t first, Tensor& statistics) {
   check::softmax_statistics(dtype(), logits, labels, first, statistics);
 }
-Deferred<double> PhantomOperations::cross_entropy_from_statistics(Tensor& logits,
-                                                                  std::span<const int32_t> labels,
-                                                                  int64_t first, const Tensor& statistics,
-                                                                  double) {
-  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
-  return 0.0;
+void PhantomOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                      int64_t first, const Tensor& statistics, double,
+                                                      Tensor& loss_sum) {
+  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics, loss_sum);
 }
-Deferred<std::vector<double>> PhantomOperations::block_sums_of_squares(const Tensor& x) {
-  check::block_sums_of_squares(dtype(), x);
-  return std::vector<double>(static_cast<size_t>((x.numel() + reduction_block - 1) / reduction_block));
+void PhantomOperations::block_sums_of_squares(const Tensor& x, Tensor& sums) {
+  check::block_sums_of_squares(dtype(), x, sums);
+}
+void PhantomOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) {
+  check::ordered_sums(values, runs, sums);
+}
+void PhantomOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double,
+                                     Tensor& outcome) {
+  check::step_outcome(loss_sum, sum_of_squares, outcome);
 }
 void PhantomOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) {
   check::adamw(dtype(), ranges, arguments);

@@ -27,7 +27,8 @@ class PhantomOperations : public Operations {
   void copy(const Tensor& from, Tensor& to) override;
   void convert(const Tensor& from, Tensor& to) override;
   void upload(std::span<const float> values, Tensor& x) override;
-  void download(const Tensor& x, std::span<float> values) override;  // zeros
+  void download(const Tensor& x, std::span<float> values) override;   // zeros
+  Deferred<std::vector<double>> read(const Tensor& values) override;  // zeros
 
   void add(const Tensor& a, const Tensor& b, Tensor& out) override;
   Tensor to_host(const Tensor& x, Category category) override;
@@ -63,15 +64,17 @@ class PhantomOperations : public Operations {
   void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
                        Tensor& d_up) override;
 
-  // A loss, and a sum of squares, is 0.
-  Deferred<double> cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                 double gradient_scale) override;
+  void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                     Tensor& loss_sum) override;
   void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                           Tensor& statistics) override;
-  Deferred<double> cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
-                                                 int64_t first, const Tensor& statistics,
-                                                 double gradient_scale) override;
-  Deferred<std::vector<double>> block_sums_of_squares(const Tensor& x) override;
+  void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                     const Tensor& statistics, double gradient_scale,
+                                     Tensor& loss_sum) override;
+  void block_sums_of_squares(const Tensor& x, Tensor& sums) override;
+  void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
+  void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+                    Tensor& outcome) override;
   void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
 
  private:

@@ -10,9 +10,9 @@ namespace collie {
 
 using reference::View;
 
-Deferred<double> ReferenceOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
-                                                    double gradient_scale) {
-  check::cross_entropy(dtype(), logits, labels);
+void ReferenceOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels,
+                                        double gradient_scale, Tensor& loss_sum) {
+  check::cross_entropy(dtype(), logits, labels, loss_sum);
   const View lv(logits);
   double loss = 0;
   for (int64_t t = 0; t < lv.rows(); ++t) {
@@ -28,7 +28,7 @@ Deferred<double> ReferenceOperations::cross_entropy(Tensor& logits, std::span<co
     for (int64_t j = 0; j < lv.width(); ++j)
       lv(t, j) = (std::exp(lv(t, j) - largest) / sum - (j == label ? 1 : 0)) * gradient_scale;
   }
-  return loss;
+  *loss_sum.data<double>() += loss;
 }
 
 }  // namespace collie

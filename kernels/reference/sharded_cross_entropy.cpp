@@ -29,11 +29,10 @@ void ReferenceOperations::softmax_statistics(const Tensor& logits, std::span<con
   }
 }
 
-Deferred<double> ReferenceOperations::cross_entropy_from_statistics(Tensor& logits,
-                                                                    std::span<const int32_t> labels,
-                                                                    int64_t first, const Tensor& statistics,
-                                                                    double gradient_scale) {
-  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics);
+void ReferenceOperations::cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels,
+                                                        int64_t first, const Tensor& statistics,
+                                                        double gradient_scale, Tensor& loss_sum) {
+  check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics, loss_sum);
   const View lv(logits), sv(statistics);  // sv(shard, token, which)
   const int64_t shards = statistics.dim(0);
   double loss = 0;
@@ -53,7 +52,7 @@ Deferred<double> ReferenceOperations::cross_entropy_from_statistics(Tensor& logi
     for (int64_t j = 0; j < lv.width(); ++j)
       lv(t, j) = (std::exp(lv(t, j) - largest) / sum - (first + j == label ? 1 : 0)) * gradient_scale;
   }
-  return loss;
+  *loss_sum.data<double>() += loss;
 }
 
 }  // namespace collie

@@ -2,6 +2,8 @@
 // messages handed over directly. What actors add is missing; the maths is all there.
 #pragma once
 
+#include <atomic>
+#include <future>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "actors/model_worker.hpp"
 #include "actors/stage_core.hpp"
 #include "base/error.hpp"
+#include "comm/phantom_group.hpp"
 #include "schedule/schedules.hpp"
 
 namespace collie::test {
@@ -25,16 +28,29 @@ inline Layout layout_of(int ranks, bool tied, const std::string& schedule) {
   return layout;
 }
 
+// For operations without memory.
+inline std::vector<std::shared_ptr<ProcessGroup>> phantom_world(int ranks) {
+  std::vector<std::shared_ptr<ProcessGroup>> ends;
+  for (int rank = 0; rank < ranks; ++rank) ends.push_back(make_phantom_group(rank, ranks));
+  return ends;
+}
+
 class LocalPipeline {
  public:
-  // `settings` of any rank: its rank is set here.
-  LocalPipeline(Layout layout, const ModelWorkerSettings& settings) : layout_(std::move(layout)) {
+  // `settings` of any rank: its rank is set here. `world`: the ends in which ranks agree on steps, of memory
+  // that their operations have; by default the host's.
+  LocalPipeline(Layout layout, const ModelWorkerSettings& settings,
+                std::vector<std::shared_ptr<ProcessGroup>> world = {})
+      : layout_(std::move(layout)) {
+    if (world.empty()) world = make_in_process_group(layout_.grid.pipeline);
     for (int rank = 0; rank < layout_.grid.pipeline; ++rank) {
       auto& at = *ranks_.emplace_back(std::make_unique<Rank>());
       ModelWorkerSettings own = settings;
       own.rank = rank;
       own.grid = layout_.grid;
       own.rank_of_stage = layout_.rank_of_stage;
+      if (layout_.grid.pipeline > 1)
+        own.groups.world = std::make_shared<MeteredGroup>(world[static_cast<size_t>(rank)]);
       at.outbox.pipeline = this;
       at.worker = std::make_unique<ModelWorker>(std::move(own));
       at.core =
@@ -44,19 +60,15 @@ class LocalPipeline {
   }
 
   // One optimizer step; returns the sum of the losses.
-  double train(std::shared_ptr<const StepBatch> batch, double lr, double gradient_scale = 1) {
+  double train(std::shared_ptr<const StepBatch> batch, double lr) {
     Program program;
     program.kind = ProgramKind::train;
     program.step = ++step_;
+    program.lr = lr;
     program.lists = std::make_shared<const TaskLists>(
         training_tasks(layout_, static_cast<int>(batch->micro_batches.size()), program.activation_limits));
     program.batches = {std::move(batch)};
-    set_verdict(lr, gradient_scale, step_);
     return run(std::move(program));
-  }
-  // For run(): how the next training step ends.
-  void set_verdict(double lr, double gradient_scale, int64_t step) {
-    verdict_ = {tag_, 0, lr, gradient_scale, step};
   }
   // The sum of the losses.
   double evaluate(std::shared_ptr<const StepBatch> batch) {
@@ -79,7 +91,6 @@ class LocalPipeline {
   // Any program; the loss that was reported.
   double run(Program program) {
     program.id = ++programs_;
-    reports_.clear();
     loss_ = 0;
     const ProgramPtr pointer = std::make_shared<const Program>(std::move(program));
     for (auto& rank : ranks_) rank->core->enqueue(pointer);
@@ -92,8 +103,8 @@ class LocalPipeline {
   }
 
   ModelWorker& worker(int rank) { return *ranks_[static_cast<size_t>(rank)]->worker; }
-  // Of the last training step.
-  const std::vector<GradientReport>& reports() const { return reports_; }
+  // Of the last training step's gradients, before clipping.
+  double norm() const { return norm_; }
 
  private:
   struct Outbox final : StageOutbox {
@@ -101,13 +112,20 @@ class LocalPipeline {
     StageCore& core(int rank) { return *pipeline->ranks_[static_cast<size_t>(rank)]->core; }
     void send(int rank, Payload payload) override { core(rank).arrive(std::move(payload)); }
     void send(int rank, Credit credit) override { core(rank).credit(credit); }
-    void report(GradientReport report) override { pipeline->gradients(std::move(report)); }
+    void report(const StepReport& report) override {
+      pipeline->loss_ = report.loss_sum;
+      pipeline->norm_ = report.gradient_norm;
+    }
     void report(EvaluationReport report) override { pipeline->loss_ = report.loss_sum; }
     void report(TokenReport) override {}
     void report(ProgramDone) override {}
     void deliver(SnapshotPart part) override {
       for (auto& slice : part.slices) pipeline->slices_.push_back(std::move(slice));
     }
+    std::function<void()> bell() override {
+      return [this] { known = true; };
+    }
+    std::atomic<bool> known{false};  // a device has agreed on the step
   };
   struct Rank {
     Outbox outbox;
@@ -116,32 +134,38 @@ class LocalPipeline {
     std::unique_ptr<StageCore> core;
   };
 
-  // Every rank as far as it gets; whether any did anything.
+  // Every rank as far as it gets; whether any did anything. They agree on a step when all have got there.
   bool advance() {
     bool progress = false;
-    for (auto& rank : ranks_)
-      while (rank->core->ready()) {
+    size_t waiting = 0;
+    for (auto& rank : ranks_) {
+      std::optional<Task> task = rank->core->ready();
+      for (; task && task->kind != TaskKind::agree; task = rank->core->ready()) {
         rank->core->execute();
         progress = true;
       }
-    return progress;
+      if (task) ++waiting;
+    }
+    if (waiting < ranks_.size()) return progress;
+    agree();
+    return true;
   }
 
-  void gradients(GradientReport report) {
-    if (report.has_loss) loss_ = report.loss_sum;
-    verdict_.program = report.program;
-    reports_.push_back(std::move(report));
-    if (reports_.size() < ranks_.size()) return;
-    for (auto& rank : ranks_) rank->core->decide(verdict_);
+  void agree() {
+    std::vector<std::future<void>> all;
+    for (auto& rank : ranks_)
+      all.push_back(std::async(std::launch::async, [&core = *rank->core] { core.execute(); }));
+    for (auto& done : all) done.get();
+    StageCore& first = *ranks_.front()->core;
+    while (first.awaits_outcome())
+      if (ranks_.front()->outbox.known.exchange(false)) first.known();
   }
 
   static constexpr RunTag tag_{1, 1};
   Layout layout_;
   std::vector<std::unique_ptr<Rank>> ranks_;
-  std::vector<GradientReport> reports_;
   std::vector<CheckpointSlice> slices_;
-  Verdict verdict_;
-  double loss_ = 0;
+  double loss_ = 0, norm_ = 0;
   int64_t step_ = 0;
   uint64_t programs_ = 0;
 };

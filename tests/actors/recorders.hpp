@@ -17,6 +17,9 @@ using Log = std::vector<std::string>;
 class RecordingWorker final : public StageWorker {
  public:
   explicit RecordingWorker(Log& log) : log_(log) {}
+  bool at_once = true;  // whether outcomes are there when agree() returns
+  std::function<void()> tell;
+  std::string failure;  // of its device
   void begin(const Program& program) override { log_.push_back(fmt::format("begin {}", program.id)); }
   void compute(const Task& task) override { log_.push_back(to_string(task)); }
   Tensor take(const Channel& channel, int micro_batch) override {
@@ -26,16 +29,16 @@ class RecordingWorker final : public StageWorker {
   void put(const Channel& channel, int micro_batch, Tensor) override {
     log_.push_back(fmt::format("put {} of {}", to_string(channel), micro_batch));
   }
-  GradientReport gradients() override {
-    GradientReport report;
-    report.norm_parts = {{3, 0, 0, {2.5}}};
-    report.has_loss = true;
-    report.loss_sum = 7.0;
-    return report;
+  bool agree(std::function<void()> known) override {
+    log_.push_back(known ? "agree and tell" : "agree");
+    tell = std::move(known);
+    return at_once;
   }
-  void update(const Verdict& verdict) override {
-    log_.push_back(fmt::format("update {} lr {}", verdict.program, static_cast<double>(verdict.lr)));
+  StepOutcome outcome() override { return {7.0, 2.5}; }
+  void check() override {
+    if (!failure.empty()) throw RunError("{}", failure);
   }
+  void update() override { log_.push_back("update"); }
   DoubleBits evaluation_loss() override { return 5.5; }
   int32_t sample() override { return 42; }
   std::vector<CheckpointSlice> snapshot() override { return std::vector<CheckpointSlice>(2); }
@@ -53,7 +56,8 @@ class RecordingStageOutbox final : public StageOutbox {
  public:
   std::vector<std::pair<int, Payload>> payloads;
   std::vector<std::pair<int, Credit>> credits;
-  std::vector<GradientReport> gradients;
+  std::vector<StepReport> steps;
+  int rings = 0;  // of the bell
   std::vector<EvaluationReport> evaluations;
   std::vector<TokenReport> tokens;
   std::vector<ProgramDone> done;
@@ -61,11 +65,14 @@ class RecordingStageOutbox final : public StageOutbox {
 
   void send(int rank, Payload payload) override { payloads.emplace_back(rank, std::move(payload)); }
   void send(int rank, Credit credit) override { credits.emplace_back(rank, credit); }
-  void report(GradientReport report) override { gradients.push_back(std::move(report)); }
+  void report(const StepReport& report) override { steps.push_back(report); }
   void report(EvaluationReport report) override { evaluations.push_back(report); }
   void report(TokenReport report) override { tokens.push_back(report); }
   void report(ProgramDone report) override { done.push_back(std::move(report)); }
   void deliver(SnapshotPart part) override { snapshots.push_back(std::move(part)); }
+  std::function<void()> bell() override {
+    return [this] { ++rings; };
+  }
 };
 
 // What the assertion said; a test fails on the words of this where none was thrown.

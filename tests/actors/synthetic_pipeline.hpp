@@ -25,8 +25,9 @@ class SyntheticWorker final : public StageWorker {
   }
   Tensor take(const Channel&, int) override { return {}; }
   void put(const Channel&, int, Tensor) override {}
-  GradientReport gradients() override { return {}; }
-  void update(const Verdict&) override {}
+  bool agree(std::function<void()>) override { return true; }
+  StepOutcome outcome() override { return {}; }
+  void update() override {}
   DoubleBits evaluation_loss() override { return 0; }
   int32_t sample() override { return 0; }
   std::vector<CheckpointSlice> snapshot() override { return {}; }
@@ -42,7 +43,7 @@ inline std::shared_ptr<const TaskLists> tasks_of(const schedule::Schedule& sched
   for (const auto& actions : schedule::with_communication(schedule).lists) {
     auto& list = lists->emplace_back();
     for (const auto& action : actions) list.push_back({TaskKind::pipeline, action});
-    if (update) list.insert(list.end(), {Task{TaskKind::report_gradients, {}}, Task{TaskKind::update, {}}});
+    if (update) list.insert(list.end(), {Task{TaskKind::agree, {}}, Task{TaskKind::update, {}}});
   }
   return lists;
 }
@@ -113,12 +114,7 @@ class SyntheticPipeline {
   void receive() {
     if (pump_)
       while (!self_->has_next_message()) pump_();
-    self_->receive([](const RankReady&) {},
-                   [&](const GradientReport& report) {
-                     if (++reports_ % ranks_.size() != 0) return;
-                     for (const auto& rank : ranks_)
-                       self_->send(rank, Verdict{tag_, report.program, 0.0, 1.0, 1});
-                   },
+    self_->receive([](const RankReady&) {}, [](const StepReport&) {},
                    [&](ProgramDone& done) { done_[done.rank] = std::move(done); },
                    [&](const Failure& failure) { throw RunError("{}: {}", failure.who, failure.cause); });
   }
@@ -130,7 +126,6 @@ class SyntheticPipeline {
   std::vector<std::shared_ptr<RankStatus>> statuses_;
   std::map<int, ProgramDone> done_;
   uint64_t programs_ = 0;
-  size_t reports_ = 0;
 };
 
 }  // namespace collie::test

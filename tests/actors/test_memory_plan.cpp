@@ -193,8 +193,9 @@ ModelWorkerSettings worker_of(const Layout& layout, const ModelConfig& model, co
 
 // The accounts of every rank after two steps, an evaluation and a snapshot.
 std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& model,
-                                     const OperationsFactory& make) {
-  LocalPipeline pipeline(layout, worker_of(layout, model, make));
+                                     const OperationsFactory& make,
+                                     std::vector<std::shared_ptr<ProcessGroup>> world = {}) {
+  LocalPipeline pipeline(layout, worker_of(layout, model, make), std::move(world));
   auto batch = std::make_shared<StepBatch>();
   for (int i = 0; i < 4; ++i) {
     batch->micro_batches.push_back(make_batch({5, 70 + i % 2}, 11, fmt::format("batch {}", i)));
@@ -250,7 +251,8 @@ TEST_CASE("memory plan: whole steps without memory leave the accounts that real 
                                         {3, "zb_h1"}}) {
     const Layout layout = layout_of(ranks, tied, schedule);
     const auto real = accounts_of(layout, model, make_cpu_operations);
-    const auto phantom = accounts_of(layout, model, make_phantom_operations);
+    const auto phantom =
+        accounts_of(layout, model, make_phantom_operations, phantom_world(layout.grid.ranks()));
     for (size_t rank = 0; rank < real.size(); ++rank) {
       CAPTURE(schedule, ranks, rank);
       CHECK(phantom[rank].peak_bytes == real[rank].peak_bytes);

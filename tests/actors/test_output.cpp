@@ -112,7 +112,7 @@ TEST_CASE("trace: JSON with a lane a rank and a bar a task", "[actors][output]")
   const std::string path = (folder / "trace.json").string();
   {
     TraceFile trace(path, 2);
-    trace.add(done_of(0, {"0F0", "0B0", "report gradients"}));
+    trace.add(done_of(0, {"0F0", "0B0", "sum squares"}));
     trace.add(done_of(1, {"1F0", "1I0", "1W0"}));
     ProgramDone background = done_of(1, {});
     background.communication_spans = {{"reduce 0", 1.0, 1.5}};
@@ -147,7 +147,7 @@ TEST_CASE("trace: JSON with a lane a rank and a bar a task", "[actors][output]")
   CHECK(lanes == std::map<int, std::string>{{0, "rank 0"}, {1, "rank 1"}});
   CHECK(background ==
         std::vector<std::string>{"rank 0 in the background", "rank 1 in the background", "reduce 0"});
-  CHECK(bars[0] == std::vector<std::string>{"0F0", "0B0", "report gradients"});
+  CHECK(bars[0] == std::vector<std::string>{"0F0", "0B0", "sum squares"});
   CHECK(bars[1] == std::vector<std::string>{"1F0", "1I0", "1W0"});
   CHECK(colours.size() == 5);  // F, B, I, W and the rest
 }

@@ -33,7 +33,8 @@ std::vector<std::string> text_of(const TaskLists& lists) {
 TEST_CASE("programs: a training step on one rank", "[actors][program]") {
   std::vector<int> limits;
   CHECK(text_of(training_tasks(layout_of(1), 2, limits)) ==
-        std::vector<std::string>{"0F0, 0B0, 0F1, 0B1, reduce gradients, report gradients, update"});
+        std::vector<std::string>{
+            "0F0, 0B0, 0F1, 0B1, reduce gradients, sum squares, agree on the step, update"});
   CHECK(limits == std::vector<int>{1});
 }
 
@@ -41,9 +42,9 @@ TEST_CASE("programs: a training step on two ranks", "[actors][program]") {
   std::vector<int> limits;
   CHECK(text_of(training_tasks(layout_of(2), 2, limits)) ==
         std::vector<std::string>{"0F0, 0SEND_F0, 0F1, 0SEND_F1, 0RECV_B0, 0B0, 0RECV_B1, 0B1, reduce "
-                                 "gradients, report gradients, update",
+                                 "gradients, sum squares, agree on the step, update",
                                  "1RECV_F0, 1F0, 1B0, 1SEND_B0, 1RECV_F1, 1F1, 1B1, 1SEND_B1, reduce "
-                                 "gradients, report gradients, update"});
+                                 "gradients, sum squares, agree on the step, update"});
   CHECK(limits == std::vector<int>{2, 1});
 }
 
@@ -51,14 +52,15 @@ TEST_CASE("programs: a tied matrix's gradient goes to the embedding, its weight 
           "[actors][program]") {
   std::vector<int> limits;
   CHECK(text_of(training_tasks(layout_of(1, true), 1, limits)) ==
-        std::vector<std::string>{"0F0, 0B0, reduce gradients, add tied gradient, report gradients, update"});
-  CHECK(
-      text_of(training_tasks(layout_of(2, true), 1, limits)) ==
-      std::vector<std::string>{
-          "0F0, 0SEND_F0, 0RECV_B0, 0B0, reduce gradients, receive tied gradient, add tied gradient, report "
-          "gradients, update, send tied weight",
-          "1RECV_F0, 1F0, 1B0, 1SEND_B0, reduce gradients, send tied gradient, report gradients, update, "
-          "receive tied weight"});
+        std::vector<std::string>{
+            "0F0, 0B0, reduce gradients, add tied gradient, sum squares, agree on the step, update"});
+  CHECK(text_of(training_tasks(layout_of(2, true), 1, limits)) ==
+        std::vector<std::string>{
+            "0F0, 0SEND_F0, 0RECV_B0, 0B0, reduce gradients, receive tied gradient, add tied gradient, sum "
+            "squares, agree on the step, update, send tied weight",
+            "1RECV_F0, 1F0, 1B0, 1SEND_B0, reduce gradients, send tied gradient, sum squares, agree on the "
+            "step, update, "
+            "receive tied weight"});
   const auto middle = text_of(training_tasks(layout_of(3, true), 1, limits))[1];
   CHECK_THAT(middle, !contains("tied"));
 }
@@ -66,7 +68,7 @@ TEST_CASE("programs: a tied matrix's gradient goes to the embedding, its weight 
 TEST_CASE("programs: a split backward", "[actors][program]") {
   std::vector<int> limits;
   CHECK(text_of(training_tasks(layout_of(1, false, true), 1, limits)) ==
-        std::vector<std::string>{"0F0, 0I0, 0W0, reduce gradients, report gradients, update"});
+        std::vector<std::string>{"0F0, 0I0, 0W0, reduce gradients, sum squares, agree on the step, update"});
 }
 
 TEST_CASE("programs: a schedule that does not exist is refused", "[actors][program]") {

@@ -15,7 +15,8 @@ constexpr RunTag tag{7, 1};
 // "0F0 0SEND_F0 update": pipeline actions by their names, the rest by kind.
 std::vector<Task> tasks(const std::string& text) {
   static const std::map<std::string, TaskKind> others = {
-      {"report_gradients", TaskKind::report_gradients},
+      {"sum_squares", TaskKind::sum_squares},
+      {"agree", TaskKind::agree},
       {"update", TaskKind::update},
       {"send_tied_gradient", TaskKind::send_tied_gradient},
       {"receive_tied_gradient", TaskKind::receive_tied_gradient},
@@ -161,16 +162,12 @@ TEST_CASE("stage core: what arrives twice is an error", "[actors][stage]") {
 TEST_CASE("stage core: messages of another run or generation are dropped", "[actors][stage]") {
   Stage stage(1);
   const RunTag other = GENERATE(RunTag{8, 1}, RunTag{7, 2});
-  stage.enqueue(1, "1RECV_F0 1F0 update");
+  stage.enqueue(1, "1RECV_F0 1F0");
   stage.arrive(1, forward_in, 0, other);
   stage.core.credit({other, forward_out});  // would be an error
   CHECK(stage.run() == 0);
   stage.arrive(1, forward_in, 0);
   CHECK(stage.run() == 2);
-  stage.core.decide({other, 1, 0.5, 1.0, 1});
-  CHECK(stage.run() == 0);
-  stage.core.decide({tag, 1, 0.5, 1.0, 1});
-  CHECK(stage.run() == 1);
 }
 
 TEST_CASE("stage core: two programs at most, with consecutive numbers", "[actors][stage]") {
@@ -195,23 +192,41 @@ TEST_CASE("stage core: a program without tasks is done at once", "[actors][stage
   CHECK(stage.outbox.done[0].program == 1);
 }
 
-TEST_CASE("stage core: the update waits for the verdict on its own program", "[actors][stage]") {
-  Stage stage(1);
-  stage.enqueue(1, "1F0 report_gradients update");
-  stage.enqueue(2, "1F0 report_gradients update");
+TEST_CASE("stage core: the first rank reports the step that all have agreed on", "[actors][stage]") {
+  const int rank = GENERATE(0, 1);
+  Stage stage(rank);
+  stage.enqueue(1, "0F0 sum_squares agree update");
+  CHECK(stage.run() == 4);
+  CHECK(stage.log == Log{"begin 1", "0F0", "sum squares", rank == 0 ? "agree and tell" : "agree", "update"});
+  CHECK_FALSE(stage.core.awaits_outcome());
+  REQUIRE(stage.outbox.steps.size() == (rank == 0 ? 1 : 0));
+  if (rank != 0) return;
+  CHECK(stage.outbox.steps[0].tag == tag);
+  CHECK(stage.outbox.steps[0].program == 1);
+  CHECK(stage.outbox.steps[0].loss_sum == 7.0);
+  CHECK(stage.outbox.steps[0].gradient_norm == 2.5);
+}
+
+TEST_CASE("stage core: the update does not wait for the outcome that a device still computes",
+          "[actors][stage]") {
+  Stage stage(0);
+  stage.worker.at_once = false;
+  stage.enqueue(1, "agree update");
   CHECK(stage.run() == 2);
-  CHECK(stage.waits() == "waits for the trainer's verdict on the step");
-  REQUIRE(stage.outbox.gradients.size() == 1);
-  CHECK(stage.outbox.gradients[0].rank == 1);
-  CHECK(stage.outbox.gradients[0].program == 1);
-  CHECK(stage.outbox.gradients[0].tag == tag);
-  CHECK(stage.outbox.gradients[0].norm_parts.at(0).parameter == 3);
-  stage.core.decide({tag, 1, 0.25, 1.0, 1});
-  CHECK(stage.run() == 3);  // the verdict is used up: the second program waits for its own
-  CHECK_THAT(stage.waits(), contains("verdict"));
-  stage.core.decide({tag, 2, 0.125, 1.0, 2});
-  CHECK(stage.run() == 1);
-  CHECK(stage.log == Log{"begin 1", "1F0", "update 1 lr 0.25", "begin 2", "1F0", "update 2 lr 0.125"});
+  CHECK(stage.outbox.done.size() == 1);
+  CHECK(stage.outbox.steps.empty());
+  CHECK(stage.core.awaits_outcome());
+  CHECK(stage.waits() == "waits for all ranks' losses and gradient norms");
+  stage.core.check();
+  stage.worker.failure = "the device has failed";
+  CHECK_THROWS_AS(stage.core.check(), RunError);
+  stage.worker.tell();
+  CHECK(stage.outbox.rings == 1);
+  stage.core.known();
+  REQUIRE(stage.outbox.steps.size() == 1);
+  CHECK(stage.outbox.steps[0].program == 1);
+  CHECK_FALSE(stage.core.awaits_outcome());
+  CHECK_THAT(assertion_of([&] { stage.core.known(); }), contains("rank 0 knows the outcome of no step"));
 }
 
 TEST_CASE("stage core: evaluation, generation and snapshots report what the worker gives",
@@ -284,8 +299,9 @@ TEST_CASE("stage core: the status names the task while it is computed, and its t
     void compute(const Task&) override { seen = status->get(); }
     Tensor take(const Channel&, int) override { return {}; }
     void put(const Channel&, int, Tensor) override {}
-    GradientReport gradients() override { return {}; }
-    void update(const Verdict&) override {}
+    bool agree(std::function<void()>) override { return true; }
+    StepOutcome outcome() override { return {}; }
+    void update() override {}
     DoubleBits evaluation_loss() override { return 0; }
     int32_t sample() override { return 0; }
     std::vector<CheckpointSlice> snapshot() override { return {}; }
@@ -312,9 +328,10 @@ TEST_CASE("stage core: the status names the task while it is computed, and its t
   CHECK(worker.seen.since_s == status.get().since_s);
 }
 
-TEST_CASE("stage core: a trace has a span for every task but sends and receives", "[actors][stage]") {
+TEST_CASE("stage core: a trace has a span for every task but sends, receives and agreeing",
+          "[actors][stage]") {
   Stage stage(1, true);
-  stage.enqueue(1, "1RECV_F0 1F0 1SEND_F0 1B0 1SEND_B0 report_gradients");
+  stage.enqueue(1, "1RECV_F0 1F0 1SEND_F0 1B0 1SEND_B0 sum_squares agree");
   stage.arrive(1, forward_in, 0);
   stage.run();
   REQUIRE(stage.outbox.done.size() == 1);
@@ -322,7 +339,7 @@ TEST_CASE("stage core: a trace has a span for every task but sends and receives"
   REQUIRE(spans.size() == 3);
   CHECK(spans[0].task == "1F0");
   CHECK(spans[1].task == "1B0");
-  CHECK(spans[2].task == "report gradients");
+  CHECK(spans[2].task == "sum squares");
   double sum = 0, last = 0;
   for (const auto& span : spans) {
     CHECK(span.start_s >= last);

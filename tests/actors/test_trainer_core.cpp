@@ -13,14 +13,12 @@ namespace {
 
 constexpr RunTag tag{7, 1};
 
-// Writes down what the trainer asks for: "batch 1", "train 1" (a program), "verdict 1", "snapshot program 2",
-// ...
+// Writes down what the trainer asks for: "batch 1", "train 1" (a program), "snapshot program 2", ...
 class RecordingTrainerOutbox final : public TrainerOutbox {
  public:
   Log log;
   double clock = 0;
   std::vector<ProgramPtr> programs;
-  std::vector<Verdict> verdicts;
   std::vector<StepFinished> records;
   std::vector<RunEnded> ends;
 
@@ -29,10 +27,6 @@ class RecordingTrainerOutbox final : public TrainerOutbox {
   void broadcast(ProgramPtr program) override {
     log.push_back(fmt::format("{} {}", name(program->kind), program->step));
     programs.push_back(std::move(program));
-  }
-  void broadcast(const Verdict& verdict) override {
-    log.push_back(fmt::format("verdict {}", verdict.step));
-    verdicts.push_back(verdict);
   }
   void evaluate(int64_t step) override { log.push_back(fmt::format("evaluation {}", step)); }
   void generate() override { log.push_back("generation"); }
@@ -78,8 +72,6 @@ TrainerSettings two_ranks(int64_t total_steps) {
   settings.schedule = [](int64_t step, int64_t total) {
     return static_cast<double>(step) / static_cast<double>(total);
   };
-  settings.clip_grad_norm = 1.0;
-  settings.parameters = 3;
   return settings;
 }
 
@@ -108,14 +100,11 @@ struct Run {
     batch->micro_batches.resize(2);
     core.batch({from, 0, batch});
   }
-  // Rank 0 has parameters 0 and 1, rank 1 has 2 and the loss.
-  void gradients(double loss_sum = 25, double square = 4, const RunTag& from = tag) {
+  void stepped(double loss_sum = 25, double norm = 4, const RunTag& from = tag) {
     uint64_t program = 0;
     for (const auto& asked : outbox.programs)
       if (asked->kind == ProgramKind::train) program = asked->id;
-    GradientReport last{from, 1, program, {{2, 0, 0, {square}}}, true, loss_sum};
-    core.gradients(last);
-    core.gradients({from, 0, program, {{0, 0, 0, {9.0}}, {1, 0, 0, {3.0}}}, false, 0});
+    core.stepped({from, program, loss_sum, norm});
   }
   void done(uint64_t program, const RunTag& from = tag) {
     for (int rank = 0; rank < 2; ++rank) {
@@ -131,7 +120,7 @@ struct Run {
   void last_done() { done(outbox.programs.back()->id); }
   void step(int64_t number) {
     batch(number);
-    gradients();
+    stepped();
     last_done();
     core.recorded(number);
   }
@@ -157,42 +146,38 @@ TEST_CASE("trainer core: batches are asked for one step ahead, a step at a time"
   CHECK(run.core.waiting_for().empty());  // the ranks are at work
   run.batch(2);                           // early
   CHECK(run.news().empty());
-  run.gradients();
-  CHECK(run.news() == Log{"verdict 1", "record 1", "batch 3", "train 2"});
+  run.stepped();
+  CHECK(run.news() == Log{"record 1", "batch 3", "train 2"});
   run.done(1);
   run.batch(3);
-  run.gradients();
-  CHECK(run.news() == Log{"verdict 2", "record 2", "train 3"});  // there is no fourth batch
+  run.stepped();
+  CHECK(run.news() == Log{"record 2", "train 3"});  // there is no fourth batch
 }
 
-TEST_CASE("trainer core: what a step's record and verdict say", "[actors][trainer]") {
+TEST_CASE("trainer core: what a step's record and program say", "[actors][trainer]") {
   Run run(two_ranks(4));
   run.outbox.clock = 100;
   run.ready();
   run.batch(1);
   run.outbox.clock = 102;
-  run.gradients(25, 4);
+  run.stepped(25, 4);
   REQUIRE(run.outbox.records.size() == 1);
   const StepFinished& record = run.outbox.records[0];
   CHECK(record.step == 1);
   CHECK(record.total_steps == 4);
   CHECK(record.epoch == 0);
-  CHECK(record.loss == 2.5);       // 25 / 10 targets
-  CHECK(record.grad_norm == 4.0);  // sqrt(9 + 3 + 4)
-  CHECK(record.lr == 0.125);       // 0.5 · 1/4
+  CHECK(record.loss == 2.5);  // 25 / 10 targets
+  CHECK(record.grad_norm == 4.0);
+  CHECK(record.lr == 0.125);  // 0.5 · 1/4
   CHECK(record.tokens == 10);
   CHECK(record.step_s == 2.0);
   CHECK(record.tokens_per_second == 5.0);
   CHECK_FALSE(record.evaluated);
-  const Verdict& verdict = run.outbox.verdicts.at(0);
-  CHECK(verdict.tag == tag);
-  CHECK(verdict.program == run.outbox.programs[0]->id);
-  CHECK(verdict.step == 1);
-  CHECK(verdict.lr == 0.125);
-  CHECK(verdict.gradient_scale == clip_scale(4.0, 1.0));
+  CHECK(run.outbox.programs[0]->step == 1);
+  CHECK(run.outbox.programs[0]->lr == 0.125);
   run.done(1);
   run.batch(2);
-  run.gradients();
+  run.stepped();
   CHECK(run.outbox.records[1].memory_bytes == 200);  // of both ranks, as they said after step 1
   CHECK(run.core.busy_seconds() == std::vector<double>{1.5, 1.5});
 }
@@ -221,8 +206,8 @@ TEST_CASE("trainer core: a whole run, its last snapshot final", "[actors][traine
   run.step(1);
   run.news();
   run.batch(2);
-  run.gradients();
-  CHECK(run.news() == Log{"train 2", "verdict 2", "record 2"});  // no snapshot before the record is written
+  run.stepped();
+  CHECK(run.news() == Log{"train 2", "record 2"});  // no snapshot before the record is written
   CHECK(run.core.waiting_for() == "the monitor to write the record of step 2");
   run.core.recorded(2);
   CHECK(run.news() == Log{"expect 2 at 8 final", "snapshot 2"});
@@ -242,7 +227,7 @@ TEST_CASE("trainer core: the run waits for whoever comes last", "[actors][traine
   Run run(two_ranks(1));
   run.ready();
   run.batch(1);
-  run.gradients();
+  run.stepped();
   run.core.recorded(1);
   run.done(1);
   SECTION("the writer") {
@@ -269,8 +254,8 @@ TEST_CASE("trainer core: evaluation is due by steps", "[actors][trainer]") {
   run.step(1);
   run.news();
   run.batch(2);
-  run.gradients();
-  CHECK(run.news() == Log{"batch 3", "train 2", "verdict 2", "evaluation 2"});  // the record waits for it
+  run.stepped();
+  CHECK(run.news() == Log{"batch 3", "train 2", "evaluation 2"});  // the record waits for it
   run.batch(3);
   ProgramRequest request;
   request.tag = tag;
@@ -304,7 +289,7 @@ TEST_CASE("trainer core: evaluation is due by epochs, once where both are due", 
   CHECK(std::count(run.outbox.log.begin(), run.outbox.log.end(), "evaluation 3") == 0);
   run.news();
   run.batch(6);
-  run.gradients();
+  run.stepped();
   const Log log = run.news();
   CHECK(std::count(log.begin(), log.end(), "evaluation 6") == 1);
   run.evaluated(6);
@@ -329,13 +314,13 @@ TEST_CASE("trainer core: the evaluation's time is not the next step's", "[actors
   run.ready();
   run.batch(1);
   run.outbox.clock = 1;
-  run.gradients();
+  run.stepped();
   run.outbox.clock = 51;
   run.evaluated(1);
   run.done(1);
   run.batch(2);
   run.outbox.clock = 53;
-  run.gradients();
+  run.stepped();
   run.evaluated(2);
   CHECK(run.outbox.records[0].step_s == 1.0);
   CHECK(run.outbox.records[1].step_s == 2.0);
@@ -350,8 +335,8 @@ TEST_CASE("trainer core: checkpoints every few steps, each after its record", "[
   run.news();
   run.batch(2);
   run.batch(3);
-  run.gradients();
-  CHECK(run.news() == Log{"batch 3", "train 2", "verdict 2", "record 2"});
+  run.stepped();
+  CHECK(run.news() == Log{"batch 3", "train 2", "record 2"});
   run.done(2);
   run.core.recorded(2);
   CHECK(run.news() ==
@@ -367,11 +352,11 @@ TEST_CASE("trainer core: the next snapshot waits for the writer", "[actors][trai
   run.done(2);
   run.news();
   run.batch(2);
-  run.gradients();
+  run.stepped();
   run.last_done();
   run.core.recorded(2);
   CHECK(run.core.waiting_for() == "the checkpoint writer to finish before the snapshot of step 2");
-  CHECK(run.news() == Log{"batch 3", "train 2", "verdict 2", "record 2"});
+  CHECK(run.news() == Log{"batch 3", "train 2", "record 2"});
   run.written(1);
   run.batch(3);
   CHECK(run.news() == Log{"saved 1", "expect 2 at 8", "snapshot 2", "train 3"});
@@ -384,7 +369,7 @@ TEST_CASE("trainer core: the monitor may be a few records behind, and no more", 
   run.ready();
   for (int64_t step = 1; step <= 2; ++step) {
     run.batch(step);
-    run.gradients();
+    run.stepped();
     run.last_done();
   }
   run.batch(3);
@@ -399,7 +384,7 @@ TEST_CASE("trainer core: a rank holds two programs at most", "[actors][trainer]"
   run.ready();
   for (int64_t step = 1; step <= 3; ++step) {
     run.batch(step);
-    if (step < 3) run.gradients();
+    if (step < 3) run.stepped();
   }
   CHECK(run.outbox.programs.size() == 2);  // neither rank is done with the first
   run.core.done({tag, 0, 1, 0, {}, {}});
@@ -435,7 +420,7 @@ std::vector<PhaseCase> phases() {
            [](Run& run) {
              run.ready();
              run.batch(1);
-             run.gradients();
+             run.stepped();
              run.last_done();
            },
            1},
@@ -443,7 +428,7 @@ std::vector<PhaseCase> phases() {
            [](Run& run) {
              run.ready();
              run.batch(1);
-             run.gradients();
+             run.stepped();
              run.last_done();
              run.evaluated(1);
            },
@@ -455,7 +440,7 @@ std::vector<PhaseCase> phases() {
              run.evaluated(1);
              run.done(2);
              run.batch(2);
-             run.gradients();
+             run.stepped();
              run.last_done();
              run.evaluated(2);
              run.core.recorded(2);
@@ -477,7 +462,7 @@ void answer_all(Run& run, size_t first_program = 0) {
   for (int round = 0; round < 100 && !run.core.ended(); ++round) {
     for (; first_program < run.outbox.programs.size(); ++first_program) {
       const ProgramPtr program = run.outbox.programs[first_program];
-      if (program->kind == ProgramKind::train) run.gradients();
+      if (program->kind == ProgramKind::train) run.stepped();
       run.done(program->id);
       if (program->kind == ProgramKind::snapshot) run.written(program->step);
     }
@@ -521,11 +506,11 @@ TEST_CASE("trainer core: a stop while a step is computed saves that step", "[act
   run.batch(1);
   run.core.stop(why);
   run.news();
-  run.gradients();
+  run.stepped();
   run.last_done();
   run.core.recorded(1);
-  CHECK(run.news() == Log{"verdict 1", "record 1",
-                          why == RunStatus::stopped ? "expect 1 at 4 final" : "expect 1 at 4", "snapshot 1"});
+  CHECK(run.news() ==
+        Log{"record 1", why == RunStatus::stopped ? "expect 1 at 4 final" : "expect 1 at 4", "snapshot 1"});
   run.last_done();
   run.written(1);
   REQUIRE(run.outbox.ends.size() == 1);
@@ -592,7 +577,7 @@ TEST_CASE("trainer core: a failure ends the run once, in every phase", "[actors]
     run.core.recorded(9);
     run.evaluated(1);
     if (!run.outbox.programs.empty()) {
-      run.gradients();
+      run.stepped();
       run.last_done();
     }
     CHECK(run.news().empty());
@@ -611,11 +596,10 @@ TEST_CASE("trainer core: wrong input has an exit code of its own", "[actors][tra
   CHECK(run.outbox.ends.at(0).exit_code == 2);
 }
 
-TEST_CASE("trainer core: a loss or norm that is no number is refused before any verdict",
-          "[actors][trainer]") {
+TEST_CASE("trainer core: a loss or norm that is no number ends the run", "[actors][trainer]") {
   static constexpr double nan = std::numeric_limits<double>::quiet_NaN(),
                           inf = std::numeric_limits<double>::infinity();
-  const auto [loss, square, words] = GENERATE(
+  const auto [loss, norm, words] = GENERATE(
       std::tuple(nan, 4.0, "the loss is nan"), std::tuple(inf, 4.0, "the loss is inf"),
       std::tuple(25.0, nan, "the gradient norm is nan"), std::tuple(25.0, inf, "the gradient norm is inf"));
   Run run(two_ranks(9));
@@ -623,9 +607,9 @@ TEST_CASE("trainer core: a loss or norm that is no number is refused before any 
   run.step(1);
   run.batch(2);
   run.news();
-  run.gradients(loss, square);
+  run.stepped(loss, norm);
   CHECK(run.news() == Log{"end"});
-  CHECK(run.outbox.verdicts.size() == 1);
+  CHECK(run.outbox.records.size() == 1);
   CHECK_THAT(run.outbox.ends.at(0).message,
              contains("step 2: ") && contains(words) && contains("after step 1"));
 }
@@ -634,7 +618,7 @@ TEST_CASE("trainer core: a step without any target has loss 0", "[actors][traine
   Run run(two_ranks(2));
   run.ready();
   run.batch(1, tag, 0);
-  run.gradients(0, 0);
+  run.stepped(0, 0);
   CHECK(run.outbox.records.at(0).loss == 0.0);
 }
 
@@ -688,9 +672,8 @@ TEST_CASE("trainer core: a resumed run goes on behind its checkpoint", "[actors]
   run.batch(6);
   CHECK(run.outbox.programs.at(0)->step == 6);
   CHECK(run.outbox.programs.at(0)->id == 1);
-  run.gradients();
-  CHECK(run.outbox.verdicts.at(0).step == 6);
-  CHECK(run.outbox.verdicts.at(0).lr == 0.5 * 6 / 7);
+  CHECK(run.outbox.programs.at(0)->lr == 0.5 * 6 / 7);
+  run.stepped();
   run.last_done();
   run.core.recorded(6);
   run.news();
@@ -718,7 +701,7 @@ TEST_CASE("trainer core: fewer steps than the checkpoint has end the run at once
   settings.done_position = 20;
   Run run(settings);
   answer_all(run);
-  CHECK(run.outbox.verdicts.empty());
+  CHECK(run.outbox.records.empty());
   CHECK(run.outbox.ends.at(0).status == RunStatus::completed);
 }
 
@@ -735,7 +718,7 @@ TEST_CASE("trainer core: messages of another run or generation are dropped", "[a
   CHECK(run.outbox.programs.empty());
   run.batch(1);
   run.news();
-  run.gradients(25, 4, other);
+  run.stepped(25, 4, other);
   run.done(1, other);
   run.core.request({other, ProgramKind::evaluate, std::make_shared<StepBatch>(), {}, 0, 0});
   run.core.evaluation({other, 0, 1, 1.0});
@@ -744,8 +727,8 @@ TEST_CASE("trainer core: messages of another run or generation are dropped", "[a
   run.core.written({other, 1, "folder"});
   run.core.fail({other, FailureKind::run, "rank 0", "somebody else's"});
   CHECK(run.news().empty());
-  run.gradients();
-  CHECK(run.outbox.verdicts.size() == 1);
+  run.stepped();
+  CHECK(run.outbox.records.size() == 1);
 }
 
 // --- evaluation and generation alone

@@ -141,16 +141,16 @@ class FailingLoss final : public Loss {
   static constexpr int calls_until = 20;
   static std::atomic<int> calls;
 
-  Deferred<double> chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-                         double gradient_scale) override {
+  void chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+             Tensor& loss_sum) override {
     if (++calls == calls_until) throw RunError("the loss gives up");
-    return inner_->chunk(operations, logits, labels, gradient_scale);
+    inner_->chunk(operations, logits, labels, gradient_scale, loss_sum);
   }
   bool supports_shards() const override { return true; }
-  Deferred<double> chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
-                                  int64_t first, ProcessGroup& group, double gradient_scale) override {
+  void chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                      ProcessGroup& group, double gradient_scale, Tensor& loss_sum) override {
     if (++calls == calls_until) throw RunError("the loss gives up");
-    return inner_->chunk_of_shard(operations, logits, labels, first, group, gradient_scale);
+    inner_->chunk_of_shard(operations, logits, labels, first, group, gradient_scale, loss_sum);
   }
 
  private:

@@ -24,12 +24,13 @@ constexpr RunTag tag{1, 1};
 // --- messages
 
 struct TakeTurn {};
+struct OutcomeKnown {};
 struct StepRecorded {
   int64_t step = 0;
 };
-using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, Verdict>;
+using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, OutcomeKnown>;
 using TrainerMessage =
-    std::variant<RankReady, BatchReady, GradientReport, EvaluationReport, ProgramDone, ProgramRequest,
+    std::variant<RankReady, BatchReady, StepReport, EvaluationReport, ProgramDone, ProgramRequest,
                  EvaluationFinished, SnapshotWritten, StepRecorded, Failure>;
 using WriterMessage = std::variant<SnapshotExpected, SnapshotPart, StepRecorded>;
 using LoaderMessage = int64_t;  // the step wanted
@@ -137,9 +138,6 @@ class ThreadedRun final : private TrainerOutbox {
   void broadcast(ProgramPtr program) override {
     for (auto& rank : ranks_) rank->agent.send(program);
   }
-  void broadcast(const Verdict& verdict) override {
-    for (auto& rank : ranks_) rank->agent.send(verdict);
-  }
   void evaluate(int64_t step) override {
     evaluator_->start(step);
     ask_for_evaluation();
@@ -189,17 +187,21 @@ class ThreadedRun final : private TrainerOutbox {
 // A rank's messages, to the mailboxes of the others.
 class ThreadedRun::Outbox final : public StageOutbox {
  public:
-  explicit Outbox(ThreadedRun& run) : run_(run) {}
+  Outbox(ThreadedRun& run, int rank) : run_(run), own_(run.rank(rank).agent) {}
   void send(int rank, Payload payload) override { run_.rank(rank).agent.send(std::move(payload)); }
   void send(int rank, Credit credit) override { run_.rank(rank).agent.send(credit); }
-  void report(GradientReport report) override { run_.mail_.push(std::move(report)); }
+  void report(const StepReport& report) override { run_.mail_.push(report); }
   void report(EvaluationReport report) override { run_.mail_.push(report); }
   void report(TokenReport) override {}
   void report(ProgramDone done) override { run_.mail_.push(std::move(done)); }
   void deliver(SnapshotPart part) override { run_.writer_.send(std::move(part)); }
+  std::function<void()> bell() override {
+    return [this] { own_.send(OutcomeKnown{}); };
+  }
 
  private:
   ThreadedRun& run_;
+  Agent<RankMessage>& own_;
 };
 
 // The behaviour of actors/stage.cpp: a task a turn, mail between them.
@@ -207,7 +209,7 @@ class ThreadedRun::Stage {
  public:
   Stage(ThreadedRun& run, int rank)
       : agent_(run.rank(rank).agent),
-        outbox_(run),
+        outbox_(run, rank),
         worker_(worker_settings(run.plan_, rank, run.rank(rank).connections.groups())),
         core_({tag, rank, run.plan_.layout.rank_of_stage, run.plan_.credits, true,
                run.plan_.layout.grid.pipeline_group(rank), run.plan_.layout.grid.place_of(rank).tensor == 0},
@@ -230,7 +232,7 @@ class ThreadedRun::Stage {
   void handle(ProgramPtr& program) { core_.enqueue(std::move(program)); }
   void handle(Payload& payload) { core_.arrive(std::move(payload)); }
   void handle(Credit& credit) { core_.credit(credit); }
-  void handle(Verdict& verdict) { core_.decide(verdict); }
+  void handle(OutcomeKnown) { core_.known(); }
 
   Agent<RankMessage>& agent_;
   Outbox outbox_;
@@ -294,7 +296,7 @@ ThreadedOutcome ThreadedRun::run() {
     TrainerCore& core;
     void operator()(RankReady& ready) { core.ready(ready); }
     void operator()(BatchReady& ready) { core.batch(std::move(ready)); }
-    void operator()(GradientReport& report) { core.gradients(report); }
+    void operator()(StepReport& report) { core.stepped(report); }
     void operator()(EvaluationReport& report) { core.evaluation(report); }
     void operator()(ProgramDone& done) { core.done(done); }
     void operator()(ProgramRequest& request) { core.request(request); }

@@ -9,7 +9,8 @@ using namespace collie::test;
 
 namespace {
 
-constexpr AdamWArguments arguments{1e-2, 0.9, 0.95, 1e-8, 0.1, 3, 0.5, {}};
+const AdamWArguments arguments{1e-2, 0.9, 0.95, 1e-8, 0.1, 3, {}, {}};
+constexpr double gradient_factor = 0.5;
 
 struct Types {
   Element weight, gradient, state;
@@ -81,12 +82,15 @@ TEST_CASE("adamw agrees with the reference in every mixture of element types", "
       const Outputs expected = by_reference([&](Bench& bench) {
         Tensor w = bench.input(parts.weight), m = bench.input(parts.exp_avg),
                v = bench.input(parts.exp_avg_sq);
-        adamw(bench.ops, w, bench.input(parts.gradient), m, v, arguments);
+        AdamWArguments scaled = arguments;
+        scaled.gradient_factor = doubles(bench.ops, {gradient_factor});
+        adamw(bench.ops, w, bench.input(parts.gradient), m, v, scaled);
         return Outputs{bench.read(w), bench.read(m), bench.read(v)};
       });
       Device device;
       const cuda::AdamWArrays x = upload(device, parts, types);
-      cuda::adamw(device.stream(), {&x, 1}, adamw_factors(arguments));
+      cuda::adamw(device.stream(), {&x, 1}, adamw_factors(arguments), {},
+                  device.array(std::vector<double>{gradient_factor}));
       const Outputs found = read(device, x);
       CHECK(relative_error(found[0], expected[0]) <= tolerance(types.weight));
       CHECK(relative_error(found[1], expected[1]) <= tolerance(types.state));

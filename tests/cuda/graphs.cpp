@@ -59,9 +59,10 @@ struct Layer {
     d_table = gpu.ops.empty({vocab, hidden}, gpu.ops.wide(), Category::gradients);
     gpu.ops.fill(d_weight, 0);
     gpu.ops.fill(d_table, 0);
+    gpu.ops.fill(loss_sum, 0);
   }
 
-  Deferred<double> micro_batch(int64_t tokens, int64_t document, uint64_t seed) {
+  void micro_batch(int64_t tokens, int64_t document, uint64_t seed) {
     Operations& ops = gpu.ops;
     const auto ids = random_integers(static_cast<size_t>(tokens), vocab, seed);
     const auto activation = [&] { return ops.empty({tokens, hidden}, Category::activations); };
@@ -89,22 +90,32 @@ struct Layer {
     ops.embedding_backward(ids, out, d_table, true);
     Tensor logits = ops.empty({tokens, vocab}, Category::activations);
     ops.gemm(GemmForm::nt, out, table, logits, false);
-    return ops.cross_entropy(logits, ids, 1.0 / 16);
+    ops.cross_entropy(logits, ids, 1.0 / 16, loss_sum);
   }
 
   void update(int64_t step) {
     AdamWArguments arguments;
     arguments.lr = 1e-2;
     arguments.step = step;
+    arguments.gradient_factor = outcome.rows(2, 3);
+    Operations& ops = gpu.ops;
+    Tensor blocks = ops.empty({1}, DType::f64, Category::workspace);
+    ops.block_sums_of_squares(d_weight, blocks);
+    Tensor sum = ops.empty({1}, DType::f64, Category::workspace);
+    ops.ordered_sums(blocks, {{0, 1}, {0}, {1}}, sum);
+    ops.step_outcome(loss_sum, sum, 0.1, outcome);
     std::vector<AdamWTensors> ranges{{weight, d_weight, exp_avg, exp_avg_sq, {}, 0}};
     gpu.ops.adamw(ranges, arguments);
     gpu.ops.fill(d_weight, 0);
+    gpu.ops.fill(loss_sum, 0);
   }
 
   GpuRank& gpu;
   Tensor table = gpu.upload(random_values({vocab, hidden}, 1)),
          weight = gpu.upload(random_values({hidden, hidden}, 2, 0.2)), norm = gpu.filled({hidden}, 1),
-         exp_avg, exp_avg_sq, d_weight, d_table;
+         exp_avg, exp_avg_sq, d_weight, d_table,
+         loss_sum = gpu.ops.empty({1}, DType::f64, Category::workspace),
+         outcome = gpu.ops.empty({3}, DType::f64, Category::workspace);
 };
 
 struct Step {
@@ -119,13 +130,11 @@ Outputs train(GpuRank& gpu, const std::vector<Step>& steps, bool graphs) {
   };
   Outputs outputs(1);
   for (size_t step = 0; step < steps.size(); ++step) {
-    std::vector<Deferred<double>> losses;
     for (uint64_t batch = 0; batch < 2; ++batch)
-      task(1, [&] {
-        losses.push_back(layer.micro_batch(steps[step].tokens, steps[step].document, 10 * step + batch));
-      });
+      task(1, [&] { layer.micro_batch(steps[step].tokens, steps[step].document, 10 * step + batch); });
     task(2, [&] { layer.update(static_cast<int64_t>(step) + 1); });
-    for (auto& loss : losses) outputs[0].push_back(static_cast<float>(loss.value()));
+    for (const double value : gpu.ops.read(layer.outcome).value())
+      outputs[0].push_back(static_cast<float>(value));
   }
   outputs.push_back(gpu.read(layer.weight));
   outputs.push_back(gpu.read(layer.d_table));
@@ -164,8 +173,7 @@ TEST_CASE("steps of like shapes make no graphs after the first ones, and update 
   GraphCounts before;
   for (int64_t step = 0; step < 6; ++step) {
     for (uint64_t batch = 0; batch < 2; ++batch)
-      gpu.ops.as_graphs(1,
-                        [&] { layer.micro_batch(40, 20, static_cast<uint64_t>(2 * step) + batch).value(); });
+      gpu.ops.as_graphs(1, [&] { layer.micro_batch(40, 20, static_cast<uint64_t>(2 * step) + batch); });
     gpu.ops.as_graphs(2, [&] { layer.update(step + 1); });
     const GraphCounts now = gpu.ops.graph_counts();
     INFO("step " << step);
@@ -192,6 +200,30 @@ TEST_CASE("other sizes and addresses of the same work need no other graphs", "[g
   }
   CHECK(gpu.ops.graph_counts().launched == 4);
   CHECK(gpu.ops.graph_counts().made == 1);
+}
+
+TEST_CASE("losses, norms and updates by them are queued without a copy to the host", "[graphs]") {
+  GpuRank gpu;
+  Tensor logits = gpu.upload(random_values({5, 8}, 1)), weight = gpu.filled({8}, 1),
+         gradient = gpu.filled({8}, 1), exp_avg = gpu.filled({8}, 0), exp_avg_sq = gpu.filled({8}, 0);
+  const std::vector<int32_t> labels{0, 1, 2, 3, 4};
+  const auto doubles = [&](int64_t count) { return gpu.ops.empty({count}, DType::f64, Category::workspace); };
+  Tensor loss_sum = doubles(1), blocks = doubles(1), squares = doubles(1), outcome = doubles(3);
+  for (int64_t step = 1; step <= 4; ++step)
+    gpu.ops.as_graphs(1, [&] {
+      gpu.ops.fill(loss_sum, 0);
+      gpu.ops.cross_entropy(logits, labels, 1, loss_sum);
+      gpu.ops.block_sums_of_squares(gradient, blocks);
+      gpu.ops.ordered_sums(blocks, {{0, 1}, {0}, {1}}, squares);
+      gpu.ops.step_outcome(loss_sum, squares, 1, outcome);
+      AdamWArguments arguments;
+      arguments.gradient_factor = outcome.rows(2, 3);
+      arguments.step = step;
+      adamw(gpu.ops, weight, gradient, exp_avg, exp_avg_sq, arguments);
+    });
+  CHECK(gpu.ops.graph_counts().launched == 3);  // one a task
+  CHECK(gpu.ops.graph_counts().made == 1);
+  CHECK(gpu.ops.read(outcome).value()[1] == std::sqrt(8.0));
 }
 
 TEST_CASE("a task that changes is made anew, and right", "[graphs]") {
@@ -281,6 +313,7 @@ TEST_CASE("work that was recorded before an error goes to the device, as it does
                                           throw std::runtime_error("the task failed");
                                         }),
                       "the task failed");
+  CHECK_NOTHROW(gpu.ops.check_device());
   CHECK(gpu.read(x) == std::vector<float>(32, 4));
   CHECK(gpu.ops.graph_counts().launched == 1);
   gpu.ops.as_graphs(1, [&] { gpu.ops.scale(x, 2); });
@@ -305,6 +338,8 @@ TEST_CASE("recorded work that the device refuses is an error at once and ever af
   CHECK_THROWS_WITH(gpu.ops.synchronize(), is_lost);
   CHECK_THROWS_WITH(gpu.read(x), is_lost);
   CHECK_THROWS_WITH(gpu.ops.as_graphs(2, [] {}), is_lost);
+  CHECK_THROWS_WITH(gpu.ops.check_device(), is_lost);
+  CHECK_THROWS_AS(gpu.ops.check_device(), RunError);
 }
 
 TEST_CASE("a lost graph is said by the next use where another error is on its way", "[graphs]") {

@@ -52,7 +52,7 @@ class KnownWorker final : public StageWorker {
                        operations_->take_over(std::move(tensor), Category::activations));
   }
   // The last thing that a program asks for.
-  GradientReport gradients() override {
+  bool agree(std::function<void()>) override {
     for (const auto& [size, tensor] : came_) {
       std::vector<float> values(static_cast<size_t>(size));
       if (tensor.numel() != size)
@@ -63,9 +63,10 @@ class KnownWorker final : public StageWorker {
           throw RunError("a tensor of {} elements holds {}", size, value);
     }
     came_.clear();
-    return {};
+    return true;
   }
-  void update(const Verdict&) override {}
+  StepOutcome outcome() override { return {}; }
+  void update() override {}
   DoubleBits evaluation_loss() override { return 0; }
   int32_t sample() override { return 0; }
   std::vector<CheckpointSlice> snapshot() override { return {}; }
@@ -153,7 +154,7 @@ class Stages {
 
  private:
   void receive() {
-    self_->receive([](const RankReady&) {}, [](const GradientReport&) {},
+    self_->receive([](const RankReady&) {}, [](const StepReport&) {},
                    [&](const ProgramDone& done) {
                      ++done_;
                      CHECK(done.summary.current_total_bytes == 0);
@@ -286,7 +287,7 @@ TEST_CASE("over NCCL stages send in the order of their lists and receive in that
   CAPTURE(name, ranks);
   const schedule::Schedule schedule = schedule::make_schedule(name, {ranks, 6, virtual_stages, false});
   auto lists = std::make_shared<TaskLists>(*tasks_of(schedule));
-  for (auto& list : *lists) list.push_back({TaskKind::report_gradients, {}});
+  for (auto& list : *lists) list.push_back({TaskKind::agree, {}});
   const Gpus gpus(ranks);
   ThreadedConfig config;
   caf::actor_system system(config);

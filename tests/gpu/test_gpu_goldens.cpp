@@ -26,6 +26,10 @@ class Trainer {
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizer_.get(),
                                             precision, false, ShardedState::Groups{});
+    std::vector<NormPart> parts;
+    for (const NormShare& share : state_->norm_shares())
+      parts.push_back({share.range.id, 0, 0, share.values});
+    order_ = norm_order({parts}, static_cast<int>(parts.size()));
     state_->load([&](ParameterId id, Tensor& values) {
       std::vector<Tensor> weights{values};
       read_weights(folder, {model_->parameters()[static_cast<size_t>(id)]}, *operations_, weights);
@@ -37,22 +41,24 @@ class Trainer {
     int64_t targets = 0;
     for (const MicroBatch& batch : batches) targets += batch.target_tokens;
     state_->gradients().start_step(static_cast<int>(batches.size()));
-    double sum = 0;
+    Tensor own = operations_->empty({order_.width}, DType::f64, Category::workspace);
+    operations_->fill(own, 0);
+    Tensor loss_sum = own.rows(0, 1);
     for (const MicroBatch& batch : batches) {
       LayerContext context{*operations_, state_->weights(), &state_->gradients()};
       ActivationStash stash;
-      auto result = model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets), *loss_, stash);
+      model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets), *loss_, loss_sum, stash);
       model_->backward(context, batch, {}, stash);
-      sum += result.loss_sum.value();
     }
     state_->gradients().finish();
     add_tied_gradients();
-    double squares = 0;
-    for (const NormShare& share : state_->norm_shares())
-      squares += std::accumulate(share.sums.begin(), share.sums.end(), 0.0);
-    norm = std::sqrt(squares);
-    state_->update({1e-3, ++steps_, clip_scale(norm, 1.0), {}});
-    return sum / static_cast<double>(targets);
+    Tensor squares = own.rows(1, own.numel());
+    state_->sum_squares(squares);
+    const Tensor outcome = agree_on_step(*operations_, order_, own, nullptr, 1.0);
+    state_->update({1e-3, ++steps_, outcome.rows(2, 3), {}});
+    const std::vector<double> values = operations_->read(outcome).value();
+    norm = values[1];
+    return values[0] / static_cast<double>(targets);
   }
 
   double norm = 0;  // of the last step's gradients, before clipping
@@ -73,6 +79,7 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<StageModel> model_;
   std::unique_ptr<ShardedState> state_;
+  NormOrder order_;
   int64_t steps_ = 0;
 };
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <mutex>
 
 #include "actors/memory_plan.hpp"
@@ -24,14 +25,15 @@ namespace {
 // The accounts of every rank after two steps, an evaluation and a snapshot.
 std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& model,
                                      const Precision& precision, const ActivationMemory& activations,
-                                     const OperationsFactory& make) {
+                                     const OperationsFactory& make,
+                                     std::vector<std::shared_ptr<ProcessGroup>> world) {
   ModelWorkerSettings settings;
   settings.model = model;
   settings.ranges = partition_stages(model, layout.stages, "uniform");
   settings.precision = precision;
   settings.activations = activations;
   settings.make_operations = make;
-  LocalPipeline pipeline(layout, settings);
+  LocalPipeline pipeline(layout, settings, std::move(world));
   auto batch = std::make_shared<StepBatch>();
   for (int i = 0; i < 4; ++i) {
     batch->micro_batches.push_back(make_batch({5, 70 + i % 2}, 11, fmt::format("batch {}", i)));
@@ -109,8 +111,12 @@ TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' lea
   ModelConfig model = tiny_config(tied);
   model.num_hidden_layers = 4;
   model.max_position_embeddings = 128;
-  const auto real_table = [dtype](int, std::shared_ptr<MemoryAccount> account) {
-    return cuda_backend().make_operations(dtype, 0, std::move(account));
+  std::deque<std::shared_ptr<DeviceSlot>> slots;  // of the ranks that are still to be made
+  const auto real_table = [&](int, std::shared_ptr<MemoryAccount> account) {
+    auto operations = cuda_backend().make_operations(dtype, 0, std::move(account));
+    slots.front()->queue = cuda_backend().queue_of(*operations);
+    slots.pop_front();
+    return operations;
   };
   const auto phantom_table = [dtype](int, std::shared_ptr<MemoryAccount> account) {
     return std::make_unique<PhantomGpuOperations>(dtype, std::move(account));
@@ -118,8 +124,11 @@ TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' lea
   for (const auto& [ranks, schedule] :
        {std::pair<int, std::string>{1, "1f1b"}, {2, "1f1b"}, {2, "zbv"}, {3, "zb_h1"}}) {
     const Layout layout = layout_of(ranks, tied, schedule);
-    const auto real = accounts_of(layout, model, precision, activations, real_table);
-    const auto phantom = accounts_of(layout, model, precision, activations, phantom_table);
+    for (int rank = 0; rank < ranks; ++rank) slots.push_back(std::make_shared<DeviceSlot>());
+    const auto real = accounts_of(layout, model, precision, activations, real_table,
+                                  make_device_group({slots.begin(), slots.end()}));
+    const auto phantom =
+        accounts_of(layout, model, precision, activations, phantom_table, phantom_world(ranks));
     for (size_t rank = 0; rank < real.size(); ++rank) {
       CAPTURE(schedule, ranks, rank, name(dtype), tied, activations.offload, activations.recompute);
       CHECK(phantom[rank].peak_bytes == real[rank].peak_bytes);
@@ -155,7 +164,8 @@ TEST_CASE("what a GPU holds of activations is less with each way of saving them"
     const auto table = [](int, std::shared_ptr<MemoryAccount> account) {
       return std::make_unique<PhantomGpuOperations>(DType::f32, std::move(account));
     };
-    const RankSummary rank = accounts_of(layout_of(1, false, "gpipe"), model, {}, activations, table).front();
+    const RankSummary rank =
+        accounts_of(layout_of(1, false, "gpipe"), model, {}, activations, table, phantom_world(1)).front();
     return rank.peak_bytes[static_cast<size_t>(Category::activations)];
   };
   const auto none = peak({}), selective = peak({Recompute::selective}), full = peak({Recompute::full}),

@@ -62,14 +62,19 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
           [&] { ops->rms_norm_backward_weight(a, a2, four, five, false); });
   refused("swiglu", {"[4, 6]", "[4, 5]"}, [&] { ops->swiglu(a, b, a2); });
   refused("swiglu_backward", {"[4, 6]", "[4, 5]"}, [&] { ops->swiglu_backward(a, a2, a3, a, b); });
-  refused("cross_entropy", {"3 labels", "[4, 6]"}, [&] {
-    ops->cross_entropy(a, std::vector<int32_t>{0, 1, 2}, 1);
-  });
-  refused("cross_entropy", {"label 6", "[4, 6]"}, [&] {
-    ops->cross_entropy(a, std::vector<int32_t>{0, 1, 2, 6}, 1);
-  });
   const auto doubles = [&](const Shape& shape) { return ops->empty(shape, DType::f64, Category::workspace); };
   Tensor statistics = doubles({4, 3}), all_statistics = doubles({2, 4, 3}), wide = doubles({4, 4});
+  Tensor sum = doubles({1}), two_sums = doubles({2}), three_sums = doubles({3}),
+         narrow_sum = ops->empty({1}, DType::bf16, Category::workspace);
+  refused("cross_entropy", {"3 labels", "[4, 6]"}, [&] {
+    ops->cross_entropy(a, std::vector<int32_t>{0, 1, 2}, 1, sum);
+  });
+  refused("cross_entropy", {"label 6", "[4, 6]"}, [&] {
+    ops->cross_entropy(a, std::vector<int32_t>{0, 1, 2, 6}, 1, sum);
+  });
+  refused("cross_entropy", {"loss_sum", "[2]", "[1]"}, [&] { ops->cross_entropy(a, ids, 1, two_sums); });
+  refused("cross_entropy", {"loss_sum", "bfloat16", "float64"},
+          [&] { ops->cross_entropy(a, ids, 1, narrow_sum); });
   refused("softmax_statistics", {"3 labels", "[4, 6]"}, [&] {
     ops->softmax_statistics(a, std::vector<int32_t>{0, 1, 2}, 0, statistics);
   });
@@ -83,18 +88,47 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
     ops->softmax_statistics(a, ids, 0, view);
   });
   refused("cross_entropy_from_statistics", {"3 labels", "[4, 6]"}, [&] {
-    ops->cross_entropy_from_statistics(a, std::vector<int32_t>{0, 1, 2}, 0, all_statistics, 1);
+    ops->cross_entropy_from_statistics(a, std::vector<int32_t>{0, 1, 2}, 0, all_statistics, 1, sum);
   });
   refused("cross_entropy_from_statistics", {"[4, 3]"},
-          [&] { ops->cross_entropy_from_statistics(a, ids, 0, statistics, 1); });
+          [&] { ops->cross_entropy_from_statistics(a, ids, 0, statistics, 1, sum); });
+  refused("cross_entropy_from_statistics", {"loss_sum", "[2]", "[1]"},
+          [&] { ops->cross_entropy_from_statistics(a, ids, 0, all_statistics, 1, two_sums); });
   refused("cross_entropy_from_statistics", {"[0, 4, 3]"},
-          [&] { ops->cross_entropy_from_statistics(a, ids, 0, all_statistics.rows(0, 0), 1); });
+          [&] { ops->cross_entropy_from_statistics(a, ids, 0, all_statistics.rows(0, 0), 1, sum); });
   refused("cross_entropy_from_statistics", {"[2, 3, 4]", "[2, 4, 3]"}, [&] {
-    ops->cross_entropy_from_statistics(a, ids, 0, all_statistics.reshape({2, 3, 4}), 1);
+    ops->cross_entropy_from_statistics(a, ids, 0, all_statistics.reshape({2, 3, 4}), 1, sum);
   });
   refused("embedding", {"-2", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, -1, -2, 3}, a2); });
   refused("adamw", {"[4, 6]", "[4, 5]"}, [&] { adamw(*ops, a, b, a2, a3, {}); });
-  refused("block_sums_of_squares", {"[4, 3]"}, [&] { ops->block_sums_of_squares(a.columns(0, 3)); });
+  AdamWArguments factor_of_two;
+  factor_of_two.gradient_factor = two_sums;
+  refused("adamw", {"gradient_factor", "[2]", "[1]"}, [&] { adamw(*ops, a, a2, a3, a3, factor_of_two); });
+  refused("block_sums_of_squares", {"[4, 3]"}, [&] { ops->block_sums_of_squares(a.columns(0, 3), sum); });
+  refused("block_sums_of_squares", {"[4, 6]", "[2]", "[1]"},
+          [&] { ops->block_sums_of_squares(a, two_sums); });
+  refused("read", {"values", "[4, 3]"}, [&] { ops->read(statistics); });
+  refused("read", {"values", "bfloat16"}, [&] { ops->read(narrow_sum); });
+  const auto sums_of = [&](const OrderedRuns& runs) {
+    return [&, runs] { ops->ordered_sums(three_sums, runs, two_sums); };
+  };
+  refused("ordered_sums", {"[2]", "2 starts", "3"}, sums_of({{0, 1}, {0}, {1}}));
+  refused("ordered_sums", {"0 starts"}, sums_of({}));
+  refused("ordered_sums", {"1 to 1", "0 to 1"}, sums_of({{1, 1, 1}, {0}, {1}}));
+  refused("ordered_sums", {"0 to 2", "0 to 1"}, sums_of({{0, 1, 2}, {0}, {1}}));
+  refused("ordered_sums", {"start 1 is 2", "start 2 is 1"}, sums_of({{0, 2, 1}, {0}, {1}}));
+  refused("ordered_sums", {"1 firsts", "2 counts"}, sums_of({{0, 1, 1}, {0}, {1, 1}}));
+  refused("ordered_sums", {"run 1", "2 values from 2", "[3]"}, sums_of({{0, 1, 2}, {0, 2}, {1, 2}}));
+  refused("ordered_sums", {"run 0", "1 values from -1"}, sums_of({{0, 1, 1}, {-1}, {1}}));
+  refused("ordered_sums", {"run 0", "-1 values from 1"}, sums_of({{0, 1, 1}, {1}, {-1}}));
+  refused("ordered_sums", {"values", "[4, 3]"}, [&] {
+    ops->ordered_sums(statistics, {{0, 0}, {}, {}}, sum);
+  });
+  refused("step_outcome", {"outcome", "[2]", "[3]"}, [&] { ops->step_outcome(sum, sum, 1, two_sums); });
+  refused("step_outcome", {"loss_sum", "[2]", "[1]"},
+          [&] { ops->step_outcome(two_sums, sum, 1, three_sums); });
+  refused("step_outcome", {"sum_of_squares", "[2]", "[1]"},
+          [&] { ops->step_outcome(sum, two_sums, 1, three_sums); });
 
   Tensor x = make({4, 2, 6}), kv = make({4, 2, 4}), k3 = make({4, 3, 6}), lse = make({4, 2}),
          x2 = make({4, 2, 6});

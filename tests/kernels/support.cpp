@@ -64,4 +64,16 @@ void conforms(const Computation& computation) {
   }
 }
 
+void on_every_table(const std::function<void(Operations&)>& f) {
+  {
+    INFO("reference");
+    f(*new_reference());
+  }
+  for (const Implementation& each : implementations()) {
+    INFO(each.name);
+    each.before();
+    f(*each.operations);
+  }
+}
+
 }  // namespace collie::test

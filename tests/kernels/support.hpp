@@ -1,6 +1,7 @@
 // Shared by the kernels' tests: random inputs, implementations to test, comparison by norm.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -151,6 +152,38 @@ class Bench {
   std::vector<Wide> wide_;
 };
 
+// float64 [n] of the table, with these values to the bit.
+inline Tensor doubles(Operations& ops, const std::vector<double>& values) {
+  const Shape shape{static_cast<int64_t>(values.size())};
+  const Tensor on_host =
+      Tensor::host(shape, DType::f64, std::make_shared<MemoryAccount>(), Category::workspace);
+  std::copy(values.begin(), values.end(), on_host.data<double>());
+  Tensor x = ops.empty(shape, DType::f64, Category::workspace);
+  ops.from_host(on_host, x);
+  return x;
+}
+
+// What operations add to a loss_sum of 0.
+inline double cross_entropy(Operations& ops, Tensor& logits, std::span<const int32_t> labels,
+                            double gradient_scale) {
+  Tensor loss_sum = doubles(ops, {0});
+  ops.cross_entropy(logits, labels, gradient_scale, loss_sum);
+  return ops.read(loss_sum).value().front();
+}
+inline double cross_entropy_from_statistics(Operations& ops, Tensor& logits, std::span<const int32_t> labels,
+                                            int64_t first, const Tensor& statistics, double gradient_scale) {
+  Tensor loss_sum = doubles(ops, {0});
+  ops.cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale, loss_sum);
+  return ops.read(loss_sum).value().front();
+}
+
+inline std::vector<double> block_sums_of_squares(Operations& ops, const Tensor& x) {
+  const int64_t blocks = (x.numel() + reduction_block - 1) / reduction_block;
+  Tensor sums = ops.empty({blocks}, DType::f64, Category::workspace);
+  ops.block_sums_of_squares(x, sums);
+  return ops.read(sums).value();
+}
+
 // What one test computes on one implementation: any number of outputs.
 using Outputs = std::vector<std::vector<float>>;
 using Computation = std::function<Outputs(Bench&)>;
@@ -177,5 +210,8 @@ const std::vector<Implementation>& implementations();
 // within 1e-5 by norm (bfloat16: 1e-2, of inputs that are bfloat16 numbers), nothing written beside the
 // outputs, bitwise the same on all implementations.
 void conforms(const Computation& computation);
+
+// Calls f with the reference and with every implementation.
+void on_every_table(const std::function<void(Operations&)>& f);
 
 }  // namespace collie::test

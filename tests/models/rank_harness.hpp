@@ -122,12 +122,12 @@ struct Rank {
 
   double forward(const MicroBatch& batch, double gradient_scale) {
     stashes = std::vector<ActivationStash>(stages.size());
-    StageModel::ForwardResult result;
+    Tensor x, loss_sum = no_loss(*operations);
     for (size_t i = 0; i < stages.size(); ++i) {
       LayerContext at = context(stages[i], true);
-      result = stages[i].model->forward(at, batch, result.output, gradient_scale, *loss, stashes[i]);
+      x = stages[i].model->forward(at, batch, x, gradient_scale, *loss, loss_sum, stashes[i]);
     }
-    return result.loss_sum.value();
+    return operations->read(loss_sum).value().front();
   }
   void backward_input(const MicroBatch& batch) {
     Tensor gradient;
@@ -155,12 +155,12 @@ struct Rank {
     return sum;
   }
   double evaluate(const MicroBatch& batch) {
-    StageModel::ForwardResult result;
+    Tensor x, loss_sum = no_loss(*operations);
     for (Stage& stage : stages) {
       LayerContext at = context(stage, false);
-      result = stage.model->evaluate(at, batch, result.output, *loss);
+      x = stage.model->evaluate(at, batch, x, *loss, loss_sum);
     }
-    return result.loss_sum.value();
+    return operations->read(loss_sum).value().front();
   }
   // The logits after each piece of a sequence, `sizes` tokens at a time.
   std::vector<double> decode(const MicroBatch& all, const std::vector<int>& sizes) {

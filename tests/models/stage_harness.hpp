@@ -58,12 +58,12 @@ inline Pipeline::Pipeline(Operations& the_operations, const ModelConfig& config,
 inline double Pipeline::forward(const MicroBatch& batch, double gradient_scale,
                                 std::vector<ActivationStash>& stashes) {
   stashes = std::vector<ActivationStash>(stages.size());
-  StageModel::ForwardResult result;
+  Tensor x, loss_sum = no_loss(operations);
   for (size_t i = 0; i < stages.size(); ++i) {
     LayerContext at = context(i);
-    result = stages[i].model->forward(at, batch, result.output, gradient_scale, *loss, stashes[i]);
+    x = stages[i].model->forward(at, batch, x, gradient_scale, *loss, loss_sum, stashes[i]);
   }
-  return result.loss_sum.value();
+  return operations.read(loss_sum).value().front();
 }
 
 inline void Pipeline::backward_input(const MicroBatch& batch, std::vector<ActivationStash>& stashes) {
@@ -97,12 +97,12 @@ inline double Pipeline::micro_batch(const MicroBatch& batch, double gradient_sca
 }
 
 inline double Pipeline::evaluate(const MicroBatch& batch) {
-  StageModel::ForwardResult result;
+  Tensor x, loss_sum = no_loss(operations);
   for (size_t i = 0; i < stages.size(); ++i) {
     LayerContext at{operations, *stages[i].source, nullptr};
-    result = stages[i].model->evaluate(at, batch, result.output, *loss);
+    x = stages[i].model->evaluate(at, batch, x, *loss, loss_sum);
   }
-  return result.loss_sum.value();
+  return operations.read(loss_sum).value().front();
 }
 
 inline void Pipeline::start_step() {

@@ -118,6 +118,13 @@ inline std::vector<std::vector<float>> values(Operations& operations, const std:
   return numbers;
 }
 
+// What losses are added to: f64 [1], zero.
+inline Tensor no_loss(Operations& operations) {
+  Tensor sum = operations.empty({1}, DType::f64, Category::workspace);
+  operations.fill(sum, 0);
+  return sum;
+}
+
 inline std::vector<double> doubles(const Tensor& x) {
   REQUIRE(x.contiguous());
   return {x.data<double>(), x.data<double>() + x.numel()};

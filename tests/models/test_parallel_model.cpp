@@ -282,7 +282,8 @@ TEST_CASE("memory: with sequence parallelism all that a block keeps falls with t
       LayerContext context = rank.context(stage, true);
       const Tensor input = random_tensor(*rank.operations, {held, config.hidden_size}, "input");
       ActivationStash stash;
-      Tensor output = stage.model->forward(context, batch, input, 1.0, *rank.loss, stash).output;
+      Tensor no_loss_here;
+      Tensor output = stage.model->forward(context, batch, input, 1.0, *rank.loss, no_loss_here, stash);
       if (backward) stage.model->backward_input(context, batch, output, stash);
       output = Tensor();
       return static_cast<double>(rank.account->current(Category::activations));
@@ -298,7 +299,7 @@ TEST_CASE("memory: with sequence parallelism all that a block keeps falls with t
 
 TEST_CASE("a loss that needs whole logits is refused where ranks share them", "[parallel]") {
   struct Whole final : Loss {
-    Deferred<double> chunk(Operations&, Tensor&, std::span<const int32_t>, double) override { return 0; }
+    void chunk(Operations&, Tensor&, std::span<const int32_t>, double, Tensor&) override {}
   };
   Whole loss;
   check_loss_shards("whole", loss, 1);
@@ -315,6 +316,8 @@ TEST_CASE("a rank's groups must be those of its shard", "[parallel]") {
   alone.tensor = nullptr;
   wrong.tensor = grid.ranks[1]->tensor.get();
   const MicroBatch batch = make_batch({3}, config.vocab_size, "batch");
-  CHECK_THROWS_AS(rank.stages[0].model->evaluate(alone, batch, {}, *rank.loss), std::logic_error);
-  CHECK_THROWS_AS(rank.stages[0].model->evaluate(wrong, batch, {}, *rank.loss), std::logic_error);
+  Tensor loss_sum = no_loss(*rank.operations);
+  StageModel& model = *rank.stages[0].model;
+  CHECK_THROWS_AS(model.evaluate(alone, batch, {}, *rank.loss, loss_sum), std::logic_error);
+  CHECK_THROWS_AS(model.evaluate(wrong, batch, {}, *rank.loss, loss_sum), std::logic_error);
 }

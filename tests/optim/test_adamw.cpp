@@ -29,6 +29,8 @@ TEST_CASE("AdamW follows its formula over flat ranges", "[adamw]") {
   const std::string name = "a";
   for (int64_t step = 1; step <= 3; ++step) {
     const double lr = 0.01 * static_cast<double>(step), scale = 0.5;
+    Tensor factor = operations.empty({1}, DType::f64, Category::workspace);
+    operations.fill(factor, scale);
     const Tensor gradient = random_tensor(operations, {numel}, fmt::format("g{}", step));
     const std::vector<float> g = values(operations, gradient);
     for (const auto& [begin, end] : {std::pair{int64_t{0}, cut}, std::pair{cut, numel}}) {
@@ -37,7 +39,7 @@ TEST_CASE("AdamW follows its formula over flat ranges", "[adamw]") {
                            gradient.rows(begin, end),
                            {m.rows(begin, end), v.rows(begin, end)},
                            {}};
-      optimizer->update(operations, {&range, 1}, {lr, step, scale, {}});
+      optimizer->update(operations, {&range, 1}, {lr, step, factor, {}});
     }
     for (size_t i = 0; i < numel; ++i) {
       const double gi = scale * static_cast<double>(g[i]), t = static_cast<double>(step);

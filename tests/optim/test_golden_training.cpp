@@ -36,14 +36,10 @@ class Trainer {
   double update(double lr, double max_norm) {
     ++step_;
     const auto& parameters = stage_.model->parameters();
-    std::map<std::string, double> squares;
     for (size_t i = 0; i < parameters.size(); ++i)
       if (parameters[i].tied_copy)
         operations_.add(stage_.gradients[0], stage_.gradients[i], stage_.gradients[0]);
-    for (size_t i = 0; i < parameters.size(); ++i)
-      if (!parameters[i].tied_copy)
-        squares[parameters[i].name] = gradient_sum_of_squares(operations_, stage_.gradients[i]);
-    const double norm = global_norm(parameters, squares);
+    const Tensor outcome = agree(max_norm);
     for (size_t i = 0; i < parameters.size(); ++i) {
       if (parameters[i].tied_copy) continue;
       const Shape flat{parameters[i].shape.numel()};
@@ -52,12 +48,34 @@ class Trainer {
                            stage_.gradients[i].reshape(flat),
                            states_[i],
                            {}};
-      optimizer_->update(operations_, {&range, 1}, {lr, step_, clip_scale(norm, max_norm), {}});
+      optimizer_->update(operations_, {&range, 1}, {lr, step_, outcome.rows(2, 3), {}});
     }
-    return norm;
+    return operations_.read(outcome).value()[1];
   }
 
  private:
+  Tensor agree(double max_norm) {
+    std::vector<NormPart> parts;
+    std::vector<Tensor> gradients;
+    for (size_t i = 0; i < stage_.gradients.size(); ++i) {
+      if (stage_.model->parameters()[i].tied_copy) continue;
+      const int64_t numel = stage_.gradients[i].numel();
+      gradients.push_back(stage_.gradients[i].reshape({numel}));
+      parts.push_back(
+          {static_cast<int>(parts.size()), 0, 0, (numel + reduction_block - 1) / reduction_block});
+    }
+    const NormOrder order = norm_order({parts}, static_cast<int>(parts.size()));
+    Tensor own = operations_.empty({order.width}, DType::f64, Category::workspace);
+    operations_.fill(own, 0);
+    int64_t at = 1;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      Tensor sums = own.rows(at, at + parts[i].values);
+      operations_.block_sums_of_squares(gradients[i], sums);
+      at += parts[i].values;
+    }
+    return agree_on_step(operations_, order, own, nullptr, max_norm);
+  }
+
   Operations& operations_;
   Stage& stage_;
   std::unique_ptr<Optimizer> optimizer_;

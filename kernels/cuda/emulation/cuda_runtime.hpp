@@ -149,6 +149,7 @@ enum cudaError_t {
   cudaErrorNoDevice = 100,
   cudaErrorIllegalState = 401,
   cudaErrorNotReady = 600,
+  cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901,
   cudaErrorStreamCaptureMerge = 902,
@@ -215,6 +216,9 @@ struct cudaGraphExecUpdateResultInfo {
 namespace collie::emulation {
 // Puts a kernel at the end of the stream's queue.
 cudaError_t enqueue(CUstream_st* stream, std::function<void()> work);
+// Work on every stream has failed so, from now on: whoever asks a stream or an event for its progress hears
+// it. cudaSuccess: it has not.
+void fail_devices(cudaError_t error);
 }  // namespace collie::emulation
 
 const char* cudaGetErrorString(cudaError_t error);
@@ -243,6 +247,7 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);

@@ -14,6 +14,7 @@ using collie::emulation::Work;
 namespace {
 
 std::atomic<int> device_count{1};
+std::atomic<cudaError_t> failure{cudaSuccess};
 thread_local int current_device = 0;
 
 // The blocks that there are, by address. Blocks go when the stream that frees them has come so far; their
@@ -108,6 +109,11 @@ void CUstream_st::push(std::function<void()> item) {
   changed.notify_all();
 }
 
+bool CUstream_st::idle() {
+  const std::lock_guard lock(mutex);
+  return queue.empty() && !at_work;
+}
+
 cudaError_t CUstream_st::put(Work piece) {
   if (!capture) {
     push(std::move(piece.run));
@@ -125,9 +131,11 @@ void CUstream_st::work() {
     if (queue.empty()) return;
     const std::function<void()> item = std::move(queue.front());
     queue.pop_front();
+    at_work = true;
     lock.unlock();
     item();
     lock.lock();
+    at_work = false;
     changed.notify_all();
   }
 }
@@ -141,6 +149,9 @@ cudaError_t enqueue(CUstream_st* stream, std::function<void()> work) {
 }
 void set_device_count(int count) {
   device_count.store(count);
+}
+void fail_devices(cudaError_t error) {
+  failure.store(error);
 }
 void limit_memory(size_t bytes) {
   blocks().limit(bytes);
@@ -160,6 +171,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorIllegalState:
       return "the operation cannot be performed in the present state";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated:
@@ -289,7 +302,12 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const auto done = std::make_shared<EventState>();
   stream->push([done] { done->reach(1); });
   done->wait(1);
-  return cudaSuccess;
+  return failure.load();
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (const cudaError_t refused = stream->refuse_in_capture(); refused != cudaSuccess) return refused;
+  if (const cudaError_t failed = failure.load(); failed != cudaSuccess) return failed;
+  return stream->idle() ? cudaSuccess : cudaErrorNotReady;
 }
 
 // Streams that join another's capture, as waiting for one of its events makes them, are not emulated.
@@ -336,6 +354,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (event->captured) return event->captured->invalidate(cudaErrorCapturedEvent);
+  if (const cudaError_t failed = failure.load(); failed != cudaSuccess) return failed;
   const std::lock_guard lock(event->state->mutex);
   return event->state->reached >= event->state->recorded ? cudaSuccess : cudaErrorNotReady;
 }
@@ -347,5 +366,5 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     number = event->state->recorded;
   }
   event->state->wait(number);
-  return cudaSuccess;
+  return failure.load();
 }

@@ -74,6 +74,7 @@ struct CUstream_st {
   }
 
   void push(std::function<void()> item);
+  bool idle();
   // Into the capture, if there is one, else into the queue.
   cudaError_t put(collie::emulation::Work piece);
   // Of what may not be captured: success where nothing is.
@@ -90,6 +91,6 @@ struct CUstream_st {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<std::function<void()>> queue;
-  bool ending = false;
+  bool ending = false, at_work = false;
   std::thread thread;
 };

@@ -1,0 +1,12 @@
+// What a step comes to; formula in kernels/operations.hpp.
+#pragma once
+
+struct CUstream_st;
+
+namespace collie::cuda {
+
+// outcome [3]: *loss_sum, the root of *sum_of_squares, and step_factor() of both.
+void step_outcome(CUstream_st* stream, const double* loss_sum, const double* sum_of_squares, double max_norm,
+                  double* outcome);
+
+}  // namespace collie::cuda

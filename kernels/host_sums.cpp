@@ -1,0 +1,26 @@
+#include "kernels/host_sums.hpp"
+
+#include <cmath>
+
+#include "kernels/clip_factor.hpp"
+
+namespace collie::host {
+
+double ordered_sum(const Tensor& values, const OrderedRuns& runs, int64_t which) {
+  const auto start = runs.starts.begin() + which;
+  double sum = 0;
+  for (auto run = static_cast<size_t>(start[0]); run < static_cast<size_t>(start[1]); ++run) {
+    const double* const first = values.data<double>() + runs.firsts[run];
+    for (const double* value = first; value != first + runs.counts[run]; ++value) sum += *value;
+  }
+  return sum;
+}
+
+void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome) {
+  double* const out = outcome.data<double>();
+  out[0] = *loss_sum.data<double>();
+  out[1] = std::sqrt(*sum_of_squares.data<double>());
+  out[2] = step_factor(out[0], out[1], max_norm);
+}
+
+}  // namespace collie::host
