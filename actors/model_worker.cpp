@@ -336,7 +336,6 @@ bool ModelWorker::agree(std::function<void()> known) {
   agreed_ = agree_on_step(*operations_, norm_order_, contribution_, settings_.groups.world.get(),
                           settings_.clip_grad_norm);
   contribution_ = {};
-  if (!known) return true;
   outcome_ = operations_->read(agreed_);
   if (outcome_.there()) return true;
   operations_->when_done(std::move(known));

@@ -52,14 +52,7 @@ void StageCore::credit(const Credit& credit) {
   ++found->second;
 }
 
-// The first rank speaks for all.
 void StageCore::agree() {
-  if (settings_.rank != 0) {
-    worker_.agree({});
-    return;
-  }
-  COLLIE_ASSERT(!awaited_, "program {} is agreed on before the outcome of {} is known", programs_.front()->id,
-                *awaited_);
   awaited_ = programs_.front()->id;
   if (worker_.agree(outbox_.bell())) report_outcome();
 }
@@ -69,9 +62,11 @@ void StageCore::known() {
   report_outcome();
 }
 
+// The first rank speaks for all.
 void StageCore::report_outcome() {
   const StepOutcome outcome = worker_.outcome();
-  outbox_.report(StepReport{settings_.tag, *awaited_, outcome.loss_sum, outcome.gradient_norm});
+  if (settings_.rank == 0)
+    outbox_.report(StepReport{settings_.tag, *awaited_, outcome.loss_sum, outcome.gradient_norm});
   awaited_.reset();
 }
 
@@ -121,6 +116,8 @@ bool StageCore::inputs_present(const Task& task) const {
     const auto found = credits_.find(channel_of(task));
     return found == credits_.end() || found->second > 0;
   }
+  // The outcome of the step before, which this rank's device may have a moment after the first rank's.
+  if (task.kind == TaskKind::agree) return !awaited_;
   return true;
 }
 

@@ -96,7 +96,7 @@ class StageCore {
   bool begun_ = false;
   std::map<ArrivalKey, Tensor> arrived_;
   std::map<Channel, int> credits_;   // of outgoing channels, once used
-  std::optional<uint64_t> awaited_;  // the program whose outcome this rank is to report
+  std::optional<uint64_t> awaited_;  // the program whose outcome this rank's device has to compute
   double busy_s_ = 0;
   int64_t sent_bytes_ = 0;
   std::vector<TaskSpan> spans_;

@@ -25,9 +25,8 @@ class StageWorker {
   virtual Tensor take(const Channel& channel, int micro_batch) = 0;
   virtual void put(const Channel& channel, int micro_batch, Tensor tensor) = 0;
 
-  // Agrees with all ranks on the step. `known` is given where outcome() will be asked for. Returns whether
-  // that is there already; where a device still has to compute it, `known` is called once when it has, on any
-  // thread, maybe before this returns.
+  // Agrees with all ranks on the step. Returns whether outcome() is there already; where a device still has
+  // to compute it, `known` is called once when it has, on any thread, maybe before this returns.
   virtual bool agree(std::function<void()> known) = 0;
   virtual StepOutcome outcome() = 0;
   // Throws what a device, or the communication of what it was given, has failed with since. Waits for

@@ -156,9 +156,9 @@ class LocalPipeline {
     for (auto& rank : ranks_)
       all.push_back(std::async(std::launch::async, [&core = *rank->core] { core.execute(); }));
     for (auto& done : all) done.get();
-    StageCore& first = *ranks_.front()->core;
-    while (first.awaits_outcome())
-      if (ranks_.front()->outbox.known.exchange(false)) first.known();
+    for (auto& rank : ranks_)
+      while (rank->core->awaits_outcome())
+        if (rank->outbox.known.exchange(false)) rank->core->known();
   }
 
   static constexpr RunTag tag_{1, 1};

@@ -30,7 +30,7 @@ class RecordingWorker final : public StageWorker {
     log_.push_back(fmt::format("put {} of {}", to_string(channel), micro_batch));
   }
   bool agree(std::function<void()> known) override {
-    log_.push_back(known ? "agree and tell" : "agree");
+    log_.push_back("agree");
     tell = std::move(known);
     return at_once;
   }

@@ -195,9 +195,9 @@ TEST_CASE("stage core: a program without tasks is done at once", "[actors][stage
 TEST_CASE("stage core: the first rank reports the step that all have agreed on", "[actors][stage]") {
   const int rank = GENERATE(0, 1);
   Stage stage(rank);
-  stage.enqueue(1, "0F0 sum_squares agree update");
+  stage.enqueue(1, fmt::format("{}F0 sum_squares agree update", rank));
   CHECK(stage.run() == 4);
-  CHECK(stage.log == Log{"begin 1", "0F0", "sum squares", rank == 0 ? "agree and tell" : "agree", "update"});
+  CHECK(stage.log == Log{"begin 1", fmt::format("{}F0", rank), "sum squares", "agree", "update"});
   CHECK_FALSE(stage.core.awaits_outcome());
   REQUIRE(stage.outbox.steps.size() == (rank == 0 ? 1 : 0));
   if (rank != 0) return;
@@ -227,6 +227,19 @@ TEST_CASE("stage core: the update does not wait for the outcome that a device st
   CHECK(stage.outbox.steps[0].program == 1);
   CHECK_FALSE(stage.core.awaits_outcome());
   CHECK_THAT(assertion_of([&] { stage.core.known(); }), contains("rank 0 knows the outcome of no step"));
+}
+
+TEST_CASE("stage core: a step is agreed on when the outcome of the one before is known, on every rank",
+          "[actors][stage]") {
+  Stage stage(1);
+  stage.worker.at_once = false;
+  stage.enqueue(1, "agree update");
+  stage.enqueue(2, "1F0 agree update");
+  CHECK(stage.run() == 3);
+  CHECK(stage.waits() == "waits for all ranks' losses and gradient norms");
+  stage.core.known();
+  CHECK(stage.run() == 2);
+  CHECK(stage.outbox.steps.empty());  // the first rank speaks
 }
 
 TEST_CASE("stage core: evaluation, generation and snapshots report what the worker gives",
