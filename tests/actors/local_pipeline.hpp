@@ -48,6 +48,7 @@ class LocalPipeline {
       ModelWorkerSettings own = settings;
       own.rank = rank;
       own.grid = layout_.grid;
+      own.account = std::make_shared<MemoryAccount>();
       own.rank_of_stage = layout_.rank_of_stage;
       if (layout_.grid.pipeline > 1)
         own.groups.world = std::make_shared<MeteredGroup>(world[static_cast<size_t>(rank)]);
