@@ -16,7 +16,8 @@
 namespace collie {
 
 // Actors that compute or block have a thread of their own; tests spawn everything scheduled, because CAF's
-// test coordinator cannot step a detached actor.
+// test coordinator cannot step a detached actor. Then ranks may not wait for each other in collectives: whole
+// runs are of one rank.
 enum class SpawnMode : uint8_t { detached, scheduled };
 
 // Who a rank talks to.
