@@ -2,6 +2,7 @@
 // activations.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "io/checkpoint.hpp"
 #include "io/config.hpp"
 #include "models/stage_model.hpp"
+#include "optim/gradient_norm.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/sharded_state.hpp"
 

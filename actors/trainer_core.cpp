@@ -5,10 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include <tuple>
-
-#include "optim/gradient_norm.hpp"
-
 namespace collie {
 namespace {
 
