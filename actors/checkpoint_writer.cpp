@@ -18,8 +18,8 @@ struct WriterState {
 };
 using WriterActor = caf::stateful_actor<WriterState>;
 
-std::string checkpoints_of(const RunPlan& plan) {
-  return (std::filesystem::path(plan.config.run.dir) / "checkpoints").string();
+CheckpointPlace place_of(const RunPlan& plan) {
+  return {plan.folder->checkpoints(), plan.folder->run()};
 }
 
 void finish(const RunPlan& plan, const SnapshotExpected& expected,
@@ -28,14 +28,17 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
                                    {"total_steps", plan.total_steps},
                                    {"ranks", plan.layout.grid.ranks()},
                                    {"maths", maths_of(plan)}};
-  const std::string checkpoints = checkpoints_of(plan);
-  const std::string path = finish_checkpoint(checkpoints, expected.step, metadata, shards);
-  purge_checkpoints(checkpoints, expected.step, plan.config.checkpoint.keep_last);
+  const CheckpointPlace place = place_of(plan);
+  plan.folder->check_in_place();
+  const std::string path = finish_checkpoint(place, expected.step, metadata, shards);
+  plan.folder->note_checkpoint();
+  purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last);
   if (!expected.final) return;
   std::vector<std::string> names;
   for (const auto& parameter : model_parameters(plan.model)) names.push_back(parameter.name);
-  write_model_folder((std::filesystem::path(plan.config.run.dir) / "final").string(), plan.model_json,
-                     *plan.tokenizer, names, Checkpoint::open(path));
+  plan.folder->check_in_place();
+  write_model_folder(plan.folder->final_model(), place.run, plan.model_json, *plan.tokenizer, names,
+                     Checkpoint::open(path));
 }
 
 caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
@@ -43,15 +46,16 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
   report_exceptions_to(self, trainer, tag, "checkpoint writer");
   // However it ends, what is not finished does not stay.
   self->attach_functor([=] {
-    if (self->state.expected) abandon_checkpoint(checkpoints_of(*plan), self->state.expected->step);
+    if (self->state.expected) abandon_checkpoint(place_of(*plan), self->state.expected->step);
   });
   return {
       [=](const Wiring& wiring) { self->state.shard_writers = wiring.writers; },
       [=](const SnapshotExpected& expected) {
         self->state.expected = expected;
+        plan->folder->check_in_place();
         // Nodes may have been started elsewhere.
         const std::string folder =
-            std::filesystem::absolute(begin_checkpoint(checkpoints_of(*plan), expected.step));
+            std::filesystem::absolute(begin_checkpoint(place_of(*plan), expected.step));
         for (const auto& writer : self->state.shard_writers)
           self->send(writer, SnapshotBegun{tag, expected.step, folder});
       },
@@ -67,7 +71,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
         state.shards.clear();
         finish(*plan, *state.expected, shards);
         state.expected.reset();
-        self->send(trainer, SnapshotWritten{tag, written.step, checkpoints_of(*plan)});
+        self->send(trainer, SnapshotWritten{tag, written.step, plan->folder->checkpoints()});
       },
   };
 }

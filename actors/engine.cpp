@@ -1,6 +1,7 @@
 #include "actors/engine.hpp"
 
 #include "actors/cluster.hpp"
+#include "actors/existing_run.hpp"
 #include "actors/spawn.hpp"
 
 namespace collie {
@@ -13,7 +14,7 @@ caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listene
 caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener,
                      std::vector<RemoteNode> nodes) {
   check_nodes(plan.layout.grid.ranks(), nodes.size());
-  if (plan.purpose == Purpose::train) plan.folder_lock = prepare_run_folder(plan);
+  if (plan.purpose == Purpose::train) plan.folder = prepare_run_folder(plan);
   return spawn_trainer(system, std::make_shared<const RunPlan>(std::move(plan)), std::move(listener),
                        SpawnMode::detached, std::move(nodes));
 }

@@ -39,12 +39,13 @@ caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<
   report_exceptions_to(self, trainer, tag, "monitor");
   const std::filesystem::path folder = plan->config.run.dir;
   MonitorState& state = self->state;
-  state.metrics = std::make_unique<JsonLinesFile>((folder / "metrics.jsonl").string());
+  state.metrics = std::make_unique<JsonLinesFile>((folder / metrics_name).string());
   if (plan->config.monitor.trace)
-    state.trace = std::make_unique<TraceFile>((folder / "trace.json").string(), plan->layout.grid.ranks());
+    state.trace = std::make_unique<TraceFile>((folder / trace_name).string(), plan->layout.grid.ranks());
   state.console = std::make_unique<Console>(Console::style_of(plan->config.monitor.console, stderr), stderr);
   return {
       [=](const StepFinished& step) {
+        plan->folder->check_in_place();
         self->state.metrics->append(record_of(step));
         self->state.console->show(step, steady_seconds());
         self->send(trainer, recorded_atom::value, step.step);

@@ -5,10 +5,10 @@
 #include <fstream>
 #include <thread>
 
+#include "actors/existing_run.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "io/files.hpp"
-#include "io/json_lines.hpp"
 #include "io/model_folder.hpp"
 #include "models/weights_io.hpp"
 #include "optim/optimizer.hpp"
@@ -22,17 +22,23 @@ using nlohmann::json;
 
 namespace {
 
-constexpr const char* resolved_config = "config.resolved.yaml";
-
-fs::path run_folder(const Config& config) {
-  return config.run.dir;
+// Where a run's tokenised data are: in its folder, where that is one that can be written to.
+fs::path cache_folder(const RunPlan& plan) {
+  const std::string& folder = plan.config.run.dir;
+  const bool elsewhere = folder.empty() || (plan.existing == ExistingRun::ignore && !fs::exists(folder)) ||
+                         (fs::exists(folder) && !is_writable_folder(folder));
+  return elsewhere ? fs::temp_directory_path() / "collie-engine-cache" : fs::path(folder) / "cache";
 }
 
-bool holds_run(const fs::path& folder) {
-  for (const char* name : {resolved_config, "metrics.jsonl", "final"})
-    if (fs::exists(folder / name)) return true;
-  std::error_code ignored;
-  return fs::exists(folder / "checkpoints") && !fs::is_empty(folder / "checkpoints", ignored);
+// What cannot be written there is wrong with the folder, as long as the run has not begun.
+std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<DataSource>& sources,
+                                         const std::string& name) {
+  const fs::path cache = cache_folder(plan);
+  try {
+    return open_dataset(sources, *plan.tokenizer, cache, name);
+  } catch (const RunError& error) {
+    throw UserError("{}: {}", cache.filename() == "cache" ? "run.dir" : name, error.what());
+  }
 }
 
 void resolve_tokenizer(RunPlan& plan) {
@@ -113,12 +119,6 @@ void resolve_common(RunPlan& plan) {
   resolve_layout(plan, parallel.pp_size * parallel.dp_size * parallel.cp_size * parallel.tp_size);
 }
 
-fs::path cache_folder(const RunPlan& plan) {
-  const fs::path folder = run_folder(plan.config);
-  const bool elsewhere = folder.empty() || (plan.existing == ExistingRun::ignore && !fs::exists(folder));
-  return elsewhere ? fs::temp_directory_path() / "collie-engine-cache" : folder / "cache";
-}
-
 void check_sequence_length(const RunPlan& plan) {
   if (plan.config.data.sequence_length > plan.model.max_position_embeddings)
     throw UserError(
@@ -130,17 +130,16 @@ void check_sequence_length(const RunPlan& plan) {
 void open_evaluation_data(RunPlan& plan) {
   const Config& config = plan.config;
   if (config.data.eval.empty()) return;
-  plan.evaluation_order =
-      evaluation_order(open_dataset(config.data.eval, *plan.tokenizer, cache_folder(plan), "data.eval"),
-                       config.data.sequence_length, config.data.packing);
+  plan.evaluation_order = evaluation_order(open_data(plan, config.data.eval, "data.eval"),
+                                           config.data.sequence_length, config.data.packing);
 }
 
 void open_training_data(RunPlan& plan) {
   const Config& config = plan.config;
   const SequenceSettings settings{config.data.sequence_length, config.data.packing, config.data.shuffle,
                                   config.run.seed};
-  plan.order = std::make_shared<const SequenceOrder>(
-      open_dataset(config.data.train, *plan.tokenizer, cache_folder(plan), "data.train"), settings);
+  plan.order =
+      std::make_shared<const SequenceOrder>(open_data(plan, config.data.train, "data.train"), settings);
   plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps,
                 config.parallel.dp_size, 0};
   plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
@@ -193,22 +192,19 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
                     unused.front());
 }
 
+// Where a run goes on, it goes on from its newest whole checkpoint.
 void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed_changes) {
-  const fs::path folder = run_folder(plan.config);
-  const bool exists = holds_run(folder);
-  if (exists && plan.existing == ExistingRun::refuse)
-    throw UserError(
-        "run.dir: '{}' already holds a run; give --resume to go on with it, --overwrite to replace it, or "
-        "another run.dir",
-        folder.string());
-  if (plan.existing != ExistingRun::resume || !exists) return;
+  if (plan.existing != ExistingRun::resume || !plan.folder_seen.marker) return;
+  const fs::path folder = plan.config.run.dir;
   plan.checkpoint = latest_checkpoint((folder / "checkpoints").string());
-  if (!plan.checkpoint) return;
+  if (!plan.checkpoint) return check_never_saved(plan);
+  check_checkpoint(plan, optimizers().find(plan.config.optimizer.name)(plan.config.optimizer)->state_names());
   check_unchanged(plan, allowed_changes);
   plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
   // The final model of an earlier, shorter run may still be there.
   plan.already_finished = plan.checkpoint->step() >= plan.total_steps &&
                           step_of_model_folder((folder / "final").string()) == plan.checkpoint->step();
+  if (!plan.already_finished) check_nothing_foreign(plan);
 }
 
 // Last, as it takes time, and only what is right is worth it.
@@ -239,10 +235,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.purpose = Purpose::train;
   plan.existing = existing;
   check_names(plan.config);
-  if (const fs::path folder = run_folder(plan.config); fs::exists(folder) && !fs::is_directory(folder))
-    throw UserError("run.dir: '{}' is a file; a folder is wanted, there or to be made", folder.string());
-  if (existing == ExistingRun::refuse && holds_run(run_folder(plan.config)))
-    resolve_existing_run(plan, allowed_changes);  // refuses before any data is read
+  look_at_existing_run(plan);  // refuses what can be refused before any data are read
   resolve_common(plan);
   check_sequence_length(plan);
   open_training_data(plan);
@@ -265,13 +258,14 @@ RunPlan plan_evaluation(Config config) {
   open_evaluation_data(plan);
   resolve_weights(plan);
   if (plan.config.model.from_scratch) {
-    const std::string folder = (run_folder(plan.config) / "checkpoints").string();
+    const std::string folder = (fs::path(plan.config.run.dir) / "checkpoints").string();
     plan.checkpoint = latest_checkpoint(folder);
     if (!plan.checkpoint)
       throw UserError(
           "model.from_scratch: there is nothing to evaluate, '{}' holds no checkpoint; run the training "
           "first or give model.path",
           folder);
+    check_checkpoint(plan, {});
     plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
   }
   measure_partition(plan);
@@ -371,23 +365,6 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   if (plan.weights.kind == WeightOrigin::Kind::checkpoint)
     plan.checkpoint = Checkpoint::open(plan.weights.path);
   return plan;
-}
-
-std::shared_ptr<const FolderLock> prepare_run_folder(const RunPlan& plan) {
-  const fs::path folder = run_folder(plan.config);
-  std::error_code error;
-  if (fs::create_directories(folder / "checkpoints", error); error)
-    throw UserError("run.dir: '{}' cannot be created: {}", folder.string(), error.message());
-  auto lock = std::make_shared<const FolderLock>(folder.string());
-  // A resume without a checkpoint starts at step 1.
-  if (plan.existing == ExistingRun::overwrite || (plan.existing == ExistingRun::resume && !plan.checkpoint))
-    for (const char* name : {"checkpoints", "final", "metrics.jsonl", "trace.json", resolved_config})
-      if (fs::remove_all(folder / name, error); error)
-        throw UserError("run.dir: '{}' cannot be removed: {}", (folder / name).string(), error.message());
-  fs::create_directories(folder / "checkpoints", error);
-  if (plan.checkpoint) truncate_after_step((folder / "metrics.jsonl").string(), plan.checkpoint->step());
-  write_file_durably((folder / resolved_config).string(), to_yaml(plan.config));
-  return lock;
 }
 
 OperationsFactory operations_of(const RunPlan& plan, int rank) {

@@ -15,7 +15,7 @@
 #include "actors/trainer_core.hpp"
 #include "io/checkpoint.hpp"
 #include "io/config.hpp"
-#include "io/folder_lock.hpp"
+#include "io/run_folder.hpp"
 #include "io/sequence_order.hpp"
 #include "io/step_batches.hpp"
 #include "io/tokenizer.hpp"
@@ -25,9 +25,10 @@
 
 namespace collie {
 
-// What to do about a run folder that already holds a run. ignore: nothing will run, the plan alone is wanted;
-// the folder is neither looked at nor made.
-enum class ExistingRun : uint8_t { refuse, resume, overwrite, ignore };
+// What to do about a run folder that already holds a run. move_aside: it becomes FOLDER.old-N; discard: what
+// the run wrote is removed; ignore: nothing will run, the plan alone is wanted; the folder is neither looked
+// at nor made.
+enum class ExistingRun : uint8_t { refuse, resume, move_aside, discard, ignore };
 
 struct Generation {
   std::string prompt;
@@ -68,7 +69,8 @@ struct RunPlan {
   std::optional<Checkpoint> checkpoint;                   // resumed from
   bool already_finished = false;                          // a resume with nothing left to do
 
-  std::shared_ptr<const FolderLock> folder_lock;  // training, once started
+  RunFolderView folder_seen;          // training: what stood in the run folder when the plan was made
+  std::shared_ptr<RunFolder> folder;  // training, once started
 
   Generation generation;
   std::vector<int32_t> prompt_tokens;
@@ -95,10 +97,5 @@ nlohmann::json maths_of(const RunPlan& plan);
 // where the other process does not see the model's or the checkpoint's files.
 std::string for_nodes(const RunPlan& plan);
 RunPlan plan_of_node(const std::string& text, int ranks_here);
-
-// Makes the run folder ready: empties it (overwrite), writes config.resolved.yaml, cuts metrics.jsonl back to
-// the checkpoint (resume). Called once, when the run is about to start. The folder is the run's as long as
-// the lock lives.
-std::shared_ptr<const FolderLock> prepare_run_folder(const RunPlan& plan);
 
 }  // namespace collie

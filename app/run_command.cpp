@@ -1,4 +1,4 @@
-// collie-engine run CONFIG.yaml [--set key.path=value]... [--resume | --overwrite] [--dry-run]
+// collie-engine run CONFIG.yaml [--set key.path=value]... [--resume | --overwrite[=delete]] [--dry-run]
 #include <fmt/format.h>
 
 #include <memory>
@@ -6,6 +6,7 @@
 #include "actors/summary.hpp"
 #include "app/commands.hpp"
 #include "app/host.hpp"
+#include "base/error.hpp"
 #include "base/log.hpp"
 
 namespace collie {
@@ -14,7 +15,8 @@ namespace {
 struct Options {
   std::string file;
   std::vector<std::string> settings, allowed_changes, nodes;
-  bool resume = false, overwrite = false, dry_run = false;
+  std::string overwrite;  // empty: not given
+  bool resume = false, dry_run = false;
 };
 
 void describe_plan(const RunPlan& plan) {
@@ -45,7 +47,23 @@ std::string_view word(RunStatus status) {
   return "?";
 }
 
+// CLI11 takes this for what a flag without a value says; nobody types it.
+constexpr const char* no_value = "(none)";
+
+ExistingRun existing_run(const Options& options) {
+  if (options.resume) return ExistingRun::resume;
+  if (options.overwrite.empty()) return ExistingRun::refuse;
+  if (options.overwrite == no_value) return ExistingRun::move_aside;
+  if (options.overwrite == "delete") return ExistingRun::discard;
+  throw UserError(
+      "--overwrite={}: --overwrite moves the run that is in run.dir aside, --overwrite=delete removes it; "
+      "there "
+      "are no others",
+      options.overwrite);
+}
+
 int run(const Options& options) {
+  const ExistingRun existing = existing_run(options);
   std::vector<std::string> warnings;
   Config config = load_config(options.file, options.settings, warnings);
   if (!options.nodes.empty()) config.cluster.nodes = options.nodes;
@@ -55,9 +73,6 @@ int run(const Options& options) {
     throw UserError("cluster.nodes: the environment names {} processes as well; give one of the two",
                     launch->size);
   if (launch && launch->rank > 0) return join_run(*launch, config.cluster);
-  const auto existing = options.resume      ? ExistingRun::resume
-                        : options.overwrite ? ExistingRun::overwrite
-                                            : ExistingRun::refuse;
   RunPlan plan = plan_training(std::move(config), existing, options.allowed_changes);
   describe_plan(plan);
   if (options.dry_run) return 0;
@@ -83,7 +98,10 @@ void add_run_command(CLI::App& app, int& exit_code) {
   command->add_option("--nodes", options->nodes, "HOST:PORT,...: nodes that hold the ranks (cluster.nodes)")
       ->delimiter(',');
   command->add_flag("--resume", options->resume, "Go on with the run in run.dir");
-  command->add_flag("--overwrite", options->overwrite, "Replace the run in run.dir")->excludes("--resume");
+  command
+      ->add_flag(fmt::format("--overwrite{{{}}}", no_value), options->overwrite,
+                 "Move the run in run.dir aside, to run.dir.old-N; --overwrite=delete removes what it wrote")
+      ->excludes("--resume");
   command->add_flag("--dry-run", options->dry_run, "Check everything and say what would run, then stop");
   command
       ->add_option(

@@ -82,7 +82,7 @@ void print_overhead(int ranks) {
   constexpr int64_t steps = 5;
   const Scratch scratch;
   const auto times = std::make_shared<OperationTimes>();
-  RunPlan plan = plan_training(config_of(scratch.path, ranks, steps), ExistingRun::overwrite);
+  RunPlan plan = plan_training(config_of(scratch.path, ranks, steps), ExistingRun::refuse);
   plan.make_operations = [times](int threads, std::shared_ptr<MemoryAccount> account) {
     return std::make_unique<TimedOperations>(make_cpu_operations(threads, std::move(account)), times);
   };

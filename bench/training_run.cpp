@@ -186,7 +186,7 @@ TrainingFigures measure_training(const TrainingSettings& settings) {
   const Scratch scratch;
   const Config config = config_of(settings, scratch.path);
   write_data(config, scratch.path);
-  RunPlan plan = plan_training(config, ExistingRun::overwrite);
+  RunPlan plan = plan_training(config, ExistingRun::refuse);
   const int gpus = gpus_used(plan);
   TrainingFigures figures;
   figures.shape = settings.shape;

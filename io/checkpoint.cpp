@@ -1,20 +1,15 @@
 #include "io/checkpoint.hpp"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <stdio.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <map>
 
 #include "base/error.hpp"
-#include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "io/checkpoint_manifest.hpp"
-#include "io/files.hpp"
+#include "io/checkpoint_name.hpp"
+#include "io/run_marker.hpp"
 #include "io/safetensors.hpp"
 
 namespace collie {
@@ -24,185 +19,50 @@ using nlohmann::json;
 
 namespace {
 
-constexpr const char* partial_suffix = ".partial";
-
-std::string folder_name(int64_t step) {
-  return fmt::format("step-{:08}", step);
-}
-
-// The step of a complete checkpoint's folder name, or -1.
-int64_t step_of(const std::string& name) {
-  if (name.size() < 13 || name.rfind("step-", 0) != 0) return -1;
-  const std::string digits = name.substr(5);
-  if (digits.find_first_not_of("0123456789") != std::string::npos) return -1;
-  return std::stoll(digits);
-}
-
-std::vector<int64_t> complete_steps(const std::string& folder) {
-  std::vector<int64_t> steps;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    const int64_t step = step_of(entry.path().filename().string());
-    if (step >= 0) steps.push_back(step);
-  }
-  std::sort(steps.begin(), steps.end());
-  return steps;
-}
-
-std::string tensor_key(const CheckpointSlice& slice) {
-  std::string key = slice.name + "|" + slice.state;
-  for (const int64_t offset : slice.offsets) key += fmt::format("|{}", offset);
-  return key;
-}
-
 std::vector<int64_t> dims(const Shape& shape) {
   std::vector<int64_t> all;
   for (int axis = 0; axis < shape.rank(); ++axis) all.push_back(shape[axis]);
   return all;
 }
 
-SafetensorsItem item_of(const CheckpointSlice& slice) {
-  const Tensor data = slice.data;
-  const bool narrow = data.dtype() == DType::bf16;
-  COLLIE_ASSERT(data.contiguous() && (narrow || data.dtype() == DType::f32),
-                "slice {} is {}, not dense float32 or bfloat16", slice.name, name(data.dtype()));
-  return {tensor_key(slice), narrow ? "BF16" : "F32", dims(data.shape()),
-          [data] { return std::span(static_cast<const std::byte*>(data.raw()), data.bytes()); }};
+// A lost marker takes nothing from the checkpoint; one that is not as it was written is a defect like any
+// other.
+void check_marker(const std::string& path, const Manifest& manifest) {
+  const auto marker = read_marker(path);
+  if (marker && marker->run != manifest.run)
+    throw UserError("{}: it is of run {}, the manifest beside it of run {}",
+                    (fs::path(path) / marker_name).string(), marker->run, manifest.run);
 }
 
-// One rename, so that at every moment the step is there as a whole or not at all. Where a checkpoint of the
-// same step exists (a resumed run that stopped again at once), the two folders are exchanged and the old one
-// removed.
-void publish(const fs::path& partial, const fs::path& complete) {
-  failpoint("checkpoint.rename");
-  const bool replace = fs::exists(complete);
-  if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, complete.c_str(), replace ? RENAME_EXCHANGE : 0) != 0)
-    throw RunError("{}: cannot be renamed to {}: {}", partial.string(), complete.string(),
-                   std::strerror(errno));
-  fsync_directory(complete.parent_path().string());
-  failpoint("checkpoint.renamed");
-  std::error_code ignored;
-  if (replace) fs::remove_all(partial, ignored);
+void check_tensor(const SafetensorsFile& file, const ManifestSlice& slice) {
+  const SafetensorsEntry& tensor = file.find(slice.tensor);
+  if (tensor.dtype != "F32" && tensor.dtype != "BF16")
+    throw UserError("{}: tensor '{}' is {}; in a checkpoint it must be F32 or BF16", file.path().string(),
+                    slice.tensor, tensor.dtype);
+  if (tensor.dtype != slice.dtype || tensor.shape != slice.shape)
+    throw UserError("{}: tensor '{}' is {} {}, but the manifest says {} {}", file.path().string(),
+                    slice.tensor, tensor.dtype, json(tensor.shape).dump(), slice.dtype,
+                    json(slice.shape).dump());
 }
 
 }  // namespace
-
-namespace {
-
-fs::path complete_folder(const std::string& folder, int64_t step) {
-  return fs::path(folder) / folder_name(step);
-}
-
-fs::path partial_folder(const std::string& folder, int64_t step) {
-  return complete_folder(folder, step).string() + partial_suffix;
-}
-
-}  // namespace
-
-std::string begin_checkpoint(const std::string& folder, int64_t step) {
-  const fs::path partial = partial_folder(folder, step);
-  std::error_code error;
-  fs::remove_all(partial, error);
-  if (fs::create_directories(partial, error); error)
-    throw RunError("{}: cannot be created: {}", partial.string(), error.message());
-  failpoint("checkpoint.begin");
-  return partial.string();
-}
-
-json write_checkpoint_shard(const std::string& partial, int index,
-                            const std::vector<CheckpointSlice>& slices) {
-  const std::string file = fmt::format("shard-{:05}.safetensors", index);
-  json entry = {{"slices", json::array()}};
-  std::vector<SafetensorsItem> items;
-  for (const auto& slice : slices) {
-    items.push_back(item_of(slice));
-    entry["slices"].push_back({{"name", slice.name},
-                               {"state", slice.state},
-                               {"file", file},
-                               {"tensor", items.back().name},
-                               {"global_shape", dims(slice.global_shape)},
-                               {"offsets", slice.offsets},
-                               {"shape", dims(slice.data.shape())}});
-  }
-  failpoint("checkpoint.shard");
-  const WrittenSafetensors written = write_safetensors(fs::path(partial) / file, items, true);
-  entry["file"] = {{"name", file}, {"bytes", written.bytes}, {"sha256", written.sha256}};
-  return entry;
-}
-
-std::string finish_checkpoint(const std::string& folder, int64_t step, const json& metadata,
-                              const std::vector<json>& shards) {
-  const fs::path partial = partial_folder(folder, step), complete = complete_folder(folder, step);
-  json manifest = {{"format", checkpoint_format},
-                   {"step", step},
-                   {"metadata", metadata},
-                   {"files", json::array()},
-                   {"slices", json::array()}};
-  for (const json& shard : shards) {
-    manifest["files"].push_back(shard.at("file"));
-    for (const json& slice : shard.at("slices")) manifest["slices"].push_back(slice);
-  }
-  failpoint("checkpoint.manifest");
-  write_file_durably((partial / manifest_name).string(), manifest.dump(1) + "\n");
-  fsync_directory(partial.string());
-  publish(partial, complete);
-  return complete.string();
-}
-
-void abandon_checkpoint(const std::string& folder, int64_t step) noexcept {
-  std::error_code ignored;
-  fs::remove_all(partial_folder(folder, step), ignored);
-}
-
-std::string write_checkpoint(const std::string& folder, int64_t step, const json& metadata,
-                             const std::vector<std::vector<CheckpointSlice>>& parts) {
-  try {
-    const std::string partial = begin_checkpoint(folder, step);
-    std::vector<json> shards;
-    for (size_t i = 0; i < parts.size(); ++i)
-      shards.push_back(write_checkpoint_shard(partial, static_cast<int>(i), parts[i]));
-    return finish_checkpoint(folder, step, metadata, shards);
-  } catch (...) {
-    abandon_checkpoint(folder, step);
-    throw;
-  }
-}
-
-void purge_checkpoints(const std::string& folder, int64_t newest_step, int64_t keep_last) {
-  failpoint("checkpoint.purge");
-  std::vector<fs::path> condemned;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.path().extension() == partial_suffix) condemned.push_back(entry.path());
-  auto steps = complete_steps(folder);
-  const auto later = std::upper_bound(steps.begin(), steps.end(), newest_step);
-  const int64_t up_to_newest = later - steps.begin(), kept = std::max<int64_t>(keep_last, 1);
-  // What stays is cut out of the list; what is left goes.
-  steps.erase(steps.begin() + std::max<int64_t>(up_to_newest - kept, 0), later);
-  for (const int64_t step : steps) {
-    // Renamed first: a folder that is being removed must not look complete after a crash.
-    const fs::path doomed = fs::path(folder) / folder_name(step);
-    const fs::path renamed = doomed.string() + partial_suffix;
-    fs::rename(doomed, renamed, error);
-    if (!error) condemned.push_back(renamed);
-  }
-  for (const auto& path : condemned) fs::remove_all(path, error);
-}
 
 Checkpoint Checkpoint::open(const std::string& path) {
-  const json manifest = read_manifest(path);
+  const fs::path folder = fs::path(path).has_filename() ? fs::path(path) : fs::path(path).parent_path();
+  const Manifest manifest = read_manifest(folder.string());
+  check_marker(path, manifest);
+  check_files(manifest, path);
+  check_cover(manifest.slices, (folder / manifest_name).string());
   Checkpoint checkpoint;
   checkpoint.path_ = path;
-  checkpoint.step_ = manifest.at("step").get<int64_t>();
-  checkpoint.metadata_ = manifest.at("metadata");
-  for (const auto& file : manifest.at("files")) {
-    const std::string name = file.at("name");
-    checkpoint.files_[name] = std::make_shared<const SafetensorsFile>(fs::path(path) / name);
+  checkpoint.step_ = manifest.step;
+  checkpoint.metadata_ = manifest.metadata;
+  for (const ManifestFile& file : manifest.files)
+    checkpoint.files_[file.name] = std::make_shared<const SafetensorsFile>(folder / file.name);
+  for (const ManifestSlice& slice : manifest.slices) {
+    check_tensor(*checkpoint.files_.at(slice.file), slice);
+    checkpoint.slices_[{slice.name, slice.state}].push_back(slice);
   }
-  for (const auto& slice : manifest.at("slices"))
-    checkpoint.entries_[{slice.at("name"), slice.at("state")}].push_back(
-        {slice.at("file"), slice.at("tensor"), slice.at("global_shape"), slice.at("offsets"),
-         slice.at("shape")});
   return checkpoint;
 }
 
@@ -252,56 +112,55 @@ int64_t copy_overlap(const std::vector<int64_t>& from_offsets, const std::vector
 
 }  // namespace
 
-const std::vector<Checkpoint::Entry>& Checkpoint::entries_of(const std::string& name,
-                                                             const std::string& state) const {
-  static const std::vector<Entry> none;
-  const auto found = entries_.find({name, state});
-  return found == entries_.end() ? none : found->second;
+const std::vector<ManifestSlice>& Checkpoint::slices_of(const std::string& name,
+                                                        const std::string& state) const {
+  const auto found = slices_.find({name, state});
+  if (found == slices_.end()) throw UserError("{}: {} of '{}' is missing", path_, state, name);
+  return found->second;
 }
 
 Shape Checkpoint::global_shape(const std::string& name, const std::string& state) const {
-  const auto& entries = entries_of(name, state);
-  if (entries.empty()) throw UserError("{}: {} of '{}' is missing", path_, state, name);
-  return Shape::from(entries.front().global_shape);
+  return Shape::from(slices_of(name, state).front().global_shape);
+}
+
+void Checkpoint::check(const std::string& name, const std::string& state, const Shape& expected) const {
+  if (const Shape found = global_shape(name, state); found != expected)
+    throw UserError("{}: {} of '{}' has shape {}, the model has {}", path_, state, name, found.to_string(),
+                    expected.to_string());
 }
 
 void Checkpoint::read(const std::string& name, const std::string& state, const Shape& global_shape,
                       const std::vector<int64_t>& offsets, Tensor& out) const {
+  check(name, state, global_shape);
   int64_t filled = 0;
-  for (const auto& entry : entries_of(name, state)) {
-    if (entry.global_shape != dims(global_shape))
-      throw UserError("{}: {} of '{}' has shape {}, the model has {}", path_, state, name,
-                      Shape::from(entry.global_shape).to_string(), global_shape.to_string());
-    const auto file = files_.find(entry.file);
-    if (file == files_.end())
-      throw UserError("{}: '{}' is in {}, which the manifest does not list", path_, name, entry.file);
-    if (!overlap(entry.offsets, entry.shape, offsets, dims(out.shape()))) continue;
-    int64_t elements = 1;
-    for (const int64_t extent : entry.shape) elements *= extent;
-    std::vector<float> values(static_cast<size_t>(elements));
-    file->second->to_float(entry.tensor, values);
-    filled += copy_overlap(entry.offsets, entry.shape, values.data(), offsets, dims(out.shape()),
+  for (const ManifestSlice& slice : slices_of(name, state)) {
+    if (!overlap(slice.offsets, slice.shape, offsets, dims(out.shape()))) continue;
+    std::vector<float> values(static_cast<size_t>(Shape::from(slice.shape).numel()));
+    files_.at(slice.file)->to_float(slice.tensor, values);
+    filled += copy_overlap(slice.offsets, slice.shape, values.data(), offsets, dims(out.shape()),
                            out.data<float>());
   }
-  if (filled != out.numel())
-    throw UserError("{}: {} of '{}' holds {} of the {} values that are needed", path_, state, name, filled,
-                    out.numel());
+  COLLIE_ASSERT(filled == out.numel(), "{}: {} of '{}' gave {} of {} values", path_, state, name, filled,
+                out.numel());
 }
 
 std::optional<Checkpoint> latest_checkpoint(const std::string& folder) {
-  auto steps = complete_steps(folder);
+  const auto steps = checkpoint_steps(folder);
+  std::string defect;
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    const std::string path = (fs::path(folder) / folder_name(*step)).string();
     try {
-      return Checkpoint::open(path);
+      return Checkpoint::open((fs::path(folder) / checkpoint_name(*step)).string());
     } catch (const std::exception& error) {
       log::warn("skipping a defective checkpoint: {}", error.what());
+      if (defect.empty()) defect = error.what();
     }
   }
   if (!steps.empty())
     throw UserError(
-        "{}: none of its {} checkpoints can be read; restore one, or start the run anew with --overwrite",
-        folder, steps.size());
+        "{}: none of its {} checkpoints can be read (the newest: {}); restore one, or start the run anew "
+        "with "
+        "--overwrite",
+        folder, steps.size(), defect);
   return std::nullopt;
 }
 

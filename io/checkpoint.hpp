@@ -1,10 +1,11 @@
 // Checkpoints: slices of parameters and optimizer states, keyed so that any layout reads what any other
 // wrote.
 //
-// A checkpoint is a folder `step-00000100` holding one safetensors file a writer and `manifest.json`, which
-// names every slice with its file and every file with its size and SHA-256. It is written as
-// `step-00000100.partial`: shards, fsync, manifest, fsync, rename, fsync of the parent; so a folder without
-// `.partial` is complete.
+// A checkpoint is a folder `step-00000100` holding one safetensors file a writer, `manifest.json`, which
+// names every slice with its file and every file with its size and SHA-256, and the marker of the run that
+// wrote it (io/run_marker.hpp). It is written as `step-00000100.partial`: marker, shards, fsync, manifest,
+// fsync, rename, fsync of the parent; so a folder without `.partial` is complete, or the rest of one that is
+// being removed.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +16,19 @@
 #include <string>
 #include <vector>
 
+#include "io/checkpoint_manifest.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie {
 
 class SafetensorsFile;
+
+// Where a run has its checkpoints. Of what is in there, only what it wrote itself is ever replaced or
+// removed.
+struct CheckpointPlace {
+  std::string folder;  // the run's checkpoints/; the folder around it must be there
+  std::string run;     // RunMarker::run
+};
 
 // A rectangle of one state of one parameter: [offsets, offsets + data.shape) of global_shape.
 struct CheckpointSlice {
@@ -30,33 +39,39 @@ struct CheckpointSlice {
   Tensor data;                   // f32 or bf16, contiguous, on the host
 };
 
-// Writes one complete checkpoint, whose path it returns, under `folder` (the run's checkpoints/), replacing
-// an older one of the same step. parts[i] becomes shard i. `metadata` is kept in the manifest. Throws
-// RunError (with the system's reason) where the disk refuses; what was there before is untouched then, and
-// the partial folder is removed.
-std::string write_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
+// Writes one complete checkpoint, whose path it returns, replacing one of the same step. parts[i] becomes
+// shard i. `metadata` is kept in the manifest (Manifest::metadata). Throws RunError (with the system's
+// reason) where the disk refuses; what was there before is untouched then, and the partial folder is removed.
+std::string write_checkpoint(const CheckpointPlace& place, int64_t step, const nlohmann::json& metadata,
                              const std::vector<std::vector<CheckpointSlice>>& parts);
 
 // The same in three steps, for writers in several processes that share the file system: one makes the folder
 // for the shards, whose path is returned; each writes its own, which returns the shard's entry for the
 // manifest; one finishes it, with the entries of all.
-std::string begin_checkpoint(const std::string& folder, int64_t step);
+std::string begin_checkpoint(const CheckpointPlace& place, int64_t step);
 nlohmann::json write_checkpoint_shard(const std::string& partial, int index,
                                       const std::vector<CheckpointSlice>& slices);
-std::string finish_checkpoint(const std::string& folder, int64_t step, const nlohmann::json& metadata,
+std::string finish_checkpoint(const CheckpointPlace& place, int64_t step, const nlohmann::json& metadata,
                               const std::vector<nlohmann::json>& shards);
 // Removes what begin_checkpoint made, where it was not finished.
-void abandon_checkpoint(const std::string& folder, int64_t step) noexcept;
+void abandon_checkpoint(const CheckpointPlace& place, int64_t step) noexcept;
 
-// Once the checkpoint of `newest_step` is written: removes all but the `keep_last` newest up to it, those of
-// later steps (what a run that was resumed from before them has left behind, because they were damaged), and
-// partial ones.
-void purge_checkpoints(const std::string& folder, int64_t newest_step, int64_t keep_last);
+// Once the checkpoint of `newest_step` is written: removes all of the run's but the `keep_last` newest up to
+// it, those of later steps (what a run that was resumed from before them has left behind, because they were
+// damaged), and partial ones.
+void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last);
+
+// Removes all of the run's, partial ones too.
+void discard_checkpoints(const CheckpointPlace& place);
+
+// The steps for which `folder` has a folder of a checkpoint's name, whole or not, in order.
+std::vector<int64_t> checkpoint_steps(const std::string& folder);
 
 // Immutable once opened, so ranks may share it.
 class Checkpoint {
  public:
-  // Reads and verifies the manifest and the files' sizes and hashes. Throws UserError naming file and defect.
+  // Reads and verifies all of it: the manifest, the files' sizes and hashes, that every slice is the tensor
+  // that the manifest says, and that the slices cover their states. Throws UserError naming file and defect.
   static Checkpoint open(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -66,24 +81,22 @@ class Checkpoint {
   // The shape of the whole parameter's state. Throws UserError where it is not there.
   Shape global_shape(const std::string& name, const std::string& state) const;
 
+  // Throws UserError where the state is missing or not of the shape that the model has.
+  void check(const std::string& name, const std::string& state, const Shape& expected) const;
+
   // Fills `out` (f32, contiguous, host) with the rectangle of `state` of parameter `name` that starts at
-  // `offsets`, put together from whatever slices hold it. Throws UserError where a part is missing or the
-  // global shape differs.
+  // `offsets`, put together from whatever slices hold it. Throws UserError as check() does.
   void read(const std::string& name, const std::string& state, const Shape& global_shape,
             const std::vector<int64_t>& offsets, Tensor& out) const;
 
  private:
-  struct Entry {
-    std::string file, tensor;
-    std::vector<int64_t> global_shape, offsets, shape;
-  };
+  const std::vector<ManifestSlice>& slices_of(const std::string& name, const std::string& state) const;
+
   std::string path_;
   int64_t step_ = 0;
   nlohmann::json metadata_;
-  const std::vector<Entry>& entries_of(const std::string& name, const std::string& state) const;
-
-  std::map<std::pair<std::string, std::string>, std::vector<Entry>> entries_;  // by (name, state)
-  std::map<std::string, std::shared_ptr<const SafetensorsFile>> files_;        // by file name
+  std::map<std::pair<std::string, std::string>, std::vector<ManifestSlice>> slices_;  // by (name, state)
+  std::map<std::string, std::shared_ptr<const SafetensorsFile>> files_;               // by file name
 };
 
 // The newest checkpoint under `folder` that verifies; a defective one is skipped with a warning. None:

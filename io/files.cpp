@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,8 +12,10 @@
 #include <filesystem>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include "base/error.hpp"
+#include "base/sha256.hpp"
 
 namespace collie {
 
@@ -31,8 +34,8 @@ class Descriptor {
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
   bool is_open() const { return fd_ >= 0; }
   int get() const { return fd_; }
   bool close() {
@@ -54,6 +57,38 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
     bytes = bytes.subspan(static_cast<size_t>(written));
   }
   return true;
+}
+
+// How many bytes were read; 0 at the end of the file.
+size_t read_some(int fd, std::span<std::byte> bytes, const std::string& path) {
+  while (true) {
+    const ssize_t count = ::read(fd, bytes.data(), bytes.size());
+    if (count >= 0) return static_cast<size_t>(count);
+    if (errno != EINTR) throw UserError("cannot read {}: {}", path, errno_text(errno));
+  }
+}
+
+std::string read_all(int fd, const std::string& path) {
+  std::string text;
+  size_t size = 0;
+  while (true) {
+    if (text.size() < size + 65536) text.resize(std::max<size_t>(2 * size, 65536));
+    const size_t count = read_some(fd, std::as_writable_bytes(std::span(text)).subspan(size), path);
+    if (count == 0) break;
+    size += count;
+  }
+  text.resize(size);
+  return text;
+}
+
+// Opening a pipe would wait for somebody to write into it, but for O_NONBLOCK, which regular files ignore.
+Descriptor open_regular_file(const std::string& path) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!file.is_open()) throw UserError("cannot read {}: {}", path, errno_text(errno));
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) throw UserError("cannot read {}: {}", path, errno_text(errno));
+  if (!S_ISREG(status.st_mode)) throw UserError("cannot read {}: it is no regular file", path);
+  return file;
 }
 
 std::string folder_of(const std::string& path) {
@@ -142,20 +177,22 @@ class GlobWalk {
 }  // namespace
 
 std::string read_text_file(const std::string& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.is_open()) throw UserError("cannot read {}: {}", path, errno_text(errno));
-  std::string text;
-  size_t size = 0;
-  while (true) {
-    if (text.size() < size + 65536) text.resize(std::max<size_t>(2 * size, 65536));
-    const ssize_t count = ::read(file.get(), text.data() + size, text.size() - size);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw UserError("cannot read {}: {}", path, errno_text(errno));
-    if (count == 0) break;
-    size += static_cast<size_t>(count);
-  }
-  text.resize(size);
-  return text;
+  return read_all(file.get(), path);
+}
+
+std::string read_regular_file(const std::string& path) {
+  const Descriptor file = open_regular_file(path);
+  return read_all(file.get(), path);
+}
+
+std::string sha256_of_file(const std::string& path) {
+  const Descriptor file = open_regular_file(path);
+  std::vector<std::byte> piece(size_t{1} << 20);  // still in the cache when it is hashed
+  Sha256 hash;
+  while (const size_t count = read_some(file.get(), piece, path)) hash.update(std::span(piece).first(count));
+  return hash.finish();
 }
 
 std::vector<std::string> expand_glob(const std::string& pattern) {
@@ -171,6 +208,15 @@ std::vector<std::string> expand_glob(const std::string& pattern) {
   if (glob.files.empty())
     throw UserError("no file matches '{}' (working directory {})", pattern, working_directory);
   return {glob.files.begin(), glob.files.end()};
+}
+
+fs::file_type entry_type(const fs::path& path) noexcept {
+  std::error_code ignored;
+  return fs::symlink_status(path, ignored).type();
+}
+
+bool is_within(const fs::path& path, const fs::path& folder) {
+  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
 
 void write_file_durably(const std::string& path, std::span<const std::byte> bytes) {
@@ -189,6 +235,12 @@ void write_file_durably(const std::string& path, std::span<const std::byte> byte
 
 void write_file_durably(const std::string& path, std::string_view text) {
   write_file_durably(path, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+void create_file(const std::string& path, std::string_view text) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (!file.is_open() || !write_all(file.get(), std::as_bytes(std::span(text))) || !file.close())
+    throw RunError("cannot write {}: {}", path, errno_text(errno));
 }
 
 void fsync_directory(const std::string& path) {

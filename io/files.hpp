@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,14 @@ namespace collie {
 // The bytes of a file (or of a pipe). UserError "cannot read PATH: No such file or directory".
 std::string read_text_file(const std::string& path);
 
+// The bytes of a regular file; links are followed. Never waits: what is no regular file (a pipe, a device, a
+// folder) is refused. UserError "cannot read PATH: ...".
+std::string read_regular_file(const std::string& path);
+
+// The SHA-256 of a regular file's bytes, which are read, not mapped: what the disk cannot read is an error,
+// not a signal. UserError "cannot read PATH: ...".
+std::string sha256_of_file(const std::string& path);
+
 // The files that a pattern names, sorted bytewise; relative patterns resolve against the working directory
 // and give relative paths. Within one folder's name: * ? [a-z] [!a] and \ before a character that stands for
 // itself; ** alone between slashes stands for any number of folders, none included (links to folders are not
@@ -20,11 +29,20 @@ std::string read_text_file(const std::string& path);
 // directory where nothing matches.
 std::vector<std::string> expand_glob(const std::string& pattern);
 
+// What stands at the path itself: links are not followed. not_found: nothing.
+std::filesystem::file_type entry_type(const std::filesystem::path& path) noexcept;
+
+// Whether `path` is `folder` or below it; both as std::filesystem::canonical() gives them.
+bool is_within(const std::filesystem::path& path, const std::filesystem::path& folder);
+
 // Puts `bytes` at `path` so that, whatever happens (crash, full disk, loss of power), the file is either what
 // it was before or all of `bytes`: a temporary file in the same folder, fsync, rename, fsync of the folder.
 // RunError "cannot write PATH: No space left on device"; the temporary file is then gone.
 void write_file_durably(const std::string& path, std::span<const std::byte> bytes);
 void write_file_durably(const std::string& path, std::string_view text);
+
+// A new file that holds `text`, where none of its name is. RunError "cannot write PATH: File exists".
+void create_file(const std::string& path, std::string_view text);
 
 // Makes the names in a folder (created, renamed, deleted files) survive a loss of power. RunError.
 void fsync_directory(const std::string& path);

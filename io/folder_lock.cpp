@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,21 +12,37 @@
 
 namespace collie {
 
-FolderLock::FolderLock(const std::string& folder) {
-  const std::string file = folder + "/.lock";
-  fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) throw RunError("cannot open {}: {}", file, std::strerror(errno));
-  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+FolderLock::FolderLock(const std::string& folder) : file_(folder + "/.lock") {
+  constexpr int attempts = 100;
+  for (int attempt = 0; attempt < attempts; ++attempt) {
+    fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0) throw RunError("cannot open {}: {}", file_, std::strerror(errno));
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) break;
+    // Another process may have moved the folder between the two calls; then this is the lock of another one.
+    if (is_in_place()) return;
+    ::close(fd_);
+    fd_ = -1;
+  }
+  if (fd_ < 0) throw RunError("cannot lock {}: it is replaced again and again", file_);
   const int reason = errno;
   ::close(fd_);
   if (reason == EWOULDBLOCK)
     throw UserError("run.dir: another process is running in '{}'; wait for it, or give another run.dir",
                     folder);
-  throw RunError("cannot lock {}: {}", file, std::strerror(reason));
+  throw RunError("cannot lock {}: {}", file_, std::strerror(reason));
 }
 
 FolderLock::~FolderLock() {
   ::close(fd_);
+}
+
+bool FolderLock::is_in_place() const {
+  struct stat held {
+  }, there{};
+  if (::fstat(fd_, &held) != 0) return true;
+  // What cannot be found out is no reason to end a run: a server that does not answer, say.
+  if (::stat(file_.c_str(), &there) != 0) return errno != ENOENT && errno != ENOTDIR;
+  return held.st_dev == there.st_dev && held.st_ino == there.st_ino;
 }
 
 }  // namespace collie

@@ -15,7 +15,12 @@ class FolderLock {
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
 
+  // Whether FOLDER/.lock is still the file that is locked: false once the folder was moved, replaced or
+  // removed.
+  bool is_in_place() const;
+
  private:
+  std::string file_;
   int fd_ = -1;
 };
 

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
 #include "io/files.hpp"
+#include "io/run_files.hpp"
+#include "io/run_marker.hpp"
 #include "io/safetensors.hpp"
 #include "kernels/host_data.hpp"
 
@@ -55,33 +58,39 @@ json generation_config(const json& config) {
   return generation;
 }
 
+std::map<std::string, std::string> files_of(const fs::path& folder, const WrittenSafetensors& weights) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name != marker_name)
+      files[name] = name == weights_file ? weights.sha256 : sha256_of_file(entry.path().string());
+  }
+  return files;
+}
+
 }  // namespace
 
-void write_model_folder(const std::string& folder, const json& config, const Tokenizer& tokenizer,
-                        const std::vector<std::string>& names, const Checkpoint& checkpoint) {
-  const fs::path complete = folder, partial = folder + ".partial";
+void write_model_folder(const std::string& folder, const std::string& run, const json& config,
+                        const Tokenizer& tokenizer, const std::vector<std::string>& names,
+                        const Checkpoint& checkpoint) {
+  const fs::path partial = folder + ".partial";
   const DType dtype = config.value("torch_dtype", "float32") == "bfloat16" ? DType::bf16 : DType::f32;
-  std::error_code error;
-  fs::remove_all(partial, error);
-  if (fs::create_directories(partial, error); error)
-    throw RunError("{}: cannot be created: {}", partial.string(), error.message());
+  begin_folder(partial.string(), run);
   try {
     failpoint("final.begin");
-    write_safetensors(
+    const WrittenSafetensors weights = write_safetensors(
         partial / weights_file, items_of(names, checkpoint, dtype), true,
         {{"format", "pt"}, {step_key, std::to_string(checkpoint.step())}});  // the format is for transformers
     write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
     write_file_durably((partial / "generation_config.json").string(),
                        generation_config(config).dump(2) + "\n");
     tokenizer.save_to(partial);
-    fsync_directory(partial.string());
+    const auto files = files_of(partial, weights);
     failpoint("final.rename");
-    fs::remove_all(complete, error);
-    fs::rename(partial, complete, error);
-    if (error) throw RunError("{}: cannot be renamed to {}: {}", partial.string(), folder, error.message());
-    fsync_directory(complete.parent_path().string());
+    publish_folder(partial.string(), folder, run, files);
+    clear_replaced(partial.string(), folder, run);
   } catch (...) {
-    fs::remove_all(partial, error);
+    discard_folder(partial.string(), run);
     throw;
   }
 }

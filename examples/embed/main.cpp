@@ -41,7 +41,7 @@ int run(const std::string& text, const std::string& folder) {
   caf::actor_system system(system_config);
   caf::scoped_actor self(system);
 
-  collie::RunPlan plan = collie::plan_training(make_config(text, folder), collie::ExistingRun::overwrite);
+  collie::RunPlan plan = collie::plan_training(make_config(text, folder), collie::ExistingRun::discard);
   collie::spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
 
   int exit_code = -1;

@@ -7,6 +7,7 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/engine.hpp"
+#include "actors/existing_run.hpp"
 #include "models/loss.hpp"
 #include "tests/actors/threaded_config.hpp"
 #include "tests/actors/tiny_run.hpp"
@@ -68,7 +69,7 @@ Events run_virtually(Config config) {
   {
     caf::scoped_actor self(virtual_system.system);
     RunPlan plan = plan_of(config);
-    plan.folder_lock = prepare_run_folder(plan);
+    plan.folder = prepare_run_folder(plan);
     spawn_trainer(virtual_system.system, std::make_shared<const RunPlan>(std::move(plan)),
                   caf::actor_cast<caf::actor>(self), SpawnMode::scheduled);
     virtual_system.run();

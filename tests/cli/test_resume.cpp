@@ -178,6 +178,20 @@ TEST_CASE("a damaged newest checkpoint is skipped with a warning, and the one be
   SECTION("an empty manifest") {
     bench.write(run + "/checkpoints/step-00000006/manifest.json", "");
   }
+  SECTION("a manifest that is a folder") {
+    const std::string manifest = bench / (run + "/checkpoints/step-00000006/manifest.json");
+    fs::remove(manifest);
+    fs::create_directory(manifest);
+  }
+  SECTION("another step in the manifest") {
+    const std::string manifest = run + "/checkpoints/step-00000006/manifest.json";
+    std::string text = text_of(bench / manifest);
+    text.replace(text.find("\"step\": 6"), 9, "\"step\": 7");
+    bench.write(manifest, text);
+  }
+  SECTION("a flipped byte in the marker") {
+    flip_byte(bench / (run + "/checkpoints/step-00000006/collie-run.json"), 60);
+  }
   const Outcome outcome = bench.resume(run);
   fs::rename(bench / run, bench / (run + "-done"));
   REQUIRE_CODE(outcome, 0);
@@ -212,15 +226,6 @@ TEST_CASE("a folder that another process is running in is refused to a second on
   first.send(SIGKILL);  // however it ends, the folder is free then
   first.wait();
   CHECK(bench.resume("run").code == 0);
-}
-
-TEST_CASE("--overwrite starts anew and leaves nothing of the run before") {
-  Workbench& bench = killed_run();
-  const std::string run = killed_copy("overwritten");
-  const Outcome outcome = bench.run(run, {"train.steps=2"}, {"--overwrite"});
-  REQUIRE_CODE(outcome, 0);
-  CHECK(bench.training(run).steps.size() == 2);
-  CHECK(bench.checkpoints(run) == std::vector<std::string>{"step-00000002"});
 }
 
 TEST_CASE("--dry-run says what would run and writes nothing but the token cache") {

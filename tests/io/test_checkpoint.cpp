@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "io/run_marker.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/scratch_folder.hpp"
 
@@ -32,8 +33,14 @@ std::set<std::string> names_in(const std::string& folder) {
   return names;
 }
 
-void write_one(const std::string& folder, int64_t step) {
-  write_checkpoint(folder, step, {{"position", 7}}, {{slice_of({2, 2}, 0, 0, {2, 2})}});
+const std::string our_run(32, 'a'), other_run(32, 'b');
+
+nlohmann::json metadata(int64_t position = 7) {
+  return {{"position", position}, {"maths", nlohmann::json::object()}};
+}
+
+void write_one(const std::string& folder, int64_t step, const std::string& run = our_run) {
+  write_checkpoint({folder, run}, step, metadata(), {{slice_of({2, 2}, 0, 0, {2, 2})}});
 }
 
 }  // namespace
@@ -43,7 +50,7 @@ TEST_CASE("a checkpoint cut one way is read in any other") {
   const Shape whole{5, 6};
   // Two writers: the left two columns, and the rest in two pieces.
   write_checkpoint(
-      folder.path(), 3, nlohmann::json::object(),
+      {folder.path(), our_run}, 3, metadata(),
       {{slice_of(whole, 0, 0, {5, 2})}, {slice_of(whole, 0, 2, {2, 4}), slice_of(whole, 2, 2, {3, 4})}});
   const Checkpoint checkpoint = Checkpoint::open(folder / "step-00000003");
   CHECK(checkpoint.step() == 3);
@@ -72,7 +79,7 @@ TEST_CASE("a state that a checkpoint lacks, or has in another shape, is refused 
 TEST_CASE("a checkpoint of the same step is replaced, and no partial folder stays") {
   const test::ScratchFolder folder;
   write_one(folder.path(), 1);
-  write_checkpoint(folder.path(), 1, {{"position", 8}}, {{slice_of({2, 2}, 0, 0, {2, 2})}});
+  write_checkpoint({folder.path(), our_run}, 1, metadata(8), {{slice_of({2, 2}, 0, 0, {2, 2})}});
   CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000001"});
   CHECK(Checkpoint::open(folder / "step-00000001").metadata().at("position") == 8);
 }
@@ -80,10 +87,68 @@ TEST_CASE("a checkpoint of the same step is replaced, and no partial folder stay
 TEST_CASE("a purge keeps the newest up to the one just written, and nothing partial or later") {
   const test::ScratchFolder folder;
   for (const int64_t step : {10, 20, 30, 40}) write_one(folder.path(), step);
-  folder.write("step-00000050.partial/shard", "half");
+  write_checkpoint_shard(begin_checkpoint({folder.path(), our_run}, 50), 0, {slice_of({2, 2}, 0, 0, {2, 2})});
   // Step 40 was damaged, say; the run went on from 20 and has written 30 anew.
-  purge_checkpoints(folder.path(), 30, 2);
+  purge_checkpoints({folder.path(), our_run}, 30, 2);
   CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000020", "step-00000030"});
+}
+
+TEST_CASE("a purge leaves what the run did not write, whatever it is called") {
+  const test::ScratchFolder folder;
+  for (const int64_t step : {1, 2, 3}) write_one(folder.path(), step);
+  write_one(folder.path(), 4, other_run);
+  const std::set<std::string> foreign = {"mine.pt",
+                                         "step-6",
+                                         "step-00000006.partial",
+                                         "step-99999999999999999999999",
+                                         "step-0000007",
+                                         "step-00000008",
+                                         "step--0000001",
+                                         "x.partial",
+                                         "step-",
+                                         "step-00000009.old-1"};
+  for (const std::string& name : foreign)
+    if (name == "mine.pt" || name == "step-00000008")
+      folder.write(name, "a file");
+    else
+      folder.write(name + "/notes.txt", "notes");
+  folder.write("step-00000001/notes.txt", "notes");
+  purge_checkpoints({folder.path(), our_run}, 3, 1);
+  std::set<std::string> expected = foreign;
+  expected.insert({"step-00000001", "step-00000003", "step-00000004"});
+  CHECK(names_in(folder.path()) == expected);
+  CHECK(names_in(folder / "step-00000001") == std::set<std::string>{marker_name, "notes.txt"});
+  const auto newest = latest_checkpoint(folder.path());
+  REQUIRE(newest);
+  CHECK(newest->step() == 4);
+}
+
+TEST_CASE("what stands where a checkpoint is to be is moved aside, unless the run wrote it") {
+  const test::ScratchFolder folder;
+  folder.write("step-00000001.partial/notes.txt", "notes");
+  SECTION("another run's checkpoint") {
+    write_one(folder.path(), 1, other_run);
+  }
+  SECTION("a file") {
+    folder.write("step-00000001", "a file");
+  }
+  SECTION("somebody's folder") {
+    folder.write("step-00000001/notes.txt", "notes");
+  }
+  write_one(folder.path(), 1);
+  CHECK(names_in(folder.path()) ==
+        std::set<std::string>{"step-00000001", "step-00000001.old-1", "step-00000001.partial.old-1"});
+  CHECK(Checkpoint::open(folder / "step-00000001").step() == 1);
+}
+
+TEST_CASE("a file that was put into a checkpoint stays when the run writes the checkpoint anew") {
+  const test::ScratchFolder folder;
+  write_one(folder.path(), 1);
+  folder.write("step-00000001/notes.txt", "notes");
+  write_one(folder.path(), 1);
+  CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000001"});
+  CHECK(names_in(folder / "step-00000001") ==
+        std::set<std::string>{marker_name, "manifest.json", "notes.txt", "shard-00000.safetensors"});
 }
 
 TEST_CASE("the newest checkpoint that verifies is found; a flipped byte is noticed") {

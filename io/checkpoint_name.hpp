@@ -1,0 +1,15 @@
+// Names of checkpoint folders: step-00000100.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace collie {
+
+std::string checkpoint_name(int64_t step);
+
+// The step whose checkpoint's name `name` is, letter by letter; none for any other.
+std::optional<int64_t> step_of_checkpoint(const std::string& name);
+
+}  // namespace collie

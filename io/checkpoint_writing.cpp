@@ -1,0 +1,207 @@
+// How checkpoints are written and removed.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "base/error.hpp"
+#include "base/failpoint.hpp"
+#include "io/checkpoint.hpp"
+#include "io/checkpoint_manifest.hpp"
+#include "io/checkpoint_name.hpp"
+#include "io/files.hpp"
+#include "io/run_files.hpp"
+#include "io/run_marker.hpp"
+#include "io/safetensors.hpp"
+
+namespace collie {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr std::string_view partial_suffix = ".partial";
+
+std::string complete_folder(const CheckpointPlace& place, int64_t step) {
+  return (fs::path(place.folder) / checkpoint_name(step)).string();
+}
+
+std::string partial_folder(const CheckpointPlace& place, int64_t step) {
+  return complete_folder(place, step) + std::string(partial_suffix);
+}
+
+std::string tensor_key(const CheckpointSlice& slice) {
+  std::string key = slice.name + "|" + slice.state;
+  for (const int64_t offset : slice.offsets) key += fmt::format("|{}", offset);
+  return key;
+}
+
+std::vector<int64_t> dims(const Shape& shape) {
+  std::vector<int64_t> all;
+  for (int axis = 0; axis < shape.rank(); ++axis) all.push_back(shape[axis]);
+  return all;
+}
+
+SafetensorsItem item_of(const CheckpointSlice& slice) {
+  const Tensor data = slice.data;
+  const bool narrow = data.dtype() == DType::bf16;
+  COLLIE_ASSERT(data.contiguous() && (narrow || data.dtype() == DType::f32),
+                "slice {} is {}, not dense float32 or bfloat16", slice.name, name(data.dtype()));
+  return {tensor_key(slice), narrow ? "BF16" : "F32", dims(data.shape()),
+          [data] { return std::span(static_cast<const std::byte*>(data.raw()), data.bytes()); }};
+}
+
+std::map<std::string, std::string> files_of(const Manifest& manifest) {
+  std::map<std::string, std::string> files = {{manifest_name, ""}};
+  for (const ManifestFile& file : manifest.files) files[file.name] = "";
+  return files;
+}
+
+void add_shard(const json& shard, Manifest& manifest) {
+  const json& file = shard.at("file");
+  manifest.files.push_back({file.at("name"), file.at("bytes"), file.at("sha256")});
+  for (const json& slice : shard.at("slices"))
+    manifest.slices.push_back({slice.at("name"), slice.at("state"), file.at("name"), slice.at("tensor"),
+                               slice.at("dtype"), slice.at("global_shape"), slice.at("offsets"),
+                               slice.at("shape")});
+}
+
+// A checkpoint whose marker is damaged gets it back where the manifest says whose it is.
+void restore_marker(const std::string& folder, const std::string& run) {
+  if (entry_type(folder) != fs::file_type::directory || find_marker(folder)) return;
+  try {
+    const Manifest manifest = read_manifest(folder);
+    if (manifest.run == run) write_marker(folder, {run, files_of(manifest)});
+  } catch (const UserError&) {
+    return;  // then nothing says whose it is, and it stays
+  }
+}
+
+// The step of a checkpoint's folder, or of one that is being written.
+std::optional<int64_t> step_of_folder(std::string name) {
+  if (name.ends_with(partial_suffix)) name.resize(name.size() - partial_suffix.size());
+  return step_of_checkpoint(name);
+}
+
+void discard(const fs::path& folder, const std::string& run) {
+  restore_marker(folder.string(), run);
+  discard_folder(folder.string(), run);
+}
+
+// Of the steps up to `newest_step` that the run has whole folders of, the newest.
+std::set<std::string> kept_names(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last) {
+  std::set<std::string> kept;
+  const auto steps = checkpoint_steps(place.folder);
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    const std::string folder = complete_folder(place, *step);
+    if (*step > newest_step || static_cast<int64_t>(kept.size()) >= std::max<int64_t>(keep_last, 1)) continue;
+    restore_marker(folder, place.run);
+    if (is_of_run(folder, place.run) && fs::exists(fs::path(folder) / manifest_name))
+      kept.insert(checkpoint_name(*step));
+  }
+  return kept;
+}
+
+// Removes the run's checkpoints and what was begun of one, but for those of the names in `kept`.
+void discard_all_but(const CheckpointPlace& place, const std::set<std::string>& kept) {
+  std::vector<fs::path> doomed;
+  std::error_code error;
+  for (fs::directory_iterator it(place.folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (step_of_folder(name) && !kept.count(name)) doomed.push_back(it->path());
+  }
+  for (const fs::path& folder : doomed) discard(folder, place.run);
+}
+
+}  // namespace
+
+std::vector<int64_t> checkpoint_steps(const std::string& folder) {
+  std::vector<int64_t> steps;
+  std::error_code error, ignored;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (const auto step = step_of_checkpoint(it->path().filename().string());
+        step && it->is_directory(ignored))
+      steps.push_back(*step);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+std::string begin_checkpoint(const CheckpointPlace& place, int64_t step) {
+  std::error_code error;
+  // Somebody may have removed it alone; that the folder around it is there is for the caller to check.
+  if (fs::create_directory(place.folder, error); error)
+    throw RunError("{}: cannot be created: {}", place.folder, error.message());
+  begin_folder(partial_folder(place, step), place.run);
+  failpoint("checkpoint.begin");
+  return partial_folder(place, step);
+}
+
+json write_checkpoint_shard(const std::string& partial, int index,
+                            const std::vector<CheckpointSlice>& slices) {
+  const std::string file = fmt::format("shard-{:05}.safetensors", index);
+  json entry = {{"slices", json::array()}};
+  std::vector<SafetensorsItem> items;
+  for (const auto& slice : slices) {
+    items.push_back(item_of(slice));
+    entry["slices"].push_back({{"name", slice.name},
+                               {"state", slice.state},
+                               {"tensor", items.back().name},
+                               {"dtype", items.back().dtype},
+                               {"global_shape", dims(slice.global_shape)},
+                               {"offsets", slice.offsets},
+                               {"shape", dims(slice.data.shape())}});
+  }
+  failpoint("checkpoint.shard");
+  const WrittenSafetensors written = write_safetensors(fs::path(partial) / file, items, true);
+  entry["file"] = {{"name", file}, {"bytes", written.bytes}, {"sha256", written.sha256}};
+  return entry;
+}
+
+std::string finish_checkpoint(const CheckpointPlace& place, int64_t step, const json& metadata,
+                              const std::vector<json>& shards) {
+  const std::string partial = partial_folder(place, step), complete = complete_folder(place, step);
+  Manifest manifest{step, place.run, metadata, {}, {}};
+  for (const json& shard : shards) add_shard(shard, manifest);
+  failpoint("checkpoint.manifest");
+  write_file_durably((fs::path(partial) / manifest_name).string(), text_of(manifest));
+  failpoint("checkpoint.rename");
+  restore_marker(complete, place.run);
+  // One rename, so that at every moment the step is there as a whole or not at all, also where a checkpoint
+  // of the same step exists (a resumed run that stopped again at once).
+  publish_folder(partial, complete, place.run, files_of(manifest));
+  failpoint("checkpoint.renamed");
+  clear_replaced(partial, complete, place.run);
+  return complete;
+}
+
+void abandon_checkpoint(const CheckpointPlace& place, int64_t step) noexcept {
+  discard_folder(partial_folder(place, step), place.run);
+}
+
+std::string write_checkpoint(const CheckpointPlace& place, int64_t step, const json& metadata,
+                             const std::vector<std::vector<CheckpointSlice>>& parts) {
+  try {
+    const std::string partial = begin_checkpoint(place, step);
+    std::vector<json> shards;
+    for (size_t i = 0; i < parts.size(); ++i)
+      shards.push_back(write_checkpoint_shard(partial, static_cast<int>(i), parts[i]));
+    return finish_checkpoint(place, step, metadata, shards);
+  } catch (...) {
+    abandon_checkpoint(place, step);
+    throw;
+  }
+}
+
+void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last) {
+  failpoint("checkpoint.purge");
+  discard_all_but(place, kept_names(place, newest_step, keep_last));
+}
+
+void discard_checkpoints(const CheckpointPlace& place) {
+  discard_all_but(place, {});
+}
+
+}  // namespace collie

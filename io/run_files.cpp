@@ -1,0 +1,163 @@
+#include "io/run_files.hpp"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "io/files.hpp"
+#include "io/run_marker.hpp"
+
+namespace collie {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool stands(const fs::path& path) {
+  return entry_type(path) != fs::file_type::not_found;
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    entries.push_back(it->path());
+  return entries;
+}
+
+bool is_as_written(const fs::path& file, const std::string& hash) {
+  if (entry_type(file) != fs::file_type::regular) return false;
+  return hash.empty() || sha256_of_file(file.string()) == hash;
+}
+
+// A run that was killed before it could write the marker leaves no more than this.
+bool holds_nothing(const fs::path& folder) {
+  const auto entries = entries_of(folder);
+  if (entries.empty()) return true;
+  std::error_code error;
+  return entries.size() == 1 && entries.front().filename() == marker_name &&
+         entry_type(entries.front()) == fs::file_type::regular &&
+         fs::file_size(entries.front(), error) == 0 && !error;
+}
+
+// Whether nothing but the marker is left.
+bool remove_files(const fs::path& folder, const RunMarker& marker) {
+  std::error_code ignored;
+  if (!marker.files) {
+    for (const fs::path& entry : entries_of(folder))
+      if (entry.filename() != marker_name) fs::remove_all(entry, ignored);
+  } else {
+    for (const auto& [name, hash] : *marker.files)
+      if (is_as_written(folder / name, hash)) fs::remove(folder / name, ignored);
+  }
+  const auto left = entries_of(folder);
+  return left.empty() || (left.size() == 1 && left.front().filename() == marker_name);
+}
+
+void remove_empty(const fs::path& folder) {
+  std::error_code ignored;
+  fs::remove(folder / marker_name, ignored);
+  fs::remove(folder, ignored);
+}
+
+void rename_or_throw(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  if (fs::rename(from, to, error); error)
+    throw RunError("{}: cannot be renamed to {}: {}", from.string(), to.string(), error.message());
+}
+
+std::string free_name(const std::string& path) {
+  int64_t number = 1;
+  while (stands(fmt::format("{}.old-{}", path, number))) ++number;
+  return fmt::format("{}.old-{}", path, number);
+}
+
+// Where a file system cannot exchange two names, there is a moment in which nothing stands at `place`.
+void swap_places(const fs::path& folder, const fs::path& place) {
+  if (::renameat2(AT_FDCWD, folder.c_str(), AT_FDCWD, place.c_str(), RENAME_EXCHANGE) == 0) return;
+  if (errno != EINVAL && errno != ENOSYS)
+    throw RunError("{}: cannot be renamed to {}: {}", folder.string(), place.string(), std::strerror(errno));
+  const std::string aside = move_aside(place.string());
+  rename_or_throw(folder, place);
+  rename_or_throw(aside, folder);
+}
+
+}  // namespace
+
+bool is_of_run(const std::string& folder, const std::string& run) noexcept {
+  if (entry_type(folder) != fs::file_type::directory) return false;
+  const auto marker = find_marker(folder);
+  return marker && marker->run == run;
+}
+
+void discard_folder(const std::string& folder, const std::string& run) noexcept {
+  try {
+    if (entry_type(folder) != fs::file_type::directory) return;
+    if (holds_nothing(folder)) return remove_empty(folder);
+    auto marker = find_marker(folder);
+    if (!marker || marker->run != run) return;
+    if (remove_files(folder, *marker)) return remove_empty(folder);
+    // It stays as a folder that the run made, of files that are not the run's.
+    marker->files.emplace();
+    write_marker(folder, *marker);
+  } catch (const std::exception& error) {
+    log::warn("{}: not all of what is no longer needed could be removed: {}", folder, error.what());
+  }
+}
+
+void discard_file(const std::string& folder, const std::string& name) {
+  const fs::path file = fs::path(folder) / name;
+  if (entry_type(file) != fs::file_type::regular) return;
+  std::error_code error;
+  if (fs::remove(file, error); error)
+    throw RunError("{}: cannot be removed: {}", file.string(), error.message());
+}
+
+std::string move_aside(const std::string& path) {
+  std::string aside = free_name(path);
+  rename_or_throw(path, aside);
+  return aside;
+}
+
+void begin_folder(const std::string& folder, const std::string& run) {
+  discard_folder(folder, run);
+  if (stands(folder)) log::warn("{} is not what this run wrote; it is now {}", folder, move_aside(folder));
+  std::error_code error;
+  if (fs::create_directory(folder, error); error)
+    throw RunError("{}: cannot be created: {}", folder, error.message());
+  create_marker(folder, {run, std::nullopt});
+}
+
+void publish_folder(const std::string& folder, const std::string& place, const std::string& run,
+                    const std::map<std::string, std::string>& files) {
+  write_marker(folder, {run, files});  // which syncs the folder
+  if (stands(place))
+    swap_places(folder, place);
+  else
+    rename_or_throw(folder, place);
+  fsync_directory(fs::path(place).parent_path().string());
+}
+
+void clear_replaced(const std::string& folder, const std::string& place, const std::string& run) {
+  const bool of_run = is_of_run(folder, run);
+  discard_folder(folder, run);
+  if (!stands(folder)) return;
+  if (of_run) {
+    for (const fs::path& entry : entries_of(folder))
+      if (entry.filename() != marker_name && !stands(fs::path(place) / entry.filename()))
+        rename_or_throw(entry, fs::path(place) / entry.filename());
+    discard_folder(folder, run);
+    if (!stands(folder)) return;
+  }
+  const std::string aside = free_name(place);
+  rename_or_throw(folder, aside);
+  log::warn("{} held files that this run did not write; they are now in {}", place, aside);
+}
+
+}  // namespace collie

@@ -1,0 +1,249 @@
+#include "io/run_folder.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/error.hpp"
+#include "io/checkpoint.hpp"
+#include "io/checkpoint_name.hpp"
+#include "io/files.hpp"
+#include "io/run_files.hpp"
+
+namespace collie {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* cache_name = "cache";
+
+[[noreturn]] void refuse(const std::string& folder, const std::string& what) {
+  throw UserError("run.dir: '{}' {}", folder, what);
+}
+
+bool stands(const fs::path& path) {
+  return entry_type(path) != fs::file_type::not_found;
+}
+
+void check_folder(const std::string& folder, const std::string& at, mode_t mode) {
+  if (!S_ISDIR(mode))
+    refuse(folder, folder == at ? "is a file; a folder is wanted, there or to be made"
+                                : fmt::format("cannot be made: '{}' is a file, not a folder", at));
+  if (::access(at.c_str(), W_OK | X_OK) == 0) return;
+  const char* reason = std::strerror(errno);
+  refuse(folder, folder == at ? fmt::format("cannot be written to: {}", reason)
+                              : fmt::format("cannot be made in '{}': {}", at, reason));
+}
+
+void check_link(const std::string& folder, const std::string& at) {
+  std::error_code ignored;
+  if (entry_type(at) == fs::file_type::symlink)
+    refuse(folder, fmt::format("cannot be used: the link '{}' leads to '{}', which is not there", at,
+                               fs::read_symlink(at, ignored).string()));
+}
+
+// The folder, or what there is of the way to it, must be folders in which something can be made.
+void check_usable(const std::string& folder) {
+  if (folder.empty())
+    throw UserError("run.dir: is empty; the folder that the run is to be written to is wanted");
+  std::string at = folder;
+  while (true) {
+    while (at.size() > 1 && at.back() == '/') at.pop_back();
+    struct stat status {};
+    if (::stat(at.c_str(), &status) == 0) return check_folder(folder, at, status.st_mode);
+    const int reason = errno;
+    if (reason != ENOENT && reason != ENOTDIR)
+      refuse(folder, fmt::format("cannot be used: {}", std::strerror(reason)));
+    check_link(folder, at);
+    if (at == "." || at == "/") refuse(folder, fmt::format("cannot be used: {}", std::strerror(reason)));
+    at = fs::path(at).parent_path().string();
+    if (at.empty()) at = ".";
+  }
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    names.push_back(it->path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::map<std::string, std::string> files_of_run(bool with_trace) {
+  std::map<std::string, std::string> files = {{resolved_config_name, ""}, {metrics_name, ""}};
+  if (with_trace) files[trace_name] = "";
+  return files;
+}
+
+std::string stamp_of(const fs::path& file) {
+  struct stat status {};
+  if (::lstat(file.c_str(), &status) != 0) return "";
+  return fmt::format("{} {}.{:09}", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+}
+
+std::optional<RunMarker> marker_of_checkpoints(const fs::path& folder) {
+  for (const std::string& name : names_in(folder))
+    if (step_of_checkpoint(name))
+      if (const auto marker = find_marker((folder / name).string()))
+        return RunMarker{marker->run, files_of_run(false), true};
+  return std::nullopt;
+}
+
+void find_run(const fs::path& folder, RunFolderView& view) {
+  std::string defect = "its " + std::string(marker_name) + " is missing";
+  try {
+    view.marker = read_marker(folder.string());
+    if (view.marker) return;
+  } catch (const UserError& error) {
+    defect = error.what();
+  }
+  view.marker = marker_of_checkpoints(folder / "checkpoints");
+  if (view.marker) {
+    view.marker_defect = defect;
+  } else if (stands(folder / marker_name)) {
+    throw UserError(
+        "run.dir: {}. So what a run wrote in '{}' cannot be told from other files; move the folder away, or "
+        "give another run.dir",
+        defect, folder.string());
+  }
+}
+
+void find_foreign(const fs::path& folder, bool with_trace, RunFolderView& view) {
+  const auto add = [&](const std::string& name) { view.foreign.push_back(name); };
+  const bool here = view.marker && view.marker->files;
+  for (const auto& [name, ignored] : files_of_run(with_trace))
+    if (stands(folder / name) &&
+        (!here || !view.marker->files->count(name) || entry_type(folder / name) != fs::file_type::regular))
+      add(name);
+  std::error_code error;
+  const fs::path checkpoints = folder / "checkpoints";
+  if (stands(checkpoints) && (!fs::is_directory(checkpoints, error) || (!here && !view.checkpoints.empty())))
+    add("checkpoints");
+  if (stands(folder / "final") && (!here || !is_of_run((folder / "final").string(), view.marker->run)))
+    add("final");
+}
+
+std::unique_ptr<const FolderLock> lock_folder(const std::string& folder) {
+  try {
+    return std::make_unique<const FolderLock>(folder);
+  } catch (const RunError& error) {
+    throw UserError("run.dir: {}", error.what());
+  }
+}
+
+// An empty folder of the first free name.
+fs::path claim_name(const std::string& folder, const fs::path& whole) {
+  for (int64_t number = 1;; ++number) {
+    const fs::path aside = fmt::format("{}.old-{}", whole.string(), number);
+    if (::mkdir(aside.c_str(), 0777) == 0) return aside;
+    if (errno != EEXIST)
+      refuse(folder,
+             fmt::format("cannot be moved to '{}': {}; remove its run with --overwrite=delete, or give "
+                         "another run.dir",
+                         aside.string(), std::strerror(errno)));
+  }
+}
+
+}  // namespace
+
+RunFolderView look_at_run_folder(const std::string& folder, bool with_trace) {
+  check_usable(folder);
+  RunFolderView view;
+  view.checkpoints = names_in(fs::path(folder) / "checkpoints");
+  view.has_final = stands(fs::path(folder) / "final");
+  view.metrics = stamp_of(fs::path(folder) / metrics_name);
+  find_run(folder, view);
+  find_foreign(folder, with_trace, view);
+  return view;
+}
+
+bool is_writable_folder(const std::string& folder) {
+  std::error_code ignored;
+  return fs::is_directory(folder, ignored) && ::access(folder.c_str(), W_OK | X_OK) == 0;
+}
+
+RunFolder::RunFolder(std::string folder) : folder_(std::move(folder)) {
+  std::error_code error;
+  if (fs::create_directories(folder_, error); error && !fs::is_directory(folder_))
+    refuse(folder_, fmt::format("cannot be created: {}", error.message()));
+  lock_ = lock_folder(folder_);
+}
+
+std::string RunFolder::checkpoints() const {
+  return (fs::path(folder_) / "checkpoints").string();
+}
+
+std::string RunFolder::final_model() const {
+  return (fs::path(folder_) / "final").string();
+}
+
+std::string RunFolder::move_aside() {
+  std::error_code error;
+  const fs::path whole = fs::canonical(folder_, error);
+  if (error) refuse(folder_, fmt::format("cannot be used: {}", error.message()));
+  if (is_within(fs::current_path(error), whole))
+    refuse(folder_,
+           "holds the working directory, so it cannot be moved aside; start the command elsewhere, "
+           "remove the run with --overwrite=delete, or give another run.dir");
+  const fs::path aside = claim_name(folder_, whole);
+  if (fs::rename(whole, aside, error); error) {
+    const std::string reason = error.message();
+    fs::remove(aside, error);
+    refuse(folder_,
+           fmt::format("cannot be moved to '{}': {}; remove its run with --overwrite=delete, or give "
+                       "another run.dir",
+                       aside.string(), reason));
+  }
+  if (fs::create_directory(whole, aside, error); error)  // with the rights of the old one
+    refuse(folder_, fmt::format("cannot be created: {}; the run that was there is now in '{}'",
+                                error.message(), aside.string()));
+  lock_ = lock_folder(folder_);
+  // The tokens of the data are worth as much to the new run; without them it makes its own.
+  if (fs::is_directory(aside / cache_name, error)) fs::rename(aside / cache_name, whole / cache_name, error);
+  return aside.string();
+}
+
+void RunFolder::discard(const RunMarker& marker) {
+  if (marker.files)
+    for (const auto& [name, ignored] : *marker.files) discard_file(folder_, name);
+  discard_checkpoints({checkpoints(), marker.run});
+  discard_folder(final_model() + ".partial", marker.run);
+  discard_folder(final_model(), marker.run);
+}
+
+void RunFolder::forget_steps(const RunMarker& marker) {
+  for (const char* name : {metrics_name, trace_name})
+    if (marker.files && marker.files->count(name)) discard_file(folder_, name);
+}
+
+void RunFolder::begin(const std::optional<RunMarker>& previous, bool with_trace) {
+  marker_ = previous.value_or(RunMarker{new_run_id()});
+  if (!marker_.files) marker_.files.emplace();
+  marker_.files->merge(files_of_run(with_trace));
+  write_marker(folder_, marker_);
+  std::error_code error;
+  if (fs::create_directories(checkpoints(), error); error && !fs::is_directory(checkpoints()))
+    throw RunError("{}: cannot be created: {}", checkpoints(), error.message());
+}
+
+void RunFolder::check_in_place() const {
+  if (!lock_->is_in_place())
+    throw RunError(
+        "run.dir: '{}' is no longer the folder that the run was started in: somebody has moved, replaced or "
+        "removed it; put it back where it was and go on with --resume",
+        folder_);
+}
+
+void RunFolder::note_checkpoint() {
+  if (marker_.has_checkpointed) return;
+  marker_.has_checkpointed = true;
+  write_marker(folder_, marker_);
+}
+
+}  // namespace collie
