@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/sha256.hpp"
 #include "io/files.hpp"
+#include "io/json_text.hpp"
 #include "io/mapped_file.hpp"
 
 namespace collie {
@@ -37,7 +38,7 @@ void check_file(const fs::path& path, uint64_t bytes, const std::string& sha256)
 json read_manifest(const std::string& folder) {
   const std::string file = (fs::path(folder) / manifest_name).string();
   try {
-    json manifest = json::parse(read_text_file(file));
+    json manifest = parse_json_object(read_text_file(file), file);
     check_form(manifest, file);
     for (const auto& entry : manifest.at("files"))
       check_file(fs::path(folder) / entry.at("name").get<std::string>(), entry.at("bytes").get<uint64_t>(),

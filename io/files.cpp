@@ -12,7 +12,10 @@
 #include <set>
 #include <system_error>
 
+#include "base/descriptor.hpp"
 #include "base/error.hpp"
+#include "base/quote.hpp"
+#include "base/regular_file.hpp"
 
 namespace collie {
 
@@ -23,27 +26,6 @@ namespace {
 std::string errno_text(int code) {
   return std::generic_category().message(code);
 }
-
-// A file descriptor that closes itself; close() tells whether the last bytes went through.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  bool is_open() const { return fd_ >= 0; }
-  int get() const { return fd_; }
-  bool close() {
-    const int fd = fd_;
-    fd_ = -1;
-    return ::close(fd) == 0;
-  }
-
- private:
-  int fd_;
-};
 
 bool write_all(int fd, std::span<const std::byte> bytes) {
   constexpr size_t kLargestWrite = size_t{1} << 30;  // Linux stops a little below 2 GiB a call
@@ -142,20 +124,18 @@ class GlobWalk {
 }  // namespace
 
 std::string read_text_file(const std::string& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return read_regular_file(path);
+}
+
+std::string read_stream(const std::string& path, uint64_t most) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.is_open()) throw UserError("cannot read {}: {}", path, errno_text(errno));
-  std::string text;
-  size_t size = 0;
-  while (true) {
-    if (text.size() < size + 65536) text.resize(std::max<size_t>(2 * size, 65536));
-    const ssize_t count = ::read(file.get(), text.data() + size, text.size() - size);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw UserError("cannot read {}: {}", path, errno_text(errno));
-    if (count == 0) break;
-    size += static_cast<size_t>(count);
-  }
-  text.resize(size);
-  return text;
+  return read_all(file.get(), path, most);
+}
+
+bool may_be_there(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error) || error;
 }
 
 std::vector<std::string> expand_glob(const std::string& pattern) {
