@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/regular_file.hpp"
 
 namespace collie {
 namespace {
@@ -40,6 +41,7 @@ void check_readable(const char* key, const std::string& file) {
     throw UserError("cluster.tls.{}: is missing; certificate, key and ca are needed together", key);
   if (::access(file.c_str(), R_OK) != 0)
     throw UserError("cluster.tls.{}: '{}' cannot be read: {}", key, file, std::strerror(errno));
+  check_regular_file(file, fmt::format("cluster.tls.{}", key));  // it is read again for each connection
 }
 
 Bio open(const std::string& file) {

@@ -5,6 +5,7 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
+#include "io/json_text.hpp"
 #include "io/model_folder.hpp"
 
 namespace collie {
@@ -64,7 +65,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
         COLLIE_ASSERT(state.expected && state.expected->step == written.step,
                       "rank {} has written a shard of step {}, which nobody asked for", written.rank,
                       written.step);
-        state.shards[written.rank] = nlohmann::json::parse(written.entry);
+        state.shards[written.rank] = parse_json_object(written.entry, "a shard's entry");
         if (state.shards.size() != static_cast<size_t>(plan->layout.grid.ranks())) return;
         std::vector<nlohmann::json> shards;
         for (auto& [rank, shard] : state.shards) shards.push_back(std::move(shard));

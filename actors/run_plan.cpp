@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
 #include "actors/existing_run.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/processors.hpp"
+#include "base/quote.hpp"
 #include "io/files.hpp"
+#include "io/json_text.hpp"
 #include "io/model_folder.hpp"
 #include "models/weights_io.hpp"
 #include "optim/optimizer.hpp"
@@ -51,24 +53,31 @@ void resolve_tokenizer(RunPlan& plan) {
   plan.tokenizer = load_tokenizer(folder, config.tokenizer.kind);
 }
 
+// The folder's config.json with model.config laid over it.
+ModelKeys model_keys(const Config& config) {
+  const ModelSection& section = config.model;
+  ModelKeys keys;
+  keys.object = json::object();
+  const auto place = config.file.model_keys.find("");
+  keys.where = place == config.file.model_keys.end() ? "model.config" : place->second;
+  if (!section.path.empty()) {
+    if (!may_be_there(section.path)) throw UserError("model.path: there is no folder '{}'", section.path);
+    keys = read_model_keys(section.path);
+    if (!section.config.empty()) keys.where += " with model.config";
+  }
+  keys.object.update(section.config);
+  for (const auto& [key, ignored] : section.config.items()) keys.origins[key] = {"model.config." + key, true};
+  for (const auto& [key, where] : config.file.model_keys) keys.origins[key].place = where;
+  return keys;
+}
+
 void resolve_model(RunPlan& plan) {
   const ModelSection& section = plan.config.model;
-  json merged = json::object();
-  std::string where = "model.config";
-  if (!section.path.empty()) {
-    where = (fs::path(section.path) / "config.json").string();
-    if (!fs::exists(section.path)) throw UserError("model.path: there is no folder '{}'", section.path);
-    try {
-      merged = json::parse(read_text_file(where));
-    } catch (const json::exception& error) {
-      throw UserError("{}: {}", where, error.what());
-    }
-    if (!section.config.empty()) where += " with model.config";
-  }
-  merged.update(section.config);
-  if (section.from_scratch && !merged.contains("vocab_size"))
-    merged["vocab_size"] = plan.tokenizer->vocab_size();
-  plan.model = parse_model_config(merged, where);
+  ModelKeys keys = model_keys(plan.config);
+  const std::string where = keys.where;
+  if (section.from_scratch && !keys.object.contains("vocab_size"))
+    keys.object["vocab_size"] = plan.tokenizer->vocab_size();
+  plan.model = parse_model_config(keys);
   plan.model_json = to_hugging_face(plan.model);
   plan.model_json["torch_dtype"] = section.dtype;
   if (plan.tokenizer->vocab_size() > plan.model.vocab_size)
@@ -98,8 +107,7 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   if (static_cast<int>(plan.ranges.size()) != layout.stages)
     throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(),
                     layout.stages);
-  const int total = plan.config.device.threads > 0 ? plan.config.device.threads
-                                                   : static_cast<int>(std::thread::hardware_concurrency());
+  const int total = plan.config.device.threads > 0 ? plan.config.device.threads : usable_processors();
   plan.threads_per_rank = std::max(1, total / ranks_here);
 }
 
@@ -185,11 +193,11 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
     throw UserError(
         "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
         "Set it back, or allow it by name: --allow-change {}",
-        key, value.dump(), plan.config.run.dir, before.dump(), key);
+        key, in_short(value), plan.config.run.dir, in_short(before), key);
   }
   if (!unused.empty())
     throw UserError("--allow-change {}: there is no such key among those that change what is computed",
-                    unused.front());
+                    shortened(unused.front()));
 }
 
 // Where a run goes on, it goes on from its newest whole checkpoint.
@@ -349,7 +357,7 @@ std::string for_nodes(const RunPlan& plan) {
 }
 
 RunPlan plan_of_node(const std::string& text, int ranks_here) {
-  const json description = json::parse(text);
+  const json description = parse_json_object(text, "the trainer's plan");
   RunPlan plan;
   plan.config = parse_config(description.at("config").get<std::string>());
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());

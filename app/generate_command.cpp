@@ -1,11 +1,12 @@
 // collie-engine generate --model DIR --prompt TEXT: prints the text that follows the prompt.
 #include <fmt/format.h>
 
+#include <limits>
 #include <memory>
 
 #include "app/commands.hpp"
 #include "app/host.hpp"
-#include "base/error.hpp"
+#include "app/number_option.hpp"
 #include "base/log.hpp"
 
 namespace collie {
@@ -26,19 +27,7 @@ std::string continuation(const Tokenizer& tokenizer, const std::vector<int32_t>&
   return text.compare(0, before.size(), before) == 0 ? text.substr(before.size()) : text;
 }
 
-void check(const Options& options) {
-  const Sampling& sampling = options.generation.sampling;
-  if (options.generation.max_new_tokens < 1)
-    throw UserError("--max-new-tokens: is {}; it must be at least 1", options.generation.max_new_tokens);
-  if (!(sampling.temperature >= 0))
-    throw UserError("--temperature: is {}; it must be 0 or more", sampling.temperature);
-  if (!(sampling.top_p > 0 && sampling.top_p <= 1))
-    throw UserError("--top-p: is {}; it must be above 0 and at most 1", sampling.top_p);
-  if (sampling.top_k < 0) throw UserError("--top-k: is {}; it must be 0 (all) or more", sampling.top_k);
-}
-
 int generate(const Options& options) {
-  check(options);
   std::vector<std::string> settings = options.settings, warnings;
   Config config = load_config("", settings, warnings);
   config.model.path = options.model;
@@ -61,17 +50,19 @@ void add_generate_command(CLI::App& app, int& exit_code) {
   command->add_option("--model", options->model, "A Hugging Face folder, such as a run's final/")->required();
   command->add_option("--prompt", options->generation.prompt, "Where to start; empty: from BOS alone")
       ->required();
-  command->add_option("--max-new-tokens", options->generation.max_new_tokens, "At most so many tokens")
-      ->capture_default_str();
-  command
-      ->add_option("--temperature", options->generation.sampling.temperature,
-                   "0: always the most likely token")
-      ->capture_default_str();
-  command->add_option("--top-p", options->generation.sampling.top_p,
-                      "Draw from the most likely tokens that together have this probability");
-  command->add_option("--top-k", options->generation.sampling.top_k,
-                      "Draw from so many most likely tokens; 0: all");
-  command->add_option("--seed", options->generation.sampling.seed, "Of the draws")->capture_default_str();
+  Generation& generation = options->generation;
+  Sampling& sampling = generation.sampling;
+  constexpr int64_t most_tokens = int64_t{1} << 24;  // positions, and ids, of a model
+  add_number_option<int64_t>(*command, "--max-new-tokens", generation.max_new_tokens, 1, most_tokens,
+                             "At most so many tokens");
+  add_number_option<double>(*command, "--temperature", sampling.temperature, 0, 1e6,
+                            "0: always the most likely token");
+  add_number_option<double>(*command, "--top-p", sampling.top_p, 1e-6, 1,
+                            "Draw from the most likely tokens that together have this probability");
+  add_number_option<int64_t>(*command, "--top-k", sampling.top_k, 0, most_tokens,
+                             "Draw from so many most likely tokens; 0: all");
+  add_number_option<uint64_t>(*command, "--seed", sampling.seed, 0, std::numeric_limits<uint64_t>::max(),
+                              "Of the draws");
   command
       ->add_option("--set", options->settings,
                    "key.path=value, such as parallel.pp_size=2; may be given again")

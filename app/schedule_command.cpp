@@ -8,7 +8,8 @@
 #include <string>
 
 #include "app/commands.hpp"
-#include "base/error.hpp"
+#include "app/number_option.hpp"
+#include "io/config.hpp"
 #include "schedule/schedules.hpp"
 #include "schedule/simulator.hpp"
 
@@ -45,24 +46,17 @@ schedule::Costs parse_costs(const std::string& text) {
         "--costs: '{}' is not F,B,W,comm: four numbers of at least 0 (forward, backward for the input, "
         "backward for "
         "the weights, communication), such as 1,1,1,0.5",
-        text);
+        shortened(text));
   return costs;
 }
 
 void check(const ScheduleOptions& options) {
-  const auto at_least_one = [](const char* option, const std::optional<int>& value) {
-    if (value && *value < 1) throw UserError("{}: must be at least 1, found {}", option, *value);
-  };
-  at_least_one("--stages", options.stages);
-  at_least_one("--microbatches", options.micro_batches);
-  at_least_one("--virtual", options.virtual_stages);
-  if (options.credits < 0) throw UserError("--credits: must be at least 0, found {}", options.credits);
   if (options.format != "csv" && options.format != "text" && options.format != "svg")
-    throw UserError("--format: unknown format '{}'; known: csv, text, svg", options.format);
+    throw UserError("--format: unknown format '{}'; known: csv, text, svg", shortened(options.format));
   if (is_file(options.name)) return;
   if (!schedule::schedules().contains(options.name)) {
     const std::vector<std::string> known = schedule::schedules().names();
-    throw UserError("--name: unknown schedule '{}'; known: {}, or FILE.csv", options.name,
+    throw UserError("--name: unknown schedule '{}'; known: {}, or FILE.csv", shortened(options.name),
                     fmt::join(known, ", "));
   }
   if (!options.stages)
@@ -114,11 +108,12 @@ void add_schedule_command(CLI::App& app, int& exit_code) {
           "--name", options->name,
           fmt::format("{} or FILE.csv (PyTorch's format)", fmt::join(schedule::schedules().names(), ", ")))
       ->capture_default_str();
-  command->add_option("--stages", options->stages, "pipeline ranks (for a file: what it must have)");
-  command->add_option("--microbatches", options->micro_batches,
-                      "micro-batches a step (for a file: what it must have)");
-  command->add_option("--virtual", options->virtual_stages,
-                      "stages a rank; default: the schedule's own number");
+  add_number_option<int>(*command, "--stages", options->stages, 1, int{most_ranks},
+                         "pipeline ranks (for a file: what it must have)");
+  add_number_option<int>(*command, "--microbatches", options->micro_batches, 1, 1 << 20,
+                         "micro-batches a step (for a file: what it must have)");
+  add_number_option<int>(*command, "--virtual", options->virtual_stages, 1, 1024,
+                         "stages a rank; default: the schedule's own number");
   command->add_flag("--split-backward", options->split_backward,
                     "backward as two actions: I (input), W (weight)");
   command->add_flag("--communication", options->communication, "csv: with the sends and receives");
@@ -126,10 +121,8 @@ void add_schedule_command(CLI::App& app, int& exit_code) {
   command->add_option("--costs", options->costs,
                       "F,B,W,comm: time of a forward, of a backward for the input, for the "
                       "weights, and of a message; default 1,1,1,0");
-  command
-      ->add_option("--credits", options->credits,
-                   "messages on their way on one channel before its sender waits")
-      ->capture_default_str();
+  add_number_option<int>(*command, "--credits", options->credits, 0, 1 << 20,
+                         "messages on their way on one channel before its sender waits");
   command->callback([options, &exit_code] {
     run(*options);
     exit_code = 0;

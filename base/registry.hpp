@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
 
 namespace collie {
 
@@ -35,7 +36,7 @@ class Registry {
     const std::lock_guard lock(mutex_);
     const auto found = factories_.find(name);
     if (found == factories_.end())
-      throw UserError("{}: unknown {} '{}'; known: {}", key_, kind_, name, join_names());
+      throw UserError("{}: unknown {} '{}'; known: {}", key_, kind_, shortened(name), join_names());
     return found->second;
   }
 

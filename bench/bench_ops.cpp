@@ -6,10 +6,10 @@
 
 #include <array>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/processors.hpp"
 #include "base/random.hpp"
 #include "kernels/operations.hpp"
 
@@ -64,7 +64,7 @@ double floats(int64_t count) {
 
 void all_threads(benchmark::internal::Benchmark* b) {
   b->Unit(benchmark::kMillisecond)->UseRealTime()->MeasureProcessCPUTime()->Arg(1);
-  for (int n = 2; n <= static_cast<int>(std::thread::hardware_concurrency()); n *= 2) b->Arg(n);
+  for (int n = 2; n <= usable_processors(); n *= 2) b->Arg(n);
 }
 
 // --- products

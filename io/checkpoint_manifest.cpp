@@ -203,7 +203,7 @@ std::string text_of(const Manifest& manifest) {
 
 Manifest read_manifest(const std::string& folder) {
   const std::string file = (fs::path(folder) / manifest_name).string();
-  const std::string text = read_regular_file(file);
+  const std::string text = read_text_file(file);
   check_format(text, file);
   return ManifestReader(file).read(unseal(text, file), fs::path(folder).filename().string());
 }

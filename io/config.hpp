@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -59,6 +60,9 @@ struct TrainSection {
   std::string loss = "cross_entropy";
   bool operator==(const TrainSection&) const = default;
 };
+
+// Of one run: pipeline stages, replicas, parts of the tokens and shards of matrices together.
+constexpr int64_t most_ranks = 16384;
 
 struct ParallelSection {
   int dp_size = 1, tp_size = 1, pp_size = 1, cp_size = 1;
@@ -139,6 +143,9 @@ struct DeviceSection {
 // Where the configuration was read, for messages; two configurations are equal wherever they come from.
 struct ConfigFile {
   std::string path;  // empty: built by a host program
+  // Of each key in model.config what a message about it begins with: "FILE:LINE: model.config.hidden_size";
+  // "" is model.config itself.
+  std::map<std::string, std::string> model_keys;
   bool operator==(const ConfigFile&) const { return true; }
 };
 

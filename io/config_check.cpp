@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/checked.hpp"
 #include "base/error.hpp"
 
 namespace collie {
@@ -59,7 +60,19 @@ void check_partition_size(const ParallelSection& parallel, const Places& places)
         places.of("parallel.partition"), given, stages);
 }
 
+void check_ranks(const ParallelSection& parallel, const Places& places) {
+  const auto ranks =
+      checked_product({parallel.dp_size, parallel.tp_size, parallel.pp_size, parallel.cp_size});
+  if (!ranks || *ranks > most_ranks)
+    throw UserError(
+        "{}: found {}, with pp_size {}, tp_size {} and cp_size {}; at most {} ranks, their product, are "
+        "wanted",
+        places.of("parallel.dp_size"), parallel.dp_size, parallel.pp_size, parallel.tp_size, parallel.cp_size,
+        most_ranks);
+}
+
 void check_between_keys(const Config& config, const Places& places) {
+  check_ranks(config.parallel, places);
   check_partition_size(config.parallel, places);
   if (config.optimizer.betas.empty() || config.optimizer.betas.size() > 3)
     throw UserError("{}: found {} numbers; one to three, as the optimizer has them, are wanted",
@@ -70,6 +83,16 @@ void check_between_keys(const Config& config, const Places& places) {
     throw UserError("{}: found {} with sequences of {} tokens; a micro-batch of at most {} tokens is wanted",
                     places.of("train.micro_batch_size"), config.train.micro_batch_size,
                     config.data.sequence_length, kMost);
+  // What an epoch may have at most (io/sequence_order.cpp).
+  constexpr int64_t kMostSequences = std::numeric_limits<uint32_t>::max();
+  const auto sequences = checked_product(
+      {config.train.micro_batch_size, config.train.gradient_accumulation_steps, config.parallel.dp_size});
+  if (!sequences || *sequences > kMostSequences)
+    throw UserError(
+        "{}: found {}, with micro-batches of {} sequences and {} replicas; a step of at most {} sequences is "
+        "wanted",
+        places.of("train.gradient_accumulation_steps"), config.train.gradient_accumulation_steps,
+        config.train.micro_batch_size, config.parallel.dp_size, kMostSequences);
   if (!config.model.config.is_object())
     throw UserError("{}: found JSON of type {}; a map is wanted", places.of("model.config"),
                     config.model.config.type_name());

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
 #include "io/config_schema.hpp"
 #include "io/config_values.hpp"
 
@@ -78,9 +79,14 @@ void check_text(const Key& key, const std::string& text, const std::string& plac
   if (!ends_well) refuse(key, place, fmt::format("'{}'", shortened(text)));
 }
 
+void check_length(const std::string& text, const std::string& place) {
+  if (text.size() > longest_config_text)
+    throw UserError("{}: a text of {} bytes; at most {} are wanted", place, text.size(), longest_config_text);
+}
+
 void check_partition(const Key& key, const PartitionTarget& partition, const std::string& place) {
   if (!partition.name->empty() && !partition.list->empty())
-    throw UserError("{}: found '{}' and a list; one of the two is wanted", place, *partition.name);
+    throw UserError("{}: found '{}' and a list; one of the two is wanted", place, shortened(*partition.name));
   if (!partition.name->empty()) return check_text(key, *partition.name, place);
   if (partition.list->empty()) refuse(key, place, "an empty list");
   for (const int layers : *partition.list)
@@ -96,6 +102,7 @@ void check_valid(const Key& key, const std::string& place) {
                  [](const bool*) {},
                  [](const std::vector<DataSource>*) {},
                  [&](const std::string* text) {
+                   check_length(*text, place);
                    if (!key.nullable || !text->empty()) check_text(key, *text, place);
                  },
                  [&](const std::optional<int64_t>* number) {
@@ -107,8 +114,10 @@ void check_valid(const Key& key, const std::string& place) {
                        refuse(key, place, fmt::format("{} in the list", number));
                  },
                  [&](const std::vector<std::string>* texts) {
-                   for (const std::string& text : *texts)
+                   for (const std::string& text : *texts) {
+                     check_length(text, place);
                      if (text.empty()) refuse(key, place, "an empty name");
+                   }
                  },
                  [](const nlohmann::json*) {},
                  [&](const PartitionTarget& partition) { check_partition(key, partition, place); },
@@ -125,6 +134,7 @@ bool Range::holds(double number) const {
 }
 
 std::string Range::words() const {
+  if (least && most && least_excluded) return fmt::format(" above {:.0f} and at most {:.0f}", *least, *most);
   if (least && most)
     return most_excluded ? fmt::format(" of at least {:.0f} and below {:.0f}", *least, *most)
                          : fmt::format(" from {:.0f} to {:.0f}", *least, *most);
@@ -144,10 +154,14 @@ Key Key::above(double number) const {
   return key;
 }
 
-Key Key::from_to(double least, double most) const {
-  Key key = at_least(least);
-  key.range.most = most;
+Key Key::at_most(double number) const {
+  Key key = *this;
+  key.range.most = number;
   return key;
+}
+
+Key Key::from_to(double least, double most) const {
+  return at_least(least).at_most(most);
 }
 
 Key Key::from_to_below(double least, double most) const {

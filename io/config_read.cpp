@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
 #include "io/config.hpp"
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
@@ -18,7 +19,8 @@ namespace {
 // Fills the members of a Config from the tree, key by key as the table has them.
 class Reader {
  public:
-  Reader(Config& config, Origin file) : keys_(schema(config)), places_(std::move(file)) {}
+  Reader(Config& config, Origin file)
+      : keys_(schema(config)), model_keys_(config.file.model_keys), places_(std::move(file)) {}
 
   void read(const Node& root) { read_section(root, "", keys_); }
   const Places& places() const { return places_; }
@@ -73,7 +75,7 @@ class Reader {
 
   static std::string read_text(const Node& node, const Key& key) {
     if (scalar_meaning(node, key) != Node::Meaning::text)
-      refuse(node, key, fmt::format(" (to mean the text, write \"{}\")", node.scalar));
+      refuse(node, key, fmt::format(" (to mean the text, write \"{}\")", shortened(node.scalar)));
     return node.scalar;
   }
 
@@ -82,6 +84,7 @@ class Reader {
     if (scalar_meaning(node, key) != Node::Meaning::integer) refuse(node, key);
     const auto number = parse_number<Integer>(node.scalar);
     if (number) return *number;
+    if (key.range.most) refuse(node, key);
     const bool negative = node.scalar.front() == '-' && std::numeric_limits<Integer>::min() == 0;
     refuse(node, key,
            negative ? ", and not a negative one"
@@ -139,12 +142,16 @@ class Reader {
     for (const Node& item : items_of(node, key)) target->push_back(read_text(item, key));
   }
 
-  static void read_value(const Node& node, const Key& key, nlohmann::json* target) {
+  void read_value(const Node& node, const Key& key, nlohmann::json* target) {
     const bool is_list = target->is_array();
     if (node.kind != Node::Kind::null && node.kind != (is_list ? Node::Kind::list : Node::Kind::map))
       refuse(node, key);
     *target = is_list ? nlohmann::json::array() : nlohmann::json::object();
     if (node.kind != Node::Kind::null) *target = to_json(node, key.path);
+    if (key.path != "model.config") return;
+    model_keys_[""] = node.origin.place(key.path);
+    for (const Entry& entry : node.entries)
+      model_keys_[entry.key] = entry.value.origin.place(join(key.path, entry.key));
   }
 
   static void read_value(const Node& node, const Key& key, const PartitionTarget& target) {
@@ -171,6 +178,7 @@ class Reader {
   }
 
   Keys keys_;
+  std::map<std::string, std::string>& model_keys_;
   Places places_;
 };
 
@@ -203,7 +211,7 @@ Config parse_config(const std::string& yaml) {
 
 Config load_config(const std::string& file, const std::vector<std::string>& settings,
                    std::vector<std::string>& warnings) {
-  return read_config(file.empty() ? "" : read_text_file(file), file, settings, warnings);
+  return read_config(file.empty() ? "" : read_stream(file, config::longest_yaml), file, settings, warnings);
 }
 
 }  // namespace collie

@@ -24,6 +24,9 @@ using Target = std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, doub
                             std::vector<double>*, std::vector<std::string>*, nlohmann::json*,
                             std::vector<DataSource>*, PartitionTarget>;
 
+// A text of more bytes is no path and no name.
+constexpr size_t longest_config_text = 4096;
+
 struct Range {
   std::optional<double> least, most;
   bool least_excluded = false, most_excluded = false;
@@ -49,6 +52,7 @@ struct Key {
   // For the table.
   Key at_least(double number) const;
   Key above(double number) const;
+  Key at_most(double number) const;
   Key from_to(double least, double most) const;
   Key from_to_below(double least, double most) const;
   Key one_of(std::vector<std::string> texts) const;

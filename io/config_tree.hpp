@@ -46,9 +46,13 @@ struct Entry {
 // What an unquoted scalar means.
 Node::Meaning plain_meaning(std::string_view text);
 
+// A configuration of more is none.
+constexpr size_t longest_yaml = size_t{4} << 20;
+
 // One YAML document; empty text is null. Anchors, aliases and merge keys (<<) are resolved; a duplicate key,
-// a second document and an unknown tag are refused. `path` is the key that the whole text is the value of.
-// UserError.
+// a second document, an unknown tag, what lies over 100 lists and maps deep, more than 100,000 values,
+// control characters and what is not UTF-8 are refused. `path` is the key that the whole text is the value
+// of. UserError.
 Node parse_yaml(const std::string& text, const Origin& origin, const std::string& path);
 
 // Lays "key.path=value" over `root`: the value, which is YAML, replaces what was there. Numbers in the path

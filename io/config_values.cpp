@@ -109,15 +109,4 @@ std::string yaml_of(const nlohmann::json& value) {
   return value.is_object() ? "{" + text + "}" : "[" + text + "]";
 }
 
-std::string shortened(std::string_view text) {
-  constexpr size_t kMost = 60;
-  std::string result(text.substr(0, kMost));
-  if (text.size() > kMost)  // not in the middle of a UTF-8 character
-    while (!result.empty() && (static_cast<unsigned char>(text[result.size()]) & 0xC0) == 0x80)
-      result.pop_back();
-  for (char& c : result)
-    if (static_cast<unsigned char>(c) < ' ') c = ' ';
-  return text.size() > kMost ? result + "..." : result;
-}
-
 }  // namespace collie::config

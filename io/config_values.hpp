@@ -31,7 +31,4 @@ std::string yaml_of(double number);
 std::string yaml_of(const std::string& text);
 std::string yaml_of(const nlohmann::json& value);
 
-// At most 60 bytes of a text that goes into a message, on one line.
-std::string shortened(std::string_view text);
-
 }  // namespace collie::config

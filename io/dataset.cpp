@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/regular_file.hpp"
 #include "base/sha256.hpp"
 #include "io/dataset_formats.hpp"
 #include "io/files.hpp"
@@ -125,8 +126,10 @@ std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sourc
   std::vector<DocumentBlock> blocks;
   std::string keys;
   for (const auto& source : sources)
-    for (const auto& path : expand_glob(source.path))
+    for (const auto& path : expand_glob(source.path)) {
+      check_regular_file(path, name);
       blocks.push_back(open_file(path, source, tokenizer, fingerprint, cache_folder, keys));
+    }
   return std::make_shared<const Dataset>(std::move(blocks), name, sha256_hex(std::as_bytes(std::span(keys))));
 }
 

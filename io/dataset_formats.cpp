@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
+#include "io/json_text.hpp"
 
 namespace collie {
 
@@ -19,8 +21,11 @@ Tokens start_document(const Tokenizer& tokenizer) {
 }
 
 void append_text(Tokens& tokens, const Tokenizer& tokenizer, std::string_view text) {
-  const Tokens more = tokenizer.encode(text, false);
-  tokens.insert(tokens.end(), more.begin(), more.end());
+  Tokens more = tokenizer.encode(text, false);
+  if (tokens.empty())
+    tokens = std::move(more);
+  else
+    tokens.insert(tokens.end(), more.begin(), more.end());
 }
 
 void end_document(Tokens& tokens, const Tokenizer& tokenizer) {
@@ -43,28 +48,26 @@ void read_text(const DataFile& file, const Tokenizer& tokenizer, const DocumentS
 class Sample {
  public:
   Sample(const DataFile& file, int64_t line, std::string_view text)
-      : place_(fmt::format("{}:{}", file.path, line)) {
-    try {
-      value_ = nlohmann::json::parse(text);
-    } catch (const nlohmann::json::exception& error) {
-      throw UserError("{}: the line is not JSON: {}", place_, error.what());
-    }
-    if (!value_.is_object())
-      throw UserError("{}: the line must be a JSON object, not {}", place_, value_.type_name());
-  }
+      : place_(fmt::format("{}:{}", file.path, line)), value_(parse_json_object(text, place_)) {}
 
   const std::string& text(const std::string& key) const {
     const auto found = value_.find(key);
-    if (found == value_.end()) throw UserError("{}: it has no key '{}'; it has: {}", place_, key, keys());
+    if (found == value_.end())
+      throw UserError("{}: it has no key '{}'; it has: {}", place_, shortened(key), keys());
     if (!found->is_string())
-      throw UserError("{}: key '{}' must be a string, not {}", place_, key, found->type_name());
+      throw UserError("{}: key '{}' must be a string, not {}", place_, shortened(key), found->type_name());
     return found->get_ref<const std::string&>();
   }
 
  private:
+  static constexpr size_t longest_list = 200;
+
   std::string keys() const {
     std::string all;
-    for (const auto& [key, value] : value_.items()) all += (all.empty() ? "'" : ", '") + key + "'";
+    for (const auto& [key, value] : value_.items()) {
+      all += (all.empty() ? "'" : ", '") + shortened(key) + "'";
+      if (all.size() > longest_list) return all + ", ...";
+    }
     return all.empty() ? "none" : all;
   }
 
@@ -93,12 +96,18 @@ void read_jsonl(const DataFile& file, const Tokenizer& tokenizer, const Document
                           : !source.prompt.empty() || !source.completion.empty())
     throw UserError("{}: a jsonl source names its keys as either text, or prompt and completion",
                     source.path);
+  // Far above any sample. Tokenising one takes some ten times its size in memory, and a file whose line never
+  // ends is a mistake.
+  constexpr size_t longest_line = size_t{256} << 20;
   std::string_view rest = file.text;
   for (int64_t line = 1; !rest.empty(); ++line) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     const std::string_view text = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    if (text.size() > longest_line)
+      throw UserError("{}:{}: the line has {} bytes; a sample of at most {} is wanted, on a line of its own",
+                      file.path, line, text.size(), longest_line);
     read_sample(Sample(file, line, text), source, tokenizer, sink);
   }
 }

@@ -31,8 +31,8 @@ using DatasetFormat =
 
 // Built in:
 //   text   the file is one document (none where it is empty)
-//   jsonl  one JSON object a line (blank lines are skipped), each a document: {text: KEY} or {prompt: KEY,
-//   completion: KEY};
+//   jsonl  one JSON object a line (blank lines are skipped; 256 MiB at most), each a document: {text: KEY} or
+//   {prompt: KEY, completion: KEY};
 //          prompt and completion are tokenised separately and joined without a separator, and the prompt is
 //          masked
 // Documents start with BOS where the tokenizer adds it, and all end with EOS.

@@ -14,7 +14,10 @@
 #include <system_error>
 #include <utility>
 
+#include "base/descriptor.hpp"
 #include "base/error.hpp"
+#include "base/quote.hpp"
+#include "base/regular_file.hpp"
 #include "base/sha256.hpp"
 
 namespace collie {
@@ -26,27 +29,6 @@ namespace {
 std::string errno_text(int code) {
   return std::generic_category().message(code);
 }
-
-// A file descriptor that closes itself; close() tells whether the last bytes went through.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  bool is_open() const { return fd_ >= 0; }
-  int get() const { return fd_; }
-  bool close() {
-    const int fd = fd_;
-    fd_ = -1;
-    return ::close(fd) == 0;
-  }
-
- private:
-  int fd_;
-};
 
 bool write_all(int fd, std::span<const std::byte> bytes) {
   constexpr size_t kLargestWrite = size_t{1} << 30;  // Linux stops a little below 2 GiB a call
@@ -66,29 +48,6 @@ size_t read_some(int fd, std::span<std::byte> bytes, const std::string& path) {
     if (count >= 0) return static_cast<size_t>(count);
     if (errno != EINTR) throw UserError("cannot read {}: {}", path, errno_text(errno));
   }
-}
-
-std::string read_all(int fd, const std::string& path) {
-  std::string text;
-  size_t size = 0;
-  while (true) {
-    if (text.size() < size + 65536) text.resize(std::max<size_t>(2 * size, 65536));
-    const size_t count = read_some(fd, std::as_writable_bytes(std::span(text)).subspan(size), path);
-    if (count == 0) break;
-    size += count;
-  }
-  text.resize(size);
-  return text;
-}
-
-// Opening a pipe would wait for somebody to write into it, but for O_NONBLOCK, which regular files ignore.
-Descriptor open_regular_file(const std::string& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!file.is_open()) throw UserError("cannot read {}: {}", path, errno_text(errno));
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0) throw UserError("cannot read {}: {}", path, errno_text(errno));
-  if (!S_ISREG(status.st_mode)) throw UserError("cannot read {}: it is no regular file", path);
-  return file;
 }
 
 std::string folder_of(const std::string& path) {
@@ -177,22 +136,27 @@ class GlobWalk {
 }  // namespace
 
 std::string read_text_file(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.is_open()) throw UserError("cannot read {}: {}", path, errno_text(errno));
-  return read_all(file.get(), path);
+  return read_regular_file(path);
 }
 
-std::string read_regular_file(const std::string& path) {
-  const Descriptor file = open_regular_file(path);
-  return read_all(file.get(), path);
+std::string read_stream(const std::string& path, uint64_t most) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.is_open()) throw UserError("cannot read {}: {}", path, errno_text(errno));
+  return read_all(file.get(), path, most);
 }
 
 std::string sha256_of_file(const std::string& path) {
-  const Descriptor file = open_regular_file(path);
+  const RegularFile file = open_regular_file(path);
   std::vector<std::byte> piece(size_t{1} << 20);  // still in the cache when it is hashed
   Sha256 hash;
-  while (const size_t count = read_some(file.get(), piece, path)) hash.update(std::span(piece).first(count));
+  while (const size_t count = read_some(file.descriptor.get(), piece, path))
+    hash.update(std::span(piece).first(count));
   return hash.finish();
+}
+
+bool may_be_there(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error) || error;
 }
 
 std::vector<std::string> expand_glob(const std::string& pattern) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -10,16 +11,20 @@
 
 namespace collie {
 
-// The bytes of a file (or of a pipe). UserError "cannot read PATH: No such file or directory".
+// The bytes of a regular file. UserError "cannot read PATH: No such file or directory".
 std::string read_text_file(const std::string& path);
-
-// The bytes of a regular file; links are followed. Never waits: what is no regular file (a pipe, a device, a
-// folder) is refused. UserError "cannot read PATH: ...".
-std::string read_regular_file(const std::string& path);
 
 // The SHA-256 of a regular file's bytes, which are read, not mapped: what the disk cannot read is an error,
 // not a signal. UserError "cannot read PATH: ...".
 std::string sha256_of_file(const std::string& path);
+
+// The same for a file that may be a pipe, too, as /dev/stdin and <(COMMAND) are; more than `most` bytes are
+// refused.
+std::string read_stream(const std::string& path, uint64_t most);
+
+// Whether there is something at `path`, or something that keeps one from knowing (no permission, a loop of
+// links): reading it then says what.
+bool may_be_there(const std::string& path);
 
 // The files that a pattern names, sorted bytewise; relative patterns resolve against the working directory
 // and give relative paths. Within one folder's name: * ? [a-z] [!a] and \ before a character that stands for

@@ -10,6 +10,8 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "io/files.hpp"
+#include "io/json_text.hpp"
+#include "io/mapped_file.hpp"
 
 namespace collie {
 
@@ -41,11 +43,14 @@ bool lacks_final_newline(const std::string& path) {
 enum class Fate { keep, drop, broken };
 
 Fate fate_of(const std::string& line, int64_t step) {
-  const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
-  if (!object.is_object()) return Fate::broken;
-  const auto found = object.find("step");
-  if (found == object.end() || !found->is_number_integer()) return Fate::keep;
-  return found->get<int64_t>() > step ? Fate::drop : Fate::keep;
+  try {
+    const nlohmann::json object = parse_json_object(line, "");
+    const auto found = object.find("step");
+    if (found == object.end() || !found->is_number_integer()) return Fate::keep;
+    return *found > step ? Fate::drop : Fate::keep;
+  } catch (const UserError&) {
+    return Fate::broken;
+  }
 }
 
 }  // namespace
@@ -86,12 +91,13 @@ void JsonLinesFile::append_line(std::string line) {
 
 int64_t truncate_after_step(const std::string& path, int64_t step) {
   if (!std::filesystem::exists(path)) return 0;
-  const std::string text = read_text_file(path);
+  const MappedFile file(path);
+  const std::string_view text = file.text();
   std::string kept;
   int64_t dropped = 0, number = 0;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string line = text.substr(begin, end - begin);
+    const std::string line(text.substr(begin, end - begin));
     begin = end + 1;
     ++number;
     const Fate fate = fate_of(line, step);

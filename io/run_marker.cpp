@@ -87,7 +87,7 @@ void create_marker(const std::string& folder, const RunMarker& marker) {
 std::optional<RunMarker> read_marker(const std::string& folder) {
   const std::string file = (fs::path(folder) / marker_name).string();
   if (entry_type(file) == fs::file_type::not_found) return std::nullopt;
-  return parse(unseal(read_regular_file(file), file), file);
+  return parse(unseal(read_text_file(file), file), file);
 }
 
 std::optional<RunMarker> find_marker(const std::string& folder) noexcept {

@@ -11,7 +11,8 @@
 #include <utility>
 
 #include "base/error.hpp"
-#include "io/unique_keys.hpp"
+#include "base/quote.hpp"
+#include "io/json_text.hpp"
 
 namespace collie {
 
@@ -95,13 +96,7 @@ class HeaderReader {
   nlohmann::json parse(std::string_view text) const {
     if (text.empty() || text.front() != '{')
       refuse("its header does not start with '{{'; it must be a JSON object");
-    try {
-      return parse_json_with_unique_keys(text);
-    } catch (const DuplicateKey& duplicate) {
-      refuse("its header names '{}' twice; each tensor must be there once", duplicate.key);
-    } catch (const nlohmann::json::exception& error) {
-      refuse("its header is not JSON: {}", error.what());
-    }
+    return parse_json_object(text, file_ + ": not a valid safetensors file: its header");
   }
 
   void read_metadata(const nlohmann::json& description) {
@@ -109,17 +104,18 @@ class HeaderReader {
       refuse("__metadata__ is {}; it must be an object of strings", description.type_name());
     for (const auto& [key, value] : description.items()) {
       if (!value.is_string())
-        refuse("__metadata__ '{}' is {}; its values must be strings", key, value.type_name());
+        refuse("__metadata__ '{}' is {}; its values must be strings", shortened(key), value.type_name());
       metadata[key] = value.get<std::string>();
     }
   }
 
   void read_tensor(const std::string& name, const nlohmann::json& description) {
     if (!description.is_object())
-      refuse("tensor '{}' is {}; it must be an object", name, description.type_name());
+      refuse("tensor '{}' is {}; it must be an object", shortened(name), description.type_name());
     for (const auto& [key, value] : description.items())
       if (key != "dtype" && key != "shape" && key != "data_offsets")
-        refuse("tensor '{}' has an unknown key '{}'; it must have dtype, shape and data_offsets", name, key);
+        refuse("tensor '{}' has an unknown key '{}'; it must have dtype, shape and data_offsets",
+               shortened(name), shortened(key));
     SafetensorsEntry entry;
     entry.name = name;
     read_dtype(entry, description);
@@ -132,20 +128,22 @@ class HeaderReader {
                                const char* key) const {
     const auto found = description.find(key);
     if (found == description.end())
-      refuse("tensor '{}' has no {}; it must have dtype, shape and data_offsets", name, key);
+      refuse("tensor '{}' has no {}; it must have dtype, shape and data_offsets", shortened(name), key);
     return *found;
   }
 
   void read_dtype(SafetensorsEntry& entry, const nlohmann::json& description) const {
     const auto& dtype = member(entry.name, description, "dtype");
     if (!dtype.is_string())
-      refuse("tensor '{}': dtype is {}; it must be a string such as \"F32\"", entry.name, dtype.type_name());
+      refuse("tensor '{}': dtype is {}; it must be a string such as \"F32\"", shortened(entry.name),
+             dtype.type_name());
     entry.dtype = dtype.get<std::string>();
     const auto bits = safetensors_element_bits(entry.dtype);
     if (!bits) {
       std::vector<std::string_view> known;
       for (const auto& [each, width] : dtype_bits) known.push_back(each);
-      refuse("tensor '{}': unknown dtype '{}'; known: {}", entry.name, entry.dtype, fmt::join(known, ", "));
+      refuse("tensor '{}': unknown dtype '{}'; known: {}", shortened(entry.name), shortened(entry.dtype),
+             fmt::join(known, ", "));
     }
     entry.element_bits = *bits;
   }
@@ -153,16 +151,18 @@ class HeaderReader {
   void read_shape(SafetensorsEntry& entry, const nlohmann::json& description) const {
     const auto& shape = member(entry.name, description, "shape");
     if (!shape.is_array())
-      refuse("tensor '{}': shape is {}; it must be a list of sizes", entry.name, shape.type_name());
+      refuse("tensor '{}': shape is {}; it must be a list of sizes", shortened(entry.name),
+             shape.type_name());
     entry.elements = 1;
     for (const auto& size : shape) {
       if (!size.is_number_unsigned())
-        refuse("tensor '{}': shape {} has an entry that is not a whole number of at least 0", entry.name,
-               shape.dump());
+        refuse("tensor '{}': shape {} has an entry that is not a whole number of at least 0",
+               shortened(entry.name), in_short(shape));
       entry.shape.push_back(static_cast<int64_t>(size.get<uint64_t>()));
       if (entry.shape.back() < 0 ||
           __builtin_mul_overflow(entry.elements, entry.shape.back(), &entry.elements))
-        refuse("tensor '{}': shape {} has more elements than any file can hold", entry.name, shape.dump());
+        refuse("tensor '{}': shape {} has more elements than any file can hold", shortened(entry.name),
+               in_short(shape));
     }
   }
 
@@ -170,17 +170,20 @@ class HeaderReader {
     const auto& offsets = member(entry.name, description, "data_offsets");
     if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
         !offsets[1].is_number_unsigned())
-      refuse("tensor '{}': data_offsets is {}; it must be [begin, end]", entry.name, offsets.dump());
+      refuse("tensor '{}': data_offsets is {}; it must be [begin, end]", shortened(entry.name),
+             in_short(offsets));
     const auto begin = offsets[0].get<uint64_t>();
     const auto end = offsets[1].get<uint64_t>();
     if (begin > end || end > data_.size())
       refuse("tensor '{}': data_offsets [{}, {}] do not lie within the {} bytes after the header{}",
-             entry.name, begin, end, data_.size(), begin <= end ? " (is the file truncated?)" : "");
+             shortened(entry.name), begin, end, data_.size(),
+             begin <= end ? " (is the file truncated?)" : "");
     int64_t bits = 0;
     if (__builtin_mul_overflow(entry.elements, int64_t{entry.element_bits}, &bits) || bits % 8 != 0 ||
         static_cast<uint64_t>(bits / 8) != end - begin)
-      refuse("tensor '{}': data_offsets [{}, {}] hold {} bytes, but shape {} of {} needs {} bits", entry.name,
-             begin, end, end - begin, member(entry.name, description, "shape").dump(), entry.dtype,
+      refuse("tensor '{}': data_offsets [{}, {}] hold {} bytes, but shape {} of {} needs {} bits",
+             shortened(entry.name), begin, end, end - begin,
+             in_short(member(entry.name, description, "shape")), entry.dtype,
              bits > 0 ? std::to_string(bits) : "too many");
     entry.bytes = data_.subspan(begin, end - begin);
   }
@@ -196,7 +199,8 @@ class HeaderReader {
       const auto begin = static_cast<size_t>(tensor.bytes.data() - data_.data());
       if (begin != covered)
         refuse("tensor '{}' starts at byte {} of the data, but the tensors before it end at {}: {}",
-               tensor.name, begin, covered, begin < covered ? "they overlap" : "the format allows no hole");
+               shortened(tensor.name), begin, covered,
+               begin < covered ? "they overlap" : "the format allows no hole");
       covered += tensor.bytes.size();
     }
     if (covered != data_.size())
@@ -232,7 +236,8 @@ void SafetensorsFile::read_header() {
 const SafetensorsEntry& SafetensorsFile::find(const std::string& name) const {
   const auto found = index_.find(name);
   if (found == index_.end())
-    throw UserError("{}: it has no tensor '{}' among its {}", path().string(), name, tensors_.size());
+    throw UserError("{}: it has no tensor '{}' among its {}", path().string(), shortened(name),
+                    tensors_.size());
   return tensors_[found->second];
 }
 
@@ -263,7 +268,7 @@ void SafetensorsFile::to_float(const std::string& name, int64_t begin, std::span
     convert_all<double>(bytes, values, [](double value) { return static_cast<float>(value); });
   } else {
     throw UserError("{}: tensor '{}' has dtype {}; as real numbers only F32, BF16, F16 and F64 can be read",
-                    path().string(), name, entry.dtype);
+                    path().string(), shortened(name), entry.dtype);
   }
 }
 

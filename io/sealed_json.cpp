@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/sha256.hpp"
+#include "io/json_text.hpp"
 
 namespace collie {
 
@@ -31,13 +32,7 @@ json unseal(std::string_view text, const std::string& file) {
         "{}: it is not as it was written: it must end with the SHA-256 of what stands before it, and does "
         "not",
         file);
-  try {
-    json object = json::parse(text);
-    if (!object.is_object()) throw UserError("{}: it is {}; it must be an object", file, object.type_name());
-    return object;
-  } catch (const json::exception& error) {
-    throw UserError("{}: {}", file, error.what());
-  }
+  return parse_json_object(text, file);
 }
 
 }  // namespace collie

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -88,8 +89,13 @@ void TokenCacheWriter::fail() const {
 void TokenCacheWriter::write(const void* data, size_t size) {
   constexpr size_t full = size_t{4} << 20;
   const auto* bytes = static_cast<const std::byte*>(data);
-  buffer_.insert(buffer_.end(), bytes, bytes + size);
-  if (buffer_.size() >= full) flush();
+  while (size > 0) {
+    const size_t part = std::min(size, full - buffer_.size());
+    buffer_.insert(buffer_.end(), bytes, bytes + part);
+    bytes += part;
+    size -= part;
+    if (buffer_.size() == full) flush();
+  }
 }
 
 void TokenCacheWriter::flush() {

@@ -11,8 +11,8 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& fol
   if (kind == "byte") return byte_tokenizer();
   if (kind != "auto") throw UserError("tokenizer.kind: '{}' is not known; known: auto, byte", kind);
   const auto file = folder / "tokenizer.json";
-  if (!std::filesystem::exists(file)) {
-    const bool sentencepiece = std::filesystem::exists(folder / "tokenizer.model");
+  if (!may_be_there(file.string())) {
+    const bool sentencepiece = may_be_there((folder / "tokenizer.model").string());
     throw UserError(
         "{}: there is no such file{}; give tokenizer.path a folder that has it, or set tokenizer.kind to "
         "byte",
@@ -21,7 +21,8 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& fol
   TokenizerFiles files;
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                            "generation_config.json", "config.json"})
-    if (std::filesystem::exists(folder / name)) files[name] = read_text_file((folder / name).string());
+    if (const std::string path = (folder / name).string(); may_be_there(path))
+      files[name] = read_text_file(path);
   return std::make_shared<const JsonTokenizer>(std::move(files), folder);
 }
 

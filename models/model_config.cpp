@@ -1,11 +1,17 @@
 #include "models/model_config.hpp"
 
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
+#include "base/checked.hpp"
 #include "base/error.hpp"
+#include "base/nearest_name.hpp"
+#include "base/quote.hpp"
 #include "io/files.hpp"
+#include "io/json_text.hpp"
 
 namespace collie {
 namespace {
@@ -54,10 +60,10 @@ const std::pair<const char*, const char*> missing_features[] = {
     {"rope_interleaved", "interleaved rotary positions"},
 };
 
-std::string shown(const json& value) {
-  const std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  return text.size() <= 80 ? text : text.substr(0, 77) + "...";
-}
+// Each far above the largest that any published model has, and such that a tensor's bytes fit into 64 bits.
+constexpr int64_t most_width = int64_t{1} << 20, most_heads = int64_t{1} << 16,
+                  most_layers = int64_t{1} << 14, most_tokens = int64_t{1} << 24,
+                  most_parameters = int64_t{1} << 43;
 
 // A feature that is there but switched off.
 bool is_off(const json& value) {
@@ -72,6 +78,8 @@ bool is_off(const json& value) {
 class Reader {
  public:
   Reader(const json& object, std::string where) : object_(object), where_(std::move(where)) {}
+  explicit Reader(const ModelKeys& keys)
+      : object_(keys.object), where_(keys.where), origins_(&keys.origins) {}
 
   // The value, or null where the key is missing or null.
   const json& value(const std::string& key) {
@@ -82,16 +90,27 @@ class Reader {
   }
 
   [[noreturn]] void refuse(const std::string& key, const json& found, const std::string& right) const {
-    throw UserError("{}: {} is {}; {}", where_, key, shown(found), right);
+    throw UserError("{} is {}; {}", place(key), in_short(found), right);
   }
 
-  int64_t size(const std::string& key, int64_t otherwise = 0) {
+  // What a message about `key` begins with.
+  std::string place(const std::string& key) const {
+    const ModelKeys::Origin* origin = origin_of(key);
+    return origin ? origin->place : fmt::format("{}: {}", where_, shortened(key));
+  }
+
+  // Whether `key` was written for the engine alone.
+  bool is_ours(const std::string& key) const {
+    const ModelKeys::Origin* origin = origin_of(key);
+    return origin && origin->of_the_engine;
+  }
+
+  int64_t size(const std::string& key, int64_t most, int64_t otherwise = 0) {
     const json& found = value(key);
     if (found.is_null()) {
       if (otherwise > 0) return otherwise;
       throw UserError("{}: {} is missing; a whole number of at least 1 is needed", where_, key);
     }
-    constexpr int64_t most = (int64_t{1} << 31) - 1;
     if (!found.is_number_integer() || found < 1 || found > most)
       refuse(key, found, fmt::format("it must be a whole number from 1 to {}", most));
     return found.get<int64_t>();
@@ -119,8 +138,15 @@ class Reader {
   const std::string& where() const { return where_; }
 
  private:
+  const ModelKeys::Origin* origin_of(const std::string& key) const {
+    if (origins_ == nullptr) return nullptr;
+    const auto found = origins_->find(key);
+    return found == origins_->end() ? nullptr : &found->second;
+  }
+
   const json& object_;
   std::string where_;
+  const std::map<std::string, ModelKeys::Origin>* origins_ = nullptr;
   std::set<std::string> seen_;
 };
 
@@ -167,6 +193,16 @@ double read_rope_theta(Reader& reader) {
   return newer;
 }
 
+constexpr const char* unknown_key =
+    "the engine does not know this key, and it may change the maths; remove it if it does not";
+
+// Among the keys that are read; those that are not, but harmless, are no mistake.
+std::string suggestion(const Reader& reader, const std::string& key) {
+  const std::vector<std::string> known(reader.seen().begin(), reader.seen().end());
+  const auto nearest = nearest_name(key, known);
+  return nearest ? fmt::format(" (the nearest key that it knows is {})", *nearest) : "";
+}
+
 void refuse_what_is_lacking(Reader& reader) {
   for (const auto& [key, feature] : missing_features) {
     const json& value = reader.value(key);
@@ -178,31 +214,51 @@ void refuse_what_is_lacking(Reader& reader) {
       if (layer != "full_attention")
         reader.refuse("layer_types", layer, "the engine has \"full_attention\" only");
   for (const auto& [key, value] : reader.object().items()) {
-    if (reader.seen().count(key) || harmless_keys().count(key) || key.starts_with("_") || is_off(value))
-      continue;
-    reader.refuse(key, value,
-                  "the engine does not know this key, and it may change the maths; remove it if it does not");
+    if (reader.seen().count(key) || harmless_keys().count(key) || key.starts_with("_")) continue;
+    if (is_off(value) && !reader.is_ours(key)) continue;
+    reader.refuse(key, value, fmt::format("{}{}", unknown_key, suggestion(reader, key)));
   }
 }
 
-void check_sizes(const ModelConfig& config, bool head_dim_given, const std::string& where) {
+// The matrices', which are nearly all.
+std::optional<int64_t> parameters_of(const ModelConfig& c) {
+  const auto a_block = checked_sum({checked_product({2, c.hidden_size, c.num_attention_heads, c.head_dim}),
+                                    checked_product({2, c.hidden_size, c.num_key_value_heads, c.head_dim}),
+                                    checked_product({3, c.hidden_size, c.intermediate_size})});
+  return checked_sum({a_block ? checked_product({c.num_hidden_layers, *a_block}) : std::nullopt,
+                      checked_product({2, c.vocab_size, c.hidden_size})});
+}
+
+void check_sizes(const ModelConfig& config, bool head_dim_given, const Reader& reader) {
   if (!head_dim_given && config.hidden_size % config.num_attention_heads != 0)
-    throw UserError(
-        "{}: hidden_size {} is no multiple of num_attention_heads {}; without head_dim it must be", where,
-        config.hidden_size, config.num_attention_heads);
+    throw UserError("{} {} is no multiple of num_attention_heads {}; without head_dim it must be",
+                    reader.place("hidden_size"), config.hidden_size, config.num_attention_heads);
   if (config.num_attention_heads % config.num_key_value_heads != 0)
-    throw UserError("{}: num_attention_heads {} must be a multiple of num_key_value_heads {}", where,
+    throw UserError("{} {} must be a multiple of num_key_value_heads {}", reader.place("num_attention_heads"),
                     config.num_attention_heads, config.num_key_value_heads);
   if (config.head_dim % 2 != 0)
-    throw UserError("{}: head_dim {} must be even, for rotary positions", where, config.head_dim);
+    throw UserError("{} {} must be even, for rotary positions", reader.place("head_dim"), config.head_dim);
+  const auto parameters = parameters_of(config);
+  if (!parameters || *parameters > most_parameters)
+    throw UserError(
+        "{}: num_hidden_layers {}, hidden_size {}, intermediate_size {}, num_attention_heads {}, head_dim {} "
+        "and "
+        "vocab_size {} make more than {} parameters, the most that the engine takes",
+        reader.where(), config.num_hidden_layers, config.hidden_size, config.intermediate_size,
+        config.num_attention_heads, config.head_dim, config.vocab_size, most_parameters);
 }
 
 }  // namespace
 
 ModelConfig parse_model_config(const json& object, const std::string& where) {
-  if (!object.is_object())
-    throw UserError("{}: found {}; an object of model settings is needed", where, shown(object));
-  Reader reader(object, where);
+  return parse_model_config(ModelKeys{object, where, {}});
+}
+
+ModelConfig parse_model_config(const ModelKeys& keys) {
+  const std::string& where = keys.where;
+  if (!keys.object.is_object())
+    throw UserError("{}: found {}; an object of model settings is needed", where, in_short(keys.object));
+  Reader reader(keys);
   ModelConfig config;
   const json& type = reader.value("model_type");
   if (type.is_null()) throw UserError("{}: model_type is missing; known: llama", where);
@@ -210,36 +266,39 @@ ModelConfig parse_model_config(const json& object, const std::string& where) {
   const json& activation = reader.value("hidden_act");
   if (!activation.is_null() && activation != "silu")
     reader.refuse("hidden_act", activation, "the engine has \"silu\" only");
-  config.hidden_size = reader.size("hidden_size");
-  config.intermediate_size = reader.size("intermediate_size");
-  config.num_hidden_layers = reader.size("num_hidden_layers");
-  config.num_attention_heads = reader.size("num_attention_heads");
-  config.num_key_value_heads = reader.size("num_key_value_heads", config.num_attention_heads);
-  config.vocab_size = reader.size("vocab_size");
-  config.max_position_embeddings = reader.size("max_position_embeddings", 2048);
+  config.hidden_size = reader.size("hidden_size", most_width);
+  config.intermediate_size = reader.size("intermediate_size", 4 * most_width);
+  config.num_hidden_layers = reader.size("num_hidden_layers", most_layers);
+  config.num_attention_heads = reader.size("num_attention_heads", most_heads);
+  config.num_key_value_heads = reader.size("num_key_value_heads", most_heads, config.num_attention_heads);
+  config.vocab_size = reader.size("vocab_size", most_tokens);
+  config.max_position_embeddings = reader.size("max_position_embeddings", most_tokens, 2048);
   const bool head_dim_given = !reader.value("head_dim").is_null();
   config.head_dim =
-      head_dim_given ? reader.size("head_dim") : config.hidden_size / config.num_attention_heads;
+      head_dim_given ? reader.size("head_dim", most_heads) : config.hidden_size / config.num_attention_heads;
   config.rms_norm_eps = reader.number("rms_norm_eps", 1e-6, 0.0, false);
   config.rope_theta = read_rope_theta(reader);
   config.tie_word_embeddings = reader.flag("tie_word_embeddings");
   config.attention_bias = reader.flag("attention_bias");
   config.mlp_bias = reader.flag("mlp_bias");
   config.initializer_range = reader.number("initializer_range", 0.02, 0.0, false);
-  check_sizes(config, head_dim_given, where);
+  check_sizes(config, head_dim_given, reader);
   refuse_what_is_lacking(reader);
   return config;
 }
 
+ModelKeys read_model_keys(const std::string& folder) {
+  ModelKeys keys;
+  keys.where = (std::filesystem::path(folder) / "config.json").string();
+  std::map<std::string, int> lines;
+  keys.object = parse_json_object(read_text_file(keys.where), keys.where, &lines);
+  for (const auto& [key, line] : lines)
+    keys.origins[key].place = fmt::format("{}:{}: {}", keys.where, line, shortened(key));
+  return keys;
+}
+
 ModelConfig load_model_config(const std::string& folder) {
-  const std::string file = folder + "/config.json";
-  json object;
-  try {
-    object = json::parse(read_text_file(file));
-  } catch (const json::parse_error& error) {
-    throw UserError("{} is no JSON: {}", file, error.what());
-  }
-  return parse_model_config(object, file);
+  return parse_model_config(read_model_keys(folder));
 }
 
 json to_hugging_face(const ModelConfig& config) {

@@ -2,7 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 
 namespace collie {
@@ -25,11 +26,30 @@ struct ModelConfig {
   double initializer_range = 0.02;
 };
 
-// `where` names the file (or "model.config") in messages. Throws UserError that names the key, what was found
-// and what would be right: an unknown model_type, a missing or ill-typed key, sizes that do not divide, a
-// feature the engine lacks (rope scaling, other activations, sliding windows, quantised weights, ...). Keys
+// The keys of a model, and where they stand.
+struct ModelKeys {
+  struct Origin {
+    std::string place;           // what a message about the key begins with: "FILE:LINE: hidden_size"
+    bool of_the_engine = false;  // given in the engine's own configuration, where nothing is meant for others
+  };
+
+  nlohmann::json object;
+  std::string where;                      // the file, or "model.config": the place of all other keys
+  std::map<std::string, Origin> origins;  // may lack keys
+};
+
+// folder/config.json. UserError names the file.
+ModelKeys read_model_keys(const std::string& folder);
+
+// `keys.where` names the file (or "model.config") in messages. Throws UserError that names the key, what was
+// found and what would be right: an unknown model_type, a missing or ill-typed key, sizes that do not divide,
+// a feature the engine lacks (rope scaling, other activations, sliding windows, quantised weights, ...). Keys
 // that do not change the maths (architectures, torch_dtype, transformers_version, token ids, use_cache, ...)
-// are ignored.
+// are ignored; so is what the engine does not know at all where it is switched off (null, false, 0, ""), but
+// not in the engine's own configuration, where it is a mistake. What is unknown is named with the nearest key
+// that is known. Sizes that no model has (more than 2^43 parameters, say) are refused before anything is
+// allocated or counted.
+ModelConfig parse_model_config(const ModelKeys& keys);
 ModelConfig parse_model_config(const nlohmann::json& json, const std::string& where);
 ModelConfig load_model_config(const std::string& folder);  // folder/config.json
 

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <set>
 
+#include "base/quote.hpp"
+#include "io/files.hpp"
 #include "io/safetensors.hpp"
 #include "models/held_runs.hpp"
 #include "models/stage_model.hpp"
@@ -14,7 +16,7 @@ namespace {
 SafetensorsFile open_weights(const std::string& folder) {
   const std::filesystem::path file = std::filesystem::path(folder) / "model.safetensors";
   const std::filesystem::path index = std::filesystem::path(folder) / "model.safetensors.index.json";
-  if (!std::filesystem::exists(file) && std::filesystem::exists(index))
+  if (!may_be_there(file.string()) && may_be_there(index.string()))
     throw UserError("{}: weights in several files are not yet supported; save them as one model.safetensors",
                     index.string());
   return SafetensorsFile(file);
@@ -23,7 +25,7 @@ SafetensorsFile open_weights(const std::string& folder) {
 std::string text_of(const std::vector<int64_t>& shape) {
   std::string text;
   for (const int64_t dim : shape) text += (text.empty() ? "" : ", ") + std::to_string(dim);
-  return "[" + text + "]";
+  return "[" + shortened(text) + "]";
 }
 
 void check_tensor(const SafetensorsFile& file, const Parameter& parameter) {
@@ -69,7 +71,8 @@ std::string surplus_warning(const std::string& folder, const std::vector<std::st
   if (surplus.empty()) return "";
   std::string names;
   constexpr size_t most = 5;
-  for (size_t i = 0; i < std::min(most, surplus.size()); ++i) names += (i ? ", " : "") + surplus[i];
+  for (size_t i = 0; i < std::min(most, surplus.size()); ++i)
+    names += (i ? ", " : "") + shortened(surplus[i], 120);
   if (surplus.size() > most) names += fmt::format(" and {} more", surplus.size() - most);
   return fmt::format("{}/model.safetensors: {} tensor{} ignored, the model has no use for: {}", folder,
                      surplus.size(), surplus.size() == 1 ? "" : "s", names);

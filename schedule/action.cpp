@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
 
 namespace collie::schedule {
 namespace {
@@ -58,7 +59,7 @@ Action parse_action(const std::string& text, const std::string& where) {
     throw UserError(
         "{}: '{}' is not an action; an action is <stage><F|B|I|W|SEND_F|RECV_F|SEND_B|RECV_B><micro-batch>, "
         "such as 2F0",
-        where, text);
+        where, shortened(text));
   action.kind = static_cast<ActionKind>(kind - kind_names.begin());
   return action;
 }

@@ -1,12 +1,7 @@
 #include "schedule/schedules.hpp"
 
-#include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
-
 #include "base/error.hpp"
+#include "base/regular_file.hpp"
 #include "schedule/builtin.hpp"
 #include "schedule/simulator.hpp"
 #include "schedule/validator.hpp"
@@ -14,22 +9,10 @@
 namespace collie::schedule {
 namespace {
 
+constexpr uint64_t longest_file = uint64_t{1} << 26;
+
 bool names_a_file(const std::string& name) {
   return name.ends_with(".csv");
-}
-
-std::string contents_of(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  std::string text;
-  std::array<char, 1 << 16> block;
-  while (file) {
-    const size_t size = std::fread(block.data(), 1, block.size(), file.get());
-    text.append(block.data(), size);
-    if (size < block.size()) break;
-  }
-  if (!file || std::ferror(file.get()) != 0)
-    throw UserError("schedule {}: cannot read the file: {}", path, std::strerror(errno));
-  return text;
 }
 
 void check_agreement(const Schedule& schedule, const Sizes& sizes) {
@@ -71,7 +54,7 @@ Registry<NamedSchedule>& schedules() {
 }
 
 Schedule read_schedule_file(const std::string& path, const Limits& limits) {
-  Schedule schedule = from_csv(contents_of(path), path);
+  Schedule schedule = from_csv(read_regular_file(path, longest_file), path);
   validate(schedule, limits);
   return schedule;
 }

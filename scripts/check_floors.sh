@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fails where a folder includes one that does not stand below it, or where CAF is included outside actors/ and its hosts.
+# Fails where a folder includes one that does not stand below it, where CAF is included outside actors/ and its hosts, or where
+# text from outside is parsed without the bounds that io/json_text and io/config_tree keep.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,6 +29,11 @@ for folder in "${!below[@]}"; do
 done
 if grep -rnE '^#include <caf/' base kernels schedule comm io models optim; then
   echo "CAF is for actors/ alone" >&2
+  status=1
+fi
+if grep -rnE 'json::(sax_)?parse\(|YAML::Load' base kernels schedule comm io models optim actors app bench examples |
+  grep -vE '^io/(json_text|config_tree)\.cpp:'; then
+  echo "JSON is read by io/json_text, YAML by io/config_tree alone" >&2
   status=1
 fi
 exit $status

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -51,18 +52,22 @@ BpeModel::BpeModel(const JsonPlace& model) {
 }
 
 void BpeModel::read_vocabulary(const JsonPlace& vocabulary) {
-  constexpr int64_t most_ids = int64_t{1} << 24;
   if (!vocabulary.value().is_object() || vocabulary.value().empty())
     vocabulary.refuse("it must be an object from tokens to ids, with at least one");
+  // Tables are as long as the largest id, so a small file must not have a large one.
+  const auto count = static_cast<int64_t>(vocabulary.value().size());
+  const int64_t most_ids = std::min(int64_t{1} << 24, std::max(int64_t{1} << 20, 16 * count));
   ids_.reserve(vocabulary.value().size());
   for (const auto& [token, value] : vocabulary.value().items()) {
-    const JsonPlace place = vocabulary.inside(value, "'" + token + "'");
+    const JsonPlace place = vocabulary.inside(value, "'" + shortened(token) + "'");
     const int64_t id = place.integer();
     if (id < 0 || id >= most_ids)
       place.refuse(fmt::format("id {} is out of range; ids go from 0 to {}", id, most_ids - 1));
     if (id >= size()) tokens_.resize(static_cast<size_t>(id) + 1);
     auto& named = tokens_[static_cast<size_t>(id)];
-    if (named) place.refuse(fmt::format("id {} is also that of '{}'; each token needs its own", id, *named));
+    if (named)
+      place.refuse(
+          fmt::format("id {} is also that of '{}'; each token needs its own", id, shortened(*named)));
     named = &ids_.emplace(token, static_cast<int32_t>(id)).first->first;
   }
 }
@@ -72,7 +77,8 @@ void BpeModel::read_unknown(const JsonPlace& model) {
   if (!unknown) return;
   const auto id = find(unknown->text());
   if (!id)
-    unknown->refuse(fmt::format("'{}' is not in the vocabulary; it must be, or be null", unknown->text()));
+    unknown->refuse(
+        fmt::format("'{}' is not in the vocabulary; it must be, or be null", shortened(unknown->text())));
   unknown_ = *id;
 }
 
@@ -89,7 +95,7 @@ void BpeModel::read_merges(const JsonPlace& merges) {
       const auto& text = value.get_ref<const std::string&>();
       const size_t space = text.find(' ');
       if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos)
-        merges[rank].refuse(fmt::format("'{}' must be two tokens with one space between", text));
+        merges[rank].refuse(fmt::format("'{}' must be two tokens with one space between", shortened(text)));
       left = text.substr(0, space);
       right = text.substr(space + 1);
     } else {
@@ -98,8 +104,8 @@ void BpeModel::read_merges(const JsonPlace& merges) {
     const auto known = [&](const std::string& token) {
       const auto id = find(token);
       if (!id)
-        merges[rank].refuse(
-            fmt::format("it merges '{}' and '{}', but '{}' is not in the vocabulary", left, right, token));
+        merges[rank].refuse(fmt::format("it merges '{}' and '{}', but '{}' is not in the vocabulary",
+                                        shortened(left), shortened(right), shortened(token)));
       return *id;
     };
     const int32_t left_id = known(left), right_id = known(right);
@@ -257,7 +263,9 @@ void BpeModel::merge(std::span<const int32_t> symbols, Word& word, std::vector<i
     }
   };
 
-  COLLIE_ASSERT(symbols.size() < size_t{INT32_MAX}, "{} characters without a boundary", symbols.size());
+  if (symbols.size() >= size_t{INT32_MAX})
+    throw UserError("{} characters of text that the tokenizer takes as one word; at most {} are supported",
+                    symbols.size(), INT32_MAX - 1);
   const auto count = static_cast<int32_t>(symbols.size());
   word.symbols.clear();
   word.heap.clear();

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/quote.hpp"
 #include "io/tokenizers/json_place.hpp"
 
 namespace collie {
@@ -68,7 +69,8 @@ std::unique_ptr<Component> make_component(
   if (found != known.end()) return found->second(description);
   std::string names;
   for (const auto& [name, make] : known) names += (names.empty() ? "" : ", ") + name;
-  type.refuse(fmt::format("the {} '{}' is not supported yet; supported: {}", kind, type.text(), names));
+  type.refuse(
+      fmt::format("the {} '{}' is not supported yet; supported: {}", kind, shortened(type.text()), names));
 }
 
 }  // namespace collie

@@ -1,18 +1,19 @@
 #include "io/tokenizers/json_place.hpp"
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
+#include "io/json_text.hpp"
 
 namespace collie {
 
 void JsonPlace::refuse(const std::string& complaint) const {
-  throw UserError("{}: {}{}{}", file_, key_, key_.empty() ? "" : ": ", complaint);
+  constexpr size_t longest = 200;
+  throw UserError("{}: {}{}{}", file_, shortened(key_, longest), key_.empty() ? "" : ": ", complaint);
 }
 
 void JsonPlace::must_be(bool right, const char* wanted) const {
   if (right) return;
-  std::string found = value_->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (found.size() > 80) found = found.substr(0, found.find_last_of(" ,", 80)) + "...";
-  refuse(fmt::format("it must be {}, not {}", wanted, value_->is_null() ? "null" : found));
+  refuse(fmt::format("it must be {}, not {}", wanted, in_short(*value_)));
 }
 
 JsonPlace JsonPlace::inside(const nlohmann::json& member, const std::string& key) const {
@@ -22,7 +23,7 @@ JsonPlace JsonPlace::inside(const nlohmann::json& member, const std::string& key
 JsonPlace JsonPlace::operator[](const std::string& key) const {
   must_be(value_->is_object(), "an object");
   const auto found = value_->find(key);
-  if (found == value_->end()) refuse(fmt::format("it has no '{}', which must be there", key));
+  if (found == value_->end()) refuse(fmt::format("it has no '{}', which must be there", shortened(key)));
   return inside(*found, key);
 }
 

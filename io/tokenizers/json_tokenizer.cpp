@@ -3,32 +3,20 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
 #include "base/sha256.hpp"
 #include "io/files.hpp"
-#include "io/unique_keys.hpp"
+#include "io/json_text.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
 
 namespace {
 
-nlohmann::json parse_file(const std::string& text, const std::string& file) {
-  try {
-    nlohmann::json parsed = parse_json_with_unique_keys(text);
-    if (!parsed.is_object())
-      throw UserError("{}: it must be a JSON object, not {}", file, parsed.type_name());
-    return parsed;
-  } catch (const DuplicateKey& duplicate) {
-    throw UserError("{}: key '{}' is there twice in one object; it must be there once", file, duplicate.key);
-  } catch (const nlohmann::json::exception& error) {
-    throw UserError("{}: it is not JSON: {}", file, error.what());
-  }
-}
-
 std::unique_ptr<BpeModel> make_model(const JsonPlace& model) {
   // The oldest files have no type; the library then goes by the keys.
   if (const auto type = model.find("type"); type && type->text() != "BPE")
-    type->refuse(fmt::format("the model '{}' is not supported yet; supported: BPE", type->text()));
+    type->refuse(fmt::format("the model '{}' is not supported yet; supported: BPE", shortened(type->text())));
   return std::make_unique<BpeModel>(model);
 }
 
@@ -41,7 +29,7 @@ void append(std::vector<int32_t>& to, const std::vector<int32_t>& more) {
 JsonTokenizer::JsonTokenizer(TokenizerFiles files, const std::filesystem::path& folder)
     : files_(std::move(files)) {
   const std::string file = (folder / "tokenizer.json").string();
-  const nlohmann::json parsed = parse_file(files_.at("tokenizer.json"), file);
+  const nlohmann::json parsed = parse_json_object(files_.at("tokenizer.json"), file);
   const JsonPlace top(parsed, file);
   model_ = make_model(top["model"]);
   vocab_size_ = model_->size();
@@ -59,18 +47,18 @@ void JsonTokenizer::read_added(const JsonPlace& list) {
     const AddedToken& token = tokens[i];
     const auto in_model = model_->find(token.content);
     if (in_model && *in_model != token.id)
-      list[i].refuse(fmt::format("'{}' has id {}, but id {} in model.vocab; they must agree", token.content,
-                                 token.id, *in_model));
+      list[i].refuse(fmt::format("'{}' has id {}, but id {} in model.vocab; they must agree",
+                                 shortened(token.content), token.id, *in_model));
     if (const std::string* other = model_->token(token.id); other && *other != token.content)
       list[i].refuse(
           fmt::format("'{}' has id {}, which is that of '{}' in model.vocab; each token needs its own",
-                      token.content, token.id, *other));
+                      shortened(token.content), token.id, shortened(*other)));
     std::string pattern = token.content;
     if (token.normalized && normalizer_) pattern = normalizer_->normalize(std::move(pattern));
     const auto [entry, added] = added_.emplace(token.id, Added{token.content, pattern, token.special});
     if (!added)
       list[i].refuse(fmt::format("'{}' has id {}, which is that of '{}'; each token needs its own",
-                                 token.content, token.id, entry->second.content));
+                                 shortened(token.content), token.id, shortened(entry->second.content)));
     vocab_size_ = std::max<int64_t>(vocab_size_, int64_t{token.id} + 1);
     (token.normalized ? in_normalized_text_ : in_raw_text_).add(token, pattern);
   }
@@ -83,7 +71,7 @@ void JsonTokenizer::read_template(const JsonPlace& post_processor) {
   if (type.text() != "TemplateProcessing")
     type.refuse(
         fmt::format("the post_processor '{}' is not supported yet; supported: ByteLevel, TemplateProcessing",
-                    type.text()));
+                    shortened(type.text())));
   const JsonPlace pieces = post_processor["single"];
   bool text_seen = false;
   for (size_t i = 0; i < pieces.size(); ++i) {
@@ -119,7 +107,7 @@ std::optional<int32_t> JsonTokenizer::find_named(const JsonPlace& settings, cons
   if (const auto token = settings.find(key + "_token")) {
     const JsonPlace content = token->value().is_object() ? (*token)["content"] : *token;
     if (const auto id = find(content.text())) return id;
-    content.refuse(fmt::format("'{}' is not in the vocabulary of tokenizer.json", content.text()));
+    content.refuse(fmt::format("'{}' is not in the vocabulary of tokenizer.json", shortened(content.text())));
   }
   if (const auto token = settings.find(key + "_token_id")) {
     const JsonPlace id = token->value().is_array() && !token->value().empty() ? (*token)[size_t{0}] : *token;
@@ -135,7 +123,7 @@ void JsonTokenizer::read_settings(const std::filesystem::path& folder) {
        {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"}) {
     const auto file = files_.find(name);
     if (file == files_.end()) continue;
-    const nlohmann::json parsed = parse_file(file->second, (folder / name).string());
+    const nlohmann::json parsed = parse_json_object(file->second, (folder / name).string());
     const JsonPlace settings(parsed, (folder / name).string());
     if (!bos_) bos_ = find_named(settings, "bos");
     if (!eos_) eos_ = find_named(settings, "eos");
@@ -143,7 +131,7 @@ void JsonTokenizer::read_settings(const std::filesystem::path& folder) {
   // What tokenizer_config.json says outright goes before the template, as in transformers.
   const auto file = files_.find("tokenizer_config.json");
   if (file == files_.end()) return;
-  const nlohmann::json parsed = parse_file(file->second, (folder / "tokenizer_config.json").string());
+  const nlohmann::json parsed = parse_json_object(file->second, (folder / "tokenizer_config.json").string());
   const JsonPlace settings(parsed, (folder / "tokenizer_config.json").string());
   if (!settings.find("add_bos_token") && !settings.find("add_eos_token")) return;
   prefix_.clear();

@@ -33,7 +33,7 @@ std::string read_character(const JsonPlace& setting) {
   size_t position = 0;
   if (!text.empty()) next_code_point(text, position);
   if (text.empty() || position != text.size())
-    setting.refuse(fmt::format("it must be one character, not '{}'", text));
+    setting.refuse(fmt::format("it must be one character, not '{}'", shortened(text)));
   return text;
 }
 

@@ -27,7 +27,7 @@ class Metaspace : public PreTokenizer {
     scheme_ = description.text("prepend_scheme", prefix ? "always" : "never");
     if (scheme_ != "always" && scheme_ != "first" && scheme_ != "never")
       description["prepend_scheme"].refuse(
-          fmt::format("it must be always, first or never, not '{}'", scheme_));
+          fmt::format("it must be always, first or never, not '{}'", shortened(scheme_)));
   }
 
   std::vector<TextPiece> split(std::vector<TextPiece> pieces) const override {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 #include <vector>
 
+#include "base/processors.hpp"
 #include "kernels/checks.hpp"
 #include "kernels/cuda/adamw.hpp"
 #include "kernels/cuda/api.hpp"
@@ -61,7 +61,7 @@ CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAc
       stream_(std::make_shared<cuda::Stream>(device)),
       memory_(cuda::device_memory(stream_)),
       mapped_memory_(cuda::mapped_memory(stream_)),
-      host_threads_(std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
+      host_threads_(usable_processors()),
       staging_(stream_),
       indices_(stream_, memory_, account),
       matmul_(cuda::make_matmul(stream_, memory_, account)),

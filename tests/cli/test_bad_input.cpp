@@ -152,8 +152,24 @@ TEST_CASE("settings that cannot work are refused before anything is written") {
   check_run_refused(bench, {"model.config.vocab_size=100"}, {"vocab_size", "100", "258"});
   check_run_refused(bench, {"model.config.sliding_window=16"}, {"sliding_window", "16"});
   check_run_refused(bench, {"model.config.model_type=mamba"}, {"model_type", "mamba"});
-  check_run_refused(bench, {"model.config.hidden_sizes=32"}, {"hidden_sizes"});
+  check_run_refused(bench, {"model.config.hiden_size=32"},
+                    {"--set model.config.hiden_size", "nearest key", "hidden_size"});
   check_run_refused(bench, {"tokenizer.kind=auto"}, {"tokenizer"});
+}
+
+TEST_CASE("sizes that nothing could be are refused by their key before anything is made of them") {
+  const Workbench bench;
+  check_run_refused(bench, {"model.config.num_hidden_layers=1000000000"},
+                    {"--set model.config.num_hidden_layers", "1000000000", "16384"});
+  check_run_refused(bench, {"model.config.vocab_size=1000000000000"}, {"vocab_size", "16777216"});
+  check_run_refused(bench, {"parallel.dp_size=1000000000"}, {"parallel.dp_size", "16384"});
+  check_run_refused(bench, {"train.gradient_accumulation_steps=2147483648"},
+                    {"train.gradient_accumulation_steps", "1048576"});
+  check_run_refused(bench, {"data.sequence_length=1099511627776"}, {"data.sequence_length", "2147483647"});
+  check_run_refused(bench, {"run.stall_timeout_s=1e300"}, {"run.stall_timeout_s", "1000000000"});
+  check_usage(bench.command({"schedule", "--stages", "1000000000", "--microbatches", "4"}),
+              {"--stages", "1000000000", "16384"});
+  check_usage(bench.command({"schedule", "--stages", "16384", "--microbatches", "1048576"}), {"too large"});
 }
 
 TEST_CASE("data that cannot be read are refused with file and line") {
@@ -241,6 +257,21 @@ TEST_CASE("a config.json that the engine cannot follow is refused by the key") {
   check_model_refused("config.json", broken, {"config.json"});
 }
 
+TEST_CASE("nesting without end in a model's files is refused") {
+  const auto deep = [](std::string text) {
+    const std::string brackets = std::string(100000, '[') + std::string(100000, ']');
+    return text.insert(1, "\"deep\": " + brackets + ", ");
+  };
+  for (const char* file : {"config.json", "tokenizer.json", "generation_config.json"})
+    check_model_refused(file, deep, {file, "more than 100 lists"});
+  const auto header = [](const std::string&) {
+    const std::string text = "{\"a\": {\"dtype\": \"F32\", \"shape\": " + std::string(200000, '[') + "}}";
+    const uint64_t length = text.size();
+    return std::string(reinterpret_cast<const char*>(&length), 8) + text;
+  };
+  check_model_refused("model.safetensors", header, {"model.safetensors", "more than 100 lists"});
+}
+
 TEST_CASE("a broken tokenizer.json is refused") {
   const auto broken = [](const std::string& text) { return text.substr(0, text.size() / 2); };
   check_model_refused("tokenizer.json", broken, {"tokenizer.json"});
@@ -263,6 +294,12 @@ TEST_CASE("options of generate that cannot work are refused") {
   refused({"--temperature", "-1"}, {"--temperature", "-1"});
   refused({"--top-p", "1.5"}, {"--top-p", "1.5"});
   refused({"--top-k", "-2"}, {"--top-k", "-2"});
+  refused({"--top-k", "99999999999999999999"}, {"--top-k", "16777216"});
+  refused({"--max-new-tokens", "1000000000000"}, {"--max-new-tokens", "16777216"});
+  refused({"--max-new-tokens", "1e3"}, {"--max-new-tokens", "whole number"});
+  refused({"--temperature", "nan"}, {"--temperature", "nan"});
+  refused({"--seed", "-1"}, {"--seed", "-1", "18446744073709551615"});
+  refused({"--seed", "18446744073709551616"}, {"--seed", "18446744073709551615"});
   refused({"--set", "parallel.pp_size=9"}, {"parallel.pp_size", "9"});
   check_refused(bench.command({"generate", "--model", "made/final", "--prompt", std::string(70, 'a')}), 2,
                 {"--prompt", "64"});

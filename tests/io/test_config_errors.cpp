@@ -1,12 +1,19 @@
 // What a configuration is refused for, and in which words.
+#include <sys/stat.h>
+
 #include <cmath>
+#include <fstream>
+#include <thread>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
 #include "io/config.hpp"
+#include "io/config_tree.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/scratch_folder.hpp"
 
 using namespace collie;
+using collie::config::longest_yaml;
 using collie::test::ScratchFolder;
 
 namespace {
@@ -116,11 +123,11 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "rounding, "
        "groups is wanted"},
       {"train: {steps: 1.5}",
-       "c.yaml:1: train.steps: found 1.5; a whole number of at least 1, or null, is wanted"},
+       "c.yaml:1: train.steps: found 1.5; a whole number from 1 to 1000000000, or null, is wanted"},
       {"train: {steps: 1e3}",
-       "c.yaml:1: train.steps: found 1e3; a whole number of at least 1, or null, is wanted"},
+       "c.yaml:1: train.steps: found 1e3; a whole number from 1 to 1000000000, or null, is wanted"},
       {"train: {micro_batch_size: 2.0}",
-       "c.yaml:1: train.micro_batch_size: found 2.0; a whole number of at least 1 is wanted"},
+       "c.yaml:1: train.micro_batch_size: found 2.0; a whole number from 1 to 2147483647 is wanted"},
       {"run: {name: 5}", "c.yaml:1: run.name: found 5; a text is wanted (to mean the text, write \"5\")"},
       {"run: {name: [a]}", "c.yaml:1: run.name: found a list; a text is wanted"},
       {"data: {packing: yes}", "c.yaml:1: data.packing: found 'yes'; true or false is wanted"},
@@ -163,28 +170,28 @@ TEST_CASE("a number out of its range is refused with the range") {
       {"lr_scheduler: {min_lr_ratio: 1.5}",
        "c.yaml:1: lr_scheduler.min_lr_ratio: found 1.5; a number from 0 to 1 is wanted"},
       {"train: {steps: 0}",
-       "c.yaml:1: train.steps: found 0; a whole number of at least 1, or null, is wanted"},
+       "c.yaml:1: train.steps: found 0; a whole number from 1 to 1000000000, or null, is wanted"},
       {"train: {micro_batch_size: 0}",
-       "c.yaml:1: train.micro_batch_size: found 0; a whole number of at least 1 is wanted"},
+       "c.yaml:1: train.micro_batch_size: found 0; a whole number from 1 to 2147483647 is wanted"},
       {"train: {clip_grad_value: -0.5}",
        "c.yaml:1: train.clip_grad_value: found -0.5; a number of at least 0 is wanted"},
       {"train: {steps: 99999999999999999999}",
-       "c.yaml:1: train.steps: found 99999999999999999999; a whole number of at least 1, or null, is wanted, "
-       "and at most "
-       "9223372036854775807"},
+       "c.yaml:1: train.steps: found 99999999999999999999; a whole number from 1 to 1000000000, or null, "
+       "is wanted"},
       {"parallel: {pp_size: 99999999999}",
-       "c.yaml:1: parallel.pp_size: found 99999999999; a whole number of at least 1 is wanted, and at most "
-       "2147483647"},
+       "c.yaml:1: parallel.pp_size: found 99999999999; a whole number from 1 to 16384 is wanted"},
       {"run: {seed: -1}", "c.yaml:1: run.seed: found -1; a whole number is wanted, and not a negative one"},
       {"run: {seed: 18446744073709551616}",
        "c.yaml:1: run.seed: found 18446744073709551616; a whole number is wanted, and at most "
        "18446744073709551615"},
-      {"run: {stall_timeout_s: 0}", "c.yaml:1: run.stall_timeout_s: found 0; a number above 0 is wanted"},
+      {"run: {stall_timeout_s: 0}",
+       "c.yaml:1: run.stall_timeout_s: found 0; a number above 0 and at most 1000000000 is wanted"},
       {"checkpoint: {keep_last: 0}",
-       "c.yaml:1: checkpoint.keep_last: found 0; a whole number of at least 1 is wanted"},
-      {"device: {threads: -1}", "c.yaml:1: device.threads: found -1; a whole number of at least 0 is wanted"},
+       "c.yaml:1: checkpoint.keep_last: found 0; a whole number from 1 to 1000000000 is wanted"},
+      {"device: {threads: -1}",
+       "c.yaml:1: device.threads: found -1; a whole number from 0 to 4096 is wanted"},
       {"parallel: {dp_size: 0}",
-       "c.yaml:1: parallel.dp_size: found 0; a whole number of at least 1 is wanted"},
+       "c.yaml:1: parallel.dp_size: found 0; a whole number from 1 to 16384 is wanted"},
       {"parallel: {zero_stage: 4}",
        "c.yaml:1: parallel.zero_stage: found 4; a whole number from 0 to 3 is wanted"},
       {"parallel: {partition: [-1]}",
@@ -270,12 +277,13 @@ TEST_CASE("what is not one plain YAML document is refused with its line") {
        "c.yaml:1: model.config.a: the key is given twice (first on line 1); keep one of the two"},
       {"train: {steps: 1}\na: b: c", "c.yaml:2: not valid YAML: illegal map value"},
       {"run: {name: *x}", "c.yaml:1: not valid YAML: the referenced anchor is not defined"},
-      {"---\na: 1\n---\nb: 2", "c.yaml: found 2 YAML documents (---); one is wanted"},
+      {"---\na: 1\n---\nb: 2",
+       "c.yaml: found a second YAML document (---), or text after the first; one is wanted"},
       {"[1]: 2", "c.yaml:1: a key is a list or a map; a key has to be a text"},
       {"run: {name: !foo x}", "c.yaml:1: run.name: unknown tag !foo; write the value without it"},
       {"run: {<<: 3}", "c.yaml:1: run.<<: found 3; a map (*ANCHOR) is wanted"},
   });
-  CHECK(refusal_of("a: &a [*a, *a]").find("more than 100000 values, or 100 one inside the other") !=
+  CHECK(refusal_of("a: &a [*a, *a]").find("more than 100 lists and maps are one inside the other") !=
         std::string::npos);
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 9; ++i) {
@@ -284,6 +292,150 @@ TEST_CASE("what is not one plain YAML document is refused with its line") {
     bomb += "x]\n";
   }
   CHECK(refusal_of(bomb).find("more than 100000 values") != std::string::npos);
+  std::string texts = "a: &a " + std::string(1 << 16, 'x') + "\nb: [";
+  for (int i = 0; i < 1000; ++i) texts += "*a, ";
+  CHECK(refusal_of(texts + "x]").find("more than 16777216 bytes of text") != std::string::npos);
+  CHECK(refusal_of("run: {" + std::string(257, 'x') + ": 1}")
+            .find("a key of 257 bytes; no key has more than 256") != std::string::npos);
+}
+
+TEST_CASE("a deep configuration is refused with its line, however it nests") {
+  const auto repeated = [](const std::string& text, int times) {
+    std::string all;
+    for (int i = 0; i < times; ++i) all += text;
+    return all;
+  };
+  const std::string deep =
+      ": more than 100 lists and maps are one inside the other, once aliases are resolved";
+  for (const int depth : {101, 600, 100000, 1000000})
+    for (const char* opening : {"[", "{", "[[{a: ", "{a: ", "- ", "? ", "- ? "}) {
+      CAPTURE(depth, opening);
+      const std::string message = refusal_of("\nrun:\n  " + repeated(opening, depth) + "x");
+      CHECK(message.find("c.yaml:") < 20);
+      CHECK(message.size() < 300);
+    }
+  CHECK(refusal_of("\nrun: " + repeated("[", 101) + repeated("]", 101)).find(deep) != std::string::npos);
+  CHECK(refusal_of("\nrun: " + repeated("[", 600) + repeated("]", 600)).find("c.yaml:2" + deep) == 0);
+  CHECK(refusal_of("\nrun: " + repeated("{a: ", 100000)).find("c.yaml:2" + deep) == 0);
+  CHECK(refusal_of("", {repeated("a.", 100000) + "a=1"}) ==
+        "--set " + shortened(repeated("a.", 100000)) +
+            ": the path has 100001 parts; no key has more than 100");
+  CHECK(refusal_of("", {"model.config=" + repeated("[", 100000)}).find("--set model.config" + deep) == 0);
+}
+
+TEST_CASE("a message quotes little of a long configuration") {
+  const std::string long_text(100000, 'x'), digits(100000, '9');
+  const std::string texts[] = {"run: {" + long_text + ": 1}",
+                               "run: {name: [" + long_text + "]}",
+                               long_text + ": {a: 1}",
+                               "run: {name: !" + long_text + " x}",
+                               "run: {name: *" + long_text + "}",
+                               "train: {steps: " + digits + "}",
+                               "train: {steps: " + long_text + "}",
+                               "run: {name: " + digits + "}",
+                               "optimizer: {lr: " + digits + "x}",
+                               "run: {name: " + long_text + "}",
+                               "callbacks: [" + long_text + "]",
+                               "model: {config: {a: .inf, " + long_text + ": 1}}"};
+  for (const std::string& text : texts) {
+    CAPTURE(text.substr(0, 40));
+    const std::string message = refusal_of(text);
+    CHECK(message.find("c.yaml:1: ") == 0);
+    CHECK(message.size() < 700);
+  }
+  for (const std::string& setting :
+       {long_text, long_text + "=1", "run." + long_text + "=1", "train.steps=" + long_text, "=" + long_text,
+        "run.name=[" + long_text, "train.steps=" + digits, "a.b." + long_text + "..=1"}) {
+    CAPTURE(setting.substr(0, 40));
+    CHECK(refusal_of("", {setting}).size() < 700);
+  }
+  CHECK(refusal_of("run: {name: " + std::string(4097, 'x') + "}") ==
+        "c.yaml:1: run.name: a text of 4097 bytes; at most 4096 are wanted");
+}
+
+TEST_CASE("bytes that YAML does not allow are refused with their line") {
+  check({
+      {std::string("run: {name: a}\ntrain: {steps: 1}\0\n", 34),
+       "c.yaml:2: not valid YAML: a byte 0x00; inside a double-quoted text write \\x00"},
+      {"run: {name: a}\n\x04\ntrain: {steps: x}\n",
+       "c.yaml:2: not valid YAML: a byte 0x04; inside a double-quoted text write \\x04"},
+      {"run:\n  name: caf\xe9\n", "c.yaml:2: not UTF-8 text: byte 0xE9"},
+      {"\xff\xfe"
+       "a",
+       "c.yaml:1: not UTF-8 text: byte 0xFF"},
+  });
+  CHECK(refusal_of(std::string(longest_yaml + 1, ' '))
+            .find("cannot read c.yaml: it is longer than 4194304 bytes") == 0);
+  CHECK(refusal_of("", {"run.name=" + std::string(longest_yaml + 1, ' ')}) ==
+        "--set run.name: 4194305 bytes of YAML; at most 4194304 are read");
+  CHECK(refusal_of("\xEF\xBB\xBFrun: {name: a}\r\ntrain: {steps: 1}\r\n") == "accepted");
+  CHECK(refusal_of("run: {name: \"a\\x04\"}") == "accepted");
+  CHECK(refusal_of("") == "accepted");
+  CHECK(refusal_of("run:\n\tname: a").find("c.yaml:2: not valid YAML") == 0);
+}
+
+TEST_CASE("a list of values that is far too long, and one that merely is long, take little time") {
+  std::string list = "callbacks: [", keys = "model: {config: {";
+  for (int i = 0; i < 200000; ++i) list += "a,";
+  for (int i = 0; i < 90000; ++i) keys += fmt::format("k{}: 1, ", i);
+  CHECK(refusal_of(list + "a]").find("more than 100000 values") != std::string::npos);
+  CHECK(refusal_of(keys + "a: 1}}") == "accepted");
+}
+
+TEST_CASE("sizes that nothing could be are refused by their key") {
+  check({
+      {"parallel: {dp_size: 100000}",
+       "c.yaml:1: parallel.dp_size: found 100000; a whole number from 1 to 16384 is wanted"},
+      {"train: {gradient_accumulation_steps: 2147483648}",
+       "c.yaml:1: train.gradient_accumulation_steps: found 2147483648; a whole number from 1 to 1048576 is "
+       "wanted"},
+      {"data: {sequence_length: 1099511627776}",
+       "c.yaml:1: data.sequence_length: found 1099511627776; a whole number from 1 to 2147483647 is wanted"},
+      {"parallel: {virtual_stages: 1000000000}",
+       "c.yaml:1: parallel.virtual_stages: found 1000000000; a whole number from 1 to 1024 is wanted"},
+      {"device: {threads: 1000000000}",
+       "c.yaml:1: device.threads: found 1000000000; a whole number from 0 to 4096 is wanted"},
+      {"run: {stall_timeout_s: 1e300}",
+       "c.yaml:1: run.stall_timeout_s: found 1e+300; a number above 0 and at most 1000000000 is wanted"},
+      {"checkpoint: {keep_last: -1}",
+       "c.yaml:1: checkpoint.keep_last: found -1; a whole number from 1 to 1000000000 is wanted"},
+      {"parallel: {dp_size: 4096, pp_size: 4, tp_size: 2}",
+       "c.yaml:1: parallel.dp_size: found 4096, with pp_size 4, tp_size 2 and cp_size 1; at most 16384 "
+       "ranks, "
+       "their product, are wanted"},
+      {"parallel: {dp_size: 16384, pp_size: 16384, tp_size: 16384, cp_size: 16384}",
+       "c.yaml:1: parallel.dp_size: found 16384, with pp_size 16384, tp_size 16384 and cp_size 16384; at "
+       "most "
+       "16384 ranks, their product, are wanted"},
+      {"train: {micro_batch_size: 8000000, gradient_accumulation_steps: 1000000}",
+       "c.yaml:1: train.gradient_accumulation_steps: found 1000000, with micro-batches of 8000000 sequences "
+       "and 1 replicas; a step of at most 4294967295 sequences is wanted"},
+  });
+  CHECK(refusal_of("parallel: {dp_size: 64, pp_size: 8, tp_size: 8}") == "accepted");  // 4,096 ranks
+}
+
+TEST_CASE("the keys of model.config remember where they were given") {
+  const ScratchFolder folder;
+  const std::string file = folder.write("c.yaml", "model:\n  config:\n    a: 1\n    b: {c: 2}\n");
+  std::vector<std::string> warnings;
+  const Config config = load_config(file, {"model.config.d=3"}, warnings);
+  CHECK(config.file.model_keys == std::map<std::string, std::string>{{"", file + ":2: model.config"},
+                                                                     {"a", file + ":3: model.config.a"},
+                                                                     {"b", file + ":4: model.config.b"},
+                                                                     {"d", "--set model.config.d"}});
+}
+
+TEST_CASE("a configuration may come through a pipe, but not without an end") {
+  const ScratchFolder folder;
+  const std::string pipe = folder / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::thread writer([&] { std::ofstream(pipe) << "run: {name: piped}\n"; });
+  std::vector<std::string> warnings;
+  CHECK(load_config(pipe, {}, warnings).run.name == "piped");
+  writer.join();
+  CHECK(
+      missing([&](const Config&) { load_config("/dev/zero", {}, warnings); }, {}) ==
+      "cannot read /dev/zero: it is longer than 4194304 bytes, which is more than any file of its kind has");
 }
 
 TEST_CASE("a configuration file that cannot be read is named") {
@@ -294,9 +446,13 @@ TEST_CASE("a configuration file that cannot be read is named") {
 
 TEST_CASE("a wrong setting is refused by its key") {
   const std::vector<std::pair<std::vector<std::string>, std::string>> refusals = {
+      {{"model.config={a: 1}, b"},
+       "--set model.config: found a second YAML document (---), or text after the first; one is wanted"},
       {{"train.lr=1"}, "--set train.lr: unknown key; the nearest valid key is optimizer.lr"},
-      {{"train.steps=x"}, "--set train.steps: found 'x'; a whole number of at least 1, or null, is wanted"},
-      {{"train.steps=0"}, "--set train.steps: found 0; a whole number of at least 1, or null, is wanted"},
+      {{"train.steps=x"},
+       "--set train.steps: found 'x'; a whole number from 1 to 1000000000, or null, is wanted"},
+      {{"train.steps=0"},
+       "--set train.steps: found 0; a whole number from 1 to 1000000000, or null, is wanted"},
       {{"model.recompute=some"},
        "--set model.recompute: found 'some'; one of none, selective, full is wanted"},
       {{"train.steps"}, "--set train.steps: found no '='; key.path=value is wanted"},

@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -152,20 +154,56 @@ TEST_CASE("sources follow one another as configured") {
   CHECK(spell(data->document(1)) == "^a$");
 }
 
+TEST_CASE("a key that is twice in a line of JSONL is refused with file and line") {
+  const TemporaryFolder folder;
+  const auto file = folder.write("x.jsonl", "{\"t\":\"a\"}\n{\"t\":\"b\",\"u\":1,\"t\":\"c\"}\n");
+  CHECK_THAT(refusal({jsonl_source(file, "t")}), contains(file.string() + ":2: key 't' is there twice"));
+  const auto nested = folder.write("y.jsonl", "{\"t\":\"a\",\"u\":{\"v\":1,\"v\":2}}\n");
+  CHECK_THAT(refusal({jsonl_source(nested, "t")}), contains(":1: key 'v' is there twice"));
+}
+
+TEST_CASE("a line of JSONL is refused where it is deep or long, in a short message") {
+  const TemporaryFolder folder;
+  const auto deep = folder.write("deep.jsonl", "{\"t\":" + std::string(1 << 20, '[') + "\n");
+  CHECK_THAT(refusal({jsonl_source(deep, "t")}), contains("deep.jsonl:1: more than 100 lists"));
+  const auto keys = folder.write("keys.jsonl", "{\"" + std::string(1 << 20, 'k') + "\":1,\"l\":2}\n");
+  CHECK(refusal({jsonl_source(keys, "t")}).size() < 500);
+  const auto number = folder.write("number.jsonl", std::string(1 << 20, '7') + "\n");
+  CHECK(refusal({jsonl_source(number, "t")}).size() < 500);
+}
+
+TEST_CASE("a line of JSONL that never ends is refused by its length", "[slow]") {
+  const TemporaryFolder folder;
+  const auto file = folder.write("x.jsonl", "{\"t\":\"a\"}\n");
+  std::filesystem::resize_file(file, (uintmax_t{256} << 20) + 16);
+  CHECK_THAT(refusal({jsonl_source(file, "t")}), contains("x.jsonl:2: the line has 2684354"));
+}
+
+TEST_CASE("data that are no regular file are refused by key and file, without a wait") {
+  const TemporaryFolder folder;
+  const std::string pipe = (folder / "pipe.txt").string(), link = (folder / "zero.txt").string();
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::filesystem::create_symlink("/dev/zero", link);
+  CHECK_THAT(refusal({text_source(pipe)}),
+             contains("data.train: cannot read " + pipe + ": it is a pipe; a regular file is wanted"));
+  CHECK_THAT(refusal({text_source((folder / "p*.txt").string())}), contains("it is a pipe"));
+  CHECK_THAT(refusal({text_source(link)}), contains(link + ": it is a device; a regular file is wanted"));
+}
+
 TEST_CASE("broken data are refused with file and line or byte") {
   const TemporaryFolder folder;
   const auto refuse_jsonl = [&](const std::string& content, const std::string& text = "t") {
     return refusal({jsonl_source(folder.write("x.jsonl", content), text)});
   };
   const std::string file = (folder / "x.jsonl").string();
-  CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n\n{\"t\":\n"), contains(file + ":3: the line is not JSON"));
-  CHECK_THAT(refuse_jsonl("[1]\n"), contains(file + ":1: the line must be a JSON object, not array"));
+  CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n\n{\"t\":\n"), contains(file + ":3: it is not JSON"));
+  CHECK_THAT(refuse_jsonl("[1]\n"), contains(file + ":1: it must be a JSON object, not [1]"));
   CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n{\"u\":\"a\",\"v\":1}\n"),
              contains(file + ":2: it has no key 't'; it has: 'u', 'v'"));
   CHECK_THAT(refuse_jsonl("{}\n"), contains("it has: none"));
   CHECK_THAT(refuse_jsonl("{\"t\":3}\n"), contains(file + ":1: key 't' must be a string, not number"));
   CHECK_THAT(refuse_jsonl("{\"t\":null}\n"), contains("not null"));
-  CHECK_THAT(refuse_jsonl("{\"t\":\"\\ud800\"}\n"), contains(file + ":1: the line is not JSON"));
+  CHECK_THAT(refuse_jsonl("{\"t\":\"\\ud800\"}\n"), contains(file + ":1: it is not JSON"));
   CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n{\"t\":\"\xC3(\"}\n"),
              contains(file + ": it is not valid UTF-8 at byte 16 (0xC3)"));
   CHECK_THAT(refuse_jsonl("{\"t\":\"a\"}\n", ""), contains("either text, or prompt and completion"));

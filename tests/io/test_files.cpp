@@ -78,7 +78,7 @@ TEST_CASE("a file that cannot be read is named with the reason") {
   CHECK(message_of<UserError>([&] { read_text_file(folder / "none"); }) ==
         "cannot read " + folder.path() + "/none: No such file or directory");
   CHECK(message_of<UserError>([&] { read_text_file(folder.path()); }) ==
-        "cannot read " + folder.path() + ": Is a directory");
+        "cannot read " + folder.path() + ": it is a folder; a regular file is wanted");
 }
 
 TEST_CASE("a pattern gives its files, sorted by bytes") {

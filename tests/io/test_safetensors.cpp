@@ -214,7 +214,7 @@ TEST_CASE("a header length beyond the limit or the file is refused") {
 TEST_CASE("a repeated key in the header is refused") {
   CHECK(says(refusal(frame(
                  R"({"x":)" + tensor("U8", "[0]", 0, 0) + R"(,"x":)" + tensor("U8", "[1]", 0, 1) + "}", "d")),
-             "'x' twice"));
+             "key 'x' is there twice"));
   CHECK(says(refusal(frame(R"({"x":{"dtype":"U8","dtype":"I8","shape":[0],"data_offsets":[0,0]}})", "")),
              "twice"));
 }

@@ -130,12 +130,69 @@ TEST_CASE("missing, ill-typed and impossible values are refused by name", "[conf
   check_says(message_of([] { parse(json::array()); }), {"config.json", "object"});
 }
 
+TEST_CASE("a message about a key begins with where it was given", "[config]") {
+  ModelKeys keys{with({{"hidden_size", 0}}), "config.json", {}};
+  const auto message = [&] { return message_of([&] { parse_model_config(keys); }); };
+  CHECK(message() == "config.json: hidden_size is 0; it must be a whole number from 1 to 1048576");
+  keys.origins["hidden_size"] = {"c.yaml:7: model.config.hidden_size", true};
+  CHECK(message() == "c.yaml:7: model.config.hidden_size is 0; it must be a whole number from 1 to 1048576");
+  keys.object["hidden_size"] = 60;
+  CHECK(message() ==
+        "c.yaml:7: model.config.hidden_size 60 is no multiple of num_attention_heads 8; without head_dim it "
+        "must be");
+}
+
+TEST_CASE("an unknown key is refused with the nearest known one", "[config]") {
+  check_says(refusal({{"hiden_size", 64}}),
+             {"config.json: hiden_size", "the nearest key that it knows is hidden_size"});
+  CHECK(refusal({{"some_new_feature", 1}}).find("nearest") == std::string::npos);
+}
+
+TEST_CASE("an unknown key that is off is a mistake in the engine's own configuration alone", "[config]") {
+  ModelKeys keys{with({{"hiden_size", nullptr}, {"tie_word_embedding", false}}), "config.json", {}};
+  CHECK(parse_model_config(keys).hidden_size == 64);
+  keys.origins["tie_word_embedding"] = {"c.yaml:7: model.config.tie_word_embedding", true};
+  check_says(message_of([&] { parse_model_config(keys); }),
+             {"c.yaml:7: model.config.tie_word_embedding is false", "tie_word_embeddings"});
+  keys.origins = {{"use_cache", {"c.yaml:8: model.config.use_cache", true}},
+                  {"attention_dropout", {"c.yaml:9: model.config.attention_dropout", true}}};
+  keys.object["use_cache"] = true;
+  keys.object["attention_dropout"] = 0.0;
+  CHECK(parse_model_config(keys).hidden_size == 64);
+}
+
+TEST_CASE("sizes that no model has are refused by name, before anything is counted", "[config]") {
+  check_says(refusal({{"num_hidden_layers", 1000000000}}),
+             {"num_hidden_layers is 1000000000", "from 1 to 16384"});
+  check_says(refusal({{"vocab_size", 1000000000000}}), {"vocab_size is 1000000000000", "from 1 to 16777216"});
+  check_says(refusal({{"hidden_size", 1 << 21}}), {"hidden_size", "1048576"});
+  check_says(refusal({{"num_attention_heads", 1 << 17}}), {"num_attention_heads", "65536"});
+  check_says(refusal({{"head_dim", 1 << 17}}), {"head_dim", "65536"});
+  check_says(refusal({{"max_position_embeddings", int64_t{1} << 40}}),
+             {"max_position_embeddings", "16777216"});
+  check_says(refusal({{"hidden_size", 1e3}}), {"hidden_size is 1000.0", "whole number"});
+  check_says(refusal({{"hidden_size", 1 << 20},
+                      {"intermediate_size", 1 << 22},
+                      {"num_hidden_layers", 16384},
+                      {"num_attention_heads", 65536},
+                      {"head_dim", 65536}}),
+             {"num_hidden_layers 16384", "hidden_size 1048576", "8796093022208 parameters"});
+  check_says(refusal({{"hidden_size", std::string(100000, 'x')}}), {"hidden_size is \"xxx"});
+  CHECK(refusal({{"hidden_size", json(std::vector<int>(100000, 1))}}).size() < 300);
+}
+
 TEST_CASE("a config.json that is none is refused and named", "[config]") {
   const TemporaryFolder folder;
   const auto load = [&] { load_model_config(folder.path().string()); };
   check_says(message_of(load), {"config.json"});
   folder.write("config.json", "{\"model_type\": ");
   check_says(message_of(load), {"config.json", "JSON"});
+  json wrong = minimal();
+  wrong["num_hidden_layers"] = "4";
+  folder.write("config.json", wrong.dump(1));
+  check_says(message_of(load), {"config.json:6: num_hidden_layers is \"4\""});
+  folder.write("config.json", "{\"model_type\": \"llama\", \"model_type\": \"llama\"}");
+  check_says(message_of(load), {"config.json", "'model_type' is there twice"});
   folder.write("config.json", minimal().dump());
   CHECK(load_model_config(folder.path().string()).hidden_size == 64);
 }

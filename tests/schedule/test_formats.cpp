@@ -114,7 +114,7 @@ TEST_CASE("a file must agree with the sizes asked for, and may be split") {
   CHECK(make_schedule(file, {2, 4, 1, true}).lists == make_schedule("gpipe", {2, 4, 1, true}).lists);
   CHECK(user_error([&] {
           make_schedule("no/such.csv", {2, 4, 1, false});
-        }) == "schedule no/such.csv: cannot read the file: No such file or directory");
+        }) == "cannot read no/such.csv: No such file or directory");
 }
 
 TEST_CASE("CSV with Windows line ends, blanks, a byte-order mark and empty rows at its end") {
