@@ -1,5 +1,5 @@
-// What is exactly zero on paper is exactly zero on every implementation. An optimizer that divides a gradient by
-// its size makes whole steps of whatever stands in a zero's place.
+// What is exactly zero on paper is exactly zero on every implementation. An optimizer that divides a gradient
+// by its size makes whole steps of whatever stands in a zero's place.
 #include <numeric>
 
 #include "tests/catch.hpp"
@@ -16,7 +16,8 @@ bool all_zero(const std::vector<float>& values) {
 
 // Self-attention over packed documents, forward and backward.
 struct Attention {
-  Attention(Operations& ops, const AttentionSpans& documents, int64_t all_heads, int64_t key_heads, int64_t dim)
+  Attention(Operations& ops, const AttentionSpans& documents, int64_t all_heads, int64_t key_heads,
+            int64_t dim)
       : bench(ops, true), spans(documents), heads(all_heads), kv_heads(key_heads), head_dim(dim) {
     const int64_t queries = spans.query_starts.back(), keys = spans.key_starts.back();
     const Shape q_shape{queries, heads, head_dim}, k_shape{keys, kv_heads, head_dim};
@@ -58,13 +59,12 @@ AttentionSpans single_tokens(int32_t documents) {
 }  // namespace
 
 TEST_CASE("where every query sees one key, no query and no key has a gradient", "[zeros]") {
-  const std::vector<AttentionSpans> all{
-      single_tokens(1),
-      single_tokens(70),
-      {{0, 3, 150}, {0, 3, 150}, true, 1},          // a window of one key
-      {{0, 9, 40}, {0, 12, 400}, true, 1},          // the same behind earlier keys
-      {{0, 1300}, {0, 1300}, true, 1},              // longer than one task takes
-      {{0, 70, 70, 71}, {0, 1, 1, 2}, false}};      // not causal
+  const std::vector<AttentionSpans> all{single_tokens(1),
+                                        single_tokens(70),
+                                        {{0, 3, 150}, {0, 3, 150}, true, 1},  // a window of one key
+                                        {{0, 9, 40}, {0, 12, 400}, true, 1},  // the same behind earlier keys
+                                        {{0, 1300}, {0, 1300}, true, 1},      // longer than one task takes
+                                        {{0, 70, 70, 71}, {0, 1, 1, 2}, false}};  // not causal
   struct Heads {
     int64_t all, of_keys, dim;
   };
@@ -92,8 +92,7 @@ TEST_CASE("of a document's first token alone, no query and no key has a gradient
     Attention attention(ops, spans, 4, 2, 12);
     const auto width = static_cast<size_t>(4 * 12);
     for (size_t i = 0; i < attention.d_out_values.data.size(); ++i)
-      if (const size_t row = i / width; row != 0 && row != 1 && row != 65)
-        attention.d_out_values.data[i] = 0;
+      if (const size_t row = i / width; row != 0 && row != 1 && row != 65) attention.d_out_values.data[i] = 0;
     attention.run();
     CHECK(all_zero(attention.bench.read(attention.dq)));
     CHECK(all_zero(attention.bench.read(attention.dk)));
@@ -113,7 +112,8 @@ TEST_CASE("only queries that see one key lose the gradients of their scores", "[
   });
 }
 
-TEST_CASE("a query that sees one of the keys that are given, and others elsewhere, has a gradient", "[zeros]") {
+TEST_CASE("a query that sees one of the keys that are given, and others elsewhere, has a gradient",
+          "[zeros]") {
   AttentionSpans spans{{0, 5, 12}, {0, 5, 12}};
   spans.more_keys = {true, false};
   on_every_table([&](Operations& ops) {
@@ -151,7 +151,8 @@ TEST_CASE("without a gradient from above there is none below", "[zeros]") {
     CHECK(all_zero(bench.read(d_gate)));
     CHECK(all_zero(bench.read(d_up)));
     Tensor y = bench.output(shape), inverse_rms = bench.statistics(Shape{9}), dx = bench.output(shape);
-    Tensor weight = ops.empty({24}, Category::weights), d_weight = ops.empty({24}, ops.wide(), Category::weights);
+    Tensor weight = ops.empty({24}, Category::weights),
+           d_weight = ops.empty({24}, ops.wide(), Category::weights);
     ops.fill(weight, 1.5);
     ops.rms_norm(x, weight, 1e-5, y, inverse_rms);
     ops.rms_norm_backward_input(d_out, x, weight, inverse_rms, {}, dx);
@@ -168,7 +169,8 @@ TEST_CASE("a row of zeros has no part in a norm's weight gradient", "[zeros]") {
     const Tensor x = bench.input({shape, std::vector<float>(3 * 40, 0)});
     const Tensor dy = bench.input(random_values(shape, 7));
     Tensor y = bench.output(shape), inverse_rms = bench.statistics(Shape{3}), dx = bench.output(shape);
-    Tensor weight = ops.empty({40}, Category::weights), d_weight = ops.empty({40}, ops.wide(), Category::weights);
+    Tensor weight = ops.empty({40}, Category::weights),
+           d_weight = ops.empty({40}, ops.wide(), Category::weights);
     ops.fill(weight, 0.5);
     ops.rms_norm(x, weight, 1e-6, y, inverse_rms);
     ops.rms_norm_backward_weight(dy, x, inverse_rms, d_weight, false);
@@ -204,7 +206,8 @@ TEST_CASE("a token that is sure of its label, and one that is no target, have no
     Tensor logits = bench.input(scores);
     CHECK(cross_entropy(ops, logits, labels, 1.0 / 3) == 0);
     CHECK(all_zero(bench.read(logits)));
-    Tensor left = bench.input({{2, 2}, {-200, -300, 1, 2}}), right = bench.input({{2, 3}, {100, -250, -400, 3, 4, 5}});
+    Tensor left = bench.input({{2, 2}, {-200, -300, 1, 2}}),
+           right = bench.input({{2, 3}, {100, -250, -400, 3, 4, 5}});
     Tensor statistics = ops.empty({2, 2, 3}, DType::f64, Category::workspace);
     Tensor whole = statistics.reshape({4, 3}), of_left = whole.rows(0, 2), of_right = whole.rows(2, 4);
     ops.softmax_statistics(left, labels, 0, of_left);
@@ -232,7 +235,8 @@ TEST_CASE("without a gradient, and without decay, AdamW changes nothing", "[zero
     const Values values = random_values({1000}, 10);
     Tensor weight = ops.empty({1000}, ops.wide(), Category::weights);
     ops.upload(values.data, weight);
-    Tensor gradient = ops.empty({1000}, ops.wide(), Category::gradients), exp_avg = ops.empty({1000}, ops.wide(), Category::optimizer),
+    Tensor gradient = ops.empty({1000}, ops.wide(), Category::gradients),
+           exp_avg = ops.empty({1000}, ops.wide(), Category::optimizer),
            exp_avg_sq = ops.empty({1000}, ops.wide(), Category::optimizer);
     for (Tensor* zeros : {&gradient, &exp_avg, &exp_avg_sq}) ops.fill(*zeros, 0);
     AdamWArguments arguments;
