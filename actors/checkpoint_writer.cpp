@@ -26,6 +26,7 @@ CheckpointPlace place_of(const RunPlan& plan) {
 void finish(const RunPlan& plan, const SnapshotExpected& expected,
             const std::vector<nlohmann::json>& shards) {
   const nlohmann::json metadata = {{"position", expected.position},
+                                   {"steps_without_targets", expected.steps_without_targets},
                                    {"total_steps", plan.total_steps},
                                    {"ranks", plan.layout.grid.ranks()},
                                    {"maths", maths_of(plan)}};

@@ -31,9 +31,10 @@ std::string Console::line(const StepFinished& step, double now_s) {
     first_s_ = now_s;
   }
   std::string text =
-      fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  norm {:.3f}  {:.0f} tokens/s", step.step,
-                  step.total_steps, static_cast<double>(step.loss), static_cast<double>(step.lr),
-                  static_cast<double>(step.grad_norm), static_cast<double>(step.tokens_per_second));
+      fmt::format("step {}/{}  {}  lr {:.2e}  norm {:.3f}  {:.0f} tokens/s", step.step, step.total_steps,
+                  step.loss ? fmt::format("loss {:.4f}", static_cast<double>(*step.loss)) : "no targets",
+                  static_cast<double>(step.lr), static_cast<double>(step.grad_norm),
+                  static_cast<double>(step.tokens_per_second));
   if (step.step > first_step_ && step.step < step.total_steps) {
     const double per_step_s = (now_s - first_s_) / static_cast<double>(step.step - first_step_);
     text += "  " + duration(per_step_s * static_cast<double>(step.total_steps - step.step)) + " left";

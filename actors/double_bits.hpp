@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <optional>
 
 namespace collie {
 
@@ -17,6 +18,18 @@ struct DoubleBits {
 template <class Inspector>
 auto inspect(Inspector& f, DoubleBits& x) {
   return f(x.bits);
+}
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, std::optional<DoubleBits>& x) {
+  bool there = x.has_value();
+  DoubleBits value = x.value_or(DoubleBits());
+  if constexpr (Inspector::reads_state) {
+    return f(there, value);
+  } else {
+    auto result = f(there, value);
+    x = there ? std::optional(value) : std::nullopt;
+    return result;
+  }
 }
 
 }  // namespace collie

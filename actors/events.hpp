@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ struct RunStarted {
 
 struct StepFinished {
   int64_t step = 0, total_steps = 0, epoch = 0;
-  DoubleBits loss;               // token mean of the step's global batch
+  // Token mean of the step's global batch; none where that has no targets, and then nothing was learnt.
+  std::optional<DoubleBits> loss;
   DoubleBits lr, grad_norm;      // the norm before clipping
   int64_t tokens = 0;            // targets of the global batch
   DoubleBits tokens_per_second;  // over the time since the step before

@@ -172,7 +172,7 @@ class PhantomPipeline {
     Program program;
     program.id = ++programs_;
     program.kind = kind;
-    program.step = 1;
+    program.step = program.update = 1;
     program.lists = std::move(lists);
     program.activation_limits = std::move(activation_limits);
     if (batch) program.batches.assign(static_cast<size_t>(plan_.layout.grid.data), std::move(batch));

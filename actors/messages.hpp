@@ -122,8 +122,9 @@ struct SnapshotPart {
 struct SnapshotExpected {
   RunTag tag;
   int64_t step = 0;
-  int64_t position = 0;  // sequences consumed so far
-  bool final = false;    // also write the final model folder
+  int64_t position = 0;               // sequences consumed so far
+  int64_t steps_without_targets = 0;  // so far
+  bool final = false;                 // also write the final model folder
 };
 
 // Writer to the nodes' shard writers: the folder for the snapshot's shards is there.

@@ -368,7 +368,7 @@ void ModelWorker::update() {
   constexpr int64_t update_task = -1;
   queue_as_graphs(update_task, [&] {
     for (const auto& chunk : chunks_)
-      chunk->state->update({program_.lr, program_.step, agreed_.rows(2, 3), {}});
+      chunk->state->update({program_.lr, program_.update, agreed_.rows(2, 3), {}});
     // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
     if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
       copy_tied_weight(tied_owner_.weight());

@@ -23,7 +23,7 @@ nlohmann::ordered_json record_of(const StepFinished& step) {
   nlohmann::ordered_json record;
   record["step"] = step.step;
   record["epoch"] = step.epoch;
-  record["loss"] = static_cast<double>(step.loss);
+  record["loss"] = step.loss ? nlohmann::ordered_json(static_cast<double>(*step.loss)) : nullptr;
   record["lr"] = static_cast<double>(step.lr);
   record["grad_norm"] = static_cast<double>(step.grad_norm);
   record["tokens"] = step.tokens;
@@ -48,6 +48,8 @@ caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<
         plan->folder->check_in_place();
         self->state.metrics->append(record_of(step));
         self->state.console->show(step, steady_seconds());
+        if (self->state.trace && !step.loss)
+          self->state.trace->mark("step " + std::to_string(step.step) + ": no targets", steady_seconds());
         self->send(trainer, recorded_atom::value, step.step);
       },
       [=](const ProgramDone& done) {

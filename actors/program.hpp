@@ -53,7 +53,10 @@ struct Program {
   uint64_t id = 0;  // consecutive from 1, set by the trainer
   ProgramKind kind = ProgramKind::train;
   int64_t step = 0;  // train: the step it computes; else: the last one computed
-  DoubleBits lr;     // train: of the step
+  // train: how many updates the weights will have seen with this one. As many as steps but where some had no
+  // targets, which update nothing.
+  int64_t update = 0;
+  DoubleBits lr;  // train: of the step
   std::shared_ptr<const TaskLists> lists;
   std::vector<int> activation_limits;  // [stages]: most micro-batches a stage may hold (train)
   // Of each data-parallel replica, all with as many micro-batches; empty where there are none.

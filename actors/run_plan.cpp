@@ -71,6 +71,22 @@ ModelKeys model_keys(const Config& config) {
   return keys;
 }
 
+// Files that say they are tied, and hold another head than the embedding, are not: what was trained with the
+// head gets it, as transformers 5 does. Who asks for the one matrix by name gets that.
+void untie(ModelConfig& model, const ModelSection& section) {
+  constexpr const char* key = "tie_word_embeddings";
+  if (section.config.contains(key))
+    return log::warn(
+        "{}/model.safetensors: lm_head.weight is ignored, as model.config.{} is true, though it is another "
+        "matrix than the embedding",
+        section.path, key);
+  log::warn(
+      "{}/config.json: {} is true, but lm_head.weight in model.safetensors is another matrix than the "
+      "embedding; both are loaded, untied",
+      section.path, key);
+  model.tie_word_embeddings = false;
+}
+
 void resolve_model(RunPlan& plan) {
   const ModelSection& section = plan.config.model;
   ModelKeys keys = model_keys(plan.config);
@@ -78,6 +94,8 @@ void resolve_model(RunPlan& plan) {
   if (section.from_scratch && !keys.object.contains("vocab_size"))
     keys.object["vocab_size"] = plan.tokenizer->vocab_size();
   plan.model = parse_model_config(keys);
+  if (plan.model.tie_word_embeddings && !section.from_scratch && has_own_head(section.path))
+    untie(plan.model, section);
   plan.model_json = to_hugging_face(plan.model);
   plan.model_json["torch_dtype"] = section.dtype;
   if (plan.tokenizer->vocab_size() > plan.model.vocab_size)
@@ -142,6 +160,15 @@ void open_evaluation_data(RunPlan& plan) {
                                            config.data.sequence_length, config.data.packing);
 }
 
+// Whichever ends first; epochs from where the data stand.
+void count_steps(RunPlan& plan) {
+  const TrainSection& train = plan.config.train;
+  plan.total_steps = train.steps.value_or(std::numeric_limits<int64_t>::max());
+  if (train.epochs)
+    plan.total_steps =
+        std::min(plan.total_steps, last_step_of_epoch(*plan.order, plan.sizes, plan.origin, *train.epochs));
+}
+
 void open_training_data(RunPlan& plan) {
   const Config& config = plan.config;
   const SequenceSettings settings{config.data.sequence_length, config.data.packing, config.data.shuffle,
@@ -151,10 +178,13 @@ void open_training_data(RunPlan& plan) {
   plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps,
                 config.parallel.dp_size, 0};
   plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
-  plan.total_steps = std::numeric_limits<int64_t>::max();
-  if (config.train.steps) plan.total_steps = *config.train.steps;
-  if (config.train.epochs)
-    plan.total_steps = std::min(plan.total_steps, *config.train.epochs * plan.steps_per_epoch);
+  if (const int64_t without = plan.order->sequences_without_targets(0); without > 0)
+    log::warn(
+        "data.train: {} of the {} sequences of the first epoch have no target token, and teach nothing: "
+        "prompts "
+        "fill them. A larger data.sequence_length, or shorter prompts, would help",
+        without, plan.order->sequences_per_epoch());
+  count_steps(plan);
 }
 
 // The lists of a step are made and played before anything is allocated.
@@ -200,6 +230,30 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
                     shortened(unused.front()));
 }
 
+// The learning rate follows a curve to the run's last step: where that moves, so does the rate.
+void warn_of_another_length(const RunPlan& plan) {
+  const auto before = plan.checkpoint->metadata().value("total_steps", plan.total_steps);
+  const int64_t next = plan.origin.steps + 1, last = std::min(next, before);
+  if (before == plan.total_steps || next > plan.total_steps || last < 1) return;
+  const LearningRateConfig& scheduler = plan.config.lr_scheduler;
+  const auto factor = learning_rate_schedules().find(scheduler.name)(scheduler);
+  const double lr = plan.config.optimizer.lr, now = lr * factor(next, plan.total_steps),
+               then = lr * factor(last, before);
+  if (now == then) return;
+  log::warn("the learning rate at step {} is {:.2e} under {} steps; under the {} of before it {} {:.2e}",
+            next, now, plan.total_steps, before,
+            last < next ? fmt::format("had come, at step {}, to", last) : "would have been", then);
+}
+
+// The data are gone on with where the checkpoint says, whatever sizes the steps had up to there.
+void go_on_from_checkpoint(RunPlan& plan) {
+  const json& metadata = plan.checkpoint->metadata();
+  plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
+  plan.origin = {plan.checkpoint->step(), metadata.at("position").get<int64_t>()};
+  plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});  // earlier versions: none
+  count_steps(plan);
+}
+
 // Where a run goes on, it goes on from its newest whole checkpoint.
 void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed_changes) {
   if (plan.existing != ExistingRun::resume || !plan.folder_seen.marker) return;
@@ -208,11 +262,13 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   if (!plan.checkpoint) return check_never_saved(plan);
   check_checkpoint(plan, optimizers().find(plan.config.optimizer.name)(plan.config.optimizer)->state_names());
   check_unchanged(plan, allowed_changes);
-  plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
+  go_on_from_checkpoint(plan);
   // The final model of an earlier, shorter run may still be there.
   plan.already_finished = plan.checkpoint->step() >= plan.total_steps &&
                           step_of_model_folder((folder / "final").string()) == plan.checkpoint->step();
-  if (!plan.already_finished) check_nothing_foreign(plan);
+  if (plan.already_finished) return;
+  check_nothing_foreign(plan);
+  warn_of_another_length(plan);
 }
 
 // Last, as it takes time, and only what is right is worth it.

@@ -64,6 +64,8 @@ struct RunPlan {
 
   std::shared_ptr<const SequenceOrder> order;  // training
   StepSizes sizes;
+  StepOrigin origin;                  // what a resumed run has done
+  int64_t steps_without_targets = 0;  // of the origin's
   int64_t steps_per_epoch = 0, total_steps = 0;
   std::shared_ptr<const SequenceOrder> evaluation_order;  // or null
   std::optional<Checkpoint> checkpoint;                   // resumed from

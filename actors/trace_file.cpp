@@ -65,4 +65,10 @@ void TraceFile::add(const ProgramDone& done) {
   std::fflush(file_);
 }
 
+void TraceFile::mark(const std::string& what, double at_s) {
+  event(fmt::format(R"({{"name":"{}","ph":"i","s":"g","pid":0,"tid":0,"ts":{:.3f}}})", what,
+                    (at_s - origin_s_) * 1e6));
+  std::fflush(file_);
+}
+
 }  // namespace collie

@@ -18,6 +18,7 @@ class TraceFile {
   TraceFile& operator=(const TraceFile&) = delete;
 
   void add(const ProgramDone& done);
+  void mark(const std::string& what, double at_s);  // steady seconds
 
  private:
   void event(const std::string& json);

@@ -61,9 +61,7 @@ class CafTrainerOutbox final : public TrainerOutbox {
   void generate() override { self_->send(state().generator, generate_atom::value); }
   void forward(const EvaluationReport& report) override { self_->send(state().evaluator, report); }
   void forward(const TokenReport& report) override { self_->send(state().generator, report); }
-  void expect_snapshot(int64_t step, int64_t position, bool final) override {
-    self_->send(state().writer, SnapshotExpected{state().tag, step, position, final});
-  }
+  void expect_snapshot(const SnapshotExpected& expected) override { self_->send(state().writer, expected); }
   void record(const StepFinished& step) override {
     self_->send(state().monitor, step);
     self_->send(state().listener, step);
@@ -71,6 +69,7 @@ class CafTrainerOutbox final : public TrainerOutbox {
   void trace(const ProgramDone& done) override { self_->send(state().monitor, done); }
   void announce(const EvaluationFinished& evaluation) override { self_->send(state().listener, evaluation); }
   void announce(const CheckpointSaved& checkpoint) override { self_->send(state().listener, checkpoint); }
+  void warn(const std::string& what) override { log::warn("{}", what); }
   void end(RunEnded outcome) override;
 
   std::vector<caf::actor> ranks;

@@ -37,6 +37,7 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
   const auto ranks = static_cast<size_t>(settings_.layout.grid.ranks());
   step_ = settings_.done_steps;
   position_ = settings_.done_position;
+  steps_without_targets_ = settings_.done_without_targets;
   recorded_step_ = settings_.done_steps;
   saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
   rank_ready_.resize(ranks, false);
@@ -105,16 +106,30 @@ void TrainerCore::compute_step() {
   ++step_;
   if (step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
   phase_ = Phase::computing;
+  if (batch_.front()->global_target_tokens == 0) return pass_over_step();
   const int micro_batches = static_cast<int>(batch_.front()->micro_batches.size());
   const StepLists& lists = lists_for(micro_batches);
   Program program;
   program.kind = ProgramKind::train;
   program.step = step_;
+  program.update = step_ - steps_without_targets_;
   program.lr = lr_of(step_);
   program.lists = lists.tasks;
   program.activation_limits = lists.activation_limits;
   program.batches = batch_;
   submit(std::move(program));
+}
+
+// Without a target there is no loss and every gradient is zero: there is nothing for the ranks to do, and
+// weights and optimizer stay as they are. Were they updated, the optimizer's momentum would move the weights.
+void TrainerCore::pass_over_step() {
+  if (steps_without_targets_++ == 0)
+    outbox_.warn(
+        fmt::format("step {} has no target tokens: it has no loss (null in metrics.jsonl) and changes "
+                    "nothing. Prompts fill its sequences; how many steps are such is said at the end",
+                    step_));
+  record_step({}, 0);
+  finish_step();
 }
 
 const TrainerCore::StepLists& TrainerCore::lists_for(int micro_batches) {
@@ -130,8 +145,7 @@ void TrainerCore::stepped(const StepReport& report) {
   COLLIE_ASSERT(phase_ == Phase::computing, "program {} reports a step where none is computed",
                 report.program);
   const double norm = report.gradient_norm;
-  const int64_t targets = batch_.front()->global_target_tokens;
-  const double loss = targets > 0 ? report.loss_sum / static_cast<double>(targets) : 0.0;
+  const double loss = report.loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
   if (!std::isfinite(report.loss_sum) || !std::isfinite(norm))
     return fail(
         {settings_.tag, FailureKind::run, fmt::format("step {}", step_),
@@ -139,13 +153,18 @@ void TrainerCore::stepped(const StepReport& report) {
                      "or a longer warm-up usually helps",
                      std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss,
                      step_ - 1)});
+  record_step(loss, norm);
+  finish_step();
+}
 
+void TrainerCore::record_step(std::optional<double> loss, double norm) {
+  const int64_t targets = batch_.front()->global_target_tokens;
   const double now = outbox_.now_s();
   record_ = {};
   record_.step = step_;
   record_.total_steps = settings_.total_steps;
   record_.epoch = batch_.front()->epoch;
-  record_.loss = loss;
+  if (loss) record_.loss = *loss;
   record_.lr = lr_of(step_);
   record_.grad_norm = norm;
   record_.tokens = targets;
@@ -158,7 +177,6 @@ void TrainerCore::stepped(const StepReport& report) {
   }
   step_started_s_ = now;
   position_ = batch_.front()->next_position;
-  finish_step();
 }
 
 // False where the callback threw, which has ended the run.
@@ -187,9 +205,9 @@ void TrainerCore::finish_step() {
 
 bool TrainerCore::evaluation_due() const {
   if (!settings_.has_evaluation) return false;
-  const auto divides = [&](int64_t every) { return every > 0 && step_ % every == 0; };
-  return divides(settings_.evaluate_every) ||
-         divides(settings_.evaluate_every_epochs * settings_.steps_per_epoch);
+  const auto divides = [](int64_t every, int64_t number) { return every > 0 && number % every == 0; };
+  return divides(settings_.evaluate_every, step_) ||
+         divides(settings_.evaluate_every_epochs * settings_.sequences_per_epoch, position_);
 }
 
 void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
@@ -237,7 +255,7 @@ void TrainerCore::snapshot(bool final) {
   writer_busy_ = true;
   saved_step_ = step_;
   final_saved_ = final_saved_ || final;
-  outbox_.expect_snapshot(step_, position_, final);
+  outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, final});
   if (!snapshot_lists_) snapshot_lists_ = std::make_shared<const TaskLists>(snapshot_tasks(settings_.layout));
   Program program;
   program.kind = ProgramKind::snapshot;
@@ -367,6 +385,11 @@ void TrainerCore::finish_if_idle() {
 void TrainerCore::end(RunStatus status, int exit_code, const std::string& message) {
   if (ended()) return;
   phase_ = Phase::ended;
+  if (steps_without_targets_ > 0)
+    outbox_.warn(
+        fmt::format("{} of {} steps had no target tokens and changed nothing: prompts fill their "
+                    "sequences. A larger data.sequence_length, or shorter prompts, would help",
+                    steps_without_targets_, step_));
   RunEnded outcome;
   outcome.status = status;
   outcome.exit_code = exit_code;

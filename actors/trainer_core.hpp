@@ -24,9 +24,10 @@ struct TrainerSettings {
   Layout layout;
   int64_t done_steps = 0, total_steps = 0;  // a resumed run starts behind its checkpoint
   int64_t done_position = 0;                // sequences those steps consumed
+  int64_t done_without_targets = 0;         // of those steps
   int64_t evaluate_every = 0;               // steps; 0: never
   int64_t evaluate_every_epochs = 0;        // epochs; 0: never
-  int64_t steps_per_epoch = 1;
+  int64_t sequences_per_epoch = 1;
   int64_t checkpoint_every = 0;  // 0: only at the end
   bool has_evaluation = false;
   double learning_rate = 0;
@@ -44,13 +45,14 @@ class TrainerOutbox {
   virtual void generate() = 0;
   virtual void forward(const EvaluationReport& report) = 0;  // to the evaluator
   virtual void forward(const TokenReport& report) = 0;       // to the generator
-  // A snapshot's parts are about to reach the writer. `position`: sequences consumed so far.
-  virtual void expect_snapshot(int64_t step, int64_t position, bool final) = 0;
+  virtual void expect_snapshot(
+      const SnapshotExpected& expected) = 0;          // its parts are about to reach the writer
   virtual void record(const StepFinished& step) = 0;  // to the monitor, which acknowledges
   virtual void trace(const ProgramDone& done) = 0;
   virtual void announce(const EvaluationFinished& evaluation) = 0;
   virtual void announce(const CheckpointSaved& checkpoint) = 0;
-  virtual void end(RunEnded outcome) = 0;  // once
+  virtual void warn(const std::string& what) = 0;  // for people
+  virtual void end(RunEnded outcome) = 0;          // once
 };
 
 class TrainerCore {
@@ -101,8 +103,10 @@ class TrainerCore {
 
   void begin_step();
   void compute_step();
+  void pass_over_step();
   double lr_of(int64_t step) const;
   bool call_back(const std::function<void()>& call);
+  void record_step(std::optional<double> loss, double norm);
   void finish_step();
   void after_evaluation();
   void save_or_continue();
@@ -123,8 +127,9 @@ class TrainerCore {
   TrainerOutbox& outbox_;
 
   Phase phase_ = Phase::starting;
-  int64_t step_ = 0;      // being computed, or last computed
-  int64_t position_ = 0;  // sequences consumed after step_
+  int64_t step_ = 0;                   // being computed, or last computed
+  int64_t position_ = 0;               // sequences consumed after step_
+  int64_t steps_without_targets_ = 0;  // up to step_
   std::optional<RunStatus> stop_;
   using ReplicaBatches = std::vector<std::shared_ptr<const StepBatch>>;  // [replicas]; null: not arrived
   bool batches_of_next_step_are_there() const;

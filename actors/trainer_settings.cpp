@@ -10,11 +10,10 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   settings.purpose = plan.purpose;
   settings.layout = plan.layout;
   settings.total_steps = plan.total_steps;
-  settings.steps_per_epoch = plan.steps_per_epoch;
-  if (plan.checkpoint) {
-    settings.done_steps = plan.checkpoint->step();
-    settings.done_position = plan.checkpoint->metadata().value("position", int64_t{0});
-  }
+  if (plan.order) settings.sequences_per_epoch = plan.order->sequences_per_epoch();
+  if (plan.checkpoint) settings.done_steps = plan.checkpoint->step();
+  settings.done_position = plan.origin.position;
+  settings.done_without_targets = plan.steps_without_targets;
   settings.evaluate_every = plan.config.eval.every_n_steps;
   settings.evaluate_every_epochs = plan.config.eval.every_n_epochs;
   settings.has_evaluation = plan.evaluation_order != nullptr;

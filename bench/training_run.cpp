@@ -144,7 +144,7 @@ void run(RunPlan plan, const TrainingSettings& settings, DriverMemory& memory, T
           if (step.step == 1)
             figures.seconds_before_first_step = steady_seconds() - start_s - static_cast<double>(step.step_s);
           if (step.step > settings.warmup) figures.step_s.push_back(static_cast<double>(step.step_s));
-          figures.last_loss = static_cast<double>(step.loss);
+          if (step.loss) figures.last_loss = static_cast<double>(*step.loss);
           figures.tokens_a_step = step.tokens;
           figures.graphs = step.graphs;
           measured = step.step == last;

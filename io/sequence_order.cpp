@@ -101,6 +101,13 @@ int64_t SequenceOrder::sequence_targets(int64_t epoch, int64_t index) const {
   return targets;
 }
 
+int64_t SequenceOrder::sequences_without_targets(int64_t epoch) const {
+  if (dataset_->target_count() == dataset_->pair_count()) return 0;
+  int64_t without = 0;
+  for (int64_t index = 0; index < sequences_; ++index) without += sequence_targets(epoch, index) == 0;
+  return without;
+}
+
 void SequenceOrder::append_sequence(int64_t epoch, int64_t index, MicroBatch& batch) const {
   if (batch.document_starts.empty()) batch.document_starts.push_back(0);
   for_each_piece(epoch, index, [&](const Piece& piece) {

@@ -36,6 +36,8 @@ class SequenceOrder {
   // Labels of sequence `index` (0 <= index < N) of `epoch` (from 0) that are targets, without reading any
   // token.
   int64_t sequence_targets(int64_t epoch, int64_t index) const;
+  // How many of an epoch's sequences have none: prompts fill them.
+  int64_t sequences_without_targets(int64_t epoch) const;
 
   // Appends that sequence to `batch`: one document (piece) after another, positions from 0 in each.
   void append_sequence(int64_t epoch, int64_t index, MicroBatch& batch) const;

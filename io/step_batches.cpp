@@ -36,16 +36,33 @@ int64_t steps_per_epoch(const SequenceOrder& order, const StepSizes& sizes) {
   return divide_up(order.sequences_per_epoch(), sizes.sequences());
 }
 
-int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes, int64_t step) {
-  COLLIE_ASSERT(step >= 1, "step {}; steps count from 1", step);
+int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
+                             int64_t step) {
+  COLLIE_ASSERT(step > origin.steps && origin.steps >= 0 && origin.position >= 0, "step {} after {} at {}",
+                step, origin.steps, origin.position);
+  const int64_t sequences = order.sequences_per_epoch(), between = step - 1 - origin.steps;
+  // The origin may lie in the middle of an epoch, whose rest is seen first.
+  const int64_t epoch_end = (origin.position / sequences + 1) * sequences;
+  const int64_t in_rest = divide_up(epoch_end - origin.position, sizes.sequences());
+  if (between < in_rest) return origin.position + between * sizes.sequences();
   const int64_t per_epoch = steps_per_epoch(order, sizes);
-  const int64_t epoch = (step - 1) / per_epoch, in_epoch = (step - 1) % per_epoch;
-  return epoch * order.sequences_per_epoch() + in_epoch * sizes.sequences();
+  return epoch_end + (between - in_rest) / per_epoch * sequences +
+         (between - in_rest) % per_epoch * sizes.sequences();
 }
 
-StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, int64_t position) {
+int64_t last_step_of_epoch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
+                           int64_t epochs) {
+  const int64_t sequences = order.sequences_per_epoch();
+  const int64_t whole = epochs - origin.position / sequences;  // with the one that the origin lies in
+  if (whole < 1) return origin.steps;
+  return origin.steps + divide_up(sequences - origin.position % sequences, sizes.sequences()) +
+         (whole - 1) * steps_per_epoch(order, sizes);
+}
+
+StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
+                          int64_t number) {
   check_sizes(sizes);
-  COLLIE_ASSERT(position >= 0, "position {}", position);
+  const int64_t position = position_before_step(order, sizes, origin, number);
   const int64_t per_epoch = order.sequences_per_epoch();
   const int64_t first = position % per_epoch;
   const int64_t end = std::min(per_epoch, first + sizes.sequences());
@@ -54,7 +71,7 @@ StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, in
 
   StepBatch step;
   step.epoch = position / per_epoch;
-  step.step = step.epoch * steps_per_epoch(order, sizes) + first / sizes.sequences() + 1;
+  step.step = number;
   step.position = position;
   step.next_position = position + end - first;
   for (int64_t sequence = first; sequence < end; ++sequence)

@@ -22,18 +22,29 @@ struct StepSizes {
 // Steps of an epoch; the last may be short. A step never crosses an epoch.
 int64_t steps_per_epoch(const SequenceOrder& order, const StepSizes& sizes);
 
-// The position (sequences consumed, over all epochs and replicas) before step `step` (from 1), when every
-// step before it had these sizes.
-int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes, int64_t step);
+// From where on every step has the same sizes: the start of the run, or a checkpoint that a run goes on from,
+// perhaps with other sizes.
+struct StepOrigin {
+  int64_t steps = 0;     // done before
+  int64_t position = 0;  // sequences that they consumed, over all epochs and replicas
+};
 
-// What replica sizes.dp_rank computes in the step that starts at `position`. Sequence g of the step (from 0)
+// The position before step `step`, which comes after the origin's.
+int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
+                             int64_t step);
+// The step that ends epoch `epochs` (from 1); the origin's last one where that lies beyond.
+int64_t last_step_of_epoch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
+                           int64_t epochs);
+
+// What replica sizes.dp_rank computes in step `step`. Sequence g of the step (from 0)
 // belongs to micro-batch g / (dp_size * micro_batch_size), and there to replica (g / micro_batch_size) %
 // dp_size: so the global batch, and each global micro-batch where micro_batch_size * dp_size is the same, do
 // not depend on the layout. In an epoch's short last step all replicas have the same number of micro-batches,
 // some of which may have fewer sequences or none (no tokens, document_starts {0}). `global_target_tokens` is
 // the same on all replicas; it is 0 when every target of the step is masked, and then there is nothing to
-// divide by. `step` counts as if every earlier step had these sizes.
-StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, int64_t position);
+// divide by.
+StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
+                          int64_t step);
 
 // Evaluation: all target tokens of `dataset` once, in natural order, without shuffling.
 std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset,

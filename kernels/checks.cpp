@@ -75,6 +75,9 @@ void spans_fit(const AttentionSpans& spans, const Tensor& q, const Tensor& k) {
   COLLIE_ASSERT(spans.query_starts.size() == spans.key_starts.size(),
                 "attention: {} query_starts but {} key_starts", spans.query_starts.size(),
                 spans.key_starts.size());
+  COLLIE_ASSERT(spans.more_keys.empty() || spans.more_keys.size() + 1 == spans.key_starts.size(),
+                "attention: more_keys of {} documents, there are {}", spans.more_keys.size(),
+                spans.key_starts.size() - 1);
   COLLIE_ASSERT(spans.window == 0 || (spans.window > 0 && spans.causal),
                 "attention: a window of {} keys, {}; must be 0, or positive and causal", spans.window,
                 spans.causal ? "causal" : "not causal");

@@ -6,6 +6,14 @@
 
 namespace collie {
 
+int64_t AttentionSpans::queries_of_one_key(size_t document) const {
+  const int64_t queries = query_starts[document + 1] - query_starts[document];
+  const int64_t keys = key_starts[document + 1] - key_starts[document];
+  if (!more_keys.empty() && more_keys[document]) return 0;
+  if (causal ? window == 1 : keys == 1) return queries;
+  return causal && keys == queries ? std::min<int64_t>(queries, 1) : 0;
+}
+
 Operations::Operations(DType dtype, std::shared_ptr<MemoryAccount> account)
     : dtype_(dtype), account_(std::move(account)) {
   COLLIE_ASSERT(account_ != nullptr, "operations need a memory account");

@@ -37,6 +37,13 @@ struct AttentionSpans {
   std::vector<int32_t> key_starts;    // [documents + 1]
   bool causal = true;
   int64_t window = 0;  // causal: a query sees at most so many keys, its own the last of them; 0: all
+  // Backward: the documents whose queries see other keys as well, which are not among those given. Empty:
+  // none.
+  std::vector<bool> more_keys = {};  // [documents]
+
+  // How many queries of a document see one key and no other; they are its first ones. The weight of that key
+  // is 1 whatever the score is.
+  int64_t queries_of_one_key(size_t document) const;
 };
 
 struct AdamWArguments {
@@ -179,8 +186,10 @@ class Operations {
   virtual void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                          double score_scale, Tensor& out, Tensor& log_sum_exp) = 0;
   // Overwrites dq, dk, dv (may be row-strided). The weights are exp(score - log_sum_exp), so the keys may be
-  // a part of those that out and log_sum_exp were taken over: dk and dv are then those keys' own, and the dq
-  // of all parts add up to that of the whole.
+  // a part of those that out and log_sum_exp were taken over (which spans.more_keys says): dk and dv are then
+  // those keys' own, and the dq of all parts add up to that of the whole. The score of a query that sees one
+  // key has a gradient of exactly zero: rounding noise in its place would be all of a gradient that is zero,
+  // and an optimizer that divides by the gradient's size would make whole steps of it.
   virtual void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
                                   const AttentionSpans& spans, double score_scale, const Tensor& out,
                                   const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,

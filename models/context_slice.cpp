@@ -27,14 +27,18 @@ void append(std::vector<T>& to, const std::vector<T>& from, const TokenRange& ra
 }
 
 // Where pieces of documents start in a chunk, as rows of the rank's own tokens; the first at the chunk's
-// start.
-void append_pieces(std::vector<int32_t>& starts, const std::vector<int32_t>& document_starts,
-                   const Chunk& chunk) {
+// start, which may be in the middle of a document.
+void append_pieces(ContextSlice& slice, const Chunk& chunk) {
   if (chunk.tokens.size() == 0) return;
+  const auto& documents = slice.document_starts;
+  auto& starts = slice.own.document_starts;
   starts.push_back(static_cast<int32_t>(chunk.offset));
-  for (const int32_t start : document_starts)
-    if (start > chunk.tokens.begin && start < chunk.tokens.end)
+  slice.goes_on.push_back(!std::binary_search(documents.begin(), documents.end(), chunk.tokens.begin));
+  for (const int32_t start : documents)
+    if (start > chunk.tokens.begin && start < chunk.tokens.end) {
       starts.push_back(static_cast<int32_t>(start - chunk.tokens.begin + chunk.offset));
+      slice.goes_on.push_back(false);
+    }
 }
 
 // The document that has the token `token`.
@@ -63,7 +67,7 @@ ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size) {
     append(slice.own.tokens, batch.tokens, chunk.tokens);
     append(slice.own.labels, batch.labels, chunk.tokens);
     append(slice.own.positions, batch.positions, chunk.tokens);
-    append_pieces(slice.own.document_starts, batch.document_starts, chunk);
+    append_pieces(slice, chunk);
   }
   slice.own.document_starts.push_back(static_cast<int32_t>(slice.own.tokens.size()));
   for (const int32_t label : slice.own.labels) slice.own.target_tokens += label != ignored_label;

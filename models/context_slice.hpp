@@ -20,6 +20,7 @@ struct ContextSlice {
   // those of the pieces of documents in the two chunks; a document that goes on from one into the other is
   // two pieces.
   MicroBatch own;
+  std::vector<bool> goes_on;             // [pieces] of them: tokens of the document are in an earlier chunk
   std::vector<int64_t> chunk_starts;     // [2 size + 1], in the whole micro-batch
   std::vector<int32_t> document_starts;  // of the whole micro-batch
 

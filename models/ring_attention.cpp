@@ -23,11 +23,17 @@ struct KeyValues {
 };
 
 AttentionSpans causal_spans(const ContextSlice& slice) {
-  return {slice.own.document_starts, slice.own.document_starts};
+  AttentionSpans spans{slice.own.document_starts, slice.own.document_starts};
+  spans.more_keys = slice.goes_on;
+  return spans;
 }
 
+// These queries see their own keys as well.
 AttentionSpans cross_spans(const CrossAttention& pair) {
-  return {{0, static_cast<int32_t>(pair.queries.size())}, {0, static_cast<int32_t>(pair.keys.size())}, false};
+  AttentionSpans spans{
+      {0, static_cast<int32_t>(pair.queries.size())}, {0, static_cast<int32_t>(pair.keys.size())}, false};
+  spans.more_keys = {true};
+  return spans;
 }
 
 Tensor rows_of(const Tensor& x, const TokenRange& range) {

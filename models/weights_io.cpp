@@ -1,6 +1,7 @@
 #include "models/weights_io.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <set>
 
@@ -12,6 +13,9 @@
 
 namespace collie {
 namespace {
+
+// Hugging Face's names of the two that may be tied.
+const std::string head_weight = "lm_head.weight", embedding_weight = "model.embed_tokens.weight";
 
 SafetensorsFile open_weights(const std::string& folder) {
   const std::filesystem::path file = std::filesystem::path(folder) / "model.safetensors";
@@ -48,7 +52,7 @@ void check_tensor(const SafetensorsFile& file, const Parameter& parameter) {
 }
 
 bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
-  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
+  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == head_weight);
 }
 
 }  // namespace
@@ -65,6 +69,25 @@ std::vector<std::string> check_weights(const std::string& folder, const ModelCon
     if (!known.count(entry.name) && !is_expected_surplus(entry.name, config)) surplus.push_back(entry.name);
   std::sort(surplus.begin(), surplus.end());
   return surplus;
+}
+
+bool has_own_head(const std::string& folder) {
+  if (!std::filesystem::exists(std::filesystem::path(folder) / "model.safetensors")) return false;
+  const SafetensorsFile file = open_weights(folder);
+  if (!file.contains(head_weight) || !file.contains(embedding_weight)) return false;
+  const SafetensorsEntry &head = file.find(head_weight), &embedding = file.find(embedding_weight);
+  if (head.shape != embedding.shape) return true;
+  if (head.dtype == embedding.dtype)
+    return std::memcmp(head.bytes.data(), embedding.bytes.data(), head.bytes.size()) != 0;
+  constexpr int64_t piece = 1 << 16;
+  std::vector<float> left(piece), right(piece);
+  for (int64_t begin = 0; begin < head.elements; begin += piece) {
+    const auto count = static_cast<size_t>(std::min(piece, head.elements - begin));
+    file.to_float(head_weight, begin, std::span(left).first(count));
+    file.to_float(embedding_weight, begin, std::span(right).first(count));
+    if (std::memcmp(left.data(), right.data(), count * sizeof(float)) != 0) return true;
+  }
+  return false;
 }
 
 std::string surplus_warning(const std::string& folder, const std::vector<std::string>& surplus) {

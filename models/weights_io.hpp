@@ -16,6 +16,10 @@ namespace collie {
 // beside a tied embedding and the rotary inv_freq buffers of old files are expected and not among them.
 std::vector<std::string> check_weights(const std::string& folder, const ModelConfig& config);
 
+// Whether folder/model.safetensors has an lm_head.weight of other values than its embedding. false where one
+// of the two is not there, or no such file. They are compared piece by piece, up to the first difference.
+bool has_own_head(const std::string& folder);
+
 // One warning's text for what check_weights returned; empty where that is empty.
 std::string surplus_warning(const std::string& folder, const std::vector<std::string>& surplus);
 

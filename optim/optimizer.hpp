@@ -27,7 +27,7 @@ struct ParameterRange {
 
 struct UpdateArguments {
   double lr = 0;           // of this step, from the schedule
-  int64_t step = 1;        // from 1
+  int64_t step = 1;        // from 1; of those that update something, which one without targets does not
   Tensor gradient_factor;  // f64 [1]: multiplies the gradient first (clipping); where it is NaN nothing may
                            // change
   Rounding rounding;       // of weights in bfloat16

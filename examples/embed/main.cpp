@@ -52,9 +52,9 @@ int run(const std::string& text, const std::string& folder) {
                       event.ranks);
         },
         [](const collie::StepFinished& event) {
-          if (event.step % 20 == 0)
+          if (event.step % 20 == 0 && event.loss)
             std::printf("step %ld: loss %.3f\n", static_cast<long>(event.step),
-                        static_cast<double>(event.loss));
+                        static_cast<double>(*event.loss));
         },
         [](const collie::EvaluationFinished&) {},
         [](const collie::CheckpointSaved& event) {

@@ -76,8 +76,8 @@ class Momentum final : public collie::Optimizer {
 class GoodEnough final : public collie::Callback {
  public:
   bool on_step(const collie::StepFinished& step) override {
-    if (step.loss > 3.6) return false;
-    std::printf("callback: loss %.3f at step %ld is good enough\n", static_cast<double>(step.loss),
+    if (!step.loss || *step.loss > 3.6) return false;  // none: a step without target tokens
+    std::printf("callback: loss %.3f at step %ld is good enough\n", static_cast<double>(*step.loss),
                 static_cast<long>(step.step));
     return true;
   }

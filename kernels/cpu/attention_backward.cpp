@@ -58,8 +58,8 @@ void backward_tile(const Operands& x, const Task& task, const QueryTile& tile, i
                      keys, false);
   cpu::multiply_tile(GemmForm::nt, rows, keys, dim, d_out.row(tile.query), d_out.stride, v.row(key), v.stride,
                      ds, keys, false);
-  cpu::softmax_backward_tile({p, rows, keys, tile.visible_to_first - first, tile.window, x.score_scale}, ds,
-                             x.log_sum_exp + tile.query * x.heads + head,
+  cpu::softmax_backward_tile({p, rows, keys, tile.visible_to_first - first, tile.window, x.score_scale},
+                             tile.of_one_key, ds, x.log_sum_exp + tile.query * x.heads + head,
                              x.means + tile.query * x.heads + head, x.heads);
   if (task.wanted != Wanted::queries) {
     cpu::multiply_tile(GemmForm::tn, keys, dim, rows, p, keys, d_out.row(tile.query), d_out.stride,

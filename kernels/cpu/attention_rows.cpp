@@ -86,8 +86,8 @@ void finish_rows(int64_t queries, const float* largest, const float* sums, float
   }
 }
 
-void softmax_backward_rows(const ScoreTile& tile, float* d_weights, const float* log_sum_exp,
-                           const float* means, int64_t stride) {
+void softmax_backward_rows(const ScoreTile& tile, int64_t of_one_key, float* d_weights,
+                           const float* log_sum_exp, const float* means, int64_t stride) {
   const Vec scale = constant(tile.score_scale);
   for (int64_t i = 0; i < tile.queries; ++i) {
     const int64_t hidden = hidden_keys(tile, i), end = visible_keys(tile, i);
@@ -104,6 +104,7 @@ void softmax_backward_rows(const ScoreTile& tile, float* d_weights, const float*
       access.store(p, scores + j);
       access.store(hn::Mul(hn::Mul(p, d), scale), gradients + j);
     });
+    if (i < of_one_key) clear(gradients, end - hidden);
   }
 }
 
@@ -138,9 +139,9 @@ void cpu::softmax_finish(int64_t queries, const float* largest, const float* sum
   HWY_DYNAMIC_DISPATCH(finish_rows)(queries, largest, sums, out, out_stride, head_dim, log_sum_exp, stride);
 }
 
-void cpu::softmax_backward_tile(const ScoreTile& tile, float* d_weights, const float* log_sum_exp,
-                                const float* means, int64_t stride) {
-  HWY_DYNAMIC_DISPATCH(softmax_backward_rows)(tile, d_weights, log_sum_exp, means, stride);
+void cpu::softmax_backward_tile(const ScoreTile& tile, int64_t of_one_key, float* d_weights,
+                                const float* log_sum_exp, const float* means, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(softmax_backward_rows)(tile, of_one_key, d_weights, log_sum_exp, means, stride);
 }
 
 void cpu::head_dots(const float* out, const float* d_out, int64_t heads, int64_t head_dim, float* means) {

@@ -25,9 +25,10 @@ void softmax_finish(int64_t queries, const float* largest, const float* sums, fl
                     int64_t head_dim, float* log_sum_exp, int64_t stride);
 
 // Scores become p = exp(scale · s - log_sum_exp), d_weights (the gradient of p, [queries, keys]) becomes
-// ds = scale · p (dp - mean). log_sum_exp and means: a query's elements are `stride` apart.
-void softmax_backward_tile(const ScoreTile& tile, float* d_weights, const float* log_sum_exp,
-                           const float* means, int64_t stride);
+// ds = scale · p (dp - mean), of the first `of_one_key` queries 0. log_sum_exp and means: a query's elements
+// are `stride` apart.
+void softmax_backward_tile(const ScoreTile& tile, int64_t of_one_key, float* d_weights,
+                           const float* log_sum_exp, const float* means, int64_t stride);
 
 // means[h] = out[h] · d_out[h] for the heads of one query; [heads, head_dim] each.
 void head_dots(const float* out, const float* d_out, int64_t heads, int64_t head_dim, float* means);

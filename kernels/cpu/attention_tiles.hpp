@@ -17,21 +17,24 @@ struct QueryTile {
   int64_t first_key, keys;   // rows of k that any of these queries sees
   int64_t visible_to_first;  // of them, those up to the first query's own
   int64_t window;            // a query sees so many of those up to its own
+  int64_t of_one_key;        // the tile's first queries that see one key and no other
 };
 
 // One document's share of the packed rows.
 struct Document {
   int64_t query, queries, key, keys;
   bool causal;
-  int64_t window;  // larger than any document where there is none
+  int64_t window;      // larger than any document where there is none
+  int64_t of_one_key;  // its first queries that see one key and no other
 
   int64_t query_tiles() const { return (queries + query_tile - 1) / query_tile; }
   int64_t key_tiles() const { return (keys + key_tile - 1) / key_tile; }
   QueryTile tile(int64_t index) const {
     const int64_t first = index * query_tile, last = std::min(first + query_tile, queries);
-    if (!causal) return {query + first, last - first, key, keys, keys, window};
+    const int64_t single = std::clamp<int64_t>(of_one_key - first, 0, last - first);
+    if (!causal) return {query + first, last - first, key, keys, keys, window, single};
     const int64_t before = keys - queries;  // keys that stand before the first query (KV cache)
-    return {query + first, last - first, key, before + last, before + first + 1, window};
+    return {query + first, last - first, key, before + last, before + first + 1, window, single};
   }
 };
 

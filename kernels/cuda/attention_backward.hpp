@@ -2,7 +2,8 @@
 // each recomputing the weights. A block has own rows of one head and goes over the rows of the other side, N
 // at a time:
 //   scores = own · firstᵀ, d_weights = own_d · secondᵀ,
-//   weights = exp(scale · scores - log_sum_exp), d_scores = weights (d_weights - delta),
+//   weights = exp(scale · scores - log_sum_exp), d_scores = weights (d_weights - delta), or 0 where the query
+//   sees one key,
 //   sums += d_scores · first, and for keys sums_d += weights · second.
 //                    own   own_d   first   second   sums   sums_d
 //   Side::queries    q     d_out   k       v        dq

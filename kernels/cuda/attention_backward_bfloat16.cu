@@ -113,7 +113,9 @@ __global__ void __launch_bounds__(fragment_threads) backward_kernel(Backward x) 
           float& weight = weights.at[0][n][i];
           float& d_score = d_scores.at[0][n][i];
           weight = seen ? approximate_exp2((weight * x.score_scale - log_sum_exp) * log2_e) : 0;
-          d_score = weight * (d_score - delta);
+          // Where all meet, a query has more keys than one.
+          const bool alone = !whole && visible.alone(row + i / 2 * 8 + lane / 4, other + column);
+          d_score = alone ? 0 : weight * (d_score - delta);
         }
       if constexpr (side == Side::keys) multiply_add<D>(sums_d, weights, second, first_chunk);
     }

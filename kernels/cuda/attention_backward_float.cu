@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(product_threads) backward_kernel(Backward x) {
           delta = x.deltas[index];
         }
         weights[i][j] = weight;
-        d_scores[i][j] = weight * (d_scores[i][j] - delta);
+        d_scores[i][j] = visible.alone(own_row, other_row) ? 0 : weight * (d_scores[i][j] - delta);
       }
     if constexpr (side == Side::keys) {
       put(weights);

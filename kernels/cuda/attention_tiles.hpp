@@ -6,6 +6,10 @@
 #include <span>
 #include <vector>
 
+namespace collie {
+struct AttentionSpans;
+}
+
 namespace collie::cuda {
 
 // Documents of a packed row, on the host. Queries and keys of document d: [query_starts[d], query_starts[d +
@@ -14,7 +18,9 @@ struct Documents {
   std::span<const int32_t> query_starts, key_starts;
   bool causal;
   int64_t window;  // causal: a query sees at most so many keys, its own the last of them; 0: all before it
+  std::vector<int64_t> of_one_key;  // [documents] their first queries that see one key and no other
 };
+Documents documents_of(const AttentionSpans& spans);  // which must outlive it
 
 // `own_count` rows from `own_first` against the `other_count` rows from `other_first` that matter to any of
 // them. Key c and query r, counted from the tile's first of each, meet where
@@ -23,6 +29,7 @@ struct AttentionTile {
   int32_t own_first, own_count;
   int32_t other_first, other_count;
   int32_t visible;
+  int32_t of_one_key;  // the first of its queries that see one key and no other
 };
 
 // All tiles of at most `size` queries (keys), those with the most to do first. Every query (key) is in one

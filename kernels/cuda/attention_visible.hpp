@@ -35,6 +35,10 @@ struct Visible {
     const int end = tile.visible + query;
     return other < tile.other_count && key < end && key >= end - window;
   }
+  // Whether the query of the two sees one key and no other.
+  __device__ bool alone(int own, int other) const {
+    return (side == Side::queries ? own : other) < tile.of_one_key;
+  }
   // Whether some of own rows [own, own + count) meets some of others [other, other + others).
   __device__ bool any(int own, int count, int other, int others) const {
     return closest(own, count, other, others) && farthest(own, count, other, others);

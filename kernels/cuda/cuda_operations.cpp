@@ -50,10 +50,6 @@ cuda::ProductForm product_of(GemmForm form) {
                                 : cuda::ProductForm::tn;
 }
 
-cuda::Documents documents_of(const AttentionSpans& spans) {
-  return {spans.query_starts, spans.key_starts, spans.causal, spans.window};
-}
-
 }  // namespace
 
 CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAccount> account)
@@ -328,8 +324,8 @@ void CudaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v
                                double score_scale, Tensor& out, Tensor& log_sum_exp) {
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
   const cuda::AttentionViews views = attention_views(q, k, v, out, log_sum_exp, sizes, score_scale);
-  if (attention_library_ && attention_library_->forward(views, documents_of(spans))) return;
-  cuda::attention(stream_->native(), indices_, views, documents_of(spans));
+  if (attention_library_ && attention_library_->forward(views, cuda::documents_of(spans))) return;
+  cuda::attention(stream_->native(), indices_, views, cuda::documents_of(spans));
 }
 
 void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
@@ -339,12 +335,12 @@ void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const 
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
   const cuda::AttentionViews views = attention_views(q, k, v, out, log_sum_exp, sizes, score_scale);
-  if (attention_library_ &&
-      attention_library_->backward(views, documents_of(spans), view(d_out), view(dq), view(dk), view(dv)))
+  if (attention_library_ && attention_library_->backward(views, cuda::documents_of(spans), view(d_out),
+                                                         view(dq), view(dk), view(dv)))
     return;
   Tensor scratch = workspace(cuda::attention_backward_workspace(sizes.queries, sizes.heads));
-  cuda::attention_backward(stream_->native(), indices_, views, documents_of(spans), view(d_out), view(dq),
-                           view(dk), view(dv), scratch.data<float>());
+  cuda::attention_backward(stream_->native(), indices_, views, cuda::documents_of(spans), view(d_out),
+                           view(dq), view(dk), view(dv), scratch.data<float>());
 }
 
 void CudaOperations::merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,

@@ -55,6 +55,7 @@ class CudnnAttention final : public AttentionLibrary {
     if (packing.empty()) return false;
     const std::array matrices{views.q, views.k, views.v, views.out, d_out, dq, dk, dv};
     if (!accepts(packing.refusal(views, matrices))) return false;
+    if (!accepts(packing.one_key_each() ? "every query of a backward sees one key alone" : "")) return false;
     CudnnAttentionShape shape = packing.shape(views);
     const bool shares = shape.group() > 1;
     // Heads that share keys: rows are dense, so that those of all heads are, too.

@@ -28,6 +28,7 @@ CudnnPacking::CudnnPacking(const Documents& documents)
     if (queries == 0 && keys == 0) continue;
     one_sided_ = one_sided_ || queries == 0 || keys == 0;
     alike_ = alike_ && queries == keys;
+    one_key_each_ = one_key_each_ && documents.of_one_key[d] == queries;
     longest_query_ = std::max<int64_t>(longest_query_, queries);
     longest_key_ = std::max<int64_t>(longest_key_, keys);
     query_lengths_.push_back(queries);

@@ -18,6 +18,9 @@ class CudnnPacking {
   explicit CudnnPacking(const Documents& documents);
 
   bool empty() const { return count_ == 0; }
+  // Whether every query sees one key and no other. The gradients of their scores are zero, which cuDNN would
+  // fill with rounding noise.
+  bool one_key_each() const { return one_key_each_; }
   // Why cuDNN is not asked for such tensors; "": it is. matrices: all that it would read or write.
   std::string refusal(const AttentionViews& views, std::span<const Matrix> matrices) const;
   // Of the forward. Not of an empty packing.
@@ -34,7 +37,7 @@ class CudnnPacking {
   const bool causal_;
   const int64_t window_;
   int64_t count_ = 0, longest_query_ = 0, longest_key_ = 0;
-  bool alike_ = true, one_sided_ = false;
+  bool alike_ = true, one_sided_ = false, one_key_each_ = true;
   std::vector<int32_t> query_lengths_, key_lengths_, query_starts_, key_starts_;
 };
 

@@ -10,10 +10,6 @@ namespace collie {
 
 namespace {
 
-cuda::Documents documents_of(const AttentionSpans& spans) {
-  return {spans.query_starts, spans.key_starts, spans.causal, spans.window};
-}
-
 cuda::Element element_of(DType dtype) {
   return dtype == DType::bf16 ? cuda::Element::bf16 : cuda::Element::f32;
 }
@@ -97,8 +93,8 @@ void PhantomGpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& 
 void PhantomGpuOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                      const AttentionSpans& spans, double, Tensor& out, Tensor& log_sum_exp) {
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
-  const auto tiles =
-      cuda::tiles_of_queries(documents_of(spans), cuda::forward_queries(element_of(dtype()), sizes.head_dim));
+  const auto tiles = cuda::tiles_of_queries(cuda::documents_of(spans),
+                                            cuda::forward_queries(element_of(dtype()), sizes.head_dim));
   if (sizes.heads > 0 && sizes.head_dim > 0 && !tiles.empty()) arrays_.find(cuda::words_of(tiles));
 }
 void PhantomGpuOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
@@ -110,8 +106,8 @@ void PhantomGpuOperations::attention_backward(const Tensor& q, const Tensor& k, 
   const Tensor deltas = floats(cuda::attention_backward_workspace(sizes.queries, sizes.heads));
   if (sizes.heads == 0 || sizes.head_dim == 0) return;
   const int64_t rows = cuda::backward_rows(element_of(dtype()), sizes.head_dim);
-  for (const auto& tiles :
-       {cuda::tiles_of_queries(documents_of(spans), rows), cuda::tiles_of_keys(documents_of(spans), rows)})
+  for (const auto& tiles : {cuda::tiles_of_queries(cuda::documents_of(spans), rows),
+                            cuda::tiles_of_keys(cuda::documents_of(spans), rows)})
     if (!tiles.empty()) arrays_.find(cuda::words_of(tiles));
 }
 

@@ -37,7 +37,8 @@ void weigh(std::vector<double>& scores, double log_sum_exp) {
   for (double& score : scores) score = std::exp(score - log_sum_exp);
 }
 
-// Calls f(query, head, kv_head, first visible key, number of visible keys) for every query of every document.
+// Calls f(query, head, kv_head, first visible key, number of visible keys, whether it sees one key and no
+// other) for every query of every document.
 template <class F>
 void for_each_query(const AttentionSpans& spans, const check::AttentionSizes& sizes, F f) {
   for (size_t s = 0; s + 1 < spans.query_starts.size(); ++s) {
@@ -48,7 +49,7 @@ void for_each_query(const AttentionSpans& spans, const check::AttentionSizes& si
       const int64_t first = spans.window > 0 ? std::max<int64_t>(0, end - spans.window) : 0;
       for (int64_t h = 0; h < sizes.heads; ++h)
         f(spans.query_starts[s] + i, h, h / (sizes.heads / sizes.kv_heads), spans.key_starts[s] + first,
-          end - first);
+          end - first, i < spans.queries_of_one_key(s));
     }
   }
 }
@@ -60,7 +61,7 @@ void ReferenceOperations::attention(const Tensor& q, const Tensor& k, const Tens
                                     Tensor& log_sum_exp) {
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
   const View qv(q), kv(k), vv(v), ov(out), lv(log_sum_exp);
-  for_each_query(spans, sizes, [&](int64_t t, int64_t h, int64_t g, int64_t first, int64_t visible) {
+  for_each_query(spans, sizes, [&](int64_t t, int64_t h, int64_t g, int64_t first, int64_t visible, bool) {
     auto p = scores_of_query(qv, kv, t, h, first, visible, g, sizes.head_dim, score_scale);
     lv(t, h) = log_sum_exp_of(p);
     weigh(p, lv(t, h));
@@ -73,7 +74,8 @@ void ReferenceOperations::attention(const Tensor& q, const Tensor& k, const Tens
 }
 
 // With s = scale · q·k, p = exp(s - log_sum_exp), o = p·v over all keys: dv = pᵀ do; dp = do · vᵀ;
-// ds = p (dp - sum(p dp)), where sum(p dp) = o · do; dq = scale ds · k; dk = scale dsᵀ · q.
+// ds = p (dp - sum(p dp)), where sum(p dp) = o · do; dq = scale ds · k; dk = scale dsᵀ · q. Of one key p is
+// constant, so ds is 0.
 void ReferenceOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
                                              const AttentionSpans& spans, double score_scale,
                                              const Tensor& out, const Tensor& log_sum_exp,
@@ -84,22 +86,24 @@ void ReferenceOperations::attention_backward(const Tensor& q, const Tensor& k, c
   fill(dq, 0);
   fill(dk, 0);
   fill(dv, 0);
-  for_each_query(spans, sizes, [&](int64_t t, int64_t h, int64_t g, int64_t first, int64_t visible) {
-    auto p = scores_of_query(qv, kv, t, h, first, visible, g, sizes.head_dim, score_scale);
-    weigh(p, lv(t, h));
-    double mean = 0;
-    for (int64_t d = 0; d < sizes.head_dim; ++d) mean += ov(t, h, d) * dov(t, h, d);
-    for (int64_t j = 0; j < visible; ++j) {
-      double dp = 0;
-      for (int64_t d = 0; d < sizes.head_dim; ++d) dp += dov(t, h, d) * vv(first + j, g, d);
-      const double weight = p[static_cast<size_t>(j)], ds = weight * (dp - mean) * score_scale;
-      for (int64_t d = 0; d < sizes.head_dim; ++d) {
-        dqv(t, h, d) += ds * kv(first + j, g, d);
-        dkv(first + j, g, d) += ds * qv(t, h, d);
-        dvv(first + j, g, d) += weight * dov(t, h, d);
-      }
-    }
-  });
+  for_each_query(spans, sizes,
+                 [&](int64_t t, int64_t h, int64_t g, int64_t first, int64_t visible, bool sees_one_key) {
+                   auto p = scores_of_query(qv, kv, t, h, first, visible, g, sizes.head_dim, score_scale);
+                   weigh(p, lv(t, h));
+                   double mean = 0;
+                   for (int64_t d = 0; d < sizes.head_dim; ++d) mean += ov(t, h, d) * dov(t, h, d);
+                   for (int64_t j = 0; j < visible; ++j) {
+                     double dp = 0;
+                     for (int64_t d = 0; d < sizes.head_dim; ++d) dp += dov(t, h, d) * vv(first + j, g, d);
+                     const double weight = p[static_cast<size_t>(j)];
+                     const double ds = sees_one_key ? 0 : weight * (dp - mean) * score_scale;
+                     for (int64_t d = 0; d < sizes.head_dim; ++d) {
+                       dqv(t, h, d) += ds * kv(first + j, g, d);
+                       dkv(first + j, g, d) += ds * qv(t, h, d);
+                       dvv(first + j, g, d) += weight * dov(t, h, d);
+                     }
+                   }
+                 });
 }
 
 }  // namespace collie

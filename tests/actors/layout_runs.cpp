@@ -36,7 +36,7 @@ void run_to_the_end(RunPlan plan, LayoutOutcome& outcome) {
   while (!ended)
     self->receive([](const RunStarted&) {},
                   [&](const StepFinished& step) {
-                    outcome.losses.push_back(step.loss);
+                    outcome.losses.push_back(step.loss.value_or(0.0));
                     outcome.norms.push_back(step.grad_norm);
                   },
                   [](const EvaluationFinished&) {}, [](const CheckpointSaved&) {},

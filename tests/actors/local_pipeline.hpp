@@ -64,7 +64,7 @@ class LocalPipeline {
   double train(std::shared_ptr<const StepBatch> batch, double lr) {
     Program program;
     program.kind = ProgramKind::train;
-    program.step = ++step_;
+    program.step = program.update = ++step_;
     program.lr = lr;
     program.lists = std::make_shared<const TaskLists>(
         training_tasks(layout_, static_cast<int>(batch->micro_batches.size()), program.activation_limits));

@@ -182,7 +182,7 @@ TEST_CASE("model worker: the head's copy of a tied matrix follows the embedding"
   // The same without the weight's way back: the test would see it.
   LocalPipeline stale = pipeline_of(model, layout_of(2, true));
   Program program;
-  program.step = 1;
+  program.step = program.update = 1;
   TaskLists lists = training_tasks(layout_of(2, true), 2, program.activation_limits);
   REQUIRE(lists[0].back().kind == TaskKind::send_tied_weight);
   lists[0].pop_back();
@@ -198,7 +198,7 @@ TEST_CASE("model worker: more activations than the schedule allows are an error"
   const Layout layout = layout_of(2, false, "gpipe");
   LocalPipeline pipeline = pipeline_of(three_blocks(false), layout);
   Program program;
-  program.step = 1;
+  program.step = program.update = 1;
   program.batches = {step_batch(3, 1)};
   program.lists = std::make_shared<const TaskLists>(training_tasks(layout, 3, program.activation_limits));
   REQUIRE(program.activation_limits == std::vector<int>{3, 3});

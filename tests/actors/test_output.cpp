@@ -54,6 +54,9 @@ TEST_CASE("console: a line has the step's numbers and the time left", "[actors][
   CHECK_THAT(console.line(step_of(12, 200), 100.5), contains("  1:34 left  "));  // 188 steps of half a second
   CHECK_THAT(console.line(step_of(20, 20000), 109), contains("  5:33:00 left  "));
   CHECK_THAT(console.line(step_of(200, 200), 200), !contains("left"));
+  StepFinished without_targets = step_of(12, 200);
+  without_targets.loss.reset();
+  CHECK_THAT(console.line(without_targets, 100.5), contains("step 12/200  no targets  lr 1.80e-04"));
   StepFinished evaluated = step_of(13, 200);
   evaluated.evaluated = true;
   evaluated.eval_loss = 4.25;

@@ -20,6 +20,8 @@ class RecordingTrainerOutbox final : public TrainerOutbox {
   double clock = 0;
   std::vector<ProgramPtr> programs;
   std::vector<StepFinished> records;
+  std::vector<SnapshotExpected> snapshots;
+  std::vector<std::string> warnings;
   std::vector<RunEnded> ends;
 
   double now_s() override { return clock; }
@@ -34,8 +36,10 @@ class RecordingTrainerOutbox final : public TrainerOutbox {
     log.push_back(fmt::format("loss sum {}", static_cast<double>(report.loss_sum)));
   }
   void forward(const TokenReport& report) override { log.push_back(fmt::format("token {}", report.token)); }
-  void expect_snapshot(int64_t step, int64_t position, bool final) override {
-    log.push_back(fmt::format("expect {} at {}{}", step, position, final ? " final" : ""));
+  void expect_snapshot(const SnapshotExpected& expected) override {
+    log.push_back(
+        fmt::format("expect {} at {}{}", expected.step, expected.position, expected.final ? " final" : ""));
+    snapshots.push_back(expected);
   }
   void record(const StepFinished& step) override {
     log.push_back(fmt::format("record {}", step.step));
@@ -48,6 +52,7 @@ class RecordingTrainerOutbox final : public TrainerOutbox {
   void announce(const CheckpointSaved& checkpoint) override {
     log.push_back(fmt::format("saved {}", checkpoint.step));
   }
+  void warn(const std::string& what) override { warnings.push_back(what); }
   void end(RunEnded outcome) override {
     log.push_back("end");
     ends.push_back(std::move(outcome));
@@ -67,7 +72,7 @@ TrainerSettings two_ranks(int64_t total_steps) {
   settings.layout.grid.pipeline = settings.layout.stages = 2;
   settings.layout.rank_of_stage = {0, 1};
   settings.total_steps = total_steps;
-  settings.steps_per_epoch = 3;
+  settings.sequences_per_epoch = 12;
   settings.learning_rate = 0.5;
   settings.schedule = [](int64_t step, int64_t total) {
     return static_cast<double>(step) / static_cast<double>(total);
@@ -614,12 +619,108 @@ TEST_CASE("trainer core: a loss or norm that is no number ends the run", "[actor
              contains("step 2: ") && contains(words) && contains("after step 1"));
 }
 
-TEST_CASE("trainer core: a step without any target has loss 0", "[actors][trainer]") {
-  Run run(two_ranks(2));
+TEST_CASE("trainer core: a step without any target is recorded without a loss, and nothing is computed",
+          "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(4);
+  settings.checkpoint_every = 2;
+  Run run(settings);
   run.ready();
+  run.step(1);
+  run.news();
+  run.batch(2, tag, 0);
+  CHECK(run.news() == Log{"batch 3", "record 2"});
+  const StepFinished& record = run.outbox.records.at(1);
+  CHECK_FALSE(record.loss);
+  CHECK(record.grad_norm == 0.0);
+  CHECK(record.tokens == 0);
+  CHECK(record.lr == 0.25);  // the schedule goes on
+  run.core.recorded(2);
+  CHECK(run.news() == Log{"expect 2 at 8", "snapshot 2"});
+  CHECK(run.outbox.snapshots.back().steps_without_targets == 1);
+  run.last_done();
+  run.written(2);
+  run.news();
+  run.batch(3);
+  CHECK(run.news() == Log{"batch 4", "train 3"});
+  CHECK(run.outbox.programs.back()->update == 2);  // the optimizer has seen one so far
+  run.stepped();
+  run.last_done();
+  run.core.recorded(3);
+  REQUIRE(run.outbox.warnings.size() == 1);
+  CHECK_THAT(run.outbox.warnings[0], contains("step 2 has no target tokens"));
+  run.batch(4, tag, 0);
+  run.core.recorded(4);
+  run.last_done();
+  run.written(4);
+  REQUIRE(run.outbox.ends.size() == 1);
+  REQUIRE(run.outbox.warnings.size() == 2);
+  CHECK_THAT(run.outbox.warnings[1], contains("2 of 4 steps had no target tokens"));
+}
+
+TEST_CASE("trainer core: many steps without targets follow each other, up to what the monitor is behind",
+          "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(9);
+  settings.monitor_credits = 3;
+  Run run(settings);
+  run.ready();
+  for (int64_t step = 1; step <= 5; ++step) run.batch(step, tag, 0);
+  CHECK(run.outbox.records.size() == 3);
+  run.core.recorded(3);
+  CHECK(run.outbox.records.size() == 5);
+  CHECK(run.outbox.programs.empty());
+}
+
+TEST_CASE("trainer core: a resumed run counts the steps without targets of before", "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(9);
+  settings.done_steps = 5;
+  settings.done_position = 20;
+  settings.done_without_targets = 2;
+  Run run(settings);
+  run.ready();
+  run.batch(6);
+  CHECK(run.outbox.programs.back()->step == 6);
+  CHECK(run.outbox.programs.back()->update == 4);
+  run.core.stop(RunStatus::stopped);
+  run.stepped();
+  run.last_done();
+  run.core.recorded(6);
+  run.last_done();
+  run.written(6);
+  REQUIRE(run.outbox.warnings.size() == 1);
+  CHECK_THAT(run.outbox.warnings[0], contains("2 of 6 steps"));
+}
+
+TEST_CASE("trainer core: a callback may stop the run at a step without targets", "[actors][trainer]") {
+  auto callback = std::make_unique<ScriptedCallback>();
+  callback->step = [](const StepFinished& step) { return !step.loss; };
+  Run run(two_ranks(9), std::move(callback));
+  run.ready();
+  run.news();
   run.batch(1, tag, 0);
-  run.stepped(0, 0);
-  CHECK(run.outbox.records.at(0).loss == 0.0);
+  CHECK(run.news() == Log{"batch 2", "record 1"});
+  run.core.recorded(1);
+  CHECK(run.news() == Log{"expect 1 at 4 final", "snapshot 1"});
+}
+
+TEST_CASE("trainer core: an epoch's end is where the data end, whatever sizes its steps had",
+          "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(9);
+  settings.has_evaluation = true;
+  settings.evaluate_every_epochs = 1;
+  settings.done_steps = 1;  // of eight sequences
+  settings.done_position = 8;
+  Run run(settings);
+  run.ready();
+  auto last = std::make_shared<StepBatch>();
+  last->step = 2;
+  last->position = 8;
+  last->next_position = 12;
+  last->global_target_tokens = 10;
+  last->micro_batches.resize(2);
+  run.core.batch({tag, 0, last});
+  run.news();
+  run.stepped();
+  CHECK(run.news() == Log{"evaluation 2"});
 }
 
 // --- callbacks

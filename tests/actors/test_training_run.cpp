@@ -36,7 +36,7 @@ struct Events {
         [&](const StepFinished& event) {
           steps.push_back(event);
           log.push_back(fmt::format(
-              "step {} loss {} norm {}{}", event.step, static_cast<double>(event.loss),
+              "step {} loss {} norm {}{}", event.step, static_cast<double>(event.loss.value()),
               static_cast<double>(event.grad_norm),
               event.evaluated ? fmt::format(" eval {}", static_cast<double>(event.eval_loss)) : ""));
           on_step(event);

@@ -150,11 +150,9 @@ class ThreadedRun final : private TrainerOutbox {
       ask_for_evaluation();
   }
   void forward(const TokenReport&) override {}
-  void expect_snapshot(int64_t step, int64_t position, bool final) override {
-    writer_.send(SnapshotExpected{tag, step, position, final});
-  }
+  void expect_snapshot(const SnapshotExpected& expected) override { writer_.send(expected); }
   void record(const StepFinished& step) override {
-    outcome_.losses.push_back(step.loss);
+    outcome_.losses.push_back(step.loss.value_or(0.0));
     outcome_.norms.push_back(step.grad_norm);
     mail_.push(StepRecorded{step.step});
     writer_.send(StepRecorded{step.step});
@@ -164,6 +162,7 @@ class ThreadedRun final : private TrainerOutbox {
     outcome_.evaluations.push_back(evaluation.loss);
   }
   void announce(const CheckpointSaved&) override {}
+  void warn(const std::string&) override {}
   void end(RunEnded outcome) override { outcome_.end = std::move(outcome); }
 
   void ask_for_evaluation() {

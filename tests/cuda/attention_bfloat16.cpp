@@ -155,7 +155,7 @@ Outputs of_kernels(const Case& c, const Inputs& inputs, const Expected& expected
                                    c.kv_heads,
                                    c.head_dim,
                                    static_cast<float>(c.score_scale())};
-  const cuda::Documents documents{c.spans.query_starts, c.spans.key_starts, c.spans.causal, c.spans.window};
+  const cuda::Documents documents = cuda::documents_of(c.spans);
   const cuda::Matrix d_out = device.make(inputs.d_out), dq = device.output(c.q_shape()),
                      dk = device.output(c.k_shape()), dv = device.output(c.k_shape());
   cuda::attention(device.stream(), device.indices(), views, documents);

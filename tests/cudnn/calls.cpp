@@ -84,7 +84,8 @@ class Rank {
             0.125F};
   }
   static Documents documents(const Call& call) {
-    return {call.query_starts, call.key_starts, call.causal, call.window};
+    const AttentionSpans spans{call.query_starts, call.key_starts, call.causal, call.window};
+    return {call.query_starts, call.key_starts, call.causal, call.window, documents_of(spans).of_one_key};
   }
 
   std::shared_ptr<MemoryAccount> account_ = std::make_shared<MemoryAccount>();

@@ -22,9 +22,7 @@ struct Case {
   int64_t keys() const { return spans.key_starts.back(); }
   Shape q_shape() const { return {queries(), heads, head_dim}; }
   Shape k_shape() const { return {keys(), kv_heads, head_dim}; }
-  cuda::Documents documents() const {
-    return {spans.query_starts, spans.key_starts, spans.causal, spans.window};
-  }
+  cuda::Documents documents() const { return cuda::documents_of(spans); }
 };
 
 constexpr double score_scale = 0.35;

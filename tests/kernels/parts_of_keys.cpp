@@ -43,13 +43,24 @@ Outputs at_once(Whole x, const AttentionSpans& spans) {
 struct Part {
   int64_t first_query, last_query, first_key, last_key;
   bool causal;
+  bool more_keys = false;  // some of the queries are in other parts, too
 
   AttentionSpans spans() const {
-    return {{0, static_cast<int32_t>(last_query - first_query)},
-            {0, static_cast<int32_t>(last_key - first_key)},
-            causal};
+    AttentionSpans all{{0, static_cast<int32_t>(last_query - first_query)},
+                       {0, static_cast<int32_t>(last_key - first_key)},
+                       causal};
+    all.more_keys = {more_keys};
+    return all;
   }
 };
+
+std::vector<Part> that_know_of_each_other(std::vector<Part> parts) {
+  for (Part& part : parts)
+    part.more_keys = std::count_if(parts.begin(), parts.end(), [&](const Part& other) {
+                       return other.first_query < part.last_query && other.last_query > part.first_query;
+                     }) > 1;
+  return parts;
+}
 
 void attend(Whole& x, const Part& p) {
   const Tensor q = x.q.rows(p.first_query, p.last_query), k = x.k.rows(p.first_key, p.last_key);
@@ -75,7 +86,8 @@ void attend_backward(Whole& x, const Part& p) {
 }
 
 // Starts from no keys: `out` stays NaN until the first part is merged.
-Outputs in_parts(Whole x, const std::vector<Part>& parts) {
+Outputs in_parts(Whole x, const std::vector<Part>& given) {
+  const std::vector<Part> parts = that_know_of_each_other(given);
   x.bench.ops.fill(x.log_sum_exp, -std::numeric_limits<double>::infinity());
   for (const Part& part : parts) attend(x, part);
   for (Tensor* gradient : {&x.dq, &x.dk, &x.dv}) x.bench.ops.fill(*gradient, 0);

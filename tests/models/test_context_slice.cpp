@@ -92,6 +92,28 @@ TEST_CASE("around the ring a query sees every earlier token of its document once
   }
 }
 
+TEST_CASE("a query sees one key in all where its piece's keys are one and the document does not go on",
+          "[context]") {
+  const int size = GENERATE(1, 2, 3, 4, 8);
+  for (const std::vector<int>& lengths : all_lengths) {
+    const MicroBatch batch = make_batch(lengths, 50, "batch");
+    for (int rank = 0; rank < size; ++rank) {
+      CAPTURE(size, rank, lengths);
+      const ContextSlice slice = slice_for_context(batch, rank, size);
+      AttentionSpans own{slice.own.document_starts, slice.own.document_starts};
+      own.more_keys = slice.goes_on;
+      REQUIRE(own.more_keys.size() + 1 == own.query_starts.size());
+      const Sight sight = sight_of(slice, batch.tokens.size());
+      for (size_t piece = 0; piece < own.more_keys.size(); ++piece)
+        for (int32_t query = own.query_starts[piece]; query < own.query_starts[piece + 1]; ++query) {
+          int keys = 0;
+          for (const int seen : sight[static_cast<size_t>(query)]) keys += seen;
+          CHECK((keys == 1) == (query - own.query_starts[piece] < own.queries_of_one_key(piece)));
+        }
+    }
+  }
+}
+
 TEST_CASE("one long document costs all ranks about the same", "[context]") {
   const MicroBatch batch = make_batch({1000}, 50, "batch");
   std::vector<int64_t> work;

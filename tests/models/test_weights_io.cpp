@@ -136,6 +136,29 @@ TEST_CASE("surplus tensors are reported, but for those that old files are known 
              {"model.safetensors", "2 tensors", "another, model.layers.2.extra"});
 }
 
+TEST_CASE("a head is the model's own where its values are others than the embedding's", "[weights]") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path().string(), head = "lm_head.weight",
+                    embedding = "model.embed_tokens.weight";
+  CHECK_FALSE(has_own_head(path));                          // there is no file
+  Tensors tensors{{embedding, stored({300, 700}, "F32")}};  // more than one piece
+  const auto own = [&](const Stored& other) {
+    tensors[head] = other;
+    write(folder, tensors);
+    return has_own_head(path);
+  };
+  write(folder, tensors);
+  CHECK_FALSE(has_own_head(path));
+  CHECK_FALSE(own(stored({300, 700}, "F32")));
+  CHECK_FALSE(own(stored({300, 700}, "BF16")));  // the same values
+  CHECK(own(stored({300, 699}, "F32")));
+  for (const char* dtype : {"F32", "BF16"}) {
+    Stored other = stored({300, 700}, dtype);
+    other.bytes.back() ^= std::byte{0x80};  // the last value's sign
+    CHECK(own(other));
+  }
+}
+
 TEST_CASE("weights in several files are refused for now", "[weights]") {
   const TemporaryFolder folder;
   folder.write("model.safetensors.index.json", "{}");
