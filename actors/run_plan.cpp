@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/error.hpp"
+#include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "io/files.hpp"
 #include "io/json_lines.hpp"
@@ -224,6 +225,7 @@ void measure_partition(RunPlan& plan) {
 
 // Random, or the model folder's, which are checked against the model before anything is allocated for them.
 void resolve_weights(RunPlan& plan) {
+  failpoint("plan.weights");
   if (plan.config.model.from_scratch) return;
   plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path};
   const auto surplus = check_weights(plan.config.model.path, plan.model);
@@ -374,6 +376,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
 }
 
 std::shared_ptr<const FolderLock> prepare_run_folder(const RunPlan& plan) {
+  failpoint("run.folder");
   const fs::path folder = run_folder(plan.config);
   std::error_code error;
   if (fs::create_directories(folder / "checkpoints", error); error)

@@ -17,6 +17,7 @@ class TraceFile {
   TraceFile(const TraceFile&) = delete;
   TraceFile& operator=(const TraceFile&) = delete;
 
+  // Where the disk is full the trace ends, with a warning.
   void add(const ProgramDone& done);
 
  private:
@@ -24,7 +25,7 @@ class TraceFile {
   std::string path_;
   std::FILE* file_ = nullptr;
   double origin_s_;
-  bool first_ = true;
+  bool first_ = true, broken_ = false;
 };
 
 }  // namespace collie

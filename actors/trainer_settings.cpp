@@ -1,5 +1,8 @@
 #include "actors/trainer_settings.hpp"
 
+#include <filesystem>
+
+#include "actors/step_record.hpp"
 #include "optim/optimizer.hpp"
 
 namespace collie {
@@ -14,6 +17,9 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   if (plan.checkpoint) {
     settings.done_steps = plan.checkpoint->step();
     settings.done_position = plan.checkpoint->metadata().value("position", int64_t{0});
+    if (plan.purpose == Purpose::train)
+      settings.unevaluated = unevaluated_step(
+          (std::filesystem::path(plan.config.run.dir) / "metrics.jsonl").string(), plan.checkpoint->step());
   }
   settings.evaluate_every = plan.config.eval.every_n_steps;
   settings.evaluate_every_epochs = plan.config.eval.every_n_epochs;

@@ -7,6 +7,7 @@
 #include "app/commands.hpp"
 #include "app/host.hpp"
 #include "base/log.hpp"
+#include "base/screen.hpp"
 
 namespace collie {
 namespace {
@@ -67,7 +68,7 @@ int run(const Options& options) {
     return 0;
   }
   const RunEnded outcome = run_to_end(std::move(plan), {}, launch);
-  if (!outcome.summary.empty()) fmt::print(stderr, "{}", outcome.summary);
+  if (!outcome.summary.empty()) standard_error().write(outcome.summary);
   log::info("{} after step {}; the run is in '{}'", word(outcome.status), outcome.step, dir);
   return outcome.exit_code;
 }
