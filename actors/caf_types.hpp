@@ -22,13 +22,16 @@ using set_atom = caf::atom_constant<caf::atom("set")>;            // to the dire
 using get_atom = caf::atom_constant<caf::atom("get")>;            // to the directory: (get, key) -> value
 using greet_atom = caf::atom_constant<caf::atom("greet")>;        // to a node host: -> NodeGreeting
 using failed_atom = caf::atom_constant<caf::atom("failed")>;      // trainer to itself: (failed, failure)
-using join_atom = caf::atom_constant<caf::atom("join")>;    // to process 0: (join, process, greeting, host)
-using leave_atom = caf::atom_constant<caf::atom("leave")>;  // to a node host: no more orders will come
-using wait_atom = caf::atom_constant<caf::atom("wait")>;    // until everybody has joined
-using door_atom = caf::atom_constant<caf::atom("door")>;    // (door, process) -> where others connect with it
-using name_atom = caf::atom_constant<caf::atom("name")>;    // (name, process) -> what people call it
-using open_atom = caf::atom_constant<caf::atom("open")>;    // to a link's end: (open, link, ends)
-using work_atom = caf::atom_constant<caf::atom("work")>;    // to a reducer: something was submitted
+using join_atom = caf::atom_constant<caf::atom("join")>;  // to process 0: (join, process, greeting, host)
+using leave_atom =
+    caf::atom_constant<caf::atom("leave")>;  // to a node host, and from it to its owner: (leave, exit code)
+using wait_atom =
+    caf::atom_constant<caf::atom("wait")>;  // from the meeting: everybody has joined, or why not
+using open_atom = caf::atom_constant<caf::atom("open")>;        // to a link's end: (open, link, ends)
+using give_up_atom = caf::atom_constant<caf::atom("give_up")>;  // (give_up, program), to nodes and stages
+using told_atom = caf::atom_constant<caf::atom("told")>;  // node to trainer: its ranks know what they give up
+using cut_atom = caf::atom_constant<caf::atom("cut")>;    // to nodes: end what is communicated of it
+using work_atom = caf::atom_constant<caf::atom("work")>;  // to a reducer: something was submitted
 using shutdown_atom = caf::atom_constant<caf::atom("shutdown")>;  // owner to node: (shutdown, cause)
 }  // namespace collie
 

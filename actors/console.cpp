@@ -1,14 +1,16 @@
 #include "actors/console.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "actors/summary.hpp"
 
 namespace collie {
 namespace {
 
-constexpr double seconds_between_plain_lines = 5;
+constexpr double seconds_between_plain_lines = 5, seconds_between_rewrites = 0.1;
 
 std::string duration(double seconds) {
   const auto total = static_cast<int64_t>(seconds + 0.5);
@@ -16,55 +18,81 @@ std::string duration(double seconds) {
   return fmt::format("{}:{:02}", total / 60, total % 60);
 }
 
-}  // namespace
+struct Part {
+  std::string text;
+  int rank = 0;  // among what is worth its place; the first is 0
+};
 
-Console::Style Console::style_of(const std::string& setting, std::FILE* stream) {
-  if (setting == "progress") return Style::progress;
-  if (setting == "plain") return Style::plain;
-  if (setting == "none") return Style::none;
-  return ::isatty(::fileno(stream)) ? Style::progress : Style::plain;
+int width_of(const std::vector<Part>& parts) {
+  int width = -2;
+  for (const Part& part : parts) width += static_cast<int>(part.text.size()) + 2;
+  return width;
 }
 
-std::string Console::line(const StepFinished& step, double now_s) {
+// As many of the parts, which are ASCII, as there is room for.
+std::string fitted(std::vector<Part> parts, int columns) {
+  while (parts.size() > 1 && width_of(parts) > columns)
+    parts.erase(std::max_element(parts.begin(), parts.end(),
+                                 [](const Part& a, const Part& b) { return a.rank < b.rank; }));
+  std::string text;
+  for (const Part& part : parts) text += (text.empty() ? "" : "  ") + part.text;
+  return text.substr(0, static_cast<size_t>(std::max(columns, 0)));
+}
+
+}  // namespace
+
+Console::Console(const std::string& setting, Screen& screen)
+    : style_(setting == "none"                         ? Style::none
+             : setting != "plain" && screen.rewrites() ? Style::progress
+                                                       : Style::plain),
+      screen_(screen) {}
+
+std::string Console::line(const StepFinished& step, double now_s, int columns) {
   if (first_step_ == 0) {
     first_step_ = step.step;
     first_s_ = now_s;
   }
-  std::string text =
-      fmt::format("step {}/{}  {}  lr {:.2e}  norm {:.3f}  {:.0f} tokens/s", step.step, step.total_steps,
-                  step.loss ? fmt::format("loss {:.4f}", static_cast<double>(*step.loss)) : "no targets",
-                  static_cast<double>(step.lr), static_cast<double>(step.grad_norm),
-                  static_cast<double>(step.tokens_per_second));
+  std::vector<Part> parts = {
+      {fmt::format("step {}/{}", step.step, step.total_steps), 0},
+      {step.loss ? fmt::format("loss {:.4f}", static_cast<double>(*step.loss)) : "no targets", 1},
+      {fmt::format("lr {:.2e}", static_cast<double>(step.lr)), 5},
+      {fmt::format("norm {:.3f}", static_cast<double>(step.grad_norm)), 6},
+      {fmt::format("{:.0f} tokens/s", static_cast<double>(step.tokens_per_second)), 4},
+  };
   if (step.step > first_step_ && step.step < step.total_steps) {
     const double per_step_s = (now_s - first_s_) / static_cast<double>(step.step - first_step_);
-    text += "  " + duration(per_step_s * static_cast<double>(step.total_steps - step.step)) + " left";
+    parts.push_back({duration(per_step_s * static_cast<double>(step.total_steps - step.step)) + " left", 3});
   }
-  if (step.memory_bytes > 0) text += "  " + human_bytes(step.memory_bytes);  // unknown until a step is done
-  if (step.evaluated) text += fmt::format("  eval loss {:.4f}", static_cast<double>(step.eval_loss));
-  return text;
+  if (step.memory_bytes > 0)
+    parts.push_back({human_bytes(step.memory_bytes), 7});  // unknown until a step is done
+  if (step.evaluated)
+    parts.push_back({fmt::format("eval loss {:.4f}", static_cast<double>(step.eval_loss)), 2});
+  return fitted(std::move(parts), columns);
 }
 
 void Console::show(const StepFinished& step, double now_s) {
   if (style_ == Style::none) return;
-  const std::string text = line(step, now_s);
-  if (style_ == Style::progress) {
-    fmt::print(stream_, "\r\033[K{}", text);
-    line_open_ = true;
-    if (step.evaluated || step.step == step.total_steps) finish_line();
-    std::fflush(stream_);
+  const bool always = step.evaluated || step.step == step.total_steps;
+  const bool progress = style_ == Style::progress;
+  // In its last column a terminal may begin a new line.
+  constexpr int unlimited = 1 << 20;
+  std::string text = line(step, now_s, progress ? screen_.columns() - 1 : unlimited);
+  if (!always && now_s - last_s_ < (progress ? seconds_between_rewrites : seconds_between_plain_lines)) {
+    unshown_ = std::move(text);
     return;
   }
-  const bool due = now_s - last_plain_s_ >= seconds_between_plain_lines;
-  if (!due && !step.evaluated && step.step != step.total_steps) return;
-  last_plain_s_ = now_s;
-  fmt::print(stream_, "{}\n", text);
-  std::fflush(stream_);
+  last_s_ = now_s;
+  unshown_.clear();
+  if (!progress) return screen_.write(text + "\n");
+  screen_.rewrite(text);
+  line_open_ = true;
+  if (always) finish_line();
 }
 
 void Console::finish_line() {
   if (!line_open_) return;
-  fmt::print(stream_, "\n");
-  std::fflush(stream_);
+  if (!unshown_.empty()) screen_.rewrite(unshown_);
+  screen_.keep();
   line_open_ = false;
 }
 

@@ -33,8 +33,12 @@ caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listene
 caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener,
                      std::vector<RemoteNode> nodes);
 
-// Asks a run to end after the step being computed: RunStatus::stopped (checkpoint and final model) or
-// RunStatus::interrupted (checkpoint). It goes on in its own time; RunEnded tells when it has ended.
+// Asks a run to end: RunStatus::stopped, after the step being computed, with checkpoint and final model, or
+// RunStatus::interrupted, as soon as it can, with a checkpoint of the last whole step: a step or evaluation
+// that is being computed is given up (on several GPUs a step is finished). RunEnded tells when it has ended.
 void request_stop(const caf::actor& run, RunStatus why);
+
+// Asks a run for a checkpoint after the step being computed; it goes on.
+void request_checkpoint(const caf::actor& run);
 
 }  // namespace collie

@@ -29,6 +29,7 @@ struct StepFinished {
   bool evaluated = false;
   DoubleBits eval_loss;       // where evaluated
   uint64_t memory_bytes = 0;  // held by all ranks
+  bool amended = false;       // takes the place of the record of this step that is there
   GraphCounts graphs;         // of all ranks since their start, up to the step before
 };
 
@@ -63,14 +64,24 @@ struct RunEnded {
   bool actors_left = false;  // some did not end in time: the process should not wait for them
 };
 
-// To the run, from request_stop() (actors/engine.hpp).
+// To the run, from request_stop() (actors/engine.hpp). `by`: who asked, where that was another process.
 struct StopRequest {
   RunStatus why = RunStatus::stopped;
+  std::string by;
+};
+
+// To the run, from request_checkpoint(). `by` as above.
+struct SaveRequest {
+  std::string by;
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, StopRequest& x) {
-  return f(x.why);
+  return f(x.why, x.by);
+}
+template <class Inspector>
+auto inspect(Inspector& f, SaveRequest& x) {
+  return f(x.by);
 }
 template <class Inspector>
 auto inspect(Inspector& f, RunStarted& x) {
@@ -83,7 +94,7 @@ auto inspect(Inspector& f, GraphCounts& x) {
 template <class Inspector>
 auto inspect(Inspector& f, StepFinished& x) {
   return f(x.step, x.total_steps, x.epoch, x.loss, x.lr, x.grad_norm, x.tokens, x.tokens_per_second, x.step_s,
-           x.evaluated, x.eval_loss, x.memory_bytes, x.graphs);
+           x.evaluated, x.eval_loss, x.memory_bytes, x.amended, x.graphs);
 }
 template <class Inspector>
 auto inspect(Inspector& f, EvaluationFinished& x) {

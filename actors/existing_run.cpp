@@ -6,6 +6,7 @@
 
 #include "actors/run_inputs.hpp"
 #include "base/error.hpp"
+#include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "io/files.hpp"
 #include "io/json_lines.hpp"
@@ -100,6 +101,7 @@ void check_checkpoint(const RunPlan& plan, const std::vector<std::string>& state
 }
 
 std::shared_ptr<RunFolder> prepare_run_folder(const RunPlan& plan) {
+  failpoint("run.folder");
   auto folder = std::make_shared<RunFolder>(plan.config.run.dir);
   if (look(plan) != plan.folder_seen)
     throw UserError(

@@ -9,6 +9,7 @@
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "actors/version.hpp"
+#include "base/failpoint.hpp"
 #include "base/log.hpp"
 
 namespace collie {
@@ -16,6 +17,8 @@ namespace {
 
 // Nodes of a job may start minutes after each other.
 constexpr auto patience = std::chrono::minutes(5);
+constexpr auto poll_interval = std::chrono::milliseconds(50);  // of wishes
+constexpr int interrupted = 130;
 
 std::optional<std::string> variable(const char* name) {
   const char* const value = std::getenv(name);
@@ -23,64 +26,111 @@ std::optional<std::string> variable(const char* name) {
 }
 
 int number(const char* name) {
-  const auto text = variable(name);
+  const std::string text = variable(name).value_or("");
   int value = -1;
-  if (text) {
-    const auto parsed = std::from_chars(text->data(), text->data() + text->size(), value);
-    if (parsed.ec != std::errc() || parsed.ptr != text->data() + text->size()) value = -1;
-  }
-  if (value < 0)
-    throw UserError("{}: {} found; a number is needed beside the master's address", name,
-                    text ? "'" + *text + "'" : "nothing");
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || value < 0)
+    throw UserError("{}: is '{}'; a number of 0 or more is needed", name, text);
   return value;
 }
 
-std::optional<Launch> checked(Launch launch, const char* rank, const char* size) {
-  launch.rank = number(rank);
-  launch.size = number(size);
-  if (launch.size < 1 || launch.rank >= launch.size)
-    throw UserError("{}: is {}, with {} of {}; it must be below that", rank, launch.rank, size, launch.size);
+// A job's variables: which process this is, of how many.
+struct Names {
+  const char *rank, *size;
+  bool any() const { return variable(rank) || variable(size); }
+  bool both() const { return variable(rank) && variable(size); }
+};
+constexpr Names ours{"COLLIE_ENGINE_RANK", "COLLIE_ENGINE_SIZE"}, slurms{"SLURM_PROCID", "SLURM_NTASKS"},
+    usual{"RANK", "WORLD_SIZE"};
+
+std::optional<Launch> checked(Launch launch, const Names& names) {
+  launch.rank = number(names.rank);
+  launch.size = number(names.size);
+  if (launch.size < 1) throw UserError("{}: is 0; a job has a process at least", names.size);
+  if (launch.rank >= launch.size)
+    throw UserError("{}: is {}, with {} of {}; it must be below that", names.rank, launch.rank, names.size,
+                    launch.size);
   return launch.size > 1 ? std::optional(launch) : std::nullopt;
+}
+
+[[noreturn]] void missing(const std::string& what, const std::string& beside) {
+  throw UserError(
+      "{}: is missing beside {}; every process of a job needs its number, how many they are, and where they "
+      "meet "
+      "(docs/cluster.md), and a process that is alone none of them",
+      what, beside);
+}
+
+void need(const char* name, const std::string& found) {
+  if (!variable(name)) missing(name, found);
+}
+
+std::optional<Launch> launch_of_ours() {
+  const char* const master = "COLLIE_ENGINE_MASTER";
+  const auto address = variable(master);
+  if (!address && !ours.any()) return std::nullopt;
+  const std::string found = address ? master : variable(ours.rank) ? ours.rank : ours.size;
+  Launch launch;
+  if (address) launch.master = parse_node_address(*address, master);
+  for (const char* const name : {master, ours.rank, ours.size}) need(name, found);
+  return checked(launch, ours);
+}
+
+bool is_above_one(const char* name) {
+  return variable(name) && number(name) > 1;
+}
+
+// A job of several processes that do not know where to meet would be as many runs.
+void check_no_master_is_needed() {
+  if (usual.both() && is_above_one(usual.size)) missing("MASTER_ADDR", usual.size);
+  // Of a step that srun started; a shell of an allocation has SLURM_NTASKS as well.
+  if (is_above_one("SLURM_STEP_NUM_TASKS")) missing("MASTER_ADDR", "SLURM_STEP_NUM_TASKS");
+}
+
+// Which of the two names this process; none where it is alone.
+std::optional<Names> names_beside_master() {
+  for (const Names& names : {slurms, usual})
+    if (names.both()) return names;
+  if (variable(slurms.rank)) missing(slurms.size, slurms.rank);
+  if (usual.any())
+    missing(variable(usual.rank) ? usual.size : usual.rank, variable(usual.rank) ? usual.rank : usual.size);
+  if (is_above_one(slurms.size)) missing(slurms.rank, slurms.size);
+  if (variable("MASTER_PORT")) missing("RANK", "MASTER_PORT");
+  return std::nullopt;
 }
 
 // Process 0's side of the meeting.
 struct MeetingState {
   const char* name = "meeting";
   std::map<int, RemoteNode> nodes;  // by process
-  std::string refusal;              // why somebody who came cannot stay
-  caf::response_promise everybody;
+  bool answered = false;
 };
 
-caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int size) {
-  const auto answer_if_complete = [=] {
-    MeetingState& state = self->state;
-    if (!state.everybody.pending()) return;
-    if (!state.refusal.empty()) return state.everybody.deliver(state.refusal);
-    if (static_cast<int>(state.nodes.size()) == size) state.everybody.deliver(std::string());
+// `owner` gets (wait, "") when all have come, or (wait, why somebody who came cannot stay), and what the
+// others are asked for.
+caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int size, const caf::actor& owner) {
+  const auto answer = [=](const std::string& refusal) {
+    if (!std::exchange(self->state.answered, true)) self->send(owner, wait_atom::value, refusal);
   };
   return {
       [=](join_atom, int rank, const NodeGreeting& greeting, const caf::actor& host,
           const std::string& door) {
-        MeetingState& state = self->state;
+        auto& nodes = self->state.nodes;
         if (greeting.version != engine_version())
-          state.refusal =
-              fmt::format("process {} on {} is collie-engine {}, this is {}; all must be the same", rank,
-                          greeting.host, greeting.version, engine_version());
-        else if (!state.nodes
-                      .emplace(rank,
-                               RemoteNode{fmt::format("{} (process {})", greeting.host, rank), host, door})
-                      .second)
-          state.refusal = fmt::format("two processes say that they are number {} of {}", rank, size);
-        answer_if_complete();
+          return answer(fmt::format("process {} on {} is collie-engine {}, this is {}; all must be the same",
+                                    rank, greeting.host, greeting.version, engine_version()));
+        const std::string name = fmt::format("{} (process {})", greeting.host, rank);
+        if (!nodes.emplace(rank, RemoteNode{name, host, door}).second)
+          return answer(fmt::format("two processes say that they are number {} of {}", rank, size));
+        if (static_cast<int>(nodes.size()) == size) answer("");
       },
-      [=](wait_atom) -> caf::result<std::string> {
-        self->state.everybody = self->make_response_promise();
-        answer_if_complete();
-        return caf::delegated<std::string>();
+      [=](get_atom) {
+        std::vector<RemoteNode> nodes;
+        for (const auto& [rank, node] : self->state.nodes) nodes.push_back(node);
+        return nodes;
       },
-      [=](get_atom, int rank) { return self->state.nodes.at(rank).host; },
-      [=](name_atom, int rank) { return self->state.nodes.at(rank).address; },
-      [=](door_atom, int rank) { return self->state.nodes.at(rank).door; },
+      [=](const StopRequest& request) { self->send(owner, request); },
+      [=](const SaveRequest& request) { self->send(owner, request); },
   };
 }
 
@@ -103,82 +153,106 @@ std::string open_door(caf::actor_system& system, const caf::actor& host, const s
 }  // namespace
 
 std::optional<Launch> launch_of_environment() {
-  Launch launch;
-  if (const auto master = variable("COLLIE_ENGINE_MASTER")) {
-    launch.master = parse_node_address(*master, "COLLIE_ENGINE_MASTER");
-    return checked(launch, "COLLIE_ENGINE_RANK", "COLLIE_ENGINE_SIZE");
-  }
+  if (variable("COLLIE_ENGINE_MASTER") || ours.any()) return launch_of_ours();
   const auto address = variable("MASTER_ADDR");
-  if (!address) return std::nullopt;
-  const bool slurm = variable("SLURM_PROCID").has_value();
-  if (!slurm && !variable("RANK")) return std::nullopt;
-  launch.master =
-      parse_node_address(*address + ":" + variable("MASTER_PORT").value_or("29400"), "MASTER_ADDR");
-  return slurm ? checked(launch, "SLURM_PROCID", "SLURM_NTASKS") : checked(launch, "RANK", "WORLD_SIZE");
+  if (!address) return check_no_master_is_needed(), std::nullopt;
+  const auto names = names_beside_master();
+  if (!names) return std::nullopt;
+  Launch launch;
+  const auto port = variable("MASTER_PORT");
+  launch.master = parse_node_address(*address + ":" + port.value_or("29400"),
+                                     port ? "MASTER_ADDR:MASTER_PORT" : "MASTER_ADDR");
+  return checked(launch, *names);
 }
 
-Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
+Gathering gather_nodes(caf::scoped_actor& self, const Launch& launch, const ClusterSection& cluster,
+                       const Wishes& wishes) {
+  caf::actor_system& system = self->system();
   check_data_plane(launch.master, cluster);
-  const caf::actor meeting = system.spawn(meeting_behaviour, launch.size);
+  const caf::actor meeting = system.spawn(meeting_behaviour, launch.size, caf::actor_cast<caf::actor>(self));
   publish(system, meeting, launch.master, cluster, "the master's address");
-  caf::scoped_actor self(system);
   const caf::actor host = spawn_node_host(system, launch.master.host);
   self->send(meeting, join_atom::value, 0, own_greeting(self, host), host, std::string());
   log::info("waits for {} other processes at {}", launch.size - 1, to_string(launch.master));
-  std::string failure =
-      fmt::format("not all {} processes came within {} minutes", launch.size, patience.count());
-  self->request(meeting, patience, wait_atom::value)
-      .receive([&](const std::string& refusal) { failure = refusal; }, [](const caf::error&) {});
-  if (!failure.empty()) {
-    shut_down(meeting);
-    shut_down(host);
-    throw UserError("{}", failure);
+  Gathering gathering{{}, meeting};
+  std::optional<std::string> refusal;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!refusal && !gathering.interrupted && std::chrono::steady_clock::now() < deadline) {
+    self->receive([&](wait_atom, const std::string& why) { refusal = why; },
+                  [&](const StopRequest&) { gathering.interrupted = true; }, [](const SaveRequest&) {},
+                  caf::after(poll_interval) >> [] {});
+    failpoint("job.wait");
+    if (wishes() == Wish::end) gathering.interrupted = true;
   }
-  std::vector<RemoteNode> nodes(static_cast<size_t>(launch.size));
-  for (int rank = 0; rank < launch.size; ++rank) {
-    RemoteNode& node = nodes[static_cast<size_t>(rank)];
-    self->request(meeting, caf::infinite, get_atom::value, rank)
-        .receive([&](const caf::actor& found) { node.host = found; }, [](const caf::error&) {});
-    self->request(meeting, caf::infinite, name_atom::value, rank)
-        .receive([&](const std::string& name) { node.address = name; }, [](const caf::error&) {});
-    self->request(meeting, caf::infinite, door_atom::value, rank)
-        .receive([&](const std::string& door) { node.door = door; }, [](const caf::error&) {});
-  }
-  return {std::move(nodes), meeting};
+  self->request(meeting, caf::infinite, get_atom::value)
+      .receive([&](const std::vector<RemoteNode>& nodes) { gathering.nodes = nodes; },
+               [](const caf::error&) {});
+  if (gathering.interrupted || (refusal && refusal->empty())) return gathering;
+  constexpr int input_was_wrong = 2;
+  dismiss(system, gathering, input_was_wrong);
+  throw UserError("{}", refusal ? *refusal
+                                : fmt::format("not all {} processes came within {} minutes", launch.size,
+                                              patience.count()));
 }
 
-void dismiss(caf::actor_system& system, const Gathering& gathering) {
+void dismiss(caf::actor_system& system, const Gathering& gathering, int exit_code) {
   caf::scoped_actor self(system);
   for (const RemoteNode& node : gathering.nodes)
-    self->request(node.host, std::chrono::seconds(2), leave_atom::value)
+    self->request(node.host, std::chrono::seconds(2), leave_atom::value, exit_code)
         .receive([] {}, [](const caf::error&) {});
   shut_down(gathering.meeting);
 }
 
-int join(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
+namespace {
+
+caf::actor find_meeting(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  caf::actor meeting;
-  while (!meeting) {
+  while (true) {
     try {
-      meeting = connect(system, launch.master, cluster, "the master");
+      return connect(system, launch.master, cluster, "the master");
     } catch (const UserError&) {
       if (std::chrono::steady_clock::now() > deadline) throw;
       std::this_thread::sleep_for(std::chrono::milliseconds(200));  // it may not have started yet
     }
   }
+}
+
+// Passes on what this process is asked for.
+void tell(caf::scoped_actor& self, const caf::actor& meeting, const Launch& launch, Wish wish) {
+  const std::string by = fmt::format("process {}", launch.rank);
+  if (wish == Wish::end) {
+    log::warn("asks process 0 to end the run, with a checkpoint; once more ends this process at once");
+    self->send(meeting, StopRequest{RunStatus::interrupted, by});
+  }
+  if (wish == Wish::save) self->send(meeting, SaveRequest{by});
+}
+
+}  // namespace
+
+int join(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster,
+         const std::function<Wishes()>& hold) {
+  const caf::actor meeting = find_meeting(system, launch, cluster);
   caf::scoped_actor self(system);
   const std::string interface = own_address_towards(launch.master);
-  const caf::actor host = spawn_node_host(system, interface);
+  const caf::actor host = spawn_node_host(system, interface, caf::actor_cast<caf::actor>(self));
   self->monitor(meeting);
-  self->monitor(host);
-  self->send(meeting, join_atom::value, launch.rank, own_greeting(self, host), host,
-             open_door(system, host, interface, cluster));
+  const std::string door = open_door(system, host, interface, cluster);
+  const Wishes wishes = hold();
+  self->send(meeting, join_atom::value, launch.rank, own_greeting(self, host), host, door);
   log::info("process {} of {} has joined {}", launch.rank, launch.size, to_string(launch.master));
-  bool cut_off = true;
-  self->receive([&](const caf::down_msg& down) { cut_off = down.source != host.address(); });
+  std::optional<int> exit_code;
+  bool cut_off = false, asked = false;
+  while (!exit_code && !cut_off) {
+    self->receive([&](leave_atom, int code) { exit_code = code; },
+                  [&](const caf::down_msg&) { cut_off = true; }, caf::after(poll_interval) >> [] {});
+    const Wish wish = wishes();
+    asked = asked || wish == Wish::end;
+    tell(self, meeting, launch, wish);
+  }
   caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
-  if (cut_off) log::error("process 0 at {} is gone", to_string(launch.master));
-  return cut_off ? 1 : 0;
+  if (exit_code) return *exit_code;
+  log::error("process 0 at {} is gone", to_string(launch.master));
+  return asked ? interrupted : 1;
 }
 
 }  // namespace collie

@@ -14,6 +14,7 @@
 #include "actors/group_carriers.hpp"
 #include "actors/run_plan.hpp"
 #include "actors/worker_settings.hpp"
+#include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "models/accumulating_sink.hpp"
 #include "models/resident_source.hpp"
@@ -130,6 +131,7 @@ int64_t nanoseconds(double seconds) {
 }  // namespace
 
 LayerTimes measure_layers(const RunPlan& plan) {
+  failpoint("plan.measure");
   const Grid grid{1, 1, plan.layout.grid.context, plan.layout.grid.tensor};
   const MicroBatch batch = batch_of(plan);
   std::vector<std::unique_ptr<Connections>> connections;

@@ -12,6 +12,7 @@ void add_message_types(caf::actor_system_config& config) {
   config.add_message_type<TokenGenerated>("collie::TokenGenerated");
   config.add_message_type<RunEnded>("collie::RunEnded");
   config.add_message_type<StopRequest>("collie::StopRequest");
+  config.add_message_type<SaveRequest>("collie::SaveRequest");
   config.add_message_type<ProgramMessage>("collie::ProgramMessage");
   config.add_message_type<Payload>("collie::Payload");
   config.add_message_type<Credit>("collie::Credit");
@@ -25,6 +26,7 @@ void add_message_types(caf::actor_system_config& config) {
   config.add_message_type<NodeRanks>("collie::NodeRanks");
   config.add_message_type<NodeOrder>("collie::NodeOrder");
   config.add_message_type<NodeGreeting>("collie::NodeGreeting");
+  config.add_message_type<std::vector<RemoteNode>>("collie::RemoteNodes");
   config.add_message_type<SnapshotBegun>("collie::SnapshotBegun");
   config.add_message_type<ShardWritten>("collie::ShardWritten");
   config.add_message_type<LinkMessage>("collie::LinkMessage");

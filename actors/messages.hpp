@@ -102,11 +102,13 @@ struct ProgramDone {
   std::vector<TaskSpan> spans;  // empty unless tracing
   RankSummary summary;
   std::vector<TaskSpan> communication_spans{};  // in the background; empty unless tracing
+  bool given_up = false;                        // before its end, as the trainer had asked
 };
 
 struct RankReady {
   RunTag tag;
   int rank = 0;
+  bool gives_up = false;  // whether it can give a program up
 };
 
 // --- checkpoints

@@ -63,6 +63,7 @@ void ModelWorker::build_chunk(int stage) {
 }
 
 void ModelWorker::load(Chunk& chunk) {
+  failpoint("stage.load");
   if (!operations_->has_values()) return chunk.state->load([](ParameterId, Tensor&) {});
   if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
   chunk.state->load([&](ParameterId id, Tensor& weight) {
@@ -191,9 +192,11 @@ void ModelWorker::forward(Chunk& chunk, int index) {
                                   targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, loss_sum,
                                   stashes_[key]);
   } else if (program_.kind == ProgramKind::evaluate) {
+    failpoint("stage.evaluate");
     LayerContext layer_context = context(chunk, false);
     output = chunk.model->evaluate(layer_context, micro_batch(index), input, *loss_, loss_sum);
   } else {
+    failpoint("stage.decode");
     LayerContext layer_context = context(chunk, false);
     output = chunk.model->decode(layer_context, micro_batch(index), input, chunk.cache);
   }
@@ -356,6 +359,7 @@ void ModelWorker::check() {
 // What was read from a device is not to be believed where a collective, or a tensor that was to come, has
 // failed.
 void ModelWorker::check_communication() const {
+  if (given_up_) return;
   const RankGroups& groups = settings_.groups;
   for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data, groups.world})
     if (group) group->check();
@@ -408,6 +412,20 @@ std::vector<CheckpointSlice> ModelWorker::snapshot() {
     for (CheckpointSlice& slice : chunk->state->snapshot()) slices.push_back(std::move(slice));
   check_communication();
   return slices;
+}
+
+// On several GPUs what they still communicate of the step before, which counts, would be aborted as well.
+bool ModelWorker::gives_up() const {
+  return settings_.grid.ranks() == 1 || !settings_.groups.device.compute;
+}
+
+// Until its update a step leaves alone what a snapshot takes.
+void ModelWorker::give_up() {
+  given_up_ = true;
+  for (auto* const tensors : {&inputs_, &outputs_, &d_outputs_, &d_inputs_}) tensors->clear();
+  stashes_.clear();
+  for (const auto& chunk : chunks_) chunk->live = 0;
+  tied_gradient_ = loss_sums_ = logits_ = contribution_ = {};
 }
 
 RankSummary ModelWorker::summary() const {

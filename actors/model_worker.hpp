@@ -67,6 +67,8 @@ class ModelWorker final : public StageWorker {
   int32_t sample() override;
   std::vector<CheckpointSlice> snapshot() override;
   RankSummary summary() const override;
+  bool gives_up() const override;
+  void give_up() override;
   std::vector<TaskSpan> take_communication_spans() override;
 
  private:
@@ -129,6 +131,7 @@ class ModelWorker final : public StageWorker {
   TiedUse tied_owner_, tied_copy_;
   Tensor tied_gradient_;  // received from the head's rank
 
+  bool given_up_ = false;  // a program; its communication may have been aborted
   Program program_;
   std::shared_ptr<const StepBatch> batch_;      // this replica's
   std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived, that leave

@@ -5,7 +5,10 @@
 #include "actors/caf_types.hpp"
 #include "actors/console.hpp"
 #include "actors/guard.hpp"
+#include "actors/step_record.hpp"
 #include "actors/trace_file.hpp"
+#include "base/failpoint.hpp"
+#include "base/screen.hpp"
 #include "io/json_lines.hpp"
 
 namespace collie {
@@ -19,19 +22,15 @@ struct MonitorState {
 };
 using MonitorActor = caf::stateful_actor<MonitorState>;
 
-nlohmann::ordered_json record_of(const StepFinished& step) {
-  nlohmann::ordered_json record;
-  record["step"] = step.step;
-  record["epoch"] = step.epoch;
-  record["loss"] = step.loss ? nlohmann::ordered_json(static_cast<double>(*step.loss)) : nullptr;
-  record["lr"] = static_cast<double>(step.lr);
-  record["grad_norm"] = static_cast<double>(step.grad_norm);
-  record["tokens"] = step.tokens;
-  record["tokens_per_second"] = static_cast<double>(step.tokens_per_second);
-  record["step_seconds"] = static_cast<double>(step.step_s);
-  record["memory_bytes"] = step.memory_bytes;
-  if (step.evaluated) record["eval_loss"] = static_cast<double>(step.eval_loss);
-  return record;
+// Where the step is there without its evaluation, which the run was interrupted in: with it in its place.
+void write_record(MonitorState& state, const StepFinished& step, const std::string& path) {
+  failpoint("monitor.record");
+  if (step.amended) {
+    state.metrics.reset();
+    truncate_after_step(path, step.step - 1);
+    state.metrics = std::make_unique<JsonLinesFile>(path);
+  }
+  state.metrics->append(record_of(step));
 }
 
 caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
@@ -42,11 +41,11 @@ caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<
   state.metrics = std::make_unique<JsonLinesFile>((folder / metrics_name).string());
   if (plan->config.monitor.trace)
     state.trace = std::make_unique<TraceFile>((folder / trace_name).string(), plan->layout.grid.ranks());
-  state.console = std::make_unique<Console>(Console::style_of(plan->config.monitor.console, stderr), stderr);
+  state.console = std::make_unique<Console>(plan->config.monitor.console, standard_error());
   return {
       [=](const StepFinished& step) {
         plan->folder->check_in_place();
-        self->state.metrics->append(record_of(step));
+        write_record(self->state, step, (folder / metrics_name).string());
         self->state.console->show(step, steady_seconds());
         if (self->state.trace && !step.loss)
           self->state.trace->mark("step " + std::to_string(step.step) + ": no targets", steady_seconds());

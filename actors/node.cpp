@@ -186,6 +186,19 @@ void shut_down_ranks(NodeActor* self, const std::string& cause) {
   if (state.alive == 0) self->quit(caf::exit_reason::user_shutdown);
 }
 
+// First everybody knows, whatever they are at; only then is anybody's communication ended by cut().
+void give_up(NodeActor* self, uint64_t program) {
+  for (const LocalRank& local : self->state.ranks) {
+    local.connections->give_up(program);
+    self->send<caf::message_priority::high>(local.stage, give_up_atom::value, program);
+  }
+  self->send(self->state.spec.trainer, told_atom::value, self->state.spec.node);
+}
+
+void cut(NodeActor* self) {
+  for (const LocalRank& local : self->state.ranks) local.connections->abort("the program is given up");
+}
+
 void fail(NodeActor* self, const std::string& who, const std::string& cause) {
   self->send<caf::message_priority::high>(self->state.spec.trainer,
                                           Failure{self->state.spec.tag, FailureKind::run, who, cause});
@@ -249,6 +262,8 @@ caf::behavior node_behaviour(NodeActor* self, NodeSpec spec) {
         self->send<caf::message_priority::high>(self->state.spec.trainer, failure);
       },
       [=](shutdown_atom, const std::string& cause) { shut_down_ranks(self, cause); },
+      [=](give_up_atom, uint64_t program) { give_up(self, program); },
+      [=](cut_atom) { cut(self); },
       [=](tick_atom) { watch(self); },
   };
 }

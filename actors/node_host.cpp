@@ -15,7 +15,12 @@ namespace {
 struct HostState {
   const char* name = "node_host";
   std::string interface;
-  std::vector<caf::actor> nodes;
+  caf::actor owner;
+  struct Run {
+    caf::actor node, trainer;
+  };
+  std::vector<Run> runs;
+  bool leaving = false;  // with the last run
 };
 using HostActor = caf::stateful_actor<HostState>;
 
@@ -29,6 +34,7 @@ void start(HostActor* self, const NodeOrder& order) {
   HostState& state = self->state;
   const auto ranks = std::count(order.node_of_rank.begin(), order.node_of_rank.end(), order.node);
   try {
+    if (state.leaving) throw RunError("was told to end and takes no more runs");
     auto plan = std::make_shared<const RunPlan>(plan_of_node(order.plan, static_cast<int>(ranks)));
     log::info("holds {} of {} ranks of the run '{}'", ranks, order.node_of_rank.size(),
               plan->config.run.name);
@@ -41,37 +47,52 @@ void start(HostActor* self, const NodeOrder& order) {
     spec.writer = order.writer;
     spec.interface = state.interface;
     spec.doors = order.doors;
-    state.nodes.push_back(spawn_node(self->system(), std::move(spec)));
-    self->monitor(state.nodes.back());
+    const caf::actor node = spawn_node(self->system(), std::move(spec));
+    self->monitor(node);
+    state.runs.push_back({node, order.trainer});
   } catch (...) {
     self->send<caf::message_priority::high>(order.trainer, current_failure(order.tag, "node"));
   }
 }
 
-caf::behavior host_behaviour(HostActor* self, std::string interface) {
+// Every run whose ranks are here stops with a checkpoint; then this process goes.
+void leave_with_runs(HostActor* self, const StopRequest& request) {
+  self->state.leaving = true;
+  for (const auto& run : self->state.runs) self->send(run.trainer, request);
+  if (self->state.runs.empty()) self->quit(caf::exit_reason::user_shutdown);
+}
+
+caf::behavior host_behaviour(HostActor* self, std::string interface, caf::actor owner) {
   self->state.interface = std::move(interface);
+  self->state.owner = std::move(owner);
   self->set_down_handler([=](const caf::down_msg& down) {
-    auto& nodes = self->state.nodes;
-    nodes.erase(std::remove_if(nodes.begin(), nodes.end(),
-                               [&](const caf::actor& node) { return node.address() == down.source; }),
-                nodes.end());
+    auto& runs = self->state.runs;
+    std::erase_if(runs, [&](const auto& run) { return run.node.address() == down.source; });
     log::info("the run has ended");
+    if (self->state.leaving && runs.empty()) self->quit(caf::exit_reason::user_shutdown);
   });
   self->set_exit_handler([=](const caf::exit_msg&) {
-    for (const auto& node : self->state.nodes) shut_down(node);
+    for (const auto& run : self->state.runs) shut_down(run.node);
     self->quit(caf::exit_reason::user_shutdown);
   });
   return {
       [=](greet_atom) { return greeting(); },
-      [=](leave_atom) { self->quit(caf::exit_reason::user_shutdown); },
+      [=](leave_atom, int exit_code) {
+        if (self->state.owner) self->send(self->state.owner, leave_atom::value, exit_code);
+        self->quit(caf::exit_reason::user_shutdown);
+      },
+      [=](const StopRequest& request) { leave_with_runs(self, request); },
+      [=](const SaveRequest& request) {
+        for (const auto& run : self->state.runs) self->send(run.trainer, request);
+      },
       [=](const NodeOrder& order) { start(self, order); },
   };
 }
 
 }  // namespace
 
-caf::actor spawn_node_host(caf::actor_system& system, std::string interface) {
-  return system.spawn(host_behaviour, std::move(interface));
+caf::actor spawn_node_host(caf::actor_system& system, std::string interface, caf::actor owner) {
+  return system.spawn(host_behaviour, std::move(interface), std::move(owner));
 }
 
 }  // namespace collie

@@ -1,6 +1,8 @@
 // A rank's ends of the groups it communicates in, whatever carries them.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -82,6 +84,11 @@ class Connections {
   // Wakes every wait of the rank, now and later. Callable from any thread.
   void abort(const std::string& cause);
 
+  // The program that the rank is to give up: what its communication fails with from now on is no failure of
+  // the rank's. Callable from any thread.
+  void give_up(uint64_t program) { given_up_ = program; }
+  uint64_t given_up() const { return given_up_; }  // 0: none
+
  private:
   void abort_all(const std::string& cause);
 
@@ -89,6 +96,7 @@ class Connections {
   RankGroups groups_;
   std::shared_ptr<comm::ByteLink> link_;
   std::optional<std::string> aborted_;
+  std::atomic<uint64_t> given_up_{0};
 };
 
 }  // namespace collie

@@ -25,7 +25,12 @@ caf::behavior receiver_behaviour(caf::stateful_actor<ReceiverState>* self, const
   report_exceptions_to(self, spec.owner, spec.tag, "rank " + std::to_string(spec.rank));
   return {[self, spec](Payload& payload) {
     if (!(payload.tag == spec.tag)) return;
-    payload.tensor = receive(spec, payload);
+    try {
+      payload.tensor = receive(spec, payload);
+    } catch (const std::exception&) {
+      if (spec.connections->given_up() == 0) throw;
+      return;  // nobody waits for it any more
+    }
     self->send(spec.stage, std::move(payload));
   }};
 }

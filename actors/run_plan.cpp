@@ -6,6 +6,7 @@
 
 #include "actors/existing_run.hpp"
 #include "base/error.hpp"
+#include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "base/processors.hpp"
 #include "base/quote.hpp"
@@ -284,6 +285,7 @@ void measure_partition(RunPlan& plan) {
 
 // Random, or the model folder's, which are checked against the model before anything is allocated for them.
 void resolve_weights(RunPlan& plan) {
+  failpoint("plan.weights");
   if (plan.config.model.from_scratch) return;
   plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path};
   const auto surplus = check_weights(plan.config.model.path, plan.model);

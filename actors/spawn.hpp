@@ -125,8 +125,10 @@ struct RemoteNode {
   std::string door;  // where other nodes connect with it; empty where all are connected with it anyway
 };
 
-// A process's offer: answers greet_atom, and spawns a node for every NodeOrder.
-caf::actor spawn_node_host(caf::actor_system& system, std::string interface);
+// A process's offer: answers greet_atom, and spawns a node for every NodeOrder. (leave, exit code) ends it;
+// `owner`, where there is one, is told. A StopRequest or SaveRequest goes to the trainers
+// whose ranks it holds; after a StopRequest it ends with the last of them.
+caf::actor spawn_node_host(caf::actor_system& system, std::string interface, caf::actor owner = {});
 
 // The owner of all the others; `listener` gets the events. `nodes` hold the ranks; empty: this process does.
 caf::actor spawn_trainer(caf::actor_system& system, std::shared_ptr<const RunPlan> plan, caf::actor listener,

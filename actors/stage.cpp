@@ -122,9 +122,19 @@ void take_turn(StageActor* self) {
     self->send(self, continue_atom::value);
 }
 
+// A task of a program that is to be given up may have been in a collective that was aborted for that.
+void execute_task(StageState& state) {
+  try {
+    state.core->execute();
+  } catch (const std::exception&) {
+    const uint64_t program = state.spec.connections ? state.spec.connections->given_up() : 0;
+    if (program == 0 || !state.core->give_up_running(program)) throw;
+  }
+}
+
 void execute(StageActor* self) {
   self->state.turn_pending = false;
-  self->state.core->execute();
+  execute_task(self->state);
   look_after(self);
   take_turn(self);
 }
@@ -140,7 +150,8 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
         state.worker = state.spec.make_worker(wiring);
         state.core = std::make_unique<StageCore>(state.spec.settings, *state.worker, *state.outbox,
                                                  *state.spec.status);
-        self->send(wiring.trainer, RankReady{state.spec.settings.tag, state.spec.settings.rank});
+        self->send(wiring.trainer,
+                   RankReady{state.spec.settings.tag, state.spec.settings.rank, state.worker->gives_up()});
       },
       [=](const ProgramMessage& message) {
         self->state.core->enqueue(message.program);
@@ -163,6 +174,11 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
         self->state.check_pending = false;
         if (self->state.core->awaits_outcome()) self->state.core->check();
         look_after(self);
+      },
+      [=](give_up_atom, uint64_t program) {
+        if (!self->state.core) return;
+        self->state.core->give_up(program);
+        take_turn(self);
       },
       [=](continue_atom) { execute(self); },
       [=](elapsed_atom) { execute(self); },

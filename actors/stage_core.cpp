@@ -37,7 +37,7 @@ void StageCore::enqueue(ProgramPtr program) {
 }
 
 void StageCore::arrive(Payload payload) {
-  if (stale(payload.tag)) return;
+  if (stale(payload.tag) || payload.program <= dropped_) return;
   const ArrivalKey key{payload.program, payload.channel, payload.micro_batch};
   const bool fresh = arrived_.emplace(key, std::move(payload.tensor)).second;
   COLLIE_ASSERT(fresh, "rank {} got {} of micro-batch {} twice", settings_.rank, to_string(key.channel),
@@ -54,7 +54,9 @@ void StageCore::credit(const Credit& credit) {
 
 void StageCore::agree() {
   awaited_ = programs_.front()->id;
-  if (worker_.agree(outbox_.bell())) report_outcome();
+  const bool there = worker_.agree(outbox_.bell());
+  agreed_ = true;
+  if (there) report_outcome();
 }
 
 void StageCore::known() {
@@ -134,6 +136,31 @@ RankStatus::Activity StageCore::activity_of(RankStatus::Phase phase, const Task&
   return activity;
 }
 
+void StageCore::give_up(uint64_t program) {
+  to_give_up_ = program;
+  // It is done here; others give it up, and what this rank communicates is aborted as well.
+  if (program <= finished_) worker_.give_up();
+}
+
+bool StageCore::give_up_running(uint64_t program) {
+  if (programs_.empty() || programs_.front()->id != program || agreed_) return false;
+  drop_running();
+  return true;
+}
+
+bool StageCore::gives_up_running() const {
+  return !programs_.empty() && programs_.front()->id == to_give_up_ && !agreed_;
+}
+
+void StageCore::drop_running() {
+  const uint64_t program = programs_.front()->id;
+  if (awaited_ == program) awaited_.reset();
+  std::erase_if(arrived_, [&](const auto& arrival) { return arrival.first.program == program; });
+  dropped_ = program;
+  worker_.give_up();
+  finish_program(true);
+}
+
 void StageCore::start_next_program() {
   position_ = 0;
   begun_ = true;
@@ -143,6 +170,7 @@ void StageCore::start_next_program() {
 }
 
 std::optional<Task> StageCore::ready() {
+  if (gives_up_running()) drop_running();
   if (programs_.empty()) {
     RankStatus::Activity activity;
     if (awaited_) {
@@ -166,6 +194,7 @@ std::optional<Task> StageCore::ready() {
 }
 
 void StageCore::execute() {
+  if (gives_up_running()) return drop_running();
   const Task task = current();
   const double start = steady_seconds();
   // Agreeing is next to nothing but waiting for the last rank to get there.
@@ -225,7 +254,7 @@ void StageCore::receive_payload(const Task& task) {
   outbox_.send(rank_of(channel.from_stage), Credit{settings_.tag, channel});
 }
 
-void StageCore::finish_program() {
+void StageCore::finish_program(bool given_up) {
   ProgramDone done;
   done.tag = settings_.tag;
   done.rank = settings_.rank;
@@ -236,8 +265,10 @@ void StageCore::finish_program() {
   done.summary.sent_bytes += sent_bytes_;
   for (TaskSpan& span : worker_.take_communication_spans())
     if (settings_.trace) done.communication_spans.push_back(std::move(span));
+  done.given_up = given_up;
+  finished_ = done.program;
   programs_.pop_front();
-  begun_ = false;
+  begun_ = agreed_ = false;
   outbox_.report(std::move(done));
 }
 

@@ -57,6 +57,12 @@ class StageCore {
   bool awaits_outcome() const { return awaited_.has_value(); }
   void check() { worker_.check(); }
 
+  // The rank stops before the next task of this program, now or when it comes, and gives up what it has
+  // computed of it; but where all have agreed on its step, that is finished.
+  void give_up(uint64_t program);
+  // The same where a task of the running program has thrown; false where it is another or agreed on.
+  bool give_up_running(uint64_t program);
+
   // The next task of the list, if its inputs are there.
   std::optional<Task> ready();
   // Executes the task that ready() returned.
@@ -82,7 +88,9 @@ class StageCore {
   void report_outcome();
   void send_payload(const Task& task);
   void receive_payload(const Task& task);
-  void finish_program();
+  bool gives_up_running() const;
+  void drop_running();
+  void finish_program(bool given_up = false);
   bool stale(const RunTag& tag) const { return !(tag == settings_.tag); }
 
   StageSettings settings_;
@@ -94,6 +102,8 @@ class StageCore {
   std::deque<ProgramPtr> programs_;  // front: running
   size_t position_ = 0;              // in the front program's list
   bool begun_ = false;
+  bool agreed_ = false;                                   // all have, on the running program's step
+  uint64_t to_give_up_ = 0, dropped_ = 0, finished_ = 0;  // programs; 0: none
   std::map<ArrivalKey, Tensor> arrived_;
   std::map<Channel, int> credits_;   // of outgoing channels, once used
   std::optional<uint64_t> awaited_;  // the program whose outcome this rank's device has to compute

@@ -37,6 +37,11 @@ class StageWorker {
   virtual int32_t sample() = 0;
   virtual std::vector<CheckpointSlice> snapshot() = 0;
   virtual RankSummary summary() const = 0;
+  // Whether a program can be given up before its end, and to do so: what it has computed is dropped. Then
+  // nothing but snapshots follows, of the state after the last update. The rank's communication may have been
+  // aborted.
+  virtual bool gives_up() const { return false; }
+  virtual void give_up() {}
   // What was communicated in the background since the last call, for the trace.
   virtual std::vector<TaskSpan> take_communication_spans() { return {}; }
 };

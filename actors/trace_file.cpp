@@ -7,6 +7,7 @@
 
 #include "actors/rank_status.hpp"
 #include "base/error.hpp"
+#include "base/log.hpp"
 
 namespace collie {
 namespace {
@@ -48,8 +49,7 @@ TraceFile::~TraceFile() {
 }
 
 void TraceFile::event(const std::string& json) {
-  if (std::fprintf(file_, "%s%s", first_ ? "" : ",\n", json.c_str()) < 0)
-    throw RunError("{}: cannot be written: {}", path_, std::strerror(errno));
+  if (!broken_) std::fprintf(file_, "%s%s", first_ ? "" : ",\n", json.c_str());
   first_ = false;
 }
 
@@ -62,7 +62,11 @@ void TraceFile::add(const ProgramDone& done) {
   };
   add_spans(done.spans, 0);
   add_spans(done.communication_spans, 1);
-  std::fflush(file_);
+  // A trace is not worth the run.
+  if (!broken_ && (std::fflush(file_) != 0 || std::ferror(file_) != 0)) {
+    broken_ = true;
+    log::warn("{}: cannot be written: {}; the trace ends here", path_, std::strerror(errno));
+  }
 }
 
 void TraceFile::mark(const std::string& what, double at_s) {

@@ -17,6 +17,7 @@ class TraceFile {
   TraceFile(const TraceFile&) = delete;
   TraceFile& operator=(const TraceFile&) = delete;
 
+  // Where the disk is full the trace ends, with a warning.
   void add(const ProgramDone& done);
   void mark(const std::string& what, double at_s);  // steady seconds
 
@@ -25,7 +26,7 @@ class TraceFile {
   std::string path_;
   std::FILE* file_ = nullptr;
   double origin_s_;
-  bool first_ = true;
+  bool first_ = true, broken_ = false;
 };
 
 }  // namespace collie

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "actors/caf_types.hpp"
 #include "actors/cluster.hpp"
@@ -35,6 +36,7 @@ struct TrainerState {
   std::vector<RemoteNode> remote_nodes;  // empty: one node in this process
   std::vector<int> node_of_rank;         // [ranks]
   std::map<int, NodeRanks> nodes;        // that have spawned their ranks
+  std::set<int> told;                    // whose ranks know what they give up
   std::vector<caf::actor> loaders;       // [replicas]
   std::vector<caf::actor> children;
   std::optional<RunEnded> outcome;
@@ -57,6 +59,12 @@ class CafTrainerOutbox final : public TrainerOutbox {
     for (const auto& loader : state().loaders) self_->send(loader, batch_atom::value, step);
   }
   void broadcast(ProgramPtr program) override;
+  void give_up(uint64_t program) override {
+    for (const auto& [index, node] : state().nodes) self_->send(node.self, give_up_atom::value, program);
+  }
+  void cut() override {
+    for (const auto& [index, node] : state().nodes) self_->send(node.self, cut_atom::value);
+  }
   void evaluate(int64_t step) override { self_->send(state().evaluator, evaluate_atom::value, step); }
   void generate() override { self_->send(state().generator, generate_atom::value); }
   void forward(const EvaluationReport& report) override { self_->send(state().evaluator, report); }
@@ -116,7 +124,10 @@ void CafTrainerOutbox::broadcast(ProgramPtr program) {
 void CafTrainerOutbox::end(RunEnded outcome) {
   outcome.summary = describe_run(*state().plan, state().core->summaries(), state().core->busy_seconds(),
                                  state().core->running_seconds());
-  const std::string cause = outcome.status == RunStatus::failed ? outcome.message : "";
+  // Of ranks that are at work some may wait for others, which end.
+  const std::string cause = outcome.status == RunStatus::failed ? outcome.message
+                            : state().core->ranks_at_work()     ? "the run ends"
+                                                                : "";
   state().outcome = std::move(outcome);
   if (state().children.empty()) return announce_end(self_);
   for (const auto& [index, node] : state().nodes)
@@ -325,7 +336,18 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
       [=](recorded_atom, int64_t step) { self->state.core->recorded(step); },
       [=](const Failure& failure) { rank_has_failed(self, failure); },
       [=](failed_atom, const Failure& failure) { self->state.core->fail(failure); },
-      [=](const StopRequest& request) { self->state.core->stop(request.why); },
+      [=](const StopRequest& request) {
+        if (!request.by.empty()) log::warn("{} asks the run to end: it stops, with a checkpoint", request.by);
+        self->state.core->stop(request.why);
+      },
+      [=](const SaveRequest& request) {
+        if (!request.by.empty()) log::info("{} asks for a checkpoint", request.by);
+        self->state.core->save();
+      },
+      [=](told_atom, int node) {
+        self->state.told.insert(node);
+        if (self->state.told.size() == self->state.nodes.size()) self->state.core->told();
+      },
       [=](tick_atom) { watch(self); },
       [=](shutdown_atom) { announce_end(self); },
   };
@@ -342,7 +364,11 @@ caf::actor spawn_trainer(caf::actor_system& system, std::shared_ptr<const RunPla
 }
 
 void request_stop(const caf::actor& run, RunStatus why) {
-  caf::anon_send<caf::message_priority::high>(run, StopRequest{why});
+  caf::anon_send<caf::message_priority::high>(run, StopRequest{why, ""});
+}
+
+void request_checkpoint(const caf::actor& run) {
+  caf::anon_send<caf::message_priority::high>(run, SaveRequest{});
 }
 
 }  // namespace collie

@@ -50,6 +50,7 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
 void TrainerCore::ready(const RankReady& ready) {
   if (stale(ready.tag)) return;
   rank_ready_[static_cast<size_t>(ready.rank)] = true;
+  ranks_give_up_ = ranks_give_up_ && ready.gives_up;
   if (phase_ != Phase::starting ||
       !std::all_of(rank_ready_.begin(), rank_ready_.end(), [](bool r) { return r; }))
     return;
@@ -58,7 +59,8 @@ void TrainerCore::ready(const RankReady& ready) {
   switch (settings_.purpose) {
     case Purpose::train:
       if (!stop_ && step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
-      return begin_step();
+      if (!make_up_for_evaluation()) begin_step();
+      return;
     case Purpose::evaluate:
       phase_ = Phase::evaluating;
       return outbox_.evaluate(step_);
@@ -66,6 +68,17 @@ void TrainerCore::ready(const RankReady& ready) {
       phase_ = Phase::generating;
       return outbox_.generate();
   }
+}
+
+// Of the step behind which the run was interrupted in its evaluation.
+bool TrainerCore::make_up_for_evaluation() {
+  if (!settings_.unevaluated || !evaluation_due()) return false;
+  record_ = *settings_.unevaluated;
+  record_.total_steps = settings_.total_steps;
+  record_.amended = true;
+  phase_ = Phase::evaluating;
+  outbox_.evaluate(step_);
+  return true;
 }
 
 void TrainerCore::begin_step() {
@@ -118,6 +131,7 @@ void TrainerCore::compute_step() {
   program.activation_limits = lists.activation_limits;
   program.batches = batch_;
   submit(std::move(program));
+  computed_ = next_program_ - 1;
 }
 
 // Without a target there is no loss and every gradient is zero: there is nothing for the ranks to do, and
@@ -196,7 +210,7 @@ void TrainerCore::finish_step() {
           if (callback->on_step(record_)) stop(RunStatus::stopped);
         }))
       return;
-  if (evaluation_due()) {
+  if (evaluation_due() && !interrupted()) {
     phase_ = Phase::evaluating;
     return outbox_.evaluate(step_);
   }
@@ -226,13 +240,14 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
 }
 
 void TrainerCore::after_evaluation() {
-  outbox_.record(record_);
+  if (record_.evaluated || !record_.amended) outbox_.record(record_);
   save_or_continue();
 }
 
 bool TrainerCore::checkpoint_due() const {
   if (saved_step_ == step_) return last_step() && !final_saved_ && stop_ != RunStatus::interrupted;
-  return last_step() || (settings_.checkpoint_every > 0 && step_ % settings_.checkpoint_every == 0);
+  return last_step() || save_asked_ ||
+         (settings_.checkpoint_every > 0 && step_ % settings_.checkpoint_every == 0);
 }
 
 void TrainerCore::save_or_continue() {
@@ -254,6 +269,7 @@ void TrainerCore::save_or_continue() {
 void TrainerCore::snapshot(bool final) {
   writer_busy_ = true;
   saved_step_ = step_;
+  save_asked_ = false;
   final_saved_ = final_saved_ || final;
   outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, final});
   if (!snapshot_lists_) snapshot_lists_ = std::make_shared<const TaskLists>(snapshot_tasks(settings_.layout));
@@ -307,13 +323,19 @@ void TrainerCore::done(const ProgramDone& done) {
   const auto found = outstanding_.find(done.program);
   COLLIE_ASSERT(found != outstanding_.end(), "rank {} is done with program {}, which is not running",
                 done.rank, done.program);
-  if (--found->second == 0) outstanding_.erase(found);
+  if (done.given_up) somebody_gave_up_ = true;
+  const bool over = --found->second == 0;
+  if (over) outstanding_.erase(found);
+  if (over && done.program == giving_up_ && somebody_gave_up_)
+    return phase_ == Phase::computing ? step_given_up() : evaluation_given_up();
+  cut_if_due();
   release_programs();
   finish_if_idle();
 }
 
 void TrainerCore::request(const ProgramRequest& request) {
   if (stale(request.tag)) return;
+  if (interrupted()) return evaluation_given_up();
   Program program;
   program.kind = request.kind;
   program.step = step_;
@@ -332,6 +354,7 @@ void TrainerCore::request(const ProgramRequest& request) {
     program.lists = lists;
   }
   submit(std::move(program));
+  computed_ = next_program_ - 1;
 }
 
 // One report a data rank; their losses are added in rank order.
@@ -365,7 +388,68 @@ void TrainerCore::stop(RunStatus why) {
   // Ctrl-C outranks a polite stop: it does not write the final model.
   if (!stop_ || why == RunStatus::interrupted) stop_ = why;
   if (settings_.purpose != Purpose::train) return end(why, why == RunStatus::interrupted ? 130 : 0, "");
+  if (why == RunStatus::interrupted) return interrupt();
   if (phase_ == Phase::batch) begin_step();  // nothing is being computed
+}
+
+void TrainerCore::interrupt() {
+  switch (phase_) {
+    case Phase::starting:  // nothing has been computed
+      return end(RunStatus::interrupted, 130, "");
+    case Phase::batch:
+      return begin_step();
+    case Phase::computing:
+    case Phase::evaluating:
+      return give_up();
+    default:
+      return;
+  }
+}
+
+void TrainerCore::save() {
+  save_asked_ = true;
+}
+
+// --- what is given up
+
+void TrainerCore::give_up() {
+  if (!ranks_give_up_ || giving_up_ != 0) return;
+  // Between two programs of an evaluation there is nothing to give up: the next one is not begun.
+  const bool waits = !waiting_programs_.empty() && waiting_programs_.back()->id == computed_;
+  if (!waits && outstanding_.count(computed_) == 0) return;
+  giving_up_ = computed_;
+  if (!waits) return outbox_.give_up(giving_up_);
+  waiting_programs_.pop_back();  // no rank has heard of it
+  --next_program_;
+  phase_ == Phase::computing ? step_given_up() : evaluation_given_up();
+}
+
+void TrainerCore::told() {
+  if (ended()) return;
+  told_ = true;
+  cut_if_due();
+}
+
+// What ranks communicate of earlier programs, which count, must be over.
+void TrainerCore::cut_if_due() {
+  if (cut_ || !told_ || !somebody_gave_up_ || outstanding_.empty()) return;
+  if (outstanding_.begin()->first != giving_up_) return;
+  cut_ = true;
+  outbox_.cut();
+}
+
+void TrainerCore::step_given_up() {
+  --step_;
+  save_or_continue();
+}
+
+void TrainerCore::evaluation_given_up() {
+  if (phase_ == Phase::evaluating) after_evaluation();
+}
+
+bool TrainerCore::ranks_at_work() const {
+  return !outstanding_.empty() ||
+         std::find(rank_ready_.begin(), rank_ready_.end(), false) != rank_ready_.end();
 }
 
 void TrainerCore::fail(const Failure& failure) {

@@ -30,6 +30,8 @@ struct TrainerSettings {
   int64_t sequences_per_epoch = 1;
   int64_t checkpoint_every = 0;  // 0: only at the end
   bool has_evaluation = false;
+  // The record of the last of `done_steps`, where it has no evaluation: one that is due is made up for.
+  std::optional<StepFinished> unevaluated;
   double learning_rate = 0;
   LearningRateSchedule schedule;
   int monitor_credits = 64;  // step records the monitor may be behind
@@ -41,6 +43,10 @@ class TrainerOutbox {
   virtual double now_s() = 0;
   virtual void request_batch(int64_t step) = 0;
   virtual void broadcast(ProgramPtr program) = 0;
+  // Tells all ranks to give `program` up; told() is called when all have heard.
+  virtual void give_up(uint64_t program) = 0;
+  // Aborts what the ranks communicate: some may wait for others that have given up.
+  virtual void cut() = 0;
   virtual void evaluate(int64_t step) = 0;
   virtual void generate() = 0;
   virtual void forward(const EvaluationReport& report) = 0;  // to the evaluator
@@ -73,9 +79,15 @@ class TrainerCore {
   void written(const SnapshotWritten& written);
   void recorded(int64_t step);
   void fail(const Failure& failure);
-  void stop(RunStatus why);  // stopped or interrupted: after the step that is being computed
+  // stopped: after the step that is being computed. interrupted: at once, giving up the step or the
+  // evaluation that is being computed where the ranks can.
+  void stop(RunStatus why);
+  void told();  // all ranks have heard of TrainerOutbox::give_up()
+  void save();  // a checkpoint after the step that is being computed
 
   bool ended() const { return phase_ == Phase::ended; }
+  // Whether ranks are at work, or not ready for it: to end them now is to interrupt them.
+  bool ranks_at_work() const;
   int64_t step() const { return step_; }
   // What the run is waiting for outside its ranks; empty while ranks are at work. For the watchdog.
   std::string waiting_for() const;
@@ -101,6 +113,7 @@ class TrainerCore {
     ended,
   };
 
+  bool make_up_for_evaluation();
   void begin_step();
   void compute_step();
   void pass_over_step();
@@ -114,6 +127,12 @@ class TrainerCore {
   void finish_if_idle();
   void end(RunStatus status, int exit_code, const std::string& message);
 
+  void interrupt();
+  void give_up();
+  void cut_if_due();
+  void step_given_up();
+  void evaluation_given_up();
+  bool interrupted() const { return stop_ == RunStatus::interrupted; }
   bool last_step() const { return step_ >= settings_.total_steps || stop_.has_value(); }
   bool evaluation_due() const;
   bool checkpoint_due() const;
@@ -139,15 +158,22 @@ class TrainerCore {
   double step_started_s_ = 0;
 
   std::vector<bool> rank_ready_;
+  bool ranks_give_up_ = true;
   StepFinished record_;
   int64_t recorded_step_ = 0;
   int64_t saved_step_ = -1;  // last snapshot asked for
   bool writer_busy_ = false;
   bool final_saved_ = false;
+  bool save_asked_ = false;
 
   uint64_t next_program_ = 1;
   std::deque<ProgramPtr> waiting_programs_;  // until a rank has room
   std::map<uint64_t, int> outstanding_;      // program -> ranks that are not done
+  uint64_t computed_ = 0;                    // the last program of a step or an evaluation
+  // The program that ranks were told to give up; 0: none. Nobody passes where all agree on a step as soon as
+  // one rank has given up before, so either all ranks finish the step or none.
+  uint64_t giving_up_ = 0;
+  bool told_ = false, somebody_gave_up_ = false, cut_ = false;
   // Evaluation reports of programs that not all data ranks have reported, by rank.
   std::map<uint64_t, std::map<int, DoubleBits>> evaluation_reports_;
 

@@ -1,5 +1,8 @@
 #include "actors/trainer_settings.hpp"
 
+#include <filesystem>
+
+#include "actors/step_record.hpp"
 #include "optim/optimizer.hpp"
 
 namespace collie {
@@ -11,9 +14,14 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   settings.layout = plan.layout;
   settings.total_steps = plan.total_steps;
   if (plan.order) settings.sequences_per_epoch = plan.order->sequences_per_epoch();
-  if (plan.checkpoint) settings.done_steps = plan.checkpoint->step();
   settings.done_position = plan.origin.position;
   settings.done_without_targets = plan.steps_without_targets;
+  if (plan.checkpoint) {
+    settings.done_steps = plan.checkpoint->step();
+    if (plan.purpose == Purpose::train)
+      settings.unevaluated = unevaluated_step(
+          (std::filesystem::path(plan.config.run.dir) / metrics_name).string(), plan.checkpoint->step());
+  }
   settings.evaluate_every = plan.config.eval.every_n_steps;
   settings.evaluate_every_epochs = plan.config.eval.every_n_epochs;
   settings.has_evaluation = plan.evaluation_order != nullptr;

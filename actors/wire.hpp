@@ -91,11 +91,11 @@ auto inspect(Inspector& f, RankSummary& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, ProgramDone& x) {
-  return f(x.tag, x.rank, x.program, x.busy_s, x.spans, x.summary, x.communication_spans);
+  return f(x.tag, x.rank, x.program, x.busy_s, x.spans, x.summary, x.communication_spans, x.given_up);
 }
 template <class Inspector>
 auto inspect(Inspector& f, RankReady& x) {
-  return f(x.tag, x.rank);
+  return f(x.tag, x.rank, x.gives_up);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Failure& x) {
@@ -112,6 +112,10 @@ auto inspect(Inspector& f, NodeRanks& x) {
 template <class Inspector>
 auto inspect(Inspector& f, NodeOrder& x) {
   return f(x.tag, x.node, x.node_of_rank, x.plan, x.trainer, x.writer, x.doors);
+}
+template <class Inspector>
+auto inspect(Inspector& f, RemoteNode& x) {
+  return f(x.address, x.host, x.door);
 }
 template <class Inspector>
 auto inspect(Inspector& f, NodeGreeting& x) {

@@ -6,7 +6,7 @@
 
 #include "app/commands.hpp"
 #include "app/host.hpp"
-#include "base/log.hpp"
+#include "app/standard_streams.hpp"
 
 namespace collie {
 namespace {
@@ -21,13 +21,16 @@ int evaluate(const Options& options) {
   Config config = load_config(options.file, options.settings, warnings);
   RunPlan plan = plan_evaluation(std::move(config));
   RunHandlers handlers;
-  handlers.evaluated = [](const EvaluationFinished& result) {
+  std::string text;
+  handlers.evaluated = [&](const EvaluationFinished& result) {
     const nlohmann::ordered_json metrics = {{"loss", static_cast<double>(result.loss)},
                                             {"perplexity", static_cast<double>(result.perplexity)},
                                             {"tokens", result.tokens}};
-    fmt::print("{}\n", metrics.dump());
+    text = metrics.dump() + "\n";
   };
-  return run_to_end(std::move(plan), handlers).exit_code;
+  const int exit_code = run_to_end(std::move(plan), handlers).exit_code;
+  if (exit_code == 0) write_result(text);
+  return exit_code;
 }
 
 }  // namespace

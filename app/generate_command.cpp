@@ -7,7 +7,8 @@
 #include "app/commands.hpp"
 #include "app/host.hpp"
 #include "app/number_option.hpp"
-#include "base/log.hpp"
+#include "app/standard_streams.hpp"
+#include "base/error.hpp"
 
 namespace collie {
 namespace {
@@ -38,7 +39,7 @@ int generate(const Options& options) {
   RunHandlers handlers;
   handlers.generated = [&](const TokenGenerated& event) { generated.push_back(event.token); };
   const RunEnded outcome = run_to_end(std::move(plan), handlers);
-  if (outcome.exit_code == 0) fmt::print("{}\n", continuation(*tokenizer, prompt, generated));
+  if (outcome.exit_code == 0) write_result(continuation(*tokenizer, prompt, generated) + "\n");
   return outcome.exit_code;
 }
 

@@ -1,33 +1,18 @@
 #include "app/host.hpp"
 
 #include <unistd.h>
-#include <csignal>
-#include <cstdio>
 
 #include <caf/all.hpp>
 #include <memory>
 
+#include "app/signals.hpp"
 #include "base/log.hpp"
+#include "base/screen.hpp"
 
 namespace collie {
 namespace {
 
 constexpr auto signal_poll_interval = std::chrono::milliseconds(50);
-constexpr auto longest_goodbye = std::chrono::seconds(2);  // of a node host
-
-sigset_t ending_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  return set;
-}
-
-bool signal_arrived() {
-  const sigset_t set = ending_signals();
-  const timespec now{0, 0};
-  return ::sigtimedwait(&set, nullptr, &now) > 0;
-}
 
 class ActorSystemConfig : public caf::actor_system_config {
  public:
@@ -70,20 +55,33 @@ class ActorSystem {
 };
 
 [[noreturn]] void end_at_once(int exit_code) {
-  std::fflush(nullptr);
+  standard_error().flush();
   ::_exit(exit_code);
 }
 
-void on_signal(const caf::actor& run, int& signals) {
-  if (++signals > 1) ::_exit(130);
-  log::warn("stopping after this step, with a checkpoint; once more ends at once");
-  request_stop(run, RunStatus::interrupted);
+void pass_on(Wish wish, const caf::actor& run, Purpose purpose) {
+  if (wish == Wish::end) {
+    log::warn(purpose == Purpose::train
+                  ? "stopping, with a checkpoint of the last whole step; once more ends at once"
+                  : "stopping; once more ends at once");
+    request_stop(run, RunStatus::interrupted);
+  }
+  if (wish == Wish::save && purpose == Purpose::train) request_checkpoint(run);
 }
 
-Gathering gather(caf::actor_system& system, const RunPlan& plan, const std::optional<Launch>& launch) {
+// What ended before its start.
+RunEnded interrupted() {
+  RunEnded outcome;
+  outcome.status = RunStatus::interrupted;
+  outcome.exit_code = 130;
+  return outcome;
+}
+
+Gathering gather(caf::scoped_actor& self, const RunPlan& plan, const std::optional<Launch>& launch,
+                 const Wishes& wishes) {
   try {
-    if (launch) return gather_nodes(system, *launch, plan.config.cluster);
-    return {connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks()), {}};
+    if (launch) return gather_nodes(self, *launch, plan.config.cluster, wishes);
+    return {connect_nodes(self->system(), plan.config.cluster, plan.layout.grid.ranks()), {}};
   } catch (const UserError& error) {
     log::error("{}", error.what());
     end_at_once(2);
@@ -93,66 +91,81 @@ Gathering gather(caf::actor_system& system, const RunPlan& plan, const std::opti
 }  // namespace
 
 RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::optional<Launch>& launch) {
-  const sigset_t set = ending_signals();
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  // A write beyond `ulimit -f` then fails with a reason that can be reported.
-  std::signal(SIGXFSZ, SIG_IGN);
   ActorSystem whole(launch || !plan.config.cluster.nodes.empty(), plan.config.cluster);
   caf::actor_system& system = *whole;
   caf::scoped_actor self(system);
-  const auto listener = caf::actor_cast<caf::actor>(self);
-  const Gathering gathering = gather(system, plan, launch);
-  const caf::actor run = spawn_run(system, std::move(plan), listener, gathering.nodes);
+  const Purpose purpose = plan.purpose;
+  // Alone, the process may end at any moment before the run has begun; others must be told.
+  std::optional<signals::Held> signals;
+  if (launch) signals.emplace();
+  const auto wishes = [&] { return signals->wish(); };
+  const Gathering gathering = gather(self, plan, launch, wishes);
+  if (gathering.interrupted) {
+    log::warn("asked to end before all processes had come");
+    dismiss(system, gathering, interrupted().exit_code);
+    return interrupted();
+  }
+  const caf::actor run =
+      spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self), gathering.nodes);
+  if (!signals) signals.emplace();
 
   RunEnded outcome;
   bool ended = false;
-  int signals = 0;
   while (!ended) {
-    self->receive([&](const RunStarted& event) { handlers.started(event); }, [](const StepFinished&) {},
-                  [&](const EvaluationFinished& event) { handlers.evaluated(event); },
-                  [&](const CheckpointSaved& event) { handlers.saved(event); },
-                  [&](const TokenGenerated& event) { handlers.generated(event); },
-                  [&](const RunEnded& event) {
-                    outcome = event;
-                    ended = true;
-                  },
-                  caf::after(signal_poll_interval) >> [] {});
-    if (signal_arrived()) on_signal(run, signals);
+    self->receive(
+        [&](const RunStarted& event) { handlers.started(event); }, [](const StepFinished&) {},
+        [&](const EvaluationFinished& event) { handlers.evaluated(event); },
+        [&](const CheckpointSaved& event) { handlers.saved(event); },
+        [&](const TokenGenerated& event) { handlers.generated(event); },
+        [&](const StopRequest& request) { caf::anon_send<caf::message_priority::high>(run, request); },
+        [&](const SaveRequest& request) { caf::anon_send<caf::message_priority::high>(run, request); },
+        [&](const RunEnded& event) {
+          outcome = event;
+          ended = true;
+        },
+        caf::after(signal_poll_interval) >> [] {});
+    pass_on(wishes(), run, purpose);
   }
-  if (launch) dismiss(system, gathering);
+  if (launch) dismiss(system, gathering, outcome.exit_code);
   if (outcome.status == RunStatus::failed) log::error("{}", outcome.message);
   if (outcome.actors_left) {
-    log::error("some actors did not end in time; the process ends without them");
-    ::_exit(outcome.exit_code);
+    log::warn("some actors did not end in time; the process ends without them");
+    end_at_once(outcome.exit_code);
   }
   return outcome;
 }
 
 int join_run(const Launch& launch, const ClusterSection& cluster) {
   ActorSystem system(true, cluster);
-  return join(*system, launch, cluster);
+  std::optional<signals::Held> signals;
+  return join(*system, launch, cluster, [&]() -> Wishes {
+    signals.emplace();
+    return [&] { return signals->wish(); };
+  });
 }
 
 int ended(int exit_code) {
   if (leaves_caf) end_at_once(exit_code);
+  standard_error().flush();
   return exit_code;
 }
 
 void serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {
-  const sigset_t set = ending_signals();
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  std::signal(SIGXFSZ, SIG_IGN);
   ActorSystem whole(true, cluster);
   caf::actor_system& system = *whole;
-  const caf::actor host = listen_as_node(system, address, cluster);
-  log::info("listening at {}", to_string(address));
-  int signal = 0;
-  ::sigwait(&set, &signal);
-  log::info("ends");
   caf::scoped_actor self(system);
+  signals::Held signals;
+  const caf::actor host = listen_as_node(system, address, cluster);
   self->monitor(host);
-  caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
-  self->receive([](const caf::down_msg&) {}, caf::after(longest_goodbye) >> [] {});
+  log::info("listening at {}", to_string(address));
+  const std::string by = fmt::format("the node at {}", to_string(address));
+  for (bool serving = true; serving;) {
+    self->receive([&](const caf::down_msg&) { serving = false; }, caf::after(signal_poll_interval) >> [] {});
+    const Wish wish = signals.wish();
+    if (wish == Wish::end) self->send(host, StopRequest{RunStatus::interrupted, by});
+    if (wish == Wish::save) self->send(host, SaveRequest{by});
+  }
+  log::info("ends");
   end_at_once(0);
 }
 

@@ -1,25 +1,20 @@
 // collie-engine: the command. Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 130
 // interrupted.
-#include <spdlog/sinks/stdout_color_sinks.h>
-
 #include <exception>
+#include <sstream>
 
 #include "app/commands.hpp"
 #include "app/host.hpp"
+#include "app/signals.hpp"
+#include "app/standard_streams.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/screen_log.hpp"
 #ifdef COLLIE_HAS_CUDA
 #include "kernels/cuda/backend.hpp"
 #endif
 
 namespace {
-
-// Standard output is for what a command was asked for.
-void log_to_standard_error() {
-  auto logger = spdlog::stderr_color_mt("collie-engine");
-  logger->set_pattern("%^%l%$: %v");
-  spdlog::set_default_logger(std::move(logger));
-}
 
 // CLI11 would only say that a sub-command is required.
 void check_command_name(const CLI::App& app, const std::string& name) {
@@ -51,7 +46,11 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error, std::cout, std::cerr) == 0 ? 0 : 2;
+    std::ostringstream output, errors;
+    const bool was_asked_for = app.exit(error, output, errors) == 0;  // --help, --version
+    collie::standard_error().write(errors.str());
+    collie::write_result(output.str());
+    return was_asked_for ? 0 : 2;
   }
   return exit_code;
 }
@@ -59,13 +58,16 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  log_to_standard_error();
+  collie::open_standard_descriptors();
+  collie::signals::take_over();
+  collie::log::write_to(collie::standard_error());
   int exit_code = 1;
   try {
     exit_code = run(argc, argv);
   } catch (const collie::UserError& error) {
     collie::log::error("{}", error.what());
     exit_code = 2;
+  } catch (const collie::ReaderGone&) {  // as of "| head -1"
   } catch (const std::exception& error) {
     collie::log::error("{}", error.what());
   }

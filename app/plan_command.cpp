@@ -1,11 +1,11 @@
 // collie-engine plan CONFIG.yaml [--set key.path=value]... [--format text|json|svg]
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <memory>
 
 #include "actors/plan_report.hpp"
 #include "app/commands.hpp"
+#include "app/standard_streams.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "io/config.hpp"
@@ -28,8 +28,7 @@ void plan(const Options& options) {
   const std::string output = options.format == "json"  ? to_json(report).dump(2) + "\n"
                              : options.format == "svg" ? to_svg(report)
                                                        : to_text(report);
-  if (std::fwrite(output.data(), 1, output.size(), stdout) != output.size() || std::fflush(stdout) != 0)
-    throw RunError("cannot write the plan to standard output");
+  write_result(output);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "app/host.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/screen.hpp"
 
 namespace collie {
 namespace {
@@ -82,7 +83,7 @@ int run(const Options& options) {
     return 0;
   }
   const RunEnded outcome = run_to_end(std::move(plan), {}, launch);
-  if (!outcome.summary.empty()) fmt::print(stderr, "{}", outcome.summary);
+  if (!outcome.summary.empty()) standard_error().write(outcome.summary);
   log::info("{} after step {}; the run is in '{}'", word(outcome.status), outcome.step, dir);
   return outcome.exit_code;
 }

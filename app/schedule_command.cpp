@@ -9,6 +9,8 @@
 
 #include "app/commands.hpp"
 #include "app/number_option.hpp"
+#include "app/standard_streams.hpp"
+#include "base/error.hpp"
 #include "io/config.hpp"
 #include "schedule/schedules.hpp"
 #include "schedule/simulator.hpp"
@@ -93,8 +95,7 @@ void run(const ScheduleOptions& options) {
     const schedule::Timeline timeline = simulate(made, costs, {options.credits});
     output = options.format == "svg" ? to_svg(made, timeline) : to_text(made, timeline);
   }
-  if (std::fwrite(output.data(), 1, output.size(), stdout) != output.size() || std::fflush(stdout) != 0)
-    throw RunError("cannot write the schedule to standard output");
+  write_result(output);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ namespace collie {
 // then the COUNT-th (from 1) arrival of any thread takes effect:
 //   kill   SIGKILL to this process          throw  std::runtime_error("failpoint NAME")
 //   block  returns true, and the caller blocks where it is (a rank inside a collective)
+//   pause  "failpoint NAME" on standard error, and goes on a second later
 // The points there are: grep for failpoint(" in the sources.
 bool failpoint(std::string_view name);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "base/regular_file.hpp"
 #include "base/sha256.hpp"
@@ -83,6 +84,7 @@ void build_cache(const std::filesystem::path& cache, const std::string& key, con
                     file.path().string(), *offset, std::to_integer<unsigned>(file.bytes()[*offset]));
   const DatasetFormat read = dataset_formats().find(source.format);
   TokenCacheWriter writer(cache, key);
+  failpoint("data.tokenise");
   read({source, file.path().string(), file.text()}, tokenizer,
        [&](std::span<const int32_t> tokens, int64_t masked) { writer.add(tokens, masked); });
   writer.finish();

@@ -41,6 +41,8 @@ class RecordingWorker final : public StageWorker {
   void update() override { log_.push_back("update"); }
   DoubleBits evaluation_loss() override { return 5.5; }
   int32_t sample() override { return 42; }
+  bool gives_up() const override { return true; }
+  void give_up() override { log_.push_back("give up"); }
   std::vector<CheckpointSlice> snapshot() override { return std::vector<CheckpointSlice>(2); }
   RankSummary summary() const override {
     RankSummary summary;

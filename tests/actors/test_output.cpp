@@ -1,6 +1,12 @@
 // What a run shows: the console's lines, the trace, the summary.
-#include <cstdio>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -36,48 +42,146 @@ StepFinished step_of(int64_t number, int64_t total) {
   return step;
 }
 
-// A stream into a file, and what has come through it.
-struct Capture {
-  TemporaryFolder folder;
-  std::FILE* stream = std::fopen((folder / "out").c_str(), "w");
-  ~Capture() { std::fclose(stream); }
-  std::string text() {
-    std::fflush(stream);
-    return text_of(folder / "out");
+// What a screen has shown: a terminal's end, or a file's.
+class Capture {
+ public:
+  explicit Capture(int columns = 0) {
+    if (columns == 0) {
+      writer_ = ::open((folder_ / "out").c_str(), O_CREAT | O_RDWR, 0600);
+    } else {
+      ::setenv("TERM", "xterm", 1);
+      reader_ = ::posix_openpt(O_RDWR | O_NOCTTY);
+      REQUIRE(::grantpt(reader_) == 0);
+      REQUIRE(::unlockpt(reader_) == 0);
+      writer_ = ::open(::ptsname(reader_), O_RDWR | O_NOCTTY);
+      resize(columns);
+    }
+    REQUIRE(writer_ >= 0);
+    screen_ = std::make_unique<Screen>(writer_);
   }
+  ~Capture() {
+    for (const int descriptor : {reader_, writer_})
+      if (descriptor >= 0) ::close(descriptor);
+  }
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+
+  void resize(int columns) const {
+    winsize size{};
+    size.ws_col = static_cast<unsigned short>(columns);
+    REQUIRE(::ioctl(reader_, TIOCSWINSZ, &size) == 0);
+  }
+  Screen& screen() { return *screen_; }
+  // All of a file; of a terminal what came since the last call.
+  std::string text() const {
+    if (reader_ < 0) return text_of(folder_ / "out");
+    std::string all;
+    pollfd there{reader_, POLLIN, 0};
+    for (char block[4096]; ::poll(&there, 1, 50) > 0;) {
+      const ssize_t count = ::read(reader_, block, sizeof block);
+      if (count <= 0) break;
+      all.append(block, static_cast<size_t>(count));
+    }
+    return all;
+  }
+
+ private:
+  TemporaryFolder folder_;
+  int reader_ = -1, writer_ = -1;
+  std::unique_ptr<Screen> screen_;
 };
 
+constexpr int wide = 1000;
+
 TEST_CASE("console: a line has the step's numbers and the time left", "[actors][output]") {
-  Console console(Console::Style::none, stderr);
-  CHECK(console.line(step_of(11, 200), 100) ==
+  Capture capture;
+  Console console("none", capture.screen());
+  CHECK(console.line(step_of(11, 200), 100, wide) ==
         "step 11/200  loss 5.1234  lr 1.80e-04  norm 2.500  1234 tokens/s  45.0 MiB");
-  CHECK_THAT(console.line(step_of(12, 200), 100.5), contains("  1:34 left  "));  // 188 steps of half a second
-  CHECK_THAT(console.line(step_of(20, 20000), 109), contains("  5:33:00 left  "));
-  CHECK_THAT(console.line(step_of(200, 200), 200), !contains("left"));
+  // 188 steps of half a second
+  CHECK_THAT(console.line(step_of(12, 200), 100.5, wide), contains("  1:34 left  "));
+  CHECK_THAT(console.line(step_of(20, 20000), 109, wide), contains("  5:33:00 left  "));
+  CHECK_THAT(console.line(step_of(200, 200), 200, wide), !contains("left"));
   StepFinished without_targets = step_of(12, 200);
   without_targets.loss.reset();
-  CHECK_THAT(console.line(without_targets, 100.5), contains("step 12/200  no targets  lr 1.80e-04"));
+  CHECK_THAT(console.line(without_targets, 100.5, wide), contains("step 12/200  no targets  lr 1.80e-04"));
   StepFinished evaluated = step_of(13, 200);
   evaluated.evaluated = true;
   evaluated.eval_loss = 4.25;
-  CHECK_THAT(console.line(evaluated, 101), contains("  eval loss 4.2500"));
+  CHECK_THAT(console.line(evaluated, 101, wide), contains("  eval loss 4.2500"));
+}
+
+TEST_CASE("console: a line fits any width, and loses first what says least", "[actors][output]") {
+  Capture capture;
+  Console console("none", capture.screen());
+  console.line(step_of(11, 200), 100, wide);
+  StepFinished step = step_of(12, 200);
+  step.evaluated = true;
+  step.eval_loss = 4.25;
+  const std::string whole = console.line(step, 100.5, wide);
+  for (int columns = 0; columns <= static_cast<int>(whole.size()) + 1; ++columns) {
+    CAPTURE(columns);
+    CHECK(static_cast<int>(console.line(step, 100.5, columns).size()) <= columns);
+  }
+  CHECK(console.line(step, 100.5, static_cast<int>(whole.size())) == whole);
+  CHECK(console.line(step, 100.5, static_cast<int>(whole.size()) - 1).find("MiB") == std::string::npos);
+  CHECK(console.line(step, 100.5, 30) == "step 12/200  loss 5.1234");
+  CHECK(console.line(step, 100.5, 19) == "step 12/200");
+  CHECK(console.line(step, 100.5, 6) == "step 1");
 }
 
 TEST_CASE("console: the progress line is rewritten, and kept where it says something", "[actors][output]") {
-  Capture capture;
+  Capture capture(100);
   {
-    Console console(Console::Style::progress, capture.stream);
+    Console console("auto", capture.screen());
     console.show(step_of(1, 3), 1);
     console.show(step_of(2, 3), 2);
-    CHECK(capture.text().find('\n') == std::string::npos);
-    CHECK_THAT(capture.text(), contains("\r\033[Kstep 2/3"));
+    const std::string text = capture.text();
+    CHECK(text.find('\n') == std::string::npos);
+    CHECK_THAT(text, contains("\r\033[Kstep 2/3"));
   }
   CHECK(capture.text().back() == '\n');  // an unfinished line is finished
 }
 
+TEST_CASE("console: the progress line fits its terminal, also when that is resized", "[actors][output]") {
+  Capture capture(20);
+  Console console("auto", capture.screen());
+  double now_s = 1;
+  int64_t number = 1;
+  for (const int columns : {20, 133, 40, 7}) {
+    capture.resize(columns);
+    StepFinished step = step_of(number++, 200);
+    step.evaluated = number % 2 == 0;
+    console.show(step, ++now_s);
+    std::string text = capture.text();
+    const size_t begin = text.rfind("\r\033[K");
+    REQUIRE(begin != std::string::npos);
+    text = text.substr(begin + 4, text.find_first_of("\r\n", begin + 4) - begin - 4);
+    INFO(columns << " columns: '" << text << "'");
+    CHECK(text.starts_with("step "));
+    CHECK(static_cast<int>(text.size()) < columns);
+  }
+}
+
+TEST_CASE("console: the progress line comes at most ten times a second, the newest at the end",
+          "[actors][output]") {
+  Capture capture(100);
+  {
+    Console console("auto", capture.screen());
+    for (int64_t step = 1; step <= 1000; ++step)
+      console.show(step_of(step, 2000), static_cast<double>(step) / 1000);  // a thousand in a second
+  }
+  const std::string text = capture.text();
+  size_t shown = 0;
+  for (size_t at = text.find("\033[K"); at != std::string::npos; at = text.find("\033[K", at + 1)) ++shown;
+  CHECK(shown >= 9);
+  CHECK(shown <= 13);  // and the last, once more where it is kept
+  CHECK_THAT(text, contains("step 1000/2000"));
+}
+
 TEST_CASE("console: plain lines come every few seconds, for evaluations and at the end", "[actors][output]") {
   Capture capture;
-  Console console(Console::Style::plain, capture.stream);
+  Console console("plain", capture.screen());
   for (int64_t step = 1; step <= 12; ++step) {
     StepFinished finished = step_of(step, 12);
     finished.evaluated = step == 3;
@@ -89,14 +193,16 @@ TEST_CASE("console: plain lines come every few seconds, for evaluations and at t
   CHECK(shown == std::vector<std::string>{"step 1/12", "step 3/12", "step 8/12", "step 12/12"});
 }
 
-TEST_CASE("console: none shows nothing; auto is plain where there is no terminal", "[actors][output]") {
-  Capture capture;
-  Console(Console::Style::none, capture.stream).show(step_of(1, 1), 1);
-  CHECK(capture.text().empty());
-  CHECK(Console::style_of("auto", capture.stream) == Console::Style::plain);
-  CHECK(Console::style_of("progress", capture.stream) == Console::Style::progress);
-  CHECK(Console::style_of("plain", capture.stream) == Console::Style::plain);
-  CHECK(Console::style_of("none", capture.stream) == Console::Style::none);
+TEST_CASE("console: none shows nothing; without a terminal no line is rewritten", "[actors][output]") {
+  Capture none;
+  Console("none", none.screen()).show(step_of(1, 1), 1);
+  CHECK(none.text().empty());
+  for (const char* setting : {"auto", "progress", "plain"}) {
+    Capture capture;
+    Console(setting, capture.screen()).show(step_of(1, 1), 1);
+    CHECK_THAT(capture.text(), contains("step 1/1  "));
+    CHECK(capture.text().find('\033') == std::string::npos);
+  }
 }
 
 ProgramDone done_of(int rank, const std::vector<std::string>& tasks) {

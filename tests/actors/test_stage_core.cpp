@@ -367,5 +367,72 @@ TEST_CASE("stage core: a trace has a span for every task but sends, receives and
   CHECK(stage.outbox.done.at(1).spans.size() == 1);  // of this program alone
 }
 
+TEST_CASE("stage core: a program that is given up ends at the next task", "[actors][stage]") {
+  Stage stage(1);
+  stage.enqueue(1, "1F0 1F1 sum_squares agree update");
+  stage.enqueue(2, "snapshot");
+  REQUIRE(stage.core.ready());
+  stage.core.execute();
+  SECTION("between two tasks") {
+    stage.core.give_up(1);
+    stage.run();
+  }
+  SECTION("with the next one about to be executed") {
+    REQUIRE(stage.core.ready());
+    stage.core.give_up(1);
+    stage.core.execute();
+    stage.run();
+  }
+  SECTION("out of a task that was thrown out of a collective") {
+    CHECK_FALSE(stage.core.give_up_running(2));
+    CHECK(stage.core.give_up_running(1));
+    stage.run();
+  }
+  CHECK(stage.log == Log{"begin 1", "1F0", "give up", "begin 2"});
+  REQUIRE(stage.outbox.done.size() == 2);
+  CHECK(stage.outbox.done[0].program == 1);
+  CHECK(stage.outbox.done[0].given_up);
+  CHECK_FALSE(stage.outbox.done[1].given_up);
+  CHECK(stage.outbox.snapshots.size() == 1);
+  stage.arrive(1, forward_in, 0);  // on its way since: dropped
+}
+
+TEST_CASE("stage core: a program is given up before it is begun, or has come", "[actors][stage]") {
+  Stage stage(1);
+  stage.core.give_up(2);
+  stage.enqueue(1, "1F0");
+  stage.enqueue(2, "1F0 agree update");
+  stage.run();
+  CHECK(stage.log == Log{"begin 1", "1F0", "give up"});
+  REQUIRE(stage.outbox.done.size() == 2);
+  CHECK_FALSE(stage.outbox.done[0].given_up);
+  CHECK(stage.outbox.done[1].given_up);
+}
+
+TEST_CASE("stage core: a rank that is done with what others give up knows that they do", "[actors][stage]") {
+  Stage stage(1);
+  stage.enqueue(1, "1F0");
+  stage.run();
+  stage.core.give_up(1);  // its communication is about to be aborted
+  CHECK(stage.log == Log{"begin 1", "1F0", "give up"});
+  REQUIRE(stage.outbox.done.size() == 1);
+  CHECK_FALSE(stage.outbox.done[0].given_up);
+}
+
+TEST_CASE("stage core: a step that all have agreed on is finished", "[actors][stage]") {
+  Stage stage(1);
+  stage.enqueue(1, "1F0 agree update");
+  for (int task = 0; task < 2; ++task) {
+    REQUIRE(stage.core.ready());
+    stage.core.execute();
+  }
+  stage.core.give_up(1);
+  CHECK_FALSE(stage.core.give_up_running(1));
+  stage.run();
+  CHECK(stage.log == Log{"begin 1", "1F0", "agree", "update"});
+  REQUIRE(stage.outbox.done.size() == 1);
+  CHECK_FALSE(stage.outbox.done[0].given_up);
+}
+
 }  // namespace
 }  // namespace collie::test

@@ -30,6 +30,8 @@ class RecordingTrainerOutbox final : public TrainerOutbox {
     log.push_back(fmt::format("{} {}", name(program->kind), program->step));
     programs.push_back(std::move(program));
   }
+  void give_up(uint64_t program) override { log.push_back(fmt::format("give up {}", program)); }
+  void cut() override { log.push_back("cut"); }
   void evaluate(int64_t step) override { log.push_back(fmt::format("evaluation {}", step)); }
   void generate() override { log.push_back("generation"); }
   void forward(const EvaluationReport& report) override {
@@ -91,8 +93,8 @@ struct Run {
     return all;
   }
 
-  void ready() {
-    for (int rank = 0; rank < 2; ++rank) core.ready({tag, rank});
+  void ready(bool gives_up = false) {
+    for (int rank = 0; rank < 2; ++rank) core.ready({tag, rank, gives_up});
   }
   // A step of four sequences and ten targets.
   void batch(int64_t step, const RunTag& from = tag, int64_t targets = 10) {
@@ -123,6 +125,14 @@ struct Run {
     }
   }
   void last_done() { done(outbox.programs.back()->id); }
+  void done_by(int rank, uint64_t program, bool given_up) {
+    ProgramDone report;
+    report.tag = tag;
+    report.rank = rank;
+    report.program = program;
+    report.given_up = given_up;
+    core.done(report);
+  }
   void step(int64_t number) {
     batch(number);
     stepped();
@@ -562,6 +572,151 @@ TEST_CASE("trainer core: a stop where the last checkpoint is that step's adds th
     CHECK(run.news() == Log{"end"});
     CHECK(run.outbox.ends.at(0).exit_code == 130);
   }
+}
+
+// --- giving up
+
+TEST_CASE("trainer core: an interruption gives the step up, and saves the one before", "[actors][trainer]") {
+  Run run(two_ranks(9));
+  run.ready(true);
+  run.step(1);
+  run.batch(2);  // program 2
+  run.news();
+  run.core.stop(RunStatus::interrupted);
+  run.core.stop(RunStatus::interrupted);
+  CHECK(run.news() == Log{"give up 2"});
+  SECTION("the ranks' waits are ended once all have heard and one has given up") {
+    run.core.told();
+    CHECK(run.news().empty());
+    run.done_by(1, 2, true);
+    CHECK(run.news() == Log{"cut"});
+  }
+  SECTION("whichever comes first") {
+    run.done_by(1, 2, true);
+    CHECK(run.news().empty());
+    run.core.told();
+    CHECK(run.news() == Log{"cut"});
+  }
+  run.done_by(0, 2, true);
+  CHECK(run.news() == Log{"expect 1 at 4", "snapshot 1"});
+  run.last_done();
+  run.written(1);
+  REQUIRE(run.outbox.ends.size() == 1);
+  CHECK(run.outbox.ends[0].status == RunStatus::interrupted);
+  CHECK(run.outbox.ends[0].step == 1);
+}
+
+TEST_CASE("trainer core: waits are not ended while a rank is at an earlier program", "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(9);
+  settings.checkpoint_every = 1;
+  Run run(settings);
+  run.ready(true);
+  run.step(1);   // program 1, then a snapshot
+  run.batch(2);  // program 3
+  run.core.stop(RunStatus::interrupted);
+  run.core.told();
+  run.news();
+  run.done_by(0, 2, false);
+  run.done_by(0, 3, true);
+  CHECK(run.news().empty());
+  run.done_by(1, 2, false);
+  CHECK(run.news() == Log{"cut"});
+}
+
+TEST_CASE("trainer core: a step that its ranks finish nevertheless counts", "[actors][trainer]") {
+  Run run(two_ranks(9));
+  run.ready(true);
+  run.batch(1);
+  run.core.stop(RunStatus::interrupted);
+  run.core.told();
+  run.news();
+  run.stepped();
+  run.last_done();
+  run.core.recorded(1);
+  CHECK(run.news() == Log{"record 1", "expect 1 at 4", "snapshot 1"});
+  run.last_done();
+  run.written(1);
+  CHECK(run.outbox.ends.at(0).step == 1);
+}
+
+TEST_CASE("trainer core: an interruption gives an evaluation up, and its step counts", "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(9);
+  settings.has_evaluation = true;
+  settings.evaluate_every = 1;
+  Run run(settings);
+  const auto ask = [&] {
+    ProgramRequest request;
+    request.tag = tag;
+    auto batch = std::make_shared<StepBatch>();
+    batch->micro_batches.resize(2);
+    request.batch = batch;
+    run.core.request(request);
+  };
+  run.ready(true);
+  run.batch(1);
+  run.stepped();
+  run.last_done();
+  SECTION("while one of its programs is computed") {
+    ask();
+    run.news();
+    run.core.stop(RunStatus::interrupted);
+    CHECK(run.news() == Log{"give up 2"});
+    run.done_by(0, 2, false);
+    run.done_by(1, 2, true);
+  }
+  SECTION("between two of them") {
+    run.news();
+    run.core.stop(RunStatus::interrupted);
+    CHECK(run.news().empty());
+    ask();
+  }
+  CHECK(run.news() == Log{"record 1"});
+  CHECK_FALSE(run.outbox.records.at(0).evaluated);
+  run.core.recorded(1);
+  CHECK(run.news() == Log{"expect 1 at 4", "snapshot 1"});
+  run.last_done();
+  run.written(1);
+  CHECK(run.outbox.ends.at(0).exit_code == 130);
+}
+
+TEST_CASE("trainer core: an evaluation that was given up is made up for when the run goes on",
+          "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(9);
+  settings.has_evaluation = true;
+  settings.evaluate_every = 2;
+  settings.done_steps = 2;
+  settings.done_position = 8;
+  settings.unevaluated.emplace();
+  settings.unevaluated->step = 2;
+  settings.unevaluated->loss = 3.5;
+  Run run(settings);
+  run.ready();
+  CHECK(run.news() == Log{"batch 3", "evaluation 2"});
+  run.evaluated(2);
+  CHECK(run.news() == Log{"evaluated 2", "record 2"});
+  CHECK(run.outbox.records.at(0).amended);
+  CHECK(run.outbox.records.at(0).evaluated);
+  CHECK(run.outbox.records.at(0).loss == 3.5);
+  run.batch(3);
+  CHECK(run.news() == Log{"batch 4", "train 3"});
+}
+
+TEST_CASE("trainer core: a checkpoint that was asked for is written after the step", "[actors][trainer]") {
+  Run run(two_ranks(9));
+  run.ready();
+  run.batch(1);
+  run.core.save();
+  run.core.save();  // twice is once
+  run.news();
+  run.stepped();
+  run.last_done();
+  run.core.recorded(1);
+  CHECK(run.news() == Log{"record 1", "expect 1 at 4", "snapshot 1"});
+  run.written(1);
+  run.batch(2);
+  run.stepped();
+  run.core.recorded(2);
+  CHECK(run.news() == Log{"saved 1", "batch 3", "train 2", "record 2"});
 }
 
 // --- failures

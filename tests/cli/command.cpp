@@ -73,11 +73,18 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
     ::setrlimit(RLIMIT_FSIZE, &limit);
     ::signal(SIGXFSZ, SIG_IGN);
   }
+  for (const int signal : options.ignored_signals) ::signal(signal, SIG_IGN);
   const int null = ::open("/dev/null", O_RDONLY);
   const bool ready = (network < 0 || ::setns(network, CLONE_NEWNET) == 0) && ::dup2(null, 0) == 0 &&
                      ::dup2(output, 1) == 1 && ::dup2(errors, 2) == 2 &&
                      (options.working_directory.empty() || ::chdir(options.working_directory.c_str()) == 0);
-  if (ready) ::execve(arguments[0], arguments, environment);
+  bool as_asked = true;
+  for (const auto& [descriptor, file] : options.files)
+    as_asked = as_asked && ::dup2(::open(file.c_str(), O_WRONLY | O_CLOEXEC), descriptor) == descriptor;
+  for (const auto& [descriptor, own] : options.descriptors)
+    as_asked = as_asked && ::dup2(own, descriptor) == descriptor;
+  for (const int descriptor : options.closed) ::close(descriptor);
+  if (ready && as_asked) ::execve(arguments[0], arguments, environment);
   ::_exit(cannot_start);
 }
 

@@ -40,6 +40,12 @@ struct CommandOptions {
   double timeout_s = 60;
   std::optional<uint64_t> file_size_limit;  // bytes; a write beyond it fails with EFBIG
   std::string network;                      // a namespace of `ip netns`; empty: this process's
+  // Of the process's standard descriptors: those that are closed, those that are a file, and those that are
+  // one of this process's. What is written to them is not in the outcome.
+  std::vector<int> closed;
+  std::map<int, std::string> files;
+  std::map<int, int> descriptors;
+  std::vector<int> ignored_signals;
 };
 
 // One process. It is killed, with its group, where it is still running at the end of this object's life.

@@ -95,9 +95,10 @@ size_t times(const std::string& text, const std::string& part) {
 
 TEST_CASE("documents of one token train everything but what queries and keys are made with", "[slow]") {
   const Edge bench(repeated(line_of(""), 24), texts);  // BOS, whose target is EOS
-  const Settings layout = GENERATE(Settings{}, Settings{"data.packing=true"}, Settings{"parallel.pp_size=2"},
-                                   Settings{"parallel.tp_size=2"}, Settings{"parallel.cp_size=2", "data.packing=true"},
-                                   Settings{"parallel.dp_size=2", "parallel.zero_stage=3"});
+  const Settings layout =
+      GENERATE(Settings{}, Settings{"data.packing=true"}, Settings{"parallel.pp_size=2"},
+               Settings{"parallel.tp_size=2"}, Settings{"parallel.cp_size=2", "data.packing=true"},
+               Settings{"parallel.dp_size=2", "parallel.zero_stage=3"});
   CAPTURE(layout);
   const Settings steps{"train.steps=3"};
   // Adam's steps do not depend on a gradient's size: of noise they would be as long as the rate.
@@ -141,8 +142,8 @@ TEST_CASE("a step without targets has no loss, changes nothing, and is counted",
     bench.train(fmt::format("to_{}", step), {fmt::format("train.steps={}", step)});
   for (size_t step = 3; step <= 8; ++step) {
     CAPTURE(step);
-    CHECK((bench.weights(fmt::format("to_{}/final", step)) == bench.weights(fmt::format("to_{}/final", step - 1))) ==
-          records[step - 1].at("loss").is_null());
+    CHECK((bench.weights(fmt::format("to_{}/final", step)) ==
+           bench.weights(fmt::format("to_{}/final", step - 1))) == records[step - 1].at("loss").is_null());
   }
 }
 
@@ -189,14 +190,14 @@ TEST_CASE("a resume with steps of another size goes on where the data stand", "[
   CAPTURE(packing);
   bench.train("whole", epochs + packing);
   std::map<int, int> expected, found;  // targets by epoch
-  for (const json& record : bench.records("whole")) expected[record.at("epoch")] += record.at("tokens").get<int>();
+  for (const json& record : bench.records("whole"))
+    expected[record.at("epoch")] += record.at("tokens").get<int>();
   REQUIRE(expected.size() == 3);
 
-  const std::vector<std::pair<int, Settings>> parts{
-      {5, {}},
-      {9, {"train.gradient_accumulation_steps=3"}},
-      {13, {"train.micro_batch_size=2", "parallel.dp_size=2"}},
-      {0, {"train.gradient_accumulation_steps=1"}}};
+  const std::vector<std::pair<int, Settings>> parts{{5, {}},
+                                                    {9, {"train.gradient_accumulation_steps=3"}},
+                                                    {13, {"train.micro_batch_size=2", "parallel.dp_size=2"}},
+                                                    {0, {"train.gradient_accumulation_steps=1"}}};
   for (size_t i = 0; i < parts.size(); ++i) {
     const auto& [until, sizes] = parts[i];
     Settings settings = epochs + packing + sizes;
@@ -206,7 +207,8 @@ TEST_CASE("a resume with steps of another size goes on where the data stand", "[
     if (i > 0) flags = {"--resume", "--allow-change", "train.sequences_a_step"};
     REQUIRE_CODE(bench.run("changed", settings, flags), 0);
   }
-  for (const json& record : bench.records("changed")) found[record.at("epoch")] += record.at("tokens").get<int>();
+  for (const json& record : bench.records("changed"))
+    found[record.at("epoch")] += record.at("tokens").get<int>();
   CHECK(found == expected);
   // The last sizes are those of the run from here on.
   CHECK(has(bench.resume("changed", epochs + packing + parts.back().second).errors, "nothing to do"));
@@ -221,9 +223,10 @@ TEST_CASE("more steps on a resume are allowed, and that the learning rate jumps 
   const Outcome outcome = bench.resume("run", cosine + Settings{"train.steps=8"});
   REQUIRE_CODE(outcome, 0);
   INFO(outcome.report());
-  CHECK(has(outcome.errors,
-            "warning: the learning rate at step 5 is 3.78e-03 under 8 steps; under the 4 of before it had come, at "
-            "step 4, to 1.00e-03"));
+  CHECK(has(
+      outcome.errors,
+      "warning: the learning rate at step 5 is 3.78e-03 under 8 steps; under the 4 of before it had come, at "
+      "step 4, to 1.00e-03"));
   CHECK(bench.records("run").at(4).at("lr").get<double>() == Approx(3.78e-3).epsilon(1e-3));
   // Nothing jumps: as many steps, or a rate that does not depend on them.
   CHECK_FALSE(has(bench.resume("run", cosine + Settings{"train.steps=8"}).errors, "learning rate"));
@@ -247,7 +250,9 @@ TEST_CASE("a model whose config is tied and whose head is not is loaded as its w
                     "tokenizer.kind=byte"} +
            more;
   };
-  const auto warns = [](const Outcome& outcome) { return has(outcome.errors, "tie_word_embeddings is true, but"); };
+  const auto warns = [](const Outcome& outcome) {
+    return has(outcome.errors, "tie_word_embeddings is true, but");
+  };
 
   const Training expected = bench.train("as_untied", of(untied));
   for (const Settings& layout : {Settings{}, Settings{"parallel.pp_size=2"}}) {
@@ -258,13 +263,15 @@ TEST_CASE("a model whose config is tied and whose head is not is loaded as its w
     CHECK(warns(outcome));
     CHECK_SAME(expected, bench.training("as_tied"));
     CHECK(json::parse(text_of(bench / "as_tied/final/config.json")).at("tie_word_embeddings") == false);
-    const Outcome resumed = bench.run("as_tied", of(on_paper, layout + Settings{"train.steps=3"}), {"--resume"});
+    const Outcome resumed =
+        bench.run("as_tied", of(on_paper, layout + Settings{"train.steps=3"}), {"--resume"});
     REQUIRE_CODE(resumed, 0);
     fs::remove_all(bench / "as_tied");
   }
   for (const char* command : {"plan", "eval"}) {
-    std::vector<std::string> words{command, "config.yaml", "--set", "run.dir=nowhere", "--set",
-                                   "data.eval=[{path: data.jsonl, format: jsonl, text: t}]"};
+    std::vector<std::string> words{command, "config.yaml",
+                                   "--set", "run.dir=nowhere",
+                                   "--set", "data.eval=[{path: data.jsonl, format: jsonl, text: t}]"};
     for (const auto& setting : of(on_paper)) {
       words.push_back("--set");
       words.push_back(setting);
@@ -272,7 +279,8 @@ TEST_CASE("a model whose config is tied and whose head is not is loaded as its w
     const Outcome tied = bench.command(words);
     REQUIRE_CODE(tied, 0);
     CHECK(warns(tied));
-    std::replace(words.begin(), words.end(), std::string("model.path=on_paper"), std::string("model.path=untied"));
+    std::replace(words.begin(), words.end(), std::string("model.path=on_paper"),
+                 std::string("model.path=untied"));
     const Outcome other = bench.command(words);
     CHECK_FALSE(warns(other));
     CHECK(tied.output == other.output);

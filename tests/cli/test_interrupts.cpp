@@ -1,4 +1,4 @@
-// Ctrl-C ends a run after its step, with a checkpoint; a second one at once.
+// Ctrl-C ends a run with a checkpoint; a second one at once.
 #include <fmt/format.h>
 
 #include <csignal>
@@ -30,7 +30,7 @@ TEST_CASE("an interrupted run saves a checkpoint, and resumes to the same bits",
   INFO(outcome.report());
   REQUIRE(outcome.code == 130);
   CHECK(outcome.output.empty());
-  CHECK(has(outcome.errors, "stopping after this step"));
+  CHECK(has(outcome.errors, "stopping, with a checkpoint"));
   CHECK_FALSE(has(outcome.errors, "error"));
 
   const int64_t steps = bench.steps_done("run");
@@ -70,7 +70,7 @@ TEST_CASE("a second interrupt ends the run at once") {
                   bench.options("stage.collective:6:block"));
   REQUIRE(command.wait_until([&] { return bench.steps_done("run") >= 1; }));
   command.send(SIGINT);
-  REQUIRE(command.wait_until([&] { return has(command.errors(), "stopping after this step"); }));
+  REQUIRE(command.wait_until([&] { return has(command.errors(), "stopping, with a checkpoint"); }));
   REQUIRE(command.running());
   command.send(SIGINT);
   const Outcome outcome = command.wait();

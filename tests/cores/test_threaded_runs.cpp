@@ -2,8 +2,11 @@
 // operations that ThreadSanitizer can read: the fast ones call a library that is not instrumented.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <functional>
+#include <set>
 
 #include "kernels/reference/reference_operations.hpp"
 #include "models/loss.hpp"
@@ -133,6 +136,72 @@ TEST_CASE("cores on threads: all dimensions together compute what one rank compu
   check_against_one_rank({2, 2, 1, 2, 2, "zb_h1"});
   check_against_one_rank({2, 2, 2, 1, 3, "interleaved_1f1b"});
   check_against_one_rank({2, 1, 2, 2, 1, "zbv", true});
+}
+
+// Cross-entropy that calls somebody in the middle of the run, on the thread that gets there.
+class CallingLoss final : public Loss {
+ public:
+  static std::atomic<int> calls_left;
+  static std::function<void()> call;
+
+  void chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+             Tensor& loss_sum) override {
+    if (--calls_left == 0) call();
+    inner_->chunk(operations, logits, labels, gradient_scale, loss_sum);
+  }
+  bool supports_shards() const override { return true; }
+  void chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                      ProcessGroup& group, double gradient_scale, Tensor& loss_sum) override {
+    if (--calls_left == 0) call();
+    inner_->chunk_of_shard(operations, logits, labels, first, group, gradient_scale, loss_sum);
+  }
+
+ private:
+  std::unique_ptr<Loss> inner_ = losses().find("cross_entropy")();
+};
+std::atomic<int> CallingLoss::calls_left{0};
+std::function<void()> CallingLoss::call;
+
+ThreadedOutcome run_interrupted(const ThreadedLayout& layout, int at_call) {
+  static const bool registered = [] {
+    losses().add("calling", [] { return std::make_unique<CallingLoss>(); });
+    return true;
+  }();
+  REQUIRE(registered);
+  const TemporaryFolder folder;
+  Config config = config_of(folder, layout);
+  config.train.loss = "calling";
+  CallingLoss::calls_left = at_call;
+  RunPlan plan = plan_training(std::move(config), ExistingRun::refuse);
+  plan.make_operations = [](int, std::shared_ptr<MemoryAccount> account) {
+    return std::make_unique<ReferenceOperations>(std::move(account));
+  };
+  return run_on_threads(plan, [](const std::function<void()>& interrupt) { CallingLoss::call = interrupt; });
+}
+
+TEST_CASE("cores on threads: an interruption at any moment leaves all ranks behind the same whole step",
+          "[cores]") {
+  for (const ThreadedLayout& layout :
+       {ThreadedLayout{2, 1, 1, 1, 0}, ThreadedLayout{1, 1, 1, 2, 0, "1f1b", true},
+        ThreadedLayout{2, 2, 1, 1, 1, "zb_h1"}, ThreadedLayout{1, 2, 2, 1, 3},
+        ThreadedLayout{2, 2, 1, 2, 2, "gpipe"}}) {
+    CAPTURE(layout.name());
+    const ThreadedOutcome whole = run(layout);
+    std::set<int64_t> ends;
+    for (const int call : {2, 5, 7, 9, 11, 14, 17}) {
+      CAPTURE(call);
+      const ThreadedOutcome found = run_interrupted(layout, call);
+      CHECK(found.end.message == "");
+      if (found.end.status == RunStatus::completed) break;  // it was done
+      CHECK(found.end.exit_code == 130);
+      ends.insert(found.end.step);
+      CHECK(static_cast<int64_t>(found.losses.size()) == found.end.step);
+      CHECK(std::equal(found.losses.begin(), found.losses.end(), whole.losses.begin()));
+      REQUIRE(found.snapshots.count(found.end.step) == 1);
+      if (found.end.step > 0) CHECK(found.snapshots.at(found.end.step) == whole.snapshots.at(found.end.step));
+    }
+    CHECK(ends.size() >= 2);
+  }
 }
 
 // Cross-entropy that gives up in the middle of the run, on one thread.

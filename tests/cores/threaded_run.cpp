@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <variant>
@@ -28,10 +30,14 @@ struct OutcomeKnown {};
 struct StepRecorded {
   int64_t step = 0;
 };
-using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, OutcomeKnown>;
+struct GiveUp {
+  uint64_t program = 0;
+};
+struct AllTold {};
+using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, OutcomeKnown, GiveUp>;
 using TrainerMessage =
     std::variant<RankReady, BatchReady, StepReport, EvaluationReport, ProgramDone, ProgramRequest,
-                 EvaluationFinished, SnapshotWritten, StepRecorded, Failure>;
+                 EvaluationFinished, SnapshotWritten, StepRecorded, AllTold, RunStatus, Failure>;
 using WriterMessage = std::variant<SnapshotExpected, SnapshotPart, StepRecorded>;
 using LoaderMessage = int64_t;  // the step wanted
 
@@ -84,7 +90,7 @@ class Writer {
                   part.step);
     parts_.push_back(std::move(part));
   }
-  void handle(const StepRecorded& recorded) { recorded_ = recorded.step; }
+  void handle(const StepRecorded& recorded) { recorded_ = std::max(recorded_, recorded.step); }
 
   void read() {
     outcome_.states.clear();
@@ -94,6 +100,7 @@ class Writer {
         whole.resize(static_cast<size_t>(slice.global_shape.numel()), NAN);
         slice.data.dtype() == DType::f64 ? copy_slice<double>(slice, whole) : copy_slice<float>(slice, whole);
       }
+    outcome_.snapshots[expected_->step] = outcome_.states;
     trainer_.push(SnapshotWritten{tag, std::exchange(expected_, {})->step, ""});
   }
 
@@ -109,7 +116,7 @@ class Writer {
 
 class ThreadedRun final : private TrainerOutbox {
  public:
-  explicit ThreadedRun(const RunPlan& plan);
+  ThreadedRun(const RunPlan& plan, const std::function<void(const std::function<void()>&)>& with_interrupt);
   ~ThreadedRun() override { end_all("the run is given up"); }
   ThreadedOutcome run();
 
@@ -137,6 +144,16 @@ class ThreadedRun final : private TrainerOutbox {
   }
   void broadcast(ProgramPtr program) override {
     for (auto& rank : ranks_) rank->agent.send(program);
+  }
+  void give_up(uint64_t program) override {
+    for (auto& rank : ranks_) {
+      rank->connections.give_up(program);
+      rank->agent.send(GiveUp{program});
+    }
+    mail_.push(AllTold{});
+  }
+  void cut() override {
+    for (auto& rank : ranks_) rank->connections.abort("given up");
   }
   void evaluate(int64_t step) override {
     evaluator_->start(step);
@@ -207,13 +224,14 @@ class ThreadedRun::Outbox final : public StageOutbox {
 class ThreadedRun::Stage {
  public:
   Stage(ThreadedRun& run, int rank)
-      : agent_(run.rank(rank).agent),
+      : connections_(run.rank(rank).connections),
+        agent_(run.rank(rank).agent),
         outbox_(run, rank),
         worker_(worker_settings(run.plan_, rank, run.rank(rank).connections.groups())),
         core_({tag, rank, run.plan_.layout.rank_of_stage, run.plan_.credits, true,
                run.plan_.layout.grid.pipeline_group(rank), run.plan_.layout.grid.place_of(rank).tensor == 0},
               worker_, outbox_, run.rank(rank).status) {
-    run.mail_.push(RankReady{tag, rank});
+    run.mail_.push(RankReady{tag, rank, worker_.gives_up()});
   }
 
   void operator()(RankMessage& message) {
@@ -226,13 +244,19 @@ class ThreadedRun::Stage {
  private:
   void handle(TakeTurn) {
     turn_pending_ = false;
-    core_.execute();
+    try {
+      core_.execute();
+    } catch (const std::exception&) {
+      if (!core_.give_up_running(connections_.given_up())) throw;
+    }
   }
+  void handle(const GiveUp& message) { core_.give_up(message.program); }
   void handle(ProgramPtr& program) { core_.enqueue(std::move(program)); }
   void handle(Payload& payload) { core_.arrive(std::move(payload)); }
   void handle(Credit& credit) { core_.credit(credit); }
   void handle(OutcomeKnown) { core_.known(); }
 
+  const Connections& connections_;
   Agent<RankMessage>& agent_;
   Outbox outbox_;
   ModelWorker worker_;
@@ -240,7 +264,10 @@ class ThreadedRun::Stage {
   bool turn_pending_ = false;
 };
 
-ThreadedRun::ThreadedRun(const RunPlan& plan) : plan_(plan), core_(trainer_settings(plan, tag), {}, *this) {
+ThreadedRun::ThreadedRun(const RunPlan& plan,
+                         const std::function<void(const std::function<void()>&)>& with_interrupt)
+    : plan_(plan), core_(trainer_settings(plan, tag), {}, *this) {
+  if (with_interrupt) with_interrupt([this] { mail_.push(RunStatus::interrupted); });
   const Grid& grid = plan.layout.grid;
   if (plan.evaluation_order)
     evaluator_ = std::make_unique<EvaluatorCore>(plan.evaluation_order, plan.config.train.micro_batch_size);
@@ -293,6 +320,7 @@ void ThreadedRun::end_all(const std::string& cause) {
 ThreadedOutcome ThreadedRun::run() {
   struct Handler {
     TrainerCore& core;
+    Agent<WriterMessage>& writer;
     void operator()(RankReady& ready) { core.ready(ready); }
     void operator()(BatchReady& ready) { core.batch(std::move(ready)); }
     void operator()(StepReport& report) { core.stepped(report); }
@@ -302,11 +330,16 @@ ThreadedOutcome ThreadedRun::run() {
     void operator()(EvaluationFinished& result) { core.evaluated(result); }
     void operator()(SnapshotWritten& written) { core.written(written); }
     void operator()(StepRecorded& recorded) { core.recorded(recorded.step); }
+    void operator()(AllTold&) { core.told(); }
+    void operator()(RunStatus& why) {
+      writer.send(StepRecorded{std::numeric_limits<int64_t>::max()});  // none may follow
+      core.stop(why);
+    }
     void operator()(Failure& failure) { core.fail(failure); }
   };
   while (!core_.ended()) {
     const auto message = mail_.pop();
-    std::visit(Handler{core_}, *message);
+    std::visit(Handler{core_, writer_}, *message);
   }
   end_all(outcome_.end.message);
   return std::move(outcome_);
@@ -314,8 +347,9 @@ ThreadedOutcome ThreadedRun::run() {
 
 }  // namespace
 
-ThreadedOutcome run_on_threads(const RunPlan& plan) {
-  return ThreadedRun(plan).run();
+ThreadedOutcome run_on_threads(const RunPlan& plan,
+                               const std::function<void(const std::function<void()>&)>& with_interrupt) {
+  return ThreadedRun(plan, with_interrupt).run();
 }
 
 }  // namespace collie::test
