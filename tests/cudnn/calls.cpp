@@ -6,6 +6,7 @@
 #include "kernels/cuda/cudnn_packing.hpp"
 #include "kernels/cuda/device_memory.hpp"
 #include "kernels/cuda/elementwise.hpp"
+#include "kernels/operations.hpp"
 #include "kernels/tensor.hpp"
 #include "tests/catch.hpp"
 #include "tests/cudnn/stand_in.hpp"
