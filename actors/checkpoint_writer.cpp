@@ -23,24 +23,37 @@ CheckpointPlace place_of(const RunPlan& plan) {
   return {plan.folder->checkpoints(), plan.folder->run()};
 }
 
+nlohmann::json metadata_of(const RunPlan& plan, const SnapshotExpected& expected) {
+  return {{"position", expected.position},
+          {"steps_without_targets", expected.steps_without_targets},
+          {"total_steps", plan.total_steps},
+          {"ranks", plan.layout.grid.ranks()},
+          {"maths", maths_of(plan)}};
+}
+
 void finish(const RunPlan& plan, const SnapshotExpected& expected,
             const std::vector<nlohmann::json>& shards) {
-  const nlohmann::json metadata = {{"position", expected.position},
-                                   {"steps_without_targets", expected.steps_without_targets},
-                                   {"total_steps", plan.total_steps},
-                                   {"ranks", plan.layout.grid.ranks()},
-                                   {"maths", maths_of(plan)}};
   const CheckpointPlace place = place_of(plan);
   plan.folder->check_in_place();
-  const std::string path = finish_checkpoint(place, expected.step, metadata, shards);
+  const std::string path = finish_checkpoint(place, expected.step, metadata_of(plan, expected), shards);
   plan.folder->note_checkpoint();
   purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last);
   if (!expected.final) return;
   std::vector<std::string> names;
   for (const auto& parameter : model_parameters(plan.model)) names.push_back(parameter.name);
-  plan.folder->check_in_place();
   write_model_folder(plan.folder->final_model(), place.run, plan.model_json, *plan.tokenizer, names,
                      Checkpoint::open(path));
+}
+
+// What fails because somebody has taken the folder away is said to have failed for that.
+template <class Work>
+void in_folder(const RunPlan& plan, Work work) {
+  try {
+    work();
+  } catch (const std::exception&) {
+    plan.folder->check_in_place();
+    throw;
+  }
 }
 
 caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
@@ -71,7 +84,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
         std::vector<nlohmann::json> shards;
         for (auto& [rank, shard] : state.shards) shards.push_back(std::move(shard));
         state.shards.clear();
-        finish(*plan, *state.expected, shards);
+        in_folder(*plan, [&] { finish(*plan, *state.expected, shards); });
         state.expected.reset();
         self->send(trainer, SnapshotWritten{tag, written.step, plan->folder->checkpoints()});
       },

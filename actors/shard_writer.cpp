@@ -13,17 +13,39 @@ struct ShardWriterState {
   std::optional<SnapshotBegun> begun;
   std::vector<SnapshotPart> early;  // of ranks that were faster than the writer's word
   int written = 0;                  // ranks, since `begun`
+  bool has_seen_folder = false;     // of this snapshot or an earlier one
 };
 using ShardWriterActor = caf::stateful_actor<ShardWriterState>;
+
+// A folder that was never seen here is on another machine's disk; one that is gone was taken away.
+void check_folder(const ShardWriterState& state) {
+  const std::string& folder = state.begun->folder;
+  if (std::filesystem::is_directory(folder)) return;
+  if (!state.has_seen_folder)
+    throw UserError("run.dir: this node does not see '{}'; all nodes need the same file system", folder);
+  throw RunError(
+      "run.dir: '{}' is gone: somebody has moved, replaced or removed the run's folder; put it back where it "
+      "was "
+      "and go on with --resume",
+      folder);
+}
+
+nlohmann::json write_shard(ShardWriterState& state, const SnapshotPart& part) {
+  check_folder(state);
+  state.has_seen_folder = true;
+  try {
+    return write_checkpoint_shard(state.begun->folder, part.rank, part.slices);
+  } catch (const RunError&) {
+    check_folder(state);
+    throw;
+  }
+}
 
 void write(ShardWriterActor* self, const caf::actor& checkpoint_writer, int ranks, const SnapshotPart& part) {
   const SnapshotBegun& begun = *self->state.begun;
   COLLIE_ASSERT(part.step == begun.step, "rank {} gave a snapshot of step {}, expected {}", part.rank,
                 part.step, begun.step);
-  if (!std::filesystem::is_directory(begun.folder))
-    throw UserError("run.dir: this node does not see '{}'; all nodes need the same file system",
-                    begun.folder);
-  const nlohmann::json entry = write_checkpoint_shard(begun.folder, part.rank, part.slices);
+  const nlohmann::json entry = write_shard(self->state, part);
   self->send(checkpoint_writer, ShardWritten{part.tag, part.step, part.rank, entry.dump()});
   if (++self->state.written == ranks) self->state.begun.reset();
 }

@@ -13,10 +13,13 @@
 namespace collie {
 namespace {
 
+// What nobody types: --overwrite was not given, or given without a value.
+constexpr const char *not_given = "(not given)", *no_value = "(none)";
+
 struct Options {
   std::string file;
   std::vector<std::string> settings, allowed_changes, nodes;
-  std::string overwrite;  // empty: not given
+  std::string overwrite = not_given;
   bool resume = false, dry_run = false;
 };
 
@@ -48,12 +51,9 @@ std::string_view word(RunStatus status) {
   return "?";
 }
 
-// CLI11 takes this for what a flag without a value says; nobody types it.
-constexpr const char* no_value = "(none)";
-
 ExistingRun existing_run(const Options& options) {
   if (options.resume) return ExistingRun::resume;
-  if (options.overwrite.empty()) return ExistingRun::refuse;
+  if (options.overwrite == not_given) return ExistingRun::refuse;
   if (options.overwrite == no_value) return ExistingRun::move_aside;
   if (options.overwrite == "delete") return ExistingRun::discard;
   throw UserError(

@@ -99,7 +99,10 @@ void find_run(const fs::path& folder, RunFolderView& view) {
   std::string defect = "its " + std::string(marker_name) + " is missing";
   try {
     view.marker = read_marker(folder.string());
-    if (view.marker) return;
+    if (view.marker && view.marker->files && view.marker->files->count(metrics_name)) return;
+    if (view.marker)
+      defect =
+          fmt::format("{}: it is the marker of another folder of a run", (folder / marker_name).string());
   } catch (const UserError& error) {
     defect = error.what();
   }

@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <set>
 
 #include "tests/cli/workbench.hpp"
 
@@ -185,11 +186,16 @@ TEST_CASE("a run folder that cannot be one is refused, naming run.dir") {
   bench.write("file.txt", "text");
   fs::create_symlink("loop", bench / "loop");
   fs::create_symlink("nowhere", bench / "dangling");
+  const auto names = [&] {
+    std::set<std::string> all;
+    for (const auto& entry : fs::recursive_directory_iterator(bench / ".")) all.insert(entry.path().string());
+    return all;
+  };
   const auto refused = [&](const std::string& dir, const Parts& parts) {
     CAPTURE(dir);
-    const auto before = bench.everything(".");
+    const auto before = names();
     check_refused(bench.run(dir, short_run), 2, parts);
-    CHECK_UNCHANGED(before, bench.everything("."));
+    CHECK(names() == before);
   };
   refused("''", {"run.dir"});
   refused("file.txt", {"run.dir", "'file.txt' is a file"});
@@ -213,7 +219,7 @@ TEST_CASE("a run whose folder is moved or removed meanwhile ends with what has h
   const bool another = GENERATE(false, true);
   if (another) bench.write("run/notes.txt", "notes");
   const Outcome outcome = command.wait();
-  check_refused(outcome, 1, {"run.dir: 'run'", "moved, replaced or removed"});
+  check_refused(outcome, 1, {"run.dir: '", "moved, replaced or removed", "--resume"});
   CHECK(fs::exists(bench / "run") == another);
   if (another) CHECK(bench.everything("run").size() == 1);
 }
