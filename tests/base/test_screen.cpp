@@ -107,7 +107,8 @@ double seconds_of(const std::function<void()>& work) {
 constexpr int lines = 20000;  // more than a pipe, a socket and the screen hold
 
 void write_lines(Screen& screen) {
-  for (int line = 0; line < lines; ++line) screen.write(fmt::format("line {} of many, to fill it up\n", line));
+  for (int line = 0; line < lines; ++line)
+    screen.write(fmt::format("line {} of many, to fill it up\n", line));
 }
 
 template <class Reader>
@@ -132,8 +133,12 @@ void check_reader_that_does_not_read() {
 }
 
 TEST_CASE("screen: a reader that does not read holds nobody up, and finds the newest lines") {
-  SECTION("a pipe") { check_reader_that_does_not_read<Pipe>(); }
-  SECTION("a socket") { check_reader_that_does_not_read<SocketPair>(); }
+  SECTION("a pipe") {
+    check_reader_that_does_not_read<Pipe>();
+  }
+  SECTION("a socket") {
+    check_reader_that_does_not_read<SocketPair>();
+  }
 }
 
 TEST_CASE("screen: a descriptor stays as others left it, waiting or not") {
@@ -234,9 +239,9 @@ TEST_CASE("screen: control sequences are for terminals that understand them, col
     const char *term, *no_color;
     bool rewrites, colours;
   };
-  for (const Case& each : {Case{"xterm", nullptr, true, true}, Case{"xterm", "", true, true},
-                           Case{"xterm", "1", true, false}, Case{"dumb", nullptr, false, false},
-                           Case{nullptr, nullptr, false, false}}) {
+  for (const Case& each :
+       {Case{"xterm", nullptr, true, true}, Case{"xterm", "", true, true}, Case{"xterm", "1", true, false},
+        Case{"dumb", nullptr, false, false}, Case{nullptr, nullptr, false, false}}) {
     CAPTURE(each.term ? each.term : "(none)", each.no_color ? each.no_color : "(none)");
     const Variable term("TERM", each.term), no_color("NO_COLOR", each.no_color);
     Terminal terminal;

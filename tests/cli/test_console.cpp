@@ -44,7 +44,9 @@ TEST_CASE("a run goes on though what it shows cannot be written, or nobody reads
   CommandOptions options = bench.options();
   int ends[2] = {-1, -1};
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-  SECTION("a full disk") { options.files[2] = "/dev/full"; }
+  SECTION("a full disk") {
+    options.files[2] = "/dev/full";
+  }
   SECTION("a reader that has gone") {
     ::close(std::exchange(ends[0], -1));
     options.descriptors[2] = ends[1];

@@ -1,5 +1,5 @@
-// A signal at any moment, to any process of a run, ends all of it soon, with 130 and a checkpoint that resumes to
-// the same bits.
+// A signal at any moment, to any process of a run, ends all of it soon, with 130 and a checkpoint that
+// resumes to the same bits.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "tests/cli/cluster.hpp"
+#include "tests/cli/tls_files.hpp"
 #include "tests/cli/workbench.hpp"
 
 namespace collie::test {
@@ -45,22 +46,22 @@ struct Moment {
 };
 
 const Settings measured = {"parallel.partition=measured"};
-const Settings wide = {"parallel.pp_size=1", "parallel.dp_size=2", "parallel.tp_size=2", "parallel.zero_stage=3",
-                       "train.gradient_accumulation_steps=2"};
+const Settings wide = {"parallel.pp_size=1", "parallel.dp_size=2", "parallel.tp_size=2",
+                       "parallel.zero_stage=3", "train.gradient_accumulation_steps=2"};
 
 // From reading data to the last file.
 const std::vector<Moment>& moments() {
   static const std::vector<Moment> all = {
-      {"data.tokenise", 1},        {"data.tokenise", 4},      {"plan.weights", 1},
-      {"plan.measure", 1, measured}, {"run.folder", 1},       {"stage.load", 1},
-      {"stage.forward", 1},        {"stage.forward", 61},     {"stage.forward", 30, wide},
-      {"stage.backward", 1},       {"stage.backward", 66},    {"stage.backward", 35, wide},
-      {"stage.update", 1},         {"stage.update", 8},       {"stage.update", 9, wide},
-      {"stage.evaluate", 1},       {"stage.evaluate", 9},     {"stage.evaluate", 3, wide},
-      {"stage.snapshot", 1},       {"stage.snapshot", 4},     {"monitor.record", 1},
-      {"monitor.record", 8},       {"checkpoint.begin", 2},   {"checkpoint.shard", 3},
-      {"checkpoint.manifest", 2},  {"checkpoint.rename", 1},  {"checkpoint.renamed", 1},
-      {"checkpoint.purge", 1},     {"final.begin", 1},        {"final.rename", 1},
+      {"data.tokenise", 1},          {"data.tokenise", 4},     {"plan.weights", 1},
+      {"plan.measure", 1, measured}, {"run.folder", 1},        {"stage.load", 1},
+      {"stage.forward", 1},          {"stage.forward", 61},    {"stage.forward", 30, wide},
+      {"stage.backward", 1},         {"stage.backward", 66},   {"stage.backward", 35, wide},
+      {"stage.update", 1},           {"stage.update", 8},      {"stage.update", 9, wide},
+      {"stage.evaluate", 1},         {"stage.evaluate", 9},    {"stage.evaluate", 3, wide},
+      {"stage.snapshot", 1},         {"stage.snapshot", 4},    {"monitor.record", 1},
+      {"monitor.record", 8},         {"checkpoint.begin", 2},  {"checkpoint.shard", 3},
+      {"checkpoint.manifest", 2},    {"checkpoint.rename", 1}, {"checkpoint.renamed", 1},
+      {"checkpoint.purge", 1},       {"final.begin", 1},       {"final.rename", 1},
   };
   return all;
 }
@@ -110,7 +111,8 @@ class Job {
 
 }  // namespace
 
-TEST_CASE("a signal while a run reads, computes, evaluates or saves ends it with what resumes to the same bits") {
+TEST_CASE(
+    "a signal while a run reads, computes, evaluates or saves ends it with what resumes to the same bits") {
   check_moment({"data.tokenise", 1}, SIGTERM);
   check_moment({"stage.backward", 35, wide}, SIGINT);
   check_moment({"stage.evaluate", 9}, SIGHUP);
@@ -122,9 +124,11 @@ TEST_CASE("a signal at any named point ends a run with what resumes to the same 
   for (size_t i = 0; i < moments().size(); ++i) check_moment(moments()[i], signals[i % 3]);
 }
 
-TEST_CASE("an interrupted step is given up at its next micro-batch, and the checkpoint is the last whole step's") {
+TEST_CASE(
+    "an interrupted step is given up at its next micro-batch, and the checkpoint is the last whole step's") {
   const Workbench bench;
-  const Settings long_steps = {"train.gradient_accumulation_steps=4000", "train.steps=3", "eval.every_n_steps=0"};
+  const Settings long_steps = {"train.gradient_accumulation_steps=4000", "train.steps=3",
+                               "eval.every_n_steps=0"};
   Command command(bench.run_arguments("run", long_steps), bench.options("stage.backward:20:pause"));
   const Outcome outcome = interrupted_at(command, "stage.backward", SIGINT);
   CHECK(has(outcome.errors, "interrupted after step 0"));
@@ -166,7 +170,8 @@ TEST_CASE("SIGUSR1 has a run write a checkpoint and go on") {
 TEST_CASE("SIGUSR1 before the first step is no harm") {
   const Workbench bench;
   for (const char* point : {"data.tokenise", "stage.load"}) {
-    Command command(bench.run_arguments(point, {"train.steps=2"}), bench.options(fmt::format("{}:1:pause", point)));
+    Command command(bench.run_arguments(point, {"train.steps=2"}),
+                    bench.options(fmt::format("{}:1:pause", point)));
     REQUIRE(command.wait_until([&] { return has(command.errors(), "failpoint"); }));
     command.send(SIGUSR1);
     REQUIRE_CODE(command.wait(), 0);
@@ -206,6 +211,35 @@ TEST_CASE("signals to some or all processes of a job end all of them with 130 an
     Job again(bench, 2, dir, settings, {0, 1}, {"--resume"});
     again.check_all_end_with(0);
     CHECK_SAME(expected, bench.training(dir));
+  }
+}
+
+TEST_CASE("an interrupted step of several processes is given up, whatever carries their tensors", "[slow]") {
+  const Workbench bench;
+  const TlsFiles tls(bench);
+  const bool encrypted = GENERATE(true, false);
+  Nodes nodes(2, bench.options(), encrypted ? tls.node_flags() : std::vector<std::string>{});
+  const std::vector<Settings> layouts = {
+      {"parallel.pp_size=4"},
+      {"parallel.pp_size=1", "parallel.dp_size=2", "parallel.tp_size=2", "parallel.zero_stage=3"}};
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    const std::string dir = fmt::format("run-{}", i);
+    INFO(dir << (encrypted ? ", encrypted" : ", over Gloo"));
+    // Steps of minutes, of which none is over.
+    const Settings settings = layouts[i] + (encrypted ? tls.settings() : Settings{}) +
+                              Settings{"train.gradient_accumulation_steps=20000", "train.steps=2",
+                                       "eval.every_n_steps=0", "monitor.trace=true"};
+    Command run(bench.run_arguments(dir, settings, over(nodes)), bench.options());
+    REQUIRE(run.wait_until([&] { return std::filesystem::exists(bench / (dir + "/trace.json")); }, 60));
+    run.wait_until([] { return false; }, 3);  // until it computes
+    const auto sent = Clock::now();
+    run.send(SIGTERM);
+    const Outcome outcome = run.wait();
+    INFO(outcome.report());
+    CHECK(outcome.code == 130);
+    CHECK(seconds_since(sent) < soon_s);
+    CHECK_FALSE(has(outcome.errors, "error"));
+    CHECK(bench.checkpoints(dir) == std::vector<std::string>{"step-00000000"});
   }
 }
 
@@ -255,7 +289,8 @@ TEST_CASE("a second signal to a process of a job ends it at once") {
 TEST_CASE("a signal to a node stops the run that it holds with a checkpoint, then the node") {
   const Workbench bench;
   Nodes nodes(2);
-  Command run(bench.run_arguments("run", endless + Settings{"parallel.pp_size=4"}, over(nodes)), bench.options());
+  Command run(bench.run_arguments("run", endless + Settings{"parallel.pp_size=4"}, over(nodes)),
+              bench.options());
   REQUIRE(run.wait_until([&] { return bench.steps_done("run") >= 3; }, 60));
   nodes.node(1).send(SIGTERM);
   const Outcome outcome = run.wait(), node = nodes.node(1).wait();
@@ -278,16 +313,19 @@ TEST_CASE("a job's environment that lacks something is refused, naming it; a pro
   const std::string here = "127.0.0.1";
   using Environment = std::map<std::string, std::string>;
   const std::vector<std::pair<Environment, std::string>> refused = {
-      {{{"COLLIE_ENGINE_MASTER", here + ":5001"}, {"COLLIE_ENGINE_RANK", "0"}}, "COLLIE_ENGINE_SIZE: is missing"},
+      {{{"COLLIE_ENGINE_MASTER", here + ":5001"}, {"COLLIE_ENGINE_RANK", "0"}},
+       "COLLIE_ENGINE_SIZE: is missing"},
       {{{"COLLIE_ENGINE_RANK", "0"}, {"COLLIE_ENGINE_SIZE", "2"}}, "COLLIE_ENGINE_MASTER: is missing"},
-      {{{"COLLIE_ENGINE_MASTER", here + ":5001"}, {"COLLIE_ENGINE_SIZE", "2"}}, "COLLIE_ENGINE_RANK: is missing"},
+      {{{"COLLIE_ENGINE_MASTER", here + ":5001"}, {"COLLIE_ENGINE_SIZE", "2"}},
+       "COLLIE_ENGINE_RANK: is missing"},
       {{{"MASTER_ADDR", here}, {"RANK", "1"}}, "WORLD_SIZE: is missing"},
       {{{"MASTER_ADDR", here}, {"WORLD_SIZE", "2"}}, "RANK: is missing"},
       {{{"MASTER_ADDR", here}, {"MASTER_PORT", "29400"}}, "RANK: is missing"},
       {{{"RANK", "0"}, {"WORLD_SIZE", "2"}}, "MASTER_ADDR: is missing"},
       {{{"MASTER_ADDR", here}, {"SLURM_PROCID", "0"}}, "SLURM_NTASKS: is missing"},
       {{{"MASTER_ADDR", here}, {"SLURM_NTASKS", "2"}}, "SLURM_PROCID: is missing"},
-      {{{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "2"}, {"SLURM_STEP_NUM_TASKS", "2"}}, "MASTER_ADDR: is missing"},
+      {{{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "2"}, {"SLURM_STEP_NUM_TASKS", "2"}},
+       "MASTER_ADDR: is missing"},
       {{{"MASTER_ADDR", here}, {"RANK", "one"}, {"WORLD_SIZE", "2"}}, "RANK: is 'one'"},
       {{{"MASTER_ADDR", here}, {"RANK", "-1"}, {"WORLD_SIZE", "2"}}, "RANK: is '-1'"},
       {{{"MASTER_ADDR", here}, {"RANK", "0"}, {"WORLD_SIZE", "0"}}, "WORLD_SIZE: is 0"},
@@ -299,8 +337,8 @@ TEST_CASE("a job's environment that lacks something is refused, naming it; a pro
       {{"MASTER_ADDR", here}},
       {{"RANK", "0"}},
       {{"WORLD_SIZE", "1"}, {"RANK", "0"}},
-      {{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "4"}},                            // the shell of salloc
-      {{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}},                            // a batch script
+      {{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "4"}},                                 // the shell of salloc
+      {{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}},                                 // a batch script
       {{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}, {"SLURM_STEP_NUM_TASKS", "1"}},  // an interactive step
       {{"MASTER_ADDR", here}, {"RANK", "0"}, {"WORLD_SIZE", "1"}},
       {{"COLLIE_ENGINE_MASTER", here + ":5001"}, {"COLLIE_ENGINE_RANK", "0"}, {"COLLIE_ENGINE_SIZE", "1"}},
