@@ -18,6 +18,7 @@ namespace {
 // Nodes of a job may start minutes after each other.
 constexpr auto patience = std::chrono::minutes(5);
 constexpr auto poll_interval = std::chrono::milliseconds(50);  // of wishes
+constexpr auto until_answer_is_sent = std::chrono::milliseconds(500);
 constexpr int interrupted = 130;
 
 std::optional<std::string> variable(const char* name) {
@@ -236,21 +237,26 @@ int join(caf::actor_system& system, const Launch& launch, const ClusterSection& 
   const std::string interface = own_address_towards(launch.master);
   const caf::actor host = spawn_node_host(system, interface, caf::actor_cast<caf::actor>(self));
   self->monitor(meeting);
+  self->monitor(host);
   const std::string door = open_door(system, host, interface, cluster);
   const Wishes wishes = hold();
   self->send(meeting, join_atom::value, launch.rank, own_greeting(self, host), host, door);
   log::info("process {} of {} has joined {}", launch.rank, launch.size, to_string(launch.master));
   std::optional<int> exit_code;
-  bool cut_off = false, asked = false;
-  while (!exit_code && !cut_off) {
-    self->receive([&](leave_atom, int code) { exit_code = code; },
-                  [&](const caf::down_msg&) { cut_off = true; }, caf::after(poll_interval) >> [] {});
+  bool over = false, asked = false;  // over: the host has ended, which has answered then, or process 0
+  while (!over) {
+    self->receive([&](leave_atom, int code) { exit_code = code; }, [&](const caf::down_msg&) { over = true; },
+                  caf::after(poll_interval) >> [] {});
     const Wish wish = wishes();
     asked = asked || wish == Wish::end;
     tell(self, meeting, launch, wish);
   }
   caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
-  if (exit_code) return *exit_code;
+  if (exit_code) {
+    // The host's answer is on its way; when process 0 has it, the meeting ends.
+    self->receive([](const caf::down_msg&) {}, caf::after(until_answer_is_sent) >> [] {});
+    return *exit_code;
+  }
   log::error("process 0 at {} is gone", to_string(launch.master));
   return asked ? interrupted : 1;
 }

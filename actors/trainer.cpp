@@ -72,7 +72,7 @@ class CafTrainerOutbox final : public TrainerOutbox {
   void expect_snapshot(const SnapshotExpected& expected) override { self_->send(state().writer, expected); }
   void record(const StepFinished& step) override {
     self_->send(state().monitor, step);
-    self_->send(state().listener, step);
+    if (!step.amended) self_->send(state().listener, step);  // which has heard of the step before
   }
   void trace(const ProgramDone& done) override { self_->send(state().monitor, done); }
   void announce(const EvaluationFinished& evaluation) override { self_->send(state().listener, evaluation); }

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "tests/cli/cluster.hpp"
+#include "tests/cli/tls_files.hpp"
 #include "tests/cli/workbench.hpp"
 
 namespace collie::test {
@@ -210,6 +211,35 @@ TEST_CASE("signals to some or all processes of a job end all of them with 130 an
     Job again(bench, 2, dir, settings, {0, 1}, {"--resume"});
     again.check_all_end_with(0);
     CHECK_SAME(expected, bench.training(dir));
+  }
+}
+
+TEST_CASE("an interrupted step of several processes is given up, whatever carries their tensors", "[slow]") {
+  const Workbench bench;
+  const TlsFiles tls(bench);
+  const bool encrypted = GENERATE(true, false);
+  Nodes nodes(2, bench.options(), encrypted ? tls.node_flags() : std::vector<std::string>{});
+  const std::vector<Settings> layouts = {
+      {"parallel.pp_size=4"},
+      {"parallel.pp_size=1", "parallel.dp_size=2", "parallel.tp_size=2", "parallel.zero_stage=3"}};
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    const std::string dir = fmt::format("run-{}", i);
+    INFO(dir << (encrypted ? ", encrypted" : ", over Gloo"));
+    // Steps of minutes, of which none is over.
+    const Settings settings = layouts[i] + (encrypted ? tls.settings() : Settings{}) +
+                              Settings{"train.gradient_accumulation_steps=20000", "train.steps=2",
+                                       "eval.every_n_steps=0", "monitor.trace=true"};
+    Command run(bench.run_arguments(dir, settings, over(nodes)), bench.options());
+    REQUIRE(run.wait_until([&] { return std::filesystem::exists(bench / (dir + "/trace.json")); }, 60));
+    run.wait_until([] { return false; }, 3);  // until it computes
+    const auto sent = Clock::now();
+    run.send(SIGTERM);
+    const Outcome outcome = run.wait();
+    INFO(outcome.report());
+    CHECK(outcome.code == 130);
+    CHECK(seconds_since(sent) < soon_s);
+    CHECK_FALSE(has(outcome.errors, "error"));
+    CHECK(bench.checkpoints(dir) == std::vector<std::string>{"step-00000000"});
   }
 }
 
