@@ -15,18 +15,25 @@ namespace collie {
 namespace {
 
 struct Kind {
-  const char* name;
-  std::shared_ptr<MeteredGroup> RankGroups::*member;
-  std::shared_ptr<DeviceSlot> RankDevice::*slot;
+  std::string name;
+  std::shared_ptr<MeteredGroup>& group;
+  std::shared_ptr<DeviceSlot>& slot;
   bool in_background;
 };
 
 // In one order everywhere: communicators are made one after another.
-constexpr Kind kinds[] = {{"tensor group", &RankGroups::tensor, &RankDevice::tensor, false},
-                          {"context group", &RankGroups::context, &RankDevice::context, true},
-                          {"key/value group", &RankGroups::key_value, &RankDevice::key_value, false},
-                          {"data group", &RankGroups::data, &RankDevice::data, true},
-                          {"world group", &RankGroups::world, &RankDevice::world, false}};
+std::vector<Kind> kinds_of(RankGroups& groups) {
+  RankDevice& device = groups.device;
+  device.reduction_tree.resize(groups.reduction_tree.size());
+  std::vector<Kind> kinds{{"tensor group", groups.tensor, device.tensor, false},
+                          {"context group", groups.context, device.context, true},
+                          {"key/value group", groups.key_value, device.key_value, false},
+                          {"data group", groups.data, device.data, true}};
+  for (size_t level = 0; level < groups.reduction_tree.size(); ++level)
+    kinds.push_back({fmt::format("level {} of the reduction tree", level), groups.reduction_tree[level],
+                     device.reduction_tree[level], false});
+  return kinds;
+}
 
 // COLLIE_ENGINE_SUMS=rank_order: over NCCL, too, sums are taken as everywhere else. By default NCCL adds.
 NcclSums sums_as_asked() {
@@ -81,9 +88,8 @@ void choose_carriers(const std::optional<RankGpu>& gpu, const RankProcess& proce
   };
   const Card own{sums_as_asked(), card_of(gpu, process)};
   std::vector<std::shared_ptr<NcclGroup>> over_nccl;
-  for (const Kind& kind : kinds) {
-    auto& group = groups.*kind.member;
-    auto& slot = groups.device.*kind.slot;
+  for (const Kind& kind : kinds_of(groups)) {
+    auto& [name, group, slot, in_background] = kind;
     if (!group) continue;
     const auto tell = [&](const std::string& how) {
       if (group->rank() == 0) log::info("{} of {} ranks: {}", kind.name, group->size(), how);

@@ -9,6 +9,7 @@
 
 #include "actors/evaluator_core.hpp"
 #include "actors/model_work.hpp"
+#include "actors/reduction_tree.hpp"
 #include "actors/stage_core.hpp"
 #include "actors/training_batch.hpp"
 #include "actors/worker_settings.hpp"
@@ -92,7 +93,8 @@ RankGroups phantom_groups(const Grid& grid, int rank, int key_value_heads) {
   groups.context = end_in(grid.context_group(rank));
   groups.key_value = end_in(grid.key_value_group(rank, key_value_heads));
   groups.data = end_in(grid.data_group(rank));
-  groups.world = end_in(grid.all_ranks());
+  for (const auto& ranks : ReductionTree(grid).groups_of(rank))
+    groups.reduction_tree.push_back(end_in(ranks));
   const auto queue_of = [](const std::shared_ptr<MeteredGroup>& group) {
     return group ? std::make_shared<CollectiveQueue>(group, max_collectives_in_flight,
                                                      CollectiveQueue::Deferred{})
@@ -119,6 +121,11 @@ OperationsFactory phantom_operations(DeviceKind device, DType dtype,
       return std::make_unique<PhantomGpuOperations>(dtype, std::move(account), work_beside(queue));
     return std::make_unique<PhantomOperations>(threads, std::move(account), work_beside(queue), dtype);
   };
+}
+
+// Of the groups in which ranks agree on a step.
+std::string name_of_level(size_t level) {
+  return level == 0 ? "norm" : fmt::format("norm, level {}", level);
 }
 
 // Who sent how much to whom, and as what: (group, peer, kind).
@@ -291,7 +298,8 @@ class PhantomPipeline {
     add("context", rank.groups.context);
     add("key_value", rank.groups.key_value);
     add("data", rank.groups.data);
-    add("world", rank.groups.world);
+    for (size_t level = 0; level < rank.groups.reduction_tree.size(); ++level)
+      add(name_of_level(level).c_str(), rank.groups.reduction_tree[level]);
     return calls;
   }
 
@@ -383,7 +391,9 @@ std::vector<int> group_of(const Grid& grid, const std::string& name, int rank, i
   if (name == "tensor") return grid.tensor_group(rank);
   if (name == "context") return grid.context_group(rank);
   if (name == "key_value") return grid.key_value_group(rank, key_value_heads);
-  if (name == "world") return grid.all_ranks();
+  const auto levels = ReductionTree(grid).groups_of(rank);
+  for (size_t level = 0; level < levels.size(); ++level)
+    if (name == name_of_level(level)) return levels[level];
   return grid.data_group(rank);
 }
 

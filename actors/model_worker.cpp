@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "actors/norm_parts.hpp"
+#include "actors/norm_nodes.hpp"
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
 #include "models/weights_io.hpp"
@@ -75,14 +75,20 @@ void ModelWorker::load(Chunk& chunk) {
 }
 
 NormOrder ModelWorker::make_norm_order() const {
-  const auto parts = norm_parts(settings_);
-  int64_t expected = 0, held = 0;
-  for (const NormPart& part : parts[static_cast<size_t>(settings_.rank)]) expected += part.values;
-  for (const auto& chunk : chunks_)
-    for (const NormShare& share : chunk->state->norm_shares()) held += share.values;
-  COLLIE_ASSERT(expected == held, "rank {} contributes {} values to norms, the others expect {}",
-                settings_.rank, held, expected);
-  return norm_order(parts, static_cast<int>(canonical_order(settings_.model).size()));
+  NormNodes nodes(settings_);
+  int64_t held = has_loss() ? 1 : 0;
+  for (const auto& chunk : chunks_) held += chunk->state->norm_values();
+  const size_t expected = nodes.of_rank(settings_.rank).size();
+  COLLIE_ASSERT(static_cast<int64_t>(expected) == held,
+                "rank {} contributes {} values to norms, the others expect {}", settings_.rank, held,
+                expected);
+  return nodes.order_of(settings_.rank, ReductionTree(settings_.grid));
+}
+
+// Of the ranks of a tensor group, which compute the same loss, the first.
+bool ModelWorker::has_loss() const {
+  return place_.tensor == 0 && std::any_of(chunks_.begin(), chunks_.end(),
+                                           [](const auto& chunk) { return chunk->model->range().head; });
 }
 
 void ModelWorker::find_tied_uses() {
@@ -319,25 +325,26 @@ void ModelWorker::add_tied_gradient() {
 void ModelWorker::sum_squares() {
   // A test's rank that enters a collective alone: it waits here until the group is aborted.
   if (failpoint("stage.collective") && settings_.groups.tensor) settings_.groups.tensor->barrier();
-  contribution_ = operations_->empty({norm_order_.width}, DType::f64, Category::workspace);
+  contribution_ = operations_->empty({norm_order_.width()}, DType::f64, Category::workspace);
   operations_->fill(contribution_, 0);
-  int64_t at = 1;
+  int64_t at = 0;
+  if (has_loss()) {
+    Tensor loss_sum = contribution_.rows(0, ++at);
+    operations_->ordered_sums(loss_sums_, sum_of_first(loss_sums_.numel()), loss_sum);
+  }
   for (const auto& chunk : chunks_) {
-    int64_t values = 0;
-    for (const NormShare& share : chunk->state->norm_shares()) values += share.values;
-    Tensor sums = contribution_.rows(at, at + values);
+    Tensor sums = contribution_.rows(at, at + chunk->state->norm_values());
     chunk->state->sum_squares(sums);
-    at += values;
-    if (!chunk->model->range().head || place_.tensor != 0) continue;
-    Tensor loss_sum = contribution_.rows(0, 1);
-    operations_->ordered_sums(loss_sums_, consecutive_runs({loss_sums_.numel()}), loss_sum);
+    at += sums.numel();
   }
   loss_sums_ = {};
 }
 
 bool ModelWorker::agree(std::function<void()> known) {
-  agreed_ = agree_on_step(*operations_, norm_order_, contribution_, settings_.groups.world.get(),
-                          settings_.clip_grad_norm);
+  std::vector<ProcessGroup*> groups(norm_order_.levels.size(), nullptr);
+  const auto& tree = settings_.groups.reduction_tree;
+  for (size_t level = 0; level < tree.size(); ++level) groups[level] = tree[level].get();
+  agreed_ = agree_on_step(*operations_, norm_order_, contribution_, groups, settings_.clip_grad_norm);
   contribution_ = {};
   outcome_ = operations_->read(agreed_);
   if (outcome_.there()) return true;
@@ -361,7 +368,9 @@ void ModelWorker::check() {
 void ModelWorker::check_communication() const {
   if (given_up_) return;
   const RankGroups& groups = settings_.groups;
-  for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data, groups.world})
+  for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data})
+    if (group) group->check();
+  for (const auto& group : groups.reduction_tree)
     if (group) group->check();
   for (const auto* const pipes : {&groups.pipes.to, &groups.pipes.from})
     for (const auto& [rank, pipe] : *pipes) pipe->check();
@@ -390,7 +399,7 @@ void ModelWorker::copy_tied_weight(const Tensor& weight) {
 
 DoubleBits ModelWorker::evaluation_loss() {
   Tensor sum = operations_->empty({1}, DType::f64, Category::workspace);
-  operations_->ordered_sums(loss_sums_, consecutive_runs({loss_sums_.numel()}), sum);
+  operations_->ordered_sums(loss_sums_, sum_of_first(loss_sums_.numel()), sum);
   const double loss = operations_->read(sum).value().front();
   loss_sums_ = {};
   check_communication();
@@ -448,7 +457,9 @@ RankSummary ModelWorker::summary() const {
     communicating_s += traffic.seconds;
     summary.sent_bytes += traffic.bytes;
   }
-  for (const auto& group : {groups.data, groups.context, groups.world})
+  for (const auto& group : {groups.data, groups.context})
+    if (group) summary.sent_bytes += group->total().bytes;
+  for (const auto& group : groups.reduction_tree)
     if (group) summary.sent_bytes += group->total().bytes;
   for (const auto& queue : {groups.data_queue, groups.context_queue})
     if (queue) communicating_s += queue->blocked_seconds();

@@ -96,6 +96,7 @@ class ModelWorker final : public StageWorker {
   ModelShard shard() const;
   void build_chunk(int stage);
   NormOrder make_norm_order() const;
+  bool has_loss() const;
   void load(Chunk& chunk);
   void find_tied_uses();
 
@@ -141,7 +142,7 @@ class ModelWorker final : public StageWorker {
   Tensor logits_;     // [1, vocab] of the last decoded token
 
   NormOrder norm_order_;                   // where something is trained
-  Tensor contribution_;                    // f64 [norm_order_.width]: this rank's, of the step
+  Tensor contribution_;                    // f64 [norm_order_.width()]: this rank's, of the step
   Tensor agreed_;                          // f64 [3]: Operations::step_outcome()
   Deferred<std::vector<double>> outcome_;  // agreed_, for the host
 };

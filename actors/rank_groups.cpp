@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <functional>
 
+#include "actors/reduction_tree.hpp"
 #include "comm/linked_process_group.hpp"
 #include "comm/slowed_group.hpp"
 
@@ -11,9 +12,9 @@ namespace collie {
 namespace {
 
 struct GroupKind {
-  std::shared_ptr<MeteredGroup> RankGroups::*member;
-  std::shared_ptr<DeviceSlot> RankDevice::*slot;  // null: always on the host
-  std::function<std::vector<int>(int)> ranks_with;
+  std::function<std::shared_ptr<MeteredGroup>&(RankGroups&)> group;
+  std::function<std::shared_ptr<DeviceSlot>&(RankDevice&)> slot;  // none: always on the host
+  std::function<std::vector<int>(int)> ranks_with;                // none: the rank is in no such group
 };
 
 // COLLIE_ENGINE_LINK="latency_us=50,gbps=0.5" imitates a network on one machine, for measurements.
@@ -22,15 +23,51 @@ std::vector<std::shared_ptr<ProcessGroup>> slowed_as_asked(std::vector<std::shar
   return spec == nullptr ? std::move(ends) : slow_down(ends, parse_link_speed(spec));
 }
 
+GroupKind kind_of(std::shared_ptr<MeteredGroup> RankGroups::*group,
+                  std::shared_ptr<DeviceSlot> RankDevice::*slot,
+                  std::function<std::vector<int>(int)> ranks_with) {
+  GroupKind kind;
+  kind.group = [=](RankGroups & groups) -> auto& {
+    return groups.*group;
+  };
+  if (slot != nullptr) kind.slot = [=](RankDevice & device) -> auto& {
+      return device.*slot;
+    };
+  kind.ranks_with = std::move(ranks_with);
+  return kind;
+}
+
+GroupKind level_of_reduction_tree(const Grid& grid, size_t level) {
+  const auto at_level = [level](auto& levels) -> auto& {
+    if (levels.size() <= level) levels.resize(level + 1);
+    return levels[level];
+  };
+  return {[=](RankGroups & groups) -> auto& {return at_level(groups.reduction_tree);
+}
+, [=](RankDevice& device) -> auto& {
+  return at_level(device.reduction_tree);
+}
+, [tree = ReductionTree(grid), level](int rank) {
+  auto groups = tree.groups_of(rank);
+  return level < groups.size() ? std::move(groups[level]) : std::vector<int>();
+}
+};  // namespace
+}  // namespace collie
+
 // In one order everywhere: a group's number on a link is its place here.
 std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
-  return {{&RankGroups::tensor, &RankDevice::tensor, [grid](int rank) { return grid.tensor_group(rank); }},
-          {&RankGroups::context, &RankDevice::context, [grid](int rank) { return grid.context_group(rank); }},
-          {&RankGroups::key_value, &RankDevice::key_value,
-           [grid, key_value_heads](int rank) { return grid.key_value_group(rank, key_value_heads); }},
-          {&RankGroups::data, &RankDevice::data, [grid](int rank) { return grid.data_group(rank); }},
-          {&RankGroups::pipeline, nullptr, [grid](int rank) { return grid.pipeline_group(rank); }},
-          {&RankGroups::world, &RankDevice::world, [grid](int) { return grid.all_ranks(); }}};
+  using Groups = RankGroups;
+  using Device = RankDevice;
+  std::vector<GroupKind> kinds{
+      kind_of(&Groups::tensor, &Device::tensor, [grid](int rank) { return grid.tensor_group(rank); }),
+      kind_of(&Groups::context, &Device::context, [grid](int rank) { return grid.context_group(rank); }),
+      kind_of(&Groups::key_value, &Device::key_value,
+              [grid, key_value_heads](int rank) { return grid.key_value_group(rank, key_value_heads); }),
+      kind_of(&Groups::data, &Device::data, [grid](int rank) { return grid.data_group(rank); }),
+      kind_of(&Groups::pipeline, nullptr, [grid](int rank) { return grid.pipeline_group(rank); })};
+  for (int level = 0; level < ReductionTree(grid).levels(); ++level)
+    kinds.push_back(level_of_reduction_tree(grid, static_cast<size_t>(level)));
+  return kinds;
 }
 
 bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
@@ -42,13 +79,13 @@ bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
 std::vector<std::shared_ptr<ProcessGroup>> local_ends(const GroupKind& kind, const std::vector<int>& ranks,
                                                       const DeviceChoice& device,
                                                       std::vector<RankGroups>& all) {
-  if (kind.slot == nullptr || device.kind == DeviceKind::cpu || !share_a_gpu(ranks, device) ||
+  if (!kind.slot || device.kind == DeviceKind::cpu || !share_a_gpu(ranks, device) ||
       ranks.size() > DeviceQueue::most_summands)
     return make_in_process_group(static_cast<int>(ranks.size()));
   std::vector<std::shared_ptr<DeviceSlot>> slots;
   for (const int rank : ranks) {
     slots.push_back(std::make_shared<DeviceSlot>());
-    all[static_cast<size_t>(rank)].device.*kind.slot = slots.back();
+    kind.slot(all[static_cast<size_t>(rank)].device) = slots.back();
   }
   return make_device_group(slots);
 }
@@ -72,11 +109,11 @@ std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
     for (int rank = 0; rank < grid.ranks(); ++rank) {
       // The group's first rank makes the ends of all.
       const std::vector<int> ranks = kind.ranks_with(rank);
-      if (ranks.size() == 1 || ranks.front() != rank || !std::all_of(ranks.begin(), ranks.end(), is_here))
+      if (ranks.size() < 2 || ranks.front() != rank || !std::all_of(ranks.begin(), ranks.end(), is_here))
         continue;
       const auto ends = slowed_as_asked(local_ends(kind, ranks, device, all));
       for (size_t i = 0; i < ranks.size(); ++i)
-        all[static_cast<size_t>(ranks[i])].*kind.member = std::make_shared<MeteredGroup>(ends[i]);
+        kind.group(all[static_cast<size_t>(ranks[i])]) = std::make_shared<MeteredGroup>(ends[i]);
     }
   return all;
 }
@@ -87,8 +124,8 @@ void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
   uint32_t number = 0;
   for (const GroupKind& kind : kinds_of(grid, key_value_heads)) {
     const std::vector<int> ranks = kind.ranks_with(rank);
-    if (ranks.size() > 1 && !(groups.*kind.member))
-      groups.*kind.member = std::make_shared<MeteredGroup>(make_linked_group(link, ranks, number, account));
+    if (ranks.size() > 1 && !kind.group(groups))
+      kind.group(groups) = std::make_shared<MeteredGroup>(make_linked_group(link, ranks, number, account));
     ++number;
   }
 }
@@ -141,7 +178,9 @@ void Connections::abort(const std::string& cause) {
 
 void Connections::abort_all(const std::string& cause) {
   for (const auto& group :
-       {groups_.tensor, groups_.context, groups_.key_value, groups_.data, groups_.pipeline, groups_.world})
+       {groups_.tensor, groups_.context, groups_.key_value, groups_.data, groups_.pipeline})
+    if (group) group->abort(cause);
+  for (const auto& group : groups_.reduction_tree)
     if (group) group->abort(cause);
   for (const auto* const pipes : {&groups_.pipes.to, &groups_.pipes.from})
     for (const auto& [rank, pipe] : *pipes) pipe->abort(cause);

@@ -26,7 +26,8 @@ inline constexpr int max_collectives_in_flight = 4;
 // The rank's queues of work on its GPU. A group whose tensors stay on GPUs has a slot.
 struct RankDevice {
   std::shared_ptr<DeviceQueue> compute;  // what the rank computes; null on the CPU
-  std::shared_ptr<DeviceSlot> tensor, context, key_value, data, world;
+  std::shared_ptr<DeviceSlot> tensor, context, key_value, data;
+  std::vector<std::shared_ptr<DeviceSlot>> reduction_tree;
 };
 
 // Ways between this rank and others of its pipeline over which stages' tensors travel by NCCL, by the other
@@ -45,8 +46,10 @@ struct RankGroups {
   std::shared_ptr<MeteredGroup> data;              // computes other sequences or tokens with the same weights
   std::shared_ptr<CollectiveQueue> data_queue;     // of `data`, driven by the rank's reducer
   std::shared_ptr<MeteredGroup> pipeline;          // has the other stages; on the host, to find each other
-  std::shared_ptr<MeteredGroup> world;             // all ranks: agrees on each step
-  StagePipes pipes;                                // what the GPUs of `pipeline` send each other over
+  // The levels of the reduction tree (reduction_tree.hpp) in which the rank is, on which all ranks agree on
+  // each step; null where it is alone in its group.
+  std::vector<std::shared_ptr<MeteredGroup>> reduction_tree;
+  StagePipes pipes;  // what the GPUs of `pipeline` send each other over
 };
 
 // The groups whose ranks are all in process `node`, without queues. Those whose ranks share a GPU have slots

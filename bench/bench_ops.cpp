@@ -132,9 +132,9 @@ struct Cost {
   double flops = 0, bytes = 0;
 };
 
-// As many values each, one run after another.
-OrderedRuns equal_runs(int64_t values, int64_t sums) {
-  OrderedRuns runs{{0}, {}, {}};
+// As many values each, one node after another.
+TreeRuns equal_runs(int64_t values, int64_t sums) {
+  TreeRuns runs{{0}, {}, {}, std::vector<int32_t>(static_cast<size_t>(sums))};
   for (int64_t i = 0; i < sums; ++i) {
     const int64_t first = values * i / sums, end = values * (i + 1) / sums;
     runs.firsts.push_back(static_cast<int32_t>(first));
@@ -261,8 +261,8 @@ struct Rest {
     ops.block_sums_of_squares(optimizer[1], sums);
     return {0, floats(parameters)};
   }
-  Cost ordered_sums() {
-    ops.ordered_sums(sums, runs, norms);
+  Cost tree_sums() {
+    ops.tree_sums(sums, runs, norms);
     return {0, 2 * floats(sums.numel())};
   }
   Cost adamw() {
@@ -293,7 +293,7 @@ struct Rest {
     cross_entropy();
     embedding_backward();
     block_sums_of_squares();
-    ordered_sums();
+    tree_sums();
     adamw();
     return {};
   }
@@ -301,7 +301,7 @@ struct Rest {
   Operations& ops;
   Tensor x, y, z, weight, d_weight, inverse_rms, table, qkv, d_qkv, log_sum_exp, part_log_sum_exp, angles,
       gate_up, d_gate_up, hidden, logits, statistics, loss_sum, sums, norms;
-  OrderedRuns runs;
+  TreeRuns runs;
   std::vector<int32_t> labels, positions;
   std::array<Tensor, 4> optimizer;
 };
@@ -351,7 +351,7 @@ void register_all() {
   rest("softmax_statistics", [](Rest& r) { return r.softmax_statistics(); });
   rest("cross_entropy_from_statistics", [](Rest& r) { return r.cross_entropy_from_statistics(); });
   rest("sum_of_squares", [](Rest& r) { return r.block_sums_of_squares(); });
-  rest("ordered_sums", [](Rest& r) { return r.ordered_sums(); });
+  rest("tree_sums", [](Rest& r) { return r.tree_sums(); });
   rest("adamw", [](Rest& r) { return r.adamw(); });
   all_threads(benchmark::RegisterBenchmark("step_products", step_products));
   rest("step_rest", [](Rest& r) { return r.step(); });

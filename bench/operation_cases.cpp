@@ -272,16 +272,17 @@ class Cases {
 
   static int64_t blocks_of(int64_t elements) { return (elements + reduction_block - 1) / reduction_block; }
 
-  // Each parameter's blocks, as its sum of squares is taken: what the longest takes is what all take.
-  OrderedRuns sums_of_parameters() const {
+  // Each parameter's blocks, as its sum of squares is taken: as a binary tree.
+  TreeRuns sums_of_parameters() const {
     const int64_t hidden = model_.hidden_size, queries = model_.num_attention_heads * model_.head_dim,
                   keys = model_.num_key_value_heads * model_.head_dim,
                   inner = model_.intermediate_size * hidden;
-    OrderedRuns runs{{0}, {}, {}};
+    TreeRuns runs{{0}, {}, {}, {}};
     int64_t blocks = 0;
     const auto parameter = [&](int64_t elements) {
       runs.firsts.push_back(static_cast<int32_t>(blocks));
       runs.counts.push_back(static_cast<int32_t>(blocks_of(elements)));
+      runs.heights.push_back(0);
       runs.starts.push_back(static_cast<int32_t>(runs.firsts.size()));
       blocks += blocks_of(elements);
     };
@@ -306,14 +307,14 @@ class Cases {
           return [=, &operations]() mutable { operations.block_sums_of_squares(x, sums); };
         },
         wide);
-    const OrderedRuns runs = sums_of_parameters();
+    const TreeRuns runs = sums_of_parameters();
     const int64_t blocks = runs.firsts.back() + runs.counts.back(),
                   parameters = static_cast<int64_t>(runs.firsts.size());
     add(
-        "ordered_sums", {parameters}, 0,
+        "tree_sums", {parameters}, 0,
         [=](Operations& operations) {
           Tensor values = doubles(operations, blocks), sums = doubles(operations, parameters);
-          return [=, &operations]() mutable { operations.ordered_sums(values, runs, sums); };
+          return [=, &operations]() mutable { operations.tree_sums(values, runs, sums); };
         },
         8 * static_cast<double>(blocks));
     // Master weight and both moments are read and written, the gradient is read, all of them wide; the weight

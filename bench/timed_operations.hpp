@@ -167,6 +167,10 @@ class TimedOperations final : public Operations {
     const Span span(*times_);
     inner_->ordered_sums(values, runs, sums);
   }
+  void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override {
+    const Span span(*times_);
+    inner_->tree_sums(values, runs, sums);
+  }
   void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                     Tensor& outcome) override {
     const Span span(*times_);

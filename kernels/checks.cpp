@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include "kernels/tree_sum.hpp"
+
 namespace collie::check {
 
 namespace {
@@ -104,25 +106,47 @@ void doubles(std::string_view operation, std::string_view what, const Tensor& x,
   contiguous(operation, what, x);
 }
 
-void runs_fit(const OrderedRuns& runs, const Tensor& values, const Tensor& sums) {
-  constexpr std::string_view op = "ordered_sums";
-  const auto count = static_cast<int64_t>(runs.firsts.size());
-  COLLIE_ASSERT(runs.counts.size() == runs.firsts.size(), "{}: {} firsts but {} counts", op,
-                runs.firsts.size(), runs.counts.size());
-  COLLIE_ASSERT(static_cast<int64_t>(runs.starts.size()) == sums.dim(0) + 1,
-                "{}: {} starts for sums of shape {}, must be {}", op, runs.starts.size(),
-                sums.shape().to_string(), sums.dim(0) + 1);
-  COLLIE_ASSERT(runs.starts.front() == 0 && runs.starts.back() == count,
-                "{}: starts go from {} to {}, must go from 0 to {}, the number of runs", op,
-                runs.starts.front(), runs.starts.back(), count);
-  for (size_t i = 0; i + 1 < runs.starts.size(); ++i)
-    COLLIE_ASSERT(runs.starts[i] <= runs.starts[i + 1], "{}: start {} is {}, but start {} is {}", op, i,
-                  runs.starts[i], i + 1, runs.starts[i + 1]);
-  for (size_t i = 0; i < runs.firsts.size(); ++i) {
-    const int64_t first = runs.firsts[i], end = first + runs.counts[i];
-    COLLIE_ASSERT(first >= 0 && runs.counts[i] >= 0 && end <= values.dim(0),
-                  "{}: run {} is of {} values from {} on, of values of shape {}", op, i, runs.counts[i],
-                  first, values.shape().to_string());
+// `starts` [sums + 1] of runs of the values.
+void runs_fit(std::string_view op, const std::vector<int32_t>& starts, const std::vector<int32_t>& firsts,
+              const std::vector<int32_t>& counts, const Tensor& values, const Tensor& sums) {
+  const auto count = static_cast<int64_t>(firsts.size());
+  COLLIE_ASSERT(counts.size() == firsts.size(), "{}: {} firsts but {} counts", op, firsts.size(),
+                counts.size());
+  COLLIE_ASSERT(static_cast<int64_t>(starts.size()) == sums.dim(0) + 1,
+                "{}: {} starts for sums of shape {}, must be {}", op, starts.size(), sums.shape().to_string(),
+                sums.dim(0) + 1);
+  COLLIE_ASSERT(starts.front() == 0 && starts.back() == count,
+                "{}: starts go from {} to {}, must go from 0 to {}, the number of runs", op, starts.front(),
+                starts.back(), count);
+  for (size_t i = 0; i + 1 < starts.size(); ++i)
+    COLLIE_ASSERT(starts[i] <= starts[i + 1], "{}: start {} is {}, but start {} is {}", op, i, starts[i],
+                  i + 1, starts[i + 1]);
+  for (size_t i = 0; i < firsts.size(); ++i) {
+    const int64_t first = firsts[i], end = first + counts[i];
+    COLLIE_ASSERT(first >= 0 && counts[i] >= 0 && end <= values.dim(0),
+                  "{}: run {} is of {} values from {} on, of values of shape {}", op, i, counts[i], first,
+                  values.shape().to_string());
+  }
+}
+
+// Each sum's nodes, added as they come, leave trees of which none is higher than the one before.
+void heights_fit(const TreeRuns& runs) {
+  COLLIE_ASSERT(runs.heights.size() == runs.firsts.size(), "tree_sums: {} firsts but {} heights",
+                runs.firsts.size(), runs.heights.size());
+  for (size_t sum = 0; sum + 1 < runs.starts.size(); ++sum) {
+    std::vector<int32_t> left;
+    for (auto node = static_cast<size_t>(runs.starts[sum]); node < static_cast<size_t>(runs.starts[sum + 1]);
+         ++node) {
+      int32_t height = runs.heights[node];
+      COLLIE_ASSERT(height >= 0 && height < most_tree_height, "tree_sums: node {} has height {}", node,
+                    height);
+      for (; !left.empty() && left.back() == height; left.pop_back()) ++height;
+      COLLIE_ASSERT(left.empty() || left.back() > height,
+                    "tree_sums: sum {}: node {}, with what it is added to of height {}, stands right of one "
+                    "of height {}",
+                    sum, node, height, left.back());
+      left.push_back(height);
+    }
   }
 }
 
@@ -370,7 +394,14 @@ void block_sums_of_squares(DType dtype, const Tensor& x, const Tensor& sums) {
 void ordered_sums(const Tensor& values, const OrderedRuns& runs, const Tensor& sums) {
   doubles("ordered_sums", "values", values);
   doubles("ordered_sums", "sums", sums);
-  runs_fit(runs, values, sums);
+  runs_fit("ordered_sums", runs.starts, runs.firsts, runs.counts, values, sums);
+}
+
+void tree_sums(const Tensor& values, const TreeRuns& runs, const Tensor& sums) {
+  doubles("tree_sums", "values", values);
+  doubles("tree_sums", "sums", sums);
+  runs_fit("tree_sums", runs.starts, runs.firsts, runs.counts, values, sums);
+  heights_fit(runs);
 }
 
 void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Tensor& outcome) {

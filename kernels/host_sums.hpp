@@ -7,6 +7,8 @@ namespace collie::host {
 
 // Operations::ordered_sums, of one of the sums.
 double ordered_sum(const Tensor& values, const OrderedRuns& runs, int64_t which);
+// Operations::tree_sums, of one of the sums.
+double tree_sum(const Tensor& values, const TreeRuns& runs, int64_t which);
 // Operations::step_outcome.
 void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome);
 

@@ -60,6 +60,15 @@ struct OrderedRuns {
   std::vector<int32_t> firsts, counts;  // [runs]
 };
 
+// Which of a list of values are added as binary trees: sum i is that of the nodes [starts[i], starts[i + 1]).
+// Node r is itself the tree_sum() (kernels/tree_sum.hpp) of counts[r] values from firsts[r] on, and a tree of
+// height heights[r] to its sum: of two neighbours of one height the sum takes their place, one higher; what
+// is left when all nodes are there is added from the right. No node is higher than what is left of it.
+struct TreeRuns {
+  std::vector<int32_t> starts;                   // [sums + 1]
+  std::vector<int32_t> firsts, counts, heights;  // [nodes]
+};
+
 // One range of elements that an optimizer updates: contiguous tensors of equal numel, each dtype() or wide().
 struct AdamWTensors {
   Tensor weight, gradient, exp_avg, exp_avg_sq;
@@ -233,6 +242,8 @@ class Operations {
   virtual void block_sums_of_squares(const Tensor& x, Tensor& sums) = 0;
   // values f64 [n], sums f64 [m], one for each of `runs`: from 0 on, one value after another.
   virtual void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) = 0;
+  // values f64 [n], sums f64 [m], one for each of `runs`. A sum of no node is 0.
+  virtual void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) = 0;
   // outcome f64 [3] of a step: the loss_sum f64 [1]; the gradient's norm, the root of sum_of_squares f64 [1];
   // and what gradients are to be multiplied with: clip_factor(norm, max_norm) (kernels/clip_factor.hpp), but
   // NaN where either is not finite.

@@ -2,27 +2,55 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
-#include <tuple>
 
 namespace collie {
 namespace {
 
-// Adds a run to the sum that is being written.
-void add_run(OrderedRuns& runs, int64_t first, int64_t count) {
-  COLLIE_ASSERT(first + count <= std::numeric_limits<int32_t>::max(), "{} values of norms", first + count);
-  runs.firsts.push_back(static_cast<int32_t>(first));
-  runs.counts.push_back(static_cast<int32_t>(count));
+int64_t blocks_of(int64_t elements) {
+  return (elements + reduction_block - 1) / reduction_block;
 }
-void begin_sum(OrderedRuns& runs) {
-  runs.starts.push_back(static_cast<int32_t>(runs.firsts.size()));
+
+template <class Runs>
+int64_t sums_in(const Runs& runs) {
+  return static_cast<int64_t>(runs.starts.size()) - 1;
+}
+
+Tensor doubles(Operations& operations, int64_t count, Category category = Category::workspace) {
+  return operations.empty({count}, DType::f64, category);
 }
 
 Tensor sums_of(Operations& operations, const Tensor& values, const OrderedRuns& runs) {
-  Tensor sums =
-      operations.empty({static_cast<int64_t>(runs.starts.size()) - 1}, DType::f64, Category::workspace);
+  Tensor sums = doubles(operations, sums_in(runs));
   operations.ordered_sums(values, runs, sums);
   return sums;
+}
+
+// At the top every tree is whole: the loss, then the pieces of each parameter.
+void add_top(const std::vector<NormNode>& nodes, int parameters, NormOrder& order) {
+  COLLIE_ASSERT(!nodes.empty() && nodes.front().parameter == -1, "no rank contributes the loss");
+  for (const NormNode& at : nodes)
+    COLLIE_ASSERT(at.node.first == 0 && at.node.blocks == at.node.total,
+                  "parameter {}, piece {}: blocks {} to {} of {} are all that is contributed", at.parameter,
+                  at.piece, at.node.first, at.node.first + at.node.blocks, at.node.total);
+  size_t at = 1;
+  for (int parameter = 0; parameter < parameters; ++parameter) {
+    const size_t first = at;
+    while (at < nodes.size() && nodes[at].parameter == parameter) ++at;
+    COLLIE_ASSERT(at > first, "no rank contributes the norm of parameter {}", parameter);
+    order.parameters.starts.push_back(static_cast<int32_t>(order.parameters.firsts.size()));
+    order.parameters.firsts.push_back(static_cast<int32_t>(first));
+    order.parameters.counts.push_back(static_cast<int32_t>(at - first));
+  }
+  COLLIE_ASSERT(at == nodes.size(), "a norm of parameter {}, of {}", nodes[at].parameter, parameters);
+  order.parameters.starts.push_back(static_cast<int32_t>(order.parameters.firsts.size()));
+  order.total = sum_of_first(parameters);
+}
+
+Tensor outcome_of(Operations& operations, const NormOrder& order, const Tensor& values, double max_norm) {
+  Tensor outcome = doubles(operations, 3);
+  const Tensor parameters = sums_of(operations, values, order.parameters);
+  operations.step_outcome(values.rows(0, 1), sums_of(operations, parameters, order.total), max_norm, outcome);
+  return outcome;
 }
 
 }  // namespace
@@ -38,82 +66,76 @@ std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, con
     for (const OwnedRange& range : plan.owned(bucket, sharding.rank)) {
       const Parameter& parameter = parameters[static_cast<size_t>(range.id)];
       if (parameter.tied_copy || !speaks_for(parameter, sharding)) continue;
-      const int64_t blocks = (range.numel + reduction_block - 1) / reduction_block;
-      shares.push_back({range, bucket, range.begin / reduction_block, sharding.stage() == 0 ? 1 : blocks});
+      const int64_t first = range.begin / reduction_block;
+      shares.push_back(
+          {range, bucket,
+           tree_nodes(first, first + blocks_of(range.numel), blocks_of(parameter.shape.numel()))});
     }
   return shares;
 }
 
-OrderedRuns consecutive_runs(const std::vector<int64_t>& counts) {
-  OrderedRuns runs;
+TreeRuns sums_of_shares(const std::vector<NormShare>& shares) {
+  TreeRuns runs;
   int64_t at = 0;
-  for (const int64_t count : counts) {
-    begin_sum(runs);
-    add_run(runs, at, count);
-    at += count;
-  }
-  begin_sum(runs);
+  for (const NormShare& share : shares)
+    for (const BlockNode& node : share.nodes) {
+      runs.starts.push_back(static_cast<int32_t>(runs.firsts.size()));
+      runs.firsts.push_back(static_cast<int32_t>(at));
+      runs.counts.push_back(static_cast<int32_t>(node.blocks));
+      runs.heights.push_back(0);  // alone in its sum
+      at += node.blocks;
+      COLLIE_ASSERT(at <= std::numeric_limits<int32_t>::max(), "{} blocks of gradients", at);
+    }
+  runs.starts.push_back(static_cast<int32_t>(runs.firsts.size()));
   return runs;
 }
 
-NormOrder norm_order(const std::vector<std::vector<NormPart>>& parts, int parameters) {
+OrderedRuns sum_of_first(int64_t count, int64_t first) {
+  return {{0, 1}, {static_cast<int32_t>(first)}, {static_cast<int32_t>(count)}};
+}
+
+NormOrder norm_order(const std::vector<std::vector<std::vector<NormNode>>>& nodes_of, bool top,
+                     int parameters) {
   NormOrder order;
-  for (const auto& of_rank : parts) {
-    int64_t width = 1;
-    for (const NormPart& part : of_rank) width += part.values;
-    order.width = std::max(order.width, width);
+  order.top = top;
+  std::vector<NormNode> nodes;
+  for (const auto& members : nodes_of) {
+    NormLevel& level = order.levels.emplace_back();
+    for (const auto& of_member : members)
+      level.width = std::max(level.width, static_cast<int64_t>(of_member.size()));
+    CombinedNodes combined = combine(members, level.width);
+    level.sums = std::move(combined.sums);
+    nodes = std::move(combined.nodes);
   }
-
-  using Key = std::tuple<int, int, int64_t>;         // parameter, piece, first block
-  std::map<Key, std::pair<int64_t, int64_t>> found;  // where in the gathered values, how many
-  begin_sum(order.losses);
-  for (size_t rank = 0; rank < parts.size(); ++rank) {
-    int64_t at = static_cast<int64_t>(rank) * order.width;
-    add_run(order.losses, at++, 1);
-    for (const NormPart& part : parts[rank]) {
-      const bool fresh =
-          found.try_emplace({part.parameter, part.piece, part.first_block}, at, part.values).second;
-      COLLIE_ASSERT(fresh, "two ranks contribute the norm of parameter {}, piece {}, from block {}",
-                    part.parameter, part.piece, part.first_block);
-      at += part.values;
-    }
-  }
-  begin_sum(order.losses);
-
-  int64_t pieces = 0;
-  auto at = found.begin();
-  for (int parameter = 0; parameter < parameters; ++parameter) {
-    COLLIE_ASSERT(at != found.end() && std::get<0>(at->first) == parameter,
-                  "no rank contributes the norm of parameter {}", parameter);
-    begin_sum(order.parameters);
-    for (; at != found.end() && std::get<0>(at->first) == parameter; ++pieces) {
-      begin_sum(order.pieces);
-      const int piece = std::get<1>(at->first);
-      for (; at != found.end() && std::get<0>(at->first) == parameter && std::get<1>(at->first) == piece;
-           ++at)
-        add_run(order.pieces, at->second.first, at->second.second);
-      add_run(order.parameters, pieces, 1);
-    }
-  }
-  COLLIE_ASSERT(at == found.end(), "a norm of parameter {}, of {}", std::get<0>(at->first), parameters);
-  begin_sum(order.pieces);
-  begin_sum(order.parameters);
-  order.total = consecutive_runs({parameters});
+  if (top) add_top(nodes, parameters, order);
   return order;
 }
 
-Tensor agree_on_step(Operations& operations, const NormOrder& order, const Tensor& own, ProcessGroup* all,
-                     double max_norm) {
-  Tensor gathered = own;
-  if (all != nullptr) {
-    gathered = operations.empty({all->size() * order.width}, DType::f64, Category::communication);
-    all->all_gather(own, gathered);
+Tensor agree_on_step(Operations& operations, const NormOrder& order, const Tensor& own,
+                     const std::vector<ProcessGroup*>& groups, double max_norm) {
+  COLLIE_ASSERT(groups.size() == order.levels.size(), "{} groups for {} levels", groups.size(),
+                order.levels.size());
+  Tensor values = own, outcome;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const NormLevel& level = order.levels[i];
+    if (groups[i] != nullptr) {
+      Tensor gathered = doubles(operations, groups[i]->size() * level.width, Category::communication);
+      groups[i]->all_gather(values, gathered);
+      values = std::move(gathered);
+    }
+    const bool last = i + 1 == groups.size();
+    if (last && !order.top) break;  // its first rank goes on
+    // Zeros behind the values, up to what the next level's members have at most.
+    const int64_t count = sums_in(level.sums);
+    Tensor sums = doubles(operations, last ? count : order.levels[i + 1].width);
+    if (count < sums.numel()) operations.fill(sums, 0);
+    Tensor front = sums.rows(0, count);
+    operations.tree_sums(values, level.sums, front);
+    values = std::move(sums);
   }
-  const Tensor loss_sum = sums_of(operations, gathered, order.losses);
-  const Tensor parameters =
-      sums_of(operations, sums_of(operations, gathered, order.pieces), order.parameters);
-  Tensor outcome = operations.empty({3}, DType::f64, Category::workspace);
-  operations.step_outcome(loss_sum, sums_of(operations, parameters, order.total), max_norm, outcome);
+  outcome = order.top ? outcome_of(operations, order, values, max_norm) : doubles(operations, 3);
+  for (size_t i = groups.size() - (order.top ? 1 : 0); i-- > 0;)
+    if (groups[i] != nullptr) groups[i]->broadcast(outcome, 0);
   return outcome;
 }
 

@@ -1,6 +1,10 @@
-// The norm of all gradients together, in one order of additions whatever the layout: a parameter's sum of
-// squares is taken piece by piece (tensor ranks), a piece's block by block (blocks of reduction_block
-// elements from its start, each in double), and the parameters' sums are added in canonical order.
+// The loss of a step and the norm of all gradients together, in one order of additions whatever the layout: a
+// parameter's sum of squares is taken piece by piece (tensor ranks), a piece's as a binary tree over blocks
+// of reduction_block elements from its start (norm_tree.hpp), each in double, and the parameters' sums are
+// added in canonical order. The loss is a tree over the data ranks.
+//
+// Ranks put their nodes together on a tree of small groups: the first of each group goes on for all of it,
+// and hands down what the last group has found.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +13,15 @@
 #include "comm/process_group.hpp"
 #include "kernels/operations.hpp"
 #include "optim/bucket_plan.hpp"
+#include "optim/norm_tree.hpp"
 
 namespace collie {
 
-// What a rank contributes of one parameter of a stage: the sums of squares of `values` blocks from
-// `first_block` on, or, where nothing is sharded, of all of them together in one value.
+// What a rank contributes of one parameter of a stage.
 struct NormShare {
   OwnedRange range;  // the elements
   int bucket = 0;
-  int64_t first_block = 0, values = 1;
+  std::vector<BlockNode> nodes;
 };
 
 // What `sharding.rank` contributes of a stage, in the order of its values: every rank of the data group its
@@ -27,35 +31,38 @@ std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, con
                                    const DataSharding& sharding);
 // Whether this rank stands for the parameter where several hold the same.
 bool speaks_for(const Parameter& parameter, const DataSharding& sharding);
+// Of the sums of squares of all blocks of these shares, one share after another: a sum a node.
+TreeRuns sums_of_shares(const std::vector<NormShare>& shares);
 
-// A share as the other ranks see it.
-struct NormPart {
-  int parameter = 0;  // canonical index
-  int piece = 0;      // tensor rank
-  int64_t first_block = 0, values = 1;
+// One sum, of `count` values from the first on.
+OrderedRuns sum_of_first(int64_t count, int64_t first = 0);
+
+// A group of the reduction tree that a rank is in, from the ranks at the bottom on. Members are ranks, or the
+// first ranks of groups below.
+struct NormLevel {
+  int64_t width = 1;  // most values of a member
+  TreeRuns sums;  // of what is gathered, f64 [members, width]: the values with which its first rank goes on
 };
 
-// A sum for each of these counts, of values that stand one after another.
-OrderedRuns consecutive_runs(const std::vector<int64_t>& counts);
-
-// How the contributions of all ranks are added. A rank's contribution is f64 [width]: the sum of its losses,
-// then its parts' values, then zeros; they are gathered to f64 [ranks, width].
+// How a rank takes part.
 struct NormOrder {
-  int64_t width = 1;
-  OrderedRuns losses;      // of the gathered: 1 sum, rank by rank
-  OrderedRuns pieces;      // of the gathered: one a parameter and piece
-  OrderedRuns parameters;  // of the pieces: one a parameter
-  OrderedRuns total;       // of the parameters: 1
+  std::vector<NormLevel> levels;  // in the next of which it is no more, if it is not the first of its group
+  bool top = true;  // the last of `levels` is the tree's last, of which each member finds the outcome
+  OrderedRuns parameters, total;  // of the top's values but the first, the loss: 1 a parameter; of those: 1
+
+  int64_t width() const { return levels.front().width; }  // of the rank's own values
 };
 
-// parts [ranks][parts], in the order of the rank's values. Each of the `parameters` canonical ones must have
-// a part; asserts that no two ranks contribute the same.
-NormOrder norm_order(const std::vector<std::vector<NormPart>>& parts, int parameters);
+// nodes_of[level][member]: of what each member of the rank's group of a level has, in the order of its
+// values. `parameters`: how many canonical ones there are; where `top`, each must have all its blocks, and so
+// must the loss. Asserts that nothing is contributed twice.
+NormOrder norm_order(const std::vector<std::vector<std::vector<NormNode>>>& nodes_of, bool top,
+                     int parameters);
 
 // What all ranks agree on: Operations::step_outcome() of the losses and gradients of all of them, on every
-// rank, without the host waiting for a device. own f64 [order.width]; `all`: every rank; null where there is
-// one alone.
-Tensor agree_on_step(Operations& operations, const NormOrder& order, const Tensor& own, ProcessGroup* all,
-                     double max_norm);
+// rank, without the host waiting for a device. own f64 [order.width()], zeros behind its values; groups: of
+// each level; null where the rank is alone in it.
+Tensor agree_on_step(Operations& operations, const NormOrder& order, const Tensor& own,
+                     const std::vector<ProcessGroup*>& groups, double max_norm);
 
 }  // namespace collie

@@ -1,7 +1,5 @@
 #include "optim/sharded_state.hpp"
 
-#include <numeric>
-
 namespace collie {
 namespace {
 
@@ -23,6 +21,7 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       weights_(plan_, parameters_, sharding, operations, groups.data) {
   if (optimizer == nullptr) return;
   norm_shares_ = collie::norm_shares(parameters_, plan_, sharding_);
+  norm_sums_ = sums_of_shares(norm_shares_);
   gradients_ =
       std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
                                         precision.gradients(operations), groups.data, groups.gradients);
@@ -99,20 +98,16 @@ void ShardedState::load(const Checkpoint& checkpoint) {
 }
 
 void ShardedState::sum_squares(Tensor& values) const {
-  std::vector<int64_t> counts;
-  for (const NormShare& share : norm_shares_) counts.push_back(blocks_of(share));
-  const bool whole = sharding_.stage() == 0;  // then a share is one value
-  const int64_t all = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  Tensor blocks = whole ? operations_.empty({all}, DType::f64, Category::workspace) : values;
-  COLLIE_ASSERT(blocks.numel() == all, "{} sums of squares for {} values", all, blocks.numel());
+  int64_t count = 0;
+  for (const NormShare& share : norm_shares_) count += blocks_of(share);
+  Tensor blocks = operations_.empty({count}, DType::f64, Category::workspace);
   int64_t at = 0;
-  for (size_t i = 0; i < counts.size(); ++i) {
-    Tensor sums = blocks.rows(at, at + counts[i]);
-    operations_.block_sums_of_squares(view(gradients_->part(norm_shares_[i].bucket), norm_shares_[i].range),
-                                      sums);
-    at += counts[i];
+  for (const NormShare& share : norm_shares_) {
+    Tensor sums = blocks.rows(at, at + blocks_of(share));
+    operations_.block_sums_of_squares(view(gradients_->part(share.bucket), share.range), sums);
+    at += sums.numel();
   }
-  if (whole) operations_.ordered_sums(blocks, consecutive_runs(counts), values);
+  operations_.tree_sums(blocks, norm_sums_, values);
 }
 
 void ShardedState::update(UpdateArguments arguments) {

@@ -41,8 +41,9 @@ class ShardedState {
   // What this rank contributes to the gradient's norm (optim/gradient_norm.hpp), of parameters by
   // ParameterId.
   const std::vector<NormShare>& norm_shares() const { return norm_shares_; }
-  // Their values, one share after another. values f64 [as many as they have].
+  // The sums of squares of their nodes, one share after another. values f64 [norm_values()].
   void sum_squares(Tensor& values) const;
+  int64_t norm_values() const { return static_cast<int64_t>(norm_sums_.starts.size()) - 1; }
   // Updates what this rank owns and lets the others of the data group have it.
   void update(UpdateArguments arguments);
   // What this rank writes to a checkpoint, copied. A weight with a master is written as that.
@@ -80,6 +81,7 @@ class ShardedState {
   std::unique_ptr<BucketGradients> gradients_;  // where something is trained
   std::vector<Owned> owned_;                    // without tied copies, in the order of the buckets
   std::vector<NormShare> norm_shares_;
+  TreeRuns norm_sums_{{0}, {}, {}, {}};
 };
 
 }  // namespace collie

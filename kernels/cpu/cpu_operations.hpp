@@ -63,6 +63,7 @@ class CpuOperations final : public Operations {
                                      Tensor& loss_sum) override;
   void block_sums_of_squares(const Tensor& x, Tensor& sums) override;
   void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
+  void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override;
   void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                     Tensor& outcome) override;
   void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;

@@ -60,6 +60,12 @@ void CpuOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, 
   arena_.for_each(sums.numel(), [&](int64_t which) { out[which] = host::ordered_sum(values, runs, which); });
 }
 
+void CpuOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) {
+  check::tree_sums(values, runs, sums);
+  double* const out = sums.data<double>();
+  arena_.for_each(sums.numel(), [&](int64_t which) { out[which] = host::tree_sum(values, runs, which); });
+}
+
 void CpuOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                                  Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);

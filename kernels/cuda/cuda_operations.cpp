@@ -21,6 +21,7 @@
 #include "kernels/cuda/rope.hpp"
 #include "kernels/cuda/step_outcome.hpp"
 #include "kernels/cuda/swiglu.hpp"
+#include "kernels/cuda/tree_sums.hpp"
 #include "kernels/host_data.hpp"
 
 namespace collie {
@@ -405,9 +406,19 @@ void CudaOperations::block_sums_of_squares(const Tensor& x, Tensor& sums) {
 void CudaOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) {
   check::ordered_sums(values, runs, sums);
   if (sums.numel() == 0) return;
-  const auto words = cuda::words_of(runs.starts, runs.firsts, runs.counts);
+  const auto words = cuda::words_of({runs.starts, runs.firsts, runs.counts});
   cuda::ordered_sums(stream_->native(), values.data<double>(), indices_.on_device(words),
                      static_cast<int64_t>(runs.firsts.size()), sums.numel(), sums.data<double>());
+}
+
+void CudaOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) {
+  check::tree_sums(values, runs, sums);
+  if (sums.numel() == 0) return;
+  const auto words = cuda::words_of({runs.starts, runs.firsts, runs.counts, runs.heights});
+  int64_t largest = 0;
+  for (const int32_t count_of_node : runs.counts) largest = std::max<int64_t>(largest, count_of_node);
+  cuda::tree_sums(stream_->native(), values.data<double>(), indices_.on_device(words),
+                  static_cast<int64_t>(runs.firsts.size()), sums.numel(), largest, sums.data<double>());
 }
 
 void CudaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,

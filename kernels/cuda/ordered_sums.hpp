@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -9,12 +10,11 @@ struct CUstream_st;
 
 namespace collie::cuda {
 
-// The runs as one array: starts [count + 1], firsts [runs], counts [runs].
-inline std::vector<int32_t> words_of(std::span<const int32_t> starts, std::span<const int32_t> firsts,
-                                     std::span<const int32_t> counts) {
-  std::vector<int32_t> words(starts.begin(), starts.end());
-  words.insert(words.end(), firsts.begin(), firsts.end());
-  words.insert(words.end(), counts.begin(), counts.end());
+// What says which values are added as one array: starts [count + 1], then the lists of [runs], one after
+// another.
+inline std::vector<int32_t> words_of(std::initializer_list<std::span<const int32_t>> lists) {
+  std::vector<int32_t> words;
+  for (const auto& list : lists) words.insert(words.end(), list.begin(), list.end());
   return words;
 }
 

@@ -130,7 +130,11 @@ void PhantomGpuOperations::cross_entropy_from_statistics(Tensor& logits, std::sp
 }
 void PhantomGpuOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) {
   PhantomOperations::ordered_sums(values, runs, sums);
-  if (sums.numel() > 0) arrays_.find(cuda::words_of(runs.starts, runs.firsts, runs.counts));
+  if (sums.numel() > 0) arrays_.find(cuda::words_of({runs.starts, runs.firsts, runs.counts}));
+}
+void PhantomGpuOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) {
+  PhantomOperations::tree_sums(values, runs, sums);
+  if (sums.numel() > 0) arrays_.find(cuda::words_of({runs.starts, runs.firsts, runs.counts, runs.heights}));
 }
 
 // A loss a token.

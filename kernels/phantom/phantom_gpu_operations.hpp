@@ -46,6 +46,7 @@ class PhantomGpuOperations final : public PhantomOperations {
                                      const Tensor& statistics, double gradient_scale,
                                      Tensor& loss_sum) override;
   void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
+  void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override;
 
  private:
   Tensor floats(int64_t count) { return empty({count}, DType::f32, Category::workspace); }

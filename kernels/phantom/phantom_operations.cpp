@@ -180,6 +180,9 @@ void PhantomOperations::block_sums_of_squares(const Tensor& x, Tensor& sums) {
 void PhantomOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) {
   check::ordered_sums(values, runs, sums);
 }
+void PhantomOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) {
+  check::tree_sums(values, runs, sums);
+}
 void PhantomOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double,
                                      Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);

@@ -24,6 +24,11 @@ void ReferenceOperations::ordered_sums(const Tensor& values, const OrderedRuns& 
   for (int64_t i = 0; i < sums.numel(); ++i) sums.data<double>()[i] = host::ordered_sum(values, runs, i);
 }
 
+void ReferenceOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) {
+  check::tree_sums(values, runs, sums);
+  for (int64_t i = 0; i < sums.numel(); ++i) sums.data<double>()[i] = host::tree_sum(values, runs, i);
+}
+
 void ReferenceOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                                        Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);

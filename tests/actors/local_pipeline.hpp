@@ -51,7 +51,7 @@ class LocalPipeline {
       own.account = std::make_shared<MemoryAccount>();
       own.rank_of_stage = layout_.rank_of_stage;
       if (layout_.grid.pipeline > 1)
-        own.groups.world = std::make_shared<MeteredGroup>(world[static_cast<size_t>(rank)]);
+        own.groups.reduction_tree = {std::make_shared<MeteredGroup>(world[static_cast<size_t>(rank)])};
       at.outbox.pipeline = this;
       at.worker = std::make_unique<ModelWorker>(std::move(own));
       at.core =

@@ -26,10 +26,10 @@ class Trainer {
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizer_.get(),
                                             precision, false, ShardedState::Groups{});
-    std::vector<NormPart> parts;
+    std::vector<NormNode> nodes{{-1, 0, {}}};
     for (const NormShare& share : state_->norm_shares())
-      parts.push_back({share.range.id, 0, 0, share.values});
-    order_ = norm_order({parts}, static_cast<int>(parts.size()));
+      for (const BlockNode& node : share.nodes) nodes.push_back({share.range.id, 0, node});
+    order_ = norm_order({{nodes}}, true, static_cast<int>(state_->norm_shares().size()));
     state_->load([&](ParameterId id, Tensor& values) {
       std::vector<Tensor> weights{values};
       read_weights(folder, {model_->parameters()[static_cast<size_t>(id)]}, *operations_, weights);
@@ -41,7 +41,7 @@ class Trainer {
     int64_t targets = 0;
     for (const MicroBatch& batch : batches) targets += batch.target_tokens;
     state_->gradients().start_step(static_cast<int>(batches.size()));
-    Tensor own = operations_->empty({order_.width}, DType::f64, Category::workspace);
+    Tensor own = operations_->empty({order_.width()}, DType::f64, Category::workspace);
     operations_->fill(own, 0);
     Tensor loss_sum = own.rows(0, 1);
     for (const MicroBatch& batch : batches) {
@@ -54,7 +54,7 @@ class Trainer {
     add_tied_gradients();
     Tensor squares = own.rows(1, own.numel());
     state_->sum_squares(squares);
-    const Tensor outcome = agree_on_step(*operations_, order_, own, nullptr, 1.0);
+    const Tensor outcome = agree_on_step(*operations_, order_, own, {nullptr}, 1.0);
     state_->update({1e-3, ++steps_, outcome.rows(2, 3), {}});
     const std::vector<double> values = operations_->read(outcome).value();
     norm = values[1];

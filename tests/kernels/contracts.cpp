@@ -121,6 +121,15 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("ordered_sums", {"run 1", "2 values from 2", "[3]"}, sums_of({{0, 1, 2}, {0, 2}, {1, 2}}));
   refused("ordered_sums", {"run 0", "1 values from -1"}, sums_of({{0, 1, 1}, {-1}, {1}}));
   refused("ordered_sums", {"run 0", "-1 values from 1"}, sums_of({{0, 1, 1}, {1}, {-1}}));
+  const auto trees_of = [&](const TreeRuns& runs) {
+    return [&, runs] { ops->tree_sums(three_sums, runs, two_sums); };
+  };
+  refused("tree_sums", {"[2]", "2 starts", "3"}, trees_of({{0, 1}, {0}, {1}, {0}}));
+  refused("tree_sums", {"run 1", "2 values from 2", "[3]"}, trees_of({{0, 1, 2}, {0, 2}, {1, 2}, {0, 0}}));
+  refused("tree_sums", {"1 firsts", "0 heights"}, trees_of({{0, 1, 1}, {0}, {1}, {}}));
+  refused("tree_sums", {"node 0", "height -1"}, trees_of({{0, 1, 1}, {0}, {1}, {-1}}));
+  refused("tree_sums", {"sum 0", "node 1", "height 2", "height 1"},
+          trees_of({{0, 2, 2}, {0, 1}, {1, 1}, {1, 2}}));
   refused("ordered_sums", {"values", "[4, 3]"}, [&] {
     ops->ordered_sums(statistics, {{0, 0}, {}, {}}, sum);
   });

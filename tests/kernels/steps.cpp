@@ -1,6 +1,8 @@
 // What a step's end is made of, on every table: sums and losses that stay on the device, the step's outcome,
 // and updates by a factor that only the device knows.
+#include <bit>
 #include <cstring>
+#include <functional>
 #include <future>
 
 #include "kernels/clip_factor.hpp"
@@ -95,6 +97,42 @@ TEST_CASE("ordered_sums takes long runs, runs that overlap, and none", "[conform
   sums_are_plain(values, {{0, 0, 0}, {}, {}});
   sums_are_plain({}, {{0, 0, 1}, {0}, {0}});
   sums_are_plain({-0.0, infinite, 1, -infinite}, {{0, 1, 3, 4}, {0, 1, 2, 1}, {1, 1, 1, 3}});
+}
+
+TEST_CASE("tree_sums adds values in pairs, and nodes to the nodes beside them, to the bit", "[conformance]") {
+  const auto values = uneven_doubles(9000, 3);
+  // The tree by its definition: the largest power of two of values, and the rest.
+  const std::function<double(size_t, size_t)> tree = [&](size_t first, size_t count) {
+    if (count == 0) return 0.0;
+    if (count == 1) return values[first];
+    const size_t left = std::bit_ceil(count) / 2;
+    return tree(first, left) + tree(first + left, count - left);
+  };
+  const auto sums_are = [&](const TreeRuns& runs, const std::vector<double>& expected) {
+    on_every_table([&](Operations& ops) {
+      Tensor sums = doubles(ops, std::vector<double>(expected.size(), not_a_number));
+      ops.tree_sums(doubles(ops, values), runs, sums);
+      CHECK(same_bits(ops.read(sums).value(), expected));
+    });
+  };
+  TreeRuns runs{{0}, {}, {}, {}};
+  std::vector<double> expected;
+  for (const int32_t count : {0, 1, 2, 3, 31, 32, 33, 255, 256, 257, 513, 8191, 8192, 8999}) {
+    runs.firsts.push_back(1);
+    runs.counts.push_back(count);
+    runs.heights.push_back(0);
+    runs.starts.push_back(static_cast<int32_t>(runs.firsts.size()));
+    expected.push_back(tree(1, static_cast<size_t>(count)));
+  }
+  sums_are(runs, expected);
+  CHECK(tree(1, 8999) != plain_sums(values, {{0, 1}, {1}, {8999}}).front());
+  // 16 values in nodes of 4, 2, 1, 1, 4 and 4, and 7 in nodes of 4, 2 and 1, which stand elsewhere.
+  sums_are({{0, 6, 9, 9},
+            {0, 4, 6, 7, 8, 12, 100, 104, 106},
+            {4, 2, 1, 1, 4, 4, 4, 2, 1},
+            {2, 1, 0, 0, 2, 2, 2, 1, 0}},
+           {tree(0, 16), tree(100, 7), 0});
+  sums_are({{0}, {}, {}, {}}, {});
 }
 
 TEST_CASE("a chunk's loss is summed by itself and then added to loss_sum", "[conformance]") {

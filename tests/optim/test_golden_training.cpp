@@ -54,26 +54,28 @@ class Trainer {
   }
 
  private:
+  static int64_t blocks_in(int64_t numel) { return (numel + reduction_block - 1) / reduction_block; }
+
   Tensor agree(double max_norm) {
-    std::vector<NormPart> parts;
+    std::vector<NormNode> nodes{{-1, 0, {}}};
     std::vector<Tensor> gradients;
     for (size_t i = 0; i < stage_.gradients.size(); ++i) {
       if (stage_.model->parameters()[i].tied_copy) continue;
-      const int64_t numel = stage_.gradients[i].numel();
+      const int64_t numel = stage_.gradients[i].numel(), blocks = blocks_in(numel);
+      for (int64_t block = 0; block < blocks; ++block)
+        nodes.push_back({static_cast<int>(gradients.size()), 0, {block, 1, blocks}});
       gradients.push_back(stage_.gradients[i].reshape({numel}));
-      parts.push_back(
-          {static_cast<int>(parts.size()), 0, 0, (numel + reduction_block - 1) / reduction_block});
     }
-    const NormOrder order = norm_order({parts}, static_cast<int>(parts.size()));
-    Tensor own = operations_.empty({order.width}, DType::f64, Category::workspace);
+    const NormOrder order = norm_order({{nodes}}, true, static_cast<int>(gradients.size()));
+    Tensor own = operations_.empty({order.width()}, DType::f64, Category::workspace);
     operations_.fill(own, 0);
     int64_t at = 1;
-    for (size_t i = 0; i < parts.size(); ++i) {
-      Tensor sums = own.rows(at, at + parts[i].values);
-      operations_.block_sums_of_squares(gradients[i], sums);
-      at += parts[i].values;
+    for (const Tensor& gradient : gradients) {
+      Tensor sums = own.rows(at, at + blocks_in(gradient.numel()));
+      operations_.block_sums_of_squares(gradient, sums);
+      at += sums.numel();
     }
-    return agree_on_step(operations_, order, own, nullptr, max_norm);
+    return agree_on_step(operations_, order, own, {nullptr}, max_norm);
   }
 
   Operations& operations_;
