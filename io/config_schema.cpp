@@ -76,7 +76,7 @@ std::vector<Key> how_it_is_trained(Config& c) {
       Key("optimizer.name", &c.optimizer.name),
       Key("optimizer.lr", &c.optimizer.lr).at_least(0).also_known_as({"learning_rate"}),
       Key("optimizer.betas", &c.optimizer.betas).from_to_below(0, 1),
-      Key("optimizer.eps", &c.optimizer.eps).at_least(0).also_known_as({"epsilon"}),
+      Key("optimizer.eps", &c.optimizer.eps).above(0).also_known_as({"epsilon"}),
       Key("optimizer.weight_decay", &c.optimizer.weight_decay).at_least(0),
       Key("optimizer.master", &c.optimizer.master),
       Key("optimizer.grad_dtype", &c.optimizer.grad_dtype).one_of({"float32", "bfloat16"}),

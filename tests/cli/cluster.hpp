@@ -28,7 +28,7 @@ class Nodes {
 
   std::vector<std::string> addresses() const;
   std::string list() const;  // for --nodes
-  Command& node(size_t index) { return *processes_.at(index); }
+  Command& node(size_t index) const { return *processes_.at(index); }
   std::string address(size_t index) const { return loopback(ports_.at(index)); }
 
  private:

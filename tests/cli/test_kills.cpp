@@ -6,7 +6,9 @@
 #include <random>
 #include <set>
 
+#include "tests/cli/cluster.hpp"
 #include "tests/cli/workbench.hpp"
+#include "tests/counted.hpp"
 #include "tests/paths.hpp"
 
 namespace collie::test {
@@ -64,6 +66,7 @@ void check_kill_and_resume(const Kill& kill) {
   REQUIRE_CODE(outcome, 0);
   INFO("resumed:\n" << outcome.report());
   check_whole(bench, "run");
+  counted("kills at a named point, resumed to the same bits");
 }
 
 // Those that the .cpp files below `folder` name.
@@ -122,6 +125,31 @@ TEST_CASE("a run killed again and again, each time it is resumed, ends with the 
   }
   REQUIRE_CODE(bench.resume("run"), 0);
   check_whole(bench, "run");
+}
+
+TEST_CASE("a run over two processes of which one is killed resumes to the same bits", "[slow]") {
+  const Workbench bench;
+  const Settings settings = {"parallel.pp_size=4"};
+  const Training expected = bench.train("expected", settings);
+  // The process of the trainer, then a node's.
+  for (const bool trainer : {true, false}) {
+    CAPTURE(trainer);
+    const std::string run = trainer ? "without_trainer" : "without_node";
+    const Nodes nodes(2);
+    const std::string failpoint = trainer ? "checkpoint.manifest:2:kill" : "";
+    Command command(bench.run_arguments(run, settings, over(nodes)), bench.options(failpoint));
+    if (!trainer) {
+      REQUIRE(command.wait_until([&] { return bench.steps_done(run) >= 5; }));
+      nodes.node(1).send(SIGKILL);
+    }
+    const Outcome outcome = command.wait();
+    INFO(outcome.report());
+    CHECK((trainer ? outcome.signal == SIGKILL : outcome.code == 1));
+    const Nodes others(2);
+    REQUIRE_CODE(bench.run(run, settings, over(others, {"--resume"})), 0);
+    CHECK_SAME(expected, bench.training(run));
+    counted("kills of one of two processes, resumed to the same bits");
+  }
 }
 
 TEST_CASE("a run killed at random moments resumes to the same bits", "[slow]") {

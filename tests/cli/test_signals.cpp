@@ -10,6 +10,7 @@
 #include "tests/cli/cluster.hpp"
 #include "tests/cli/tls_files.hpp"
 #include "tests/cli/workbench.hpp"
+#include "tests/counted.hpp"
 
 namespace collie::test {
 namespace {
@@ -75,6 +76,7 @@ void check_moment(const Moment& moment, int signal) {
   interrupted_at(command, moment.point, signal);
   REQUIRE_CODE(bench.resume("run", moment.settings), 0);
   CHECK_SAME(expected, bench.training("run"));
+  counted("signals at a named point, resumed to the same bits");
 }
 
 // The processes of a job, each with a number.

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Tries what should hurt the engine and must not: mutated files, flipped bits of checkpoints, kills, signals, limits of the system,
+# hostile peers. Prints what was tried and how often; fails where anything crashed, hung, was accepted in silence, or was lost.
+#   scripts/hostile.sh [--quick]   --quick: a sample, within 90 s. The tests must be built (scripts/build.sh).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+case ${1:-} in
+  "") files=30000 patience=3600 quick=false ;;   # 2,000 of each of the 15 formats
+  --quick) files=1500 patience=120 quick=true ;;
+  *)
+    sed -n '2,4s/^# \?//p' "$0" >&2
+    exit 2
+    ;;
+esac
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+crashes=0 hangs=0 failures=0
+
+# part NAME PROGRAM FILTER [FILTER OF --quick, "-" to leave it out]
+part() {
+  local name=$1 program=build/release/tests/$2 filter=$3 code=0
+  $quick && filter=${4:-$3}
+  [ "$filter" = - ] && return
+  echo "== $name"
+  timeout -k 10 "$patience" "$program" "$filter" >"$logs/$name" 2>&1 || code=$?
+  grep -E "^counted: |mutated files|^limits: " "$logs/$name" | sed 's/^counted: //; s/^/   /' || true
+  [ "$code" -eq 0 ] && return
+  tail -60 "$logs/$name"
+  case $code in
+    124 | 137) hangs=$((hangs + 1)) ;;
+    1[3-9][0-9] | 129) crashes=$((crashes + 1)) ;;
+    *) failures=$((failures + 1)) ;;
+  esac
+}
+
+export COLLIE_HOSTILE_FILES=$files
+part files test_hostile "mutated files*"
+part bits test_io "every single bit*,a flipped bit*"
+part kills test_cli "a run killed at any named point*,a run over two processes of which one is killed*" \
+  "a run killed while it computes*"
+part signals test_cli "[signals]" "a signal while a run reads*"
+part limits test_cli "[limits]" "[limits]~[slow]"
+part peers test_cli "[peers]" "[peers]~[slow]"
+part handshakes test_peers "*" "~[slow]"
+
+echo "parts that crashed: $crashes, that hung: $hangs, in which something was accepted, lost or said wrongly: $failures"
+[ $((crashes + hangs + failures)) -eq 0 ]

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# What is too long for continuous integration, to be run before a change is called done (hours on two cores).
+#   scripts/long.sh [PART...]   PART: tests, hostile, sanitizers, layouts, pytorch; none: all of them
+# tests: every test. hostile: scripts/hostile.sh. sanitizers: AddressSanitizer and ThreadSanitizer on everything they can judge.
+# layouts: every layout against one rank, in one process, two and four. pytorch: comparisons with PyTorch and transformers, with the
+# Python that COLLIE_PYTHON names (torch, transformers, tokenizers); left out, visibly, where it names none.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- tests hostile sanitizers layouts pytorch
+engine=build/release/collie-engine
+
+tests() { scripts/test.sh; }
+hostile() { scripts/hostile.sh; }
+sanitizers() {
+  scripts/sanitize.sh thread
+  scripts/sanitize.sh address
+}
+layouts() {
+  scripts/build.sh bench_layouts collie-engine
+  build/release/bench/bench_layouts
+  build/release/bench/bench_layouts 2
+  build/release/bench/bench_layouts 4
+}
+pytorch() {
+  [ -n "${COLLIE_PYTHON:-}" ] || { echo "left out: comparisons with PyTorch (COLLIE_PYTHON names no Python)"; return; }
+  scripts/build.sh collie-engine
+  "$COLLIE_PYTHON" tests/golden/check_schedule_csv.py compare "$engine"
+  local run
+  run=$(mktemp -d)
+  "$engine" run configs/quickstart.yaml --set "run.dir=$run/run" --set train.steps=20
+  "$COLLIE_PYTHON" tests/golden/check_final_folder.py "$run/run/final"
+  rm -rf "$run"
+}
+
+for part in "$@"; do
+  case $part in
+    tests | hostile | sanitizers | layouts | pytorch) ;;
+    *)
+      sed -n '2,6s/^# \?//p' "$0" >&2
+      exit 2
+      ;;
+  esac
+done
+for part in "$@"; do
+  echo "== $part"
+  "$part"
+done
