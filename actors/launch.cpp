@@ -1,5 +1,6 @@
 #include "actors/launch.hpp"
 
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 #include <thread>
 
 #include "actors/caf_types.hpp"
+#include "actors/dial.hpp"
 #include "actors/guard.hpp"
 #include "actors/version.hpp"
 #include "base/log.hpp"
@@ -16,6 +18,7 @@ namespace {
 
 // Nodes of a job may start minutes after each other.
 constexpr auto patience = std::chrono::minutes(5);
+constexpr auto last_word = std::chrono::milliseconds(500);
 
 std::optional<std::string> variable(const char* name) {
   const char* const value = std::getenv(name);
@@ -59,18 +62,15 @@ caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int siz
     if (static_cast<int>(state.nodes.size()) == size) state.everybody.deliver(std::string());
   };
   return {
-      [=](join_atom, int rank, const NodeGreeting& greeting, const caf::actor& host,
-          const std::string& door) {
+      [=](join_atom, int rank, const std::string& name, const caf::actor& host, const std::string& door) {
         MeetingState& state = self->state;
-        if (greeting.version != engine_version())
-          state.refusal =
-              fmt::format("process {} on {} is collie-engine {}, this is {}; all must be the same", rank,
-                          greeting.host, greeting.version, engine_version());
-        else if (!state.nodes
-                      .emplace(rank,
-                               RemoteNode{fmt::format("{} (process {})", greeting.host, rank), host, door})
-                      .second)
+        RemoteNode node{fmt::format("{} (process {})", name, rank), host, door};
+        if (!state.nodes.emplace(rank, std::move(node)).second)
           state.refusal = fmt::format("two processes say that they are number {} of {}", rank, size);
+        answer_if_complete();
+      },
+      [=](failed_atom, const std::string& refusal) {
+        self->state.refusal = refusal;
         answer_if_complete();
       },
       [=](wait_atom) -> caf::result<std::string> {
@@ -84,20 +84,39 @@ caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int siz
   };
 }
 
-NodeGreeting own_greeting(caf::scoped_actor& self, const caf::actor& host) {
-  NodeGreeting greeting;
-  self->request(host, caf::infinite, greet_atom::value)
-      .receive([&](const NodeGreeting& said) { greeting = said; }, [](const caf::error&) {});
-  return greeting;
+// Only processes of the job, until all have come: who came later would disturb the run by being connected.
+Gate::Policy policy_of_meeting(const caf::actor& meeting, const std::shared_ptr<std::atomic<bool>>& complete,
+                               const std::string& run) {
+  Gate::Policy policy;
+  policy.admit = [complete, run](const PeerRequest& request, int socket) {
+    if (request.kind == PeerKind::member && !*complete) return welcome(request, socket);
+    return refuse(
+        fmt::format("is busy with the run '{}' of a job; it is for that job's processes alone", run));
+  };
+  policy.refused = [meeting, complete](const PeerRequest& request, const std::string& why) {
+    if (request.kind == PeerKind::member && !*complete && request.version != engine_version())
+      caf::anon_send(meeting, failed_atom::value,
+                     fmt::format("process {} on {} is collie-engine {}: this {}", request.process,
+                                 request.host, request.version, why));
+  };
+  return policy;
+}
+
+// The other processes of the run alone.
+Gate::Policy policy_of_door() {
+  return {[](const PeerRequest& request, int socket) {
+    return request.kind == PeerKind::node ? welcome(request, socket)
+                                          : refuse("is a process of a job, and no node that waits for runs");
+  }};
 }
 
 // With certificates tensors may travel as messages, for which the processes connect with each other.
 std::string open_door(caf::actor_system& system, const caf::actor& host, const std::string& interface,
-                      const ClusterSection& cluster) {
+                      const std::string& name, const ClusterSection& cluster) {
   if (cluster.tls.certificate.empty()) return "";
-  NodeAddress door{interface, 0};
-  door.port = publish(system, host, door, cluster, "the address towards the master");
-  return to_string(door);
+  NodeAddress door{interface, 0, name};
+  door.port = publish(system, host, door, cluster, "the address towards the master", policy_of_door());
+  return door_of(door);
 }
 
 }  // namespace
@@ -117,13 +136,16 @@ std::optional<Launch> launch_of_environment() {
   return slurm ? checked(launch, "SLURM_PROCID", "SLURM_NTASKS") : checked(launch, "RANK", "WORLD_SIZE");
 }
 
-Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
+Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster,
+                       const std::string& run) {
   check_data_plane(launch.master, cluster);
   const caf::actor meeting = system.spawn(meeting_behaviour, launch.size);
-  publish(system, meeting, launch.master, cluster, "the master's address");
+  const auto complete = std::make_shared<std::atomic<bool>>(false);
+  publish(system, meeting, launch.master, cluster, "the master's address",
+          policy_of_meeting(meeting, complete, run));
   caf::scoped_actor self(system);
-  const caf::actor host = spawn_node_host(system, launch.master.host);
-  self->send(meeting, join_atom::value, 0, own_greeting(self, host), host, std::string());
+  const caf::actor host = spawn_node_host(system, {launch.master.host, cluster, nullptr});
+  self->send(meeting, join_atom::value, 0, own_request(PeerKind::member, run).host, host, std::string());
   log::info("waits for {} other processes at {}", launch.size - 1, to_string(launch.master));
   std::string failure =
       fmt::format("not all {} processes came within {} minutes", launch.size, patience.count());
@@ -134,6 +156,7 @@ Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const Cl
     shut_down(host);
     throw UserError("{}", failure);
   }
+  *complete = true;
   std::vector<RemoteNode> nodes(static_cast<size_t>(launch.size));
   for (int rank = 0; rank < launch.size; ++rank) {
     RemoteNode& node = nodes[static_cast<size_t>(rank)];
@@ -160,25 +183,31 @@ int join(caf::actor_system& system, const Launch& launch, const ClusterSection& 
   caf::actor meeting;
   while (!meeting) {
     try {
-      meeting = connect(system, launch.master, cluster, "the master");
-    } catch (const UserError&) {
+      meeting = connect(system, launch.master, cluster, "the master", PeerKind::member, "");
+    } catch (const Unreachable&) {
       if (std::chrono::steady_clock::now() > deadline) throw;
       std::this_thread::sleep_for(std::chrono::milliseconds(200));  // it may not have started yet
     }
   }
   caf::scoped_actor self(system);
   const std::string interface = own_address_towards(launch.master);
-  const caf::actor host = spawn_node_host(system, interface);
+  const std::string name = own_request(PeerKind::member, "").host;
+  const caf::actor host = spawn_node_host(system, {interface, cluster, nullptr});
   self->monitor(meeting);
   self->monitor(host);
-  self->send(meeting, join_atom::value, launch.rank, own_greeting(self, host), host,
-             open_door(system, host, interface, cluster));
+  self->send(meeting, join_atom::value, launch.rank, name, host,
+             open_door(system, host, interface, name, cluster));
   log::info("process {} of {} has joined {}", launch.rank, launch.size, to_string(launch.master));
-  bool cut_off = true;
-  self->receive([&](const caf::down_msg& down) { cut_off = down.source != host.address(); });
+  const auto is_host = [&](const caf::down_msg& down) { return down.source == host.address(); };
+  bool dismissed = false;
+  self->receive([&](const caf::down_msg& down) { dismissed = is_host(down); });
+  // The host answers that it leaves before it does: process 0 may be gone in between.
+  if (!dismissed)
+    self->receive([&](const caf::down_msg& down) { dismissed = is_host(down); },
+                  caf::after(last_word) >> [] {});
   caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
-  if (cut_off) log::error("process 0 at {} is gone", to_string(launch.master));
-  return cut_off ? 1 : 0;
+  if (!dismissed) log::error("process 0 at {} is gone", to_string(launch.master));
+  return dismissed ? 0 : 1;
 }
 
 }  // namespace collie

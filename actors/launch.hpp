@@ -26,8 +26,9 @@ struct Gathering {
 
 // Process 0: listens at the master's address until all others have joined, itself the first node. Throws
 // UserError where the address cannot be listened at, or somebody does not come in time or is of another
-// version.
-Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster);
+// version. `run` is the run's name.
+Gathering gather_nodes(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster,
+                       const std::string& run);
 
 // Process 0, when the run has ended: the others may go.
 void dismiss(caf::actor_system& system, const Gathering& gathering);

@@ -1,12 +1,9 @@
 // The node host: what a process offers to trainers elsewhere. For every order it spawns a node, which ends
 // with its run.
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
-#include "actors/version.hpp"
 #include "base/log.hpp"
 
 namespace collie {
@@ -14,16 +11,14 @@ namespace {
 
 struct HostState {
   const char* name = "node_host";
-  std::string interface;
-  std::vector<caf::actor> nodes;
+  NodeHostSpec spec;
+  struct Node {
+    caf::actor actor;
+    Occupation::Hold hold;  // so that no other run comes before its ranks have ended
+  };
+  std::vector<Node> nodes;
 };
 using HostActor = caf::stateful_actor<HostState>;
-
-NodeGreeting greeting() {
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
-  return {engine_version(), host, static_cast<int64_t>(::getpid())};
-}
 
 void start(HostActor* self, const NodeOrder& order) {
   HostState& state = self->state;
@@ -39,30 +34,32 @@ void start(HostActor* self, const NodeOrder& order) {
     spec.node_of_rank = order.node_of_rank;
     spec.trainer = order.trainer;
     spec.writer = order.writer;
-    spec.interface = state.interface;
+    spec.interface = state.spec.interface;
+    spec.cluster = state.spec.cluster;
     spec.doors = order.doors;
-    state.nodes.push_back(spawn_node(self->system(), std::move(spec)));
-    self->monitor(state.nodes.back());
+    state.nodes.push_back({spawn_node(self->system(), std::move(spec)),
+                           state.spec.occupation ? state.spec.occupation->current() : nullptr});
+    self->monitor(state.nodes.back().actor);
   } catch (...) {
     self->send<caf::message_priority::high>(order.trainer, current_failure(order.tag, "node"));
   }
 }
 
-caf::behavior host_behaviour(HostActor* self, std::string interface) {
-  self->state.interface = std::move(interface);
+caf::behavior host_behaviour(HostActor* self, NodeHostSpec spec) {
+  self->state.spec = std::move(spec);
   self->set_down_handler([=](const caf::down_msg& down) {
     auto& nodes = self->state.nodes;
-    nodes.erase(std::remove_if(nodes.begin(), nodes.end(),
-                               [&](const caf::actor& node) { return node.address() == down.source; }),
-                nodes.end());
+    nodes.erase(
+        std::remove_if(nodes.begin(), nodes.end(),
+                       [&](const HostState::Node& node) { return node.actor.address() == down.source; }),
+        nodes.end());
     log::info("the run has ended");
   });
   self->set_exit_handler([=](const caf::exit_msg&) {
-    for (const auto& node : self->state.nodes) shut_down(node);
+    for (const auto& node : self->state.nodes) shut_down(node.actor);
     self->quit(caf::exit_reason::user_shutdown);
   });
   return {
-      [=](greet_atom) { return greeting(); },
       [=](leave_atom) { self->quit(caf::exit_reason::user_shutdown); },
       [=](const NodeOrder& order) { start(self, order); },
   };
@@ -70,8 +67,8 @@ caf::behavior host_behaviour(HostActor* self, std::string interface) {
 
 }  // namespace
 
-caf::actor spawn_node_host(caf::actor_system& system, std::string interface) {
-  return system.spawn(host_behaviour, std::move(interface));
+caf::actor spawn_node_host(caf::actor_system& system, NodeHostSpec spec) {
+  return system.spawn(host_behaviour, std::move(spec));
 }
 
 }  // namespace collie

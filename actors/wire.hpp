@@ -114,10 +114,6 @@ auto inspect(Inspector& f, NodeOrder& x) {
   return f(x.tag, x.node, x.node_of_rank, x.plan, x.trainer, x.writer, x.doors);
 }
 template <class Inspector>
-auto inspect(Inspector& f, NodeGreeting& x) {
-  return f(x.version, x.host, x.process);
-}
-template <class Inspector>
 auto inspect(Inspector& f, SnapshotBegun& x) {
   return f(x.tag, x.step, x.folder);
 }
