@@ -123,9 +123,12 @@ caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,
                           const ClusterSection& cluster) {
   const auto occupation = std::make_shared<Occupation>();
   const caf::actor host = spawn_node_host(system, {address.host, cluster, occupation});
-  publish(system, host, address, cluster, "--listen", {[occupation](const PeerRequest& request, int socket) {
-            return admit_to_node(*occupation, request, socket);
-          }});
+  Gate::Policy policy;
+  policy.admit = [occupation](const PeerRequest& request, int socket) {
+    return admit_to_node(*occupation, request, socket);
+  };
+  policy.quiet = [occupation] { return occupation->is_settled(); };
+  publish(system, host, address, cluster, "--listen", std::move(policy));
   return host;
 }
 

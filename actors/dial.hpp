@@ -10,7 +10,7 @@
 
 namespace collie {
 
-constexpr std::chrono::seconds patience_at_gates{12};
+constexpr std::chrono::seconds patience_at_gates{20};
 
 // Nobody answers there, which may change.
 class Unreachable : public UserError {

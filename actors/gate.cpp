@@ -84,9 +84,8 @@ double thread_seconds() {
 // How much of a processor the thread may still use: it saves up a tenth of a second.
 class Allowance {
  public:
-  explicit Allowance(double share) : share_(share) {}
-
-  bool used_up() {
+  bool used_up(double share) {
+    share_ = share;
     const auto now = Clock::now();
     const double used = thread_seconds();
     const std::chrono::duration<double> passed = now - then_;
@@ -103,8 +102,7 @@ class Allowance {
 
  private:
   static constexpr double most_ = 0.1;
-  const double share_;
-  double left_ = most_, used_then_ = thread_seconds();
+  double share_ = 1, left_ = most_, used_then_ = 0;
   Clock::time_point then_ = Clock::now();
 };
 
@@ -214,13 +212,11 @@ class Gate::Work {
   Work& operator=(const Work&) = delete;
 
   void run() {
-    Allowance allowance(limits_.processor_share);
     while (!ends()) {
-      if (allowance.used_up()) {
-        wait({}, allowance.wait());
-        continue;
-      }
-      serve(allowance);
+      if (is_used_up())
+        wait({}, allowance_.wait());
+      else
+        serve();
     }
     visits_.clear();
   }
@@ -256,7 +252,9 @@ class Gate::Work {
     return now >= free;
   }
 
-  void serve(Allowance& allowance) {
+  bool is_used_up() { return allowance_.used_up(policy_.quiet() ? limits_.quiet_share : limits_.idle_share); }
+
+  void serve() {
     const auto now = Clock::now();
     auto until = now + 1h;
     const bool accepts = has_place(now, until);
@@ -268,14 +266,14 @@ class Gate::Work {
     Visits still;
     for (size_t i = 0; i < polls.size() - 1; ++i) {
       auto& visit = visits_[i];
-      if (polls[i + 1].revents != 0 && !allowance.used_up() && !go_on(*visit)) continue;
+      if (polls[i + 1].revents != 0 && !is_used_up() && !go_on(*visit)) continue;
       if (Clock::now() < visit->since() + limits_.handshake_timeout)
         still.push_back(std::move(visit));
       else
         report("said too little for too long");
     }
     visits_ = std::move(still);
-    if (polls[0].revents != 0) accept(allowance);
+    if (polls[0].revents != 0) accept();
   }
 
   // Whether it is still a visit.
@@ -300,9 +298,9 @@ class Gate::Work {
     return false;
   }
 
-  void accept(Allowance& allowance) {
+  void accept() {
     auto until = Clock::time_point::max();
-    while (!allowance.used_up() && has_place(Clock::now(), until)) {
+    while (!is_used_up() && has_place(Clock::now(), until)) {
       const int socket = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
       if (socket < 0) return could_not_accept();
       if (visits_.size() >= places_) {
@@ -348,6 +346,7 @@ class Gate::Work {
   const Enter enter_;
   const GateLimits limits_;
   const size_t places_;
+  Allowance allowance_;
   Visits visits_;
   Clock::time_point accepts_again_{}, reports_again_{};
   size_t refused_ = 0;

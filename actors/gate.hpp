@@ -1,8 +1,8 @@
 // The door of a process that others connect with. Before a peer has proved who it is
 // (actors/peer_handshake.hpp, inside TLS where there are certificates) it costs one descriptor of a bounded
-// number and a time-out, and nothing but the gate reads what it sends. All gates of a process do not slow it
-// down, whatever strangers do: each uses a small share of one processor, measured, and strangers wait for the
-// rest.
+// number and a time-out, and nothing but the gate reads what it sends. A gate does not slow
+// down a run, whatever strangers do: it uses a small share of one processor, measured, and strangers wait for
+// the rest; a larger one while no run goes on, so that who belongs to the next one gets through between them.
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,8 @@ struct GateLimits {
   // Where all places are taken, the peer that has come first gives its place to a new one, but not before it
   // has been there for so long: a peer that knows the secret needs a few milliseconds.
   std::chrono::milliseconds shortest_stay{150};
-  double processor_share = 0.02;  // of one processor, over seconds
+  // Of one processor, over seconds: while a run goes on, and otherwise.
+  double quiet_share = 0.02, idle_share = 0.25;
 };
 
 class Gate {
@@ -37,6 +38,8 @@ class Gate {
     std::function<Admission(const PeerRequest&, int socket)> admit;
     // Of a peer that has proved itself, and is of another version or was not admitted.
     std::function<void(const PeerRequest&, const std::string& why)> refused = [](const auto&, const auto&) {};
+    // Whether a run goes on, for which everybody has come.
+    std::function<bool()> quiet = [] { return false; };
   };
   using Enter = std::function<void(std::unique_ptr<PeerChannel>, std::shared_ptr<void> hold)>;
 

@@ -93,6 +93,7 @@ Gate::Policy policy_of_meeting(const caf::actor& meeting, const std::shared_ptr<
     return refuse(
         fmt::format("is busy with the run '{}' of a job; it is for that job's processes alone", run));
   };
+  policy.quiet = [complete] { return complete->load(); };
   policy.refused = [meeting, complete](const PeerRequest& request, const std::string& why) {
     if (request.kind == PeerKind::member && !*complete && request.version != engine_version())
       caf::anon_send(meeting, failed_atom::value,
@@ -104,10 +105,13 @@ Gate::Policy policy_of_meeting(const caf::actor& meeting, const std::shared_ptr<
 
 // The other processes of the run alone.
 Gate::Policy policy_of_door() {
-  return {[](const PeerRequest& request, int socket) {
+  Gate::Policy policy;
+  policy.admit = [](const PeerRequest& request, int socket) {
     return request.kind == PeerKind::node ? welcome(request, socket)
                                           : refuse("is a process of a job, and no node that waits for runs");
-  }};
+  };
+  policy.quiet = [] { return true; };
+  return policy;
 }
 
 // With certificates tensors may travel as messages, for which the processes connect with each other.

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <chrono>
+
 namespace collie {
 
 struct Occupation::Holder {
@@ -24,6 +26,7 @@ struct Occupation::Holder {
 
   const PeerRequest request;
   const int socket;  // a copy of the connection's
+  const std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
 };
 
 Occupation::Claim Occupation::claim(const PeerRequest& request, int socket) {
@@ -40,6 +43,11 @@ Occupation::Claim Occupation::claim(const PeerRequest& request, int socket) {
   auto made = std::make_shared<Holder>(request, socket);
   holder_ = made;
   return {{PeerAnswer::welcome, ""}, std::move(made)};
+}
+
+bool Occupation::is_settled() const {
+  const Hold holder = current();
+  return holder && std::chrono::steady_clock::now() > holder->since + std::chrono::seconds(3);
 }
 
 Occupation::Hold Occupation::current() const {

@@ -25,6 +25,9 @@ class Occupation {
   };
   Claim claim(const PeerRequest& request, int socket);
 
+  // Whether a trainer has been here for some seconds, in which the others of its run have come.
+  bool is_settled() const;
+
   // What a run's ranks keep; null where no trainer is connected.
   Hold current() const;
 
