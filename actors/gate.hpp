@@ -24,7 +24,7 @@ struct GateLimits {
   // has been there for so long: a peer that knows the secret needs a few milliseconds.
   std::chrono::milliseconds shortest_stay{150};
   // Of one processor, over seconds: while a run goes on, and otherwise.
-  double quiet_share = 0.02, idle_share = 0.25;
+  double quiet_share = 0.01, idle_share = 0.1;
 };
 
 class Gate {
