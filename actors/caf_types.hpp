@@ -20,9 +20,8 @@ using recorded_atom = caf::atom_constant<caf::atom("recorded")>;  // monitor to 
 using tick_atom = caf::atom_constant<caf::atom("tick")>;          // a watchdog's own clock
 using set_atom = caf::atom_constant<caf::atom("set")>;            // to the directory: (set, key, value)
 using get_atom = caf::atom_constant<caf::atom("get")>;            // to the directory: (get, key) -> value
-using greet_atom = caf::atom_constant<caf::atom("greet")>;        // to a node host: -> NodeGreeting
 using failed_atom = caf::atom_constant<caf::atom("failed")>;      // trainer to itself: (failed, failure)
-using join_atom = caf::atom_constant<caf::atom("join")>;  // to process 0: (join, process, greeting, host)
+using join_atom = caf::atom_constant<caf::atom("join")>;  // to process 0: (join, process, name, host, door)
 using leave_atom =
     caf::atom_constant<caf::atom("leave")>;  // to a node host, and from it to its owner: (leave, exit code)
 using wait_atom =

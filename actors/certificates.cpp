@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "actors/peer_secret.hpp"
 #include "base/error.hpp"
 #include "base/regular_file.hpp"
 
@@ -110,6 +111,7 @@ void check_certificates(const TlsSection& tls) {
         "cluster.tls.key: '{}' does not belong to the certificate '{}'; the key with which it was "
         "requested is needed",
         tls.key, tls.certificate);
+  check_private(tls.key, "cluster.tls.key");
   check_issued(tls, own.get(), chain.get());
   ERR_clear_error();  // reading to the end of a file leaves one
 }

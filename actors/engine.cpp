@@ -7,7 +7,7 @@
 namespace collie {
 
 caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener) {
-  auto nodes = connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks());
+  auto nodes = connect_nodes(system, plan.config.cluster, plan.layout.grid.ranks(), plan.config.run.name);
   return spawn_run(system, std::move(plan), std::move(listener), std::move(nodes));
 }
 

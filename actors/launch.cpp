@@ -1,12 +1,15 @@
 #include "actors/launch.hpp"
 
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "actors/caf_types.hpp"
+#include "actors/dial.hpp"
 #include "actors/guard.hpp"
 #include "actors/version.hpp"
 #include "base/failpoint.hpp"
@@ -114,17 +117,13 @@ caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int siz
     if (!std::exchange(self->state.answered, true)) self->send(owner, wait_atom::value, refusal);
   };
   return {
-      [=](join_atom, int rank, const NodeGreeting& greeting, const caf::actor& host,
-          const std::string& door) {
+      [=](join_atom, int rank, const std::string& name, const caf::actor& host, const std::string& door) {
         auto& nodes = self->state.nodes;
-        if (greeting.version != engine_version())
-          return answer(fmt::format("process {} on {} is collie-engine {}, this is {}; all must be the same",
-                                    rank, greeting.host, greeting.version, engine_version()));
-        const std::string name = fmt::format("{} (process {})", greeting.host, rank);
-        if (!nodes.emplace(rank, RemoteNode{name, host, door}).second)
+        if (!nodes.emplace(rank, RemoteNode{fmt::format("{} (process {})", name, rank), host, door}).second)
           return answer(fmt::format("two processes say that they are number {} of {}", rank, size));
         if (static_cast<int>(nodes.size()) == size) answer("");
       },
+      [=](failed_atom, const std::string& refusal) { answer(refusal); },
       [=](get_atom) {
         std::vector<RemoteNode> nodes;
         for (const auto& [rank, node] : self->state.nodes) nodes.push_back(node);
@@ -135,20 +134,43 @@ caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int siz
   };
 }
 
-NodeGreeting own_greeting(caf::scoped_actor& self, const caf::actor& host) {
-  NodeGreeting greeting;
-  self->request(host, caf::infinite, greet_atom::value)
-      .receive([&](const NodeGreeting& said) { greeting = said; }, [](const caf::error&) {});
-  return greeting;
+// Only processes of the job, until all have come: who came later would disturb the run by being connected.
+Gate::Policy policy_of_meeting(const caf::actor& meeting, const std::shared_ptr<std::atomic<bool>>& complete,
+                               const std::string& run) {
+  Gate::Policy policy;
+  policy.admit = [complete, run](const PeerRequest& request, int socket) {
+    if (request.kind == PeerKind::member && !*complete) return welcome(request, socket);
+    return refuse(
+        fmt::format("is busy with the run '{}' of a job; it is for that job's processes alone", run));
+  };
+  policy.quiet = [complete] { return complete->load(); };
+  policy.refused = [meeting, complete](const PeerRequest& request, const std::string& why) {
+    if (request.kind == PeerKind::member && !*complete && request.version != engine_version())
+      caf::anon_send(meeting, failed_atom::value,
+                     fmt::format("process {} on {} is collie-engine {}: this {}", request.process,
+                                 request.host, request.version, why));
+  };
+  return policy;
+}
+
+// The other processes of the run alone.
+Gate::Policy policy_of_door() {
+  Gate::Policy policy;
+  policy.admit = [](const PeerRequest& request, int socket) {
+    return request.kind == PeerKind::node ? welcome(request, socket)
+                                          : refuse("is a process of a job, and no node that waits for runs");
+  };
+  policy.quiet = [] { return true; };
+  return policy;
 }
 
 // With certificates tensors may travel as messages, for which the processes connect with each other.
 std::string open_door(caf::actor_system& system, const caf::actor& host, const std::string& interface,
-                      const ClusterSection& cluster) {
+                      const std::string& name, const ClusterSection& cluster) {
   if (cluster.tls.certificate.empty()) return "";
-  NodeAddress door{interface, 0};
-  door.port = publish(system, host, door, cluster, "the address towards the master");
-  return to_string(door);
+  NodeAddress door{interface, 0, name};
+  door.port = publish(system, host, door, cluster, "the address towards the master", policy_of_door());
+  return door_of(door);
 }
 
 }  // namespace
@@ -167,13 +189,15 @@ std::optional<Launch> launch_of_environment() {
 }
 
 Gathering gather_nodes(caf::scoped_actor& self, const Launch& launch, const ClusterSection& cluster,
-                       const Wishes& wishes) {
+                       const std::string& run, const Wishes& wishes) {
   caf::actor_system& system = self->system();
   check_data_plane(launch.master, cluster);
   const caf::actor meeting = system.spawn(meeting_behaviour, launch.size, caf::actor_cast<caf::actor>(self));
-  publish(system, meeting, launch.master, cluster, "the master's address");
-  const caf::actor host = spawn_node_host(system, launch.master.host);
-  self->send(meeting, join_atom::value, 0, own_greeting(self, host), host, std::string());
+  const auto complete = std::make_shared<std::atomic<bool>>(false);
+  publish(system, meeting, launch.master, cluster, "the master's address",
+          policy_of_meeting(meeting, complete, run));
+  const caf::actor host = spawn_node_host(system, {launch.master.host, cluster, nullptr});
+  self->send(meeting, join_atom::value, 0, own_request(PeerKind::member, run).host, host, std::string());
   log::info("waits for {} other processes at {}", launch.size - 1, to_string(launch.master));
   Gathering gathering{{}, meeting};
   std::optional<std::string> refusal;
@@ -185,6 +209,7 @@ Gathering gather_nodes(caf::scoped_actor& self, const Launch& launch, const Clus
     failpoint("job.wait");
     if (wishes() == Wish::end) gathering.interrupted = true;
   }
+  *complete = true;
   self->request(meeting, caf::infinite, get_atom::value)
       .receive([&](const std::vector<RemoteNode>& nodes) { gathering.nodes = nodes; },
                [](const caf::error&) {});
@@ -210,8 +235,8 @@ caf::actor find_meeting(caf::actor_system& system, const Launch& launch, const C
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (true) {
     try {
-      return connect(system, launch.master, cluster, "the master");
-    } catch (const UserError&) {
+      return connect(system, launch.master, cluster, "the master", PeerKind::member, "");
+    } catch (const Unreachable&) {
       if (std::chrono::steady_clock::now() > deadline) throw;
       std::this_thread::sleep_for(std::chrono::milliseconds(200));  // it may not have started yet
     }
@@ -235,12 +260,14 @@ int join(caf::actor_system& system, const Launch& launch, const ClusterSection& 
   const caf::actor meeting = find_meeting(system, launch, cluster);
   caf::scoped_actor self(system);
   const std::string interface = own_address_towards(launch.master);
-  const caf::actor host = spawn_node_host(system, interface, caf::actor_cast<caf::actor>(self));
+  const caf::actor host =
+      spawn_node_host(system, {interface, cluster, nullptr, caf::actor_cast<caf::actor>(self)});
   self->monitor(meeting);
   self->monitor(host);
-  const std::string door = open_door(system, host, interface, cluster);
+  const std::string name = own_request(PeerKind::member, "").host;
+  const std::string door = open_door(system, host, interface, name, cluster);
   const Wishes wishes = hold();
-  self->send(meeting, join_atom::value, launch.rank, own_greeting(self, host), host, door);
+  self->send(meeting, join_atom::value, launch.rank, name, host, door);
   log::info("process {} of {} has joined {}", launch.rank, launch.size, to_string(launch.master));
   std::optional<int> exit_code;
   bool over = false, asked = false;  // over: the host has ended, which has answered then, or process 0

@@ -35,9 +35,9 @@ struct Gathering {
 // Process 0: listens at the master's address until all others have joined, itself the first node, or `wishes`
 // or one of the others says that the run is to end. Later wishes of the others come to `self`, as StopRequest
 // and SaveRequest. Throws UserError where the address cannot be listened at, or somebody does not come in
-// time or is of another version.
+// time or is of another version. `run` is the run's name.
 Gathering gather_nodes(caf::scoped_actor& self, const Launch& launch, const ClusterSection& cluster,
-                       const Wishes& wishes);
+                       const std::string& run, const Wishes& wishes);
 
 // Process 0, when the run has ended: the others may go, with this exit code.
 void dismiss(caf::actor_system& system, const Gathering& gathering, int exit_code);

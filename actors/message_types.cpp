@@ -25,7 +25,6 @@ void add_message_types(caf::actor_system_config& config) {
   config.add_message_type<Wiring>("collie::Wiring");
   config.add_message_type<NodeRanks>("collie::NodeRanks");
   config.add_message_type<NodeOrder>("collie::NodeOrder");
-  config.add_message_type<NodeGreeting>("collie::NodeGreeting");
   config.add_message_type<std::vector<RemoteNode>>("collie::RemoteNodes");
   config.add_message_type<SnapshotBegun>("collie::SnapshotBegun");
   config.add_message_type<ShardWritten>("collie::ShardWritten");

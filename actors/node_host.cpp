@@ -1,12 +1,9 @@
 // The node host: what a process offers to trainers elsewhere. For every order it spawns a node, which ends
 // with its run.
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
-#include "actors/version.hpp"
 #include "base/log.hpp"
 
 namespace collie {
@@ -14,21 +11,15 @@ namespace {
 
 struct HostState {
   const char* name = "node_host";
-  std::string interface;
-  caf::actor owner;
+  NodeHostSpec spec;
   struct Run {
     caf::actor node, trainer;
+    Occupation::Hold hold;  // so that no other run comes before its ranks have ended
   };
   std::vector<Run> runs;
   bool leaving = false;  // with the last run
 };
 using HostActor = caf::stateful_actor<HostState>;
-
-NodeGreeting greeting() {
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
-  return {engine_version(), host, static_cast<int64_t>(::getpid())};
-}
 
 void start(HostActor* self, const NodeOrder& order) {
   HostState& state = self->state;
@@ -45,11 +36,13 @@ void start(HostActor* self, const NodeOrder& order) {
     spec.node_of_rank = order.node_of_rank;
     spec.trainer = order.trainer;
     spec.writer = order.writer;
-    spec.interface = state.interface;
+    spec.interface = state.spec.interface;
+    spec.cluster = state.spec.cluster;
     spec.doors = order.doors;
     const caf::actor node = spawn_node(self->system(), std::move(spec));
     self->monitor(node);
-    state.runs.push_back({node, order.trainer});
+    state.runs.push_back(
+        {node, order.trainer, state.spec.occupation ? state.spec.occupation->current() : nullptr});
   } catch (...) {
     self->send<caf::message_priority::high>(order.trainer, current_failure(order.tag, "node"));
   }
@@ -62,9 +55,8 @@ void leave_with_runs(HostActor* self, const StopRequest& request) {
   if (self->state.runs.empty()) self->quit(caf::exit_reason::user_shutdown);
 }
 
-caf::behavior host_behaviour(HostActor* self, std::string interface, caf::actor owner) {
-  self->state.interface = std::move(interface);
-  self->state.owner = std::move(owner);
+caf::behavior host_behaviour(HostActor* self, NodeHostSpec spec) {
+  self->state.spec = std::move(spec);
   self->set_down_handler([=](const caf::down_msg& down) {
     auto& runs = self->state.runs;
     std::erase_if(runs, [&](const auto& run) { return run.node.address() == down.source; });
@@ -76,9 +68,8 @@ caf::behavior host_behaviour(HostActor* self, std::string interface, caf::actor 
     self->quit(caf::exit_reason::user_shutdown);
   });
   return {
-      [=](greet_atom) { return greeting(); },
       [=](leave_atom, int exit_code) {
-        if (self->state.owner) self->send(self->state.owner, leave_atom::value, exit_code);
+        if (self->state.spec.owner) self->send(self->state.spec.owner, leave_atom::value, exit_code);
         self->quit(caf::exit_reason::user_shutdown);
       },
       [=](const StopRequest& request) { leave_with_runs(self, request); },
@@ -91,8 +82,8 @@ caf::behavior host_behaviour(HostActor* self, std::string interface, caf::actor 
 
 }  // namespace
 
-caf::actor spawn_node_host(caf::actor_system& system, std::string interface, caf::actor owner) {
-  return system.spawn(host_behaviour, std::move(interface), std::move(owner));
+caf::actor spawn_node_host(caf::actor_system& system, NodeHostSpec spec) {
+  return system.spawn(host_behaviour, std::move(spec));
 }
 
 }  // namespace collie

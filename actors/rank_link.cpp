@@ -21,7 +21,7 @@ void connect_with_earlier_nodes(caf::actor_system& system, const NodeSpec& spec)
     const std::string& door = spec.doors[static_cast<size_t>(node)];
     if (door.empty()) continue;
     try {
-      connect_node(system, parse_node_address(door, "the address of a node"), spec.plan->config.cluster);
+      connect(system, parse_door(door), spec.cluster, "node", PeerKind::node, spec.plan->config.run.name);
     } catch (const UserError& error) {
       throw RunError("{} (asked by the node at {}; all nodes must reach each other)", error.what(),
                      spec.interface);

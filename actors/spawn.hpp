@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actors/messages.hpp"
+#include "actors/occupation.hpp"
 #include "actors/rank_groups.hpp"
 #include "actors/rank_status.hpp"
 #include "actors/run_plan.hpp"
@@ -54,13 +55,6 @@ struct NodeOrder {
   std::vector<std::string> doors;  // [nodes] of RemoteNode
 };
 
-// What a node says of itself when it is asked.
-struct NodeGreeting {
-  std::string version;  // must be the trainer's own
-  std::string host;
-  int64_t process = 0;
-};
-
 struct StageSpec {
   StageSettings settings;
   // Called on the stage's own thread, with everybody known; may take long and throw.
@@ -100,6 +94,7 @@ struct NodeSpec {
   std::string interface;           // numeric address at which the other processes reach this one
   std::vector<std::string> doors;  // [nodes] of RemoteNode
   SpawnMode mode = SpawnMode::detached;
+  ClusterSection cluster{};  // of this process, not the trainer's: its certificates and secret
 };
 caf::actor spawn_node(caf::actor_system& system, NodeSpec spec);
 
@@ -122,13 +117,20 @@ caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag,
 struct RemoteNode {
   std::string address;  // "10.0.0.2:5001"
   caf::actor host;
-  std::string door;  // where other nodes connect with it; empty where all are connected with it anyway
+  std::string door;  // of door_of(): where other nodes connect with it; empty where all are connected anyway
 };
 
-// A process's offer: answers greet_atom, and spawns a node for every NodeOrder. (leave, exit code) ends it;
-// `owner`, where there is one, is told. A StopRequest or SaveRequest goes to the trainers
-// whose ranks it holds; after a StopRequest it ends with the last of them.
-caf::actor spawn_node_host(caf::actor_system& system, std::string interface, caf::actor owner = {});
+struct NodeHostSpec {
+  std::string interface;  // numeric address at which the other processes reach this one
+  ClusterSection cluster;
+  std::shared_ptr<Occupation> occupation;  // null where the process is a job's, and so one run's
+  caf::actor owner = {};                   // where there is one, it is told of the end
+};
+
+// A process's offer: spawns a node for every NodeOrder. (leave, exit code) ends it; the owner is told. A
+// StopRequest or SaveRequest goes to the trainers whose ranks it holds; after a StopRequest it ends with the
+// last of them.
+caf::actor spawn_node_host(caf::actor_system& system, NodeHostSpec spec);
 
 // The owner of all the others; `listener` gets the events. `nodes` hold the ranks; empty: this process does.
 caf::actor spawn_trainer(caf::actor_system& system, std::shared_ptr<const RunPlan> plan, caf::actor listener,

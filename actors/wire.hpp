@@ -118,10 +118,6 @@ auto inspect(Inspector& f, RemoteNode& x) {
   return f(x.address, x.host, x.door);
 }
 template <class Inspector>
-auto inspect(Inspector& f, NodeGreeting& x) {
-  return f(x.version, x.host, x.process);
-}
-template <class Inspector>
 auto inspect(Inspector& f, SnapshotBegun& x) {
   return f(x.tag, x.step, x.folder);
 }

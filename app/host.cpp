@@ -28,8 +28,7 @@ class ActorSystemConfig : public caf::actor_system_config {
 };
 
 // Where there are, or were, other processes, CAF 0.17 is not waited for, and so not destroyed: it may not end
-// while a handshake is pending (a stranger's that says nothing), while a machine that is not there is being
-// called, or where a message that was on its way to a process that died keeps an actor.
+// where a message that was on its way to a process that died keeps an actor.
 bool leaves_caf = false;
 
 class ActorSystem {
@@ -80,8 +79,10 @@ RunEnded interrupted() {
 Gathering gather(caf::scoped_actor& self, const RunPlan& plan, const std::optional<Launch>& launch,
                  const Wishes& wishes) {
   try {
-    if (launch) return gather_nodes(self, *launch, plan.config.cluster, wishes);
-    return {connect_nodes(self->system(), plan.config.cluster, plan.layout.grid.ranks()), {}};
+    if (launch) return gather_nodes(self, *launch, plan.config.cluster, plan.config.run.name, wishes);
+    return {
+        connect_nodes(self->system(), plan.config.cluster, plan.layout.grid.ranks(), plan.config.run.name),
+        {}};
   } catch (const UserError& error) {
     log::error("{}", error.what());
     end_at_once(2);

@@ -1,4 +1,4 @@
-// collie-engine node --listen HOST:PORT [--certificate FILE --key FILE --ca FILE]
+// collie-engine node --listen HOST:PORT [--secret-file FILE | --certificate FILE --key FILE --ca FILE]
 #include <memory>
 
 #include "actors/cluster.hpp"
@@ -16,6 +16,10 @@ void add_node_command(CLI::App& app, int& /*exit_code*/) {
   CLI::App* command =
       app.add_subcommand("node", "Holds ranks for runs that other processes start (run --nodes)");
   command->add_option("--listen", options->address, "HOST:PORT where trainers find this node")->required();
+  command->add_option(
+      "--secret-file", options->cluster.secret_file,
+      "What trainers must know, where there are no certificates (else COLLIE_ENGINE_SECRET, else "
+      "a file of the user's own)");
   command->add_option("--certificate", options->cluster.tls.certificate, "This node's certificate (PEM)");
   command->add_option("--key", options->cluster.tls.key, "Its private key (PEM)");
   command->add_option("--ca", options->cluster.tls.ca, "The authority of all nodes' certificates (PEM)");

@@ -23,7 +23,7 @@ string(REGEX MATCH "[0-9]+" CAF_VERSION_INT "${_caf_version}")
 if(CAF_VERSION_INT LESS 1706 OR NOT CAF_VERSION_INT LESS 1800)
   message(FATAL_ERROR "collie-engine needs CAF 0.17.x (0.17.6 or later), found ${CAF_VERSION_INT} in ${CAF_INCLUDE_DIR}")
 endif()
-foreach(component core io openssl)
+foreach(component core io)
   find_library(CAF_${component}_LIB caf_${component} REQUIRED)
   add_library(CAF::${component} UNKNOWN IMPORTED)
   set_target_properties(CAF::${component} PROPERTIES
@@ -32,7 +32,6 @@ foreach(component core io openssl)
 endforeach()
 target_link_libraries(CAF::core INTERFACE Threads::Threads)
 target_link_libraries(CAF::io INTERFACE CAF::core)
-target_link_libraries(CAF::openssl INTERFACE CAF::io OpenSSL::SSL)
 
 # Catch2 version 2 (Debian 12) and 3 (newer) are both supported; tests include "tests/catch.hpp".
 find_package(Catch2 REQUIRED)

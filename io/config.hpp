@@ -129,6 +129,7 @@ struct TlsSection {
 struct ClusterSection {
   std::vector<std::string> nodes;
   bool trusted_network = false;
+  std::string secret_file;  // empty: COLLIE_ENGINE_SECRET, or the user's own file
   TlsSection tls;
   bool operator==(const ClusterSection&) const = default;
 };

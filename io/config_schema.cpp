@@ -116,6 +116,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
 
       Key("cluster.nodes", &c.cluster.nodes),
       Key("cluster.trusted_network", &c.cluster.trusted_network),
+      Key("cluster.secret_file", &c.cluster.secret_file).or_null(),
       Key("cluster.tls.certificate", &c.cluster.tls.certificate).or_null(),
       Key("cluster.tls.key", &c.cluster.tls.key).or_null(),
       Key("cluster.tls.ca", &c.cluster.tls.ca).or_null(),

@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <stdexcept>
@@ -30,9 +31,8 @@ void name(X509* certificate, const std::string& common_name) {
                              reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1, 0);
 }
 
-void mark_as_authority(X509* certificate) {
-  X509_EXTENSION* const extension =
-      X509V3_EXT_conf_nid(nullptr, nullptr, NID_basic_constraints, "critical,CA:TRUE");
+void extend(X509* certificate, int what, const char* value) {
+  X509_EXTENSION* const extension = X509V3_EXT_conf_nid(nullptr, nullptr, what, value);
   require(extension != nullptr && X509_add_ext(certificate, extension, -1) == 1, "extension");
   X509_EXTENSION_free(extension);
 }
@@ -78,7 +78,7 @@ struct Authority::Pair {
 Authority::Authority(std::string folder, const std::string& name)
     : folder_(std::move(folder)), file_(folder_ + "/" + name + ".pem") {
   auto own = std::make_unique<Pair>(name, -2, 2);
-  mark_as_authority(own->certificate);
+  extend(own->certificate, NID_basic_constraints, "critical,CA:TRUE");
   own->sign_by(*own);
   own->write_certificate(file_);
   own_ = std::move(own);
@@ -86,12 +86,15 @@ Authority::Authority(std::string folder, const std::string& name)
 
 Authority::~Authority() = default;
 
-CertificateFiles Authority::issue(const std::string& name, int from_days, int to_days) const {
+CertificateFiles Authority::issue(const std::string& name, int from_days, int to_days,
+                                  const std::string& names) const {
   Pair issued(name, from_days, to_days);
+  if (!names.empty()) extend(issued.certificate, NID_subject_alt_name, names.c_str());
   issued.sign_by(*own_);
   CertificateFiles files{folder_ + "/" + name + ".pem", folder_ + "/" + name + ".key"};
   issued.write_certificate(files.certificate);
   issued.write_key(files.key);
+  require(::chmod(files.key.c_str(), 0600) == 0, "chmod");
   return files;
 }
 

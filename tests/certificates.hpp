@@ -19,8 +19,13 @@ class Authority {
   Authority& operator=(const Authority&) = delete;
 
   const std::string& file() const { return file_; }
-  // Writes FOLDER/NAME.pem and FOLDER/NAME.key; valid from and to so many days from now.
-  CertificateFiles issue(const std::string& name, int from_days = -1, int to_days = 1) const;
+  // Writes FOLDER/NAME.pem and FOLDER/NAME.key; valid from and to so many days from now, for the names that
+  // OpenSSL's notation for subjectAltName lists ("" for none).
+  CertificateFiles issue(const std::string& name, int from_days = -1, int to_days = 1,
+                         const std::string& names = usual_names) const;
+
+  // Of the loopback interface, and of the hosts of tests (tests/cli/hosts.hpp).
+  static constexpr const char* usual_names = "IP:127.0.0.1,IP:::1,DNS:localhost,IP:10.83.0.1,IP:10.83.0.2";
 
  private:
   struct Pair;

@@ -23,6 +23,18 @@ struct NetworkConfig : ThreadedConfig {
   NetworkConfig() { add_cluster_support(*this, {}); }
 };
 
+caf::behavior answers(caf::event_based_actor*) {
+  return {[](get_atom) { return 1; }};
+}
+
+bool is_answered(caf::actor_system& system, const caf::actor& actor) {
+  caf::scoped_actor self(system);
+  bool answered = false;
+  self->request(actor, std::chrono::seconds(5), get_atom::value)
+      .receive([&](int) { answered = true; }, [](const caf::error&) {});
+  return answered;
+}
+
 // Passes bytes on between whoever connects with it and a port of this host. Of the first connection it lets
 // through what the other side says first, and then nothing in either direction: a connection that is made and
 // lost.
@@ -100,39 +112,48 @@ class LossyCable {
 TEST_CASE("a connection with a node that is lost as soon as it is made is made again", "[slow]") {
   NetworkConfig there_config, here_config;
   caf::actor_system there(there_config);
-  const caf::actor host = spawn_node_host(there, "127.0.0.1");
-  const LossyCable cable(publish(there, host, {"127.0.0.1", 0}, {}, "test"));
+  const caf::actor answering = there.spawn(answers);
+  const LossyCable cable(publish(there, answering, {"127.0.0.1", 0}, {}, "test"));
   {
     caf::actor_system here(here_config);
-    const caf::actor found = connect_node(here, {"127.0.0.1", cable.port()}, {});
+    const caf::actor found = connect(here, {"127.0.0.1", cable.port()}, {}, "test", PeerKind::node, "");
     CHECK(cable.connections() == 2);
-    caf::scoped_actor self(here);
-    bool answered = false;
-    self->request(found, std::chrono::seconds(5), greet_atom::value)
-        .receive([&](const NodeGreeting&) { answered = true; }, [](const caf::error&) {});
-    CHECK(answered);
+    CHECK(is_answered(here, found));
   }
-  shut_down(host);
+  shut_down(answering);
 }
 
-// CAF closes a connection of which nothing was heard yet when its clock ticks, once a second.
+// CAF takes a connection that it makes for one that has been silent for ever where its clock ticks, once a
+// second, before the first answer.
 TEST_CASE("a connection that is made while a heartbeat passes lasts", "[slow]") {
   NetworkConfig there_config;
   caf::actor_system there(there_config);
-  const caf::actor host = spawn_node_host(there, "127.0.0.1");
-  const NodeAddress address{"127.0.0.1", publish(there, host, {"127.0.0.1", 0}, {}, "test")};
+  const caf::actor answering = there.spawn(answers);
+  const NodeAddress address{"127.0.0.1", publish(there, answering, {"127.0.0.1", 0}, {}, "test")};
   for (const int ms_before : {8, 4, 3, 2, 1, 0}) {
     NetworkConfig config;
     const auto made = std::chrono::steady_clock::now();
     caf::actor_system here(config);
     std::this_thread::sleep_until(made + std::chrono::milliseconds(1'000 - ms_before));
-    const caf::actor found = connect_node(here, address, {});
+    const caf::actor found = connect(here, address, {}, "test", PeerKind::node, "");
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    caf::scoped_actor self(here);
-    bool answered = false;
-    self->request(found, std::chrono::seconds(5), greet_atom::value)
-        .receive([&](const NodeGreeting&) { answered = true; }, [](const caf::error&) {});
-    CHECK(answered);
+    CHECK(is_answered(here, found));
   }
-  shut_down(host);
+  shut_down(answering);
+}
+
+TEST_CASE("connecting once more with a process that is connected changes nothing for either") {
+  NetworkConfig there_config, here_config;
+  caf::actor_system there(there_config);
+  const caf::actor answering = there.spawn(answers);
+  const NodeAddress address{"127.0.0.1", publish(there, answering, {"127.0.0.1", 0}, {}, "test")};
+  {
+    caf::actor_system here(here_config);
+    const caf::actor first = connect(here, address, {}, "test", PeerKind::node, "");
+    for (int i = 0; i < 20; ++i) {
+      CHECK(connect(here, address, {}, "test", PeerKind::node, "") == first);
+      CHECK(is_answered(here, first));
+    }
+  }
+  shut_down(answering);
 }

@@ -3,11 +3,13 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/engine.hpp"
+#include "tests/secret.hpp"
 
 namespace collie::test {
 
 struct ThreadedConfig : caf::actor_system_config {
   ThreadedConfig() {
+    use_test_secret();
     collie::add_message_types(*this);
     set("scheduler.policy", caf::atom("sharing"));
     set("scheduler.max-threads", size_t{2});

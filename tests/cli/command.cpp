@@ -20,6 +20,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/secret.hpp"
+
 extern char** environ;
 
 namespace collie::test {
@@ -52,6 +54,8 @@ std::vector<std::string> environment_of(const CommandOptions& options) {
     const std::string text = *entry, name = text.substr(0, text.find('='));
     if (!name.starts_with("COLLIE_ENGINE_") && options.environment.count(name) == 0) all.push_back(text);
   }
+  if (options.environment.count("COLLIE_ENGINE_SECRET") == 0)
+    all.push_back(std::string("COLLIE_ENGINE_SECRET=") + test_secret);
   for (const auto& [name, value] : options.environment) all.push_back(name + "=" + value);
   return all;
 }

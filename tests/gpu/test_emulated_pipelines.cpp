@@ -196,7 +196,7 @@ std::vector<int64_t> sizes_called(const std::vector<std::string>& calls, const s
 
 struct NodeHere {
   NodeHere() : system(config) {
-    host = spawn_node_host(system, "127.0.0.1");
+    host = spawn_node_host(system, {"127.0.0.1", {}, nullptr});
     port = publish(system, host, {"127.0.0.1", 0}, {}, "a test");
   }
   ~NodeHere() { shut_down(host); }

@@ -104,7 +104,8 @@ class TlsCluster {
     Process& own = *processes_.emplace_back(std::make_unique<Process>(cluster_));
     const int rank = size() - 1;
     for (int other = 0; other < rank; ++other) {
-      const caf::actor door = connect(*own.system, {"127.0.0.1", at(other).port}, cluster_, "test");
+      const caf::actor door =
+          connect(*own.system, {"127.0.0.1", at(other).port}, cluster_, "test", PeerKind::node, "");
       ask<int>(own, own.door, join_atom::value, other, door);
       ask<int>(own, door, join_atom::value, rank, own.door);
     }
