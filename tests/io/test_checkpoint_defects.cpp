@@ -85,7 +85,7 @@ void check_flip(const std::string& checkpoint, const std::string& name, size_t b
   const std::string fault = opened(checkpoint);
   CAPTURE(name, bit);
   if (!fault.empty()) FAIL_CHECK(fault);
-  counted("flipped bits of " + name.substr(0, name.find('-')) + ", each found");
+  test::counted("flipped bits of " + name.substr(0, name.find('-')) + ", each found");
 }
 
 // The manifest as `change` makes it, sealed anew: only what its fields say can be wrong with it.

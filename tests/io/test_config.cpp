@@ -78,7 +78,8 @@ Config everything_changed() {
   c.parallel.zero_stage = 3;
   c.parallel.offload = "optimizer";
   c.parallel.bucket_elements = 1;
-  c.cluster = {{"127.0.0.1:5001", "[::1]:5002"}, true, {"node.pem", "node.key", "authority.pem"}};
+  c.cluster = {
+      {"127.0.0.1:5001", "[::1]:5002"}, true, "my secret", {"node.pem", "node.key", "authority.pem"}};
   c.parallel.schedule = "my schedule.csv";
   c.parallel.virtual_stages = 2;
   c.parallel.partition = "";
