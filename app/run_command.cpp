@@ -58,8 +58,7 @@ ExistingRun existing_run(const Options& options) {
   if (options.overwrite == "delete") return ExistingRun::discard;
   throw UserError(
       "--overwrite={}: --overwrite moves the run that is in run.dir aside, --overwrite=delete removes it; "
-      "there "
-      "are no others",
+      "there are no others",
       options.overwrite);
 }
 

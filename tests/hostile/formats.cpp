@@ -11,7 +11,9 @@
 #include "io/dataset.hpp"
 #include "io/files.hpp"
 #include "io/json_lines.hpp"
+#include "io/json_text.hpp"
 #include "io/safetensors.hpp"
+#include "io/sealed_json.hpp"
 #include "io/token_cache.hpp"
 #include "io/tokenizer.hpp"
 #include "models/model_config.hpp"
@@ -173,7 +175,8 @@ const std::string& some_checkpoint() {
     const auto account = std::make_shared<MemoryAccount>();
     Tensor data = Tensor::host({4, 6}, DType::f32, account, Category::workspace);
     std::iota(data.data<float>(), data.data<float>() + 24, 0.0f);
-    write_checkpoint(name, 3, {{"position", 12}, {"maths", {{"run", {{"seed", 42}}}}}},
+    write_checkpoint({name, std::string(32, 'a')}, 3,
+                     {{"position", 12}, {"maths", {{"run", {{"seed", 42}}}}}},
                      {{{"w", "weight", {8, 6}, {0, 0}, data}}, {{"w", "weight", {8, 6}, {4, 0}, data}}});
     return name;
   }();
@@ -187,6 +190,21 @@ void read_manifest_of_checkpoint(const std::string& folder, const std::string& c
   put(folder, manifest_file, contents);
   const auto checkpoint = latest_checkpoint(folder);
   if (!checkpoint) throw UserError("there is no checkpoint");
+}
+
+// What a manifest says, without its hash: damage that is older than the hash.
+std::string manifest_without_hash() {
+  const std::string file = some_checkpoint() + "/" + manifest_file;
+  nlohmann::json manifest = unseal(read_text_file(file), file);
+  manifest.erase("sha256");
+  return manifest.dump(1);
+}
+
+void read_manifest_sealed_anew(const std::string& folder, const std::string& contents) {
+  const nlohmann::json manifest = parse_json_object(contents, "the manifest");
+  if (manifest.empty() || manifest.contains("sha256"))
+    throw UserError("this is no manifest without its hash");
+  read_manifest_of_checkpoint(folder, seal(manifest));
 }
 
 void read_metrics(const std::string& folder, const std::string& contents) {
@@ -233,6 +251,7 @@ const std::vector<FileFormat>& file_formats() {
       {"schedule, lists", golden_text("schedule_engine_1f1b_4_6_split_communication.csv"), read_schedule},
       {"checkpoint manifest", read_text_file(some_checkpoint() + "/" + manifest_file),
        read_manifest_of_checkpoint},
+      {"checkpoint manifest, sealed anew", manifest_without_hash(), read_manifest_sealed_anew},
       {"metrics.jsonl", "{\"step\":1,\"loss\":2.5}\n{\"step\":2,\"loss\":null}\n{\"step\":3}\n",
        read_metrics},
       {"token cache", token_cache_example(), read_token_cache},

@@ -13,6 +13,8 @@
 namespace collie::test {
 namespace {
 
+using door_atom = caf::atom_constant<caf::atom("door")>;  // to a door: (door, process) -> that process's
+
 // At the door of each actor system: who lives elsewhere asks it for the ends of links there, by number.
 struct DoorState {
   const char* name = "door";
