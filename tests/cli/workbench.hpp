@@ -81,11 +81,12 @@ inline bool has(const std::string& text, const std::string& part) {
 }  // namespace collie::test
 
 // The process did as it should; prints all it said where it did not.
-#define REQUIRE_CODE(outcome, expected)      \
-  do {                                       \
-    INFO((outcome).report());                \
-    REQUIRE((outcome).code == (expected));   \
-    REQUIRE_FALSE((outcome).left_processes); \
+#define REQUIRE_CODE(outcome, expected)                            \
+  do {                                                             \
+    const ::collie::test::Outcome& outcome_of_process = (outcome); \
+    INFO(outcome_of_process.report());                             \
+    REQUIRE(outcome_of_process.code == (expected));                \
+    REQUIRE_FALSE(outcome_of_process.left_processes);              \
   } while (false)
 
 #define CHECK_UNCHANGED(before, now)                                      \
