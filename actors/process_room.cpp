@@ -88,7 +88,10 @@ size_t check_memory(const RunPlan& plan) {
   constexpr size_t times_weights = 16;  // what a rank has beside its weights is seldom more
   if (limit.of_machine && bytes_of_weights(plan) < limit.bytes / times_weights) return 0;
   const size_t bytes = bytes_of_all_ranks(plan);
-  if (bytes <= limit.bytes) return bytes;
+  constexpr size_t states =
+      3;  // weights, and two of the optimizer, of a checkpoint that is mapped as it is read
+  if (bytes <= limit.bytes)
+    return bytes + (plan.purpose == Purpose::train ? states : 0) * bytes_of_weights(plan);
   throw RunError(
       "too little memory: the {} ranks would hold {}, and {} lets this process have {}; 'collie-engine plan' "
       "says what takes how much",

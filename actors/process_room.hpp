@@ -28,7 +28,7 @@ size_t bytes_of_all_ranks(const RunPlan& plan);
 
 // For a run whose ranks are all in this process. Throws RunError that says how much memory the ranks would
 // need and what they may have; it is predicted, which takes time, where the process has a limit of its own,
-// or the weights are large beside the machine's memory. Returns what was predicted, or 0.
+// or the weights are large beside the machine's memory. Returns the address space that was predicted, or 0.
 size_t check_memory(const RunPlan& plan);
 
 }  // namespace collie

@@ -244,8 +244,11 @@ void check_room(const Room& needed) {
         needed.threads, crowd.size(), thread_limits());
   if (!crowd.lacks_memory() && (needed.bytes == 0 || Mapping(needed.bytes).there())) return;
   const std::string limits = memory_limits();
-  throw RunError("too little memory: this process needs {} more, and {} threads with stacks of {}: {}",
-                 in_mib(needed.bytes), needed.threads, in_mib(thread_stack),
+  std::string parts = needed.bytes > 0 ? in_mib(needed.bytes) : "";
+  if (needed.threads > 0)
+    parts += fmt::format("{}{} threads with stacks of {}", parts.empty() ? "" : " and ", needed.threads,
+                         in_mib(thread_stack));
+  throw RunError("too little memory: this process needs {} more: {}", parts,
                  limits.empty() ? "the system refuses that" : limits);
 }
 
