@@ -6,22 +6,20 @@
 
 #include "actors/caf_types.hpp"
 #include "base/error.hpp"
+#include "base/limits.hpp"
 
 namespace collie {
 
 // The Failure that stands for the exception being handled.
 inline Failure current_failure(const RunTag& tag, const std::string& who) {
-  Failure failure{tag, FailureKind::run, who, "unknown exception"};
+  Failure failure{tag, FailureKind::run, who, ""};
   try {
     throw;
   } catch (const UserError& error) {
     failure.kind = FailureKind::input;
     failure.cause = error.what();
-  } catch (const std::bad_alloc&) {
-    failure.cause = "out of memory";
-  } catch (const std::exception& error) {
-    failure.cause = error.what();
   } catch (...) {
+    failure.cause = reason_of_current_exception();
   }
   return failure;
 }

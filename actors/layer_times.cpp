@@ -15,6 +15,7 @@
 #include "actors/run_plan.hpp"
 #include "actors/worker_settings.hpp"
 #include "base/failpoint.hpp"
+#include "base/limits.hpp"
 #include "base/log.hpp"
 #include "models/accumulating_sink.hpp"
 #include "models/resident_source.hpp"
@@ -159,9 +160,10 @@ LayerTimes measure_layers(const RunPlan& plan) {
       for (const auto& each : connections) each->abort(error.what());
     }
   };
-  std::vector<std::thread> threads;
+  check_room({grid.ranks(), 0, 0});  // of ranks that are not there the others would wait for ever
+  std::vector<std::jthread> threads;
   for (int rank = 0; rank < grid.ranks(); ++rank) threads.emplace_back(measure, rank);
-  for (std::thread& thread : threads) thread.join();
+  threads.clear();
   if (failure) std::rethrow_exception(failure);
   return slowest;
 }

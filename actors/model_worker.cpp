@@ -63,7 +63,7 @@ void ModelWorker::build_chunk(int stage) {
 }
 
 void ModelWorker::load(Chunk& chunk) {
-  failpoint("stage.load");
+  if (failpoint("stage.load") && settings_.groups.tensor) settings_.groups.tensor->barrier();
   if (!operations_->has_values()) return chunk.state->load([](ParameterId, Tensor&) {});
   if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
   chunk.state->load([&](ParameterId id, Tensor& weight) {

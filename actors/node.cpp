@@ -251,7 +251,12 @@ caf::behavior node_behaviour(NodeActor* self, NodeSpec spec) {
   self->set_down_handler([=](const caf::down_msg& down) { somebody_is_down(self, down); });
   self->set_exit_handler([=](const caf::exit_msg&) { shut_down_ranks(self, "the node was told to end"); });
   self->monitor(self->state.spec.trainer);
-  spawn_ranks(self);
+  try {
+    spawn_ranks(self);
+  } catch (...) {
+    end_all(self->state.ranks, self->state.writer, "the node has ended");
+    throw;
+  }
   // However the node ends, by an exception too, its ranks do not outlive it.
   self->attach_functor([ranks = self->state.ranks, writer = self->state.writer] {
     end_all(ranks, writer, "the node has ended");

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "actors/caf_types.hpp"
+#include "actors/cluster.hpp"
 #include "actors/guard.hpp"
+#include "actors/process_room.hpp"
 #include "base/log.hpp"
 
 namespace collie {
@@ -39,6 +41,9 @@ void start(HostActor* self, const NodeOrder& order) {
     spec.interface = state.spec.interface;
     spec.cluster = state.spec.cluster;
     spec.doors = order.doors;
+    check_room(room_of_ranks(
+        *spec.plan, spec.node_of_rank, spec.node,
+        tensors_are_messages(spec.plan->config.cluster) ? RankLinks::messages : RankLinks::gloo));
     const caf::actor node = spawn_node(self->system(), std::move(spec));
     self->monitor(node);
     state.runs.push_back(

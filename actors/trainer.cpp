@@ -172,9 +172,13 @@ void check_remote_nodes(TrainerActor* self, const caf::down_msg& down) {
 void rank_has_failed(TrainerActor* self, Failure failure) {
   constexpr auto until_nodes_are_heard_of = std::chrono::milliseconds(300);
   if (self->state.remote_nodes.empty()) return self->state.core->fail(failure);
-  for (const auto& [index, node] : self->state.nodes)
-    if (self->current_sender() != nullptr && node.self == self->current_sender())
-      failure.who += " on node " + self->state.remote_nodes[static_cast<size_t>(index)].address;
+  if (self->current_sender() != nullptr) {
+    for (const auto& [index, node] : self->state.nodes)
+      if (node.self == self->current_sender())
+        failure.who += " on node " + self->state.remote_nodes[static_cast<size_t>(index)].address;
+    for (const RemoteNode& node : self->state.remote_nodes)  // that could not take its ranks
+      if (node.host == self->current_sender()) failure.who = "node " + node.address;
+  }
   self->delayed_send(self, until_nodes_are_heard_of, failed_atom::value, failure);
 }
 
@@ -257,21 +261,35 @@ void spawn_children(TrainerActor* self) {
   spawn_nodes(self);
 }
 
-// A wait for the loader, the monitor or the writer that lasts too long is a stall like any other.
+// A node that has not spawned its ranks; empty where all have.
+std::string missing_node(const TrainerState& state) {
+  for (size_t node = 0; node < state.remote_nodes.size(); ++node)
+    if (!state.nodes.contains(static_cast<int>(node)))
+      return describe_node(state, static_cast<int>(node)) + " to take its ranks";
+  return "";
+}
+
+// A wait for a node, for ranks to get ready, for the loader, the monitor or the writer that lasts too long is
+// a stall like any other.
 void watch(TrainerActor* self) {
   TrainerState& state = self->state;
   if (state.core->ended()) return;
-  const double timeout_s = state.plan->config.run.stall_timeout_s;
-  const std::string waiting_for = state.core->waiting_for();
+  const double patience_s = state.plan->config.run.stall_timeout_s;
+  // What is done but once, as loading libraries, may take longer than the longest step.
+  constexpr double least_at_start_s = 5;
+  const double timeout_s =
+      state.core->running_seconds() == 0 ? std::max(patience_s, least_at_start_s) : patience_s;
+  const std::string missing = missing_node(state);
+  const std::string waiting_for = missing.empty() ? state.core->waiting_for() : missing;
   if (waiting_for != state.waiting_for) {
     state.waiting_for = waiting_for;
     state.waiting_since_s = steady_seconds();
   } else if (!waiting_for.empty() && steady_seconds() - state.waiting_since_s > timeout_s) {
     state.core->fail({state.tag, FailureKind::run, "trainer",
                       fmt::format("waits for {} since {:.1f} s (run.stall_timeout_s is {:g})", waiting_for,
-                                  steady_seconds() - state.waiting_since_s, timeout_s)});
+                                  steady_seconds() - state.waiting_since_s, patience_s)});
   }
-  self->delayed_send(self, watch_interval(timeout_s), tick_atom::value);
+  self->delayed_send(self, watch_interval(patience_s), tick_atom::value);
 }
 
 std::vector<std::unique_ptr<Callback>> make_callbacks(const Config& config) {
@@ -315,7 +333,12 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   self->set_down_handler([=](const caf::down_msg& down) { child_is_down(self, down); });
   self->set_exit_handler([=](const caf::exit_msg&) { self->state.core->stop(RunStatus::interrupted); });
   self->send(state.listener, started(*state.plan));
-  spawn_children(self);
+  // An exception that left this function would end the trainer before the others, whose end it announces.
+  try {
+    spawn_children(self);
+  } catch (...) {
+    state.core->fail(current_failure(tag, "trainer"));
+  }
   // However the trainer ends, the others do not outlive it.
   self->attach_functor([children = state.children] {
     for (const auto& child : children) shut_down(child);

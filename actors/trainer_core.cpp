@@ -484,6 +484,11 @@ void TrainerCore::end(RunStatus status, int exit_code, const std::string& messag
 
 std::string TrainerCore::waiting_for() const {
   switch (phase_) {
+    case Phase::starting: {
+      const auto first = std::find(rank_ready_.begin(), rank_ready_.end(), false);
+      return fmt::format("rank {} to get ready ({} of {} are)", first - rank_ready_.begin(),
+                         std::count(rank_ready_.begin(), rank_ready_.end(), true), rank_ready_.size());
+    }
     case Phase::batch:
       return fmt::format("the batch of step {} from the loader", step_ + 1);
     case Phase::recording:

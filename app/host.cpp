@@ -4,8 +4,13 @@
 
 #include <caf/all.hpp>
 #include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
 
+#include "actors/process_room.hpp"
 #include "app/signals.hpp"
+#include "base/limits.hpp"
 #include "base/log.hpp"
 #include "base/screen.hpp"
 
@@ -28,17 +33,24 @@ class ActorSystemConfig : public caf::actor_system_config {
 };
 
 // Where there are, or were, other processes, CAF 0.17 is not waited for, and so not destroyed: it may not end
-// where a message that was on its way to a process that died keeps an actor.
+// where a message that was on its way to a process that died keeps an actor. Nor is it where a run has
+// failed: it waits for ever for an actor whose thread could not be started.
 bool leaves_caf = false;
 
 class ActorSystem {
  public:
-  ActorSystem(bool network, const ClusterSection& cluster)
-      : config_(std::make_unique<ActorSystemConfig>(network, cluster)),
-        system_(std::make_unique<caf::actor_system>(*config_)),
-        network_(network) {}
+  // Throws RunError where the process may not have what the system and `more` take.
+  ActorSystem(const std::optional<size_t>& others, const ClusterSection& cluster, Room more)
+      : left_(others.has_value()) {
+    more += others ? room_of_networked_actor_system(*others) : room_of_actor_system();
+    check_room(more);
+    config_ = std::make_unique<ActorSystemConfig>(others.has_value(), cluster);
+    // On a thread of its own, where nobody catches: an exception that left CAF's constructor, which has
+    // started threads by then, would crash or wait for ever, so it ends the process with its reason instead.
+    std::jthread([&] { system_ = std::make_unique<caf::actor_system>(*config_); }).join();
+  }
   ~ActorSystem() {
-    if (!network_) return;
+    if (!left_) return;
     leaves_caf = true;
     (void)system_.release();
     (void)config_.release();
@@ -46,11 +58,13 @@ class ActorSystem {
   ActorSystem(const ActorSystem&) = delete;
   ActorSystem& operator=(const ActorSystem&) = delete;
   caf::actor_system& operator*() { return *system_; }
+  // It is not waited for at its end.
+  void leave() { left_ = true; }
 
  private:
   std::unique_ptr<ActorSystemConfig> config_;
   std::unique_ptr<caf::actor_system> system_;
-  bool network_;
+  bool left_;
 };
 
 [[noreturn]] void end_at_once(int exit_code) {
@@ -76,6 +90,31 @@ RunEnded interrupted() {
   return outcome;
 }
 
+// Nothing where the run is in this process alone.
+std::optional<size_t> other_processes(const RunPlan& plan, const std::optional<Launch>& launch) {
+  if (launch) return static_cast<size_t>(launch->size - 1);
+  if (plan.config.cluster.nodes.empty()) return std::nullopt;
+  return plan.config.cluster.nodes.size();
+}
+
+// Beside the actor system. Ranks that nodes hold, in this process too, are the nodes' business.
+Room room_of_run(const RunPlan& plan, bool on_nodes) {
+  Room room = room_of_trainer(plan);
+  if (on_nodes) return room;
+  room.bytes = check_memory(plan);
+  room += room_of_ranks(plan, std::vector<int>(static_cast<size_t>(plan.layout.grid.ranks()), 0), 0,
+                        RankLinks::none);
+  return room;
+}
+
+RunEnded failed(const std::string& why) {
+  RunEnded outcome;
+  outcome.status = RunStatus::failed;
+  outcome.exit_code = 1;
+  outcome.message = why;
+  return outcome;
+}
+
 Gathering gather(caf::scoped_actor& self, const RunPlan& plan, const std::optional<Launch>& launch,
                  const Wishes& wishes) {
   try {
@@ -92,7 +131,8 @@ Gathering gather(caf::scoped_actor& self, const RunPlan& plan, const std::option
 }  // namespace
 
 RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::optional<Launch>& launch) {
-  ActorSystem whole(launch || !plan.config.cluster.nodes.empty(), plan.config.cluster);
+  const std::optional<size_t> others = other_processes(plan, launch);
+  ActorSystem whole(others, plan.config.cluster, room_of_run(plan, others.has_value()));
   caf::actor_system& system = *whole;
   caf::scoped_actor self(system);
   const Purpose purpose = plan.purpose;
@@ -109,6 +149,7 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
   const caf::actor run =
       spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self), gathering.nodes);
   if (!signals) signals.emplace();
+  self->monitor(run);
 
   RunEnded outcome;
   bool ended = false;
@@ -124,11 +165,19 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
           outcome = event;
           ended = true;
         },
+        [&](const caf::down_msg& down) {
+          if (down.source != run.address()) return;
+          outcome = failed("the trainer ended: " + system.render(down.reason));
+          ended = true;
+        },
         caf::after(signal_poll_interval) >> [] {});
     pass_on(wishes(), run, purpose);
   }
   if (launch) dismiss(system, gathering, outcome.exit_code);
-  if (outcome.status == RunStatus::failed) log::error("{}", outcome.message);
+  if (outcome.status == RunStatus::failed) {
+    log::error("{}", outcome.message);
+    whole.leave();
+  }
   if (outcome.actors_left) {
     log::warn("some actors did not end in time; the process ends without them");
     end_at_once(outcome.exit_code);
@@ -137,7 +186,7 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
 }
 
 int join_run(const Launch& launch, const ClusterSection& cluster) {
-  ActorSystem system(true, cluster);
+  ActorSystem system(static_cast<size_t>(launch.size - 1), cluster, {});
   std::optional<signals::Held> signals;
   return join(*system, launch, cluster, [&]() -> Wishes {
     signals.emplace();
@@ -152,7 +201,8 @@ int ended(int exit_code) {
 }
 
 void serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {
-  ActorSystem whole(true, cluster);
+  constexpr size_t others = 1;  // at least; how many come is seen with each order
+  ActorSystem whole(others, cluster, {});
   caf::actor_system& system = *whole;
   caf::scoped_actor self(system);
   signals::Held signals;

@@ -1,13 +1,14 @@
 // collie-engine: the command. Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 130
 // interrupted.
-#include <exception>
 #include <sstream>
 
 #include "app/commands.hpp"
 #include "app/host.hpp"
+#include "app/last_words.hpp"
 #include "app/signals.hpp"
 #include "app/standard_streams.hpp"
 #include "base/error.hpp"
+#include "base/limits.hpp"
 #include "base/log.hpp"
 #include "base/screen_log.hpp"
 #ifdef COLLIE_HAS_CUDA
@@ -60,16 +61,18 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   collie::open_standard_descriptors();
   collie::signals::take_over();
+  collie::end_with_words();
   collie::log::write_to(collie::standard_error());
   int exit_code = 1;
   try {
+    collie::prepare_for_limits();
     exit_code = run(argc, argv);
   } catch (const collie::UserError& error) {
     collie::log::error("{}", error.what());
     exit_code = 2;
   } catch (const collie::ReaderGone&) {  // as of "| head -1"
-  } catch (const std::exception& error) {
-    collie::log::error("{}", error.what());
+  } catch (...) {
+    collie::log::error("{}", collie::reason_of_current_exception());
   }
   return collie::ended(exit_code);
 }

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "base/error.hpp"
+#include "base/limits.hpp"
 #include "base/quote.hpp"
 
 namespace collie {
@@ -21,6 +22,7 @@ constexpr size_t longest_path = 4096;  // PATH_MAX: the system refuses longer on
 }
 
 [[noreturn]] void refuse(const std::string& path, int code) {
+  check_shortage(code, "cannot read " + shortened(path, longest_path));
   refuse(path, std::generic_category().message(code));
 }
 

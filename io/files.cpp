@@ -16,6 +16,7 @@
 
 #include "base/descriptor.hpp"
 #include "base/error.hpp"
+#include "base/limits.hpp"
 #include "base/quote.hpp"
 #include "base/regular_file.hpp"
 #include "base/sha256.hpp"
@@ -141,7 +142,11 @@ std::string read_text_file(const std::string& path) {
 
 std::string read_stream(const std::string& path, uint64_t most) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.is_open()) throw UserError("cannot read {}: {}", path, errno_text(errno));
+  if (!file.is_open()) {
+    const int code = errno;
+    check_shortage(code, "cannot read " + path);
+    throw UserError("cannot read {}: {}", path, errno_text(code));
+  }
   return read_all(file.get(), path, most);
 }
 

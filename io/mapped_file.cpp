@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/limits.hpp"
 #include "base/regular_file.hpp"
 
 namespace collie {
@@ -15,7 +16,11 @@ MappedFile::MappedFile(const std::filesystem::path& file) : path_(file) {
   const RegularFile opened = open_regular_file(file.string());
   if (opened.bytes == 0) return;
   void* address = ::mmap(nullptr, opened.bytes, PROT_READ, MAP_PRIVATE, opened.descriptor.get(), 0);
-  if (address == MAP_FAILED) throw UserError("cannot read {}: {}", file.string(), std::strerror(errno));
+  if (address == MAP_FAILED) {
+    const int code = errno;
+    check_shortage(code, "cannot read " + file.string());
+    throw UserError("cannot read {}: {}", file.string(), std::strerror(code));
+  }
   bytes_ = {static_cast<const std::byte*>(address), opened.bytes};
 }
 

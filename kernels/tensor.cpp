@@ -1,8 +1,37 @@
 #include "kernels/tensor.hpp"
 
 #include <cstring>
+#include <new>
+
+#include "base/error.hpp"
+#include "base/limits.hpp"
 
 namespace collie {
+
+namespace {
+
+// "12.5 MiB (weights 4.0 MiB, gradients 8.5 MiB)"
+std::string describe(const MemoryAccount& account) {
+  std::string parts;
+  for (size_t i = 0; i < category_count; ++i) {
+    const auto category = static_cast<Category>(i);
+    const size_t bytes = account.current(category);
+    if (bytes > 0) parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", name(category), in_mib(bytes));
+  }
+  return in_mib(account.current_total()) + (parts.empty() ? "" : " (" + parts + ")");
+}
+
+void* take(MemorySource& source, size_t bytes, const MemoryAccount& account) {
+  try {
+    return source.allocate(bytes);
+  } catch (const std::bad_alloc&) {
+    const std::string limits = memory_limits();
+    throw RunError("out of memory: a tensor of {} finds no room beside the {} that the rank has{}",
+                   in_mib(bytes), describe(account), limits.empty() ? "" : ": " + limits);
+  }
+}
+
+}  // namespace
 
 // One block of memory and who pays for it. A phantom's has no source and no block, but is paid for all the
 // same.
@@ -10,7 +39,7 @@ struct Tensor::Storage {
   Storage(size_t size, std::shared_ptr<MemoryAccount> payer, Category kind,
           std::shared_ptr<MemorySource> memory)
       : source(std::move(memory)),
-        data(source ? source->allocate(size) : nullptr),
+        data(source ? take(*source, size, *payer) : nullptr),
         bytes(size),
         account(std::move(payer)),
         category(kind) {

@@ -2,9 +2,13 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <mutex>
+#include <vector>
 
 #include "base/error.hpp"
+#include "base/limits.hpp"
 #include "base/log.hpp"
 
 namespace collie::cpu {
@@ -33,12 +37,36 @@ Function* symbol(void* library, const char* name) {
   return reinterpret_cast<Function*>(address);
 }
 
+// OpenBLAS starts threads when it is loaded, and raises SIGINT where it cannot.
+void want_no_threads() {
+  setenv("OPENBLAS_NUM_THREADS", "1", 1);
+}
+
+void* open_library() {
+  void* const library = dlopen(library_name, RTLD_NOW | RTLD_LOCAL);
+  if (library != nullptr) return library;
+  const std::string why = dlerror();
+  if (why.find("No such file") != why.npos)
+    throw RunError("cannot load OpenBLAS ({}); install the package libopenblas0-pthread", why);
+  const std::string limits = memory_limits();
+  throw RunError("cannot load OpenBLAS ({}){}", why, limits.empty() ? "" : ": " + limits);
+}
+
+// What the library uses itself to find a buffer; both are exported by all of its releases.
+struct BufferFunctions {
+  void* (*take)(int);
+  void (*give)(void*);
+};
+
+BufferFunctions buffer_functions;  // set by load()
+
 Blas load() {
   choose_core();
-  void* const library = dlopen(library_name, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr)
-    throw RunError("cannot load OpenBLAS ({}); install the package libopenblas0-pthread", dlerror());
-  symbol<void(int)>(library, "openblas_set_num_threads")(1);
+  want_no_threads();
+  void* const library = open_library();
+  symbol<void(int)>(library, "openblas_set_num_threads")(1);  // where a host had loaded it before
+  buffer_functions = {symbol<void*(int)>(library, "blas_memory_alloc"),
+                      symbol<void(void*)>(library, "blas_memory_free")};
   Blas result{symbol<decltype(cblas_sgemm)>(library, "cblas_sgemm"),
               symbol<decltype(cblas_sgemv)>(library, "cblas_sgemv"),
               symbol<char*()>(library, "openblas_get_corename")()};
@@ -51,6 +79,39 @@ Blas load() {
 const Blas& blas() {
   static const Blas loaded = load();
   return loaded;
+}
+
+namespace {
+
+std::mutex buffers_mutex;
+int buffers_wanted = 0, buffers_made = 0;  // with the mutex
+
+// The library makes a buffer when all that it has are taken.
+void make_buffers(int count) {
+  Room room;
+  room.bytes = static_cast<size_t>(count - buffers_made) * blas_buffer_bytes;
+  check_room(room);
+  std::vector<void*> taken;
+  for (int i = 0; i < count; ++i) taken.push_back(buffer_functions.take(0));
+  const bool all = std::find(taken.begin(), taken.end(), nullptr) == taken.end();
+  for (void* const buffer : taken)
+    if (buffer != nullptr) buffer_functions.give(buffer);
+  if (!all) throw RunError("OpenBLAS cannot serve {} threads at once; fewer ranks in a process can", count);
+  buffers_made = count;
+}
+
+}  // namespace
+
+BlasBuffers::BlasBuffers(int threads) : threads_(threads) {
+  blas();
+  const std::lock_guard lock(buffers_mutex);
+  if (buffers_wanted + threads > buffers_made) make_buffers(buffers_wanted + threads);
+  buffers_wanted += threads;
+}
+
+BlasBuffers::~BlasBuffers() {
+  const std::lock_guard lock(buffers_mutex);
+  buffers_wanted -= threads_;
 }
 
 }  // namespace collie::cpu

@@ -3,16 +3,13 @@
 #include <cstring>
 
 #include "kernels/checks.hpp"
-#include "kernels/cpu/blas.hpp"
 #include "kernels/cpu/pieces.hpp"
 #include "kernels/host_data.hpp"
 
 namespace collie {
 
 CpuOperations::CpuOperations(int threads, std::shared_ptr<MemoryAccount> account)
-    : Operations(DType::f32, std::move(account)), arena_(threads) {
-  cpu::blas();  // a missing library is found before any work is done
-}
+    : Operations(DType::f32, std::move(account)), buffers_(threads), arena_(threads) {}
 
 Tensor CpuOperations::empty(const Shape& shape, DType dtype, Category category) {
   return Tensor::host(shape, dtype, account(), category);

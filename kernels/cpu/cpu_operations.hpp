@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/cpu/arena.hpp"
+#include "kernels/cpu/blas.hpp"
 #include "kernels/operations.hpp"
 
 namespace collie {
@@ -69,6 +70,7 @@ class CpuOperations final : public Operations {
   void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
 
  private:
+  cpu::BlasBuffers buffers_;  // a missing library is found before any work is done
   cpu::Arena arena_;
 };
 

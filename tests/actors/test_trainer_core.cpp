@@ -151,7 +151,9 @@ struct Run {
 
 TEST_CASE("trainer core: batches are asked for one step ahead, a step at a time", "[actors][trainer]") {
   Run run(two_ranks(3));
+  CHECK(run.core.waiting_for() == "rank 0 to get ready (0 of 2 are)");
   run.core.ready({tag, 1});
+  CHECK(run.core.waiting_for() == "rank 0 to get ready (1 of 2 are)");
   CHECK(run.news().empty());  // not before every rank is ready
   run.core.ready({tag, 0});
   CHECK(run.news() == Log{"batch 1"});

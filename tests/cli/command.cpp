@@ -88,6 +88,11 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   for (const auto& [descriptor, own] : options.descriptors)
     as_asked = as_asked && ::dup2(own, descriptor) == descriptor;
   for (const int descriptor : options.closed) ::close(descriptor);
+  for (const auto& [resource, value] : options.limits) {
+    const rlimit limit{value, value};
+    as_asked = as_asked && ::setrlimit(static_cast<__rlimit_resource>(resource), &limit) == 0;
+  }
+  if (options.user) as_asked = as_asked && ::setgid(*options.user) == 0 && ::setuid(*options.user) == 0;
   if (ready && as_asked) ::execve(arguments[0], arguments, environment);
   ::_exit(cannot_start);
 }

@@ -39,6 +39,8 @@ struct CommandOptions {
   std::map<std::string, std::string> environment;  // on top of this process's, less COLLIE_ENGINE_*
   double timeout_s = 60;
   std::optional<uint64_t> file_size_limit;  // bytes; a write beyond it fails with EFBIG
+  std::map<int, uint64_t> limits;           // of setrlimit(2), soft and hard
+  std::optional<uint32_t> user;             // in whose name it runs; needs root
   std::string network;                      // a namespace of `ip netns`; empty: this process's
   // Of the process's standard descriptors: those that are closed, those that are a file, and those that are
   // one of this process's. What is written to them is not in the outcome.

@@ -102,6 +102,15 @@ TEST_CASE("a rank that blocks for ever in a collective is named, with what the o
   REQUIRE_CODE(bench.resume("run", settings), 0);
 }
 
+TEST_CASE("a rank that never gets ready is named", "[slow]") {
+  const Workbench bench;
+  const Settings settings = {"run.stall_timeout_s=1", "parallel.tp_size=2"};
+  const Outcome outcome = bench.run("run", settings, {}, "stage.load:2:block");
+  constexpr double least_at_start_s = 5;
+  check_failed_soon(outcome, {"trainer: waits for rank ", "to get ready", "run.stall_timeout_s is 1"},
+                    least_at_start_s);
+}
+
 TEST_CASE("a loss that is not a number ends the run with the step, and spares the checkpoints") {
   const Workbench bench;
   const Training expected = bench.train("expected");

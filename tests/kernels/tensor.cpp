@@ -1,5 +1,8 @@
 #include "kernels/tensor.hpp"
 
+#include <new>
+
+#include "base/error.hpp"
 #include "tests/catch.hpp"
 #include "tests/kernels/support.hpp"
 
@@ -127,4 +130,26 @@ TEST_CASE("a tensor may have no elements", "[tensor]") {
   CHECK(x.columns(2, 4).contiguous());
   CHECK(x.reshape({0, 2, 4}).shape() == Shape{0, 2, 4});
   CHECK_FALSE(Tensor().defined());
+}
+
+TEST_CASE("memory that cannot be had is an error that says what the rank has", "[tensor]") {
+  struct Empty final : MemorySource {
+    void* allocate(size_t) override { throw std::bad_alloc(); }
+    void free(void*, size_t) noexcept override {}
+    DeviceKind device() const override { return DeviceKind::cpu; }
+    void read(const void*, void*, size_t) override {}
+    void write(const void*, void*, size_t) override {}
+  };
+  const auto account = new_account();
+  const Tensor weights = Tensor::host({1 << 19}, DType::f32, account, Category::weights);
+  std::string said;
+  try {
+    Tensor::on(std::make_shared<Empty>(), {1 << 20}, DType::f32, account, Category::gradients);
+  } catch (const RunError& error) {
+    said = error.what();
+  }
+  INFO(said);
+  CHECK(said.find("out of memory: a tensor of 4.0 MiB finds no room beside the 2.0 MiB (weights 2.0 MiB)") ==
+        0);
+  CHECK(account->current_total() == weights.bytes());
 }
