@@ -150,22 +150,15 @@ std::vector<RemoteNode> connect_nodes(caf::actor_system& system, const ClusterSe
   if (nodes.empty()) return nodes;
   check_nodes(ranks, nodes.size());
   const std::vector<NodeAddress> addresses = addresses_of(cluster);
-  const auto connect_to = [&](size_t i) {
-    if (nodes[i].host) return;
-    const caf::actor host = connect(system, addresses[i], cluster, "node", PeerKind::trainer, run);
-    nodes[i] = {to_string(addresses[i]), host, door_of(addresses[i])};
-  };
+  // In one order whatever the list's, so that of two trainers that want the same nodes the one that has the
+  // first of them gets all. Who is refused takes none of the others.
   std::vector<size_t> order(nodes.size());
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(),
             [&](size_t a, size_t b) { return to_string(addresses[a]) < to_string(addresses[b]); });
-  for (const size_t next : order) {
-    try {
-      connect_to(next);
-    } catch (const UserError&) {
-      for (size_t i = 0; i < next; ++i) connect_to(i);
-      throw;
-    }
+  for (const size_t i : order) {
+    const caf::actor host = connect(system, addresses[i], cluster, "node", PeerKind::trainer, run);
+    nodes[i] = {to_string(addresses[i]), host, door_of(addresses[i])};
   }
   return nodes;
 }
