@@ -142,8 +142,6 @@ void check_nodes(int ranks, size_t count) {
       ranks, nodes, std::max(1, ranks / nodes) * nodes, (ranks / nodes + 1) * nodes);
 }
 
-// In the order of their addresses: of trainers that want the same nodes at the same time, one gets all. Where
-// one cannot be had, the message is about the first of those that the user has named.
 std::vector<RemoteNode> connect_nodes(caf::actor_system& system, const ClusterSection& cluster, int ranks,
                                       const std::string& run) {
   std::vector<RemoteNode> nodes(cluster.nodes.size());
