@@ -125,7 +125,7 @@ TEST_CASE("a range of blocks is few nodes of the tree, and any cut of all blocks
         members.push_back(i == 0 ? std::vector<NormNode>{the_loss} : std::vector<NormNode>());
         values.push_back(std::vector<double>(i == 0 ? 1 : 0));
         const auto nodes = tree_nodes(cuts[i], cuts[i + 1], total);
-        CHECK(static_cast<int64_t>(nodes.size()) <= 2 * std::bit_width(static_cast<uint64_t>(total)));
+        CHECK(nodes.size() <= 2 * static_cast<size_t>(std::bit_width(static_cast<uint64_t>(total))));
         for (const BlockNode& node : nodes) {
           members.back().push_back({0, 0, node});
           values.back().push_back(tree_sum(blocks.data() + node.first, node.blocks));
