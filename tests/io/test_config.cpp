@@ -50,7 +50,7 @@ checkpoint: {every_n_steps: 100, keep_last: 2}
 monitor:    {console: auto, tensorboard: true, csv: true, trace: false}
 callbacks:  []
 plugins:    []
-cluster:    {nodes: [], trusted_network: false, tls: {certificate: null, key: null, ca: null}}
+cluster:    {nodes: [], trusted_network: false, secret_file: null, tls: {certificate: null, key: null, ca: null}}
 device:     {kind: auto, threads: 0, graphs: off}
 )";
 
