@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "io/checkpoint_name.hpp"
 #include "io/files.hpp"
+#include "io/json_text.hpp"
 #include "io/run_marker.hpp"
 #include "io/sealed_json.hpp"
 #include "kernels/tensor.hpp"
@@ -90,7 +91,10 @@ class ManifestReader {
 
   std::string text(const json& object, const char* key) const {
     auto found = member(object, key, json::value_t::string).get<std::string>();
+    constexpr size_t longest = 512;  // so that no message about it is long
     if (found.empty()) refuse("\"{}\" is empty", key);
+    if (found.size() > longest)
+      refuse("\"{}\" has {} bytes; at most {} are wanted", key, found.size(), longest);
     return found;
   }
 
@@ -98,8 +102,7 @@ class ManifestReader {
     // Text that was read holds numbers of at least 0 as unsigned.
     if (!value.is_number_unsigned() || value.get<uint64_t>() > uint64_t{INT64_MAX} ||
         value.get<int64_t>() < least)
-      refuse("\"{}\" has {}; a whole number of at least {} is wanted", key, value.dump().substr(0, 200),
-             least);
+      refuse("\"{}\" has {}; a whole number of at least {} is wanted", key, in_short(value), least);
     return value.get<int64_t>();
   }
 
@@ -120,7 +123,7 @@ class ManifestReader {
     ManifestFile file;
     file.name = text(entry, "name");
     if (!is_plain_name(file.name) || file.name == manifest_name || file.name == marker_name)
-      refuse("a file is called {}; it must be the name of a file in the folder", json(file.name).dump());
+      refuse("a file is called {}; it must be the name of a file in the folder", in_short(file.name));
     if (!files_.insert(file.name).second) refuse("the file '{}' is listed twice", file.name);
     file.bytes = static_cast<uint64_t>(number(entry, "bytes", 0));
     file.sha256 = text(entry, "sha256");
