@@ -23,8 +23,9 @@ part() {
   [ "$filter" = - ] && return
   echo "== $name"
   timeout -k 10 "$patience" "$program" "$filter" >"$logs/$name" 2>&1 || code=$?
-  grep -E "^counted: |mutated files|^limits: " "$logs/$name" | sed 's/^counted: //; s/^/   /' || true
-  [ "$code" -eq 0 ] && return
+  grep -E "^counted: |^[0-9]+ mutated files|^limits: " "$logs/$name" | sed 's/^counted: //; s/^/   /' || true
+  grep -q "All tests passed" "$logs/$name" && grep -E "^All tests passed" "$logs/$name" | sed 's/^/   /'
+  [ "$code" -eq 0 ] && grep -q "All tests passed" "$logs/$name" && return
   tail -60 "$logs/$name"
   case $code in
     124 | 137) hangs=$((hangs + 1)) ;;

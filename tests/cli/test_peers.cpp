@@ -52,7 +52,8 @@ class Strangers {
 
 }  // namespace
 
-TEST_CASE("a node that holds a run refuses another trainer by the run's name, and the run never notices") {
+TEST_CASE("a node that holds a run refuses another trainer by the run's name, and the run never notices",
+          "[peers]") {
   const Workbench bench;
   const Settings steps = {"train.steps=300", "run.stall_timeout_s=20"};
   const Training expected = bench.train("reference", four_stages + steps);
@@ -77,7 +78,7 @@ TEST_CASE("a node that holds a run refuses another trainer by the run's name, an
   require_done(bench.run("next", four_stages, over(nodes)));
 }
 
-TEST_CASE("of two trainers that want the same nodes at the same time one wins") {
+TEST_CASE("of two trainers that want the same nodes at the same time one wins", "[peers]") {
   const Workbench bench;
   Nodes nodes(2);
   std::vector<std::unique_ptr<Command>> both;
@@ -92,7 +93,7 @@ TEST_CASE("of two trainers that want the same nodes at the same time one wins") 
   CHECK(codes == std::vector<int>{0, 2});
 }
 
-TEST_CASE("without certificates a node serves who has its secret, and no one else") {
+TEST_CASE("without certificates a node serves who has its secret, and no one else", "[peers]") {
   const Workbench bench;
   const std::string file = bench.write("secret", "one\n");
   REQUIRE(::chmod(file.c_str(), 0600) == 0);
@@ -111,7 +112,7 @@ TEST_CASE("without certificates a node serves who has its secret, and no one els
                 {"chmod 600"});
 }
 
-TEST_CASE("the user's own secret is made where none is given") {
+TEST_CASE("the user's own secret is made where none is given", "[peers]") {
   const Workbench bench;
   CommandOptions options = with_secret(bench.options(), "");
   options.environment["XDG_STATE_HOME"] = bench / "state";
@@ -120,7 +121,7 @@ TEST_CASE("the user's own secret is made where none is given") {
   CHECK(std::filesystem::exists(bench / "state/collie-engine/secret"));
 }
 
-TEST_CASE("a job's processes must have one secret, and its port is for them alone") {
+TEST_CASE("a job's processes must have one secret, and its port is for them alone", "[peers]") {
   const Workbench bench;
   const std::string master = loopback(free_port());
   const auto start = [&](int rank, const std::string& secret) {
@@ -141,7 +142,7 @@ TEST_CASE("a job's processes must have one secret, and its port is for them alon
   CHECK(first->wait().code == 130);
 }
 
-TEST_CASE("a key that others can read is refused") {
+TEST_CASE("a key that others can read is refused", "[peers]") {
   const Workbench bench;
   const TlsFiles tls(bench);
   REQUIRE(::chmod(tls.trainer.key.c_str(), 0640) == 0);
@@ -149,7 +150,7 @@ TEST_CASE("a key that others can read is refused") {
                 {"cluster.tls.key", tls.trainer.key, "chmod 600"});
 }
 
-TEST_CASE("a node whose certificate is for another name is refused, and named") {
+TEST_CASE("a node whose certificate is for another name is refused, and named", "[peers]") {
   const Workbench bench;
   const TlsFiles tls(bench);
   const CertificateFiles elsewhere = tls.authority.issue("elsewhere", -1, 1, "DNS:elsewhere.cluster");
@@ -159,13 +160,13 @@ TEST_CASE("a node whose certificate is for another name is refused, and named") 
       {"node " + nodes.address(0), "its certificate is for elsewhere.cluster", "not for '127.0.0.1'"});
 }
 
-TEST_CASE("nodes of two families of addresses are refused before anything is connected") {
+TEST_CASE("nodes of two families of addresses are refused before anything is connected", "[peers]") {
   const Workbench bench;
   check_refused(bench.run("run", four_stages, {"--nodes", "127.0.0.1:5101,[::1]:5102"}), 2,
                 {"cluster.nodes", "127.0.0.1:5101", "[::1]:5102", "two families"});
 }
 
-TEST_CASE("a port that is taken and an address that is not there are named") {
+TEST_CASE("a port that is taken and an address that is not there are named", "[peers]") {
   const Workbench bench;
   Nodes nodes(1);
   const std::string address = nodes.address(0), port = address.substr(address.rfind(':') + 1);
@@ -178,7 +179,7 @@ TEST_CASE("a port that is taken and an address that is not there are named") {
   check_refused(bench.command(arguments), 2, {"192.0.2.1", "this machine has no address"});
 }
 
-TEST_CASE("a run goes on to the same bits whatever strangers do at its nodes' ports", "[slow]") {
+TEST_CASE("a run goes on to the same bits whatever strangers do at its nodes' ports", "[peers][slow]") {
   const Workbench bench;
   const TlsFiles tls(bench);
   const Settings steps = four_stages + Settings{"train.steps=100"};
