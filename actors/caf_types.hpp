@@ -3,10 +3,10 @@
 
 #include <caf/all.hpp>
 
-#include "actors/events.hpp"
-#include "actors/messages.hpp"
 #include "actors/spawn.hpp"
 #include "actors/wire.hpp"
+#include "runtime/events.hpp"
+#include "runtime/messages.hpp"
 
 namespace collie {
 using continue_atom = caf::atom_constant<caf::atom("continue")>;  // a stage's next turn
@@ -21,7 +21,8 @@ using tick_atom = caf::atom_constant<caf::atom("tick")>;          // a watchdog'
 using set_atom = caf::atom_constant<caf::atom("set")>;            // to the directory: (set, key, value)
 using get_atom = caf::atom_constant<caf::atom("get")>;            // to the directory: (get, key) -> value
 using failed_atom = caf::atom_constant<caf::atom("failed")>;      // trainer to itself: (failed, failure)
-using join_atom = caf::atom_constant<caf::atom("join")>;  // to process 0: (join, process, name, host, door)
+using join_atom =
+    caf::atom_constant<caf::atom("join")>;  // to process 0: (join, process, name, host, endpoint)
 using leave_atom =
     caf::atom_constant<caf::atom("leave")>;  // to a node host, and from it to its owner: (leave, exit code)
 using wait_atom =

@@ -28,7 +28,7 @@ nlohmann::json metadata_of(const RunPlan& plan, const SnapshotExpected& expected
           {"steps_without_targets", expected.steps_without_targets},
           {"total_steps", plan.total_steps},
           {"ranks", plan.layout.grid.ranks()},
-          {"maths", maths_of(plan)}};
+          {"maths", resume_fingerprint(plan)}};
 }
 
 void finish(const RunPlan& plan, const SnapshotExpected& expected,

@@ -7,9 +7,9 @@
 #include <caf/io/all.hpp>
 
 #include "actors/caf_types.hpp"
-#include "actors/dial.hpp"
-#include "actors/occupation.hpp"
 #include "actors/peer_network.hpp"
+#include "net/dial.hpp"
+#include "net/occupation.hpp"
 
 namespace collie {
 namespace {
@@ -156,7 +156,7 @@ std::vector<RemoteNode> connect_nodes(caf::actor_system& system, const ClusterSe
             [&](size_t a, size_t b) { return to_string(addresses[a]) < to_string(addresses[b]); });
   for (const size_t i : order) {
     const caf::actor host = connect(system, addresses[i], cluster, "node", PeerKind::trainer, run);
-    nodes[i] = {to_string(addresses[i]), host, door_of(addresses[i])};
+    nodes[i] = {to_string(addresses[i]), host, endpoint_of(addresses[i])};
   }
   return nodes;
 }

@@ -1,5 +1,5 @@
 // Processes that hold ranks for a trainer in another process, over CAF's network; see docs/cluster.md.
-// Connections are made by actors/gate.hpp and actors/dial.hpp: CAF gets sockets whose other side has proved
+// Connections are made by net/gate.hpp and net/dial.hpp: CAF gets sockets whose other side has proved
 // itself.
 #pragma once
 
@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "actors/address.hpp"
-#include "actors/gate.hpp"
 #include "actors/spawn.hpp"
 #include "base/error.hpp"
 #include "io/config.hpp"
+#include "net/address.hpp"
+#include "net/gate.hpp"
 
 namespace collie {
 
@@ -40,7 +40,7 @@ uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeA
 caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
                    const std::string& what, PeerKind kind, const std::string& run);
 
-// Whether tensors between processes travel as messages (actors/message_link.hpp), encrypted, and not over
+// Whether tensors between processes travel as messages (runtime/message_link.hpp), encrypted, and not over
 // Gloo: where there are certificates and the network is not said to be trusted.
 bool tensors_are_messages(const ClusterSection& cluster);
 std::string tensor_transport(const ClusterSection& cluster);  // the same, for people

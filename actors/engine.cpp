@@ -1,8 +1,8 @@
 #include "actors/engine.hpp"
 
 #include "actors/cluster.hpp"
-#include "actors/existing_run.hpp"
 #include "actors/spawn.hpp"
+#include "plan/existing_run.hpp"
 
 namespace collie {
 

@@ -8,8 +8,8 @@
 //   auto plan = collie::plan_training(...);
 //   caf::actor run = collie::spawn_run(system, plan, listener);
 //
-// `listener` receives the messages of actors/events.hpp, RunEnded last. Own optimizers, losses, learning-rate
-// schedules and callbacks are added to their registries before the run is planned.
+// `listener` receives the messages of runtime/events.hpp, RunEnded last. Own optimizers, losses,
+// learning-rate schedules and callbacks are added to their registries before the run is planned.
 #pragma once
 
 #include <caf/actor.hpp>
@@ -17,8 +17,8 @@
 #include <memory>
 #include <vector>
 
-#include "actors/events.hpp"
-#include "actors/run_plan.hpp"
+#include "plan/run_plan.hpp"
+#include "runtime/events.hpp"
 
 namespace collie {
 

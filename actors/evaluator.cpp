@@ -1,7 +1,7 @@
 // The evaluator actor: asks the trainer for evaluation programs, one at a time, and adds up what they give.
 #include "actors/caf_types.hpp"
-#include "actors/evaluator_core.hpp"
 #include "actors/guard.hpp"
+#include "runtime/evaluator_core.hpp"
 
 namespace collie {
 namespace {

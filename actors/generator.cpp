@@ -1,8 +1,8 @@
 // The generator actor: asks the trainer for one program a token and passes the tokens on to the run's
 // listener.
 #include "actors/caf_types.hpp"
-#include "actors/generator_core.hpp"
 #include "actors/guard.hpp"
+#include "runtime/generator_core.hpp"
 
 namespace collie {
 namespace {

@@ -9,11 +9,11 @@
 #include <utility>
 
 #include "actors/caf_types.hpp"
-#include "actors/dial.hpp"
 #include "actors/guard.hpp"
-#include "actors/version.hpp"
 #include "base/failpoint.hpp"
 #include "base/log.hpp"
+#include "base/version.hpp"
+#include "net/dial.hpp"
 
 namespace collie {
 namespace {
@@ -103,23 +103,25 @@ std::optional<Names> names_beside_master() {
   return std::nullopt;
 }
 
-// Process 0's side of the meeting.
-struct MeetingState {
-  const char* name = "meeting";
+// Process 0's side of the rendezvous.
+struct RendezvousState {
+  const char* name = "rendezvous";
   std::map<int, RemoteNode> nodes;  // by process
   bool answered = false;
 };
 
 // `owner` gets (wait, "") when all have come, or (wait, why somebody who came cannot stay), and what the
 // others are asked for.
-caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int size, const caf::actor& owner) {
+caf::behavior rendezvous_behaviour(caf::stateful_actor<RendezvousState>* self, int size,
+                                   const caf::actor& owner) {
   const auto answer = [=](const std::string& refusal) {
     if (!std::exchange(self->state.answered, true)) self->send(owner, wait_atom::value, refusal);
   };
   return {
-      [=](join_atom, int rank, const std::string& name, const caf::actor& host, const std::string& door) {
+      [=](join_atom, int rank, const std::string& name, const caf::actor& host, const std::string& endpoint) {
         auto& nodes = self->state.nodes;
-        if (!nodes.emplace(rank, RemoteNode{fmt::format("{} (process {})", name, rank), host, door}).second)
+        if (!nodes.emplace(rank, RemoteNode{fmt::format("{} (process {})", name, rank), host, endpoint})
+                 .second)
           return answer(fmt::format("two processes say that they are number {} of {}", rank, size));
         if (static_cast<int>(nodes.size()) == size) answer("");
       },
@@ -135,8 +137,8 @@ caf::behavior meeting_behaviour(caf::stateful_actor<MeetingState>* self, int siz
 }
 
 // Only processes of the job, until all have come: who came later would disturb the run by being connected.
-Gate::Policy policy_of_meeting(const caf::actor& meeting, const std::shared_ptr<std::atomic<bool>>& complete,
-                               const std::string& run) {
+Gate::Policy rendezvous_policy(const caf::actor& rendezvous,
+                               const std::shared_ptr<std::atomic<bool>>& complete, const std::string& run) {
   Gate::Policy policy;
   policy.admit = [complete, run](const PeerRequest& request, int socket) {
     if (request.kind == PeerKind::member && !*complete) return welcome(request, socket);
@@ -144,9 +146,9 @@ Gate::Policy policy_of_meeting(const caf::actor& meeting, const std::shared_ptr<
         fmt::format("is busy with the run '{}' of a job; it is for that job's processes alone", run));
   };
   policy.quiet = [complete] { return complete->load(); };
-  policy.refused = [meeting, complete](const PeerRequest& request, const std::string& why) {
+  policy.refused = [rendezvous, complete](const PeerRequest& request, const std::string& why) {
     if (request.kind == PeerKind::member && !*complete && request.version != engine_version())
-      caf::anon_send(meeting, failed_atom::value,
+      caf::anon_send(rendezvous, failed_atom::value,
                      fmt::format("process {} on {} is collie-engine {}: this {}", request.process,
                                  request.host, request.version, why));
   };
@@ -154,7 +156,7 @@ Gate::Policy policy_of_meeting(const caf::actor& meeting, const std::shared_ptr<
 }
 
 // The other processes of the run alone.
-Gate::Policy policy_of_door() {
+Gate::Policy endpoint_policy() {
   Gate::Policy policy;
   policy.admit = [](const PeerRequest& request, int socket) {
     return request.kind == PeerKind::node ? welcome(request, socket)
@@ -165,12 +167,13 @@ Gate::Policy policy_of_door() {
 }
 
 // With certificates tensors may travel as messages, for which the processes connect with each other.
-std::string open_door(caf::actor_system& system, const caf::actor& host, const std::string& interface,
-                      const std::string& name, const ClusterSection& cluster) {
+std::string open_endpoint(caf::actor_system& system, const caf::actor& host, const std::string& interface,
+                          const std::string& name, const ClusterSection& cluster) {
   if (cluster.tls.certificate.empty()) return "";
-  NodeAddress door{interface, 0, name};
-  door.port = publish(system, host, door, cluster, "the address towards the master", policy_of_door());
-  return door_of(door);
+  NodeAddress endpoint{interface, 0, name};
+  endpoint.port =
+      publish(system, host, endpoint, cluster, "the address towards the master", endpoint_policy());
+  return endpoint_of(endpoint);
 }
 
 }  // namespace
@@ -192,14 +195,15 @@ Gathering gather_nodes(caf::scoped_actor& self, const Launch& launch, const Clus
                        const std::string& run, const Wishes& wishes) {
   caf::actor_system& system = self->system();
   check_data_plane(launch.master, cluster);
-  const caf::actor meeting = system.spawn(meeting_behaviour, launch.size, caf::actor_cast<caf::actor>(self));
+  const caf::actor rendezvous =
+      system.spawn(rendezvous_behaviour, launch.size, caf::actor_cast<caf::actor>(self));
   const auto complete = std::make_shared<std::atomic<bool>>(false);
-  publish(system, meeting, launch.master, cluster, "the master's address",
-          policy_of_meeting(meeting, complete, run));
+  publish(system, rendezvous, launch.master, cluster, "the master's address",
+          rendezvous_policy(rendezvous, complete, run));
   const caf::actor host = spawn_node_host(system, {launch.master.host, cluster, nullptr});
-  self->send(meeting, join_atom::value, 0, own_request(PeerKind::member, run).host, host, std::string());
+  self->send(rendezvous, join_atom::value, 0, own_request(PeerKind::member, run).host, host, std::string());
   log::info("waits for {} other processes at {}", launch.size - 1, to_string(launch.master));
-  Gathering gathering{{}, meeting};
+  Gathering gathering{{}, rendezvous};
   std::optional<std::string> refusal;
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!refusal && !gathering.interrupted && std::chrono::steady_clock::now() < deadline) {
@@ -210,7 +214,7 @@ Gathering gather_nodes(caf::scoped_actor& self, const Launch& launch, const Clus
     if (wishes() == Wish::end) gathering.interrupted = true;
   }
   *complete = true;
-  self->request(meeting, caf::infinite, get_atom::value)
+  self->request(rendezvous, caf::infinite, get_atom::value)
       .receive([&](const std::vector<RemoteNode>& nodes) { gathering.nodes = nodes; },
                [](const caf::error&) {});
   if (gathering.interrupted || (refusal && refusal->empty())) return gathering;
@@ -226,12 +230,12 @@ void dismiss(caf::actor_system& system, const Gathering& gathering, int exit_cod
   for (const RemoteNode& node : gathering.nodes)
     self->request(node.host, std::chrono::seconds(2), leave_atom::value, exit_code)
         .receive([] {}, [](const caf::error&) {});
-  shut_down(gathering.meeting);
+  shut_down(gathering.rendezvous);
 }
 
 namespace {
 
-caf::actor find_meeting(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
+caf::actor find_rendezvous(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (true) {
     try {
@@ -244,30 +248,30 @@ caf::actor find_meeting(caf::actor_system& system, const Launch& launch, const C
 }
 
 // Passes on what this process is asked for.
-void tell(caf::scoped_actor& self, const caf::actor& meeting, const Launch& launch, Wish wish) {
+void tell(caf::scoped_actor& self, const caf::actor& rendezvous, const Launch& launch, Wish wish) {
   const std::string by = fmt::format("process {}", launch.rank);
   if (wish == Wish::end) {
     log::warn("asks process 0 to end the run, with a checkpoint; once more ends this process at once");
-    self->send(meeting, StopRequest{RunStatus::interrupted, by});
+    self->send(rendezvous, StopRequest{RunStatus::interrupted, by});
   }
-  if (wish == Wish::save) self->send(meeting, SaveRequest{by});
+  if (wish == Wish::save) self->send(rendezvous, SaveRequest{by});
 }
 
 }  // namespace
 
 int join(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster,
          const std::function<Wishes()>& hold) {
-  const caf::actor meeting = find_meeting(system, launch, cluster);
+  const caf::actor rendezvous = find_rendezvous(system, launch, cluster);
   caf::scoped_actor self(system);
   const std::string interface = own_address_towards(launch.master);
   const caf::actor host =
       spawn_node_host(system, {interface, cluster, nullptr, caf::actor_cast<caf::actor>(self)});
-  self->monitor(meeting);
+  self->monitor(rendezvous);
   self->monitor(host);
   const std::string name = own_request(PeerKind::member, "").host;
-  const std::string door = open_door(system, host, interface, name, cluster);
+  const std::string endpoint = open_endpoint(system, host, interface, name, cluster);
   const Wishes wishes = hold();
-  self->send(meeting, join_atom::value, launch.rank, name, host, door);
+  self->send(rendezvous, join_atom::value, launch.rank, name, host, endpoint);
   log::info("process {} of {} has joined {}", launch.rank, launch.size, to_string(launch.master));
   std::optional<int> exit_code;
   bool over = false, asked = false;  // over: the host has ended, which has answered then, or process 0
@@ -276,11 +280,11 @@ int join(caf::actor_system& system, const Launch& launch, const ClusterSection& 
                   caf::after(poll_interval) >> [] {});
     const Wish wish = wishes();
     asked = asked || wish == Wish::end;
-    tell(self, meeting, launch, wish);
+    tell(self, rendezvous, launch, wish);
   }
   caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
   if (exit_code) {
-    // The host's answer is on its way; when process 0 has it, the meeting ends.
+    // The host's answer is on its way; when process 0 has it, the rendezvous ends.
     self->receive([](const caf::down_msg&) {}, caf::after(until_answer_is_sent) >> [] {});
     return *exit_code;
   }

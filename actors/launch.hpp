@@ -28,7 +28,7 @@ using Wishes = std::function<Wish()>;  // what has been asked for since the last
 // The processes of a run that have met, and the actor at which they did, which lives as long as the run.
 struct Gathering {
   std::vector<RemoteNode> nodes;
-  caf::actor meeting;
+  caf::actor rendezvous;
   bool interrupted = false;  // somebody asked one of them to end, before all had come
 };
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "actors/message_link.hpp"
+#include "runtime/message_link.hpp"
 
 namespace collie {
 

@@ -2,7 +2,7 @@
 // that one request is the loader's prefetch slot.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
-#include "actors/training_batch.hpp"
+#include "plan/settings.hpp"
 
 namespace collie {
 namespace {

@@ -3,13 +3,14 @@
 #include <filesystem>
 
 #include "actors/caf_types.hpp"
-#include "actors/console.hpp"
 #include "actors/guard.hpp"
-#include "actors/step_record.hpp"
-#include "actors/trace_file.hpp"
+#include "base/clock.hpp"
 #include "base/failpoint.hpp"
 #include "base/screen.hpp"
 #include "io/json_lines.hpp"
+#include "runtime/console.hpp"
+#include "runtime/step_record.hpp"
+#include "runtime/trace_file.hpp"
 
 namespace collie {
 namespace {

@@ -6,13 +6,14 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/cluster.hpp"
-#include "actors/group_carriers.hpp"
 #include "actors/guard.hpp"
 #include "actors/link_end.hpp"
 #include "actors/rank_link.hpp"
-#include "actors/stage_carriers.hpp"
-#include "actors/stall.hpp"
-#include "actors/worker_settings.hpp"
+#include "base/clock.hpp"
+#include "plan/settings.hpp"
+#include "runtime/group_transport.hpp"
+#include "runtime/stage_transport.hpp"
+#include "runtime/stall.hpp"
 
 namespace collie {
 namespace {
@@ -64,11 +65,11 @@ void carry_tensors(const NodeSpec& spec, int rank, const Operations& operations,
   RankGroups groups = connections.groups();
   const auto publish = [&](const RankGroups& chosen) { connections.set_groups(chosen); };
   const RankProcess process{spec.node, tensors_are_messages(spec.plan->config.cluster)};
-  choose_carriers(gpu, process, BackgroundQueues::beside, groups, publish);
+  choose_group_transport(gpu, process, BackgroundQueues::beside, groups, publish);
   const Layout& layout = spec.plan->layout;
   if (groups.pipeline)
-    choose_stage_carriers(gpu, process, ways_between_stages(layout, spec.plan->purpose == Purpose::train),
-                          layout.grid.pipeline_group(rank), groups, publish);
+    choose_stage_transport(gpu, process, stage_edges(layout, spec.plan->purpose == Purpose::train),
+                           layout.grid.pipeline_group(rank), groups, publish);
 }
 
 // Whether tensors of other stages may come otherwise than in the message that announces them.

@@ -5,8 +5,8 @@
 #include "actors/caf_types.hpp"
 #include "actors/cluster.hpp"
 #include "actors/guard.hpp"
-#include "actors/process_room.hpp"
 #include "base/log.hpp"
+#include "plan/process_room.hpp"
 
 namespace collie {
 namespace {
@@ -40,7 +40,7 @@ void start(HostActor* self, const NodeOrder& order) {
     spec.writer = order.writer;
     spec.interface = state.spec.interface;
     spec.cluster = state.spec.cluster;
-    spec.doors = order.doors;
+    spec.endpoints = order.endpoints;
     check_room(room_of_ranks(
         *spec.plan, spec.node_of_rank, spec.node,
         tensors_are_messages(spec.plan->config.cluster) ? RankLinks::messages : RankLinks::gloo));

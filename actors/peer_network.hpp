@@ -1,5 +1,5 @@
-// Where CAF gets its connections from: sockets whose other side has proved itself (actors/gate.hpp,
-// actors/dial.hpp). CAF itself neither listens nor connects.
+// Where CAF gets its connections from: sockets whose other side has proved itself (net/gate.hpp,
+// net/dial.hpp). CAF itself neither listens nor connects.
 #pragma once
 
 #include <caf/actor.hpp>
@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "actors/peer_channel.hpp"
+#include "net/peer_channel.hpp"
 
 namespace collie {
 

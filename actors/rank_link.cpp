@@ -18,10 +18,11 @@ constexpr auto patience = std::chrono::seconds(30);
 // This process with those of the nodes before it.
 void connect_with_earlier_nodes(caf::actor_system& system, const NodeSpec& spec) {
   for (int node = 0; node < spec.node; ++node) {
-    const std::string& door = spec.doors[static_cast<size_t>(node)];
-    if (door.empty()) continue;
+    const std::string& endpoint = spec.endpoints[static_cast<size_t>(node)];
+    if (endpoint.empty()) continue;
     try {
-      connect(system, parse_door(door), spec.cluster, "node", PeerKind::node, spec.plan->config.run.name);
+      connect(system, parse_endpoint(endpoint), spec.cluster, "node", PeerKind::node,
+              spec.plan->config.run.name);
     } catch (const UserError& error) {
       throw RunError("{} (asked by the node at {}; all nodes must reach each other)", error.what(),
                      spec.interface);
@@ -40,7 +41,7 @@ void connect_processes(caf::actor_system& system, const NodeSpec& spec, int rank
     directory.set(key(spec.node), {});
   }
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  for (int node = 0; node < static_cast<int>(spec.doors.size()); ++node) {
+  for (int node = 0; node < static_cast<int>(spec.endpoints.size()); ++node) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (!directory.get(key(node), std::max(left, std::chrono::milliseconds(1))))
@@ -66,8 +67,8 @@ std::shared_ptr<comm::ByteLink> connect_rank(caf::actor_system& system, const No
   options.rank = rank;
   options.size = size;
   for (const int node : spec.node_of_rank) {
-    const std::string& door = spec.doors[static_cast<size_t>(node)];
-    options.addresses.push_back(door.empty() ? "process 0" : door);
+    const std::string& endpoint = spec.endpoints[static_cast<size_t>(node)];
+    options.addresses.push_back(endpoint.empty() ? "process 0" : endpoint);
   }
   return open_message_link(wiring.link_ends, std::move(options));
 }

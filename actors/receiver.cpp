@@ -3,7 +3,7 @@
 // what it holds.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
-#include "actors/tensor_transfer.hpp"
+#include "runtime/tensor_transfer.hpp"
 
 namespace collie {
 namespace {

@@ -7,12 +7,12 @@
 #include <memory>
 #include <vector>
 
-#include "actors/messages.hpp"
-#include "actors/occupation.hpp"
-#include "actors/rank_groups.hpp"
-#include "actors/rank_status.hpp"
-#include "actors/run_plan.hpp"
-#include "actors/stage_core.hpp"
+#include "net/occupation.hpp"
+#include "plan/run_plan.hpp"
+#include "runtime/messages.hpp"
+#include "runtime/rank_groups.hpp"
+#include "runtime/rank_status.hpp"
+#include "runtime/stage_core.hpp"
 
 namespace collie {
 
@@ -49,10 +49,10 @@ struct NodeRanks {
 struct NodeOrder {
   RunTag tag;
   int node = 0;
-  std::vector<int> node_of_rank;   // [ranks]
-  std::string plan;                // of for_nodes() (run_plan.hpp)
-  caf::actor trainer, writer;      // the trainer's process's
-  std::vector<std::string> doors;  // [nodes] of RemoteNode
+  std::vector<int> node_of_rank;       // [ranks]
+  std::string plan;                    // of for_nodes() (run_plan.hpp)
+  caf::actor trainer, writer;          // the trainer's process's
+  std::vector<std::string> endpoints;  // [nodes] of RemoteNode
 };
 
 struct StageSpec {
@@ -90,9 +90,9 @@ struct NodeSpec {
   int node = 0;
   std::vector<int> node_of_rank;  // [ranks]
   caf::actor trainer;
-  caf::actor writer;               // null where nothing is saved
-  std::string interface;           // numeric address at which the other processes reach this one
-  std::vector<std::string> doors;  // [nodes] of RemoteNode
+  caf::actor writer;                   // null where nothing is saved
+  std::string interface;               // numeric address at which the other processes reach this one
+  std::vector<std::string> endpoints;  // [nodes] of RemoteNode
   SpawnMode mode = SpawnMode::detached;
   ClusterSection cluster{};  // of this process, not the trainer's: its certificates and secret
 };
@@ -117,7 +117,8 @@ caf::actor spawn_monitor(caf::actor_system& system, SpawnMode mode, RunTag tag,
 struct RemoteNode {
   std::string address;  // "10.0.0.2:5001"
   caf::actor host;
-  std::string door;  // of door_of(): where other nodes connect with it; empty where all are connected anyway
+  std::string
+      endpoint;  // of endpoint_of(): where other nodes connect with it; empty where all are connected anyway
 };
 
 struct NodeHostSpec {

@@ -7,8 +7,8 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
-#include "actors/stage_core.hpp"
-#include "actors/tensor_transfer.hpp"
+#include "runtime/stage_core.hpp"
+#include "runtime/tensor_transfer.hpp"
 
 namespace collie {
 namespace {
@@ -32,7 +32,7 @@ class CafStageOutbox final : public StageOutbox {
   void report(TokenReport report) override;
   void report(ProgramDone done) override;
   void deliver(SnapshotPart part) override;
-  std::function<void()> bell() override;
+  std::function<void()> outcome_notifier() override;
 
  private:
   const caf::actor& peer(int rank) const { return wiring_.ranks[static_cast<size_t>(rank)]; }
@@ -96,7 +96,7 @@ void CafStageOutbox::deliver(SnapshotPart part) {
   self_->send(wiring_.writers[static_cast<size_t>(node)], std::move(part));
 }
 
-std::function<void()> CafStageOutbox::bell() {
+std::function<void()> CafStageOutbox::outcome_notifier() {
   return [self = caf::actor_cast<caf::actor>(self_)] { caf::anon_send(self, known_atom::value); };
 }
 
@@ -167,7 +167,7 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
         take_turn(self);
       },
       [=](known_atom) {
-        self->state.core->known();
+        self->state.core->on_outcome_ready();
         take_turn(self);
       },
       [=](check_atom) {

@@ -10,11 +10,12 @@
 #include "actors/directory.hpp"
 #include "actors/engine.hpp"
 #include "actors/guard.hpp"
-#include "actors/stall.hpp"
-#include "actors/summary.hpp"
-#include "actors/trainer_core.hpp"
-#include "actors/trainer_settings.hpp"
+#include "base/clock.hpp"
 #include "base/log.hpp"
+#include "plan/settings.hpp"
+#include "runtime/stall.hpp"
+#include "runtime/summary.hpp"
+#include "runtime/trainer_core.hpp"
 
 namespace collie {
 namespace {
@@ -122,8 +123,8 @@ void CafTrainerOutbox::broadcast(ProgramPtr program) {
 }
 
 void CafTrainerOutbox::end(RunEnded outcome) {
-  outcome.summary = describe_run(*state().plan, state().core->summaries(), state().core->busy_seconds(),
-                                 state().core->running_seconds());
+  outcome.summary = describe_run(state().plan->layout, state().core->summaries(),
+                                 state().core->busy_seconds(), state().core->running_seconds());
   // Of ranks that are at work some may wait for others, which end.
   const std::string cause = outcome.status == RunStatus::failed ? outcome.message
                             : state().core->ranks_at_work()     ? "the run ends"
@@ -211,12 +212,12 @@ void spawn_nodes(TrainerActor* self) {
   log::info("tensors between nodes travel {}", tensor_transport(state.plan->config.cluster));
   state.directory = adopt(self, spawn_directory(self->system()));
   const std::string plan = for_nodes(*state.plan);
-  std::vector<std::string> doors;
-  for (const RemoteNode& node : state.remote_nodes) doors.push_back(node.door);
+  std::vector<std::string> endpoints;
+  for (const RemoteNode& node : state.remote_nodes) endpoints.push_back(node.endpoint);
   for (int node = 0; node < nodes; ++node) {
     const caf::actor& host = state.remote_nodes[static_cast<size_t>(node)].host;
     self->monitor(host);
-    self->send(host, NodeOrder{state.tag, node, state.node_of_rank, plan, me, state.writer, doors});
+    self->send(host, NodeOrder{state.tag, node, state.node_of_rank, plan, me, state.writer, endpoints});
   }
 }
 

@@ -7,9 +7,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "actors/message_link.hpp"
-#include "actors/messages.hpp"
 #include "actors/spawn.hpp"
+#include "runtime/message_link.hpp"
+#include "runtime/messages.hpp"
 
 namespace collie {
 
@@ -111,11 +111,11 @@ auto inspect(Inspector& f, NodeRanks& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, NodeOrder& x) {
-  return f(x.tag, x.node, x.node_of_rank, x.plan, x.trainer, x.writer, x.doors);
+  return f(x.tag, x.node, x.node_of_rank, x.plan, x.trainer, x.writer, x.endpoints);
 }
 template <class Inspector>
 auto inspect(Inspector& f, RemoteNode& x) {
-  return f(x.address, x.host, x.door);
+  return f(x.address, x.host, x.endpoint);
 }
 template <class Inspector>
 auto inspect(Inspector& f, SnapshotBegun& x) {

@@ -8,11 +8,11 @@
 #include <thread>
 #include <vector>
 
-#include "actors/process_room.hpp"
 #include "app/signals.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
 #include "base/screen.hpp"
+#include "plan/process_room.hpp"
 
 namespace collie {
 namespace {

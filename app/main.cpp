@@ -60,7 +60,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   collie::open_standard_descriptors();
-  collie::signals::take_over();
+  collie::signals::install();
   collie::end_with_words();
   collie::log::write_to(collie::standard_error());
   int exit_code = 1;

@@ -3,12 +3,12 @@
 
 #include <memory>
 
-#include "actors/plan_report.hpp"
 #include "app/commands.hpp"
 #include "app/standard_streams.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "io/config.hpp"
+#include "plan/report.hpp"
 
 namespace collie {
 namespace {

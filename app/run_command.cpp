@@ -3,12 +3,12 @@
 
 #include <memory>
 
-#include "actors/summary.hpp"
 #include "app/commands.hpp"
 #include "app/host.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/screen.hpp"
+#include "runtime/summary.hpp"
 
 namespace collie {
 namespace {

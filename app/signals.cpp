@@ -53,7 +53,7 @@ bool is_ignored(int signal) {
 
 }  // namespace
 
-void take_over() {
+void install() {
   handle(SIGPIPE, SIG_IGN);
   handle(SIGXFSZ, SIG_IGN);
   handle(SIGINT, on_ending_signal);

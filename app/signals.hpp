@@ -16,7 +16,7 @@ namespace collie::signals {
 // First in main(). SIGHUP stays ignored where it was (nohup). SIGINT and SIGTERM are handled although a shell
 // may have them ignored for what it starts in the background: whoever sends them means this process. Signals
 // that were blocked are let through.
-void take_over();
+void install();
 
 // While one lives, the first ending signal does not end the process. One at a time.
 class Held {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "tests/actors/makespan.hpp"
 
 namespace collie {

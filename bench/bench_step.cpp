@@ -12,9 +12,10 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/engine.hpp"
+#include "base/clock.hpp"
 #include "base/random.hpp"
 #include "bench/timed_operations.hpp"
-#include "tests/actors/local_pipeline.hpp"
+#include "tests/runtime/local_pipeline.hpp"
 
 namespace collie {
 namespace {

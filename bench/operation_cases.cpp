@@ -4,6 +4,7 @@
 #include <array>
 #include <span>
 
+#include "base/divide.hpp"
 #include "base/random.hpp"
 #include "bench/operation_rates.hpp"
 
@@ -125,7 +126,8 @@ class Cases {
       return [=, &operations]() mutable { operations.add_row(x, row); };
     });
     add("column_sum", residual, residual.numel(), [=](Operations& operations) {
-      Tensor x = random(operations, residual), out = random(operations, {residual[1]}, operations.wide());
+      Tensor x = random(operations, residual),
+             out = random(operations, {residual[1]}, operations.accumulation_dtype());
       return [=, &operations]() mutable { operations.column_sum(x, out, true); };
     });
     add("swiglu", inner, 3 * inner.numel(), [=](Operations& operations) {
@@ -149,7 +151,7 @@ class Cases {
         [=](Operations& operations) {
           Tensor x = random(operations, shape), weight = random(operations, {shape[1]}),
                  y = operations.empty(shape, Category::workspace),
-                 inverse = operations.empty({shape[0]}, operations.wide(), Category::workspace);
+                 inverse = operations.empty({shape[0]}, operations.accumulation_dtype(), Category::workspace);
           return [=, &operations]() mutable { operations.rms_norm(x, weight, 1e-6, y, inverse); };
         },
         statistics);
@@ -159,7 +161,7 @@ class Cases {
           Tensor x = random(operations, shape), residual = random(operations, shape),
                  weight = random(operations, {shape[1]}), sum = operations.empty(shape, Category::workspace),
                  y = operations.empty(shape, Category::workspace),
-                 inverse = operations.empty({shape[0]}, operations.wide(), Category::workspace);
+                 inverse = operations.empty({shape[0]}, operations.accumulation_dtype(), Category::workspace);
           return [=, &operations]() mutable {
             operations.add_rms_norm(x, residual, weight, 1e-6, sum, y, inverse);
           };
@@ -169,8 +171,9 @@ class Cases {
     const auto backward = [=](Operations& operations, bool input) -> std::function<void()> {
       Tensor dy = random(operations, shape), x = random(operations, shape),
              weight = random(operations, {shape[1]}),
-             inverse = random(operations, {shape[0]}, operations.wide());
-      Tensor out = input ? random(operations, shape) : random(operations, {shape[1]}, operations.wide());
+             inverse = random(operations, {shape[0]}, operations.accumulation_dtype());
+      Tensor out =
+          input ? random(operations, shape) : random(operations, {shape[1]}, operations.accumulation_dtype());
       if (input)
         return [=, &operations]() mutable {
           operations.rms_norm_backward_input(dy, x, weight, inverse, out, out);
@@ -212,8 +215,8 @@ class Cases {
     for (int64_t token = 0; token < tokens_; ++token)
       positions.push_back(static_cast<int32_t>(token % document_));
     add("rope", q, 2 * q.numel(), [=](Operations& operations) {
-      Tensor x = random(operations, q), cosines = random(operations, tables, operations.wide()),
-             sines = random(operations, tables, operations.wide());
+      Tensor x = random(operations, q), cosines = random(operations, tables, operations.accumulation_dtype()),
+             sines = random(operations, tables, operations.accumulation_dtype());
       return [=, &operations]() mutable { operations.rope(x, cosines, sines, positions, false); };
     });
     const AttentionSpans documents = spans();
@@ -221,21 +224,21 @@ class Cases {
                  bytes = size_ * 4 * static_cast<double>(q.numel());
     // Scores and sums of values forward; the same again, three gradients and the scores once more backward.
     const double forward = 4 * visible_keys() * static_cast<double>(q[1] * q[2]);
-    cases_.push_back({"attention", q.to_string(), {bytes, forward}, true, [=](Operations& operations) {
-                        Tensor queries = random(operations, q), keys = random(operations, kv),
-                               values = random(operations, kv),
-                               out = operations.empty(q, Category::workspace),
-                               sums = operations.empty(statistics, operations.wide(), Category::workspace);
-                        return [=, &operations]() mutable {
-                          operations.attention(queries, keys, values, documents, scale, out, sums);
-                        };
-                      }});
+    cases_.push_back(
+        {"attention", q.to_string(), {bytes, forward}, true, [=](Operations& operations) {
+           Tensor queries = random(operations, q), keys = random(operations, kv),
+                  values = random(operations, kv), out = operations.empty(q, Category::workspace),
+                  sums = operations.empty(statistics, operations.accumulation_dtype(), Category::workspace);
+           return [=, &operations]() mutable {
+             operations.attention(queries, keys, values, documents, scale, out, sums);
+           };
+         }});
     cases_.push_back(
         {"attention_backward", q.to_string(), {2 * bytes, 2.5 * forward}, true, [=](Operations& operations) {
            Tensor queries = random(operations, q), keys = random(operations, kv),
                   values = random(operations, kv), d_out = random(operations, q),
                   out = operations.empty(q, Category::workspace),
-                  sums = operations.empty(statistics, operations.wide(), Category::workspace),
+                  sums = operations.empty(statistics, operations.accumulation_dtype(), Category::workspace),
                   dq = operations.empty(q, Category::workspace),
                   dk = operations.empty(kv, Category::workspace),
                   dv = operations.empty(kv, Category::workspace);
@@ -270,7 +273,7 @@ class Cases {
     });
   }
 
-  static int64_t blocks_of(int64_t elements) { return (elements + reduction_block - 1) / reduction_block; }
+  static int64_t blocks_of(int64_t elements) { return divide_up(elements, reduction_block); }
 
   // Each parameter's blocks, as its sum of squares is taken: as a binary tree.
   TreeRuns sums_of_parameters() const {
@@ -302,7 +305,7 @@ class Cases {
     add(
         "sum_of_squares", flat, 0,
         [=](Operations& operations) {
-          Tensor x = random(operations, flat, operations.wide()),
+          Tensor x = random(operations, flat, operations.accumulation_dtype()),
                  sums = doubles(operations, blocks_of(flat.numel()));
           return [=, &operations]() mutable { operations.block_sums_of_squares(x, sums); };
         },
@@ -323,7 +326,7 @@ class Cases {
     add(
         "adamw", flat, narrow ? flat.numel() : 0,
         [=](Operations& operations) {
-          const auto made = [&] { return random(operations, flat, operations.wide()); };
+          const auto made = [&] { return random(operations, flat, operations.accumulation_dtype()); };
           AdamWTensors range{made(), made(), made(), made(), {}, 0};
           operations.fill(range.exp_avg_sq, 1);
           if (narrow) range.rounded = operations.empty(flat, Category::workspace);
@@ -356,7 +359,8 @@ OperationCase product_case(GemmForm form, int64_t m, int64_t n, int64_t k, DType
             Tensor a = random(operations, form == GemmForm::tn ? Shape{k, m} : Shape{m, k}),
                    b = random(operations, form == GemmForm::nt ? Shape{n, k} : Shape{k, n});
             const bool gradient = form == GemmForm::tn;
-            Tensor c = random(operations, {m, n}, gradient ? operations.wide() : operations.dtype());
+            Tensor c =
+                random(operations, {m, n}, gradient ? operations.accumulation_dtype() : operations.dtype());
             return [=, &operations]() mutable { operations.gemm(form, a, b, c, gradient); };
           }};
 }

@@ -28,7 +28,7 @@ struct TrainingFigures {
   int ranks = 1;
   std::vector<double> step_s;  // those that count
   double last_loss = 0;
-  // A step's, by work_of_step() (actors/model_work.hpp): 6 · P · tokens + 12 · blocks · heads · head_dim ·
+  // A step's, by work_of_step() (plan/model_work.hpp): 6 · P · tokens + 12 · blocks · heads · head_dim ·
   // keys, with P the elements of all matrices, the head included and the embedding not, and keys those that
   // the queries see: L (L + 1) / 2 for each sequence of L tokens.
   double flops_a_step = 0;

@@ -29,7 +29,7 @@ struct Call {
   Shape shape;       // of the tensor, or of `in`
   int peer = -1;     // broadcast: root; send: destination; receive: source
   int64_t part = 0;  // elements: all of an all-reduce or broadcast, else what one rank gives or takes
-  const std::byte* in = nullptr;  // null where the tensors are phantoms
+  const std::byte* in = nullptr;  // null where the tensors are meta tensors
   std::byte* out = nullptr;
   bool on_host = true;  // in and out may be followed
 

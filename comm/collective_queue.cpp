@@ -8,16 +8,13 @@
 #include <mutex>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 
 namespace collie {
 namespace {
 
 constexpr size_t most_spans = 65536;
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace
 
@@ -43,7 +40,7 @@ struct CollectiveQueue::Task {
   Operation operation;
   bool done = false;  // has succeeded; a failure is the queue's
   // On a device: behind what the rank had queued at the submission, and behind the operation's work.
-  std::shared_ptr<const DeviceMark> before, after;
+  std::shared_ptr<const DeviceEvent> before, after;
 };
 
 struct CollectiveQueue::State {
@@ -62,9 +59,9 @@ struct CollectiveQueue::State {
   template <class Condition>
   void wait(Lock& lock, const Condition& condition) {
     if (condition()) return;
-    const double start = now_s();
+    const double start = steady_seconds();
     changed.wait(lock, condition);
-    blocked_s += now_s() - start;
+    blocked_s += steady_seconds() - start;
   }
 
   bool run_next();
@@ -147,7 +144,7 @@ CollectiveQueue::Pending CollectiveQueue::submit(std::string label, Operation op
     state.wait(lock, [&] { return state.failure || state.in_flight() < state.max_in_flight; });
     if (state.failure) return Pending(state_, task);
     task->operation = std::move(operation);
-    if (state.order.compute) task->before = state.order.compute->mark();
+    if (state.order.compute) task->before = state.order.compute->record();
     state.queued.push_back(task);
   }
   if (state.on_submit) state.on_submit();
@@ -169,7 +166,7 @@ bool CollectiveQueue::State::run_next() {
     state.queued.pop_front();
     state.running = true;
   }
-  OperationSpan span{task->label, now_s(), 0, task->bytes};
+  OperationSpan span{task->label, steady_seconds(), 0, task->bytes};
   state.advanced = std::max<int64_t>(0, state.advanced - task->bytes);
   std::exception_ptr thrown;
   try {
@@ -177,7 +174,7 @@ bool CollectiveQueue::State::run_next() {
   } catch (...) {
     thrown = std::current_exception();
   }
-  span.end_s = now_s();
+  span.end_s = steady_seconds();
 
   std::vector<Operation> ended;  // released after the lock
   const State::Lock lock(state.mutex);
@@ -200,10 +197,10 @@ void CollectiveQueue::State::run(Task& task) {
   try {
     task.operation(*group);
   } catch (...) {
-    task.after = order.communication->mark();
+    task.after = order.communication->record();
     throw;
   }
-  task.after = order.communication->mark();
+  task.after = order.communication->record();
 }
 
 void CollectiveQueue::advance(int64_t bytes) {

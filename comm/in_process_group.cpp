@@ -1,18 +1,18 @@
 // Ranks that are threads of one process.
 #include "base/error.hpp"
-#include "comm/meeting.hpp"
 #include "comm/process_group.hpp"
+#include "comm/rendezvous.hpp"
 
 namespace collie {
 namespace {
 
 class InProcessGroup : public ProcessGroup {
  public:
-  InProcessGroup(std::shared_ptr<comm::Meeting> meeting, int rank, std::shared_ptr<DeviceSlot> slot)
-      : meeting_(std::move(meeting)), rank_(rank), slot_(std::move(slot)) {}
+  InProcessGroup(std::shared_ptr<comm::Rendezvous> rendezvous, int rank, std::shared_ptr<DeviceSlot> slot)
+      : rendezvous_(std::move(rendezvous)), rank_(rank), slot_(std::move(slot)) {}
 
   int rank() const override { return rank_; }
-  int size() const override { return meeting_->size(); }
+  int size() const override { return rendezvous_->size(); }
 
   void all_reduce_sum(Tensor& x) override { collective(comm::all_reduce_call(x)); }
   void reduce_scatter_sum(const Tensor& in, Tensor& out) override {
@@ -31,12 +31,12 @@ class InProcessGroup : public ProcessGroup {
   void receive(Tensor& x, int source) override { transfer(comm::receive_call(size(), rank_, x, source)); }
   void barrier() override { collective({}); }
 
-  void check() override { meeting_->check(); }
-  void abort(const std::string& cause) override { meeting_->abort(cause); }
+  void check() override { rendezvous_->check(); }
+  void abort(const std::string& cause) override { rendezvous_->abort(cause); }
 
  private:
-  void collective(const comm::Call& call) { meeting_->collective(rank_, call, queue_for(call)); }
-  void transfer(const comm::Call& call) { meeting_->transfer(rank_, call, queue_for(call)); }
+  void collective(const comm::Call& call) { rendezvous_->collective(rank_, call, queue_for(call)); }
+  void transfer(const comm::Call& call) { rendezvous_->transfer(rank_, call, queue_for(call)); }
 
   // Null for tensors on the host.
   DeviceQueue* queue_for(const comm::Call& call) const {
@@ -45,7 +45,7 @@ class InProcessGroup : public ProcessGroup {
     return nullptr;
   }
 
-  std::shared_ptr<comm::Meeting> meeting_;
+  std::shared_ptr<comm::Rendezvous> rendezvous_;
   int rank_;
   std::shared_ptr<DeviceSlot> slot_;  // null where there is no device
 };
@@ -60,10 +60,10 @@ std::vector<std::shared_ptr<ProcessGroup>> make_in_process_group(int size) {
 std::vector<std::shared_ptr<ProcessGroup>> make_device_group(
     const std::vector<std::shared_ptr<DeviceSlot>>& slots) {
   COLLIE_ASSERT(!slots.empty(), "a group needs at least one rank");
-  const auto meeting = std::make_shared<comm::Meeting>(static_cast<int>(slots.size()));
+  const auto rendezvous = std::make_shared<comm::Rendezvous>(static_cast<int>(slots.size()));
   std::vector<std::shared_ptr<ProcessGroup>> ends;
   for (const auto& slot : slots)
-    ends.push_back(std::make_shared<InProcessGroup>(meeting, static_cast<int>(ends.size()), slot));
+    ends.push_back(std::make_shared<InProcessGroup>(rendezvous, static_cast<int>(ends.size()), slot));
   return ends;
 }
 

@@ -16,6 +16,13 @@ struct MicroBatch {
   int64_t target_tokens = 0;             // labels that are targets
 };
 
+// What a replica computes where there is no micro-batch left for it: no token of no document.
+inline MicroBatch empty_micro_batch() {
+  MicroBatch batch;
+  batch.document_starts = {0};
+  return batch;
+}
+
 // Everything one data-parallel replica computes in one optimizer step.
 struct StepBatch {
   int64_t step = 0;                       // from 1

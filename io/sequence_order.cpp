@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
+#include "base/divide.hpp"
 #include "base/error.hpp"
 #include "base/random.hpp"
 
 namespace collie {
 
 namespace {
-
-int64_t divide_up(int64_t count, int64_t by) {
-  return (count + by - 1) / by;
-}
 
 // Which of the runs that start at `starts` (ascending, the last entry is the end) holds `place`. Empty runs
 // hold nothing.

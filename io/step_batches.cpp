@@ -2,15 +2,12 @@
 
 #include <algorithm>
 
+#include "base/divide.hpp"
 #include "base/error.hpp"
 
 namespace collie {
 
 namespace {
-
-int64_t divide_up(int64_t count, int64_t by) {
-  return (count + by - 1) / by;
-}
 
 void check_sizes(const StepSizes& sizes) {
   COLLIE_ASSERT(sizes.micro_batch_size > 0 && sizes.gradient_accumulation_steps > 0 && sizes.dp_size > 0 &&
@@ -22,8 +19,7 @@ void check_sizes(const StepSizes& sizes) {
 // Sequences [first, last) of `epoch`, cut off at `end`.
 MicroBatch make_micro_batch(const SequenceOrder& order, int64_t epoch, int64_t first, int64_t last,
                             int64_t end) {
-  MicroBatch batch;
-  batch.document_starts = {0};
+  MicroBatch batch = empty_micro_batch();
   for (int64_t sequence = first; sequence < std::min(last, end); ++sequence)
     order.append_sequence(epoch, sequence, batch);
   return batch;
@@ -82,6 +78,22 @@ StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, co
         make_micro_batch(order, step.epoch, start, start + sizes.micro_batch_size, end));
   }
   return step;
+}
+
+std::vector<std::shared_ptr<const StepBatch>> deal(std::shared_ptr<const StepBatch> whole, int replicas) {
+  if (replicas == 1) return {std::move(whole)};
+  const StepBatch& batch = *whole;
+  std::vector<std::shared_ptr<StepBatch>> shares;
+  for (int replica = 0; replica < replicas; ++replica) {
+    StepBatch share = batch;
+    share.micro_batches.clear();
+    shares.push_back(std::make_shared<StepBatch>(std::move(share)));
+  }
+  const auto across = static_cast<size_t>(replicas), count = batch.micro_batches.size();
+  const auto dealt = static_cast<size_t>(round_up(static_cast<int64_t>(count), replicas));
+  for (size_t i = 0; i < dealt; ++i)
+    shares[i % across]->micro_batches.push_back(i < count ? batch.micro_batches[i] : empty_micro_batch());
+  return {shares.begin(), shares.end()};
 }
 
 std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset,

@@ -46,6 +46,10 @@ int64_t last_step_of_epoch(const SequenceOrder& order, const StepSizes& sizes, c
 StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
                           int64_t step);
 
+// The micro-batches of `whole` dealt out to replicas in turn; one that gets one less has an empty one in its
+// place. [replicas]
+std::vector<std::shared_ptr<const StepBatch>> deal(std::shared_ptr<const StepBatch> whole, int replicas);
+
 // Evaluation: all target tokens of `dataset` once, in natural order, without shuffling.
 std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset,
                                                       int64_t sequence_length, bool packing);

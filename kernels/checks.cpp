@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "base/divide.hpp"
 #include "kernels/tree_sum.hpp"
 
 namespace collie::check {
@@ -14,15 +15,16 @@ void of_dtype(std::string_view operation, std::string_view what, const Tensor& x
                 name(x.dtype()), name(dtype));
 }
 
-DType wide(DType dtype) {
+DType accumulation_dtype(DType dtype) {
   return dtype == DType::bf16 ? DType::f32 : dtype;
 }
 
 // dtype, or the wider one that goes with it.
 void of_either_dtype(std::string_view operation, std::string_view what, const Tensor& x, DType dtype) {
   COLLIE_ASSERT(x.defined(), "{}: {} is an empty tensor", operation, what);
-  COLLIE_ASSERT(x.dtype() == dtype || x.dtype() == wide(dtype), "{}: {} {} is {}, must be {} or {}",
-                operation, what, x.shape().to_string(), name(x.dtype()), name(dtype), name(wide(dtype)));
+  COLLIE_ASSERT(x.dtype() == dtype || x.dtype() == accumulation_dtype(dtype),
+                "{}: {} {} is {}, must be {} or {}", operation, what, x.shape().to_string(), name(x.dtype()),
+                name(dtype), name(accumulation_dtype(dtype)));
 }
 
 void of_shape(std::string_view operation, std::string_view what, const Tensor& x, const Shape& shape,
@@ -254,7 +256,7 @@ void rms_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& 
   of_rank("rms_norm", "x", x, 2, dtype);
   vector_for("rms_norm", "weight", weight, x.dim(1), "x", x, dtype);
   like("rms_norm", "y", y, "x", x, dtype);
-  vector_for("rms_norm", "inverse_rms", inverse_rms, x.dim(0), "x", x, wide(dtype));
+  vector_for("rms_norm", "inverse_rms", inverse_rms, x.dim(0), "x", x, accumulation_dtype(dtype));
 }
 
 void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,
@@ -263,7 +265,7 @@ void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, con
   of_rank(op, "x", x, 2, dtype);
   like(op, "dy", dy, "x", x, dtype);
   vector_for(op, "weight", weight, x.dim(1), "x", x, dtype);
-  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, wide(dtype));
+  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, accumulation_dtype(dtype));
   if (d_residual.defined()) like(op, "d_residual", d_residual, "x", x, dtype);
   like(op, "dx", dx, "x", x, dtype);
 }
@@ -280,7 +282,7 @@ void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, co
   constexpr std::string_view op = "rms_norm_backward_weight";
   of_rank(op, "x", x, 2, dtype);
   like(op, "dy", dy, "x", x, dtype);
-  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, wide(dtype));
+  vector_for(op, "inverse_rms", inverse_rms, x.dim(0), "x", x, accumulation_dtype(dtype));
   of_either_dtype(op, "d_weight", d_weight, dtype);
   vector_for(op, "d_weight", d_weight, x.dim(1), "x", x, d_weight.dtype());
 }
@@ -288,8 +290,8 @@ void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, co
 void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sines,
           std::span<const int32_t> positions) {
   of_rank("rope", "x", x, 3, dtype);
-  of_rank("rope", "cosines", cosines, 2, wide(dtype));
-  like("rope", "sines", sines, "cosines", cosines, wide(dtype));
+  of_rank("rope", "cosines", cosines, 2, accumulation_dtype(dtype));
+  like("rope", "sines", sines, "cosines", cosines, accumulation_dtype(dtype));
   COLLIE_ASSERT(x.dim(2) == 2 * cosines.dim(1),
                 "rope: x {} does not fit cosines {}: head_dim must be twice {}", x.shape().to_string(),
                 cosines.shape().to_string(), cosines.dim(1));
@@ -311,7 +313,7 @@ AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Te
                 "attention: the heads of q {} are no multiple of those of k {}", q.shape().to_string(),
                 k.shape().to_string());
   like("attention", "out", out, "q", q, dtype);
-  of_shape("attention", "log_sum_exp", log_sum_exp, Shape{q.dim(0), q.dim(1)}, wide(dtype));
+  of_shape("attention", "log_sum_exp", log_sum_exp, Shape{q.dim(0), q.dim(1)}, accumulation_dtype(dtype));
   contiguous("attention", "log_sum_exp", log_sum_exp);
   spans_fit(spans, q, k);
   return {q.dim(0), k.dim(0), q.dim(1),
@@ -332,8 +334,8 @@ void merge_attention(DType dtype, const Tensor& out, const Tensor& log_sum_exp, 
   of_rank(op, "out", out, 3, dtype);
   like(op, "part", part, "out", out, dtype);
   const Shape sums{out.dim(0), out.dim(1)};
-  of_shape(op, "log_sum_exp", log_sum_exp, sums, wide(dtype));
-  of_shape(op, "part_log_sum_exp", part_log_sum_exp, sums, wide(dtype));
+  of_shape(op, "log_sum_exp", log_sum_exp, sums, accumulation_dtype(dtype));
+  of_shape(op, "part_log_sum_exp", part_log_sum_exp, sums, accumulation_dtype(dtype));
   contiguous(op, "log_sum_exp", log_sum_exp);
   contiguous(op, "part_log_sum_exp", part_log_sum_exp);
 }
@@ -387,8 +389,8 @@ void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<
 void block_sums_of_squares(DType dtype, const Tensor& x, const Tensor& sums) {
   of_either_dtype("block_sums_of_squares", "x", x, dtype);
   contiguous("block_sums_of_squares", "x", x);
-  vector_for("block_sums_of_squares", "sums", sums, (x.numel() + reduction_block - 1) / reduction_block, "x",
-             x, DType::f64);
+  vector_for("block_sums_of_squares", "sums", sums, divide_up(x.numel(), reduction_block), "x", x,
+             DType::f64);
 }
 
 void ordered_sums(const Tensor& values, const OrderedRuns& runs, const Tensor& sums) {

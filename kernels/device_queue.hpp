@@ -14,27 +14,27 @@ struct CUstream_st;
 namespace collie {
 
 // A point in a queue's work.
-class DeviceMark {
+class DeviceEvent {
  public:
-  virtual ~DeviceMark() = default;
+  virtual ~DeviceEvent() = default;
 };
 
 // May be used by any thread, and by several at a time. Pointers are the device's; who uses memory that comes
-// from another queue orders the two by marks. Errors of the device: std::runtime_error.
+// from another queue orders the two by events. Errors of the device: std::runtime_error.
 class DeviceQueue {
  public:
   virtual ~DeviceQueue() = default;
 
   // Behind all that has been put into the queue.
-  virtual std::shared_ptr<const DeviceMark> mark() = 0;
-  // What is put into the queue from now on begins after the mark, which may be another queue's.
-  virtual void wait(const DeviceMark& mark) = 0;
+  virtual std::shared_ptr<const DeviceEvent> record() = 0;
+  // What is put into the queue from now on begins after the event, which may be another queue's.
+  virtual void wait(const DeviceEvent& event) = 0;
 
-  // As Operations hands tensors out and takes them over (operations.hpp), for a queue that works on them
-  // between two tables of its device: from now on a tensor that is taken over is used, and its memory goes
-  // back, in the queue's order. Its account stays.
-  virtual void hand_out(Tensor& x) = 0;
-  virtual void take_over(Tensor& x) = 0;
+  // As Operations releases and acquires tensors (operations.hpp), for a queue that works on them between two
+  // tables of its device: from now on a tensor that is acquired is used, and its memory goes back, in the
+  // queue's order. Its account stays.
+  virtual void release(Tensor& x) = 0;
+  virtual void acquire(Tensor& x) = 0;
 
   virtual void copy(const std::byte* from, std::byte* to, size_t bytes) = 0;
   // out[k][i] = ((in[0][i] + in[1][i]) + in[2][i]) + ..., for every k and 0 <= i < count: f32 and f64 in

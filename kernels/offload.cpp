@@ -49,21 +49,21 @@ class Offloader::Group final : public Offloaded {
   // Memory that a copy still reads or writes goes back after it.
   ~Group() override {
     try {
-      settle();
+      wait();
     } catch (const std::exception& error) {  // the device is lost: the run ends for that reason elsewhere
       log::warn("while activations on the host are dropped: {}", error.what());
     }
   }
 
   void leave() {
-    settle();
+    wait();
     tensors_.clear();
     away_ = true;
   }
 
   void fetch() override {
     COLLIE_ASSERT(copy_ != nullptr, "tensors that were taken already are fetched");
-    if (!away_) return settle();  // nothing has gone yet
+    if (!away_) return wait();  // nothing has gone yet
     for (const Form& form : forms_)
       tensors_.push_back(form.defined ? owner_.operations_.empty(form.shape, form.dtype, form.category)
                                       : Tensor());
@@ -74,13 +74,13 @@ class Offloader::Group final : public Offloaded {
 
   std::vector<Tensor> take() override {
     if (away_) fetch();
-    settle();
+    wait();
     copy_.reset();
     return std::move(tensors_);
   }
 
  private:
-  void settle() {
+  void wait() {
     if (owner_.leaving_ == this) owner_.leaving_ = nullptr;
     if (std::exchange(under_way_, false)) owner_.copies_->wait(*copy_);
   }

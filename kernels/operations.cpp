@@ -29,7 +29,7 @@ std::unique_ptr<Offloaded> Operations::offload(std::vector<Tensor> tensors) {
 
 void Operations::convert(const Tensor& from, Tensor& to) {
   check::convert(dtype(), from, to);
-  COLLIE_ASSERT(wide() == dtype(), "a table of {} does not convert", name(dtype()));
+  COLLIE_ASSERT(accumulation_dtype() == dtype(), "a table of {} does not convert", name(dtype()));
   copy(from, to);
 }
 

@@ -1,7 +1,7 @@
 // The operation table: everything a device can do. Models call nothing else.
 //
 // One object a rank: it knows the rank's memory account and threads. Implementations: cpu/ (fp32), reference/
-// (double, slow and obvious), phantom/ (memory accounts alone); cuda/ (one GPU; through kernels/gpu.hpp). All
+// (double, slow and obvious), meta/ (memory accounts alone); cuda/ (one GPU; through kernels/gpu.hpp). All
 // matrices are row-major. "accumulate" adds to what the output holds instead of overwriting it. Outputs may
 // not alias inputs unless it is said. Every operation accepts zero tokens. Results depend on shapes and
 // values alone, never on the number of threads.
@@ -69,7 +69,8 @@ struct TreeRuns {
   std::vector<int32_t> firsts, counts, heights;  // [nodes]
 };
 
-// One range of elements that an optimizer updates: contiguous tensors of equal numel, each dtype() or wide().
+// One range of elements that an optimizer updates: contiguous tensors of equal numel, each dtype() or
+// accumulation_dtype().
 struct AdamWTensors {
   Tensor weight, gradient, exp_avg, exp_avg_sq;
   Tensor rounded;            // where defined: gets the new weight, rounded to nearest, in dtype()
@@ -87,12 +88,12 @@ class Operations {
   // Of what needs more digits than bfloat16 has: statistics (inverse_rms, log_sum_exp), rotary tables, and,
   // where the owner wants it, weights' gradients and optimizer states. The same as dtype() where that is wide
   // enough.
-  DType wide() const { return dtype_ == DType::bf16 ? DType::f32 : dtype_; }
+  DType accumulation_dtype() const { return dtype_ == DType::bf16 ? DType::f32 : dtype_; }
   const std::shared_ptr<MemoryAccount>& account() const { return account_; }
   // Tokens whose logits over the whole vocabulary a head should have at a time. It decides how the head's
   // weight gradient is summed, so it depends on the device and the vocabulary alone.
   virtual int64_t head_chunk(int64_t /*vocab*/) const { return 256; }
-  // false: tensors are counted, not computed (kernels/phantom); making values for them is of no use.
+  // false: tensors are counted, not computed (kernels/meta); making values for them is of no use.
   virtual bool has_values() const { return true; }
 
   // --- memory
@@ -109,8 +110,8 @@ class Operations {
   virtual std::unique_ptr<Offloaded> offload(std::vector<Tensor> tensors);
   virtual void fill(Tensor& x, double value) = 0;
   virtual void copy(const Tensor& from, Tensor& to) = 0;  // same shape and dtype; row strides may differ
-  // dtype() to wide() or back (rounded to nearest even); same shape. Here: a copy, for tables that have one
-  // dtype.
+  // dtype() to accumulation_dtype() or back (rounded to nearest even); same shape. Here: a copy, for tables
+  // that have one dtype.
   virtual void convert(const Tensor& from, Tensor& to);
   // Host values in and out, converted to and from the tensor's dtype. x may be row-strided.
   virtual void upload(std::span<const float> values, Tensor& x) = 0;
@@ -140,11 +141,11 @@ class Operations {
   // Throws RunError where the device has failed in work that was queued. Waits for nothing.
   virtual void check_device() {}
 
-  // --- between the ranks of a process, which have a table each. A tensor is given away: who hands it out
-  // uses it no more. Its work may still be under way on the device; who takes it over goes on after that
-  // work, pays for it, and gets a tensor of its own device.
-  virtual void hand_out(Tensor& /*x*/) {}
-  virtual Tensor take_over(Tensor x, Category category) {
+  // --- between the ranks of a process, which have a table each. The sender releases a tensor and uses it no
+  // more; the work on it may still be under way on the device. The receiver acquires it: what it queues
+  // begins after that work, its account pays, and it gets a tensor of its own device.
+  virtual void release(Tensor& /*x*/) {}
+  virtual Tensor acquire(Tensor x, Category category) {
     x.charge_to(account_, category);
     return x;
   }
@@ -237,8 +238,8 @@ class Operations {
                                              Tensor& loss_sum) = 0;
 
   // --- reductions, in double
-  // x contiguous, dtype() or wide(): sums f64 [blocks], the sum of squares of each block of reduction_block
-  // elements from the start.
+  // x contiguous, dtype() or accumulation_dtype(): sums f64 [blocks], the sum of squares of each block of
+  // reduction_block elements from the start.
   virtual void block_sums_of_squares(const Tensor& x, Tensor& sums) = 0;
   // values f64 [n], sums f64 [m], one for each of `runs`: from 0 on, one value after another.
   virtual void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) = 0;
@@ -272,8 +273,8 @@ std::unique_ptr<Operations> make_reference_operations(std::shared_ptr<MemoryAcco
 // collie_cuda_emulated.
 std::unique_ptr<Operations> make_cuda_operations(DType dtype, int device,
                                                  std::shared_ptr<MemoryAccount> account);
-// kernels/phantom: tensors without memory, operations that check their arguments and charge the account what
+// kernels/meta: tensors without memory, operations that check their arguments and charge the account what
 // kernels/cpu would on so many threads, at most.
-std::unique_ptr<Operations> make_phantom_operations(int threads, std::shared_ptr<MemoryAccount> account);
+std::unique_ptr<Operations> make_meta_operations(int threads, std::shared_ptr<MemoryAccount> account);
 
 }  // namespace collie

@@ -33,7 +33,7 @@ void* take(MemorySource& source, size_t bytes, const MemoryAccount& account) {
 
 }  // namespace
 
-// One block of memory and who pays for it. A phantom's has no source and no block, but is paid for all the
+// One block of memory and who pays for it. A meta's has no source and no block, but is paid for all the
 // same.
 struct Tensor::Storage {
   Storage(size_t size, std::shared_ptr<MemoryAccount> payer, Category kind,
@@ -113,8 +113,8 @@ Tensor Tensor::on(std::shared_ptr<MemorySource> source, const Shape& shape, DTyp
   return with_storage(shape, dtype, std::move(account), category, std::move(source));
 }
 
-Tensor Tensor::phantom(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
-                       Category category) {
+Tensor Tensor::meta(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                    Category category) {
   return with_storage(shape, dtype, std::move(account), category, nullptr);
 }
 
@@ -138,7 +138,7 @@ bool Tensor::contiguous() const {
 }
 
 void* Tensor::raw() const {
-  COLLIE_ASSERT(has_memory(), "a phantom tensor of shape {} has no values", shape_.to_string());
+  COLLIE_ASSERT(has_memory(), "a meta tensor of shape {} has no values", shape_.to_string());
   return static_cast<char*>(storage_->data) + static_cast<size_t>(offset_) * size_of(dtype_);
 }
 

@@ -63,9 +63,9 @@ class Tensor {
   static Tensor on(std::shared_ptr<MemorySource> source, const Shape& shape, DType dtype,
                    std::shared_ptr<MemoryAccount> account, Category category);
   // Shape, strides and account of such a tensor, but no memory behind it: to count what a computation would
-  // hold (kernels/phantom). Its values must not be asked for.
-  static Tensor phantom(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
-                        Category category);
+  // hold (kernels/meta). Its values must not be asked for.
+  static Tensor meta(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
+                     Category category);
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }

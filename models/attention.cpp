@@ -26,7 +26,7 @@ void Attention::rotate(LayerContext& context, const TokenLayout& layout, Tensor&
 
 Tensor Attention::project(LayerContext& context, const TokenLayout& layout, const Tensor& x,
                           Category category) const {
-  const Tensor inside = enter(context, x);
+  const Tensor inside = gather_from_sequence_region(context, x);
   Tensor qkv = context.operations.empty({inside.dim(0), q_width_ + 2 * kv_width_}, category);
   Tensor q = q_of(qkv), k = k_of(qkv), v = v_of(qkv);
   q_->forward(context, inside, q);
@@ -67,7 +67,8 @@ void Attention::forward(LayerContext& context, const TokenLayout& layout, const 
   Tensor qkv = project(context, layout, x, category);
   const int64_t tokens = qkv.dim(0);
   Tensor attended = operations.empty({tokens, q_width_}, category);
-  Tensor log_sum_exp = operations.empty({tokens, q_width_ / head_dim_}, operations.wide(), category);
+  Tensor log_sum_exp =
+      operations.empty({tokens, q_width_ / head_dim_}, operations.accumulation_dtype(), category);
   attend(context, layout, qkv, attended, log_sum_exp);
   if (stash) {
     stash->qkv = std::move(qkv);
@@ -91,14 +92,14 @@ void Attention::backward_input(LayerContext& context, const TokenLayout& layout,
   q_->backward_input(context, q_of(stash.d_qkv), partial, false);
   k_->backward_input(context, k_of(stash.d_qkv), partial, true);
   v_->backward_input(context, v_of(stash.d_qkv), partial, true);
-  leave(context, partial, dx);
+  reduce_scatter_to_sequence_region(context, partial, dx);
 }
 
 void Attention::backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
                                 AttentionStash& stash) const {
   o_->backward_weight(context, stash.attended, dy);
   stash.attended = Tensor();
-  const Tensor inside = enter(context, x);  // again: the stash keeps its share only
+  const Tensor inside = gather_from_sequence_region(context, x);  // again: the stash keeps its share only
   v_->backward_weight(context, inside, v_of(stash.d_qkv));
   k_->backward_weight(context, inside, k_of(stash.d_qkv));
   q_->backward_weight(context, inside, q_of(stash.d_qkv));
@@ -115,7 +116,7 @@ void Attention::decode(LayerContext& context, const TokenLayout& layout, const T
   const Tensor held = cache.rows(0, keys);
   Tensor attended = operations.empty({tokens, q_width_}, Category::workspace);
   Tensor log_sum_exp =
-      operations.empty({tokens, q_width_ / head_dim_}, operations.wide(), Category::workspace);
+      operations.empty({tokens, q_width_ / head_dim_}, operations.accumulation_dtype(), Category::workspace);
   Tensor attended_heads = heads_of(attended);
   operations.attention(heads_of(q_of(qkv)), heads_of(held.columns(0, kv_width_)),
                        heads_of(held.columns(kv_width_, 2 * kv_width_)), layout.spans, score_scale_,

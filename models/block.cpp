@@ -10,7 +10,7 @@ Tensor normed(LayerContext& context, const RmsNorm& norm, ResidualStream& stream
   Operations& operations = context.operations;
   const Shape shape = stream.x.shape();
   Tensor y = operations.empty(shape, category);
-  inverse_rms = operations.empty({shape[0]}, operations.wide(), category);
+  inverse_rms = operations.empty({shape[0]}, operations.accumulation_dtype(), category);
   norm.forward(context, stream, y, inverse_rms);
   return y;
 }

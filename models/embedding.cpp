@@ -29,11 +29,11 @@ void Embedding::forward(LayerContext& context, const MicroBatch& batch, Tensor& 
   if (context.tensor == nullptr) return context.operations.embedding(*table, batch.tokens, out);
   Tensor partial = partial_sums(context, out, static_cast<int64_t>(batch.tokens.size()));
   context.operations.embedding(*table, local_rows(context, batch, rows), partial);
-  leave(context, partial, out);
+  reduce_scatter_to_sequence_region(context, partial, out);
 }
 
 void Embedding::backward_weight(LayerContext& context, const MicroBatch& batch, const Tensor& d_out) const {
-  const Tensor inside = enter(context, d_out);
+  const Tensor inside = gather_from_sequence_region(context, d_out);
   contribute(context, table_, [&](Tensor& gradient, bool accumulate) {
     if (context.tensor == nullptr)
       return context.operations.embedding_backward(batch.tokens, inside, gradient, accumulate);

@@ -46,12 +46,12 @@ void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStrea
   const Shape shape = stream.x.shape();
   const int64_t tokens = tokens_inside(context, stream.x), chunk = operations.head_chunk(vocab_);
   check_labels(batch, tokens);
-  stash.inverse_rms = operations.empty({shape[0]}, operations.wide(), Category::activations);
+  stash.inverse_rms = operations.empty({shape[0]}, operations.accumulation_dtype(), Category::activations);
   stash.d_normed = operations.empty(shape, Category::activations);
   norm_.forward(context, stream, stash.d_normed, stash.inverse_rms);
   stash.input = std::move(stream.x);
   // Holds the normed input of all tokens, which each chunk replaces by its gradient once it is done with it.
-  Tensor inside = enter(context, stash.d_normed);
+  Tensor inside = gather_from_sequence_region(context, stash.d_normed);
 
   OnceAcquired source(context.source);
   std::optional<OnceOpened> sink;
@@ -72,7 +72,7 @@ void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStrea
     begin = end;
   } while (begin < tokens);
   if (sink) sink->finish();
-  leave(context, inside, stash.d_normed);
+  reduce_scatter_to_sequence_region(context, inside, stash.d_normed);
 }
 
 Tensor Head::backward_input(LayerContext& context, const HeadStash& stash) const {
@@ -90,7 +90,8 @@ void Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor
                     Tensor& loss_sum) const {
   const int64_t tokens = tokens_inside(context, x);
   check_labels(batch, tokens);
-  const Tensor inside = enter(context, x);  // before the norm, so that the norm, too, works in chunks
+  const Tensor inside =
+      gather_from_sequence_region(context, x);  // before the norm, so that the norm, too, works in chunks
   OnceAcquired source(context.source);
   LayerContext inner{context.operations, source, nullptr, context.tensor};
   const int64_t chunk = context.operations.head_chunk(vocab_);
@@ -104,7 +105,7 @@ void Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor
 Tensor Head::scores(LayerContext& context, const Tensor& x) const {
   Operations& operations = context.operations;
   Tensor normed = operations.empty(x.shape(), Category::workspace);
-  Tensor inverse_rms = operations.empty({x.dim(0)}, operations.wide(), Category::workspace);
+  Tensor inverse_rms = operations.empty({x.dim(0)}, operations.accumulation_dtype(), Category::workspace);
   ResidualStream stream{x, {}};
   norm_.forward(context, stream, normed, inverse_rms);
   Tensor result = operations.empty({x.dim(0), share_of_vocabulary(context)}, Category::workspace);

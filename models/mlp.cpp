@@ -12,7 +12,7 @@ Mlp::Mlp(const ModelConfig& config, const BlockIds& ids)
 
 void Mlp::widen(LayerContext& context, const Tensor& x, MlpStash& stash, Category category) const {
   Operations& operations = context.operations;
-  Tensor inside = enter(context, x);
+  Tensor inside = gather_from_sequence_region(context, x);
   const Shape shape{inside.dim(0), width_};
   stash.gate = operations.empty(shape, category);
   stash.up = operations.empty(shape, category);
@@ -48,13 +48,13 @@ void Mlp::backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, Ml
   Tensor partial = partial_sums(context, dx, shape[0]);
   gate_->backward_input(context, stash.d_gate, partial, false);
   up_->backward_input(context, stash.d_up, partial, true);
-  leave(context, partial, dx);
+  reduce_scatter_to_sequence_region(context, partial, dx);
 }
 
 void Mlp::backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy, MlpStash& stash) const {
   down_->backward_weight(context, stash.activated, dy);
   stash.activated = Tensor();
-  const Tensor inside = enter(context, x);  // again: the stash keeps its share only
+  const Tensor inside = gather_from_sequence_region(context, x);  // again: the stash keeps its share only
   up_->backward_weight(context, inside, stash.d_up);
   stash.d_up = Tensor();
   gate_->backward_weight(context, inside, stash.d_gate);

@@ -32,14 +32,14 @@ struct Parameter {
   bool tied_copy = false;
 
   // The layer of the stage it belongs to, from 0: the embedding, a block, the head (final norm included).
-  int unit = 0;
+  int layer = 0;
   // This rank holds the rectangle [offsets, offsets + shape) of the Hugging Face tensor.
   Shape global_shape{};
   std::array<int64_t, Shape::max_rank> offsets{};
   GradientShares gradient_shares = GradientShares::whole;
   // Where several ranks of the tensor group hold the same rectangle, one of them stands for it: it reports
   // its norm and writes it to checkpoints.
-  bool first_holder = true;
+  bool is_primary = true;
 };
 
 // Index into the parameter list of one stage model.
@@ -52,9 +52,10 @@ class ParameterSource {
   virtual Tensor acquire(ParameterId id) = 0;  // of the parameter's shape; valid until release
   virtual void release(ParameterId id) = 0;    // must not throw
 
-  // The layer `unit` is about to be used, and after it probably `next` (-1: not known). A source that gathers
-  // or loads weights keeps those of `unit`, starts to fetch those of `next`, and may drop all others.
-  virtual void expect(int /*unit*/, int /*next*/) {}
+  // The layer `layer` is about to be used, and after it probably `next` (-1: not known). A source that
+  // gathers or loads weights keeps those of `layer`, starts to fetch those of `next`, and may drop all
+  // others.
+  virtual void prefetch(int /*layer*/, int /*next*/) {}
 };
 
 // Where backward puts a parameter's gradient for one micro-batch.

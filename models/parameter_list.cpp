@@ -9,11 +9,11 @@ namespace {
 
 const char* const embedding_name = "model.embed_tokens.weight";
 
-// Appends the parameters of one unit of one rank's stage.
-class UnitList {
+// Appends the parameters of one layer of one rank's stage.
+class LayerParameters {
  public:
-  UnitList(const ModelConfig& config, const ModelShard& shard, int unit, std::vector<Parameter>& list)
-      : config_(config), shard_(shard), unit_(unit), list_(list) {}
+  LayerParameters(const ModelConfig& config, const ModelShard& shard, int layer, std::vector<Parameter>& list)
+      : config_(config), shard_(shard), layer_(layer), list_(list) {}
 
   // [vocabulary, hidden], cut by vocabulary.
   ParameterId add_vocabulary(const std::string& name, bool tied_copy) {
@@ -75,54 +75,55 @@ class UnitList {
   }
 
   ParameterId add(Parameter parameter) {
-    parameter.unit = unit_;
+    parameter.layer = layer_;
     list_.push_back(std::move(parameter));
     return static_cast<ParameterId>(list_.size()) - 1;
   }
 
   const ModelConfig& config_;
   const ModelShard& shard_;
-  int unit_;
+  int layer_;
   std::vector<Parameter>& list_;
 };
 
-int last_unit(const std::vector<Parameter>& list) {
-  return list.empty() ? -1 : list.back().unit;
+int last_layer(const std::vector<Parameter>& list) {
+  return list.empty() ? -1 : list.back().layer;
 }
 
 }  // namespace
 
 ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
-  return UnitList(config, shard, last_unit(list) + 1, list).add_vocabulary(embedding_name, false);
+  return LayerParameters(config, shard, last_layer(list) + 1, list).add_vocabulary(embedding_name, false);
 }
 
 BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list,
                    const ModelShard& shard) {
-  UnitList unit(config, shard, last_unit(list) + 1, list);
+  LayerParameters layer(config, shard, last_layer(list) + 1, list);
   const std::string prefix = fmt::format("model.layers.{}.", block);
   const int64_t q_width = config.num_attention_heads * config.head_dim, width = config.intermediate_size;
   const bool attention_bias = config.attention_bias, mlp_bias = config.mlp_bias;
   BlockIds ids;
-  ids.q = unit.add_column_parallel(prefix + "self_attn.q_proj", q_width, attention_bias);
-  ids.k = unit.add_key_value(prefix + "self_attn.k_proj", attention_bias);
-  ids.v = unit.add_key_value(prefix + "self_attn.v_proj", attention_bias);
-  ids.o = unit.add_row_parallel(prefix + "self_attn.o_proj", q_width, attention_bias);
-  ids.gate = unit.add_column_parallel(prefix + "mlp.gate_proj", width, mlp_bias);
-  ids.up = unit.add_column_parallel(prefix + "mlp.up_proj", width, mlp_bias);
-  ids.down = unit.add_row_parallel(prefix + "mlp.down_proj", width, mlp_bias);
-  ids.attention_norm = unit.add_norm(prefix + "input_layernorm.weight");
-  ids.mlp_norm = unit.add_norm(prefix + "post_attention_layernorm.weight");
+  ids.q = layer.add_column_parallel(prefix + "self_attn.q_proj", q_width, attention_bias);
+  ids.k = layer.add_key_value(prefix + "self_attn.k_proj", attention_bias);
+  ids.v = layer.add_key_value(prefix + "self_attn.v_proj", attention_bias);
+  ids.o = layer.add_row_parallel(prefix + "self_attn.o_proj", q_width, attention_bias);
+  ids.gate = layer.add_column_parallel(prefix + "mlp.gate_proj", width, mlp_bias);
+  ids.up = layer.add_column_parallel(prefix + "mlp.up_proj", width, mlp_bias);
+  ids.down = layer.add_row_parallel(prefix + "mlp.down_proj", width, mlp_bias);
+  ids.attention_norm = layer.add_norm(prefix + "input_layernorm.weight");
+  ids.mlp_norm = layer.add_norm(prefix + "post_attention_layernorm.weight");
   return ids;
 }
 
 ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
-  return UnitList(config, shard, last_unit(list) + 1, list).add_norm("model.norm.weight");
+  return LayerParameters(config, shard, last_layer(list) + 1, list).add_norm("model.norm.weight");
 }
 
 ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
   const bool tied = config.tie_word_embeddings;
-  const int unit = std::max(last_unit(list), 0);
-  return UnitList(config, shard, unit, list).add_vocabulary(tied ? embedding_name : "lm_head.weight", tied);
+  const int layer = std::max(last_layer(list), 0);
+  return LayerParameters(config, shard, layer, list)
+      .add_vocabulary(tied ? embedding_name : "lm_head.weight", tied);
 }
 
 std::vector<Parameter> stage_parameters(const ModelConfig& config, const StageRange& range,

@@ -6,7 +6,7 @@
 
 #include "models/model_config.hpp"
 #include "models/parameter.hpp"
-#include "models/stage_model.hpp"
+#include "models/stage_range.hpp"
 
 namespace collie {
 
@@ -24,7 +24,7 @@ struct BlockIds {
 };
 
 // Each appends its parameters to `list` and returns where they are: what `shard` holds of them. The
-// embedding, a block and the final norm begin a new unit; the head belongs to that of the final norm before
+// embedding, a block and the final norm begin a new layer; the head belongs to that of the final norm before
 // it.
 ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list,
                           const ModelShard& shard = {});

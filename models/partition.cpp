@@ -3,7 +3,7 @@
 #include <tuple>
 
 #include "models/parameter_list.hpp"
-#include "models/stage_model.hpp"
+#include "models/stage_range.hpp"
 
 namespace collie {
 namespace {

@@ -13,7 +13,7 @@ struct ResidualStream {
   Tensor delta;  // [tokens, hidden], to be added to x; undefined where there is nothing to add
 
   // x with everything added, in delta's memory.
-  const Tensor& settle(Operations& operations) {
+  const Tensor& sum(Operations& operations) {
     if (!delta.defined()) return x;
     operations.add(delta, x, delta);
     x = std::exchange(delta, {});

@@ -118,8 +118,8 @@ void ring_attention(LayerContext& context, const ContextSlice& slice, const Tens
       operations.attention(q, seen.keys, seen.values, causal_spans(slice), score_scale, out, log_sum_exp);
     for (const CrossAttention& pair : cross_attention_with(slice, ring.holder(step))) {
       Tensor part = operations.empty({pair.queries.size(), heads, head_dim}, Category::workspace);
-      Tensor part_log_sum_exp =
-          operations.empty({pair.queries.size(), heads}, operations.wide(), Category::workspace);
+      Tensor part_log_sum_exp = operations.empty({pair.queries.size(), heads},
+                                                 operations.accumulation_dtype(), Category::workspace);
       operations.attention(rows_of(q, pair.queries), rows_of(seen.keys, pair.keys),
                            rows_of(seen.values, pair.keys), cross_spans(pair), score_scale, part,
                            part_log_sum_exp);

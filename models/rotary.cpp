@@ -7,8 +7,9 @@ namespace collie {
 
 RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operations) {
   const int64_t positions = config.max_position_embeddings, half = config.head_dim / 2;
-  RotaryTables tables{operations.empty({positions, half}, operations.wide(), Category::workspace),
-                      operations.empty({positions, half}, operations.wide(), Category::workspace)};
+  RotaryTables tables{
+      operations.empty({positions, half}, operations.accumulation_dtype(), Category::workspace),
+      operations.empty({positions, half}, operations.accumulation_dtype(), Category::workspace)};
   if (!operations.has_values()) return tables;
   std::vector<float> frequencies(static_cast<size_t>(half));
   for (int64_t i = 0; i < half; ++i)

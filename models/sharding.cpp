@@ -39,12 +39,12 @@ void cut_key_value_heads(Parameter& parameter, const ModelConfig& config, const 
   if (sharers == 1) return cut_axis(parameter, 0, shard);
   keep_part(parameter, 0, shard.tensor_rank / sharers, config.num_key_value_heads);
   parameter.gradient_shares = GradientShares::key_value;
-  parameter.first_holder = shard.tensor_rank % sharers == 0;
+  parameter.is_primary = shard.tensor_rank % sharers == 0;
 }
 
 void replicate(Parameter& parameter, const ModelShard& shard) {
   if (shard.tensor_size > 1 && shard.sequence_parallel) parameter.gradient_shares = GradientShares::tensor;
-  parameter.first_holder = shard.tensor_rank == 0;
+  parameter.is_primary = shard.tensor_rank == 0;
 }
 
 }  // namespace collie

@@ -4,7 +4,7 @@
 
 #include "models/model_config.hpp"
 #include "models/parameter.hpp"
-#include "models/stage_model.hpp"
+#include "models/stage_range.hpp"
 
 namespace collie {
 

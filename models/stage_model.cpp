@@ -96,8 +96,8 @@ class DecoderStage final : public StageModel {
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
     ResidualStream stream = run_blocks(context, local, input, &contents);
-    if (!head_) return stream.settle(context.operations);
-    context.source.expect(head_unit(), head_unit() - 1);  // its own backward follows
+    if (!head_) return stream.sum(context.operations);
+    context.source.prefetch(head_layer(), head_layer() - 1);  // its own backward follows
     head_->forward(context, *local, std::move(stream), gradient_scale, loss, loss_sum, contents.head);
     return {};
   }
@@ -151,9 +151,9 @@ class DecoderStage final : public StageModel {
     check_batch(batch);
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
-    Tensor output = run_blocks(context, local, input, nullptr).settle(context.operations);
+    Tensor output = run_blocks(context, local, input, nullptr).sum(context.operations);
     if (!head_) return output;
-    context.source.expect(head_unit(), -1);
+    context.source.prefetch(head_layer(), -1);
     head_->evaluate(context, *local, output, loss, loss_sum);
     return {};
   }
@@ -184,13 +184,13 @@ class DecoderStage final : public StageModel {
     LayerContext context = decoding_context(outer);
     ResidualStream stream{stage_input(context, batch, input, Category::workspace), {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
-      context.source.expect(block_unit(i), unit_after(block_unit(i)));
+      context.source.prefetch(block_layer(i), layer_after(block_layer(i)));
       stream = blocks_[i].decode(context, layout, std::move(stream), contents.blocks[i], cached);
     }
     contents.length = keys;
-    const Tensor x = stream.settle(context.operations);
+    const Tensor x = stream.sum(context.operations);
     if (!head_) return x;
-    context.source.expect(head_unit(), -1);
+    context.source.prefetch(head_layer(), -1);
     return head_->logits(context, x.rows(tokens - 1, tokens));
   }
 
@@ -206,23 +206,23 @@ class DecoderStage final : public StageModel {
     COLLIE_ASSERT(d_output.defined() != head_.has_value(),
                   "d_output comes from the stage after, or from the head");
     if (!head_) return d_output;
-    context.source.expect(head_unit(), head_unit() - 1);
+    context.source.prefetch(head_layer(), head_layer() - 1);
     return head_->backward_input(context, contents.head);
   }
 
   Tensor block_backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& d_output,
                               ActivationStash::Contents& contents, size_t block) const {
-    context.source.expect(block_unit(block), block > 0 ? block_unit(block - 1) : -1);
+    context.source.prefetch(block_layer(block), block > 0 ? block_layer(block - 1) : -1);
     bring_back(contents, block);
     return blocks_[block].backward_input(context, layout, d_output, contents.blocks[block]);
   }
 
   // Units of the stage, as parameters() numbers them.
-  int block_unit(size_t block) const { return (embedding_ ? 1 : 0) + static_cast<int>(block); }
-  int head_unit() const { return block_unit(blocks_.size()); }
-  int unit_after(int unit) const {
-    const int units = block_unit(blocks_.size()) + (head_ ? 1 : 0);
-    return unit + 1 < units ? unit + 1 : -1;
+  int block_layer(size_t block) const { return (embedding_ ? 1 : 0) + static_cast<int>(block); }
+  int head_layer() const { return block_layer(blocks_.size()); }
+  int layer_after(int layer) const {
+    const int layers = block_layer(blocks_.size()) + (head_ ? 1 : 0);
+    return layer + 1 < layers ? layer + 1 : -1;
   }
 
   // What the layers compute with: every group only where it is one, and who holds which tokens.
@@ -258,7 +258,7 @@ class DecoderStage final : public StageModel {
                     input.defined() ? input.shape().to_string() : "undefined", shape.to_string());
       return input;
     }
-    context.source.expect(0, unit_after(0));
+    context.source.prefetch(0, layer_after(0));
     Tensor embedded = context.operations.empty(shape, category);
     embedding_->forward(context, batch, embedded);
     return embedded;
@@ -278,7 +278,7 @@ class DecoderStage final : public StageModel {
     const Category category = contents ? Category::activations : Category::workspace;
     ResidualStream stream{stage_input(context, *local, input, category), {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
-      context.source.expect(block_unit(i), unit_after(block_unit(i)));
+      context.source.prefetch(block_layer(i), layer_after(block_layer(i)));
       stream =
           blocks_[i].forward(context, layout, std::move(stream), contents ? &contents->blocks[i] : nullptr);
       if (contents && offload_) send_away(context.operations, *contents, i);

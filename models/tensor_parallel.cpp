@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/divide.hpp"
 #include "models/access.hpp"
 
 namespace collie {
@@ -10,7 +11,7 @@ namespace {
 
 // Collectives need equal parts: this many tokens a rank, the last ones of which may be padding.
 int64_t part_of(int64_t tokens, int ranks) {
-  return (tokens + ranks - 1) / ranks;
+  return divide_up(tokens, ranks);
 }
 
 bool shares_tokens(const LayerContext& context) {
@@ -34,18 +35,18 @@ class RowParallelLinear final : public Linear {
   void forward(LayerContext& context, const Tensor& x, Tensor& y) override {
     Tensor partial = partial_sums(context, y, x.dim(0));
     matrix_->forward(context, x, partial);
-    leave(context, partial, y);
+    reduce_scatter_to_sequence_region(context, partial, y);
     if (bias_ < 0) return;
     const AcquiredWeight bias(context, bias_);
     context.operations.add_row(y, *bias);
   }
 
   void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate) override {
-    matrix_->backward_input(context, enter(context, dy), dx, accumulate);
+    matrix_->backward_input(context, gather_from_sequence_region(context, dy), dx, accumulate);
   }
 
   void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy) override {
-    matrix_->backward_weight(context, x, enter(context, dy));
+    matrix_->backward_weight(context, x, gather_from_sequence_region(context, dy));
     if (bias_ < 0) return;
     contribute(context, bias_, [&](Tensor& gradient, bool accumulate) {
       context.operations.column_sum(dy, gradient, accumulate);
@@ -68,7 +69,7 @@ int64_t tokens_inside(const LayerContext& context, const Tensor& x) {
   return shares_tokens(context) ? context.sequence_tokens : x.dim(0);
 }
 
-Tensor enter(const LayerContext& context, const Tensor& x) {
+Tensor gather_from_sequence_region(const LayerContext& context, const Tensor& x) {
   if (!shares_tokens(context)) return x;
   const int64_t tokens = context.sequence_tokens;
   const int rank = context.tensor->rank(), ranks = context.tensor->size();
@@ -89,7 +90,7 @@ Tensor partial_sums(const LayerContext& context, const Tensor& y, int64_t tokens
   return context.operations.empty({tokens, y.dim(1)}, Category::communication);
 }
 
-void leave(const LayerContext& context, Tensor& partial, Tensor& y) {
+void reduce_scatter_to_sequence_region(const LayerContext& context, Tensor& partial, Tensor& y) {
   if (context.tensor == nullptr) return;
   if (!shares_tokens(context)) return context.tensor->all_reduce_sum(y);
   const int ranks = context.tensor->size();

@@ -2,9 +2,10 @@
 //
 // Outside the matrices are the norms and the residual stream. There every rank holds all tokens, the same on
 // each (Shoeybi et al., arXiv 1909.08053), or, with sequence parallelism, its share of them (Korthikanti et
-// al., arXiv 2205.05198). Inside, each rank has all tokens and its own heads, width or vocabulary. The
-// backward of entering is leaving, and the other way round: so one pair serves both passes. A layer enters
-// once for all matrices that read the same tokens. Without a tensor group both do nothing.
+// al., arXiv 2205.05198). Inside, each rank has all tokens and its own heads, width or vocabulary. A layer
+// gathers once for all matrices that read the same tokens, and reduces once. The backward of the gather is
+// the reduction, and the other way round: so one pair of functions serves both passes. Without a tensor group
+// both do nothing.
 #pragma once
 
 #include <memory>
@@ -27,7 +28,7 @@ int64_t tokens_inside(const LayerContext& context, const Tensor& x);
 
 // x outside, [its tokens, width] -> [all tokens, width]: an all-gather with sequence parallelism, x itself
 // without.
-Tensor enter(const LayerContext& context, const Tensor& x);
+Tensor gather_from_sequence_region(const LayerContext& context, const Tensor& x);
 
 // Where the partial sums are put that will leave into y [its tokens, width]: [tokens, width]; y itself where
 // there is no sequence parallelism. `tokens`: all of them.
@@ -35,7 +36,7 @@ Tensor partial_sums(const LayerContext& context, const Tensor& y, int64_t tokens
 
 // The sum over the ranks of `partial`, which partial_sums() gave for y: an all-reduce, or a reduce-scatter
 // with sequence parallelism.
-void leave(const LayerContext& context, Tensor& partial, Tensor& y);
+void reduce_scatter_to_sequence_region(const LayerContext& context, Tensor& partial, Tensor& y);
 
 // The vocabulary is cut into equal parts in the order of the ranks: the first id of this rank's `part` ids.
 int64_t first_id(const LayerContext& context, int64_t part);

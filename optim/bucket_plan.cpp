@@ -2,17 +2,10 @@
 
 #include <algorithm>
 
+#include "base/divide.hpp"
 #include "kernels/operations.hpp"
 
 namespace collie {
-namespace {
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-}  // namespace
-
 BucketPlan::BucketPlan(const std::vector<Parameter>& parameters, const StageRange& range,
                        const DataSharding& sharding)
     : places_(parameters.size()) {
@@ -20,20 +13,20 @@ BucketPlan::BucketPlan(const std::vector<Parameter>& parameters, const StageRang
                 sharding.rank, sharding.size);
   const bool sharded = sharding.stage() > 0;
   const int64_t alignment = sharded ? reduction_block : 1;
-  const int last_unit = parameters.empty() ? 0 : parameters.back().unit;
+  const int last_layer = parameters.empty() ? 0 : parameters.back().layer;
   const auto alone = [&](const Parameter& parameter) {
-    return (range.embedding && parameter.unit == 0) || (range.head && parameter.unit == last_unit);
+    return (range.embedding && parameter.layer == 0) || (range.head && parameter.layer == last_layer);
   };
   const auto joins = [&](const Parameter& parameter, const Parameter& before) {
     if (alone(parameter) || alone(before)) return false;
-    if (parameter.unit == before.unit) return true;
+    if (parameter.layer == before.layer) return true;
     return sharding.stage() < 3 && buckets_.back().numel < sharding.bucket_elements;
   };
   for (size_t id = 0; id < parameters.size(); ++id) {
     const Parameter& parameter = parameters[id];
     if (id == 0 || !joins(parameter, parameters[id - 1])) {
       buckets_.emplace_back();
-      buckets_.back().first_unit = parameter.unit;
+      buckets_.back().first_layer = parameter.layer;
     }
     Bucket& bucket = buckets_.back();
     const int64_t numel = parameter.shape.numel(), room = round_up(bucket.numel, alignment) - bucket.numel;
@@ -41,7 +34,7 @@ BucketPlan::BucketPlan(const std::vector<Parameter>& parameters, const StageRang
     places_[id] = {static_cast<int>(buckets_.size()) - 1, static_cast<int>(bucket.slots.size())};
     bucket.slots.push_back({static_cast<ParameterId>(id), bucket.numel, numel});
     bucket.numel += numel;
-    bucket.last_unit = parameter.unit;
+    bucket.last_layer = parameter.layer;
   }
   for (Bucket& bucket : buckets_) {
     bucket.part = sharded ? round_up(bucket.numel, alignment * sharding.size) / sharding.size : bucket.numel;
@@ -54,10 +47,10 @@ const BucketSlot& BucketPlan::slot_of(ParameterId id) const {
   return buckets_[static_cast<size_t>(place.bucket)].slots[static_cast<size_t>(place.slot)];
 }
 
-std::vector<int> BucketPlan::buckets_of_unit(int unit) const {
+std::vector<int> BucketPlan::buckets_of_layer(int layer) const {
   std::vector<int> found;
   for (size_t bucket = 0; bucket < buckets_.size(); ++bucket)
-    if (buckets_[bucket].first_unit <= unit && unit <= buckets_[bucket].last_unit)
+    if (buckets_[bucket].first_layer <= layer && layer <= buckets_[bucket].last_layer)
       found.push_back(static_cast<int>(bucket));
   return found;
 }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "models/parameter.hpp"
-#include "models/stage_model.hpp"
+#include "models/stage_range.hpp"
 
 namespace collie {
 
@@ -36,9 +36,9 @@ struct OwnedRange {
 
 struct Bucket {
   std::vector<BucketSlot> slots;
-  int64_t numel = 0;                  // of all ranks' parts, padding included
-  int64_t part = 0;                   // numel / ranks where something is sharded, else numel
-  int first_unit = 0, last_unit = 0;  // layers of the stage
+  int64_t numel = 0;                    // of all ranks' parts, padding included
+  int64_t part = 0;                     // numel / ranks where something is sharded, else numel
+  int first_layer = 0, last_layer = 0;  // layers of the stage
 };
 
 class BucketPlan {
@@ -52,7 +52,7 @@ class BucketPlan {
   const std::vector<Bucket>& buckets() const { return buckets_; }
   int bucket_of(ParameterId id) const { return places_.at(static_cast<size_t>(id)).bucket; }
   const BucketSlot& slot_of(ParameterId id) const;
-  std::vector<int> buckets_of_unit(int unit) const;
+  std::vector<int> buckets_of_layer(int layer) const;
 
   // What rank `rank` of the data group updates of a bucket, in the order of its slots.
   std::vector<OwnedRange> owned(int bucket, int rank) const;

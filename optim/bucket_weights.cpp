@@ -48,16 +48,16 @@ void BucketWeights::load_whole(const Tensor& own, const BucketSlot& slot,
                                const std::function<void(ParameterId, Tensor&)>& fill) {
   Tensor weight = own.rows(slot.offset, slot.offset + slot.numel)
                       .reshape(parameters_[static_cast<size_t>(slot.id)].shape);
-  if (weight.dtype() == operations_.wide()) return fill(slot.id, weight);
-  Tensor values = operations_.empty(weight.shape(), operations_.wide(), Category::workspace);
+  if (weight.dtype() == operations_.accumulation_dtype()) return fill(slot.id, weight);
+  Tensor values = operations_.empty(weight.shape(), operations_.accumulation_dtype(), Category::workspace);
   fill(slot.id, values);
   operations_.convert(values, weight);
 }
 
 void BucketWeights::load_part(const Tensor& own, const OwnedRange& range,
                               const std::function<void(ParameterId, Tensor&)>& fill) {
-  Tensor values = operations_.empty(parameters_[static_cast<size_t>(range.id)].shape, operations_.wide(),
-                                    Category::workspace);
+  Tensor values = operations_.empty(parameters_[static_cast<size_t>(range.id)].shape,
+                                    operations_.accumulation_dtype(), Category::workspace);
   fill(range.id, values);
   Tensor to = own.rows(range.at, range.at + range.numel);
   operations_.convert(values.reshape({values.numel()}).rows(range.begin, range.begin + range.numel), to);
@@ -88,18 +88,18 @@ void BucketWeights::gather(int bucket) {
       static_cast<int64_t>(to.gathered.bytes()));
 }
 
-std::vector<int> BucketWeights::storages_of_unit(int unit) const {
+std::vector<int> BucketWeights::storages_of_layer(int layer) const {
   std::vector<int> found;
-  for (const int bucket : plan_.buckets_of_unit(unit)) found.push_back(storage_of(bucket));
+  for (const int bucket : plan_.buckets_of_layer(layer)) found.push_back(storage_of(bucket));
   return found;
 }
 
 // Ranks of a data group run the same program, so all of them drop and gather the same in the same order.
-void BucketWeights::expect(int unit, int next) {
+void BucketWeights::prefetch(int layer, int next) {
   if (!gathers()) return;
-  std::vector<int> wanted = storages_of_unit(unit);
+  std::vector<int> wanted = storages_of_layer(layer);
   if (next >= 0)
-    for (const int bucket : storages_of_unit(next)) wanted.push_back(bucket);
+    for (const int bucket : storages_of_layer(next)) wanted.push_back(bucket);
   for (size_t bucket = 0; bucket < storages_.size(); ++bucket)
     if (std::find(wanted.begin(), wanted.end(), static_cast<int>(bucket)) == wanted.end()) {
       await(storages_[bucket]);
@@ -116,7 +116,7 @@ Tensor BucketWeights::part(int bucket) const {
   return own.rows(sharding_.rank * whole.part, (sharding_.rank + 1) * whole.part);
 }
 
-void BucketWeights::settle() {
+void BucketWeights::wait() {
   for (Storage& storage : storages_) {
     await(storage);
     storage.gathered = Tensor();

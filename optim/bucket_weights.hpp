@@ -17,19 +17,19 @@ class BucketWeights final : public ParameterSource {
   BucketWeights(const BucketPlan& plan, const std::vector<Parameter>& parameters,
                 const DataSharding& sharding, Operations& operations, CollectiveQueue* queue);
 
-  // Once, before the first use: fill(id, values) gives every parameter's values, of its shape, in wide();
-  // they are rounded where weights are not.
+  // Once, before the first use: fill(id, values) gives every parameter's values, of its shape, in
+  // accumulation_dtype(); they are rounded where weights are not.
   void load(const std::function<void(ParameterId, Tensor&)>& fill);
 
   Tensor acquire(ParameterId id) override;
   void release(ParameterId) override {}
-  void expect(int unit, int next) override;
+  void prefetch(int layer, int next) override;
 
-  // This rank's part of a bucket, flat: what it updates. Its owner must have called settle() before it
+  // This rank's part of a bucket, flat: what it updates. Its owner must have called wait() before it
   // writes.
   Tensor part(int bucket) const;
   // Waits for what is on its way, and drops what was gathered: the weights are about to change.
-  void settle();
+  void wait();
   // The part has changed: the other ranks get it, and this one theirs, before the next acquire() (ZeRO-1,
   // -2).
   void publish(int bucket);
@@ -51,7 +51,7 @@ class BucketWeights final : public ParameterSource {
                  const std::function<void(ParameterId, Tensor&)>& fill);
   void gather(int bucket);
   void await(Storage& storage);
-  std::vector<int> storages_of_unit(int unit) const;
+  std::vector<int> storages_of_layer(int layer) const;
 
   const BucketPlan& plan_;
   const std::vector<Parameter>& parameters_;

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/divide.hpp"
+
 namespace collie {
 namespace {
 
 int64_t blocks_of(int64_t elements) {
-  return (elements + reduction_block - 1) / reduction_block;
+  return divide_up(elements, reduction_block);
 }
 
 template <class Runs>
@@ -55,8 +57,8 @@ Tensor outcome_of(Operations& operations, const NormOrder& order, const Tensor& 
 
 }  // namespace
 
-bool speaks_for(const Parameter& parameter, const DataSharding& sharding) {
-  return parameter.first_holder && (sharding.stage() > 0 || sharding.rank == 0);
+bool is_primary(const Parameter& parameter, const DataSharding& sharding) {
+  return parameter.is_primary && (sharding.stage() > 0 || sharding.rank == 0);
 }
 
 std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, const BucketPlan& plan,
@@ -65,7 +67,7 @@ std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, con
   for (int bucket = 0; bucket < static_cast<int>(plan.buckets().size()); ++bucket)
     for (const OwnedRange& range : plan.owned(bucket, sharding.rank)) {
       const Parameter& parameter = parameters[static_cast<size_t>(range.id)];
-      if (parameter.tied_copy || !speaks_for(parameter, sharding)) continue;
+      if (parameter.tied_copy || !is_primary(parameter, sharding)) continue;
       const int64_t first = range.begin / reduction_block;
       shares.push_back(
           {range, bucket,
@@ -111,8 +113,8 @@ NormOrder norm_order(const std::vector<std::vector<std::vector<NormNode>>>& node
   return order;
 }
 
-Tensor agree_on_step(Operations& operations, const NormOrder& order, const Tensor& own,
-                     const std::vector<ProcessGroup*>& groups, double max_norm) {
+Tensor reduce_step_outcome(Operations& operations, const NormOrder& order, const Tensor& own,
+                           const std::vector<ProcessGroup*>& groups, double max_norm) {
   COLLIE_ASSERT(groups.size() == order.levels.size(), "{} groups for {} levels", groups.size(),
                 order.levels.size());
   Tensor values = own, outcome;

@@ -30,7 +30,7 @@ struct NormShare {
 std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, const BucketPlan& plan,
                                    const DataSharding& sharding);
 // Whether this rank stands for the parameter where several hold the same.
-bool speaks_for(const Parameter& parameter, const DataSharding& sharding);
+bool is_primary(const Parameter& parameter, const DataSharding& sharding);
 // Of the sums of squares of all blocks of these shares, one share after another: a sum a node.
 TreeRuns sums_of_shares(const std::vector<NormShare>& shares);
 
@@ -62,7 +62,7 @@ NormOrder norm_order(const std::vector<std::vector<std::vector<NormNode>>>& node
 // What all ranks agree on: Operations::step_outcome() of the losses and gradients of all of them, on every
 // rank, without the host waiting for a device. own f64 [order.width()], zeros behind its values; groups: of
 // each level; null where the rank is alone in it.
-Tensor agree_on_step(Operations& operations, const NormOrder& order, const Tensor& own,
-                     const std::vector<ProcessGroup*>& groups, double max_norm);
+Tensor reduce_step_outcome(Operations& operations, const NormOrder& order, const Tensor& own,
+                           const std::vector<ProcessGroup*>& groups, double max_norm);
 
 }  // namespace collie

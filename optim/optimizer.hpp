@@ -15,8 +15,8 @@
 namespace collie {
 
 // A range of one parameter, [begin, begin + numel) of its flattened elements. weight and states are of the
-// operation table's wide(), but where there is no master copy: then weight is the model's own, of its
-// dtype(). The gradient may be either.
+// operation table's accumulation_dtype(), but where there is no master copy: then weight is the model's own,
+// of its dtype(). The gradient may be either.
 struct ParameterRange {
   const std::string& name;     // Hugging Face name
   Tensor weight, gradient;     // flat [numel]

@@ -13,7 +13,7 @@ Precision precision_of(const OptimizerConfig& config, const std::string& model_d
         model_dtype);
   Precision precision;
   precision.master = config.master;
-  precision.wide_gradients = config.grad_dtype == "float32";
+  precision.full_precision_gradients = config.grad_dtype == "float32";
   precision.stochastic = config.rounding == "stochastic";
   precision.seed = seed;
   if (precision.stochastic && (!narrow || config.master))

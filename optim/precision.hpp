@@ -9,19 +9,19 @@
 
 namespace collie {
 
-// Weights and activations are of the operation table's dtype, optimizer states always of its wide(). Where
-// both are the same, there is nothing to choose.
+// Weights and activations are of the operation table's dtype, optimizer states always of its
+// accumulation_dtype(). Where both are the same, there is nothing to choose.
 struct Precision {
-  bool master = false;         // a copy of every weight in wide() is what the optimizer updates
-  bool wide_gradients = true;  // gradients in wide(), or in the table's dtype
-  bool stochastic = false;     // without master: how updated weights are rounded
-  uint64_t seed = 0;           // of that
+  bool master = false;  // a copy of every weight in accumulation_dtype() is what the optimizer updates
+  bool full_precision_gradients = true;  // gradients in accumulation_dtype(), or in the table's dtype
+  bool stochastic = false;               // without master: how updated weights are rounded
+  uint64_t seed = 0;                     // of that
 
   DType gradients(const Operations& operations) const {
-    return wide_gradients ? operations.wide() : operations.dtype();
+    return full_precision_gradients ? operations.accumulation_dtype() : operations.dtype();
   }
   bool keeps_master(const Operations& operations) const {
-    return master && operations.wide() != operations.dtype();
+    return master && operations.accumulation_dtype() != operations.dtype();
   }
 };
 

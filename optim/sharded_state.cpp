@@ -1,10 +1,12 @@
 #include "optim/sharded_state.hpp"
 
+#include "base/divide.hpp"
+
 namespace collie {
 namespace {
 
 int64_t blocks_of(const NormShare& share) {
-  return (share.range.numel + reduction_block - 1) / reduction_block;
+  return divide_up(share.range.numel, reduction_block);
 }
 
 }  // namespace
@@ -32,8 +34,8 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       Owned owned{range, static_cast<int>(bucket), {}, {}};
       const auto state = [&] {
         const Shape shape{range.numel};
-        return offload ? operations.empty_on_host(shape, operations.wide(), Category::optimizer)
-                       : operations.empty(shape, operations.wide(), Category::optimizer);
+        return offload ? operations.empty_on_host(shape, operations.accumulation_dtype(), Category::optimizer)
+                       : operations.empty(shape, operations.accumulation_dtype(), Category::optimizer);
       };
       if (precision.keeps_master(operations)) owned.master = state();
       for (size_t i = 0; i < states; ++i) owned.states.push_back(state());
@@ -112,7 +114,7 @@ void ShardedState::sum_squares(Tensor& values) const {
 
 void ShardedState::update(UpdateArguments arguments) {
   if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
-  weights_.settle();
+  weights_.wait();
   std::vector<ParameterRange> ranges;
   ranges.reserve(owned_.size());
   for (Owned& owned : owned_) {
@@ -153,7 +155,7 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
   const std::vector<std::string> names = optimizer_->state_names();
   for (const Owned& owned : owned_) {
     const Parameter& of = parameter(owned.range.id);
-    if (!speaks_for(of, sharding_)) continue;
+    if (!is_primary(of, sharding_)) continue;
     const auto add = [&](const std::string& state, const Tensor& flat) {
       for_each_rectangle(owned.range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
         slices.push_back(

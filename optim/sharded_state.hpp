@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/checkpoint.hpp"
+#include "models/stage_model.hpp"
 #include "optim/bucket_gradients.hpp"
 #include "optim/bucket_weights.hpp"
 #include "optim/gradient_norm.hpp"
@@ -28,8 +29,8 @@ class ShardedState {
   ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
                Optimizer* optimizer, const Precision& precision, bool offload, const Groups& groups);
 
-  // Every weight from fill(id, values), which gives the values of the parameter's rectangle, in wide();
-  // optimizer states at zero.
+  // Every weight from fill(id, values), which gives the values of the parameter's rectangle, in
+  // accumulation_dtype(); optimizer states at zero.
   void load(const std::function<void(ParameterId, Tensor&)>& fill);
   // All of it from a checkpoint of any layout. Throws UserError where that lacks something.
   void load(const Checkpoint& checkpoint);

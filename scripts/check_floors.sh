@@ -12,8 +12,11 @@ declare -A below=(
   [io]="base kernels io"
   [models]="base kernels comm io models"
   [optim]="base kernels comm io models optim"
-  [actors]="base kernels schedule comm io models optim actors"
-  [app]="base kernels schedule comm io models optim actors app"
+  [net]="base io net"
+  [runtime]="base kernels schedule comm io models optim runtime"
+  [plan]="base kernels schedule comm io models optim runtime plan"
+  [actors]="base kernels schedule comm io models optim runtime plan net actors"
+  [app]="base kernels schedule comm io models optim runtime plan net actors app"
 )
 status=0
 for folder in "${!below[@]}"; do
@@ -25,13 +28,13 @@ for folder in "${!below[@]}"; do
       echo "$file:$line: includes $target, which does not stand below $folder/" >&2
       status=1
     fi
-  done < <(grep -rnE '^#include "(base|kernels|schedule|comm|io|models|optim|peft|actors|app)/' "$folder" || true)
+  done < <(grep -rnE '^#include "(base|kernels|schedule|comm|io|models|optim|peft|net|runtime|plan|actors|app)/' "$folder" || true)
 done
-if grep -rnE '^#include <caf/' base kernels schedule comm io models optim; then
+if grep -rnE '^#include <caf/' base kernels schedule comm io models optim net runtime plan; then
   echo "CAF is for actors/ alone" >&2
   status=1
 fi
-if grep -rnE 'json::(sax_)?parse\(|YAML::Load' base kernels schedule comm io models optim actors app bench examples |
+if grep -rnE 'json::(sax_)?parse\(|YAML::Load' base kernels schedule comm io models optim net runtime plan actors app bench examples |
   grep -vE '^io/(json_text|config_tree)\.cpp:'; then
   echo "JSON is read by io/json_text, YAML by io/config_tree alone" >&2
   status=1

@@ -42,7 +42,7 @@ part kills test_cli "a run killed at any named point*,a run over two processes o
 part signals test_cli "[signals]" "a signal while a run reads*"
 part limits test_cli "[limits]" "[limits]~[slow]"
 part peers test_cli "[peers]" "[peers]~[slow]"
-part handshakes test_peers "*" "~[slow]"
+part handshakes test_net "*" "~[slow]"
 
 echo "parts that crashed: $crashes, that hung: $hangs, in which something was accepted, lost or said wrongly: $failures"
 [ $((crashes + hangs + failures)) -eq 0 ]

@@ -2,8 +2,8 @@
 # Builds with a sanitizer and runs what it can judge; fails on whatever it finds.
 #   scripts/sanitize.sh address [TEST...]   addresses, leaks, undefined behaviour (g++'s -fsanitize=address,undefined)
 #   scripts/sanitize.sh thread [TEST...]    data races, lock orders
-# TEST: base, kernels, schedule, comm, io, models, optim, cores, peers, actors, cli; cuda and devices (the emulated GPU). None: with
-# `address` all of them; with `thread` comm, cores and peers, where threads share memory with nothing between them that is not
+# TEST: base, kernels, schedule, comm, io, models, optim, runtime, plan, net, actors, cli, hostile; cuda and devices (the emulated GPU). None: with
+# `address` all of them; with `thread` comm, runtime and net, where threads share memory with nothing between them that is not
 # instrumented (CAF, oneTBB and OpenBLAS are not, and would be reported for what they do rightly).
 # JOBS: of the build, all processors' where it is not set. FILTER: Catch2's, "~[slow]" for a quick look.
 set -euo pipefail
@@ -12,8 +12,8 @@ cd "$(dirname "$0")/.."
 sanitizer=${1:-}
 shift || true
 case $sanitizer in
-  address) preset=asan all=(base kernels schedule comm io models optim cores peers actors cli cuda devices) ;;
-  thread) preset=tsan all=(comm cores peers) ;;
+  address) preset=asan all=(base kernels schedule comm io models optim runtime plan net actors cli hostile cuda devices) ;;
+  thread) preset=tsan all=(comm runtime net) ;;
   *)
     sed -n '2,8s/^# \?//p' "$0" >&2
     exit 2

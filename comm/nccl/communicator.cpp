@@ -48,17 +48,17 @@ void Communicator::connect(const UniqueId& id) {
   const Result result = api_.comm_init_rank_config(&comm_, size_, id, rank_, &config);
   // Before the others are waited for: who of them gives up meanwhile is not heard of by NCCL.
   if (result == Result::success || result == Result::in_progress) watch_ = std::thread([this] { watch(); });
-  settle(result, lock);
+  wait(result, lock);
 }
 
 void Communicator::run(const std::function<Result(ncclComm*)>& calls) {
   Lock lock(mutex_);
   throw_if_failed();
-  settle(calls(comm_), lock);
+  wait(calls(comm_), lock);
 }
 
 // Until then nothing else may be asked of the communicator.
-void Communicator::settle(Result result, Lock& lock) {
+void Communicator::wait(Result result, Lock& lock) {
   while (result == Result::in_progress) {
     changed_.wait_for(lock, between_questions);
     throw_if_failed();

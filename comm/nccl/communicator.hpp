@@ -42,7 +42,7 @@ class Communicator {
 
   // All with the mutex held.
   void throw_if_failed() const;
-  void settle(Result result, Lock& lock);
+  void wait(Result result, Lock& lock);
   void fail(std::exception_ptr failure);
   void fail(Result result);
   void watch();

@@ -35,7 +35,7 @@ void NcclPipe::post(const Tensor& x) {
 void NcclPipe::send(Tensor x) {
   COLLIE_ASSERT(end_ == End::sending, "the receiving end of a pipe sends nothing");
   COLLIE_ASSERT(x.contiguous(), "a tensor that is sent must be contiguous");
-  queue_->take_over(x);
+  queue_->acquire(x);
   post(x);
   ++next_;
 }
@@ -44,7 +44,7 @@ Tensor NcclPipe::receive(const Shape& shape, DType dtype, std::shared_ptr<Memory
   COLLIE_ASSERT(end_ == End::receiving, "the sending end of a pipe receives nothing");
   Tensor x = Tensor::on(queue_->memory(), shape, dtype, std::move(account), Category::communication);
   post(x);
-  queue_->hand_out(x);
+  queue_->release(x);
   ++next_;
   return x;
 }

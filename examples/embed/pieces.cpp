@@ -4,9 +4,9 @@
 #include <cstdio>
 #include <vector>
 
-#include "actors/callback.hpp"
 #include "models/loss.hpp"
 #include "optim/optimizer.hpp"
+#include "runtime/callback.hpp"
 
 namespace embed {
 namespace {

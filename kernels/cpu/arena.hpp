@@ -6,6 +6,8 @@
 #include <memory>
 #include <type_traits>
 
+#include "base/divide.hpp"
+
 namespace collie::cpu {
 
 class Arena {
@@ -30,7 +32,7 @@ class Arena {
   // f(first, last) for consecutive pieces of [0, count), each `piece` long but the last.
   template <class F>
   void for_pieces(int64_t count, int64_t piece, F&& f) const {
-    for_each((count + piece - 1) / piece, [&](int64_t i) { f(i * piece, std::min((i + 1) * piece, count)); });
+    for_each(divide_up(count, piece), [&](int64_t i) { f(i * piece, std::min((i + 1) * piece, count)); });
   }
 
  private:

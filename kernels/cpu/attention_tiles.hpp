@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/divide.hpp"
 #include "kernels/cpu/blas.hpp"
 #include "kernels/operations.hpp"
 
@@ -27,8 +28,8 @@ struct Document {
   int64_t window;      // larger than any document where there is none
   int64_t of_one_key;  // its first queries that see one key and no other
 
-  int64_t query_tiles() const { return (queries + query_tile - 1) / query_tile; }
-  int64_t key_tiles() const { return (keys + key_tile - 1) / key_tile; }
+  int64_t query_tiles() const { return divide_up(queries, query_tile); }
+  int64_t key_tiles() const { return divide_up(keys, key_tile); }
   QueryTile tile(int64_t index) const {
     const int64_t first = index * query_tile, last = std::min(first + query_tile, queries);
     const int64_t single = std::clamp<int64_t>(of_one_key - first, 0, last - first);

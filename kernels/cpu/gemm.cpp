@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/divide.hpp"
 #include "kernels/checks.hpp"
 #include "kernels/cpu/blas.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
@@ -13,10 +14,6 @@ struct Tile {
   int64_t rows, columns;
 };
 
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
 // Tiles of C, largest first. OpenBLAS packs its operands anew for every tile, so large ones are faster (5 to
 // 20 % from 64 to 512 rows), but there must be enough for the threads; how many threads there are must not
 // matter.
@@ -27,8 +24,8 @@ constexpr int64_t smallest_work = 1 << 21;  // multiply-adds a tile: below, a ta
 
 // A tile's side, such that `size` falls into equal parts of whole cache lines.
 int64_t even(int64_t size, int64_t side) {
-  const int64_t parts = ceil_div(size, side);
-  return ceil_div(ceil_div(size, parts), 64) * 64;
+  const int64_t parts = divide_up(size, side);
+  return divide_up(divide_up(size, parts), 64) * 64;
 }
 
 Tile choose_tile(const check::GemmSizes& sizes) {
@@ -37,7 +34,7 @@ Tile choose_tile(const check::GemmSizes& sizes) {
     const int64_t rows = std::min(tile.rows, sizes.m), columns = std::min(tile.columns, sizes.n);
     if (rows * columns * sizes.k < smallest_work) break;
     chosen = tile;
-    if (ceil_div(sizes.m, tile.rows) * ceil_div(sizes.n, tile.columns) >= enough_tiles) break;
+    if (divide_up(sizes.m, tile.rows) * divide_up(sizes.n, tile.columns) >= enough_tiles) break;
   }
   return {even(sizes.m, chosen.rows), even(sizes.n, chosen.columns)};
 }
@@ -81,9 +78,9 @@ void CpuOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor
     return;
   }
   const Tile tile = choose_tile(sizes);
-  const int64_t row_tiles = ceil_div(sizes.m, tile.rows);
+  const int64_t row_tiles = divide_up(sizes.m, tile.rows);
   // Down the rows first: neighbours in time share a panel of B.
-  arena_.for_each(row_tiles * ceil_div(sizes.n, tile.columns), [&](int64_t task) {
+  arena_.for_each(row_tiles * divide_up(sizes.n, tile.columns), [&](int64_t task) {
     const int64_t row = task % row_tiles * tile.rows, column = task / row_tiles * tile.columns;
     multiply(form, sizes, a, b, c, accumulate,
              {row, column, std::min(tile.rows, sizes.m - row), std::min(tile.columns, sizes.n - column)});

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "base/divide.hpp"
 #include "kernels/cpu/arena.hpp"
 #include "kernels/tensor.hpp"
 
@@ -33,7 +34,7 @@ inline RowLayout common_layout(std::initializer_list<const Tensor*> tensors) {
 template <class F>
 void for_each_piece(const Arena& arena, RowLayout layout, F&& f) {
   if (layout.rows == 0) return;
-  const int64_t pieces_a_row = (layout.width + piece_size - 1) / piece_size;
+  const int64_t pieces_a_row = divide_up(layout.width, piece_size);
   if (pieces_a_row > 1) {
     arena.for_each(layout.rows * pieces_a_row, [&](int64_t task) {
       const int64_t first = task % pieces_a_row * piece_size;

@@ -1,12 +1,8 @@
-// The CUDA run time, or its emulation on the host (COLLIE_CUDA_EMULATED). Only kernels/cuda and comm/nccl
-// include it.
+// The CUDA run time; in tests without a GPU its emulation on the host (tests/emulation), which stands in the
+// include path instead. Only kernels/cuda and comm/nccl include it.
 #pragma once
 
-#ifdef COLLIE_CUDA_EMULATED
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
-#else
 #include <cuda_runtime.h>
-#endif
 
 namespace collie::cuda {
 

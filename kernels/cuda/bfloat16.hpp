@@ -1,6 +1,8 @@
 // bfloat16 as kernels see it: sixteen bits, computed with as float. Rounded to nearest even; NaN stays NaN.
 #pragma once
 
+#include <cstdint>
+
 #include "kernels/cuda/api.hpp"
 #ifdef __CUDACC__
 #include <cuda_bf16.h>

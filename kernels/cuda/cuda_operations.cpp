@@ -6,22 +6,22 @@
 
 #include "base/processors.hpp"
 #include "kernels/checks.hpp"
-#include "kernels/cuda/adamw.hpp"
 #include "kernels/cuda/api.hpp"
-#include "kernels/cuda/attention.hpp"
-#include "kernels/cuda/column_sums.hpp"
-#include "kernels/cuda/cross_entropy.hpp"
-#include "kernels/cuda/elementwise.hpp"
-#include "kernels/cuda/embedding.hpp"
-#include "kernels/cuda/handed_out.hpp"
-#include "kernels/cuda/host_copies.hpp"
-#include "kernels/cuda/ordered_sums.hpp"
-#include "kernels/cuda/reductions.hpp"
-#include "kernels/cuda/rms_norm.hpp"
-#include "kernels/cuda/rope.hpp"
-#include "kernels/cuda/step_outcome.hpp"
-#include "kernels/cuda/swiglu.hpp"
-#include "kernels/cuda/tree_sums.hpp"
+#include "kernels/cuda/attention/attention.hpp"
+#include "kernels/cuda/memory/host_transfers.hpp"
+#include "kernels/cuda/memory/ready_event.hpp"
+#include "kernels/cuda/ops/adamw.hpp"
+#include "kernels/cuda/ops/column_sums.hpp"
+#include "kernels/cuda/ops/cross_entropy.hpp"
+#include "kernels/cuda/ops/elementwise.hpp"
+#include "kernels/cuda/ops/embedding.hpp"
+#include "kernels/cuda/ops/ordered_sums.hpp"
+#include "kernels/cuda/ops/reductions.hpp"
+#include "kernels/cuda/ops/rms_norm.hpp"
+#include "kernels/cuda/ops/rope.hpp"
+#include "kernels/cuda/ops/step_outcome.hpp"
+#include "kernels/cuda/ops/swiglu.hpp"
+#include "kernels/cuda/ops/tree_sums.hpp"
 #include "kernels/host_data.hpp"
 
 namespace collie {
@@ -158,17 +158,17 @@ void CudaOperations::from_host(const Tensor& values, Tensor& x) {
   if (!x.contiguous()) copy(dense, x);
 }
 
-void CudaOperations::hand_out(Tensor& x) {
-  cuda::hand_out(x, *stream_);
+void CudaOperations::release(Tensor& x) {
+  cuda::release(x, *stream_);
 }
 
-Tensor CudaOperations::take_over(Tensor x, Category category) {
+Tensor CudaOperations::acquire(Tensor x, Category category) {
   if (x.device() == DeviceKind::cpu) {  // from another process
     Tensor own = empty(x.shape(), x.dtype(), category);
     from_host(x, own);
     return own;
   }
-  if (cuda::go_on_after(x, *stream_) == stream_->device()) {
+  if (cuda::acquire(x, *stream_) == stream_->device()) {
     x.set_source(memory_);
     x.charge_to(account(), category);
     return x;

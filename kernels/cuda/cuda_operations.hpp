@@ -3,12 +3,12 @@
 #pragma once
 
 #include "kernels/cpu/arena.hpp"
-#include "kernels/cuda/attention_library.hpp"
-#include "kernels/cuda/device_memory.hpp"
-#include "kernels/cuda/host_staging.hpp"
-#include "kernels/cuda/index_cache.hpp"
-#include "kernels/cuda/mapped_memory.hpp"
-#include "kernels/cuda/matmul.hpp"
+#include "kernels/cuda/attention/library.hpp"
+#include "kernels/cuda/memory/device_memory.hpp"
+#include "kernels/cuda/memory/host_transfers.hpp"
+#include "kernels/cuda/memory/index_cache.hpp"
+#include "kernels/cuda/memory/page_locked.hpp"
+#include "kernels/cuda/ops/matmul.hpp"
 #include "kernels/cuda/views.hpp"
 #include "kernels/operations.hpp"
 
@@ -44,8 +44,8 @@ class CudaOperations final : public Operations {
   void check_device() override;
   void as_graphs(int64_t task, const std::function<void()>& work) override { stream_->as_graphs(task, work); }
   GraphCounts graph_counts() const override { return stream_->graphs().counts(); }
-  void hand_out(Tensor& x) override;
-  Tensor take_over(Tensor x, Category category) override;
+  void release(Tensor& x) override;
+  Tensor acquire(Tensor x, Category category) override;
 
   void add(const Tensor& a, const Tensor& b, Tensor& out) override;
   void scale(Tensor& x, double factor) override;

@@ -4,15 +4,15 @@
 #include <mutex>
 
 #include "kernels/cuda/api.hpp"
-#include "kernels/cuda/device_memory.hpp"
-#include "kernels/cuda/handed_out.hpp"
-#include "kernels/cuda/rank_order_sum.hpp"
+#include "kernels/cuda/memory/device_memory.hpp"
+#include "kernels/cuda/memory/ready_event.hpp"
+#include "kernels/cuda/ops/rank_order_sum.hpp"
 
 namespace collie::cuda {
 
 namespace {
 
-class StreamMark final : public DeviceMark {
+class StreamEvent final : public DeviceEvent {
  public:
   Event event;
 };
@@ -39,23 +39,23 @@ class StreamQueue final : public DeviceQueue {
  public:
   explicit StreamQueue(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
 
-  std::shared_ptr<const DeviceMark> mark() override {
+  std::shared_ptr<const DeviceEvent> record() override {
     choose_device();
-    auto mark = std::make_shared<StreamMark>();
-    stream_->record(mark->event);
-    return mark;
+    auto event = std::make_shared<StreamEvent>();
+    stream_->record(event->event);
+    return event;
   }
-  void wait(const DeviceMark& mark) override {
+  void wait(const DeviceEvent& event) override {
     choose_device();
-    stream_->wait(dynamic_cast<const StreamMark&>(mark).event);
+    stream_->wait(dynamic_cast<const StreamEvent&>(event).event);
   }
-  void hand_out(Tensor& x) override {
+  void release(Tensor& x) override {
     choose_device();
-    cuda::hand_out(x, *stream_);
+    cuda::release(x, *stream_);
   }
-  void take_over(Tensor& x) override {
+  void acquire(Tensor& x) override {
     choose_device();
-    const int from = go_on_after(x, *stream_);
+    const int from = cuda::acquire(x, *stream_);
     COLLIE_ASSERT(from == device(), "a queue of device {} takes over a tensor of device {}", device(), from);
     x.set_source(memory());
   }

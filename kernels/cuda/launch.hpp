@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "base/divide.hpp"
 #include "kernels/cuda/api.hpp"
 
 namespace collie::cuda {
@@ -51,10 +52,6 @@ __device__ __forceinline__ void* dynamic_shared() {
 
 constexpr unsigned warp_size = 32;
 constexpr unsigned all_lanes = 0xFFFFFFFFU;
-
-constexpr int64_t divide_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // Same order on every lane, so the same bits.
 template <class T>

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "actors/run_plan.hpp"
+#include "plan/run_plan.hpp"
 #include "tests/io/temporary_folder.hpp"
 
 namespace collie::test {

@@ -25,7 +25,7 @@ class SyntheticWorker final : public StageWorker {
   }
   Tensor take(const Channel&, int) override { return {}; }
   void put(const Channel&, int, Tensor) override {}
-  bool agree(std::function<void()>) override { return true; }
+  bool synchronize_step(std::function<void()>) override { return true; }
   StepOutcome outcome() override { return {}; }
   void update() override {}
   DoubleBits evaluation_loss() override { return 0; }
@@ -43,7 +43,7 @@ inline std::shared_ptr<const TaskLists> tasks_of(const schedule::Schedule& sched
   for (const auto& actions : schedule::with_communication(schedule).lists) {
     auto& list = lists->emplace_back();
     for (const auto& action : actions) list.push_back({TaskKind::pipeline, action});
-    if (update) list.insert(list.end(), {Task{TaskKind::agree, {}}, Task{TaskKind::update, {}}});
+    if (update) list.insert(list.end(), {Task{TaskKind::synchronize_step, {}}, Task{TaskKind::update, {}}});
   }
   return lists;
 }

@@ -7,15 +7,15 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/engine.hpp"
-#include "actors/memory_plan.hpp"
-#include "actors/model_work.hpp"
-#include "actors/plan_report.hpp"
+#include "plan/memory_plan.hpp"
+#include "plan/model_work.hpp"
+#include "plan/report.hpp"
 #include "schedule/schedules.hpp"
 #include "tests/actors/layout_runs.hpp"
-#include "tests/actors/local_pipeline.hpp"
-#include "tests/actors/tiny_run.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/support.hpp"
+#include "tests/runtime/local_pipeline.hpp"
+#include "tests/runtime/tiny_run.hpp"
 
 namespace collie::test {
 namespace {
@@ -251,14 +251,13 @@ TEST_CASE("memory plan: whole steps without memory leave the accounts that real 
                                         {3, "zb_h1"}}) {
     const Layout layout = layout_of(ranks, tied, schedule);
     const auto real = accounts_of(layout, model, make_cpu_operations);
-    const auto phantom =
-        accounts_of(layout, model, make_phantom_operations, phantom_world(layout.grid.ranks()));
+    const auto meta = accounts_of(layout, model, make_meta_operations, fake_world(layout.grid.ranks()));
     for (size_t rank = 0; rank < real.size(); ++rank) {
       CAPTURE(schedule, ranks, rank);
-      CHECK(phantom[rank].peak_bytes == real[rank].peak_bytes);
-      CHECK(phantom[rank].peak_total_bytes == real[rank].peak_total_bytes);
-      CHECK(phantom[rank].current_total_bytes == real[rank].current_total_bytes);
-      CHECK(phantom[rank].peak_activations == real[rank].peak_activations);
+      CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
+      CHECK(meta[rank].peak_total_bytes == real[rank].peak_total_bytes);
+      CHECK(meta[rank].current_total_bytes == real[rank].current_total_bytes);
+      CHECK(meta[rank].peak_activations == real[rank].peak_activations);
     }
   }
 }

@@ -1,9 +1,9 @@
 // The stage actor while a device computes what all have agreed on, in virtual time.
 #include "actors/caf_types.hpp"
 #include "actors/spawn.hpp"
-#include "tests/actors/recorders.hpp"
 #include "tests/actors/virtual_system.hpp"
 #include "tests/catch.hpp"
+#include "tests/runtime/recorders.hpp"
 
 namespace collie::test {
 namespace {
@@ -31,8 +31,8 @@ class LoneStage {
     self_->send(stage_, wiring);
     Program program;
     program.id = 1;
-    program.lists =
-        std::make_shared<const TaskLists>(TaskLists{{Task{TaskKind::agree, {}}, Task{TaskKind::update, {}}}});
+    program.lists = std::make_shared<const TaskLists>(
+        TaskLists{{Task{TaskKind::synchronize_step, {}}, Task{TaskKind::update, {}}}});
     self_->send(stage_, ProgramMessage{std::make_shared<const Program>(std::move(program))});
     receive();
   }

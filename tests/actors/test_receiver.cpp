@@ -2,7 +2,7 @@
 #include <numeric>
 
 #include "actors/spawn.hpp"
-#include "actors/tensor_transfer.hpp"
+#include "runtime/tensor_transfer.hpp"
 #include "tests/actors/threaded_config.hpp"
 #include "tests/catch.hpp"
 #include "tests/comm/memory_link.hpp"

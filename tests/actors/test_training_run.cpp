@@ -7,13 +7,13 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/engine.hpp"
-#include "actors/existing_run.hpp"
 #include "models/loss.hpp"
+#include "plan/existing_run.hpp"
 #include "tests/actors/threaded_config.hpp"
-#include "tests/actors/tiny_run.hpp"
 #include "tests/actors/virtual_system.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
+#include "tests/runtime/tiny_run.hpp"
 
 namespace collie::test {
 namespace {

@@ -106,7 +106,8 @@ TEST_CASE("every failpoint of the sources has its kill") {
   std::set<std::string> killed = {"stage.collective", "plan.measure", "stage.decode", "job.wait"};
   for (const Kill& kill : every_kill) killed.insert(kill.point);
   std::set<std::string> named;
-  for (const char* floor : {"kernels", "schedule", "comm", "io", "models", "optim", "peft", "actors", "app"})
+  for (const char* floor :
+       {"kernels", "schedule", "comm", "io", "models", "net", "optim", "runtime", "plan", "actors", "app"})
     add_failpoints(std::string(COLLIE_SOURCE_DIR) + "/" + floor, named);
   CHECK(named == killed);
 }

@@ -1,5 +1,5 @@
 // kernels/cuda's AdamW: mixed element types, lists of tensors, stochastic rounding.
-#include "kernels/cuda/adamw.hpp"
+#include "kernels/cuda/ops/adamw.hpp"
 
 #include "kernels/host_data.hpp"
 #include "tests/cuda/device.hpp"

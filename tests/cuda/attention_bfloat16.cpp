@@ -3,10 +3,10 @@
 
 #include <utility>
 
-#include "kernels/cuda/attention.hpp"
-#include "kernels/cuda/device_memory.hpp"
-#include "kernels/cuda/host_staging.hpp"
-#include "kernels/cuda/index_cache.hpp"
+#include "kernels/cuda/attention/attention.hpp"
+#include "kernels/cuda/memory/device_memory.hpp"
+#include "kernels/cuda/memory/host_transfers.hpp"
+#include "kernels/cuda/memory/index_cache.hpp"
 #include "kernels/host_data.hpp"
 #include "tests/catch.hpp"
 #include "tests/cuda/thread_order.hpp"

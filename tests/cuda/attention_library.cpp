@@ -1,5 +1,5 @@
 // Which attention is used: what the setting, the element type and cuDNN's presence decide.
-#include "kernels/cuda/attention_library.hpp"
+#include "kernels/cuda/attention/library.hpp"
 
 #include <stdexcept>
 

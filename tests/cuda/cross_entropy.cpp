@@ -1,5 +1,5 @@
 // kernels/cuda's cross-entropy in both element types, whole and over shards of the vocabulary.
-#include "kernels/cuda/cross_entropy.hpp"
+#include "kernels/cuda/ops/cross_entropy.hpp"
 
 #include "tests/cuda/device.hpp"
 

@@ -4,8 +4,8 @@
 
 #include <map>
 
-#include "kernels/cuda/device_memory.hpp"
-#include "kernels/cuda/host_staging.hpp"
+#include "kernels/cuda/memory/device_memory.hpp"
+#include "kernels/cuda/memory/host_transfers.hpp"
 #include "kernels/cuda/views.hpp"
 #include "tests/catch.hpp"
 #include "tests/kernels/support.hpp"

@@ -1,5 +1,5 @@
 // kernels/cuda's dropout: the host generator's bits, in any layout, forward and backward.
-#include "kernels/cuda/dropout.hpp"
+#include "kernels/cuda/ops/dropout.hpp"
 
 #include "tests/cuda/device.hpp"
 

@@ -1,10 +1,10 @@
 // kernels/cuda's elementwise kernels and sums in both element types.
 #include "kernels/cuda/api.hpp"
-#include "kernels/cuda/column_sums.hpp"
-#include "kernels/cuda/gelu.hpp"
-#include "kernels/cuda/reductions.hpp"
-#include "kernels/cuda/rope.hpp"
-#include "kernels/cuda/swiglu.hpp"
+#include "kernels/cuda/ops/column_sums.hpp"
+#include "kernels/cuda/ops/gelu.hpp"
+#include "kernels/cuda/ops/reductions.hpp"
+#include "kernels/cuda/ops/rope.hpp"
+#include "kernels/cuda/ops/swiglu.hpp"
 #include "tests/cuda/device.hpp"
 
 using namespace collie;

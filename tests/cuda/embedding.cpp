@@ -1,7 +1,7 @@
 // kernels/cuda's embedding in both element types, and how tokens are listed by id.
-#include "kernels/cuda/embedding.hpp"
+#include "kernels/cuda/ops/embedding.hpp"
 
-#include "kernels/cuda/elementwise.hpp"
+#include "kernels/cuda/ops/elementwise.hpp"
 #include "tests/cuda/device.hpp"
 
 using namespace collie;

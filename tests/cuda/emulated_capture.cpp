@@ -1,7 +1,7 @@
 // What the emulated device captures and what it refuses, as the CUDA Runtime API documents it; and memory
 // that is freed while work is recorded.
+#include <cuda_runtime.h>
 #include "kernels/cuda/cuda_operations.hpp"
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
 #include "tests/catch.hpp"
 
 using namespace collie;

@@ -3,7 +3,7 @@
 
 #include "kernels/cuda/api.hpp"
 #include "kernels/cuda/cuda_operations.hpp"
-#include "kernels/phantom/phantom_gpu_operations.hpp"
+#include "kernels/meta/meta_gpu_operations.hpp"
 #include "tests/catch.hpp"
 #include "tests/kernels/support.hpp"
 
@@ -98,6 +98,6 @@ TEST_CASE("what a step's end takes on a GPU is counted to the byte", "[cuda]") {
         note();
         return peaks;
       };
-  CHECK(peaks_of([](auto account) { return std::make_unique<PhantomGpuOperations>(DType::f32, account); }) ==
+  CHECK(peaks_of([](auto account) { return std::make_unique<MetaGpuOperations>(DType::f32, account); }) ==
         peaks_of([](auto account) { return std::make_unique<CudaOperations>(DType::f32, 0, account); }));
 }

@@ -52,11 +52,11 @@ AttentionSpans documents(int64_t tokens, int64_t each) {
 struct Layer {
   explicit Layer(GpuRank& the_gpu) : gpu(the_gpu) {
     for (Tensor* const moment : {&exp_avg, &exp_avg_sq}) {
-      *moment = gpu.ops.empty({hidden, hidden}, gpu.ops.wide(), Category::optimizer);
+      *moment = gpu.ops.empty({hidden, hidden}, gpu.ops.accumulation_dtype(), Category::optimizer);
       gpu.ops.fill(*moment, 0);
     }
-    d_weight = gpu.ops.empty({hidden, hidden}, gpu.ops.wide(), Category::gradients);
-    d_table = gpu.ops.empty({vocab, hidden}, gpu.ops.wide(), Category::gradients);
+    d_weight = gpu.ops.empty({hidden, hidden}, gpu.ops.accumulation_dtype(), Category::gradients);
+    d_table = gpu.ops.empty({vocab, hidden}, gpu.ops.accumulation_dtype(), Category::gradients);
     gpu.ops.fill(d_weight, 0);
     gpu.ops.fill(d_table, 0);
     gpu.ops.fill(loss_sum, 0);
@@ -69,13 +69,13 @@ struct Layer {
     Tensor x = activation(), normed = activation(), out = activation();
     ops.embedding(table, ids, x);
     {
-      Tensor inverse = ops.empty({tokens}, ops.wide(), Category::activations);
+      Tensor inverse = ops.empty({tokens}, ops.accumulation_dtype(), Category::activations);
       ops.rms_norm(x, norm, 1e-5, normed, inverse);
     }
     Tensor projected = activation();
     ops.gemm(GemmForm::nt, normed, weight, projected, false);
     {
-      Tensor log_sum_exp = ops.empty({tokens, heads}, ops.wide(), Category::activations);
+      Tensor log_sum_exp = ops.empty({tokens, heads}, ops.accumulation_dtype(), Category::activations);
       const auto split = [](const Tensor& each) { return each.reshape({each.dim(0), heads, head_dim}); };
       Tensor attended = split(out);
       ops.attention(split(projected), split(x), split(normed), documents(tokens, document), 0.25, attended,
@@ -271,8 +271,8 @@ TEST_CASE("what others must see is in the stream when they look for it", "[graph
       CHECK(read == std::vector<float>(32, static_cast<float>(7 + i)));
       gpu.ops.fill(x, 9 + i);
       Tensor given = gpu.filled({4, 8}, 11 + i);
-      gpu.ops.hand_out(given);
-      given = other.ops.take_over(std::move(given), Category::activations);
+      gpu.ops.release(given);
+      given = other.ops.acquire(std::move(given), Category::activations);
       CHECK(other.read(given) == std::vector<float>(32, static_cast<float>(11 + i)));
       gpu.ops.synchronize();
     });

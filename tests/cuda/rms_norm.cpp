@@ -1,7 +1,7 @@
 // kernels/cuda's RMSNorm in both element types, and joined with the residual connection.
-#include "kernels/cuda/rms_norm.hpp"
+#include "kernels/cuda/ops/rms_norm.hpp"
 
-#include "kernels/cuda/elementwise.hpp"
+#include "kernels/cuda/ops/elementwise.hpp"
 #include "tests/cuda/device.hpp"
 
 using namespace collie;

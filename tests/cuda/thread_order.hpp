@@ -7,7 +7,7 @@
 #include <vector>
 
 #ifdef COLLIE_CUDA_EMULATED
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
+#include <cuda_runtime.h>
 #endif
 
 namespace collie::test {

@@ -2,10 +2,10 @@
 #include <map>
 #include <set>
 
-#include "kernels/cuda/cudnn_attention.hpp"
-#include "kernels/cuda/cudnn_packing.hpp"
-#include "kernels/cuda/device_memory.hpp"
-#include "kernels/cuda/elementwise.hpp"
+#include "kernels/cuda/cudnn/attention.hpp"
+#include "kernels/cuda/cudnn/packing.hpp"
+#include "kernels/cuda/memory/device_memory.hpp"
+#include "kernels/cuda/ops/elementwise.hpp"
 #include "kernels/operations.hpp"
 #include "kernels/tensor.hpp"
 #include "tests/catch.hpp"

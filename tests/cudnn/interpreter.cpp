@@ -5,7 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "kernels/cuda/cudnn_attention_graph.hpp"
+#include "kernels/cuda/cudnn/attention_graph.hpp"
 #include "kernels/host_data.hpp"
 
 namespace collie::test {

@@ -1,8 +1,8 @@
 // What the graphs say, computed step by step, is the attention that the reference computes.
 #include <fmt/format.h>
 
-#include "kernels/cuda/cudnn_attention.hpp"
-#include "kernels/cuda/device_memory.hpp"
+#include "kernels/cuda/cudnn/attention.hpp"
+#include "kernels/cuda/memory/device_memory.hpp"
 #include "tests/catch.hpp"
 #include "tests/cudnn/interpreter.hpp"
 #include "tests/kernels/support.hpp"

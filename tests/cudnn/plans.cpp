@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "kernels/cuda/cudnn_attention_graph.hpp"
+#include "kernels/cuda/cudnn/attention_graph.hpp"
 #include "tests/catch.hpp"
 
 using namespace collie::cuda;

@@ -9,7 +9,7 @@
 #include <set>
 #include <vector>
 
-#include "kernels/cuda/cudnn_library.hpp"
+#include "kernels/cuda/cudnn/library.hpp"
 
 namespace collie::test::stand_in {
 

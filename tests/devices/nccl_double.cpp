@@ -11,7 +11,7 @@
 #include <mutex>
 #include <optional>
 
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
+#include <cuda_runtime.h>
 #include "kernels/host_data.hpp"
 
 namespace collie::test {

@@ -5,9 +5,9 @@
 #include <memory>
 #include <mutex>
 
-#include "kernels/cuda/device_memory.hpp"
+#include <cuda_runtime.h>
 #include "kernels/cuda/device_queue.hpp"
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
+#include "kernels/cuda/memory/device_memory.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie::test {

@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "kernels/cuda/api.hpp"
-#include "kernels/cuda/device_memory.hpp"
+#include "kernels/cuda/memory/device_memory.hpp"
 #include "tests/catch.hpp"
 
 using namespace collie;

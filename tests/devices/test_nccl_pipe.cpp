@@ -43,11 +43,11 @@ struct Pair {
   }
   Tensor computed(const Tensor& values) const {
     Tensor x = from.upload(values);
-    from.queue->hand_out(x);
+    from.queue->release(x);
     return x;
   }
   Bytes read(Tensor x) const {
-    to.queue->take_over(x);
+    to.queue->acquire(x);
     Bytes bytes(x.bytes());
     x.read(bytes.data());
     return bytes;
@@ -76,7 +76,7 @@ TEST_CASE("tensors come through a pipe in the order in which they are sent, what
   });
   for (size_t i = 0; i < x.size(); ++i) {
     CHECK(pair.sending->next() == i);
-    pair.from.queue->hand_out(x[i]);
+    pair.from.queue->release(x[i]);
     pair.sending->send(x[i]);
   }
   for (size_t i = 0; i < x.size(); ++i) {
@@ -92,7 +92,7 @@ TEST_CASE("tensors come through a pipe in the order in which they are sent, what
   const RankDevice user(1);  // another queue of the receiver's device
   for (size_t i = 0; i < y.size(); ++i) {
     CAPTURE(i);
-    user.queue->take_over(y[i]);
+    user.queue->acquire(y[i]);
     Bytes found(y[i].bytes());
     y[i].read(found.data());
     CHECK(found == bytes_of(values[i]));
@@ -130,10 +130,10 @@ TEST_CASE("pipes both ways between two ranks do not wait for each other") {
   // Both hosts send before either receives.
   there.sending->send(there.computed(a));
   Tensor x = there.to.upload(b);
-  there.to.queue->hand_out(x);
+  there.to.queue->release(x);
   back_sending->send(x);
   Tensor y = back_receiving->receive({20}, DType::f32, there.from.account);
-  there.from.queue->take_over(y);
+  there.from.queue->acquire(y);
   Bytes found(y.bytes());
   y.read(found.data());
   CHECK(found == bytes_of(b));

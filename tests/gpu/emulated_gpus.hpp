@@ -6,9 +6,9 @@
 #include <string>
 #include <thread>
 
+#include <cuda_runtime.h>
 #include "comm/nccl/api.hpp"
 #include "kernels/cuda/backend.hpp"
-#include "kernels/cuda/emulation/cuda_runtime.hpp"
 #include "tests/devices/nccl_double.hpp"
 #include "tests/gpu/gpu_runs.hpp"
 

@@ -7,11 +7,11 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/cluster.hpp"
-#include "actors/group_carriers.hpp"
 #include "actors/guard.hpp"
-#include "actors/stage_carriers.hpp"
-#include "actors/tensor_transfer.hpp"
 #include "kernels/gpu.hpp"
+#include "runtime/group_transport.hpp"
+#include "runtime/stage_transport.hpp"
+#include "runtime/tensor_transfer.hpp"
 #include "schedule/schedules.hpp"
 #include "tests/actors/synthetic_pipeline.hpp"
 #include "tests/actors/threaded_config.hpp"
@@ -44,15 +44,15 @@ class KnownWorker final : public StageWorker {
     const int64_t size = size_of_tensor(channel, micro_batch);
     Tensor x = operations_->empty({size}, Category::activations);
     operations_->fill(x, static_cast<double>(size));
-    operations_->hand_out(x);
+    operations_->release(x);
     return x;
   }
   void put(const Channel& channel, int micro_batch, Tensor tensor) override {
     came_.emplace_back(size_of_tensor(channel, micro_batch),
-                       operations_->take_over(std::move(tensor), Category::activations));
+                       operations_->acquire(std::move(tensor), Category::activations));
   }
   // The last thing that a program asks for.
-  bool agree(std::function<void()>) override {
+  bool synchronize_step(std::function<void()>) override {
     for (const auto& [size, tensor] : came_) {
       std::vector<float> values(static_cast<size_t>(size));
       if (tensor.numel() != size)
@@ -119,9 +119,8 @@ class Stages {
       spec.make_worker = [=, account = accounts.back()](const Wiring&) {
         auto operations = gpu_backend()->make_operations(DType::f32, rank, account);
         RankGroups of_rank = connections->groups();
-        choose_stage_carriers(RankGpu{rank, *operations}, RankProcess{}, ways_between_stages(layout, true),
-                              pipeline, of_rank,
-                              [&](const RankGroups& chosen) { connections->set_groups(chosen); });
+        choose_stage_transport(RankGpu{rank, *operations}, RankProcess{}, stage_edges(layout, true), pipeline,
+                               of_rank, [&](const RankGroups& chosen) { connections->set_groups(chosen); });
         take_nccl_calls(rank);
         return std::make_unique<KnownWorker>(std::move(operations));
       };
@@ -223,13 +222,13 @@ TEST_CASE("ways between stages are those that some tensor of the layout takes") 
   Layout layout;
   layout.tied = true;
   layout.rank_of_stage = {0, 1, 2};
-  CHECK(ways_between_stages(layout, true) == StageWays{{0, 1}, {0, 2}, {1, 0}, {1, 2}, {2, 0}, {2, 1}});
-  CHECK(ways_between_stages(layout, false) == StageWays{{0, 1}, {1, 2}});
+  CHECK(stage_edges(layout, true) == StageEdges{{0, 1}, {0, 2}, {1, 0}, {1, 2}, {2, 0}, {2, 1}});
+  CHECK(stage_edges(layout, false) == StageEdges{{0, 1}, {1, 2}});
   layout.rank_of_stage = {0, 1, 2, 2, 1, 0};  // both uses of a tied matrix are on one rank
-  CHECK(ways_between_stages(layout, true) == StageWays{{0, 1}, {1, 0}, {1, 2}, {2, 1}});
-  CHECK(ways_between_stages(layout, false) == StageWays{{0, 1}, {1, 0}, {1, 2}, {2, 1}});
+  CHECK(stage_edges(layout, true) == StageEdges{{0, 1}, {1, 0}, {1, 2}, {2, 1}});
+  CHECK(stage_edges(layout, false) == StageEdges{{0, 1}, {1, 0}, {1, 2}, {2, 1}});
   layout.rank_of_stage = {0};
-  CHECK(ways_between_stages(layout, true).empty());
+  CHECK(stage_edges(layout, true).empty());
 }
 
 TEST_CASE("NCCL is for ranks with GPUs of their own, one version, and nothing to encrypt between them") {
@@ -270,9 +269,10 @@ TEST_CASE("what must be encrypted between nodes does not go over NCCL") {
           groups.pipeline = std::make_shared<MeteredGroup>(pipeline[at]);
           const RankProcess process{rank, encrypts};
           const auto publish = [](const RankGroups&) {};
-          choose_carriers(RankGpu{rank, *operations}, process, BackgroundQueues::beside, groups, publish);
-          choose_stage_carriers(RankGpu{rank, *operations}, process, ways_between_stages(layout, true),
-                                {0, 1}, groups, publish);
+          choose_group_transport(RankGpu{rank, *operations}, process, BackgroundQueues::beside, groups,
+                                 publish);
+          choose_stage_transport(RankGpu{rank, *operations}, process, stage_edges(layout, true), {0, 1},
+                                 groups, publish);
         })) == "");
   for (size_t rank = 0; rank < 2; ++rank) {
     CHECK((chosen[rank].device.data == nullptr) == encrypts);  // a slot is for groups on GPUs
@@ -287,7 +287,7 @@ TEST_CASE("over NCCL stages send in the order of their lists and receive in that
   CAPTURE(name, ranks);
   const schedule::Schedule schedule = schedule::make_schedule(name, {ranks, 6, virtual_stages, false});
   auto lists = std::make_shared<TaskLists>(*tasks_of(schedule));
-  for (auto& list : *lists) list.push_back({TaskKind::agree, {}});
+  for (auto& list : *lists) list.push_back({TaskKind::synchronize_step, {}});
   const Gpus gpus(ranks);
   ThreadedConfig config;
   caf::actor_system system(config);

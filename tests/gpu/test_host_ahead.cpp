@@ -4,12 +4,12 @@
 #include <chrono>
 #include <future>
 
-#include "actors/stage_core.hpp"
 #include "kernels/cuda/backend.hpp"
-#include "tests/actors/local_pipeline.hpp"
-#include "tests/actors/recorders.hpp"
+#include "runtime/stage_core.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/support.hpp"
+#include "tests/runtime/local_pipeline.hpp"
+#include "tests/runtime/recorders.hpp"
 
 using namespace collie;
 using namespace collie::test;
@@ -44,7 +44,7 @@ struct BellOutbox final : StageOutbox {
   void report(TokenReport) override {}
   void report(ProgramDone) override { ++done; }
   void deliver(SnapshotPart) override {}
-  std::function<void()> bell() override {
+  std::function<void()> outcome_notifier() override {
     rung = {};
     return [this] { rung.set_value(); };
   }
@@ -84,7 +84,7 @@ class OneRank {
   }
   double outcome() {
     outbox_.rung.get_future().wait();
-    core_->known();
+    core_->on_outcome_ready();
     return outbox_.steps.back().loss_sum;
   }
   Operations& operations() { return *operations_; }

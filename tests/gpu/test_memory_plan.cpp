@@ -5,15 +5,15 @@
 #include <deque>
 #include <mutex>
 
-#include "actors/memory_plan.hpp"
 #include "kernels/cuda/backend.hpp"
-#include "kernels/cuda/workspaces.hpp"
-#include "kernels/phantom/phantom_gpu_operations.hpp"
+#include "kernels/cuda/memory/workspaces.hpp"
+#include "kernels/meta/meta_gpu_operations.hpp"
+#include "plan/memory_plan.hpp"
 #include "schedule/schedules.hpp"
 #include "tests/actors/layout_runs.hpp"
-#include "tests/actors/local_pipeline.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/support.hpp"
+#include "tests/runtime/local_pipeline.hpp"
 
 using namespace collie;
 using namespace collie::test;
@@ -118,8 +118,8 @@ TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' lea
     slots.pop_front();
     return operations;
   };
-  const auto phantom_table = [dtype](int, std::shared_ptr<MemoryAccount> account) {
-    return std::make_unique<PhantomGpuOperations>(dtype, std::move(account));
+  const auto meta_table = [dtype](int, std::shared_ptr<MemoryAccount> account) {
+    return std::make_unique<MetaGpuOperations>(dtype, std::move(account));
   };
   for (const auto& [ranks, schedule] :
        {std::pair<int, std::string>{1, "1f1b"}, {2, "1f1b"}, {2, "zbv"}, {3, "zb_h1"}}) {
@@ -127,13 +127,12 @@ TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' lea
     for (int rank = 0; rank < ranks; ++rank) slots.push_back(std::make_shared<DeviceSlot>());
     const auto real = accounts_of(layout, model, precision, activations, real_table,
                                   make_device_group({slots.begin(), slots.end()}));
-    const auto phantom =
-        accounts_of(layout, model, precision, activations, phantom_table, phantom_world(ranks));
+    const auto meta = accounts_of(layout, model, precision, activations, meta_table, fake_world(ranks));
     for (size_t rank = 0; rank < real.size(); ++rank) {
       CAPTURE(schedule, ranks, rank, name(dtype), tied, activations.offload, activations.recompute);
-      CHECK(phantom[rank].peak_bytes == real[rank].peak_bytes);
-      CHECK(phantom[rank].peak_total_bytes == real[rank].peak_total_bytes);
-      CHECK(phantom[rank].current_total_bytes == real[rank].current_total_bytes);
+      CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
+      CHECK(meta[rank].peak_total_bytes == real[rank].peak_total_bytes);
+      CHECK(meta[rank].current_total_bytes == real[rank].current_total_bytes);
     }
   }
 }
@@ -162,10 +161,10 @@ TEST_CASE("what a GPU holds of activations is less with each way of saving them"
   model.max_position_embeddings = 128;
   const auto peak = [&](const ActivationMemory& activations) {
     const auto table = [](int, std::shared_ptr<MemoryAccount> account) {
-      return std::make_unique<PhantomGpuOperations>(DType::f32, std::move(account));
+      return std::make_unique<MetaGpuOperations>(DType::f32, std::move(account));
     };
     const RankSummary rank =
-        accounts_of(layout_of(1, false, "gpipe"), model, {}, activations, table, phantom_world(1)).front();
+        accounts_of(layout_of(1, false, "gpipe"), model, {}, activations, table, fake_world(1)).front();
     return rank.peak_bytes[static_cast<size_t>(Category::activations)];
   };
   const auto none = peak({}), selective = peak({Recompute::selective}), full = peak({Recompute::full}),

@@ -1,5 +1,11 @@
 // What a caller could get wrong is refused with std::logic_error that names the shapes, by every
 // implementation.
+#include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "kernels/operation_list.hpp"
 #include "tests/catch.hpp"
 #include "tests/kernels/support.hpp"
 
@@ -23,12 +29,12 @@ void refused(const std::string& operation, const std::vector<std::string>& named
 }  // namespace
 
 TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
-  const std::string implementation = GENERATE("cpu", "reference", "phantom");
+  const std::string implementation = GENERATE("cpu", "reference", "meta");
   CAPTURE(implementation);
   const auto account = std::make_shared<MemoryAccount>();
   const auto ops = implementation == "cpu"         ? make_cpu_operations(1, account)
                    : implementation == "reference" ? make_reference_operations(account)
-                                                   : make_phantom_operations(1, account);
+                                                   : make_meta_operations(1, account);
   const auto make = [&](const Shape& shape) {
     Tensor x = ops->empty(shape, Category::activations);
     ops->fill(x, 1);
@@ -188,6 +194,24 @@ TEST_CASE("operations refuse tensors of another dtype", "[contracts]") {
     Tensor none;
     cpu->scale(none, 1);
   });
+}
+
+TEST_CASE("the list of operations has every virtual function of the table", "[contracts]") {
+  std::stringstream header;
+  header << std::ifstream(std::string(COLLIE_SOURCE_DIR) + "/kernels/operations.hpp").rdbuf();
+  const std::string text = header.str();
+  std::set<std::string> declared, listed;
+  // "virtual RESULT NAME(", with the result in one word, or with arguments of a template.
+  const std::regex declaration(R"(virtual\s+[\w:]+(?:<[^(]*>)?\s+(\w+)\()");
+  for (std::sregex_iterator at(text.begin(), text.end(), declaration), end; at != end; ++at)
+    declared.insert((*at)[1]);
+#define COLLIE_NAME(result, name, parameters, arguments) listed.insert(#name);
+  COLLIE_COMPUTING_OPERATIONS(COLLIE_NAME)
+  COLLIE_OTHER_OPERATIONS(COLLIE_NAME)
+  COLLIE_CONSTANT_OPERATIONS(COLLIE_NAME)
+#undef COLLIE_NAME
+  CHECK(listed == declared);
+  CHECK(declared.count("rms_norm_backward_input") == 1);
 }
 
 TEST_CASE("an arena has at least one thread", "[contracts]") {

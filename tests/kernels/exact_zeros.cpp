@@ -152,7 +152,7 @@ TEST_CASE("without a gradient from above there is none below", "[zeros]") {
     CHECK(all_zero(bench.read(d_up)));
     Tensor y = bench.output(shape), inverse_rms = bench.statistics(Shape{9}), dx = bench.output(shape);
     Tensor weight = ops.empty({24}, Category::weights),
-           d_weight = ops.empty({24}, ops.wide(), Category::weights);
+           d_weight = ops.empty({24}, ops.accumulation_dtype(), Category::weights);
     ops.fill(weight, 1.5);
     ops.rms_norm(x, weight, 1e-5, y, inverse_rms);
     ops.rms_norm_backward_input(d_out, x, weight, inverse_rms, {}, dx);
@@ -170,7 +170,7 @@ TEST_CASE("a row of zeros has no part in a norm's weight gradient", "[zeros]") {
     const Tensor dy = bench.input(random_values(shape, 7));
     Tensor y = bench.output(shape), inverse_rms = bench.statistics(Shape{3}), dx = bench.output(shape);
     Tensor weight = ops.empty({40}, Category::weights),
-           d_weight = ops.empty({40}, ops.wide(), Category::weights);
+           d_weight = ops.empty({40}, ops.accumulation_dtype(), Category::weights);
     ops.fill(weight, 0.5);
     ops.rms_norm(x, weight, 1e-6, y, inverse_rms);
     ops.rms_norm_backward_weight(dy, x, inverse_rms, d_weight, false);
@@ -233,11 +233,11 @@ TEST_CASE("the embeddings of tokens that do not occur have no gradient", "[zeros
 TEST_CASE("without a gradient, and without decay, AdamW changes nothing", "[zeros]") {
   on_every_table([](Operations& ops) {
     const Values values = random_values({1000}, 10);
-    Tensor weight = ops.empty({1000}, ops.wide(), Category::weights);
+    Tensor weight = ops.empty({1000}, ops.accumulation_dtype(), Category::weights);
     ops.upload(values.data, weight);
-    Tensor gradient = ops.empty({1000}, ops.wide(), Category::gradients),
-           exp_avg = ops.empty({1000}, ops.wide(), Category::optimizer),
-           exp_avg_sq = ops.empty({1000}, ops.wide(), Category::optimizer);
+    Tensor gradient = ops.empty({1000}, ops.accumulation_dtype(), Category::gradients),
+           exp_avg = ops.empty({1000}, ops.accumulation_dtype(), Category::optimizer),
+           exp_avg_sq = ops.empty({1000}, ops.accumulation_dtype(), Category::optimizer);
     for (Tensor* zeros : {&gradient, &exp_avg, &exp_avg_sq}) ops.fill(*zeros, 0);
     AdamWArguments arguments;
     arguments.lr = 0.1;

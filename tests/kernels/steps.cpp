@@ -213,9 +213,9 @@ namespace {
 class Update {
  public:
   Update(Operations& ops, bool states_on_host) : ops_(ops) {
-    for (const DType weight : {ops.dtype(), ops.wide()})
-      for (const DType gradient : {ops.dtype(), ops.wide()})
-        for (const DType states : {ops.dtype(), ops.wide()})
+    for (const DType weight : {ops.dtype(), ops.accumulation_dtype()})
+      for (const DType gradient : {ops.dtype(), ops.accumulation_dtype()})
+        for (const DType states : {ops.dtype(), ops.accumulation_dtype()})
           for (const bool rounds : {false, true})
             for (const int64_t count : {int64_t{1}, int64_t{37}, int64_t{9001}}) {
               const auto state = [&] {

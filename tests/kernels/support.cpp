@@ -47,7 +47,7 @@ void conforms(const Computation& computation) {
   for (const Implementation& each : implementations()) {
     INFO(each.name);
     const bool narrow = each.operations->dtype() == DType::bf16;
-    const Formats formats{narrow, each.wide_gradients};
+    const Formats formats{narrow, each.full_precision_gradients};
     if (expected.count(narrow) == 0) {
       INFO("reference");
       expected[narrow] = run(computation, *reference, false, formats);
@@ -58,7 +58,8 @@ void conforms(const Computation& computation) {
       each.before();
       const Outputs found = run(computation, *each.operations, strided, formats);
       compare(found, expected[narrow], narrow ? 1e-2 : 1e-5);
-      const auto& same = first.emplace(std::pair{each.operations->dtype(), each.wide_gradients}, found);
+      const auto& same =
+          first.emplace(std::pair{each.operations->dtype(), each.full_precision_gradients}, found);
       CHECK(same_bits(found, same.first->second));
     }
   }

@@ -67,8 +67,8 @@ inline bool says(const std::string& message, const std::string& part) {
 
 // Which formats beside the table's dtype() a test uses.
 struct Formats {
-  bool bfloat16_inputs = false;  // inputs are rounded to bfloat16 first, whatever the table's dtype
-  bool wide_gradients = true;    // weights' gradients are of wide()
+  bool bfloat16_inputs = false;          // inputs are rounded to bfloat16 first, whatever the table's dtype
+  bool full_precision_gradients = true;  // weights' gradients are of accumulation_dtype()
 };
 
 // Makes the tensors of one test on one implementation. Where `strided`, tensors of rank 2 and 3 are column
@@ -88,13 +88,18 @@ class Bench {
   }
   // The same for a weight's gradient.
   Tensor gradient(const Values& values, bool accumulate) {
-    Tensor x = make(values.shape, true, formats_.wide_gradients ? ops.wide() : ops.dtype());
+    Tensor x =
+        make(values.shape, true, formats_.full_precision_gradients ? ops.accumulation_dtype() : ops.dtype());
     return accumulate ? filled(x, values) : poisoned(x);
   }
-  // What is always wide(): tables, row-strided, and statistics, which must be contiguous.
-  Tensor table(const Values& values) { return filled(make(values.shape, true, ops.wide()), values); }
-  Tensor statistics(const Values& values) { return filled(make(values.shape, false, ops.wide()), values); }
-  Tensor statistics(const Shape& shape) { return poisoned(make(shape, false, ops.wide())); }
+  // What is always accumulation_dtype(): tables, row-strided, and statistics, which must be contiguous.
+  Tensor table(const Values& values) {
+    return filled(make(values.shape, true, ops.accumulation_dtype()), values);
+  }
+  Tensor statistics(const Values& values) {
+    return filled(make(values.shape, false, ops.accumulation_dtype()), values);
+  }
+  Tensor statistics(const Shape& shape) { return poisoned(make(shape, false, ops.accumulation_dtype())); }
 
   std::vector<float> read(const Tensor& x) {
     std::vector<float> values(static_cast<size_t>(x.numel()));
@@ -200,7 +205,7 @@ struct Implementation {
   std::string name;  // "cpu, 2 threads"
   std::shared_ptr<Operations> operations;
   std::function<void()> before = [] {};  // called before each use
-  bool wide_gradients = true;
+  bool full_precision_gradients = true;
 };
 // Those of one dtype whose gradients have one, too, must give the same bits. Each program that is linked with
 // the suite defines it.

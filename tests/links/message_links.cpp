@@ -13,25 +13,26 @@
 namespace collie::test {
 namespace {
 
-using door_atom = caf::atom_constant<caf::atom("door")>;  // to a door: (door, process) -> that process's
+using endpoint_atom =
+    caf::atom_constant<caf::atom("endpoint")>;  // to a endpoint: (endpoint, process) -> that process's
 
-// At the door of each actor system: who lives elsewhere asks it for the ends of links there, by number.
-struct DoorState {
-  const char* name = "door";
-  std::map<int, caf::actor> ends, doors;
+// At the endpoint of each actor system: who lives elsewhere asks it for the ends of links there, by number.
+struct EndpointState {
+  const char* name = "endpoint";
+  std::map<int, caf::actor> ends, endpoints;
 };
 
-caf::behavior door_behaviour(caf::stateful_actor<DoorState>* self) {
+caf::behavior endpoint_behaviour(caf::stateful_actor<EndpointState>* self) {
   self->set_exit_handler([=](const caf::exit_msg&) {
     for (const auto& [link, end] : self->state.ends) shut_down(end);
     self->quit(caf::exit_reason::user_shutdown);
   });
   return {
-      [=](join_atom, int process, const caf::actor& door) {
-        self->state.doors[process] = door;
+      [=](join_atom, int process, const caf::actor& endpoint) {
+        self->state.endpoints[process] = endpoint;
         return process;
       },
-      [=](door_atom, int process) { return self->state.doors.at(process); },
+      [=](endpoint_atom, int process) { return self->state.endpoints.at(process); },
       [=](get_atom, int link) {
         caf::actor& end = self->state.ends[link];
         if (!end) end = spawn_link_end(self->system());
@@ -49,23 +50,23 @@ constexpr auto patience = std::chrono::seconds(10);
 struct Process {
   ThreadedConfig config;
   std::unique_ptr<caf::actor_system> system;
-  caf::actor door;
+  caf::actor endpoint;
   uint16_t port = 0;
 
   explicit Process(const ClusterSection& cluster) {
     add_cluster_support(config, cluster);
     system = std::make_unique<caf::actor_system>(config);
-    door = system->spawn<ActorOf<DoorState, door_behaviour>>();
-    port = publish(*system, door, {"127.0.0.1", 0}, cluster, "test");
+    endpoint = system->spawn<ActorOf<EndpointState, endpoint_behaviour>>();
+    port = publish(*system, endpoint, {"127.0.0.1", 0}, cluster, "test");
   }
-  ~Process() { shut_down(door); }
+  ~Process() { shut_down(endpoint); }
 };
 
 template <class Answer, class... Words>
-Answer ask(Process& asking, const caf::actor& door, const Words&... words) {
+Answer ask(Process& asking, const caf::actor& endpoint, const Words&... words) {
   Answer answer;
   caf::scoped_actor self(*asking.system);
-  self->request(door, patience, words...)
+  self->request(endpoint, patience, words...)
       .receive([&](const Answer& found) { answer = found; },
                [&](const caf::error& error) { throw RunError("{}", self->system().render(error)); });
   return answer;
@@ -89,14 +90,14 @@ class TlsCluster {
   std::vector<caf::actor> ends(int asking, int link, int size) {
     std::vector<caf::actor> all;
     for (int rank = 0; rank < size; ++rank) {
-      const caf::actor door = rank == asking
-                                  ? at(rank).door
-                                  : ask<caf::actor>(at(asking), at(asking).door, door_atom::value, rank);
-      all.push_back(ask<caf::actor>(at(asking), door, get_atom::value, link));
+      const caf::actor endpoint =
+          rank == asking ? at(rank).endpoint
+                         : ask<caf::actor>(at(asking), at(asking).endpoint, endpoint_atom::value, rank);
+      all.push_back(ask<caf::actor>(at(asking), endpoint, get_atom::value, link));
     }
     return all;
   }
-  void forget(int rank, int link) { caf::anon_send(at(rank).door, leave_atom::value, link); }
+  void forget(int rank, int link) { caf::anon_send(at(rank).endpoint, leave_atom::value, link); }
 
  private:
   int size() const { return static_cast<int>(processes_.size()); }
@@ -106,10 +107,10 @@ class TlsCluster {
     Process& own = *processes_.emplace_back(std::make_unique<Process>(cluster_));
     const int rank = size() - 1;
     for (int other = 0; other < rank; ++other) {
-      const caf::actor door =
+      const caf::actor endpoint =
           connect(*own.system, {"127.0.0.1", at(other).port}, cluster_, "test", PeerKind::node, "");
-      ask<int>(own, own.door, join_atom::value, other, door);
-      ask<int>(own, door, join_atom::value, rank, own.door);
+      ask<int>(own, own.endpoint, join_atom::value, other, endpoint);
+      ask<int>(own, endpoint, join_atom::value, rank, own.endpoint);
     }
   }
 

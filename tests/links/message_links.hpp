@@ -4,7 +4,7 @@
 #include <caf/actor.hpp>
 #include <vector>
 
-#include "actors/message_link.hpp"
+#include "runtime/message_link.hpp"
 #include "tests/comm/linked_groups.hpp"
 
 namespace collie::test {

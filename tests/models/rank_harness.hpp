@@ -286,9 +286,9 @@ struct Grid {
           held.resize(sum.size());
           const std::vector<double> own = numbers(*rank->operations, stage.gradients[i]);
           for (size_t k = 0; k < where.size(); ++k) {
-            if (parameter.first_holder || parameter.gradient_shares != GradientShares::whole)
+            if (parameter.is_primary || parameter.gradient_shares != GradientShares::whole)
               sum[where[k]] += own[k];
-            if (parameter.first_holder) held[where[k]] += 1;
+            if (parameter.is_primary) held[where[k]] += 1;
           }
         }
     for (const auto& [name, held] : holders) {

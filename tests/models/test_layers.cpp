@@ -188,7 +188,7 @@ TEST_CASE("gradients of a whole block agree with finite differences", "[layers][
   const Tensor dx = block.backward_input(context, layout, dy, stash);
   block.backward_weight(context, stash);
   const auto f = [&] {
-    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).settle(context.operations), dy);
+    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
   };
   CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
   bench.check_weights(f);

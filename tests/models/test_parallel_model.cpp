@@ -2,7 +2,7 @@
 // result.
 #include "models/tensor_parallel.hpp"
 
-#include "comm/phantom_group.hpp"
+#include "comm/fake_group.hpp"
 #include "models/context_slice.hpp"
 #include "models/ring_attention.hpp"
 #include "tests/catch.hpp"
@@ -231,7 +231,7 @@ TEST_CASE("the ring's next keys and values are on their way before the rank comp
   const auto account = std::make_shared<MemoryAccount>();
   const auto operations = make_cpu_operations(1, account);
   ResidentSource source({});
-  const auto group = make_phantom_group(1, 2);  // passes nothing on
+  const auto group = make_fake_group(1, 2);  // passes nothing on
   Tensor out = random_tensor(*operations, {8, 2, 4}, "out"), dq = random_tensor(*operations, {8, 2, 4}, "dq");
   const Tensor q = random_tensor(*operations, {8, 2, 4}, "q");
   const Tensor key_values = random_tensor(*operations, {8, 2 * 4}, "key_values");

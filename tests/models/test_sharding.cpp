@@ -65,7 +65,7 @@ TEST_CASE("ranks hold equal rectangles of every matrix", "[sharding]") {
   for (auto& [name, parameter] : two) {
     INFO(name);
     const bool replicated = parameter.shape == parameter.global_shape;
-    CHECK(parameter.first_holder == !replicated);  // rank 1 stands for what it alone has
+    CHECK(parameter.is_primary == !replicated);  // rank 1 stands for what it alone has
     CHECK(parameter.gradient_shares == GradientShares::whole);
   }
   for (auto& [name, parameter] : parameters_of(config, {1, 2, true})) {
@@ -76,7 +76,7 @@ TEST_CASE("ranks hold equal rectangles of every matrix", "[sharding]") {
   for (auto& [name, parameter] : parameters_of(config, {0, 1, true})) {
     INFO(name);
     CHECK(parameter.shape == parameter.global_shape);
-    CHECK(parameter.first_holder);
+    CHECK(parameter.is_primary);
     CHECK(parameter.gradient_shares == GradientShares::whole);
   }
 }
@@ -89,7 +89,7 @@ TEST_CASE("ranks beyond the key/value heads share them", "[sharding]") {
     for (const char* name : {"self_attn.k_proj.weight", "self_attn.v_proj.bias"}) {
       CHECK(four[name].shape[0] == 4);
       CHECK(four[name].offsets[0] == (rank / 2) * 4);
-      CHECK(four[name].first_holder == (rank % 2 == 0));
+      CHECK(four[name].is_primary == (rank % 2 == 0));
       CHECK(four[name].gradient_shares == GradientShares::key_value);
     }
     CHECK(four["self_attn.q_proj.weight"].offsets[0] == rank * 4);
@@ -97,31 +97,31 @@ TEST_CASE("ranks beyond the key/value heads share them", "[sharding]") {
   }
 }
 
-TEST_CASE("parameters know the unit of the stage they belong to", "[sharding]") {
+TEST_CASE("parameters know the layer of the stage they belong to", "[sharding]") {
   const auto owner = make_operations("reference");
-  const auto units = [&](const StageRange& range) {
+  const auto layers = [&](const StageRange& range) {
     std::map<int, std::set<std::string>> all;
     const auto model = make_stage_model(tiny_config(true), range, *owner.operations);
     for (const Parameter& parameter : model->parameters())
-      all[parameter.unit].insert(parameter.name.substr(0, parameter.name.find(".", 13)));
+      all[parameter.layer].insert(parameter.name.substr(0, parameter.name.find(".", 13)));
     return all;
   };
   using Units = std::map<int, std::set<std::string>>;
-  CHECK(units({0, 2, true, true}) == Units{{0, {"model.embed_tokens"}},
-                                           {1, {"model.layers.0"}},
-                                           {2, {"model.layers.1"}},
-                                           {3, {"model.norm.weight", "model.embed_tokens"}}});
-  CHECK(units({1, 2, false, true}) ==
+  CHECK(layers({0, 2, true, true}) == Units{{0, {"model.embed_tokens"}},
+                                            {1, {"model.layers.0"}},
+                                            {2, {"model.layers.1"}},
+                                            {3, {"model.norm.weight", "model.embed_tokens"}}});
+  CHECK(layers({1, 2, false, true}) ==
         Units{{0, {"model.layers.1"}}, {1, {"model.norm.weight", "model.embed_tokens"}}});
-  CHECK(units({2, 2, false, true}) == Units{{0, {"model.norm.weight", "model.embed_tokens"}}});
+  CHECK(layers({2, 2, false, true}) == Units{{0, {"model.norm.weight", "model.embed_tokens"}}});
 }
 
-TEST_CASE("stages say which unit they use next", "[sharding]") {
+TEST_CASE("stages say which layer they use next", "[sharding]") {
   struct Recorder final : ParameterSource {
     explicit Recorder(ParameterSource& source) : source_(source) {}
     Tensor acquire(ParameterId id) override { return source_.acquire(id); }
     void release(ParameterId id) override { source_.release(id); }
-    void expect(int unit, int next) override { said.emplace_back(unit, next); }
+    void prefetch(int layer, int next) override { said.emplace_back(layer, next); }
     ParameterSource& source_;
     std::vector<std::pair<int, int>> said;
   };

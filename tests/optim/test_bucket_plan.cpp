@@ -3,6 +3,7 @@
 
 #include "kernels/operations.hpp"
 #include "models/model_config.hpp"
+#include "models/stage_model.hpp"
 #include "tests/catch.hpp"
 
 namespace collie::test {

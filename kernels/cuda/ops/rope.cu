@@ -1,0 +1,69 @@
+// Bytes an element: 8 (float32) or 4 (bfloat16); a position's cosines and sines, 4 / heads, come from the
+// cache for all heads but the first.
+#include "kernels/cuda/ops/rope.hpp"
+
+#include "kernels/cuda/elements.hpp"
+
+namespace collie::cuda {
+
+namespace {
+
+// A thread's pairs: V elements of a head's first half and those of its second. threadIdx: pack, head, token.
+template <int V, class T>
+__global__ void rope_kernel(Typed<T> x, unsigned heads, unsigned half, Typed<float> cosines,
+                            Typed<float> sines, const int32_t* positions, bool inverse) {
+  const int64_t token = int64_t{blockIdx.x} * blockDim.z + threadIdx.z;
+  if (token >= x.rows) return;
+  const int32_t position = positions[token];
+  for (unsigned column = threadIdx.x * V; column < half; column += blockDim.x * V) {
+    float c[V], s[V];
+    load<V>(cosines.row(position) + column, c);
+    load<V>(sines.row(position) + column, s);
+#pragma unroll
+    for (int i = 0; i < V; ++i) s[i] = inverse ? -s[i] : s[i];
+#pragma unroll 2
+    for (unsigned head = threadIdx.y; head < heads; head += blockDim.y) {
+      T* const at = x.row(token) + int64_t{head} * 2 * half + column;
+      float first[V], second[V];
+      load<V>(at, first);
+      load<V>(at + half, second);
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        const float a = first[i], b = second[i];
+        first[i] = a * c[i] - b * s[i];
+        second[i] = b * c[i] + a * s[i];
+      }
+      store<V>(at, first);
+      store<V>(at + half, second);
+    }
+  }
+}
+
+// Threads for all packs of a head, then for as many heads, then tokens, as make a block of 128.
+LaunchShape shape_of(int64_t tokens, int64_t heads, int64_t packs) {
+  constexpr int64_t threads = 128;
+  const int64_t x = packs < threads ? packs : threads;
+  const int64_t y = heads < threads / x ? heads : threads / x, z = threads / (x * y);
+  const auto to_unsigned = [](int64_t count) { return static_cast<unsigned>(count); };
+  const int64_t deep = z < 64 ? z : 64;  // a block's limit
+  return {{to_unsigned(divide_up(tokens, deep))}, {to_unsigned(x), to_unsigned(y), to_unsigned(deep)}};
+}
+
+}  // namespace
+
+void rope(cudaStream_t stream, const Matrix& x, int64_t heads, const Matrix& cosines, const Matrix& sines,
+          const int32_t* positions, bool inverse) {
+  const int64_t half = cosines.width;
+  if (heads == 0 || half == 0) return;
+  with_type(x.element, [&](auto type) {
+    using T = decltype(type);
+    const Matrix halves{x.data, x.element, x.rows, half, x.stride};
+    with_width<T>({halves, cosines, sines}, [&](auto v) {
+      launch(stream, shape_of(x.rows, heads, divide_up(half, v)), "rope", rope_kernel<v, T>, typed<T>(x),
+             static_cast<unsigned>(heads), static_cast<unsigned>(half), typed<float>(cosines),
+             typed<float>(sines), positions, inverse);
+    });
+  });
+}
+
+}  // namespace collie::cuda

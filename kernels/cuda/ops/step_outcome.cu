@@ -1,0 +1,28 @@
+// One thread: 16 bytes in, 24 out.
+#include "kernels/cuda/ops/step_outcome.hpp"
+
+#include "kernels/clip_factor.hpp"
+#include "kernels/cuda/launch.hpp"
+
+namespace collie::cuda {
+
+namespace {
+
+// Roots and quotients of doubles are rounded as on the host.
+__global__ void step_outcome_kernel(const double* loss_sum, const double* sum_of_squares, double max_norm,
+                                    double* outcome) {
+  const double loss = *loss_sum, norm = sqrt(*sum_of_squares);
+  outcome[0] = loss;
+  outcome[1] = norm;
+  outcome[2] = step_factor(loss, norm, max_norm);
+}
+
+}  // namespace
+
+void step_outcome(cudaStream_t stream, const double* loss_sum, const double* sum_of_squares, double max_norm,
+                  double* outcome) {
+  launch(stream, {{1}, {1}}, "step_outcome", step_outcome_kernel, loss_sum, sum_of_squares, max_norm,
+         outcome);
+}
+
+}  // namespace collie::cuda

@@ -1,0 +1,86 @@
+// The operation table without memory and without maths: to learn what a computation holds, and when, before
+// anything is allocated. Every operation checks what the others check, and charges the workspace that
+// kernels/cpu takes inside of it.
+#pragma once
+
+#include <functional>
+
+#include "kernels/operations.hpp"
+
+namespace collie {
+
+class MetaOperations : public Operations {
+ public:
+  // Hears of every matrix product and how many floating-point operations it would take: the only time there
+  // is.
+  using OnWork = std::function<void(double operations)>;
+
+  // `threads`: those that would work, each with a workspace of its own.
+  MetaOperations(int threads, std::shared_ptr<MemoryAccount> account, OnWork on_work = {},
+                 DType dtype = DType::f32);
+
+  bool has_values() const override { return false; }
+
+  using Operations::empty;
+  Tensor empty(const Shape& shape, DType dtype, Category category) override;
+  void fill(Tensor& x, double value) override;
+  void copy(const Tensor& from, Tensor& to) override;
+  void convert(const Tensor& from, Tensor& to) override;
+  void upload(std::span<const float> values, Tensor& x) override;
+  void download(const Tensor& x, std::span<float> values) override;   // zeros
+  Deferred<std::vector<double>> read(const Tensor& values) override;  // zeros
+
+  void add(const Tensor& a, const Tensor& b, Tensor& out) override;
+  Tensor to_host(const Tensor& x, Category category) override;
+  void from_host(const Tensor& values, Tensor& x) override;
+  void scale(Tensor& x, double factor) override;
+  void add_row(Tensor& x, const Tensor& row) override;
+  void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
+
+  void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) override;
+
+  void embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) override;
+  void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
+                          bool accumulate) override;
+
+  void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) override;
+  void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                               const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) override;
+  void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
+                                Tensor& d_weight, bool accumulate) override;
+
+  void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
+            bool inverse) override;
+
+  void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
+                 double score_scale, Tensor& out, Tensor& log_sum_exp) override;
+  void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
+                          double score_scale, const Tensor& out, const Tensor& log_sum_exp,
+                          const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) override;
+  void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
+                       const Tensor& part_log_sum_exp) override;
+
+  void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) override;
+  void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
+                       Tensor& d_up) override;
+
+  void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+                     Tensor& loss_sum) override;
+  void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                          Tensor& statistics) override;
+  void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                                     const Tensor& statistics, double gradient_scale,
+                                     Tensor& loss_sum) override;
+  void block_sums_of_squares(const Tensor& x, Tensor& sums) override;
+  void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
+  void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override;
+  void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+                    Tensor& outcome) override;
+  void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
+
+ private:
+  int threads_;
+  OnWork on_work_;
+};
+
+}  // namespace collie

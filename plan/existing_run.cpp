@@ -1,0 +1,122 @@
+#include "plan/existing_run.hpp"
+
+#include <fmt/ranges.h>
+
+#include <filesystem>
+
+#include "base/error.hpp"
+#include "base/failpoint.hpp"
+#include "base/log.hpp"
+#include "io/files.hpp"
+#include "io/json_lines.hpp"
+#include "models/held_runs.hpp"
+#include "models/stage_model.hpp"
+#include "plan/run_inputs.hpp"
+
+namespace collie {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool replaces(const RunPlan& plan) {
+  return plan.existing == ExistingRun::move_aside || plan.existing == ExistingRun::discard;
+}
+
+RunFolderView look(const RunPlan& plan) {
+  return look_at_run_folder(plan.config.run.dir, plan.config.monitor.trace);
+}
+
+void check_may_start(const RunPlan& plan) {
+  const std::string& folder = plan.config.run.dir;
+  if (plan.folder_seen.marker && plan.existing == ExistingRun::refuse)
+    throw UserError(
+        "run.dir: '{}' already holds a run; give --resume to go on with it, --overwrite to move it aside, "
+        "--overwrite=delete to remove it, or another run.dir",
+        folder);
+  // A run that is moved takes along what is not its own; one that is removed leaves it.
+  if (!plan.folder_seen.marker || plan.existing == ExistingRun::discard) check_nothing_foreign(plan);
+}
+
+// The state in which the run begins, in a folder that is locked. The marker of the run that it goes on with,
+// if any.
+std::optional<RunMarker> make_way(const RunPlan& plan, RunFolder& folder) {
+  std::optional<RunMarker> marker = plan.folder_seen.marker;
+  if (!marker) return marker;
+  if (plan.existing == ExistingRun::move_aside) {
+    const std::string aside = folder.move_aside();
+    log::info("the run that was in '{}' is now in '{}'", folder.path(), aside);
+    return std::nullopt;
+  }
+  if (plan.existing == ExistingRun::discard) {
+    folder.discard(*marker);
+    marker->has_checkpointed = false;
+  } else if (!plan.checkpoint) {
+    folder.forget_steps(*marker);
+  }
+  return marker;
+}
+
+}  // namespace
+
+void check_nothing_foreign(const RunPlan& plan) {
+  const auto& foreign = plan.folder_seen.foreign;
+  if (foreign.empty()) return;
+  const fs::path folder = plan.config.run.dir;
+  throw UserError(
+      "run.dir: '{}' is where this run would write its own, and no run that this version knows has written "
+      "it "
+      "({}); move {} away, or give another run.dir",
+      (folder / foreign.front()).string(),
+      plan.folder_seen.marker ? fmt::format("the run's {} does not name it", marker_name)
+                              : fmt::format("there is no {}", marker_name),
+      foreign.size() == 1 ? "it" : fmt::format("{}", fmt::join(foreign, ", ")));
+}
+
+void look_at_existing_run(RunPlan& plan) {
+  if (plan.existing == ExistingRun::ignore) return;
+  plan.folder_seen = look(plan);
+  if (!plan.folder_seen.marker_defect.empty())
+    log::warn("run.dir: {}; a checkpoint says which run is in '{}'", plan.folder_seen.marker_defect,
+              plan.config.run.dir);
+  check_may_start(plan);
+  check_inputs_are_safe(plan.config, replaces(plan) && plan.folder_seen.marker);
+}
+
+void check_never_saved(const RunPlan& plan) {
+  const RunFolderView& seen = plan.folder_seen;
+  if (!seen.has_final && !seen.marker->has_checkpointed) return check_nothing_foreign(plan);
+  throw UserError(
+      "run.dir: '{}' holds {}, but no checkpoint to go on from; put its checkpoints back, or start anew in "
+      "another run.dir or with --overwrite, which moves the run aside",
+      plan.config.run.dir, seen.has_final ? "a final model" : "a run that has had checkpoints");
+}
+
+void check_checkpoint(const RunPlan& plan, const std::vector<std::string>& states) {
+  for (const Parameter& parameter : model_parameters(plan.model)) {
+    plan.checkpoint->check(parameter.name, "weight", whole_shape(parameter));
+    for (const std::string& state : states)
+      plan.checkpoint->check(parameter.name, state, whole_shape(parameter));
+  }
+}
+
+std::shared_ptr<RunFolder> prepare_run_folder(const RunPlan& plan) {
+  failpoint("run.folder");
+  auto folder = std::make_shared<RunFolder>(plan.config.run.dir);
+  if (look(plan) != plan.folder_seen)
+    throw UserError(
+        "run.dir: '{}' has changed since the run was planned, so another process was at work in it; start "
+        "again",
+        folder->path());
+  try {
+    folder->begin(make_way(plan, *folder), plan.config.monitor.trace);
+    const fs::path path = folder->path();
+    if (plan.checkpoint) truncate_after_step((path / metrics_name).string(), plan.checkpoint->step());
+    write_file_durably((path / resolved_config_name).string(), to_yaml(plan.config));
+  } catch (const RunError& error) {
+    throw UserError("run.dir: {}", error.what());
+  }
+  return folder;
+}
+
+}  // namespace collie

@@ -1,0 +1,446 @@
+#include "plan/run_plan.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "base/error.hpp"
+#include "base/failpoint.hpp"
+#include "base/log.hpp"
+#include "base/processors.hpp"
+#include "base/quote.hpp"
+#include "io/files.hpp"
+#include "io/json_text.hpp"
+#include "io/model_folder.hpp"
+#include "models/weights_io.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/precision.hpp"
+#include "plan/existing_run.hpp"
+#include "schedule/schedules.hpp"
+
+namespace collie {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+// Where a run's tokenised data are: in its folder, where that is one that can be written to.
+fs::path cache_folder(const RunPlan& plan) {
+  const std::string& folder = plan.config.run.dir;
+  const bool elsewhere = folder.empty() || (plan.existing == ExistingRun::ignore && !fs::exists(folder)) ||
+                         (fs::exists(folder) && !is_writable_folder(folder));
+  return elsewhere ? fs::temp_directory_path() / "collie-engine-cache" : fs::path(folder) / "cache";
+}
+
+// What cannot be written there is wrong with the folder, as long as the run has not begun.
+std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<DataSource>& sources,
+                                         const std::string& name) {
+  const fs::path cache = cache_folder(plan);
+  try {
+    return open_dataset(sources, *plan.tokenizer, cache, name);
+  } catch (const RunError& error) {
+    throw UserError("{}: {}", cache.filename() == "cache" ? "run.dir" : name, error.what());
+  }
+}
+
+void resolve_tokenizer(RunPlan& plan) {
+  const Config& config = plan.config;
+  const std::string folder = config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
+  if (config.tokenizer.kind != "byte" && folder.empty())
+    throw UserError(
+        "tokenizer.path: nothing to read a tokenizer from; give tokenizer.path, model.path or "
+        "tokenizer.kind: byte");
+  plan.tokenizer = load_tokenizer(folder, config.tokenizer.kind);
+}
+
+// The folder's config.json with model.config laid over it.
+ModelKeys model_keys(const Config& config) {
+  const ModelSection& section = config.model;
+  ModelKeys keys;
+  keys.object = json::object();
+  const auto place = config.file.model_keys.find("");
+  keys.where = place == config.file.model_keys.end() ? "model.config" : place->second;
+  if (!section.path.empty()) {
+    if (!may_be_there(section.path)) throw UserError("model.path: there is no folder '{}'", section.path);
+    keys = read_model_keys(section.path);
+    if (!section.config.empty()) keys.where += " with model.config";
+  }
+  keys.object.update(section.config);
+  for (const auto& [key, ignored] : section.config.items()) keys.origins[key] = {"model.config." + key, true};
+  for (const auto& [key, where] : config.file.model_keys) keys.origins[key].place = where;
+  return keys;
+}
+
+// Files that say they are tied, and hold another head than the embedding, are not: what was trained with the
+// head gets it, as transformers 5 does. Who asks for the one matrix by name gets that.
+void untie(ModelConfig& model, const ModelSection& section) {
+  constexpr const char* key = "tie_word_embeddings";
+  if (section.config.contains(key))
+    return log::warn(
+        "{}/model.safetensors: lm_head.weight is ignored, as model.config.{} is true, though it is another "
+        "matrix than the embedding",
+        section.path, key);
+  log::warn(
+      "{}/config.json: {} is true, but lm_head.weight in model.safetensors is another matrix than the "
+      "embedding; both are loaded, untied",
+      section.path, key);
+  model.tie_word_embeddings = false;
+}
+
+void resolve_model(RunPlan& plan) {
+  const ModelSection& section = plan.config.model;
+  ModelKeys keys = model_keys(plan.config);
+  const std::string where = keys.where;
+  if (section.from_scratch && !keys.object.contains("vocab_size"))
+    keys.object["vocab_size"] = plan.tokenizer->vocab_size();
+  plan.model = parse_model_config(keys);
+  if (plan.model.tie_word_embeddings && !section.from_scratch && has_own_head(section.path))
+    untie(plan.model, section);
+  plan.model_json = to_hugging_face(plan.model);
+  plan.model_json["torch_dtype"] = section.dtype;
+  if (plan.tokenizer->vocab_size() > plan.model.vocab_size)
+    throw UserError("{}: vocab_size is {}, but the tokenizer has {} tokens; it must be at least that", where,
+                    plan.model.vocab_size, plan.tokenizer->vocab_size());
+  if (plan.tokenizer->bos()) plan.model_json["bos_token_id"] = *plan.tokenizer->bos();
+  if (plan.tokenizer->eos()) plan.model_json["eos_token_id"] = *plan.tokenizer->eos();
+}
+
+// `ranks_here`: of this process, which share its threads.
+void resolve_layout(RunPlan& plan, int ranks_here) {
+  const ParallelSection& parallel = plan.config.parallel;
+  Layout& layout = plan.layout;
+  layout.grid = {parallel.pp_size, parallel.dp_size, parallel.cp_size, parallel.tp_size};
+  layout.schedule = parallel.schedule;
+  layout.virtual_stages = schedule::stages_a_rank(parallel.schedule, parallel.virtual_stages);
+  layout.stages = layout.grid.pipeline * layout.virtual_stages;
+  layout.rank_of_stage =
+      schedule::rank_of_stage(layout.schedule, layout.grid.pipeline, layout.virtual_stages);
+  layout.tied = plan.model.tie_word_embeddings;
+  check_shard(plan.model, {0, parallel.tp_size, parallel.sequence_parallel, 0, parallel.cp_size});
+  check_loss_shards(plan.config.train.loss, *losses().find(plan.config.train.loss)(), parallel.tp_size);
+  // Until it is measured, which takes data, a partition that is checked.
+  const std::string how = parallel.partition == "measured" ? "uniform" : parallel.partition;
+  plan.ranges = parallel.partition_list.empty() ? partition_stages(plan.model, layout.stages, how)
+                                                : partition_stages(plan.model, parallel.partition_list);
+  if (static_cast<int>(plan.ranges.size()) != layout.stages)
+    throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(),
+                    layout.stages);
+  const int total = plan.config.device.threads > 0 ? plan.config.device.threads : usable_processors();
+  plan.threads_per_rank = std::max(1, total / ranks_here);
+}
+
+void resolve_device(RunPlan& plan) {
+  const bool elsewhere = plan.existing == ExistingRun::ignore;  // the plan alone is wanted
+  plan.device = elsewhere ? planned_device(plan.config.device) : choose_device(plan.config.device);
+  if (dtype_of(plan.config.model) == DType::bf16 && plan.device.kind == DeviceKind::cpu)
+    throw UserError("model.dtype: bfloat16 is for GPUs, and this run computes on {}; float32 is right here",
+                    plan.device.description);
+}
+
+void resolve_common(RunPlan& plan) {
+  resolve_device(plan);
+  resolve_tokenizer(plan);
+  resolve_model(plan);
+  const ParallelSection& parallel = plan.config.parallel;
+  resolve_layout(plan, parallel.pp_size * parallel.dp_size * parallel.cp_size * parallel.tp_size);
+}
+
+void check_sequence_length(const RunPlan& plan) {
+  if (plan.config.data.sequence_length > plan.model.max_position_embeddings)
+    throw UserError(
+        "data.sequence_length: {} is longer than the model's max_position_embeddings, {}; at most that is "
+        "right",
+        plan.config.data.sequence_length, plan.model.max_position_embeddings);
+}
+
+void open_evaluation_data(RunPlan& plan) {
+  const Config& config = plan.config;
+  if (config.data.eval.empty()) return;
+  plan.evaluation_order = evaluation_order(open_data(plan, config.data.eval, "data.eval"),
+                                           config.data.sequence_length, config.data.packing);
+}
+
+// Whichever ends first; epochs from where the data stand.
+void count_steps(RunPlan& plan) {
+  const TrainSection& train = plan.config.train;
+  plan.total_steps = train.steps.value_or(std::numeric_limits<int64_t>::max());
+  if (train.epochs)
+    plan.total_steps =
+        std::min(plan.total_steps, last_step_of_epoch(*plan.order, plan.sizes, plan.origin, *train.epochs));
+}
+
+void open_training_data(RunPlan& plan) {
+  const Config& config = plan.config;
+  const SequenceSettings settings{config.data.sequence_length, config.data.packing, config.data.shuffle,
+                                  config.run.seed};
+  plan.order =
+      std::make_shared<const SequenceOrder>(open_data(plan, config.data.train, "data.train"), settings);
+  plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps,
+                config.parallel.dp_size, 0};
+  plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
+  if (const int64_t without = plan.order->sequences_without_targets(0); without > 0)
+    log::warn(
+        "data.train: {} of the {} sequences of the first epoch have no target token, and teach nothing: "
+        "prompts "
+        "fill them. A larger data.sequence_length, or shorter prompts, would help",
+        without, plan.order->sequences_per_epoch());
+  count_steps(plan);
+}
+
+// The lists of a step are made and played before anything is allocated.
+void check_schedule(const RunPlan& plan) {
+  std::vector<int> limits;
+  training_tasks(plan.layout, static_cast<int>(plan.sizes.gradient_accumulation_steps), limits);
+}
+
+void check_names(const Config& config) {
+  const auto optimizer = optimizers().find(config.optimizer.name)(config.optimizer);
+  if (precision_of(config.optimizer, config.model.dtype, 0).stochastic && !optimizer->rounds_stochastically())
+    throw UserError("optimizer.rounding: stochastic is not what {} can do; nearest is right here",
+                    config.optimizer.name);
+  learning_rate_schedules().find(config.lr_scheduler.name)(config.lr_scheduler);
+  losses().find(config.train.loss);
+  for (const auto& name : config.callbacks) callbacks().find(name);
+}
+
+// "optimizer.betas.0" is named by itself and by "optimizer.betas".
+bool names(const std::string& allowed, const std::string& key) {
+  return key == allowed || key.rfind(allowed + ".", 0) == 0;
+}
+
+void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
+  const json now = resume_fingerprint(plan).flatten(),
+             then = plan.checkpoint->metadata().at("maths").flatten();
+  json both = then;
+  both.update(now);
+  std::vector<std::string> unused = allowed_changes;
+  for (const auto& [pointer, ignored] : both.items()) {
+    std::string key = pointer.substr(1);
+    std::replace(key.begin(), key.end(), '/', '.');
+    const auto allows = [&](const std::string& allowed) { return names(allowed, key); };
+    unused.erase(std::remove_if(unused.begin(), unused.end(), allows), unused.end());
+    const json value = now.value(pointer, json()), before = then.value(pointer, json());
+    if (value == before || std::any_of(allowed_changes.begin(), allowed_changes.end(), allows)) continue;
+    throw UserError(
+        "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
+        "Set it back, or allow it by name: --allow-change {}",
+        key, in_short(value), plan.config.run.dir, in_short(before), key);
+  }
+  if (!unused.empty())
+    throw UserError("--allow-change {}: there is no such key among those that change what is computed",
+                    shortened(unused.front()));
+}
+
+// The learning rate follows a curve to the run's last step: where that moves, so does the rate.
+void warn_of_another_length(const RunPlan& plan) {
+  const auto before = plan.checkpoint->metadata().value("total_steps", plan.total_steps);
+  const int64_t next = plan.origin.steps + 1, last = std::min(next, before);
+  if (before == plan.total_steps || next > plan.total_steps || last < 1) return;
+  const LearningRateConfig& scheduler = plan.config.lr_scheduler;
+  const auto factor = learning_rate_schedules().find(scheduler.name)(scheduler);
+  const double lr = plan.config.optimizer.lr, now = lr * factor(next, plan.total_steps),
+               then = lr * factor(last, before);
+  if (now == then) return;
+  log::warn("the learning rate at step {} is {:.2e} under {} steps; under the {} of before it {} {:.2e}",
+            next, now, plan.total_steps, before,
+            last < next ? fmt::format("had come, at step {}, to", last) : "would have been", then);
+}
+
+// The data are gone on with where the checkpoint says, whatever sizes the steps had up to there.
+void go_on_from_checkpoint(RunPlan& plan) {
+  const json& metadata = plan.checkpoint->metadata();
+  plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
+  plan.origin = {plan.checkpoint->step(), metadata.at("position").get<int64_t>()};
+  plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});  // earlier versions: none
+  count_steps(plan);
+}
+
+// Where a run goes on, it goes on from its newest whole checkpoint.
+void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed_changes) {
+  if (plan.existing != ExistingRun::resume || !plan.folder_seen.marker) return;
+  const fs::path folder = plan.config.run.dir;
+  plan.checkpoint = latest_checkpoint((folder / "checkpoints").string());
+  if (!plan.checkpoint) return check_never_saved(plan);
+  check_checkpoint(plan, optimizers().find(plan.config.optimizer.name)(plan.config.optimizer)->state_names());
+  check_unchanged(plan, allowed_changes);
+  go_on_from_checkpoint(plan);
+  // The final model of an earlier, shorter run may still be there.
+  plan.already_finished = plan.checkpoint->step() >= plan.total_steps &&
+                          step_of_model_folder((folder / "final").string()) == plan.checkpoint->step();
+  if (plan.already_finished) return;
+  check_nothing_foreign(plan);
+  warn_of_another_length(plan);
+}
+
+// Last, as it takes time, and only what is right is worth it.
+void measure_partition(RunPlan& plan) {
+  if (plan.config.parallel.partition != "measured") return;
+  if (plan.device.kind == DeviceKind::cuda && plan.device.gpus == 0)
+    throw UserError(
+        "parallel.partition: measured, but the run's device is {}; 'parameters', 'uniform' or a list is "
+        "right here",
+        plan.device.description);
+  partition_by_time(plan);
+}
+
+// Random, or the model folder's, which are checked against the model before anything is allocated for them.
+void resolve_weights(RunPlan& plan) {
+  failpoint("plan.weights");
+  if (plan.config.model.from_scratch) return;
+  plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path};
+  const auto surplus = check_weights(plan.config.model.path, plan.model);
+  if (!surplus.empty()) log::warn("{}", surplus_warning(plan.config.model.path, surplus));
+}
+
+}  // namespace
+
+RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std::string>& allowed_changes) {
+  require_training(config);
+  RunPlan plan;
+  plan.config = std::move(config);
+  plan.purpose = Purpose::train;
+  plan.existing = existing;
+  check_names(plan.config);
+  look_at_existing_run(plan);  // refuses what can be refused before any data are read
+  resolve_common(plan);
+  check_sequence_length(plan);
+  open_training_data(plan);
+  open_evaluation_data(plan);
+  check_schedule(plan);
+  resolve_weights(plan);
+  resolve_existing_run(plan, allowed_changes);
+  measure_partition(plan);
+  return plan;
+}
+
+RunPlan plan_evaluation(Config config) {
+  require_eval(config);
+  RunPlan plan;
+  plan.config = std::move(config);
+  plan.purpose = Purpose::evaluate;
+  losses().find(plan.config.train.loss);
+  resolve_common(plan);
+  check_sequence_length(plan);
+  open_evaluation_data(plan);
+  resolve_weights(plan);
+  if (plan.config.model.from_scratch) {
+    const std::string folder = (fs::path(plan.config.run.dir) / "checkpoints").string();
+    plan.checkpoint = latest_checkpoint(folder);
+    if (!plan.checkpoint)
+      throw UserError(
+          "model.from_scratch: there is nothing to evaluate, '{}' holds no checkpoint; run the training "
+          "first or give model.path",
+          folder);
+    check_checkpoint(plan, {});
+    plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
+  }
+  measure_partition(plan);
+  return plan;
+}
+
+RunPlan plan_generation(Config config, Generation generation) {
+  RunPlan plan;
+  plan.config = std::move(config);
+  plan.purpose = Purpose::generate;
+  plan.generation = std::move(generation);
+  for (const auto& [key, size] : {std::pair("dp_size", plan.config.parallel.dp_size),
+                                  std::pair("cp_size", plan.config.parallel.cp_size)})
+    if (size != 1)
+      throw UserError(
+          "parallel.{}: is {}, but one text is generated by one replica, token by token; it must be 1", key,
+          size);
+  resolve_common(plan);
+  resolve_weights(plan);
+  plan.prompt_tokens = plan.tokenizer->encode(plan.generation.prompt, true);
+  if (plan.prompt_tokens.empty()) {
+    if (!plan.tokenizer->bos())
+      throw UserError("--prompt: is empty, and the tokenizer has no BOS token to start from; give some text");
+    plan.prompt_tokens.push_back(*plan.tokenizer->bos());
+  }
+  const auto length = static_cast<int64_t>(plan.prompt_tokens.size());
+  if (length >= plan.model.max_position_embeddings)
+    throw UserError(
+        "--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer",
+        length, plan.model.max_position_embeddings, plan.model.max_position_embeddings - 1);
+  measure_partition(plan);
+  return plan;
+}
+
+json resume_fingerprint(const RunPlan& plan) {
+  const Config& c = plan.config;
+  json model = to_hugging_face(plan.model);
+  return {{"run", {{"seed", c.run.seed}}},
+          {"model", {{"config", model}, {"dtype", c.model.dtype}}},
+          {"tokenizer", plan.tokenizer->fingerprint()},
+          {"data",
+           {{"sequence_length", c.data.sequence_length},
+            {"packing", c.data.packing},
+            {"shuffle", c.data.shuffle},
+            {"contents", plan.order->dataset().fingerprint()},
+            {"documents", plan.order->dataset().document_count()},
+            {"tokens", plan.order->dataset().token_count()},
+            {"targets", plan.order->dataset().target_count()}}},
+          {"train",
+           {{"sequences_a_step", plan.sizes.sequences()},
+            {"clip_grad_norm", c.train.clip_grad_norm},
+            {"clip_grad_value", c.train.clip_grad_value},
+            {"loss", c.train.loss}}},
+          {"optimizer",
+           {{"name", c.optimizer.name},
+            {"lr", c.optimizer.lr},
+            {"betas", c.optimizer.betas},
+            {"eps", c.optimizer.eps},
+            {"weight_decay", c.optimizer.weight_decay},
+            {"master", c.optimizer.master},
+            {"grad_dtype", c.optimizer.grad_dtype},
+            {"rounding", c.optimizer.rounding}}},
+          {"lr_scheduler",
+           {{"name", c.lr_scheduler.name},
+            {"warmup_steps", c.lr_scheduler.warmup_steps},
+            {"min_lr_ratio", c.lr_scheduler.min_lr_ratio}}}};
+}
+
+std::string for_nodes(const RunPlan& plan) {
+  std::vector<int> blocks;
+  for (const StageRange& range : plan.ranges)
+    blocks.push_back(static_cast<int>(range.last_block - range.first_block));
+  // Nodes may have been started elsewhere.
+  const std::string weights_path = plan.weights.path.empty() ? "" : fs::absolute(plan.weights.path).string();
+  return json{{"config", to_yaml(plan.config)},
+              {"model", to_hugging_face(plan.model)},
+              {"blocks", blocks},
+              {"purpose", static_cast<int>(plan.purpose)},
+              {"weights", {{"kind", static_cast<int>(plan.weights.kind)}, {"path", weights_path}}}}
+      .dump();
+}
+
+RunPlan plan_of_node(const std::string& text, int ranks_here) {
+  const json description = parse_json_object(text, "the trainer's plan");
+  RunPlan plan;
+  plan.config = parse_config(description.at("config").get<std::string>());
+  plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
+  resolve_device(plan);
+  plan.model = parse_model_config(description.at("model"), "the trainer's model");
+  plan.config.parallel.partition.clear();  // whatever it says, the trainer's partition is the run's
+  plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
+  resolve_layout(plan, ranks_here);
+  const json& weights = description.at("weights");
+  plan.weights = {static_cast<WeightOrigin::Kind>(weights.at("kind").get<int>()),
+                  weights.at("path").get<std::string>()};
+  if (plan.weights.kind == WeightOrigin::Kind::folder) check_weights(plan.weights.path, plan.model);
+  if (plan.weights.kind == WeightOrigin::Kind::checkpoint)
+    plan.checkpoint = Checkpoint::open(plan.weights.path);
+  return plan;
+}
+
+OperationsFactory operations_of(const RunPlan& plan, int rank) {
+  return plan.make_operations ? plan.make_operations
+                              : operations_on(plan.device, dtype_of(plan.config.model), rank);
+}
+
+DeviceChoice device_of(const RunPlan& plan) {
+  return plan.make_operations ? DeviceChoice{} : plan.device;
+}
+
+}  // namespace collie

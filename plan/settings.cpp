@@ -1,0 +1,81 @@
+#include "plan/settings.hpp"
+
+#include <filesystem>
+
+#include "optim/optimizer.hpp"
+#include "runtime/step_record.hpp"
+
+namespace collie {
+
+Cadence cadence_of(const RunPlan& plan) {
+  Cadence cadence;
+  cadence.evaluate_every = plan.config.eval.every_n_steps;
+  cadence.evaluate_every_epochs = plan.config.eval.every_n_epochs;
+  cadence.checkpoint_every = plan.config.checkpoint.every_n_steps;
+  if (plan.order) cadence.sequences_per_epoch = plan.order->sequences_per_epoch();
+  cadence.has_evaluation = plan.evaluation_order != nullptr;
+  return cadence;
+}
+
+TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
+  TrainerSettings settings;
+  settings.tag = tag;
+  settings.purpose = plan.purpose;
+  settings.layout = plan.layout;
+  settings.total_steps = plan.total_steps;
+  settings.cadence = cadence_of(plan);
+  settings.done_position = plan.origin.position;
+  settings.done_without_targets = plan.steps_without_targets;
+  if (plan.checkpoint) {
+    settings.done_steps = plan.checkpoint->step();
+    if (plan.purpose == Purpose::train)
+      settings.unevaluated = unevaluated_step(
+          (std::filesystem::path(plan.config.run.dir) / metrics_name).string(), plan.checkpoint->step());
+  }
+  settings.learning_rate = plan.config.optimizer.lr;
+  settings.schedule = learning_rate_schedules().find(plan.config.lr_scheduler.name)(plan.config.lr_scheduler);
+  return settings;
+}
+
+ActivationMemory activation_memory_of(const Config& config) {
+  const std::string& offload = config.parallel.offload;
+  return {recompute_of(config.model.recompute), offload == "activations" || offload == "all"};
+}
+
+ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGroups& groups) {
+  ModelWorkerSettings settings;
+  settings.rank = rank;
+  settings.grid = plan.layout.grid;
+  settings.ranges = plan.ranges;
+  settings.rank_of_stage = plan.layout.rank_of_stage;
+  settings.model = plan.model;
+  settings.optimizer = plan.config.optimizer;
+  settings.precision = precision_of(plan.config.optimizer, plan.config.model.dtype, plan.config.run.seed);
+  const std::string& offload = plan.config.parallel.offload;
+  settings.offload_optimizer = offload == "optimizer" || offload == "all";
+  settings.activations = activation_memory_of(plan.config);
+  settings.graphs = plan.config.device.graphs == "auto";
+  settings.loss = plan.config.train.loss;
+  settings.seed = plan.config.run.seed;
+  settings.threads = plan.threads_per_rank;
+  settings.training = plan.purpose == Purpose::train;
+  if (plan.weights.kind == WeightOrigin::Kind::folder) settings.weights_folder = plan.weights.path;
+  if (plan.weights.kind == WeightOrigin::Kind::checkpoint) settings.checkpoint = &*plan.checkpoint;
+  settings.sequence_parallel = plan.config.parallel.sequence_parallel;
+  settings.zero_stage = plan.config.parallel.zero_stage;
+  settings.clip_grad_norm = plan.config.train.clip_grad_norm;
+  settings.bucket_elements = plan.config.parallel.bucket_elements;
+  settings.groups = groups;
+  settings.make_operations = operations_of(plan, rank);
+  return settings;
+}
+
+std::shared_ptr<const StepBatch> training_batch(const RunPlan& plan, int64_t step, int replica) {
+  StepSizes sizes = plan.sizes;
+  sizes.dp_rank = replica;
+  StepBatch batch = make_step_batch(*plan.order, sizes, plan.origin, step);
+  batch.micro_batches.resize(static_cast<size_t>(sizes.gradient_accumulation_steps), empty_micro_batch());
+  return std::make_shared<const StepBatch>(std::move(batch));
+}
+
+}  // namespace collie

@@ -1,0 +1,116 @@
+// What a run tells whoever listens: the host program that embeds it, the command, the monitor.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/graph_counts.hpp"
+#include "runtime/double_bits.hpp"
+
+namespace collie {
+
+struct RunStarted {
+  std::string name, dir;
+  int64_t first_step = 1, total_steps = 0;  // total 0: not a training run
+  int64_t parameters = 0;
+  int ranks = 1;
+};
+
+struct StepFinished {
+  int64_t step = 0, total_steps = 0, epoch = 0;
+  // Token mean of the step's global batch; none where that has no targets, and then nothing was learnt.
+  std::optional<DoubleBits> loss;
+  DoubleBits lr, grad_norm;      // the norm before clipping
+  int64_t tokens = 0;            // targets of the global batch
+  DoubleBits tokens_per_second;  // over the time since the step before
+  DoubleBits step_s;
+  bool evaluated = false;
+  DoubleBits eval_loss;       // where evaluated
+  uint64_t memory_bytes = 0;  // held by all ranks
+  bool amended = false;       // takes the place of the record of this step that is there
+  GraphCounts graphs;         // of all ranks since their start, up to the step before
+};
+
+struct EvaluationFinished {
+  int64_t step = 0, tokens = 0;
+  DoubleBits loss, perplexity;
+};
+
+struct CheckpointSaved {
+  int64_t step = 0;
+  std::string path;
+};
+
+struct TokenGenerated {
+  int32_t token = 0;
+};
+
+enum class RunStatus : uint8_t {
+  completed,    // all steps, the evaluation or the generation
+  stopped,      // early, as the host or a callback asked; checkpoint and final model written
+  interrupted,  // as the user asked (Ctrl-C); checkpoint written
+  failed,
+};
+
+// The last event; every other actor of the run has ended.
+struct RunEnded {
+  RunStatus status = RunStatus::completed;
+  int exit_code = 0;         // 0, 1 failed, 2 wrong input, 130 interrupted
+  int64_t step = 0;          // last step computed
+  std::string message;       // where failed: who and why
+  std::string summary;       // memory and time by rank, for people; several lines
+  bool actors_left = false;  // some did not end in time: the process should not wait for them
+};
+
+// To the run, from request_stop() (actors/engine.hpp). `by`: who asked, where that was another process.
+struct StopRequest {
+  RunStatus why = RunStatus::stopped;
+  std::string by;
+};
+
+// To the run, from request_checkpoint(). `by` as above.
+struct SaveRequest {
+  std::string by;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, StopRequest& x) {
+  return f(x.why, x.by);
+}
+template <class Inspector>
+auto inspect(Inspector& f, SaveRequest& x) {
+  return f(x.by);
+}
+template <class Inspector>
+auto inspect(Inspector& f, RunStarted& x) {
+  return f(x.name, x.dir, x.first_step, x.total_steps, x.parameters, x.ranks);
+}
+template <class Inspector>
+auto inspect(Inspector& f, GraphCounts& x) {
+  return f(x.launched, x.made, x.updated);
+}
+template <class Inspector>
+auto inspect(Inspector& f, StepFinished& x) {
+  return f(x.step, x.total_steps, x.epoch, x.loss, x.lr, x.grad_norm, x.tokens, x.tokens_per_second, x.step_s,
+           x.evaluated, x.eval_loss, x.memory_bytes, x.amended, x.graphs);
+}
+template <class Inspector>
+auto inspect(Inspector& f, EvaluationFinished& x) {
+  return f(x.step, x.tokens, x.loss, x.perplexity);
+}
+template <class Inspector>
+auto inspect(Inspector& f, CheckpointSaved& x) {
+  return f(x.step, x.path);
+}
+template <class Inspector>
+auto inspect(Inspector& f, TokenGenerated& x) {
+  return f(x.token);
+}
+template <class Inspector>
+auto inspect(Inspector& f, RunEnded& x) {
+  return f(x.status, x.exit_code, x.step, x.message, x.summary, x.actors_left);
+}
+
+}  // namespace collie

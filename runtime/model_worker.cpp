@@ -1,0 +1,482 @@
+#include "runtime/model_worker.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "base/failpoint.hpp"
+#include "models/weights_io.hpp"
+#include "runtime/norm_nodes.hpp"
+
+namespace collie {
+
+using schedule::ActionKind;
+
+// --- construction
+
+ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(settings)) {
+  place_ = settings_.grid.place_of(settings_.rank);
+  operations_ = settings_.make_operations(settings_.threads, settings_.account);
+  loss_ = losses().find(settings_.loss)();
+  if (settings_.training) optimizer_ = optimizers().find(settings_.optimizer.name)(settings_.optimizer);
+  for (int stage = 0; stage < static_cast<int>(settings_.ranges.size()); ++stage)
+    if (is_local(stage)) build_chunk(stage);
+  find_tied_uses();
+  if (settings_.training) norm_order_ = make_norm_order();
+  settings_.checkpoint = nullptr;  // read once
+}
+
+// What is on its way in the background holds tensors of the account.
+ModelWorker::~ModelWorker() {
+  for (const auto& queue : {settings_.groups.data_queue, settings_.groups.context_queue})
+    if (queue) queue->abort("the rank has ended");
+}
+
+ModelShard ModelWorker::shard() const {
+  return {place_.tensor, settings_.grid.tensor, settings_.sequence_parallel, place_.context,
+          settings_.grid.context};
+}
+
+DataSharding sharding_of(const ModelWorkerSettings& settings, const GridPlace& place) {
+  if (!settings.training) return {};
+  return {settings.grid.data_rank(place), settings.grid.data_ranks(), settings.zero_stage,
+          settings.bucket_elements};
+}
+
+void ModelWorker::build_chunk(int stage) {
+  auto chunk = std::make_unique<Chunk>();
+  chunk->stage = stage;
+  chunk->model = make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_,
+                                  shard(), settings_.activations);
+
+  const auto canonical = canonical_order(settings_.model);
+  for (const auto& parameter : chunk->model->parameters())
+    chunk->canonical.push_back(parameter.tied_copy ? -1 : canonical.at(parameter.name));
+
+  const RankGroups& groups = settings_.groups;
+  const DataSharding data = sharding_of(settings_, place_);
+  chunk->state = std::make_unique<ShardedState>(
+      *chunk->model, data, *operations_, optimizer_.get(), settings_.precision, settings_.offload_optimizer,
+      ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
+                           {groups.tensor.get(), groups.key_value.get()}});
+  load(*chunk);
+  chunks_.push_back(std::move(chunk));
+}
+
+void ModelWorker::load(Chunk& chunk) {
+  if (failpoint("stage.load") && settings_.groups.tensor) settings_.groups.tensor->barrier();
+  if (!operations_->has_values()) return chunk.state->load([](ParameterId, Tensor&) {});
+  if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
+  chunk.state->load([&](ParameterId id, Tensor& weight) {
+    const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
+    if (settings_.weights_folder.empty()) return initialise(parameter, settings_.seed, *operations_, weight);
+    std::vector<Tensor> weights{weight};
+    read_weights(settings_.weights_folder, {parameter}, *operations_, weights);
+  });
+}
+
+NormOrder ModelWorker::make_norm_order() const {
+  NormNodes nodes(settings_);
+  int64_t held = has_loss() ? 1 : 0;
+  for (const auto& chunk : chunks_) held += chunk->state->norm_values();
+  const size_t expected = nodes.of_rank(settings_.rank).size();
+  COLLIE_ASSERT(static_cast<int64_t>(expected) == held,
+                "rank {} contributes {} values to norms, the others expect {}", settings_.rank, held,
+                expected);
+  return nodes.order_of(settings_.rank, ReductionTree(settings_.grid));
+}
+
+// Of the ranks of a tensor group, which compute the same loss, the first.
+bool ModelWorker::has_loss() const {
+  return place_.tensor == 0 && std::any_of(chunks_.begin(), chunks_.end(),
+                                           [](const auto& chunk) { return chunk->model->range().head; });
+}
+
+void ModelWorker::find_tied_uses() {
+  if (!settings_.model.tie_word_embeddings || !settings_.training) return;
+  for (const auto& chunk : chunks_)
+    for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id) {
+      const int canonical = chunk->canonical[static_cast<size_t>(id)];
+      if (canonical < 0) tied_copy_ = {chunk.get(), chunk->state->plan().bucket_of(id)};
+      // The embedding comes first in canonical order.
+      if (chunk->model->range().embedding && canonical == 0)
+        tied_owner_ = {chunk.get(), chunk->state->plan().bucket_of(id)};
+    }
+}
+
+// --- programs
+
+bool ModelWorker::is_local(int stage) const {
+  return settings_.rank_of_stage[static_cast<size_t>(stage)] == place_.pipeline;
+}
+
+ModelWorker::Chunk& ModelWorker::chunk_of(int stage) {
+  const auto found =
+      std::find_if(chunks_.begin(), chunks_.end(), [&](const auto& c) { return c->stage == stage; });
+  COLLIE_ASSERT(found != chunks_.end(), "rank {} does not hold stage {}", settings_.rank, stage);
+  return **found;
+}
+
+LayerContext ModelWorker::context(Chunk& chunk, bool training) {
+  return {*operations_, chunk.state->weights(), training ? &chunk.state->gradients() : nullptr,
+          settings_.groups.tensor.get(), settings_.groups.context_queue.get()};
+}
+
+const MicroBatch& ModelWorker::micro_batch(int index) const {
+  return batch_->micro_batches.at(static_cast<size_t>(index));
+}
+
+void ModelWorker::begin(const Program& program) {
+  COLLIE_ASSERT(
+      stashes_.empty() && inputs_.empty() && outputs_.empty() && d_outputs_.empty() && d_inputs_.empty(),
+      "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
+  program_ = program;
+  batch_ = program.batches.empty() ? nullptr : program.batches.at(static_cast<size_t>(place_.data));
+  loss_sums_ = {};
+  for (const auto& chunk : chunks_) {
+    if (program.kind == ProgramKind::train)
+      chunk->state->gradients().start_step(static_cast<int>(batch_->micro_batches.size()));
+    if (chunk->model->range().head && batch_) {
+      const auto micro_batches = static_cast<int64_t>(batch_->micro_batches.size());
+      loss_sums_ = operations_->empty({micro_batches}, DType::f64, Category::workspace);
+      operations_->fill(loss_sums_, 0);
+    }
+    if (program.kind == ProgramKind::generate && program.cache_capacity > 0)
+      chunk->cache = chunk->model->make_cache(*operations_, program.cache_capacity);
+  }
+}
+
+void ModelWorker::compute(const Task& task) {
+  if (task.kind == TaskKind::reduce_gradients) return reduce_gradients();
+  if (task.kind == TaskKind::add_tied_gradient) return add_tied_gradient();
+  if (task.kind == TaskKind::sum_squares) return sum_squares();
+  // What repeats: a stage's forward, or backward, in programs of one kind.
+  const int64_t repeats = (static_cast<int64_t>(program_.kind) << 8 | static_cast<int64_t>(task.action.kind))
+                              << 32 |
+                          task.action.stage;
+  queue_as_graphs(repeats, [&] { compute_micro_batch(task.action); });
+}
+
+void ModelWorker::queue_as_graphs(int64_t task, const std::function<void()>& work) {
+  // Every token of a generation has other shapes.
+  if (!settings_.graphs || program_.kind == ProgramKind::generate) return work();
+  operations_->as_graphs(task, work);
+}
+
+void ModelWorker::compute_micro_batch(const schedule::Action& action) {
+  Chunk& chunk = chunk_of(action.stage);
+  const int index = action.micro_batch;
+  switch (action.kind) {
+    case ActionKind::forward:
+      return forward(chunk, index);
+    case ActionKind::backward:
+      return backward(chunk, index);
+    case ActionKind::backward_input:
+      return backward_input(chunk, index);
+    case ActionKind::backward_weight:
+      return backward_weight(chunk, index);
+    default:
+      COLLIE_ASSERT(false, "stage {}, micro-batch {}: not an action that is computed", action.stage, index);
+  }
+}
+
+void ModelWorker::forward(Chunk& chunk, int index) {
+  failpoint("stage.forward");
+  const Key key{chunk.stage, index};
+  Tensor input;
+  if (!chunk.model->range().embedding) input = std::move(inputs_.extract(key).mapped());
+  Tensor loss_sum = chunk.model->range().head ? loss_sums_.rows(index, index + 1) : Tensor();
+  Tensor output;
+  if (program_.kind == ProgramKind::train) {
+    const auto limit = program_.activation_limits[static_cast<size_t>(chunk.stage)];
+    chunk.peak_live = std::max(chunk.peak_live, ++chunk.live);
+    COLLIE_ASSERT(chunk.live <= limit,
+                  "stage {} holds the activations of {} micro-batches, the schedule allows {}", chunk.stage,
+                  chunk.live, limit);
+    const int64_t targets = batch_->global_target_tokens;
+    LayerContext layer_context = context(chunk, true);
+    output = chunk.model->forward(layer_context, micro_batch(index), input,
+                                  targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, loss_sum,
+                                  stashes_[key]);
+  } else if (program_.kind == ProgramKind::evaluate) {
+    failpoint("stage.evaluate");
+    LayerContext layer_context = context(chunk, false);
+    output = chunk.model->evaluate(layer_context, micro_batch(index), input, *loss_, loss_sum);
+  } else {
+    failpoint("stage.decode");
+    LayerContext layer_context = context(chunk, false);
+    output = chunk.model->decode(layer_context, micro_batch(index), input, chunk.cache);
+  }
+  if (chunk.model->range().head) {
+    logits_ = std::move(output);  // undefined but for generation
+    return;
+  }
+  outputs_[key] = std::move(output);
+  hand_over(outputs_, inputs_, chunk.stage, chunk.stage + 1, index);
+}
+
+Tensor ModelWorker::take_d_output(Chunk& chunk, int index) {
+  failpoint("stage.backward");
+  if (chunk.model->range().head) return {};
+  return std::move(d_outputs_.extract({chunk.stage, index}).mapped());
+}
+
+void ModelWorker::put_d_input(Chunk& chunk, int index, Tensor d_input) {
+  if (chunk.model->range().embedding) return;
+  d_inputs_[{chunk.stage, index}] = std::move(d_input);
+  hand_over(d_inputs_, d_outputs_, chunk.stage, chunk.stage - 1, index);
+}
+
+void ModelWorker::drop_stash(Chunk& chunk, int index) {
+  stashes_.erase({chunk.stage, index});
+  --chunk.live;
+}
+
+void ModelWorker::backward(Chunk& chunk, int index) {
+  LayerContext layer_context = context(chunk, true);
+  put_d_input(chunk, index,
+              chunk.model->backward(layer_context, micro_batch(index), take_d_output(chunk, index),
+                                    stashes_.at({chunk.stage, index})));
+  drop_stash(chunk, index);
+}
+
+void ModelWorker::backward_input(Chunk& chunk, int index) {
+  LayerContext layer_context = context(chunk, true);
+  put_d_input(chunk, index,
+              chunk.model->backward_input(layer_context, micro_batch(index), take_d_output(chunk, index),
+                                          stashes_.at({chunk.stage, index})));
+}
+
+void ModelWorker::backward_weight(Chunk& chunk, int index) {
+  LayerContext layer_context = context(chunk, true);
+  chunk.model->backward_weight(layer_context, micro_batch(index), stashes_.at({chunk.stage, index}));
+  drop_stash(chunk, index);
+}
+
+// Neighbouring stages on one rank need no message.
+void ModelWorker::hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage,
+                            int to_stage, int index) {
+  if (!is_local(to_stage)) return;
+  inputs[{to_stage, index}] = std::move(outputs.extract({from_stage, index}).mapped());
+}
+
+// --- what travels
+
+Tensor ModelWorker::take(const Channel& channel, int index) {
+  Tensor tensor = leaving(channel, index);
+  operations_->release(tensor);
+  return tensor;
+}
+
+Tensor ModelWorker::leaving(const Channel& channel, int index) {
+  switch (channel.direction) {
+    case Direction::forward:
+      return std::move(outputs_.extract({channel.from_stage, index}).mapped());
+    case Direction::backward:
+      return std::move(d_inputs_.extract({channel.from_stage, index}).mapped());
+    // Copies: the next step overwrites the accumulator, and the weight, while the message may still be read.
+    case Direction::tied_gradient:
+      return copy_of(tied_copy_.gradient(), Category::communication);
+    case Direction::tied_weight:
+      return copy_of(tied_owner_.weight(), Category::communication);
+  }
+  COLLIE_ASSERT(false, "unknown direction of {}", to_string(channel));
+}
+
+void ModelWorker::put(const Channel& channel, int index, Tensor tensor) {
+  const bool activation = channel.direction == Direction::forward;
+  Tensor own =
+      operations_->acquire(std::move(tensor), activation ? Category::activations : Category::communication);
+  switch (channel.direction) {
+    case Direction::forward:
+      inputs_[{channel.to_stage, index}] = std::move(own);
+      return;
+    case Direction::backward:
+      d_outputs_[{channel.to_stage, index}] = std::move(own);
+      return;
+    case Direction::tied_gradient:
+      tied_gradient_ = std::move(own);
+      return;
+    case Direction::tied_weight:
+      return copy_tied_weight(own);
+  }
+}
+
+Tensor ModelWorker::copy_of(const Tensor& tensor, Category category) {
+  Tensor copy = operations_->empty(tensor.shape(), tensor.dtype(), category);
+  operations_->copy(tensor, copy);
+  return copy;
+}
+
+// --- the end of a step
+
+void ModelWorker::reduce_gradients() {
+  for (const auto& chunk : chunks_) chunk->state->gradients().finish();
+}
+
+// Always embedding's gradient + head's, each summed over micro-batches and ranks before: the same sum on one
+// rank and on two.
+void ModelWorker::add_tied_gradient() {
+  Tensor gradient = tied_owner_.gradient();
+  const Tensor head = tied_copy_ ? tied_copy_.gradient() : std::move(tied_gradient_);
+  operations_->add(gradient, head, gradient);
+  tied_gradient_ = {};
+}
+
+void ModelWorker::sum_squares() {
+  // A test's rank that enters a collective alone: it waits here until the group is aborted.
+  if (failpoint("stage.collective") && settings_.groups.tensor) settings_.groups.tensor->barrier();
+  contribution_ = operations_->empty({norm_order_.width()}, DType::f64, Category::workspace);
+  operations_->fill(contribution_, 0);
+  int64_t at = 0;
+  if (has_loss()) {
+    Tensor loss_sum = contribution_.rows(0, ++at);
+    operations_->ordered_sums(loss_sums_, sum_of_first(loss_sums_.numel()), loss_sum);
+  }
+  for (const auto& chunk : chunks_) {
+    Tensor sums = contribution_.rows(at, at + chunk->state->norm_values());
+    chunk->state->sum_squares(sums);
+    at += sums.numel();
+  }
+  loss_sums_ = {};
+}
+
+bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
+  std::vector<ProcessGroup*> groups(norm_order_.levels.size(), nullptr);
+  const auto& tree = settings_.groups.reduction_tree;
+  for (size_t level = 0; level < tree.size(); ++level) groups[level] = tree[level].get();
+  synchronized_ =
+      reduce_step_outcome(*operations_, norm_order_, contribution_, groups, settings_.clip_grad_norm);
+  contribution_ = {};
+  outcome_ = operations_->read(synchronized_);
+  if (outcome_.there()) return true;
+  operations_->when_done(std::move(on_outcome_ready));
+  return false;
+}
+
+StepOutcome ModelWorker::outcome() {
+  const std::vector<double>& values = outcome_.value();
+  check_communication();
+  return {values.at(0), values.at(1)};
+}
+
+void ModelWorker::check() {
+  operations_->check_device();
+  check_communication();
+}
+
+// What was read from a device is not to be believed where a collective, or a tensor that was to come, has
+// failed.
+void ModelWorker::check_communication() const {
+  if (given_up_) return;
+  const RankGroups& groups = settings_.groups;
+  for (const auto& group : {groups.tensor, groups.context, groups.key_value, groups.data})
+    if (group) group->check();
+  for (const auto& group : groups.reduction_tree)
+    if (group) group->check();
+  for (const auto* const pipes : {&groups.pipes.to, &groups.pipes.from})
+    for (const auto& [rank, pipe] : *pipes) pipe->check();
+}
+
+void ModelWorker::update() {
+  failpoint("stage.update");
+  constexpr int64_t update_task = -1;
+  queue_as_graphs(update_task, [&] {
+    for (const auto& chunk : chunks_)
+      chunk->state->update({program_.lr, program_.update, synchronized_.rows(2, 3), {}});
+    // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
+    if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
+      copy_tied_weight(tied_owner_.weight());
+  });
+  synchronized_ = {};
+}
+
+void ModelWorker::copy_tied_weight(const Tensor& weight) {
+  BucketWeights& weights = tied_copy_.chunk->state->weights();
+  weights.wait();
+  Tensor copy = tied_copy_.weight();
+  operations_->copy(weight, copy);
+  weights.publish(tied_copy_.bucket);
+}
+
+DoubleBits ModelWorker::evaluation_loss() {
+  Tensor sum = operations_->empty({1}, DType::f64, Category::workspace);
+  operations_->ordered_sums(loss_sums_, sum_of_first(loss_sums_.numel()), sum);
+  const double loss = operations_->read(sum).value().front();
+  loss_sums_ = {};
+  check_communication();
+  return loss;
+}
+
+int32_t ModelWorker::sample() {
+  std::vector<float> logits(static_cast<size_t>(logits_.numel()));
+  operations_->download(logits_, logits);
+  check_communication();
+  logits_ = {};
+  return sample_token(logits, program_.sampling, program_.sampling_index);
+}
+
+std::vector<CheckpointSlice> ModelWorker::snapshot() {
+  failpoint("stage.snapshot");
+  std::vector<CheckpointSlice> slices;
+  for (const auto& chunk : chunks_)
+    for (CheckpointSlice& slice : chunk->state->snapshot()) slices.push_back(std::move(slice));
+  check_communication();
+  return slices;
+}
+
+// On several GPUs what they still communicate of the step before, which counts, would be aborted as well.
+bool ModelWorker::gives_up() const {
+  return settings_.grid.ranks() == 1 || !settings_.groups.device.compute;
+}
+
+// Until its update a step leaves alone what a snapshot takes.
+void ModelWorker::give_up() {
+  given_up_ = true;
+  for (auto* const tensors : {&inputs_, &outputs_, &d_outputs_, &d_inputs_}) tensors->clear();
+  stashes_.clear();
+  for (const auto& chunk : chunks_) chunk->live = 0;
+  tied_gradient_ = loss_sums_ = logits_ = contribution_ = {};
+}
+
+RankSummary ModelWorker::summary() const {
+  RankSummary summary;
+  const MemoryAccount& account = *operations_->account();
+  for (size_t category = 0; category < category_count; ++category)
+    summary.peak_bytes.push_back(account.peak(static_cast<Category>(category)));
+  summary.peak_total_bytes = account.peak_total();
+  summary.current_total_bytes = account.current_total();
+  for (const auto& chunk : chunks_) {
+    summary.peak_activations.push_back(chunk->peak_live);
+    for (const auto& parameter : chunk->model->parameters())
+      if (!parameter.tied_copy) summary.weight_elements += parameter.shape.numel();
+  }
+  const RankGroups& groups = settings_.groups;
+  double communicating_s = 0;
+  for (const auto& group : {groups.tensor, groups.key_value}) {
+    if (!group) continue;
+    const Traffic traffic = group->total();
+    communicating_s += traffic.seconds;
+    summary.sent_bytes += traffic.bytes;
+  }
+  for (const auto& group : {groups.data, groups.context})
+    if (group) summary.sent_bytes += group->total().bytes;
+  for (const auto& group : groups.reduction_tree)
+    if (group) summary.sent_bytes += group->total().bytes;
+  for (const auto& queue : {groups.data_queue, groups.context_queue})
+    if (queue) communicating_s += queue->blocked_seconds();
+  summary.communicating_s = communicating_s;
+  summary.graphs = operations_->graph_counts();
+  return summary;
+}
+
+std::vector<TaskSpan> ModelWorker::take_communication_spans() {
+  std::vector<TaskSpan> spans;
+  for (const auto& queue : {settings_.groups.data_queue, settings_.groups.context_queue}) {
+    if (!queue) continue;
+    for (OperationSpan& span : queue->take_spans())
+      spans.push_back({std::move(span.label), span.start_s, span.end_s});
+  }
+  return spans;
+}
+
+}  // namespace collie

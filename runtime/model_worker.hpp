@@ -1,0 +1,150 @@
+// A stage worker that computes with a real model: its stages' weights, gradients, optimizer states and
+// activations.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "io/checkpoint.hpp"
+#include "io/config.hpp"
+#include "models/stage_model.hpp"
+#include "optim/gradient_norm.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/sharded_state.hpp"
+#include "runtime/operations_factory.hpp"
+#include "runtime/rank_groups.hpp"
+#include "runtime/stage_worker.hpp"
+
+namespace collie {
+
+struct ModelWorkerSettings {
+  int rank = 0;
+  Grid grid;
+  std::vector<StageRange> ranges;  // [stages] of the whole model
+  std::vector<int> rank_of_stage;  // [stages] pipeline positions
+  ModelConfig model;
+  OptimizerConfig optimizer;
+  Precision precision;
+  bool offload_optimizer = false;
+  ActivationMemory activations;
+  bool graphs = false;  // on a GPU, micro-batches and updates are queued as graphs
+  std::string loss = "cross_entropy";
+  uint64_t seed = 42;
+  int threads = 1;
+  bool sequence_parallel = false;
+  int zero_stage = 0;
+  int64_t bucket_elements = DataSharding{}.bucket_elements;
+  double clip_grad_norm = 0;               // 0: not clipped
+  bool training = true;                    // with gradients and optimizer states
+  std::string weights_folder;              // Hugging Face folder; empty: random from `seed`
+  const Checkpoint* checkpoint = nullptr;  // read instead of either, where given
+  RankGroups groups;                       // aborted by their owner
+  OperationsFactory make_operations = make_cpu_operations;
+  std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();  // what the rank holds
+};
+
+// How the data group of `place` shares the state of training.
+DataSharding sharding_of(const ModelWorkerSettings& settings, const GridPlace& place);
+
+class ModelWorker final : public StageWorker {
+ public:
+  // Allocates and loads; throws UserError where the weights do not fit the model.
+  explicit ModelWorker(ModelWorkerSettings settings);
+  ~ModelWorker() override;
+
+  void begin(const Program& program) override;
+  void compute(const Task& task) override;
+  Tensor take(const Channel& channel, int micro_batch) override;
+  void put(const Channel& channel, int micro_batch, Tensor tensor) override;
+  bool synchronize_step(std::function<void()> on_outcome_ready) override;
+  StepOutcome outcome() override;
+  void check() override;
+  void update() override;
+  DoubleBits evaluation_loss() override;
+  int32_t sample() override;
+  std::vector<CheckpointSlice> snapshot() override;
+  RankSummary summary() const override;
+  bool gives_up() const override;
+  void give_up() override;
+  std::vector<TaskSpan> take_communication_spans() override;
+
+ private:
+  using Key = std::pair<int, int>;  // (stage, micro-batch)
+
+  // One stage of this rank.
+  struct Chunk {
+    int stage = 0;
+    std::unique_ptr<StageModel> model;
+    std::vector<int> canonical;  // by ParameterId; -1 for a tied copy
+    std::unique_ptr<ShardedState> state;
+    KeyValueCache cache;
+    int live = 0, peak_live = 0;  // micro-batches whose activations are held
+  };
+
+  // The two uses of a tied matrix, as far as they are on this rank.
+  struct TiedUse {
+    Chunk* chunk = nullptr;
+    int bucket = -1;
+    explicit operator bool() const { return chunk != nullptr; }
+    Tensor weight() const { return chunk->state->weights().part(bucket); }
+    Tensor gradient() const { return chunk->state->gradients().part(bucket); }
+  };
+
+  ModelShard shard() const;
+  void build_chunk(int stage);
+  NormOrder make_norm_order() const;
+  bool has_loss() const;
+  void load(Chunk& chunk);
+  void find_tied_uses();
+
+  Chunk& chunk_of(int stage);
+  LayerContext context(Chunk& chunk, bool training);
+  const MicroBatch& micro_batch(int index) const;
+  void compute_micro_batch(const schedule::Action& action);
+  void queue_as_graphs(int64_t task, const std::function<void()>& work);
+  void forward(Chunk& chunk, int index);
+  Tensor take_d_output(Chunk& chunk, int index);
+  void put_d_input(Chunk& chunk, int index, Tensor d_input);
+  void drop_stash(Chunk& chunk, int index);
+  void backward(Chunk& chunk, int index);
+  void backward_input(Chunk& chunk, int index);
+  void backward_weight(Chunk& chunk, int index);
+  void reduce_gradients();
+  void add_tied_gradient();
+  void sum_squares();
+  void copy_tied_weight(const Tensor& weight);
+  void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
+                 int index);
+  Tensor leaving(const Channel& channel, int index);
+  bool is_local(int stage) const;
+  Tensor copy_of(const Tensor& tensor, Category category);
+  void check_communication() const;
+
+  ModelWorkerSettings settings_;
+  GridPlace place_;
+  std::unique_ptr<Operations> operations_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Loss> loss_;
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+  TiedUse tied_owner_, tied_copy_;
+  Tensor tied_gradient_;  // received from the head's rank
+
+  bool given_up_ = false;  // a program; its communication may have been aborted
+  Program program_;
+  std::shared_ptr<const StepBatch> batch_;      // this replica's
+  std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived, that leave
+  std::map<Key, Tensor> d_outputs_, d_inputs_;  // gradients that arrived, that leave
+  std::map<Key, ActivationStash> stashes_;
+  Tensor loss_sums_;  // f64 [micro-batches], where the head is here
+  Tensor logits_;     // [1, vocab] of the last decoded token
+
+  NormOrder norm_order_;                   // where something is trained
+  Tensor contribution_;                    // f64 [norm_order_.width()]: this rank's, of the step
+  Tensor synchronized_;                    // f64 [3]: Operations::step_outcome()
+  Deferred<std::vector<double>> outcome_;  // synchronized_, for the host
+};
+
+}  // namespace collie

@@ -1,0 +1,115 @@
+// The rules of a stage: tasks in static order, each as soon as its inputs are there. No CAF, no threads, no
+// maths.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "runtime/messages.hpp"
+#include "runtime/rank_status.hpp"
+#include "runtime/stage_worker.hpp"
+
+namespace collie {
+
+// Where a stage's messages go.
+class StageOutbox {
+ public:
+  virtual ~StageOutbox() = default;
+  virtual void send(int rank, Payload payload) = 0;
+  virtual void send(int rank, Credit credit) = 0;
+  virtual void report(const StepReport& report) = 0;
+  virtual void report(EvaluationReport report) = 0;
+  virtual void report(TokenReport report) = 0;
+  virtual void report(ProgramDone done) = 0;
+  virtual void deliver(SnapshotPart part) = 0;  // to the checkpoint writer
+  // What makes the core's owner call on_outcome_ready(), soon, whichever thread calls it.
+  virtual std::function<void()> outcome_notifier() = 0;
+};
+
+struct StageSettings {
+  RunTag tag;
+  int rank = 0;
+  std::vector<int> rank_of_stage;  // [stages] pipeline positions
+  int credits = 1;                 // of each channel; the receiver's slots
+  bool trace = false;
+  std::vector<int> pipeline{};  // [positions] the ranks of this pipeline; empty: rank i at position i
+  bool is_reporter = true;      // for its tensor group, in what all of its ranks know
+};
+
+class StageCore {
+ public:
+  // Two programs at most are ever outstanding: the one that runs and the next.
+  static constexpr size_t max_queued_programs = 2;
+
+  // `status` is written for the watchdog; worker, outbox and status outlive the core.
+  StageCore(StageSettings settings, StageWorker& worker, StageOutbox& outbox, RankStatus& status);
+
+  // Inputs. Those of another run or generation are dropped.
+  void enqueue(ProgramPtr program);
+  void arrive(Payload payload);
+  void credit(const Credit& credit);
+  // The outcome of the step that all have agreed on is there.
+  void on_outcome_ready();
+  // Whether on_outcome_ready() is still to come; meanwhile check() throws what it will not come for.
+  bool awaits_outcome() const { return awaited_.has_value(); }
+  void check() { worker_.check(); }
+
+  // The rank stops before the next task of this program, now or when it comes, and gives up what it has
+  // computed of it; but where all have agreed on its step, that is finished.
+  void give_up(uint64_t program);
+  // The same where a task of the running program has thrown; false where it is another or agreed on.
+  bool give_up_running(uint64_t program);
+
+  // The next task of the list, if its inputs are there.
+  std::optional<Task> ready();
+  // Executes the task that ready() returned.
+  void execute();
+
+ private:
+  struct ArrivalKey {
+    uint64_t program;
+    Channel channel;
+    int micro_batch;
+    auto operator<=>(const ArrivalKey&) const = default;
+  };
+
+  const Task& current() const;
+  const std::vector<Task>& list() const;
+  int rank_of(int stage) const;
+  Channel channel_of(const Task& task) const;
+  bool inputs_present(const Task& task) const;
+  RankStatus::Activity activity_of(RankStatus::Phase phase, const Task& task) const;
+  void start_next_program();
+  void run(const Task& task);
+  void synchronize_step();
+  void report_outcome();
+  void send_payload(const Task& task);
+  void receive_payload(const Task& task);
+  bool gives_up_running() const;
+  void drop_running();
+  void finish_program(bool given_up = false);
+  bool stale(const RunTag& tag) const { return !(tag == settings_.tag); }
+
+  StageSettings settings_;
+  size_t position_in_pipeline_ = 0;
+  StageWorker& worker_;
+  StageOutbox& outbox_;
+  RankStatus& status_;
+
+  std::deque<ProgramPtr> programs_;  // front: running
+  size_t position_ = 0;              // in the front program's list
+  bool begun_ = false;
+  bool synchronized_ = false;                             // all have, on the running program's step
+  uint64_t to_give_up_ = 0, dropped_ = 0, finished_ = 0;  // programs; 0: none
+  std::map<ArrivalKey, Tensor> arrived_;
+  std::map<Channel, int> credits_;   // of outgoing channels, once used
+  std::optional<uint64_t> awaited_;  // the program whose outcome this rank's device has to compute
+  double busy_s_ = 0;
+  int64_t sent_bytes_ = 0;
+  std::vector<TaskSpan> spans_;
+};
+
+}  // namespace collie

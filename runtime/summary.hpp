@@ -1,0 +1,16 @@
+// What a run took, for people: memory by category and time, a rank a row.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/messages.hpp"
+#include "runtime/program.hpp"
+
+namespace collie {
+
+// Several lines; empty where no rank has reported.
+std::string describe_run(const Layout& layout, const std::vector<RankSummary>& ranks,
+                         const std::vector<double>& busy_seconds, double wall_seconds);
+
+}  // namespace collie

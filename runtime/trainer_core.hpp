@@ -1,0 +1,185 @@
+// The rules of a run: which program comes next, and how each step ends. No CAF, no clocks, no files.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "optim/optimizer.hpp"
+#include "runtime/cadence.hpp"
+#include "runtime/callback.hpp"
+#include "runtime/events.hpp"
+#include "runtime/messages.hpp"
+
+namespace collie {
+
+enum class Purpose : uint8_t { train, evaluate, generate };
+
+struct TrainerSettings {
+  RunTag tag;
+  Purpose purpose = Purpose::train;
+  Layout layout;
+  int64_t done_steps = 0, total_steps = 0;  // a resumed run starts behind its checkpoint
+  int64_t done_position = 0;                // sequences those steps consumed
+  int64_t done_without_targets = 0;         // of those steps
+  Cadence cadence;
+  // The record of the last of `done_steps`, where it has no evaluation: one that is due is made up for.
+  std::optional<StepFinished> unevaluated;
+  double learning_rate = 0;
+  LearningRateSchedule schedule;
+  int monitor_credits = 64;  // step records the monitor may be behind
+};
+
+class TrainerOutbox {
+ public:
+  virtual ~TrainerOutbox() = default;
+  virtual double now_s() = 0;
+  virtual void request_batch(int64_t step) = 0;
+  virtual void broadcast(ProgramPtr program) = 0;
+  // Tells all ranks to give `program` up; told() is called when all have heard.
+  virtual void give_up(uint64_t program) = 0;
+  // Aborts what the ranks communicate: some may wait for others that have given up.
+  virtual void cut() = 0;
+  virtual void evaluate(int64_t step) = 0;
+  virtual void generate() = 0;
+  virtual void forward(const EvaluationReport& report) = 0;  // to the evaluator
+  virtual void forward(const TokenReport& report) = 0;       // to the generator
+  virtual void expect_snapshot(
+      const SnapshotExpected& expected) = 0;          // its parts are about to reach the writer
+  virtual void record(const StepFinished& step) = 0;  // to the monitor, which acknowledges
+  virtual void trace(const ProgramDone& done) = 0;
+  virtual void announce(const EvaluationFinished& evaluation) = 0;
+  virtual void announce(const CheckpointSaved& checkpoint) = 0;
+  virtual void warn(const std::string& what) = 0;  // for people
+  virtual void end(RunEnded outcome) = 0;          // once
+};
+
+class TrainerCore {
+ public:
+  TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks,
+              TrainerOutbox& outbox);
+
+  // Inputs; those of another run or generation are dropped, and all of them once the run has ended.
+  void ready(const RankReady& ready);
+  void batch(BatchReady ready);
+  void stepped(const StepReport& report);
+  void evaluation(const EvaluationReport& report);
+  void token(const TokenReport& report);
+  void done(const ProgramDone& done);
+  void request(const ProgramRequest& request);
+  void evaluated(const EvaluationFinished& evaluation);
+  void generated(const GenerationFinished& finished);
+  void written(const SnapshotWritten& written);
+  void recorded(int64_t step);
+  void fail(const Failure& failure);
+  // stopped: after the step that is being computed. interrupted: at once, giving up the step or the
+  // evaluation that is being computed where the ranks can.
+  void stop(RunStatus why);
+  void told();  // all ranks have heard of TrainerOutbox::give_up()
+  void save();  // a checkpoint after the step that is being computed
+
+  bool ended() const { return phase_ == Phase::ended; }
+  // Whether ranks are at work, or not ready for it: to end them now is to interrupt them.
+  bool ranks_at_work() const;
+  int64_t step() const { return step_; }
+  // What the run is waiting for outside its ranks; empty while ranks are at work. For the watchdog.
+  std::string waiting_for() const;
+  const std::vector<RankSummary>& summaries() const { return summaries_; }
+  const std::vector<double>& busy_seconds() const { return busy_s_; }
+  // Since all ranks were ready; 0 before.
+  double running_seconds() const { return started_s_ ? outbox_.now_s() - *started_s_ : 0.0; }
+
+ private:
+  struct StepLists {
+    std::shared_ptr<const TaskLists> tasks;
+    std::vector<int> activation_limits;
+  };
+  enum class Phase {
+    starting,   // until every rank is ready
+    batch,      // for the step's batch
+    computing,  // for the step's report
+    evaluating,
+    recording,  // for the monitor, before a snapshot or when it is too far behind
+    saving,     // for the writer to be free for the next snapshot
+    finishing,  // for the last snapshot and the ranks
+    generating,
+    ended,
+  };
+
+  bool make_up_for_evaluation();
+  void begin_step();
+  void compute_step();
+  void pass_over_step();
+  double lr_of(int64_t step) const;
+  bool call_back(const std::function<void()>& call);
+  void record_step(std::optional<double> loss, double norm);
+  void finish_step();
+  void after_evaluation();
+  void save_or_continue();
+  void snapshot(bool final);
+  void finish_if_idle();
+  void end(RunStatus status, int exit_code, const std::string& message);
+
+  void interrupt();
+  void give_up();
+  void cut_if_due();
+  void step_given_up();
+  void evaluation_given_up();
+  bool interrupted() const { return stop_ == RunStatus::interrupted; }
+  bool last_step() const { return step_ >= settings_.total_steps || stop_.has_value(); }
+  bool evaluation_due() const;
+  bool checkpoint_due() const;
+  void submit(Program program);
+  void release_programs();
+  const StepLists& lists_for(int micro_batches);
+  bool stale(const RunTag& tag) const { return ended() || !(tag == settings_.tag); }
+
+  TrainerSettings settings_;
+  std::vector<std::unique_ptr<Callback>> callbacks_;
+  TrainerOutbox& outbox_;
+
+  Phase phase_ = Phase::starting;
+  int64_t step_ = 0;                   // being computed, or last computed
+  int64_t position_ = 0;               // sequences consumed after step_
+  int64_t steps_without_targets_ = 0;  // up to step_
+  std::optional<RunStatus> stop_;
+  using ReplicaBatches = std::vector<std::shared_ptr<const StepBatch>>;  // [replicas]; null: not arrived
+  bool batches_of_next_step_are_there() const;
+  std::map<int64_t, ReplicaBatches> batches_;  // by step; at most two
+  ReplicaBatches batch_;                       // of step_
+  std::optional<double> started_s_;
+  double step_started_s_ = 0;
+
+  std::vector<bool> rank_ready_;
+  bool ranks_give_up_ = true;
+  StepFinished record_;
+  int64_t recorded_step_ = 0;
+  int64_t saved_step_ = -1;  // last snapshot asked for
+  bool writer_busy_ = false;
+  bool final_saved_ = false;
+  bool save_asked_ = false;
+
+  uint64_t next_program_ = 1;
+  std::deque<ProgramPtr> waiting_programs_;  // until a rank has room
+  std::map<uint64_t, int> outstanding_;      // program -> ranks that are not done
+  uint64_t computed_ = 0;                    // the last program of a step or an evaluation
+  // The program that ranks were told to give up; 0: none. Nobody passes where all agree on a step as soon as
+  // one rank has given up before, so either all ranks finish the step or none.
+  uint64_t giving_up_ = 0;
+  bool told_ = false, somebody_gave_up_ = false, cut_ = false;
+  // Evaluation reports of programs that not all data ranks have reported, by rank.
+  std::map<uint64_t, std::map<int, DoubleBits>> evaluation_reports_;
+
+  std::map<int, StepLists> step_lists_;  // by micro-batches
+  std::map<int, std::shared_ptr<const TaskLists>> evaluation_lists_;
+  std::shared_ptr<const TaskLists> generation_lists_, snapshot_lists_;
+
+  std::vector<RankSummary> summaries_;
+  std::vector<double> busy_s_;
+};
+
+}  // namespace collie

@@ -1,0 +1,338 @@
+// The model worker through whole steps, in one thread: what the schedule, the split of the backward and the
+// number of ranks may not change, and what the worker may not keep.
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "models/weights_io.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/matchers.hpp"
+#include "tests/models/support.hpp"
+#include "tests/paths.hpp"
+#include "tests/runtime/local_pipeline.hpp"
+#include "tests/runtime/recorders.hpp"
+
+namespace collie::test {
+namespace {
+
+ModelConfig three_blocks(bool tied) {
+  ModelConfig config = tiny_config(tied);
+  config.num_hidden_layers = 3;
+  return config;
+}
+
+Layout layout_of(int ranks, bool tied, const std::string& schedule = "1f1b", bool split = false) {
+  Layout layout;
+  layout.grid.pipeline = layout.stages = ranks;
+  for (int stage = 0; stage < ranks; ++stage) layout.rank_of_stage.push_back(stage);
+  layout.schedule = schedule;
+  layout.split_backward = split;
+  layout.tied = tied;
+  return layout;
+}
+
+constexpr double clip_grad_norm = 0.1;
+
+ModelWorkerSettings settings_of(const ModelConfig& model, int stages) {
+  ModelWorkerSettings settings;
+  settings.model = model;
+  settings.ranges = partition_stages(model, stages, "uniform");
+  settings.rank_of_stage.resize(static_cast<size_t>(stages));
+  for (int stage = 0; stage < stages; ++stage) settings.rank_of_stage[static_cast<size_t>(stage)] = stage;
+  settings.grid.pipeline = stages;
+  settings.optimizer.lr = 1e-2;
+  settings.clip_grad_norm = clip_grad_norm;
+  return settings;
+}
+
+// Cross-entropy, but that its sum is infinite.
+class InfiniteLoss final : public Loss {
+ public:
+  void chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+             Tensor& loss_sum) override {
+    inner_->chunk(operations, logits, labels, gradient_scale, loss_sum);
+    *loss_sum.data<double>() += INFINITY;
+  }
+
+ private:
+  std::unique_ptr<Loss> inner_ = losses().find("cross_entropy")();
+};
+
+LocalPipeline pipeline_of(const ModelConfig& model, const Layout& layout) {
+  return LocalPipeline(layout, settings_of(model, layout.stages));
+}
+
+std::shared_ptr<const StepBatch> step_batch(int micro_batches, int step) {
+  auto batch = std::make_shared<StepBatch>();
+  batch->step = step;
+  for (int i = 0; i < micro_batches; ++i) {
+    batch->micro_batches.push_back(
+        make_batch({5, 3 + i % 2}, 11, fmt::format("batch {} of step {}", i, step)));
+    batch->global_target_tokens += batch->micro_batches.back().target_tokens;
+  }
+  return batch;
+}
+
+std::vector<float> floats_of(const Tensor& tensor) {
+  REQUIRE(tensor.contiguous());
+  return {tensor.data<float>(), tensor.data<float>() + tensor.numel()};
+}
+
+// "name/state" -> the values' bytes.
+std::map<std::string, std::string> bits_of(const std::vector<CheckpointSlice>& slices) {
+  std::map<std::string, std::string> all;
+  for (const auto& slice : slices) {
+    const std::vector<float> values = floats_of(slice.data);
+    const bool fresh =
+        all.emplace(slice.name + "/" + slice.state,
+                    std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)))
+            .second;
+    INFO(slice.name << "/" << slice.state);
+    CHECK(fresh);  // on one rank alone
+  }
+  return all;
+}
+
+// Losses of three steps and an evaluation, and everything a checkpoint would keep.
+struct Outcome {
+  std::vector<double> losses;
+  std::map<std::string, std::string> bits;
+};
+
+Outcome train(LocalPipeline& pipeline, int micro_batches = 4) {
+  Outcome outcome;
+  for (int step = 1; step <= 3; ++step)
+    outcome.losses.push_back(pipeline.train(step_batch(micro_batches, step), 1e-2));
+  outcome.losses.push_back(pipeline.evaluate(step_batch(2, 9)));
+  outcome.bits = bits_of(pipeline.snapshot());
+  return outcome;
+}
+
+void check_same_bits(const Outcome& a, const Outcome& b) {
+  CHECK(a.losses == b.losses);
+  REQUIRE(a.bits.size() == b.bits.size());
+  for (const auto& [key, bits] : a.bits) {
+    INFO(key);
+    REQUIRE(b.bits.count(key) == 1);
+    CHECK((bits == b.bits.at(key)));
+  }
+}
+
+TEST_CASE("model worker: the same bits on one rank, two and three, with either schedule",
+          "[actors][worker]") {
+  const bool tied = GENERATE(false, true);
+  const int ranks = GENERATE(1, 2, 3);
+  const std::string schedule = GENERATE("gpipe", "1f1b");
+  CAPTURE(tied, ranks, schedule);
+  const ModelConfig model = three_blocks(tied);
+  LocalPipeline one = pipeline_of(model, layout_of(1, tied));
+  LocalPipeline other = pipeline_of(model, layout_of(ranks, tied, schedule));
+  const Outcome expected = train(one);
+  CHECK(expected.losses[1] != expected.losses[0]);
+  check_same_bits(train(other), expected);
+}
+
+TEST_CASE("model worker: a split backward gives the whole one's bits", "[actors][worker]") {
+  const bool tied = GENERATE(false, true);
+  const int ranks = GENERATE(1, 2);
+  CAPTURE(tied, ranks);
+  const ModelConfig model = three_blocks(tied);
+  LocalPipeline whole = pipeline_of(model, layout_of(ranks, tied, "1f1b", false));
+  LocalPipeline split = pipeline_of(model, layout_of(ranks, tied, "1f1b", true));
+  check_same_bits(train(split), train(whole));
+}
+
+TEST_CASE("model worker: two stages a rank, from a file, give the same bits", "[actors][worker]") {
+  const bool tied = GENERATE(false, true);
+  const auto [file, placement] = GENERATE(
+      std::pair("schedule_dualpipe_v_2_4.csv", std::vector<int>{0, 1, 1, 0}),  // neighbours on one rank
+      std::pair("schedule_interleaved_1f1b_2_4.csv", std::vector<int>{0, 1, 0, 1}));
+  CAPTURE(tied, file);
+  ModelConfig model = tiny_config(tied);
+  model.num_hidden_layers = 4;
+  Layout layout = layout_of(2, tied, golden_file(file));
+  layout.stages = 4;
+  layout.virtual_stages = 2;
+  layout.rank_of_stage = placement;
+  LocalPipeline one = pipeline_of(model, layout_of(1, tied));
+  LocalPipeline folded = pipeline_of(model, layout);
+  check_same_bits(train(folded), train(one));
+}
+
+TEST_CASE("model worker: training lowers the loss", "[actors][worker]") {
+  LocalPipeline pipeline = pipeline_of(three_blocks(true), layout_of(2, true));
+  const auto batch = step_batch(2, 1);
+  const double first = pipeline.train(batch, 1e-2);
+  double last = first;
+  for (int i = 0; i < 20; ++i) last = pipeline.train(batch, 1e-2);
+  CHECK(last < 0.7 * first);
+}
+
+TEST_CASE("model worker: the head's copy of a tied matrix follows the embedding", "[actors][worker]") {
+  const ModelConfig model = three_blocks(true);
+  LocalPipeline one = pipeline_of(model, layout_of(1, true));
+  const auto batch = step_batch(2, 1), unseen = step_batch(2, 9);
+  one.train(batch, 1e-2);
+  const double expected = one.evaluate(unseen);
+
+  LocalPipeline two = pipeline_of(model, layout_of(2, true));
+  two.train(batch, 1e-2);
+  CHECK(two.evaluate(unseen) == expected);
+
+  // The same without the weight's way back: the test would see it.
+  LocalPipeline stale = pipeline_of(model, layout_of(2, true));
+  Program program;
+  program.step = program.update = 1;
+  TaskLists lists = training_tasks(layout_of(2, true), 2, program.activation_limits);
+  REQUIRE(lists[0].back().kind == TaskKind::send_tied_weight);
+  lists[0].pop_back();
+  lists[1].pop_back();
+  program.lists = std::make_shared<const TaskLists>(lists);
+  program.batches = {batch};
+  program.lr = 1e-2;
+  stale.run(program);
+  CHECK(stale.evaluate(unseen) != expected);
+}
+
+TEST_CASE("model worker: more activations than the schedule allows are an error", "[actors][worker]") {
+  const Layout layout = layout_of(2, false, "gpipe");
+  LocalPipeline pipeline = pipeline_of(three_blocks(false), layout);
+  Program program;
+  program.step = program.update = 1;
+  program.batches = {step_batch(3, 1)};
+  program.lists = std::make_shared<const TaskLists>(training_tasks(layout, 3, program.activation_limits));
+  REQUIRE(program.activation_limits == std::vector<int>{3, 3});
+  program.activation_limits = {2, 3};
+  CHECK_THAT(assertion_of([&] { pipeline.run(program); }),
+             contains("stage 0 holds the activations of 3 micro-batches, the schedule allows 2"));
+}
+
+TEST_CASE("model worker: peak activations are the schedule's", "[actors][worker]") {
+  const auto [schedule, expected] = GENERATE(std::pair<std::string, std::vector<int>>("1f1b", {2, 1}),
+                                             std::pair<std::string, std::vector<int>>("gpipe", {5, 5}));
+  LocalPipeline pipeline = pipeline_of(three_blocks(false), layout_of(2, false, schedule));
+  pipeline.train(step_batch(5, 1), 1e-2);
+  for (int rank = 0; rank < 2; ++rank)
+    CHECK(pipeline.worker(rank).summary().peak_activations ==
+          std::vector<int>{expected[static_cast<size_t>(rank)]});
+}
+
+TEST_CASE("model worker: after a step, an evaluation or a snapshot nothing more is held than before",
+          "[actors][worker]") {
+  const bool tied = GENERATE(false, true);
+  const int ranks = GENERATE(1, 2, 3);
+  CAPTURE(tied, ranks);
+  LocalPipeline pipeline = pipeline_of(three_blocks(tied), layout_of(ranks, tied));
+  const auto held = [&] {
+    std::vector<size_t> bytes;
+    for (int rank = 0; rank < ranks; ++rank)
+      bytes.push_back(pipeline.worker(rank).summary().current_total_bytes);
+    return bytes;
+  };
+  const auto before = held();
+  for (int step = 1; step <= 3; ++step) {
+    pipeline.train(step_batch(4, step), 1e-2);
+    CHECK(held() == before);
+  }
+  pipeline.evaluate(step_batch(4, 9));
+  CHECK(held() == before);
+  {
+    const auto slices = pipeline.snapshot();
+    CHECK(held() > before);  // copies, as long as the writer has them
+  }
+  CHECK(held() == before);
+}
+
+TEST_CASE("model worker: what it holds is weights, gradients and optimizer states", "[actors][worker]") {
+  const ModelConfig model = three_blocks(false);
+  LocalPipeline pipeline = pipeline_of(model, layout_of(1, false));
+  pipeline.train(step_batch(2, 1), 1e-2);
+  const RankSummary summary = pipeline.worker(0).summary();
+  const auto parameters = static_cast<size_t>(parameter_count(model));
+  CHECK(summary.weight_elements == static_cast<int64_t>(parameters));
+  const auto peak = [&](Category category) { return summary.peak_bytes[static_cast<size_t>(category)]; };
+  CHECK(peak(Category::weights) == 4 * parameters);
+  CHECK(peak(Category::gradients) == 4 * parameters);
+  CHECK(peak(Category::optimizer) == 8 * parameters);
+  CHECK(peak(Category::activations) > 0);
+  CHECK(summary.peak_total_bytes >= summary.current_total_bytes);
+}
+
+TEST_CASE("model worker: a snapshot is a copy of weights and states, later steps leave it alone",
+          "[actors][worker]") {
+  const ModelConfig model = three_blocks(true);
+  LocalPipeline pipeline = pipeline_of(model, layout_of(2, true));
+  const auto initial = pipeline.snapshot();
+  // Every parameter of the model once, with its weight and two states.
+  const auto parameters = model_parameters(model);
+  std::map<std::string, const CheckpointSlice*> weights;
+  for (const auto& slice : initial)
+    if (slice.state == "weight") weights[slice.name] = &slice;
+  CHECK(initial.size() == 3 * parameters.size());
+  auto operations = make_cpu_operations(1, std::make_shared<MemoryAccount>());
+  for (const auto& parameter : parameters) {
+    INFO(parameter.name);
+    REQUIRE(weights.count(parameter.name) == 1);
+    const CheckpointSlice& slice = *weights.at(parameter.name);
+    CHECK((slice.global_shape == parameter.shape));
+    CHECK((slice.data.shape() == parameter.shape));
+    CHECK(slice.offsets == std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0));
+    Tensor expected = operations->empty(parameter.shape, Category::workspace);
+    initialise(parameter, 42, *operations, expected);
+    CHECK(floats_of(slice.data) == floats_of(expected));
+  }
+  for (const auto& slice : initial)
+    if (slice.state != "weight")
+      CHECK(floats_of(slice.data) == std::vector<float>(floats_of(slice.data).size(), 0));
+
+  const auto kept = bits_of(initial);
+  pipeline.train(step_batch(2, 1), 1e-2);
+  CHECK((bits_of(initial) == kept));
+  CHECK((bits_of(pipeline.snapshot()) != kept));
+}
+
+TEST_CASE("model worker: all ranks agree on one loss and one norm, whatever the layout", "[actors][worker]") {
+  const bool tied = GENERATE(false, true);
+  const ModelConfig model = three_blocks(tied);
+  const auto agreed = [&](int ranks) {
+    LocalPipeline pipeline = pipeline_of(model, layout_of(ranks, tied));
+    const double loss = pipeline.train(step_batch(4, 1), 1e-2);
+    return std::pair(loss, pipeline.norm());
+  };
+  const auto one = agreed(1);
+  CHECK(one.second > clip_grad_norm);  // so that the other cases clip
+  CHECK(agreed(2) == one);
+  CHECK(agreed(3) == one);
+}
+
+TEST_CASE("model worker: where a step's loss is not finite nothing changes", "[actors][worker]") {
+  const int ranks = GENERATE(1, 2);
+  CAPTURE(ranks);
+  static const bool added = [] {
+    losses().add("infinite", [] { return std::make_unique<InfiniteLoss>(); });
+    return true;
+  }();
+  ModelWorkerSettings settings = settings_of(three_blocks(true), ranks);
+  settings.loss = added ? "infinite" : "";
+  LocalPipeline pipeline(layout_of(ranks, true), settings);
+  const auto before = bits_of(pipeline.snapshot());
+  CHECK(std::isinf(pipeline.train(step_batch(2, 1), 1e-2)));
+  CHECK((bits_of(pipeline.snapshot()) == before));
+}
+
+TEST_CASE("model worker: begun programs may not inherit tensors", "[actors][worker]") {
+  ModelWorker worker(settings_of(three_blocks(false), 2));
+  Program program;
+  program.batches = {step_batch(1, 1)};
+  program.activation_limits = {1, 1};
+  worker.begin(program);
+  worker.compute({TaskKind::pipeline, {schedule::ActionKind::forward, 0, 0}});
+  CHECK_THAT(assertion_of([&] { worker.begin(program); }), contains("with tensors of the one before"));
+  CHECK_THAT(assertion_of([&] {
+               worker.compute({TaskKind::pipeline, {schedule::ActionKind::forward, 1, 0}});
+             }),
+             contains("rank 0 does not hold stage 1"));
+}
+
+}  // namespace
+}  // namespace collie::test

@@ -1,0 +1,252 @@
+// Training runs of several layouts on plain threads, against one rank's. In double precision, with the
+// operations that ThreadSanitizer can read: the fast ones call a library that is not instrumented.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <functional>
+#include <set>
+
+#include "kernels/reference/reference_operations.hpp"
+#include "models/loss.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/matchers.hpp"
+#include "tests/runtime/threaded_run.hpp"
+#include "tests/runtime/tiny_run.hpp"
+
+namespace collie::test {
+namespace {
+
+struct ThreadedLayout {
+  int pp = 1, dp = 1, cp = 1, tp = 1;
+  int zero = 0;
+  std::string schedule = "1f1b";
+  bool sequence_parallel = false;
+
+  bool bitwise() const { return dp == 1 && cp == 1 && tp == 1; }
+  std::string name() const {
+    return fmt::format("pp{} dp{} cp{} tp{} zero{} {}{}", pp, dp, cp, tp, zero, schedule,
+                       sequence_parallel ? " sp" : "");
+  }
+};
+
+// Three steps of eight sequences, an evaluation after the second, snapshots after each, so that they are
+// copied while the next step is waiting.
+Config config_of(const TemporaryFolder& folder, const ThreadedLayout& layout) {
+  Config config = tiny_run(folder);
+  config.model.config["num_hidden_layers"] = 4;
+  config.data.sequence_length = 9;
+  config.train.steps = 3;
+  config.train.gradient_accumulation_steps = 4 / layout.dp;
+  config.parallel.pp_size = layout.pp;
+  config.parallel.dp_size = layout.dp;
+  config.parallel.cp_size = layout.cp;
+  config.parallel.tp_size = layout.tp;
+  config.parallel.zero_stage = layout.zero;
+  config.parallel.schedule = layout.schedule;
+  config.parallel.sequence_parallel = layout.sequence_parallel;
+  config.parallel.bucket_elements = 5'000;  // several buckets a stage
+  config.checkpoint.every_n_steps = 1;
+  config.device.threads = 1;
+  return config;
+}
+
+ThreadedOutcome run(const ThreadedLayout& layout) {
+  const TemporaryFolder folder;
+  RunPlan plan = plan_training(config_of(folder, layout), ExistingRun::refuse);
+  plan.make_operations = [](int, std::shared_ptr<MemoryAccount> account) {
+    return std::make_unique<ReferenceOperations>(std::move(account));
+  };
+  return run_on_threads(plan);
+}
+
+// The largest |a - b| / |b|; infinite where the numbers are not as many, or no numbers.
+double difference(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double relative = a[i] == b[i] ? 0 : std::abs(a[i] - b[i]) / std::abs(b[i]);
+    largest = relative <= largest ? largest : std::isnan(relative) ? INFINITY : relative;
+  }
+  return largest;
+}
+
+// Of the tensors by norm: |a - b| / |b|.
+double difference_by_norm(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double squares = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    squares += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  const double relative = std::sqrt(squares) / std::max(std::sqrt(norm), 1e-30);
+  return std::isnan(relative) ? INFINITY : relative;
+}
+
+const ThreadedOutcome& one_rank() {
+  static const ThreadedOutcome outcome = run({});
+  return outcome;
+}
+
+void check_against_one_rank(const ThreadedLayout& layout) {
+  CAPTURE(layout.name());
+  const ThreadedOutcome &expected = one_rank(), found = run(layout);
+  REQUIRE(expected.end.message == "");
+  REQUIRE(expected.losses.size() == 3);
+  REQUIRE(expected.losses[2] < expected.losses[0] - 0.1);  // it learns
+  REQUIRE(expected.evaluations.size() == 1);
+  REQUIRE(expected.states.size() > 30);
+  CHECK(found.end.message == "");
+  REQUIRE(found.states.size() == expected.states.size());
+  if (layout.bitwise()) {
+    CHECK(found.losses == expected.losses);
+    CHECK(found.norms == expected.norms);
+    CHECK(found.evaluations == expected.evaluations);
+    CHECK(found.states == expected.states);
+    return;
+  }
+  constexpr double tolerance = 1e-10;  // of doubles, added in another order
+  CHECK(difference(found.losses, expected.losses) < tolerance);
+  CHECK(difference(found.norms, expected.norms) < tolerance);
+  CHECK(difference(found.evaluations, expected.evaluations) < tolerance);
+  for (const auto& [key, values] : expected.states) {
+    CAPTURE(key.first, key.second);
+    CHECK(difference_by_norm(found.states.at(key), values) < tolerance);
+  }
+}
+
+TEST_CASE("cores on threads: pipelines compute one rank's bits", "[cores]") {
+  check_against_one_rank({2, 1, 1, 1, 0, "1f1b"});
+  check_against_one_rank({4, 1, 1, 1, 0, "gpipe"});
+  check_against_one_rank({2, 1, 1, 1, 0, "dualpipe_v"});
+}
+
+TEST_CASE("cores on threads: replicas and every ZeRO stage compute what one rank computes", "[cores]") {
+  for (const int zero : {0, 1, 2, 3}) check_against_one_rank({1, 2, 1, 1, zero});
+}
+
+TEST_CASE("cores on threads: tensor and context groups compute what one rank computes", "[cores]") {
+  check_against_one_rank({1, 1, 1, 2, 0, "1f1b", true});
+  check_against_one_rank({1, 1, 2, 1, 3});
+  check_against_one_rank({1, 1, 2, 2, 1});
+}
+
+TEST_CASE("cores on threads: all dimensions together compute what one rank computes", "[cores]") {
+  check_against_one_rank({2, 2, 1, 2, 2, "zb_h1"});
+  check_against_one_rank({2, 2, 2, 1, 3, "interleaved_1f1b"});
+  check_against_one_rank({2, 1, 2, 2, 1, "zbv", true});
+}
+
+// Cross-entropy that calls somebody in the middle of the run, on the thread that gets there.
+class CallingLoss final : public Loss {
+ public:
+  static std::atomic<int> calls_left;
+  static std::function<void()> call;
+
+  void chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+             Tensor& loss_sum) override {
+    if (--calls_left == 0) call();
+    inner_->chunk(operations, logits, labels, gradient_scale, loss_sum);
+  }
+  bool supports_shards() const override { return true; }
+  void chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                      ProcessGroup& group, double gradient_scale, Tensor& loss_sum) override {
+    if (--calls_left == 0) call();
+    inner_->chunk_of_shard(operations, logits, labels, first, group, gradient_scale, loss_sum);
+  }
+
+ private:
+  std::unique_ptr<Loss> inner_ = losses().find("cross_entropy")();
+};
+std::atomic<int> CallingLoss::calls_left{0};
+std::function<void()> CallingLoss::call;
+
+ThreadedOutcome run_interrupted(const ThreadedLayout& layout, int at_call) {
+  static const bool registered = [] {
+    losses().add("calling", [] { return std::make_unique<CallingLoss>(); });
+    return true;
+  }();
+  REQUIRE(registered);
+  const TemporaryFolder folder;
+  Config config = config_of(folder, layout);
+  config.train.loss = "calling";
+  CallingLoss::calls_left = at_call;
+  RunPlan plan = plan_training(std::move(config), ExistingRun::refuse);
+  plan.make_operations = [](int, std::shared_ptr<MemoryAccount> account) {
+    return std::make_unique<ReferenceOperations>(std::move(account));
+  };
+  return run_on_threads(plan, [](const std::function<void()>& interrupt) { CallingLoss::call = interrupt; });
+}
+
+TEST_CASE("cores on threads: an interruption at any moment leaves all ranks behind the same whole step",
+          "[cores]") {
+  for (const ThreadedLayout& layout :
+       {ThreadedLayout{2, 1, 1, 1, 0}, ThreadedLayout{1, 1, 1, 2, 0, "1f1b", true},
+        ThreadedLayout{2, 2, 1, 1, 1, "zb_h1"}, ThreadedLayout{1, 2, 2, 1, 3},
+        ThreadedLayout{2, 2, 1, 2, 2, "gpipe"}}) {
+    CAPTURE(layout.name());
+    const ThreadedOutcome whole = run(layout);
+    std::set<int64_t> ends;
+    for (const int call : {2, 5, 7, 9, 11, 14, 17}) {
+      CAPTURE(call);
+      const ThreadedOutcome found = run_interrupted(layout, call);
+      CHECK(found.end.message == "");
+      if (found.end.status == RunStatus::completed) break;  // it was done
+      CHECK(found.end.exit_code == 130);
+      ends.insert(found.end.step);
+      CHECK(static_cast<int64_t>(found.losses.size()) == found.end.step);
+      CHECK(std::equal(found.losses.begin(), found.losses.end(), whole.losses.begin()));
+      REQUIRE(found.snapshots.count(found.end.step) == 1);
+      if (found.end.step > 0) CHECK(found.snapshots.at(found.end.step) == whole.snapshots.at(found.end.step));
+    }
+    CHECK(ends.size() >= 2);
+  }
+}
+
+// Cross-entropy that gives up in the middle of the run, on one thread.
+class FailingLoss final : public Loss {
+ public:
+  static constexpr int calls_until = 20;
+  static std::atomic<int> calls;
+
+  void chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
+             Tensor& loss_sum) override {
+    if (++calls == calls_until) throw RunError("the loss gives up");
+    inner_->chunk(operations, logits, labels, gradient_scale, loss_sum);
+  }
+  bool supports_shards() const override { return true; }
+  void chunk_of_shard(Operations& operations, Tensor& logits, std::span<const int32_t> labels, int64_t first,
+                      ProcessGroup& group, double gradient_scale, Tensor& loss_sum) override {
+    if (++calls == calls_until) throw RunError("the loss gives up");
+    inner_->chunk_of_shard(operations, logits, labels, first, group, gradient_scale, loss_sum);
+  }
+
+ private:
+  std::unique_ptr<Loss> inner_ = losses().find("cross_entropy")();
+};
+std::atomic<int> FailingLoss::calls{0};
+
+TEST_CASE("cores on threads: a rank that fails ends all others, wherever they are", "[cores]") {
+  static const bool registered = [] {
+    losses().add("failing", [] { return std::make_unique<FailingLoss>(); });
+    return true;
+  }();
+  REQUIRE(registered);
+  for (const ThreadedLayout& layout : {ThreadedLayout{2, 2, 1, 2, 1}, ThreadedLayout{1, 2, 2, 1, 3},
+                                       ThreadedLayout{2, 2, 2, 1, 2, "gpipe"}}) {
+    CAPTURE(layout.name());
+    FailingLoss::calls = 0;
+    const TemporaryFolder folder;
+    Config config = config_of(folder, layout);
+    config.train.loss = "failing";
+    const ThreadedOutcome found = run_on_threads(plan_training(config, ExistingRun::refuse));
+    CHECK(found.end.exit_code == 1);
+    CHECK_THAT(found.end.message, contains("rank "));
+    CHECK_THAT(found.end.message, contains("the loss gives up"));
+    CHECK(FailingLoss::calls >= FailingLoss::calls_until);
+  }
+}
+
+}  // namespace
+}  // namespace collie::test

@@ -1,0 +1,29 @@
+// A whole training run without actors: the cores and workers that the actors are made of, each on a thread of
+// its own, over real groups. What CAF does is left out, so that ThreadSanitizer sees all that is shared.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "plan/run_plan.hpp"
+
+namespace collie::test {
+
+struct ThreadedOutcome {
+  RunEnded end;
+  std::vector<double> losses, norms;  // by step
+  std::vector<double> evaluations;
+  // (name, state) -> elements of the whole tensor.
+  using States = std::map<std::pair<std::string, std::string>, std::vector<double>>;
+  States states;                        // of the last snapshot
+  std::map<int64_t, States> snapshots;  // by step
+};
+
+// Runs `plan` to its end. One thread a rank, a reducer, a loader a replica and a writer; the calling thread
+// is the trainer. `with_interrupt` is given what interrupts the run, from any thread.
+ThreadedOutcome run_on_threads(
+    const RunPlan& plan, const std::function<void(const std::function<void()>&)>& with_interrupt = nullptr);
+
+}  // namespace collie::test
