@@ -1,12 +1,12 @@
-// Actors whose behaviour takes nothing but the actor. Included by behaviour files only.
+// Actors whose behaviour function takes only the actor. Only behaviour files include this file.
 #pragma once
 
 #include "actors/caf_types.hpp"
 
 namespace collie {
 
-// system.spawn<ActorOf<State, behaviour>>() in place of system.spawn(behaviour), with which CAF 0.17 takes a
-// reference to the arguments' tuple through a null pointer.
+// Use system.spawn<ActorOf<State, behaviour>>() in place of system.spawn(behaviour). With the latter, CAF
+// 0.17 takes a reference to the arguments' tuple through a null pointer.
 template <class State, caf::behavior (*make)(caf::stateful_actor<State>*)>
 class ActorOf final : public caf::stateful_actor<State> {
  public:

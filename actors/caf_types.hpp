@@ -1,4 +1,4 @@
-// The engine's messages, made known to CAF. Included by behaviour files only.
+// Registers the engine's messages with CAF. Only behaviour files include this file.
 #pragma once
 
 #include <caf/all.hpp>
@@ -11,31 +11,33 @@
 namespace collie {
 using continue_atom = caf::atom_constant<caf::atom("continue")>;  // a stage's next turn
 using known_atom = caf::atom_constant<caf::atom("known")>;        // a step's outcome is there
-using check_atom = caf::atom_constant<caf::atom("check")>;        // has a device failed meanwhile?
-using elapsed_atom = caf::atom_constant<caf::atom("elapsed")>;    // a synthetic task's time has passed
-using batch_atom = caf::atom_constant<caf::atom("batch")>;        // to the loader: (batch, step)
+using check_atom = caf::atom_constant<caf::atom("check")>;      // asks whether a device has failed meanwhile
+using elapsed_atom = caf::atom_constant<caf::atom("elapsed")>;  // the time of a synthetic task has passed
+using batch_atom = caf::atom_constant<caf::atom("batch")>;      // to the loader: (batch, step)
 using evaluate_atom = caf::atom_constant<caf::atom("evaluate")>;  // to the evaluator: (evaluate, step)
 using generate_atom = caf::atom_constant<caf::atom("generate")>;  // to the generator
 using recorded_atom = caf::atom_constant<caf::atom("recorded")>;  // monitor to trainer: (recorded, step)
-using tick_atom = caf::atom_constant<caf::atom("tick")>;          // a watchdog's own clock
+using tick_atom = caf::atom_constant<caf::atom("tick")>;          // clock tick of a watchdog
 using set_atom = caf::atom_constant<caf::atom("set")>;            // to the directory: (set, key, value)
 using get_atom = caf::atom_constant<caf::atom("get")>;            // to the directory: (get, key) -> value
 using failed_atom = caf::atom_constant<caf::atom("failed")>;      // trainer to itself: (failed, failure)
-using join_atom =
-    caf::atom_constant<caf::atom("join")>;  // to process 0: (join, process, name, host, endpoint)
-using leave_atom =
-    caf::atom_constant<caf::atom("leave")>;  // to a node host, and from it to its owner: (leave, exit code)
-using wait_atom =
-    caf::atom_constant<caf::atom("wait")>;  // from the meeting: everybody has joined, or why not
-using open_atom = caf::atom_constant<caf::atom("open")>;        // to a link's end: (open, link, ends)
+// To process 0: (join, process, name, host, endpoint).
+using join_atom = caf::atom_constant<caf::atom("join")>;
+// To a node host, and from it to its owner: (leave, exit code).
+using leave_atom = caf::atom_constant<caf::atom("leave")>;
+// From the rendezvous: all processes have joined, or the reason why not.
+using wait_atom = caf::atom_constant<caf::atom("wait")>;
+using open_atom = caf::atom_constant<caf::atom("open")>;        // to a link end: (open, link, ends)
 using give_up_atom = caf::atom_constant<caf::atom("give_up")>;  // (give_up, program), to nodes and stages
-using told_atom = caf::atom_constant<caf::atom("told")>;  // node to trainer: its ranks know what they give up
-using cut_atom = caf::atom_constant<caf::atom("cut")>;    // to nodes: end what is communicated of it
+// Node to trainer: its ranks know which program they give up.
+using told_atom = caf::atom_constant<caf::atom("told")>;
+using cut_atom = caf::atom_constant<caf::atom("cut")>;    // to nodes: abort the communication of that program
 using work_atom = caf::atom_constant<caf::atom("work")>;  // to a reducer: something was submitted
 using shutdown_atom = caf::atom_constant<caf::atom("shutdown")>;  // owner to node: (shutdown, cause)
 }  // namespace collie
 
-// Local only: handles to memory of this process. What crosses processes has an inspect() (wire.hpp).
+// These types stay in one process because they hold handles to its memory. Types that cross processes have an
+// inspect() (wire.hpp).
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotPart)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<collie::MessageLink>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(collie::SnapshotExpected)

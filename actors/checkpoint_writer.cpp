@@ -1,6 +1,6 @@
-// The checkpoint writer actor: makes a snapshot durable once every node's shard writer has written the shards
-// of its ranks, while training goes on. The trainer asks for the next snapshot only after this one is
-// written: one snapshot buffer a run.
+// The checkpoint writer actor makes a snapshot durable once every node's shard writer has written the shards
+// of its ranks. Training continues meanwhile. The trainer asks for the next snapshot only after this one is
+// written, so there is one snapshot buffer per run.
 #include <filesystem>
 
 #include "actors/caf_types.hpp"
@@ -45,7 +45,7 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
                      Checkpoint::open(path));
 }
 
-// What fails because somebody has taken the folder away is said to have failed for that.
+// If the work fails because somebody has removed the folder, the error says so.
 template <class Work>
 void in_folder(const RunPlan& plan, Work work) {
   try {
@@ -59,7 +59,7 @@ void in_folder(const RunPlan& plan, Work work) {
 caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
                                caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "checkpoint writer");
-  // However it ends, what is not finished does not stay.
+  // However the actor ends, it removes an unfinished checkpoint.
   self->attach_functor([=] {
     if (self->state.expected) abandon_checkpoint(place_of(*plan), self->state.expected->step);
   });
@@ -68,7 +68,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
       [=](const SnapshotExpected& expected) {
         self->state.expected = expected;
         plan->folder->check_in_place();
-        // Nodes may have been started elsewhere.
+        // The path is absolute, because nodes may have been started in another folder.
         const std::string folder =
             std::filesystem::absolute(begin_checkpoint(place_of(*plan), expected.step));
         for (const auto& writer : self->state.shard_writers)

@@ -14,16 +14,17 @@
 namespace collie {
 namespace {
 
-// For CAF's own words, once both sides have proved themselves.
+// The time for CAF's own handshake, once both sides have proved themselves.
 constexpr auto patience = std::chrono::seconds(5);
-// Of CAF's network thread, which computes nothing: a process that computes on all cores answers nevertheless.
+// CAF's network thread sends the heartbeat. It computes nothing, so a process that computes on all cores
+// still answers.
 constexpr auto heartbeat = std::chrono::seconds(1), longest_silence = std::chrono::seconds(3);
 
 bool has_tls(const ClusterSection& cluster) {
   return !cluster.tls.certificate.empty();
 }
 
-// A trainer that no other one disturbs, and the nodes of its run.
+// Admits a trainer while no other trainer has the node, and the nodes of that trainer's run.
 Gate::Admission admit_to_node(Occupation& occupation, const PeerRequest& request, int socket) {
   if (request.kind == PeerKind::node) return welcome(request, socket);
   if (request.kind != PeerKind::trainer)
@@ -53,7 +54,7 @@ std::vector<NodeAddress> addresses_of(const ClusterSection& cluster) {
 void add_cluster_support(caf::actor_system_config& config, const ClusterSection& cluster) {
   const PeerCredentials checked(cluster);
   config.load<caf::io::middleman>();
-  // A machine that disappears without closing its connections is noticed by its silence.
+  // A machine that disappears without closing its connections is detected by its silence.
   config.set("middleman.heartbeat-interval", caf::timespan(heartbeat));
   config.set("middleman.connection-timeout", caf::timespan(longest_silence));
 }
@@ -73,7 +74,7 @@ uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeA
         "{} {}: what is said here would be neither encrypted nor safe from change; give certificates "
         "(cluster.tls, or --certificate, --key and --ca), or listen at 127.0.0.1",
         what, to_string(address));
-  // The gate hands over nobody before it has its own port.
+  // The gate passes no peer on before it has its own port.
   auto port = std::make_shared<std::atomic<uint16_t>>(0);
   auto gate = std::make_shared<Gate>(
       address, cluster, what, std::move(policy),
@@ -91,7 +92,7 @@ caf::actor connect(caf::actor_system& system, const NodeAddress& address, const 
                    const std::string& what, PeerKind kind, const std::string& run) {
   const PeerCredentials credentials(cluster);
   PeerRequest request = own_request(kind, run);
-  // A host may have several actor systems, each of which is a process to CAF.
+  // A host may have several actor systems, and CAF treats each as a process.
   const size_t number = std::hash<caf::node_id>()(system.node());
   for (size_t byte = 0; byte < sizeof number; ++byte)
     request.identity[byte] ^= static_cast<uint8_t>(number >> (8 * byte));
@@ -148,8 +149,8 @@ std::vector<RemoteNode> connect_nodes(caf::actor_system& system, const ClusterSe
   if (nodes.empty()) return nodes;
   check_nodes(ranks, nodes.size());
   const std::vector<NodeAddress> addresses = addresses_of(cluster);
-  // In one order whatever the list's, so that of two trainers that want the same nodes the one that has the
-  // first of them gets all. Who is refused takes none of the others.
+  // The order does not depend on the list's. So if two trainers want the same nodes, the one that gets the
+  // first of them gets all. The trainer that is refused takes none of the others.
   std::vector<size_t> order(nodes.size());
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(),

@@ -1,6 +1,6 @@
-// Processes that hold ranks for a trainer in another process, over CAF's network; see docs/cluster.md.
-// Connections are made by net/gate.hpp and net/dial.hpp: CAF gets sockets whose other side has proved
-// itself.
+// Support for processes that hold ranks for a trainer in another process, over CAF's network; see
+// docs/cluster.md. net/gate.hpp and net/dial.hpp make the connections, so CAF gets only sockets whose other
+// side has proved itself.
 #pragma once
 
 #include <caf/actor.hpp>
@@ -18,42 +18,44 @@
 
 namespace collie {
 
-// Before the actor system exists: the network. Throws UserError where cluster.tls is incomplete or names
-// files that cannot be used, or there are no certificates and no secret.
+// Adds the network; call it before the actor system exists. Throws UserError if cluster.tls is incomplete or
+// names unusable files, or if there are neither certificates nor a secret.
 void add_cluster_support(caf::actor_system_config& config, const ClusterSection& cluster);
 
-// Makes this process a node that other processes find at `address`, one trainer at a time. Throws UserError:
-// the address is neither loopback nor protected by certificates, or cannot be listened at.
+// Makes this process a node that other processes find at `address`. It serves one trainer at a time. Throws
+// UserError if the address is neither loopback nor protected by certificates, or if the process cannot listen
+// at it.
 caf::actor listen_as_node(caf::actor_system& system, const NodeAddress& address,
                           const ClusterSection& cluster);
 
-// The pieces of which connections are made; `what` names the other side, or the address, in messages.
+// The functions that make connections. In messages `what` names the other side, or the address.
 //
-// Makes `actor` reachable at `address` until it ends, for whom `policy` admits; a port of 0 is any free one.
-// Returns the port.
+// publish() makes `actor` reachable at `address` until it ends, for peers that `policy` admits. Port 0 means
+// any free port. Returns the port.
 Gate::Admission welcome(const PeerRequest& request, int socket);
 Gate::Admission refuse(const std::string& why);
 uint16_t publish(caf::actor_system& system, const caf::actor& actor, const NodeAddress& address,
                  const ClusterSection& cluster, const std::string& what, Gate::Policy policy = {welcome});
-// The actor that is published there. Messages to actors of its process take the direct way from then on.
-// `kind` and `run` say what this process wants of the other. UserError: see dial().
+// Returns the actor that is published there. From then on messages to actors of its process take the direct
+// connection. `kind` and `run` say what this process wants of the other. Throws UserError as dial() does.
 caf::actor connect(caf::actor_system& system, const NodeAddress& address, const ClusterSection& cluster,
                    const std::string& what, PeerKind kind, const std::string& run);
 
-// Whether tensors between processes travel as messages (runtime/message_link.hpp), encrypted, and not over
-// Gloo: where there are certificates and the network is not said to be trusted.
+// Whether tensors between processes travel as encrypted messages (runtime/message_link.hpp) and not over
+// Gloo. This is so if there are certificates and the configuration does not call the network trusted.
 bool tensors_are_messages(const ClusterSection& cluster);
 std::string tensor_transport(const ClusterSection& cluster);  // the same, for people
-// Refuses tensors that would travel unencrypted over a network that is not said to be trusted.
+// Throws UserError if tensors would travel unencrypted over a network that the configuration does not call
+// trusted.
 void check_data_plane(const NodeAddress& address, const ClusterSection& cluster);
 
-// Throws UserError where the ranks cannot be shared out evenly among so many nodes.
+// Throws UserError if the ranks cannot be divided evenly among `count` nodes.
 void check_nodes(int ranks, size_t count);
 
-// Connects to cluster.nodes for the run of that name. Throws UserError naming the node: it cannot be reached,
-// does not answer, is of another version, holds another run, has another secret or authority; or the ranks
-// cannot be shared out evenly, addresses are of two families where tensors need one, or tensors would travel
-// unencrypted over a network that is not said to be trusted.
+// Connects to cluster.nodes for the run of that name. Throws UserError naming the node if it cannot be
+// reached, does not answer, has another version, holds another run, or has another secret or authority. Also
+// throws UserError if the ranks cannot be divided evenly, if addresses are of two families where tensors need
+// one, or if tensors would travel unencrypted over a network that the configuration does not call trusted.
 std::vector<RemoteNode> connect_nodes(caf::actor_system& system, const ClusterSection& cluster, int ranks,
                                       const std::string& run);
 

@@ -13,7 +13,7 @@ using Value = std::vector<char>;
 struct DirectoryState {
   const char* name = "directory";
   std::map<std::string, Value> values;
-  std::multimap<std::string, caf::response_promise> waiting;  // for a key that nobody has set
+  std::multimap<std::string, caf::response_promise> waiting;  // requests for keys that are not set yet
 };
 using DirectoryActor = caf::stateful_actor<DirectoryState>;
 

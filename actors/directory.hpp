@@ -1,4 +1,5 @@
-// Where ranks of different processes find each other: a key store at the trainer, reached by messages.
+// The directory lets ranks of different processes find each other. It is a key store at the trainer, reached
+// by messages.
 #pragma once
 
 #include <caf/actor.hpp>
@@ -12,8 +13,8 @@ namespace collie {
 // Holds keys and values until its owner ends it.
 caf::actor spawn_directory(caf::actor_system& system);
 
-// A rank's way to it; blocks the calling thread, which must not be an actor's handler that the directory's
-// answers need.
+// A rank's access to the directory. It blocks the calling thread. That thread must not run a handler of an
+// actor that the directory needs for its answers.
 std::unique_ptr<comm::KeyStore> open_directory(caf::actor_system& system, caf::actor directory);
 
 }  // namespace collie

@@ -1,4 +1,4 @@
-// The evaluator actor: asks the trainer for evaluation programs, one at a time, and adds up what they give.
+// The evaluator actor asks the trainer for evaluation programs, one at a time, and sums their losses.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "runtime/evaluator_core.hpp"

@@ -1,4 +1,4 @@
-// The generator actor: asks the trainer for one program a token and passes the tokens on to the run's
+// The generator actor asks the trainer for one program per token and passes the tokens on to the run's
 // listener.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"

@@ -1,4 +1,4 @@
-// An actor that fails tells its owner why, then ends. Included by behaviour files only.
+// An actor that fails tells its owner why, and then ends. Only behaviour files include this file.
 #pragma once
 
 #include <exception>
@@ -10,7 +10,7 @@
 
 namespace collie {
 
-// The Failure that stands for the exception being handled.
+// Returns the Failure for the exception that is being handled.
 inline Failure current_failure(const RunTag& tag, const std::string& who) {
   Failure failure{tag, FailureKind::run, who, ""};
   try {
@@ -24,8 +24,8 @@ inline Failure current_failure(const RunTag& tag, const std::string& who) {
   return failure;
 }
 
-// Sets what happens when a handler of `self` throws: `owner` gets a Failure ahead of its other mail, and
-// `self` ends.
+// Sets the reaction to an exception in a handler of `self`: `owner` gets a Failure ahead of its other mail,
+// and `self` ends.
 template <class Self>
 void report_exceptions_to(Self* self, caf::actor owner, RunTag tag, std::string who) {
   self->set_exception_handler([=](std::exception_ptr& pointer) -> caf::error {
@@ -38,8 +38,8 @@ void report_exceptions_to(Self* self, caf::actor owner, RunTag tag, std::string 
   });
 }
 
-// For actors that send events to a host's listener: CAF sends back what the listener's handler returns, and
-// an error where it has no handler; that error would end `self`.
+// For actors that send events to a host's listener. CAF sends back the result of the listener's handler, or
+// an error if the listener has no handler; that error would end `self`.
 template <class Self>
 void ignore_answers(Self* self) {
   self->set_error_handler([](caf::error&) {});
@@ -47,7 +47,7 @@ void ignore_answers(Self* self) {
       [](caf::scheduled_actor*, caf::message_view&) -> caf::result<caf::message> { return caf::message{}; });
 }
 
-// Ends `child` ahead of whatever is in its mailbox.
+// Ends `child` before it reads the other messages in its mailbox.
 inline void shut_down(const caf::actor& child) {
   if (child)
     caf::anon_send<caf::message_priority::high>(

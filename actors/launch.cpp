@@ -20,7 +20,7 @@ namespace {
 
 // Nodes of a job may start minutes after each other.
 constexpr auto patience = std::chrono::minutes(5);
-constexpr auto poll_interval = std::chrono::milliseconds(50);  // of wishes
+constexpr auto poll_interval = std::chrono::milliseconds(50);  // between two looks at the wishes
 constexpr auto until_answer_is_sent = std::chrono::milliseconds(500);
 constexpr int interrupted = 130;
 
@@ -38,7 +38,7 @@ int number(const char* name) {
   return value;
 }
 
-// A job's variables: which process this is, of how many.
+// The environment variables of a job: the rank of this process, and the number of processes.
 struct Names {
   const char *rank, *size;
   bool any() const { return variable(rank) || variable(size); }
@@ -84,14 +84,14 @@ bool is_above_one(const char* name) {
   return variable(name) && number(name) > 1;
 }
 
-// A job of several processes that do not know where to meet would be as many runs.
+// Without a rendezvous address, each process of a job would start a run of its own.
 void check_no_master_is_needed() {
   if (usual.both() && is_above_one(usual.size)) missing("MASTER_ADDR", usual.size);
-  // Of a step that srun started; a shell of an allocation has SLURM_NTASKS as well.
+  // srun sets this variable for a step that it started; SLURM_NTASKS is also set in an allocation's shell.
   if (is_above_one("SLURM_STEP_NUM_TASKS")) missing("MASTER_ADDR", "SLURM_STEP_NUM_TASKS");
 }
 
-// Which of the two names this process; none where it is alone.
+// Returns the pair of variables that is set for this process; none if it is alone.
 std::optional<Names> names_beside_master() {
   for (const Names& names : {slurms, usual})
     if (names.both()) return names;
@@ -103,15 +103,15 @@ std::optional<Names> names_beside_master() {
   return std::nullopt;
 }
 
-// Process 0's side of the rendezvous.
+// The rendezvous actor of process 0.
 struct RendezvousState {
   const char* name = "rendezvous";
   std::map<int, RemoteNode> nodes;  // by process
   bool answered = false;
 };
 
-// `owner` gets (wait, "") when all have come, or (wait, why somebody who came cannot stay), and what the
-// others are asked for.
+// `owner` gets (wait, "") when all processes have joined, or (wait, reason) if one of those that joined
+// cannot stay. `owner` also gets the requests of the other processes.
 caf::behavior rendezvous_behaviour(caf::stateful_actor<RendezvousState>* self, int size,
                                    const caf::actor& owner) {
   const auto answer = [=](const std::string& refusal) {
@@ -136,7 +136,8 @@ caf::behavior rendezvous_behaviour(caf::stateful_actor<RendezvousState>* self, i
   };
 }
 
-// Only processes of the job, until all have come: who came later would disturb the run by being connected.
+// Admits only processes of the job, and only until all have joined. A later peer would disturb the run by its
+// connection.
 Gate::Policy rendezvous_policy(const caf::actor& rendezvous,
                                const std::shared_ptr<std::atomic<bool>>& complete, const std::string& run) {
   Gate::Policy policy;
@@ -155,7 +156,7 @@ Gate::Policy rendezvous_policy(const caf::actor& rendezvous,
   return policy;
 }
 
-// The other processes of the run alone.
+// Admits only the other processes of the run.
 Gate::Policy endpoint_policy() {
   Gate::Policy policy;
   policy.admit = [](const PeerRequest& request, int socket) {
@@ -166,7 +167,7 @@ Gate::Policy endpoint_policy() {
   return policy;
 }
 
-// With certificates tensors may travel as messages, for which the processes connect with each other.
+// With certificates, tensors may travel as messages, and for that the processes connect with each other.
 std::string open_endpoint(caf::actor_system& system, const caf::actor& host, const std::string& interface,
                           const std::string& name, const ClusterSection& cluster) {
   if (cluster.tls.certificate.empty()) return "";
@@ -247,7 +248,7 @@ caf::actor find_rendezvous(caf::actor_system& system, const Launch& launch, cons
   }
 }
 
-// Passes on what this process is asked for.
+// Passes this process's requests on to process 0.
 void tell(caf::scoped_actor& self, const caf::actor& rendezvous, const Launch& launch, Wish wish) {
   const std::string by = fmt::format("process {}", launch.rank);
   if (wish == Wish::end) {
@@ -274,7 +275,8 @@ int join(caf::actor_system& system, const Launch& launch, const ClusterSection& 
   self->send(rendezvous, join_atom::value, launch.rank, name, host, endpoint);
   log::info("process {} of {} has joined {}", launch.rank, launch.size, to_string(launch.master));
   std::optional<int> exit_code;
-  bool over = false, asked = false;  // over: the host has ended, which has answered then, or process 0
+  // `over`: the host has ended, after its answer, or process 0 has ended.
+  bool over = false, asked = false;
   while (!over) {
     self->receive([&](leave_atom, int code) { exit_code = code; }, [&](const caf::down_msg&) { over = true; },
                   caf::after(poll_interval) >> [] {});
@@ -284,7 +286,7 @@ int join(caf::actor_system& system, const Launch& launch, const ClusterSection& 
   }
   caf::anon_send_exit(host, caf::exit_reason::user_shutdown);
   if (exit_code) {
-    // The host's answer is on its way; when process 0 has it, the rendezvous ends.
+    // The host's answer is in flight; when process 0 has it, the rendezvous ends.
     self->receive([](const caf::down_msg&) {}, caf::after(until_answer_is_sent) >> [] {});
     return *exit_code;
   }

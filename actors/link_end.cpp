@@ -16,7 +16,7 @@ struct LinkEndState {
 };
 using LinkEndActor = caf::stateful_actor<LinkEndState>;
 
-// An end whose rank is done says so itself, behind everything else that it has sent.
+// An end whose rank is done announces that itself, after all its other messages.
 void somebody_is_down(LinkEndActor* self, const caf::down_msg& down) {
   if (down.reason == caf::exit_reason::user_shutdown || down.reason == caf::exit_reason::normal) return;
   const auto& ends = self->state.ends;

@@ -1,5 +1,5 @@
-// The actor at a rank's end of a link over messages: it hears what other ends say while the rank computes or
-// waits.
+// The actor at a rank's end of a link over messages. It receives the messages of other ends while the rank
+// computes or waits.
 #pragma once
 
 #include <caf/actor.hpp>
@@ -11,12 +11,12 @@
 
 namespace collie {
 
-// Until the link is opened, what other ends say waits in the actor's mailbox. Ends with whoever spawned it.
+// Until the link is opened, messages of other ends wait in the actor's mailbox. The actor ends with its
+// spawner.
 caf::actor spawn_link_end(caf::actor_system& system);
 
-// The link that `ends` [ranks] join, of which ends[options.rank] is this rank's. Its death, or that of its
-// process, is every other end's failure. The actor keeps
-// the link's remains until it ends itself.
+// Opens the link between `ends` [ranks]; ends[options.rank] belongs to this rank. If an end or its process
+// dies, every other end fails. The actor keeps the remains of the link until it ends itself.
 std::shared_ptr<comm::ByteLink> open_message_link(const std::vector<caf::actor>& ends,
                                                   MessageLinkOptions options);
 

@@ -1,5 +1,5 @@
-// The loader actor: computes the batch of a step when the trainer asks for it, which it does one step ahead;
-// that one request is the loader's prefetch slot.
+// The loader actor computes the batch of a step when the trainer asks for it. The trainer asks one step
+// ahead, and that one request is the loader's prefetch slot.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "plan/settings.hpp"

@@ -1,4 +1,4 @@
-// Every message that leaves the process, and how it is known there.
+// Registers every message that leaves the process, with the name under which other processes know it.
 #include "actors/caf_types.hpp"
 #include "actors/engine.hpp"
 

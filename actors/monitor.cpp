@@ -1,4 +1,4 @@
-// The monitor actor: everything that is shown or logged. Acknowledges each step's record once it is in
+// The monitor actor does all displaying and logging. It acknowledges each step's record once the record is in
 // metrics.jsonl.
 #include <filesystem>
 
@@ -23,7 +23,8 @@ struct MonitorState {
 };
 using MonitorActor = caf::stateful_actor<MonitorState>;
 
-// Where the step is there without its evaluation, which the run was interrupted in: with it in its place.
+// An amended record replaces the step's earlier one. The run was interrupted during that step's evaluation,
+// so the earlier one lacks it.
 void write_record(MonitorState& state, const StepFinished& step, const std::string& path) {
   failpoint("monitor.record");
   if (step.amended) {

@@ -1,4 +1,4 @@
-// The node actor: spawns the ranks of its process, watches them, and ends with them.
+// The node actor spawns the ranks of its process, watches them, and ends with them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,9 +22,9 @@ namespace {
 struct LocalRank {
   int rank = 0;
   caf::actor stage;
-  caf::actor data_reducer, context_reducer;  // null where the rank would be alone
-  caf::actor receiver;                       // null where nothing comes to it
-  caf::actor link_end;                       // null where tensors do not travel as messages
+  caf::actor data_reducer, context_reducer;  // null if the rank would be alone
+  caf::actor receiver;                       // null if nothing comes to it beside messages
+  caf::actor link_end;                       // null if tensors do not travel as messages
   std::shared_ptr<RankStatus> status;
   std::shared_ptr<Connections> connections;
 };
@@ -39,7 +39,8 @@ struct NodeState {
 };
 using NodeActor = caf::stateful_actor<NodeState>;
 
-// On the rank's own thread: its link to the other processes, where there are any, and the groups over it.
+// Called on the rank's own thread. Makes its link to the other processes, if there are any, and the groups
+// over that link.
 void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wiring& wiring,
              Connections& connections) {
   if (!wiring.directory) return;
@@ -55,7 +56,7 @@ bool spans_processes(const NodeSpec& spec) {
   return spec.node_of_rank.front() != spec.node_of_rank.back();
 }
 
-// Which processes have GPUs is known to each alone: where one may have, all take part.
+// A process knows only of its own GPUs. So if any process may have one, all take part in the choice.
 void carry_tensors(const NodeSpec& spec, int rank, const Operations& operations, Connections& connections) {
   const DeviceChoice device = device_of(*spec.plan);
   const bool has_gpu = device.kind != DeviceKind::cpu;
@@ -72,7 +73,7 @@ void carry_tensors(const NodeSpec& spec, int rank, const Operations& operations,
                            layout.grid.pipeline_group(rank), groups, publish);
 }
 
-// Whether tensors of other stages may come otherwise than in the message that announces them.
+// Whether tensors of other stages may arrive outside the message that announces them.
 bool needs_receiver(const NodeSpec& spec, int rank) {
   const DeviceChoice device = device_of(*spec.plan);
   return spec.plan->layout.grid.pipeline_group(rank).size() > 1 &&
@@ -83,7 +84,7 @@ std::function<void()> teller_of(const caf::actor& reducer) {
   return [reducer] { caf::anon_send(reducer, work_atom::value); };
 }
 
-// On the rank's own thread, once it is connected.
+// Called on the rank's own thread, once it is connected.
 std::unique_ptr<StageWorker> make_worker(const NodeSpec& spec, int rank,
                                          const std::shared_ptr<MemoryAccount>& account,
                                          Connections& connections, const caf::actor& data_reducer,
@@ -166,7 +167,7 @@ void spawn_ranks(NodeActor* self) {
 }
 
 void end_all(const std::vector<LocalRank>& ranks, const caf::actor& writer, const std::string& cause) {
-  // A rank that is blocked in a collective reads no mail until its wait is cancelled.
+  // A rank that is blocked in a collective reads no messages until its wait is cancelled.
   if (!cause.empty())
     for (const LocalRank& local : ranks) local.connections->abort(cause);
   for (const LocalRank& local : ranks) {
@@ -187,7 +188,7 @@ void shut_down_ranks(NodeActor* self, const std::string& cause) {
   if (state.alive == 0) self->quit(caf::exit_reason::user_shutdown);
 }
 
-// First everybody knows, whatever they are at; only then is anybody's communication ended by cut().
+// First all ranks get the request, whatever they are doing. Only then does cut() abort their communication.
 void give_up(NodeActor* self, uint64_t program) {
   for (const LocalRank& local : self->state.ranks) {
     local.connections->give_up(program);
@@ -218,8 +219,8 @@ void somebody_is_down(NodeActor* self, const caf::down_msg& down) {
   if (state.shutting_down && state.alive == 0) self->quit(caf::exit_reason::user_shutdown);
 }
 
-// A rank may wait for messages from another that hangs on its device, because a pipe has failed at this end
-// alone, which nobody uses meanwhile.
+// A pipe may fail at this end alone while nobody here uses it. Another rank then hangs on its device, and
+// this rank may wait for that rank's messages.
 void check_pipes(NodeActor* self, const LocalRank& local) {
   const StagePipes pipes = local.connections->groups().pipes;
   try {
@@ -258,7 +259,7 @@ caf::behavior node_behaviour(NodeActor* self, NodeSpec spec) {
     end_all(self->state.ranks, self->state.writer, "the node has ended");
     throw;
   }
-  // However the node ends, by an exception too, its ranks do not outlive it.
+  // However the node ends, even by an exception, its ranks end with it.
   self->attach_functor([ranks = self->state.ranks, writer = self->state.writer] {
     end_all(ranks, writer, "the node has ended");
   });

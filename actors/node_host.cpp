@@ -1,5 +1,5 @@
-// The node host: what a process offers to trainers elsewhere. For every order it spawns a node, which ends
-// with its run.
+// The node host offers this process to trainers in other processes. It spawns a node for every order, and the
+// node ends with its run.
 #include <algorithm>
 
 #include "actors/caf_types.hpp"
@@ -16,10 +16,10 @@ struct HostState {
   NodeHostSpec spec;
   struct Run {
     caf::actor node, trainer;
-    Occupation::Hold hold;  // so that no other run comes before its ranks have ended
+    Occupation::Hold hold;  // keeps other runs away until its ranks have ended
   };
   std::vector<Run> runs;
-  bool leaving = false;  // with the last run
+  bool leaving = false;  // the process ends with the last run
 };
 using HostActor = caf::stateful_actor<HostState>;
 
@@ -53,7 +53,7 @@ void start(HostActor* self, const NodeOrder& order) {
   }
 }
 
-// Every run whose ranks are here stops with a checkpoint; then this process goes.
+// Every run whose ranks are here stops with a checkpoint. After that this process ends.
 void leave_with_runs(HostActor* self, const StopRequest& request) {
   self->state.leaving = true;
   for (const auto& run : self->state.runs) self->send(run.trainer, request);

@@ -17,7 +17,7 @@ namespace {
 using caf::io::network::rw_state;
 using Multiplexer = caf::io::network::default_multiplexer;
 
-// How a stream of CAF's reads and writes.
+// The read and write functions of a CAF stream.
 class ChannelPolicy {
  public:
   explicit ChannelPolicy(std::unique_ptr<PeerChannel> channel) : channel_(std::move(channel)) {}
@@ -28,7 +28,7 @@ class ChannelPolicy {
   rw_state write_some(size_t& count, int, const void* bytes, size_t size) {
     return state_of(channel_->write({static_cast<const uint8_t*>(bytes), size}, count));
   }
-  // What is decrypted already makes the socket ready for nothing.
+  // Bytes that are already decrypted do not make the socket ready.
   bool must_read_more(int, size_t threshold) const {
     const size_t pending = channel_->pending();
     return pending > 0 && pending >= threshold;
@@ -41,14 +41,16 @@ class ChannelPolicy {
   std::unique_ptr<PeerChannel> channel_;
 };
 
-// CAF 0.17 names connections by their descriptors, and hears of the end of one late: a new one with the same
-// descriptor would then be taken for it, and lost. These have numbers that do not return.
+// CAF 0.17 names connections by their descriptors, and learns late that one has ended. It would then take a
+// new connection with the same descriptor for the old one and lose it. These handles have numbers that are
+// never reused.
 caf::io::connection_handle new_handle() {
   static std::atomic<int64_t> last{0};
   return caf::io::connection_handle::from_int(++last);
 }
 
-// A connection as CAF's broker for other processes (BASP) wants it; made after CAF's own `scribe_impl`.
+// A connection in the form that CAF's broker for other processes (BASP) needs. It is made like CAF's own
+// `scribe_impl`.
 class PeerScribe final : public caf::io::scribe {
  public:
   PeerScribe(Multiplexer& multiplexer, std::unique_ptr<PeerChannel> channel, std::shared_ptr<void> hold)
@@ -82,9 +84,9 @@ class PeerScribe final : public caf::io::scribe {
   void remove_from_loop() override { stream_.passivate(); }
 
  private:
-  // The broker does not note when a connection that it makes begins, and takes it for one that has been
-  // silent for ever where its clock ticks before the first answer: so it is noted here, on the broker's
-  // thread.
+  // The broker does not record when its connections begin. If its clock ticks before the first answer, it
+  // takes the connection for one that has always been silent. So this function records the time, on the
+  // broker's thread.
   void note_begin() {
     auto* const broker = dynamic_cast<caf::io::basp_broker*>(parent());
     if (broker == nullptr) return;
@@ -112,7 +114,7 @@ caf::io::scribe_ptr make_scribe(caf::actor_system& system, std::unique_ptr<PeerC
 
 }  // namespace
 
-// The broker is told what CAF's middleman actor tells it once that has made or taken a connection.
+// The broker gets the message that CAF's middleman actor sends it after it has made or accepted a connection.
 void enter_listening(caf::actor_system& system, std::unique_ptr<PeerChannel> channel,
                      std::shared_ptr<void> hold, const caf::actor& published, uint16_t port) {
   caf::anon_send(broker_of(system), caf::publish_atom::value,

@@ -15,7 +15,7 @@ namespace {
 
 constexpr auto patience = std::chrono::seconds(30);
 
-// This process with those of the nodes before it.
+// Connects this process with the processes of all earlier nodes.
 void connect_with_earlier_nodes(caf::actor_system& system, const NodeSpec& spec) {
   for (int node = 0; node < spec.node; ++node) {
     const std::string& endpoint = spec.endpoints[static_cast<size_t>(node)];
@@ -30,8 +30,8 @@ void connect_with_earlier_nodes(caf::actor_system& system, const NodeSpec& spec)
   }
 }
 
-// A message that took another way than the one before it could overtake it: nothing is sent before all
-// processes are connected with each other.
+// A message could overtake an earlier one that took another route. So nothing is sent before all processes
+// are connected with each other.
 void connect_processes(caf::actor_system& system, const NodeSpec& spec, int rank, comm::KeyStore& directory) {
   const auto key = [](int node) { return fmt::format("node {} is connected", node); };
   const auto& node_of_rank = spec.node_of_rank;

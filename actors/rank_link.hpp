@@ -1,5 +1,5 @@
-// A rank's link to the ranks in other processes: over Gloo, or as messages where the cluster has certificates
-// (actors/cluster.hpp).
+// A rank's link to the ranks in other processes. It uses messages if tensors_are_messages()
+// (actors/cluster.hpp), else Gloo.
 #pragma once
 
 #include <caf/fwd.hpp>
@@ -10,8 +10,8 @@
 
 namespace collie {
 
-// Blocks until all ranks of all processes have their links; to be called on the rank's own thread. RunError:
-// a process did not come in time or cannot be reached.
+// Blocks until all ranks of all processes have their links. Call it on the rank's own thread. Throws RunError
+// if a process does not join in time or cannot be reached.
 std::shared_ptr<comm::ByteLink> connect_rank(caf::actor_system& system, const NodeSpec& spec, int rank,
                                              const Wiring& wiring);
 

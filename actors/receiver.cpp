@@ -1,6 +1,6 @@
-// The receiver actor of a rank: takes the tensors that stages elsewhere send off the link while the rank
-// computes, or posts their receives where they come over NCCL, and hands them on. A channel's credits bound
-// what it holds.
+// The receiver actor of a rank takes the tensors of stages in other processes off the link while the rank
+// computes. For tensors over NCCL it posts their receives. It passes them on to the stage. A channel's
+// credits bound the tensors that it holds.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "runtime/tensor_transfer.hpp"

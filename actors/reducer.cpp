@@ -1,5 +1,5 @@
-// The reducer actor of a rank's queue: sums gradients with the other ranks of its data group and gathers
-// weights, or passes on keys and values in its context group, while the rank computes.
+// The reducer actor drives one of a rank's queues while the rank computes. It reduces gradients with the
+// other ranks of the data group and gathers weights, or passes keys and values on in the context group.
 #include "actors/caf_types.hpp"
 
 namespace collie {
@@ -9,7 +9,7 @@ struct ReducerState {
   const char* name = "reducer";
 };
 
-// A failure reaches whoever waits for the operation, which is the rank, and through it the trainer.
+// A failure reaches the rank, which waits for the operation, and through it the trainer.
 caf::behavior reducer_behaviour(caf::stateful_actor<ReducerState>*, std::shared_ptr<Connections> connections,
                                 QueueOf queue) {
   return {[=](work_atom) { (connections->groups().*queue)->run_next(); }};

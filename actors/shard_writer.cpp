@@ -1,5 +1,5 @@
-// The shard writer actor, one a node: writes what the node's ranks give of a snapshot, each into a file of
-// its own in a folder that all nodes share.
+// The shard writer actor; there is one per node. It writes the snapshot shards of the node's ranks, each into
+// its own file in a folder that all nodes share.
 #include <filesystem>
 
 #include "actors/caf_types.hpp"
@@ -11,13 +11,13 @@ namespace {
 struct ShardWriterState {
   const char* name = "shard_writer";
   std::optional<SnapshotBegun> begun;
-  std::vector<SnapshotPart> early;  // of ranks that were faster than the writer's word
-  int written = 0;                  // ranks, since `begun`
-  bool has_seen_folder = false;     // of this snapshot or an earlier one
+  std::vector<SnapshotPart> early;  // parts of ranks that came before the writer's message
+  int written = 0;                  // number of ranks written since `begun`
+  bool has_seen_folder = false;     // the folder of this or an earlier snapshot was visible here
 };
 using ShardWriterActor = caf::stateful_actor<ShardWriterState>;
 
-// A folder that was never seen here is on another machine's disk; one that is gone was taken away.
+// A folder that was never seen here is on another machine's disk; a folder that disappeared was removed.
 void check_folder(const ShardWriterState& state) {
   const std::string& folder = state.begun->folder;
   if (std::filesystem::is_directory(folder)) return;

@@ -1,5 +1,5 @@
-// The stage actor: messages in, one task a turn, messages out. What it does when is in stage_core, the maths
-// in its worker.
+// The stage actor receives messages, executes one task per turn and sends messages. stage_core decides what
+// it does and when; its worker does the maths.
 #include <chrono>
 #include <cmath>
 #include <map>
@@ -21,7 +21,8 @@ class CafStageOutbox final : public StageOutbox {
   CafStageOutbox(StageActor* self, Wiring wiring) : self_(self), wiring_(std::move(wiring)) {}
 
   void send(int rank, Payload payload) override;
-  // A credit has come back: the memory of the channel's oldest payload to another process may go.
+  // Called when a credit has come back. The memory of the channel's oldest payload to another process may be
+  // released.
   void sent(const Channel& channel) {
     const auto oldest = sends_.lower_bound(channel);
     if (oldest != sends_.end() && oldest->first == channel) sends_.erase(oldest);
@@ -40,7 +41,7 @@ class CafStageOutbox final : public StageOutbox {
   bool is_remote(int rank) const;
   StageActor* self_;
   Wiring wiring_;
-  std::multimap<Channel, TensorSend> sends_;  // to other processes, at most a channel's credits each
+  std::multimap<Channel, TensorSend> sends_;  // sends to other processes; at most a channel's credits each
 };
 
 struct StageState {
@@ -49,7 +50,7 @@ struct StageState {
   std::unique_ptr<StageWorker> worker;
   std::unique_ptr<CafStageOutbox> outbox;
   std::unique_ptr<StageCore> core;
-  bool turn_pending = false;  // a continue, or a synthetic task's end, is on its way
+  bool turn_pending = false;  // a `continue`, or the end of a synthetic task, is in flight
   bool check_pending = false;
 };
 
@@ -100,7 +101,7 @@ std::function<void()> CafStageOutbox::outcome_notifier() {
   return [self = caf::actor_cast<caf::actor>(self_)] { caf::anon_send(self, known_atom::value); };
 }
 
-// A device that has failed calls nobody: while its outcome is awaited it is asked, once a second.
+// A failed device calls nobody. So the stage checks it once per second while its outcome is awaited.
 void look_after(StageActor* self) {
   StageState& state = self->state;
   if (state.check_pending || !state.core->awaits_outcome()) return;
@@ -108,7 +109,7 @@ void look_after(StageActor* self) {
   self->delayed_send(self, std::chrono::seconds(1), check_atom::value);
 }
 
-// One more turn, unless one is on its way or nothing is ready.
+// Starts one more turn, unless one is in flight or nothing is ready.
 void take_turn(StageActor* self) {
   StageState& state = self->state;
   if (state.turn_pending || !state.core) return;
@@ -122,7 +123,7 @@ void take_turn(StageActor* self) {
     self->send(self, continue_atom::value);
 }
 
-// A task of a program that is to be given up may have been in a collective that was aborted for that.
+// The task may be part of a program to give up, and its collective may have been aborted for that.
 void execute_task(StageState& state) {
   try {
     state.core->execute();

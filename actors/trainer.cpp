@@ -1,5 +1,5 @@
-// The trainer actor: owns all others of a run, passes their messages to trainer_core and its decisions to
-// them.
+// The trainer actor owns all other actors of a run. It passes their messages to trainer_core and the core's
+// decisions to them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@
 namespace collie {
 namespace {
 
-// How long the others may take to end before the run's end is announced without them.
+// The time that the other actors have to end before the run's end is announced without them.
 constexpr auto shutdown_grace = std::chrono::seconds(4);
 
 class CafTrainerOutbox;
@@ -36,12 +36,12 @@ struct TrainerState {
   caf::actor evaluator, generator, writer, monitor, directory;
   std::vector<RemoteNode> remote_nodes;  // empty: one node in this process
   std::vector<int> node_of_rank;         // [ranks]
-  std::map<int, NodeRanks> nodes;        // that have spawned their ranks
-  std::set<int> told;                    // whose ranks know what they give up
+  std::map<int, NodeRanks> nodes;        // nodes that have spawned their ranks
+  std::set<int> told;                    // nodes whose ranks know the program to give up
   std::vector<caf::actor> loaders;       // [replicas]
   std::vector<caf::actor> children;
   std::optional<RunEnded> outcome;
-  std::string waiting_for;  // outside the ranks, and since when
+  std::string waiting_for;  // what the run waits for outside the ranks, and since when
   double waiting_since_s = 0;
 };
 using TrainerActor = caf::stateful_actor<TrainerState>;
@@ -73,7 +73,7 @@ class CafTrainerOutbox final : public TrainerOutbox {
   void expect_snapshot(const SnapshotExpected& expected) override { self_->send(state().writer, expected); }
   void record(const StepFinished& step) override {
     self_->send(state().monitor, step);
-    if (!step.amended) self_->send(state().listener, step);  // which has heard of the step before
+    if (!step.amended) self_->send(state().listener, step);  // the listener already has an amended step
   }
   void trace(const ProgramDone& done) override { self_->send(state().monitor, done); }
   void announce(const EvaluationFinished& evaluation) override { self_->send(state().listener, evaluation); }
@@ -92,7 +92,7 @@ class CafTrainerOutbox final : public TrainerOutbox {
   TrainerActor* self_;
 };
 
-// The last message to the listener, then the trainer's own end.
+// Sends the last message to the listener and then ends the trainer.
 void announce_end(TrainerActor* self) {
   TrainerState& state = self->state;
   if (!state.outcome) return;
@@ -101,7 +101,7 @@ void announce_end(TrainerActor* self) {
   self->quit(caf::exit_reason::user_shutdown);
 }
 
-// A rank in another process gets what concerns it alone: its list, and its replica's batch.
+// A rank in another process gets only its own data: its list, and its replica's batch.
 ProgramPtr share_of_rank(const Program& program, const Grid& grid, int rank) {
   auto share = std::make_shared<Program>(program);
   const GridPlace place = grid.place_of(rank);
@@ -125,7 +125,7 @@ void CafTrainerOutbox::broadcast(ProgramPtr program) {
 void CafTrainerOutbox::end(RunEnded outcome) {
   outcome.summary = describe_run(state().plan->layout, state().core->summaries(),
                                  state().core->busy_seconds(), state().core->running_seconds());
-  // Of ranks that are at work some may wait for others, which end.
+  // Some of the working ranks may wait for others that end.
   const std::string cause = outcome.status == RunStatus::failed ? outcome.message
                             : state().core->ranks_at_work()     ? "the run ends"
                                                                 : "";
@@ -144,7 +144,7 @@ caf::actor adopt(TrainerActor* self, caf::actor child) {
   return child;
 }
 
-// "node 10.0.0.2:5001 (ranks 4 to 7)"
+// Example: "node 10.0.0.2:5001 (ranks 4 to 7)".
 std::string describe_node(const TrainerState& state, int node) {
   std::vector<int> ranks;
   for (size_t rank = 0; rank < state.node_of_rank.size(); ++rank)
@@ -153,7 +153,7 @@ std::string describe_node(const TrainerState& state, int node) {
                      ranks.front(), ranks.back());
 }
 
-// Ends the run where what is down was a node's process: all of them are watched.
+// Ends the run if a node's process is down; all of them are watched.
 void check_remote_nodes(TrainerActor* self, const caf::down_msg& down) {
   TrainerState& state = self->state;
   for (size_t node = 0; node < state.remote_nodes.size(); ++node) {
@@ -168,8 +168,8 @@ void check_remote_nodes(TrainerActor* self, const caf::down_msg& down) {
   }
 }
 
-// Ranks notice that a process is gone as soon as the trainer does; what the trainer says of it names the
-// node.
+// Ranks notice that a process is gone as soon as the trainer does. The trainer waits a moment, because its
+// own message names the node.
 void rank_has_failed(TrainerActor* self, Failure failure) {
   constexpr auto until_nodes_are_heard_of = std::chrono::milliseconds(300);
   if (self->state.remote_nodes.empty()) return self->state.core->fail(failure);
@@ -177,7 +177,7 @@ void rank_has_failed(TrainerActor* self, Failure failure) {
     for (const auto& [index, node] : self->state.nodes)
       if (node.self == self->current_sender())
         failure.who += " on node " + self->state.remote_nodes[static_cast<size_t>(index)].address;
-    for (const RemoteNode& node : self->state.remote_nodes)  // that could not take its ranks
+    for (const RemoteNode& node : self->state.remote_nodes)  // the node could not take its ranks
       if (node.host == self->current_sender()) failure.who = "node " + node.address;
   }
   self->delayed_send(self, until_nodes_are_heard_of, failed_atom::value, failure);
@@ -196,7 +196,7 @@ void child_is_down(TrainerActor* self, const caf::down_msg& down) {
   if (state.children.empty()) announce_end(self);
 }
 
-// Ranks in equal runs on the nodes, in order (check_nodes() in cluster.cpp).
+// Ranks are placed on the nodes in order, the same number on each (check_nodes() in cluster.cpp).
 void spawn_nodes(TrainerActor* self) {
   TrainerState& state = self->state;
   const caf::actor me = caf::actor_cast<caf::actor>(self);
@@ -221,7 +221,7 @@ void spawn_nodes(TrainerActor* self) {
   }
 }
 
-// Once all nodes have spawned their ranks, everybody learns of everybody.
+// Once all nodes have spawned their ranks, every rank gets the wiring of all.
 void node_has_ranks(TrainerActor* self, const NodeRanks& spawned) {
   TrainerState& state = self->state;
   if (!state.remote_nodes.empty()) adopt(self, spawned.self);
@@ -262,7 +262,7 @@ void spawn_children(TrainerActor* self) {
   spawn_nodes(self);
 }
 
-// A node that has not spawned its ranks; empty where all have.
+// Returns a node that has not spawned its ranks; empty if all have.
 std::string missing_node(const TrainerState& state) {
   for (size_t node = 0; node < state.remote_nodes.size(); ++node)
     if (!state.nodes.contains(static_cast<int>(node)))
@@ -270,13 +270,13 @@ std::string missing_node(const TrainerState& state) {
   return "";
 }
 
-// A wait for a node, for ranks to get ready, for the loader, the monitor or the writer that lasts too long is
-// a stall like any other.
+// Too long a wait for a node, for ranks to get ready, for the loader, the monitor or the writer is also a
+// stall.
 void watch(TrainerActor* self) {
   TrainerState& state = self->state;
   if (state.core->ended()) return;
   const double patience_s = state.plan->config.run.stall_timeout_s;
-  // What is done but once, as loading libraries, may take longer than the longest step.
+  // One-time work such as loading libraries may take longer than the longest step.
   constexpr double least_at_start_s = 5;
   const double timeout_s =
       state.core->running_seconds() == 0 ? std::max(patience_s, least_at_start_s) : patience_s;
@@ -322,7 +322,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   state.core = std::make_unique<TrainerCore>(trainer_settings(*state.plan, tag),
                                              make_callbacks(state.plan->config), *state.outbox);
   ignore_answers(self);
-  // An exception in the trainer itself ends the run like anybody else's.
+  // An exception in the trainer itself ends the run like an exception of any other actor.
   self->set_exception_handler([=](std::exception_ptr& pointer) -> caf::error {
     try {
       std::rethrow_exception(pointer);
@@ -334,13 +334,14 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   self->set_down_handler([=](const caf::down_msg& down) { child_is_down(self, down); });
   self->set_exit_handler([=](const caf::exit_msg&) { self->state.core->stop(RunStatus::interrupted); });
   self->send(state.listener, started(*state.plan));
-  // An exception that left this function would end the trainer before the others, whose end it announces.
+  // If an exception left this function, the trainer would end before the other actors and could not announce
+  // their end.
   try {
     spawn_children(self);
   } catch (...) {
     state.core->fail(current_failure(tag, "trainer"));
   }
-  // However the trainer ends, the others do not outlive it.
+  // However the trainer ends, the other actors end with it.
   self->attach_functor([children = state.children] {
     for (const auto& child : children) shut_down(child);
   });

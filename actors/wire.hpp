@@ -1,5 +1,5 @@
-// How messages travel between processes. Numbers are integers: CAF 0.17 cannot carry every double. Included
-// by caf_types.hpp; nothing else needs it.
+// The serialisation of messages between processes. Numbers are integers, because CAF 0.17 cannot carry every
+// double. Only caf_types.hpp needs to include this file.
 #pragma once
 
 #include <caf/all.hpp>
@@ -13,17 +13,17 @@
 
 namespace collie {
 
-// A program, shared by the ranks of a process, copied to those of others.
+// A program. The ranks of one process share it, and other processes get a copy.
 struct ProgramMessage {
   ProgramPtr program;
 };
 
 namespace wire {
 
-// The most that a peer may announce: what it says is not yet believed.
+// The largest count that a peer may announce, because its message is not trusted yet.
 inline constexpr uint64_t most_elements = uint64_t{1} << 31;
 
-// A vector of plain numbers as raw bytes, which is ten times as fast as element by element.
+// Serialises a vector of plain numbers as raw bytes, which is ten times as fast as element by element.
 template <class Number>
 struct Raw {
   std::vector<Number>& values;
@@ -59,7 +59,7 @@ template <class Inspector>
 auto inspect(Inspector& f, Channel& x) {
   return f(x.direction, x.from_stage, x.to_stage);
 }
-// The tensor itself goes over the link between the ranks; the message says what is coming.
+// The tensor itself goes over the link between the ranks; the message describes it.
 template <class Inspector>
 auto inspect(Inspector& f, Payload& x) {
   return f(x.tag, x.channel, x.program, x.micro_batch, x.sender, x.dtype, x.dims, x.number);
@@ -126,7 +126,7 @@ auto inspect(Inspector& f, ShardWritten& x) {
   return f(x.tag, x.step, x.rank, x.entry);
 }
 
-// Written straight from the sender's memory; what is read has memory of its own.
+// A write reads straight from the sender's memory; a read allocates its own memory.
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, LinkMessage& x) {
   uint64_t count = x.bytes.size();
@@ -178,7 +178,7 @@ auto inspect(Inspector& f, Task& x) {
   return f(x.kind, x.action);
 }
 
-// Shared parts are written in full; a null is an empty one.
+// Shared parts are written in full; a null is written as an empty part.
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {
   if constexpr (Inspector::reads_state) {

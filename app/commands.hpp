@@ -1,23 +1,23 @@
-// The sub-commands of collie-engine, one source file each. Each adds itself to `app`; its callback runs it,
-// writes what was asked for to standard output and sets `exit_code`, which must outlive `app`. Wrong input is
-// thrown as UserError.
+// The sub-commands of collie-engine, one source file each. Each function adds a sub-command to `app`. The
+// sub-command's callback runs it, writes the result to standard output and sets `exit_code`, which must
+// outlive `app`. Wrong input is thrown as UserError.
 #pragma once
 
 #include <CLI/CLI.hpp>
 
 namespace collie {
 
-// collie-engine run: a training run.
+// collie-engine run: runs a training run.
 void add_run_command(CLI::App& app, int& exit_code);
-// collie-engine eval: one JSON object of metrics.
+// collie-engine eval: prints one JSON object of metrics.
 void add_eval_command(CLI::App& app, int& exit_code);
-// collie-engine generate: text from a model folder.
+// collie-engine generate: generates text from a model folder.
 void add_generate_command(CLI::App& app, int& exit_code);
 // collie-engine node: holds ranks for runs of other processes.
 void add_node_command(CLI::App& app, int& exit_code);
-// collie-engine plan: what a run would take.
+// collie-engine plan: shows the resources that a run would take.
 void add_plan_command(CLI::App& app, int& exit_code);
-// collie-engine schedule: a pipeline schedule as CSV, text or SVG.
+// collie-engine schedule: prints a pipeline schedule as CSV, text or SVG.
 void add_schedule_command(CLI::App& app, int& exit_code);
 
 }  // namespace collie

@@ -19,7 +19,7 @@ struct Options {
   std::vector<std::string> settings;
 };
 
-// decode(prompt + new) without decode(prompt): decoding the new tokens alone would lose a leading space.
+// decode(prompt + new) without decode(prompt). Decoding the new tokens alone would lose a leading space.
 std::string continuation(const Tokenizer& tokenizer, const std::vector<int32_t>& prompt,
                          const std::vector<int32_t>& generated) {
   std::vector<int32_t> all = prompt;
@@ -53,7 +53,7 @@ void add_generate_command(CLI::App& app, int& exit_code) {
       ->required();
   Generation& generation = options->generation;
   Sampling& sampling = generation.sampling;
-  constexpr int64_t most_tokens = int64_t{1} << 24;  // positions, and ids, of a model
+  constexpr int64_t most_tokens = int64_t{1} << 24;  // bound for a model's positions and ids
   add_number_option<int64_t>(*command, "--max-new-tokens", generation.max_new_tokens, 1, most_tokens,
                              "At most so many tokens");
   add_number_option<double>(*command, "--temperature", sampling.temperature, 0, 1e6,

@@ -25,28 +25,29 @@ class ActorSystemConfig : public caf::actor_system_config {
   ActorSystemConfig(bool network, const ClusterSection& cluster) {
     collie::add_message_types(*this);
     if (network) add_cluster_support(*this, cluster);
-    // Coordination only; what computes or blocks has threads of its own. Workers that share a queue sleep
-    // until there is something in it; those that steal keep looking, which takes 2 to 3 % of a core.
+    // The workers only coordinate; actors that compute or block have their own threads. Workers that share a
+    // queue sleep until it has an entry. Workers that steal keep looking, which takes 2 to 3 % of a core.
     set("scheduler.policy", caf::atom("sharing"));
     set("scheduler.max-threads", size_t{2});
   }
 };
 
-// Where there are, or were, other processes, CAF 0.17 is not waited for, and so not destroyed: it may not end
-// where a message that was on its way to a process that died keeps an actor. Nor is it where a run has
-// failed: it waits for ever for an actor whose thread could not be started.
+// If there are or were other processes, the command does not wait for CAF 0.17 and does not destroy it. CAF
+// may not end if a message in flight to a process that died keeps an actor alive. The command does not wait
+// after a failed run either, because CAF waits for ever for an actor whose thread could not be started.
 bool leaves_caf = false;
 
 class ActorSystem {
  public:
-  // Throws RunError where the process may not have what the system and `more` take.
+  // Throws RunError if the process may not have the resources of the system and of `more`.
   ActorSystem(const std::optional<size_t>& others, const ClusterSection& cluster, Room more)
       : left_(others.has_value()) {
     more += others ? room_of_networked_actor_system(*others) : room_of_actor_system();
     check_room(more);
     config_ = std::make_unique<ActorSystemConfig>(others.has_value(), cluster);
-    // On a thread of its own, where nobody catches: an exception that left CAF's constructor, which has
-    // started threads by then, would crash or wait for ever, so it ends the process with its reason instead.
+    // CAF's constructor runs on its own thread, where nobody catches. It has started threads when it throws,
+    // so an exception that left it would crash or wait for ever. In this way the exception ends the process
+    // with its reason instead.
     std::jthread([&] { system_ = std::make_unique<caf::actor_system>(*config_); }).join();
   }
   ~ActorSystem() {
@@ -58,7 +59,7 @@ class ActorSystem {
   ActorSystem(const ActorSystem&) = delete;
   ActorSystem& operator=(const ActorSystem&) = delete;
   caf::actor_system& operator*() { return *system_; }
-  // It is not waited for at its end.
+  // After this call nobody waits for the system at its end.
   void leave() { left_ = true; }
 
  private:
@@ -82,7 +83,7 @@ void pass_on(Wish wish, const caf::actor& run, Purpose purpose) {
   if (wish == Wish::save && purpose == Purpose::train) request_checkpoint(run);
 }
 
-// What ended before its start.
+// The outcome of a run that ended before its start.
 RunEnded interrupted() {
   RunEnded outcome;
   outcome.status = RunStatus::interrupted;
@@ -90,14 +91,15 @@ RunEnded interrupted() {
   return outcome;
 }
 
-// Nothing where the run is in this process alone.
+// Returns nothing if the run is in this process alone.
 std::optional<size_t> other_processes(const RunPlan& plan, const std::optional<Launch>& launch) {
   if (launch) return static_cast<size_t>(launch->size - 1);
   if (plan.config.cluster.nodes.empty()) return std::nullopt;
   return plan.config.cluster.nodes.size();
 }
 
-// Beside the actor system. Ranks that nodes hold, in this process too, are the nodes' business.
+// The room of the run besides the actor system. Nodes count the ranks that they hold, also those in this
+// process.
 Room room_of_run(const RunPlan& plan, bool on_nodes) {
   Room room = room_of_trainer(plan);
   if (on_nodes) return room;
@@ -136,7 +138,7 @@ RunEnded run_to_end(RunPlan plan, const RunHandlers& handlers, const std::option
   caf::actor_system& system = *whole;
   caf::scoped_actor self(system);
   const Purpose purpose = plan.purpose;
-  // Alone, the process may end at any moment before the run has begun; others must be told.
+  // If the process is alone, it may end at any moment before the run has begun; other processes must be told.
   std::optional<signals::Held> signals;
   if (launch) signals.emplace();
   const auto wishes = [&] { return signals->wish(); };
@@ -201,7 +203,7 @@ int ended(int exit_code) {
 }
 
 void serve_as_node(const NodeAddress& address, const ClusterSection& cluster) {
-  constexpr size_t others = 1;  // at least; how many come is seen with each order
+  constexpr size_t others = 1;  // at least one; the node checks the actual number with each order
   ActorSystem whole(others, cluster, {});
   caf::actor_system& system = *whole;
   caf::scoped_actor self(system);

@@ -14,7 +14,7 @@ namespace collie {
 namespace {
 
 constexpr int failed = 1;
-constexpr int patience_ms = 500;  // with the reader
+constexpr int patience_ms = 500;  // time for the reader
 
 [[noreturn]] void say_and_end(std::string_view message) {
   pollfd room{STDERR_FILENO, POLLOUT, 0};
@@ -32,7 +32,7 @@ std::string reason() {
 
 [[noreturn]] void on_terminate() noexcept {
   static std::atomic_flag ending;
-  while (ending.test_and_set()) ::pause();  // another thread is at it
+  while (ending.test_and_set()) ::pause();  // another thread is already here
   try {
     say_and_end("error: " + reason() + "\n");
   } catch (...) {

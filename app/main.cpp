@@ -1,4 +1,4 @@
-// collie-engine: the command. Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 130
+// The collie-engine command. Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 130
 // interrupted.
 #include <sstream>
 
@@ -17,7 +17,7 @@
 
 namespace {
 
-// CLI11 would only say that a sub-command is required.
+// CLI11's own message would only say that a sub-command is required.
 void check_command_name(const CLI::App& app, const std::string& name) {
   if (name.empty() || name.front() == '-') return;
   std::string known;
@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
   } catch (const collie::UserError& error) {
     collie::log::error("{}", error.what());
     exit_code = 2;
-  } catch (const collie::ReaderGone&) {  // as of "| head -1"
+  } catch (const collie::ReaderGone&) {  // for example "| head -1"
   } catch (...) {
     collie::log::error("{}", collie::reason_of_current_exception());
   }

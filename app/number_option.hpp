@@ -1,5 +1,5 @@
-// Options whose value is a number. CLI11's own take -1 for an unsigned number, 10^30 for the largest one, and
-// nan, without a word.
+// Options whose value is a number. CLI11's own options silently accept -1 for an unsigned number, 10^30 for
+// the largest one, and nan.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,7 +14,8 @@
 
 namespace collie {
 
-// The number that all of `text` is. UserError "--top-k: found 'many'; a whole number from 0 to 9 is wanted".
+// Parses all of `text` as a number. Throws UserError "--top-k: found 'many'; a whole number from 0 to 9 is
+// wanted".
 template <class Number>
 Number parse_number_option(const std::string& name, const std::string& text, Number least, Number most) {
   Number number{};
@@ -25,8 +26,8 @@ Number parse_number_option(const std::string& name, const std::string& text, Num
   return number;
 }
 
-// An option that fills `target`, a Number or an std::optional of one; what `target` holds is the default.
-// `target` must outlive `command`.
+// Adds an option that fills `target`, a Number or an std::optional of one. The value in `target` is the
+// default. `target` must outlive `command`.
 template <class Number, class Target>
 CLI::Option* add_number_option(CLI::App& command, const std::string& name, Target& target, Number least,
                                Number most, const std::string& description) {

@@ -13,7 +13,7 @@
 namespace collie {
 namespace {
 
-// What nobody types: --overwrite was not given, or given without a value.
+// Values that nobody types: --overwrite was not given, or was given without a value.
 constexpr const char *not_given = "(not given)", *no_value = "(none)";
 
 struct Options {

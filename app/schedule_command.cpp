@@ -29,7 +29,7 @@ bool is_file(const std::string& name) {
   return name.ends_with(".csv");
 }
 
-// "1,1,1,0.5"
+// Parses "1,1,1,0.5".
 schedule::Costs parse_costs(const std::string& text) {
   schedule::Costs costs;
   const char *at = text.data(), *const end = at + text.size();
@@ -67,7 +67,7 @@ void check(const ScheduleOptions& options) {
     throw UserError("--microbatches: schedule {} needs the number of micro-batches", options.name);
 }
 
-// Sizes that were not given are the file's.
+// Sizes that were not given come from the file.
 schedule::Schedule make(const ScheduleOptions& options) {
   schedule::Sizes sizes;
   if (is_file(options.name)) {
@@ -79,7 +79,7 @@ schedule::Schedule make(const ScheduleOptions& options) {
   sizes.micro_batches = options.micro_batches.value_or(sizes.micro_batches);
   sizes.virtual_stages = options.virtual_stages.value_or(sizes.virtual_stages);
   if (!is_file(options.name))
-    sizes.virtual_stages = schedule::stages_a_rank(options.name, sizes.virtual_stages);
+    sizes.virtual_stages = schedule::stages_per_rank(options.name, sizes.virtual_stages);
   sizes.split_backward = options.split_backward;
   return schedule::make_schedule(options.name, sizes, {options.credits});
 }
@@ -114,7 +114,7 @@ void add_schedule_command(CLI::App& app, int& exit_code) {
   add_number_option<int>(*command, "--microbatches", options->micro_batches, 1, 1 << 20,
                          "micro-batches a step (for a file: what it must have)");
   add_number_option<int>(*command, "--virtual", options->virtual_stages, 1, 1024,
-                         "stages a rank; default: the schedule's own number");
+                         "stages per rank; default: the schedule's own number");
   command->add_flag("--split-backward", options->split_backward,
                     "backward as two actions: I (input), W (weight)");
   command->add_flag("--communication", options->communication, "csv: with the sends and receives");

@@ -18,7 +18,7 @@ std::atomic<bool> held{false};
 std::atomic<int> ends{0}, saves{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
-// Only what a signal handler may do.
+// Calls only functions that a signal handler may call.
 [[noreturn]] void end_at_once() {
   constexpr char text[] = "warning: ended at once by a signal\n";
   pollfd room{STDERR_FILENO, POLLOUT, 0};

@@ -1,11 +1,11 @@
-// The one place that owns the process's signals.
+// The one place that handles the process's signals.
 //
 // SIGINT, SIGTERM and SIGHUP end the process at once with 130, unless somebody holds them (Held) to end in an
-// orderly way; then the first is counted, and the second ends the process at once. SIGUSR1 asks a run for a
-// checkpoint, and means nothing to anybody else. A reader that is gone is an error of the write (SIGPIPE),
-// and so is a file that may not grow (SIGXFSZ).
+// orderly way. Then the first signal is counted, and the second ends the process at once. SIGUSR1 asks a run
+// for a checkpoint, and has no other effect. A write to a reader that is gone (SIGPIPE), or to a file that
+// may not grow (SIGXFSZ), fails with an error and raises no signal.
 //
-// They are handled where they arrive, on whichever thread: the process ends though its threads hang, or could
+// Signals are handled on the thread where they arrive. So the process ends even if its threads hang or could
 // not be started.
 #pragma once
 
@@ -13,12 +13,12 @@
 
 namespace collie::signals {
 
-// First in main(). SIGHUP stays ignored where it was (nohup). SIGINT and SIGTERM are handled although a shell
-// may have them ignored for what it starts in the background: whoever sends them means this process. Signals
-// that were blocked are let through.
+// Call this first in main(). SIGHUP stays ignored if it was ignored before (nohup). SIGINT and SIGTERM are
+// handled although a shell may ignore them for background commands, because their sender means this process.
+// Blocked signals are unblocked.
 void install();
 
-// While one lives, the first ending signal does not end the process. One at a time.
+// While a Held lives, the first ending signal does not end the process. Only one may live at a time.
 class Held {
  public:
   Held();
@@ -26,7 +26,7 @@ class Held {
   Held(const Held&) = delete;
   Held& operator=(const Held&) = delete;
 
-  // What has been asked for since the last call.
+  // Returns the request since the last call.
   Wish wish();
 
  private:

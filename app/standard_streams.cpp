@@ -9,11 +9,13 @@
 
 namespace collie {
 
-// What was closed stays unusable in the direction that counts, as a read or write of it would have failed.
+// A closed standard output is opened for reading only, so that writing a result still fails. A closed
+// standard input reads as empty, and a closed standard error discards messages.
 void open_standard_descriptors() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
-    // The lowest free number is this one. A root without /dev has a folder at least.
+    // open() returns the lowest free number, which is this one. If there is no /dev, the root folder is
+    // opened instead.
     const int mode = descriptor == STDERR_FILENO ? O_WRONLY : O_RDONLY;
     if (::open("/dev/null", mode) < 0) ::open("/", O_RDONLY);
   }

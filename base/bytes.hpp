@@ -1,4 +1,4 @@
-// Sizes of memory for people.
+// Prints sizes of memory for people.
 #pragma once
 
 #include <cstddef>

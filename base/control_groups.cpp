@@ -21,14 +21,14 @@ bool holds(const std::string& list, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// One hierarchy of control groups as it is mounted: in a container, `part` of it.
+// One hierarchy of control groups as it is mounted. In a container it is only `part` of the hierarchy.
 struct Hierarchy {
   bool second = false;
-  std::string part, mount;  // of the hierarchy, and where that is
+  std::string part, mount;  // a part of the hierarchy, and its mount point
 };
 
-// Lines such as "36 35 0:30 /docker/1f /sys/fs/cgroup/cpu rw shared:1 - cgroup cgroup rw,cpu,cpuacct"; see
-// proc_pid_mountinfo(5).
+// Reads lines such as "36 35 0:30 /docker/1f /sys/fs/cgroup/cpu rw shared:1 - cgroup cgroup rw,cpu,cpuacct";
+// see proc_pid_mountinfo(5).
 std::vector<Hierarchy> mounted_hierarchies(std::string_view controller, const std::string& root) {
   std::vector<Hierarchy> found;
   std::ifstream file(root + "/proc/self/mountinfo");
@@ -43,7 +43,7 @@ std::vector<Hierarchy> mounted_hierarchies(std::string_view controller, const st
   return found;
 }
 
-// The group that this process is in, from lines such as "0::/user.slice" and "4:cpu,cpuacct:/docker/1f".
+// The group of this process, from lines such as "0::/user.slice" and "4:cpu,cpuacct:/docker/1f".
 std::optional<std::string> own_group(std::string_view controller, const std::string& root, bool second) {
   std::ifstream file(root + "/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -55,7 +55,7 @@ std::optional<std::string> own_group(std::string_view controller, const std::str
   return std::nullopt;
 }
 
-// `group` as seen from the mount; the mount itself where the group lies outside of it.
+// `group` as seen from the mount, or the mount itself if the group lies outside it.
 std::string below_mount(std::string group, const std::string& part) {
   if (part != "/") {
     const bool inside = group == part || group.rfind(part + "/", 0) == 0;

@@ -17,7 +17,7 @@ class Descriptor {
 
   bool is_open() const { return fd_ >= 0; }
   int get() const { return fd_; }
-  // False, with errno, where the last bytes did not go through.
+  // Returns false, with errno, if the last bytes did not go through.
   bool close() { return fd_ < 0 || ::close(std::exchange(fd_, -1)) == 0; }
 
  private:

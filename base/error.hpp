@@ -1,4 +1,4 @@
-// The project's errors. Which one is thrown decides the exit code of the command.
+// The project's errors. The type that is thrown decides the exit code of the command.
 #pragma once
 
 #include <fmt/format.h>
@@ -28,7 +28,7 @@ class RunError : public std::runtime_error {
       : std::runtime_error(fmt::format(format, std::forward<First>(first), std::forward<Rest>(rest)...)) {}
 };
 
-// A wait was cancelled from outside with abort(cause): the cause is reported where it arose, not here.
+// A wait was cancelled from outside with abort(cause). The cause is reported at its origin, not here.
 class Aborted : public RunError {
  public:
   explicit Aborted(const std::string& cause) : RunError("aborted: " + cause) {}
@@ -41,8 +41,8 @@ namespace detail {
 
 }  // namespace collie
 
-// What a programmer could get wrong; checked in every build type. Throws std::logic_error.
-// COLLIE_ASSERT(condition, "format", arguments...)
+// Checks for a programmer's mistake, in every build type. Throws std::logic_error. COLLIE_ASSERT(condition,
+// "format", arguments...)
 #define COLLIE_ASSERT(condition, ...)                                                                 \
   do {                                                                                                \
     if (!(condition)) [[unlikely]]                                                                    \

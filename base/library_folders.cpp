@@ -20,7 +20,7 @@ std::vector<std::string> split(const std::string& list) {
   return parts;
 }
 
-// Sub-folders of `folder` whose names start so: higher version numbers first.
+// The sub-folders of `folder` whose names begin with `start`, higher version numbers first.
 std::vector<fs::path> children(const fs::path& folder, const std::string& start) {
   std::vector<fs::path> found;
   std::error_code unreadable;
@@ -66,14 +66,14 @@ class Search {
     add(folder / "lib");
   }
 
-  // `prefix`: what has bin/python3 and lib/python3.x.
+  // `prefix` is a folder with bin/python3 and lib/python3.x.
   void add_python(const fs::path& prefix) {
     for (const fs::path& version : children(prefix / "lib", "python3"))
       for (const char* packages : {"site-packages", "dist-packages"})
         for (const fs::path& wheel : children(version / packages / "nvidia", "")) add(wheel / "lib");
   }
 
-  // An interpreter in a virtual environment is a link to another, which may have packages of its own.
+  // In a virtual environment the interpreter is a link to another, which may have packages of its own.
   void add_interpreter(const fs::path& folder) {
     constexpr int longest_chain = 8;
     fs::path program = folder / "python3";

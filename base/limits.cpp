@@ -26,7 +26,7 @@ namespace {
 
 constexpr size_t thread_stack = size_t{8} << 20;
 constexpr rlim_t least_stack = rlim_t{512} << 10;
-constexpr int least_descriptors = 16;  // of a command that starts nothing
+constexpr int least_descriptors = 16;  // for a command that starts nothing
 
 std::optional<uint64_t> limit_of(int resource) {
   rlimit limit{};
@@ -35,7 +35,7 @@ std::optional<uint64_t> limit_of(int resource) {
   return limit.rlim_cur;
 }
 
-// Nothing for "max", and for what cannot be understood.
+// Returns nothing for "max", and for text that cannot be understood.
 std::optional<uint64_t> number_in(const std::string& file) {
   const std::string text = first_line(file);
   uint64_t number = 0;
@@ -44,7 +44,7 @@ std::optional<uint64_t> number_in(const std::string& file) {
   return number;
 }
 
-// The least of a file's numbers in this process's groups and those around it.
+// The least of a file's numbers in this process's groups and the groups around it.
 std::optional<uint64_t> group_limit(const std::string& controller, const std::string& second,
                                     const std::string& first, const std::string& root) {
   std::optional<uint64_t> least;
@@ -59,7 +59,7 @@ void add(std::string& list, const std::string& limit) {
   list += (list.empty() ? "" : "; ") + limit;
 }
 
-// Version 1 says "none" with the largest multiple of a page.
+// Version 1 means no limit by the largest multiple of a page.
 constexpr uint64_t no_memory_limit = uint64_t{1} << 62;
 
 std::optional<uint64_t> group_memory_limit(const std::string& root) {
@@ -67,8 +67,8 @@ std::optional<uint64_t> group_memory_limit(const std::string& root) {
   return limit && *limit < no_memory_limit ? limit : std::nullopt;
 }
 
-// Address space that nobody uses. Of memory that is not touched the kernel's guess at what may be promised
-// (vm.overcommit_memory: 0) counts nothing.
+// Address space that nobody uses. Untouched memory does not count in the kernel's guess at what may be
+// promised (vm.overcommit_memory: 0).
 class Mapping {
  public:
   explicit Mapping(size_t bytes)
@@ -87,7 +87,7 @@ class Mapping {
   void* start_;
 };
 
-// Threads that do nothing, as many as there can be up to a number.
+// Threads that do nothing: as many as the system gives, up to a number.
 class Crowd {
  public:
   explicit Crowd(int wanted) {
@@ -107,7 +107,7 @@ class Crowd {
   Crowd& operator=(const Crowd&) = delete;
 
   int size() const { return static_cast<int>(threads_.size()); }
-  bool lacks_memory() const { return lacks_memory_; }  // for another one's stack
+  bool lacks_memory() const { return lacks_memory_; }  // for another thread's stack
 
  private:
   static void* wait(void* self) {
@@ -120,7 +120,7 @@ class Crowd {
   bool lacks_memory_ = false;
 };
 
-// How many more descriptors there can be at once, up to `wanted`.
+// The number of further descriptors that the system gives at once, up to `wanted`.
 int descriptors_to_be_had(int wanted) {
   std::vector<int> taken;
   taken.reserve(static_cast<size_t>(wanted));
@@ -278,7 +278,7 @@ std::string reason_of_current_exception() {
     return error.what();
   } catch (const RunError& error) {
     return error.what();
-  } catch (const std::exception& error) {  // a library's may not say what was short
+  } catch (const std::exception& error) {  // a library's exception may not say what was short
     const std::string short_of = shortage();
     return short_of.empty() ? error.what() : fmt::format("{} ({})", error.what(), short_of);
   } catch (...) {

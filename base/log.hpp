@@ -1,4 +1,4 @@
-// The log goes to standard error, so that standard output stays free for what a command was asked for.
+// The log goes to standard error. Standard output is for the command's result.
 #pragma once
 
 #include <spdlog/spdlog.h>

@@ -7,7 +7,7 @@ namespace collie {
 
 namespace {
 
-constexpr size_t longest_name = 64;  // no known name is longer, and the table below is of both lengths
+constexpr size_t longest_name = 64;  // no known name is longer; the table below grows with both lengths
 
 std::string normalised(std::string name) {
   for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));

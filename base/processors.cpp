@@ -49,7 +49,7 @@ std::optional<double> processor_quota(const std::string& root) {
 
 int usable_processors() {
   int count = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  std::array<cpu_set_t, 16> sets{};  // of 1,024 processors each
+  std::array<cpu_set_t, 16> sets{};  // for 1,024 processors each
   if (::sched_getaffinity(0, sizeof(sets), sets.data()) == 0)
     count = std::clamp(CPU_COUNT_S(sizeof(sets), sets.data()), 1, count);
   if (const auto quota = processor_quota())

@@ -1,4 +1,4 @@
-// What a message quotes of a user's text, value or path.
+// Shortens a user's text, value or path for a message.
 #pragma once
 
 #include <string>
@@ -6,8 +6,8 @@
 
 namespace collie {
 
-// At most `most` bytes of a text of any length, on one line: control characters become spaces, and what is
-// cut off, never inside a UTF-8 character, "...".
+// At most `most` bytes of a text of any length, on one line. Control characters become spaces. The cut-off
+// rest becomes "..."; the cut is never inside a UTF-8 character.
 std::string shortened(std::string_view text, size_t most = 60);
 
 }  // namespace collie

@@ -43,7 +43,7 @@ uint64_t join(uint32_t high, uint32_t low) {
   return (uint64_t{high} << 32) | low;
 }
 
-// (0, 1]: never zero, so that its logarithm is finite.
+// In (0, 1]: never zero, so that its logarithm is finite.
 double open_uniform(uint64_t bits) {
   return static_cast<double>((bits >> 11) + 1) * 0x1.0p-53;
 }
@@ -68,7 +68,7 @@ double RandomStream::normal(uint64_t index) const {
 
 uint64_t RandomStream::below(uint64_t bound, uint64_t index) const {
   COLLIE_ASSERT(bound > 0, "a random number below 0 was asked for");
-  // The high half of a 128-bit product: bias under bound / 2^64, far below anything observable.
+  // The high half of a 128-bit product. The bias is below bound / 2^64, far below anything observable.
   return static_cast<uint64_t>((static_cast<uint128>(bits(index)) * bound) >> 64);
 }
 

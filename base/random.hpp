@@ -1,5 +1,5 @@
-// Counter-based random numbers: the value at (key, counter) depends on nothing else, so that a parameter's
-// initial weights, a sample's place or a dropout mask are the same in every layout.
+// Counter-based random numbers: the value at (key, counter) depends on nothing else. So a parameter's initial
+// weights, a sample's place or a dropout mask are the same in every layout.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@ namespace collie {
 // Philox4x32 with 10 rounds: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
-// 64-bit FNV-1a of `text`, then mixed with `seed` (splitmix64 finaliser): a key for one named purpose.
+// 64-bit FNV-1a of `purpose`, then mixed with `seed` (splitmix64 finaliser): a key for one named purpose.
 uint64_t random_key(uint64_t seed, std::string_view purpose);
 
 // One stream of numbers, addressed by index.

@@ -53,12 +53,12 @@ void check_regular_file(const std::string& path, const std::string& key) {
 }
 
 RegularFile open_regular_file(const std::string& path) {
-  check_regular_file(path);  // opening a device may do something, opening a pipe may wait
+  check_regular_file(path);  // opening a device may do something, and opening a pipe may wait
   Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!descriptor.is_open()) refuse(path, errno);
   struct stat status {};
   if (::fstat(descriptor.get(), &status) != 0) refuse(path, errno);
-  check_kind(path, status.st_mode);  // another file may have come in its place
+  check_kind(path, status.st_mode);  // another file may have taken its place
   return {std::move(descriptor), static_cast<uint64_t>(status.st_size)};
 }
 

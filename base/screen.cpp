@@ -18,7 +18,7 @@ namespace collie {
 namespace {
 
 constexpr size_t most_waiting_bytes = 64 * 1024;
-// Of a pipe or terminal that could not be opened once more, and has room: so little does not wait.
+// For a pipe or terminal that could not be opened a second time and has room: so few bytes do not wait.
 constexpr size_t small = 512;
 constexpr std::string_view clear_line = "\r\033[K";
 
@@ -27,7 +27,7 @@ bool is_set(const char* name) {
   return value != nullptr && *value != '\0';
 }
 
-// A reader that is gone is an error here, whatever the process has its signals do.
+// Makes a reader that is gone an error, whatever the process does with its signals.
 class NoBrokenPipeSignal {
  public:
   NoBrokenPipeSignal() {
@@ -112,7 +112,7 @@ void Screen::push(Entry entry) {
   drain();
 }
 
-// But the one that is partly written, and the one that counts them.
+// Keeps the line that is partly written and the line that counts the dropped ones.
 void Screen::drop_oldest() {
   const bool first_stays = waiting_.size() > 1 && (taken_ > 0 || waiting_.front().gap);
   const auto oldest = waiting_.begin() + (first_stays ? 1 : 0);

@@ -1,12 +1,12 @@
-// The log on a screen.
+// Shows the log on a screen.
 #pragma once
 
 #include "base/screen.hpp"
 
 namespace collie::log {
 
-// From now on the log goes to `screen`, which outlives it: "warning: ...", the level in colour where the
-// terminal is to be shown colours.
+// From now on the log goes to `screen`, which must outlive it: "warning: ...", with the level in colour if
+// the terminal is to show colours.
 void write_to(Screen& screen);
 
 }  // namespace collie::log

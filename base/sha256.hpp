@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), by OpenSSL.
+// SHA-256 (FIPS 180-4), computed by OpenSSL.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace collie {
 
-// A digest that is fed piece by piece; how the bytes are cut into pieces does not change it.
+// A digest that is fed piece by piece. How the bytes are cut into pieces does not change it.
 class Sha256 {
  public:
   Sha256();
@@ -18,7 +18,7 @@ class Sha256 {
 
   void update(std::span<const std::byte> bytes);
 
-  // The digest of everything so far as 64 lower-case hexadecimal digits; after it the object is as new.
+  // The digest of everything so far as 64 lower-case hexadecimal digits. Afterwards the object is as new.
   std::string finish();
 
  private:

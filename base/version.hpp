@@ -1,4 +1,4 @@
-// The engine's version: processes that work on one run must have the same.
+// The engine's version. Processes that work on one run must have the same version.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Text inside of XML (SVG).
+// Escapes text for use inside XML (SVG).
 #pragma once
 
 #include <string>
@@ -6,7 +6,8 @@
 
 namespace collie {
 
-// With the four characters that mean something there as entities; good for attributes in double quotes too.
+// Replaces the four characters that have a meaning in XML by entities. The result is also valid in
+// double-quoted attributes.
 inline std::string xml_escaped(std::string_view text) {
   std::string result;
   for (const char c : text) {

@@ -1,5 +1,6 @@
-// Links and groups between processes on the loopback interface, beside a raw TCP socket and the group of
-// threads; and links of two threads over Gloo and as messages over TLS. bench_comm [KiB a message | links]
+// Measures links and groups between processes on the loopback interface, next to a raw TCP socket and the
+// group of threads. Also measures links of two threads over Gloo and as messages over TLS. bench_comm [KiB
+// per message | links]
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -56,7 +57,7 @@ std::string line(const std::string& what, const Timing& timing, double gigabytes
                      timing.best_s * 1e3, rate);
 }
 
-// Ranks 0 and 1: until the receiver has said that it has everything.
+// Ranks 0 and 1 send until the receiver has said that it has everything.
 std::string time_sends(ProcessGroup& self) {
   std::string report;
   for (const int64_t bytes : {4 * kibi, 64 * kibi, mebi, 16 * mebi, 64 * mebi}) {
@@ -102,7 +103,7 @@ std::string time_collectives(ProcessGroup& self) {
   return report;
 }
 
-// A socket as Gloo sets one up, and nothing else.
+// A socket with the settings that Gloo uses, and nothing else.
 int connected_socket(int rank, comm::KeyStore& store) {
   const int one = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};

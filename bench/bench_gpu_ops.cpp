@@ -1,10 +1,10 @@
-// Every operation of a GPU at the shapes of a training step, in bytes or floating-point operations a second,
-// and as shares of the GPU's own limits: a large copy, and a large product of the same dtype by the same
-// table.
+// Measures every operation of a GPU at the shapes of a training step, in bytes or floating-point operations
+// per second. It also prints them as shares of the GPU's own limits: a large copy, and a large product of the
+// same dtype by the same table.
 //
 //   bench_gpu_ops [--shape qwen2.5-1.5b,qwen2.5-7b] [--dtype float32,bfloat16] [--only TEXT] [--json]
 //
-// Exits with 1 where there is no GPU.
+// Exits with 1 if there is no GPU.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>

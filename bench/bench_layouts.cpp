@@ -1,11 +1,12 @@
-// Trains one small model in every layout, resumed in another after half the steps, and compares losses and
-// first gradients with one rank's. Prints a line a layout and a table; exits 1 where a layout differs.
+// Trains one small model in every layout, resumes it in another layout after half the steps, and compares
+// losses and first gradients with those of one rank. Prints one line per layout and a table; exits with 1 if
+// a layout differs.
 //
 //   bench_layouts [PROCESSES [EVERY [FROM]]]
 //
-// PROCESSES: 1 (this one), or 2 or 4 nodes, which it starts; those layouts are resumed over any number of
-// processes, compared with one process to the bit, too, and less the options that do nothing
-// (LayoutOptions::every_option_counts). EVERY, FROM: every N-th layout alone, from the M-th.
+// PROCESSES is 1 (this one), or 2 or 4 nodes, which it starts. Those layouts are resumed over any number of
+// processes and also compared with one process to the bit. They are tried without the options that do nothing
+// (LayoutOptions::every_option_counts). EVERY, FROM: it takes only every N-th layout, from the M-th.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -28,7 +29,7 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// What is run first, and what may follow it.
+// A layout that runs first, and the layouts that may follow it.
 struct Product {
   std::vector<LayoutOptions> first, then;
 };

@@ -1,7 +1,7 @@
-// Every operation at the shapes of one training step of a small Llama (dim 512, 8 layers, 8 heads of 64, ffn
-// 1408, vocabulary 8192) on 2048 tokens, 8 documents of 256; and all the products of such a step against all
-// the rest. The argument is the number of threads. GFLOP/s and GB/s are what the mathematics needs, not what
-// is done.
+// Measures every operation at the shapes of one training step of a small Llama (dim 512, 8 layers, 8 heads of
+// 64, ffn 1408, vocabulary 8192) on 2048 tokens, 8 documents of 256. It also compares all the products of
+// such a step with all the rest. The argument is the number of threads. GFLOP/s and GB/s count what the
+// mathematics needs, not what is done.
 #include <benchmark/benchmark.h>
 
 #include <array>
@@ -74,7 +74,7 @@ struct Product {
   int64_t m, n, k, times;
 };
 
-// The three products of a linear layer [out, in], `times` in a step.
+// The three products of a linear layer [out, in], which occur `times` times per step.
 std::vector<Product> linear(int64_t out, int64_t in, int64_t times) {
   return {{GemmForm::nt, tokens, out, in, times},
           {GemmForm::nn, tokens, in, out, times},
@@ -126,13 +126,13 @@ void step_products(benchmark::State& state) {
   report(state, flops, 0);
 }
 
-// --- the rest, by operation. Each returns what it needs from memory and computes, a call.
+// --- the rest, by operation. Each function returns what a call needs from memory and computes.
 
 struct Cost {
   double flops = 0, bytes = 0;
 };
 
-// As many values each, one node after another.
+// Every sum has equally many values, one node after another.
 TreeRuns equal_runs(int64_t values, int64_t sums) {
   TreeRuns runs{{0}, {}, {}, std::vector<int32_t>(static_cast<size_t>(sums))};
   for (int64_t i = 0; i < sums; ++i) {
@@ -247,7 +247,7 @@ struct Rest {
     ops.cross_entropy(logits, labels, 1e-3, loss_sum);
     return {0, floats(2 * tokens * vocab)};
   }
-  // The vocabulary as one shard of it.
+  // Treats the whole vocabulary as one shard.
   Cost softmax_statistics() {
     Tensor of_shard = statistics.reshape({tokens, 3});
     ops.softmax_statistics(logits, labels, 0, of_shard);
@@ -271,7 +271,7 @@ struct Rest {
     return {0, floats(7 * parameters)};
   }
 
-  // Everything of a step but the products.
+  // Everything in a step except the products.
   Cost step() {
     embedding();
     for (int64_t layer = 0; layer < layers; ++layer) {
@@ -310,7 +310,7 @@ template <class Call>
 void run_rest(benchmark::State& state, Call call) {
   Bench bench(static_cast<int>(state.range(0)));
   Rest rest(bench);
-  rest.attention();           // a log_sum_exp that fits
+  rest.attention();           // makes a log_sum_exp that fits
   rest.softmax_statistics();  // and statistics
   Cost cost;
   for (auto _ : state) cost = call(rest);
@@ -357,7 +357,7 @@ void register_all() {
   rest("step_rest", [](Rest& r) { return r.step(); });
 }
 
-// Before BENCHMARK_MAIN's main runs.
+// Runs before BENCHMARK_MAIN's main.
 [[maybe_unused]] const bool registered = [] {
   register_all();
   return true;

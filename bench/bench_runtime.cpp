@@ -1,5 +1,6 @@
-// What the runtime itself costs: a pipeline of 64 ranks and 256 micro-batches whose actions do nothing, and
-// how close pipelines of sleeping actions come to the simulator's times. Prints one line each; no arguments.
+// Measures the cost of the runtime itself: a pipeline of 64 ranks and 256 micro-batches whose actions do
+// nothing. Also measures how close pipelines of sleeping actions come to the simulator's times. Prints one
+// line for each; no arguments.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -17,7 +18,7 @@ double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
 }
 
-// Of the whole process, user and system.
+// User and system time of the whole process.
 double process_cpu_seconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -28,7 +29,7 @@ void empty_actions(SpawnMode mode) {
   constexpr int ranks = 64, micro_batches = 256, repetitions = 5;
   const auto schedule = schedule::make_schedule("1f1b", {ranks, micro_batches, 1, false});
   caf::actor_system_config config;
-  config.set("scheduler.policy", caf::atom("sharing"));  // as the command has it
+  config.set("scheduler.policy", caf::atom("sharing"));  // the command's setting
   config.set("scheduler.max-threads", size_t{2});
   caf::actor_system system(config);
   SyntheticPipeline pipeline(system, schedule, {mode, 2, false, {}, {}});

@@ -1,6 +1,6 @@
 // A training step of a Llama of 30 million parameters (dim 512, 8 layers, 8 heads, ffn 1408, vocabulary 8192,
-// tied; 8 sequences of 256): the share of the process's time that is not spent in the operation table, and
-// how long the step takes next to its own matrix products alone. Prints a few lines; no arguments.
+// tied; 8 sequences of 256). Measures the share of the process's time that is not spent in the operation
+// table, and compares the step with its own matrix products alone. Prints a few lines; no arguments.
 #include <fmt/format.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -28,7 +28,7 @@ const nlohmann::json model_json = {{"model_type", "llama"},      {"hidden_size",
                                    {"vocab_size", vocabulary},   {"max_position_embeddings", sequence_length},
                                    {"tie_word_embeddings", true}};
 
-// Of the whole process, user and system.
+// User and system time of the whole process.
 double process_cpu_seconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -74,11 +74,11 @@ Config config_of(const std::string& folder, int ranks, int64_t steps) {
   config.checkpoint.every_n_steps = 0;
   config.monitor.console = "none";
   config.monitor.tensorboard = config.monitor.csv = false;
-  config.device.threads = ranks;  // one a rank, so that every operation runs in its caller's thread
+  config.device.threads = ranks;  // one per rank, so that every operation runs in its caller's thread
   return config;
 }
 
-// A real run with all its actors. From the first step's record to the last one's.
+// A real run with all its actors, measured from the first step's record to the last one's.
 void print_overhead(int ranks) {
   constexpr int64_t steps = 5;
   const Scratch scratch;
@@ -96,7 +96,7 @@ void print_overhead(int ranks) {
                 times->calls.load()};
   };
   caf::actor_system_config config;
-  config.set("scheduler.policy", caf::atom("sharing"));  // as the command has it
+  config.set("scheduler.policy", caf::atom("sharing"));  // the command's setting
   config.set("scheduler.max-threads", size_t{2});
   add_message_types(config);
   caf::actor_system system(config);
@@ -176,7 +176,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// One rank, whole steps and their products alone in turns.
+// One rank runs whole steps and their products alone, in turn.
 void print_ratio(int threads) {
   constexpr int repetitions = 7;
   const auto batch = random_batch();

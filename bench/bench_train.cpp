@@ -1,5 +1,6 @@
-// Tokens a second, model FLOPs utilisation and memory of training a model of a known size from random weights
-// on random tokens: a run of the engine like any other, but for its end, at which nothing is written.
+// Measures tokens per second, model FLOPs utilisation and memory when training a model of a known size from
+// random weights on random tokens. It is a normal run of the engine, except that nothing is written at its
+// end.
 //
 //   bench_train --shape qwen2.5-1.5b --micro-batch 8 --dtype bfloat16 --device cuda [--set key.path=value]...
 //   bench_train --shape qwen2.5-1.5b --print-config

@@ -8,7 +8,7 @@
 
 namespace collie::bench {
 
-// For main().
+// Call it in main().
 inline void use_gpus() {
 #ifdef COLLIE_HAS_CUDA
   set_gpu_backend(&cuda_backend());

@@ -1,4 +1,4 @@
-// What NVIDIA says its GPUs can do at most, in TFLOP/s, dense.
+// The peak rates of NVIDIA's GPUs by its data sheets, in TFLOP/s, dense.
 #pragma once
 
 #include <optional>
@@ -8,9 +8,9 @@
 
 namespace collie::bench {
 
-// Of the GPU that the driver calls so ("NVIDIA H200"), for matrices of the type: bfloat16 on tensor cores,
-// float32 in its own precision (not TF32). Data sheets of A100 (80 GB SXM), H100 (SXM) and H200 (SXM).
-// Nothing for other GPUs.
+// The peak of the GPU with this driver name ("NVIDIA H200"), for matrices of this type: bfloat16 on tensor
+// cores, float32 in its own precision (not TF32). From the data sheets of A100 (80 GB SXM), H100 (SXM) and
+// H200 (SXM). Returns nothing for other GPUs.
 std::optional<double> peak_tflops(const std::string& gpu, DType dtype);
 
 }  // namespace collie::bench

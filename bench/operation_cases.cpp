@@ -1,4 +1,5 @@
-// The operations of a training step, one function a kind. A new operation of the table is one more `add`.
+// The operations of a training step, one function per kind. A new operation of the table needs one more
+// `add`.
 #include <fmt/format.h>
 
 #include <array>
@@ -12,7 +13,7 @@ namespace collie::bench {
 
 namespace {
 
-// Uniform in (-1, 1): matrices of zeros take less power, and so less time, than real ones.
+// Uniform in (-1, 1). Matrices of zeros take less power, and so less time, than real ones.
 Tensor random(Operations& operations, const Shape& shape, DType dtype) {
   constexpr int64_t distinct = 1 << 16;
   static const std::vector<float> values = [] {
@@ -73,7 +74,7 @@ class Cases {
  private:
   using Make = std::function<std::function<void()>(Operations&)>;
 
-  // `elements`: of dtype(), read and written; `others`: further bytes.
+  // `elements` of dtype() are read and written; `others` are further bytes.
   void add(const char* name, const Shape& shape, int64_t elements, Make make, double others = 0) {
     cases_.push_back({name,
                       shape.to_string(),
@@ -167,7 +168,7 @@ class Cases {
           };
         },
         statistics);
-    // With the gradient that comes along the residual.
+    // Includes the gradient that comes along the residual.
     const auto backward = [=](Operations& operations, bool input) -> std::function<void()> {
       Tensor dy = random(operations, shape), x = random(operations, shape),
              weight = random(operations, {shape[1]}),
@@ -222,7 +223,8 @@ class Cases {
     const AttentionSpans documents = spans();
     const double scale = 1.0 / static_cast<double>(model_.head_dim),
                  bytes = size_ * 4 * static_cast<double>(q.numel());
-    // Scores and sums of values forward; the same again, three gradients and the scores once more backward.
+    // The forward computes the scores and the sums of values. The backward computes these again, and three
+    // gradients, and the scores once more.
     const double forward = 4 * visible_keys() * static_cast<double>(q[1] * q[2]);
     cases_.push_back(
         {"attention", q.to_string(), {bytes, forward}, true, [=](Operations& operations) {
@@ -275,7 +277,7 @@ class Cases {
 
   static int64_t blocks_of(int64_t elements) { return divide_up(elements, reduction_block); }
 
-  // Each parameter's blocks, as its sum of squares is taken: as a binary tree.
+  // The blocks of each parameter, for its sum of squares: they are added as a binary tree.
   TreeRuns sums_of_parameters() const {
     const int64_t hidden = model_.hidden_size, queries = model_.num_attention_heads * model_.head_dim,
                   keys = model_.num_key_value_heads * model_.head_dim,
@@ -320,8 +322,8 @@ class Cases {
           return [=, &operations]() mutable { operations.tree_sums(values, runs, sums); };
         },
         8 * static_cast<double>(blocks));
-    // Master weight and both moments are read and written, the gradient is read, all of them wide; the weight
-    // in dtype() is written, where that is another one.
+    // The master weight and both moments are read and written and the gradient is read, all in the
+    // accumulation dtype. The weight in dtype() is written if that is a different dtype.
     const bool narrow = dtype_ == DType::bf16;
     add(
         "adamw", flat, narrow ? flat.numel() : 0,
@@ -339,7 +341,7 @@ class Cases {
 
   const ModelConfig& model_;
   DType dtype_;
-  double size_;  // bytes of an element
+  double size_;  // bytes per element
   int64_t tokens_, document_;
   int64_t chunk_;  // tokens that a head takes at a time
   std::vector<OperationCase> cases_;

@@ -18,7 +18,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Seconds of a call when `count` are queued.
+// Seconds per call if `count` calls are queued.
 double seconds_a_call(const std::vector<std::function<void()>>& calls, int64_t count,
                       Operations& operations) {
   operations.synchronize();
@@ -49,7 +49,7 @@ double seconds_of(const OperationCase& operation, Operations& operations, const 
       timing.rotating_bytes / std::max<int64_t>(1, static_cast<int64_t>(operation.work.bytes)), 1, 16);
   std::vector<std::function<void()>> calls;
   for (int64_t set = 0; set < sets; ++set) calls.push_back(operation.make(operations));
-  const double first_s = std::max(seconds_a_call(calls, sets, operations), 1e-7);  // whatever is done once
+  const double first_s = std::max(seconds_a_call(calls, sets, operations), 1e-7);  // the one-time work
   const auto count = static_cast<int64_t>(timing.seconds / first_s) + 1;
   const double warm_s = std::max(seconds_a_call(calls, count, operations), 1e-7);
   std::vector<double> seconds;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* end_of_text = "<|end|>";
 
-// From U+0100 on, less the surrogates, which no text has.
+// The characters begin at U+0100 and leave out the surrogates, which no text has.
 std::string character(int64_t id) {
   constexpr int64_t first = 0x100, surrogates = 0xD800, after_surrogates = 0xE000;
   int64_t code_point = first + id;

@@ -1,4 +1,4 @@
-// An operation table around another that measures the caller's time in it, and can write down the products.
+// An operation table around another table. It measures the caller's time in it, and can record the products.
 #pragma once
 
 #include <time.h>
@@ -17,12 +17,12 @@ struct RecordedGemm {
   bool accumulate;
 };
 
-// Shared by the tables of all ranks.
+// The tables of all ranks share it.
 struct OperationTimes {
   std::atomic<int64_t> cpu_ns{0};  // of the calling threads, inside calls
   std::atomic<int64_t> calls{0};
   bool record_gemms = false;        // set before the first call
-  std::vector<RecordedGemm> gemms;  // one rank alone may record
+  std::vector<RecordedGemm> gemms;  // only one rank may record
 };
 
 class TimedOperations final : public ForwardingOperations {
@@ -50,7 +50,7 @@ class TimedOperations final : public ForwardingOperations {
   }
 
   std::shared_ptr<OperationTimes> times_;
-  int64_t start_ns_ = 0;  // of the operation under way; a table is one rank's
+  int64_t start_ns_ = 0;  // of the operation under way; a table belongs to one rank
 };
 
 }  // namespace collie

@@ -35,7 +35,7 @@ struct Scratch {
   Scratch& operator=(const Scratch&) = delete;
 };
 
-// One step more than is measured: the run is ended while that one is under way.
+// One step more than is measured: the run is ended during that step.
 int64_t planned_steps(const TrainingSettings& settings) {
   return settings.warmup + settings.steps + 1;
 }
@@ -63,7 +63,7 @@ Config config_of(const TrainingSettings& settings, const std::string& folder) {
   return load_config(file, settings.settings, warnings);
 }
 
-// A document of so many whole windows that every step has its own.
+// Writes one document with so many whole windows that every step has its own.
 void write_data(const Config& config, const std::string& folder) {
   const int64_t vocabulary = config.model.config.at("vocab_size");
   const int64_t sequences = config.train.micro_batch_size * config.train.gradient_accumulation_steps *
@@ -85,7 +85,7 @@ void keep_accounts(RunPlan& plan, const std::shared_ptr<Accounts>& accounts) {
   };
 }
 
-// What GPUs hold, by their driver.
+// The memory in use on GPUs, by their driver.
 class DriverMemory {
  public:
   explicit DriverMemory(int gpus) {
@@ -127,10 +127,10 @@ double flops_of_step(const RunPlan& plan) {
 }
 
 // Runs `plan` until the measured steps are done. A run that ends by itself would write its weights, which
-// take longer than all steps; it is killed instead, and takes its actors along.
+// takes longer than all steps. So it is killed, together with its actors.
 void run(RunPlan plan, const TrainingSettings& settings, DriverMemory& memory, TrainingFigures& figures) {
   caf::actor_system_config config;
-  config.set("scheduler.policy", caf::atom("sharing"));  // as the command has it
+  config.set("scheduler.policy", caf::atom("sharing"));  // the command's setting
   add_message_types(config);
   caf::actor_system system(config);
   caf::scoped_actor self(system);

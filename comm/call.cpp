@@ -13,7 +13,7 @@ void check_summable(const char* what, const Tensor& x) {
                 name(x.dtype()));
 }
 
-// `whole` is `size` times `part` along axis 0.
+// `whole` must be `size` times `part` along axis 0.
 void check_parts(const char* what, int size, const Tensor& whole, const Tensor& part) {
   check_tensor(what, whole);
   check_tensor(what, part);

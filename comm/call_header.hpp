@@ -1,4 +1,5 @@
-// A call as it travels to the other ranks before its data, so that nobody sends what another does not expect.
+// A call as it travels to the other ranks before its data, so that no rank sends what another does not
+// expect.
 #pragma once
 
 #include <cstddef>
@@ -8,12 +9,12 @@
 
 namespace collie::comm {
 
-// In the machine's own byte order: the ranks of a run are of one kind.
+// The header is in the machine's own byte order: all ranks of a run have the same kind of machine.
 inline constexpr size_t header_bytes = 64;
 
 void write_header(const Call& call, std::byte* to);
 
-// The call without its memory; nothing where these bytes are no call.
+// Returns the call without its memory, or nothing if these bytes are no call.
 std::optional<Call> read_header(const std::byte* from);
 
 }  // namespace collie::comm

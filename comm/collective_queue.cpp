@@ -24,7 +24,7 @@ struct CollectiveQueue::Task {
   ~Task() {
     try {
       order_rank_behind();
-    } catch (const std::exception&) {  // of a device that has failed: nothing is at work on it
+    } catch (const std::exception&) {  // the device has failed: nothing is at work on it
     }
   }
   Task(const Task&) = delete;
@@ -38,8 +38,9 @@ struct CollectiveQueue::Task {
   std::string label;
   int64_t bytes = 0;
   Operation operation;
-  bool done = false;  // has succeeded; a failure is the queue's
-  // On a device: behind what the rank had queued at the submission, and behind the operation's work.
+  bool done = false;  // it succeeded; a failure is stored in the queue
+  // On a device: the events behind what the rank had queued at the submission, and behind the operation's
+  // work.
   std::shared_ptr<const DeviceEvent> before, after;
 };
 
@@ -67,8 +68,7 @@ struct CollectiveQueue::State {
   bool run_next();
   void run(Task& task);
 
-  // Ends all that is queued. The operations are handed out, so that what they own is released without the
-  // lock.
+  // Ends all that is queued. Returns the operations, so that the caller frees what they own without the lock.
   [[nodiscard]] std::vector<Operation> fail(const std::exception_ptr& why) {
     if (!failure) failure = why;
     changed.notify_all();
@@ -88,7 +88,7 @@ struct CollectiveQueue::State {
   std::condition_variable changed;
   std::deque<std::shared_ptr<Task>> queued;
   bool running = false;
-  int64_t advanced = 0;  // deferred: bytes of the oldest
+  int64_t advanced = 0;  // for queues without a driver: bytes of the oldest operation
   std::exception_ptr failure;
   double blocked_s = 0;
   std::vector<OperationSpan> spans;
@@ -123,7 +123,7 @@ CollectiveQueue::CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in
       std::make_shared<State>(std::move(group), max_in_flight, std::move(on_submit), std::move(order), false);
 }
 
-CollectiveQueue::CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in_flight, Deferred)
+CollectiveQueue::CollectiveQueue(std::shared_ptr<ProcessGroup> group, int max_in_flight, Undriven)
     : CollectiveQueue(group, max_in_flight) {
   state_ = std::make_shared<State>(std::move(group), max_in_flight, nullptr, DeviceOrder{}, true);
 }
@@ -176,7 +176,7 @@ bool CollectiveQueue::State::run_next() {
   }
   span.end_s = steady_seconds();
 
-  std::vector<Operation> ended;  // released after the lock
+  std::vector<Operation> ended;  // destroyed after the lock is released
   const State::Lock lock(state.mutex);
   state.running = false;
   if (state.spans.size() < most_spans) state.spans.push_back(std::move(span));
@@ -186,8 +186,8 @@ bool CollectiveQueue::State::run_next() {
   return true;
 }
 
-// On a device the operation's tensors are in use when it returns, or throws: what it owns stays with the
-// task.
+// On a device the operation's tensors are still in use when it returns or throws, so what it owns stays with
+// the task.
 void CollectiveQueue::State::run(Task& task) {
   if (!order.communication) {
     const Operation owned = std::exchange(task.operation, nullptr);
@@ -215,7 +215,7 @@ void CollectiveQueue::advance(int64_t bytes) {
 }
 
 void CollectiveQueue::abort(const std::string& cause) {
-  std::vector<Operation> ended;  // released after the lock
+  std::vector<Operation> ended;  // destroyed after the lock is released
   const State::Lock lock(state_->mutex);
   ended = state_->fail(std::make_exception_ptr(Aborted(cause)));
 }

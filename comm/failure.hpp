@@ -1,4 +1,4 @@
-// Why a group or a link is unusable: the first cause, and which exception it is to those who use it.
+// Why a group or a link is unusable: the first cause, and the exception that its users get.
 #pragma once
 
 #include <string>
@@ -7,8 +7,8 @@
 
 namespace collie::comm {
 
-struct Failure {
-  bool aborted = false;  // Aborted(message), else RunError(message)
+struct GroupFailure {
+  bool aborted = false;  // true: Aborted(message); false: RunError(message)
   std::string message;
 
   [[noreturn]] void raise() const {

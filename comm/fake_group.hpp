@@ -1,4 +1,4 @@
-// A rank's end of a group whose other ranks are not there: calls are checked and return at once.
+// A rank's end of a fake group: there are no other ranks, and calls are checked and return at once.
 #pragma once
 
 #include <memory>
@@ -7,8 +7,8 @@
 
 namespace collie {
 
-// For planning: behind a MeteredGroup it counts what a rank would communicate. Tensors may be meta tensors;
-// no values are read or written.
+// For planning: behind a MeteredGroup it counts what a rank would communicate. Tensors may be meta tensors.
+// No values are read or written.
 std::shared_ptr<ProcessGroup> make_fake_group(int rank, int size);
 
 }  // namespace collie

@@ -23,18 +23,19 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 
-// Gloo ends all connections of a context when one wait times out, so that the wrong rank would be blamed:
-// limits are kept here, and Gloo waits for ever.
+// Gloo ends all connections of a context when one wait times out, and then the wrong rank would be blamed. So
+// the link keeps its own limits, and Gloo waits for ever.
 constexpr milliseconds forever = std::chrono::hours(24 * 365);
-// What the end of a link takes at most for its last words, and abort() to be heard.
+// last_words: the longest that the end of a link takes for its last words. echo: the longest that abort()
+// waits to be heard.
 constexpr milliseconds last_words{1'000}, echo{500};
 
-// Longer messages are posted by whoever sends them: so both threads copy, one out and one in.
+// The sender itself posts longer messages. So both threads copy, one outgoing and one incoming data.
 constexpr size_t most_small_bytes = 64 << 10;
 
 constexpr uint64_t control_tag = uint64_t{1} << 63;
 
-// What ranks tell each other about the link itself: that it has failed, and that they leave. Each is said
+// A message between ranks about the link itself: that it has failed, or that the sender leaves. Each is sent
 // once.
 struct Notice {
   enum Kind : uint32_t { failed, aborted, leaving };
@@ -57,7 +58,7 @@ class GlooTransfer : public Transfer {
   int peer_;
   bool sends_, done_ = false;
   std::shared_ptr<const void> owner_;
-  Buffer buffer_;  // after what it uses, so that it ends first
+  Buffer buffer_;  // after the members it uses, so that it is destroyed first
 };
 
 class GlooLink : public ByteLink {
@@ -79,10 +80,10 @@ class GlooLink : public ByteLink {
     return post(peer, tag, false, bytes.data(), bytes.size(), std::move(owner));
   }
   void check() const override;
-  void fail(const Failure& failure) override;
+  void fail(const GroupFailure& failure) override;
   void abort(const std::string& cause) override;
 
-  // For transfers.
+  // These are for transfers.
   void wait(gloo::transport::UnboundBuffer& buffer, int peer, bool sends, Patience patience);
   [[noreturn]] void lost(int peer, const std::string& why);
   void keep(Buffer buffer, std::shared_ptr<const void> owner);
@@ -100,11 +101,11 @@ class GlooLink : public ByteLink {
   struct Peer {
     std::string address;
     std::array<Notice, notices_of_a_peer> heard;
-    Buffer ear;  // receives what is heard
+    Buffer ear;  // receives the peer's notices
     std::vector<std::unique_ptr<Notice>> said;
-    std::vector<Buffer> mouths;  // send what is said
+    std::vector<Buffer> mouths;  // send this end's notices
     std::thread watcher;
-    bool failed = false, left = false, gone = false;  // with the mutex
+    bool failed = false, left = false, gone = false;  // guarded by the mutex
   };
 
   void listen_to(int peer);
@@ -127,10 +128,10 @@ class GlooLink : public ByteLink {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::optional<Failure> failure_;
-  Clock::time_point heard_until_;  // how long abort() waits, once there is a failure
+  std::optional<GroupFailure> failure_;
+  Clock::time_point heard_until_;  // the end of abort()'s wait, once there is a failure
   bool closing_ = false;
-  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;         // for which somebody waits
+  std::map<gloo::transport::UnboundBuffer*, Wait> waiting_;         // buffers that somebody waits for
   std::map<gloo::transport::UnboundBuffer*, std::string> refused_;  // why they could not be posted
   std::vector<Kept> kept_;
   std::unique_ptr<GlooPosts> posts_;
@@ -187,11 +188,11 @@ GlooLink::~GlooLink() {
     try {
       for (const Buffer& mouth : peer.mouths) mouth->waitSend(last_words);
     } catch (const gloo::Exception&) {
-      // It is gone, or does not listen any more.
+      // The peer is gone or no longer listens.
     }
   }
   posts_.reset();
-  // Memory that Gloo may write to goes after the connections, and those after all buffers.
+  // Connections must go before the memory that Gloo may write to, and after all buffers.
   for (Peer& peer : peers_) {
     peer.ear.reset();
     peer.mouths.clear();
@@ -209,13 +210,13 @@ void GlooLink::watch(int peer) {
       if (!other.ear->waitRecv(forever)) return;
       hear(peer, other.heard.at(count++));
     } catch (const gloo::Exception& error) {
-      // A wait that was asleep tells of the end before it tells of what came last: ask once more.
+      // A wait that was asleep reports the end before it reports what came last, so ask once more.
       if (std::exchange(over, true)) return ended(peer, reason_of_gloo(error));
     }
   }
 }
 
-// Looks now and then for waits that have taken too long.
+// Looks from time to time for waits that have taken too long.
 void GlooLink::watch_clock() {
   const milliseconds period = std::max(milliseconds(1), options_.transfer_timeout / 8);
   Lock lock(mutex_);
@@ -225,7 +226,7 @@ void GlooLink::watch_clock() {
       if (now < wait.deadline) continue;
       const std::string why = fmt::format("nothing was heard of it for {} s in the middle of a transfer",
                                           static_cast<double>(options_.transfer_timeout.count()) / 1000);
-      const Failure failure{false, gone(wait.peer, why)};
+      const GroupFailure failure{false, gone(wait.peer, why)};
       lock.unlock();
       fail(failure);
       return;
@@ -242,7 +243,7 @@ void GlooLink::hear(int peer, const Notice& notice) {
   if (notice.kind != Notice::leaving) fail({notice.kind == Notice::aborted, notice.text.data()});
 }
 
-// The connection's end is a failure unless it was to be expected.
+// The connection's end is a failure unless it was expected.
 void GlooLink::ended(int peer, const std::string& why) {
   {
     const Lock lock(mutex_);
@@ -262,9 +263,9 @@ void GlooLink::check() const {
   if (failure_) failure_->raise();
 }
 
-// Every end tells all others once, whoever told it: so it is heard of through any rank, and being told by a
-// peer means that the peer has heard.
-void GlooLink::fail(const Failure& failure) {
+// Every end tells all others once, whichever end it heard from. So the failure is heard through any rank, and
+// if a peer tells of it, the peer has heard it.
+void GlooLink::fail(const GroupFailure& failure) {
   Notice notice{failure.aborted ? Notice::aborted : Notice::failed, {}};
   {
     const Lock lock(mutex_);
@@ -305,7 +306,7 @@ void GlooLink::say(int peer, const Notice& notice) {
   try {
     to.mouths.back()->send(peer, control_tag);
   } catch (const gloo::Exception&) {
-    to.mouths.pop_back();  // it is gone
+    to.mouths.pop_back();  // the peer is gone
   }
 }
 
@@ -359,7 +360,7 @@ void GlooLink::keep(Buffer buffer, std::shared_ptr<const void> owner) {
   kept_.push_back({std::move(owner), std::move(buffer)});
 }
 
-// The connection has ended under a transfer. Why is best known to the peer, if it has said so: its watcher
+// The connection has ended under a transfer. The peer knows the reason best, if it has sent it: its watcher
 // reads that at this moment.
 void GlooLink::lost(int peer, const std::string& why) {
   bool left = false;

@@ -49,7 +49,7 @@ void check_address(const std::string& address) {
     throw UserError("address {} cannot be listened at on this host: {}", address, std::strerror(error));
 }
 
-// The store as Gloo wants it, with one deadline for all.
+// The store in the form that Gloo wants, with one deadline for all calls.
 class Rendezvous : public gloo::rendezvous::Store {
  public:
   Rendezvous(KeyStore& store, Clock::time_point deadline) : store_(store), deadline_(deadline) {}
@@ -69,7 +69,8 @@ class Rendezvous : public gloo::rendezvous::Store {
   Clock::time_point deadline_;
 };
 
-// What Gloo's own rendezvous does not say: the address for messages, and that the ends fit each other.
+// Exchanges what Gloo's own rendezvous does not: the address for messages, and a check that the ends fit each
+// other.
 std::vector<std::string> introduce(const GlooOptions& options, KeyStore& store, Clock::time_point deadline) {
   std::vector<std::string> addresses;
   const std::string self = fmt::format("1 {} {}", options.most_bytes, options.address);
@@ -104,7 +105,8 @@ GlooMesh connect(const GlooOptions& options, KeyStore& store, Clock::time_point 
 
 }  // namespace
 
-// "[/usr/src/pair.cc:12] Connection closed by peer [127.0.0.1]:4711" without the place in Gloo's sources.
+// Removes the place in Gloo's sources from "[/usr/src/pair.cc:12] Connection closed by peer
+// [127.0.0.1]:4711".
 std::string reason_of_gloo(const std::exception& error) {
   const std::string_view text = error.what();
   const size_t end = text.find("] ");

@@ -1,4 +1,4 @@
-// How the ranks of a Gloo link find and reach each other. Internal to the link.
+// The rendezvous and connection of the ranks of a Gloo link. Internal to the link.
 #pragma once
 
 #include <gloo/rendezvous/context.h>
@@ -15,14 +15,14 @@ namespace collie::comm {
 
 struct GlooMesh {
   std::shared_ptr<gloo::rendezvous::Context> context;    // connected with all other ranks
-  std::shared_ptr<gloo::transport::tcp::Device> device;  // whose thread moves its traffic
+  std::shared_ptr<gloo::transport::tcp::Device> device;  // its thread moves the traffic
   std::vector<std::string> addresses;                    // [ranks]
 };
 
-// Blocks until all ranks are connected with each other; errors are those of connect_gloo().
+// Blocks until all ranks are connected with each other. Its errors are those of connect_gloo().
 GlooMesh connect_gloo_mesh(const GlooOptions& options, KeyStore& store);
 
-// What a Gloo exception says, without the place in Gloo's sources.
+// Returns what a Gloo exception says, without the place in Gloo's sources.
 std::string reason_of_gloo(const std::exception& error);
 
 }  // namespace collie::comm

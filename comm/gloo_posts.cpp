@@ -23,8 +23,9 @@ GlooPosts::GlooPosts(std::shared_ptr<gloo::transport::tcp::Device> device,
 }
 
 GlooPosts::~GlooPosts() {
-  device_->unregisterDescriptor(bell_, this);  // the thread is not in here any more
-  // Gloo tells so without a lock of its own: what the thread did last is ordered before the end by this one.
+  device_->unregisterDescriptor(bell_, this);  // afterwards the thread is no longer in this object
+  // Gloo does not synchronise that call with a lock of its own. This lock orders what the thread did last
+  // before the end.
   const std::lock_guard in_order(order_);
   ::close(bell_);
 }
@@ -36,7 +37,7 @@ void GlooPosts::add(const GlooPost& post) {
     first = waiting_.empty();
     waiting_.push_back(post);
   }
-  // Whoever added the first has rung for all.
+  // The thread that added the first one has rung for all.
   if (first) ::eventfd_write(bell_, 1);
 }
 

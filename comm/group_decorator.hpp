@@ -1,4 +1,4 @@
-// A group that hands every operation on to another and does something around it.
+// A group that forwards every operation to another group and does something around it.
 #pragma once
 
 #include <functional>
@@ -28,8 +28,8 @@ class GroupDecorator : public ProcessGroup {
   void abort(const std::string& cause) override { inner_->abort(cause); }
 
  protected:
-  // Must call `forward`, which is `call` on the inner group, exactly once, and pass on what it throws. Wrong
-  // arguments never come here.
+  // Must call `forward`, which is `call` on the inner group, exactly once, and let its exceptions pass. Calls
+  // with wrong arguments never come here.
   virtual void around(const Call& call, const std::function<void()>& forward) = 0;
 
  private:

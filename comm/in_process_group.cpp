@@ -1,4 +1,4 @@
-// Ranks that are threads of one process.
+// A group of ranks that are threads of one process.
 #include "base/error.hpp"
 #include "comm/process_group.hpp"
 #include "comm/rendezvous.hpp"
@@ -47,7 +47,7 @@ class InProcessGroup : public ProcessGroup {
 
   std::shared_ptr<comm::Rendezvous> rendezvous_;
   int rank_;
-  std::shared_ptr<DeviceSlot> slot_;  // null where there is no device
+  std::shared_ptr<DeviceSlot> slot_;  // null if there is no device
 };
 
 }  // namespace

@@ -16,7 +16,7 @@ using comm::Call;
 using comm::Operation;
 using comm::Patience;
 
-// What a call moves to or from one other rank travels with its header if it fits: a second trip costs more
+// If what a call moves to or from one other rank fits, it travels with its header: a second trip costs more
 // than copying it.
 constexpr size_t box_bytes = 16 * 1024;
 constexpr size_t small_bytes = box_bytes - comm::header_bytes;
@@ -97,7 +97,7 @@ class LinkedGroup : public ProcessGroup {
   const uint32_t number_;
   const std::shared_ptr<MemoryAccount> account_;
   int rank_ = -1;
-  std::vector<int> others_;  // rank + 1, rank + 2, ...: so that not everybody turns to the same one first
+  std::vector<int> others_;  // rank + 1, rank + 2, ..., so that not all ranks begin with the same one
   std::shared_ptr<const Tensor> boxes_;
   Tensor ring_;  // [other ranks, exchange_window pieces], made for the first large sum
   std::vector<Peer> peers_;
@@ -175,9 +175,10 @@ void LinkedGroup::check_header(const Call& call, int other) {
   link_->check();
 }
 
-// What this rank has for another, and where what it gets from it belongs; sums have no place for that.
+// These give the data that this rank sends to another, and the place for the data that it gets back. Sums
+// have no such place.
 Span LinkedGroup::outgoing(const Call& call, int other) const {
-  std::byte* const in = const_cast<std::byte*>(call.in);  // which is only read
+  std::byte* const in = const_cast<std::byte*>(call.in);  // it is only read
   const size_t bytes = call.part_bytes();
   switch (call.operation) {
     case Operation::all_reduce_sum:
@@ -245,7 +246,7 @@ void LinkedGroup::exchange_large(const Call& call, const std::vector<int>& other
   if (!call.is_transfer()) copy(incoming(call, rank_), outgoing(call, rank_).data);
 }
 
-// The part of the sum that is rank `other`'s to take, within `in`.
+// The part of the sum within `in` that rank `other` computes.
 Span LinkedGroup::slice(const Call& call, int other) const {
   std::byte* const in = const_cast<std::byte*>(call.in);
   if (call.operation == Operation::reduce_scatter_sum)

@@ -10,23 +10,24 @@
 
 namespace collie {
 
-// One rank's, of one kind of call or of all. Bytes are counted by what the operation is, not by how it is
-// done (comm/volume.hpp has the formulas).
+// One rank's traffic, of one kind of call or of all. Bytes are counted by what the operation is, not by how
+// it is done (comm/volume.hpp has the formulas).
 struct Traffic {
   double seconds = 0;          // inside calls, waiting for other ranks included
-  int64_t bytes = 0;           // that this rank had to send to others
-  int64_t received_bytes = 0;  // that it had to receive
+  int64_t bytes = 0;           // this rank had to send to others
+  int64_t received_bytes = 0;  // this rank had to receive
   int64_t calls = 0;
 
   Traffic& operator+=(const Traffic& other);
 };
 
-// Counts may be read from any thread while calls go on. A call that throws counts with its seconds alone.
+// Any thread may read the counts while calls go on. A call that throws counts with its seconds alone.
 class MeteredGroup : public comm::GroupDecorator {
  public:
   using GroupDecorator::GroupDecorator;
 
-  // Since the beginning, by name: "all_reduce_sum", ..., "barrier"; those that were called.
+  // The traffic since the beginning, by name ("all_reduce_sum", ..., "barrier"), of the operations that were
+  // called.
   std::map<std::string, Traffic> traffic() const;
   Traffic total() const;
 

@@ -1,5 +1,5 @@
-// Collectives of one group of ranks, whatever carries them. Sums are taken in rank order, so that results
-// repeat bitwise. Every wait can be cancelled from outside by abort(cause): the waiting calls throw Aborted.
+// The collectives of one group of ranks, whatever carries them. Sums are taken in rank order, so that results
+// repeat bitwise. abort(cause) can cancel every wait from outside: the waiting calls throw Aborted.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +13,20 @@
 
 namespace collie {
 
-// One rank's end of a group. Every rank must issue the same operations in the same order; a mismatch of
-// operation, shape, dtype or root is a RunError on every rank that names both, and the group is unusable from
-// then on. So is a collective, or a send or receive in the same direction, at which both ends would wait for
-// each other. Blocking: returns when this rank's result is complete; may be called by one thread at a time.
-// Tensors are contiguous, of floating-point numbers for sums (bf16 is summed in f32 and rounded once), any
-// dtype for the rest; size zero is fine. On the host, but where a group says otherwise. Wrong arguments of
-// one rank (std::logic_error) are found before that rank takes part. In place: reduce_scatter_sum's `out` may
-// be part `rank` of `in`, all_gather's `in` part `rank` of `out`. No other overlap.
+// One rank's end of a group. Every rank must issue the same operations in the same order. A mismatch of
+// operation, shape, dtype or root is a RunError on every rank, which names both calls, and the group is
+// unusable from then on. The same happens if one rank calls a collective while another waits to send to it or
+// receive from it, or if two ranks both send to each other or both receive: they would wait for each other.
+//
+// Calls block: they return when this rank's result is complete. One thread at a time may call. Tensors are
+// contiguous. Sums take floating-point numbers (bf16 is summed in f32 and rounded once), the rest takes any
+// dtype. Size zero is fine. Tensors are on the host unless a group says otherwise. One rank's wrong arguments
+// (std::logic_error) are found before that rank takes part. Two calls work in place: reduce_scatter_sum's
+// `out` may be part `rank` of `in`, and all_gather's `in` may be part `rank` of `out`. No other overlap is
+// allowed.
 //
 // On a device, a group's end belongs to a queue of work (kernels/device_queue.hpp), in whose order it reads
-// and writes tensors: a call returns when its work is in the queue. The host may wait for the other ranks to
+// and writes tensors. A call returns when its work is in the queue. The host may wait for the other ranks to
 // call, never for the device.
 class ProcessGroup {
  public:
@@ -38,32 +41,34 @@ class ProcessGroup {
   virtual void broadcast(Tensor& x, int root) = 0;
   virtual void all_to_all(const Tensor& in,
                           Tensor& out) = 0;                 // in, out [size · n, ...]: part j goes to rank j
-  virtual void send(const Tensor& x, int destination) = 0;  // rendezvous: returns when it is received
+  virtual void send(const Tensor& x, int destination) = 0;  // rendezvous: returns when x is received
   virtual void receive(Tensor& x, int source) = 0;
   virtual void barrier() = 0;
 
-  // Throws what has made the group unusable, if anything has. On a device work may still fail when its call
-  // has returned: to be asked by who reads a result on the host, after having waited for it. From any thread.
+  // Throws what has made the group unusable, if anything has. On a device, work may still fail after its call
+  // has returned, so a caller that reads a result on the host should check after it has waited for the
+  // result. Any thread may call it.
   virtual void check() = 0;
 
   // Wakes every wait of every rank of the group with Aborted(cause), now and later; the first cause counts.
-  // An operation at which all ranks have arrived still completes. Callable from any thread.
+  // An operation at which all ranks have arrived still completes. Any thread may call it.
   virtual void abort(const std::string& cause) = 0;
 };
 
-// `size` ends that share this process's memory; end i belongs to the thread of rank i. Waits block on a
+// Makes `size` ends that share this process's memory; end i belongs to the thread of rank i. Waits block on a
 // condition variable, so that there may be many more ranks than cores. Groups are independent of each other:
 // the same threads may belong to several (rows and columns of a grid).
 std::vector<std::shared_ptr<ProcessGroup>> make_in_process_group(int size);
 
-// Where an end finds its queue of work on a device. The rank fills it in before it communicates, when it has
-// its device; null where it has none.
+// An end finds its queue of work on a device here. The rank fills it in before it communicates, when it has
+// its device; it is null if the rank has none.
 struct DeviceSlot {
   std::shared_ptr<DeviceQueue> queue;
 };
 
-// Such ends, one a slot, for ranks that share one device, too: tensors that are on it stay there. A call has
-// either kind of tensor on all ranks. On a device at most DeviceQueue::most_summands ranks.
+// Makes in-process ends, one per slot, for ranks that share one device, too: tensors on the device stay
+// there. The tensors of a call are either on the device on all ranks or on the host on all ranks. On a device
+// there may be at most DeviceQueue::most_summands ranks.
 std::vector<std::shared_ptr<ProcessGroup>> make_device_group(
     const std::vector<std::shared_ptr<DeviceSlot>>& slots);
 

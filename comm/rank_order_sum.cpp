@@ -16,7 +16,7 @@ void sum(std::span<const std::byte* const> in, std::span<std::byte* const> out, 
   std::array<T, block> total;
   for (int64_t at = begin; at < end; at += block) {
     const auto count = static_cast<size_t>(std::min(block, end - at));
-    // A block is read in full before any of it is written: out and in may be the same memory.
+    // A block is read in full before any of it is written, since out and in may be the same memory.
     std::memcpy(total.data(), in[0] + static_cast<size_t>(at) * sizeof(T), count * sizeof(T));
     for (size_t rank = 1; rank < in.size(); ++rank) {
       const T* const addend = reinterpret_cast<const T*>(in[rank]) + at;

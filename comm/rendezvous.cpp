@@ -35,7 +35,7 @@ void Rendezvous::wake_all() {
   for (End& end : ends_) end.woken.notify_one();
 }
 
-void Rendezvous::fail(Failure failure) {
+void Rendezvous::fail(GroupFailure failure) {
   if (!failure_) failure_ = std::move(failure);
   wake_all();
 }
@@ -55,8 +55,8 @@ void Rendezvous::check() {
   throw_if_failed();
 }
 
-// Small operations cost less than waking everybody twice: the last rank to arrive does everybody's share. So
-// do those of which only the queueing is the host's.
+// Small operations cost less than waking every rank twice, so the last rank to arrive does every rank's
+// share. The same holds for operations that the host only queues.
 bool Rendezvous::work_under_lock(const Call& call) const {
   constexpr size_t small_bytes = 32 * 1024;
   return !call.on_host || call.operation == Operation::barrier ||
@@ -72,8 +72,8 @@ void Rendezvous::collective(int rank, const Call& call, DeviceQueue* queue) {
   join(rank, call, queue, lock);
   go_on_behind(ends_[static_cast<size_t>(rank)], queue);
   if (work_under_lock(call)) return;
-  // Everybody has joined, and nobody leaves before all shares are done: from here on nothing waits for a rank
-  // that may be stuck, so that abort() need not be looked at.
+  // All ranks have joined, and none leaves before all shares are done. From here on nothing waits for a rank
+  // that may be stuck, so abort() need not be looked at.
   lock.unlock();
   work(rank, nullptr);
   lock.lock();
@@ -83,7 +83,7 @@ void Rendezvous::collective(int rank, const Call& call, DeviceQueue* queue) {
     ends_[static_cast<size_t>(rank)].woken.wait(lock, [&] { return working_ == 0; });
 }
 
-// Returns when all have joined, with the small operations done.
+// Returns when all have joined and the small operations are done.
 void Rendezvous::join(int rank, const Call& call, DeviceQueue* queue, Lock& lock) {
   End& end = ends_[static_cast<size_t>(rank)];
   for (size_t other = 0; other < ends_.size(); ++other)
@@ -120,7 +120,7 @@ void Rendezvous::work_of_all(DeviceQueue* queue) {
   for (End& end : ends_) end.after = after;
 }
 
-// Behind the work, or null where the device has failed, and with it the group.
+// Returns the event behind the work, or null if the device has failed, and with it the group.
 std::shared_ptr<const DeviceEvent> Rendezvous::put(DeviceQueue& queue, const std::function<void()>& work) {
   try {
     work();
@@ -158,8 +158,8 @@ void Rendezvous::work(int rank, DeviceQueue* queue) {
   }
 }
 
-// An all-reduce is cut into one slice a rank, which that rank sums and writes to everybody; a reduce-scatter
-// is cut by its nature. On a device an all-reduce is one sum: rank 0's.
+// An all-reduce is cut into one slice per rank. That rank sums its slice and writes it to every rank. A
+// reduce-scatter is already cut by rank. On a device an all-reduce is one sum, which is rank 0's share.
 void Rendezvous::sum_share(int rank, const Call& call, DeviceQueue* queue) {
   const bool scatters = call.operation == Operation::reduce_scatter_sum;
   const size_t offset = scatters ? static_cast<size_t>(rank) * call.part_bytes() : 0;

@@ -15,7 +15,7 @@
 namespace collie {
 namespace {
 
-// Sleep that can be ended for all sleepers, now and later.
+// A sleep that can be ended for all sleepers, now and later.
 class Sleep {
  public:
   void sleep(double seconds) {
@@ -41,7 +41,7 @@ class SlowedGroup : public comm::GroupDecorator {
   SlowedGroup(std::shared_ptr<ProcessGroup> inner, const LinkSpeed& speed, std::shared_ptr<Sleep> sleep)
       : GroupDecorator(std::move(inner)), speed_(speed), sleep_(std::move(sleep)) {}
 
-  // The group first, so that whoever is woken finds it aborted.
+  // The group comes first, so that a woken thread finds it aborted.
   void abort(const std::string& cause) override {
     GroupDecorator::abort(cause);
     sleep_->end();

@@ -1,4 +1,4 @@
-// A group for tensors on any device: those that are not on the host travel through host memory.
+// A group for tensors on any device. Tensors that are not on the host travel through host memory.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// How many bytes an operation moves, as the accounts of a run and artificial links count them.
+// The number of bytes an operation moves, as a run's accounts and artificial links count them.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,12 @@
 
 namespace collie::comm {
 
-// What one rank must send to others and receive from them, whatever carries it.
+// The bytes that one rank must send to others and receive from them, whatever carries them.
 struct Volume {
   int64_t sent = 0, received = 0;
 };
 
-// Of a group of n ranks, in bytes; a group of one moves nothing:
+// Bytes for a group of n ranks; a group of one moves nothing:
 //   all_reduce_sum      2 (n-1)/n · tensor both ways (a reduce-scatter and an all-gather)
 //   reduce_scatter_sum  (n-1)/n · in       both ways
 //   all_gather          (n-1)/n · out      both ways

@@ -1,4 +1,4 @@
-// What loaders hand to stages: packed tokens, no padding anywhere.
+// Loaders give these to stages: packed tokens, with no padding anywhere.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,8 @@
 
 namespace collie {
 
-// One micro-batch of one replica: its sequences' documents one after another. T tokens, S documents.
+// One micro-batch of one replica: its sequences' documents, one after another. It has T tokens and S
+// documents.
 struct MicroBatch {
   std::vector<int32_t> tokens;           // [T] inputs
   std::vector<int32_t> labels;           // [T] targets; -100 = not a target
@@ -16,7 +17,7 @@ struct MicroBatch {
   int64_t target_tokens = 0;             // labels that are targets
 };
 
-// What a replica computes where there is no micro-batch left for it: no token of no document.
+// A replica computes this if there is no micro-batch left for it: no tokens and no documents.
 inline MicroBatch empty_micro_batch() {
   MicroBatch batch;
   batch.document_starts = {0};
@@ -27,9 +28,9 @@ inline MicroBatch empty_micro_batch() {
 struct StepBatch {
   int64_t step = 0;                       // from 1
   int64_t position = 0;                   // sequences consumed before this step, over all epochs and replicas
-  int64_t next_position = 0;              // and after it
+  int64_t next_position = 0;              // the same, after this step
   int64_t epoch = 0;                      // from 0
-  int64_t global_target_tokens = 0;       // of the whole global batch, all replicas: the loss's normaliser
+  int64_t global_target_tokens = 0;       // of the whole global batch, all replicas: divides the loss
   std::vector<MicroBatch> micro_batches;  // in the order in which gradients accumulate
 };
 

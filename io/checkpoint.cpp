@@ -25,8 +25,7 @@ std::vector<int64_t> dims(const Shape& shape) {
   return all;
 }
 
-// A lost marker takes nothing from the checkpoint; one that is not as it was written is a defect like any
-// other.
+// A checkpoint may lack its marker. A marker that is not as it was written is a defect like any other.
 void check_marker(const std::string& path, const Manifest& manifest) {
   const auto marker = read_marker(path);
   if (marker && marker->run != manifest.run)
@@ -77,7 +76,7 @@ bool overlap(const std::vector<int64_t>& a_offsets, const std::vector<int64_t>& 
   return true;
 }
 
-// Copies the overlap of two rectangles of one global array, rows of the innermost dimension at a time.
+// Copies the overlap of two rectangles of one global array, one row of the innermost dimension at a time.
 // Returns the number of elements copied.
 int64_t copy_overlap(const std::vector<int64_t>& from_offsets, const std::vector<int64_t>& from_shape,
                      const float* from, const std::vector<int64_t>& to_offsets,

@@ -1,4 +1,4 @@
-// Whether slices cover their states.
+// Checks whether slices cover their states.
 #include <algorithm>
 #include <map>
 
@@ -25,7 +25,8 @@ bool overlap(const ManifestSlice& a, const ManifestSlice& b) {
   return true;
 }
 
-// In the order of their first rows a slice is compared with those alone that reach down to its first row.
+// Slices are sorted by their first rows. A slice is compared only with those that reach down to its first
+// row.
 const ManifestSlice* find_overlap(Slices slices) {
   if (slices.front()->shape.empty()) return slices.size() > 1 ? slices.back() : nullptr;
   std::sort(slices.begin(), slices.end(), [](const ManifestSlice* a, const ManifestSlice* b) {
@@ -51,7 +52,7 @@ void check_state(const Slices& slices, const std::string& file) {
     if (slice->global_shape != first.global_shape)
       throw UserError("{}: the slices of {} of '{}' do not agree on its \"global_shape\"", file, first.state,
                       first.name);
-    // Within the state each, so that only those that overlap could add up to more than there is.
+    // Each slice lies within the state, so the sum can be too large only if slices overlap.
     if (__builtin_add_overflow(covered, product(slice->shape), &covered)) break;
   }
   if (find_overlap(slices) != nullptr)

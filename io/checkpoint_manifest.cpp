@@ -37,7 +37,7 @@ bool is_earlier(const std::string& format) {
   return format.size() != own.size() ? format.size() < own.size() : format < own;
 }
 
-// What another version wrote is told from what is damaged.
+// Tells a file of another version from a damaged one.
 void check_format(const std::string& text, const std::string& file) {
   const std::string format = format_in(text);
   if (format.empty() || format == checkpoint_format) return;
@@ -99,7 +99,7 @@ class ManifestReader {
   }
 
   int64_t whole_number(const json& value, const char* key, int64_t least) const {
-    // Text that was read holds numbers of at least 0 as unsigned.
+    // In parsed text, numbers of at least 0 are unsigned.
     if (!value.is_number_unsigned() || value.get<uint64_t>() > uint64_t{INT64_MAX} ||
         value.get<int64_t>() < least)
       refuse("\"{}\" has {}; a whole number of at least {} is wanted", key, in_short(value), least);
@@ -154,7 +154,7 @@ class ManifestReader {
     if (slice.offsets.size() != rank || slice.shape.size() != rank)
       refuse("{} of '{}': \"offsets\", \"shape\" and \"global_shape\" are not of the same rank", slice.state,
              slice.name);
-    int64_t bytes = 8;  // of the widest element
+    int64_t bytes = 8;  // the bytes of the largest element
     for (size_t axis = 0; axis < rank; ++axis) {
       if (__builtin_mul_overflow(bytes, slice.global_shape[axis], &bytes))
         refuse("{} of '{}': \"global_shape\" is of more than any memory holds", slice.state, slice.name);

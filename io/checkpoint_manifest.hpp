@@ -1,5 +1,5 @@
-// The manifest of a checkpoint folder (io/checkpoint.hpp): what is in which of its files. It is sealed
-// (io/sealed_json.hpp), so that no bit of it can change unseen.
+// The manifest of a checkpoint folder (io/checkpoint.hpp) says what each of the folder's files holds. It is
+// sealed (io/sealed_json.hpp), so that no bit of it can change unseen.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ struct ManifestFile {
   std::string sha256;
 };
 
-// A rectangle of one state of one parameter: [offsets, offsets + shape) of global_shape, which is `tensor` of
-// `file`.
+// A rectangle of one state of one parameter: [offsets, offsets + shape) of global_shape. It is stored as
+// `tensor` of `file`.
 struct ManifestSlice {
   std::string name, state, file, tensor, dtype;  // dtype as safetensors spells it
   std::vector<int64_t> global_shape, offsets, shape;
@@ -35,17 +35,17 @@ struct Manifest {
 
 std::string text_of(const Manifest& manifest);
 
-// Reads folder/manifest.json and checks every field of it: the step is that of the folder's name, files are
-// named once each, by plain names, and every slice is one rectangle of a file's tensor that lies within its
+// Reads folder/manifest.json and checks every field: the step is that of the folder's name, every file is
+// named once, by a plain name, and every slice is one rectangle of a file's tensor that lies within its
 // state. Throws UserError naming the file, what was found and what would be right.
 Manifest read_manifest(const std::string& folder);
 
-// Checks that the slices of every state cover it, each element once. Throws UserError naming `file`, the
-// parameter and the state.
+// Checks that the slices of every state cover it, each element exactly once. Throws UserError naming `file`,
+// the parameter and the state.
 void check_cover(const std::vector<ManifestSlice>& slices, const std::string& file);
 
-// Checks that every file of the manifest is a regular file in the folder, with the size and SHA-256 that it
-// states. Throws UserError.
+// Checks that every file of the manifest is a regular file in the folder, with the stated size and SHA-256.
+// Throws UserError.
 void check_files(const Manifest& manifest, const std::string& folder);
 
 }  // namespace collie

@@ -9,7 +9,7 @@ namespace collie {
 
 std::string checkpoint_name(int64_t step);
 
-// The step whose checkpoint's name `name` is, letter by letter; none for any other.
+// The step of the checkpoint whose name is exactly `name`; none for any other name.
 std::optional<int64_t> step_of_checkpoint(const std::string& name);
 
 }  // namespace collie

@@ -1,4 +1,4 @@
-// How checkpoints are written and removed.
+// Writes and removes checkpoints.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -69,18 +69,18 @@ void add_shard(const json& shard, Manifest& manifest) {
                                slice.at("shape")});
 }
 
-// A checkpoint whose marker is damaged gets it back where the manifest says whose it is.
+// Restores a checkpoint's damaged marker if the manifest says whose checkpoint it is.
 void restore_marker(const std::string& folder, const std::string& run) {
   if (entry_type(folder) != fs::file_type::directory || find_marker(folder)) return;
   try {
     const Manifest manifest = read_manifest(folder);
     if (manifest.run == run) write_marker(folder, {run, files_of(manifest)});
   } catch (const UserError&) {
-    return;  // then nothing says whose it is, and it stays
+    return;  // nothing says whose it is, so it stays
   }
 }
 
-// The step of a checkpoint's folder, or of one that is being written.
+// The step of a checkpoint's folder, or of a folder that is being written.
 std::optional<int64_t> step_of_folder(std::string name) {
   if (name.ends_with(partial_suffix)) name.resize(name.size() - partial_suffix.size());
   return step_of_checkpoint(name);
@@ -91,7 +91,7 @@ void discard(const fs::path& folder, const std::string& run) {
   discard_folder(folder.string(), run);
 }
 
-// Of the steps up to `newest_step` that the run has whole folders of, the newest.
+// The newest steps up to `newest_step` for which the run has complete folders.
 std::set<std::string> kept_names(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last) {
   std::set<std::string> kept;
   const auto steps = checkpoint_steps(place.folder);
@@ -105,7 +105,7 @@ std::set<std::string> kept_names(const CheckpointPlace& place, int64_t newest_st
   return kept;
 }
 
-// Removes the run's checkpoints and what was begun of one, but for those of the names in `kept`.
+// Removes the run's checkpoints and the beginnings of one, except those whose names are in `kept`.
 void discard_all_but(const CheckpointPlace& place, const std::set<std::string>& kept) {
   std::vector<fs::path> doomed;
   std::error_code error;
@@ -131,7 +131,7 @@ std::vector<int64_t> checkpoint_steps(const std::string& folder) {
 
 std::string begin_checkpoint(const CheckpointPlace& place, int64_t step) {
   std::error_code error;
-  // Somebody may have removed it alone; that the folder around it is there is for the caller to check.
+  // Somebody may have removed this folder alone. The caller must check that the folder around it exists.
   if (fs::create_directory(place.folder, error); error)
     throw RunError("{}: cannot be created: {}", place.folder, error.message());
   begin_folder(partial_folder(place, step), place.run);
@@ -169,8 +169,8 @@ std::string finish_checkpoint(const CheckpointPlace& place, int64_t step, const 
   write_file_durably((fs::path(partial) / manifest_name).string(), text_of(manifest));
   failpoint("checkpoint.rename");
   restore_marker(complete, place.run);
-  // One rename, so that at every moment the step is there as a whole or not at all, also where a checkpoint
-  // of the same step exists (a resumed run that stopped again at once).
+  // It takes one rename, so that at every moment the step is there as a whole or not at all, even if a
+  // checkpoint of the same step exists (a resumed run that stopped again at once).
   publish_folder(partial, complete, place.run, files_of(manifest));
   failpoint("checkpoint.renamed");
   clear_replaced(partial, complete, place.run);

@@ -96,8 +96,8 @@ void read_jsonl(const DataFile& file, const Tokenizer& tokenizer, const Document
                           : !source.prompt.empty() || !source.completion.empty())
     throw UserError("{}: a jsonl source names its keys as either text, or prompt and completion",
                     source.path);
-  // Far above any sample. Tokenising one takes some ten times its size in memory, and a file whose line never
-  // ends is a mistake.
+  // Far above any real sample. Tokenising one takes some ten times its size in memory, and a file whose line
+  // never ends is a mistake.
   constexpr size_t longest_line = size_t{256} << 20;
   std::string_view rest = file.text;
   for (int64_t line = 1; !rest.empty(); ++line) {

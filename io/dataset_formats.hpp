@@ -1,4 +1,4 @@
-// How the documents of a data file are read: one function a format, found by the name in `format:`.
+// Readers of the documents of a data file: one function per format, found by the name in `format:`.
 #pragma once
 
 #include <cstdint>
@@ -23,19 +23,18 @@ struct DataFile {
 // Takes the documents in order: tokens [n], of which the first `masked` are never targets.
 using DocumentSink = std::function<void(std::span<const int32_t> tokens, int64_t masked)>;
 
-// Reads a file's documents. Throws UserError naming file (and line), what was found and what would be right.
-// What it gives may depend on nothing but the text, the tokenizer and the source's keys: it is cached by
+// Reads a file's documents. Throws UserError naming the file (and line), what was found and what would be
+// right. The result may depend only on the text, the tokenizer and the source's keys, since it is cached by
 // those.
 using DatasetFormat =
     std::function<void(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink)>;
 
-// Built in:
-//   text   the file is one document (none where it is empty)
-//   jsonl  one JSON object a line (blank lines are skipped; 256 MiB at most), each a document: {text: KEY} or
-//   {prompt: KEY, completion: KEY};
-//          prompt and completion are tokenised separately and joined without a separator, and the prompt is
-//          masked
-// Documents start with BOS where the tokenizer adds it, and all end with EOS.
+// The built-in formats:
+//   text   the file is one document (none if it is empty)
+//   jsonl  one JSON object per line (blank lines are skipped; 256 MiB at most), each a document: {text: KEY}
+//          or {prompt: KEY, completion: KEY}; prompt and completion are tokenised separately and joined
+//          without a separator, and the prompt is masked
+// Documents start with BOS if the tokenizer adds it, and all end with EOS.
 Registry<DatasetFormat>& dataset_formats();
 
 }  // namespace collie

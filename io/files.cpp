@@ -32,7 +32,7 @@ std::string errno_text(int code) {
 }
 
 bool write_all(int fd, std::span<const std::byte> bytes) {
-  constexpr size_t kLargestWrite = size_t{1} << 30;  // Linux stops a little below 2 GiB a call
+  constexpr size_t kLargestWrite = size_t{1} << 30;  // Linux writes a little less than 2 GiB per call
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), std::min(bytes.size(), kLargestWrite));
     if (written < 0 && errno == EINTR) continue;
@@ -42,7 +42,7 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
   return true;
 }
 
-// How many bytes were read; 0 at the end of the file.
+// Returns the number of bytes read; 0 at the end of the file.
 size_t read_some(int fd, std::span<std::byte> bytes, const std::string& path) {
   while (true) {
     const ssize_t count = ::read(fd, bytes.data(), bytes.size());
@@ -56,7 +56,7 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
-// A name beside `path` that no other writer uses, of this process or another one.
+// A name beside `path` that no other writer uses, in this process or another.
 std::string temporary_name(const std::string& path) {
   static std::atomic<unsigned> counter{0};
   const fs::path target(path);
@@ -84,7 +84,7 @@ class GlobWalk {
  public:
   explicit GlobWalk(std::vector<std::string> parts) : parts_(std::move(parts)) {}
 
-  // `prefix` is what is settled so far: "", or a folder with its slash.
+  // `prefix` is the part that is settled so far: "", or a folder with its slash.
   void walk(const std::string& prefix, size_t part) {
     if (parts_[part] == "**") return walk_any_depth(prefix, part);
     if (!has_wildcard(parts_[part])) return arrive(prefix + parts_[part], part);
@@ -126,7 +126,7 @@ class GlobWalk {
     std::vector<fs::directory_entry> all;
     for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
       all.push_back(*it);
-    // Data that are silently missing would be worse than a refusal.
+    // Silently missing data would be worse than a refusal.
     if (error) throw UserError("cannot list {}: {}", folder, error.message());
     return all;
   }
@@ -215,7 +215,7 @@ void create_file(const std::string& path, std::string_view text) {
 void fsync_directory(const std::string& path) {
   Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.is_open()) throw RunError("cannot open folder {}: {}", path, errno_text(errno));
-  // Some file systems have no fsync for folders and say EINVAL: nothing more can be asked of them.
+  // Some file systems have no fsync for folders and say EINVAL. Nothing more can be asked of them.
   if (::fsync(folder.get()) != 0 && errno != EINVAL)
     throw RunError("cannot sync folder {}: {}", path, errno_text(errno));
 }

@@ -18,7 +18,8 @@ FolderLock::FolderLock(const std::string& folder) : file_(folder + "/.lock") {
     fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd_ < 0) throw RunError("cannot open {}: {}", file_, std::strerror(errno));
     if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) break;
-    // Another process may have moved the folder between the two calls; then this is the lock of another one.
+    // Another process may have moved the folder between the two calls. Then this lock belongs to another
+    // folder.
     if (is_in_place()) return;
     ::close(fd_);
     fd_ = -1;
@@ -40,7 +41,7 @@ bool FolderLock::is_in_place() const {
   struct stat held {
   }, there{};
   if (::fstat(fd_, &held) != 0) return true;
-  // What cannot be found out is no reason to end a run: a server that does not answer, say.
+  // If the state cannot be found out, that is no reason to end a run: a server may not answer, for example.
   if (::stat(file_.c_str(), &there) != 0) return errno != ENOENT && errno != ENOTDIR;
   return held.st_dev == there.st_dev && held.st_ino == there.st_ino;
 }

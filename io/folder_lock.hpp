@@ -1,4 +1,4 @@
-// One process at a time in a run folder.
+// Allows one process at a time in a run folder.
 #pragma once
 
 #include <string>
@@ -6,8 +6,8 @@
 namespace collie {
 
 // Holds an advisory lock (flock) on FOLDER/.lock until it is destroyed or the process ends, however it ends.
-// Throws UserError where another process, or another run of this one, holds it; RunError with the system's
-// reason otherwise.
+// Throws UserError if another process, or another run of this process, holds it, and otherwise RunError with
+// the system's reason.
 class FolderLock {
  public:
   explicit FolderLock(const std::string& folder);
@@ -15,8 +15,8 @@ class FolderLock {
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
 
-  // Whether FOLDER/.lock is still the file that is locked: false once the folder was moved, replaced or
-  // removed.
+  // Says whether FOLDER/.lock is still the file that is locked. It is false once the folder was moved,
+  // replaced or removed.
   bool is_in_place() const;
 
  private:

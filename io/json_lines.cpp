@@ -24,7 +24,7 @@ namespace {
 template <class Json>
 std::string one_line(const Json& object) {
   COLLIE_ASSERT(object.is_object(), "a line must be a JSON object, not {}", object.type_name());
-  // Bytes that are not UTF-8 (a path, say) are replaced: a metric is not worth ending the run for.
+  // Bytes that are not UTF-8 (in a path, for example) are replaced: a metric is not worth ending the run for.
   return object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -1,4 +1,4 @@
-// metrics.jsonl and its like: one JSON object a line (jsonlines.org), only ever added to.
+// metrics.jsonl and its like have one JSON object per line (jsonlines.org). Lines are only ever appended.
 #pragma once
 
 #include <cstdint>
@@ -9,18 +9,18 @@ namespace collie {
 
 class JsonLinesFile {
  public:
-  // Opens `path` for appending and creates it where it is missing; its folder must exist. A last line that
-  // was left without its end is ended by the first append, so that it cannot spoil the next. RunError names
-  // file and reason.
+  // Opens `path` for appending and creates it if it is missing; its folder must exist. If the last line has
+  // no end, the first append ends it, so that it cannot spoil the next line. RunError names the file and the
+  // reason.
   explicit JsonLinesFile(const std::string& path);
   ~JsonLinesFile();
   JsonLinesFile(const JsonLinesFile&) = delete;
   JsonLinesFile& operator=(const JsonLinesFile&) = delete;
 
-  // Adds one line, in the file (readable by others) when this returns. Numbers are printed so that they read
-  // back exactly; NaN and the infinities, which JSON lacks, become null. RunError names file and reason ("No
-  // space left on device"), and no half line stays behind. The ordered form keeps the keys in the order they
-  // were put in.
+  // Adds one line, which is in the file (readable by others) when this returns. Numbers are printed so that
+  // they read back exactly. NaN and the infinities, which JSON lacks, become null. RunError names the file
+  // and the reason ("No space left on device"), and no half line stays behind. The ordered form keeps the
+  // keys in the order of insertion.
   void append(const nlohmann::json& object);
   void append(const nlohmann::ordered_json& object);
 
@@ -33,8 +33,8 @@ class JsonLinesFile {
 };
 
 // For resuming at `step`: drops every line whose "step" is greater, a torn last line, and (with a warning)
-// any other line that is no JSON object; objects without a "step" stay. The file is replaced in one atomic
-// step; a file that is not there stays so. Returns how many lines went.
+// any other line that is no JSON object. Objects without a "step" stay. The file is replaced in one atomic
+// step. A file that does not exist is not created. Returns the number of dropped lines.
 int64_t truncate_after_step(const std::string& path, int64_t step);
 
 }  // namespace collie

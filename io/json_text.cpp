@@ -35,8 +35,8 @@ class CountingIterator {
   int64_t* line_;
 };
 
-// Puts the value together from the parser's events, and refuses before anything is as deep as the text would
-// have it: nlohmann's own functions go as deep as a value does.
+// Builds the value from the parser's events, and refuses it before anything nests too deep. nlohmann's own
+// functions recurse as deep as the value.
 class Builder : public nlohmann::json_sax<json> {
  public:
   Builder(std::string_view text, std::string where, std::map<std::string, int>* lines)
@@ -59,7 +59,7 @@ class Builder : public nlohmann::json_sax<json> {
   bool number_unsigned(number_unsigned_t value) override { return put(value); }
   bool number_float(number_float_t value, const string_t&) override { return put(value); }
   bool string(string_t& value) override { return put(std::move(value)); }
-  bool binary(binary_t&) override { return false; }  // of binary formats only
+  bool binary(binary_t&) override { return false; }  // occurs in binary formats only
 
   bool start_object(std::size_t) override { return open(json::object()); }
   bool start_array(std::size_t) override { return open(json::array()); }
@@ -78,8 +78,8 @@ class Builder : public nlohmann::json_sax<json> {
 
   bool parse_error(std::size_t position, const std::string& last_token,
                    const json::exception& error) override {
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while parsing value -
-    // unexpected end of input; expected ..."; what it quotes of the text may be as long as the text.
+    // The error says "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while
+    // parsing value - unexpected end of input; expected ..."; its quotation may be as long as the text.
     std::string reason = error.what();
     if (const size_t quote = reason.find("; last read: '"); quote != std::string::npos)
       reason.replace(quote, last_token.size() + 15, fmt::format("; last read: '{}'", shortened(last_token)));
@@ -103,7 +103,7 @@ class Builder : public nlohmann::json_sax<json> {
     return true;
   }
 
-  // Where the next value goes.
+  // The place of the next value.
   json& place() {
     if (open_.empty()) return root_;
     if (open_.back()->is_object()) return *member_;
@@ -129,13 +129,13 @@ class Builder : public nlohmann::json_sax<json> {
   std::map<std::string, int>* lines_;
   int64_t line_ = 1;
   json root_;
-  std::vector<json*> open_;  // what is being read, the outermost first
-  json* member_ = nullptr;   // of the innermost, where that is an object
+  std::vector<json*> open_;  // the values being read, the outermost first
+  json* member_ = nullptr;   // of the innermost value, if that is an object
 };
 
 constexpr size_t longest_quote = 80;
 
-// Stops where `text` is long enough, whatever the value's size.
+// Stops when `text` is long enough, whatever the value's size.
 void append_in_short(const json& value, std::string& text) {
   if (text.size() > longest_quote) return;
   if (value.is_string()) {

@@ -8,8 +8,8 @@
 
 namespace collie {
 
-// The mapping lives as long as the object; an empty file gives an empty span. Moves leave the addresses as
-// they are.
+// The mapping lives as long as the object. An empty file gives an empty span. Moves do not change the
+// addresses.
 class MappedFile {
  public:
   MappedFile() = default;

@@ -29,7 +29,7 @@ Tensor rounded(const Tensor& values, const std::shared_ptr<MemoryAccount>& accou
   return narrow;
 }
 
-// Each weight is put together from its slices when its turn comes, so that one is in memory at a time.
+// Each weight is put together from its slices when its turn comes, so that one weight is in memory at a time.
 std::vector<SafetensorsItem> items_of(const std::vector<std::string>& names, const Checkpoint& checkpoint,
                                       DType dtype) {
   const auto account = std::make_shared<MemoryAccount>();
@@ -80,7 +80,7 @@ void write_model_folder(const std::string& folder, const std::string& run, const
     failpoint("final.begin");
     const WrittenSafetensors weights = write_safetensors(
         partial / weights_file, items_of(names, checkpoint, dtype), true,
-        {{"format", "pt"}, {step_key, std::to_string(checkpoint.step())}});  // the format is for transformers
+        {{"format", "pt"}, {step_key, std::to_string(checkpoint.step())}});  // transformers needs "format"
     write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
     write_file_durably((partial / "generation_config.json").string(),
                        generation_config(config).dump(2) + "\n");

@@ -36,7 +36,7 @@ bool is_as_written(const fs::path& file, const std::string& hash) {
   return hash.empty() || sha256_of_file(file.string()) == hash;
 }
 
-// A run that was killed before it could write the marker leaves no more than this.
+// If a run is killed before it could write the marker, it leaves no more than this.
 bool holds_nothing(const fs::path& folder) {
   const auto entries = entries_of(folder);
   if (entries.empty()) return true;
@@ -46,7 +46,7 @@ bool holds_nothing(const fs::path& folder) {
          fs::file_size(entries.front(), error) == 0 && !error;
 }
 
-// Whether nothing but the marker is left.
+// Says whether nothing but the marker is left.
 bool remove_files(const fs::path& folder, const RunMarker& marker) {
   std::error_code ignored;
   if (!marker.files) {
@@ -78,7 +78,7 @@ std::string free_name(const std::string& path) {
   return fmt::format("{}.old-{}", path, number);
 }
 
-// Where a file system cannot exchange two names, there is a moment in which nothing stands at `place`.
+// If a file system cannot exchange two names, there is a moment in which nothing stands at `place`.
 void swap_places(const fs::path& folder, const fs::path& place) {
   if (::renameat2(AT_FDCWD, folder.c_str(), AT_FDCWD, place.c_str(), RENAME_EXCHANGE) == 0) return;
   if (errno != EINVAL && errno != ENOSYS)
@@ -103,7 +103,7 @@ void discard_folder(const std::string& folder, const std::string& run) noexcept 
     auto marker = find_marker(folder);
     if (!marker || marker->run != run) return;
     if (remove_files(folder, *marker)) return remove_empty(folder);
-    // It stays as a folder that the run made, of files that are not the run's.
+    // It stays as a folder that the run made, with files that are not the run's.
     marker->files.emplace();
     write_marker(folder, *marker);
   } catch (const std::exception& error) {
@@ -136,7 +136,7 @@ void begin_folder(const std::string& folder, const std::string& run) {
 
 void publish_folder(const std::string& folder, const std::string& place, const std::string& run,
                     const std::map<std::string, std::string>& files) {
-  write_marker(folder, {run, files});  // which syncs the folder
+  write_marker(folder, {run, files});  // also syncs the folder
   if (stands(place))
     swap_places(folder, place);
   else

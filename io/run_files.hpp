@@ -1,5 +1,5 @@
-// The one place in which anything of a run's folder is removed, replaced or moved: only what a run wrote, by
-// the markers that it left (io/run_marker.hpp). What is not the run's stays.
+// All removing, replacing and moving in a run's folder happens here. Only what a run wrote is touched, as
+// told by the markers that it left (io/run_marker.hpp). What is not the run's stays.
 #pragma once
 
 #include <map>
@@ -7,32 +7,32 @@
 
 namespace collie {
 
-// Makes `folder`, in which `run` is about to write; the folder that it is to stand in must be there. What an
-// earlier attempt of the run left there is removed; anything else is moved aside, with a warning. RunError.
+// Makes `folder`, in which `run` is about to write. The parent folder must exist. What an earlier attempt of
+// the run left there is removed. Anything else is moved aside, with a warning. Throws RunError.
 void begin_folder(const std::string& folder, const std::string& run);
 
-// What was begun is whole: `files`, by name with their SHA-256 (or "": RunMarker::files), is what was
-// written. It is synced and stands at `place` from then on, in one step. What stood there is then at
-// `folder`, for clear_replaced(). RunError.
+// Ends what begin_folder() began. `files` lists what was written, by name with the SHA-256 (or "":
+// RunMarker::files). The folder is synced, and from then on it stands at `place`, in one step. What stood
+// there is then at `folder`, for clear_replaced(). Throws RunError.
 void publish_folder(const std::string& folder, const std::string& place, const std::string& run,
                     const std::map<std::string, std::string>& files);
 
-// After publish_folder(): removes what `run` wrote of the folder that was replaced. Other files of it stay
-// where they were, in the new folder, unless that has a file of the name: these, and what was no folder of
-// the run, go to PLACE.old-N, with a warning. RunError.
+// Comes after publish_folder(). Removes what `run` wrote of the folder that was replaced. Other files of it
+// stay where they were, now in the new folder. If the new folder has a file of the same name, they go to
+// PLACE.old-N, with a warning. So does anything that was not a folder of the run. Throws RunError.
 void clear_replaced(const std::string& folder, const std::string& place, const std::string& run);
 
-// Whether `folder` is one that `run` made. A link to a folder never is.
+// Says whether `run` made `folder`. A link to a folder never counts.
 bool is_of_run(const std::string& folder, const std::string& run) noexcept;
 
-// Removes the files that `run` wrote in `folder`, and the folder where nothing else is in it. A folder that
-// is not the run's stays as it is, but for one in which nothing is.
+// Removes the files that `run` wrote in `folder`, and then the folder if nothing else is in it. A folder that
+// is not the run's stays as it is, unless it is empty.
 void discard_folder(const std::string& folder, const std::string& run) noexcept;
 
-// Removes FOLDER/name where that is a regular file, there or not. RunError.
+// Removes FOLDER/name if it exists and is a regular file. Throws RunError.
 void discard_file(const std::string& folder, const std::string& name);
 
-// Renames `path` to PATH.old-N, the first N from 1 that is free, and returns that. RunError.
+// Renames `path` to PATH.old-N, with the first free N from 1, and returns that path. Throws RunError.
 std::string move_aside(const std::string& path);
 
 }  // namespace collie

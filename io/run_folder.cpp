@@ -47,7 +47,7 @@ void check_link(const std::string& folder, const std::string& at) {
                                fs::read_symlink(at, ignored).string()));
 }
 
-// The folder, or what there is of the way to it, must be folders in which something can be made.
+// The existing part of the folder's path must consist of folders, and something can be made in the last one.
 void check_usable(const std::string& folder) {
   if (folder.empty())
     throw UserError("run.dir: is empty; the folder that the run is to be written to is wanted");
@@ -140,7 +140,7 @@ std::unique_ptr<const FolderLock> lock_folder(const std::string& folder) {
   }
 }
 
-// An empty folder of the first free name.
+// Makes an empty folder with the first free name.
 fs::path claim_name(const std::string& folder, const fs::path& whole) {
   for (int64_t number = 1;; ++number) {
     const fs::path aside = fmt::format("{}.old-{}", whole.string(), number);
@@ -207,7 +207,7 @@ std::string RunFolder::move_aside() {
     refuse(folder_, fmt::format("cannot be created: {}; the run that was there is now in '{}'",
                                 error.message(), aside.string()));
   lock_ = lock_folder(folder_);
-  // The tokens of the data are worth as much to the new run; without them it makes its own.
+  // The tokens of the data are equally useful to the new run; without them it makes its own.
   if (fs::is_directory(aside / cache_name, error)) fs::rename(aside / cache_name, whole / cache_name, error);
   return aside.string();
 }

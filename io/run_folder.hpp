@@ -1,8 +1,8 @@
-// A run's folder: what stands in it before a run starts there, and how one takes it over.
+// A run's folder: what it holds before a run starts there, and how a run takes it.
 //
-// At its top the folder holds the run's marker, config.resolved.yaml, metrics.jsonl, where it was asked for
-// trace.json, and checkpoints/, final/ and cache/ (tokenised data). A file there is the run's where the
-// marker names it, a folder where it holds a marker of the same run.
+// The folder directly holds the run's marker, config.resolved.yaml, metrics.jsonl, trace.json if it was asked
+// for, and checkpoints/, final/ and cache/ (tokenised data). A file there is the run's if the marker names
+// it. A folder there is the run's if it holds a marker of the same run.
 #pragma once
 
 #include <memory>
@@ -19,11 +19,11 @@ inline constexpr const char* resolved_config_name = "config.resolved.yaml";
 inline constexpr const char* metrics_name = "metrics.jsonl";
 inline constexpr const char* trace_name = "trace.json";
 
-// What decides how a run may start in a folder; equal as long as nothing of it has changed.
+// Decides how a run may start in a folder. Two views are equal as long as nothing of it has changed.
 struct RunFolderView {
-  std::optional<RunMarker> marker;   // none: no run is there
-  std::string marker_defect;         // why the marker is that of a checkpoint; empty: it is the folder's own
-  std::vector<std::string> foreign;  // of the names that a run needs, those that no run wrote
+  std::optional<RunMarker> marker;       // none: no run is there
+  std::string marker_defect;             // why a checkpoint's marker is used; empty: it is the folder's own
+  std::vector<std::string> foreign;      // the names that a run needs and that no run wrote
   std::vector<std::string> checkpoints;  // every name in checkpoints/, sorted
   bool has_final = false;
   std::string metrics;  // size and time of change of metrics.jsonl
@@ -31,19 +31,19 @@ struct RunFolderView {
   bool operator==(const RunFolderView&) const = default;
 };
 
-// What stands in `folder`, which need not be there. `with_trace`: the run will write trace.json. Where the
-// marker is lost or damaged, that of a checkpoint says whose folder it is. Throws UserError naming run.dir
-// where no run can be there: a file, a link that leads nowhere or around, a name that is too long, a folder
-// that cannot be written to, or one whose marker is not as it was written and that has no checkpoint.
+// Looks at `folder`, which need not exist. `with_trace`: the run will write trace.json. If the marker is lost
+// or damaged, a checkpoint's marker says whose folder it is. Throws UserError naming run.dir if no run can be
+// there: a file, a link that leads nowhere or around, a name that is too long, a folder that cannot be
+// written to, or a folder whose marker is not as it was written and that has no checkpoint.
 RunFolderView look_at_run_folder(const std::string& folder, bool with_trace);
 
-// Whether `folder` is there and a file could be made in it.
+// Says whether `folder` exists and a file could be made in it.
 bool is_writable_folder(const std::string& folder);
 
-// The folder of the run that has started: nobody else runs in it.
+// The folder of a run that has started. Nobody else runs in it.
 class RunFolder {
  public:
-  // Makes the folder where it is not there, and locks it. Throws UserError naming run.dir.
+  // Makes the folder if it does not exist, and locks it. Throws UserError naming run.dir.
   explicit RunFolder(std::string folder);
 
   const std::string& path() const { return folder_; }
@@ -51,23 +51,23 @@ class RunFolder {
   std::string checkpoints() const;
   std::string final_model() const;
 
-  // Before begin(). Renames the folder, with all that is in it but cache/, to FOLDER.old-N, which is
-  // returned, and goes on with an empty one, locked. Throws UserError naming run.dir where that cannot be
-  // done; nothing has changed then.
+  // Call it before begin(). Renames the folder, with everything in it except cache/, to FOLDER.old-N, which
+  // is returned, and goes on with an empty folder, locked. Throws UserError naming run.dir if that cannot be
+  // done; then nothing has changed.
   std::string move_aside();
-  // Before begin(). Removes what the run of `marker` wrote, but for cache/. What else is there stays.
-  // RunError.
+  // Call it before begin(). Removes what the run of `marker` wrote, except cache/. Everything else stays.
+  // Throws RunError.
   void discard(const RunMarker& marker);
-  // Before begin(). Removes what a run that never had a checkpoint has recorded. RunError.
+  // Call it before begin(). Removes the records of a run that never had a checkpoint. Throws RunError.
   void forget_steps(const RunMarker& marker);
 
-  // The folder is that of the run of `previous` from now on, where there was one, else of a new one.
+  // From now on the folder belongs to the run of `previous` if there was one, else to a new run. Throws
   // RunError.
   void begin(const std::optional<RunMarker>& previous, bool with_trace);
 
-  // Throws RunError where the folder is no longer where it was, because somebody moved or removed it.
+  // Throws RunError if the folder is no longer where it was, because somebody moved or removed it.
   void check_in_place() const;
-  // The run has a checkpoint: a resume that finds none knows then that something is missing.
+  // Notes that the run has a checkpoint. A resume that finds none then knows that something is missing.
   void note_checkpoint();
 
  private:

@@ -51,7 +51,7 @@ void convert_all(std::span<const std::byte> bytes, std::span<float> values, Conv
   }
 }
 
-// The header of one file, entry by entry; every message names the file and the tensor.
+// Reads the header of one file, entry by entry. Every message names the file and the tensor.
 class HeaderReader {
  public:
   HeaderReader(const std::string& file, std::span<const std::byte> file_bytes)
@@ -188,7 +188,7 @@ class HeaderReader {
     entry.bytes = data_.subspan(begin, end - begin);
   }
 
-  // The format has no overlaps, no holes and nothing after the last tensor.
+  // The format allows no overlaps, no holes and nothing after the last tensor.
   void check_cover() {
     std::sort(tensors.begin(), tensors.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
       return std::tuple(a.bytes.data(), a.bytes.size(), std::string_view(a.name)) <
@@ -254,7 +254,7 @@ void SafetensorsFile::to_float(const std::string& name, int64_t begin, std::span
   const auto count = static_cast<int64_t>(values.size());
   COLLIE_ASSERT(begin >= 0 && begin + count <= entry.elements, "{}: elements [{}, {}) of the {} of '{}'",
                 path().string(), begin, begin + count, entry.elements, name);
-  // The types below are whole bytes; of others nothing is read.
+  // The types below are whole bytes; other types are not read.
   const size_t width = static_cast<size_t>(entry.element_bits) / 8;
   const std::span bytes = entry.bytes.subspan(static_cast<size_t>(begin) * width, values.size() * width);
   if (entry.dtype == "F32") {

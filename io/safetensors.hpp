@@ -19,23 +19,23 @@
 
 namespace collie {
 
-// Bits of one element of a safetensors dtype ("F32", "BF16", "I64", "F8_E4M3", "F4", ...); empty when
-// unknown.
+// The number of bits of one element of a safetensors dtype ("F32", "BF16", "I64", "F8_E4M3", "F4", ...);
+// empty if the dtype is unknown.
 std::optional<int> safetensors_element_bits(std::string_view dtype);
 
-// One tensor of an open file. `bytes` is valid as long as the SafetensorsFile it comes from, and need not be
+// One tensor of an open file. `bytes` is valid as long as the SafetensorsFile it comes from. It need not be
 // aligned.
 struct SafetensorsEntry {
   std::string name;
   std::string dtype;           // as the file spells it
-  int element_bits = 0;        // 32 for F32; a multiple of 8 but for F4 and F6_*
+  int element_bits = 0;        // 32 for F32; a multiple of 8 except for F4 and F6_*
   std::vector<int64_t> shape;  // [] for a scalar
   int64_t elements = 0;        // product of the shape
   std::span<const std::byte> bytes;
 };
 
-// A memory-mapped safetensors file, verified as a whole when it is opened. Immutable, so threads may share
-// it.
+// A memory-mapped safetensors file, which is verified as a whole when it is opened. It is immutable, so
+// threads may share it.
 class SafetensorsFile {
  public:
   // Throws UserError naming file, tensor, what was found and what would be right.
@@ -46,13 +46,13 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   bool contains(const std::string& name) const { return index_.count(name) > 0; }
-  // Throws UserError naming the file where there is none of that name.
+  // Throws UserError naming the file if it has no tensor of that name.
   const SafetensorsEntry& find(const std::string& name) const;
 
-  // Converts tensor `name` (F32, BF16, F16 or F64; else UserError) to `values`, whose size must be its
-  // element count.
+  // Converts tensor `name` (F32, BF16, F16 or F64; else UserError) to `values`, whose size must be the
+  // tensor's element count.
   void to_float(const std::string& name, std::span<float> values) const;
-  // The same for its elements [begin, begin + values.size()), flattened.
+  // The same for the tensor's elements [begin, begin + values.size()), flattened.
   void to_float(const std::string& name, int64_t begin, std::span<float> values) const;
 
  private:
@@ -64,8 +64,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// One tensor to write. `bytes` is called once, when its turn comes, and what it returns must stay valid until
-// the next tensor's turn: so only one tensor needs to be in host memory at a time.
+// One tensor to write. `bytes` is called once, when its turn comes. Its result must stay valid until the next
+// tensor's turn, so only one tensor needs to be in host memory at a time.
 struct SafetensorsItem {
   std::string name;
   std::string dtype;
@@ -78,9 +78,9 @@ struct WrittenSafetensors {
   std::string sha256;  // of the whole file, 64 hexadecimal digits
 };
 
-// Writes `items` in their order (where dtypes are mixed, wider elements first, so that each tensor is aligned
-// to its element). The metadata default is what transformers asks for. `durable` waits until the disk has the
-// data (fsync of the file; renaming it into place, and the folder's fsync, are the caller's). An existing
+// Writes `items` in their order. (If dtypes are mixed, put larger elements first, so that each tensor is
+// aligned to its element.) The metadata default is what transformers asks for. `durable` waits until the disk
+// has the data (fsync of the file; the caller renames it into place and does the folder's fsync). An existing
 // file is replaced. Throws RunError naming the file and the system's reason (disk full, no permission); the
 // partial file is removed.
 WrittenSafetensors write_safetensors(const std::filesystem::path& file,

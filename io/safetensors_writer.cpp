@@ -17,7 +17,7 @@ namespace collie {
 
 namespace {
 
-// A file being written: hashes what passes through, and removes the file unless finish() was reached.
+// A file being written. It hashes what passes through, and removes the file unless finish() was reached.
 class HashedFile {
  public:
   explicit HashedFile(const std::filesystem::path& file) : path_(file) {
@@ -88,7 +88,8 @@ uint64_t byte_count(const SafetensorsItem& item) {
   return static_cast<uint64_t>(count / 8);
 }
 
-// Wider elements first, otherwise as given: then every tensor starts at a multiple of its element.
+// Larger elements come first, otherwise the order is kept. Then every tensor starts at a multiple of its
+// element.
 std::vector<const SafetensorsItem*> aligned_order(std::span<const SafetensorsItem> items) {
   std::vector<const SafetensorsItem*> order;
   std::set<std::string_view> names;
@@ -105,7 +106,8 @@ std::vector<const SafetensorsItem*> aligned_order(std::span<const SafetensorsIte
 
 std::string make_header(const std::vector<const SafetensorsItem*>& order,
                         const std::map<std::string, std::string>& metadata) {
-  // Text put together by hand: nlohmann's ordered_json would search all keys at each insertion.
+  // The text is put together by hand, because nlohmann's ordered_json would search all keys at each
+  // insertion.
   std::string header = "{";
   if (!metadata.empty()) header += "\"__metadata__\":" + nlohmann::json(metadata).dump();
   uint64_t offset = 0;

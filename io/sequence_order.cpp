@@ -10,8 +10,8 @@ namespace collie {
 
 namespace {
 
-// Which of the runs that start at `starts` (ascending, the last entry is the end) holds `place`. Empty runs
-// hold nothing.
+// The run that holds `place`, of the runs that start at `starts` (ascending; the last entry is the end).
+// Empty runs hold nothing.
 int64_t find_run(const std::vector<int64_t>& starts, int64_t place) {
   return std::upper_bound(starts.begin(), starts.end(), place) - starts.begin() - 1;
 }
@@ -21,8 +21,8 @@ int64_t find_run(const std::vector<int64_t>& starts, int64_t place) {
 struct SequenceOrder::Epoch {
   int64_t epoch = 0;
   std::vector<uint32_t> documents;  // [D] packing: the stream's order
-  std::vector<int64_t> starts;      // [D + 1] packing: first pair of each in the stream
-  std::vector<uint32_t> sequences;  // [N] which window (or piece) sequence i is
+  std::vector<int64_t> starts;      // [D + 1] packing: first pair of each document in the stream
+  std::vector<uint32_t> sequences;  // [N] the window (or piece) of sequence i
 };
 
 SequenceOrder::SequenceOrder(std::shared_ptr<const Dataset> dataset, SequenceSettings settings)
@@ -59,7 +59,7 @@ std::shared_ptr<const SequenceOrder::Epoch> SequenceOrder::find_epoch(int64_t ep
   }
   made->sequences = permutation(static_cast<uint32_t>(sequences_),
                                 random_key(settings_.seed, fmt::format("windows/{}", epoch)));
-  // Two: around the end of an epoch, loaders and the count of targets look at both sides.
+  // Two are kept because around the end of an epoch, loaders and the count of targets look at both sides.
   if (recent_.size() >= 2) recent_.erase(recent_.begin());
   recent_.push_back(made);
   return made;

@@ -1,5 +1,5 @@
-// The order in which an epoch's tokens are seen: packing and shuffling over the whole data set, so that any
-// loader can compute sequence i of an epoch on its own, from nothing but (data set, settings, epoch, i).
+// The order in which an epoch's tokens are seen: packing and shuffling over the whole data set. Any loader
+// can compute sequence i of an epoch on its own, from nothing but (data set, settings, epoch, i).
 #pragma once
 
 #include <cstdint>
@@ -19,27 +19,27 @@ struct SequenceSettings {
   uint64_t seed = 42;
 };
 
-// With packing: the epoch's documents (permuted by (seed, epoch) when shuffling) form one stream of (input,
-// target) pairs which is cut into windows of L pairs; the last may be shorter; the windows are permuted as
-// well. Without packing: each document is cut into pieces of at most L pairs, and the pieces are permuted.
-// Every pair is seen exactly once an epoch. Threads may share one; the first use of an epoch costs
-// O(documents), a sequence after that O(log documents + L).
+// With packing, the epoch's documents (permuted by (seed, epoch) when shuffling) form one stream of (input,
+// target) pairs, which is cut into windows of L pairs. The last window may be shorter. The windows are
+// permuted as well. Without packing, each document is cut into pieces of at most L pairs, and the pieces are
+// permuted. Every pair is seen exactly once per epoch. Threads may share one object. The first use of an
+// epoch costs O(documents), a sequence after that O(log documents + L).
 class SequenceOrder {
  public:
-  // Throws UserError when sequence_length < 1 or there are more than 2^32 - 1 documents or sequences.
+  // Throws UserError if sequence_length < 1 or there are more than 2^32 - 1 documents or sequences.
   SequenceOrder(std::shared_ptr<const Dataset> dataset, SequenceSettings settings);
 
   const Dataset& dataset() const { return *dataset_; }
   const SequenceSettings& settings() const { return settings_; }
   int64_t sequences_per_epoch() const { return sequences_; }  // N, at least 1, the same in every epoch
 
-  // Labels of sequence `index` (0 <= index < N) of `epoch` (from 0) that are targets, without reading any
-  // token.
+  // The number of targets among the labels of sequence `index` (0 <= index < N) of `epoch` (from 0), computed
+  // without reading any token.
   int64_t sequence_targets(int64_t epoch, int64_t index) const;
-  // How many of an epoch's sequences have none: prompts fill them.
+  // The number of an epoch's sequences that have no target, because prompts fill them.
   int64_t sequences_without_targets(int64_t epoch) const;
 
-  // Appends that sequence to `batch`: one document (piece) after another, positions from 0 in each.
+  // Appends that sequence to `batch`, one document (piece) after another. Positions start at 0 in each.
   void append_sequence(int64_t epoch, int64_t index, MicroBatch& batch) const;
 
  private:
@@ -56,7 +56,7 @@ class SequenceOrder {
   SequenceSettings settings_;
   int64_t sequences_ = 0;
   std::vector<int64_t>
-      natural_starts_;  // [D + 1] prefix sums, in natural order, of pairs (packing) or pieces (not)
+      natural_starts_;  // [D + 1] prefix sums, in natural order, of pairs (packing) or pieces (no packing)
   mutable std::mutex mutex_;
   mutable std::vector<std::shared_ptr<const Epoch>> recent_;  // at most two
 };

@@ -16,7 +16,7 @@ void check_sizes(const StepSizes& sizes) {
                 sizes.gradient_accumulation_steps, sizes.dp_rank, sizes.dp_size);
 }
 
-// Sequences [first, last) of `epoch`, cut off at `end`.
+// Takes sequences [first, last) of `epoch`, cut off at `end`.
 MicroBatch make_micro_batch(const SequenceOrder& order, int64_t epoch, int64_t first, int64_t last,
                             int64_t end) {
   MicroBatch batch = empty_micro_batch();
@@ -49,7 +49,7 @@ int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes,
 int64_t last_step_of_epoch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
                            int64_t epochs) {
   const int64_t sequences = order.sequences_per_epoch();
-  const int64_t whole = epochs - origin.position / sequences;  // with the one that the origin lies in
+  const int64_t whole = epochs - origin.position / sequences;  // includes the epoch of the origin
   if (whole < 1) return origin.steps;
   return origin.steps + divide_up(sequences - origin.position % sequences, sizes.sequences()) +
          (whole - 1) * steps_per_epoch(order, sizes);
@@ -62,8 +62,7 @@ StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, co
   const int64_t per_epoch = order.sequences_per_epoch();
   const int64_t first = position % per_epoch;
   const int64_t end = std::min(per_epoch, first + sizes.sequences());
-  const int64_t across =
-      sizes.micro_batch_size * sizes.dp_size;  // sequences of one micro-batch of all replicas
+  const int64_t across = sizes.micro_batch_size * sizes.dp_size;  // sequences per micro-batch of all replicas
 
   StepBatch step;
   step.epoch = position / per_epoch;

@@ -33,8 +33,8 @@ struct Header {
 };
 static_assert(sizeof(Header) == 128);
 
-// Not cryptographic: it tells accidents (torn writes, flipped bits) at the speed of memory. Four lanes of 64
-// bits.
+// This is not cryptographic: it finds accidents (torn writes, flipped bits) at the speed of memory. It has
+// four lanes of 64 bits.
 uint64_t checksum(std::span<const std::byte> bytes) {
   constexpr uint64_t factor = 0x9e3779b97f4a7c15u;
   std::array<uint64_t, 4> lanes = {1, 2, 3, 4};
@@ -129,7 +129,7 @@ void TokenCacheWriter::finish() {
   header.payload_checksum = checksum(MappedFile(temporary_).bytes().subspan(sizeof(Header)));
   header.header_checksum = header_checksum(header);
   if (::pwrite(descriptor_, &header, sizeof(header), 0) != static_cast<ssize_t>(sizeof(header))) fail();
-  // No fsync: what a loss of power may leave here fails its checksum, and is made anew.
+  // No fsync is needed: what a loss of power may leave here fails its checksum, and is made anew.
   if (::rename(temporary_.c_str(), file_.c_str()) != 0) fail();
   ::close(descriptor_);
   descriptor_ = -1;
@@ -137,7 +137,7 @@ void TokenCacheWriter::finish() {
 
 namespace {
 
-// Why the mapped file is not the cache of `key`; empty when it is.
+// The reason why the mapped file is not the cache of `key`; empty if it is.
 std::string find_fault(std::span<const std::byte> bytes, const std::string& key, Header& header) {
   const Header expected;
   if (bytes.size() < sizeof(header)) return "it is shorter than its header";
@@ -168,7 +168,7 @@ std::string find_fault(const DocumentBlock& block, int64_t vocab_size) {
   return "";
 }
 
-// Small caches are copied: a process may have some 65,000 mappings only, and a data set more files than that.
+// Small caches are copied: a process may have only some 65,000 mappings, and a data set may have more files.
 std::span<const std::byte> read_or_map(const std::filesystem::path& file,
                                        std::shared_ptr<const void>& owner) {
   constexpr size_t small = size_t{1} << 20;

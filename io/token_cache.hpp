@@ -15,8 +15,8 @@
 
 namespace collie {
 
-// Writes a cache beside its place and renames it there when it is whole, so that readers and other writers
-// never see a part of one. Destroyed without finish(), nothing is left.
+// Writes a cache beside its place and renames it into place when it is complete, so that readers and other
+// writers never see a part of one. If it is destroyed without finish(), nothing is left.
 class TokenCacheWriter {
  public:
   // `key` (64 hexadecimal digits) says what the tokens were made from. Throws RunError naming the file and
@@ -42,8 +42,9 @@ class TokenCacheWriter {
   std::vector<int32_t> masked_;
 };
 
-// Maps the cache at `file`. Empty where there is none, and where it is broken, of another version or made
-// from something else (then `reason` says so): everything in it is verified, ids against `vocab_size`.
+// Maps the cache at `file`. Everything in it is verified, ids against `vocab_size`. Returns nothing if there
+// is no cache. It also returns nothing, and `reason` says why, if the cache is broken, of another version or
+// made from something else.
 std::optional<DocumentBlock> open_token_cache(const std::filesystem::path& file, const std::string& key,
                                               int64_t vocab_size, std::string& reason);
 

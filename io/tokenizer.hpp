@@ -12,18 +12,18 @@
 
 namespace collie {
 
-// Immutable: threads may share one.
+// It is immutable, so threads may share one.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // `add_special`: also what the tokenizer adds around a text (usually BOS in front). An empty text gives the
-  // added tokens alone. Special tokens spelled out inside the text become their ids, as in transformers.
-  // Throws UserError with the byte offset where the text is not valid UTF-8.
+  // `add_special` adds what the tokenizer puts around a text (usually BOS in front). An empty text gives the
+  // added tokens alone. Special tokens that are spelled out in the text become their ids, as in transformers.
+  // Throws UserError with the byte offset if the text is not valid UTF-8.
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special) const = 0;
 
-  // As transformers' decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False). Ids that name
-  // no token are skipped.
+  // Works like transformers' decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False). Ids
+  // that name no token are skipped.
   virtual std::string decode(std::span<const int32_t> ids) const = 0;
 
   virtual int64_t vocab_size() const = 0;  // one more than the largest id
@@ -31,7 +31,7 @@ class Tokenizer {
   virtual std::optional<int32_t> eos() const = 0;
   virtual bool adds_bos() const = 0;  // whether encode(text, true) starts with BOS
 
-  // Writes tokenizer.json (and tokenizer_config.json, special_tokens_map.json where there are such) into
+  // Writes tokenizer.json (and tokenizer_config.json and special_tokens_map.json if there are any) into
   // `folder`, which must exist, for Hugging Face's libraries and for load_tokenizer. Throws RunError.
   virtual void save_to(const std::filesystem::path& folder) const = 0;
 
@@ -39,13 +39,13 @@ class Tokenizer {
   virtual std::string fingerprint() const = 0;
 };
 
-// `kind` "auto": folder/tokenizer.json (Hugging Face `tokenizers` format), with BOS and EOS from
-// tokenizer_config.json, else special_tokens_map.json, else generation_config.json, else config.json. "byte":
-// the byte tokenizer, and `folder` is not looked at. Throws UserError naming the file, the key, what was
-// found and what would be right.
+// `kind` "auto" reads folder/tokenizer.json (Hugging Face `tokenizers` format). BOS and EOS come from
+// tokenizer_config.json, else special_tokens_map.json, else generation_config.json, else config.json. `kind`
+// "byte" is the byte tokenizer, and `folder` is not looked at. Throws UserError naming the file, the key,
+// what was found and what would be right.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& folder, const std::string& kind);
 
-// Ids 0-255 are the bytes of the text, 256 is BOS, 257 EOS; encode(text, true) starts with BOS.
+// Ids 0-255 are the bytes of the text, 256 is BOS, 257 is EOS. encode(text, true) starts with BOS.
 std::shared_ptr<const Tokenizer> byte_tokenizer();
 
 }  // namespace collie

@@ -10,7 +10,7 @@ namespace collie {
 namespace {
 
 struct Sequence {
-  size_t length = 1;  // bytes, of the maximal ill-formed part where it is not valid
+  size_t length = 1;  // bytes; of the maximal ill-formed part if it is not valid
   bool valid = false;
 };
 
@@ -18,7 +18,7 @@ bool is_continuation(unsigned char byte) {
   return (byte & 0xC0u) == 0x80u;
 }
 
-// Table 3-7 of the Unicode standard: only the second byte has ranges of its own.
+// Table 3-7 of the Unicode standard: only the second byte has special ranges.
 Sequence read_sequence(std::string_view text, size_t position) {
   const auto byte = [&](size_t i) -> unsigned { return static_cast<unsigned char>(text[position + i]); };
   const unsigned lead = byte(0);
@@ -36,7 +36,7 @@ Sequence read_sequence(std::string_view text, size_t position) {
   return {length, true};
 }
 
-// Where the run of ASCII at `position` ends, or a little before.
+// The end of the run of ASCII at `position`, or a place a little before it.
 size_t skip_ascii(std::string_view text, size_t position) {
   uint64_t word = 0;
   while (position + sizeof(word) <= text.size()) {

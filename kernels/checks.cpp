@@ -19,7 +19,7 @@ DType accumulation_dtype(DType dtype) {
   return dtype == DType::bf16 ? DType::f32 : dtype;
 }
 
-// dtype, or the wider one that goes with it.
+// x has dtype or its accumulation dtype.
 void of_either_dtype(std::string_view operation, std::string_view what, const Tensor& x, DType dtype) {
   COLLIE_ASSERT(x.defined(), "{}: {} is an empty tensor", operation, what);
   COLLIE_ASSERT(x.dtype() == dtype || x.dtype() == accumulation_dtype(dtype),
@@ -34,7 +34,7 @@ void of_shape(std::string_view operation, std::string_view what, const Tensor& x
                 shape.to_string());
 }
 
-// Same shape as another operand, which the message names.
+// x has the same shape as another operand, which the message names.
 void like(std::string_view operation, std::string_view what, const Tensor& x, std::string_view other_what,
           const Tensor& other, DType dtype) {
   of_dtype(operation, what, x, dtype);
@@ -53,7 +53,7 @@ void contiguous(std::string_view operation, std::string_view what, const Tensor&
                 x.shape().to_string(), x.row_stride());
 }
 
-// A contiguous vector of `size`, which is that of `other`.
+// x is a contiguous vector of `size`, which is the size of `other`.
 void vector_for(std::string_view operation, std::string_view what, const Tensor& x, int64_t size,
                 std::string_view other_what, const Tensor& other, DType dtype) {
   of_dtype(operation, what, x, dtype);
@@ -98,7 +98,7 @@ void spans_fit(const AttentionSpans& spans, const Tensor& q, const Tensor& k) {
   }
 }
 
-// Doubles in one dimension.
+// x has doubles in one dimension.
 void doubles(std::string_view operation, std::string_view what, const Tensor& x) {
   of_rank(operation, what, x, 1, DType::f64);
   contiguous(operation, what, x);
@@ -108,7 +108,7 @@ void doubles(std::string_view operation, std::string_view what, const Tensor& x,
   contiguous(operation, what, x);
 }
 
-// `starts` [sums + 1] of runs of the values.
+// `starts` [sums + 1] delimits runs of the values.
 void runs_fit(std::string_view op, const std::vector<int32_t>& starts, const std::vector<int32_t>& firsts,
               const std::vector<int32_t>& counts, const Tensor& values, const Tensor& sums) {
   const auto count = static_cast<int64_t>(firsts.size());
@@ -131,7 +131,7 @@ void runs_fit(std::string_view op, const std::vector<int32_t>& starts, const std
   }
 }
 
-// Each sum's nodes, added as they come, leave trees of which none is higher than the one before.
+// Adds each sum's nodes as they come. No tree that is left may be higher than the one before.
 void heights_fit(const TreeRuns& runs) {
   COLLIE_ASSERT(runs.heights.size() == runs.firsts.size(), "tree_sums: {} firsts but {} heights",
                 runs.firsts.size(), runs.heights.size());
@@ -152,7 +152,7 @@ void heights_fit(const TreeRuns& runs) {
   }
 }
 
-// How many ids the vocabulary has is not known here.
+// The size of the vocabulary is not known here.
 void shard_of_logits(std::string_view operation, DType dtype, const Tensor& logits,
                      std::span<const int32_t> labels, int64_t first) {
   of_rank(operation, "logits", logits, 2, dtype);
@@ -239,7 +239,7 @@ GemmSizes gemm_add_row(DType dtype, GemmForm form, const Tensor& a, const Tensor
 }
 
 void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out) {
-  of_either_dtype("embedding", "table", table, dtype);  // its gradient may be wide
+  of_either_dtype("embedding", "table", table, dtype);  // its gradient may have the accumulation dtype
   of_rank("embedding", "table", table, 2, table.dtype());
   of_rank("embedding", "out", out, 2, dtype);
   COLLIE_ASSERT(table.dim(1) == out.dim(1), "embedding: table {} and out {} differ in width",

@@ -1,6 +1,6 @@
-// What every implementation of the operation table checks before it touches memory: dtypes and shapes, one
-// function an operation. Each throws std::logic_error (COLLIE_ASSERT) that names the operation and the shapes
-// that do not fit.
+// The checks of dtypes and shapes that every implementation of the operation table makes before it touches
+// memory, one function per operation. Each throws a std::logic_error (COLLIE_ASSERT) that names the operation
+// and the shapes that do not fit.
 #pragma once
 
 #include "kernels/operations.hpp"
@@ -15,15 +15,15 @@ struct AttentionSizes {
   int64_t queries, keys, heads, kv_heads, head_dim, documents;
 };
 
-// As many host values as elements.
+// There must be as many host values as elements.
 void transfer(size_t values, const Tensor& x);
-// Shapes and dtypes equal.
+// Shapes and dtypes must be equal.
 void copy(const Tensor& from, const Tensor& to);
-// Between dtype and the one that is wider, shapes equal.
+// One side has `dtype`, the other its accumulation dtype. Shapes must be equal.
 void convert(DType dtype, const Tensor& from, const Tensor& to);
-// `values` in host memory, like x.
+// `values` must be in host memory and match x.
 void from_host(const Tensor& values, const Tensor& x);
-// f64, one dimension, contiguous.
+// The values must be f64, one-dimensional and contiguous.
 void read(const Tensor& values);
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);
 void scale(DType dtype, const Tensor& x);

@@ -1,19 +1,20 @@
-// Clipping by the global norm. Constant expressions, so that kernels/cuda may use them in kernels.
+// Clipping by the global norm. These are constant expressions, so that kernels/cuda may use them in kernels.
 #pragma once
 
 #include <limits>
 
 namespace collie {
 
-// What brings a gradient of norm `norm` down to max_norm; 1 where it is below, or max_norm is 0. PyTorch's
-// clip_grad_norm_: max_norm / (norm + 1e-6), at most 1; NaN stays NaN.
+// The factor that brings a gradient of norm `norm` down to max_norm; 1 if the norm is below it or max_norm is
+// 0. It is PyTorch's clip_grad_norm_: max_norm / (norm + 1e-6), at most 1. NaN stays NaN.
 constexpr double clip_factor(double norm, double max_norm) {
   if (!(max_norm > 0)) return 1;
   const double factor = max_norm / (norm + 1e-6);
   return factor >= 1 ? 1 : factor;
 }
 
-// The same for a step, but NaN where its loss or the norm is not finite: nothing is to be updated then.
+// The same for a step, but NaN if the step's loss or norm is not finite, because then nothing is to be
+// updated.
 constexpr double step_factor(double loss_sum, double norm, double max_norm) {
   constexpr double most = std::numeric_limits<double>::max();
   const bool finite = loss_sum >= -most && loss_sum <= most && norm >= -most && norm <= most;

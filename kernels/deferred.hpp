@@ -1,4 +1,4 @@
-// A result that a device may still be computing when it is returned: the host goes on, and asks for the value
+// A result that a device may still be computing when it is returned. The host goes on, and asks for the value
 // later.
 #pragma once
 
@@ -13,7 +13,7 @@ class Deferred {
  public:
   Deferred() : Deferred(T{}) {}
   Deferred(T value) : value_(std::make_shared<T>(std::move(value))) {}  // implicit: it is there already
-  // wait() blocks until the result is there, and returns it; called once by each copy that is asked.
+  // wait() blocks until the result is there, and returns it. Each copy that is asked calls it once.
   static Deferred later(std::function<T()> wait) {
     Deferred deferred;
     deferred.value_ = nullptr;
@@ -21,7 +21,7 @@ class Deferred {
     return deferred;
   }
 
-  // Whether value() need not wait: false where that is not known.
+  // Says whether value() need not wait; false if that is not known.
   bool there() const { return value_ != nullptr; }
   // Blocks until the result is there. Not thread-safe.
   T value() && { return std::as_const(resolved()); }

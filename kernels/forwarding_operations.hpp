@@ -1,4 +1,5 @@
-// An operation table that hands every call on to another and may do something around those that compute.
+// An operation table that forwards every call to another table, and may do something around those that
+// compute.
 #pragma once
 
 #include <memory>
@@ -37,7 +38,7 @@ class ForwardingOperations : public Operations {
 #undef COLLIE_FORWARD
 
  protected:
-  // Around each computing operation, also one that throws. Calls are not nested.
+  // These are called around each computing operation, also one that throws. Calls are not nested.
   virtual void begin_operation() {}
   virtual void end_operation() {}
 

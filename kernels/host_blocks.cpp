@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t alignment = 64;
 
-// Address sanitizer sees a use after free only if the block really is freed.
+// Address sanitizer sees a use after free only if the block is really freed.
 #ifdef __SANITIZE_ADDRESS__
 constexpr bool keep_blocks = false;
 #else
@@ -35,7 +35,7 @@ std::atomic<bool>& poison() {
 
 class BlockCache {
  public:
-  // nullptr where there is none.
+  // Returns nullptr if there is no such block.
   void* take(size_t size) {
     const std::lock_guard lock(mutex_);
     const auto found = free_.find(size);
@@ -71,7 +71,7 @@ class BlockCache {
   size_t bytes_ = 0;
 };
 
-// Never destroyed: tensors in static objects may be freed after it would have been.
+// Never destroyed, because tensors in static objects may be freed after it would have been.
 BlockCache& cache() {
   static BlockCache* const blocks = new BlockCache;
   return *blocks;

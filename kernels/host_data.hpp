@@ -1,4 +1,4 @@
-// Moving values in and out of host tensors, row by row; single-threaded. Shared by the host implementations.
+// Moves values in and out of host tensors, row by row, on one thread. The host implementations share it.
 #pragma once
 
 #include <span>
@@ -7,7 +7,7 @@
 
 namespace collie::host {
 
-// Any tensor as rows of dense elements; a contiguous one is a single row.
+// Any tensor as rows of dense elements. A contiguous tensor is a single row.
 struct Rows {
   int64_t count, width;
 };
@@ -18,7 +18,7 @@ void copy(const Tensor& from, const Tensor& to);              // same shape and 
 void upload(std::span<const float> values, const Tensor& x);  // values: numel, row-major
 void download(const Tensor& x, std::span<float> values);
 
-// bfloat16: the upper half of a float, rounded to nearest even; NaN stays NaN.
+// bfloat16 is the upper half of a float, rounded to nearest even; NaN stays NaN.
 uint16_t to_bf16(float value);
 float from_bf16(uint16_t bits);
 

@@ -1,4 +1,4 @@
-// Memory accounts: every allocation has a category, every rank an account.
+// Memory accounts: every allocation has a category, and every rank has an account.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@ enum class Category : uint8_t { weights, gradients, optimizer, activations, comm
 inline constexpr size_t category_count = 6;
 std::string_view name(Category category);
 
-// What one rank holds, in bytes. Thread-safe: a tensor may be freed by the thread that received it.
+// The bytes that one rank holds. It is thread-safe: a tensor may be freed by the thread that received it.
 class MemoryAccount {
  public:
   void add(Category category, size_t bytes);
@@ -22,7 +22,7 @@ class MemoryAccount {
   size_t current(Category category) const;
   size_t peak(Category category) const;  // of that category alone
   size_t current_total() const;
-  size_t peak_total() const;  // of the sum, which is at most the sum of the peaks
+  size_t peak_total() const;  // the peak of the sum, which is at most the sum of the peaks
 
  private:
   std::array<std::atomic<size_t>, category_count> current_{}, peak_{};
@@ -31,26 +31,29 @@ class MemoryAccount {
 
 enum class DeviceKind : uint8_t { cpu, cuda };
 
-// Where a tensor's bytes come from and go back to. Thread-safe: a tensor may be freed by any thread.
+// A tensor's bytes come from a source and go back to it. It is thread-safe: a tensor may be freed by any
+// thread.
 class MemorySource {
  public:
   virtual ~MemorySource() = default;
   virtual void* allocate(size_t bytes) = 0;
   virtual void free(void* block, size_t bytes) noexcept = 0;
   virtual DeviceKind device() const = 0;
-  // Bytes of a block to host memory and from there, after everything that has been queued on the block.
-  // Blocking.
+  // These two copy bytes of a block to host memory and from there, after all work that is queued on the
+  // block. They block.
   virtual void read(const void* from, void* to, size_t bytes) = 0;
   virtual void write(const void* from, void* to, size_t bytes) = 0;
 };
 
-// Up to the next eighth of a power of two, 64 at least: so that sizes that differ a little share blocks.
+// Rounds up to the next eighth of a power of two, at least 64, so that sizes that differ a little share
+// blocks.
 size_t block_size(size_t bytes);
 
-// Host blocks, 64-byte aligned and kept for reuse: returning large blocks to the system and touching them
-// again costs a page fault every 4 KiB. Of block_size(bytes). Process-wide, thread-safe.
-// In poison mode (tests; COLLIE_ENGINE_POISON=1) every block is handed out filled with 0xFF, a NaN in every
-// type.
+// Host blocks are 64-byte aligned and kept for reuse: returning large blocks to the system and touching them
+// again costs a page fault every 4 KiB. They have block_size(bytes) bytes. The cache is process-wide and
+// thread-safe.
+// In poison mode (tests; COLLIE_ENGINE_POISON=1) every block is filled with 0xFF when it is allocated, which
+// is a NaN in every type.
 void* allocate_host(size_t bytes);
 void free_host(void* block, size_t bytes);
 size_t cached_host_bytes();

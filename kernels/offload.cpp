@@ -19,7 +19,7 @@ class KeptHere final : public Offloaded {
   std::vector<Tensor> tensors_;
 };
 
-// What is needed to make a tensor again.
+// Everything that is needed to make a tensor again.
 struct Form {
   bool defined;
   Shape shape;
@@ -46,7 +46,7 @@ class Offloader::Group final : public Offloaded {
     copy_ = owner_.copies_->begin_out(tensors_);
   }
 
-  // Memory that a copy still reads or writes goes back after it.
+  // Memory that a copy still reads or writes must not go back before the copy is done.
   ~Group() override {
     try {
       wait();
@@ -63,7 +63,7 @@ class Offloader::Group final : public Offloaded {
 
   void fetch() override {
     COLLIE_ASSERT(copy_ != nullptr, "tensors that were taken already are fetched");
-    if (!away_) return wait();  // nothing has gone yet
+    if (!away_) return wait();  // nothing has left yet
     for (const Form& form : forms_)
       tensors_.push_back(form.defined ? owner_.operations_.empty(form.shape, form.dtype, form.category)
                                       : Tensor());
@@ -90,7 +90,7 @@ class Offloader::Group final : public Offloaded {
   std::vector<Form> forms_;
   std::shared_ptr<HostCopies::Copy> copy_;
   bool under_way_ = true;  // a copy out or back that nobody has waited for
-  bool away_ = false;      // the device's memory is let go
+  bool away_ = false;      // the device's memory is freed
 };
 
 Offloader::Offloader(Operations& operations, std::unique_ptr<HostCopies> copies)

@@ -1,4 +1,4 @@
-// Tensors that wait on the host until they are needed again, so that the device has room for others
+// Tensors that wait on the host until they are needed again, so that the device has room for other tensors
 // (Operations::offload; Rhu et al., arXiv 1602.08124).
 #pragma once
 
@@ -11,38 +11,41 @@ namespace collie {
 
 class Operations;
 
-// Goes before the operation table that made it. Not thread-safe.
+// It must be destroyed before the operation table that made it. It is not thread-safe.
 class Offloaded {
  public:
   virtual ~Offloaded() = default;
-  // Begins to bring them back, beside what is queued from now on. At most once.
+  // Begins to bring the tensors back, concurrently with work that is queued from now on. Call it at most
+  // once.
   virtual void fetch() = 0;
-  // The tensors, for what is queued from now on; fetches them where nobody did. Once.
+  // Returns the tensors, for work that is queued from now on, and fetches them if nobody has. Call it once.
   virtual std::vector<Tensor> take() = 0;
 };
 
-// For tables whose memory the host's is: the tensors stay where they are.
+// For tables that use the host's memory: the tensors stay where they are.
 std::unique_ptr<Offloaded> offload_nowhere(std::vector<Tensor> tensors);
 
-// The copies between a device and the host, beside the rank's queue of work.
+// Copies between a device and the host, concurrent with the rank's queue of work.
 class HostCopies {
  public:
-  // The host's side of some tensors.
+  // The host's side of the copied tensors.
   class Copy {
    public:
     virtual ~Copy() = default;
   };
   virtual ~HostCopies() = default;
-  // Begins to copy them, after what is queued on them. They must be contiguous; undefined ones are left out.
+  // Begins to copy the tensors out, after the work that is queued on them. They must be contiguous; undefined
+  // ones are left out.
   virtual std::shared_ptr<Copy> begin_out(const std::vector<Tensor>& tensors) = 0;
-  // Begins to copy them back into `tensors`, after what is queued on these: as begin_out() was given.
+  // Begins to copy the data back into `tensors`, after the work that is queued on these. The list must match
+  // the one given to begin_out().
   virtual void begin_back(Copy& copy, const std::vector<Tensor>& tensors) = 0;
-  // What is queued from now on comes after the copy that was begun last.
+  // Work that is queued from now on comes after the copy that was begun last.
   virtual void wait(Copy& copy) = 0;
 };
 
-// Lets go of the device's memory once the copies are there: at the next offload(), so that tensors of two
-// calls at most are on their way out, and copying has the time between two calls.
+// The device's memory is freed once the copies are done, at the next offload(). So the tensors of at most two
+// calls are on their way out, and copying has the time between two calls.
 class Offloader {
  public:
   Offloader(Operations& operations, std::unique_ptr<HostCopies> copies);
@@ -53,7 +56,7 @@ class Offloader {
   class Group;
   Operations& operations_;
   std::unique_ptr<HostCopies> copies_;
-  Group* leaving_ = nullptr;  // the last, unless it was wanted back already
+  Group* leaving_ = nullptr;  // the last one offloaded, unless it was already fetched back
 };
 
 }  // namespace collie

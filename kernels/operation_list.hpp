@@ -1,8 +1,8 @@
-// Every virtual function of Operations, once, for tables that hand calls on (forwarding_operations.hpp):
-// OP(result, name, (parameters), (arguments)). tests/kernels/contracts.cpp fails where one is missing.
+// Lists every virtual function of Operations once, for tables that forward calls (forwarding_operations.hpp):
+// OP(result, name, (parameters), (arguments)). tests/kernels/contracts.cpp fails if one is missing.
 #pragma once
 
-// What computes, or moves a tensor's values.
+// Functions that compute, or move a tensor's values.
 #define COLLIE_COMPUTING_OPERATIONS(OP)                                                                     \
   OP(Tensor, empty, (const Shape& shape, DType dtype, Category category), (shape, dtype, category))         \
   OP(Tensor, empty_on_host, (const Shape& shape, DType dtype, Category category), (shape, dtype, category)) \
@@ -75,7 +75,7 @@
      (loss_sum, sum_of_squares, max_norm, outcome))                                                         \
   OP(void, adamw, (std::span<AdamWTensors> ranges, const AdamWArguments& arguments), (ranges, arguments))
 
-// What waits, asks, or calls back.
+// Functions that wait, ask, or call back.
 #define COLLIE_OTHER_OPERATIONS(OP)                                                              \
   OP(std::unique_ptr<Offloaded>, offload, (std::vector<Tensor> tensors), (std::move(tensors)))   \
   OP(Tensor, to_host, (const Tensor& x, Category category), (x, category))                       \
@@ -89,7 +89,7 @@
   OP(void, release, (Tensor & x), (x))                                                           \
   OP(Tensor, acquire, (Tensor x, Category category), (std::move(x), category))
 
-// The same, of constant tables.
+// The same kind of functions, of constant tables.
 #define COLLIE_CONSTANT_OPERATIONS(OP)              \
   OP(int64_t, head_chunk, (int64_t vocab), (vocab)) \
   OP(bool, has_values, (), ())                      \

@@ -1,10 +1,10 @@
-// The operation table: everything a device can do. Models call nothing else.
+// The operation table lists everything a device can do. Models call nothing else.
 //
-// One object a rank: it knows the rank's memory account and threads. Implementations: cpu/ (fp32), reference/
-// (double, slow and obvious), meta/ (memory accounts alone); cuda/ (one GPU; through kernels/gpu.hpp). All
-// matrices are row-major. "accumulate" adds to what the output holds instead of overwriting it. Outputs may
-// not alias inputs unless it is said. Every operation accepts zero tokens. Results depend on shapes and
-// values alone, never on the number of threads.
+// Each rank has one table, which knows the rank's memory account and threads. The implementations are cpu/
+// (fp32), reference/ (double, slow and obvious), meta/ (memory accounts alone) and cuda/ (one GPU; through
+// kernels/gpu.hpp). All matrices are row-major. "accumulate" adds to what the output holds instead of
+// overwriting it. Outputs may not alias inputs unless the operation's comment allows it. Every operation
+// accepts zero tokens. Results depend on shapes and values alone, never on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -21,60 +21,62 @@
 
 namespace collie {
 
-// Which operands of C[m, n] are stored transposed.
+// Says which operands of C[m, n] are stored transposed.
 enum class GemmForm {
   nn,  // A [m, k], B [k, n]
   nt,  // A [m, k], B [n, k]: x · Wᵀ, the forward of a linear layer
-  tn,  // A [k, m], B [k, n]: dyᵀ · x, its weight gradient
+  tn,  // A [k, m], B [k, n]: dyᵀ · x, the weight gradient of a linear layer
 };
 
-// Where documents start in a row of packed tokens: S documents, S + 1 offsets from 0 to the number of tokens.
-// Training: queries and keys are the same tokens. With a KV cache a document has more keys than queries; its
-// last query stands at its last key. Not causal: every query of a document sees all of its keys, which may be
-// fewer than its queries, but not none (a chunk of queries against an earlier chunk of keys).
+// Says where documents start in a row of packed tokens: S documents have S + 1 offsets, from 0 to the number
+// of tokens. In training, queries and keys are the same tokens. With a KV cache a document has more keys than
+// queries, and its last query stands at its last key. If not causal, every query of a document sees all of
+// the document's keys. There may be fewer keys than queries, but not none (a chunk of queries against an
+// earlier chunk of keys).
 struct AttentionSpans {
   std::vector<int32_t> query_starts;  // [documents + 1]
   std::vector<int32_t> key_starts;    // [documents + 1]
   bool causal = true;
-  int64_t window = 0;  // causal: a query sees at most so many keys, its own the last of them; 0: all
-  // Backward: the documents whose queries see other keys as well, which are not among those given. Empty:
-  // none.
+  int64_t window = 0;  // causal only: the most keys a query sees, its own key included and last; 0: no limit
+  // For the backward: the documents whose queries also see other keys, which are not among the given ones.
+  // Empty means none.
   std::vector<bool> more_keys = {};  // [documents]
 
-  // How many queries of a document see one key and no other; they are its first ones. The weight of that key
-  // is 1 whatever the score is.
+  // The number of queries of a document that see one key and no other. They are the document's first queries.
+  // The weight of that key is 1 whatever the score is.
   int64_t queries_of_one_key(size_t document) const;
 };
 
 struct AdamWArguments {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  int64_t step = 1;        // from 1, for the bias correction
+  int64_t step = 1;        // counts from 1, for the bias correction
   Tensor gradient_factor;  // f64 [1]: multiplies the gradient first (clipping); undefined: 1
   Rounding rounding;       // of weights and states in bfloat16
 };
 
-// Which of a list of values are added, and in which order: sum i is that of the runs [starts[i], starts[i +
-// 1]), of which run r has the counts[r] values from firsts[r] on.
+// Says which of a list of values are added, and in which order. Sum i adds the runs [starts[i], starts[i +
+// 1]). Run r has the counts[r] values from firsts[r] on.
 struct OrderedRuns {
   std::vector<int32_t> starts;          // [sums + 1]
   std::vector<int32_t> firsts, counts;  // [runs]
 };
 
-// Which of a list of values are added as binary trees: sum i is that of the nodes [starts[i], starts[i + 1]).
-// Node r is itself the tree_sum() (kernels/tree_sum.hpp) of counts[r] values from firsts[r] on, and a tree of
-// height heights[r] to its sum: of two neighbours of one height the sum takes their place, one higher; what
-// is left when all nodes are there is added from the right. No node is higher than what is left of it.
+// Says which of a list of values are added as binary trees. Sum i adds the nodes [starts[i], starts[i + 1]).
+// Node r is itself the tree_sum() (kernels/tree_sum.hpp) of counts[r] values from firsts[r] on. Its sum takes
+// it as a tree of height heights[r]. Two neighbours of the same height are replaced by their sum, which is
+// one higher. When all nodes are there, the remaining trees are added from the right. No node is higher than
+// the trees to its left.
 struct TreeRuns {
   std::vector<int32_t> starts;                   // [sums + 1]
   std::vector<int32_t> firsts, counts, heights;  // [nodes]
 };
 
-// One range of elements that an optimizer updates: contiguous tensors of equal numel, each dtype() or
-// accumulation_dtype().
+// One range of elements that an optimizer updates. The tensors are contiguous and of equal numel, each in
+// dtype() or accumulation_dtype().
 struct AdamWTensors {
   Tensor weight, gradient, exp_avg, exp_avg_sq;
-  Tensor rounded;            // where defined: gets the new weight, rounded to nearest, in dtype()
-  uint64_t first_index = 0;  // where the range starts among all elements that are rounded under one key
+  Tensor rounded;            // if defined: gets the new weight in dtype(), rounded to nearest
+  uint64_t first_index = 0;  // the start of the range among all elements that are rounded under one key
 };
 
 class Operations {
@@ -85,65 +87,70 @@ class Operations {
   Operations& operator=(const Operations&) = delete;
 
   DType dtype() const { return dtype_; }  // of weights, activations and their gradients
-  // Of what needs more digits than bfloat16 has: statistics (inverse_rms, log_sum_exp), rotary tables, and,
-  // where the owner wants it, weights' gradients and optimizer states. The same as dtype() where that is wide
-  // enough.
+  // The dtype of tensors that need more digits than bfloat16 has: statistics (inverse_rms, log_sum_exp),
+  // rotary tables and, if the owner wants it, weights' gradients and optimizer states. It is the same as
+  // dtype() unless that is bfloat16.
   DType accumulation_dtype() const { return dtype_ == DType::bf16 ? DType::f32 : dtype_; }
   const std::shared_ptr<MemoryAccount>& account() const { return account_; }
-  // Tokens whose logits over the whole vocabulary a head should have at a time. It decides how the head's
-  // weight gradient is summed, so it depends on the device and the vocabulary alone.
+  // The number of tokens whose logits over the whole vocabulary a head should hold at a time. It decides how
+  // the head's weight gradient is summed, so it depends on the device and the vocabulary alone.
   virtual int64_t head_chunk(int64_t /*vocab*/) const { return 256; }
-  // false: tensors are counted, not computed (kernels/meta); making values for them is of no use.
+  // False if tensors are counted and not computed (kernels/meta). It is of no use to make values for them.
   virtual bool has_values() const { return true; }
 
   // --- memory
   virtual Tensor empty(const Shape& shape, DType dtype, Category category) = 0;
   Tensor empty(const Shape& shape, Category category) { return empty(shape, dtype_, category); }
-  // In the host's memory, which the account is not charged for where it is not the device's: to be computed
-  // with as any other, but slowly. For what is used once a step.
+  // A tensor in host memory. The account is charged for it only if the host's memory is the device's own. It
+  // can be computed with like any other tensor, but slowly. It is meant for tensors that are used once per
+  // step.
   virtual Tensor empty_on_host(const Shape& shape, DType dtype, Category category) {
     return empty(shape, dtype, category);
   }
-  // Sends tensors that are not needed for a while to the host, where the account is not charged for them:
-  // contiguous ones, or undefined, given away. The copies go beside the work that is queued. Here: they stay
-  // where they are.
+  // Sends tensors that are not needed for a while to the host, where the account is not charged for them.
+  // They must be contiguous or undefined, and the caller gives them away. The copies run concurrently with
+  // the queued work. By default the tensors stay where they are.
   virtual std::unique_ptr<Offloaded> offload(std::vector<Tensor> tensors);
   virtual void fill(Tensor& x, double value) = 0;
   virtual void copy(const Tensor& from, Tensor& to) = 0;  // same shape and dtype; row strides may differ
-  // dtype() to accumulation_dtype() or back (rounded to nearest even); same shape. Here: a copy, for tables
-  // that have one dtype.
+  // Converts dtype() to accumulation_dtype() or back (rounded to nearest even); the shapes are the same. The
+  // default is a copy, for tables that have one dtype.
   virtual void convert(const Tensor& from, Tensor& to);
-  // Host values in and out, converted to and from the tensor's dtype. x may be row-strided.
+  // These two move host values in and out, converted to and from the tensor's dtype. x may be row-strided.
   virtual void upload(std::span<const float> values, Tensor& x) = 0;
   virtual void download(const Tensor& x, std::span<float> values) = 0;
-  // The same bits in host memory, contiguous, in `category` of the account; and from there (same shape and
-  // dtype). Here: copies, for tables whose memory the host's is.
+  // These two move the same bits to contiguous host memory, charged to `category` of the account, and back
+  // from there (same shape and dtype). The default copies, for tables that use the host's memory.
   virtual Tensor to_host(const Tensor& x, Category category);
   virtual void from_host(const Tensor& values, Tensor& x);
 
-  // Work of the host's own: f(first, last) for consecutive pieces of [0, count), each `piece` long but the
-  // last, in any order, on the threads that the table has there. Here: on the caller's.
+  // Host work: calls f(first, last) for consecutive pieces of [0, count), in any order, on the threads that
+  // the table has for it. Each piece is `piece` long, except the last. By default they run on the caller's
+  // thread.
   using OnPiece = std::function<void(int64_t first, int64_t last)>;
   virtual void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f);
 
-  // Calls `work`. Where a device can, what `work` queues goes there as graphs, which are kept for the next
-  // call with the same `task`: the same bits, fewer launches. Not nested. Here: `work` alone.
+  // Calls `work`. If the device can, it gets what `work` queues as graphs, which are kept for the next call
+  // with the same `task`: the bits are the same, with fewer launches. Calls must not be nested. The default
+  // only calls `work`.
   virtual void as_graphs(int64_t /*task*/, const std::function<void()>& work) { work(); }
   virtual GraphCounts graph_counts() const { return {}; }
 
-  // Waits until all work that was queued is done, where a device works asynchronously.
+  // Waits until all queued work is done, if the device works asynchronously.
   virtual void synchronize() {}
-  // The values, f64 [n], as they are when all work that was queued is done.
+  // Reads the values, f64 [n], as they are when all queued work is done.
   virtual Deferred<std::vector<double>> read(const Tensor& values);
-  // Calls f when all work that was queued is done: once, at the latest when the table is destroyed, but where
-  // the device has failed. On any thread, where it should do no more than send a message. Here: at once.
+  // Calls f once, when all queued work is done, and at the latest when the table is destroyed; f is not
+  // called if the device has failed. f runs on any thread, and there it should do no more than send a
+  // message. The default calls f at once.
   virtual void when_done(std::function<void()> f) { f(); }
-  // Throws RunError where the device has failed in work that was queued. Waits for nothing.
+  // Throws RunError if the device has failed in queued work. Waits for nothing.
   virtual void check_device() {}
 
-  // --- between the ranks of a process, which have a table each. The sender releases a tensor and uses it no
-  // more; the work on it may still be under way on the device. The receiver acquires it: what it queues
-  // begins after that work, its account pays, and it gets a tensor of its own device.
+  // --- release and acquire, between the ranks of a process, each of which has its own table. The sender
+  // releases a tensor and no longer uses it, but the device may still be working on it. The receiver acquires
+  // the tensor: the work that it queues begins after the sender's work, its account pays, and it gets a
+  // tensor of its own device.
   virtual void release(Tensor& /*x*/) {}
   virtual Tensor acquire(Tensor x, Category category) {
     x.charge_to(account_, category);
@@ -158,25 +165,26 @@ class Operations {
 
   // --- matrices; A, B, C may be row-strided
   virtual void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) = 0;
-  // c [m, n] = the product + row [n], rounded once where a device can do both at a time. Here: gemm, add_row.
+  // c [m, n] = the product + row [n], rounded once if the device can do both at a time. The default is gemm,
+  // then add_row.
   virtual void gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c);
 
   // --- embedding: table [vocab, hidden], ids i32 [tokens] on the host, out [tokens, hidden]. An id of -1 is
   // not in this shard of the table: its row of out is 0, and it adds nothing to d_table.
   virtual void embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) = 0;
-  // d_table [vocab, hidden]; rows of one id are summed in token order.
+  // d_table [vocab, hidden]; the rows of one id are summed in token order.
   virtual void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
                                   bool accumulate) = 0;
 
   // --- RMSNorm (Zhang & Sennrich, arXiv 1910.07467): y = x / sqrt(mean(x²) + eps) · weight
-  // x, y [tokens, hidden]; weight [hidden]; inverse_rms [tokens], kept for backward.
+  // x, y [tokens, hidden]; weight [hidden]; inverse_rms [tokens] is kept for backward.
   virtual void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y,
                         Tensor& inverse_rms) = 0;
-  // The norm of a sum that goes on beside it: sum = x + residual, as stored, and y of sum. sum may be x or
-  // residual. The bits of add, then rms_norm; here: these two.
+  // The norm of a sum that is also an output: sum = x + residual, as stored, and y is the norm of sum. sum
+  // may be x or residual. The bits are those of add, then rms_norm; the default calls these two.
   virtual void add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, double eps,
                             Tensor& sum, Tensor& y, Tensor& inverse_rms);
-  // d_residual [tokens, hidden]: what x's other use, as a residual, adds to dx; undefined where there is
+  // d_residual [tokens, hidden] is what x's other use, as a residual, adds to dx; it is undefined if there is
   // none. dx may be d_residual.
   virtual void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
                                        const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) = 0;
@@ -184,31 +192,31 @@ class Operations {
                                         Tensor& d_weight, bool accumulate) = 0;
 
   // --- rotary positions (Su et al., arXiv 2104.09864) in Hugging Face's half-split layout, in place
-  // x [tokens, heads, head_dim], may be row-strided; cosines, sines [max_positions, head_dim / 2];
-  // positions [tokens] on the host. inverse: rotates back, which is the backward of the rotation.
+  // x [tokens, heads, head_dim] may be row-strided; cosines, sines [max_positions, head_dim / 2]; positions
+  // [tokens] on the host. `inverse` rotates back, which is the backward of the rotation.
   virtual void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
                     bool inverse) = 0;
 
-  // --- attention within each document, causal or not, never materialising the score matrix
-  // (Dao, arXiv 2307.08691). q, out [queries, heads, head_dim]; k, v [keys, kv_heads, head_dim], all may be
-  // row-strided; heads is a multiple of kv_heads, query head h reads key head h / (heads / kv_heads).
-  // log_sum_exp [queries, heads], kept for backward.
+  // --- attention within each document, causal or not, which never materialises the score matrix (Dao, arXiv
+  // 2307.08691). q, out [queries, heads, head_dim]; k, v [keys, kv_heads, head_dim]; all may be row-strided.
+  // heads is a multiple of kv_heads, and query head h reads key head h / (heads / kv_heads). log_sum_exp
+  // [queries, heads] is kept for backward.
   virtual void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                          double score_scale, Tensor& out, Tensor& log_sum_exp) = 0;
-  // Overwrites dq, dk, dv (may be row-strided). The weights are exp(score - log_sum_exp), so the keys may be
-  // a part of those that out and log_sum_exp were taken over (which spans.more_keys says): dk and dv are then
-  // those keys' own, and the dq of all parts add up to that of the whole. The score of a query that sees one
-  // key has a gradient of exactly zero: rounding noise in its place would be all of a gradient that is zero,
-  // and an optimizer that divides by the gradient's size would make whole steps of it.
+  // Overwrites dq, dk, dv, which may be row-strided. The weights are exp(score - log_sum_exp). So the keys
+  // may be a part of those that out and log_sum_exp were taken over (spans.more_keys says so). Then dk and dv
+  // are those keys' own, and the dq of all parts add up to the dq of the whole. The score of a query that
+  // sees one key has a gradient of exactly zero. Otherwise rounding noise would be the whole of a gradient
+  // that should be zero, and an optimizer that divides by the gradient's size would make full steps of it.
   virtual void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
                                   const AttentionSpans& spans, double score_scale, const Tensor& out,
                                   const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,
                                   Tensor& dv) = 0;
-  // Attention of the same queries over two disjoint sets of keys becomes attention over both (Liu et al.,
-  // arXiv 2310.01889), in place: with l = log_sum_exp, m = part_log_sum_exp and n = log(e^l + e^m), out
+  // Merges attention of the same queries over two disjoint sets of keys into attention over both (Liu et al.,
+  // arXiv 2310.01889), in place. With l = log_sum_exp, m = part_log_sum_exp and n = log(e^l + e^m), out
   // becomes e^(l - n) · out + e^(m - n) · part, and log_sum_exp becomes n. out, part [queries, heads,
   // head_dim] may be row-strided; log_sum_exp, part_log_sum_exp [queries, heads]. A logarithm of -infinity
-  // stands for no keys: what belongs to it in out or part is not read.
+  // stands for no keys, and the values of out or part that belong to it are not read.
   virtual void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
                                const Tensor& part_log_sum_exp) = 0;
 
@@ -218,42 +226,44 @@ class Operations {
                                Tensor& d_up) = 0;
 
   // --- loss: softmax cross-entropy fused with its gradient, on one chunk of tokens
-  // logits [chunk, vocab] is overwritten with d(loss)/d(logits) = (softmax - onehot) · gradient_scale;
-  // labels [chunk] on the host, -100 = not a target: no loss, zero gradient.
-  // The sum of the losses over the targets, taken in double, in token order, is added to loss_sum f64 [1].
+  // logits [chunk, vocab] is overwritten with d(loss)/d(logits) = (softmax - onehot) · gradient_scale. labels
+  // [chunk] are on the host; -100 means not a target: no loss, zero gradient.
+  // The losses over the targets are summed in double, in token order, and the sum is added to loss_sum f64
+  // [1].
   virtual void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
                              Tensor& loss_sum) = 0;
 
-  // --- the same loss over a vocabulary in shards (Shoeybi et al., arXiv 1909.08053): logits [chunk, width]
-  // are those of the ids [first, first + width); labels are ids of the whole vocabulary, or -100. That some
-  // shard has a label is for the caller to know. statistics f64 [chunk, 3]: the shard's largest logit, the
-  // sum of exp(logit - largest), and the label's logit where the label is in the shard, else 0. All 0 where
-  // the token is not a target.
+  // --- the same loss over a sharded vocabulary (Shoeybi et al., arXiv 1909.08053): logits [chunk, width] are
+  // those of the ids [first, first + width); labels are ids of the whole vocabulary, or -100. The caller must
+  // make sure that some shard has each label. statistics f64 [chunk, 3] holds the shard's largest logit, the
+  // sum of exp(logit - largest), and the label's logit if the label is in the shard, else 0. All three are 0
+  // if the token is not a target.
   virtual void softmax_statistics(const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                                   Tensor& statistics) = 0;
-  // statistics f64 [shards, chunk, 3]: of all shards. Overwrites logits with this shard's columns of what
-  // cross_entropy leaves, and adds to loss_sum what it adds, bitwise the same on every shard.
+  // statistics f64 [shards, chunk, 3] are those of all shards. Overwrites logits with this shard's columns of
+  // cross_entropy's result, and adds to loss_sum what cross_entropy adds, bitwise the same on every shard.
   virtual void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
                                              const Tensor& statistics, double gradient_scale,
                                              Tensor& loss_sum) = 0;
 
   // --- reductions, in double
-  // x contiguous, dtype() or accumulation_dtype(): sums f64 [blocks], the sum of squares of each block of
-  // reduction_block elements from the start.
+  // x is contiguous, in dtype() or accumulation_dtype(). sums f64 [blocks] gets the sum of squares of each
+  // block of reduction_block elements, counted from the start.
   virtual void block_sums_of_squares(const Tensor& x, Tensor& sums) = 0;
-  // values f64 [n], sums f64 [m], one for each of `runs`: from 0 on, one value after another.
+  // values f64 [n], sums f64 [m], one sum per entry of `runs`. Each sum begins at 0 and adds one value after
+  // another.
   virtual void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) = 0;
-  // values f64 [n], sums f64 [m], one for each of `runs`. A sum of no node is 0.
+  // values f64 [n], sums f64 [m], one sum per entry of `runs`. A sum of no nodes is 0.
   virtual void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) = 0;
-  // outcome f64 [3] of a step: the loss_sum f64 [1]; the gradient's norm, the root of sum_of_squares f64 [1];
-  // and what gradients are to be multiplied with: clip_factor(norm, max_norm) (kernels/clip_factor.hpp), but
-  // NaN where either is not finite.
+  // outcome f64 [3] of a step: the loss_sum f64 [1]; the gradient's norm, which is the root of sum_of_squares
+  // f64 [1]; and the factor for the gradients, which is clip_factor(norm, max_norm)
+  // (kernels/clip_factor.hpp), but NaN if the loss or the norm is not finite.
   virtual void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                             Tensor& outcome) = 0;
 
-  // --- optimizer updates, elementwise, of a list of ranges at a time. Where the gradient_factor is NaN
-  // nothing changes. AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations: w *= 1 -
-  // lr·wd; m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
+  // --- optimizer updates, elementwise, of a list of ranges at a time. If the gradient_factor is NaN, nothing
+  // changes. AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations: w *= 1 - lr·wd;
+  // m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
   virtual void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) = 0;
 
  private:
@@ -262,19 +272,19 @@ class Operations {
 };
 
 inline constexpr int32_t ignored_label = -100;
-inline constexpr int32_t absent_id = -1;  // of embedding
+inline constexpr int32_t absent_id = -1;  // an embedding id that is not in this shard
 inline constexpr int64_t reduction_block = 4096;
 
-// kernels/cpu: fp32 on `threads` threads (the caller's included) of an arena of its own.
+// kernels/cpu: fp32 on `threads` threads (the caller's included) of its own arena.
 std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account);
-// kernels/reference: double, single-threaded, every operation as its formula.
+// kernels/reference: double, single-threaded; every operation is written as its formula.
 std::unique_ptr<Operations> make_reference_operations(std::shared_ptr<MemoryAccount> account);
-// kernels/cuda: float32 or bfloat16 on GPU `device`. In a program that links collie_cuda, or
+// kernels/cuda: float32 or bfloat16 on GPU `device`. The program must link collie_cuda or
 // collie_cuda_emulated.
 std::unique_ptr<Operations> make_cuda_operations(DType dtype, int device,
                                                  std::shared_ptr<MemoryAccount> account);
-// kernels/meta: tensors without memory, operations that check their arguments and charge the account what
-// kernels/cpu would on so many threads, at most.
+// kernels/meta: tensors have no memory. Operations check their arguments and charge the account with the most
+// that kernels/cpu would use on as many threads.
 std::unique_ptr<Operations> make_meta_operations(int threads, std::shared_ptr<MemoryAccount> account);
 
 }  // namespace collie

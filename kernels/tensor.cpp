@@ -33,8 +33,8 @@ void* take(MemorySource& source, size_t bytes, const MemoryAccount& account) {
 
 }  // namespace
 
-// One block of memory and who pays for it. A meta's has no source and no block, but is paid for all the
-// same.
+// One block of memory and the account that pays for it. A meta tensor has no source and no block, but is paid
+// for in the same way.
 struct Tensor::Storage {
   Storage(size_t size, std::shared_ptr<MemoryAccount> payer, Category kind,
           std::shared_ptr<MemorySource> memory)
@@ -71,13 +71,13 @@ class HostMemory final : public MemorySource {
   void write(const void* from, void* to, size_t bytes) override { std::memcpy(to, from, bytes); }
 };
 
-// Never destroyed: tensors in static objects may outlive it otherwise.
+// Never destroyed, because tensors in static objects may outlive it otherwise.
 const std::shared_ptr<MemorySource>& host_memory() {
   static const auto* const source = new std::shared_ptr<MemorySource>(std::make_shared<HostMemory>());
   return *source;
 }
 
-// Elements in one index of axis 0.
+// The number of elements in one index of axis 0.
 int64_t inner_numel(const Shape& shape) {
   int64_t product = 1;
   for (int axis = 1; axis < shape.rank(); ++axis) product *= shape[axis];

@@ -1,5 +1,5 @@
-// A tensor: a typed, shaped view of reference-counted storage. Copying a Tensor copies the handle, never the
-// data.
+// A tensor is a typed, shaped view of reference-counted storage. Copying a Tensor copies the handle, never
+// the data.
 #pragma once
 
 #include <array>
@@ -34,7 +34,7 @@ constexpr DType dtype_of<int32_t>() {
   return DType::i32;
 }
 
-// Up to four dimensions, outermost first.
+// A shape has up to four dimensions, outermost first.
 class Shape {
  public:
   static constexpr int max_rank = 4;
@@ -59,11 +59,11 @@ class Tensor {
   // Uninitialised memory on the host, charged to `account`, which must outlive the storage.
   static Tensor host(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
                      Category category);
-  // Uninitialised memory of `source`, charged to `account`.
+  // Uninitialised memory from `source`, charged to `account`.
   static Tensor on(std::shared_ptr<MemorySource> source, const Shape& shape, DType dtype,
                    std::shared_ptr<MemoryAccount> account, Category category);
-  // Shape, strides and account of such a tensor, but no memory behind it: to count what a computation would
-  // hold (kernels/meta). Its values must not be asked for.
+  // A tensor with shape, strides and account, but no memory behind it. It serves to count what a computation
+  // would hold (kernels/meta). Its values must not be asked for.
   static Tensor meta(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account,
                      Category category);
 
@@ -76,11 +76,11 @@ class Tensor {
   Category category() const;
   size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
 
-  // Elements from one index of axis 0 to the next; the inner dimensions are always dense.
+  // The number of elements from one index of axis 0 to the next. The inner dimensions are always dense.
   int64_t row_stride() const { return row_stride_; }
   bool contiguous() const;
 
-  // Typed access; asserts the dtype.
+  // Typed access. It asserts the dtype.
   template <class T>
   T* data() const {
     COLLIE_ASSERT(dtype_of<T>() == dtype_, "tensor {} holds {}", shape_.to_string(), name(dtype_));
@@ -88,15 +88,17 @@ class Tensor {
   }
   void* raw() const;  // first element
   bool has_memory() const;
-  // A contiguous tensor's bytes() bytes to host memory, and from there, whatever device it is on. Blocking.
+  // These two copy a contiguous tensor's bytes() bytes to host memory, and from there, whatever device it is
+  // on. They block.
   void read(void* to) const;
   void write(const void* from);
-  // What a device's operation table leaves on a tensor for the one that takes it over; null where nothing.
+  // A note that the operation table that releases a tensor leaves on it for the table that acquires it. It is
+  // null if there is none.
   const std::shared_ptr<const void>& note() const;
   void set_note(std::shared_ptr<const void> note);
-  // The memory goes back to another source of the same device.
+  // Makes the memory go back to another source of the same device.
   void set_source(std::shared_ptr<MemorySource> source);
-  // Whether both begin with the same element of the same storage.
+  // Says whether both begin with the same element of the same storage.
   bool begins_with(const Tensor& other) const {
     return storage_ == other.storage_ && offset_ == other.offset_;
   }
@@ -105,7 +107,7 @@ class Tensor {
   Tensor rows(int64_t begin, int64_t end) const;     // [end - begin, ...] of axis 0
   Tensor columns(int64_t begin, int64_t end) const;  // 2-D only: [rows, end - begin], same row_stride
   Tensor reshape(const Shape& shape) const;          // contiguous, or inner dimensions split/merged only
-  // Charges the storage to another account (it has changed hands) or category.
+  // Charges the storage to another account (when its owner changes) or to another category.
   void charge_to(std::shared_ptr<MemoryAccount> account, Category category);
 
  private:

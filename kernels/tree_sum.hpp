@@ -1,15 +1,15 @@
-// A sum as a binary tree: neighbours are added in pairs, then the pairs in pairs, and so on; what has no
-// neighbour goes up as it is. A constant expression, so that kernels/cuda may use it in kernels.
+// A sum as a binary tree: neighbours are added in pairs, then the pairs in pairs, and so on. A number without
+// a neighbour goes up unchanged. This is a constant expression, so that kernels/cuda may use it in kernels.
 #pragma once
 
 #include <cstdint>
 
 namespace collie {
 
-inline constexpr int most_tree_height = 48;  // of a sum of trees: some 1e18 elements
+inline constexpr int most_tree_height = 48;  // for a sum of trees: some 1e18 elements
 
-// Of `count` values. Each tree is added as soon as both halves are there, which takes no more memory than the
-// tree is high. 0 of none.
+// The sum of `count` values, 0 if there are none. Each tree is added as soon as both halves are there, so
+// memory grows only with the tree's height.
 constexpr double tree_sum(const double* values, int64_t count) {
   double trees[64] = {};  // not yet added to a neighbour, each smaller than the one before
   int size = 0;

@@ -9,7 +9,7 @@
 namespace collie {
 namespace {
 
-// Collectives need equal parts: this many tokens a rank, the last ones of which may be padding.
+// Collectives need equal parts: this many tokens per rank, the last ones of which may be padding.
 int64_t part_of(int64_t tokens, int ranks) {
   return divide_up(tokens, ranks);
 }

@@ -76,7 +76,7 @@ NodeAddress parse_endpoint(const std::string& endpoint) {
 
 std::string own_address_towards(const NodeAddress& address) {
   const AddressList found = resolve(address.host, address.port, "the master's address");
-  const int socket = ::socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);  // sends nothing
+  const int socket = ::socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);  // this socket sends nothing
   sockaddr_storage own{};
   socklen_t size = sizeof own;
   const bool known = socket >= 0 && ::connect(socket, found->ai_addr, found->ai_addrlen) == 0 &&

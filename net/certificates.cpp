@@ -42,7 +42,7 @@ void check_readable(const char* key, const std::string& file) {
     throw UserError("cluster.tls.{}: is missing; certificate, key and ca are needed together", key);
   if (::access(file.c_str(), R_OK) != 0)
     throw UserError("cluster.tls.{}: '{}' cannot be read: {}", key, file, std::strerror(errno));
-  check_regular_file(file, fmt::format("cluster.tls.{}", key));  // it is read again for each connection
+  check_regular_file(file, fmt::format("cluster.tls.{}", key));  // every connection reads it again
 }
 
 Bio open(const std::string& file) {
@@ -54,7 +54,7 @@ Certificate next_certificate(BIO* file) {
 }
 
 Key read_key(const std::string& file) {
-  const auto no_passphrase = [](char*, int, int, void*) { return 0; };  // instead of asking at the terminal
+  const auto no_passphrase = [](char*, int, int, void*) { return 0; };  // do not ask at the terminal
   Key key(PEM_read_bio_PrivateKey(open(file).get(), nullptr, no_passphrase, nullptr));
   if (!key) throw UserError("cluster.tls.key: '{}' holds no private key (PEM, without a passphrase)", file);
   return key;
@@ -75,7 +75,7 @@ std::string time_of(const ASN1_TIME* time) {
   return {data, static_cast<size_t>(size)};
 }
 
-// As a server and as a client: nodes are both.
+// Checks the certificate as a server's and as a client's, because nodes are both.
 void check_issued(const TlsSection& tls, X509* own, STACK_OF(X509) * chain) {
   const Store authority = read_authority(tls.ca);
   for (const auto& [purpose, side] : {std::pair(X509_PURPOSE_SSL_SERVER, "who listens"),
@@ -113,7 +113,7 @@ void check_certificates(const TlsSection& tls) {
         tls.key, tls.certificate);
   check_private(tls.key, "cluster.tls.key");
   check_issued(tls, own.get(), chain.get());
-  ERR_clear_error();  // reading to the end of a file leaves one
+  ERR_clear_error();  // reading to the end of a file leaves an error
 }
 
 }  // namespace collie

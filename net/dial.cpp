@@ -19,13 +19,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// A full gate drops who knocks without a word. Knocking again soon is better than waiting for the kernel to,
-// which does so after a second.
+// A full gate drops new connections silently. An early retry is better than the kernel's own retry, which
+// comes after a second.
 constexpr auto longest_knock = 400ms;
 constexpr auto longest_handshake = 4s;
 constexpr auto between_attempts = 100ms;
 
-// What ends an attempt that may go better next time.
+// The reason of a failed attempt that may succeed next time.
 struct NotYet {
   std::string why;
 };
@@ -86,7 +86,7 @@ class Attempt {
     give_up(std::strerror(error));
   }
 
-  // Waits for what an operation waits for. An end without a reason may be that of a full gate.
+  // Waits until the operation can continue. A connection that ends without a reason may have met a full gate.
   void wait_for(PeerChannel::State state) {
     if (state == PeerChannel::State::closed) {
       if (!channel_->failure().empty()) refuse_as_stranger(channel_->failure());

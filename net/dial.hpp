@@ -1,4 +1,4 @@
-// The other side of a gate: how a process gets in.
+// The client side of a gate: how a process connects.
 #pragma once
 
 #include <chrono>
@@ -12,17 +12,17 @@ namespace collie {
 
 constexpr std::chrono::seconds patience_at_gates{20};
 
-// Nobody answers there, which may change.
+// No process answers there now, but one may later.
 class Unreachable : public UserError {
  public:
   using UserError::UserError;
 };
 
-// Connects with the gate at `address` and proves itself. Tries again, for `patience` altogether, where the
+// Connects with the gate at `address` and proves itself. It retries for at most `patience` in total if the
 // gate is full or says that it may be free in a moment. `what` names the other side in messages: "node".
-// Throws UserError: nobody listens there, it is no process of collie-engine, has another secret or version, a
-// certificate of another authority or for another name, or does not want this process; Unreachable: none of
-// these.
+// Throws UserError if the other side is no process of collie-engine, has another secret or version, has a
+// certificate of another authority or for another name, or refuses this process. Throws Unreachable if nobody
+// listens there, or if no answer comes in time.
 std::unique_ptr<PeerChannel> dial(const NodeAddress& address, const PeerCredentials& credentials,
                                   const PeerRequest& request, const std::string& what,
                                   std::chrono::milliseconds patience = patience_at_gates);

@@ -28,7 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// The kernel keeps so many connections until the gate takes them; more have to try again.
+// The kernel keeps this many connections until the gate accepts them; further peers have to retry.
 constexpr int backlog = 128;
 constexpr auto between_reports = 30s;
 constexpr auto without_descriptors = 100ms;
@@ -51,7 +51,7 @@ int listen_at(const NodeAddress& address, const std::string& what) {
   const AddressList found = resolve(address.host, address.port, what);
   const int socket = ::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int yes = 1;
-  // Reuse: also where connections of an earlier process are not quite over.
+  // SO_REUSEADDR lets the gate listen while connections of an earlier process are not quite over.
   if (socket >= 0 && ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
       ::bind(socket, found->ai_addr, found->ai_addrlen) == 0 && ::listen(socket, backlog) == 0)
     return socket;
@@ -68,7 +68,7 @@ uint16_t port_of(int socket) {
                                          : reinterpret_cast<const sockaddr_in&>(own).sin_port);
 }
 
-// So that enough descriptors are left for the run.
+// The number of places is limited so that enough descriptors are left for the run.
 size_t places(size_t most) {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -81,7 +81,7 @@ double thread_seconds() {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// How much of a processor the thread may still use: it saves up a tenth of a second.
+// The processor time that the thread may still use. It saves up at most a tenth of a second.
 class Allowance {
  public:
   bool used_up(double share) {
@@ -94,7 +94,7 @@ class Allowance {
     used_then_ = used;
     return left_ < 0;
   }
-  // Until some of it is back.
+  // Returns the time until some of the allowance is back.
   std::chrono::milliseconds wait() const {
     return std::clamp(std::chrono::milliseconds(static_cast<int64_t>(-1000 * left_ / share_) + 1), 1ms,
                       200ms);
@@ -133,7 +133,7 @@ class Visit {
     if (handshake_ && !handshake_->failure().empty()) return handshake_->failure();
     return channel_->failure().empty() ? "went away before it had proved who it is" : channel_->failure();
   }
-  // Who it is, where it has proved that; else null.
+  // Returns the peer's request if it has proved its identity; else null.
   const PeerRequest* known() const {
     return handshake_ && handshake_->request().process != 0 ? &handshake_->request() : nullptr;
   }
@@ -141,8 +141,9 @@ class Visit {
   void enter(const Gate::Enter& enter) { enter(std::move(channel_), std::move(hold_)); }
 
  private:
-  // Who speaks without TLS where it is needed is answered what it can tell from a gate without; and what it
-  // has sent is read, as its end would otherwise overtake the answer.
+  // A peer without TLS that talks to a gate with TLS gets a plain answer. That answer differs from the answer
+  // of a gate without TLS. The gate also reads what the peer has sent, because otherwise the end of the
+  // connection would overtake the answer.
   Status over() const {
     constexpr std::string_view answer = "Only processes with certificates are heard here.                ";
     static_assert(answer.size() == 64);
@@ -182,7 +183,7 @@ class Visit {
   std::unique_ptr<PeerChannel> channel_;
   const Gate::Policy& policy_;
   std::shared_ptr<void> hold_;
-  std::optional<ServerHandshake> handshake_;  // once encrypted
+  std::optional<ServerHandshake> handshake_;  // set once encrypted
   PeerBytes to_send_;
   std::array<uint8_t, largest_peer_frame> frame_{};
   size_t sent_ = 0, got_ = 0;
@@ -226,7 +227,7 @@ class Gate::Work {
   }
 
  private:
-  using Visits = std::deque<std::unique_ptr<Visit>>;  // who came first is first
+  using Visits = std::deque<std::unique_ptr<Visit>>;  // in the order of arrival
 
   bool ends() const {
     pollfd poll{wake_, POLLIN, 0};
@@ -240,7 +241,7 @@ class Gate::Work {
     return polls;
   }
 
-  // Whether a newcomer would get a place; `until` is when that, or a time-out, may change.
+  // Whether a new peer would get a place. `until` is the time when that, or a time-out, may change.
   bool has_place(Clock::time_point now, Clock::time_point& until) const {
     if (now < accepts_again_) {
       until = std::min(until, accepts_again_);
@@ -276,7 +277,7 @@ class Gate::Work {
     if (polls[0].revents != 0) accept();
   }
 
-  // Whether it is still a visit.
+  // Returns whether the visit continues.
   bool go_on(Visit& visit) {
     try {
       switch (visit.go_on()) {
@@ -315,7 +316,7 @@ class Gate::Work {
     }
   }
 
-  // Without descriptors nobody can come in, and the kernel goes on saying that somebody waits.
+  // Without descriptors no peer can be accepted, and the kernel keeps reporting a waiting connection.
   void could_not_accept() {
     if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
     if (!visits_.empty()) visits_.pop_front();
@@ -328,7 +329,7 @@ class Gate::Work {
     policy_.refused(known, why);
   }
 
-  // One line for all that happens within half a minute, however many strangers come.
+  // Writes one line for all refusals within half a minute, however many strangers come.
   void report(const std::string& why) {
     ++refused_;
     const auto now = Clock::now();
@@ -361,7 +362,7 @@ Gate::Gate(const NodeAddress& address, const ClusterSection& cluster, const std:
   own.port = port_;
   work_ = std::make_unique<Work>(socket, own, std::move(credentials), std::move(policy), std::move(enter),
                                  limits);
-  // Signals are for the threads of who made the gate.
+  // Signals are left to the threads of the gate's maker.
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -377,7 +378,7 @@ void Gate::close() {
   if (!thread_.joinable()) return;
   work_->end();
   thread_.join();
-  work_.reset();  // and with it whatever policy and `enter` keep
+  work_.reset();  // also drops everything that policy and `enter` hold
 }
 
 }  // namespace collie

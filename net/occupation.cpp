@@ -18,14 +18,14 @@ struct Occupation::Holder {
   Holder(const Holder&) = delete;
   Holder& operator=(const Holder&) = delete;
 
-  // The kernel knows before anybody has read the end of the connection.
+  // The kernel knows this before anybody has read the end of the connection.
   bool has_left() const {
     pollfd poll{socket, POLLRDHUP, 0};
     return ::poll(&poll, 1, 0) > 0;
   }
 
   const PeerRequest request;
-  const int socket;  // a copy of the connection's
+  const int socket;  // a duplicate of the connection's descriptor
   const std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
 };
 

@@ -1,5 +1,5 @@
-// Who a node works for: one trainer at a time. A second one would disturb the first even by being connected,
-// as messages between nodes may then take their way through either.
+// The trainer that a node works for; it is one at a time. Even a connected second trainer would disturb the
+// first, because messages between nodes may then be routed through either.
 #pragma once
 
 #include <memory>
@@ -13,22 +13,23 @@ namespace collie {
 class Occupation {
  public:
   struct Holder;
-  // The node is the holder's as long as somebody keeps this.
+  // The node belongs to the holder as long as somebody keeps this pointer.
   using Hold = std::shared_ptr<Holder>;
 
-  // For a trainer that has proved itself, over `socket`, of which nothing is kept. Where the node is another
-  // process's, the verdict says whose; where that one's connection has ended and its ranks have not yet, that
-  // the node is soon free.
+  // Claims the node for a trainer that has proved itself over `socket`; nothing of the socket is kept. If the
+  // node belongs to another process, the verdict names that process. If that process's connection has ended
+  // but its ranks have not yet, the verdict says that the node is soon free.
   struct Claim {
     PeerVerdict verdict;
     Hold hold;  // null unless welcome
   };
   Claim claim(const PeerRequest& request, int socket);
 
-  // Whether a trainer has been here for some seconds, in which the others of its run have come.
+  // Whether a trainer has been here for some seconds. The other processes of its run have joined in that
+  // time.
   bool is_settled() const;
 
-  // What a run's ranks keep; null where no trainer is connected.
+  // The pointer that a run's ranks keep; null if no trainer is connected.
   Hold current() const;
 
  private:

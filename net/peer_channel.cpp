@@ -18,7 +18,7 @@
 namespace collie {
 namespace {
 
-// OpenSSL's own way to sockets raises SIGPIPE where the other side is gone; this one does not.
+// OpenSSL's own socket BIO raises SIGPIPE if the other side is gone; this function does not.
 int write_socket(BIO* bio, const char* bytes, int size) {
   BIO_clear_retry_flags(bio);
   const int socket = static_cast<int>(reinterpret_cast<intptr_t>(::BIO_get_data(bio)));
@@ -54,7 +54,7 @@ BIO* open_bio(int socket) {
   return bio;
 }
 
-// check_certificates() has seen the same files, so that what fails here has changed since.
+// check_certificates() has already read the same files, so an error here means that a file has changed since.
 std::shared_ptr<SSL_CTX> open_context(const TlsSection& files) {
   std::shared_ptr<SSL_CTX> context(::SSL_CTX_new(::TLS_method()),
                                    [](SSL_CTX* each) { ::SSL_CTX_free(each); });
@@ -64,11 +64,11 @@ std::shared_ptr<SSL_CTX> open_context(const TlsSection& files) {
                      ::SSL_CTX_load_verify_locations(context.get(), files.ca.c_str(), nullptr) == 1;
   if (!ready) throw UserError("cluster.tls: the certificate, its key or the authority's cannot be loaded");
   ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  // Nothing is kept of a connection for another one, and a stranger's certificates may take little memory.
+  // No session is kept for a later connection, and a stranger's certificates may use only little memory.
   ::SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   ::SSL_CTX_set_num_tickets(context.get(), 0);
   ::SSL_CTX_set_max_cert_list(context.get(), 32 << 10);
-  // A write that was put off may come again from another place in memory.
+  // A delayed write may be repeated from another place in memory.
   ::SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   ::ERR_clear_error();
   return context;
@@ -139,7 +139,7 @@ PeerChannel::State PeerChannel::result(int returned) {
 
 PeerChannel::State PeerChannel::encrypt() {
   if (!ssl_) return State::done;
-  ::ERR_clear_error();  // SSL_get_error() takes what another connection left there for this one's
+  ::ERR_clear_error();  // SSL_get_error() would take errors left by another connection for this one's
   const int returned = ::SSL_do_handshake(ssl_.get());
   return returned == 1 ? State::done : result(returned);
 }

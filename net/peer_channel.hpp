@@ -1,4 +1,4 @@
-// A connected TCP socket with another process, encrypted or not, and what is needed to open one.
+// A connected TCP socket to another process, encrypted or not, and the credentials that open one.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -14,7 +14,7 @@
 
 namespace collie {
 
-// What this process has to show to others, read from its files once.
+// The credentials that this process shows to others. They are read from its files once.
 class PeerCredentials {
  public:
   // Throws UserError as check_certificates() and cluster_secret() do.
@@ -31,32 +31,32 @@ class PeerCredentials {
 class PeerChannel {
  public:
   enum class Side : uint8_t { connects, listens };
-  // Takes over a connected socket, which it makes non-blocking.
+  // Becomes the owner of a connected socket and makes it non-blocking.
   PeerChannel(int socket, const PeerCredentials& credentials, Side side);
   ~PeerChannel();
   PeerChannel(const PeerChannel&) = delete;
   PeerChannel& operator=(const PeerChannel&) = delete;
 
-  // Nothing here blocks: `wait_*` says what the socket must be ready for before the same call is made again.
+  // No call here blocks. `wait_*` says what the socket must be ready for before the caller repeats the call.
   enum class State : uint8_t { done, wait_to_read, wait_to_write, closed };
-  State encrypt();  // TLS's own handshake; `done` at once where nothing is encrypted
+  State encrypt();  // runs the TLS handshake; `done` at once if nothing is encrypted
   State read(std::span<uint8_t> bytes, size_t& count);
   State write(std::span<const uint8_t> bytes, size_t& count);
-  // Decrypted, and not read yet.
+  // The number of bytes that are decrypted and not read yet.
   size_t pending() const;
 
-  // For the handshake, once encrypted: the cluster's secret, or this connection's own.
+  // The key for the handshake, valid once encrypted: the cluster's secret, or this connection's own key.
   PeerKey key() const;
-  // Whether the other side's certificate is for the address or the name; always, where nothing is encrypted.
+  // Whether the other side's certificate is for the address or the name. Always true if nothing is encrypted.
   bool is_for(const NodeAddress& address) const;
-  std::string names() const;  // that its certificate is for, for messages
+  std::string names() const;  // names in the other side's certificate, for messages
 
-  // Why the channel is closed: the other side's TLS alert, or what was wrong with its certificate; "" where
-  // the connection just ended.
+  // Why the channel is closed: the other side's TLS alert, or the error in its certificate. It is "" if the
+  // connection just ended.
   const std::string& failure() const { return failure_; }
 
   int socket() const { return socket_; }
-  // From now on somebody else closes the socket, after this object is gone.
+  // After this call somebody else closes the socket, once this object is gone.
   int release() { return std::exchange(owned_, -1); }
 
  private:

@@ -17,9 +17,10 @@
 namespace collie {
 namespace {
 
-constexpr std::array<uint8_t, 8> magic = {'C', 'O', 'L', 'L', 'I', 'E', 0, 1};  // the last: of the protocol
+// The last byte is the protocol's version.
+constexpr std::array<uint8_t, 8> magic = {'C', 'O', 'L', 'L', 'I', 'E', 0, 1};
 constexpr size_t nonce_size = 32, mac_size = 32, version_size = 24, text_size = 64, reason_size = 216;
-constexpr size_t greeting_size = magic.size() + nonce_size + version_size;  // hello and challenge
+constexpr size_t greeting_size = magic.size() + nonce_size + version_size;  // size of hello and challenge
 constexpr size_t request_size = 1 + 8 + 16 + 2 * text_size;
 constexpr size_t proof_size = request_size + mac_size;
 constexpr size_t verdict_size = 1 + reason_size + mac_size;
@@ -34,7 +35,7 @@ void append_text(PeerBytes& frame, const std::string& text, size_t size) {
   frame.resize(frame.size() + size - length);
 }
 
-// What a log or a terminal can be shown, whoever wrote it.
+// Returns the text in a form that is safe for a log or a terminal, whoever wrote it.
 std::string text_of(std::span<const uint8_t> bytes) {
   std::string text(bytes.begin(), std::find(bytes.begin(), bytes.end(), uint8_t{0}));
   for (char& each : text)
@@ -137,7 +138,7 @@ PeerBytes ServerHandshake::take(std::span<const uint8_t> frame) {
   return greeted_ ? hear_proof(frame) : hear_hello(frame);
 }
 
-// Whoever says something else is told all the same who listens here, so that it can say what is wrong.
+// A peer with another protocol also gets the challenge, so that it can report the mismatch.
 PeerBytes ServerHandshake::hear_hello(std::span<const uint8_t> frame) {
   PeerBytes challenge = greeting_frame(version_);
   if (!is_greeting(frame)) {

@@ -50,7 +50,7 @@ PeerKey key_of(std::string text, const std::string& from) {
 }
 
 PeerKey read_secret(const std::string& file, const std::string& what) {
-  // Without waiting for the other end of what may be a pipe.
+  // O_NONBLOCK: the file may be a pipe, and open() must not wait for its other end.
   const Descriptor open(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
   if (open.get() < 0 || ::fstat(open.get(), &status) != 0)
@@ -88,7 +88,7 @@ std::string random_text() {
   return text + "\n";
 }
 
-// Of processes that do so at the same time, one makes it, and all find it whole.
+// Several processes may do this at the same time. One of them makes the file, and all find it complete.
 void make_secret(const std::filesystem::path& file) {
   const auto fail = [&] {
     throw UserError(
@@ -100,7 +100,7 @@ void make_secret(const std::filesystem::path& file) {
   errno = error ? error.value() : errno;
   if (error) fail();
   std::string partial = file.string() + ".XXXXXX";
-  const Descriptor made(::mkstemp(partial.data()));  // mode 0600
+  const Descriptor made(::mkstemp(partial.data()));  // mkstemp makes it with mode 0600
   if (made.get() < 0) fail();
   const std::string text = random_text();
   const bool written = ::write(made.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&

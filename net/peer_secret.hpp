@@ -1,4 +1,4 @@
-// The secret by which the processes of a cluster without certificates know each other.
+// The secret that authenticates the processes of a cluster without certificates.
 #pragma once
 
 #include <string>
@@ -8,13 +8,14 @@
 
 namespace collie {
 
-// From cluster.secret_file, else from COLLIE_ENGINE_SECRET, else from a file of the user's own, which is made
-// when it is first needed: $XDG_STATE_HOME/collie-engine/secret, or .local/state/collie-engine/secret in the
-// home folder. White space around it does not count. Throws UserError: the file cannot be read, is empty, is
-// no regular file or larger than 4 KiB, or others can read it; or the user has no folder for one.
+// Reads the secret from cluster.secret_file, else from COLLIE_ENGINE_SECRET, else from a file of the user's
+// own: $XDG_STATE_HOME/collie-engine/secret, or .local/state/collie-engine/secret in the home folder. The
+// user's file is made when it is first needed. White space around the secret does not count. Throws UserError
+// if the file cannot be read, is empty, is no regular file, is larger than 4 KiB, or can be read by others,
+// or if the user has no folder for it.
 PeerKey cluster_secret(const ClusterSection& cluster);
 
-// Throws UserError where others than the owner may read or write `file`, which `what` names.
+// Throws UserError if others than the owner may read or write `file`. `what` names the file in the message.
 void check_private(const std::string& file, const std::string& what);
 
 }  // namespace collie

@@ -13,7 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of the socket that listens there, as the kernel's tables have it (proc(5), /proc/net/tcp); "" for none.
+// Returns the inode of the socket that listens at the port, from the kernel's tables (proc(5),
+// /proc/net/tcp); "" if there is none.
 std::string listening_inode(const char* table, uint16_t port) {
   std::ifstream file(table);
   const std::string wanted = fmt::format(":{:04X}", port);

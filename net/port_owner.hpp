@@ -1,4 +1,4 @@
-// Which process listens at a port, for messages.
+// Finds the process that listens at a port, for messages.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace collie {
 
-// " by process 4711 (nginx)"; "" where the kernel does not say: it is another user's, or in another
-// container.
+// Returns " by process 4711 (nginx)", or "" if the kernel does not tell because the process is another user's
+// or in another container.
 std::string port_owner(uint16_t port);
 
 }  // namespace collie

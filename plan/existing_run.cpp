@@ -34,12 +34,12 @@ void check_may_start(const RunPlan& plan) {
         "run.dir: '{}' already holds a run; give --resume to go on with it, --overwrite to move it aside, "
         "--overwrite=delete to remove it, or another run.dir",
         folder);
-  // A run that is moved takes along what is not its own; one that is removed leaves it.
+  // Moving a run aside also moves files that are not its own; removing a run leaves them.
   if (!plan.folder_seen.marker || plan.existing == ExistingRun::discard) check_nothing_foreign(plan);
 }
 
-// The state in which the run begins, in a folder that is locked. The marker of the run that it goes on with,
-// if any.
+// Brings the locked folder into the state in which the run begins. Returns the marker of the run that it
+// continues, if any.
 std::optional<RunMarker> make_way(const RunPlan& plan, RunFolder& folder) {
   std::optional<RunMarker> marker = plan.folder_seen.marker;
   if (!marker) return marker;

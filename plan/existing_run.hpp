@@ -1,5 +1,5 @@
-// What a run does about what stands in its folder already: decided and checked with the plan, before anything
-// changes, and carried out when the run starts. Nothing that a run did not write is removed, and nothing that
+// The treatment of files that are already in a run's folder. The plan decides and checks it before anything
+// changes, and the start of the run carries it out. It never removes a file that no run wrote, or a file that
 // this run reads.
 #pragma once
 
@@ -11,25 +11,26 @@
 
 namespace collie {
 
-// Sets plan.folder_seen (a plan that nothing will run of looks at nothing). Throws UserError where the folder
-// cannot be the run's: it cannot be written to; it holds a run and plan.existing refuses one, or files that
-// no run wrote where this one would write its own, or something that the run reads where it would write or
-// remove.
+// Sets plan.folder_seen. It reads nothing if nothing will run from the plan. Throws UserError if the folder
+// cannot be the run's: it is not writable, or it holds a run and plan.existing refuses one. It may also hold
+// files that no run wrote at a place where this run would write, or files that this run reads and would
+// overwrite or remove.
 void look_at_existing_run(RunPlan& plan);
 
-// For a resume that has found no checkpoint: UserError unless the run was interrupted before its first.
+// For a resume that has found no checkpoint. Throws UserError unless the run was interrupted before its first
+// checkpoint.
 void check_never_saved(const RunPlan& plan);
 
-// UserError where files that the run did not write stand where it would write its own.
+// Throws UserError if files that the run did not write are at a place where it would write its own.
 void check_nothing_foreign(const RunPlan& plan);
 
-// UserError where plan.checkpoint lacks a parameter's weight or one of its `states`, or has one of another
-// shape.
+// Throws UserError if plan.checkpoint lacks a parameter's weight or one of its `states`, or has one of
+// another shape.
 void check_checkpoint(const RunPlan& plan, const std::vector<std::string>& states);
 
-// Makes the run folder ready, once, when the run is about to start: moves the run aside that is in it, or
-// removes it, as the plan says, writes config.resolved.yaml, cuts metrics.jsonl back to the checkpoint
-// (resume). Throws UserError naming run.dir; also where the folder is no longer as the plan has seen it.
+// Prepares the run folder, once, when the run is about to start. It moves aside or removes the run in the
+// folder, as the plan says, and writes config.resolved.yaml. For a resume it cuts metrics.jsonl back to the
+// checkpoint. Throws UserError naming run.dir, also if the folder has changed since the plan read it.
 std::shared_ptr<RunFolder> prepare_run_folder(const RunPlan& plan);
 
 }  // namespace collie

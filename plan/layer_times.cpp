@@ -24,9 +24,9 @@
 namespace collie {
 namespace {
 
-constexpr int repetitions = 5;  // after one that is not counted
+constexpr int repetitions = 5;  // after one that does not count
 
-// What the run will compute first: of a step the micro-batch with most tokens.
+// Returns the largest micro-batch of the run's first step.
 MicroBatch batch_of(const RunPlan& plan) {
   if (plan.purpose == Purpose::evaluate)
     return evaluation_batch(*plan.evaluation_order, plan.config.train.micro_batch_size, 0);
@@ -45,7 +45,7 @@ MicroBatch batch_of(const RunPlan& plan) {
   return batch;
 }
 
-// One rank of a tensor and context group.
+// The measurement on one rank of a tensor and context group.
 class Measurement {
  public:
   Measurement(const RunPlan& plan, const MicroBatch& batch, const Grid& grid, int rank, RankGroups groups,
@@ -59,10 +59,10 @@ class Measurement {
     shard_ = {place.tensor, grid.tensor, plan.config.parallel.sequence_parallel, place.context, grid.context};
   }
 
-  // The same parts in the same order on all ranks of the group.
+  // All ranks of the group measure the same parts in the same order.
   LayerTimes run() {
     const int64_t blocks = plan_.model.num_hidden_layers;
-    Tensor hidden;  // [tokens, hidden] of this rank; it stands for every gradient of that shape, too
+    Tensor hidden;  // [tokens, hidden] of this rank; it also serves as every gradient of that shape
     LayerTimes times;
     times.embedding_s = time_of({0, 0, true, false}, hidden);
     times.block_s = time_of({0, 1, false, false}, hidden);
@@ -109,7 +109,8 @@ class Measurement {
   ModelShard shard_;
 };
 
-// What the run may hide is not hidden here: without reducers, in one queue with what the rank computes.
+// Communication that the run may hide is not hidden here: there are no reducers, and it shares one queue with
+// the rank's computation.
 RankGroups groups_of(const RunPlan& plan, int rank, const Operations& operations, Connections& connections) {
   RankGroups groups = connections.groups();
   const DeviceChoice device = device_of(plan);
@@ -118,7 +119,7 @@ RankGroups groups_of(const RunPlan& plan, int rank, const Operations& operations
                            groups, [&](const RankGroups& chosen) { connections.set_groups(chosen); });
   if (groups.context)
     groups.context_queue = std::make_shared<CollectiveQueue>(groups.context, max_collectives_in_flight,
-                                                             CollectiveQueue::Deferred{});
+                                                             CollectiveQueue::Undriven{});
   return groups;
 }
 
@@ -139,7 +140,7 @@ LayerTimes measure_layers(const RunPlan& plan) {
     connections.push_back(std::make_unique<Connections>(std::move(groups)));
   std::mutex mutex;
   LayerTimes slowest;
-  std::exception_ptr failure;  // the first
+  std::exception_ptr failure;  // the first failure
   const auto measure = [&](int rank) {
     try {
       auto operations = operations_of(plan, rank)(plan.threads_per_rank, std::make_shared<MemoryAccount>());
@@ -157,7 +158,7 @@ LayerTimes measure_layers(const RunPlan& plan) {
       for (const auto& each : connections) each->abort(error.what());
     }
   };
-  check_room({grid.ranks(), 0, 0});  // of ranks that are not there the others would wait for ever
+  check_room({grid.ranks(), 0, 0});  // ranks that do not exist would make the others wait for ever
   std::vector<std::jthread> threads;
   for (int rank = 0; rank < grid.ranks(); ++rank) threads.emplace_back(measure, rank);
   threads.clear();

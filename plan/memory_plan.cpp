@@ -21,10 +21,10 @@ using schedule::ActionKind;
 
 namespace {
 
-// --- what the ranks compute
+// --- the ranks' computation
 
-// The batch of a step that holds most. Steps are alike where sequences are packed; where they are not, so
-// many tokens are looked through for the largest micro-batch of a replica.
+// Returns the largest batch of a step. All steps are equal if sequences are packed. Otherwise the search
+// looks through at most this many tokens for the largest micro-batch of a replica.
 std::shared_ptr<const StepBatch> largest_batch(const RunPlan& plan, int replica) {
   constexpr int64_t most_tokens = int64_t{1} << 20;
   std::shared_ptr<const StepBatch> largest;
@@ -43,13 +43,13 @@ std::shared_ptr<const StepBatch> largest_batch(const RunPlan& plan, int replica)
     }
     if (plan.config.data.packing &&
         static_cast<int64_t>(size) == plan.sizes.micro_batch_size * plan.config.data.sequence_length)
-      break;  // none can be larger
+      break;  // no batch can be larger
     seen += 1;
   }
   return largest;
 }
 
-// The first program of an evaluation: what one replica is dealt of it.
+// Returns one replica's share of the first program of an evaluation.
 std::shared_ptr<const StepBatch> evaluation_share(const RunPlan& plan, int replica) {
   EvaluatorCore evaluator(plan.evaluation_order, plan.config.train.micro_batch_size);
   evaluator.start(1);
@@ -80,7 +80,7 @@ RankGroups fake_groups(const Grid& grid, int rank, int key_value_heads) {
     groups.reduction_tree.push_back(end_in(ranks));
   const auto queue_of = [](const std::shared_ptr<MeteredGroup>& group) {
     return group ? std::make_shared<CollectiveQueue>(group, max_collectives_in_flight,
-                                                     CollectiveQueue::Deferred{})
+                                                     CollectiveQueue::Undriven{})
                  : nullptr;
   };
   groups.data_queue = queue_of(groups.data);
@@ -88,9 +88,9 @@ RankGroups fake_groups(const Grid& grid, int rank, int key_value_heads) {
   return groups;
 }
 
-// Operations whose products take the time in which the queue gets on: how much a rank computes while a byte
-// of a gradient or a weight is on its way. As on the processors of one machine; where there is a network
-// between ranks, or a faster device, it is more.
+// The meta operations advance the queue as their work takes time. The constant says how much a rank computes
+// while one byte of a gradient or a weight is in flight. It fits the processors of one machine; with a
+// network between ranks, or with a faster device, it is larger.
 MetaOperations::OnWork work_beside(const std::shared_ptr<CollectiveQueue>& queue) {
   constexpr double operations_a_byte = 100;
   if (!queue) return {};
@@ -106,12 +106,12 @@ OperationsFactory meta_operations(DeviceKind device, DType dtype,
   };
 }
 
-// Of the groups in which ranks agree on a step.
+// The name of the groups in which ranks synchronise a step.
 std::string name_of_level(size_t level) {
   return level == 0 ? "norm" : fmt::format("norm, level {}", level);
 }
 
-// Who sent how much to whom, and as what: (group, peer, kind).
+// Sent bytes by (group, peer, kind).
 using Sent = std::map<std::tuple<std::string, int, std::string>, int64_t>;
 
 std::pair<const char*, const char*> names_of(Direction direction) {
@@ -128,8 +128,8 @@ std::pair<const char*, const char*> names_of(Direction direction) {
   return {"tied", "weight"};
 }
 
-// The stage cores and model workers of one pipeline, all in the calling thread: they take turns in the order
-// of simulated time, so that what waits for whom, and how much is in flight, is as in the run.
+// The stage cores and model workers of one pipeline, all in the calling thread. They take turns in the order
+// of simulated time, so that waits and the amount in flight are as in the run.
 class MetaPipeline {
  public:
   MetaPipeline(const RunPlan& plan, const GridPlace& place) : plan_(plan) {
@@ -176,7 +176,7 @@ class MetaPipeline {
                     rank->number, rank->status.get().what);
   }
 
-  // The checkpoint that the writer holds is on disk.
+  // Called when the checkpoint that the writer holds is on disk.
   void release_snapshot() { slices_.clear(); }
 
   void start_counting() {
@@ -206,7 +206,7 @@ class MetaPipeline {
       for (auto& slice : part.slices) pipeline->slices_.push_back(std::move(slice));
     }
     std::function<void()> outcome_notifier() override {
-      return [] {};  // meta tensors know at once
+      return [] {};  // meta tensors have their outcome at once
     }
   };
   // Bytes sent so far, by group and kind of call.
@@ -218,7 +218,7 @@ class MetaPipeline {
     RankGroups groups;
     std::unique_ptr<ModelWorker> worker;
     std::unique_ptr<StageCore> core;
-    double clock = 0;             // when it is done with what it has executed
+    double clock = 0;             // when it has finished its executed tasks
     std::optional<double> start;  // when it can execute the next task; none: an input is missing
     Sent sent;
     Calls before;
@@ -228,13 +228,13 @@ class MetaPipeline {
     return **std::find_if(ranks_.begin(), ranks_.end(), [&](const auto& r) { return r->number == number; });
   }
 
-  // The matrices alone, as they take nearly all of the time.
+  // Counts the matrices alone, because they take nearly all of the time.
   double duration(const Task& task) const {
     if (task.kind != TaskKind::pipeline || !is_compute(task.action.kind)) return 0;
     const auto stage = static_cast<size_t>(task.action.stage);
     switch (task.action.kind) {
       case ActionKind::forward:
-        return stage_cost_[stage] + 3 * head_cost_[stage];  // the head's backward is in its forward
+        return stage_cost_[stage] + 3 * head_cost_[stage];  // the head's backward is part of its forward
       case ActionKind::backward:
         return 2 * stage_cost_[stage];
       default:
@@ -242,13 +242,13 @@ class MetaPipeline {
     }
   }
 
-  // Ranks whose input has just arrived.
+  // Wakes ranks whose input has just arrived.
   void wake(double now) {
     for (auto& rank : ranks_)
       if (!rank->start && rank->core->ready()) rank->start = std::max(rank->clock, now);
   }
 
-  // The task that can start first.
+  // Executes the task that can start first.
   bool advance() {
     Rank* next = nullptr;
     for (auto& rank : ranks_)
@@ -322,9 +322,9 @@ class MetaPipeline {
   uint64_t programs_ = 0;
 };
 
-// --- the run
+// --- run
 
-// The programs of a run as far as they matter to peaks.
+// The programs of a run that affect the peaks.
 class MetaRun {
  public:
   explicit MetaRun(const RunPlan& plan) : plan_(plan) {
@@ -333,7 +333,7 @@ class MetaRun {
     snapshot_ = std::make_shared<const TaskLists>(snapshot_tasks(plan.layout));
   }
 
-  // Of the ranks at all pipeline positions of `place`.
+  // Returns the ranks at all pipeline positions of `place`.
   std::vector<PlannedRank> run(const GridPlace& place) {
     MetaPipeline pipeline(plan_, place);
     const std::shared_ptr<const StepBatch> batch = training_batch(place.data);
@@ -381,10 +381,11 @@ std::vector<int> group_of(const Grid& grid, const std::string& name, int rank, i
   return grid.data_group(rank);
 }
 
-// Up to this many ranks all are modelled. Beyond, of each dimension but the pipeline's the first, the second
-// and the last place are, as what a rank holds depends on its place in two ways only: the first stands for
-// the others where all hold the same (norms, what goes into a checkpoint), and the last has what is left
-// over (tokens, elements of a bucket). Between them ranks differ by their data's document boundaries at most.
+// Up to this many ranks, all ranks are modelled. With more ranks, only the first, the second and the last
+// place of each dimension except the pipeline are modelled. The place of a rank affects its memory in two
+// ways only. The first rank stands for the others in data that all hold alike (norms, checkpoint content),
+// and the last has the remainder (tokens, elements of a bucket). The ranks between them differ at most by
+// their data's document boundaries.
 constexpr int most_ranks_modelled_each = 32;
 
 int model_of(int place, int size) {

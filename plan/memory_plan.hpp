@@ -1,6 +1,6 @@
-// What every rank of a run will hold and say to the others, found out before anything is allocated: the run's
-// own stage cores and model workers go through its own programs, on operations without memory
-// (kernels/meta) and in groups whose other ranks are not there (comm/fake_group.hpp).
+// Predicts the memory and the traffic of every rank before anything is allocated. The run's own stage cores
+// and model workers execute its own programs, on meta tensors (kernels/meta) and in fake groups whose other
+// ranks do not exist (comm/fake_group.hpp).
 #pragma once
 
 #include <array>
@@ -15,12 +15,12 @@
 
 namespace collie {
 
-// What a rank sends to the ranks of one group, or to one neighbour, in a training step.
+// The bytes that a rank sends in one training step to the ranks of one group, or to one neighbour.
 struct PlannedTraffic {
   // "tensor", "context", "key_value", "data" (data × context), "pipeline", "tied"
   std::string group;
-  std::vector<int> ranks;                     // of the group; of the last two: those it sends to
-  std::map<std::string, int64_t> sent_bytes;  // by kind of call; of the last two: by what is sent
+  std::vector<int> ranks;  // members of the group; for "pipeline" and "tied": the receiving ranks
+  std::map<std::string, int64_t> sent_bytes;  // by kind of call; for "pipeline" and "tied": by content
 
   int64_t total() const;
 };
@@ -29,20 +29,21 @@ struct PlannedRank {
   int rank = 0;
   GridPlace place;
   std::vector<int> stages;
-  int64_t parameters = 0;  // that it computes with, all shards of its data group together
+  int64_t parameters = 0;  // parameters that it computes with, over all shards of its data group
   std::array<size_t, category_count> peak_bytes{};
   size_t peak_total_bytes = 0;
-  std::vector<int> peak_activations;  // [its stages]: most micro-batches held at once
+  std::vector<int> peak_activations;  // [its stages]: the most micro-batches held at once
   std::vector<PlannedTraffic> traffic;
-  // The rank that was modelled in its place: itself, or of a long data, context or tensor dimension one that
-  // differs from it in neither end of that dimension. See memory_plan.cpp.
+  // The rank that was modelled in this rank's place. It is the rank itself, except in a long data, context or
+  // tensor dimension: there one rank stands for all ranks at neither end of the dimension. See
+  // memory_plan.cpp.
   int modelled_on = 0;
 };
 
-// Of every rank, for a plan of plan_training(): over a first step, an evaluation, a checkpoint and a second
-// step, as far as the run has them. Peaks are those that the ranks' accounts will have, up to what depends on
-// the timing of threads: how many buckets are on their way in the background, how long a message waits, and
-// whether a checkpoint is still being written in the next step (it is taken to be).
+// Predicts every rank of a plan of plan_training(), over a first step, an evaluation, a checkpoint and a
+// second step, as far as the run has them. The peaks are those of the ranks' accounts, except for the part
+// that depends on thread timing: how many buckets are in flight in the background, how long a message waits,
+// and whether the next step starts while a checkpoint is still being written (the prediction assumes so).
 std::vector<PlannedRank> predict_memory(const RunPlan& plan);
 
 }  // namespace collie

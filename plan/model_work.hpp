@@ -1,4 +1,4 @@
-// How much a model computes, from its sizes alone.
+// The amount of a model's computation, from its sizes alone.
 #pragma once
 
 #include <cstdint>
@@ -9,18 +9,19 @@
 
 namespace collie {
 
-// Elements of the matrices that every token is multiplied with: of one block, and of the head (tied or not).
-// The embedding is looked up, not multiplied.
+// Elements of the matrices that every token is multiplied with: those of one block, and of the head (tied or
+// not). The embedding is a lookup and does not count.
 int64_t matrix_elements_of_block(const ModelConfig& config);
 int64_t matrix_elements_of_head(const ModelConfig& config);
 int64_t matrix_elements(const ModelConfig& config);
 
-// Keys that the queries of a micro-batch see, added up: n (n + 1) / 2 for each document of n tokens.
+// The sum over a micro-batch's queries of the keys that each sees: n (n + 1) / 2 for each document of n
+// tokens.
 int64_t visible_keys(const MicroBatch& batch);
 
-// Floating-point operations of a training step, a multiplication and an addition counted as two, the backward
-// as twice the forward (Kaplan et al., arXiv 2001.08361; Narayanan et al., arXiv 2104.04473, less
-// recomputing).
+// Floating-point operations of a training step. A multiplication and an addition count as two, and the
+// backward counts as twice the forward (Kaplan et al., arXiv 2001.08361; Narayanan et al., arXiv 2104.04473,
+// less recomputing).
 struct StepWork {
   double matrices = 0;   // 6 · matrix_elements · tokens
   double attention = 0;  // 12 · blocks · heads · head_dim · visible keys: scores, and sums of values

@@ -10,19 +10,20 @@
 namespace collie {
 namespace {
 
-// Two workers, a clock and a printer; with a network also its loop, its supervisor and a gate.
+// The actor system has two workers, a clock and a printer. With a network it also has the network's loop and
+// supervisor, and a gate.
 constexpr int threads_of_actor_system = 4, threads_of_network = 3;
 constexpr int descriptors_of_network = 10;
-// Of metrics, checkpoints, data, logs and libraries.
+// for metrics, checkpoints, data, logs and libraries
 constexpr int descriptors_of_files = 24, descriptors_of_rank = 2;
-constexpr size_t blas_library_bytes = size_t{64} << 20;  // with what it loads in its turn
-constexpr int descriptors_of_gloo_rank = 4;              // beside one for each other rank
+constexpr size_t blas_library_bytes = size_t{64} << 20;  // including the libraries that it loads itself
+constexpr int descriptors_of_gloo_rank = 4;              // besides one for each other rank
 
 bool computes_on_cpu(const RunPlan& plan) {
   return device_of(plan).kind == DeviceKind::cpu;
 }
 
-// oneTBB never has more workers than processors less one, whatever the arenas ask for.
+// oneTBB has at most one worker less than there are processors, whatever the arenas ask for.
 int arena_workers(const RunPlan& plan, int ranks) {
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   return std::min(ranks * (plan.threads_per_rank - 1), processors - 1);
@@ -35,7 +36,7 @@ int threads_of_rank(const RunPlan& plan, bool spans, RankLinks links) {
   if (grid.data_ranks() > 1) ++threads;  // reducers
   if (grid.context > 1) ++threads;
   if (grid.pipeline > 1 && (spans || several_gpus)) ++threads;  // receiver
-  if (links == RankLinks::gloo) threads += 1 + grid.ranks();    // loop and clock, a watcher of each peer
+  if (links == RankLinks::gloo) threads += 1 + grid.ranks();    // loop and clock, and a watcher for each peer
   return threads;
 }
 
@@ -85,11 +86,13 @@ size_t bytes_of_all_ranks(const RunPlan& plan) {
 size_t check_memory(const RunPlan& plan) {
   if (!computes_on_cpu(plan)) return 0;
   const MemoryLimit limit = least_memory_limit();
-  constexpr size_t times_weights = 16;  // what a rank has beside its weights is seldom more
+  // A rank's other memory is seldom more than this many times its weights.
+  constexpr size_t times_weights = 16;
   if (limit.of_machine && bytes_of_weights(plan) < limit.bytes / times_weights) return 0;
   const size_t bytes = bytes_of_all_ranks(plan);
-  constexpr size_t states =
-      3;  // weights, and two of the optimizer, of a checkpoint that is mapped as it is read
+  // A checkpoint that is mapped while it is read takes three times the weights: the weights and two optimizer
+  // states.
+  constexpr size_t states = 3;
   if (bytes <= limit.bytes)
     return bytes + (plan.purpose == Purpose::train ? states : 0) * bytes_of_weights(plan);
   throw RunError(

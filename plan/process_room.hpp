@@ -1,5 +1,5 @@
-// What a run takes of a process, counted before any of it is started: an actor system of which a part could
-// not be started does not end, and what the system kills says nothing.
+// The resources that a run takes from a process, counted before any of them is used. An actor system that
+// could not start one of its parts does not end, and a process that the system kills gives no message.
 #pragma once
 
 #include <vector>
@@ -9,26 +9,28 @@
 
 namespace collie {
 
-// Of the actor system, with and without a network to `others` other processes: CAF's threads and sockets.
+// The room of the actor system, without a network and with a network to `others` other processes: CAF's
+// threads and sockets.
 Room room_of_actor_system();
 Room room_of_networked_actor_system(size_t others);
 
-// Of the trainer and what it owns beside the ranks.
+// The room of the trainer and of everything that it owns besides the ranks.
 Room room_of_trainer(const RunPlan& plan);
 
-// How the ranks of a process reach those of others.
+// How the ranks of a process reach the ranks of other processes.
 enum class RankLinks : uint8_t { none, messages, gloo };
 
-// Of the ranks that process `node` holds. Its bytes are what OpenBLAS reserves.
+// The room of the ranks that process `node` holds. Its bytes are OpenBLAS's reservation.
 Room room_of_ranks(const RunPlan& plan, const std::vector<int>& node_of_rank, int node, RankLinks links);
 
-// Bytes that all ranks of a run together will have at once: as `plan` says where it is a training run, else
-// the weights alone.
+// The bytes that all ranks of a run hold at once: the prediction for `plan` if it is a training run, else the
+// weights alone.
 size_t bytes_of_all_ranks(const RunPlan& plan);
 
 // For a run whose ranks are all in this process. Throws RunError that says how much memory the ranks would
-// need and what they may have; it is predicted, which takes time, where the process has a limit of its own,
-// or the weights are large beside the machine's memory. Returns the address space that was predicted, or 0.
+// need and how much they may have. The memory is predicted, which takes time, only if the process has a limit
+// of its own or the weights are large relative to the machine's memory. Returns the predicted address space,
+// or 0.
 size_t check_memory(const RunPlan& plan);
 
 }  // namespace collie

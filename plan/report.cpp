@@ -7,7 +7,7 @@
 namespace collie {
 namespace {
 
-// By layer: the embedding, the blocks, the head. [blocks + 2]
+// Parameters by layer: the embedding, the blocks, the head. [blocks + 2]
 std::vector<int64_t> parameters_of_layers(const ModelConfig& model) {
   std::vector<int64_t> layers(static_cast<size_t>(model.num_hidden_layers) + 2, 0);
   for (const Parameter& parameter : model_parameters(model))

@@ -1,4 +1,4 @@
-// The layout as a picture: where every rank stands, what it holds, and whom it talks to.
+// Draws the layout as a picture: the place of every rank, its memory, and the ranks it communicates with.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace collie {
 namespace {
 
-// In pixels.
+// in pixels
 constexpr double margin = 28, box_width = 150, box_height = 64, box_gap = 10, frame_pad = 6, block_pad = 16;
 constexpr double ring_room = 26, column_gap = 56, row_gap = 44, row_label = 84, least_block = 190;
 constexpr double line_height = 15;
@@ -23,9 +23,9 @@ constexpr std::array<std::string_view, category_count> category_colours = {"#3b6
                                                                            "#8a5fb0", "#c4504f", "#9aa0a6"};
 constexpr std::string_view tensor_colour = "#d9822b", context_colour = "#8a5fb0", data_colour = "#2f9c7f",
                            pipeline_colour = "#3b6fb6", tied_colour = "#c4504f", node_colour = "#444444";
-constexpr int skipped = -1;  // in place of an index: some are left out
+constexpr int skipped = -1;  // replaces an index: some indices are left out
 
-// The indices of a dimension that are drawn: at most `most`, with a gap before the last.
+// The indices of a dimension that are drawn: at most `most`, with a gap before the last one.
 std::vector<int> drawn_of(int size, int most) {
   std::vector<int> indices;
   if (size <= most) {
@@ -119,7 +119,7 @@ class Picture {
     return {left_ + position * (block_width_ + column_gap), y, block_width_, height};
   }
   double row_height(size_t row) const { return rows_[row] == skipped ? 22 : block_height_; }
-  // Around the tensor ranks of one context rank.
+  // The frame around the tensor ranks of one context rank.
   Rectangle frame(const Rectangle& block, size_t context) const {
     const double width = static_cast<double>(tensor_columns_.size()) * (box_width + box_gap) - box_gap;
     const double free = block_width_ - inner_left_ - block_pad - width;
@@ -132,7 +132,7 @@ class Picture {
             box_width, box_height};
   }
 
-  // --- words
+  // --- text
 
   std::vector<std::string> header_of(int position) const {
     std::vector<std::string> stages, lines;
@@ -145,7 +145,7 @@ class Picture {
     return {fmt::format("stages {}", fmt::join(stages, ", "))};
   }
 
-  // The most that a rank sends in such a group or to such neighbours together.
+  // Returns the most bytes that any rank sends in such a group, or to all such neighbours together.
   size_t most_sent(std::string_view group) const {
     int64_t most = 0;
     for (const PlannedRank& rank : report_.ranks) {
@@ -257,7 +257,8 @@ class Picture {
     svg_ += "</g>\n";
   }
 
-  // As long as the rank's peak is to the largest, cut in the proportion of the categories' own peaks.
+  // The bar's length is the rank's peak relative to the largest peak. It is divided in the proportion of the
+  // categories' own peaks.
   void draw_bar(const Rectangle& at, const PlannedRank& rank) {
     box(at, 2, "fill=\"#eceef1\"");
     size_t sum = 0;
@@ -272,7 +273,7 @@ class Picture {
     }
   }
 
-  // Down the left of the context ranks and back up.
+  // The ring goes down the left side of the context ranks and back up.
   void draw_ring(const Rectangle& at) {
     const double x = at.x + inner_left_ - frame_pad - 4, outer = at.x + 13;
     const double first = frame(at, 0).middle_y(), last = frame(at, context_rows_.size() - 1).middle_y();
@@ -296,7 +297,7 @@ class Picture {
       if (b == a + 1) {
         path(fmt::format("M{:.1f},{:.1f} H{:.1f}", from.right() + 4, from.middle_y(), to.x - 4),
              pipeline_colour, arrows);
-      } else {  // under the blocks between them
+      } else {  // below the blocks between them
         const double y = from.bottom() + row_gap / 2 - 4;
         path(fmt::format("M{:.1f},{:.1f} V{:.1f} H{:.1f} V{:.1f}", from.x + 30, from.bottom() + 4, y,
                          to.right() - 30, to.bottom() + 4),

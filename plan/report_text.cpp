@@ -1,4 +1,4 @@
-// The plan for a terminal of 100 columns.
+// The plan as text for a terminal of 100 columns.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ std::string counted(int64_t count, const char* one, const char* many) {
   return fmt::format("{} {}", grouped(count), count == 1 ? one : many);
 }
 
-// `parts` after `head`, in lines of at most `columns`; further lines are indented as far as the first part.
+// Appends `parts` to `head`, in lines of at most `columns`. Further lines are indented to the first part.
 std::string wrapped(const std::string& head, const std::vector<std::string>& parts) {
   std::string text, line = head;
   bool fresh = true;
@@ -45,7 +45,7 @@ std::string heading(const PlanReport& report) {
   facts.push_back(fmt::format("{} on {}", name(report.dtype),
                               report.device == DeviceKind::cuda ? "NVIDIA GPUs" : "the CPU"));
   if (report.device == DeviceKind::cpu)
-    facts.push_back(counted(report.threads_per_rank, "thread a rank", "threads a rank"));
+    facts.push_back(counted(report.threads_per_rank, "thread per rank", "threads per rank"));
   return text + fmt::format("  {}\n", fmt::join(facts, ", "));
 }
 
@@ -86,7 +86,7 @@ std::string schedule_and_stages(const PlanReport& report) {
   return text;
 }
 
-// Those with a row: all, or at each pipeline position the one that holds most.
+// The ranks with a row: all, or at each pipeline position the one with the most memory.
 std::vector<const PlannedRank*> shown(const PlanReport& report) {
   std::vector<const PlannedRank*> result;
   if (report.ranks.size() <= most_ranks) {
@@ -131,7 +131,7 @@ std::string ranks_in_words(const std::vector<int>& ranks, int self) {
   return fmt::format("{} {} .. {} ({})", others[0], others[1], others.back(), others.size());
 }
 
-// "data with 1 2 3: all_gather 3.00 MiB, ...", one part a kind.
+// Returns "data with 1 2 3: all_gather 3.00 MiB, ...", with one part per kind.
 std::vector<std::string> parts_of(const PlannedTraffic& traffic, int self) {
   const bool neighbour = traffic.group == "pipeline" || traffic.group == "tied";
   const std::string group = traffic.group == "key_value" ? "key/value" : traffic.group;

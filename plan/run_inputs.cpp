@@ -34,7 +34,8 @@ std::vector<Input> inputs_of(const Config& config) {
                                {"cluster.tls.ca", config.cluster.tls.ca}};
   add_data(config.data.train, "data.train", inputs);
   add_data(config.data.eval, "data.eval", inputs);
-  // What the run wrote itself may be what describes it anew.
+  // The resolved configuration that a run has written itself may describe the run again, so it does not
+  // count.
   if (fs::path(config.file.path).filename() != resolved_config_name)
     inputs.push_back({"the configuration", config.file.path});
   return inputs;
@@ -43,7 +44,7 @@ std::vector<Input> inputs_of(const Config& config) {
 void refuse_within(const std::vector<Input>& inputs, const fs::path& folder, const std::string& what) {
   std::error_code error;
   const fs::path whole = fs::canonical(folder, error);
-  if (error) return;  // nothing is there
+  if (error) return;  // the folder does not exist
   for (const Input& input : inputs) {
     if (input.path.empty()) continue;
     const fs::path path = fs::canonical(input.path, error);

@@ -1,13 +1,13 @@
-// What a run reads must not be what it writes or removes.
+// A run must not write or remove a file that it reads.
 #pragma once
 
 #include "io/config.hpp"
 
 namespace collie {
 
-// Throws UserError naming the key and the file where something that the configuration names stands, links
-// followed, in checkpoints/ or final/ of the run's folder; `replaces`: anywhere in the folder, as the run in
-// it is about to be moved or removed.
+// Throws UserError naming the key and the file if a file that the configuration names is in checkpoints/ or
+// final/ of the run's folder. Links are followed. `replaces`: the run in the folder is about to be moved or
+// removed, so the file must not be anywhere in the folder.
 void check_inputs_are_safe(const Config& config, bool replaces);
 
 }  // namespace collie

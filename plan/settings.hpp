@@ -1,5 +1,5 @@
-// What a run's plan means for those who carry it out: settings of the trainer's core and of one rank's
-// worker, and what a replica computes in a step.
+// Derives from a run's plan the settings of the trainer's core and of one rank's worker, and a replica's
+// batch in a step.
 #pragma once
 
 #include <memory>
@@ -14,11 +14,11 @@ Cadence cadence_of(const RunPlan& plan);
 TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag);
 
 ActivationMemory activation_memory_of(const Config& config);
-// `plan` outlives the worker's construction.
+// `plan` must outlive the worker's construction.
 ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGroups& groups);
 
-// What a data-parallel replica computes in step `step` (from 1), with as many micro-batches as the schedule
-// has in every step: an epoch's short last one ends with empty ones.
+// Returns the batch of a data-parallel replica in step `step` (from 1). It has as many micro-batches as the
+// schedule has in every step; the short last step of an epoch ends with empty ones.
 std::shared_ptr<const StepBatch> training_batch(const RunPlan& plan, int64_t step, int replica);
 
 }  // namespace collie

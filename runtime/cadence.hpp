@@ -1,5 +1,5 @@
 // When evaluations and checkpoints are due. The trainer asks at each step; the plan asks what a run will
-// have.
+// contain.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,18 @@ struct Cadence {
   int64_t evaluate_every_epochs = 0;  // epochs; 0: never
   int64_t checkpoint_every = 0;       // steps; 0: only at the end
   int64_t sequences_per_epoch = 1;
-  bool has_evaluation = false;  // whether there is anything to evaluate on
+  bool has_evaluation = false;  // whether there is data to evaluate on
 
-  // After step `step` (from 1), which ended at `position`: sequences consumed so far.
+  // Whether an evaluation is due after step `step` (from 1). The step ended at `position`, the number of
+  // sequences consumed so far.
   bool evaluation_due(int64_t step, int64_t position) const {
     return has_evaluation &&
            (divides(evaluate_every, step) || divides(evaluate_every_epochs * sequences_per_epoch, position));
   }
   bool checkpoint_due(int64_t step) const { return divides(checkpoint_every, step); }
 
-  // Whether a run from the start has one in `steps` steps, the last of which ends at `position`.
+  // Whether a run from the start has an evaluation within `steps` steps, the last of which ends at
+  // `position`.
   bool evaluates_within(int64_t steps, int64_t position) const {
     return has_evaluation &&
            (within(evaluate_every, steps) || within(evaluate_every_epochs * sequences_per_epoch, position));

@@ -1,4 +1,5 @@
-// Pieces of a host program (or of the engine) that watch a run and may end it. Found by name in `callbacks:`.
+// Callbacks of a host program or of the engine watch a run and may end it. They are found by their name in
+// `callbacks:`.
 #pragma once
 
 #include <functional>
@@ -12,8 +13,8 @@ namespace collie {
 class Callback {
  public:
   virtual ~Callback() = default;
-  // Called in the trainer after every step, before the next one starts, so it should be brief. True: stop the
-  // run after this step, with a checkpoint and the final model written. An exception ends the run as failed.
+  // The trainer calls this after every step, before the next one starts, so it should be brief. True stops
+  // the run after this step and writes a checkpoint and the final model. An exception ends the run as failed.
   virtual bool on_step(const StepFinished& step) = 0;
   virtual void on_evaluation(const EvaluationFinished&) {}
 };

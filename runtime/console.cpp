@@ -20,7 +20,7 @@ std::string duration(double seconds) {
 
 struct Part {
   std::string text;
-  int rank = 0;  // among what is worth its place; the first is 0
+  int rank = 0;  // rank of the part's importance; 0 is the most important
 };
 
 int width_of(const std::vector<Part>& parts) {
@@ -29,7 +29,7 @@ int width_of(const std::vector<Part>& parts) {
   return width;
 }
 
-// As many of the parts, which are ASCII, as there is room for.
+// Joins as many of the parts, which are ASCII, as fit.
 std::string fitted(std::vector<Part> parts, int columns) {
   while (parts.size() > 1 && width_of(parts) > columns)
     parts.erase(std::max_element(parts.begin(), parts.end(),
@@ -74,7 +74,7 @@ void Console::show(const StepFinished& step, double now_s) {
   if (style_ == Style::none) return;
   const bool always = step.evaluated || step.step == step.total_steps;
   const bool progress = style_ == Style::progress;
-  // In its last column a terminal may begin a new line.
+  // A terminal may begin a new line when its last column is written.
   constexpr int unlimited = 1 << 20;
   std::string text = line(step, now_s, progress ? screen_.columns() - 1 : unlimited);
   if (!always && now_s - last_s_ < (progress ? seconds_between_rewrites : seconds_between_plain_lines)) {

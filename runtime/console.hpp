@@ -1,4 +1,4 @@
-// What a training run shows on the terminal: one line that is rewritten, or plain lines elsewhere.
+// The output of a training run on the terminal: one line that is rewritten, or plain lines elsewhere.
 #pragma once
 
 #include <string>
@@ -10,18 +10,19 @@ namespace collie {
 
 class Console {
  public:
-  // `setting`: monitor.console. auto and progress are a line that is rewritten where `screen` can do that,
-  // and plain lines elsewhere; plain and none are what they say. `screen` outlives it.
+  // `setting` is monitor.console. "auto" and "progress" rewrite one line if `screen` can do that, and print
+  // plain lines otherwise. "plain" prints plain lines and "none" prints nothing. `screen` must outlive the
+  // console.
   Console(const std::string& setting, Screen& screen);
   ~Console() { finish_line(); }
 
-  // At most ten times a second, but steps that were evaluated and the last one always. `now_s`: steady
-  // seconds.
+  // Prints at most ten times per second. Evaluated steps and the last step are always printed. `now_s` is in
+  // steady seconds.
   void show(const StepFinished& step, double now_s);
   void finish_line();
 
-  // "step 12/200  loss 5.1234  lr 1.8e-04  1234 tokens/s  0:12 left  45.6 MiB", in at most `columns`: what
-  // says least is left out first.
+  // Returns "step 12/200  loss 5.1234  lr 1.8e-04  1234 tokens/s  0:12 left  45.6 MiB", in at most `columns`
+  // columns. The least important parts are dropped first.
   std::string line(const StepFinished& step, double now_s, int columns);
 
  private:
@@ -30,7 +31,7 @@ class Console {
   Style style_;
   Screen& screen_;
   bool line_open_ = false;
-  std::string unshown_;  // came too soon after the one that is shown
+  std::string unshown_;  // a line that came too soon after the shown one
   int64_t first_step_ = 0;
   double first_s_ = 0, last_s_ = -1e9;
 };

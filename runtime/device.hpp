@@ -1,4 +1,4 @@
-// Which device a process's ranks compute on.
+// The device that a process's ranks compute on.
 #pragma once
 
 #include <string>
@@ -10,23 +10,23 @@ namespace collie {
 
 struct DeviceChoice {
   DeviceKind kind = DeviceKind::cpu;
-  int gpus = 0;             // that there are to share, where kind is cuda
-  std::string description;  // one line for the log: what was chosen and why
+  int gpus = 0;             // number of GPUs to share if kind is cuda
+  std::string description;  // one line for the log: the choice and the reason
 };
 
-// What device.kind stands for on this machine: "cpu", "cuda", or "auto", a GPU where one can be used. Throws
-// UserError for "cuda" where none can be, naming what was looked for.
+// Resolves device.kind on this machine: "cpu", "cuda", or "auto", which means a GPU if one is usable. Throws
+// UserError for "cuda" if no GPU is usable, and names what was looked for.
 DeviceChoice choose_device(const DeviceSection& section);
 
-// The same for a run that will be elsewhere: "cuda" is GPUs, whether there are any here or not.
+// The same for a run on another machine: "cuda" means GPUs, whether this machine has any or not.
 DeviceChoice planned_device(const DeviceSection& section);
 
-// model.dtype.
+// Returns the type of model.dtype.
 DType dtype_of(const ModelSection& section);
 
-// Which GPU is rank `rank`'s: ranks take them in turns. Where kind is cuda.
+// Returns the GPU of rank `rank`; ranks are assigned round-robin. Valid if kind is cuda.
 int gpu_of(const DeviceChoice& choice, int rank);
-// Operation tables for rank `rank`.
+// Returns the factory of operation tables for rank `rank`.
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank);
 
 }  // namespace collie

@@ -1,5 +1,5 @@
-// A double that travels as its bit pattern: CAF 0.17 cannot carry every double between processes (inf, NaN,
-// -0).
+// A double that is sent as its bit pattern, because CAF 0.17 cannot carry every double between processes
+// (inf, NaN, -0).
 #pragma once
 
 #include <bit>

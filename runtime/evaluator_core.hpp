@@ -1,4 +1,4 @@
-// The rules of an evaluation pass: its batches, a bounded number at a time, and what comes of their losses.
+// The rules of an evaluation pass. It splits its batches into programs of bounded size and sums their losses.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +12,15 @@ namespace collie {
 
 class EvaluatorCore {
  public:
-  // Micro-batches of one program: what is held in memory at once.
+  // The micro-batches of one program, which bound the memory held at once.
   static constexpr int64_t micro_batches_a_program = 16;
 
   EvaluatorCore(std::shared_ptr<const SequenceOrder> order, int64_t micro_batch_size);
 
   void start(int64_t step);
-  // The next program's batches; null when all have been handed out.
+  // Returns the next program's batches; null after the last one.
   std::shared_ptr<const StepBatch> next();
-  // The losses of the program handed out last. The result, when it was the last one.
+  // Adds the loss of the program that next() returned last. Returns the result if that was the last program.
   std::optional<EvaluationFinished> add(double loss_sum);
 
  private:

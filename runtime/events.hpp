@@ -1,4 +1,4 @@
-// What a run tells whoever listens: the host program that embeds it, the command, the monitor.
+// The events of a run. Its listeners are the host program that embeds it, the command and the monitor.
 #pragma once
 
 #include <cstdint>
@@ -13,24 +13,25 @@ namespace collie {
 
 struct RunStarted {
   std::string name, dir;
-  int64_t first_step = 1, total_steps = 0;  // total 0: not a training run
+  int64_t first_step = 1, total_steps = 0;  // total_steps 0: not a training run
   int64_t parameters = 0;
   int ranks = 1;
 };
 
 struct StepFinished {
   int64_t step = 0, total_steps = 0, epoch = 0;
-  // Token mean of the step's global batch; none where that has no targets, and then nothing was learnt.
+  // Mean per token over the step's global batch. It is empty if the batch has no targets; such a step updates
+  // no weight.
   std::optional<DoubleBits> loss;
   DoubleBits lr, grad_norm;      // the norm before clipping
   int64_t tokens = 0;            // targets of the global batch
-  DoubleBits tokens_per_second;  // over the time since the step before
+  DoubleBits tokens_per_second;  // over the time since the previous step
   DoubleBits step_s;
   bool evaluated = false;
-  DoubleBits eval_loss;       // where evaluated
+  DoubleBits eval_loss;       // valid if `evaluated`
   uint64_t memory_bytes = 0;  // held by all ranks
-  bool amended = false;       // takes the place of the record of this step that is there
-  GraphCounts graphs;         // of all ranks since their start, up to the step before
+  bool amended = false;       // replaces the record of this step that already exists
+  GraphCounts graphs;         // sum over all ranks since their start, up to the previous step
 };
 
 struct EvaluationFinished {
@@ -48,29 +49,30 @@ struct TokenGenerated {
 };
 
 enum class RunStatus : uint8_t {
-  completed,    // all steps, the evaluation or the generation
-  stopped,      // early, as the host or a callback asked; checkpoint and final model written
-  interrupted,  // as the user asked (Ctrl-C); checkpoint written
+  completed,    // all steps, the evaluation or the generation have run
+  stopped,      // ended early by the host or a callback; checkpoint and final model are written
+  interrupted,  // ended early by the user (Ctrl-C); the checkpoint is written
   failed,
 };
 
-// The last event; every other actor of the run has ended.
+// This is the last event; every other actor of the run has ended.
 struct RunEnded {
   RunStatus status = RunStatus::completed;
   int exit_code = 0;         // 0, 1 failed, 2 wrong input, 130 interrupted
-  int64_t step = 0;          // last step computed
-  std::string message;       // where failed: who and why
-  std::string summary;       // memory and time by rank, for people; several lines
-  bool actors_left = false;  // some did not end in time: the process should not wait for them
+  int64_t step = 0;          // the last step computed
+  std::string message;       // if the run failed: who failed and why
+  std::string summary;       // memory and time per rank, for people; several lines
+  bool actors_left = false;  // some actors did not end in time; the process should not wait for them
 };
 
-// To the run, from request_stop() (actors/engine.hpp). `by`: who asked, where that was another process.
+// request_stop() (actors/engine.hpp) sends this to the run. `by` names the requester if that was another
+// process.
 struct StopRequest {
   RunStatus why = RunStatus::stopped;
   std::string by;
 };
 
-// To the run, from request_checkpoint(). `by` as above.
+// request_checkpoint() sends this to the run. `by` is as above.
 struct SaveRequest {
   std::string by;
 };

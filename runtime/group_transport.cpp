@@ -21,7 +21,7 @@ struct Kind {
   bool in_background;
 };
 
-// In one order everywhere: communicators are made one after another.
+// The order is the same everywhere, because communicators are made one after another.
 std::vector<Kind> kinds_of(RankGroups& groups) {
   RankDevice& device = groups.device;
   device.reduction_tree.resize(groups.reduction_tree.size());
@@ -35,7 +35,8 @@ std::vector<Kind> kinds_of(RankGroups& groups) {
   return kinds;
 }
 
-// COLLIE_ENGINE_SUMS=rank_order: over NCCL, too, sums are taken as everywhere else. By default NCCL adds.
+// COLLIE_ENGINE_SUMS=rank_order: reductions over NCCL are also summed in rank order, as everywhere else. By
+// default NCCL does the addition.
 NcclSums sums_as_asked() {
   const char* const asked = std::getenv("COLLIE_ENGINE_SUMS");
   const std::string_view order = asked != nullptr ? asked : "nccl";
@@ -44,13 +45,13 @@ NcclSums sums_as_asked() {
   return order == "nccl" ? NcclSums::of_nccl : NcclSums::in_rank_order;
 }
 
-// What a rank tells the others of its group.
+// The data that a rank sends to the others of its group.
 struct Card {
   NcclSums sums = NcclSums::of_nccl;
   GpuCard gpu;
 };
 
-// Why these ranks cannot use NCCL; empty where they can. The same on all of them.
+// Returns why these ranks cannot use NCCL; empty if they can. The result is the same on all of them.
 std::string objection(const std::vector<Card>& cards) {
   if (cards[0].sums == NcclSums::in_rank_order && cards.size() > DeviceQueue::most_summands)
     return fmt::format("sums in rank order over NCCL are for {} ranks at most", DeviceQueue::most_summands);
@@ -71,7 +72,7 @@ bool any_gpu(const std::vector<Card>& cards) {
   return std::any_of(cards.begin(), cards.end(), [](const Card& card) { return card.gpu.has_gpu(); });
 }
 
-// Copies on the host are not the device's memory: their account is their own.
+// Copies on the host are not device memory, so they have their own account.
 std::shared_ptr<MeteredGroup> staged(std::shared_ptr<ProcessGroup> host) {
   return std::make_shared<MeteredGroup>(
       make_staged_group(std::move(host), std::make_shared<MemoryAccount>()));

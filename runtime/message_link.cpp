@@ -10,13 +10,13 @@
 namespace collie {
 namespace {
 
-using comm::Failure;
+using comm::GroupFailure;
 using comm::Patience;
 using Kind = LinkMessage::Kind;
 
-// Messages up to this are copied when they leave, so that their senders need not wait for an answer.
+// Messages up to this size are copied when they are sent, so that their senders need not wait for an answer.
 constexpr size_t most_copied_bytes = 16 * 1024;
-constexpr auto echo = std::chrono::milliseconds(500);  // for abort() to be heard
+constexpr auto echo = std::chrono::milliseconds(500);  // time for the other ends to hear abort()
 
 std::string text_of(const LinkMessage& message) {
   return {reinterpret_cast<const char*>(message.bytes.data()), message.bytes.size()};
@@ -158,7 +158,7 @@ void MessageLink::place(const LinkMessage& chunk) {
   take(chunk, post);
 }
 
-// Without the lock, so that ranks need not wait for it.
+// Copies without the lock, so that ranks need not wait for it.
 void MessageLink::take(const LinkMessage& chunk, const PostPtr& post) {
   std::memcpy(post->bytes.data(), chunk.bytes.data(), chunk.bytes.size());
   const Lock lock(mutex_);
@@ -192,14 +192,14 @@ void MessageLink::check() const {
   if (failure_) failure_->raise();
 }
 
-// Every end tells all others once, whoever told it: so it is heard of through any rank, and being told by a
-// peer means that the peer has heard.
-void MessageLink::fail(const Failure& failure) {
+// Every end tells all other ends once, whoever told it. So a failure reaches each end through any rank, and a
+// failure message from a peer shows that the peer knows.
+void MessageLink::fail(const GroupFailure& failure) {
   const Lock lock(mutex_);
   fail_locked(failure);
 }
 
-void MessageLink::fail_locked(const Failure& failure) {
+void MessageLink::fail_locked(const GroupFailure& failure) {
   if (failure_) return;
   failure_ = failure;
   heard_until_ = std::chrono::steady_clock::now() + echo;

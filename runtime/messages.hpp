@@ -1,4 +1,4 @@
-// What actors say to each other. Plain structs; nothing here knows CAF.
+// The messages between actors. They are plain structs; nothing here knows CAF.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace collie {
 
-// On every message: which run, and which incarnation of its ranks. Receivers drop what is stale.
+// Every message carries this tag: the run, and the incarnation of its ranks. Receivers drop stale messages.
 struct RunTag {
   uint64_t run = 0;
   uint32_t generation = 0;
@@ -27,7 +27,7 @@ struct RunTag {
 
 enum class Direction : uint8_t { forward, backward, tied_gradient, tied_weight };
 
-// One bounded queue between two stages; the receiver of payloads on it is the rank of `to_stage`.
+// A channel is one bounded queue between two stages. The rank of `to_stage` receives its payloads.
 struct Channel {
   Direction direction = Direction::forward;
   int from_stage = 0, to_stage = 0;
@@ -41,15 +41,15 @@ struct Payload {
   uint64_t program = 0;
   int micro_batch = 0;
   Tensor tensor;
-  // Where the tensor travels beside the message, to another process or over NCCL: to the rank's receiver,
-  // which takes it off the link or the pipe between them.
+  // The tensor may travel beside the message, to another process or over NCCL. It then goes to the rank's
+  // receiver, which takes it off the link or the pipe between the two ranks.
   int sender = -1;  // rank; -1: the tensor is in the message
   DType dtype = DType::f32;
   std::vector<int64_t> dims{};
-  uint64_t number = 0;  // of the tensors that the sender has sent over the pipe
+  uint64_t number = 0;  // counts the tensors that the sender has sent over the pipe
 };
 
-// The receiver has taken a payload out of the channel: there is room for one more.
+// The receiver has taken a payload out of the channel, so there is room for one more.
 struct Credit {
   RunTag tag;
   Channel channel;
@@ -57,8 +57,8 @@ struct Credit {
 
 // --- rank to trainer
 
-// What all ranks have agreed on (optim/gradient_norm.hpp), from the first of them. Where it is not finite no
-// weight has changed.
+// The result that all ranks have reduced (optim/gradient_norm.hpp), sent by the first of them. If it is not
+// finite, no weight has changed.
 struct StepReport {
   RunTag tag;
   uint64_t program = 0;
@@ -85,12 +85,12 @@ struct TaskSpan {  // for the trace; seconds on the process's steady clock
 
 struct RankSummary {
   int64_t weight_elements = 0;
-  std::vector<size_t> peak_bytes;  // by category
+  std::vector<size_t> peak_bytes;  // [categories]
   size_t peak_total_bytes = 0, current_total_bytes = 0;
-  std::vector<int> peak_activations;  // [stages of this rank]: most micro-batches held at once
-  // Since the rank's start:
-  DoubleBits communicating_s;  // of its compute tasks, blocked in communication
-  int64_t sent_bytes = 0;      // to other ranks: payloads and collectives
+  std::vector<int> peak_activations;  // [stages of this rank]: the most micro-batches held at once
+  // The next members count from the rank's start.
+  DoubleBits communicating_s;  // time that its compute tasks were blocked in communication
+  int64_t sent_bytes = 0;      // bytes sent to other ranks: payloads and collectives
   GraphCounts graphs;
 };
 
@@ -98,17 +98,17 @@ struct ProgramDone {
   RunTag tag;
   int rank = 0;
   uint64_t program = 0;
-  DoubleBits busy_s;            // in compute tasks
+  DoubleBits busy_s;            // time in compute tasks
   std::vector<TaskSpan> spans;  // empty unless tracing
   RankSummary summary;
-  std::vector<TaskSpan> communication_spans{};  // in the background; empty unless tracing
-  bool given_up = false;                        // before its end, as the trainer had asked
+  std::vector<TaskSpan> communication_spans{};  // communication in the background; empty unless tracing
+  bool given_up = false;  // stopped before its end, because the trainer had asked for it
 };
 
 struct RankReady {
   RunTag tag;
   int rank = 0;
-  bool gives_up = false;  // whether it can give a program up
+  bool gives_up = false;  // whether the rank can give up a program
 };
 
 // --- checkpoints
@@ -120,16 +120,16 @@ struct SnapshotPart {
   std::vector<CheckpointSlice> slices;
 };
 
-// Trainer to writer: the parts of this snapshot are on their way.
+// The trainer tells the writer that the parts of this snapshot are on their way.
 struct SnapshotExpected {
   RunTag tag;
   int64_t step = 0;
   int64_t position = 0;               // sequences consumed so far
-  int64_t steps_without_targets = 0;  // so far
+  int64_t steps_without_targets = 0;  // steps so far whose batch had no targets
   bool final = false;                 // also write the final model folder
 };
 
-// Writer to the nodes' shard writers: the folder for the snapshot's shards is there.
+// The writer tells the nodes' shard writers that the folder for the snapshot's shards exists.
 struct SnapshotBegun {
   RunTag tag;
   int64_t step = 0;
@@ -144,7 +144,7 @@ struct ShardWritten {
   std::string entry;  // JSON, for the manifest
 };
 
-// The writer has made a snapshot durable (and, where asked, the final model folder).
+// The writer has made a snapshot durable, and also the final model folder if that was asked for.
 struct SnapshotWritten {
   RunTag tag;
   int64_t step = 0;
@@ -161,7 +161,7 @@ struct BatchReady {
 
 // --- evaluator and generator
 
-// What one of them asks the trainer to insert between steps.
+// The evaluator or the generator asks the trainer to insert this program between steps.
 struct ProgramRequest {
   RunTag tag;
   ProgramKind kind = ProgramKind::evaluate;

@@ -25,7 +25,7 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
   settings_.checkpoint = nullptr;  // read once
 }
 
-// What is on its way in the background holds tensors of the account.
+// Background operations hold tensors of the account.
 ModelWorker::~ModelWorker() {
   for (const auto& queue : {settings_.groups.data_queue, settings_.groups.context_queue})
     if (queue) queue->abort("the rank has ended");
@@ -85,7 +85,7 @@ NormOrder ModelWorker::make_norm_order() const {
   return nodes.order_of(settings_.rank, ReductionTree(settings_.grid));
 }
 
-// Of the ranks of a tensor group, which compute the same loss, the first.
+// All ranks of a tensor group compute the same loss; the first of them has it.
 bool ModelWorker::has_loss() const {
   return place_.tensor == 0 && std::any_of(chunks_.begin(), chunks_.end(),
                                            [](const auto& chunk) { return chunk->model->range().head; });
@@ -149,7 +149,7 @@ void ModelWorker::compute(const Task& task) {
   if (task.kind == TaskKind::reduce_gradients) return reduce_gradients();
   if (task.kind == TaskKind::add_tied_gradient) return add_tied_gradient();
   if (task.kind == TaskKind::sum_squares) return sum_squares();
-  // What repeats: a stage's forward, or backward, in programs of one kind.
+  // Keys work that repeats: a stage's forward, or its backward, in programs of one kind.
   const int64_t repeats = (static_cast<int64_t>(program_.kind) << 8 | static_cast<int64_t>(task.action.kind))
                               << 32 |
                           task.action.stage;
@@ -157,7 +157,7 @@ void ModelWorker::compute(const Task& task) {
 }
 
 void ModelWorker::queue_as_graphs(int64_t task, const std::function<void()>& work) {
-  // Every token of a generation has other shapes.
+  // Every token of a generation has different shapes.
   if (!settings_.graphs || program_.kind == ProgramKind::generate) return work();
   operations_->as_graphs(task, work);
 }
@@ -207,7 +207,7 @@ void ModelWorker::forward(Chunk& chunk, int index) {
     output = chunk.model->decode(layer_context, micro_batch(index), input, chunk.cache);
   }
   if (chunk.model->range().head) {
-    logits_ = std::move(output);  // undefined but for generation
+    logits_ = std::move(output);  // defined only in generation
     return;
   }
   outputs_[key] = std::move(output);
@@ -259,7 +259,7 @@ void ModelWorker::hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor
   inputs[{to_stage, index}] = std::move(outputs.extract({from_stage, index}).mapped());
 }
 
-// --- what travels
+// --- tensors between stages
 
 Tensor ModelWorker::take(const Channel& channel, int index) {
   Tensor tensor = leaving(channel, index);
@@ -273,7 +273,8 @@ Tensor ModelWorker::leaving(const Channel& channel, int index) {
       return std::move(outputs_.extract({channel.from_stage, index}).mapped());
     case Direction::backward:
       return std::move(d_inputs_.extract({channel.from_stage, index}).mapped());
-    // Copies: the next step overwrites the accumulator, and the weight, while the message may still be read.
+    // These are copies: the next step overwrites the accumulator and the weight while the message may still
+    // be read.
     case Direction::tied_gradient:
       return copy_of(tied_copy_.gradient(), Category::communication);
     case Direction::tied_weight:
@@ -313,8 +314,8 @@ void ModelWorker::reduce_gradients() {
   for (const auto& chunk : chunks_) chunk->state->gradients().finish();
 }
 
-// Always embedding's gradient + head's, each summed over micro-batches and ranks before: the same sum on one
-// rank and on two.
+// The order is always the embedding's gradient + the head's. Each is summed over micro-batches and ranks
+// before, so the sum is the same on one rank and on two.
 void ModelWorker::add_tied_gradient() {
   Tensor gradient = tied_owner_.gradient();
   const Tensor head = tied_copy_ ? tied_copy_.gradient() : std::move(tied_gradient_);
@@ -323,7 +324,7 @@ void ModelWorker::add_tied_gradient() {
 }
 
 void ModelWorker::sum_squares() {
-  // A test's rank that enters a collective alone: it waits here until the group is aborted.
+  // A test lets one rank enter a collective alone. The rank waits here until the group is aborted.
   if (failpoint("stage.collective") && settings_.groups.tensor) settings_.groups.tensor->barrier();
   contribution_ = operations_->empty({norm_order_.width()}, DType::f64, Category::workspace);
   operations_->fill(contribution_, 0);
@@ -364,8 +365,7 @@ void ModelWorker::check() {
   check_communication();
 }
 
-// What was read from a device is not to be believed where a collective, or a tensor that was to come, has
-// failed.
+// Values read from a device are invalid if a collective, or the transfer of an expected tensor, has failed.
 void ModelWorker::check_communication() const {
   if (given_up_) return;
   const RankGroups& groups = settings_.groups;
@@ -383,7 +383,7 @@ void ModelWorker::update() {
   queue_as_graphs(update_task, [&] {
     for (const auto& chunk : chunks_)
       chunk->state->update({program_.lr, program_.update, synchronized_.rows(2, 3), {}});
-    // On one rank with both uses but in two chunks, the copy is its own storage and follows its owner.
+    // If one rank has both uses in two chunks, the copy has its own storage and follows its owner.
     if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
       copy_tied_weight(tied_owner_.weight());
   });
@@ -424,12 +424,13 @@ std::vector<CheckpointSlice> ModelWorker::snapshot() {
   return slices;
 }
 
-// On several GPUs what they still communicate of the step before, which counts, would be aborted as well.
+// On several GPUs, giving up would also abort the communication that still belongs to the previous step, and
+// that step counts.
 bool ModelWorker::gives_up() const {
   return settings_.grid.ranks() == 1 || !settings_.groups.device.compute;
 }
 
-// Until its update a step leaves alone what a snapshot takes.
+// A step does not change the data of a snapshot before its update.
 void ModelWorker::give_up() {
   given_up_ = true;
   for (auto* const tensors : {&inputs_, &outputs_, &d_outputs_, &d_inputs_}) tensors->clear();

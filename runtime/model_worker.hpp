@@ -1,5 +1,5 @@
-// A stage worker that computes with a real model: its stages' weights, gradients, optimizer states and
-// activations.
+// A stage worker that computes with a real model. It holds the weights, gradients, optimizer states and
+// activations of its stages.
 #pragma once
 
 #include <functional>
@@ -23,35 +23,35 @@ namespace collie {
 struct ModelWorkerSettings {
   int rank = 0;
   Grid grid;
-  std::vector<StageRange> ranges;  // [stages] of the whole model
+  std::vector<StageRange> ranges;  // [stages of the whole model]
   std::vector<int> rank_of_stage;  // [stages] pipeline positions
   ModelConfig model;
   OptimizerConfig optimizer;
   Precision precision;
   bool offload_optimizer = false;
   ActivationMemory activations;
-  bool graphs = false;  // on a GPU, micro-batches and updates are queued as graphs
+  bool graphs = false;  // on a GPU: queue micro-batches and updates as graphs
   std::string loss = "cross_entropy";
   uint64_t seed = 42;
   int threads = 1;
   bool sequence_parallel = false;
   int zero_stage = 0;
   int64_t bucket_elements = DataSharding{}.bucket_elements;
-  double clip_grad_norm = 0;               // 0: not clipped
-  bool training = true;                    // with gradients and optimizer states
+  double clip_grad_norm = 0;               // 0: no clipping
+  bool training = true;                    // allocate gradients and optimizer states
   std::string weights_folder;              // Hugging Face folder; empty: random from `seed`
-  const Checkpoint* checkpoint = nullptr;  // read instead of either, where given
-  RankGroups groups;                       // aborted by their owner
+  const Checkpoint* checkpoint = nullptr;  // if given, it is read instead of the folder or the seed
+  RankGroups groups;                       // their owner aborts them
   OperationsFactory make_operations = make_cpu_operations;
-  std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();  // what the rank holds
+  std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();  // counts the rank's memory
 };
 
-// How the data group of `place` shares the state of training.
+// How the data group of `place` shards the training state.
 DataSharding sharding_of(const ModelWorkerSettings& settings, const GridPlace& place);
 
 class ModelWorker final : public StageWorker {
  public:
-  // Allocates and loads; throws UserError where the weights do not fit the model.
+  // Allocates and loads the stages. Throws UserError if the weights do not fit the model.
   explicit ModelWorker(ModelWorkerSettings settings);
   ~ModelWorker() override;
 
@@ -78,13 +78,13 @@ class ModelWorker final : public StageWorker {
   struct Chunk {
     int stage = 0;
     std::unique_ptr<StageModel> model;
-    std::vector<int> canonical;  // by ParameterId; -1 for a tied copy
+    std::vector<int> canonical;  // [ParameterId] index in canonical order; -1 for a tied copy
     std::unique_ptr<ShardedState> state;
     KeyValueCache cache;
     int live = 0, peak_live = 0;  // micro-batches whose activations are held
   };
 
-  // The two uses of a tied matrix, as far as they are on this rank.
+  // One use of a tied matrix. It is empty if that use is on another rank.
   struct TiedUse {
     Chunk* chunk = nullptr;
     int bucket = -1;
@@ -132,19 +132,19 @@ class ModelWorker final : public StageWorker {
   TiedUse tied_owner_, tied_copy_;
   Tensor tied_gradient_;  // received from the head's rank
 
-  bool given_up_ = false;  // a program; its communication may have been aborted
+  bool given_up_ = false;  // a program was given up; its communication may have been aborted
   Program program_;
-  std::shared_ptr<const StepBatch> batch_;      // this replica's
-  std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived, that leave
-  std::map<Key, Tensor> d_outputs_, d_inputs_;  // gradients that arrived, that leave
+  std::shared_ptr<const StepBatch> batch_;      // the batch of this replica
+  std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived; activations that leave
+  std::map<Key, Tensor> d_outputs_, d_inputs_;  // gradients that arrived; gradients that leave
   std::map<Key, ActivationStash> stashes_;
-  Tensor loss_sums_;  // f64 [micro-batches], where the head is here
+  Tensor loss_sums_;  // f64 [micro-batches], if this rank has the head
   Tensor logits_;     // [1, vocab] of the last decoded token
 
-  NormOrder norm_order_;                   // where something is trained
-  Tensor contribution_;                    // f64 [norm_order_.width()]: this rank's, of the step
+  NormOrder norm_order_;                   // set if the worker trains
+  Tensor contribution_;                    // f64 [norm_order_.width()]: this rank's part of the step
   Tensor synchronized_;                    // f64 [3]: Operations::step_outcome()
-  Deferred<std::vector<double>> outcome_;  // synchronized_, for the host
+  Deferred<std::vector<double>> outcome_;  // copies synchronized_ to the host
 };
 
 }  // namespace collie

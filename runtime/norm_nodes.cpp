@@ -39,7 +39,7 @@ std::vector<NormNode> NormNodes::of_rank(int rank) {
   return nodes;
 }
 
-// Put together in steps, as at most one step's nodes are many more than what becomes of them.
+// The nodes are combined in steps, because even one step's nodes are far more than the combined result.
 std::vector<NormNode> NormNodes::of_all(const std::vector<int>& ranks) {
   constexpr size_t step = 16;
   std::vector<NormNode> nodes;

@@ -1,5 +1,5 @@
-// What each rank of a run contributes to a step's loss and to the norm of its gradients, known to all of them
-// from the layout alone.
+// The contribution of each rank of a run to a step's loss and gradient norm. All ranks know it from the
+// layout alone.
 #pragma once
 
 #include <map>
@@ -12,22 +12,22 @@
 
 namespace collie {
 
-// In the order of a rank's values: its loss, where it has one, then its stages' norm_shares().
+// A rank's values are in this order: its loss, if it has one, then its stages' norm_shares().
 class NormNodes {
  public:
-  // `settings` of any rank: what it says of the run counts.
+  // `settings` may be those of any rank; only the values that describe the run are used.
   explicit NormNodes(const ModelWorkerSettings& settings);
 
   std::vector<NormNode> of_rank(int rank);
-  // How the rank takes part. What the first rank of a group does grows with the ranks below it.
+  // Returns the rank's part in the norm. The work of a group's first rank grows with the ranks below it.
   NormOrder order_of(int rank, const ReductionTree& tree);
 
  private:
-  // A stage as the ranks of one place in the tensor group hold it.
+  // A stage as the ranks at one position of the tensor group hold it.
   struct HeldStage {
     std::vector<Parameter> parameters;
     BucketPlan plan;
-    std::vector<int> canonical;  // by ParameterId
+    std::vector<int> canonical;  // [ParameterId] index in canonical order
   };
 
   const HeldStage& held_by(int stage, int tensor);
@@ -38,7 +38,7 @@ class NormNodes {
   std::map<std::pair<int, int>, HeldStage> held_;  // by (stage, tensor rank)
 };
 
-// Where a parameter stands in canonical order, by its name.
+// Maps a parameter's name to its index in canonical order.
 std::unordered_map<std::string, int> canonical_order(const ModelConfig& model);
 
 }  // namespace collie

@@ -1,4 +1,4 @@
-// How a rank gets its operation table: a device's, or one that a benchmark has put around it.
+// The factory of a rank's operation table: a device's, or a wrapper that a benchmark has put around it.
 #pragma once
 
 #include <functional>

@@ -22,8 +22,8 @@ TaskLists forward_tasks(const Layout& layout, int micro_batches) {
       schedule::with_communication(schedule::forward_only(layout.rank_of_stage, micro_batches)));
 }
 
-// What follows the last backward: gradients are summed over the data group, the two halves of a tied gradient
-// meet, all ranks agree on the step, weights are updated.
+// Appends the tasks after the last backward. Gradients are summed over the data group, the two halves of a
+// tied gradient are added, all ranks synchronise the step, and the weights are updated.
 void append_update(const Layout& layout, TaskLists& lists) {
   const auto first = static_cast<size_t>(layout.rank_of_stage.front());
   const auto last = static_cast<size_t>(layout.rank_of_stage.back());

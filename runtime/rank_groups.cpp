@@ -14,7 +14,7 @@ namespace {
 struct GroupKind {
   std::function<std::shared_ptr<MeteredGroup>&(RankGroups&)> group;
   std::function<std::shared_ptr<DeviceSlot>&(RankDevice&)> slot;  // none: always on the host
-  std::function<std::vector<int>(int)> ranks_with;                // none: the rank is in no such group
+  std::function<std::vector<int>(int)> ranks_with;                // empty: the rank is in no such group
 };
 
 // COLLIE_ENGINE_LINK="latency_us=50,gbps=0.5" imitates a network on one machine, for measurements.
@@ -54,7 +54,7 @@ GroupKind level_of_reduction_tree(const Grid& grid, size_t level) {
 };  // namespace
 }  // namespace collie
 
-// In one order everywhere: a group's number on a link is its place here.
+// The order is the same everywhere, because a group's number on a link is its index here.
 std::vector<GroupKind> kinds_of(const Grid& grid, int key_value_heads) {
   using Groups = RankGroups;
   using Device = RankDevice;
@@ -75,7 +75,7 @@ bool share_a_gpu(const std::vector<int>& ranks, const DeviceChoice& device) {
                      [&](int rank) { return gpu_of(device, rank) == gpu_of(device, ranks.front()); });
 }
 
-// The ends of a group in this process. Slots are made for `all` where the ends need them.
+// Returns the ends of a group in this process. Makes slots for `all` if the ends need them.
 std::vector<std::shared_ptr<ProcessGroup>> local_ends(const GroupKind& kind, const std::vector<int>& ranks,
                                                       const DeviceChoice& device,
                                                       std::vector<RankGroups>& all) {
@@ -107,7 +107,7 @@ std::vector<RankGroups> make_local_groups(const Grid& grid, int key_value_heads,
   const auto is_here = [&](int rank) { return node_of_rank[static_cast<size_t>(rank)] == node; };
   for (const GroupKind& kind : kinds_of(grid, key_value_heads))
     for (int rank = 0; rank < grid.ranks(); ++rank) {
-      // The group's first rank makes the ends of all.
+      // The group's first rank makes the ends of all its ranks.
       const std::vector<int> ranks = kind.ranks_with(rank);
       if (ranks.size() < 2 || ranks.front() != rank || !std::all_of(ranks.begin(), ranks.end(), is_here))
         continue;

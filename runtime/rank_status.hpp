@@ -1,5 +1,5 @@
-// What a rank is doing, for the watchdog: a rank that is blocked reads no messages, so it is looked at from
-// outside.
+// The present activity of a rank, for the watchdog. A blocked rank reads no messages, so the watchdog looks
+// at it from outside.
 #pragma once
 
 #include <mutex>
@@ -14,13 +14,13 @@ class RankStatus {
  public:
   enum class Phase : uint8_t { idle, computing, waiting };
 
-  // Set for every task, so it is kept as numbers and put into words only when somebody asks.
+  // It is set for every task, so it is kept as numbers and put into words only on request.
   struct Activity {
     Phase phase = Phase::idle;
-    Task task;        // being computed, or whose input is missing
-    Channel channel;  // where that is a send or a receive: its channel,
-    int peer = -1;    // the rank at the channel's other end,
-    int credits = 0;  // and how many the channel has
+    Task task;        // the task that is being computed, or whose input is missing
+    Channel channel;  // if the task is a send or a receive: its channel
+    int peer = -1;    // the rank at the channel's other end
+    int credits = 0;  // the channel's credits
     bool operator==(const Activity&) const = default;
   };
   struct Snapshot {

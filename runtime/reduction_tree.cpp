@@ -13,7 +13,7 @@ ReductionTree::ReductionTree(const Grid& grid, int fan_in) : grid_(grid), fan_in
     strides_.push_back(strides_.back() * fan_in);
 }
 
-// (pipeline, tensor, data), the last varying fastest.
+// The index of (pipeline, tensor, data), with the last varying fastest.
 int ReductionTree::position_of(int rank) const {
   const GridPlace place = grid_.place_of(rank);
   return (place.pipeline * grid_.tensor + place.tensor) * grid_.data_ranks() + grid_.data_rank(place);

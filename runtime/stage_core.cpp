@@ -66,7 +66,7 @@ void StageCore::on_outcome_ready() {
   report_outcome();
 }
 
-// The first rank speaks for all.
+// The first rank reports for all ranks.
 void StageCore::report_outcome() {
   const StepOutcome outcome = worker_.outcome();
   if (settings_.rank == 0)
@@ -120,12 +120,13 @@ bool StageCore::inputs_present(const Task& task) const {
     const auto found = credits_.find(channel_of(task));
     return found == credits_.end() || found->second > 0;
   }
-  // The outcome of the step before, which this rank's device may have a moment after the first rank's.
+  // The input is the outcome of the previous step. This rank's device may have it a moment after the first
+  // rank's device.
   if (task.kind == TaskKind::synchronize_step) return !awaited_;
   return true;
 }
 
-// The watchdog's view of a task whose input is missing, or that is about to be computed.
+// The watchdog's view of a task that is about to be computed, or whose input is missing.
 RankStatus::Activity StageCore::activity_of(RankStatus::Phase phase, const Task& task) const {
   RankStatus::Activity activity;
   activity.phase = phase;
@@ -140,7 +141,8 @@ RankStatus::Activity StageCore::activity_of(RankStatus::Phase phase, const Task&
 
 void StageCore::give_up(uint64_t program) {
   to_give_up_ = program;
-  // It is done here; others give it up, and what this rank communicates is aborted as well.
+  // The program is finished here, but other ranks give it up, and this rank's communication is aborted as
+  // well.
   if (program <= finished_) worker_.give_up();
 }
 
@@ -184,7 +186,7 @@ std::optional<Task> StageCore::ready() {
   }
   if (!begun_) {
     start_next_program();
-    // An empty list still counts as a program done.
+    // A program with an empty list must still be reported as done.
     if (list().empty()) {
       finish_program();
       return ready();
@@ -199,7 +201,7 @@ void StageCore::execute() {
   if (gives_up_running()) return drop_running();
   const Task task = current();
   const double start = steady_seconds();
-  // Agreeing is next to nothing but waiting for the last rank to get there.
+  // Synchronising the step consists almost only of waiting for the last rank.
   const bool computes = !sends(task) && !receives(task) && task.kind != TaskKind::synchronize_step;
   const auto phase =
       task.kind == TaskKind::synchronize_step ? RankStatus::Phase::waiting : RankStatus::Phase::computing;

@@ -1,5 +1,5 @@
-// The rules of a stage: tasks in static order, each as soon as its inputs are there. No CAF, no threads, no
-// maths.
+// The rules of a stage: tasks run in static order, and each runs as soon as its inputs are there. This file
+// uses no CAF, no threads and no maths.
 #pragma once
 
 #include <deque>
@@ -14,7 +14,7 @@
 
 namespace collie {
 
-// Where a stage's messages go.
+// The outbox sends a stage's messages.
 class StageOutbox {
  public:
   virtual ~StageOutbox() = default;
@@ -25,7 +25,7 @@ class StageOutbox {
   virtual void report(TokenReport report) = 0;
   virtual void report(ProgramDone done) = 0;
   virtual void deliver(SnapshotPart part) = 0;  // to the checkpoint writer
-  // What makes the core's owner call on_outcome_ready(), soon, whichever thread calls it.
+  // Returns a function that makes the core's owner call on_outcome_ready() soon. Any thread may call it.
   virtual std::function<void()> outcome_notifier() = 0;
 };
 
@@ -35,35 +35,37 @@ struct StageSettings {
   std::vector<int> rank_of_stage;  // [stages] pipeline positions
   int credits = 1;                 // of each channel; the receiver's slots
   bool trace = false;
-  std::vector<int> pipeline{};  // [positions] the ranks of this pipeline; empty: rank i at position i
-  bool is_reporter = true;      // for its tensor group, in what all of its ranks know
+  std::vector<int> pipeline{};  // [positions] the ranks of this pipeline; empty: rank i is at position i
+  bool is_reporter = true;      // reports for its tensor group the values that all ranks of the group know
 };
 
 class StageCore {
  public:
-  // Two programs at most are ever outstanding: the one that runs and the next.
+  // At most two programs are outstanding at any time: the running one and the next.
   static constexpr size_t max_queued_programs = 2;
 
-  // `status` is written for the watchdog; worker, outbox and status outlive the core.
+  // The core writes `status` for the watchdog. Worker, outbox and status must outlive the core.
   StageCore(StageSettings settings, StageWorker& worker, StageOutbox& outbox, RankStatus& status);
 
-  // Inputs. Those of another run or generation are dropped.
+  // Inputs. The core drops inputs of another run or generation.
   void enqueue(ProgramPtr program);
   void arrive(Payload payload);
   void credit(const Credit& credit);
-  // The outcome of the step that all have agreed on is there.
+  // The outcome of the synchronised step is there.
   void on_outcome_ready();
-  // Whether on_outcome_ready() is still to come; meanwhile check() throws what it will not come for.
+  // Whether on_outcome_ready() is still to be called. Until then check() throws any failure that would keep
+  // the call from ever coming.
   bool awaits_outcome() const { return awaited_.has_value(); }
   void check() { worker_.check(); }
 
-  // The rank stops before the next task of this program, now or when it comes, and gives up what it has
-  // computed of it; but where all have agreed on its step, that is finished.
+  // The rank stops before its next task of this program, now or when the program starts, and drops what it
+  // has computed for it. But if all ranks have synchronised the program's step, the step is finished.
   void give_up(uint64_t program);
-  // The same where a task of the running program has thrown; false where it is another or agreed on.
+  // Does the same after a task of the running program has thrown. Returns false if `program` is not running
+  // or its step is synchronised.
   bool give_up_running(uint64_t program);
 
-  // The next task of the list, if its inputs are there.
+  // Returns the next task of the list if its inputs are there.
   std::optional<Task> ready();
   // Executes the task that ready() returned.
   void execute();
@@ -99,14 +101,14 @@ class StageCore {
   StageOutbox& outbox_;
   RankStatus& status_;
 
-  std::deque<ProgramPtr> programs_;  // front: running
-  size_t position_ = 0;              // in the front program's list
+  std::deque<ProgramPtr> programs_;  // front: the running program
+  size_t position_ = 0;              // index in the front program's list
   bool begun_ = false;
-  bool synchronized_ = false;                             // all have, on the running program's step
-  uint64_t to_give_up_ = 0, dropped_ = 0, finished_ = 0;  // programs; 0: none
+  bool synchronized_ = false;  // all ranks have synchronised the running program's step
+  uint64_t to_give_up_ = 0, dropped_ = 0, finished_ = 0;  // program ids; 0: none
   std::map<ArrivalKey, Tensor> arrived_;
-  std::map<Channel, int> credits_;   // of outgoing channels, once used
-  std::optional<uint64_t> awaited_;  // the program whose outcome this rank's device has to compute
+  std::map<Channel, int> credits_;   // of outgoing channels, from their first use
+  std::optional<uint64_t> awaited_;  // the program whose outcome this rank's device still has to compute
   double busy_s_ = 0;
   int64_t sent_bytes_ = 0;
   std::vector<TaskSpan> spans_;

@@ -19,7 +19,7 @@ class Choice {
 
   int rank_at(int position) const { return pipeline_[static_cast<size_t>(position)]; }
 
-  // Why NCCL is not for this edge; empty where it is.
+  // Returns why NCCL cannot be used for this edge; empty if it can.
   std::string objection(const std::pair<int, int>& edge) const {
     const auto [first, second] = std::minmax(edge.first, edge.second);
     return nccl_objection({card_at(first), card_at(second)}, {rank_at(first), rank_at(second)});
@@ -45,7 +45,7 @@ class Choice {
   std::vector<GpuCard> cards_;
 };
 
-// "tensors between stages of ranks 0 and 2, 2 and 4: NCCL ...": a line for each carrier.
+// Logs one line for each transport: "tensors between stages of ranks 0 and 2, 2 and 4: NCCL ...".
 void tell(const Choice& choice, const StageEdges& edges, const std::string& nccl) {
   std::map<std::string, std::set<std::pair<int, int>>> ranks_by_carrier;
   for (const auto& edge : edges) {
@@ -68,7 +68,7 @@ nccl::UniqueId new_id(const nccl::Api& api) {
   return id;
 }
 
-// Of every edge, by (from, to): the sending rank makes it.
+// Returns the id of every edge, by (from, to). The sending rank makes it.
 std::map<std::pair<int, int>, nccl::UniqueId> exchange_ids(ProcessGroup& host, const StageEdges& edges,
                                                            const std::function<nccl::UniqueId()>& make) {
   const auto size = static_cast<size_t>(host.size());
@@ -116,7 +116,7 @@ void choose_stage_transport(const std::optional<RankGpu>& gpu, const RankProcess
     if (choice.objection(edge).empty()) over_nccl.insert(edge);
   if (over_nccl.empty()) return;
   const auto ids = exchange_ids(*host, over_nccl, [&] { return new_id(*nccl.api); });
-  // In one order everywhere: pipes are connected one after another.
+  // The order is the same everywhere, because pipes are connected one after another.
   std::vector<std::pair<NcclPipe*, nccl::UniqueId>> own;
   for (const auto& [edge, id] : ids) {
     const auto [from, to] = edge;

@@ -1,4 +1,5 @@
-// What a rank computes, behind what decides when: the core of the stage actor calls a worker task by task.
+// The computation of a rank. The stage actor's core decides when to compute and calls the worker task by
+// task.
 #pragma once
 
 #include <functional>
@@ -8,7 +9,7 @@
 
 namespace collie {
 
-// What all ranks have agreed on at the end of a step.
+// The result of the synchronised step, equal on all ranks.
 struct StepOutcome {
   double loss_sum = 0, gradient_norm = 0;
 };
@@ -17,32 +18,34 @@ class StageWorker {
  public:
   virtual ~StageWorker() = default;
 
-  // The next program's tasks follow.
+  // The tasks of this program follow.
   virtual void begin(const Program& program) = 0;
-  // F, B, I, W, TaskKind::reduce_gradients, TaskKind::add_tied_gradient and TaskKind::sum_squares.
+  // Computes F, B, I, W, TaskKind::reduce_gradients, TaskKind::add_tied_gradient or TaskKind::sum_squares.
   virtual void compute(const Task& task) = 0;
-  // Tensors that leave (the output of the task before) and arrive (kept until the task that needs them).
+  // take() returns a tensor that leaves: the output of the previous task. put() keeps a tensor that arrived
+  // until a task needs it.
   virtual Tensor take(const Channel& channel, int micro_batch) = 0;
   virtual void put(const Channel& channel, int micro_batch, Tensor tensor) = 0;
 
-  // Agrees with all ranks on the step. Returns whether outcome() is there already; where a device still has
-  // to compute it, `on_outcome_ready` is called once when it has, on any thread, maybe before this returns.
+  // Synchronises the step with all ranks. Returns whether outcome() is there already. If a device still has
+  // to compute it, `on_outcome_ready` is called once when the outcome is there. That call may come on any
+  // thread, and even before this function returns.
   virtual bool synchronize_step(std::function<void()> on_outcome_ready) = 0;
   virtual StepOutcome outcome() = 0;
-  // Throws what a device, or the communication of what it was given, has failed with since. Waits for
-  // nothing.
+  // Throws the failure of a device, or of the communication of its work, if there was one since the work was
+  // queued. Does not wait.
   virtual void check() {}
   virtual void update() = 0;
-  virtual DoubleBits evaluation_loss() = 0;  // of the program's micro-batches
+  virtual DoubleBits evaluation_loss() = 0;  // over the program's micro-batches
   virtual int32_t sample() = 0;
   virtual std::vector<CheckpointSlice> snapshot() = 0;
   virtual RankSummary summary() const = 0;
-  // Whether a program can be given up before its end, and to do so: what it has computed is dropped. Then
-  // nothing but snapshots follows, of the state after the last update. The rank's communication may have been
-  // aborted.
+  // gives_up() tells whether a program can be given up before its end. give_up() drops what the program has
+  // computed. After that only snapshots follow, of the state after the last update. The rank's communication
+  // may have been aborted by then.
   virtual bool gives_up() const { return false; }
   virtual void give_up() {}
-  // What was communicated in the background since the last call, for the trace.
+  // Returns the spans of background communication since the last call, for the trace.
   virtual std::vector<TaskSpan> take_communication_spans() { return {}; }
 };
 

@@ -47,8 +47,8 @@ std::optional<StepFinished> unevaluated_step(const std::string& path, int64_t st
       const nlohmann::json record = parse_json_object(line, path);
       if (record.value("step", nlohmann::json()) != step) continue;
       return record.contains("eval_loss") ? std::nullopt : step_of(record);
-    } catch (const UserError&) {                  // no record
-    } catch (const nlohmann::json::exception&) {  // of another origin
+    } catch (const UserError&) {                  // the line is no record
+    } catch (const nlohmann::json::exception&) {  // another program wrote the line
     }
   }
   return std::nullopt;

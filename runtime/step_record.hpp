@@ -11,8 +11,8 @@ namespace collie {
 
 nlohmann::ordered_json record_of(const StepFinished& step);
 
-// The step of that number in `path`, where its line is there, whole, and without an evaluation: the run was
-// interrupted in it.
+// Returns the step of that number from `path` if its line is complete and has no evaluation. The run was then
+// interrupted in that step.
 std::optional<StepFinished> unevaluated_step(const std::string& path, int64_t step);
 
 }  // namespace collie

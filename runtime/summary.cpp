@@ -11,7 +11,7 @@ namespace collie {
 
 namespace {
 
-// "" where there were none.
+// Returns "" if there were no graphs.
 std::string describe_graphs(const std::vector<RankSummary>& ranks) {
   std::string text;
   for (size_t rank = 0; rank < ranks.size(); ++rank) {

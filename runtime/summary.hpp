@@ -1,4 +1,4 @@
-// What a run took, for people: memory by category and time, a rank a row.
+// The resources that a run took, for people: memory by category and time, one row per rank.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace collie {
 
-// Several lines; empty where no rank has reported.
+// Returns several lines; empty if no rank has reported.
 std::string describe_run(const Layout& layout, const std::vector<RankSummary>& ranks,
                          const std::vector<double>& busy_seconds, double wall_seconds);
 

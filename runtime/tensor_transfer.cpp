@@ -7,7 +7,7 @@
 namespace collie {
 namespace {
 
-// Above the tags of groups (comm/linked_process_group.cpp), one a channel.
+// The tags are above those of groups (comm/linked_process_group.cpp); there is one per channel.
 uint64_t tag_of(const Channel& channel) {
   return uint64_t{1} << 60 | static_cast<uint64_t>(channel.direction) << 56 |
          static_cast<uint64_t>(channel.from_stage) << 28 | static_cast<uint64_t>(channel.to_stage);
@@ -21,7 +21,7 @@ void for_each_piece(const comm::ByteLink& link, const Tensor& tensor,
     visit({data + begin, std::min(link.most_bytes(), tensor.bytes() - begin)});
 }
 
-// A copy, where the tensor is on another device.
+// Returns a copy if the tensor is on another device.
 Tensor on_host(const Tensor& tensor) {
   if (tensor.device() == DeviceKind::cpu) return tensor;
   Tensor copy = Tensor::host(tensor.shape(), tensor.dtype(), std::make_shared<MemoryAccount>(),

@@ -63,7 +63,7 @@ void TraceFile::add(const ProgramDone& done) {
   };
   add_spans(done.spans, 0);
   add_spans(done.communication_spans, 1);
-  // A trace is not worth the run.
+  // A failed trace must not end the run.
   if (!broken_ && (std::fflush(file_) != 0 || std::ferror(file_) != 0)) {
     broken_ = true;
     log::warn("{}: cannot be written: {}; the trace ends here", path_, std::strerror(errno));

@@ -1,5 +1,6 @@
-// trace.json in Chrome's trace event format (https://ui.perfetto.dev opens it): a lane a rank, a bar a task.
-// Format: "Trace Event Format", the JSON array form, which may lack its closing bracket after a crash.
+// trace.json in Chrome's trace event format (https://ui.perfetto.dev opens it): a lane per rank, a bar per
+// task. The format is the JSON array form of "Trace Event Format", which may lack its closing bracket after a
+// crash.
 #pragma once
 
 #include <cstdio>
@@ -17,9 +18,9 @@ class TraceFile {
   TraceFile(const TraceFile&) = delete;
   TraceFile& operator=(const TraceFile&) = delete;
 
-  // Where the disk is full the trace ends, with a warning.
+  // If the disk is full the trace ends, with a warning.
   void add(const ProgramDone& done);
-  void mark(const std::string& what, double at_s);  // steady seconds
+  void mark(const std::string& what, double at_s);  // `at_s`: steady seconds
 
  private:
   void event(const std::string& json);

@@ -48,7 +48,7 @@ void TrainerCore::ready(const RankReady& ready) {
   }
 }
 
-// Of the step behind which the run was interrupted in its evaluation.
+// Evaluates the last step of the resumed run if the run was interrupted during that evaluation.
 bool TrainerCore::make_up_for_evaluation() {
   if (!settings_.unevaluated || !evaluation_due()) return false;
   record_ = *settings_.unevaluated;
@@ -112,8 +112,8 @@ void TrainerCore::compute_step() {
   computed_ = next_program_ - 1;
 }
 
-// Without a target there is no loss and every gradient is zero: there is nothing for the ranks to do, and
-// weights and optimizer stay as they are. Were they updated, the optimizer's momentum would move the weights.
+// Without a target there is no loss and every gradient is zero. The ranks have nothing to do, and weights and
+// optimizer stay unchanged. An update would let the optimizer's momentum move the weights.
 void TrainerCore::pass_over_step() {
   if (steps_without_targets_++ == 0)
     outbox_.warn(
@@ -171,7 +171,7 @@ void TrainerCore::record_step(std::optional<double> loss, double norm) {
   position_ = batch_.front()->next_position;
 }
 
-// False where the callback threw, which has ended the run.
+// Returns false if the callback threw; the run has then ended.
 bool TrainerCore::call_back(const std::function<void()>& call) {
   try {
     call();
@@ -208,7 +208,7 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
   }
   record_.evaluated = true;
   record_.eval_loss = evaluation.loss;
-  step_started_s_ = outbox_.now_s();  // the evaluation's time is not the next step's
+  step_started_s_ = outbox_.now_s();  // the next step's time does not include the evaluation
   for (const auto& callback : callbacks_)
     if (!call_back([&] { callback->on_evaluation(evaluation); })) return;
   after_evaluation();
@@ -226,8 +226,8 @@ bool TrainerCore::checkpoint_due() const {
 
 void TrainerCore::save_or_continue() {
   if (!checkpoint_due()) return begin_step();
-  // The step's record must be in metrics.jsonl before a checkpoint claims the step: a resume keeps both or
-  // neither.
+  // The step's record must be in metrics.jsonl before a checkpoint of the step exists, so that a resume keeps
+  // both or neither.
   if (recorded_step_ < step_) {
     phase_ = Phase::recording;
     return;
@@ -277,7 +277,7 @@ void TrainerCore::submit(Program program) {
   release_programs();
 }
 
-// A rank holds two programs at most, so the third waits here until every rank is done with the first.
+// A rank holds at most two programs. So the third waits here until every rank is done with the first.
 void TrainerCore::release_programs() {
   constexpr size_t slots = 2;
   while (!waiting_programs_.empty() && outstanding_.size() < slots) {
@@ -331,7 +331,7 @@ void TrainerCore::request(const ProgramRequest& request) {
   computed_ = next_program_ - 1;
 }
 
-// One report a data rank; their losses are added in rank order.
+// There is one report per data rank; the losses are added in rank order.
 void TrainerCore::evaluation(const EvaluationReport& report) {
   if (stale(report.tag)) return;
   auto& losses = evaluation_reports_[report.program];
@@ -359,7 +359,7 @@ void TrainerCore::generated(const GenerationFinished& finished) {
 
 void TrainerCore::stop(RunStatus why) {
   if (ended()) return;
-  // Ctrl-C outranks a polite stop: it does not write the final model.
+  // Ctrl-C overrides an earlier request to stop, and does not write the final model.
   if (!stop_ || why == RunStatus::interrupted) stop_ = why;
   if (settings_.purpose != Purpose::train) return end(why, why == RunStatus::interrupted ? 130 : 0, "");
   if (why == RunStatus::interrupted) return interrupt();
@@ -384,16 +384,16 @@ void TrainerCore::save() {
   save_asked_ = true;
 }
 
-// --- what is given up
+// --- giving up
 
 void TrainerCore::give_up() {
   if (!ranks_give_up_ || giving_up_ != 0) return;
-  // Between two programs of an evaluation there is nothing to give up: the next one is not begun.
+  // Between two programs of an evaluation there is nothing to give up, because the next one has not begun.
   const bool waits = !waiting_programs_.empty() && waiting_programs_.back()->id == computed_;
   if (!waits && outstanding_.count(computed_) == 0) return;
   giving_up_ = computed_;
   if (!waits) return outbox_.give_up(giving_up_);
-  waiting_programs_.pop_back();  // no rank has heard of it
+  waiting_programs_.pop_back();  // no rank has received it
   --next_program_;
   phase_ == Phase::computing ? step_given_up() : evaluation_given_up();
 }
@@ -404,7 +404,7 @@ void TrainerCore::told() {
   cut_if_due();
 }
 
-// What ranks communicate of earlier programs, which count, must be over.
+// The ranks' communication for earlier programs must be over first, because those programs count.
 void TrainerCore::cut_if_due() {
   if (cut_ || !told_ || !somebody_gave_up_ || outstanding_.empty()) return;
   if (outstanding_.begin()->first != giving_up_) return;

@@ -1,4 +1,5 @@
-// The rules of a run: which program comes next, and how each step ends. No CAF, no clocks, no files.
+// The rules of a run: which program comes next, and how each step ends. This file uses no CAF, no clocks and
+// no files.
 #pragma once
 
 #include <deque>
@@ -23,15 +24,16 @@ struct TrainerSettings {
   RunTag tag;
   Purpose purpose = Purpose::train;
   Layout layout;
-  int64_t done_steps = 0, total_steps = 0;  // a resumed run starts behind its checkpoint
-  int64_t done_position = 0;                // sequences those steps consumed
-  int64_t done_without_targets = 0;         // of those steps
+  int64_t done_steps = 0, total_steps = 0;  // a resumed run starts after its checkpoint's step
+  int64_t done_position = 0;                // sequences that those steps consumed
+  int64_t done_without_targets = 0;         // those of the steps whose batch had no targets
   Cadence cadence;
-  // The record of the last of `done_steps`, where it has no evaluation: one that is due is made up for.
+  // The record of the last of `done_steps` if that record has no evaluation. If an evaluation was due, the
+  // run makes up for it.
   std::optional<StepFinished> unevaluated;
   double learning_rate = 0;
   LearningRateSchedule schedule;
-  int monitor_credits = 64;  // step records the monitor may be behind
+  int monitor_credits = 64;  // how many step records the monitor may lag behind
 };
 
 class TrainerOutbox {
@@ -40,22 +42,22 @@ class TrainerOutbox {
   virtual double now_s() = 0;
   virtual void request_batch(int64_t step) = 0;
   virtual void broadcast(ProgramPtr program) = 0;
-  // Tells all ranks to give `program` up; told() is called when all have heard.
+  // Tells all ranks to give up `program`. told() is called when all ranks have heard it.
   virtual void give_up(uint64_t program) = 0;
-  // Aborts what the ranks communicate: some may wait for others that have given up.
+  // Aborts the ranks' communication, because some ranks may wait for others that have given up.
   virtual void cut() = 0;
   virtual void evaluate(int64_t step) = 0;
   virtual void generate() = 0;
   virtual void forward(const EvaluationReport& report) = 0;  // to the evaluator
   virtual void forward(const TokenReport& report) = 0;       // to the generator
-  virtual void expect_snapshot(
-      const SnapshotExpected& expected) = 0;          // its parts are about to reach the writer
+  // The snapshot's parts are about to reach the writer.
+  virtual void expect_snapshot(const SnapshotExpected& expected) = 0;
   virtual void record(const StepFinished& step) = 0;  // to the monitor, which acknowledges
   virtual void trace(const ProgramDone& done) = 0;
   virtual void announce(const EvaluationFinished& evaluation) = 0;
   virtual void announce(const CheckpointSaved& checkpoint) = 0;
-  virtual void warn(const std::string& what) = 0;  // for people
-  virtual void end(RunEnded outcome) = 0;          // once
+  virtual void warn(const std::string& what) = 0;  // message for people
+  virtual void end(RunEnded outcome) = 0;          // called once
 };
 
 class TrainerCore {
@@ -63,7 +65,7 @@ class TrainerCore {
   TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks,
               TrainerOutbox& outbox);
 
-  // Inputs; those of another run or generation are dropped, and all of them once the run has ended.
+  // Inputs. The core drops inputs of another run or generation, and drops all inputs once the run has ended.
   void ready(const RankReady& ready);
   void batch(BatchReady ready);
   void stepped(const StepReport& report);
@@ -76,21 +78,21 @@ class TrainerCore {
   void written(const SnapshotWritten& written);
   void recorded(int64_t step);
   void fail(const Failure& failure);
-  // stopped: after the step that is being computed. interrupted: at once, giving up the step or the
-  // evaluation that is being computed where the ranks can.
+  // stopped: the run ends after the step that is being computed. interrupted: it ends at once, and the ranks
+  // give up the running step or evaluation if they can.
   void stop(RunStatus why);
   void told();  // all ranks have heard of TrainerOutbox::give_up()
-  void save();  // a checkpoint after the step that is being computed
+  void save();  // writes a checkpoint after the step that is being computed
 
   bool ended() const { return phase_ == Phase::ended; }
-  // Whether ranks are at work, or not ready for it: to end them now is to interrupt them.
+  // Whether ranks are at work, or are not ready for work yet. To end them now is to interrupt them.
   bool ranks_at_work() const;
   int64_t step() const { return step_; }
-  // What the run is waiting for outside its ranks; empty while ranks are at work. For the watchdog.
+  // What the run is waiting for outside its ranks, for the watchdog. Empty while ranks are at work.
   std::string waiting_for() const;
   const std::vector<RankSummary>& summaries() const { return summaries_; }
   const std::vector<double>& busy_seconds() const { return busy_s_; }
-  // Since all ranks were ready; 0 before.
+  // Seconds since all ranks were ready; 0 before that.
   double running_seconds() const { return started_s_ ? outbox_.now_s() - *started_s_ : 0.0; }
 
  private:
@@ -99,13 +101,13 @@ class TrainerCore {
     std::vector<int> activation_limits;
   };
   enum class Phase {
-    starting,   // until every rank is ready
-    batch,      // for the step's batch
-    computing,  // for the step's report
+    starting,   // waits until every rank is ready
+    batch,      // waits for the step's batch
+    computing,  // waits for the step's report
     evaluating,
-    recording,  // for the monitor, before a snapshot or when it is too far behind
-    saving,     // for the writer to be free for the next snapshot
-    finishing,  // for the last snapshot and the ranks
+    recording,  // waits for the monitor, before a snapshot or when the monitor lags too far behind
+    saving,     // waits until the writer is free for the next snapshot
+    finishing,  // waits for the last snapshot and the ranks
     generating,
     ended,
   };
@@ -143,7 +145,7 @@ class TrainerCore {
   TrainerOutbox& outbox_;
 
   Phase phase_ = Phase::starting;
-  int64_t step_ = 0;                   // being computed, or last computed
+  int64_t step_ = 0;                   // the step that is being computed, or the last one computed
   int64_t position_ = 0;               // sequences consumed after step_
   int64_t steps_without_targets_ = 0;  // up to step_
   std::optional<RunStatus> stop_;
@@ -158,20 +160,20 @@ class TrainerCore {
   bool ranks_give_up_ = true;
   StepFinished record_;
   int64_t recorded_step_ = 0;
-  int64_t saved_step_ = -1;  // last snapshot asked for
+  int64_t saved_step_ = -1;  // the last snapshot that was requested
   bool writer_busy_ = false;
   bool final_saved_ = false;
   bool save_asked_ = false;
 
   uint64_t next_program_ = 1;
-  std::deque<ProgramPtr> waiting_programs_;  // until a rank has room
+  std::deque<ProgramPtr> waiting_programs_;  // wait until a rank has room
   std::map<uint64_t, int> outstanding_;      // program -> ranks that are not done
   uint64_t computed_ = 0;                    // the last program of a step or an evaluation
-  // The program that ranks were told to give up; 0: none. Nobody passes where all agree on a step as soon as
-  // one rank has given up before, so either all ranks finish the step or none.
+  // The program that the ranks were told to give up; 0: none. Once one rank has given up before the step is
+  // synchronised, no rank can get past the synchronisation. So either all ranks finish the step or none does.
   uint64_t giving_up_ = 0;
   bool told_ = false, somebody_gave_up_ = false, cut_ = false;
-  // Evaluation reports of programs that not all data ranks have reported, by rank.
+  // Reports of evaluation programs for which some data ranks have not reported yet, by rank.
   std::map<uint64_t, std::map<int, DoubleBits>> evaluation_reports_;
 
   std::map<int, StepLists> step_lists_;  // by micro-batches

@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<std::string_view, action_kind_count> kind_names = {
     "F", "B", "I", "W", "SEND_F", "RECV_F", "SEND_B", "RECV_B"};
 
-// Takes a number off the front of `text`; false where there is none, or where it does not fit.
+// Takes a number off the front of `text`; returns false if there is none or it does not fit.
 bool take_number(std::string_view& text, int& number) {
   if (text.empty() || text.front() < '0' || text.front() > '9') return false;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -64,24 +64,24 @@ Action parse_action(const std::string& text, const std::string& where) {
   return action;
 }
 
-Channel channel_of(const Action& communication) {
-  COLLIE_ASSERT(!is_compute(communication.kind), "{} has no channel", to_string(communication));
+Edge edge_of(const Action& communication) {
+  COLLIE_ASSERT(!is_compute(communication.kind), "{} has no edge", to_string(communication));
   const int step = goes_forward(communication.kind) ? 1 : -1;
   const int from = is_send(communication.kind) ? communication.stage : communication.stage - step;
   return {from, from + step};
 }
 
 Action counterpart(const Action& communication) {
-  const Channel channel = channel_of(communication);
+  const Edge edge = edge_of(communication);
   switch (communication.kind) {
     case ActionKind::send_forward:
-      return {ActionKind::receive_forward, channel.to_stage, communication.micro_batch};
+      return {ActionKind::receive_forward, edge.to_stage, communication.micro_batch};
     case ActionKind::receive_forward:
-      return {ActionKind::send_forward, channel.from_stage, communication.micro_batch};
+      return {ActionKind::send_forward, edge.from_stage, communication.micro_batch};
     case ActionKind::send_backward:
-      return {ActionKind::receive_backward, channel.to_stage, communication.micro_batch};
+      return {ActionKind::receive_backward, edge.to_stage, communication.micro_batch};
     default:
-      return {ActionKind::send_backward, channel.from_stage, communication.micro_batch};
+      return {ActionKind::send_backward, edge.from_stage, communication.micro_batch};
   }
 }
 

@@ -1,5 +1,5 @@
-// A pipeline schedule: one ordered list of actions a rank, fixed before the run. Pure data, no tensors or
-// threads.
+// A pipeline schedule is one ordered list of actions per rank, fixed before the run. It is pure data, without
+// tensors or threads.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,8 @@
 
 namespace collie::schedule {
 
-// The names of torch.distributed.pipelining's CSV: "<stage><F|B|I|W><micro-batch>", e.g. "0F3"; here B is a
-// whole backward (input and weight), I the input half, W the weight half.
+// The names are those of torch.distributed.pipelining's CSV: "<stage><F|B|I|W><micro-batch>", e.g. "0F3".
+// Here B is a whole backward (input and weight), I the input half, W the weight half.
 enum class ActionKind : uint8_t {
   forward,           // F
   backward,          // B
@@ -35,19 +35,19 @@ struct Action {
 };
 
 std::string to_string(const Action& action);  // "2F5", "0SEND_F3"
-// Throws UserError on anything else; `where` names the place in messages.
+// Throws UserError for any other text; `where` names the place in messages.
 Action parse_action(const std::string& text, const std::string& where);
 
-// Where messages travel: activations to the next stage, gradients to the one before. Each has its own
-// credits.
-struct Channel {
+// A channel for messages: activations go to the next stage, gradients to the one before. Each channel has its
+// own credits.
+struct Edge {
   int from_stage = 0;
   int to_stage = 1;  // from_stage + 1: forward, from_stage - 1: backward
-  bool operator==(const Channel&) const = default;
+  bool operator==(const Edge&) const = default;
 };
 
 // The channel of a send or receive.
-Channel channel_of(const Action& communication);
+Edge edge_of(const Action& communication);
 // The receive that takes what this send sends, or the send that this receive waits for.
 Action counterpart(const Action& communication);
 
@@ -59,15 +59,15 @@ struct Schedule {
   std::vector<int> rank_of_stage;  // [stages]
   std::vector<ActionList> lists;   // [ranks]
   bool forward_only = false;       // evaluation and generation: F alone, no backward
-  // [ranks][actions]: where the lists were read from a CSV file, each action's column, from 0 (its row is its
-  // rank). A communication action that was added has the column of the action it serves. Else empty. For
-  // messages.
+  // [ranks][actions], for messages. If the lists were read from a CSV file, it has each action's column, from
+  // 0 (its row is its rank). A communication action that was added has the column of the action it serves.
+  // Otherwise it is empty.
   std::vector<std::vector<int>> columns;
 };
 
 bool has_communication(const Schedule& schedule);
 
-// Where an action stands, for messages: "rank 1, index 4" or "row 2 (rank 1), column 5".
+// The place of an action, for messages: "rank 1, index 4" or "row 2 (rank 1), column 5".
 std::string place(const Schedule& schedule, int rank, size_t index);
 
 }  // namespace collie::schedule

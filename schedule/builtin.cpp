@@ -13,10 +13,10 @@ void check_sizes(const Sizes& sizes) {
   };
   at_least_one("pipeline rank", sizes.ranks);
   at_least_one("micro-batch", sizes.micro_batches);
-  at_least_one("virtual stage a rank", sizes.virtual_stages);
+  at_least_one("virtual stage per rank", sizes.virtual_stages);
   if (static_cast<double>(sizes.ranks) * sizes.micro_batches * sizes.virtual_stages > most_forwards)
     throw UserError(
-        "a schedule of {} ranks, {} stages a rank and {} micro-batches is too large: at most {} forward "
+        "a schedule of {} ranks, {} stages per rank and {} micro-batches is too large: at most {} forward "
         "actions",
         sizes.ranks, sizes.virtual_stages, sizes.micro_batches, most_forwards);
 }

@@ -1,4 +1,4 @@
-// Where sends and receives stand in the lists.
+// Places sends and receives in the lists.
 #include <optional>
 
 #include "base/error.hpp"
@@ -7,7 +7,7 @@
 namespace collie::schedule {
 namespace {
 
-// The stage whose output `action` needs, and the one that needs what `action` makes: both none at the model's
+// The stage whose output `action` needs, and the stage that needs its result. Both are none at the model's
 // ends, and for a weight's gradient.
 struct Neighbours {
   std::optional<Action> receive, send;

@@ -28,7 +28,7 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 }
 
 // Actions of PyTorch's runtime that are not part of a schedule here: the stage asks for weights, reduces
-// gradients and waits for its sends where its own rules say so.
+// gradients and waits for its sends by its own rules.
 bool is_left_out(std::string_view cell) {
   constexpr std::array<std::string_view, 6> kinds = {"UNSHARD",          "RESHARD",     "REDUCE_GRAD",
                                                      "WAIT_REDUCE_GRAD", "WAIT_SEND_F", "WAIT_SEND_B"};
@@ -46,7 +46,7 @@ class Reader {
     auto rows = split(text, '\n');
     while (!rows.empty() && trimmed(rows.back()).empty()) rows.pop_back();
     if (rows.empty())
-      throw UserError("{}: the file holds no schedule; it needs one row of actions a rank", where);
+      throw UserError("{}: the file holds no schedule; it needs one row of actions per rank", where);
     for (const std::string_view row : rows) read_row(row);
   }
 
@@ -90,8 +90,8 @@ class Reader {
   }
 
   void count(const Action& action) {
-    // One beyond the largest, which fits an int only below its end; check_lists() finds what is then out of
-    // range.
+    // One beyond the largest number, which fits an int only below the int's end. check_lists() finds what is
+    // then out of range.
     constexpr int most = 1 << 30;
     schedule_.stages = std::max(schedule_.stages, std::min(action.stage, most) + 1);
     schedule_.micro_batches = std::max(schedule_.micro_batches, std::min(action.micro_batch, most) + 1);
@@ -138,7 +138,7 @@ std::string to_csv(const Schedule& schedule) {
   if (has_communication(schedule)) return csv_of_lists(schedule);
   const auto one_tick = [](const Action&) { return 1.0; };
   std::string csv;
-  const Limits no_limits{schedule.micro_batches};  // how the lists are shown, not whether they run
+  const Limits no_limits{schedule.micro_batches};  // only for showing the lists, not for whether they run
   for (const auto& rank : simulate(schedule, {}, no_limits, one_tick).ranks) {
     int column = 0;
     for (const TimedAction& timed : rank) {

@@ -1,5 +1,5 @@
 // DualPipeV: DeepSeek-AI's DualPipe (DeepSeek-V3 Technical Report, arXiv 2412.19437, section 3.2.1), cut in
-// half: the two directions of DualPipe become a rank's two stages of a V.
+// half. The two directions of DualPipe become a rank's two stages of a V.
 #include <deque>
 #include <map>
 
@@ -25,8 +25,8 @@ class Half {
   }
 
  private:
-  // Until the first micro-batch is back from the ranks after this one, two forwards for each of them; then
-  // both stages in turn until its backward is back from the ranks before.
+  // Until the first micro-batch is back from the ranks after this one, it runs two forwards for each of them.
+  // Then it runs both stages in turn until its backward is back from the ranks before.
   void fill() {
     for (int i = 0; i < 2 * after_; ++i) forward(down_);
     for (int i = 0; i < with_; ++i) {
@@ -40,8 +40,8 @@ class Half {
     }
   }
 
-  // One stage's forward beside the other's backward, which DeepSeek overlap: the one computes while the other
-  // communicates.
+  // Runs one stage's forward beside the other's backward. DeepSeek overlaps them: one computes while the
+  // other communicates.
   void alternate() {
     for (int i = 0; i < middle_; ++i) {
       forward(down_);
@@ -56,8 +56,8 @@ class Half {
     }
   }
 
-  // Backwards alone. The second half of them puts W off, which then fills the time that the ranks wait for
-  // each other.
+  // Runs backwards alone. Their second half delays W, which then fills the time that the ranks wait for each
+  // other.
   void drain() {
     for (int i = 0; i < 2 * with_; ++i) {
       const int stage = i % 2 == 0 ? up_ : down_;
@@ -95,7 +95,7 @@ class Half {
 
 Schedule dualpipe_v(const Sizes& sizes) {
   Schedule schedule = empty_lists("dualpipe_v", v_stages, sizes);
-  const int least = 2 * sizes.ranks - 1;  // that many forwards rank 0 runs ahead
+  const int least = 2 * sizes.ranks - 1;  // rank 0 runs this many forwards ahead
   if (sizes.micro_batches < least)
     throw UserError(
         "schedule dualpipe_v needs at least 2 x ranks - 1 micro-batches: {} for {} ranks, found {}", least,

@@ -30,8 +30,7 @@ Schedule forward_only(const std::vector<int>& rank_of_stage, int micro_batches) 
   const Schedule empty = empty_forwards(rank_of_stage, micro_batches);
   Ticks ticks(empty, int64_t{empty.stages} * micro_batches);
   constexpr auto forward = ActionKind::forward;
-  // Nothing that was sent waits for long, or for ever: of all messages the one that got furthest finds the
-  // next channel empty.
+  // No message waits for long, or for ever: the message that got furthest finds the next channel empty.
   const auto is_empty_after = [&](int stage) {
     const auto next = static_cast<size_t>(stage) + 1;
     return next == rank_of_stage.size() || rank_of_stage[next] == rank_of_stage[next - 1] ||

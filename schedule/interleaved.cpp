@@ -7,24 +7,24 @@
 namespace collie::schedule {
 namespace {
 
-// The order in which every rank runs its forwards, and with the stages mirrored its backwards.
+// The order in which every rank runs its forwards and, with the stages mirrored, its backwards.
 class Turns {
  public:
   explicit Turns(const Sizes& sizes)
       : ranks_(sizes.ranks),
         chunks_(sizes.virtual_stages),
-        // A micro-batch is back at rank 0 after p turns; p others keep the ranks busy meanwhile.
+        // A micro-batch is back at rank 0 after p turns. Meanwhile p micro-batches keep the ranks busy.
         group_(std::min(sizes.ranks, sizes.micro_batches)),
         groups_((sizes.micro_batches + group_ - 1) / group_),
         // Groups of more than p would need more than one slot in the channel from the last rank back to the
-        // first. So a rest is a group with gaps, and in the first group gaps cost least: the ranks wait there
-        // anyway.
+        // first. So the remainder is a group with gaps. Gaps cost least in the first group, because the ranks
+        // wait there anyway.
         missing_(groups_ * group_ - sizes.micro_batches) {}
 
   int count() const { return groups_ * group_ * chunks_; }
 
-  // Forwards that rank r runs before its first backward: those of p micro-batches on all stages but the last,
-  // and two for each rank that follows.
+  // The number of forwards that a rank runs before its first backward: those of p micro-batches on all stages
+  // but the last, and two for each rank that follows.
   int ahead(int rank) const { return std::min(2 * (ranks_ - 1 - rank) + (chunks_ - 1) * group_, count()); }
 
   void append(ActionList& list, ActionKind kind, int rank, int turn) const {

@@ -1,4 +1,4 @@
-// What can be said of the lists without playing them.
+// Checks the lists without playing them.
 #include <array>
 #include <set>
 
@@ -77,8 +77,8 @@ class ListChecker {
     });
   }
 
-  // Before any table of [stages, micro_batches] is made: an absurd number in a file must not become an
-  // allocation.
+  // It comes before any table of [stages, micro_batches] is made, because an absurd number in a file must not
+  // become an allocation.
   void check_forwards_exist() const {
     int64_t found = 0;
     each([&](int, size_t, const Action& action) { found += action.kind == Kind::forward; });
@@ -144,7 +144,7 @@ class ListChecker {
       if (!has(half)) refuse_missing(half);
   }
 
-  // Both are on the same rank; either may be absent, which others check.
+  // Both are on the same rank. Either may be absent, which other checks find.
   void check_precedes(const Action& first, const Action& second) const {
     if (!has(first) || !has(second) || index_of(first) < index_of(second)) return;
     const int rank = rank_of(second.stage);
@@ -180,7 +180,7 @@ class ListChecker {
     check_transfer({Kind::send_backward, stage, micro_batch}, before && trains, backward);
   }
 
-  // `transfer` is there exactly if `wanted`, and on the right side of the compute action that it serves.
+  // `transfer` must be there exactly if `wanted`, and on the right side of the compute action that it serves.
   void check_transfer(const Action& transfer, bool wanted, const Action& served) const {
     if (has(transfer) && !wanted)
       refuse("{}: {} has no other end on another rank",

@@ -1,22 +1,17 @@
-// Which stages a rank holds.
+// Says which stages a rank holds.
 #include "base/error.hpp"
 #include "schedule/builtin.hpp"
+#include "schedule/schedules.hpp"
 
 namespace collie::schedule {
-namespace {
-
-bool names_a_file(const std::string& name) {
-  return name.ends_with(".csv");
-}
-
-}  // namespace
 
 void check_stages(const std::string& name, const StageRule& rule, int found) {
   if (found >= rule.least && found <= rule.most) return;
   if (rule.least < rule.most)
-    throw UserError("schedule {} has {} or more stages a rank: virtual_stages must be at least {}, found {}",
-                    name, rule.least, rule.least, found);
-  throw UserError("schedule {} has {} a rank: virtual_stages must be {}, found {}", name,
+    throw UserError(
+        "schedule {} has {} or more stages per rank: virtual_stages must be at least {}, found {}", name,
+        rule.least, rule.least, found);
+  throw UserError("schedule {} has {} per rank: virtual_stages must be {}, found {}", name,
                   rule.least == 1   ? "one stage"
                   : rule.least == 2 ? "two stages"
                                     : "more stages",
@@ -30,8 +25,9 @@ std::vector<int> ranks_of(const StageRule& rule, int ranks, int virtual_stages) 
   return result;
 }
 
-int stages_a_rank(const std::string& name, int requested) {
-  if (requested < 1) throw UserError("a schedule needs at least 1 virtual stage a rank, found {}", requested);
+int stages_per_rank(const std::string& name, int requested) {
+  if (requested < 1)
+    throw UserError("a schedule needs at least 1 virtual stage per rank, found {}", requested);
   if (names_a_file(name)) {
     if (requested > 1) return requested;  // make_schedule() compares it with the file
     const Schedule file = read_schedule_file(name);

@@ -9,12 +9,12 @@ namespace {
 
 constexpr double never = -1;  // times are not negative
 
-// One channel's messages. The sends of a channel all stand in one rank's list, and its receives in another's.
+// One edge's messages. The sends of an edge all stand in one rank's list, and its receives in another's.
 struct Traffic {
-  std::vector<double> sent_at;      // [micro_batches]: when the message left, or with 0 credits was offered
+  std::vector<double> sent_at;      // [micro_batches]: when the message left or, with 0 credits, was offered
   std::vector<double> met_at;       // [micro_batches]: with 0 credits, when both ends had reached it
   std::vector<int> sent;            // micro-batches in the order of their sends
-  std::vector<double> received_at;  // of the receives done, in their order
+  std::vector<double> received_at;  // of the receives that are done, in their order
   std::vector<bool> received;       // [micro_batches]
 };
 
@@ -85,7 +85,7 @@ class Player {
   }
 
   double end_of_send(const Action& action, Traffic& traffic, size_t micro_batch, double now) {
-    const size_t before = traffic.sent.size();  // this is the channel's send number `before`
+    const size_t before = traffic.sent.size();  // this is the edge's send number `before`
     if (before >= credits_) {
       if (traffic.received_at.size() <= before - credits_) return never;
       now = std::max(now, traffic.received_at[before - credits_]);
@@ -137,10 +137,10 @@ class Player {
     awake_.push_back(rank);
   }
 
-  // Forward channels have the even numbers, by the stage they come from.
+  // Forward edges have the even numbers, in the order of their from-stages.
   static size_t channel_index(const Action& action) {
-    const Channel channel = channel_of(action);
-    return 2 * static_cast<size_t>(channel.from_stage) + (channel.to_stage < channel.from_stage ? 1 : 0);
+    const Edge edge = edge_of(action);
+    return 2 * static_cast<size_t>(edge.from_stage) + (edge.to_stage < edge.from_stage ? 1 : 0);
   }
   Traffic& traffic_of(const Action& action) { return channels_[channel_index(action)]; }
   int rank_of(int stage) const { return schedule_.rank_of_stage[static_cast<size_t>(stage)]; }
@@ -165,7 +165,7 @@ Played play(const Schedule& schedule, const Limits& limits, double communication
 void refuse_deadlock(const Schedule& schedule, const Limits& limits, const Played& played) {
   if (played.stuck.empty()) return;
   std::string message =
-      fmt::format("schedule {}: the lists deadlock with {} credits a channel", schedule.name, limits.credits);
+      fmt::format("schedule {}: the lists deadlock with {} credits per edge", schedule.name, limits.credits);
   for (const Stuck& stuck : played.stuck) {
     const Action& action = schedule.lists[static_cast<size_t>(stuck.rank)][stuck.index];
     message += fmt::format("\n  {}: {} waits for {}", place(schedule, stuck.rank, stuck.index),

@@ -11,10 +11,6 @@ namespace {
 
 constexpr uint64_t longest_file = uint64_t{1} << 26;
 
-bool names_a_file(const std::string& name) {
-  return name.ends_with(".csv");
-}
-
 void check_agreement(const Schedule& schedule, const Sizes& sizes) {
   const auto same = [&](const char* what, int64_t found, int64_t wanted) {
     if (found != wanted)
@@ -51,6 +47,10 @@ Registry<NamedSchedule>& schedules() {
   }();
   static_cast<void>(filled);
   return registry;
+}
+
+bool names_a_file(const std::string& name) {
+  return name.size() > 4 && name.ends_with(".csv");
 }
 
 Schedule read_schedule_file(const std::string& path, const Limits& limits) {

@@ -1,4 +1,4 @@
-// The timeline as a picture: a lane a rank, a box an action.
+// Draws the timeline as a picture: one lane per rank, one box per action.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace collie::schedule {
 namespace {
 
-// In pixels.
+// These are in pixels.
 constexpr double left = 72, right = 24, top = 66, axis_height = 44, least_plot = 420, most_plot = 1600;
 
 struct Look {
@@ -24,7 +24,7 @@ constexpr std::array<Look, 4> looks = {{{ActionKind::forward, "#3b6fb6", "F: for
                                         {ActionKind::backward_input, "#2f9c7f", "I: backward, input"},
                                         {ActionKind::backward_weight, "#8a5fb0", "W: backward, weight"}}};
 
-// 1, 2 or 5 times a power of ten, about `count` of them in `length`.
+// 1, 2 or 5 times a power of ten, such that about `count` steps fit into `length`.
 double round_step(double length, double count) {
   const double raw = length / count, power = std::pow(10, std::floor(std::log10(raw)));
   for (const double factor : {1.0, 2.0, 5.0})
@@ -67,7 +67,7 @@ class Picture {
 
   void draw_heading() {
     const auto slash = schedule_.name.rfind('/');
-    Schedule titled;  // a file's name without its folder
+    Schedule titled;  // named by the file without its folder
     titled.name = slash == std::string::npos ? schedule_.name : schedule_.name.substr(slash + 1);
     titled.ranks = schedule_.ranks;
     titled.stages = schedule_.stages;
@@ -131,7 +131,7 @@ class Picture {
 
   void draw_box(const TimedAction& timed, double y) {
     const double x = x_of(timed.start), width = (timed.end - timed.start) * scale_;
-    const double gap = width > 6 ? 1 : 0;  // white between neighbours, while there is room for it
+    const double gap = width > 6 ? 1 : 0;  // white between neighbours if there is room for it
     const auto look =
         std::find_if(looks.begin(), looks.end(), [&](const Look& l) { return l.kind == timed.action.kind; });
     svg_ += fmt::format(

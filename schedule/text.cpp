@@ -1,4 +1,4 @@
-// The timeline as rows of characters.
+// Writes the timeline as rows of characters.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace {
 constexpr size_t most_ticks = 20000;
 
 // The longest tick of which every compute action's start and end are multiples: the shortest action, or a
-// fraction of it. Where there is none, a fraction that is off by at most a few percent of the shortest
+// fraction of it. If there is none, it is a fraction that is off by at most a few percent of the shortest
 // action.
 double tick_of(const Timeline& timeline) {
   const double shortest = shortest_compute(timeline);
@@ -32,7 +32,7 @@ double tick_of(const Timeline& timeline) {
   return std::max(tick, timeline.makespan / most_ticks);
 }
 
-// The rank's cells, one a tick.
+// The rank's cells, one per tick.
 std::vector<std::string> cells_of(const Schedule& schedule, const std::vector<TimedAction>& rank, double tick,
                                   size_t ticks) {
   std::vector<std::string> cells(ticks, "..");
@@ -54,7 +54,7 @@ std::string row_of(const std::string& head, size_t head_width, const std::vector
   return row + '\n';
 }
 
-// Every tenth tick's time.
+// The time of every tenth tick.
 std::string ruler_of(double tick, size_t head_width, size_t ticks, size_t width) {
   constexpr size_t every = 10;
   std::string row = fmt::format("{:<{}} |", "time", head_width);

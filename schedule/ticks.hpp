@@ -1,5 +1,5 @@
-// Makes lists by playing them: a clock of which every action takes one tick. A schedule's rule looks at what
-// is ready and starts it; the lists are what was started.
+// Makes lists by playing them on a clock: every action takes one tick. A schedule's rule looks at what is
+// ready and starts it. The lists record what was started.
 #pragma once
 
 #include <array>
@@ -10,19 +10,21 @@ namespace collie::schedule {
 
 class Ticks {
  public:
-  // `empty` has its sizes and placement, and empty lists; `actions` is how many there will be.
+  // `empty` has its sizes and placement, and empty lists. `actions` is the number of actions that there will
+  // be.
   Ticks(Schedule empty, int64_t actions);
 
-  // Whether the rank of the stage is free, and the stage's next F, I or W has what it needs from the ticks
-  // before this one.
+  // Says whether the stage's rank is free and the stage's next F, I or W has what it needs from earlier
+  // ticks.
   bool ready(ActionKind kind, int stage) const;
-  // Starts it; the rank is busy until next().
+  // Starts the action. The rank is busy until next().
   void start(ActionKind kind, int stage);
-  // How many were started, this tick's among them: of each kind they start in micro-batch order.
+  // The number that were started, including this tick. Actions of one kind start in micro-batch order.
   int started(ActionKind kind, int stage) const { return count(started_, kind, stage); }
 
   bool ended() const { return left_ == 0; }
-  // A tick in which nothing was started would be followed by others like it: a mistake in the rule.
+  // Asserts that something was started in this tick. Otherwise the rule has a mistake: more idle ticks would
+  // follow.
   void next();
 
   const Schedule& schedule() const { return schedule_; }
@@ -39,7 +41,7 @@ class Ticks {
 
   Schedule schedule_;
   int64_t left_;
-  Counts started_, done_;   // done: before this tick
+  Counts started_, done_;   // done_: before this tick
   std::vector<bool> busy_;  // [ranks]
 };
 

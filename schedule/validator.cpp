@@ -11,7 +11,7 @@ namespace collie::schedule {
 void validate(const Schedule& schedule, const Limits& limits) {
   check_lists(schedule);
   const Schedule complete = with_communication(schedule);
-  // Whether the lists end does not depend on how long anything takes.
+  // The lists end or not however long the actions take.
   refuse_deadlock(complete, limits, play(complete, limits, 0, [](const Action&) { return 0.0; }));
 }
 

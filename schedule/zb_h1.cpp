@@ -5,10 +5,10 @@
 
 namespace collie::schedule {
 
-// Only I is on the way of the next rank, so W may wait. Rank r starts r ticks later than rank 0 and has to be
-// done with its last I as much earlier as the ranks before it still need for theirs; it gets there by putting
-// off r of its W, which then fill the end. A stage so holds p - r micro-batches between F and I and r more
-// between I and W: p, as 1F1B does on its first rank.
+// Only I is on the way of the next rank, so W may wait. Rank r starts r ticks later than rank 0. It must be
+// done with its last I earlier, by the time that the ranks before it still need for theirs. It achieves this
+// by delaying r of its W, which then fill the end. So a stage holds p - r micro-batches between F and I, and
+// r more between I and W: p, as 1F1B does on its first rank.
 Schedule zb_h1(const Sizes& sizes) {
   Schedule schedule = empty_lists("zb_h1", one_stage, sizes);
   const int count = sizes.micro_batches;

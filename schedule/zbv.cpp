@@ -1,5 +1,5 @@
 // ZB-V: Qi et al., "Pipeline Parallelism with Controllable Memory", arXiv 2405.15362, section 3.2. The lists
-// are not theirs: a play of unit ticks with the rules below finds some that reach the same times.
+// are not theirs: a play of unit ticks with the rules below finds lists that reach the same times.
 #include <array>
 #include <optional>
 
@@ -17,20 +17,21 @@ struct Choice {
   int stage;
 };
 
-// What a rank does at each tick. `down` is its stage on the way to the last rank, `up` the one on the way
-// back.
+// Decides what a rank does at each tick. `down` is its stage on the way to the last rank, `up` the one on the
+// way back.
 class Rule {
  public:
   Rule(const Ticks& ticks, const Sizes& sizes) : ticks_(ticks), sizes_(sizes) {}
 
   std::optional<Choice> choice(int rank) const {
     const int down = rank, up = 2 * sizes_.ranks - 1 - rank;
-    // While forwards are left, W right after its I: it frees the activation that a next forward may take, and
-    // the list stays F I W in turn, which loses little where the three do not take the same time. Then
-    // forwards, up before down, which bring the first backward nearest; last the inputs' backwards.
+    // While forwards are left, W comes right after its I. It frees the activation that a next forward may
+    // take, and the list stays F I W in turn, which loses little if the three do not take the same time. Then
+    // come forwards, up before down, because they bring the first backward nearest. The inputs' backwards
+    // come last.
     const std::array busy = {Choice{W, up},   Choice{W, down}, Choice{F, up},
                              Choice{F, down}, Choice{I, down}, Choice{I, up}};
-    // Afterwards only I keeps others waiting, and W fills what is left.
+    // Afterwards only I keeps others waiting, and W fills the remaining time.
     const std::array ending = {Choice{I, up}, Choice{I, down}, Choice{W, up}, Choice{W, down}};
     return ticks_.started(F, up) < sizes_.micro_batches ? first_of(busy, down, up)
                                                         : first_of(ending, down, up);

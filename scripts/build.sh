@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing and builds the project in build/release. Arguments are targets; none: everything.
+# Installs missing packages and builds the project in build/release. Arguments are targets; without them it builds everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install_dependencies.sh

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # bundle.sh [--built] [PROGRAM...]: packs the programs of build/release (by default the command, benchmarks, tests and the example)
-# with every shared library they need but the C library's into build/collie-engine-VERSION-COMMIT.tar.xz, which runs from any folder
-# of a machine where nothing can be installed. Builds them first unless --built says that they are there.
+# with all shared libraries that they need, except the C library's, into build/collie-engine-VERSION-COMMIT.tar.xz. The bundle
+# runs from any folder, also on a machine where nothing can be installed. Without --built the programs are built first.
 #
-# NVIDIA's libraries are not in it: the engine finds them on the machine it runs on (base/library_folders.hpp says where).
-# The machine's C library must be at least as new as the one here; check.sh, which is in the bundle, says whether it is.
-set -euo pipefail  # so nothing below may stop reading before its pipe ends
+# NVIDIA's libraries are not in the bundle: the engine finds them on the machine it runs on (see base/library_folders.hpp).
+# The machine's C library must be at least as new as the one here; check.sh in the bundle tells whether it is.
+set -euo pipefail  # so every command below must read its pipe to the end
 cd "$(dirname "$0")/.."
 build=build/release
 
@@ -44,16 +44,16 @@ trap 'rm -rf "$work"' EXIT
 bundle=$work/$name
 mkdir -p "$bundle"/{bin,lib,licenses,tests,bench}
 
-# The C library's parts belong to the machine: they and its kernel go together.
+# The C library's parts come from the machine, because they belong to its kernel.
 of_the_c_library='^(ld-linux.*|lib(c|m|mvec|dl|pthread|rt|resolv|util|anl|nsl|nss_.*|BrokenLocale|thread_db))\.so'
 
-# libraries_of FILE: "NAME PATH" of each shared library that it needs, and of those that they need.
+# libraries_of FILE: prints "NAME PATH" of each shared library that it needs, directly or through other libraries.
 libraries_of() {
   ldd "$1" | awk -v file="$1" '/not found/ { print file ": " $0 > "/dev/stderr"; exit 1 } $2 == "=>" { print $1, $3 }' |
     grep -vE "$of_the_c_library" || true
 }
 
-# package_of FILE: of Debian's or Ubuntu's, which may know the file by a name below /lib or below /usr/lib.
+# package_of FILE: prints the Debian or Ubuntu package of the file, which may list it below /lib or below /usr/lib.
 package_of() {
   local file
   file=$(readlink -f "$1")
@@ -62,7 +62,7 @@ package_of() {
 
 cp "${programs[@]}" "$bundle/bin/"
 strip "$bundle"/bin/*
-# Loaded at run time, not linked (kernels/cpu/blas.cpp).
+# This library is loaded at run time and not linked (kernels/cpu/blas.cpp).
 openblas=$(ldconfig -p | awk '$1 == "libopenblas.so.0" && !found { print $NF; found = 1 }')
 [ -n "$openblas" ] || { echo "there is no libopenblas.so.0 here" >&2; exit 1; }
 {
@@ -79,7 +79,7 @@ while read -r library path; do
 done <"$work/libraries"
 chmod u+w "$bundle"/lib/*
 strip --strip-unneeded "$bundle"/lib/*
-# RPATH, not RUNPATH: it comes before LD_LIBRARY_PATH, in which clusters have libraries of other versions.
+# RPATH is used and not RUNPATH, because it precedes LD_LIBRARY_PATH, which on clusters has libraries of other versions.
 for program in "$bundle"/bin/*; do patchelf --force-rpath --set-rpath '$ORIGIN/../lib' "$program"; done
 for library in "$bundle"/lib/*; do patchelf --force-rpath --set-rpath '$ORIGIN' "$library"; done
 
@@ -88,7 +88,7 @@ cp -r tests/golden "$bundle/tests/"
 cp bench/*.py "$bundle/bench/"
 cp scripts/bundle_check.sh "$bundle/check.sh"
 
-# setting NAME: of the build.
+# setting NAME: prints a setting of the build.
 setting() { sed -nE "s/^$1:[A-Z]+=//p" "$build/CMakeCache.txt"; }
 nvcc=$(setting COLLIE_NVCC)
 cuda=none
@@ -104,7 +104,7 @@ needed_glibc=$(objdump -T "$bundle"/bin/* "$bundle"/lib/* | grep -oE 'GLIBC_[0-9
   sort -u "$work/packages" | sed 's/^/library: /'
 } >"$bundle/MANIFEST"
 
-# Nothing may come from this machine's own folders.
+# No library may come from this machine's own folders.
 for file in "$bundle"/bin/* "$bundle"/lib/*; do
   outside=$(env -i PATH="$PATH" ldd "$file" | awk '$2 == "=>" { print $1, $3 }' | grep -vE "$of_the_c_library" | grep -v " $bundle/" || true)
   [ -z "$outside" ] || { echo "$(basename "$file") takes from outside the bundle: $outside" >&2; exit 1; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# In a bundle: says whether its programs can run on this machine; fails where they cannot.
+# Checks in a bundle whether its programs can run on this machine; fails if they cannot.
 set -euo pipefail
 cd "$(dirname "$0")"
 manifest() { sed -n "s/^$1: //p" MANIFEST; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails where a folder includes one that does not stand below it, where CAF is included outside actors/ and its hosts, or where
-# text from outside is parsed without the bounds that io/json_text and io/config_tree keep.
+# Fails if a folder includes one that is not on a layer below it, if CAF is included outside actors/ and its hosts, or if
+# text from outside is parsed without the bounds of io/json_text and io/config_tree.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails where a C++ file is not formatted as .clang-format says. --fix formats it instead.
+# Fails if a C++ file does not have the format of .clang-format. With --fix it formats the file instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=(--dry-run --Werror)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check_words.sh SAMPLE_FILE TEXT_FILE...: prints which share of the sample's words occur in the texts; fails below 80 %.
+# check_words.sh SAMPLE_FILE TEXT_FILE...: prints the share of the sample's words that occur in the texts; fails below 80 %.
 set -euo pipefail
 sample=$1
 shift

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Proves that a change of the code changes no bit of a result: twelve runs by two builds of the engine, whose losses, norms and final
-# weights must be the same. On one machine, because bits differ between processors.
-#   scripts/equality.sh OLD_ENGINE NEW_ENGINE      e.g. of the commit before, and build/release/collie-engine
-# Prints a line for each run; exit code 1 where one differs, with the first step that does.
+# Proves that a change of the code changes no bit of a result: two builds of the engine do twelve runs each, and their losses, norms
+# and final weights must be equal. Both run on one machine, because bits differ between processors.
+#   scripts/equality.sh OLD_ENGINE NEW_ENGINE      e.g. the previous commit's, and build/release/collie-engine
+# Prints a line for each run. If a run differs, it prints the first step that differs, and the exit code is 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -eq 2 ] || { sed -n '2,5s/^# \?//p' "$0" >&2; exit 2; }
@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 different=0
 
-# train FOLDER ENGINE ARGUMENT...: what a run says goes into a log, which is shown where it fails.
+# train FOLDER ENGINE ARGUMENT...: trains one run. Its output goes into a log, and a failed run's log is shown.
 train() {
   local folder=$1 engine=$2
   shift 2
@@ -19,12 +19,12 @@ train() {
     --set checkpoint.every_n_steps=0 --set lr_scheduler.warmup_steps=4 "$@" >"$folder.log" 2>&1 ||
     { tail -20 "$folder.log" >&2; return 1; }
 }
-# Of each step what must be the same: all but the time and memory that it took.
+# Prints the values of each step that must be equal: all except its time and memory.
 numbers() {
   sed -E 's/"(tokens_per_second|step_seconds|memory_bytes)":[^,}]*,?//g' "$1/metrics.jsonl"
 }
 
-# compare NAME ARGUMENT...: NAME "resume" trains half of the steps first.
+# compare NAME ARGUMENT...: trains with both builds and compares. NAME "resume" trains half of the steps first.
 compare() {
   local name=$1
   shift

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries what should hurt the engine and must not: mutated files, flipped bits of checkpoints, kills, signals, limits of the system,
-# hostile peers. Prints what was tried and how often; fails where anything crashed, hung, was accepted in silence, or was lost.
+# Attacks the engine with mutated files, flipped bits of checkpoints, kills, signals, limits of the system and hostile peers.
+# Prints each attack and its count. Fails if anything crashed, hung, was accepted silently, or was lost.
 #   scripts/hostile.sh [--quick]   --quick: a sample, within 90 s. The tests must be built (scripts/build.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 crashes=0 hangs=0 failures=0
 
-# part NAME PROGRAM FILTER [FILTER OF --quick, "-" to leave it out]
+# part NAME PROGRAM FILTER [FILTER OF --quick, "-" to skip the part]: runs one part.
 part() {
   local name=$1 program=build/release/tests/$2 filter=$3 code=0
   $quick && filter=${4:-$3}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the project is built from, on Debian 12 or a newer Debian or Ubuntu, and the packages named as arguments.
-# Does nothing where all of it is there.
+# Installs the packages that the build needs, on Debian 12 or a newer Debian or Ubuntu, and the packages named as arguments.
+# Does nothing if all of them are installed.
 set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config ccache

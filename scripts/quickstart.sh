@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# From a fresh clone to a language model that has learnt: installs what is missing, builds, trains a small Llama on licence
-# texts that every Debian and Ubuntu carries, through a pipeline of two stages, and lets it write.
+# Goes from a fresh clone to a trained language model. It installs missing packages, builds, trains a small Llama in a pipeline of
+# two stages on licence texts that every Debian and Ubuntu has, and generates text with it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/build.sh collie-engine
 
 engine=build/release/collie-engine
-# --resume: a second call goes on where the first stopped, or just writes once more.
+# --resume: a second call continues where the first one stopped, or only generates text again.
 "$engine" run configs/quickstart.yaml --resume
 echo "What it writes after \"This License\":" >&2
 sample=$(mktemp)

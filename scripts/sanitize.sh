@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds with a sanitizer and runs what it can judge; fails on whatever it finds.
+# Builds with a sanitizer and runs the tests that it can check. Fails on every finding.
 #   scripts/sanitize.sh address [TEST...]   addresses, leaks, undefined behaviour (g++'s -fsanitize=address,undefined)
 #   scripts/sanitize.sh thread [TEST...]    data races, lock orders
-# TEST: base, kernels, schedule, comm, io, models, optim, runtime, plan, net, actors, cli, hostile; cuda and devices (the emulated GPU). None: with
-# `address` all of them; with `thread` comm, runtime and net, where threads share memory with nothing between them that is not
-# instrumented (CAF, oneTBB and OpenBLAS are not, and would be reported for what they do rightly).
-# JOBS: of the build, all processors' where it is not set. FILTER: Catch2's, "~[slow]" for a quick look.
+# TEST: base, kernels, schedule, comm, io, models, optim, runtime, plan, net, actors, cli, hostile; cuda and devices (the emulated GPU). Without
+# TEST, `address` runs all of them, and `thread` runs comm, runtime and net. In those, threads share memory only through instrumented
+# code. CAF, oneTBB and OpenBLAS are not instrumented, and their correct accesses would be reported.
+# JOBS: jobs of the build; by default one per processor. FILTER: a Catch2 filter, e.g. "~[slow]" for a quick check.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,7 @@ scripts/install_dependencies.sh
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" --parallel "${JOBS:-$(nproc)}" --target "${@/#/test_}"
 
-# Reports go to files: those of processes that a test starts, too, whatever they write and however they end.
+# Reports go to files, so that reports of processes that a test starts are found too, whatever they print and however they end.
 findings=$PWD/build/$preset/findings
 rm -rf "$findings"
 mkdir -p "$findings"

@@ -40,7 +40,7 @@ void fill(Api& api, const Library& library) {
   library.find(api.recv, "ncclRecv");
 }
 
-// Never destroyed: communicators of static objects may outlive it otherwise.
+// Never destroyed, because communicators of static objects may outlive it otherwise.
 const Loaded& loaded() {
   static const Loaded* const result = [] {
     auto* const load = new Loaded;

@@ -1,5 +1,5 @@
-// The part of NCCL's C interface (nccl.h, 2.14 and newer) that the engine calls, as a table of functions:
-// filled from the library at run time, or by a test. Names and meanings are NCCL's.
+// The part of NCCL's C interface (nccl.h, 2.14 and newer) that the engine calls, as a table of functions. It
+// is filled from the library at run time, or by a test. Names and meanings are NCCL's.
 #pragma once
 
 #include <cstddef>
@@ -60,15 +60,15 @@ struct Api {
   Result (*recv)(void* data, size_t count, DataType type, int peer, ncclComm* comm, CUstream_st* stream);
 };
 
-// What this process has: the table, or why there is none.
+// Holds the table that this process has, or the reason why there is none.
 struct Available {
   const Api* api = nullptr;
   std::string description;  // "NCCL 2.27.3 (libnccl.so.2)", or what was looked for and what was missing
 };
 
-// libnccl.so.2, loaded when it is first asked for, unless use() has put something in its place.
+// Returns libnccl.so.2, loaded at the first call, unless use() has put something in its place.
 Available available();
-// For tests: `api` from now on; null: the library again. Not thread-safe.
+// For tests: makes available() return `api` from now on; null restores the library. It is not thread-safe.
 void use(const Api* api);
 
 }  // namespace collie::nccl

@@ -20,7 +20,7 @@ constexpr milliseconds farewell{2000};
 Communicator::Communicator(const Api& api, std::string who, int rank, int size, std::function<void()> others)
     : api_(api), who_(std::move(who)), rank_(rank), size_(size), others_(std::move(others)) {}
 
-// Destroying waits for the other ranks, which may be gone.
+// Destroying the communicator waits for the other ranks, which may be gone.
 Communicator::~Communicator() {
   {
     const std::lock_guard lock(mutex_);
@@ -46,7 +46,8 @@ void Communicator::connect(const UniqueId& id) {
   throw_if_failed();
   Config config;
   const Result result = api_.comm_init_rank_config(&comm_, size_, id, rank_, &config);
-  // Before the others are waited for: who of them gives up meanwhile is not heard of by NCCL.
+  // The watcher starts before this thread waits for the other ranks, because NCCL does not tell if one of
+  // them gives up meanwhile.
   if (result == Result::success || result == Result::in_progress) watch_ = std::thread([this] { watch(); });
   wait(result, lock);
 }
@@ -57,7 +58,7 @@ void Communicator::run(const std::function<Result(ncclComm*)>& calls) {
   wait(calls(comm_), lock);
 }
 
-// Until then nothing else may be asked of the communicator.
+// Until the call is complete, nothing else may be asked of the communicator.
 void Communicator::wait(Result result, Lock& lock) {
   while (result == Result::in_progress) {
     changed_.wait_for(lock, between_questions);

@@ -1,4 +1,5 @@
-// One rank's NCCL communicator: calls that do not block, errors that are looked for, an end from outside.
+// One rank's NCCL communicator. Its calls do not block, its errors are polled, and another thread can abort
+// it.
 #pragma once
 
 #include <condition_variable>
@@ -12,15 +13,15 @@
 
 namespace collie::nccl {
 
-// Errors are RunErrors that name whose it is and NCCL's reason, and make it unusable, as abort() does; what
-// NCCL has put on the device then comes to an end, without its result.
+// Errors are RunErrors that name the communicator's end and NCCL's reason. They make it unusable, as abort()
+// does. What NCCL has put on the device then comes to an end, without its result.
 class Communicator {
  public:
-  // `who`: whose end it is, as messages say: "data group: rank 0 of 2". `others`: throws when the other ranks
-  // are known to be gone or to have given up, which ends the communicator as abort() does; it is asked now
-  // and then, as NCCL is, from the call of connect() on.
+  // `who` names the end in messages: "data group: rank 0 of 2". `others` throws when the other ranks are
+  // known to be gone or to have given up, which ends the communicator as abort() does. From connect() on it
+  // is asked now and then, as NCCL is.
   Communicator(const Api& api, std::string who, int rank, int size, std::function<void()> others);
-  // Waits a little for what is on its way, and no longer.
+  // Waits a little for work on its way, and no longer.
   ~Communicator();
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
@@ -28,19 +29,20 @@ class Communicator {
   // Blocks until all ranks have come with the same id. The device must be the thread's current one.
   void connect(const UniqueId& id);
 
-  // Calls `calls` with the communicator, and returns when NCCL has put what they ask for into their streams.
-  // By one thread at a time.
+  // Calls `calls` with the communicator, and returns when NCCL has put the requested work into its streams.
+  // One thread at a time may call it.
   void run(const std::function<Result(ncclComm*)>& calls);
 
-  // Throws if it has become unusable: after waiting for a stream, whether the work in it was done.
+  // Throws if the communicator has become unusable. After a wait for a stream, this tells whether the work in
+  // it was done.
   void check() const;
-  // Callable from any thread.
+  // Any thread may call it.
   void abort(const std::string& cause);
 
  private:
   using Lock = std::unique_lock<std::mutex>;
 
-  // All with the mutex held.
+  // The caller must hold the mutex for all of these.
   void throw_if_failed() const;
   void wait(Result result, Lock& lock);
   void fail(std::exception_ptr failure);

@@ -1,4 +1,4 @@
-// A tensor's type in NCCL's words.
+// Translates a tensor's dtype into NCCL's type.
 #pragma once
 
 #include "comm/nccl/api.hpp"

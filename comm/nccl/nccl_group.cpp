@@ -18,7 +18,7 @@ using nccl::Reduction;
 using nccl::Result;
 using nccl::type_of;
 
-// What a rank gives to one other rank and gets from it, in elements.
+// The range that a rank sends to one other rank and receives from it, in elements.
 struct Parcel {
   const std::byte* out = nullptr;
   size_t out_count = 0;
@@ -160,7 +160,7 @@ class GroupOverNccl final : public NcclGroup {
     communicator_.run([&](ncclComm* comm) { return calls(comm, stream); });
   }
 
-  // With every rank but this one, at once.
+  // Exchanges with every other rank at once.
   void exchange(DType dtype, const std::vector<Parcel>& parcels) {
     run([&](ncclComm* comm, CUstream_st* stream) {
       Result result = api_.group_start();
@@ -199,10 +199,10 @@ class GroupOverNccl final : public NcclGroup {
     queue_->sum_in_rank_order(call.dtype, summands, {&out, 1}, own.count);
   }
 
-  // A share of the sum on every rank, and then all of them everywhere.
+  // Each rank sums its share, and then all shares go to all ranks.
   void all_reduce_in_rank_order(const Call& call) {
     const auto bytes = static_cast<int64_t>(size_of(call.dtype));
-    constexpr int64_t line = 16;  // elements: shares are aligned
+    constexpr int64_t line = 16;  // elements, so that shares are aligned
     const int64_t share = ((call.part + size() - 1) / size() + line - 1) / line * line;
     std::vector<Slice> slices;
     for (int64_t part = 0; part < size(); ++part) {

@@ -15,7 +15,7 @@ NcclPipe::NcclPipe(const nccl::Api& api, std::string who, End end, std::shared_p
 void NcclPipe::connect(const nccl::UniqueId& id) {
   queue_->native();  // makes the device the thread's current one
   communicator_.connect(id);
-  // NCCL connects two ranks at their first transfer, in which the hosts wait for each other.
+  // NCCL connects two ranks at their first transfer, during which the hosts wait for each other.
   post(Tensor::on(queue_->memory(), {1}, DType::i32, std::make_shared<MemoryAccount>(),
                   Category::communication));
 }

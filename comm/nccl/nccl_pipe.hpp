@@ -1,5 +1,5 @@
-// One way between two ranks that have a GPU each: tensors travel by NCCL, in the order in which they are
-// sent.
+// One direction between two ranks that have a GPU each. Tensors travel by NCCL, in the order in which they
+// are sent.
 #pragma once
 
 #include <cstdint>
@@ -12,34 +12,38 @@
 
 namespace collie {
 
-// One end. It has a communicator of its own, and a queue of the device that nobody else uses: what travels
-// the other way, or to others, never stands before it. Calls return when their work is in the queue; the
-// host does not wait for the device.
+// One end of a pipe. It has its own communicator and its own queue of the device, which nobody else uses:
+// what travels the other way, or to other ranks, never blocks it. Calls return when their work is in the
+// queue; the host does not wait for the device.
 //
 // NCCL has no tags: the k-th receive gets the k-th tensor sent, and must name its shape and dtype. What was
 // sent occupies the device until the receive is posted, and the other way round.
 //
-// send() and receive() by one thread at a time, the rest from any. Failures as of nccl::Communicator.
+// One thread at a time may call send() and receive(); any thread may call the rest. Failures are those of
+// nccl::Communicator.
 class NcclPipe {
  public:
   enum class End : int { sending = 0, receiving = 1 };  // ranks of the communicator
 
-  // `who`, `others`: of nccl::Communicator.
+  // `who` and `others` are those of nccl::Communicator.
   NcclPipe(const nccl::Api& api, std::string who, End end, std::shared_ptr<DeviceQueue> queue,
            std::function<void()> others);
 
-  // Blocks until both ends call it, and have met on the device, too, so that later calls wait for nobody.
+  // Blocks until both ends call it and have also met on the device, so that later calls wait for nobody.
   void connect(const nccl::UniqueId& id);
 
-  // The sending end. Of this rank's device, contiguous, handed out. Its memory is kept until it is sent.
+  // For the sending end. x is on this rank's device, contiguous and released. Its memory is kept until it is
+  // sent.
   void send(Tensor x);
-  // The receiving end: a tensor on this rank's device that is still to come, handed out; charged to
-  // `account`, Category::communication.
+  // For the receiving end. Returns a released tensor on this rank's device, which is still to come, charged
+  // to `account`, Category::communication.
   Tensor receive(const Shape& shape, DType dtype, std::shared_ptr<MemoryAccount> account);
-  // Tensors sent, or received, so far: the number of the next one, the same at both ends.
+  // The number of tensors sent, or received, so far, which is the number of the next one. It is the same at
+  // both ends.
   uint64_t next() const { return next_; }
 
-  // Throws what has made it unusable: after waiting for what was received, whether it has come.
+  // Throws what has made the pipe unusable. After a wait for a received tensor, this tells whether it has
+  // come.
   void check() const { communicator_.check(); }
   void abort(const std::string& cause) { communicator_.abort(cause); }
 

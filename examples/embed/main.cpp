@@ -1,5 +1,5 @@
-// A host program with an actor system of its own that trains a small model in it: it registers a loss, an
-// optimizer and a callback, gets the run's events as messages, and its callback ends the run early.
+// A host program with its own actor system that trains a small model in it. It registers a loss, an optimizer
+// and a callback. It gets the run's events as messages, and its callback ends the run early.
 //
 // Usage: collie-embed TEXT_FILE RUN_FOLDER
 #include <caf/all.hpp>

@@ -11,7 +11,7 @@
 namespace embed {
 namespace {
 
-// Cross-entropy against targets that keep a tenth of their mass for all tokens alike (Szegedy et al., arXiv
+// Cross-entropy against targets that give a tenth of their mass to all tokens equally (Szegedy et al., arXiv
 // 1512.00567).
 class LabelSmoothing final : public collie::Loss {
  public:
@@ -28,7 +28,7 @@ class LabelSmoothing final : public collie::Loss {
  private:
   static constexpr double smoothing = 0.1;
 
-  // row [vocab]: logits in, their gradient out.
+  // row [vocab]: holds the logits on entry and their gradient on return.
   static double one_token(float* row, int64_t vocab, int32_t label, double gradient_scale) {
     if (label == collie::ignored_label) {
       for (int64_t i = 0; i < vocab; ++i) row[i] = 0;
@@ -72,11 +72,11 @@ class Momentum final : public collie::Optimizer {
   }
 };
 
-// Ends the run as soon as the loss has come down to 3.6.
+// Ends the run as soon as the loss has fallen to 3.6.
 class GoodEnough final : public collie::Callback {
  public:
   bool on_step(const collie::StepFinished& step) override {
-    if (!step.loss || *step.loss > 3.6) return false;  // none: a step without target tokens
+    if (!step.loss || *step.loss > 3.6) return false;  // no loss: a step without target tokens
     std::printf("callback: loss %.3f at step %ld is good enough\n", static_cast<double>(*step.loss),
                 static_cast<long>(step.step));
     return true;

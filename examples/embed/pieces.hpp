@@ -1,4 +1,5 @@
-// What this host program adds to the engine: a loss, an optimizer and a callback, each under a name.
+// The pieces that this host program adds to the engine: a loss, an optimizer and a callback, each under a
+// name.
 #pragma once
 
 namespace embed {

@@ -1,4 +1,4 @@
-// Tokens that are found in the text as they stand, before the model sees what lies between them.
+// Tokens that are found in the text literally, before the model sees the text between them.
 #pragma once
 
 #include <cstdint>
@@ -15,19 +15,20 @@ namespace collie {
 struct AddedToken {
   int32_t id = 0;
   std::string content;
-  bool single_word = false;  // not beside a word character
-  bool lstrip = false;       // takes the white space to its left with it
-  bool rstrip = false;       // and to its right
-  bool normalized = false;   // looked for in the normalised text (and then normalised itself)
+  bool single_word = false;  // must not touch a word character
+  bool lstrip = false;       // includes the white space to its left
+  bool rstrip = false;       // includes the white space to its right
+  bool normalized = false;   // searched in the normalised text (and then normalised itself)
   bool special = false;      // left out when decoding
 };
 
 std::vector<AddedToken> read_added_tokens(const JsonPlace& list);
 
-// Finds a set of patterns in a text: from the left, the longest that starts there, then on after its end.
+// Finds a set of patterns in a text. It goes from the left, takes the longest pattern that starts there, and
+// goes on after its end.
 class AddedTokenFinder {
  public:
-  // `pattern` is what to look for: the content, or its normalised form. Empty ones are never found.
+  // `pattern` is what to search for: the content, or its normalised form. Empty patterns are never found.
   void add(const AddedToken& token, const std::string& pattern);
 
   struct Part {
@@ -39,7 +40,7 @@ class AddedTokenFinder {
  private:
   struct Node {
     std::map<char, int32_t> next;
-    int32_t token = -1;  // in tokens_: a pattern that ends here
+    int32_t token = -1;  // in tokens_, if a pattern ends here
   };
   struct Match {
     size_t end;

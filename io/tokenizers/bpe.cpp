@@ -131,10 +131,10 @@ void BpeModel::find_characters() {
 }
 
 // A merge works across a boundary only if its left token can end, and its right token begin, with the symbols
-// there. Where no merge can, the text falls apart into segments whose merges never meet: each can be done on
-// its own, with exactly the result of doing all at once.
+// there. Boundaries that no merge crosses split the text into segments. Each segment can be merged on its
+// own, with exactly the result of doing all at once.
 void BpeModel::find_joints() {
-  std::vector<char> initial(tokens_.size(), 0);  // symbols that text starts out as
+  std::vector<char> initial(tokens_.size(), 0);  // symbols that a text consists of at first
   const auto mark = [&](int32_t id) {
     if (id >= 0) initial[static_cast<size_t>(id)] = 1;
   };
@@ -187,8 +187,8 @@ const std::string* BpeModel::token(int32_t id) const {
   return id < 0 || id >= size() ? nullptr : tokens_[static_cast<size_t>(id)];
 }
 
-// One symbol a character, or its bytes where it is not in the vocabulary, or the unknown token; the order in
-// which a pending unknown is written is the library's.
+// Appends one symbol per character. If a character is not in the vocabulary, it appends its bytes or the
+// unknown token. A pending unknown token is written in the library's order.
 void BpeModel::append_symbols(std::string_view text, std::vector<int32_t>& symbols) const {
   bool pending = false;
   const auto flush = [&] {
@@ -222,12 +222,12 @@ void BpeModel::append_symbols(std::string_view text, std::vector<int32_t>& symbo
   flush();
 }
 
-// Reused from segment to segment.
+// It is reused from segment to segment.
 struct BpeModel::Word {
   struct Symbol {
     int32_t id, previous, next;  // positions; -1 at the ends. id -1: merged away
   };
-  struct Candidate {  // a merge of the symbol at `position` with the one after it
+  struct Candidate {  // a merge of the symbol at `position` with the next one
     uint32_t rank;
     int32_t position, merged;
     bool operator>(const Candidate& other) const {
@@ -238,7 +238,7 @@ struct BpeModel::Word {
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
 
-  // Segments met before in this text.
+  // Segments that occurred before in this text.
   struct Found {
     std::vector<int32_t> symbols;
     size_t begin, count;  // in `found_ids`
@@ -282,7 +282,7 @@ void BpeModel::merge(std::span<const int32_t> symbols, Word& word, std::vector<i
     Word::Symbol& symbol = at(top.position);
     if (symbol.id < 0 || symbol.next < 0) continue;
     Word::Symbol& after = at(symbol.next);
-    // The neighbours may have changed since; like the library, only what the merge makes is compared.
+    // The neighbours may have changed since. As in the library, only the result of the merge is compared.
     const auto* current = merges_.find(symbol.id, after.id);
     if (!current || current->merged != top.merged) continue;
     symbol.id = top.merged;
@@ -297,7 +297,7 @@ void BpeModel::merge(std::span<const int32_t> symbols, Word& word, std::vector<i
   for (int32_t i = 0; i >= 0; i = at(i).next) ids.push_back(at(i).id);
 }
 
-// merge(), once for each different short segment of a text: words come again and again.
+// Calls merge() once per different short segment of a text, because words come again and again.
 void BpeModel::merge_or_recall(std::span<const int32_t> symbols, uint64_t hash, Word& word,
                                std::vector<int32_t>& ids) const {
   constexpr size_t longest_kept = 32, most_kept = size_t{1} << 16;

@@ -15,20 +15,20 @@
 
 namespace collie {
 
-// A hash table from pairs of token ids to merges; built once, then only read.
+// A hash table from pairs of token ids to merges. It is built once and then only read.
 class MergeTable {
  public:
   struct Merge {
     uint64_t pair = 0;
     uint32_t rank = 0;    // lower merges first
-    int32_t merged = -1;  // id of the two joined; -1 marks a free place
+    int32_t merged = -1;  // id of the joined pair; -1 is a free place
   };
   static uint64_t key(int32_t left, int32_t right) {
     return (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
   }
 
   void reserve(size_t count);
-  void insert(int32_t left, int32_t right, uint32_t rank, int32_t merged);  // a later one replaces an earlier
+  void insert(int32_t left, int32_t right, uint32_t rank, int32_t merged);  // replaces an earlier one
   const Merge* find(int32_t left, int32_t right) const {
     if (places_.empty()) return nullptr;
     const uint64_t pair = key(left, right);
@@ -51,14 +51,14 @@ class MergeTable {
 
 class BpeModel {
  public:
-  // From the `model` object of a tokenizer.json. Throws UserError naming file and key.
+  // Takes the `model` object of a tokenizer.json. Throws UserError naming the file and the key.
   explicit BpeModel(const JsonPlace& model);
 
-  // Appends the ids of `text` (valid UTF-8), as a whole: merges respect nothing but their ranks. O(n log n).
+  // Appends the ids of `text` (valid UTF-8), taken as a whole: only the ranks of merges decide. O(n log n).
   void encode(std::string_view text, std::vector<int32_t>& ids) const;
 
   std::optional<int32_t> find(const std::string& token) const;
-  const std::string* token(int32_t id) const;                            // null when there is none of that id
+  const std::string* token(int32_t id) const;                            // null if no token has that id
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }  // one more than the largest id
 
  private:
@@ -76,10 +76,10 @@ class BpeModel {
                        std::vector<int32_t>& ids) const;
 
   std::unordered_map<std::string, int32_t> ids_;
-  std::vector<const std::string*> tokens_;            // by id, null where there is none
-  std::array<int32_t, 128> ascii_{};                  // id of a character, -1 where it has none
-  std::unordered_map<char32_t, int32_t> characters_;  // the others
-  std::array<int32_t, 256> bytes_{};                  // id of "<0xNN>", -1 where it has none
+  std::vector<const std::string*> tokens_;            // by id; null for ids without a token
+  std::array<int32_t, 128> ascii_{};                  // id of a character, -1 if it has none
+  std::unordered_map<char32_t, int32_t> characters_;  // the other characters
+  std::array<int32_t, 256> bytes_{};                  // id of "<0xNN>", -1 if it has none
   MergeTable merges_;
   MergeTable joints_;  // the pairs of neighbouring symbols across which something can merge at all
   int32_t unknown_ = -1;

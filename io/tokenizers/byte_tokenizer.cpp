@@ -6,8 +6,8 @@ namespace collie {
 namespace {
 
 constexpr int32_t bos_id = 256, eos_id = 257;
-// Spelled so that no ordinary text has them: like every special token they are found in a text that spells
-// them out.
+// They are spelled so that no ordinary text has them: like every special token they are found in a text that
+// spells them out.
 constexpr const char* bos_token = "<|byte:bos|>";
 constexpr const char* eos_token = "<|byte:eos|>";
 
@@ -18,8 +18,8 @@ Json special_token(int32_t id, const char* content) {
           {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
-// BPE without merges over GPT-2's stand-ins for bytes: in the words of the `tokenizers` library, so that what
-// is saved is by construction what was used.
+// BPE without merges over GPT-2's stand-ins for bytes. It is described in the `tokenizers` library's own
+// terms, so that what is saved is by construction what was used.
 Json tokenizer_json() {
   Json vocabulary = Json::object();
   for (int32_t byte = 0; byte < 256; ++byte) {

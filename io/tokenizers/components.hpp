@@ -1,5 +1,5 @@
-// The components a tokenizer.json is put together from (https://huggingface.co/docs/tokenizers/components),
-// as the `tokenizers` library defines them. A new component is a class and a line in the table of its kind.
+// The components of a tokenizer.json (https://huggingface.co/docs/tokenizers/components), as the `tokenizers`
+// library defines them. A new component needs a class and a line in the table of its kind.
 #pragma once
 
 #include <functional>
@@ -14,14 +14,14 @@
 
 namespace collie {
 
-// Text to text, before anything is split off. Valid UTF-8 in and out.
+// Maps text to text before anything is split off. Input and output are valid UTF-8.
 class Normalizer {
  public:
   virtual ~Normalizer() = default;
   virtual std::string normalize(std::string text) const = 0;
 };
 
-// A part of the text on its way to the model, which sees each on its own.
+// A part of the text on its way to the model, which sees each part on its own.
 struct TextPiece {
   std::string text;
   bool at_start = false;  // it starts where the original text does
@@ -34,28 +34,29 @@ class PreTokenizer {
   virtual std::vector<TextPiece> split(std::vector<TextPiece> pieces) const = 0;
 };
 
-// Tokens to parts of text; what the last decoder returns is joined.
+// Maps tokens to parts of text. What the last decoder returns is joined.
 class Decoder {
  public:
   virtual ~Decoder() = default;
   virtual std::vector<std::string> decode(std::vector<std::string> tokens) const = 0;
 };
 
-// Throw UserError naming file, key and component: for one that is not there yet, or whose settings are wrong.
+// These throw UserError naming the file, key and component if the component does not exist yet or its
+// settings are wrong.
 std::unique_ptr<Normalizer> make_normalizer(const JsonPlace& description);
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonPlace& description);
 std::unique_ptr<Decoder> make_decoder(const JsonPlace& description);
 
-// `text` with every non-overlapping `pattern` (not empty), from the left, replaced by `content`.
+// Replaces every non-overlapping `pattern` (not empty) in `text` by `content`, from the left.
 std::string replace_all(std::string_view text, std::string_view pattern, std::string_view content);
 
-// The literal pattern of a Replace component: {"String": "..."}; {"Regex": "..."} is refused.
+// The literal pattern of a Replace component: {"String": "..."}. {"Regex": "..."} is refused.
 std::string read_literal_pattern(const JsonPlace& description);
 
 // A setting that must be exactly one code point.
 std::string read_character(const JsonPlace& setting);
 
-// GPT-2's printable stand-ins for bytes: one code point each.
+// GPT-2's printable stand-ins for bytes, one code point per byte.
 // https://github.com/openai/gpt-2/blob/master/src/encoder.py
 const std::vector<char32_t>& byte_characters();  // [256]
 

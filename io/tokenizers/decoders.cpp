@@ -21,7 +21,7 @@ class ReplaceInTokens : public Decoder {
   std::string pattern_, content_;
 };
 
-// Runs of byte tokens ("<0xE2>") become the text they spell; where a run as a whole is not UTF-8, each of its
+// Runs of byte tokens ("<0xE2>") become the text they spell. If a run as a whole is not UTF-8, each of its
 // bytes becomes U+FFFD.
 class ByteFallback : public Decoder {
  public:

@@ -1,4 +1,4 @@
-// A value inside a JSON file, together with where it stands, so that every complaint names file and key.
+// A value inside a JSON file, together with its place, so that every complaint names file and key.
 #pragma once
 
 #include <fmt/format.h>
@@ -10,8 +10,8 @@
 
 namespace collie {
 
-// Refers to the JSON it was made from. All complaints are UserErrors "FILE: KEY: what was found; what would
-// be right".
+// It refers to the JSON it was made from. All complaints are UserErrors "FILE: KEY: what was found; what
+// would be right".
 class JsonPlace {
  public:
   JsonPlace(const nlohmann::json& value, std::string file, std::string key = "")
@@ -25,7 +25,7 @@ class JsonPlace {
   JsonPlace operator[](const std::string& key) const;           // a member that must be there
   std::optional<JsonPlace> find(const std::string& key) const;  // a member that may be missing or null
   JsonPlace operator[](size_t index) const;                     // an entry of a list
-  JsonPlace inside(const nlohmann::json& value, const std::string& key) const;  // a member at hand already
+  JsonPlace inside(const nlohmann::json& value, const std::string& key) const;  // a member that is found
 
   size_t size() const;  // of a list
   std::string text() const;

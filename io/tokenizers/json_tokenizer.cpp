@@ -14,7 +14,7 @@ namespace collie {
 namespace {
 
 std::unique_ptr<BpeModel> make_model(const JsonPlace& model) {
-  // The oldest files have no type; the library then goes by the keys.
+  // The oldest files have no type; then the library goes by the keys.
   if (const auto type = model.find("type"); type && type->text() != "BPE")
     type->refuse(fmt::format("the model '{}' is not supported yet; supported: BPE", shortened(type->text())));
   return std::make_unique<BpeModel>(model);
@@ -64,10 +64,11 @@ void JsonTokenizer::read_added(const JsonPlace& list) {
   }
 }
 
-// TemplateProcessing: special tokens before and after the text ("single"; pairs of texts are not used here).
+// TemplateProcessing adds special tokens before and after the text ("single"; pairs of texts are not used
+// here).
 void JsonTokenizer::read_template(const JsonPlace& post_processor) {
   const JsonPlace type = post_processor["type"];
-  if (type.text() == "ByteLevel") return;  // moves offsets only
+  if (type.text() == "ByteLevel") return;  // only moves offsets
   if (type.text() != "TemplateProcessing")
     type.refuse(
         fmt::format("the post_processor '{}' is not supported yet; supported: ByteLevel, TemplateProcessing",
@@ -101,8 +102,8 @@ std::optional<int32_t> JsonTokenizer::find(const std::string& token) const {
   return std::nullopt;
 }
 
-// A token named by its content ("<s>", or an object with "content"), or by its id (or a list of ids: the
-// first).
+// A token named by its content ("<s>", or an object with "content"), or by its id (or by a list of ids, of
+// which the first counts).
 std::optional<int32_t> JsonTokenizer::find_named(const JsonPlace& settings, const std::string& key) const {
   if (const auto token = settings.find(key + "_token")) {
     const JsonPlace content = token->value().is_object() ? (*token)["content"] : *token;
@@ -128,7 +129,7 @@ void JsonTokenizer::read_settings(const std::filesystem::path& folder) {
     if (!bos_) bos_ = find_named(settings, "bos");
     if (!eos_) eos_ = find_named(settings, "eos");
   }
-  // What tokenizer_config.json says outright goes before the template, as in transformers.
+  // What tokenizer_config.json states directly overrides the template, as in transformers.
   const auto file = files_.find("tokenizer_config.json");
   if (file == files_.end()) return;
   const nlohmann::json parsed = parse_json_object(file->second, (folder / "tokenizer_config.json").string());

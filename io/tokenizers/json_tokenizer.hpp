@@ -1,4 +1,4 @@
-// A tokenizer as a tokenizer.json describes it: https://huggingface.co/docs/tokenizers/pipeline
+// A tokenizer that a tokenizer.json describes: https://huggingface.co/docs/tokenizers/pipeline
 #pragma once
 
 #include <map>
@@ -12,13 +12,13 @@
 
 namespace collie {
 
-// What is kept of a tokenizer's folder: file name to contents.
+// The part of a tokenizer's folder that is kept: file name to contents.
 using TokenizerFiles = std::map<std::string, std::string>;
 
 class JsonTokenizer : public Tokenizer {
  public:
-  // `files` has tokenizer.json, and what there is of tokenizer_config.json, special_tokens_map.json,
-  // generation_config.json and config.json; `folder` is where they are, for messages.
+  // `files` has tokenizer.json and those of tokenizer_config.json, special_tokens_map.json,
+  // generation_config.json and config.json that exist. `folder` is their place, for messages.
   JsonTokenizer(TokenizerFiles files, const std::filesystem::path& folder);
 
   std::vector<int32_t> encode(std::string_view text, bool add_special) const override;
@@ -33,7 +33,7 @@ class JsonTokenizer : public Tokenizer {
  private:
   struct Added {
     std::string content;
-    std::string spelling;  // what decoders see: normalised where the token is looked for in normalised text
+    std::string spelling;  // what decoders see; normalised if the token is searched in normalised text
     bool special;
   };
 
@@ -50,7 +50,7 @@ class JsonTokenizer : public Tokenizer {
   std::unique_ptr<BpeModel> model_;
   std::unordered_map<int32_t, Added> added_;
   AddedTokenFinder in_raw_text_, in_normalized_text_;
-  std::vector<int32_t> prefix_, suffix_;  // what is added around a text
+  std::vector<int32_t> prefix_, suffix_;  // the ids that are added around a text
   std::optional<int32_t> bos_, eos_;
   int64_t vocab_size_ = 0;
 };

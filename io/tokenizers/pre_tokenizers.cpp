@@ -18,12 +18,13 @@ const std::vector<char32_t>& byte_characters() {
 
 namespace {
 
-// SentencePiece's visible space: replaces spaces, puts one in front of the text, and starts a piece at each.
+// SentencePiece's visible space. It replaces spaces, puts one in front of the text, and starts a piece at
+// each.
 class Metaspace : public PreTokenizer {
  public:
   explicit Metaspace(const JsonPlace& description)
       : mark_(read_character(description["replacement"])), split_(description.flag("split", true)) {
-    const bool prefix = description.flag("add_prefix_space", true);  // as older files say it
+    const bool prefix = description.flag("add_prefix_space", true);  // the key of older files
     scheme_ = description.text("prepend_scheme", prefix ? "always" : "never");
     if (scheme_ != "always" && scheme_ != "first" && scheme_ != "never")
       description["prepend_scheme"].refuse(
@@ -61,8 +62,8 @@ class Metaspace : public PreTokenizer {
   bool split_;
 };
 
-// GPT-2's: every byte becomes a printable character. Its regular expression is a splitter of its own, not
-// there yet.
+// GPT-2's pre-tokenizer: every byte becomes a printable character. Its regular expression is a separate
+// splitter, which does not exist yet.
 class ByteLevel : public PreTokenizer {
  public:
   explicit ByteLevel(const JsonPlace& description) : prefix_(description.flag("add_prefix_space", true)) {

@@ -1,4 +1,5 @@
-// Threads for one rank. Tasks are cut by shapes alone; the arena only decides who runs which.
+// The threads of one rank. Tasks are cut by shapes alone; the arena only decides which thread runs which
+// task.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +13,12 @@ namespace collie::cpu {
 
 class Arena {
  public:
-  // `threads` counts the caller's own; with 1 everything runs inline.
+  // `threads` counts the caller's own thread; with 1 everything runs inline.
   explicit Arena(int threads);
   ~Arena();
   int threads() const { return threads_; }
 
-  // f(i) for every i in [0, tasks), in any order and on any thread; an exception reaches the caller.
+  // Calls f(i) for every i in [0, tasks), in any order and on any thread. An exception reaches the caller.
   template <class F>
   void for_each(int64_t tasks, F&& f) const {
     if (threads_ == 1 || tasks <= 1) {
@@ -29,7 +30,7 @@ class Arena {
     }
   }
 
-  // f(first, last) for consecutive pieces of [0, count), each `piece` long but the last.
+  // Calls f(first, last) for consecutive pieces of [0, count). Each is `piece` long, except the last.
   template <class F>
   void for_pieces(int64_t count, int64_t piece, F&& f) const {
     for_each(divide_up(count, piece), [&](int64_t i) { f(i * piece, std::min((i + 1) * piece, count)); });

@@ -14,7 +14,7 @@ using cpu::Document, cpu::HeadMatrix, cpu::key_tile, cpu::query_tile, cpu::Query
 
 namespace {
 
-// One tile of queries of one head against all keys they see.
+// Computes one tile of queries of one head against all keys they see.
 void attend(const QueryTile& tile, const HeadMatrix& q, const HeadMatrix& k, const HeadMatrix& v,
             int64_t head_dim, float score_scale, const HeadMatrix& out, float* log_sum_exp, int64_t heads,
             float* scores) {

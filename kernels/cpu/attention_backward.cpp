@@ -1,4 +1,4 @@
-// Backward of attention by recomputing the weights tile by tile (Dao, arXiv 2307.08691).
+// The backward of attention. It recomputes the weights tile by tile (Dao, arXiv 2307.08691).
 #include <algorithm>
 #include <vector>
 
@@ -16,7 +16,7 @@ namespace {
 
 enum class Wanted { all, keys, queries };
 
-// The part of a document's tiles a task works on: all queries × some keys, or some queries × all keys.
+// The part of a document's tiles that a task works on: all queries × some keys, or some queries × all keys.
 struct Task {
   Document document;
   int64_t kv_head;
@@ -48,7 +48,8 @@ void clear_rows(const HeadMatrix& x, int64_t first, int64_t count, int64_t head_
   for (int64_t i = first; i < first + count; ++i) std::fill_n(x.row(i), head_dim, 0.0F);
 }
 
-// One tile of queries of one head and one of keys: recomputes p and ds, and adds what they give.
+// Takes one tile of queries of one head and one tile of keys, recomputes p and ds, and adds their
+// contributions.
 void backward_tile(const Operands& x, const Task& task, const QueryTile& tile, int64_t head, int64_t first,
                    int64_t keys, float* p, float* ds) {
   const int64_t key = tile.first_key + first, rows = tile.queries, dim = x.head_dim;
@@ -72,7 +73,7 @@ void backward_tile(const Operands& x, const Task& task, const QueryTile& tile, i
                        dq.stride, first > 0);
 }
 
-// Everything a task owns, in a fixed order: keys, then heads of the group, then queries.
+// Does everything that a task owns, in a fixed order: keys, then heads of the group, then queries.
 void run_task(const Operands& x, const Task& task, float* p, float* ds) {
   for (int64_t key_index = task.first_key_tile; key_index < task.last_key_tile; ++key_index) {
     const int64_t first = key_index * key_tile, keys_in_tile = std::min(key_tile, task.document.keys - first);

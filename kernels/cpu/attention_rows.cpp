@@ -18,7 +18,7 @@ HWY_INLINE int64_t visible_keys(const ScoreTile& tile, int64_t query) {
   return HWY_MAX(int64_t{0}, HWY_MIN(tile.keys, tile.first_visible + query));
 }
 
-// Keys before the first that a query sees.
+// The number of keys before the first that a query sees.
 HWY_INLINE int64_t hidden_keys(const ScoreTile& tile, int64_t query) {
   return HWY_MAX(int64_t{0}, HWY_MIN(tile.keys, tile.first_visible + query - tile.window));
 }
@@ -42,7 +42,7 @@ HWY_INLINE float largest_score(const float* scores, int64_t n, float score_scale
   return max_of_lanes(largest);
 }
 
-// scores become exp(scale · s - largest); returns their sum.
+// Scores become exp(scale · s - largest). Returns their sum.
 HWY_INLINE float exponentials(float* scores, int64_t n, float score_scale, float largest) {
   const Vec scale = constant(score_scale), shift = constant(largest), zero = constant(0);
   Vec sums = zero;
@@ -65,7 +65,7 @@ void softmax_rows(const ScoreTile& tile, float* largest, float* sums, float* out
     if (visible == 0) continue;
     const float tile_largest = largest_score(scores, visible, tile.score_scale);
     if (tile_largest > largest[i]) {
-      // The first tile finds -infinity, a sum of 0 and an `out` that holds nothing yet.
+      // The first tile finds `largest` = -infinity, a sum of 0 and an `out` that holds nothing yet.
       if (sums[i] > 0) {
         const float correction = std::exp(largest[i] - tile_largest);
         sums[i] *= correction;

@@ -1,4 +1,4 @@
-// How attention is cut into tasks and tiles, and its small matrix products.
+// Cuts attention into tasks and tiles, and does its small matrix products.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +12,12 @@ namespace collie::cpu {
 
 inline constexpr int64_t query_tile = 64, key_tile = 256;
 
-// Queries [query, query + queries) of one document and the keys it has.
+// Queries [query, query + queries) of one document, and the keys they see.
 struct QueryTile {
   int64_t query, queries;    // rows of q
   int64_t first_key, keys;   // rows of k that any of these queries sees
-  int64_t visible_to_first;  // of them, those up to the first query's own
-  int64_t window;            // a query sees so many of those up to its own
+  int64_t visible_to_first;  // how many of them the first query sees, up to its own key
+  int64_t window;            // the most keys a query sees, its own key included
   int64_t of_one_key;        // the tile's first queries that see one key and no other
 };
 
@@ -25,7 +25,7 @@ struct QueryTile {
 struct Document {
   int64_t query, queries, key, keys;
   bool causal;
-  int64_t window;      // larger than any document where there is none
+  int64_t window;      // larger than any document if there is no window
   int64_t of_one_key;  // its first queries that see one key and no other
 
   int64_t query_tiles() const { return divide_up(queries, query_tile); }
@@ -34,13 +34,13 @@ struct Document {
     const int64_t first = index * query_tile, last = std::min(first + query_tile, queries);
     const int64_t single = std::clamp<int64_t>(of_one_key - first, 0, last - first);
     if (!causal) return {query + first, last - first, key, keys, keys, window, single};
-    const int64_t before = keys - queries;  // keys that stand before the first query (KV cache)
+    const int64_t before = keys - queries;  // keys before the first query (KV cache)
     return {query + first, last - first, key, before + last, before + first + 1, window, single};
   }
 };
 
-// What a task holds in workspace beside its operands: the forward the scores of one tile of queries and of
-// keys, the backward two such tiles (the weights, and the gradients of the scores).
+// The workspace that a task holds besides its operands. The forward holds the scores of one tile of queries
+// and keys. The backward holds two such tiles: the weights, and the gradients of the scores.
 inline Shape scores_of(const QueryTile& tile) {
   return {tile.queries, std::min(key_tile, tile.keys)};
 }
@@ -48,9 +48,9 @@ inline Shape backward_tiles_of(const Document& document) {
   return {2, std::min(query_tile, document.queries) * std::min(key_tile, document.keys)};
 }
 
-// The backward of documents of up to so many keys and queries is one task a key head, which recomputes each
-// tile once. Longer ones are cut into a task for every tile of keys (dk, dv) and one for every tile of
-// queries (dq): more tasks, each tile recomputed twice.
+// For documents of at most this many keys and queries, the backward is one task per key head, which
+// recomputes each tile once. For longer ones it is one task per tile of keys (dk, dv) and one per tile of
+// queries (dq). That gives more tasks, but recomputes each tile twice.
 inline constexpr int64_t longest_whole_document = 1024;
 inline bool is_one_task(const Document& document) {
   return std::max(document.keys, document.queries) <= longest_whole_document;

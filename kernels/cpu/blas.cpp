@@ -18,7 +18,7 @@ namespace {
 constexpr const char* library_name = "libopenblas.so.0";
 
 // OpenBLAS picks its kernels when it is loaded, by family and model. Older releases (Debian 12 has 0.3.21)
-// take AMD's processors with AVX-512 for their AVX2 ancestors, at half the speed; SkylakeX is the plain
+// take AMD's processors with AVX-512 for their AVX2 ancestors, at half the speed. SkylakeX is the plain
 // AVX-512 choice.
 void choose_core() {
 #if defined(__x86_64__)
@@ -37,7 +37,7 @@ Function* symbol(void* library, const char* name) {
   return reinterpret_cast<Function*>(address);
 }
 
-// OpenBLAS starts threads when it is loaded, and raises SIGINT where it cannot.
+// OpenBLAS starts threads when it is loaded, and raises SIGINT if it cannot.
 void want_no_threads() {
   setenv("OPENBLAS_NUM_THREADS", "1", 1);
 }
@@ -52,7 +52,7 @@ void* open_library() {
   throw RunError("cannot load OpenBLAS ({}){}", why, limits.empty() ? "" : ": " + limits);
 }
 
-// What the library uses itself to find a buffer; both are exported by all of its releases.
+// The library itself uses these to find a buffer. All of its releases export both.
 struct BufferFunctions {
   void* (*take)(int);
   void (*give)(void*);
@@ -64,7 +64,7 @@ Blas load() {
   choose_core();
   want_no_threads();
   void* const library = open_library();
-  symbol<void(int)>(library, "openblas_set_num_threads")(1);  // where a host had loaded it before
+  symbol<void(int)>(library, "openblas_set_num_threads")(1);  // in case a host program had loaded it before
   buffer_functions = {symbol<void*(int)>(library, "blas_memory_alloc"),
                       symbol<void(void*)>(library, "blas_memory_free")};
   Blas result{symbol<decltype(cblas_sgemm)>(library, "cblas_sgemm"),
@@ -84,9 +84,9 @@ const Blas& blas() {
 namespace {
 
 std::mutex buffers_mutex;
-int buffers_wanted = 0, buffers_made = 0;  // with the mutex
+int buffers_wanted = 0, buffers_made = 0;  // guarded by the mutex
 
-// The library makes a buffer when all that it has are taken.
+// The library makes a buffer when all its buffers are taken.
 void make_buffers(int count) {
   Room room;
   room.bytes = static_cast<size_t>(count - buffers_made) * blas_buffer_bytes;

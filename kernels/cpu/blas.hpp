@@ -1,4 +1,4 @@
-// OpenBLAS, loaded at run time, one thread a call: threads are the arena's business.
+// OpenBLAS, loaded at run time, with one thread per call. The arena provides the threads.
 #pragma once
 
 #include <cblas.h>
@@ -11,20 +11,20 @@ namespace collie::cpu {
 struct Blas {
   decltype(&cblas_sgemm) sgemm;
   decltype(&cblas_sgemv) sgemv;
-  std::string core;  // the kernels it chose: "SkylakeX", "Haswell", ...
+  std::string core;  // the kernels that OpenBLAS chose: "SkylakeX", "Haswell", ...
 };
 
-// Loads the library on the first call and keeps it. RunError names the Debian package where it is missing.
-// OPENBLAS_CORETYPE, where set, decides the kernels; else see choose_core() in blas.cpp.
+// Loads the library on the first call and keeps it. If it is missing, RunError names the Debian package.
+// OPENBLAS_CORETYPE, if set, decides the kernels; else see choose_core() in blas.cpp.
 const Blas& blas();
 
-// What OpenBLAS takes of the address space for each thread that is inside it (x86-64; pages that it does not
-// use cost nothing).
+// The address space that OpenBLAS takes per thread that is inside it (x86-64; pages that it does not use cost
+// nothing).
 inline constexpr size_t blas_buffer_bytes = size_t{128} << 20;
 
-// Buffers for so many threads at once, which are there before the first product: OpenBLAS asks the system for
-// one again and again, for ever, where it is refused. Of all such objects together; those that have been made
-// are kept. Throws RunError naming the limits where there is no room for them.
+// Makes buffers for this many threads at once before the first product. If the system refuses OpenBLAS a
+// buffer, OpenBLAS asks again and again, for ever. The buffers are counted over all such objects together,
+// and those that have been made are kept. Throws RunError naming the limits if there is no room.
 class BlasBuffers {
  public:
   explicit BlasBuffers(int threads);

@@ -1,4 +1,4 @@
-// Sums down the columns of a matrix. A task owns some columns and takes all rows in order: blocks of rows are
+// Sums down the columns of a matrix. A task owns some columns and takes all rows in order. Blocks of rows are
 // summed first and then added up, which keeps fp32 accurate over many tokens.
 #include "kernels/checks.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
@@ -14,7 +14,7 @@ HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
 constexpr int64_t rows_a_block = 64;
-constexpr int64_t most_columns = 64;  // a task's
+constexpr int64_t most_columns = 64;  // per task
 
 // out[j] (+)= sum over rows of row_term(access, row, j), for j < columns <= most_columns.
 template <class RowTerm>

@@ -1,6 +1,6 @@
 // The operation table in fp32 on the host's processors: OpenBLAS for products, Highway for the rest, one
-// arena of threads a rank. Every operation cuts its work by shapes alone, so the number of threads changes no
-// bit.
+// arena of threads per rank. Every operation cuts its work by shapes alone, so the number of threads changes
+// no bit.
 #pragma once
 
 #include "kernels/cpu/arena.hpp"
@@ -70,7 +70,7 @@ class CpuOperations final : public Operations {
   void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
 
  private:
-  cpu::BlasBuffers buffers_;  // a missing library is found before any work is done
+  cpu::BlasBuffers buffers_;  // finds a missing library before any work is done
   cpu::Arena arena_;
 };
 

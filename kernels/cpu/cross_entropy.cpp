@@ -16,7 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-// One token's logits become its gradient; returns its loss.
+// One token's logits become its gradient. Returns the token's loss.
 double cross_entropy_row(float* logits, int64_t vocab, int32_t label, float gradient_scale) {
   const Vec lowest = constant(-std::numeric_limits<float>::infinity());
   Vec largest = lowest;

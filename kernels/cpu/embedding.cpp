@@ -33,7 +33,8 @@ using cpu::at;
 
 namespace {
 
-// Tokens sorted by id, those of one id in token order and absent ones left out, and where each id's begin.
+// Tokens sorted by id, and where each id's tokens begin. Tokens of one id are in token order, and tokens
+// without an id are left out.
 struct TokensById {
   explicit TokensById(std::span<const int32_t> ids) {
     const auto id = [&](int32_t token) { return ids[static_cast<size_t>(token)]; };
@@ -45,7 +46,7 @@ struct TokensById {
     starts.push_back(tokens.size());
   }
   std::vector<int32_t> tokens;
-  std::vector<size_t> starts;  // of each distinct id, and the end
+  std::vector<size_t> starts;  // for each distinct id, followed by the end
 };
 
 }  // namespace

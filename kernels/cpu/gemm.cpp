@@ -14,15 +14,15 @@ struct Tile {
   int64_t rows, columns;
 };
 
-// Tiles of C, largest first. OpenBLAS packs its operands anew for every tile, so large ones are faster (5 to
-// 20 % from 64 to 512 rows), but there must be enough for the threads; how many threads there are must not
-// matter.
+// The tile sizes of C, largest first. OpenBLAS packs its operands anew for every tile, so large tiles are
+// faster (5 to 20 % from 64 to 512 rows), but there must be enough tiles for the threads. The choice must not
+// depend on the number of threads.
 constexpr std::array<Tile, 8> tiles{
     {{512, 2048}, {512, 1024}, {512, 512}, {256, 512}, {256, 256}, {128, 256}, {128, 128}, {64, 128}}};
 constexpr int64_t enough_tiles = 8;
-constexpr int64_t smallest_work = 1 << 21;  // multiply-adds a tile: below, a task costs more than it brings
+constexpr int64_t smallest_work = 1 << 21;  // multiply-adds per tile: below, a task costs more than it gains
 
-// A tile's side, such that `size` falls into equal parts of whole cache lines.
+// A tile's side that divides `size` into equal parts of whole cache lines.
 int64_t even(int64_t size, int64_t side) {
   const int64_t parts = divide_up(size, side);
   return divide_up(divide_up(size, parts), 64) * 64;
@@ -39,12 +39,12 @@ Tile choose_tile(const check::GemmSizes& sizes) {
   return {even(sizes.m, chosen.rows), even(sizes.n, chosen.columns)};
 }
 
-// A tile in its place.
+// A tile at its place.
 struct Part {
   int64_t row, column, rows, columns;
 };
 
-// One row times Wᵀ, as when text is generated: gemm would copy all of W first.
+// One row times Wᵀ, as in text generation. gemm would copy all of W first.
 void multiply_row(const check::GemmSizes& sizes, const Tensor& a, const Tensor& b, const Tensor& c,
                   bool accumulate, const Part& part) {
   float* const out = c.data<float>() + part.column;
@@ -79,7 +79,7 @@ void CpuOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor
   }
   const Tile tile = choose_tile(sizes);
   const int64_t row_tiles = divide_up(sizes.m, tile.rows);
-  // Down the rows first: neighbours in time share a panel of B.
+  // Tasks go down the rows first, so that tasks close in time share a panel of B.
   arena_.for_each(row_tiles * divide_up(sizes.n, tile.columns), [&](int64_t task) {
     const int64_t row = task % row_tiles * tile.rows, column = task / row_tiles * tile.columns;
     multiply(form, sizes, a, b, c, accumulate,

@@ -12,7 +12,7 @@ namespace collie::cpu {
 
 namespace {
 
-// Bits of the targets compiled in and supported; the lowest bit is the best.
+// The bits of the targets that are compiled in and supported. The lowest bit is the best target.
 std::vector<int64_t> available_targets() {
   hwy::SetSupportedTargetsForTest(0);  // forget an earlier choice
   std::vector<int64_t> targets;

@@ -21,7 +21,7 @@ HWY_INLINE void blend(float* out, float kept, const float* part, float added, in
   });
 }
 
-// One query: the weights of a vector of heads at a time, then these heads.
+// Merges one query: computes the weights of a vector of heads at a time, then blends these heads.
 void merge_row(float* out, float* log_sum_exp, const float* part, const float* part_log_sum_exp,
                int64_t heads, int64_t head_dim) {
   constexpr float of_no_keys = -std::numeric_limits<float>::infinity();
@@ -33,9 +33,9 @@ void merge_row(float* out, float* log_sum_exp, const float* part, const float* p
     const Vec l = access.load(log_sum_exp + first), m = access.load(part_log_sum_exp + first);
     hn::Store(l, f, before);
     hn::Store(m, f, added);
-    // Equal ones first: the difference of two infinities is not a number.
+    // Equal values are handled first, since the difference of two infinities is not a number.
     const Vec difference = hn::IfThenZeroElse(hn::Eq(l, m), hn::Sub(m, l));
-    const Vec ratio = exp_of(hn::Neg(hn::Abs(difference)));  // of the smaller to the larger
+    const Vec ratio = exp_of(hn::Neg(hn::Abs(difference)));  // the ratio of the smaller to the larger
     const Vec larger = hn::Div(one, hn::Add(one, ratio)), smaller = hn::Mul(ratio, larger);
     const auto part_is_larger = hn::Gt(m, l);
     hn::Store(hn::IfThenElse(part_is_larger, smaller, larger), f, weight_before);

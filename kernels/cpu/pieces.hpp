@@ -1,4 +1,4 @@
-// Cutting tensors into pieces of dense elements, by their shapes and strides alone.
+// Cuts tensors into pieces of dense elements, by their shapes and strides alone.
 #pragma once
 
 #include <algorithm>
@@ -10,15 +10,16 @@
 
 namespace collie::cpu {
 
-// Elements a task works on: large beside the cost of a task (a microsecond), small beside a cache.
+// The number of elements a task works on. It is large compared with the cost of a task (a microsecond) and
+// small compared with a cache.
 inline constexpr int64_t piece_size = 16384;
 
-// Rows a task takes when a row has `width` elements.
+// The number of rows per task if a row has `width` elements.
 inline int64_t rows_per_piece(int64_t width) {
   return std::max<int64_t>(1, piece_size / std::max<int64_t>(width, 1));
 }
 
-// Tensors of one shape as rows of dense elements: one long row where all are contiguous.
+// Tensors of one shape as rows of dense elements. If all are contiguous, it is one long row.
 struct RowLayout {
   int64_t rows, width;
 };
@@ -30,7 +31,7 @@ inline RowLayout common_layout(std::initializer_list<const Tensor*> tensors) {
   return {first.dim(0), first.numel() / first.dim(0)};
 }
 
-// Elementwise work: f(row, first, count) for pieces of the rows of `layout`.
+// Elementwise work: calls f(row, first, count) for pieces of the rows of `layout`.
 template <class F>
 void for_each_piece(const Arena& arena, RowLayout layout, F&& f) {
   if (layout.rows == 0) return;
@@ -47,7 +48,7 @@ void for_each_piece(const Arena& arena, RowLayout layout, F&& f) {
   }
 }
 
-// First element of row `row` plus `column`. In a single-row layout row is 0.
+// The first element of row `row`, plus `column`. In a single-row layout row is 0.
 inline float* at(const Tensor& x, int64_t row, int64_t column = 0) {
   return x.data<float>() + row * x.row_stride() + column;
 }

@@ -13,7 +13,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-// One token; returns its inverse_rms.
+// One token. Returns its inverse_rms.
 float rms_norm_row(const float* x, const float* weight, double eps, float* y, int64_t hidden) {
   Vec squares = constant(0);
   for_each_vector(hidden, [&](int64_t i, auto access) HWY_ATTR {
@@ -29,7 +29,7 @@ float rms_norm_row(const float* x, const float* weight, double eps, float* y, in
   return inverse_rms;
 }
 
-// One token: dx = r (w dy - x r²/hidden · sum(dy w x)) + d_residual, where there is one.
+// One token: dx = r (w dy - x r²/hidden · sum(dy w x)) + d_residual, if there is one.
 void rms_norm_backward_row(const float* dy, const float* x, const float* weight, float inverse_rms,
                            const float* d_residual, float* dx, int64_t hidden) {
   Vec products = constant(0);

@@ -11,7 +11,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-// All heads of one token. direction: 1 turns by the angle, -1 back.
+// Turns all heads of one token. direction: 1 turns by the angle, -1 back.
 void rope_token(float* x, int64_t heads, const float* cosines, const float* sines, int64_t half,
                 float direction) {
   const Vec sign = constant(direction);

@@ -17,7 +17,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-// Logits of a row that are worked on together: they stay in the cache between the two loops over them.
+// The number of logits of a row that are worked on together. They stay in the cache between the two loops
+// over them.
 constexpr int64_t block = 4096;
 
 HWY_INLINE float largest_of(const float* x, int64_t n) {
@@ -28,7 +29,8 @@ HWY_INLINE float largest_of(const float* x, int64_t n) {
   return max_of_lanes(largest);
 }
 
-// The exponentials take longer than reading, so the next block is fetched meanwhile (past the end: no harm).
+// The exponentials take longer than reading, so the next block is prefetched meanwhile (past the end it does
+// no harm).
 HWY_INLINE float sum_of_exponentials(const float* x, int64_t n, float shift) {
   const Vec s = constant(shift), zero = constant(0);
   Vec sums = zero;
@@ -39,8 +41,8 @@ HWY_INLINE float sum_of_exponentials(const float* x, int64_t n, float shift) {
   return sum_of_lanes(sums);
 }
 
-// The largest logit of a row and the sum of exp(logit - largest), in one pass over memory: the online softmax
-// of Milakov & Gimelshein (arXiv 1805.02867), a block at a time.
+// The largest logit of a row and the sum of exp(logit - largest), in one pass over memory. It is the online
+// softmax of Milakov & Gimelshein (arXiv 1805.02867), one block at a time.
 void statistics_row(const float* logits, int64_t width, double* statistics) {
   float largest = -std::numeric_limits<float>::infinity();
   double sum = 0;
@@ -51,7 +53,7 @@ void statistics_row(const float* logits, int64_t width, double* statistics) {
       sum *= std::exp(static_cast<double>(largest) - static_cast<double>(block_largest));
       largest = block_largest;
     }
-    // No finite logit so far: no part in the sum.
+    // If no logit is finite so far, none has a part in the sum.
     const float shift = HWY_MAX(largest, std::numeric_limits<float>::lowest());
     sum += static_cast<double>(sum_of_exponentials(logits + first, count, shift));
   }
@@ -59,7 +61,7 @@ void statistics_row(const float* logits, int64_t width, double* statistics) {
   statistics[1] = sum;
 }
 
-// logits become exp(logit - shift) · factor.
+// Logits become exp(logit - shift) · factor.
 void weights_row(float* logits, int64_t width, float shift, float factor) {
   const Vec s = constant(shift), f = constant(factor);
   for_each_vector(width, [&](int64_t i, auto access) HWY_ATTR {
@@ -82,7 +84,7 @@ namespace {
 
 // One token's softmax over all shards.
 struct Softmax {
-  double largest, sum, target;  // the logits' largest, the sum of exp(logit - largest), the label's logit
+  double largest, sum, target;  // the largest logit, the sum of exp(logit - largest), the label's logit
 };
 
 Softmax combined(const Tensor& statistics, int64_t token) {

@@ -14,7 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-// One block, squared and summed in double.
+// Squares one block and sums it in double.
 double sum_of_squares_of_block(const float* x, int64_t n) {
   const hn::ScalableTag<double> doubles;
   const hn::Rebind<float, decltype(doubles)> floats;

@@ -1,4 +1,4 @@
-// Vector loops for the kernels; included once for every instruction set (see hwy/foreach_target.h).
+// Vector loops for the kernels. It is included once per instruction set (see hwy/foreach_target.h).
 #if defined(COLLIE_KERNELS_CPU_VECTOR_INL_HPP) == defined(HWY_TARGET_TOGGLE)
 #ifdef COLLIE_KERNELS_CPU_VECTOR_INL_HPP
 #undef COLLIE_KERNELS_CPU_VECTOR_INL_HPP
@@ -24,11 +24,11 @@ using Vec = hn::Vec<Floats>;
 struct Whole {
   HWY_INLINE Vec load(const float* p) const { return hn::LoadU(Floats(), p); }
   HWY_INLINE void store(Vec v, float* p) const { hn::StoreU(v, Floats(), p); }
-  // v where it counts, `other` in lanes past the end: none here.
+  // Returns v, with `other` in lanes past the end, of which there are none here.
   HWY_INLINE Vec keep(Vec v, Vec) const { return v; }
 };
 
-// The last `count` elements of an array, fewer than a vector: lanes past the end read as 0 and are not
+// The last `count` elements of an array, fewer than a vector. Lanes past the end read as 0 and are not
 // written.
 struct Part {
   size_t count;
@@ -55,7 +55,7 @@ struct Part {
   }
 };
 
-// body(i, access) for i = 0, lanes, 2·lanes, ... below n; access is Whole, or Part at the end.
+// Calls body(i, access) for i = 0, lanes, 2·lanes, ... below n; access is Whole, or Part at the end.
 template <class Body>
 HWY_INLINE void for_each_vector(int64_t n, Body body) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Floats()));

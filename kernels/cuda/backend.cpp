@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/api.hpp"
 #include "kernels/cuda/cuda_operations.hpp"
-#include "kernels/cuda/device_queue.hpp"
+#include "kernels/cuda/stream_queue.hpp"
 
 namespace collie {
 
@@ -54,10 +54,10 @@ class CudaBackend final : public GpuBackend {
   std::shared_ptr<DeviceQueue> queue_of(const Operations& operations) const override {
     const auto* const table = dynamic_cast<const CudaOperations*>(&operations);
     COLLIE_ASSERT(table != nullptr, "the operation table is not one of a GPU's");
-    return cuda::device_queue(table->stream());
+    return cuda::stream_queue(table->stream());
   }
   std::shared_ptr<DeviceQueue> make_queue(int gpu) const override {
-    return cuda::device_queue(std::make_shared<cuda::Stream>(gpu));
+    return cuda::stream_queue(std::make_shared<cuda::Stream>(gpu));
   }
   std::array<std::byte, 16> identity_of(int gpu) const override {
     cudaDeviceProp properties{};
@@ -68,7 +68,7 @@ class CudaBackend final : public GpuBackend {
   }
 
  private:
-  // GPUs that are too old are left out, and named where no other is there.
+  // GPUs that are too old are left out. They are named if there is no other.
   static void add(GpuReport& report, int index) {
     cudaDeviceProp properties{};
     cuda::check(cudaGetDeviceProperties(&properties, index), "asking for a device's properties");

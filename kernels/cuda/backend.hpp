@@ -1,4 +1,4 @@
-// CUDA as the program's GPU back end (kernels/gpu.hpp).
+// Registers CUDA as the program's GPU back end (kernels/gpu.hpp).
 #pragma once
 
 #include "kernels/gpu.hpp"

@@ -1,4 +1,5 @@
-// bfloat16 as kernels see it: sixteen bits, computed with as float. Rounded to nearest even; NaN stays NaN.
+// bfloat16 as kernels see it: sixteen bits, computed with as float. It is rounded to nearest even; NaN stays
+// NaN.
 #pragma once
 
 #include <cstdint>

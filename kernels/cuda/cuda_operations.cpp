@@ -37,7 +37,7 @@ Element element_of(const Tensor& x) {
   return x.dtype() == DType::bf16 ? Element::bf16 : Element::f32;
 }
 
-// Any tensor as rows of axis 0, which have their width also where there are none.
+// Any tensor as rows of axis 0. The rows have their width even if there are none.
 Matrix view(const Tensor& x) {
   const int64_t rows = x.shape().rank() == 0 ? 1 : x.dim(0);
   int64_t width = 1;
@@ -65,7 +65,7 @@ CudaOperations::CudaOperations(DType dtype, int device, std::shared_ptr<MemoryAc
       attention_library_(cuda::make_attention_library(stream_, memory_, account, indices_,
                                                       dtype == DType::bf16 ? Element::bf16 : Element::f32)) {}
 
-// Calls of the host that wait for what is queued come before the table's end, whoever else has its stream.
+// Host calls that wait for queued work must run before the table ends, whoever else uses its stream.
 CudaOperations::~CudaOperations() {
   cudaStreamSynchronize(stream_->bare());
 }
@@ -95,7 +95,7 @@ void CudaOperations::fill(Tensor& x, double value) {
     return cuda::fill(stream_->native(), view(x), static_cast<float>(value));
   if (value == 0 && !std::signbit(value) && x.contiguous())
     return cuda::check(cudaMemsetAsync(x.raw(), 0, x.bytes(), stream_->native()), "filling with zeros");
-  // Other values of other types come from the host: there are few, and rarely any.
+  // Other values in other dtypes come from the host. There are few of them, and rarely any.
   Tensor values = Tensor::host(x.shape(), x.dtype(), host_account_, Category::workspace);
   host::fill(values, value);
   COLLIE_ASSERT(x.contiguous(), "a strided tensor of {} cannot be filled", name(x.dtype()));
@@ -163,7 +163,7 @@ void CudaOperations::release(Tensor& x) {
 }
 
 Tensor CudaOperations::acquire(Tensor x, Category category) {
-  if (x.device() == DeviceKind::cpu) {  // from another process
+  if (x.device() == DeviceKind::cpu) {  // it comes from another process
     Tensor own = empty(x.shape(), x.dtype(), category);
     from_host(x, own);
     return own;

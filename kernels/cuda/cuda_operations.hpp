@@ -1,5 +1,5 @@
-// The operation table on one NVIDIA GPU: work is queued on the rank's compute stream, in the order of the
-// calls. What is read waits for the device when it is asked for.
+// The operation table on one NVIDIA GPU. Work is queued on the rank's compute stream, in the order of the
+// calls. Reading a value waits for the device.
 #pragma once
 
 #include "kernels/cpu/arena.hpp"
@@ -107,8 +107,8 @@ class CudaOperations final : public Operations {
   cuda::HostStaging staging_;
   cuda::IndexCache indices_;
   std::unique_ptr<cuda::Matmul> matmul_;
-  std::unique_ptr<cuda::AttentionLibrary> attention_library_;  // null: the own kernels alone
-  std::unique_ptr<Offloader> offloader_;                       // made when it is first asked for
+  std::unique_ptr<cuda::AttentionLibrary> attention_library_;  // null: only our own kernels
+  std::unique_ptr<Offloader> offloader_;                       // made at the first offload()
 };
 
 }  // namespace collie

@@ -1,5 +1,5 @@
-// For .cu files: from a view's element type to a kernel's template argument, and how wide it may access
-// memory.
+// Turns a view's element type into a kernel's template argument, and decides how many elements one memory
+// access takes. For .cu files.
 #pragma once
 
 #include <initializer_list>
@@ -31,8 +31,8 @@ void with_type(Element element, F f) {
     f(float{});
 }
 
-// Calls f with std::integral_constant<int, V>: the elements of type T that go into one access, 16 bytes'
-// worth where all views allow it, else one.
+// Calls f with std::integral_constant<int, V>. V is the number of elements of type T per access: 16 bytes'
+// worth if all views allow it, else one.
 template <class T, class F>
 void with_width(std::initializer_list<Matrix> views, F f) {
   constexpr int full = 16 / sizeof(T);
@@ -49,7 +49,7 @@ void with_width(std::initializer_list<Matrix> views, F f) {
     f(std::integral_constant<int, 1>{});
 }
 
-// As one row, where no view has gaps between its rows.
+// Turns the views into one row if no view has gaps between its rows.
 inline bool flatten(std::initializer_list<Matrix*> views) {
   for (const Matrix* x : views)
     if (x->rows > 1 && x->stride != x->width) return false;
@@ -57,7 +57,7 @@ inline bool flatten(std::initializer_list<Matrix*> views) {
   return true;
 }
 
-// Loads and stores of V elements as floats.
+// Loads and stores V elements as floats.
 template <int V, class T>
 __device__ __forceinline__ void load(const T* from, float (&values)[V]) {
   const auto pack = *reinterpret_cast<const Pack<T, V>*>(from);

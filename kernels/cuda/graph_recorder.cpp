@@ -12,7 +12,7 @@ namespace collie::cuda {
 
 namespace {
 
-constexpr size_t most_graphs = 256;  // tasks come to a few dozen places; those not seen for long go
+constexpr size_t most_graphs = 256;  // tasks come to a few dozen places; the places not seen for longest go
 
 struct DestroyGraph {
   void operator()(cudaGraph_t graph) const { cudaGraphDestroy(graph); }
@@ -61,7 +61,7 @@ void GraphRecorder::end() {
   throw_if_lost();
 }
 
-// Capturing goes on at once: who has asked for the capture's stream may still be about to use it.
+// Capturing goes on at once, because a caller that has asked for the capture's stream may be about to use it.
 void GraphRecorder::flush() {
   if (!records()) return;
   try {
@@ -74,7 +74,8 @@ void GraphRecorder::flush() {
   }
 }
 
-// Relaxed, as libraries load their kernels when they need them, and events of other streams are asked for.
+// The mode is relaxed, because libraries load their kernels when they need them, and events of other streams
+// are queried.
 void GraphRecorder::begin_capture() {
   check(cudaStreamBeginCapture(capture_, cudaStreamCaptureModeRelaxed), "beginning a graph");
   capturing_ = true;
@@ -103,19 +104,19 @@ void GraphRecorder::launch(CUgraph_st* graph, size_t nodes) {
   if (graphs_.size() > most_graphs) drop_oldest();
 }
 
-// false where the graph differs too much; it is as it was then.
+// Returns false if the graph differs too much; then it is as before.
 bool GraphRecorder::update(Kept& kept, CUgraph_st* graph) {
   cudaGraphExecUpdateResultInfo difference{};
   const cudaError_t status = cudaGraphExecUpdate(kept.graph, graph, &difference);
   if (status == cudaErrorGraphExecUpdateFailure) {
-    cudaGetLastError();  // forgotten: another one is made
+    cudaGetLastError();  // the error is dropped: another graph is made
     return false;
   }
   check(status, "updating a graph");
   return true;
 }
 
-// One that is still at work is destroyed when it is done.
+// A graph that is still at work is destroyed when it is done.
 void GraphRecorder::make(Kept& kept, CUgraph_st* graph) {
   if (kept.graph != nullptr) check(cudaGraphExecDestroy(std::exchange(kept.graph, nullptr)), "a graph's end");
   check(cudaGraphInstantiate(&kept.graph, graph, 0), "making a graph");

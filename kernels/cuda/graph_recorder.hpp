@@ -1,9 +1,9 @@
-// Work that is captured into CUDA graphs on its way to a stream.
+// Captures work into CUDA graphs on its way to a stream.
 //
 // A task, such as the forward of a stage, is queued again and again, with other addresses and sizes. While it
-// is recorded its kernels and copies are captured, and go to the stream together, as one graph, wherever
+// is recorded, its kernels and copies are captured. They go to the stream together, as one graph, whenever
 // something outside must see them. The executable graph is kept for the next time that the task comes to the
-// same place, and gets the new arguments then (cudaGraphExecUpdate): nothing has to be where it was before.
+// same place, and then gets the new arguments (cudaGraphExecUpdate). So nothing has to stay at its address.
 #pragma once
 
 #include <atomic>
@@ -24,7 +24,7 @@ struct CUgraphExec_st;
 
 namespace collie::cuda {
 
-// A task is begun, worked on and ended by one thread; who else uses the stream meanwhile sees what was
+// One thread begins a task, works on it and ends it. Other users of the stream see meanwhile only what was
 // flushed. Once recorded work is lost, because the device refused it, every use throws std::runtime_error.
 class GraphRecorder {
  public:
@@ -33,29 +33,30 @@ class GraphRecorder {
   GraphRecorder(const GraphRecorder&) = delete;
   GraphRecorder& operator=(const GraphRecorder&) = delete;
 
-  // The first time a task comes it is not recorded: libraries load and plan then.
+  // A task is not recorded the first time it comes, because libraries load and plan then.
   void begin(int64_t task);
   void end();
-  // Whether the calling thread is recording.
+  // Says whether the calling thread is recording.
   bool records() const { return recorder_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
-  // Where it puts its work, from begin() to end(). Waiting is not for this stream, nor recording events.
+  // The stream on which the recording thread puts its work, from begin() to end(). Waiting on this stream and
+  // recording events on it is not allowed.
   CUstream_st* capturing() const { return capture_; }
-  // What was recorded goes to the stream.
+  // Sends what was recorded to the stream.
   void flush();
   void throw_if_lost() const;
 
-  // Blocks of the stream's memory that are freed while a task is recorded may still be needed by what is not
-  // flushed. They are kept until then, or until the task asks for as many bytes.
-  bool keep(void* block, size_t bytes);  // any thread; false: nothing is recorded, free it
-  void* take(size_t bytes);              // null: none is kept, or another thread records
+  // Blocks of the stream's memory that are freed while a task is recorded may still be needed by work that is
+  // not flushed. They are kept until then, or until the task asks for as many bytes.
+  bool keep(void* block, size_t bytes);  // any thread; false: no task is recorded, so free the block
+  void* take(size_t bytes);              // null: no block is kept, or another thread records
 
   GraphCounts counts() const;
 
  private:
-  struct Place {  // where in which task
+  struct Place {  // a place within a task
     int64_t task;
     int segment;
-    size_t nodes;  // of its graph
+    size_t nodes;  // nodes of its graph
     auto operator<=>(const Place&) const = default;
   };
   struct Kept {
@@ -73,7 +74,7 @@ class GraphRecorder {
   void lose(const std::string& reason);
 
   CUstream_st* const stream_;
-  CUstream_st* capture_ = nullptr;  // made when it is first needed
+  CUstream_st* capture_ = nullptr;  // made at its first use
   std::atomic<std::thread::id> recorder_{};
   bool capturing_ = false;
   int64_t task_ = 0;
@@ -81,7 +82,7 @@ class GraphRecorder {
   std::set<int64_t> known_tasks_;
   std::map<Place, Kept> graphs_;
 
-  mutable std::mutex mutex_;  // of what follows
+  mutable std::mutex mutex_;  // guards the members below
   bool recording_ = false;
   std::map<size_t, std::vector<void*>> blocks_;  // by bytes
   GraphCounts counts_;

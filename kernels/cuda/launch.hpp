@@ -1,4 +1,4 @@
-// How a kernel is started, and what all kernels share. For .cu files only.
+// Starts kernels, and has what all kernels share. For .cu files only.
 #pragma once
 
 #include <type_traits>
@@ -11,10 +11,10 @@ namespace collie::cuda {
 struct LaunchShape {
   dim3 blocks;
   dim3 threads;
-  size_t shared_bytes = 0;  // dynamic shared memory a block
+  size_t shared_bytes = 0;  // dynamic shared memory per block
 };
 
-// Queues kernel(arguments...) on the stream. Nothing is launched where the grid is empty.
+// Queues kernel(arguments...) on the stream. Nothing is launched if the grid is empty.
 template <class... Parameters, class... Arguments>
 void launch(cudaStream_t stream, const LaunchShape& shape, const char* name, void (*kernel)(Parameters...),
             Arguments... arguments) {
@@ -53,7 +53,7 @@ __device__ __forceinline__ void* dynamic_shared() {
 constexpr unsigned warp_size = 32;
 constexpr unsigned all_lanes = 0xFFFFFFFFU;
 
-// Same order on every lane, so the same bits.
+// The order is the same on every lane, and so are the bits.
 template <class T>
 __device__ __forceinline__ T warp_sum(T value) {
   for (int bits = 16; bits > 0; bits /= 2) value += __shfl_xor_sync(all_lanes, value, bits);
@@ -68,8 +68,8 @@ __device__ __forceinline__ T warp_max(T value) {
   return value;
 }
 
-// Sum over a one-dimensional block of whole warps, at most 1024 threads; every thread gets it. `slots`: 32
-// elements of shared memory, free for use again after the next barrier.
+// The sum over a one-dimensional block of whole warps, at most 1024 threads. Every thread gets it. `slots` is
+// 32 elements of shared memory, free for use again after the next barrier.
 template <class T>
 __device__ __forceinline__ T block_sum(T value, T* slots) {
   value = warp_sum(value);
@@ -91,7 +91,7 @@ __device__ __forceinline__ T block_max(T value, T* slots) {
   return warp_max(mine);
 }
 
-// Elements that are moved together, by one instruction where they are 16 bytes or fewer.
+// Elements that are moved together, by one instruction if they are 16 bytes or fewer.
 template <class T, int count = 16 / sizeof(T)>
 struct alignas(sizeof(T) * count < 16 ? sizeof(T) * count : 16) Pack {
   T values[count];

@@ -53,7 +53,7 @@ void Stream::as_graphs(int64_t task, const std::function<void()>& work) {
   } catch (...) {
     try {
       graphs_.end();
-    } catch (const std::exception&) {  // said by the next use
+    } catch (const std::exception&) {  // the next use reports it
     }
     throw;
   }

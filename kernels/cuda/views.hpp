@@ -1,5 +1,5 @@
-// How kernels/cuda's kernels see tensors: plain pointers and sizes, so that nvcc reads nothing else of the
-// engine.
+// Tensors as kernels/cuda's kernels see them: plain pointers and sizes, so that nvcc reads nothing else of
+// the engine.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@ namespace collie::cuda {
 
 enum class Element : uint8_t { f32, bf16 };
 
-// rows × width elements, rows `stride` elements apart.
+// rows × width elements, with rows `stride` elements apart.
 struct Matrix {
   void* data;
   Element element;

@@ -14,7 +14,7 @@ cuda::Element element_of(DType dtype) {
   return dtype == DType::bf16 ? cuda::Element::bf16 : cuda::Element::f32;
 }
 
-// Copies that nobody makes.
+// Host copies that move nothing.
 class NoCopies final : public HostCopies {
  public:
   std::shared_ptr<Copy> begin_out(const std::vector<Tensor>&) override { return std::make_shared<Copy>(); }
@@ -87,7 +87,7 @@ void MetaGpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sin
   if (!positions.empty()) arrays_.find(positions);
 }
 
-// As kernels/cuda/attention/attention.cpp cuts it.
+// Uses the cut of kernels/cuda/attention/attention.cpp.
 void MetaGpuOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                   const AttentionSpans& spans, double, Tensor& out, Tensor& log_sum_exp) {
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
@@ -134,7 +134,7 @@ void MetaGpuOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Te
   if (sums.numel() > 0) arrays_.find(cuda::words_of({runs.starts, runs.firsts, runs.counts, runs.heights}));
 }
 
-// A loss a token.
+// Holds one loss per token.
 void MetaGpuOperations::hold_losses(std::span<const int32_t> labels) {
   if (labels.empty()) return;
   const Tensor losses = doubles(static_cast<int64_t>(labels.size()));

@@ -1,5 +1,6 @@
-// Operations without memory and without maths that charge the account what kernels/cuda takes on a GPU: its
-// workspaces, and the arrays of whole numbers that it keeps there. What is on the host is not in the account.
+// Operations without memory and without arithmetic. They charge the account with what kernels/cuda takes on a
+// GPU: its workspaces, and the arrays of whole numbers that it keeps there. Host memory is not in the
+// account.
 #pragma once
 
 #include "kernels/cuda/memory/recent_arrays.hpp"

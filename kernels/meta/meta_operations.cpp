@@ -10,12 +10,13 @@
 namespace collie {
 namespace {
 
-// What the tasks of one operation hold at a time: as many as there are threads, and at worst the largest.
+// The most that the tasks of one operation hold at a time: as many tasks as there are threads, and at worst
+// the largest ones.
 class TaskWorkspace {
  public:
   explicit TaskWorkspace(int threads) : threads_(static_cast<size_t>(threads)) {}
 
-  // `count` tasks that hold a tensor of this shape each.
+  // Adds `count` tasks that each hold a tensor of this shape.
   void add(const Shape& shape, int64_t count) {
     const auto copies = std::min<size_t>(static_cast<size_t>(count), threads_);
     largest_.insert(largest_.end(), copies, shape.numel());

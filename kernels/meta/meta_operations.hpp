@@ -1,6 +1,6 @@
-// The operation table without memory and without maths: to learn what a computation holds, and when, before
-// anything is allocated. Every operation checks what the others check, and charges the workspace that
-// kernels/cpu takes inside of it.
+// The operation table without memory and without arithmetic. It tells what a computation holds, and when,
+// before anything is allocated. Every operation makes the checks of the other tables, and charges the
+// workspace that kernels/cpu takes inside it.
 #pragma once
 
 #include <functional>
@@ -11,11 +11,11 @@ namespace collie {
 
 class MetaOperations : public Operations {
  public:
-  // Hears of every matrix product and how many floating-point operations it would take: the only time there
-  // is.
+  // Called for every matrix product with the number of floating-point operations that it would take. There is
+  // no other measure of time.
   using OnWork = std::function<void(double operations)>;
 
-  // `threads`: those that would work, each with a workspace of its own.
+  // `threads` is the number of threads that would work, each with its own workspace.
   MetaOperations(int threads, std::shared_ptr<MemoryAccount> account, OnWork on_work = {},
                  DType dtype = DType::f32);
 

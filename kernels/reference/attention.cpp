@@ -74,8 +74,8 @@ void ReferenceOperations::attention(const Tensor& q, const Tensor& k, const Tens
 }
 
 // With s = scale · q·k, p = exp(s - log_sum_exp), o = p·v over all keys: dv = pᵀ do; dp = do · vᵀ;
-// ds = p (dp - sum(p dp)), where sum(p dp) = o · do; dq = scale ds · k; dk = scale dsᵀ · q. Of one key p is
-// constant, so ds is 0.
+// ds = p (dp - sum(p dp)), where sum(p dp) = o · do; dq = scale ds · k; dk = scale dsᵀ · q.
+// If there is one key, p is constant, so ds is 0.
 void ReferenceOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
                                              const AttentionSpans& spans, double score_scale,
                                              const Tensor& out, const Tensor& log_sum_exp,

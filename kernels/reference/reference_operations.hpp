@@ -1,5 +1,5 @@
-// Every operation as its formula says it, in double, on one thread. What the fast implementations are
-// compared with.
+// Every operation written as its formula, in double, on one thread. The fast implementations are compared
+// with it.
 #pragma once
 
 #include "kernels/operations.hpp"

@@ -6,8 +6,8 @@ namespace collie {
 
 using reference::View;
 
-// Element j of a head's first half and element j of its second are a point in the plane, turned by position ·
-// θ_j.
+// Element j of a head's first half and element j of its second half are a point in the plane, which is turned
+// by position · θ_j.
 void ReferenceOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
                                std::span<const int32_t> positions, bool inverse) {
   check::rope(dtype(), x, cosines, sines, positions);

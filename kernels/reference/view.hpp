@@ -15,7 +15,7 @@ class View {
         middle_stride_(x.shape().rank() == 3 ? x.dim(2) : 0) {}
 
   int64_t rows() const { return rows_; }
-  int64_t width() const { return width_; }  // elements a row
+  int64_t width() const { return width_; }  // elements per row
   double& operator[](int64_t i) const { return data_[i * row_stride_]; }
   double& operator()(int64_t i, int64_t j) const { return data_[i * row_stride_ + j]; }
   double& operator()(int64_t i, int64_t j, int64_t k) const {

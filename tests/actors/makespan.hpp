@@ -43,7 +43,7 @@ inline double best_makespan(const std::string& name, int ranks, int micro_batche
                             double enough = 0) {
   constexpr int credits = 2;
   const auto schedule = schedule::make_schedule(
-      name, {ranks, micro_batches, schedule::stages_a_rank(name, 1), false}, {credits});
+      name, {ranks, micro_batches, schedule::stages_per_rank(name, 1), false}, {credits});
   ThreadedConfig config;
   caf::actor_system system(config);
   SyntheticPipeline pipeline(system, schedule, {SpawnMode::detached, credits, true, {}, sleep_through});

@@ -61,7 +61,7 @@ class SyntheticPipeline {
   // Called whenever the driver waits for a message and has none; real time needs nothing.
   using Pump = std::function<void()>;
 
-  // Spawns and wires one stage actor a rank, and waits until all are ready.
+  // Spawns and wires one stage actor per rank, and waits until all are ready.
   SyntheticPipeline(caf::actor_system& system, const schedule::Schedule& schedule, SyntheticSettings settings,
                     Pump pump = {})
       : self_(system), pump_(std::move(pump)) {

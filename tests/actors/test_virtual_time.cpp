@@ -76,7 +76,7 @@ TEST_CASE("virtual time: the stages' makespan is the simulator's", "[actors][vir
   CAPTURE(name, split, ranks, micro_batches, credits);
   if (name == "dualpipe_v" && micro_batches < 2 * ranks - 1) return;  // it cannot
   const Schedule schedule = schedule::make_schedule(
-      name, {ranks, micro_batches, schedule::stages_a_rank(name, 1), split}, {credits});
+      name, {ranks, micro_batches, schedule::stages_per_rank(name, 1), split}, {credits});
   CHECK(virtual_makespan(schedule, credits, TaskCosts{}) ==
         simulated_makespan(schedule, credits, TaskCosts{}));
 }
@@ -95,7 +95,7 @@ TEST_CASE("virtual time: 64 ranks and 256 micro-batches of every schedule", "[ac
   const std::string name = GENERATE("interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v");
   CAPTURE(name);
   const Schedule schedule =
-      schedule::make_schedule(name, {64, 256, schedule::stages_a_rank(name, 1), false}, {2});
+      schedule::make_schedule(name, {64, 256, schedule::stages_per_rank(name, 1), false}, {2});
   CHECK(virtual_makespan(schedule, 2, TaskCosts{}) == simulated_makespan(schedule, 2, TaskCosts{}));
 }
 
@@ -112,7 +112,7 @@ TEST_CASE("virtual time: actions of different lengths, one stage slower than the
   CHECK(virtual_makespan(schedule, credits, cost) == simulated_makespan(schedule, credits, cost));
 }
 
-TEST_CASE("virtual time: two stages a rank, from a file", "[actors][virtual]") {
+TEST_CASE("virtual time: two stages per rank, from a file", "[actors][virtual]") {
   const std::string file = GENERATE("schedule_interleaved_1f1b_2_4.csv", "schedule_dualpipe_v_2_4.csv");
   CAPTURE(file);
   const Schedule schedule = schedule::read_schedule_file(golden_file(file), {2});

@@ -89,7 +89,7 @@ TEST_CASE("plan says what GPUs will hold, where there are none") {
   const Outcome text = bench.command(plan_arguments(settings));
   REQUIRE_CODE(text, 0);
   CHECK(has(text.output, "bfloat16 on NVIDIA GPUs"));
-  CHECK(has(bench.command(plan_arguments()).output, "float32 on the CPU, 1 thread a rank"));
+  CHECK(has(bench.command(plan_arguments()).output, "float32 on the CPU, 1 thread per rank"));
   const Outcome outcome = bench.command(plan_arguments(settings, {"--format", "json"}));
   REQUIRE_CODE(outcome, 0);
   const auto plan = nlohmann::json::parse(outcome.output);

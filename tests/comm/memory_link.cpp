@@ -13,7 +13,7 @@ namespace collie::test {
 namespace {
 
 using comm::ByteLink;
-using comm::Failure;
+using comm::GroupFailure;
 using comm::Patience;
 
 struct Post {
@@ -44,7 +44,7 @@ struct Hub {
 
   std::mutex mutex;
   std::map<Key, Queue> sends, receives;
-  std::optional<Failure> failure;
+  std::optional<GroupFailure> failure;
 };
 
 class MemoryTransfer : public comm::Transfer {
@@ -85,7 +85,7 @@ class MemoryLink : public ByteLink {
     const std::lock_guard lock(hub_->mutex);
     if (hub_->failure) hub_->failure->raise();
   }
-  void fail(const Failure& failure) override {
+  void fail(const GroupFailure& failure) override {
     const std::lock_guard lock(hub_->mutex);
     if (hub_->failure) return;
     hub_->failure = failure;

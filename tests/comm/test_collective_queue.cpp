@@ -243,7 +243,7 @@ TEST_CASE("a queue needs a group and room for one operation") {
 }
 
 TEST_CASE("a deferred queue runs what is waited for and all before it, on the waiting thread") {
-  CollectiveQueue queue(lonely(), 4, CollectiveQueue::Deferred{});
+  CollectiveQueue queue(lonely(), 4, CollectiveQueue::Undriven{});
   std::string order;
   std::vector<Pending> pending;
   for (const char letter : {'a', 'b', 'c'})
@@ -259,7 +259,7 @@ TEST_CASE("a deferred queue runs what is waited for and all before it, on the wa
 }
 
 TEST_CASE("a deferred queue makes room for what is submitted") {
-  CollectiveQueue queue(lonely(), 2, CollectiveQueue::Deferred{});
+  CollectiveQueue queue(lonely(), 2, CollectiveQueue::Undriven{});
   int done = 0;
   for (int i = 0; i < 5; ++i) queue.submit("one", [&done](ProcessGroup&) { ++done; });
   CHECK(done == 3);
@@ -267,7 +267,7 @@ TEST_CASE("a deferred queue makes room for what is submitted") {
 }
 
 TEST_CASE("a deferred queue gets on by bytes, the oldest operation first, and not while it is empty") {
-  CollectiveQueue queue(lonely(), 4, CollectiveQueue::Deferred{});
+  CollectiveQueue queue(lonely(), 4, CollectiveQueue::Undriven{});
   int done = 0;
   const auto submit = [&] {
     queue.submit(

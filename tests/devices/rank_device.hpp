@@ -6,8 +6,8 @@
 #include <mutex>
 
 #include <cuda_runtime.h>
-#include "kernels/cuda/device_queue.hpp"
 #include "kernels/cuda/memory/device_memory.hpp"
+#include "kernels/cuda/stream_queue.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie::test {
@@ -15,7 +15,7 @@ namespace collie::test {
 struct RankDevice {
   explicit RankDevice(int device = 0)
       : stream(std::make_shared<cuda::Stream>(device)),
-        queue(cuda::device_queue(stream)),
+        queue(cuda::stream_queue(stream)),
         memory(cuda::device_memory(stream)) {}
 
   Tensor empty(const Shape& shape, DType dtype) const {  // NaN

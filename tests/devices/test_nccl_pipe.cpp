@@ -34,7 +34,7 @@ struct Pair {
     const char* const who = end == End::sending ? "tensors from rank 0 to rank 1, at rank 0"
                                                 : "tensors from rank 0 to rank 1, at rank 1";
     return std::make_unique<NcclPipe>(nccl_double(), who, end,
-                                      cuda::device_queue(std::make_shared<cuda::Stream>(device)), others);
+                                      cuda::stream_queue(std::make_shared<cuda::Stream>(device)), others);
   }
   void connect() {
     REQUIRE(complaint(run_ranks(2, [&](int rank) { (rank == 0 ? sending : receiving)->connect(id); })) == "");

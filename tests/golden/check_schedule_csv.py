@@ -198,14 +198,14 @@ def dump():
         (pp.ScheduleZBVZeroBubble, "zbv"),
         (pp.ScheduleDualPipeV, "dualpipe_v"),
     ):
-        write(f"schedule_{name}_2_4.csv", multi_stage_order(cls, ranks=2, stages_a_rank=2, micro_batches=4))
+        write(f"schedule_{name}_2_4.csv", multi_stage_order(cls, ranks=2, stages_per_rank=2, micro_batches=4))
 
 
-def multi_stage_order(cls, ranks, stages_a_rank, micro_batches):
+def multi_stage_order(cls, ranks, stages_per_rank, micro_batches):
     """The generator's constructor, with stand-ins for the stages."""
 
     class Stage:
-        num_stages = ranks * stages_a_rank
+        num_stages = ranks * stages_per_rank
         group_size = ranks
         group_rank = 0
         stage_index_to_group_rank = None
@@ -214,7 +214,7 @@ def multi_stage_order(cls, ranks, stages_a_rank, micro_batches):
         def __init__(self, stage_index):
             self.stage_index = stage_index
 
-    stages = [Stage(i * ranks) for i in range(stages_a_rank)]
+    stages = [Stage(i * ranks) for i in range(stages_per_rank)]
     if cls in (pp.ScheduleZBVZeroBubble, pp.ScheduleDualPipeV):
         stages = [Stage(0), Stage(2 * ranks - 1)]
     return cls(stages, micro_batches, loss_fn=lambda *_: None).pipeline_order

@@ -18,7 +18,7 @@ struct MessageLinks {
 // Everybody in one actor system; `options` but for rank, size and addresses, which are "here".
 MessageLinks make_local_message_links(int size, const MessageLinkOptions& options = {});
 
-// An actor system a rank, which reach each other over TLS on the loopback interface. At most 8.
+// An actor system per rank, which reach each other over TLS on the loopback interface. At most 8.
 MessageLinks make_tls_message_links(int size, const MessageLinkOptions& options = {});
 
 }  // namespace collie::test

@@ -213,7 +213,7 @@ struct Grid {
       for (int c = 0; c < layout.context; ++c) {
         Rank& rank = at(t, c);
         rank.ring = std::make_shared<CountingGroup>(group[static_cast<size_t>(c)]);
-        rank.ring_queue = std::make_shared<CollectiveQueue>(rank.ring, 2, CollectiveQueue::Deferred{});
+        rank.ring_queue = std::make_shared<CollectiveQueue>(rank.ring, 2, CollectiveQueue::Undriven{});
       }
     }
   }

@@ -105,14 +105,14 @@ TEST_CASE("partition by given costs: the costliest rank is as cheap as any cut c
   const auto cut = [](int64_t blocks, const PartCosts& costs, const Ranks& rank_of_stage) {
     return sizes(partition_stages(model(blocks, 64), costs, rank_of_stage));
   };
-  // One stage a rank: a head as costly as three blocks, an embedding that costs nothing to speak of.
+  // One stage per rank: a head as costly as three blocks, an embedding that costs nothing to speak of.
   CHECK(cut(12, {1, 100, 300}, {0, 1, 2}) == Sizes{5, 5, 2});
   CHECK(cut(12, {0, 100, 10000}, {0, 1, 2}) == Sizes{5, 6, 1});
   CHECK(cut(8, {0, 1, 0}, {0, 1, 2, 3}) == Sizes{2, 2, 2, 2});
   CHECK(cut(5, {7, 3, 9}, {0}) == Sizes{5});
-  // Two stages a rank, there and back: the first rank has both ends, and fewer blocks for it.
+  // Two stages per rank, there and back: the first rank has both ends, and fewer blocks for it.
   CHECK(cut(16, {0, 100, 400}, {0, 1, 1, 0}) == Sizes{5, 5, 5, 1});
-  // Two stages a rank, one after the other (interleaved): embedding and head fall to different ranks.
+  // Two stages per rank, one after the other (interleaved): embedding and head fall to different ranks.
   CHECK(cut(16, {200, 100, 400}, {0, 1, 0, 1}) == Sizes{3, 5, 6, 2});
 }
 

@@ -21,7 +21,7 @@ inline Layout layout_of(int ranks, bool tied, const std::string& schedule) {
   Layout layout;
   layout.grid.pipeline = ranks;
   layout.schedule = schedule;
-  layout.virtual_stages = schedule::stages_a_rank(schedule, 1);
+  layout.virtual_stages = schedule::stages_per_rank(schedule, 1);
   layout.stages = ranks * layout.virtual_stages;
   layout.rank_of_stage = schedule::rank_of_stage(schedule, ranks, layout.virtual_stages);
   layout.tied = tied;

@@ -142,7 +142,7 @@ TEST_CASE("model worker: a split backward gives the whole one's bits", "[actors]
   check_same_bits(train(split), train(whole));
 }
 
-TEST_CASE("model worker: two stages a rank, from a file, give the same bits", "[actors][worker]") {
+TEST_CASE("model worker: two stages per rank, from a file, give the same bits", "[actors][worker]") {
   const bool tied = GENERATE(false, true);
   const auto [file, placement] = GENERATE(
       std::pair("schedule_dualpipe_v_2_4.csv", std::vector<int>{0, 1, 1, 0}),  // neighbours on one rank

@@ -144,7 +144,7 @@ TEST_CASE("all ranks find one norm, of the same bits in any layout, on a tree of
       }
 }
 
-TEST_CASE("70B parameters on 4,096 ranks agree on a step with less than 1 MiB a rank",
+TEST_CASE("70B parameters on 4,096 ranks agree on a step with less than 1 MiB per rank",
           "[actors][norm][slow]") {
   const auto [grid, zero_stage] = GENERATE(std::pair(Grid{8, 64, 1, 8}, 1), std::pair(Grid{16, 32, 1, 8}, 2),
                                            std::pair(Grid{1, 4096, 1, 1}, 3), std::pair(Grid{1, 64, 8, 8}, 1),

@@ -217,7 +217,7 @@ ProgramDone done_of(int rank, const std::vector<std::string>& tasks) {
   return done;
 }
 
-TEST_CASE("trace: JSON with a lane a rank and a bar a task", "[actors][output]") {
+TEST_CASE("trace: JSON with a lane per rank and a bar per task", "[actors][output]") {
   const TemporaryFolder folder;
   const std::string path = (folder / "trace.json").string();
   {
@@ -284,7 +284,7 @@ TEST_CASE("summary: memory in units people read", "[actors][output]") {
   CHECK(human_bytes(size_t{5} << 30) == "5.00 GiB");
 }
 
-TEST_CASE("summary: a row a rank", "[actors][output]") {
+TEST_CASE("summary: a row per rank", "[actors][output]") {
   Layout layout;
   layout.grid.pipeline = 2;
   layout.rank_of_stage = {0, 1};

@@ -92,7 +92,7 @@ TEST_CASE("programs: generation and snapshots", "[actors][program]") {
   CHECK(text_of(snapshot_tasks(layout_of(3))) == std::vector<std::string>(3, "snapshot"));
 }
 
-TEST_CASE("programs: two stages a rank hand over on the rank itself", "[actors][program]") {
+TEST_CASE("programs: two stages per rank hand over on the rank itself", "[actors][program]") {
   Layout layout = layout_of(2);
   layout.stages = 4;
   layout.virtual_stages = 2;

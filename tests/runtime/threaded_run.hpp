@@ -21,8 +21,8 @@ struct ThreadedOutcome {
   std::map<int64_t, States> snapshots;  // by step
 };
 
-// Runs `plan` to its end. One thread a rank, a reducer, a loader a replica and a writer; the calling thread
-// is the trainer. `with_interrupt` is given what interrupts the run, from any thread.
+// Runs `plan` to its end. One thread per rank, a reducer, a loader per replica and a writer; the calling
+// thread is the trainer. `with_interrupt` is given what interrupts the run, from any thread.
 ThreadedOutcome run_on_threads(
     const RunPlan& plan, const std::function<void(const std::function<void()>&)>& with_interrupt = nullptr);
 

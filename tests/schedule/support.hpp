@@ -27,7 +27,7 @@ inline ActionList list_of(const std::string& text) {
   return list;
 }
 
-// One list a rank; stages are on the rank that names them first.
+// One list per rank; stages are on the rank that names them first.
 inline Schedule schedule_of(const std::string& name, int stages, int micro_batches,
                             const std::vector<std::string>& lists) {
   Schedule schedule;

@@ -143,11 +143,11 @@ TEST_CASE("an error in a CSV file names row and column") {
         "micro-batch 0; "
         "they must come in micro-batch order");
   CHECK(csv_error("0F0,,,0B0,0F1,0B1\n,1F0,1F1,,1B0,1B1\n") ==
-        "schedule my.csv: the lists deadlock with 1 credits a channel\n"
+        "schedule my.csv: the lists deadlock with 1 credits per edge\n"
         "  row 1 (rank 0), column 4: 0RECV_B0 waits for 1SEND_B0 of rank 1\n"
         "  row 2 (rank 1), column 3: 1RECV_F1 waits for 0SEND_F1 of rank 0");
-  CHECK(csv_error("") == "my.csv: the file holds no schedule; it needs one row of actions a rank");
-  CHECK(csv_error("\n\n") == "my.csv: the file holds no schedule; it needs one row of actions a rank");
+  CHECK(csv_error("") == "my.csv: the file holds no schedule; it needs one row of actions per rank");
+  CHECK(csv_error("\n\n") == "my.csv: the file holds no schedule; it needs one row of actions per rank");
   CHECK(csv_error("0F0,0B0\n,,\n1F0,1B0\n") == "my.csv: row 2 (rank 1) holds no action");
   CHECK(csv_error("0F0,0B0\n2F0,2B0\n") == "my.csv: stage 2 is named, but stage 1 is on no row");
   CHECK(csv_error("2000000000F0\n") ==
@@ -170,7 +170,7 @@ TEST_CASE("text shows who computes what when") {
         "makespan 9, bubble 33.3 %, peak activations by stage 2 1\n");
 }
 
-TEST_CASE("text of several stages a rank names the stage, and ticks are as fine as needed") {
+TEST_CASE("text of several stages per rank names the stage, and ticks are as fine as needed") {
   const Schedule schedule = schedule_of("v-shape", 4, 1, {"0F0 3F0 3B0 0B0", "1F0 2F0 2B0 1B0"});
   CHECK(to_text(schedule, simulate(schedule, {1, 1, 1, 0.25})) ==
         "time   | 0                                       2.5                                     5\n"
@@ -190,7 +190,7 @@ TEST_CASE("text of free or incommensurable costs stays small") {
   CHECK(to_text(schedule, simulate(schedule, {1, 3.14159, 2.71828, 0.1})).size() < 10000);
 }
 
-TEST_CASE("a picture has a lane a rank, a box a compute action and what was made of the name escaped") {
+TEST_CASE("a picture has a lane per rank, a box per compute action and what was made of the name escaped") {
   Schedule schedule = make_schedule("1f1b", {4, 8, 1, true});
   schedule.name = "a folder/<my> & \"name\"";
   const std::string svg = to_svg(schedule, simulate(schedule, {1, 1.5, 0.5, 0.25}));

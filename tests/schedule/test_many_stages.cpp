@@ -1,4 +1,4 @@
-// The schedules with several stages a rank or a split backward: their times, what they hold, where their
+// The schedules with several stages per rank or a split backward: their times, what they hold, where their
 // stages are.
 #include <algorithm>
 #include <ctime>
@@ -18,7 +18,7 @@ namespace {
 const char* const zero_bubble_names[] = {"zb_h1", "zbv", "dualpipe_v"};
 
 Schedule make(const std::string& name, int ranks, int micro_batches, int virtual_stages = 1) {
-  return make_schedule(name, {ranks, micro_batches, stages_a_rank(name, virtual_stages), false});
+  return make_schedule(name, {ranks, micro_batches, stages_per_rank(name, virtual_stages), false});
 }
 
 double makespan(const Schedule& schedule, const Costs& costs = {}, int credits = 1) {
@@ -223,7 +223,7 @@ TEST_CASE("every size of every schedule validates, and one credit costs no time"
           for (const bool split : {false, true}) {
             CAPTURE(name, ranks, micro_batches, chunks, split);
             const Schedule schedule =
-                make_schedule(name, {ranks, micro_batches, stages_a_rank(name, chunks), split});
+                make_schedule(name, {ranks, micro_batches, stages_per_rank(name, chunks), split});
             CHECK(schedule.name == name);
             // The two halves of an interleaved backward send so early that more credits would save a little;
             // one takes no longer than the whole backwards do.
@@ -242,7 +242,7 @@ TEST_CASE("every size of every schedule validates, and one credit costs no time"
 
 TEST_CASE("schedules that split the backward do so whether or not they are asked to") {
   for (const char* name : {"zb_h1", "zbv"}) {
-    const int stages = stages_a_rank(name, 1);
+    const int stages = stages_per_rank(name, 1);
     CHECK(make_schedule(name, {3, 5, stages, false}).lists ==
           make_schedule(name, {3, 5, stages, true}).lists);
   }
@@ -264,34 +264,35 @@ TEST_CASE("a schedule's stages are where rank_of_stage() says before there are l
   CHECK(rank_of_stage(golden("schedule_zbv_2_4.csv"), 2, 2) == std::vector<int>{0, 1, 1, 0});
   for (const char* name : {"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
     for (const int ranks : {1, 2, 5})
-      CHECK(make(name, ranks, 10).rank_of_stage == rank_of_stage(name, ranks, stages_a_rank(name, 1)));
+      CHECK(make(name, ranks, 10).rank_of_stage == rank_of_stage(name, ranks, stages_per_rank(name, 1)));
 }
 
-TEST_CASE("virtual_stages of 1 is the schedule's own number of stages a rank") {
-  for (const char* name : {"gpipe", "1f1b", "zb_h1"}) CHECK(stages_a_rank(name, 1) == 1);
+TEST_CASE("virtual_stages of 1 is the schedule's own number of stages per rank") {
+  for (const char* name : {"gpipe", "1f1b", "zb_h1"}) CHECK(stages_per_rank(name, 1) == 1);
   for (const char* name : {"interleaved_1f1b", "zbv", "dualpipe_v"}) {
-    CHECK(stages_a_rank(name, 1) == 2);
-    CHECK(stages_a_rank(name, 2) == 2);
+    CHECK(stages_per_rank(name, 1) == 2);
+    CHECK(stages_per_rank(name, 2) == 2);
   }
-  CHECK(stages_a_rank("interleaved_1f1b", 5) == 5);
-  CHECK(stages_a_rank(golden("schedule_zbv_2_4.csv"), 1) == 2);
-  CHECK(stages_a_rank(golden("schedule_gpipe_2_4.csv"), 1) == 1);
+  CHECK(stages_per_rank("interleaved_1f1b", 5) == 5);
+  CHECK(stages_per_rank(golden("schedule_zbv_2_4.csv"), 1) == 2);
+  CHECK(stages_per_rank(golden("schedule_gpipe_2_4.csv"), 1) == 1);
 }
 
-TEST_CASE("a number of stages a rank that the schedule does not have is refused with the right one") {
-  CHECK(user_error([] { stages_a_rank("zbv", 3); }) ==
-        "schedule zbv has two stages a rank: virtual_stages must be 2, found 3");
-  CHECK(user_error([] { stages_a_rank("zb_h1", 2); }) ==
-        "schedule zb_h1 has one stage a rank: virtual_stages must be 1, found 2");
+TEST_CASE("a number of stages per rank that the schedule does not have is refused with the right one") {
+  CHECK(user_error([] { stages_per_rank("zbv", 3); }) ==
+        "schedule zbv has two stages per rank: virtual_stages must be 2, found 3");
+  CHECK(user_error([] { stages_per_rank("zb_h1", 2); }) ==
+        "schedule zb_h1 has one stage per rank: virtual_stages must be 1, found 2");
   CHECK(user_error([] { rank_of_stage("dualpipe_v", 4, 1); }) ==
-        "schedule dualpipe_v has two stages a rank: virtual_stages must be 2, found 1");
-  CHECK(user_error([] {
-          make_schedule("interleaved_1f1b", {4, 8, 1, false});
-        }) ==
-        "schedule interleaved_1f1b has 2 or more stages a rank: virtual_stages must be at least 2, found 1");
-  CHECK(user_error([] { stages_a_rank("zbv", 0); }) ==
-        "a schedule needs at least 1 virtual stage a rank, found 0");
-  CHECK(user_error([] { stages_a_rank("zigzag", 1); }).find("unknown schedule 'zigzag'") !=
+        "schedule dualpipe_v has two stages per rank: virtual_stages must be 2, found 1");
+  CHECK(
+      user_error([] {
+        make_schedule("interleaved_1f1b", {4, 8, 1, false});
+      }) ==
+      "schedule interleaved_1f1b has 2 or more stages per rank: virtual_stages must be at least 2, found 1");
+  CHECK(user_error([] { stages_per_rank("zbv", 0); }) ==
+        "a schedule needs at least 1 virtual stage per rank, found 0");
+  CHECK(user_error([] { stages_per_rank("zigzag", 1); }).find("unknown schedule 'zigzag'") !=
         std::string::npos);
   const std::string file = golden("schedule_zbv_2_4.csv");
   CHECK(user_error([&] { rank_of_stage(file, 4, 1); }) ==

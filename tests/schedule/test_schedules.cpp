@@ -121,10 +121,10 @@ TEST_CASE("sizes that no schedule has are refused") {
         }) == "a schedule needs at least 1 micro-batch, found 0");
   CHECK(user_error([] {
           make_schedule("gpipe", {4, 4, 2, false});
-        }) == "schedule gpipe has one stage a rank: virtual_stages must be 1, found 2");
+        }) == "schedule gpipe has one stage per rank: virtual_stages must be 1, found 2");
   CHECK(user_error([] {
           make_schedule("gpipe", {4, 4, 0, false});
-        }) == "a schedule needs at least 1 virtual stage a rank, found 0");
+        }) == "a schedule needs at least 1 virtual stage per rank, found 0");
   CHECK(user_error([] {
           make_schedule("1f1b", {100000, 100000, 1, false});
         }).find("too large") != std::string::npos);
@@ -169,10 +169,10 @@ TEST_CASE("channels and counterparts are symmetric") {
   for (const char* text : {"1SEND_F3", "2RECV_F3", "2SEND_B3", "1RECV_B3"}) {
     const Action action = parse_action(text, "");
     CHECK(counterpart(counterpart(action)) == action);
-    CHECK(channel_of(counterpart(action)) == channel_of(action));
+    CHECK(edge_of(counterpart(action)) == edge_of(action));
   }
   CHECK(to_string(counterpart(parse_action("1SEND_F3", ""))) == "2RECV_F3");
   CHECK(to_string(counterpart(parse_action("2SEND_B3", ""))) == "1RECV_B3");
-  CHECK(channel_of(parse_action("1SEND_F3", "")) == Channel{1, 2});
-  CHECK(channel_of(parse_action("1RECV_B3", "")) == Channel{2, 1});
+  CHECK(edge_of(parse_action("1SEND_F3", "")) == Edge{1, 2});
+  CHECK(edge_of(parse_action("1RECV_B3", "")) == Edge{2, 1});
 }

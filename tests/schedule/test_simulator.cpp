@@ -129,7 +129,7 @@ class TickSimulator {
     } else {
       int unreceived = 0;
       for (const auto& [sent, time] : sent_at_)
-        unreceived += channel_of(sent.second) == channel_of(action) && received_.count(sent.first) == 0;
+        unreceived += edge_of(sent.second) == edge_of(action) && received_.count(sent.first) == 0;
       if (unreceived >= credits_) return false;
       sent_at_[{name, action}] = now;
     }
@@ -197,7 +197,7 @@ TEST_CASE("with no credits the message leaves when both are there") {
   CHECK(times_of(timeline, "1RECV_F1") == std::pair(9.0, 14.0));
 }
 
-TEST_CASE("an action of one of v stages a rank costs 1/v") {
+TEST_CASE("an action of one of v stages per rank costs 1/v") {
   const Schedule schedule = schedule_of("v-shape", 4, 1, {"0F0 3F0 3I0 3W0 0B0", "1F0 2F0 2B0 1B0"});
   const Timeline timeline = simulate(schedule, {4, 2, 6, 0});
   CHECK(times_of(timeline, "0F0") == std::pair(0.0, 2.0));

@@ -104,7 +104,7 @@ TEST_CASE("sizes that do not fit the lists are refused") {
 TEST_CASE("a deadlock names every stuck rank, its action and what it waits for") {
   SECTION("an order that cannot be") {
     CHECK(refusal(2, 2, {"0F0 0B0 0F1 0B1", "1F0 1F1 1B0 1B1"}) ==
-          "schedule test: the lists deadlock with 1 credits a channel\n"
+          "schedule test: the lists deadlock with 1 credits per edge\n"
           "  rank 0, index 2: 0RECV_B0 waits for 1SEND_B0 of rank 1\n"
           "  rank 1, index 2: 1RECV_F1 waits for 0SEND_F1 of rank 0");
   }
@@ -114,14 +114,14 @@ TEST_CASE("a deadlock names every stuck rank, its action and what it waits for")
     validate(schedule, {3});
     CHECK(
         refusal(schedule, {2}) ==
-        "schedule test: the lists deadlock with 2 credits a channel\n"
+        "schedule test: the lists deadlock with 2 credits per edge\n"
         "  rank 0, index 5: 0SEND_F2 waits for a credit from rank 1, which has yet to do 1RECV_F0, 1RECV_F1\n"
         "  rank 1, index 0: 1RECV_F2 waits for 0SEND_F2 of rank 0");
   }
   SECTION("rendezvous") {
     const Schedule schedule = make_schedule("1f1b", {2, 4, 1, false});
     CHECK(refusal(schedule, {0}) ==
-          "schedule 1f1b: the lists deadlock with 0 credits a channel\n"
+          "schedule 1f1b: the lists deadlock with 0 credits per edge\n"
           "  rank 0, index 3: 0SEND_F1 waits for 1RECV_F1 of rank 1\n"
           "  rank 1, index 3: 1SEND_B0 waits for 0RECV_B0 of rank 0");
     validate(make_schedule("gpipe", {4, 8, 1, false}), {0});

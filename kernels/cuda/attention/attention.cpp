@@ -1,4 +1,4 @@
-// Which kernel computes attention, and what it is given: tiles on the device.
+// Chooses the kernel that computes attention, and gives it its tiles on the device.
 #include "kernels/cuda/attention/attention.hpp"
 
 #include "kernels/cuda/attention/kernels.hpp"

@@ -1,9 +1,9 @@
-// Backward of flash attention without atomics (Dao, arXiv 2307.08691): one pass for dq, one for dk and dv,
-// each recomputing the weights. A block has own rows of one head and goes over the rows of the other side, N
-// at a time:
+// Backward of flash attention without atomics (Dao, arXiv 2307.08691). One pass gives dq and one gives dk and
+// dv; each recomputes the weights. A block has own rows of one head and goes over the rows of the other side,
+// N at a time:
 //   scores = own · firstᵀ, d_weights = own_d · secondᵀ,
-//   weights = exp(scale · scores - log_sum_exp), d_scores = weights (d_weights - delta), or 0 where the query
-//   sees one key,
+//   weights = exp(scale · scores - log_sum_exp),
+//   d_scores = weights (d_weights - delta), or 0 if the query sees one key,
 //   sums += d_scores · first, and for keys sums_d += weights · second.
 //                    own   own_d   first   second   sums   sums_d
 //   Side::queries    q     d_out   k       v        dq
@@ -52,14 +52,14 @@ BackwardOperands<T> backward_operands(const AttentionViews& views, const Attenti
                                : of(views.k, views.v, views.q, d_out, dk, dv, views.kv_heads);
 }
 
-// Steps of a block: over the other side's rows, and on the side of keys over the heads of the group.
+// Steps of a block over the other side's rows and, on the side of keys, over the heads of the group.
 template <Side side, int N>
 struct BackwardSteps {
   int own_head, group, per_head;
 
   __device__ int count() const { return side == Side::queries ? per_head : per_head * group; }
   __device__ int other(int step) const { return step % per_head * N; }
-  __device__ int head(int step) const {  // of the other side
+  __device__ int head(int step) const {  // the head of the other side
     return side == Side::queries ? own_head / group : own_head * group + step / per_head;
   }
 };

@@ -1,12 +1,12 @@
-// Backward of flash attention by tensor cores: backward.hpp says what. A block takes 64 own rows of
-// one head, a warp 16 of them. `first` is fetched one step ahead, `second` while the last product of the step
-// before runs.
+// Backward of flash attention by tensor cores, with the algorithm in backward.hpp. A block takes 64 own rows
+// of one head, a warp 16 of them. `first` is fetched one step ahead, `second` while the last product of the
+// step before runs.
 //
-// Per 64 × 64 pairs: 6 · 64 · 64 · D flops for queries, 8 for keys (3.1 M and 4.2 M at D = 128) on 32 KiB
-// from L2. Shared memory a block: D = 64, 41 KiB; 128, 81 KiB; 256 (32 others at a time), 112 KiB. Registers
-// (nvcc 13, sm_90a): queries 130, 168, 230; keys 168, 247, 230, where dk and dv of D = 256 are two blocks,
-// each of 128 columns. So on sm_80 and sm_90 three blocks of four warps fit on a multiprocessor at D = 64,
-// two at 128 and one (sm_90: two) at 256.
+// Cost per 64 × 64 pairs: 6 · 64 · 64 · D flops for queries, 8 for keys (3.1 M and 4.2 M at D = 128) on 32
+// KiB from L2. Shared memory per block: D = 64, 41 KiB; 128, 81 KiB; 256 (32 others at a time), 112 KiB.
+// Registers (nvcc 13, sm_90a): queries 130, 168, 230; keys 168, 247, 230, where dk and dv of D = 256 are two
+// blocks, each of 128 columns. So on sm_80 and sm_90 three blocks of four warps fit on a multiprocessor at D
+// = 64, two at 128 and one (sm_90: two) at 256.
 #include "kernels/cuda/attention/backward.hpp"
 #include "kernels/cuda/attention/fragments.hpp"
 
@@ -24,7 +24,7 @@ struct Statistics {
   float log_sum_exp[N], deltas[N];
 };
 
-// Starts to copy those of queries [first, first + count).
+// Starts to copy them for queries [first, first + count).
 template <int N>
 __device__ __forceinline__ void load_statistics(Statistics<N>& to, const Backward& x, int head, int64_t first,
                                                 int count) {
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(fragment_threads) backward_kernel(Backward x) 
     const int other = steps.other(step);
     const SharedRows<D> first = firsts(step);
     wait_for_copies();
-    __syncthreads();  // this step's rows are here, and the first rows of the step before are done with
+    __syncthreads();  // this step's rows are here, and the first rows of the step before are free
     load_first(step + 1);
     const bool busy = visible.any(row, 16, other, N);
     Accumulator<1, N> weights, d_scores;
@@ -113,19 +113,19 @@ __global__ void __launch_bounds__(fragment_threads) backward_kernel(Backward x) 
           float& weight = weights.at[0][n][i];
           float& d_score = d_scores.at[0][n][i];
           weight = seen ? approximate_exp2((weight * x.score_scale - log_sum_exp) * log2_e) : 0;
-          // Where all meet, a query has more keys than one.
+          // If all pairs see each other, a query has more keys than one.
           const bool alone = !whole && visible.alone(row + i / 2 * 8 + lane / 4, other + column);
           d_score = alone ? 0 : weight * (d_score - delta);
         }
       if constexpr (side == Side::keys) multiply_add<D>(sums_d, weights, second, first_chunk);
     }
-    __syncthreads();  // the second rows are done with
+    __syncthreads();  // the second rows are free
     load_second(step + 1);
     if (busy) multiply_add<D>(sums, d_scores, first, first_chunk);
   }
 
   wait_for_copies();
-  __syncthreads();  // also where there was no step
+  __syncthreads();  // also needed if there was no step
   x.sums.data += head_columns;
   put_rows(own, row, sums, {{x.score_scale, x.score_scale}}, first_chunk);
   if constexpr (side == Side::keys) put_rows(own_d, row, sums_d, {{1, 1}}, first_chunk);

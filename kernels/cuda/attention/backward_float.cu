@@ -1,9 +1,10 @@
-// Backward of flash attention in float32: backward.hpp says what. A block of 256 threads takes M =
-// 64 own rows of one head (32 where head_dim > 128) and goes over the other side 32 rows at a time.
+// Backward of flash attention in float32, with the algorithm in backward.hpp. A block of 256 threads takes M
+// = 64 own rows of one head (32 if head_dim > 128) and goes over the other side 32 rows at a time.
 //
-// Per 64 × 32 pairs: 6 · 64 · 32 · D flops for queries, 8 for keys (1.6 M and 2.1 M at D = 128) on 32 KiB
-// from L2. Shared memory a block: D = 32, 36 KiB; 64, 60 KiB; 128, 108 KiB; 256, 134 KiB. Registers (nvcc
-// 13): 76 to 156. So a multiprocessor should hold one block of 8 warps, or two up to D = 64 (sm_90: 128).
+// Cost per 64 × 32 pairs: 6 · 64 · 32 · D flops for queries, 8 for keys (1.6 M and 2.1 M at D = 128) on 32
+// KiB from L2. Shared memory per block: D = 32, 36 KiB; 64, 60 KiB; 128, 108 KiB; 256, 134 KiB. Registers
+// (nvcc 13): 76 to 156. So a multiprocessor should hold one block of 8 warps, or two up to D = 64 (sm_90:
+// 128).
 #include "kernels/cuda/attention/backward.hpp"
 #include "kernels/cuda/attention/products.hpp"
 
@@ -48,7 +49,7 @@ __global__ void __launch_bounds__(product_threads) backward_kernel(Backward x) {
       from.data += int64_t{head} * from.head_dim;
       load_rows<D, other_rows>(to, from, tile.other_first + int64_t{other}, tile.other_count - other);
     };
-    __syncthreads();  // the rows before are done with
+    __syncthreads();  // the rows before are free
     load(first, x.first);
     load(second, x.second);
     __syncthreads();

@@ -1,11 +1,11 @@
 // Flash attention forward by tensor cores (Dao, arXiv 2307.08691). A block takes 128 queries of one head (64
-// where head_dim > 128), a warp 32 (16) of them, and goes over the keys 64 (32) at a time. Keys arrive while
-// the products with the values run, values while the scores are computed.
+// if head_dim > 128), a warp 32 (16) of them, and goes over the keys 64 (32) at a time. Keys arrive while the
+// products with the values run, values while the scores are computed.
 //
-// Per 128 × 64 pairs: 4 · 128 · 64 · D flops (4.2 M at D = 128) on 32 KiB from L2. Shared memory a block: D =
-// 64, 32 KiB; 128, 64 KiB; 256, 64 KiB. Registers (nvcc 13): 222 to 255; at D = 128 sm_80 spills 44 bytes and
-// sm_100 16, sm_90a none. So a multiprocessor of sm_80 and sm_90 should hold two blocks of 4 warps. Traffic:
-// q and out once, k and v once for every tile of queries.
+// Cost per 128 × 64 pairs: 4 · 128 · 64 · D flops (4.2 M at D = 128) on 32 KiB from L2. Shared memory per
+// block: D = 64, 32 KiB; 128, 64 KiB; 256, 64 KiB. Registers (nvcc 13): 222 to 255; at D = 128 sm_80 spills
+// 44 bytes and sm_100 16, sm_90a none. So a multiprocessor of sm_80 and sm_90 should hold two blocks of 4
+// warps. Traffic: q and out are moved once, k and v once per tile of queries.
 #include "kernels/cuda/attention/fragments.hpp"
 
 namespace collie::cuda {
@@ -22,7 +22,7 @@ struct Forward {
   float scale;  // of scores, to base 2
 };
 
-// What a row's scores have come to so far, and each thread's share of the sums.
+// The result of a row's scores so far, and each thread's share of the sums.
 template <int MT>
 struct OnlineSoftmax {
   float largest[MT][2], sums[MT][2];
@@ -37,7 +37,8 @@ struct OnlineSoftmax {
       }
   }
 
-  // Scores (to base 2) become weights relative to the largest so far; `out` follows.
+  // Scores (to base 2) become weights relative to the largest score so far, and `out` is rescaled
+  // accordingly.
   template <int N, int D>
   __device__ void step(Accumulator<MT, N>& scores, Accumulator<MT, D>& out) {
 #pragma unroll
@@ -91,13 +92,13 @@ __global__ void __launch_bounds__(fragment_threads) forward_kernel(Forward x) {
   OnlineSoftmax<MT> softmax;
   for (int key = 0; key < tile.other_count; key += N) {
     wait_for_copies();
-    __syncthreads();  // the keys are here, and the values before are done with
+    __syncthreads();  // the keys are here, and the values before are free
     load_rows<D, N>(values, x.v, tile.other_first + int64_t{key}, tile.other_count - key);
     const bool busy = visible.any(row, 16 * MT, key, N);
     Accumulator<MT, N> scores;
     if (busy) multiply_transposed(scores, own, row, keys);
     wait_for_copies();
-    __syncthreads();  // the values are here, and the keys are done with
+    __syncthreads();  // the values are here, and the keys are free
     if (key + N < tile.other_count)
       load_rows<D, N>(keys, x.k, tile.other_first + int64_t{key} + N, tile.other_count - key - N);
     if (!busy) continue;
@@ -130,7 +131,7 @@ __global__ void __launch_bounds__(fragment_threads) forward_kernel(Forward x) {
         x.log_sum_exp[(tile.own_first + int64_t{query}) * x.heads + head] =
             (softmax.largest[m][half] + log2f(sum)) * ln_2;
     }
-  put_rows(own, row, out, inverse, 0);  // each warp over its own queries
+  put_rows(own, row, out, inverse, 0);  // each warp overwrites its own queries
   __syncthreads();
   store_rows<D, rows, D>(own, x.out, tile.own_first, tile.own_count, 0);
 }

@@ -1,9 +1,9 @@
 // Flash attention forward in float32 (Dao, arXiv 2307.08691). A block of 256 threads takes 64 queries of one
-// head and goes over the keys 64 at a time; keys and values take turns in one buffer.
+// head and goes over the keys 64 at a time. Keys and values take turns in one buffer.
 //
-// Per 64 × 64 pairs: 4 · 64 · 64 · D flops (2.1 M at D = 128) on 64 KiB from L2; each step of four columns
-// has 64 multiply-adds a thread for eight 16-byte reads of shared memory. Shared memory a block: D = 32, 35
-// KiB; 64, 51 KiB; 128, 83 KiB; 256, 147 KiB. Registers (nvcc 13, sm_80): 116, 128, 128, 172. So a
+// Cost per 64 × 64 pairs: 4 · 64 · 64 · D flops (2.1 M at D = 128) on 64 KiB from L2. Each step of four
+// columns has 64 multiply-adds per thread for eight 16-byte reads of shared memory. Shared memory per block:
+// D = 32, 35 KiB; 64, 51 KiB; 128, 83 KiB; 256, 147 KiB. Registers (nvcc 13, sm_80): 116, 128, 128, 172. So a
 // multiprocessor of sm_80 should hold 2, 2, 1 and 1 blocks of 8 warps, of sm_90 4, 2, 2 and 1.
 #include "kernels/cuda/attention/products.hpp"
 
@@ -23,7 +23,7 @@ struct Forward {
   float score_scale;
 };
 
-// Over the 16 threads of a row.
+// The maximum over the 16 threads of a row.
 __device__ __forceinline__ float row_max(float value) {
   for (int bits = 8; bits > 0; bits /= 2) value = fmaxf(value, __shfl_xor_sync(all_lanes, value, bits));
   return value;
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(product_threads) forward_kernel(Forward x) {
   float largest[per_thread], sums[per_thread] = {};
   for (float& each : largest) each = -INFINITY;
   for (int key = 0; key < tile.other_count; key += key_rows) {
-    __syncthreads();  // the values before are done with
+    __syncthreads();  // the values before are free
     load_rows<D, key_rows>(others, x.k, tile.other_first + int64_t{key}, tile.other_count - key);
     __syncthreads();
     float scores[per_thread][key_rows / 16] = {};
@@ -62,7 +62,8 @@ __global__ void __launch_bounds__(product_threads) forward_kernel(Forward x) {
       float best = largest[i];
 #pragma unroll
       for (int j = 0; j < key_rows / 16; ++j) {
-        // Rounded as the backward does it: where one score outweighs all, its weight is 1 to the last bit.
+        // The score is rounded as in the backward: if one score outweighs all, its weight is 1 to the last
+        // bit.
         const float score = __fmul_rn(scores[i][j], x.score_scale);
         scores[i][j] = visible.meet(y + 16 * i, key + column + 16 * j) ? score : -INFINITY;
         best = fmaxf(best, scores[i][j]);
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(product_threads) forward_kernel(Forward x) {
 #pragma unroll
         for (float& each : pack) each *= factor;
     }
-    __syncthreads();  // the keys are done with
+    __syncthreads();  // the keys are free
     load_rows<D, key_rows>(others, x.v, tile.other_first + int64_t{key}, tile.other_count - key);
     __syncthreads();
     multiply_add(out, weights, others);

@@ -1,6 +1,6 @@
-// Tiles of rows in shared memory and their products by tensor cores: what the bfloat16 attention kernels are
-// made of. For .cu files. A block is four warps; a warp owns whole rows, so that what follows from a row's
-// scores never leaves its registers.
+// Tiles of rows in shared memory and their products by tensor cores, for the bfloat16 attention kernels. For
+// .cu files. A block has four warps. A warp owns whole rows, so that what follows from a row's scores never
+// leaves its registers.
 #pragma once
 
 #include "kernels/cuda/attention/mma.hpp"
@@ -11,16 +11,16 @@ namespace collie::cuda {
 
 constexpr int fragment_warps = 4, fragment_threads = fragment_warps * 32;
 
-// Rows of D elements, in chunks of eight (16 bytes). Chunks of row r are permuted by r, so that eight rows'
-// chunks of one column lie in different banks.
+// Rows of D elements, in chunks of eight (16 bytes). The chunks of row r are permuted by r, so that eight
+// rows' chunks of one column lie in different banks.
 template <int D>
 struct SharedRows {
   bfloat16* data;
   __device__ bfloat16* at(int row, int chunk) const { return data + row * D + ((chunk ^ (row & 7)) << 3); }
 };
 
-// Starts to copy rows [first, first + count) of R; the rest and the columns from head_dim on become 0. There
-// after wait_for_copies() and a barrier.
+// Starts to copy rows [first, first + count) of R. The other rows, and the columns from head_dim on, become
+// 0. The data are there after wait_for_copies() and a barrier.
 template <int D, int R>
 __device__ __forceinline__ void load_rows(SharedRows<D> to, const HeadRows<const bfloat16>& from,
                                           int64_t first, int count) {
@@ -67,7 +67,7 @@ __device__ __forceinline__ void store_rows(SharedRows<D> from, const HeadRows<bf
   }
 }
 
-// A warp's rows of numbers: MT fragments of 16 rows by columns / 8 of 8.
+// A warp's rows of numbers: MT fragments of 16 rows by columns / 8 fragments of 8 columns.
 template <int MT, int columns>
 struct Accumulator {
   float at[MT][columns / 8][4] = {};
@@ -126,7 +126,7 @@ __device__ __forceinline__ void multiply_add(Accumulator<MT, C>& sums, const Acc
   }
 }
 
-// The warp's rows from `row` on, each half (8 rows) of fragment m multiplied by factors[m][half].
+// The warp's rows from `row` on. Each half (8 rows) of fragment m is multiplied by factors[m][half].
 template <int D, int MT, int C>
 __device__ __forceinline__ void put_rows(SharedRows<D> to, int row, const Accumulator<MT, C>& sums,
                                          const float (&factors)[MT][2], int first_chunk) {

@@ -1,7 +1,7 @@
-// What attention does for each head of each query on its own.
+// The work of attention for each head of each query on its own.
 //
-// Deltas read out and d_out once, 8 (bfloat16: 4) bytes an element. A merge reads two and writes one, 12 (6)
-// bytes an element, and 12 bytes a head.
+// Deltas read out and d_out once, 8 (bfloat16: 4) bytes per element. A merge reads two elements and writes
+// one, 12 (6) bytes per element, and 12 bytes per head.
 #include "kernels/cuda/attention/kernels.hpp"
 #include "kernels/cuda/elements.hpp"
 
@@ -15,15 +15,16 @@ struct Heads {
   int64_t queries, heads, head_dim;
 };
 
-// Calls f(query, head, query · heads + head) where the warp has one. All its lanes come together.
+// Calls f(query, head, query · heads + head) if the warp has a head. All lanes of the warp take part
+// together.
 template <class F>
 __device__ __forceinline__ void for_warps_head(const Heads& x, F f) {
   const int64_t index = int64_t{blockIdx.x} * warps + threadIdx.x / warp_size;
   if (index < x.queries * x.heads) f(index / x.heads, index % x.heads, index);
 }
 
-// A thread takes a head, its columns in order, as the float32 backward sums d_out · v: where one key has all
-// the weight, out is its v, and the two cancel exactly.
+// A thread takes one head, with its columns in order, as the float32 backward sums d_out · v. If one key has
+// all the weight, out is its v, and the two cancel exactly.
 template <int V, class T>
 __global__ void deltas_kernel(Heads x, Typed<T> out, Typed<T> d_out, float* deltas) {
   const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
@@ -50,7 +51,7 @@ __global__ void merge_kernel(Heads x, Typed<T> out, float* log_sum_exp, Typed<T>
     const float largest = fmaxf(before, added);
     float keep = expf(before - largest), take = expf(added - largest);
     const float sum = keep + take, both = largest + logf(sum);
-    // Not exp(before - both): where the logarithms are large, `both` is rounded too much for that.
+    // exp(before - both) would not do: if the logarithms are large, `both` is rounded too much for it.
     keep /= sum;
     take /= sum;
     for (int64_t column = threadIdx.x % warp_size * V; column < x.head_dim;
@@ -63,7 +64,7 @@ __global__ void merge_kernel(Heads x, Typed<T> out, float* log_sum_exp, Typed<T>
       for (int i = 0; i < V; ++i) a[i] = keep * a[i] + take * b[i];
       store(to, a);
     }
-    __syncwarp();  // all lanes have read what was there
+    __syncwarp();  // all lanes have read the old values
     if (threadIdx.x % warp_size == 0) log_sum_exp[index] = both;
   });
 }
@@ -72,7 +73,7 @@ LaunchShape a_warp_each(const Heads& x) {
   return {{static_cast<unsigned>(divide_up(x.queries * x.heads, warps))}, {warps * warp_size}};
 }
 
-// One head's columns: what has to be a whole number of accesses wide.
+// One head's columns. Their width must be a whole number of accesses.
 Matrix head_of(const Matrix& x, int64_t head_dim) {
   return {x.data, x.element, x.rows > 1 ? x.rows : 2, head_dim, x.stride};
 }

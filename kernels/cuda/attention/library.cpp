@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* variable = "COLLIE_ENGINE_ATTENTION";
 
-// The ranks of a process say the same.
+// All ranks of a process would log the same message, so it is logged once.
 void log_once(const std::string& message) {
   static std::mutex mutex;
   static std::set<std::string> said;

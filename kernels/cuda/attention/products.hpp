@@ -1,6 +1,6 @@
-// Tiles of rows in shared memory and their products by fused multiply-adds: what the float32 attention
-// kernels are made of. For .cu files. A block is 16 × 16 threads; thread (y, x) has rows y + 16 i, and of the
-// scores columns x + 16 j.
+// Tiles of rows in shared memory and their products by fused multiply-adds, for the float32 attention
+// kernels. For .cu files. A block has 16 × 16 threads. Thread (y, x) has rows y + 16 i and, in the scores,
+// columns x + 16 j.
 #pragma once
 
 #include "kernels/cuda/attention/visible.hpp"
@@ -10,7 +10,7 @@ namespace collie::cuda {
 
 constexpr int product_threads = 256;
 
-// Rows of `width` floats; four more keep rows apart in the banks.
+// Rows of `width` floats. Four more floats per row keep rows apart in the banks.
 template <int width>
 struct FloatRows {
   static constexpr int stride = width + 4;
@@ -18,7 +18,7 @@ struct FloatRows {
   __device__ float* row(int index) const { return data + index * stride; }
 };
 
-// Rows [first, first + count) of R; the rest and the columns from head_dim on become 0.
+// Loads rows [first, first + count) of R. The other rows, and the columns from head_dim on, become 0.
 template <int D, int R>
 __device__ __forceinline__ void load_rows(FloatRows<D> to, const HeadRows<const float>& from, int64_t first,
                                           int count) {
@@ -58,7 +58,7 @@ __device__ __forceinline__ void multiply_transposed(float (&scores)[rows][column
   }
 }
 
-// A thread's sums: of row y + 16 i, columns V x + 16 V j + v.
+// A thread's sums: of row y + 16 i, it has columns V x + 16 V j + v.
 template <int rows, int D>
 struct RowSums {
   static constexpr int V = D >= 64 ? 4 : D / 16, packs = D / (16 * V);
@@ -89,7 +89,7 @@ __device__ __forceinline__ void multiply_add(RowSums<rows, D>& sums, FloatRows<N
   }
 }
 
-// Rows of sums, times factors[i], to the first `count` rows of memory from `first`.
+// Stores the rows of sums, times factors[i], to the first `count` rows of memory from `first`.
 template <int rows, int D>
 __device__ __forceinline__ void store_rows(const RowSums<rows, D>& sums, const float (&factors)[rows],
                                            const HeadRows<float>& to, int64_t first, int count) {

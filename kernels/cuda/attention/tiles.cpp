@@ -11,7 +11,7 @@ namespace {
 struct Document {
   int64_t query, queries, key, keys;
   int64_t of_one_key;
-  // Of `count` queries from `first`.
+  // The number of queries that see one key and no other, among `count` queries from `first`.
   int64_t of_one_key_in(int64_t first, int64_t count) const {
     return std::clamp<int64_t>(of_one_key - first, 0, count);
   }
@@ -55,7 +55,7 @@ std::vector<AttentionTile> tiles_of_queries(const Documents& documents, int64_t 
   return cut(documents, size, &Document::queries, [&](const Document& d, int64_t first, int64_t count) {
     const int64_t of_one_key = d.of_one_key_in(first, count);
     if (!documents.causal) return tile(d.query + first, count, d.key, d.keys, d.keys, of_one_key);
-    const int64_t own_key = d.keys - d.queries + first;  // where the first query stands
+    const int64_t own_key = d.keys - d.queries + first;  // the key at which the first query stands
     const int64_t first_key = documents.window > 0 ? std::max<int64_t>(0, own_key + 1 - documents.window) : 0;
     return tile(d.query + first, count, d.key + first_key, own_key + count - first_key,
                 own_key + 1 - first_key, of_one_key);
@@ -65,7 +65,7 @@ std::vector<AttentionTile> tiles_of_queries(const Documents& documents, int64_t 
 std::vector<AttentionTile> tiles_of_keys(const Documents& documents, int64_t size) {
   return cut(documents, size, &Document::keys, [&](const Document& d, int64_t first, int64_t count) {
     if (!documents.causal) return tile(d.key + first, count, d.query, d.queries, count, d.of_one_key);
-    const int64_t before = d.keys - d.queries;  // keys that stand before the first query (KV cache)
+    const int64_t before = d.keys - d.queries;  // keys before the first query (KV cache)
     const int64_t first_query = std::max<int64_t>(0, first - before);
     const int64_t end =
         documents.window > 0 ? std::min(d.queries, first + count - 1 + documents.window - before) : d.queries;

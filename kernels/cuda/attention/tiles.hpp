@@ -1,5 +1,5 @@
-// How attention is cut into blocks: tiles of one document's queries with the keys they see, or of its keys
-// with the queries that see them. Listed on the host, read by kernels.
+// Cuts attention into blocks: tiles of one document's queries with the keys they see, or of its keys with the
+// queries that see them. The host lists the tiles and the kernels read them.
 #pragma once
 
 #include <cstdint>
@@ -12,32 +12,32 @@ struct AttentionSpans;
 
 namespace collie::cuda {
 
-// Documents of a packed row, on the host. Queries and keys of document d: [query_starts[d], query_starts[d +
-// 1]) and the same of key_starts.
+// Documents of a packed row, on the host. Document d has queries [query_starts[d], query_starts[d + 1]), and
+// keys by key_starts in the same way.
 struct Documents {
   std::span<const int32_t> query_starts, key_starts;
   bool causal;
-  int64_t window;  // causal: a query sees at most so many keys, its own the last of them; 0: all before it
-  std::vector<int64_t> of_one_key;  // [documents] their first queries that see one key and no other
+  int64_t window;  // causal only: the most keys a query sees, its own key included and last; 0: all before it
+  std::vector<int64_t> of_one_key;  // [documents] the first queries, which see one key and no other
 };
-Documents documents_of(const AttentionSpans& spans);  // which must outlive it
+Documents documents_of(const AttentionSpans& spans);  // the spans must outlive the result
 
 // `own_count` rows from `own_first` against the `other_count` rows from `other_first` that matter to any of
-// them. Key c and query r, counted from the tile's first of each, meet where
-// visible + r - window <= c < visible + r.
+// them. Key c and query r, each counted from the tile's first, see each other if visible + r - window <= c <
+// visible + r.
 struct AttentionTile {
   int32_t own_first, own_count;
   int32_t other_first, other_count;
   int32_t visible;
-  int32_t of_one_key;  // the first of its queries that see one key and no other
+  int32_t of_one_key;  // the first of its queries, which see one key and no other
 };
 
-// All tiles of at most `size` queries (keys), those with the most to do first. Every query (key) is in one
-// tile; keys that no query sees are in tiles with nothing to do.
+// All tiles of at most `size` queries (or keys). Tiles with the most work come first. Every query (or key) is
+// in one tile; keys that no query sees are in tiles without work.
 std::vector<AttentionTile> tiles_of_queries(const Documents& documents, int64_t size);
 std::vector<AttentionTile> tiles_of_keys(const Documents& documents, int64_t size);
 
-// As IndexCache takes them.
+// The tiles in the form that IndexCache takes.
 std::span<const int32_t> words_of(const std::vector<AttentionTile>& tiles);
 
 }  // namespace collie::cuda

@@ -1,5 +1,5 @@
-// What the attention kernels of all element types share: operands of one head, and who sees whom in a tile.
-// For .cu files.
+// Shared by the attention kernels of all element types: the operands of one head, and who sees whom in a
+// tile. For .cu files.
 #pragma once
 
 #include "kernels/cuda/attention/kernels.hpp"
@@ -13,10 +13,10 @@ struct HeadRows {
   T* data;
   int64_t stride;
   int head_dim;
-  bool aligned;  // 16 bytes at a time
+  bool aligned;  // rows can be accessed 16 bytes at a time
 };
 
-// Those of head 0.
+// The rows of head 0.
 template <class T>
 HeadRows<T> head_rows(const Matrix& x, int64_t head_dim) {
   constexpr int64_t pack = 16 / sizeof(T);
@@ -24,7 +24,8 @@ HeadRows<T> head_rows(const Matrix& x, int64_t head_dim) {
           reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.stride % pack == 0 && head_dim % pack == 0};
 }
 
-// Rows of the tile's own side against others, both counted from the tile's first. Side: whose the own are.
+// Rows of the tile's own side against others, both counted from the tile's first. Side says what the own rows
+// are.
 template <Side side>
 struct Visible {
   AttentionTile tile;
@@ -35,27 +36,28 @@ struct Visible {
     const int end = tile.visible + query;
     return other < tile.other_count && key < end && key >= end - window;
   }
-  // Whether the query of the two sees one key and no other.
+  // Says whether the query of the two sees one key and no other.
   __device__ bool alone(int own, int other) const {
     return (side == Side::queries ? own : other) < tile.of_one_key;
   }
-  // Whether some of own rows [own, own + count) meets some of others [other, other + others).
+  // Says whether some of own rows [own, own + count) and some of others [other, other + others) see each
+  // other.
   __device__ bool any(int own, int count, int other, int others) const {
     return closest(own, count, other, others) && farthest(own, count, other, others);
   }
-  // Whether all of them meet.
+  // Says whether all of them see each other.
   __device__ bool all(int own, int count, int other, int others) const {
     return other + others <= tile.other_count && meet(own + count - 1, other) &&
            meet(own, other + others - 1);
   }
 
  private:
-  // The last query against the first key: whether it stands behind it.
+  // Compares the last query with the first key: whether the query stands behind the key.
   __device__ bool closest(int own, int count, int other, int others) const {
     return side == Side::queries ? other < tile.visible + own + count - 1
                                  : own < tile.visible + other + others - 1;
   }
-  // The first query against the last key: whether it still reaches it.
+  // Compares the first query with the last key: whether the query still reaches it.
   __device__ bool farthest(int own, int count, int other, int others) const {
     return side == Side::queries ? other + others - 1 >= tile.visible + own - window
                                  : own + count - 1 >= tile.visible + other - window;

@@ -58,7 +58,7 @@ class CudnnAttention final : public AttentionLibrary {
     if (!accepts(packing.one_key_each() ? "every query of a backward sees one key alone" : "")) return false;
     CudnnAttentionShape shape = packing.shape(views);
     const bool shares = shape.group() > 1;
-    // Heads that share keys: rows are dense, so that those of all heads are, too.
+    // If heads share keys, the rows are dense, so that those of all heads are dense, too.
     shape.strides.d_out = d_out.stride;
     shape.strides.dq = dq.stride;
     shape.strides.dk = shares ? dk.width : dk.stride;
@@ -78,7 +78,7 @@ class CudnnAttention final : public AttentionLibrary {
     if (shares) {
       dk_made = dense(scratch, dk);
       dv_made = dense(scratch, dv);
-      // As many bytes as float32 takes, which is what NVIDIA's front end sets aside for them.
+      // They take as many bytes as float32, which is what NVIDIA's front end sets aside for them.
       pointers[id::dk_of_all_heads] = floats(scratch, dk.rows * dk.width * shape.group());
       pointers[id::dv_of_all_heads] = floats(scratch, dv.rows * dv.width * shape.group());
     }
@@ -97,14 +97,14 @@ class CudnnAttention final : public AttentionLibrary {
  private:
   const Cudnn& cudnn() const { return options_.library; }
 
-  // true where there is no reason against it.
+  // Returns true if there is no reason against it.
   bool accepts(const std::string& reason) {
     if (!reason.empty() && said_.insert(reason).second)
       options_.say("attention: left to the own kernels, because " + reason);
     return reason.empty();
   }
 
-  // A backward's workspace, which is known before it is planned.
+  // Checks a backward's workspace, whose size is known before it is planned.
   bool fits(const CudnnAttentionShape& shape) {
     const int64_t bytes = shape.documents * shape.heads * shape.queries * shape.keys * 2;
     return accepts(!shape.any_order && bytes > largest_cudnn_workspace
@@ -112,7 +112,7 @@ class CudnnAttention final : public AttentionLibrary {
                        : "");
   }
 
-  // Null where cuDNN has none, which is said.
+  // Returns null if cuDNN has no plan, and says so.
   const CudnnPlan* find(const CudnnAttentionShape& shape, bool backward) {
     const auto [at, is_new] = plans_.try_emplace({backward, shape});
     if (is_new) try {
@@ -128,7 +128,7 @@ class CudnnAttention final : public AttentionLibrary {
     return graph.plan({handle_, nullptr});
   }
 
-  // What forward and backward are both given on the device.
+  // The device pointers that forward and backward share.
   Pointers pointers_of(const AttentionViews& views, const CudnnPacking& packing) const {
     Pointers pointers;
     add(pointers, id::q, views.q.data, packing.query_offsets(views.q.stride));
@@ -153,7 +153,7 @@ class CudnnAttention final : public AttentionLibrary {
         .emplace_back(Tensor::on(options_.memory, {count}, DType::f32, options_.account, Category::workspace))
         .raw();
   }
-  // What is added to in any order is not written first.
+  // Zeros for tensors that are added to in any order, because nothing is written to them first.
   void* zeros(std::vector<Tensor>& scratch, int64_t rows, int64_t width) const {
     void* const sums = floats(scratch, rows * width);
     fill(options_.stream->native(), {sums, Element::f32, rows, width, width}, 0);
@@ -184,7 +184,7 @@ class CudnnAttention final : public AttentionLibrary {
     std::vector<Tensor> workspace;
     void* const bytes =
         plan.workspace_bytes() > 0 ? floats(workspace, (plan.workspace_bytes() + 3) / 4) : nullptr;
-    // Not always the same one: it may be captured into a graph.
+    // The stream is not always the same one: it may be captured into a graph.
     cudnn().check(cudnn().set_stream(handle_, options_.stream->native()), "choosing a stream");
     plan.run(cudnn(), handle_, pointers, bytes);
   }

@@ -8,7 +8,7 @@ namespace id = cudnn_tensor;
 using Node = CudnnGraph::Node;
 using Dims = CudnnGraph::Dims;
 
-// What forward and backward have in common. All tensors are [documents, heads, rows, columns].
+// The common part of forward and backward. All tensors are [documents, heads, rows, columns].
 class Builder {
  public:
   Builder(const Cudnn& library, const CudnnAttentionShape& shape)
@@ -137,7 +137,7 @@ class Builder {
                 id::minus_infinity_window);
   }
 
-  // deltas, stored.
+  // Computes the deltas, which are stored.
   Node of_outputs(const Node& out, const Node& d_out) {
     const Node products = graph_.pointwise(CUDNN_POINTWISE_MUL, d_out, out, CUDNN_DATA_FLOAT);
     const Node sums = graph_.reduce(CUDNN_REDUCE_TENSOR_ADD, products, statistics_dims());

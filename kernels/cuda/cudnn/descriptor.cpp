@@ -84,7 +84,7 @@ std::vector<CudnnDescriptor> CudnnDescriptor::get(cudnnBackendAttributeName_t at
         "asking " + name_);
     return count;
   };
-  // What is handed over are descriptors of ours, which it fills.
+  // The array passes descriptors of ours, which cuDNN fills.
   std::vector<CudnnDescriptor> found;
   std::vector<cudnnBackendDescriptor_t> natives;
   for (int64_t left = ask(0, nullptr); left > 0; --left) {

@@ -1,4 +1,4 @@
-// One of cuDNN's backend descriptors: made, given attributes, finalized, destroyed.
+// One of cuDNN's backend descriptors: it is made, given attributes, finalized and destroyed.
 #pragma once
 
 #include <span>
@@ -9,7 +9,7 @@
 
 namespace collie::cuda {
 
-// Every function throws std::runtime_error that names the descriptor where cuDNN refuses.
+// Every function throws a std::runtime_error that names the descriptor if cuDNN refuses.
 class CudnnDescriptor {
  public:
   // `name` is for messages.
@@ -37,7 +37,7 @@ class CudnnDescriptor {
   void finalize();
 
   int64_t get_int64(cudnnBackendAttributeName_t attribute) const;
-  // Descriptors of `type`, as many as there are.
+  // Returns all descriptors of `type` that there are.
   std::vector<CudnnDescriptor> get(cudnnBackendAttributeName_t attribute,
                                    cudnnBackendDescriptorType_t type) const;
 

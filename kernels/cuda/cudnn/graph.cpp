@@ -84,7 +84,7 @@ void CudnnGraph::pointwise(cudnnPointwiseMode_t mode, cudnnDataType_t computed_i
 CudnnGraph::Node CudnnGraph::pointwise(cudnnPointwiseMode_t mode, const Node& x, std::optional<Node> b,
                                        cudnnDataType_t type, std::optional<Node> into) {
   const Node y = into ? *into : intermediate(x.dims, type);
-  // What is stored in fewer digits is computed in float32.
+  // Results that are stored with fewer digits are computed in float32.
   const bool exact = type == CUDNN_DATA_INT32 || type == CUDNN_DATA_BOOLEAN;
   pointwise(mode, exact ? type : CUDNN_DATA_FLOAT, {}, x, b, {}, y);
   return y;

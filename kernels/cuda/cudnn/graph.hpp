@@ -1,4 +1,4 @@
-// A graph of cuDNN's operations on tensors of four dimensions, and the plan that computes it
+// A graph of cuDNN's operations on four-dimensional tensors, and the plan that computes it
 // (https://docs.nvidia.com/deeplearning/cudnn: graph API).
 #pragma once
 
@@ -14,19 +14,19 @@
 
 namespace collie::cuda {
 
-// What a plan is made for: the device of a handle, or, with no handle, one that is described
+// The device that a plan is made for: the device of a handle or, without a handle, a described one
 // (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION).
 struct CudnnTarget {
   cudnnHandle_t handle = nullptr;
   const CudnnDescriptor* device = nullptr;
 };
 
-// How a graph is computed.
+// A way to compute a graph.
 class CudnnPlan {
  public:
   int64_t workspace_bytes() const { return workspace_bytes_; }
-  // Queues it on the handle's stream. pointers: by the numbers of the graph's named tensors, to device
-  // memory, or to host memory where they are values, which are read before it returns.
+  // Queues the plan on the handle's stream. `pointers` maps the numbers of the graph's named tensors to
+  // device memory, or to host memory for values, which are read before it returns.
   void run(const Cudnn& library, cudnnHandle_t handle, const std::map<int64_t, void*>& pointers,
            void* workspace) const;
 
@@ -48,24 +48,24 @@ class CudnnGraph {
 
   explicit CudnnGraph(const Cudnn& library) : library_(library) {}
 
-  // Tensors that are given when the plan runs, `number` > 0 each its own. `offsets`: where the parts of
-  // dimension 0 start (element of `starts`, times one), instead of dims[0] · strides[0].
+  // Tensors that are given when the plan runs, each with its own `number` > 0. `offsets` says where the parts
+  // of dimension 0 start (element of `starts`, times one), instead of dims[0] · strides[0].
   Node tensor(int64_t number, const Dims& dims, const Dims& strides, cudnnDataType_t type,
               std::optional<Node> offsets = {});
   Node value(int64_t number, cudnnDataType_t type);  // a number from the host
 
-  // Operations. What they leave is not stored, unless it is a tensor that is given.
+  // Operations. Their results are not stored, unless the result is a given tensor.
   Node pointwise(cudnnPointwiseMode_t mode, const Node& x, std::optional<Node> b, cudnnDataType_t type,
                  std::optional<Node> into = {});
   // x where `keep`, else `other`.
   Node select(const Node& x, const Node& other, const Node& keep);
-  // Of every element of x, its index along `axis`.
+  // The index along `axis` of every element of x.
   Node index(const Node& x, int64_t axis, cudnnDataType_t type, cudnnDataType_t computed_in);
-  // Over the axes along which y has one element, or fewer heads.
+  // Reduces over the axes along which the result has one element, or fewer heads.
   Node reduce(cudnnReduceTensorOp_t operation, const Node& x, const Dims& dims);
   void reduce_into(cudnnReduceTensorOp_t operation, const Node& x, const Node& y);
-  // a [.., m, k] · b [.., k, n]; of each part of dimension 0 only so many rows, columns or terms as `limits`
-  // say.
+  // a [.., m, k] · b [.., k, n]. `limits` gives, for each part of dimension 0, the number of rows, columns or
+  // terms that count.
   struct Limits {
     std::optional<Node> m, n, k;
   };
@@ -75,8 +75,8 @@ class CudnnGraph {
   Node reshape(const Node& x, const Dims& dims, const Dims& strides, cudnnDataType_t type,
                std::optional<Node> offsets = {});
 
-  // The first of the heuristics' proposals that can be made, so that the same graph always gets the same
-  // plan. Throws std::runtime_error with cuDNN's reason where there is none.
+  // Takes the first of the heuristics' proposals that can be made, so that the same graph always gets the
+  // same plan. Throws std::runtime_error with cuDNN's reason if there is none.
   CudnnPlan plan(const CudnnTarget& target);
 
  private:
@@ -93,7 +93,7 @@ class CudnnGraph {
   const Cudnn& library_;
   std::deque<CudnnDescriptor> tensors_, kinds_;
   std::vector<CudnnDescriptor> operations_;
-  int64_t next_number_ = int64_t{1} << 20;  // of what has no number of its own
+  int64_t next_number_ = int64_t{1} << 20;  // for tensors without a number of their own
 };
 
 }  // namespace collie::cuda

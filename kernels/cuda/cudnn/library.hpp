@@ -1,4 +1,4 @@
-// cuDNN's functions that are used, loaded at run time.
+// The functions of cuDNN that we use, loaded at run time.
 #pragma once
 
 #include <cudnn_graph.h>
@@ -10,7 +10,7 @@ namespace collie::cuda {
 // The oldest version whose attention of packed documents needs no workaround (NVIDIA's front end has those).
 inline constexpr size_t oldest_cudnn = 91000;
 
-// A table, so that a test may stand in for the library.
+// A table of functions, so that a test may stand in for the library.
 struct Cudnn {
   decltype(&cudnnGetVersion) version = nullptr;
   decltype(&cudnnGetErrorString) error_string = nullptr;
@@ -30,7 +30,7 @@ struct Cudnn {
   std::string version_name() const;  // "9.19.0"
 };
 
-// Loaded once a process. Throws std::runtime_error where it is not there or too old.
+// The library, loaded once per process. Throws std::runtime_error if it is not there or too old.
 const Cudnn& cudnn();
 
 }  // namespace collie::cuda

@@ -54,7 +54,8 @@ std::string CudnnPacking::refusal(const AttentionViews& views, std::span<const M
     const auto address = reinterpret_cast<uintptr_t>(matrix.data);
     if (address % alignment != 0 || matrix.stride * 2 % alignment != 0)
       return fmt::format("rows do not start at multiples of {} bytes", alignment);
-    // Offsets are int32, and times the heads that share keys where all heads have rows of their own.
+    // Offsets are int32. If all heads have rows of their own, they are multiplied by the number of heads that
+    // share keys.
     if (matrix.rows * matrix.stride * (views.heads / views.kv_heads) > std::numeric_limits<int32_t>::max())
       return "a matrix has more elements than int32 counts";
   }
@@ -64,7 +65,7 @@ std::string CudnnPacking::refusal(const AttentionViews& views, std::span<const M
 CudnnAttentionShape CudnnPacking::shape(const AttentionViews& views) const {
   const auto bound = [](int64_t longest) { return rounded_up(std::max(shortest, longest)); };
   return {rounded_up(count_),
-          longest_query_ == 1 ? 1 : bound(longest_query_),  // generation has engines of its own
+          longest_query_ == 1 ? 1 : bound(longest_query_),  // generation has its own engines
           bound(longest_key_),
           views.heads,
           views.kv_heads,

@@ -1,4 +1,4 @@
-// Packed documents as cuDNN's attention takes them.
+// Packed documents in the form that cuDNN's attention takes.
 #pragma once
 
 #include <string>
@@ -9,26 +9,27 @@
 
 namespace collie::cuda {
 
-// Sizes that plans are made for: the next power of two, or one and a half of one.
+// The sizes that plans are made for: rounds up to the next power of two, or one and a half times one.
 int64_t rounded_up(int64_t size);
 
-// The documents that have any tokens, and after them empty ones, up to a size that plans are made for.
+// The documents that have any tokens, followed by empty ones, up to a size that plans are made for.
 class CudnnPacking {
  public:
   explicit CudnnPacking(const Documents& documents);
 
   bool empty() const { return count_ == 0; }
-  // Whether every query sees one key and no other. The gradients of their scores are zero, which cuDNN would
-  // fill with rounding noise.
+  // Says whether every query sees one key and no other. The gradients of their scores are zero, which cuDNN
+  // would fill with rounding noise.
   bool one_key_each() const { return one_key_each_; }
-  // Why cuDNN is not asked for such tensors; "": it is. matrices: all that it would read or write.
+  // The reason why cuDNN is not asked for such tensors, or "" if it is. `matrices` are all that it would read
+  // or write.
   std::string refusal(const AttentionViews& views, std::span<const Matrix> matrices) const;
-  // Of the forward. Not of an empty packing.
+  // The shape of the forward. The packing must not be empty.
   CudnnAttentionShape shape(const AttentionViews& views) const;
 
   const std::vector<int32_t>& query_lengths() const { return query_lengths_; }
   const std::vector<int32_t>& key_lengths() const { return key_lengths_; }
-  // Where documents start, in elements of a matrix of such rows, and after them the end.
+  // The starts of the documents, and after them the end, in elements of a matrix with such rows.
   std::vector<int32_t> query_offsets(int64_t stride) const { return times(query_starts_, stride); }
   std::vector<int32_t> key_offsets(int64_t stride) const { return times(key_starts_, stride); }
 

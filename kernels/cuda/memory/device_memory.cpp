@@ -23,8 +23,8 @@ class DeviceMemory final : public MemorySource {
     void* block = nullptr;
     cudaError_t status = from_the_driver(block, bytes);
     if (status == cudaErrorMemoryAllocation) {
-      cudaGetLastError();         // forgotten: the device goes on
-      stream_->graphs().flush();  // what was kept for it goes back
+      cudaGetLastError();         // the error is dropped: the device goes on
+      stream_->graphs().flush();  // frees the blocks that were kept for it
       status = from_the_driver(block, bytes);
     }
     if (status == cudaErrorMemoryAllocation) out_of_memory(bytes);
@@ -49,13 +49,13 @@ class DeviceMemory final : public MemorySource {
   }
 
  private:
-  // A graph that is being recorded may use it: it will be launched later.
+  // A graph that is being recorded may use the block: it will be launched later.
   cudaError_t from_the_driver(void*& block, size_t bytes) const {
     return cudaMallocAsync(&block, bytes > 0 ? bytes : 1, stream_->bare());
   }
 
   [[noreturn]] void out_of_memory(size_t bytes) const {
-    cudaGetLastError();  // forgotten: the device goes on
+    cudaGetLastError();  // the error is dropped: the device goes on
     size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     constexpr double mebibyte = 1 << 20;
@@ -71,7 +71,7 @@ class DeviceMemory final : public MemorySource {
   }
 
   std::shared_ptr<Stream> stream_;
-  std::mutex mutex_;  // of what follows
+  std::mutex mutex_;  // guards the members below
   std::shared_ptr<Stream> copies_;
   HostStaging staging_;
   Event queued_;

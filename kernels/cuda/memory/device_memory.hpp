@@ -1,5 +1,5 @@
-// Memory of one device, handed out and taken back in the order of a stream: CUDA's stream-ordered allocator,
-// told to keep what is freed for the next request.
+// Memory of one device, allocated and freed in the order of a stream. It uses CUDA's stream-ordered
+// allocator, which is told to keep freed memory for the next request.
 #pragma once
 
 #include <memory>
@@ -9,8 +9,8 @@
 
 namespace collie::cuda {
 
-// A block is the stream's: who uses it on another stream makes this stream wait before the last handle goes.
-// allocate() throws std::runtime_error that says what was asked for and what the device has.
+// A block belongs to the stream. A user on another stream must make this stream wait before the last handle
+// goes. allocate() throws a std::runtime_error that says what was asked for and what the device has.
 std::shared_ptr<MemorySource> device_memory(std::shared_ptr<Stream> stream);
 
 }  // namespace collie::cuda

@@ -11,8 +11,8 @@ namespace collie::cuda {
 
 namespace {
 
-// Small copies have blocks of their own, so that they do not take the large ones: ids, labels and places, a
-// dozen a micro-batch. How many there are is how far the host may be ahead of the device.
+// Small copies have their own blocks, so that they do not take the large ones. They are ids, labels and
+// positions, a dozen per micro-batch. The number of blocks is how far the host may be ahead of the device.
 constexpr size_t small_bytes = size_t{64} << 10, most_small = 256;
 constexpr size_t piece_bytes = size_t{4} << 20, most_large = 16;  // large copies go through in pieces
 
@@ -38,7 +38,7 @@ HostStaging::~HostStaging() = default;
 HostStaging::Block& HostStaging::free_block(size_t bytes) {
   const bool small = bytes <= small_bytes;
   Blocks& blocks = small ? small_ : large_;
-  // Copies end in the order in which they began: the oldest is free first.
+  // Copies end in the order in which they began, so the oldest block is free first.
   const bool free = !blocks.empty() && blocks.front()->in_flight.done();
   if (!free && blocks.size() < (small ? most_small : most_large)) {
     blocks.push_back(std::make_unique<Block>(small ? small_bytes : piece_bytes));
@@ -86,7 +86,7 @@ ReadBack::ReadBack(Stream& stream, const void* from, size_t bytes)
 ReadBack::~ReadBack() {
   try {
     done_.wait();
-  } catch (const std::exception&) {  // the device has failed: nobody says so here, and the block is lost
+  } catch (const std::exception&) {  // the device has failed: others report that, and the block is lost
     return;
   }
   give_page_locked(data_, bytes_);
@@ -168,13 +168,13 @@ class StreamCopies final : public HostCopies {
  private:
   static bool has_bytes(const Tensor& x) { return x.defined() && x.bytes() > 0; }
 
-  // What is queued on `second` from now on comes after what is queued on `first`.
+  // Work that is queued on `second` from now on comes after the work that is queued on `first`.
   void order(Stream& first, Stream& second) {
     first.record(queued_);
     second.wait(queued_);
   }
 
-  // Blocks go back when their last copy is done, which is looked at, not waited for.
+  // Blocks go back when their last copy is done. This is polled, not waited for.
   void drop_unused() {
     std::erase_if(in_use_, [](const auto& host) { return host.use_count() == 1 && host->done.done(); });
   }

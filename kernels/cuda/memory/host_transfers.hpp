@@ -1,6 +1,6 @@
-// Copies between a GPU and the host, which go through page-locked memory: only from there do they run beside
-// the host. HostStaging and ReadBack copy on the stream that computes; make_host_copies() on streams of its
-// own.
+// Copies between a GPU and the host. They go through page-locked memory, because only from there do copies
+// run concurrently with the host. HostStaging and ReadBack copy on the compute stream, make_host_copies() on
+// streams of its own.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace collie::cuda {
 
-// Copies of one stream. Not thread-safe.
+// The copies of one stream. Not thread-safe.
 class HostStaging {
  public:
   explicit HostStaging(std::shared_ptr<Stream> stream);
@@ -21,22 +21,22 @@ class HostStaging {
   HostStaging(const HostStaging&) = delete;
   HostStaging& operator=(const HostStaging&) = delete;
 
-  // The bytes are taken before it returns; the copy to the device is queued. Waits only where all staging
-  // blocks are still in flight.
+  // Takes the bytes before it returns, and queues the copy to the device. It waits only if all staging blocks
+  // are still in flight.
   void upload(std::span<const std::byte> bytes, void* to);
-  // Waits for what is queued on the stream and for the copy.
+  // Waits for the work that is queued on the stream and for the copy.
   void download(const void* from, std::span<std::byte> bytes);
 
  private:
   struct Block;
-  using Blocks = std::deque<std::unique_ptr<Block>>;  // the one used longest ago first
+  using Blocks = std::deque<std::unique_ptr<Block>>;  // the one used longest ago comes first
   Block& free_block(size_t bytes);
 
   std::shared_ptr<Stream> stream_;
   Blocks small_, large_;
 };
 
-// A copy of a few bytes to the host that is queued now and waited for later, by any thread.
+// A copy of a few bytes to the host, which is queued now. Any thread may wait for it later.
 class ReadBack {
  public:
   ReadBack(Stream& stream, const void* from, size_t bytes);
@@ -51,7 +51,7 @@ class ReadBack {
   Event done_;
 };
 
-// Copies of whole tensors (kernels/offload.hpp) that run beside what is computed: one stream for each
+// Copies of whole tensors (kernels/offload.hpp), concurrent with computation: there is one stream per
 // direction of the bus. Tensors are used on `compute`.
 std::unique_ptr<HostCopies> make_host_copies(std::shared_ptr<Stream> compute);
 

@@ -1,5 +1,6 @@
-// Whole numbers from the host (ids, positions, labels, where documents start) on the device. All layers of a
-// micro-batch ask for the same ones, so that arrays are found again by their content, and uploaded once.
+// Copies whole numbers from the host to the device: ids, positions, labels, the starts of documents. All
+// layers of a micro-batch ask for the same ones, so arrays are found again by their content and uploaded
+// once.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +15,14 @@ namespace collie::cuda {
 
 class IndexCache {
  public:
-  // Keeps the most_index_arrays used last. Device copies are charged to `account` as workspace.
+  // Keeps the most_index_arrays arrays used last. Device copies are charged to `account` as workspace.
   IndexCache(std::shared_ptr<Stream> stream, std::shared_ptr<MemorySource> memory,
              std::shared_ptr<MemoryAccount> account);
   IndexCache(const IndexCache&) = delete;
   IndexCache& operator=(const IndexCache&) = delete;
 
-  // [values.size()] on the device, for work queued on the stream before most_index_arrays other arrays have
-  // been asked for.
+  // [values.size()] on the device. It is valid for work that is queued on the stream before most_index_arrays
+  // other arrays have been asked for.
   const int32_t* on_device(std::span<const int32_t> values);
 
  private:

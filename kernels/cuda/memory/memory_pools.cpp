@@ -16,14 +16,14 @@ cudaMemPool_t pool_of(int device) {
   return pool;
 }
 
-// Left to itself the driver takes back what is free whenever somebody waits for the device.
+// By default the driver takes back free memory whenever somebody waits for the device.
 void keep_what_is_freed(int device) {
   uint64_t all = std::numeric_limits<uint64_t>::max();
   check(cudaMemPoolSetAttribute(pool_of(device), cudaMemPoolAttrReleaseThreshold, &all),
         "setting up a device's pool of memory");
 }
 
-// A pool is opened by itself: cudaDeviceEnablePeerAccess says nothing of its memory.
+// A pool must be opened separately: cudaDeviceEnablePeerAccess does not apply to its memory.
 void open_to(int device, int peer) {
   int can = 0;
   check(cudaDeviceCanAccessPeer(&can, peer, device), "asking whether a device can reach another");
@@ -39,7 +39,7 @@ void open_to(int device, int peer) {
 
 void prepare_memory_pool(int device) {
   static std::mutex mutex;
-  static std::set<int>* const prepared = new std::set<int>;  // of the driver's state, which outlives statics
+  static std::set<int>* const prepared = new std::set<int>;  // state of the driver, which outlives statics
   const std::lock_guard lock(mutex);
   if (prepared->count(device) > 0) return;
   check(cudaSetDevice(device), "choosing a device");

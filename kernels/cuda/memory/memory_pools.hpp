@@ -1,11 +1,11 @@
-// The driver's pools of memory, one a device, behind the stream-ordered allocator.
+// The driver's memory pools behind the stream-ordered allocator, one per device.
 #pragma once
 
 namespace collie::cuda {
 
-// What is freed stays with the pool, and the other devices that this process has prepared may reach into its
-// memory, and it into theirs, where the hardware lets them (NCCL reads the buffers of a process's GPUs
-// directly). Thread-safe; makes `device` the calling thread's.
+// Makes the pool keep freed memory. If the hardware allows it, the other devices that this process has
+// prepared may access its memory, and it may access theirs (NCCL reads the buffers of a process's GPUs
+// directly). Thread-safe. Makes `device` the calling thread's current one.
 void prepare_memory_pool(int device);
 
 }  // namespace collie::cuda

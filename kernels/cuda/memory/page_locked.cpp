@@ -38,7 +38,7 @@ class KeptBlocks {
   std::map<size_t, std::vector<void*>> free_;
 };
 
-// Never destroyed: the driver may be gone by then.
+// Never destroyed, because the driver may be gone by then.
 KeptBlocks& kept_blocks() {
   static KeptBlocks* const blocks = new KeptBlocks;
   return *blocks;
@@ -51,7 +51,7 @@ class MappedMemory final : public MemorySource {
   void* allocate(size_t bytes) override {
     void* block = nullptr;
     if (cudaMallocHost(&block, bytes > 0 ? bytes : 1) == cudaSuccess) return block;
-    cudaGetLastError();  // forgotten: the device goes on
+    cudaGetLastError();  // the error is dropped: the device goes on
     throw std::runtime_error(
         fmt::format("page-locked host memory: {:.1f} MiB asked for, which the system refuses",
                     static_cast<double>(bytes) / (1 << 20)));
@@ -59,7 +59,7 @@ class MappedMemory final : public MemorySource {
   void free(void* block, size_t) noexcept override {
     try {
       stream_->synchronize();
-    } catch (const std::exception&) {  // of a device that has failed: nothing is at work on it
+    } catch (const std::exception&) {  // the device has failed: nothing is at work on the block
     }
     cudaFreeHost(block);
   }

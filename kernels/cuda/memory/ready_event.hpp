@@ -1,5 +1,5 @@
-// A tensor that goes from one stream of a GPU to another carries an event: it is ready when the event is
-// reached.
+// A tensor that goes from one stream of a GPU to another carries a ready event: the tensor is ready when the
+// event is reached.
 #pragma once
 
 #include "kernels/cuda/stream.hpp"
@@ -7,10 +7,11 @@
 
 namespace collie::cuda {
 
-// Records the event behind the work that is queued. The stream's device must be the calling thread's.
+// Records the event behind the work that is queued. The stream's device must be the calling thread's current
+// one.
 void release(Tensor& x, Stream& stream);
-// What is queued on the stream from now on begins after the event, which the tensor no longer carries.
-// Returns the device that it came from.
+// Work that is queued on the stream from now on begins after the event, which the tensor then no longer
+// carries. Returns the device that the tensor came from.
 int acquire(Tensor& x, Stream& stream);
 
 }  // namespace collie::cuda

@@ -13,11 +13,11 @@ namespace collie::cuda {
 
 class RecentArrays {
  public:
-  // `copy` makes what is kept of an array; the `bound` used last are.
+  // `copy` makes the kept copy of an array. The `bound` arrays used last are kept.
   using Copy = std::function<Tensor(std::span<const int32_t>)>;
   RecentArrays(Copy copy, size_t bound) : copy_(std::move(copy)), bound_(bound) {}
 
-  // Of these values; stays as long as not `bound` other arrays have been asked for.
+  // The copy of these values. It stays until `bound` other arrays have been asked for.
   const Tensor& find(std::span<const int32_t> values);
 
  private:
@@ -29,7 +29,7 @@ class RecentArrays {
 
   Copy copy_;
   size_t bound_;
-  std::list<Entry> entries_;  // the one used last first
+  std::list<Entry> entries_;  // the one used last comes first
 };
 
 }  // namespace collie::cuda

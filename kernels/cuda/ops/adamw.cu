@@ -1,6 +1,7 @@
-// A launch goes over a list of tensors, 4096 elements a block. Bytes an element: the weight and both states
-// are read and written, the gradient read: 28 all float32, 26 with a bfloat16 gradient, 22 with bfloat16
-// weight and gradient, 14 all bfloat16; 2 more where the new weight is stored rounded, too.
+// A launch goes over a list of tensors, 4096 elements per block. Bytes per element: the weight and both
+// states are read and written, and the gradient is read. That makes 28 if all are float32, 26 with a bfloat16
+// gradient, 22 with bfloat16 weight and gradient, and 14 if all are bfloat16. It is 2 more if the new weight
+// is also stored rounded.
 #include "kernels/cuda/ops/adamw.hpp"
 
 #include <cmath>
@@ -13,7 +14,7 @@ namespace collie::cuda {
 namespace {
 
 constexpr int list_length = 64;  // so that the list fits the 4 KB of a kernel's parameters
-constexpr int V = 4, packs = 4;  // of a thread
+constexpr int V = 4, packs = 4;  // per thread
 constexpr unsigned threads = 256;
 constexpr int64_t block_elements = int64_t{threads} * packs * V;
 
@@ -26,19 +27,19 @@ struct Tensors {
   Each each[list_length];
   unsigned first_block[list_length];
   int count;
-  bool copied;  // what is `rounded` gets the weights as they are
+  bool copied;  // `rounded` gets the weights unrounded
 };
 static_assert(sizeof(Tensors) + sizeof(AdamWFactors) + sizeof(Rounding) + sizeof(double*) <= 4096);
 
-// Up with probability (what truncation cuts off) / (a unit of the last place kept): 16 bits of `random`
-// decide.
+// Rounds up with probability (the part that truncation cuts off) / (a unit of the last place kept). 16 bits
+// of `random` decide.
 __device__ __forceinline__ bfloat16 round_by(float x, unsigned random) {
   const unsigned bits = __float_as_uint(x);
   if ((bits & 0x7F800000U) == 0x7F800000U) return from_float<bfloat16>(x);  // infinities, NaN
   return {static_cast<uint16_t>((bits + (random & 0xFFFFU)) >> 16)};
 }
 
-// 16 bits each for an element's weight and states: two elements share a Philox block.
+// 16 bits each for an element's weight and states. Two elements share a Philox block.
 struct RandomBits {
   unsigned of_weight, of_exp_avg, of_exp_avg_sq;
 };
@@ -53,7 +54,7 @@ __device__ __forceinline__ void random_bits(uint64_t key, uint64_t index, Random
   }
 }
 
-// A pack whose elements may be fewer, or not aligned.
+// A pack that may have fewer elements or may not be aligned.
 template <class T>
 __device__ __forceinline__ void load_some(const T* from, bool whole, int64_t left, float (&values)[V]) {
   if (whole) return load<V>(from, values);
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(threads)
     load_some(gradient + at, whole, left, g);
     load_some(exp_avg + at, whole, left, m);
     load_some(exp_avg_sq + at, whole, left, v);
-    if (std::isnan(factor)) return;  // asked here, so that the loads do not wait for the factor
+    if (std::isnan(factor)) return;  // tested here, so that the loads do not wait for the factor
     const auto gradient_scale = static_cast<float>(factor);
     RandomBits bits[V]{};
     if constexpr (stochastic) random_bits(rounding.key, x.first_index + static_cast<uint64_t>(at), bits);
@@ -145,7 +146,7 @@ bool same_elements(const AdamWArrays& a, const AdamWArrays& b) {
          a.state_element == b.state_element && is_copied(a) == is_copied(b);
 }
 
-// One launch's tensors from the front of the list; `blocks` says how many blocks they take.
+// Takes one launch's tensors from the front of the list. `blocks` gets the number of blocks they take.
 Tensors take(std::span<const AdamWArrays>& list, unsigned& blocks) {
   Tensors tensors{};
   blocks = 0;

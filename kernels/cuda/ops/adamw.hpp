@@ -1,4 +1,4 @@
-// AdamW on lists of flat arrays; formula and order of operations in kernels/operations.hpp.
+// AdamW on lists of flat arrays. kernels/operations.hpp has the formula and the order of operations.
 #pragma once
 
 #include <span>
@@ -11,18 +11,19 @@ struct CUstream_st;
 
 namespace collie::cuda {
 
-// All [count]; each of its own element type. rounded: null, or gets the new weight, in bfloat16 or as it is.
+// All arrays are [count], each with its own element type. `rounded` is null, or it gets the new weight in
+// bfloat16 or unrounded.
 struct AdamWArrays {
   void *weight, *gradient, *exp_avg, *exp_avg_sq, *rounded;
   Element weight_element, gradient_element, state_element;
   int64_t count;
-  uint64_t first_index = 0;  // where the arrays start among all elements that are rounded under one key
+  uint64_t first_index = 0;  // the start of the arrays among all elements that are rounded under one key
   Element rounded_element = Element::bf16;  // bf16, or weight_element
 };
 
-// One update of every tensor in the list, by the same factors: a launch for 64 tensors of the same element
-// types in a row, whatever their sizes. gradient_factor: on the device, multiplies the gradients, and where
-// it is NaN nothing changes; null: 1.
+// One update of every tensor in the list, by the same factors. There is one launch per 64 consecutive tensors
+// of the same element types, whatever their sizes. gradient_factor is on the device and multiplies the
+// gradients; if it is NaN, nothing changes; null means 1.
 void adamw(CUstream_st* stream, std::span<const AdamWArrays> tensors, const AdamWFactors& factors,
            const Rounding& rounding = {}, const double* gradient_factor = nullptr);
 

@@ -1,5 +1,5 @@
-// RMSNorm with the residual connection before it. Rows are held in registers as in rms_norm.cu. Bytes an
-// element, float32 / bfloat16: 16 / 8 (add and rms_norm apart: 20 / 10).
+// RMSNorm with the residual connection before it. Rows are held in registers as in rms_norm.cu. Bytes per
+// element, float32 / bfloat16: 16 / 8 (separate add and rms_norm: 20 / 10).
 #include "kernels/cuda/ops/rms_norm.hpp"
 #include "kernels/cuda/ops/row_teams.hpp"
 

@@ -1,5 +1,5 @@
-// Sums over the rows of anything that has rows and columns: rows in slices, a slice's sums to a workspace,
-// then the slices in order. How rows are cut depends on the shape alone. For .cu files only.
+// Sums over the rows of anything that has rows and columns. Rows are cut into slices, a slice's sums go to a
+// workspace, then the slices are added in order. The cut depends on the shape alone. For .cu files only.
 #pragma once
 
 #include "kernels/cuda/ops/column_sums.hpp"
@@ -8,13 +8,13 @@
 namespace collie::cuda {
 
 constexpr unsigned slice_lanes = 32,
-                   slice_rows = 8;  // a block: packs of columns × rows that are read at once
+                   slice_rows = 8;  // per block: packs of columns × rows that are read at once
 
 // Sums slice blockIdx.y of term(row, column, left, sums), which adds the pack at (row, column) to `sums`.
 template <int V, class Term>
 __global__ void __launch_bounds__(slice_lanes* slice_rows)
     sum_of_slice(Term term, int64_t rows, int64_t width, int64_t rows_each, float* partials) {
-  __shared__ float shared[slice_rows][V][slice_lanes];  // lanes side by side: no bank twice
+  __shared__ float shared[slice_rows][V][slice_lanes];  // lanes are side by side, so no bank is hit twice
   const int64_t first_column = int64_t{blockIdx.x} * slice_lanes * V;
   const int64_t column = first_column + threadIdx.x * V;
   const int64_t first = blockIdx.y * rows_each, last = first + rows_each < rows ? first + rows_each : rows;
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(slice_lanes* slice_rows)
 #pragma unroll
   for (int i = 0; i < V; ++i) shared[threadIdx.y][i][threadIdx.x] = sums[i];
   __syncthreads();
-  // Column i of every lane's pack is row-thread i's.
+  // Row-thread i takes column i of every lane's pack.
   static_assert(V <= slice_rows);
   if (threadIdx.y >= V || column + threadIdx.y >= width) return;
   float sum = 0;

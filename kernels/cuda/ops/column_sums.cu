@@ -1,4 +1,4 @@
-// Bytes an element of x: 4 (float32) or 2 (bfloat16), and at most 1/4 for the slices' sums.
+// Bytes per element of x: 4 (float32) or 2 (bfloat16), and at most 1/4 for the slices' sums.
 #include "kernels/cuda/ops/column_sums.hpp"
 
 #include "kernels/cuda/ops/column_slices.hpp"

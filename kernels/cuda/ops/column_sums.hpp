@@ -1,4 +1,4 @@
-// Sums over rows without atomics: slices of rows first, then the slices in order.
+// Sums over rows without atomics: first within slices of rows, then over the slices in order.
 #pragma once
 
 #include "kernels/cuda/memory/workspaces.hpp"

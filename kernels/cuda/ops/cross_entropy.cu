@@ -1,9 +1,9 @@
 // A team goes over its row's logits from the end to the beginning for the softmax, then from the beginning
-// for the gradient: the packs that it saw last are still in registers, those before in the cache.
-// Exponentials and sums are float32; double is used once a token. Bytes a logit, float32 / bfloat16:
-// cross_entropy 8 / 4 (rows over 64 KiB are read a second time, from the cache where it holds the rows that
-// are worked on at once: 17 MB on a GPU of 132 multiprocessors and rows of 192 KiB); softmax_statistics 4 /
-// 2; cross_entropy_from_statistics 8 / 4.
+// for the gradient. The packs that it saw last are still in registers, those before in the cache.
+// Exponentials and sums are float32; double is used once per token. Bytes per logit, float32 / bfloat16:
+// cross_entropy 8 / 4; softmax_statistics 4 / 2; cross_entropy_from_statistics 8 / 4. cross_entropy reads
+// rows over 64 KiB a second time, from the cache if it holds the rows that are worked on at once: 17 MB on a
+// GPU of 132 multiprocessors and rows of 192 KiB.
 #include "kernels/cuda/ops/cross_entropy.hpp"
 
 #include "kernels/cuda/ops/row_teams.hpp"
@@ -14,10 +14,10 @@ namespace {
 
 constexpr int held = 4;
 constexpr unsigned most_threads = 1024;
-constexpr int32_t ignored_label = -100;  // as kernels/operations.hpp
+constexpr int32_t ignored_label = -100;  // the value in kernels/operations.hpp
 constexpr float no_logit = -INFINITY;
 
-// The packs of one thread that it reads at once.
+// The packs that one thread reads at once.
 template <class T>
 using Group = FullPack<T>[held];
 
@@ -26,8 +26,8 @@ constexpr __device__ int64_t group_elements() {
   return int64_t{Members::size()} * held * pack_width<T>;
 }
 
-// Calls f(column, i) for pack i of this thread in a group; columns beyond the row are left out a pack of the
-// whole team at a time, so that f may see some.
+// Calls f(column, i) for pack i of this thread in a group. Columns beyond the row are left out one pack of
+// the whole team at a time, so f may see some of them.
 template <class Members, class T, class F>
 __device__ __forceinline__ void for_group(int64_t group, int64_t width, F f) {
   const int64_t step = int64_t{Members::size()} * pack_width<T>;
@@ -54,7 +54,7 @@ __device__ __forceinline__ void read_group(const T* row, int64_t group, int64_t 
 struct Softmax {
   float largest = no_logit, sum = 0;
 
-  // What is subtracted: where no logit is finite, none has a part in the sum.
+  // The number that is subtracted. If no logit is finite, none has a part in the sum.
   __device__ float shift() const { return fmaxf(largest, -3.4028235e38F); }
 
   template <class Members, class T>
@@ -77,7 +77,7 @@ struct Softmax {
     });
   }
 
-  // That of the team, from those of its threads.
+  // The team's softmax, from those of its threads.
   template <class Members>
   __device__ __forceinline__ Softmax of_team() const {
     const float most = Members::max(largest);
@@ -85,7 +85,7 @@ struct Softmax {
   }
 };
 
-// Of a whole row; the row's first group stays in `packs`.
+// The softmax of a whole row. The row's first group stays in `packs`.
 template <bool aligned, class Members, class T>
 __device__ __forceinline__ Softmax softmax_of(const T* row, int64_t width, Group<T>& packs) {
   Softmax softmax;
@@ -172,7 +172,8 @@ __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads
 struct WholeSoftmax {
   double largest, sum, target;
 };
-// By a whole warp, a shard a lane; every lane gets it. `of_token`: the first shard's statistics of the token.
+// A whole warp computes it, with one shard per lane, and every lane gets it. `of_token` points to the first
+// shard's statistics of the token.
 __device__ __forceinline__ WholeSoftmax combined(const double* of_token, int64_t shards, int64_t stride) {
   WholeSoftmax softmax{-INFINITY, 0, 0};
   const int64_t lane = threadIdx.x % warp_size;
@@ -224,7 +225,7 @@ __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads
   });
 }
 
-// Calls f(element type, aligned, warp, shape) for the launch with a team a row.
+// Calls f(element type, aligned, warp, shape) for the launch with one team per row.
 template <class F>
 void for_rows(const Matrix& logits, F f) {
   with_type(logits.element, [&](auto type) {

@@ -1,5 +1,5 @@
-// Softmax cross-entropy and its gradient in place; formulas and shapes in kernels/operations.hpp. labels
-// [chunk] on the device; losses float64 [chunk] get each token's loss, 0 where it is not a target.
+// Softmax cross-entropy and its gradient in place; kernels/operations.hpp has formulas and shapes. labels
+// [chunk] are on the device. losses float64 [chunk] gets each token's loss, 0 if the token is not a target.
 #pragma once
 
 #include "kernels/cuda/views.hpp"

@@ -1,4 +1,4 @@
-// Bytes an element, in either direction: 8 (float32) or 4 (bfloat16); a mask of float32 would be 4 more each
+// Bytes per element, in either direction: 8 (float32) or 4 (bfloat16). A mask of float32 would add 4 each
 // way.
 #include "kernels/cuda/ops/dropout.hpp"
 

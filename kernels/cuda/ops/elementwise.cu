@@ -75,7 +75,7 @@ void fill(cudaStream_t stream, const Matrix& whole, float value) {
 void convert(cudaStream_t stream, const Matrix& whole_from, const Matrix& whole_to) {
   Matrix from = whole_from, to = whole_to;
   flatten({&from, &to});
-  // Four at a time: 16 bytes on the wider side.
+  // Four elements at a time: 16 bytes on the float32 side.
   const auto run = [&](auto source, auto target) {
     using From = decltype(source);
     using To = decltype(target);

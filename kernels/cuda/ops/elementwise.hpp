@@ -1,5 +1,5 @@
-// Elementwise kernels; the operation table (kernels/operations.hpp) says what each computes. Shapes are
-// equal; `stream` orders them.
+// Elementwise kernels. The operation table (kernels/operations.hpp) says what each computes. Shapes are
+// equal; `stream` orders the calls.
 #pragma once
 
 #include "kernels/cuda/views.hpp"

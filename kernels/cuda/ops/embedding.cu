@@ -1,5 +1,5 @@
-// Bytes an element of the tokens' rows, float32 / bfloat16: forward 8 / 4; backward 4 / 2, and twice its own
-// size an element of the rows of d_table whose ids occur.
+// Bytes per element of the tokens' rows, float32 / bfloat16: forward 8 / 4; backward 4 / 2. The backward also
+// moves, per element of the rows of d_table whose ids occur, twice the element's size.
 #include "kernels/cuda/ops/embedding.hpp"
 
 #include "kernels/cuda/ops/packs.hpp"
@@ -18,7 +18,7 @@ __global__ void embedding_kernel(Typed<T> table, const int32_t* ids, Typed<T> ou
   });
 }
 
-// A row of the launch is an id; its tokens' rows are loaded several at a time and added one after another.
+// A row of the launch is an id. Its tokens' rows are loaded several at a time and added one after another.
 template <int V, class T, class G>
 __global__ void embedding_backward_kernel(int64_t ids, const int32_t* array, Typed<T> d_out,
                                           Typed<G> d_table) {

@@ -1,4 +1,4 @@
-// Bytes an element, float32 / bfloat16: forward 8 / 4, backward 12 / 6.
+// Bytes per element, float32 / bfloat16: forward 8 / 4, backward 12 / 6.
 #include "kernels/cuda/ops/gelu.hpp"
 
 #include "kernels/cuda/ops/packs.hpp"
@@ -7,8 +7,8 @@ namespace collie::cuda {
 
 namespace {
 
-// Each form: `phi`, which is 0 or 1 for large |x| without losing the digits of what is small, and the
-// derivative of x · phi(x).
+// Each form has `phi` and the derivative of x · phi(x). For large |x| `phi` is 0 or 1, without losing the
+// digits of small values.
 struct ByErf {
   __device__ static float phi(float x) { return 0.5F * erfcf(-0.70710678F * x); }
   __device__ static float derivative(float x) {
@@ -22,7 +22,7 @@ struct ByTanh {
   static constexpr float twice_root = 1.5957691F, cubic = 0.044715F;  // 2 √(2/π)
   __device__ static float phi(float x) { return 1.0F / (1.0F + expf(-twice_root * (x + cubic * x * x * x))); }
   __device__ static float derivative(float x) {
-    const float s = phi(x), bounded = fminf(fmaxf(x, -20.0F), 20.0F);  // beyond, s (1 - s) is 0
+    const float s = phi(x), bounded = fminf(fmaxf(x, -20.0F), 20.0F);  // beyond this, s (1 - s) is 0
     return s + x * s * (1.0F - s) * twice_root * (1.0F + 3.0F * cubic * bounded * bounded);
   }
 };

@@ -1,5 +1,5 @@
 // GELU (Hendrycks & Gimpel, arXiv 1606.08415): out = x · Φ(x), exactly or by its approximation with tanh. All
-// views [tokens, width] of one element type.
+// views are [tokens, width] of one element type.
 #pragma once
 
 #include "kernels/cuda/views.hpp"

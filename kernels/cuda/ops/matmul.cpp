@@ -17,7 +17,7 @@ namespace collie::cuda {
 
 namespace {
 
-// The functions of cuBLASLt that are used, under their own names.
+// The functions of cuBLASLt that we use, under their own names.
 struct CublasLt {
   CublasLt() : library("cuBLASLt", {"libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR), "libcublasLt.so"}) {
     library.find(create, "cublasLtCreate");
@@ -65,14 +65,14 @@ cudaDataType_t type_of(Element element) {
   return element == Element::bf16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-// Bytes that the pointer and every row of the matrix are multiples of, at most 16.
+// The largest power of two, at most 16, that divides the pointer and every row of the matrix, in bytes.
 uint32_t alignment_of(const Matrix& x) {
   const auto row_bytes = static_cast<uint64_t>(x.stride) * (x.element == Element::bf16 ? 2 : 4);
   const uint64_t bits = reinterpret_cast<uintptr_t>(x.data) | row_bytes | 16;
   return 1U << std::countr_zero(bits);
 }
 
-// What an algorithm is chosen by.
+// The key by which an algorithm is chosen.
 using Key = std::tuple<ProductForm, Element, Element, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
                        uint32_t, uint32_t, uint32_t, bool, bool>;
 
@@ -145,7 +145,7 @@ class Product {
     return made;
   }
 
-  // The heuristics' first choice, so that the same shapes always get the same algorithm.
+  // Takes the heuristics' first choice, so that the same shapes always get the same algorithm.
   void choose(cublasLtHandle_t handle, ProductForm form, const Matrix& a, const Matrix& b, const Matrix& c) {
     cublasLtMatmulPreference_t preference = nullptr;
     lt_.check(lt_.preference_create(&preference), "choosing an algorithm");

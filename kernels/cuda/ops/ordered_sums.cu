@@ -1,5 +1,5 @@
-// A warp a sum: the additions wait for each other, some eight cycles each, so the longest sum is what it
-// takes. A piece of its values comes to shared memory while those of the piece before are added.
+// There is one warp per sum. The additions wait for each other, some eight cycles each, so the longest sum
+// decides the time. A piece of its values comes to shared memory while those of the piece before are added.
 #include "kernels/cuda/ops/ordered_sums.hpp"
 
 #include "kernels/cuda/attention/mma.hpp"
@@ -11,15 +11,16 @@ namespace {
 
 constexpr int piece = 256;  // values
 
-// What is left of a sum's values, the same on every lane.
+// The remaining values of a sum, the same on every lane.
 struct Rest {
   const double* values;
   const int32_t *firsts, *counts;
-  int32_t run, runs;             // the next one, and where they end
+  int32_t run, runs;             // the next run, and the end of the runs
   int32_t first = 0, count = 0;  // of the run that has begun
 };
 
-// Begins to copy the next values, and says how many: a piece, or the last ones. However short the runs are.
+// Begins to copy the next values, and returns how many: a piece, or the last ones. It does so however short
+// the runs are.
 __device__ __forceinline__ int copy_piece(Rest& rest, double* to) {
   int copied = 0;
   while (copied < piece) {
@@ -49,7 +50,7 @@ __global__ void __launch_bounds__(warp_size)
   int count = copy_piece(rest, held[0]);
   for (int now = 0; count > 0; now ^= 1) {
     wait_for_copies();
-    __syncwarp();  // every lane's are there, and all are done with the other piece
+    __syncwarp();  // every lane's values are there, and all lanes are done with the other piece
     const int next = copy_piece(rest, held[now ^ 1]);
 #pragma unroll 16
     for (int i = 0; i < count; ++i) sum += held[now][i];

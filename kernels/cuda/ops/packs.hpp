@@ -1,5 +1,6 @@
 // Matrices in packs of elements. A pack of 16 bytes is also the unit in which sums are taken, however a
-// matrix is aligned: what differs is only whether a pack is one access or one an element. For .cu files only.
+// matrix is aligned. Alignment only decides whether a pack is one access or one access per element. For .cu
+// files only.
 #pragma once
 
 #include "kernels/cuda/elements.hpp"
@@ -11,18 +12,18 @@ constexpr int pack_width = 16 / sizeof(T);
 template <class T>
 using FullPack = Pack<T, pack_width<T>>;
 
-// Calls f with whether packs of all views are single accesses.
+// Calls f with true if packs of all views are single accesses, else with false.
 template <class T, class F>
 void with_alignment(std::initializer_list<Matrix> views, F f) {
   with_width<T>(views, [&](auto v) { f(std::bool_constant<(decltype(v)::value > 1)>{}); });
 }
 
-// A vector as a view.
+// A vector as a one-row view.
 inline Matrix row_view(const void* data, Element element, int64_t width) {
   return {const_cast<void*>(data), element, 1, width, width};
 }
 
-// The pack at `from`, of which `left` elements exist; the others are `rest`.
+// The pack at `from`, of which `left` elements exist; the other elements are `rest`.
 template <bool aligned, class T>
 __device__ __forceinline__ FullPack<T> read_pack(const T* from, int64_t left, T rest = {}) {
   if constexpr (aligned) {
@@ -45,8 +46,8 @@ __device__ __forceinline__ void write_pack(T* to, int64_t left, const FullPack<T
   }
 }
 
-// A thread for every V elements: blocks of 256 threads, as wide as the rows need. Rows beyond the grid's
-// limit are looped over.
+// One thread per V elements, in blocks of 256 threads that cover as many columns as the rows need. Rows
+// beyond the grid's limit are looped over.
 template <int V>
 LaunchShape over_packs(const Matrix& x) {
   constexpr unsigned threads = 256;

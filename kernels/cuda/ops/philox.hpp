@@ -1,12 +1,12 @@
-// The counter-based generator of base/random.hpp (Philox4x32-10, Salmon et al., SC 2011) on the device: the
-// same bits. For .cu files only.
+// The counter-based generator of base/random.hpp (Philox4x32-10, Salmon et al., SC 2011) on the device, with
+// the same bits. For .cu files only.
 #pragma once
 
 #include "kernels/cuda/api.hpp"
 
 namespace collie::cuda {
 
-// The 128 bits at `index` of the stream with `key`: those of RandomStream(key) on the host.
+// The 128 bits at `index` of the stream with `key`, which are those of RandomStream(key) on the host.
 __device__ __forceinline__ uint4 philox(uint64_t key, uint64_t index) {
   uint4 counter{static_cast<unsigned>(index), static_cast<unsigned>(index >> 32), 0, 0};
   unsigned key0 = static_cast<unsigned>(key), key1 = static_cast<unsigned>(key >> 32);
@@ -21,7 +21,7 @@ __device__ __forceinline__ uint4 philox(uint64_t key, uint64_t index) {
   return counter;
 }
 
-// words[i]: 32 bits of the element at index + i; four elements share 128 bits.
+// words[i] has 32 bits for the element at index + i; four elements share 128 bits.
 template <int count>
 __device__ __forceinline__ void random_words(uint64_t key, uint64_t index, unsigned (&words)[count]) {
   if (count % 4 == 0 && index % 4 == 0) {

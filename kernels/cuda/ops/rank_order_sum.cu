@@ -7,7 +7,7 @@ namespace collie::cuda {
 namespace {
 
 template <class T>
-struct Sum {  // what elements are added in
+struct Sum {  // the type in which elements are added
   using Type = float;
 };
 template <>
@@ -30,7 +30,7 @@ __device__ __forceinline__ T narrowed(typename Sum<T>::Type x) {
     return from_float<T>(x);
 }
 
-// A thread reads a pack of every input before it writes any output: they may be the same memory.
+// A thread reads a pack of every input before it writes any output, since they may be the same memory.
 template <class T, bool aligned>
 __global__ void rank_order_sum_kernel(SummedArrays arrays, int64_t count) {
   const int64_t step = int64_t{gridDim.x} * blockDim.x * pack_width<T>;

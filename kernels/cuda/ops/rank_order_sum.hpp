@@ -16,8 +16,8 @@ struct SummedArrays {
   int ins = 0, outs = 0;
 };
 
-// Queues out[k][i] = ((in[0][i] + in[1][i]) + in[2][i]) + ..., for every k and 0 <= i < count; bf16 in float,
-// rounded once. An array of `out` may be one of `in`. At least one of `in`.
+// Queues out[k][i] = ((in[0][i] + in[1][i]) + in[2][i]) + ..., for every k and 0 <= i < count. bf16 is summed
+// in float and rounded once. An array of `out` may be one of `in`. `in` has at least one array.
 void rank_order_sum(CUstream_st* stream, Summand type, const SummedArrays& arrays, int64_t count);
 
 }  // namespace collie::cuda

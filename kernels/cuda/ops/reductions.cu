@@ -1,5 +1,5 @@
-// Bytes an element of x: 4 (float32) or 2 (bfloat16). Squares are added in double, one fused multiply-add an
-// element: where double runs at 1/64 of float's rate, that and not memory bounds bfloat16.
+// Bytes per element of x: 4 (float32) or 2 (bfloat16). Squares are added in double, with one fused
+// multiply-add per element. If double runs at 1/64 of float's rate, that and not memory bounds bfloat16.
 #include "kernels/cuda/ops/reductions.hpp"
 
 #include "kernels/cuda/ops/packs.hpp"

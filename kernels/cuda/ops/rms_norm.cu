@@ -1,7 +1,7 @@
-// A team holds its row's packs in registers between the two passes over it, so that each element is read once
-// (of rows over 16384 bfloat16 or 8192 float32 the end is read twice; backward_input: over half as many).
-// Bytes an element, float32 / bfloat16: rms_norm 8 / 4; backward_input 12 / 6 (with a residual 16 / 8);
-// backward_weight 8 / 4 and at most 1/4 for the slices' sums.
+// A team holds its row's packs in registers between the two passes over it, so that each element is read
+// once. (In rows over 16384 bfloat16 or 8192 float32 the end is read twice; backward_input: over half as
+// many.) Bytes per element, float32 / bfloat16: rms_norm 8 / 4; backward_input 12 / 6 (with a residual 16 /
+// 8); backward_weight 8 / 4 and at most 1/4 for the slices' sums.
 #include "kernels/cuda/ops/rms_norm.hpp"
 
 #include "kernels/cuda/ops/column_slices.hpp"
@@ -11,7 +11,7 @@ namespace collie::cuda {
 
 namespace {
 
-constexpr int forward_held = 4, backward_held = 2;  // packs a thread
+constexpr int forward_held = 4, backward_held = 2;  // packs per thread
 constexpr unsigned most_threads = 512;
 
 template <bool aligned, bool warp, class T>
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads
   });
 }
 
-// The formula: kernels/reference/rms_norm.cpp.
+// kernels/reference/rms_norm.cpp has the formula.
 template <bool aligned, bool warp, class T>
 __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
     backward_input_kernel(Typed<T> dy, Typed<T> x, const T* weight, const float* inverse_rms, Typed<T> dx,

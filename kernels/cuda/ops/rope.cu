@@ -1,5 +1,5 @@
-// Bytes an element: 8 (float32) or 4 (bfloat16); a position's cosines and sines, 4 / heads, come from the
-// cache for all heads but the first.
+// Bytes per element: 8 (float32) or 4 (bfloat16). A position's cosines and sines, 4 / heads, come from the
+// cache for all heads except the first.
 #include "kernels/cuda/ops/rope.hpp"
 
 #include "kernels/cuda/elements.hpp"
@@ -39,13 +39,14 @@ __global__ void rope_kernel(Typed<T> x, unsigned heads, unsigned half, Typed<flo
   }
 }
 
-// Threads for all packs of a head, then for as many heads, then tokens, as make a block of 128.
+// A block has at most 128 threads: for all packs of a head, then for as many heads and then as many tokens as
+// fit.
 LaunchShape shape_of(int64_t tokens, int64_t heads, int64_t packs) {
   constexpr int64_t threads = 128;
   const int64_t x = packs < threads ? packs : threads;
   const int64_t y = heads < threads / x ? heads : threads / x, z = threads / (x * y);
   const auto to_unsigned = [](int64_t count) { return static_cast<unsigned>(count); };
-  const int64_t deep = z < 64 ? z : 64;  // a block's limit
+  const int64_t deep = z < 64 ? z : 64;  // the limit of a block
   return {{to_unsigned(divide_up(tokens, deep))}, {to_unsigned(x), to_unsigned(y), to_unsigned(deep)}};
 }
 

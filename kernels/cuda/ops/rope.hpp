@@ -1,4 +1,4 @@
-// Rotary positions in place; formula and shapes in kernels/operations.hpp.
+// Rotary positions in place; kernels/operations.hpp has formula and shapes.
 #pragma once
 
 #include "kernels/cuda/views.hpp"

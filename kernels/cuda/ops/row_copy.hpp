@@ -1,4 +1,4 @@
-// Copies of matrices on the device whose rows may stand apart.
+// Copies matrices on the device. Their rows may stand apart.
 #pragma once
 
 #include "kernels/cuda/views.hpp"

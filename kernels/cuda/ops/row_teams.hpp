@@ -1,12 +1,11 @@
-// Rows of a matrix, each worked on by a team: a warp where the row is short, else a block. For .cu files
-// only.
+// Rows of a matrix, each worked on by a team: a warp if the row is short, else a block. For .cu files only.
 #pragma once
 
 #include "kernels/cuda/ops/packs.hpp"
 
 namespace collie::cuda {
 
-// What a thread is within its team.
+// A thread's place within its team.
 template <bool warp>
 struct Team {
   __device__ static unsigned size() { return warp ? warp_size : blockDim.x; }
@@ -36,10 +35,10 @@ struct Team {
   }
 };
 
-constexpr unsigned teams_a_block = 4;  // where a team is a warp
+constexpr unsigned teams_a_block = 4;  // if a team is a warp
 
-// Threads of a team in which each holds `held` packs of a row at most: 32, or 128 and up to `most`, where
-// rows may be longer.
+// The number of threads of a team in which each holds at most `held` packs of a row: 32, or 128 and more up
+// to `most`. Rows may be longer than the team holds.
 inline unsigned team_size(int64_t packs, int held, unsigned most) {
   if (packs <= int64_t{warp_size} * held) return warp_size;
   unsigned size = teams_a_block * warp_size;
@@ -47,7 +46,8 @@ inline unsigned team_size(int64_t packs, int held, unsigned most) {
   return size;
 }
 
-// Calls f with std::true_type where a team is a warp, and with the launch of `teams` teams.
+// Calls f with std::true_type if a team is a warp (else std::false_type), and with the launch of `teams`
+// teams.
 template <class F>
 void with_teams(int64_t teams, unsigned size, F f) {
   if (size == warp_size)
@@ -57,8 +57,8 @@ void with_teams(int64_t teams, unsigned size, F f) {
     f(std::false_type{}, LaunchShape{{static_cast<unsigned>(teams)}, {size}});
 }
 
-// Calls f(column, i) for this thread's packs of a row: i counts those that it may hold in registers, and is
-// `held` for all others.
+// Calls f(column, i) for this thread's packs of a row. i counts the packs that the thread may hold in
+// registers, and is `held` for all others.
 template <class Members, int held, int V, class F>
 __device__ __forceinline__ void for_columns(int64_t width, F f) {
   const int64_t step = int64_t{Members::size()} * V, first = int64_t{Members::lane()} * V;

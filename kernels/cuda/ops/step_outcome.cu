@@ -1,4 +1,4 @@
-// One thread: 16 bytes in, 24 out.
+// One thread reads 16 bytes and writes 24.
 #include "kernels/cuda/ops/step_outcome.hpp"
 
 #include "kernels/clip_factor.hpp"

@@ -1,4 +1,4 @@
-// What a step comes to; formula in kernels/operations.hpp.
+// The outcome of a step; kernels/operations.hpp has the formula.
 #pragma once
 
 struct CUstream_st;

@@ -1,4 +1,4 @@
-// Bytes an element, float32 / bfloat16: forward 12 / 6, backward 20 / 10.
+// Bytes per element, float32 / bfloat16: forward 12 / 6, backward 20 / 10.
 #include "kernels/cuda/ops/swiglu.hpp"
 
 #include "kernels/cuda/ops/packs.hpp"

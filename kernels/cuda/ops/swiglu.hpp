@@ -1,4 +1,4 @@
-// SwiGLU; formula in kernels/operations.hpp. All views [tokens, width] of one element type.
+// SwiGLU; kernels/operations.hpp has the formula. All views are [tokens, width] of one element type.
 #pragma once
 
 #include "kernels/cuda/views.hpp"

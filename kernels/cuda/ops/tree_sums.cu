@@ -1,5 +1,6 @@
-// A block a sum. Its threads share a node's values in equal subtrees, which they add by themselves and then
-// with each other: of 250,000 values (one matrix of 1e9 elements) each thread adds some 1,000.
+// There is one block per sum. Its threads share a node's values in equal subtrees. They add their own
+// subtrees first and then each other's: of 250,000 values (one matrix of 1e9 elements) each thread adds some
+// 1,000.
 #include "kernels/cuda/ops/tree_sums.hpp"
 
 #include "kernels/cuda/launch.hpp"
@@ -10,11 +11,11 @@ namespace collie::cuda {
 namespace {
 
 constexpr unsigned most_threads = 256;
-constexpr int64_t few_values = 256;  // of a node: a warp adds them as fast
+constexpr int64_t few_values = 256;  // in a node: a warp adds them as fast
 
 // The tree over `count` values, for thread 0.
 __device__ __forceinline__ double sum_of_node(const double* values, int64_t count, double* held) {
-  int64_t subtree = 1;  // values a thread
+  int64_t subtree = 1;  // values per thread
   while (subtree * blockDim.x < count) subtree *= 2;
   const auto used = static_cast<int>(divide_up(count, subtree)), thread = static_cast<int>(threadIdx.x);
   if (thread < used) {
@@ -33,7 +34,7 @@ __device__ __forceinline__ double sum_of_node(const double* values, int64_t coun
 __global__ void __launch_bounds__(most_threads)
     tree_sums_kernel(const double* values, const int32_t* words, int64_t nodes, double* sums) {
   __shared__ double held[most_threads];
-  // Thread 0's: trees that have no neighbour yet, each lower than the one before.
+  // Used by thread 0: trees that have no neighbour yet, each lower than the one before.
   double left[most_tree_height] = {};
   int heights[most_tree_height] = {};
   int size = 0;

@@ -1,4 +1,4 @@
-// A stream as the floors above see it.
+// A stream as the layers above see it.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,6 @@
 
 namespace collie::cuda {
 
-std::shared_ptr<DeviceQueue> device_queue(std::shared_ptr<Stream> stream);
+std::shared_ptr<DeviceQueue> stream_queue(std::shared_ptr<Stream> stream);
 
 }  // namespace collie::cuda

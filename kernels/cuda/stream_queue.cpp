@@ -1,4 +1,4 @@
-#include "kernels/cuda/device_queue.hpp"
+#include "kernels/cuda/stream_queue.hpp"
 
 #include <algorithm>
 #include <mutex>
@@ -83,17 +83,17 @@ class StreamQueue final : public DeviceQueue {
   }
 
  private:
-  // Any thread may come: each has a current device of its own.
+  // Any thread may call, and each thread has its own current device.
   void choose_device() const { check(cudaSetDevice(stream_->device()), "choosing a device"); }
 
   std::shared_ptr<Stream> stream_;
   std::mutex mutex_;
-  std::shared_ptr<MemorySource> memory_;  // made when it is first asked for
+  std::shared_ptr<MemorySource> memory_;  // made at its first use
 };
 
 }  // namespace
 
-std::shared_ptr<DeviceQueue> device_queue(std::shared_ptr<Stream> stream) {
+std::shared_ptr<DeviceQueue> stream_queue(std::shared_ptr<Stream> stream) {
   return std::make_shared<StreamQueue>(std::move(stream));
 }
 
