@@ -1,5 +1,5 @@
-// A name and a factory: how optimizers, losses, learning-rate schedules, callbacks and the rest are found.
-// Built-in pieces register exactly as a host program's do.
+// A registry maps names to factories. Optimizers, losses, learning-rate schedules, callbacks and the rest are
+// found this way. Built-in pieces register exactly as a host program's do.
 #pragma once
 
 #include <functional>
@@ -26,17 +26,21 @@ class Registry {
     factories_[name] = std::move(factory);
   }
 
+  const std::string& key() const { return key_; }
+
   bool contains(const std::string& name) const {
     const std::lock_guard lock(mutex_);
     return factories_.count(name) > 0;
   }
 
-  // Throws UserError that lists the known names.
-  Factory find(const std::string& name) const {
+  // Throws a UserError that lists the known names. `where` says in the message where `name` was given; if it
+  // is empty, the message has the configuration key.
+  Factory find(const std::string& name, const std::string& where = "") const {
     const std::lock_guard lock(mutex_);
     const auto found = factories_.find(name);
     if (found == factories_.end())
-      throw UserError("{}: unknown {} '{}'; known: {}", key_, kind_, shortened(name), join_names());
+      throw UserError("{}: unknown {} '{}'; known: {}", where.empty() ? key_ : where, kind_, shortened(name),
+                      join_names());
     return found->second;
   }
 

@@ -1,4 +1,4 @@
-// The configuration of a run, as the user writes it. Values shown are the defaults; std::optional members
+// The configuration of a run, as the user writes it. The values shown are the defaults; std::optional members
 // have none.
 #pragma once
 
@@ -22,7 +22,7 @@ struct ModelSection {
   std::string path;  // may be empty when from_scratch
   bool from_scratch = false;
   nlohmann::json config =
-      nlohmann::json::object();  // Hugging Face config.json keys; laid over path/config.json
+      nlohmann::json::object();  // Hugging Face config.json keys; they override path/config.json
   std::string dtype = "float32";
   std::string recompute = "none";
   bool operator==(const ModelSection&) const = default;
@@ -39,8 +39,8 @@ struct DataSource {
   std::string format = "text";
   double weight = 1.0;
   std::string text, prompt, completion;             // jsonl keys
-  int line = 0;                                     // of the configuration file, for messages
-  bool operator==(const DataSource& other) const {  // wherever they were written
+  int line = 0;                                     // in the configuration file, for messages
+  bool operator==(const DataSource& other) const {  // equal wherever they were written
     return path == other.path && format == other.format && weight == other.weight && text == other.text &&
            prompt == other.prompt && completion == other.completion;
   }
@@ -61,7 +61,7 @@ struct TrainSection {
   bool operator==(const TrainSection&) const = default;
 };
 
-// Of one run: pipeline stages, replicas, parts of the tokens and shards of matrices together.
+// The limit for one run: pipeline stages, replicas, token shards and matrix shards together.
 constexpr int64_t most_ranks = 16384;
 
 struct ParallelSection {
@@ -69,7 +69,7 @@ struct ParallelSection {
   bool sequence_parallel = false;
   int zero_stage = 0;
   std::string offload = "none";
-  int64_t bucket_elements = int64_t{4} << 20;  // gradients that are reduced together, at least
+  int64_t bucket_elements = int64_t{4} << 20;  // fewest gradient elements that are reduced together
   std::string schedule = "1f1b";
   int virtual_stages = 1;                // 1: the schedule's own number
   std::string partition = "parameters";  // or empty when a list is given
@@ -141,12 +141,15 @@ struct DeviceSection {
   bool operator==(const DeviceSection&) const = default;
 };
 
-// Where the configuration was read, for messages; two configurations are equal wherever they come from.
+// The place where the configuration was read, for messages. Two configurations are equal wherever they come
+// from.
 struct ConfigFile {
   std::string path;  // empty: built by a host program
-  // Of each key in model.config what a message about it begins with: "FILE:LINE: model.config.hidden_size";
-  // "" is model.config itself.
-  std::map<std::string, std::string> model_keys;
+  // For each key that was given, keys in model.config included: the beginning of a message about it,
+  // "FILE:LINE: optimizer.name" or "--set optimizer.name".
+  std::map<std::string, std::string> places;
+  // The same for any key; it is the key alone if the key was not given.
+  std::string place(const std::string& key) const;
   bool operator==(const ConfigFile&) const { return true; }
 };
 
@@ -171,31 +174,38 @@ struct Config {
   bool operator==(const Config&) const = default;
 };
 
-// Reads CONFIG.yaml, then lays each "key.path=value" of `settings` over it, in their order: the value, which
-// is YAML, replaces what was there; numbers in the path are list indices, and the index after the last
-// appends
-// ("data.train.0.path=corpus/*.txt"). Strict: an unknown or ill-typed key throws UserError
+// Reads CONFIG.yaml, then lays each "key.path=value" of `settings` over it, in their order. The value, which
+// is YAML, replaces what was there. Numbers in the path are list indices, and the index after the last
+// appends ("data.train.0.path=corpus/*.txt"). Parsing is strict: an unknown or ill-typed key throws UserError
 // "FILE:LINE: key.path: what was found; what would be right" ("--set key.path: ..." for a setting). Values
-// that the schema knows but the engine does not have yet are refused as "not supported yet"; `warnings`
-// collects, once each, what a user would miss. Keys that are missing have their defaults; what a command
-// cannot do without is asked for by require_training and its like.
+// that the schema knows but the engine does not have yet are refused as "not supported yet". `warnings`
+// collects, once each, what a user would miss. Missing keys have their defaults. require_training and its
+// like ask for the keys that a command cannot do without.
 Config load_config(const std::string& file, const std::vector<std::string>& settings,
                    std::vector<std::string>& warnings);
 
-// What to_yaml wrote, in another process.
+// Reads what to_yaml wrote in another process.
 Config parse_config(const std::string& yaml);
 
-// The same checks for a configuration built by a host program.
+// Makes the same checks for a configuration that a host program built.
 void check_config(const Config& config, std::vector<std::string>& warnings);
 
-// UserError that names the first key that training cannot do without and that the configuration lacks:
-// run.name, run.dir, model.path (or model.config from scratch), a tokenizer, data.train, train.steps or
-// train.epochs.
+// Throws a UserError that names the first key that training needs and the configuration lacks: run.name,
+// run.dir, model.path (or model.config from scratch), a tokenizer, data.train, train.steps or train.epochs.
 void require_training(const Config& config);
 
-// The same for evaluation alone: a model (model.path, or run.dir where the model is from scratch: the run's
-// latest checkpoint), a tokenizer, data.eval.
+// The same for evaluation alone. It needs a model (model.path, or run.dir if the model is from scratch: then
+// the run's latest checkpoint), a tokenizer and data.eval.
 void require_eval(const Config& config);
+
+// The values of all keys that change what is computed, {"optimizer": {"lr": 0.001, ...}, ...}. A resumed run
+// must have the same ones.
+nlohmann::json fingerprint(const Config& config);
+
+// All keys as YAML with their defaults, each with its meaning and its valid values. A star marks the keys of
+// fingerprint(). `names` lists, by key path, the registered names for keys whose values come from a registry.
+// docs/configuration.md has the result.
+std::string describe_keys(const std::map<std::string, std::vector<std::string>>& names);
 
 // All keys with their values in force, as YAML that load_config reads back to an equal Config.
 std::string to_yaml(const Config& config);

@@ -43,8 +43,8 @@ void check_sources(std::vector<DataSource>& sources, const std::string& list, co
   }
 }
 
-// With virtual_stages 1 a schedule has its own number of stages a rank, which is known where schedules are:
-// of these it is one.
+// With virtual_stages 1 a schedule has its own number of stages per rank, which only the schedules know. For
+// the schedules named here it is one.
 bool is_number_of_stages_known(const ParallelSection& parallel) {
   return parallel.virtual_stages > 1 || parallel.schedule == "gpipe" || parallel.schedule == "1f1b" ||
          parallel.schedule == "zb_h1";
@@ -83,7 +83,7 @@ void check_between_keys(const Config& config, const Places& places) {
     throw UserError("{}: found {} with sequences of {} tokens; a micro-batch of at most {} tokens is wanted",
                     places.of("train.micro_batch_size"), config.train.micro_batch_size,
                     config.data.sequence_length, kMost);
-  // What an epoch may have at most (io/sequence_order.cpp).
+  // The most sequences an epoch may have (io/sequence_order.cpp).
   constexpr int64_t kMostSequences = std::numeric_limits<uint32_t>::max();
   const auto sequences = checked_product(
       {config.train.micro_batch_size, config.train.gradient_accumulation_steps, config.parallel.dp_size});
@@ -102,7 +102,7 @@ void add_once(std::vector<std::string>& all, const std::string& text) {
   if (std::find(all.begin(), all.end(), text) == all.end()) all.push_back(text);
 }
 
-// "FILE: key: missing; ..."
+// Throws "FILE: key: missing; ..."
 [[noreturn]] void refuse_missing(const Config& config, const std::string& path, const std::string& wanted) {
   Origin file;
   file.file = config.file.path;
@@ -144,7 +144,7 @@ std::string source_path(const std::string& list, size_t index) {
 }
 
 void check_all(const Config& config, const Places& places, std::vector<std::string>& warnings) {
-  Config copy = config;  // the table points to members that it could change
+  Config copy = config;  // the table holds pointers to members that could be changed through it
   for (const Key& key : schema(copy)) {
     key.check(places.of(key.path));
     if (auto* const* sources = std::get_if<std::vector<DataSource>*>(&key.target))

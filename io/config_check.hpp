@@ -1,4 +1,4 @@
-// What holds between keys, and the places that messages name. Below io/config.hpp only.
+// The rules between keys, and the places that messages name. For the implementation of io/config.hpp only.
 #pragma once
 
 #include <map>
@@ -10,13 +10,14 @@
 
 namespace collie::config {
 
-// Where each key that was given stands, by its path; of the others the nearest section's place is named.
+// The place of each key that was given, by the key's path. For other keys it names the place of the nearest
+// section.
 class Places {
  public:
   Places() = default;
   explicit Places(Origin file) : file_(std::move(file)) {}
   void add(const std::string& path, const Origin& origin) { origins_[path] = origin; }
-  // What a message about `path` begins with.
+  // The beginning of a message about `path`.
   std::string of(const std::string& path) const;
 
  private:
@@ -24,7 +25,7 @@ class Places {
   std::map<std::string, Origin> origins_;
 };
 
-// Every rule of the schema and every rule between keys. UserError.
+// Checks every rule of the schema and every rule between keys. Throws UserError.
 void check_all(const Config& config, const Places& places, std::vector<std::string>& warnings);
 
 // "data.train.0"

@@ -1,4 +1,4 @@
-// What one line of the schema's table says and checks.
+// Describes and checks values by one line of the schema's table.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -32,7 +32,7 @@ std::string list_words(const std::vector<Item>& items) {
   return text;
 }
 
-// A value as it stands in a message.
+// A value as a message shows it.
 std::string in_words(const Key& key) {
   if (const auto* text = std::get_if<std::string*>(&key.target))
     return fmt::format("'{}'", shortened(**text));
@@ -43,20 +43,13 @@ std::string in_words(const Key& key) {
   return shortened(key.yaml());
 }
 
-std::vector<std::string> all_valid(const Key& key) {
-  std::vector<std::string> all = key.valid;
-  if (!key.valid_ending.empty()) all.push_back("a FILE" + key.valid_ending);
-  return all;
-}
-
 std::string number_words(const Key& key, const std::string& kind) {
   return kind + key.range.words();
 }
 
 std::string text_words(const Key& key) {
   if (key.valid.empty()) return "a text";
-  std::string words =
-      all_valid(key).size() == 1 ? all_valid(key).front() : "one of " + list_words(all_valid(key));
+  std::string words = key.valid.size() == 1 ? key.valid.front() : "one of " + list_words(key.valid);
   if (!key.valid_later.empty()) words += fmt::format(" (not supported yet: {})", list_words(key.valid_later));
   return words;
 }
@@ -71,12 +64,9 @@ void check_text(const Key& key, const std::string& text, const std::string& plac
   };
   if (key.valid.empty() || is_in(key.valid)) return;
   if (is_in(key.valid_later))
-    throw UserError("{}: {} is not supported yet; only {} {}", place, text, list_words(all_valid(key)),
-                    all_valid(key).size() == 1 ? "is" : "are");
-  const std::string& ending = key.valid_ending;
-  const bool ends_well =
-      !ending.empty() && text.size() > ending.size() && text.substr(text.size() - ending.size()) == ending;
-  if (!ends_well) refuse(key, place, fmt::format("'{}'", shortened(text)));
+    throw UserError("{}: {} is not supported yet; only {} {}", place, text, list_words(key.valid),
+                    key.valid.size() == 1 ? "is" : "are");
+  refuse(key, place, fmt::format("'{}'", shortened(text)));
 }
 
 void check_length(const std::string& text, const std::string& place) {
@@ -182,12 +172,6 @@ Key Key::not_yet(std::vector<std::string> texts) const {
   return key;
 }
 
-Key Key::or_ending(std::string ending) const {
-  Key key = *this;
-  key.valid_ending = std::move(ending);
-  return key;
-}
-
 Key Key::only(std::string value) const {
   Key key = *this;
   key.only_value = std::move(value);
@@ -203,6 +187,18 @@ Key Key::or_null() const {
 Key Key::warn_if_true(std::string warning) const {
   Key key = *this;
   key.warning_if_true = std::move(warning);
+  return key;
+}
+
+Key Key::doc(std::string line) const {
+  Key key = *this;
+  key.description = std::move(line);
+  return key;
+}
+
+Key Key::fingerprinted() const {
+  Key key = *this;
+  key.in_fingerprint = true;
   return key;
 }
 
@@ -227,6 +223,22 @@ std::string Key::wanted() const {
           },
           [&](const PartitionTarget&) { return text_words(*this) + ", or a list of layers per stage,"; },
           [&](const auto*) { return number_words(*this, "a whole number"); },
+      },
+      target);
+}
+
+nlohmann::json Key::json() const {
+  return std::visit(
+      Overloaded{
+          [](const std::optional<int64_t>* number) {
+            return *number ? nlohmann::json(**number) : nlohmann::json();
+          },
+          [](const std::vector<DataSource>* sources) { return nlohmann::json(sources->size()); },
+          [](const PartitionTarget& partition) {
+            return partition.name->empty() ? nlohmann::json(*partition.list)
+                                           : nlohmann::json(*partition.name);
+          },
+          [](const auto* value) { return nlohmann::json(*value); },
       },
       target);
 }

@@ -1,4 +1,4 @@
-// CONFIG.yaml and --set to a Config.
+// Reads CONFIG.yaml and --set into a Config.
 #include <limits>
 
 #include "base/error.hpp"
@@ -16,11 +16,10 @@ namespace config {
 
 namespace {
 
-// Fills the members of a Config from the tree, key by key as the table has them.
+// Fills the members of a Config from the tree, key by key in the table's order.
 class Reader {
  public:
-  Reader(Config& config, Origin file)
-      : keys_(schema(config)), model_keys_(config.file.model_keys), places_(std::move(file)) {}
+  Reader(Config& config, Origin file) : keys_(schema(config)), file_(config.file), places_(std::move(file)) {}
 
   void read(const Node& root) { read_section(root, "", keys_); }
   const Places& places() const { return places_; }
@@ -28,8 +27,8 @@ class Reader {
  private:
   using Keys = std::vector<Key>;
 
-  // What is known is read first, so that "type: lora" is refused by its name and not for the keys that come
-  // with it.
+  // Known keys are read first, so that "type: lora" is refused by its name and not because of the keys that
+  // come with it.
   void read_section(const Node& node, const std::string& section, const Keys& keys) {
     if (node.kind == Node::Kind::null) return;
     if (node.kind != Node::Kind::map)
@@ -37,7 +36,7 @@ class Reader {
                       names_in(keys, section));
     for (const Entry& entry : node.entries) {
       const std::string path = join(section, entry.key);
-      places_.add(path, entry.value.origin);
+      add_place(path, entry.value.origin);
       if (const Key* key = find_key(keys, path))
         read_key(entry.value, *key);
       else if (is_section(keys, path))
@@ -49,8 +48,13 @@ class Reader {
     }
   }
 
+  void add_place(const std::string& path, const Origin& origin) {
+    places_.add(path, origin);
+    file_.places[path] = origin.place(path);
+  }
+
   [[noreturn]] void refuse_unknown(const Node& node, const std::string& path, const Keys& keys) const {
-    Keys all = keys;  // those of a data source, then the rest: what is nearer is found among both
+    Keys all = keys;  // those of a data source, then the rest: the nearest key is searched among both
     if (&keys != &keys_) all.insert(all.end(), keys_.begin(), keys_.end());
     throw UserError("{}: unknown key; {}", node.origin.place(path), suggestion(all, path));
   }
@@ -126,7 +130,7 @@ class Reader {
     if (node.kind != Node::Kind::null) *target = read_integer<int64_t>(node, key);
   }
 
-  // The items of a list; null is an empty one, as after a key whose items are all commented out.
+  // The items of a list. null is an empty list, as it is after a key whose items are all commented out.
   static const std::vector<Node>& items_of(const Node& node, const Key& key) {
     if (node.kind != Node::Kind::list && node.kind != Node::Kind::null) refuse(node, key);
     return node.items;
@@ -148,10 +152,7 @@ class Reader {
       refuse(node, key);
     *target = is_list ? nlohmann::json::array() : nlohmann::json::object();
     if (node.kind != Node::Kind::null) *target = to_json(node, key.path);
-    if (key.path != "model.config") return;
-    model_keys_[""] = node.origin.place(key.path);
-    for (const Entry& entry : node.entries)
-      model_keys_[entry.key] = entry.value.origin.place(join(key.path, entry.key));
+    for (const Entry& entry : node.entries) add_place(join(key.path, entry.key), entry.value.origin);
   }
 
   static void read_value(const Node& node, const Key& key, const PartitionTarget& target) {
@@ -172,13 +173,13 @@ class Reader {
       if (item.kind == Node::Kind::null)
         throw UserError("{}: found nothing; a source such as {{path: \"data/*.txt\"}} is wanted",
                         item.origin.place(path));
-      places_.add(path, item.origin);
+      add_place(path, item.origin);
       read_section(item, path, source_schema(source, path));
     }
   }
 
   Keys keys_;
-  std::map<std::string, std::string>& model_keys_;
+  ConfigFile& file_;
   Places places_;
 };
 
@@ -204,8 +205,13 @@ Config read_config(const std::string& yaml, const std::string& file, const std::
 
 }  // namespace
 
+std::string ConfigFile::place(const std::string& key) const {
+  const auto found = places.find(key);
+  return found == places.end() ? key : found->second;
+}
+
 Config parse_config(const std::string& yaml) {
-  std::vector<std::string> ignored;  // whoever wrote it has seen them
+  std::vector<std::string> ignored;  // its writer has seen the warnings already
   return read_config(yaml, "", {}, ignored);
 }
 

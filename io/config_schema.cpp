@@ -4,8 +4,8 @@ namespace collie::config {
 
 namespace {
 
-// Far above what anybody trains with, and such that no product of them overflows: positions in the data are
-// steps times sequences, both below 2^32.
+// Far above any real training, and small enough that no product overflows: positions in the data are steps
+// times sequences, both below 2^32.
 constexpr double kMostSteps = 1e9;
 constexpr double kMostRanks = most_ranks;
 
@@ -15,77 +15,170 @@ void add(std::vector<Key>& all, std::vector<Key> keys) {
 
 std::vector<Key> what_is_trained(Config& c) {
   return {
-      Key("run.name", &c.run.name).or_null(),
-      Key("run.dir", &c.run.dir).or_null().also_known_as({"output_dir", "folder"}),
-      Key("run.seed", &c.run.seed),
-      Key("run.stall_timeout_s", &c.run.stall_timeout_s).above(0).at_most(1e9),
+      Key("run.name", &c.run.name).doc("must be given; a name for people").or_null(),
+      Key("run.dir", &c.run.dir)
+          .doc("must be given; the run's folder. Only what a run wrote there is ever replaced or removed")
+          .or_null()
+          .also_known_as({"output_dir", "folder"}),
+      Key("run.seed", &c.run.seed).doc("of initial weights and of the order of the data").fingerprinted(),
+      Key("run.stall_timeout_s", &c.run.stall_timeout_s)
+          .doc("seconds; a run without progress for so long ends and names who waits for what")
+          .above(0)
+          .at_most(1e9),
 
-      Key("model.path", &c.model.path).or_null().also_known_as({"model_name_or_path"}),
-      Key("model.from_scratch", &c.model.from_scratch),
-      Key("model.config", &c.model.config),
-      Key("model.dtype", &c.model.dtype).one_of({"float32", "bfloat16"}).also_known_as({"precision"}),
+      Key("model.path", &c.model.path)
+          .doc("a Hugging Face folder; must be given unless from_scratch with config")
+          .or_null()
+          .also_known_as({"model_name_or_path"}),
+      Key("model.from_scratch", &c.model.from_scratch).doc("random weights instead of the folder's"),
+      Key("model.config", &c.model.config)
+          .doc("keys of config.json, laid over the folder's. A key that the engine does not know is refused "
+               "with the nearest one that it does; a config.json may have such where they are switched off "
+               "(null, false, 0)"),
+      Key("model.dtype", &c.model.dtype)
+          .doc("what weights and activations are stored and computed in; bfloat16 needs a GPU")
+          .fingerprinted()
+          .one_of({"float32", "bfloat16"})
+          .also_known_as({"precision"}),
       Key("model.recompute", &c.model.recompute)
+          .doc("activations that backward computes again instead of keeping them, with the same bits. "
+               "selective: the norms' outputs and SwiGLU's, no matrix products; full: all of a block but its "
+               "input")
           .one_of({"none", "selective", "full"})
           .also_known_as({"gradient_checkpointing", "activation_checkpointing"}),
 
-      Key("tokenizer.path", &c.tokenizer.path).or_null(),
-      Key("tokenizer.kind", &c.tokenizer.kind).one_of({"auto", "byte"}),
+      Key("tokenizer.path", &c.tokenizer.path)
+          .doc("a folder with tokenizer.json; null: model.path")
+          .or_null(),
+      Key("tokenizer.kind", &c.tokenizer.kind)
+          .doc("auto: tokenizer.json; byte: a token for each byte")
+          .one_of({"auto", "byte"}),
 
-      Key("data.train", &c.data.train),
-      Key("data.eval", &c.data.eval),
+      Key("data.train", &c.data.train).doc("must be given; a list of sources, see below"),
+      Key("data.eval", &c.data.eval).doc("the same"),
       Key("data.sequence_length", &c.data.sequence_length)
+          .doc("tokens of a window")
+          .fingerprinted()
           .from_to(1, 2147483647)
           .also_known_as({"seq_length", "seq_len", "max_length", "block_size", "context_length"}),
-      Key("data.packing", &c.data.packing),
-      Key("data.shuffle", &c.data.shuffle),
+      Key("data.packing", &c.data.packing)
+          .doc(
+              "several documents in a window, which do not see each other; false: one document in a sequence")
+          .fingerprinted(),
+      Key("data.shuffle", &c.data.shuffle)
+          .doc("another order of the sequences in each epoch")
+          .fingerprinted(),
   };
 }
 
 std::vector<Key> how_it_is_trained(Config& c) {
   return {
-      Key("train.steps", &c.train.steps).from_to(1, kMostSteps).also_known_as({"max_steps", "num_steps"}),
+      Key("train.steps", &c.train.steps)
+          .doc("one of steps and epochs must be given; the run ends with whichever ends first")
+          .from_to(1, kMostSteps)
+          .also_known_as({"max_steps", "num_steps"}),
       Key("train.epochs", &c.train.epochs)
+          .doc("times that every target is seen")
           .from_to(1, kMostSteps)
           .also_known_as({"num_train_epochs", "max_epochs"}),
       Key("train.micro_batch_size", &c.train.micro_batch_size)
+          .doc("sequences of a micro-batch")
           .from_to(1, 2147483647)
           .also_known_as({"batch_size", "per_device_train_batch_size"}),
-      Key("train.gradient_accumulation_steps", &c.train.gradient_accumulation_steps).from_to(1, 1 << 20),
-      Key("train.clip_grad_norm", &c.train.clip_grad_norm).at_least(0).also_known_as({"max_grad_norm"}),
-      Key("train.clip_grad_value", &c.train.clip_grad_value).at_least(0).only("0.0"),
-      Key("train.loss", &c.train.loss),
+      Key("train.gradient_accumulation_steps", &c.train.gradient_accumulation_steps)
+          .doc("micro-batches of a step, per replica")
+          .from_to(1, 1 << 20),
+      Key("train.clip_grad_norm", &c.train.clip_grad_norm)
+          .doc("the gradient is scaled down to this norm; 0: never")
+          .fingerprinted()
+          .at_least(0)
+          .also_known_as({"max_grad_norm"}),
+      Key("train.clip_grad_value", &c.train.clip_grad_value).fingerprinted().at_least(0).only("0.0"),
+      Key("train.loss", &c.train.loss).doc("or one that a host program registered").fingerprinted(),
 
-      Key("parallel.dp_size", &c.parallel.dp_size).from_to(1, kMostRanks),
-      Key("parallel.tp_size", &c.parallel.tp_size).from_to(1, kMostRanks),
-      Key("parallel.pp_size", &c.parallel.pp_size).from_to(1, kMostRanks),
-      Key("parallel.cp_size", &c.parallel.cp_size).from_to(1, kMostRanks),
-      Key("parallel.sequence_parallel", &c.parallel.sequence_parallel),
-      Key("parallel.zero_stage", &c.parallel.zero_stage).from_to(0, 3),
+      Key("parallel.dp_size", &c.parallel.dp_size)
+          .doc("replicas. Ranks are dp_size x tp_size x pp_size x cp_size")
+          .from_to(1, kMostRanks),
+      Key("parallel.tp_size", &c.parallel.tp_size)
+          .doc("shards of every matrix; must divide the heads, intermediate_size and vocab_size")
+          .from_to(1, kMostRanks),
+      Key("parallel.pp_size", &c.parallel.pp_size)
+          .doc("pipeline stages; at most the model's layers")
+          .from_to(1, kMostRanks),
+      Key("parallel.cp_size", &c.parallel.cp_size)
+          .doc("parts of every micro-batch's tokens, which attend to each other around a ring")
+          .from_to(1, kMostRanks),
+      Key("parallel.sequence_parallel", &c.parallel.sequence_parallel)
+          .doc("with tp_size > 1: norms and residuals on a share of the tokens"),
+      Key("parallel.zero_stage", &c.parallel.zero_stage)
+          .doc("over dp_size x cp_size ranks. 1 shards optimizer states, 2 gradients too, 3 weights too")
+          .from_to(0, 3),
       Key("parallel.offload", &c.parallel.offload)
+          .doc("optimizer: masters and states wait in the host's memory; activations: what blocks keep for "
+               "their backward does; all: both. On the CPU all are the same")
           .one_of({"none", "optimizer", "activations", "all"})
           .not_yet({"parameters"}),
-      Key("parallel.bucket_elements", &c.parallel.bucket_elements).from_to(1, 1e12),
-      Key("parallel.schedule", &c.parallel.schedule)
-          .one_of({"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
-          .or_ending(".csv"),
-      Key("parallel.virtual_stages", &c.parallel.virtual_stages).from_to(1, 1024),
+      Key("parallel.bucket_elements", &c.parallel.bucket_elements)
+          .doc("gradients that are reduced together, at least; a layer is never cut")
+          .from_to(1, 1e12),
+      Key("parallel.schedule", &c.parallel.schedule).doc("or FILE.csv, in PyTorch's format"),
+      Key("parallel.virtual_stages", &c.parallel.virtual_stages)
+          .doc("stages per rank; 1: the schedule's own number (two for interleaved_1f1b, zbv and dualpipe_v, "
+               "else one; a file's). Only interleaved_1f1b and files can have others. dualpipe_v needs at "
+               "least 2 x pp_size - 1 micro-batches in a step")
+          .from_to(1, 1024),
       Key("parallel.partition", PartitionTarget{&c.parallel.partition, &c.parallel.partition_list})
+          .doc("parameters: the largest stage is as small as can be; uniform: by layers; measured: before "
+               "the run layers are timed with its own micro-batches and shards, and cut so that the slowest "
+               "rank is as fast as can be (a resume measures again). No cut changes a result")
           .from_to(0, 2147483647)
           .one_of({"parameters", "uniform", "measured"}),
 
-      Key("optimizer.name", &c.optimizer.name),
-      Key("optimizer.lr", &c.optimizer.lr).at_least(0).also_known_as({"learning_rate"}),
-      Key("optimizer.betas", &c.optimizer.betas).from_to_below(0, 1),
-      Key("optimizer.eps", &c.optimizer.eps).above(0).also_known_as({"epsilon"}),
-      Key("optimizer.weight_decay", &c.optimizer.weight_decay).at_least(0),
-      Key("optimizer.master", &c.optimizer.master),
-      Key("optimizer.grad_dtype", &c.optimizer.grad_dtype).one_of({"float32", "bfloat16"}),
-      Key("optimizer.rounding", &c.optimizer.rounding).one_of({"nearest", "stochastic"}),
+      Key("optimizer.name", &c.optimizer.name).doc("or one that a host program registered").fingerprinted(),
+      Key("optimizer.lr", &c.optimizer.lr)
+          .doc("the highest learning rate")
+          .fingerprinted()
+          .at_least(0)
+          .also_known_as({"learning_rate"}),
+      Key("optimizer.betas", &c.optimizer.betas)
+          .doc("decay of the running means")
+          .fingerprinted()
+          .from_to_below(0, 1),
+      Key("optimizer.eps", &c.optimizer.eps)
+          .doc("added to the denominator")
+          .fingerprinted()
+          .above(0)
+          .also_known_as({"epsilon"}),
+      Key("optimizer.weight_decay", &c.optimizer.weight_decay)
+          .doc("of all parameters")
+          .fingerprinted()
+          .at_least(0),
+      Key("optimizer.master", &c.optimizer.master)
+          .doc("with model.dtype bfloat16: a float32 copy of the weights is updated and rounded to the "
+               "model's; in checkpoints, too")
+          .fingerprinted(),
+      Key("optimizer.grad_dtype", &c.optimizer.grad_dtype)
+          .doc("in which gradients are summed over micro-batches and ranks, with model.dtype bfloat16")
+          .fingerprinted()
+          .one_of({"float32", "bfloat16"}),
+      Key("optimizer.rounding", &c.optimizer.rounding)
+          .doc("of updated bfloat16 weights without master")
+          .fingerprinted()
+          .one_of({"nearest", "stochastic"}),
       Key("optimizer.groups", &c.optimizer.groups).only("[]"),
 
-      Key("lr_scheduler.name", &c.lr_scheduler.name).also_known_as({"type", "lr_scheduler_type"}),
-      Key("lr_scheduler.warmup_steps", &c.lr_scheduler.warmup_steps).from_to(0, kMostSteps),
-      Key("lr_scheduler.min_lr_ratio", &c.lr_scheduler.min_lr_ratio).from_to(0, 1),
+      Key("lr_scheduler.name", &c.lr_scheduler.name)
+          .doc("or one that a host program registered")
+          .fingerprinted()
+          .also_known_as({"type", "lr_scheduler_type"}),
+      Key("lr_scheduler.warmup_steps", &c.lr_scheduler.warmup_steps)
+          .doc("steps in which the rate rises to lr")
+          .fingerprinted()
+          .from_to(0, kMostSteps),
+      Key("lr_scheduler.min_lr_ratio", &c.lr_scheduler.min_lr_ratio)
+          .doc("of lr, reached at the last step")
+          .fingerprinted()
+          .from_to(0, 1),
 
       Key("peft.type", &c.peft.type).one_of({"none"}).not_yet({"lora", "dora"}),
       Key("quantization.kind", &c.quantization.kind).one_of({"none"}).not_yet({"nf4", "int8"}),
@@ -94,36 +187,64 @@ std::vector<Key> how_it_is_trained(Config& c) {
 
 std::vector<Key> what_goes_on_around_it(Config& c) {
   return {
-      Key("eval.every_n_steps", &c.eval.every_n_steps).from_to(0, kMostSteps).also_known_as({"eval_steps"}),
-      Key("eval.every_n_epochs", &c.eval.every_n_epochs).from_to(0, kMostSteps),
+      Key("eval.every_n_steps", &c.eval.every_n_steps)
+          .doc("0: never")
+          .from_to(0, kMostSteps)
+          .also_known_as({"eval_steps"}),
+      Key("eval.every_n_epochs", &c.eval.every_n_epochs).doc("0: never").from_to(0, kMostSteps),
 
       Key("checkpoint.every_n_steps", &c.checkpoint.every_n_steps)
+          .doc("0: only at the end, on Ctrl-C and on SIGUSR1")
           .from_to(0, kMostSteps)
           .also_known_as({"save_steps"}),
       Key("checkpoint.keep_last", &c.checkpoint.keep_last)
+          .doc("older checkpoints are removed")
           .from_to(1, kMostSteps)
           .also_known_as({"save_total_limit"}),
 
-      Key("monitor.console", &c.monitor.console).one_of({"auto", "plain", "progress", "none"}),
+      Key("monitor.console", &c.monitor.console)
+          .doc("progress: one line that is rewritten, where standard error is a terminal (TERM is set and "
+               "not dumb); plain: a line every five seconds; auto: whichever fits")
+          .one_of({"auto", "plain", "progress", "none"}),
       Key("monitor.tensorboard", &c.monitor.tensorboard)
+          .doc("TensorBoard event files")
           .warn_if_true("TensorBoard files are not written yet; metrics.jsonl has the same numbers"),
       Key("monitor.csv", &c.monitor.csv)
+          .doc("a CSV file of the same numbers")
           .warn_if_true("CSV files are not written yet; metrics.jsonl has the same numbers"),
-      Key("monitor.trace", &c.monitor.trace),
+      Key("monitor.trace", &c.monitor.trace).doc("trace.json, which https://ui.perfetto.dev opens"),
 
-      Key("callbacks", &c.callbacks),
+      Key("callbacks", &c.callbacks).doc("names that a host program registered"),
       Key("plugins", &c.plugins).only("[]"),
 
-      Key("cluster.nodes", &c.cluster.nodes),
-      Key("cluster.trusted_network", &c.cluster.trusted_network),
-      Key("cluster.secret_file", &c.cluster.secret_file).or_null(),
-      Key("cluster.tls.certificate", &c.cluster.tls.certificate).or_null(),
-      Key("cluster.tls.key", &c.cluster.tls.key).or_null(),
-      Key("cluster.tls.ca", &c.cluster.tls.ca).or_null(),
+      Key("cluster.nodes", &c.cluster.nodes)
+          .doc("HOST:PORT of nodes that hold the ranks (see cluster.md); empty: this process does"),
+      Key("cluster.trusted_network", &c.cluster.trusted_network)
+          .doc("tensors may travel unencrypted, which is faster, although there are certificates"),
+      Key("cluster.secret_file", &c.cluster.secret_file)
+          .doc("what processes without certificates must know; null: COLLIE_ENGINE_SECRET, else a file of "
+               "the user's own")
+          .or_null(),
+      Key("cluster.tls.certificate", &c.cluster.tls.certificate)
+          .doc("PEM files, all three or none")
+          .or_null(),
+      Key("cluster.tls.key", &c.cluster.tls.key)
+          .doc("of the certificate; readable by its owner alone")
+          .or_null(),
+      Key("cluster.tls.ca", &c.cluster.tls.ca).doc("of the authority that signed the certificates").or_null(),
 
-      Key("device.kind", &c.device.kind).one_of({"auto", "cpu", "cuda"}),
-      Key("device.threads", &c.device.threads).from_to(0, 4096).also_known_as({"num_threads"}),
-      Key("device.graphs", &c.device.graphs).one_of({"off", "auto"}),
+      Key("device.kind", &c.device.kind)
+          .doc("auto: a GPU where one can be used, else the CPU; cuda: an error where none can (plan needs "
+               "none)")
+          .one_of({"auto", "cpu", "cuda"}),
+      Key("device.threads", &c.device.threads)
+          .doc("of the whole process; 0: all processors that it may use (affinity, and the CPU quota of its "
+               "container)")
+          .from_to(0, 4096)
+          .also_known_as({"num_threads"}),
+      Key("device.graphs", &c.device.graphs)
+          .doc("auto: on a GPU repeated work is queued as CUDA graphs, with the same bits (see gpu.md)")
+          .one_of({"off", "auto"}),
   };
 }
 

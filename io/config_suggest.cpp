@@ -1,4 +1,4 @@
-// Which key was meant.
+// Finds the key that was meant.
 #include <algorithm>
 #include <set>
 
@@ -23,7 +23,7 @@ struct Candidate {
   std::string path, name;
 };
 
-// Keys, sections and the names that keys have elsewhere.
+// Returns keys, sections and the names that keys have in other programs.
 std::vector<Candidate> candidates(const std::vector<Key>& keys) {
   std::vector<Candidate> all;
   std::set<std::string> sections;

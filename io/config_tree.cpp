@@ -18,7 +18,7 @@ namespace collie::config {
 namespace {
 
 constexpr int kMostDepth = 100, kMostNodes = 100000;
-constexpr size_t kLongestKey = 256;  // a path of a hundred is short enough to be made for each value
+constexpr size_t kLongestKey = 256;  // so that a path of a hundred keys can be made for each value
 constexpr std::string_view kYamlTags = "tag:yaml.org,2002:";
 
 bool is_quoted(const YAML::Node& node) {
@@ -30,7 +30,7 @@ bool has_known_tag(const YAML::Node& node) {
   return tag.empty() || tag == "?" || tag == "!" || tag.rfind(kYamlTags, 0) == 0;
 }
 
-// `line` counts from 0; -1: not known.
+// `line` counts from 0; -1 means that it is not known.
 Origin on_line(Origin origin, int line) {
   if (!origin.from_setting && line >= 0) origin.line = line + 1;
   return origin;
@@ -41,10 +41,11 @@ Origin on_line(Origin origin, int line) {
                   at.place(path), kMostDepth);
 }
 
-// What yaml-cpp would take, but not as YAML does, or not in bounded time and memory: it holds a whole line of
-// brackets before it says anything, takes a 0x04 for the end of the text, and replaces what is not UTF-8.
+// Refuses text that yaml-cpp would take, but not as YAML does, or not in bounded time and memory. yaml-cpp
+// holds a whole line of brackets before it says anything, takes a 0x04 for the end of the text, and replaces
+// what is not UTF-8.
 void check_text(const std::string& text, const Origin& origin, const std::string& path) {
-  constexpr int kMostOpen = 1000;  // also inside of texts and comments, where nobody has so many
+  constexpr int kMostOpen = 1000;  // also counts inside texts and comments, where nobody has so many
   if (text.size() > longest_yaml)
     throw UserError("{}: {} bytes of YAML; at most {} are read", origin.place(path), text.size(),
                     longest_yaml);
@@ -92,7 +93,7 @@ class Survey : public YAML::EventHandler {
 
  private:
   void count(const YAML::Mark& mark) {
-    if (++values_ > 2 * kMostNodes)  // each may have a key
+    if (++values_ > 2 * kMostNodes)  // each value may have a key
       throw UserError("{}: more than {} values", on_line(origin_, mark.line).place(path_), kMostNodes);
   }
   void enter(const YAML::Mark& mark) {
@@ -105,7 +106,7 @@ class Survey : public YAML::EventHandler {
   int values_ = 0, depth_ = 0;
 };
 
-// False where there is no document at all. YAML::LoadAll finds documents without end in "{a: 1}, b".
+// Returns false if there is no document at all. YAML::LoadAll finds documents without end in "{a: 1}, b".
 bool survey(const std::string& text, const Origin& origin, const std::string& path) {
   std::istringstream stream(text);
   YAML::Parser parser(stream);
@@ -117,8 +118,8 @@ bool survey(const std::string& text, const Origin& origin, const std::string& pa
   return true;
 }
 
-// From yaml-cpp's nodes to ours. Aliases are expanded, and may hold themselves, so number and depth are
-// bounded.
+// Converts yaml-cpp's nodes to ours. Aliases are expanded, and an alias may contain itself, so number and
+// depth are bounded.
 class Converter {
  public:
   explicit Converter(Origin origin) : origin_(std::move(origin)) {}
@@ -159,7 +160,7 @@ class Converter {
 
   Origin here(const YAML::Node& node) const { return on_line(origin_, node.Mark().line); }
 
-  using Lines = std::unordered_map<std::string, int>;  // of each key of a map
+  using Lines = std::unordered_map<std::string, int>;  // the line of each key of a map
 
   void convert_entries(const YAML::Node& from, const std::string& path, Node& to) {
     std::vector<Node> merged;
@@ -188,7 +189,7 @@ class Converter {
     for (const Node& node : merged) merge(node, path, to, lines);
   }
 
-  // The merge key of YAML 1.1: what the map says itself wins, then the first of the merged maps.
+  // The merge key of YAML 1.1: the map's own keys win, then those of the first merged map.
   static void merge(const Node& from, const std::string& path, Node& to, Lines& lines) {
     if (from.kind == Node::Kind::list) {
       for (const Node& item : from.items) merge(item, path, to, lines);
@@ -222,7 +223,7 @@ bool is_index(const std::string& part) {
          std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// Settings walk down the tree; what is missing on the way is made.
+// Walks down the tree along a setting's path. What is missing on the way is made.
 class SettingPath {
  public:
   explicit SettingPath(const std::string& path) : path_(path), parts_(split_at_dots(path)) {

@@ -31,7 +31,7 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-// Texts that no YAML reader takes for anything else, quoted or not.
+// Says whether every YAML reader takes the text for the same text, quoted or not.
 bool is_plain_safe(const std::string& text) {
   const auto is_safe = [](unsigned char c) {
     return std::isalnum(c) || c == '_' || c == '-' || c == '.' || c == '/';

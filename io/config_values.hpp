@@ -1,4 +1,4 @@
-// How the configuration reads and prints single values. Below io/config.hpp only.
+// Reads and prints single values of the configuration. For the implementation of io/config.hpp only.
 #pragma once
 
 #include <charconv>
@@ -14,7 +14,7 @@ bool is_number(std::string_view text);  // a whole number, or one with point or 
 bool is_almost_boolean(std::string_view text);  // yes, no, on, off in any case; True, FALSE, ...
 bool is_not_finite(std::string_view text);      // .nan, .inf, nan, infinity, ... in any case
 
-// The number that all of `text` is; nothing where it is none or does not fit into T.
+// The number that the whole of `text` is, or nothing if it is no number or does not fit into T.
 template <class T>
 std::optional<T> parse_number(std::string_view text) {
   if (!is_number(text)) return std::nullopt;
@@ -25,7 +25,7 @@ std::optional<T> parse_number(std::string_view text) {
   return number;
 }
 
-// YAML that reads back as the very same value, on one line. Numbers carry a point, so that they stay doubles
+// YAML on one line that reads back as the very same value. Numbers have a point, so that they stay doubles
 // (also for YAML 1.1 readers, which take 3e-4 for a text).
 std::string yaml_of(double number);
 std::string yaml_of(const std::string& text);

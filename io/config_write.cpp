@@ -1,4 +1,9 @@
-// A Config to YAML.
+// Writes a Config as YAML, and the keys of all configurations for people.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <sstream>
+
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
 
@@ -8,23 +13,12 @@ namespace config {
 
 namespace {
 
-// Keys with one indent a level, and the heading of each section before its first key.
-class Writer {
+// Lines with one indent per level, and the heading of each section before its first key.
+class Sections {
  public:
-  void write(const Key& key) {
-    const std::string name = open_sections(key.path);
-    const auto* sources = std::get_if<std::vector<DataSource>*>(&key.target);
-    if (sources == nullptr || (*sources)->empty()) {
-      line(name + ": " + (sources == nullptr ? key.yaml() : "[]"));
-      return;
-    }
-    line(name + ":");
-    for (DataSource& source : **sources) line("  - " + in_one_line(source));
-  }
-
   const std::string& text() const { return text_; }
 
- private:
+ protected:
   // Writes the headings that are new at `path` and returns its last name.
   std::string open_sections(const std::string& path) {
     std::vector<std::string> sections;
@@ -40,7 +34,27 @@ class Writer {
     }
     return path.substr(begin);
   }
+  void line(const std::string& what) { text_ += std::string(2 * open_.size(), ' ') + what + "\n"; }
 
+ private:
+  std::string text_;
+  std::vector<std::string> open_;
+};
+
+class Writer : public Sections {
+ public:
+  void write(const Key& key) {
+    const std::string name = open_sections(key.path);
+    const auto* sources = std::get_if<std::vector<DataSource>*>(&key.target);
+    if (sources == nullptr || (*sources)->empty()) {
+      line(name + ": " + (sources == nullptr ? key.yaml() : "[]"));
+      return;
+    }
+    line(name + ":");
+    for (DataSource& source : **sources) line("  - " + in_one_line(source));
+  }
+
+ private:
   static std::string in_one_line(DataSource& source) {
     std::string text;
     for (const Key& key : source_schema(source, "")) {
@@ -49,19 +63,89 @@ class Writer {
     }
     return "{" + text + "}";
   }
+};
 
-  void line(const std::string& what) { text_ += std::string(2 * open_.size(), ' ') + what + "\n"; }
+// The valid values of a key, if its default does not show them.
+std::string values_of(const Key& key, const std::map<std::string, std::vector<std::string>>& names) {
+  if (const auto found = names.find(key.path); found != names.end())
+    return fmt::format("one of {}", fmt::join(found->second, ", "));
+  if (std::holds_alternative<bool*>(key.target) || std::holds_alternative<nlohmann::json*>(key.target))
+    return "";
+  if (std::holds_alternative<std::string*>(key.target) && key.valid.empty()) return "";
+  if (std::holds_alternative<std::vector<DataSource>*>(key.target) ||
+      std::holds_alternative<std::vector<std::string>*>(key.target))
+    return "";
+  std::string wanted = key.wanted();
+  if (wanted.ends_with(",")) wanted.pop_back();
+  return wanted;
+}
 
-  std::string text_;
-  std::vector<std::string> open_;
+// Writes "name: default    # what it means; what it may be", in lines of at most 115 characters.
+class Describer : public Sections {
+ public:
+  explicit Describer(const std::map<std::string, std::vector<std::string>>& names) : names_(names) {}
+
+  void describe(const Key& key) {
+    const std::string name = open_sections(key.path);
+    const bool later = key.only_value.has_value() || !key.warning_if_true.empty();
+    std::string about = key.in_fingerprint ? "* " : "";
+    about += key.description;
+    const std::string values = key.only_value ? "" : values_of(key, names_);
+    for (const std::string& more : {values, std::string(later ? "not supported yet" : "")})
+      if (!more.empty()) about += (about.empty() || about.ends_with("* ") ? "" : "; ") + more;
+    std::string start = fmt::format("{}: {}", name, default_of(key));
+    for (const std::string& part : wrapped(about)) {
+      line(fmt::format("{:<{}}# {}", start, column_ - 2, part));
+      start.clear();
+    }
+  }
+
+ private:
+  static constexpr size_t column_ = 34, width_ = 115 - column_ - 2;
+
+  static std::string default_of(const Key& key) {
+    if (std::holds_alternative<std::vector<DataSource>*>(key.target)) return "[]";
+    return key.yaml();
+  }
+
+  static std::vector<std::string> wrapped(const std::string& text) {
+    std::vector<std::string> lines(1);
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+      if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width_) lines.emplace_back();
+      lines.back() += (lines.back().empty() ? "" : " ") + word;
+    }
+    return lines;
+  }
+
+  const std::map<std::string, std::vector<std::string>>& names_;
 };
 
 }  // namespace
 
 }  // namespace config
 
+nlohmann::json fingerprint(const Config& values_in_force) {
+  Config copy = values_in_force;  // the table holds pointers to members that could be changed through it
+  nlohmann::json values = nlohmann::json::object();
+  for (const config::Key& key : config::schema(copy)) {
+    if (!key.in_fingerprint) continue;
+    std::string pointer = "/" + key.path;
+    std::replace(pointer.begin(), pointer.end(), '.', '/');
+    values[nlohmann::json::json_pointer(pointer)] = key.json();
+  }
+  return values;
+}
+
+std::string describe_keys(const std::map<std::string, std::vector<std::string>>& names) {
+  Config defaults;
+  config::Describer describer(names);
+  for (const config::Key& key : config::schema(defaults)) describer.describe(key);
+  return describer.text();
+}
+
 std::string to_yaml(const Config& config) {
-  Config copy = config;  // the table points to members that it could change
+  Config copy = config;  // the table holds pointers to members that could be changed through it
   config::Writer writer;
   for (const config::Key& key : config::schema(copy)) writer.write(key);
   return writer.text();

@@ -25,7 +25,7 @@ using nlohmann::json;
 
 namespace {
 
-// Where a run's tokenised data are: in its folder, where that is one that can be written to.
+// The place of a run's tokenised data: its folder, if that folder can be written to.
 fs::path cache_folder(const RunPlan& plan) {
   const std::string& folder = plan.config.run.dir;
   const bool elsewhere = folder.empty() || (plan.existing == ExistingRun::ignore && !fs::exists(folder)) ||
@@ -33,7 +33,8 @@ fs::path cache_folder(const RunPlan& plan) {
   return elsewhere ? fs::temp_directory_path() / "collie-engine-cache" : fs::path(folder) / "cache";
 }
 
-// What cannot be written there is wrong with the folder, as long as the run has not begun.
+// A failure to write the data is an input error, because the run has not begun. The message names run.dir if
+// the data are cached there.
 std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<DataSource>& sources,
                                          const std::string& name) {
   const fs::path cache = cache_folder(plan);
@@ -54,26 +55,26 @@ void resolve_tokenizer(RunPlan& plan) {
   plan.tokenizer = load_tokenizer(folder, config.tokenizer.kind);
 }
 
-// The folder's config.json with model.config laid over it.
+// The folder's config.json, overridden by model.config.
 ModelKeys model_keys(const Config& config) {
   const ModelSection& section = config.model;
   ModelKeys keys;
   keys.object = json::object();
-  const auto place = config.file.model_keys.find("");
-  keys.where = place == config.file.model_keys.end() ? "model.config" : place->second;
+  keys.where = config.file.place("model.config");
   if (!section.path.empty()) {
     if (!may_be_there(section.path)) throw UserError("model.path: there is no folder '{}'", section.path);
     keys = read_model_keys(section.path);
     if (!section.config.empty()) keys.where += " with model.config";
   }
   keys.object.update(section.config);
-  for (const auto& [key, ignored] : section.config.items()) keys.origins[key] = {"model.config." + key, true};
-  for (const auto& [key, where] : config.file.model_keys) keys.origins[key].place = where;
+  for (const auto& [key, ignored] : section.config.items())
+    keys.origins[key] = {config.file.place("model.config." + key), true};
   return keys;
 }
 
-// Files that say they are tied, and hold another head than the embedding, are not: what was trained with the
-// head gets it, as transformers 5 does. Who asks for the one matrix by name gets that.
+// Some files say that they are tied but hold a head that differs from the embedding. They are not tied: the
+// model was trained with that head and gets it, as in transformers 5. If model.config itself has the key, the
+// model gets the one matrix.
 void untie(ModelConfig& model, const ModelSection& section) {
   constexpr const char* key = "tie_word_embeddings";
   if (section.config.contains(key))
@@ -106,20 +107,20 @@ void resolve_model(RunPlan& plan) {
   if (plan.tokenizer->eos()) plan.model_json["eos_token_id"] = *plan.tokenizer->eos();
 }
 
-// `ranks_here`: of this process, which share its threads.
+// `ranks_here`: the number of ranks in this process, which share its threads.
 void resolve_layout(RunPlan& plan, int ranks_here) {
   const ParallelSection& parallel = plan.config.parallel;
   Layout& layout = plan.layout;
   layout.grid = {parallel.pp_size, parallel.dp_size, parallel.cp_size, parallel.tp_size};
   layout.schedule = parallel.schedule;
-  layout.virtual_stages = schedule::stages_a_rank(parallel.schedule, parallel.virtual_stages);
+  layout.virtual_stages = schedule::stages_per_rank(parallel.schedule, parallel.virtual_stages);
   layout.stages = layout.grid.pipeline * layout.virtual_stages;
   layout.rank_of_stage =
       schedule::rank_of_stage(layout.schedule, layout.grid.pipeline, layout.virtual_stages);
   layout.tied = plan.model.tie_word_embeddings;
   check_shard(plan.model, {0, parallel.tp_size, parallel.sequence_parallel, 0, parallel.cp_size});
   check_loss_shards(plan.config.train.loss, *losses().find(plan.config.train.loss)(), parallel.tp_size);
-  // Until it is measured, which takes data, a partition that is checked.
+  // Measuring takes data, so a valid partition is used until then.
   const std::string how = parallel.partition == "measured" ? "uniform" : parallel.partition;
   plan.ranges = parallel.partition_list.empty() ? partition_stages(plan.model, layout.stages, how)
                                                 : partition_stages(plan.model, parallel.partition_list);
@@ -131,7 +132,7 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
 }
 
 void resolve_device(RunPlan& plan) {
-  const bool elsewhere = plan.existing == ExistingRun::ignore;  // the plan alone is wanted
+  const bool elsewhere = plan.existing == ExistingRun::ignore;  // only the plan is wanted
   plan.device = elsewhere ? planned_device(plan.config.device) : choose_device(plan.config.device);
   if (dtype_of(plan.config.model) == DType::bf16 && plan.device.kind == DeviceKind::cpu)
     throw UserError("model.dtype: bfloat16 is for GPUs, and this run computes on {}; float32 is right here",
@@ -161,7 +162,7 @@ void open_evaluation_data(RunPlan& plan) {
                                            config.data.sequence_length, config.data.packing);
 }
 
-// Whichever ends first; epochs from where the data stand.
+// The run ends at whichever limit comes first; epochs count from the data's position.
 void count_steps(RunPlan& plan) {
   const TrainSection& train = plan.config.train;
   plan.total_steps = train.steps.value_or(std::numeric_limits<int64_t>::max());
@@ -188,23 +189,26 @@ void open_training_data(RunPlan& plan) {
   count_steps(plan);
 }
 
-// The lists of a step are made and played before anything is allocated.
+// The lists of a step are made and simulated before anything is allocated.
 void check_schedule(const RunPlan& plan) {
   std::vector<int> limits;
   training_tasks(plan.layout, static_cast<int>(plan.sizes.gradient_accumulation_steps), limits);
 }
 
 void check_names(const Config& config) {
-  const auto optimizer = optimizers().find(config.optimizer.name)(config.optimizer);
+  const auto place = [&](const char* key) { return config.file.place(key); };
+  const auto optimizer = optimizers().find(config.optimizer.name, place("optimizer.name"))(config.optimizer);
   if (precision_of(config.optimizer, config.model.dtype, 0).stochastic && !optimizer->rounds_stochastically())
-    throw UserError("optimizer.rounding: stochastic is not what {} can do; nearest is right here",
-                    config.optimizer.name);
-  learning_rate_schedules().find(config.lr_scheduler.name)(config.lr_scheduler);
-  losses().find(config.train.loss);
-  for (const auto& name : config.callbacks) callbacks().find(name);
+    throw UserError("{}: stochastic is not what {} can do; nearest is right here",
+                    place("optimizer.rounding"), config.optimizer.name);
+  learning_rate_schedules().find(config.lr_scheduler.name, place("lr_scheduler.name"))(config.lr_scheduler);
+  losses().find(config.train.loss, place("train.loss"));
+  for (const auto& name : config.callbacks) callbacks().find(name, place("callbacks"));
+  if (!schedule::names_a_file(config.parallel.schedule))
+    schedule::schedules().find(config.parallel.schedule, place("parallel.schedule"));
 }
 
-// "optimizer.betas.0" is named by itself and by "optimizer.betas".
+// "optimizer.betas.0" is matched by itself and by "optimizer.betas".
 bool names(const std::string& allowed, const std::string& key) {
   return key == allowed || key.rfind(allowed + ".", 0) == 0;
 }
@@ -232,7 +236,7 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
                     shortened(unused.front()));
 }
 
-// The learning rate follows a curve to the run's last step: where that moves, so does the rate.
+// The learning rate follows a curve to the run's last step. If that step changes, so does the rate.
 void warn_of_another_length(const RunPlan& plan) {
   const auto before = plan.checkpoint->metadata().value("total_steps", plan.total_steps);
   const int64_t next = plan.origin.steps + 1, last = std::min(next, before);
@@ -247,16 +251,17 @@ void warn_of_another_length(const RunPlan& plan) {
             last < next ? fmt::format("had come, at step {}, to", last) : "would have been", then);
 }
 
-// The data are gone on with where the checkpoint says, whatever sizes the steps had up to there.
+// The data continue at the checkpoint's position, whatever sizes the steps had before it.
 void go_on_from_checkpoint(RunPlan& plan) {
   const json& metadata = plan.checkpoint->metadata();
   plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
   plan.origin = {plan.checkpoint->step(), metadata.at("position").get<int64_t>()};
-  plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});  // earlier versions: none
+  // Earlier versions did not write this key.
+  plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});
   count_steps(plan);
 }
 
-// Where a run goes on, it goes on from its newest whole checkpoint.
+// A run that continues does so from its newest complete checkpoint.
 void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed_changes) {
   if (plan.existing != ExistingRun::resume || !plan.folder_seen.marker) return;
   const fs::path folder = plan.config.run.dir;
@@ -273,7 +278,7 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   warn_of_another_length(plan);
 }
 
-// Last, as it takes time, and only what is right is worth it.
+// This comes last, because it takes time and is only worthwhile for a valid plan.
 void measure_partition(RunPlan& plan) {
   if (plan.config.parallel.partition != "measured") return;
   if (plan.device.kind == DeviceKind::cuda && plan.device.gpus == 0)
@@ -284,7 +289,8 @@ void measure_partition(RunPlan& plan) {
   partition_by_time(plan);
 }
 
-// Random, or the model folder's, which are checked against the model before anything is allocated for them.
+// The weights are random or the model folder's. Those of a folder are checked against the model before
+// anything is allocated for them.
 void resolve_weights(RunPlan& plan) {
   failpoint("plan.weights");
   if (plan.config.model.from_scratch) return;
@@ -302,7 +308,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.purpose = Purpose::train;
   plan.existing = existing;
   check_names(plan.config);
-  look_at_existing_run(plan);  // refuses what can be refused before any data are read
+  look_at_existing_run(plan);  // refuses all that it can before any data are read
   resolve_common(plan);
   check_sequence_length(plan);
   open_training_data(plan);
@@ -368,44 +374,23 @@ RunPlan plan_generation(Config config, Generation generation) {
 }
 
 json resume_fingerprint(const RunPlan& plan) {
-  const Config& c = plan.config;
-  json model = to_hugging_face(plan.model);
-  return {{"run", {{"seed", c.run.seed}}},
-          {"model", {{"config", model}, {"dtype", c.model.dtype}}},
-          {"tokenizer", plan.tokenizer->fingerprint()},
-          {"data",
-           {{"sequence_length", c.data.sequence_length},
-            {"packing", c.data.packing},
-            {"shuffle", c.data.shuffle},
-            {"contents", plan.order->dataset().fingerprint()},
-            {"documents", plan.order->dataset().document_count()},
-            {"tokens", plan.order->dataset().token_count()},
-            {"targets", plan.order->dataset().target_count()}}},
-          {"train",
-           {{"sequences_a_step", plan.sizes.sequences()},
-            {"clip_grad_norm", c.train.clip_grad_norm},
-            {"clip_grad_value", c.train.clip_grad_value},
-            {"loss", c.train.loss}}},
-          {"optimizer",
-           {{"name", c.optimizer.name},
-            {"lr", c.optimizer.lr},
-            {"betas", c.optimizer.betas},
-            {"eps", c.optimizer.eps},
-            {"weight_decay", c.optimizer.weight_decay},
-            {"master", c.optimizer.master},
-            {"grad_dtype", c.optimizer.grad_dtype},
-            {"rounding", c.optimizer.rounding}}},
-          {"lr_scheduler",
-           {{"name", c.lr_scheduler.name},
-            {"warmup_steps", c.lr_scheduler.warmup_steps},
-            {"min_lr_ratio", c.lr_scheduler.min_lr_ratio}}}};
+  json print = fingerprint(plan.config);
+  print["model"]["config"] = to_hugging_face(plan.model);
+  print["tokenizer"] = plan.tokenizer->fingerprint();
+  const Dataset& data = plan.order->dataset();
+  print["data"]["contents"] = data.fingerprint();
+  print["data"]["documents"] = data.document_count();
+  print["data"]["tokens"] = data.token_count();
+  print["data"]["targets"] = data.target_count();
+  print["train"]["sequences_a_step"] = plan.sizes.sequences();
+  return print;
 }
 
 std::string for_nodes(const RunPlan& plan) {
   std::vector<int> blocks;
   for (const StageRange& range : plan.ranges)
     blocks.push_back(static_cast<int>(range.last_block - range.first_block));
-  // Nodes may have been started elsewhere.
+  // The paths are absolute, because nodes may have been started in another folder.
   const std::string weights_path = plan.weights.path.empty() ? "" : fs::absolute(plan.weights.path).string();
   return json{{"config", to_yaml(plan.config)},
               {"model", to_hugging_face(plan.model)},
@@ -422,7 +407,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
   resolve_device(plan);
   plan.model = parse_model_config(description.at("model"), "the trainer's model");
-  plan.config.parallel.partition.clear();  // whatever it says, the trainer's partition is the run's
+  plan.config.parallel.partition.clear();  // the run uses the trainer's partition, whatever this key says
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
   resolve_layout(plan, ranks_here);
   const json& weights = description.at("weights");

@@ -1,5 +1,5 @@
-// Everything that is decided, checked and opened before the first actor exists: what is wrong with the user's
-// input is found here, before anything is allocated.
+// The plan of a run. It is decided and checked, and its files are opened, before the first actor exists.
+// Errors in the user's input are found here, before anything is allocated.
 #pragma once
 
 #include <functional>
@@ -25,9 +25,9 @@
 
 namespace collie {
 
-// What to do about a run folder that already holds a run. move_aside: it becomes FOLDER.old-N; discard: what
-// the run wrote is removed; ignore: nothing will run, the plan alone is wanted; the folder is neither looked
-// at nor made.
+// What to do if the run folder already holds a run. move_aside: rename it to FOLDER.old-N. discard: remove
+// what the run wrote. ignore: nothing will run and only the plan is wanted, so the folder is neither read nor
+// made.
 enum class ExistingRun : uint8_t { refuse, resume, move_aside, discard, ignore };
 
 struct Generation {
@@ -36,10 +36,10 @@ struct Generation {
   Sampling sampling;
 };
 
-// How ranks get their weights.
+// The source of the ranks' weights.
 struct WeightOrigin {
   enum class Kind : uint8_t { random, folder, checkpoint } kind = Kind::random;
-  std::string path;  // of the Hugging Face folder, or of the checkpoint
+  std::string path;  // path of the Hugging Face folder or of the checkpoint
 };
 
 struct RunPlan {
@@ -48,55 +48,57 @@ struct RunPlan {
   ExistingRun existing = ExistingRun::refuse;
 
   ModelConfig model;
-  nlohmann::json model_json;  // for final/config.json
+  nlohmann::json model_json;  // written to final/config.json
   std::shared_ptr<const Tokenizer> tokenizer;
   WeightOrigin weights;
 
   Layout layout;
-  std::vector<StageRange> ranges;            // [stages]
-  std::optional<LayerTimes> layer_times;     // that they were found with; parallel.partition: measured
-  int credits = schedule::Limits{}.credits;  // of each channel: those that the validator played with
+  std::vector<StageRange> ranges;  // [stages]
+  // Measured times behind `ranges`, if parallel.partition is "measured".
+  std::optional<LayerTimes> layer_times;
+  int credits = schedule::Limits{}.credits;  // per channel; the number that the validator assumed
   int threads_per_rank = 1;
   DeviceChoice device;
-  OperationsFactory make_operations;  // a host's own, in place of the device's
-  // Hears of the account of every rank of this process before the rank is made; called by any thread.
+  OperationsFactory make_operations;  // a host's own factory, which replaces the device's
+  // Called with the account of every rank of this process before the rank is made. Any thread may call it.
   std::function<void(const std::shared_ptr<MemoryAccount>&)> on_account;
 
-  std::shared_ptr<const SequenceOrder> order;  // training
+  std::shared_ptr<const SequenceOrder> order;  // set for training
   StepSizes sizes;
-  StepOrigin origin;                  // what a resumed run has done
-  int64_t steps_without_targets = 0;  // of the origin's
+  StepOrigin origin;                  // the steps that a resumed run has already done
+  int64_t steps_without_targets = 0;  // the origin's steps whose batch had no targets
   int64_t steps_per_epoch = 0, total_steps = 0;
   std::shared_ptr<const SequenceOrder> evaluation_order;  // or null
-  std::optional<Checkpoint> checkpoint;                   // resumed from
-  bool already_finished = false;                          // a resume with nothing left to do
+  std::optional<Checkpoint> checkpoint;                   // the checkpoint that the run resumes from
+  bool already_finished = false;                          // a resume with no steps left
 
-  RunFolderView folder_seen;          // training: what stood in the run folder when the plan was made
-  std::shared_ptr<RunFolder> folder;  // training, once started
+  RunFolderView folder_seen;          // training: content of the run folder when the plan was made
+  std::shared_ptr<RunFolder> folder;  // training, once the run has started
 
   Generation generation;
   std::vector<int32_t> prompt_tokens;
 };
 
-// Each throws UserError naming what is wrong and what would be right; warnings go to the log.
-// `allowed_changes`: configuration keys that a resume may change although they change the maths.
+// Each function throws UserError, which names the error and a correct value. Warnings go to the log.
+// `allowed_changes` lists the configuration keys that a resume may change although they change the maths.
 RunPlan plan_training(Config config, ExistingRun existing,
                       const std::vector<std::string>& allowed_changes = {});
 RunPlan plan_evaluation(Config config);
 RunPlan plan_generation(Config config, Generation generation);
 
-// How rank `rank` gets its operation table: the host's own way, or the device's.
+// Returns the factory for the operation table of `rank`: the host's own, or the device's.
 OperationsFactory operations_of(const RunPlan& plan, int rank);
-// The device of those tables: where they are the host's own, the CPU.
+// The device of those tables. It is the CPU if the host brings its own factory.
 DeviceChoice device_of(const RunPlan& plan);
 
-// The configuration keys that change what is computed, with their values; kept in every checkpoint and
-// compared when a run is resumed.
+// The configuration keys that change the computation (fingerprint() of io/config.hpp), the model, the
+// tokenizer and the data. Every checkpoint stores them, and a resume compares them.
 nlohmann::json resume_fingerprint(const RunPlan& plan);
 
-// What another process must know of a plan to hold ranks of it, as JSON, and the plan that it makes of that:
-// what nodes and ranks read, without data. `ranks_here` share the process's threads. Throws UserError, as
-// where the other process does not see the model's or the checkpoint's files.
+// for_nodes() returns as JSON what another process must know of a plan to hold ranks of it. plan_of_node()
+// makes from it the plan that nodes and ranks read there, without data. `ranks_here` ranks share the
+// process's threads. Throws UserError, for example if the other process does not see the files of the model
+// or the checkpoint.
 std::string for_nodes(const RunPlan& plan);
 RunPlan plan_of_node(const std::string& text, int ranks_here);
 

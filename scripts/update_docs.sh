@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Writes the part of docs/ that comes from the code's own tables: the configuration keys. A test fails if it is stale.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/build.sh test_plan
+COLLIE_UPDATE_DOCS=1 build/release/tests/test_plan "the page of the configuration*"
