@@ -8,6 +8,7 @@
 #include "base/regular_file.hpp"
 #include "base/sha256.hpp"
 #include "io/dataset_formats.hpp"
+#include "io/file_hash.hpp"
 #include "io/files.hpp"
 #include "io/mapped_file.hpp"
 #include "io/token_cache.hpp"
@@ -65,14 +66,14 @@ DocumentBlock make_block(const std::vector<Document>& documents) {
 
 namespace {
 
-std::string make_key(const DataSource& source, const std::string& fingerprint, const MappedFile& file) {
+std::string make_key(const DataSource& source, const std::string& fingerprint, const std::string& contents) {
   const nlohmann::json parts = {"collie-engine token cache 1",
                                 source.format,
                                 source.text,
                                 source.prompt,
                                 source.completion,
                                 fingerprint,
-                                sha256_hex(file.bytes())};
+                                contents};
   const std::string text = parts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return sha256_hex(std::as_bytes(std::span(text)));
 }
@@ -95,14 +96,18 @@ DocumentBlock open_file(const std::string& path, const DataSource& source, const
                         const std::string& fingerprint, const std::filesystem::path& cache_folder,
                         std::string& keys) {
   const MappedFile file(path);
-  const std::string key = make_key(source, fingerprint, file);
+  const FileHash hash(file, cache_folder);
+  const std::string key = make_key(source, fingerprint, hash.sha256());
   keys += key;
   const auto cache = cache_folder / (key + ".tokens");
   std::string reason;
   if (auto block = open_token_cache(cache, key, tokenizer.vocab_size(), reason)) return *block;
   if (!reason.empty()) log::warn("token cache {}: {}; it is made anew", cache.string(), reason);
   build_cache(cache, key, source, file, tokenizer);
-  if (auto block = open_token_cache(cache, key, tokenizer.vocab_size(), reason)) return *block;
+  if (auto block = open_token_cache(cache, key, tokenizer.vocab_size(), reason)) {
+    hash.remember();
+    return *block;
+  }
   throw RunError("the token cache {} cannot be read back: {}", cache.string(),
                  reason.empty() ? "it is gone" : reason);
 }

@@ -1,4 +1,4 @@
-// Tokenised documents, memory-mapped: what the global order of a run is defined over.
+// Tokenised documents, memory-mapped. The global order of a run is defined over them.
 #pragma once
 
 #include <cstdint>
@@ -22,30 +22,30 @@ struct DocumentView {
   int64_t pairs() const { return tokens.empty() ? 0 : static_cast<int64_t>(tokens.size()) - 1; }
 };
 
-// Documents of one file, or made in memory: what a Dataset is put together from.
+// Documents of one file, or documents made in memory. A Dataset consists of such blocks.
 struct DocumentBlock {
   std::span<const int32_t> tokens;    // [T] of all documents
   std::span<const uint64_t> offsets;  // [D + 1] into tokens, from 0 to T
   std::span<const int32_t> masked;    // [D]
-  std::shared_ptr<const void> owner;  // keeps the memory
+  std::shared_ptr<const void> owner;  // keeps the memory alive
 };
 
 // The documents of all sources in their natural order: sources as configured, files sorted bytewise,
-// documents as in the file. Immutable, so threads may share it.
+// documents as in the file. It is immutable, so threads may share it.
 class Dataset {
  public:
-  // Throws UserError when no document has a target; `name` ("data.train") is used in messages. `fingerprint`:
-  // see below; made by hand, a data set need not have one.
+  // Throws UserError if no document has a target; `name` ("data.train") is used in messages. `fingerprint` is
+  // described below; a data set made by hand need not have one.
   Dataset(std::vector<DocumentBlock> blocks, std::string name, std::string fingerprint = "");
 
   const std::string& name() const { return name_; }
-  // Hexadecimal SHA-256 over the contents of all data files, how they were read and the tokenizer; not the
-  // paths.
+  // Hexadecimal SHA-256 over the contents of all data files, how they were read, and the tokenizer. The paths
+  // do not count.
   const std::string& fingerprint() const { return fingerprint_; }
   int64_t document_count() const { return document_count_; }
   int64_t token_count() const { return token_count_; }
-  int64_t pair_count() const { return pair_count_; }      // inputs an epoch
-  int64_t target_count() const { return target_count_; }  // pairs whose target is not masked, an epoch
+  int64_t pair_count() const { return pair_count_; }      // inputs per epoch
+  int64_t target_count() const { return target_count_; }  // pairs per epoch whose target is not masked
   DocumentView document(int64_t index) const;
 
  private:
@@ -62,10 +62,10 @@ struct Document {
 };
 DocumentBlock make_block(const std::vector<Document>& documents);
 
-// Tokenises `sources` with `tokenizer`, once: the result is kept under `cache_folder` (made where it is
-// absent), keyed by the contents of the data file, the tokenizer and the source's settings; later calls map
-// it. Processes may do so at once. Throws UserError (file, line or byte offset, what was found, what would be
-// right); `name` is the configuration key of the sources ("data.train") for messages.
+// Tokenises `sources` with `tokenizer`, once. The result is kept under `cache_folder`, which is made if it is
+// absent, keyed by the contents of the data file, the tokenizer and the source's settings. Later calls map
+// it. Several processes may call it at once. Throws UserError (file, line or byte offset, what was found,
+// what would be right). `name` is the configuration key of the sources ("data.train"), for messages.
 std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources,
                                             const Tokenizer& tokenizer,
                                             const std::filesystem::path& cache_folder,
