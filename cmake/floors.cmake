@@ -18,8 +18,18 @@ function(collie_library name sources)
   set_target_properties(collie_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
 endfunction()
 
+# collie_precompile(TARGET ARGUMENT...): target_precompile_headers(), and without g++ 12's false alarms on std::string, which it
+# suppresses in system headers only where it reads them itself.
+function(collie_precompile target)
+  target_precompile_headers(${target} ${ARGN})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-array-bounds>")
+  endif()
+endfunction()
+
 # collie_tests(NAME DEPENDS...): every .cpp of tests/NAME as the executable test_NAME, which ctest runs once for the fast
-# tier (label "fast") and, where there are cases tagged [slow], once for those (label "slow").
+# tier (label "fast"), once for the cases tagged [slow] (label "slow") and once for those that are tagged [slow][long] (label "long":
+# outside continuous integration), where there are any.
 function(collie_tests name)
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp")
   if(NOT sources)
@@ -30,18 +40,20 @@ function(collie_tests name)
   target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # half the time to build, no slower to run
   set_target_properties(test_${name} PROPERTIES COLLIE_TEST ON)  # for options.cmake
   target_compile_definitions(test_${name} PRIVATE COLLIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  collie_precompile(test_${name} REUSE_FROM collie_catch_main)
   add_test(NAME ${name} COMMAND test_${name} "~[slow]" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 300)
-  set(has_slow FALSE)
-  foreach(source ${sources})
-    file(STRINGS "${source}" slow_lines REGEX "\\[slow\\]")
-    if(slow_lines)
-      set(has_slow TRUE)
-    endif()
+  # Catch2 3 takes a filter that matches nothing for a failure, so a tier is there only where it has cases.
+  set(in_tier_slow "[slow]~[long]")
+  set(in_tier_long "[long]")
+  foreach(tier slow long)
+    foreach(source ${sources})
+      file(STRINGS "${source}" tagged REGEX "\\[${tier}\\]" LIMIT_COUNT 1)
+      if(tagged)
+        add_test(NAME ${name}_${tier} COMMAND test_${name} "${in_tier_${tier}}" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+        set_tests_properties(${name}_${tier} PROPERTIES LABELS ${tier} TIMEOUT 1800)
+        break()
+      endif()
+    endforeach()
   endforeach()
-  if(NOT has_slow)  # Catch2 3 takes a filter that matches nothing for a failure
-    return()
-  endif()
-  add_test(NAME ${name}_slow COMMAND test_${name} "[slow]" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
-  set_tests_properties(${name}_slow PROPERTIES LABELS slow TIMEOUT 1800)
 endfunction()

@@ -3,8 +3,14 @@ option(COLLIE_WERROR "Treat warnings as errors" OFF)
 set(COLLIE_SANITIZE "" CACHE STRING "Sanitizer to build with: empty, address (with undefined behaviour) or thread")
 
 find_program(CCACHE_PROGRAM ccache)
+option(COLLIE_PRECOMPILED_HEADERS "Parse what most sources include once for all of them" ON)
 if(CCACHE_PROGRAM)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+  # What ccache asks for where headers are precompiled; the compiler's part of it is below.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env
+    CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime "${CCACHE_PROGRAM}")
+endif()
+if(NOT COLLIE_PRECOMPILED_HEADERS)
+  set(CMAKE_DISABLE_PRECOMPILE_HEADERS ON)
 endif()
 
 add_library(collie_options INTERFACE)
@@ -13,6 +19,9 @@ target_include_directories(collie_options INTERFACE "${PROJECT_SOURCE_DIR}")
 # compiler finds profitable in one translation unit and not in the next.
 target_compile_options(collie_options INTERFACE
   "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-ffp-contract=off>")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CCACHE_PROGRAM AND COLLIE_PRECOMPILED_HEADERS)
+  target_compile_options(collie_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(collie_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)  # false alarms on std::string (GCC bug 105651)
 endif()

@@ -1,0 +1,2 @@
+// CMake precompiles headers for a target that has a source which uses them: this one.
+#include "tests/precompiled.hpp"
