@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What is too long for continuous integration, to be run before a change is called done (hours on two cores).
+# Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
 #   scripts/long.sh [PART...]   PART: tests, hostile, sanitizers, layouts, pytorch; none: all of them
-# tests: every test. hostile: scripts/hostile.sh. sanitizers: AddressSanitizer and ThreadSanitizer on everything they can judge.
-# layouts: every layout against one rank, in one process, two and four. pytorch: comparisons with PyTorch and transformers, with the
-# Python that COLLIE_PYTHON names (torch, transformers, tokenizers); left out, visibly, where it names none.
+# tests: every test. hostile: scripts/hostile.sh. sanitizers: AddressSanitizer and ThreadSanitizer on all code they can check.
+# layouts: every layout against one rank, in one process, two and four. pytorch: comparisons with PyTorch and transformers, by the
+# Python that COLLIE_PYTHON names (torch, transformers, tokenizers). Without COLLIE_PYTHON they are skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- tests hostile sanitizers layouts pytorch
 engine=build/release/collie-engine
 
-tests() { scripts/test.sh; }
+tests() { scripts/test.sh --all; }
 hostile() { scripts/hostile.sh; }
 sanitizers() {
   scripts/sanitize.sh thread

@@ -53,7 +53,7 @@ class Strangers {
 }  // namespace
 
 TEST_CASE("a node that holds a run refuses another trainer by the run's name, and the run never notices",
-          "[peers]") {
+          "[peers][slow]") {
   const Workbench bench;
   const Settings steps = {"train.steps=300", "run.stall_timeout_s=20"};
   const Training expected = bench.train("reference", four_stages + steps);

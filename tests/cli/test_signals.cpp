@@ -114,7 +114,8 @@ class Job {
 }  // namespace
 
 TEST_CASE(
-    "a signal while a run reads, computes, evaluates or saves ends it with what resumes to the same bits") {
+    "a signal while a run reads, computes, evaluates or saves ends it with what resumes to the same bits",
+    "[slow]") {
   check_moment({"data.tokenise", 1}, SIGTERM);
   check_moment({"stage.backward", 35, wide}, SIGINT);
   check_moment({"stage.evaluate", 9}, SIGHUP);
@@ -137,7 +138,8 @@ TEST_CASE(
   CHECK(bench.steps_done("run") == 0);
 }
 
-TEST_CASE("an interrupted eval or generation prints nothing and ends at its next micro-batch or token") {
+TEST_CASE("an interrupted eval or generation prints nothing and ends at its next micro-batch or token",
+          "[slow]") {
   const Workbench bench;
   bench.train("run", {"train.steps=1"});
   Command eval({"eval", "config.yaml", "--set", "run.dir=run"}, bench.options("stage.evaluate:2:pause"));
@@ -169,7 +171,7 @@ TEST_CASE("SIGUSR1 has a run write a checkpoint and go on") {
   CHECK(outcome.code == 130);
 }
 
-TEST_CASE("SIGUSR1 before the first step is no harm") {
+TEST_CASE("SIGUSR1 before the first step is no harm", "[slow]") {
   const Workbench bench;
   for (const char* point : {"data.tokenise", "stage.load"}) {
     Command command(bench.run_arguments(point, {"train.steps=2"}),
@@ -245,7 +247,7 @@ TEST_CASE("an interrupted step of several processes is given up, whatever carrie
   }
 }
 
-TEST_CASE("a signal to a process of a job ends the others, though one of them has not come") {
+TEST_CASE("a signal to a process of a job ends the others, though one of them has not come", "[slow]") {
   const Workbench bench;
   const auto joined = [](Command& process) {
     return [&process] { return has(process.errors(), "has joined"); };

@@ -43,8 +43,8 @@ void require_done(const Outcome& outcome, const char* transport) {
 
 }  // namespace
 
-TEST_CASE(
-    "stages in two processes with certificates compute the bits of one process, encrypted or over Gloo") {
+TEST_CASE("stages in two processes with certificates compute the bits of one process, encrypted or over Gloo",
+          "[slow]") {
   const Workbench bench;
   const TlsFiles tls(bench);
   const Training expected = bench.train("reference", four_stages);

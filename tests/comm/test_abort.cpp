@@ -124,7 +124,7 @@ TEST_CASE("63 of 64 waiting ranks are gone soon after abort") {
   }
 }
 
-TEST_CASE("abort in the middle of traffic leaves every rank with either its result or Aborted") {
+TEST_CASE("abort in the middle of traffic leaves every rank with either its result or Aborted", "[slow]") {
   const Implementation implementation = GENERATE(from_range(implementations()));
   constexpr int size = 4;
   for (int round = 0; round < 20; ++round) {

@@ -31,7 +31,7 @@ TEST_CASE("with sums in rank order, GPUs over NCCL give the bits of ranks that s
   CHECK(!take_nccl_calls(0).empty());
 }
 
-TEST_CASE("ranks that NCCL cannot serve communicate through host memory") {
+TEST_CASE("ranks that NCCL cannot serve communicate through host memory", "[slow]") {
   const Gpus gpus(3);
   // Ranks 0 to 3 on GPUs 0, 1, 2, 0.
   const LayoutOptions layout = gpu_layout(4, 1, 1, 1);

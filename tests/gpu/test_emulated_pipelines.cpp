@@ -96,7 +96,7 @@ std::vector<int> ranks_up_to(int count) {
   return ranks;
 }
 
-// One stage actor and one receiver a rank, each on a GPU of its own; the test is their trainer and node.
+// One stage actor and one receiver per rank, each on a GPU of its own; the test is their trainer and node.
 class Stages {
  public:
   Stages(caf::actor_system& system, const schedule::Schedule& schedule) : self_(system) {
@@ -173,7 +173,7 @@ std::vector<int64_t> sizes_sent(const schedule::Schedule& schedule, const TaskLi
   std::vector<int64_t> sizes;
   for (const Task& task : lists[static_cast<size_t>(from)]) {
     if (!sends(task)) continue;
-    const auto way = channel_of(task.action);
+    const auto way = edge_of(task.action);
     const bool back = way.to_stage < way.from_stage;
     if (to < 0 || schedule.rank_of_stage[static_cast<size_t>(way.to_stage)] == to)
       sizes.push_back(
@@ -328,7 +328,7 @@ TEST_CASE("a tensor that is announced out of turn is refused before its receive 
   CHECK(take_nccl_calls(1).empty());
 }
 
-TEST_CASE("stages with a GPU each train over NCCL with the bits of stages that share one") {
+TEST_CASE("stages with a GPU each train over NCCL with the bits of stages that share one", "[slow]") {
   const LayoutOptions layout = gpu_layout(1, 1, 2, 1);
   const LayoutOutcome on_one = run_on_gpu(layout);
   const Gpus gpus(2);

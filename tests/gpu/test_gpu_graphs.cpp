@@ -40,11 +40,11 @@ std::string complaint_about_graphs(const MathsOptions& maths, const LayoutOption
 
 }  // namespace
 
-TEST_CASE("a run in graphs has the bits of one without") {
+TEST_CASE("a run in graphs has the bits of one without", "[slow]") {
   CHECK(complaint_about_graphs(small_maths(), gpu_layout(1, 1, 1, 1)) == "");
 }
 
-TEST_CASE("runs of several ranks on a GPU have the same bits in graphs as without", "[slow]") {
+TEST_CASE("runs of several ranks on a GPU have the same bits in graphs as without", "[slow][long]") {
   const LayoutOptions layout =
       GENERATE(gpu_layout(1, 1, 2, 1), gpu_layout(1, 1, 2, 1, 0, "zbv"), gpu_layout(2, 1, 1, 1, 1),
                gpu_layout(2, 1, 1, 1, 3), gpu_layout(1, 2, 1, 1), gpu_layout(1, 1, 1, 2));
