@@ -21,7 +21,7 @@ fi
 if $built; then
   scripts/install_dependencies.sh patchelf xz-utils
 else
-  scripts/build.sh "$@"
+  if [ $# -gt 0 ]; then scripts/build.sh "$@"; else scripts/build.sh all device_tests; fi
   scripts/install_dependencies.sh patchelf xz-utils
 fi
 

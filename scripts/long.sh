@@ -9,7 +9,10 @@ cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- tests hostile sanitizers layouts pytorch
 engine=build/release/collie-engine
 
-tests() { scripts/test.sh --all; }
+tests() {
+  scripts/build.sh all device_tests
+  scripts/test.sh --all
+}
 hostile() { scripts/hostile.sh; }
 sanitizers() {
   scripts/sanitize.sh thread
