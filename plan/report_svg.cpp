@@ -19,6 +19,7 @@ constexpr double margin = 28, box_width = 150, box_height = 64, box_gap = 10, fr
 constexpr double ring_room = 26, column_gap = 56, row_gap = 44, row_label = 84, least_block = 190;
 constexpr double line_height = 15;
 
+// In the order of Category (kernels/memory.hpp).
 constexpr std::array<std::string_view, category_count> category_colours = {"#3b6fb6", "#d9822b", "#2f9c7f",
                                                                            "#8a5fb0", "#c4504f", "#9aa0a6"};
 constexpr std::string_view tensor_colour = "#d9822b", context_colour = "#8a5fb0", data_colour = "#2f9c7f",

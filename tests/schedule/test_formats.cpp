@@ -190,6 +190,12 @@ TEST_CASE("text of free or incommensurable costs stays small") {
   CHECK(to_text(schedule, simulate(schedule, {1, 3.14159, 2.71828, 0.1})).size() < 10000);
 }
 
+TEST_CASE("the picture of 1F1B in the docs is what schedule draws") {
+  const Schedule made = make_schedule("1f1b", {4, 8, 1, false});
+  INFO("scripts/update_docs.sh draws it again");
+  CHECK((contents(std::string(COLLIE_SOURCE_DIR) + "/docs/1f1b.svg") == to_svg(made, simulate(made, {}))));
+}
+
 TEST_CASE("a picture has a lane per rank, a box per compute action and what was made of the name escaped") {
   Schedule schedule = make_schedule("1f1b", {4, 8, 1, true});
   schedule.name = "a folder/<my> & \"name\"";
