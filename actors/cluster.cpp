@@ -42,8 +42,7 @@ std::vector<NodeAddress> addresses_of(const ClusterSection& cluster) {
     if (is_v6(first) != is_v6(last) && !tensors_are_messages(cluster))
       throw UserError(
           "cluster.nodes: {} and {} are addresses of two families; tensors travel over Gloo, which needs "
-          "one: "
-          "give IPv4 addresses for all nodes, or IPv6 addresses",
+          "one: give IPv4 addresses for all nodes, or IPv6 addresses",
           to_string(first), to_string(last));
   }
   return all;
@@ -138,8 +137,7 @@ void check_nodes(int ranks, size_t count) {
   if (ranks % nodes == 0) return;
   throw UserError(
       "parallel: {} ranks (dp_size x tp_size x pp_size x cp_size) cannot be shared out evenly among {} "
-      "nodes; "
-      "{} or {} ranks could",
+      "nodes; {} or {} ranks could",
       ranks, nodes, std::max(1, ranks / nodes) * nodes, (ranks / nodes + 1) * nodes);
 }
 

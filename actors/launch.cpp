@@ -60,8 +60,7 @@ std::optional<Launch> checked(Launch launch, const Names& names) {
 [[noreturn]] void missing(const std::string& what, const std::string& beside) {
   throw UserError(
       "{}: is missing beside {}; every process of a job needs its number, how many they are, and where they "
-      "meet "
-      "(docs/cluster.md), and a process that is alone none of them",
+      "meet (docs/cluster.md), and a process that is alone none of them",
       what, beside);
 }
 

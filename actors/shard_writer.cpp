@@ -25,8 +25,7 @@ void check_folder(const ShardWriterState& state) {
     throw UserError("run.dir: this node does not see '{}'; all nodes need the same file system", folder);
   throw RunError(
       "run.dir: '{}' is gone: somebody has moved, replaced or removed the run's folder; put it back where it "
-      "was "
-      "and go on with --resume",
+      "was and go on with --resume",
       folder);
 }
 

@@ -25,10 +25,6 @@ struct ScheduleOptions {
   bool split_backward = false, communication = false;
 };
 
-bool is_file(const std::string& name) {
-  return name.ends_with(".csv");
-}
-
 // Parses "1,1,1,0.5".
 schedule::Costs parse_costs(const std::string& text) {
   schedule::Costs costs;
@@ -46,8 +42,7 @@ schedule::Costs parse_costs(const std::string& text) {
   if (!good || at != end)
     throw UserError(
         "--costs: '{}' is not F,B,W,comm: four numbers of at least 0 (forward, backward for the input, "
-        "backward for "
-        "the weights, communication), such as 1,1,1,0.5",
+        "backward for the weights, communication), such as 1,1,1,0.5",
         shortened(text));
   return costs;
 }
@@ -55,7 +50,7 @@ schedule::Costs parse_costs(const std::string& text) {
 void check(const ScheduleOptions& options) {
   if (options.format != "csv" && options.format != "text" && options.format != "svg")
     throw UserError("--format: unknown format '{}'; known: csv, text, svg", shortened(options.format));
-  if (is_file(options.name)) return;
+  if (schedule::names_a_file(options.name)) return;
   if (!schedule::schedules().contains(options.name)) {
     const std::vector<std::string> known = schedule::schedules().names();
     throw UserError("--name: unknown schedule '{}'; known: {}, or FILE.csv", shortened(options.name),
@@ -70,7 +65,7 @@ void check(const ScheduleOptions& options) {
 // Sizes that were not given come from the file.
 schedule::Schedule make(const ScheduleOptions& options) {
   schedule::Sizes sizes;
-  if (is_file(options.name)) {
+  if (schedule::names_a_file(options.name)) {
     const schedule::Schedule file = schedule::read_schedule_file(options.name, {options.credits});
     sizes = {file.ranks, file.micro_batches, file.stages / file.ranks, false};
     if (file.stages % file.ranks != 0 || file.forward_only) return file;
@@ -78,7 +73,7 @@ schedule::Schedule make(const ScheduleOptions& options) {
   sizes.ranks = options.stages.value_or(sizes.ranks);
   sizes.micro_batches = options.micro_batches.value_or(sizes.micro_batches);
   sizes.virtual_stages = options.virtual_stages.value_or(sizes.virtual_stages);
-  if (!is_file(options.name))
+  if (!schedule::names_a_file(options.name))
     sizes.virtual_stages = schedule::stages_per_rank(options.name, sizes.virtual_stages);
   sizes.split_backward = options.split_backward;
   return schedule::make_schedule(options.name, sizes, {options.credits});

@@ -157,8 +157,7 @@ std::optional<Checkpoint> latest_checkpoint(const std::string& folder) {
   if (!steps.empty())
     throw UserError(
         "{}: none of its {} checkpoints can be read (the newest: {}); restore one, or start the run anew "
-        "with "
-        "--overwrite",
+        "with --overwrite",
         folder, steps.size(), defect);
   return std::nullopt;
 }

@@ -60,8 +60,7 @@ void check_shard(const ModelConfig& config, const ModelShard& shard) {
   if (!key_value_heads_fit(config, ranks))
     throw UserError(
         "parallel.tp_size: {} ranks cannot share the model's num_key_value_heads of {}: one must be a "
-        "multiple "
-        "of the other; nearest sizes of tp_size for this model: {}",
+        "multiple of the other; nearest sizes of tp_size for this model: {}",
         ranks, config.num_key_value_heads, nearest_tensor_sizes(config, ranks));
 }
 

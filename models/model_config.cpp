@@ -242,8 +242,7 @@ void check_sizes(const ModelConfig& config, bool head_dim_given, const Reader& r
   if (!parameters || *parameters > most_parameters)
     throw UserError(
         "{}: num_hidden_layers {}, hidden_size {}, intermediate_size {}, num_attention_heads {}, head_dim {} "
-        "and "
-        "vocab_size {} make more than {} parameters, the most that the engine takes",
+        "and vocab_size {} make more than {} parameters, the most that the engine takes",
         reader.where(), config.num_hidden_layers, config.hidden_size, config.intermediate_size,
         config.num_attention_heads, config.head_dim, config.vocab_size, most_parameters);
 }

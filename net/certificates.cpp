@@ -86,8 +86,7 @@ void check_issued(const TlsSection& tls, X509* own, STACK_OF(X509) * chain) {
     if (X509_verify_cert(verification.get()) == 1) continue;
     throw UserError(
         "cluster.tls.certificate: '{}' is not valid for {} under the authority in '{}': {} (it is for the "
-        "time "
-        "from {} to {})",
+        "time from {} to {})",
         tls.certificate, side, tls.ca,
         X509_verify_cert_error_string(X509_STORE_CTX_get_error(verification.get())),
         time_of(X509_get0_notBefore(own)), time_of(X509_get0_notAfter(own)));

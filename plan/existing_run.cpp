@@ -65,8 +65,7 @@ void check_nothing_foreign(const RunPlan& plan) {
   const fs::path folder = plan.config.run.dir;
   throw UserError(
       "run.dir: '{}' is where this run would write its own, and no run that this version knows has written "
-      "it "
-      "({}); move {} away, or give another run.dir",
+      "it ({}); move {} away, or give another run.dir",
       (folder / foreign.front()).string(),
       plan.folder_seen.marker ? fmt::format("the run's {} does not name it", marker_name)
                               : fmt::format("there is no {}", marker_name),

@@ -183,8 +183,7 @@ void open_training_data(RunPlan& plan) {
   if (const int64_t without = plan.order->sequences_without_targets(0); without > 0)
     log::warn(
         "data.train: {} of the {} sequences of the first epoch have no target token, and teach nothing: "
-        "prompts "
-        "fill them. A larger data.sequence_length, or shorter prompts, would help",
+        "prompts fill them. A larger data.sequence_length, or shorter prompts, would help",
         without, plan.order->sequences_per_epoch());
   count_steps(plan);
 }
