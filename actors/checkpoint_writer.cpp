@@ -61,7 +61,11 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
   report_exceptions_to(self, trainer, tag, "checkpoint writer");
   // However the actor ends, it removes an unfinished checkpoint.
   self->attach_functor([=] {
-    if (self->state.expected) abandon_checkpoint(place_of(*plan), self->state.expected->step);
+    if (!self->state.expected) return;
+    abandon_checkpoint(place_of(*plan), self->state.expected->step);
+    // Nothing stays in a folder that took the run's place meanwhile.
+    std::error_code not_empty;
+    if (!plan->folder->is_in_place()) std::filesystem::remove(plan->folder->checkpoints(), not_empty);
   });
   return {
       [=](const Wiring& wiring) { self->state.shard_writers = wiring.writers; },
@@ -69,8 +73,10 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
         self->state.expected = expected;
         plan->folder->check_in_place();
         // The path is absolute, because nodes may have been started in another folder.
-        const std::string folder =
-            std::filesystem::absolute(begin_checkpoint(place_of(*plan), expected.step));
+        std::string folder;
+        in_folder(*plan, [&] {
+          folder = std::filesystem::absolute(begin_checkpoint(place_of(*plan), expected.step)).string();
+        });
         for (const auto& writer : self->state.shard_writers)
           self->send(writer, SnapshotBegun{tag, expected.step, folder});
       },

@@ -13,7 +13,7 @@ struct ShardWriterState {
   std::optional<SnapshotBegun> begun;
   std::vector<SnapshotPart> early;  // parts of ranks that came before the writer's message
   int written = 0;                  // number of ranks written since `begun`
-  bool has_seen_folder = false;     // the folder of this or an earlier snapshot was visible here
+  bool has_seen_folder = false;     // the folder of a snapshot has been visible here
 };
 using ShardWriterActor = caf::stateful_actor<ShardWriterState>;
 
@@ -52,6 +52,8 @@ void write(ShardWriterActor* self, const caf::actor& checkpoint_writer, int rank
 caf::behavior shard_writer_behaviour(ShardWriterActor* self, RunTag tag, int ranks,
                                      caf::actor checkpoint_writer, caf::actor owner) {
   report_exceptions_to(self, owner, tag, "checkpoint writer");
+  // The checkpoint writer makes the folder. If it is in this process, the folder was here.
+  self->state.has_seen_folder = checkpoint_writer && checkpoint_writer.node() == self->node();
   return {
       [=](const SnapshotBegun& begun) {
         ShardWriterState& state = self->state;

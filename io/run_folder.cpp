@@ -235,8 +235,12 @@ void RunFolder::begin(const std::optional<RunMarker>& previous, bool with_trace)
     throw RunError("{}: cannot be created: {}", checkpoints(), error.message());
 }
 
+bool RunFolder::is_in_place() const {
+  return lock_->is_in_place();
+}
+
 void RunFolder::check_in_place() const {
-  if (!lock_->is_in_place())
+  if (!is_in_place())
     throw RunError(
         "run.dir: '{}' is no longer the folder that the run was started in: somebody has moved, replaced or "
         "removed it; put it back where it was and go on with --resume",

@@ -65,7 +65,9 @@ class RunFolder {
   // RunError.
   void begin(const std::optional<RunMarker>& previous, bool with_trace);
 
-  // Throws RunError if the folder is no longer where it was, because somebody moved or removed it.
+  // Whether the folder is still where it was; check_in_place() throws RunError if somebody moved or removed
+  // it.
+  bool is_in_place() const;
   void check_in_place() const;
   // Notes that the run has a checkpoint. A resume that finds none then knows that something is missing.
   void note_checkpoint();

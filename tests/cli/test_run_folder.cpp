@@ -224,6 +224,15 @@ TEST_CASE("a run whose folder is moved or removed meanwhile ends with what has h
   if (another) CHECK(bench.everything("run").size() == 1);
 }
 
+TEST_CASE("a run whose folder is moved in its very first checkpoint ends with what has happened", "[slow]") {
+  const Workbench bench;
+  Command command(bench.run_arguments("run", {"checkpoint.every_n_steps=2", "data.eval=[]"}),
+                  bench.options("checkpoint.begin:1:pause"));
+  REQUIRE(command.wait_until([&] { return fs::exists(bench / "run/checkpoints/step-00000002.partial"); }));
+  fs::rename(bench / "run", bench / "elsewhere");
+  check_refused(command.wait(), 1, {"run.dir: '", "moved, replaced or removed", "--resume"});
+}
+
 TEST_CASE("of two runs that start in one folder at once, one is refused and nothing is lost") {
   const Workbench& bench = finished_run();
   const std::string run = finished_copy("twice");
