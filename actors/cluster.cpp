@@ -15,7 +15,7 @@ namespace collie {
 namespace {
 
 // The time for CAF's own handshake, once both sides have proved themselves.
-constexpr auto patience = std::chrono::seconds(5);
+constexpr auto dial_patience = std::chrono::seconds(5);
 // CAF's network thread sends the heartbeat. It computes nothing, so a process that computes on all cores
 // still answers.
 constexpr auto heartbeat = std::chrono::seconds(1), longest_silence = std::chrono::seconds(3);
@@ -97,7 +97,7 @@ caf::actor connect(caf::actor_system& system, const NodeAddress& address, const 
     request.identity[byte] ^= static_cast<uint8_t>(number >> (8 * byte));
   std::string why = "no answer";
   const caf::actor found =
-      enter_connecting(system, dial(address, credentials, request, what), address.port, patience, why);
+      enter_connecting(system, dial(address, credentials, request, what), address.port, dial_patience, why);
   if (!found) throw UserError("{} {}: took the connection, and then: {}", what, to_string(address), why);
   return found;
 }

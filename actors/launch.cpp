@@ -19,7 +19,7 @@ namespace collie {
 namespace {
 
 // Nodes of a job may start minutes after each other.
-constexpr auto patience = std::chrono::minutes(5);
+constexpr auto join_patience = std::chrono::minutes(5);
 constexpr auto poll_interval = std::chrono::milliseconds(50);  // between two looks at the wishes
 constexpr auto until_answer_is_sent = std::chrono::milliseconds(500);
 constexpr int interrupted = 130;
@@ -205,7 +205,7 @@ Gathering gather_nodes(caf::scoped_actor& self, const Launch& launch, const Clus
   log::info("waits for {} other processes at {}", launch.size - 1, to_string(launch.master));
   Gathering gathering{{}, rendezvous};
   std::optional<std::string> refusal;
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  const auto deadline = std::chrono::steady_clock::now() + join_patience;
   while (!refusal && !gathering.interrupted && std::chrono::steady_clock::now() < deadline) {
     self->receive([&](wait_atom, const std::string& why) { refusal = why; },
                   [&](const StopRequest&) { gathering.interrupted = true; }, [](const SaveRequest&) {},
@@ -222,7 +222,7 @@ Gathering gather_nodes(caf::scoped_actor& self, const Launch& launch, const Clus
   dismiss(system, gathering, input_was_wrong);
   throw UserError("{}", refusal ? *refusal
                                 : fmt::format("not all {} processes came within {} minutes", launch.size,
-                                              patience.count()));
+                                              join_patience.count()));
 }
 
 void dismiss(caf::actor_system& system, const Gathering& gathering, int exit_code) {
@@ -236,7 +236,7 @@ void dismiss(caf::actor_system& system, const Gathering& gathering, int exit_cod
 namespace {
 
 caf::actor find_rendezvous(caf::actor_system& system, const Launch& launch, const ClusterSection& cluster) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  const auto deadline = std::chrono::steady_clock::now() + join_patience;
   while (true) {
     try {
       return connect(system, launch.master, cluster, "the master", PeerKind::member, "");

@@ -13,7 +13,7 @@
 namespace collie {
 namespace {
 
-constexpr auto patience = std::chrono::seconds(30);
+constexpr auto link_patience = std::chrono::seconds(30);
 
 // Connects this process with the processes of all earlier nodes.
 void connect_with_earlier_nodes(caf::actor_system& system, const NodeSpec& spec) {
@@ -40,12 +40,12 @@ void connect_processes(caf::actor_system& system, const NodeSpec& spec, int rank
     connect_with_earlier_nodes(system, spec);
     directory.set(key(spec.node), {});
   }
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  const auto deadline = std::chrono::steady_clock::now() + link_patience;
   for (int node = 0; node < static_cast<int>(spec.endpoints.size()); ++node) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (!directory.get(key(node), std::max(left, std::chrono::milliseconds(1))))
-      throw RunError("node {} did not connect with the others within {} s", node, patience.count());
+      throw RunError("node {} did not connect with the others within {} s", node, link_patience.count());
   }
 }
 

@@ -11,12 +11,12 @@
 namespace collie {
 namespace {
 
-struct Options {
+struct EvalOptions {
   std::string file;
   std::vector<std::string> settings;
 };
 
-int evaluate(const Options& options) {
+int evaluate(const EvalOptions& options) {
   std::vector<std::string> warnings;
   Config config = load_config(options.file, options.settings, warnings);
   RunPlan plan = plan_evaluation(std::move(config));
@@ -36,7 +36,7 @@ int evaluate(const Options& options) {
 }  // namespace
 
 void add_eval_command(CLI::App& app, int& exit_code) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EvalOptions>();
   CLI::App* command =
       app.add_subcommand("eval", "Evaluates a model on data.eval and prints its metrics as JSON");
   command->add_option("config", options->file, "The configuration file")->required();

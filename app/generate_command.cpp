@@ -13,7 +13,7 @@
 namespace collie {
 namespace {
 
-struct Options {
+struct GenerateOptions {
   std::string model;
   Generation generation;
   std::vector<std::string> settings;
@@ -28,7 +28,7 @@ std::string continuation(const Tokenizer& tokenizer, const std::vector<int32_t>&
   return text.compare(0, before.size(), before) == 0 ? text.substr(before.size()) : text;
 }
 
-int generate(const Options& options) {
+int generate(const GenerateOptions& options) {
   std::vector<std::string> settings = options.settings, warnings;
   Config config = load_config("", settings, warnings);
   config.model.path = options.model;
@@ -46,7 +46,7 @@ int generate(const Options& options) {
 }  // namespace
 
 void add_generate_command(CLI::App& app, int& exit_code) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GenerateOptions>();
   CLI::App* command = app.add_subcommand("generate", "Prints the text a model writes after a prompt");
   command->add_option("--model", options->model, "A Hugging Face folder, such as a run's final/")->required();
   command->add_option("--prompt", options->generation.prompt, "Where to start; empty: from BOS alone")

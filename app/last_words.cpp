@@ -13,7 +13,7 @@
 namespace collie {
 namespace {
 
-constexpr int failed = 1;
+constexpr int exit_failed = 1;
 constexpr int patience_ms = 500;  // time for the reader
 
 [[noreturn]] void say_and_end(std::string_view message) {
@@ -21,7 +21,7 @@ constexpr int patience_ms = 500;  // time for the reader
   if (::poll(&room, 1, patience_ms) == 1) {
     [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, message.data(), message.size());
   }
-  ::_exit(failed);
+  ::_exit(exit_failed);
 }
 
 std::string reason() {

@@ -13,12 +13,12 @@
 namespace collie {
 namespace {
 
-struct Options {
+struct PlanOptions {
   std::string file, format = "text";
   std::vector<std::string> settings;
 };
 
-void plan(const Options& options) {
+void plan(const PlanOptions& options) {
   if (options.format != "text" && options.format != "json" && options.format != "svg")
     throw UserError("--format: unknown format '{}'; known: text, json, svg", options.format);
   std::vector<std::string> warnings;
@@ -34,7 +34,7 @@ void plan(const Options& options) {
 }  // namespace
 
 void add_plan_command(CLI::App& app, int& exit_code) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PlanOptions>();
   CLI::App* command =
       app.add_subcommand("plan", "Says what a run would take: memory, communication, bubble, and where");
   command->add_option("config", options->file, "The configuration file")->required();

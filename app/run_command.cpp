@@ -16,7 +16,7 @@ namespace {
 // Values that nobody types: --overwrite was not given, or was given without a value.
 constexpr const char *not_given = "(not given)", *no_value = "(none)";
 
-struct Options {
+struct RunOptions {
   std::string file;
   std::vector<std::string> settings, allowed_changes, nodes;
   std::string overwrite = not_given;
@@ -51,7 +51,7 @@ std::string_view word(RunStatus status) {
   return "?";
 }
 
-ExistingRun existing_run(const Options& options) {
+ExistingRun existing_run(const RunOptions& options) {
   if (options.resume) return ExistingRun::resume;
   if (options.overwrite == not_given) return ExistingRun::refuse;
   if (options.overwrite == no_value) return ExistingRun::move_aside;
@@ -62,7 +62,7 @@ ExistingRun existing_run(const Options& options) {
       options.overwrite);
 }
 
-int run(const Options& options) {
+int run(const RunOptions& options) {
   const ExistingRun existing = existing_run(options);
   std::vector<std::string> warnings;
   Config config = load_config(options.file, options.settings, warnings);
@@ -90,7 +90,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_run_command(CLI::App& app, int& exit_code) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "Trains a model as a configuration file says");
   command->add_option("config", options->file, "The configuration file")->required();
   command->add_option("--set", options->settings, "key.path=value laid over the file; may be given again")

@@ -135,10 +135,10 @@ def gibibytes(count):
     return "" if not count else f"{count / 2**30:.1f} GiB"
 
 
-def summary(name, runs, flops_a_step, peak_tflops, memory):
+def summary(name, runs, flops_per_step, peak_tflops, memory):
     median = statistics.median(run["median_step_s"] for run in runs)
     tokens = statistics.median(run["tokens_per_second"] for run in runs)
-    tflops = flops_a_step / median / 1e12
+    tflops = flops_per_step / median / 1e12
     return {"name": name, "median_step_s": median, "tokens_per_second": tokens, "tflops": tflops,
             "mfu": tflops / peak_tflops if peak_tflops else None, "memory_bytes": memory}
 
@@ -158,7 +158,7 @@ def main():
               f"transformers {theirs[-1]['tokens_per_second']:.0f} tokens/s", file=sys.stderr)
     if ours[0]["parameters"] != theirs[0]["parameters"]:
         sys.exit(f"not the same model: {ours[0]['parameters']} and {theirs[0]['parameters']} parameters")
-    flops, peak = ours[0]["flops_a_step"], ours[0]["peak_tflops"]
+    flops, peak = ours[0]["flops_per_step"], ours[0]["peak_tflops"]
     driver = [sum(run["peak_bytes_by_driver"]) for run in ours]
     table = [summary("collie-engine", ours, flops, peak, max(driver) if any(driver) else None),
              summary("transformers", theirs, flops, peak, theirs[0]["peak_bytes_reserved"])]

@@ -146,7 +146,7 @@ void run(RunPlan plan, const TrainingSettings& settings, DriverMemory& memory, T
             figures.seconds_before_first_step = steady_seconds() - start_s - static_cast<double>(step.step_s);
           if (step.step > settings.warmup) figures.step_s.push_back(static_cast<double>(step.step_s));
           if (step.loss) figures.last_loss = static_cast<double>(*step.loss);
-          figures.tokens_a_step = step.tokens;
+          figures.tokens_per_step = step.tokens;
           figures.graphs = step.graphs;
           measured = step.step == last;
         },
@@ -174,12 +174,12 @@ double TrainingFigures::median_step_s() const {
 }
 
 double TrainingFigures::tokens_per_second() const {
-  return static_cast<double>(tokens_a_step) / median_step_s();
+  return static_cast<double>(tokens_per_step) / median_step_s();
 }
 
 std::optional<double> TrainingFigures::model_flops_utilisation() const {
   if (!peak_tflops) return std::nullopt;
-  return flops_a_step / median_step_s() / (*peak_tflops * 1e12);
+  return flops_per_step / median_step_s() / (*peak_tflops * 1e12);
 }
 
 TrainingFigures measure_training(const TrainingSettings& settings) {
@@ -195,7 +195,7 @@ TrainingFigures measure_training(const TrainingSettings& settings) {
   figures.dtype = config.model.dtype;
   figures.parameters = parameter_count(plan.model);
   figures.ranks = plan.layout.grid.ranks();
-  figures.flops_a_step = flops_of_step(plan);
+  figures.flops_per_step = flops_of_step(plan);
   figures.peak_tflops = peak_of(settings, gpus, config.model.dtype == "bfloat16" ? DType::bf16 : DType::f32);
   const auto accounts = std::make_shared<Accounts>();
   keep_accounts(plan, accounts);
@@ -218,11 +218,11 @@ nlohmann::json to_json(const TrainingFigures& figures, const TrainingSettings& s
           {"micro_batch_size", settings.micro_batch_size},
           {"gradient_accumulation_steps", settings.gradient_accumulation_steps},
           {"set", settings.settings},
-          {"tokens_a_step", figures.tokens_a_step},
+          {"tokens_per_step", figures.tokens_per_step},
           {"step_s", figures.step_s},
           {"median_step_s", figures.median_step_s()},
           {"tokens_per_second", figures.tokens_per_second()},
-          {"flops_a_step", figures.flops_a_step},
+          {"flops_per_step", figures.flops_per_step},
           {"peak_tflops", figures.peak_tflops ? nlohmann::json(*figures.peak_tflops) : nlohmann::json()},
           {"mfu", mfu ? nlohmann::json(*mfu) : nlohmann::json()},
           {"peak_bytes_by_account", figures.peak_bytes},
@@ -241,9 +241,10 @@ std::string to_text(const TrainingFigures& figures) {
       "{}: {} parameters, {} rank(s), {}, on {}\n"
       "  a step: {} tokens, {:.3g} floating-point operations; median {:.4f} s of {} ({:.4f} to {:.4f})\n"
       "  {:.0f} tokens/s, {:.2f} TFLOP/s",
-      figures.shape, figures.parameters, figures.ranks, figures.dtype, figures.device, figures.tokens_a_step,
-      figures.flops_a_step, figures.median_step_s(), figures.step_s.size(), *fastest, *slowest,
-      figures.tokens_per_second(), figures.flops_a_step / figures.median_step_s() / 1e12);
+      figures.shape, figures.parameters, figures.ranks, figures.dtype, figures.device,
+      figures.tokens_per_step, figures.flops_per_step, figures.median_step_s(), figures.step_s.size(),
+      *fastest, *slowest, figures.tokens_per_second(),
+      figures.flops_per_step / figures.median_step_s() / 1e12);
   if (const auto mfu = figures.model_flops_utilisation())
     text += fmt::format(", MFU {:.1f} % of {:.0f} TFLOP/s", 100 * *mfu, *figures.peak_tflops);
   text += fmt::format("\n  {:.1f} s before the first step, last loss {:.4f}\n",

@@ -24,14 +24,14 @@ struct TrainingSettings {
 
 struct TrainingFigures {
   std::string shape, device, dtype;
-  int64_t parameters = 0, tokens_a_step = 0;  // targets of all replicas
+  int64_t parameters = 0, tokens_per_step = 0;  // targets of all replicas
   int ranks = 1;
   std::vector<double> step_s;  // of the counted steps
   double last_loss = 0;
   // The operations per step, by work_of_step() (plan/model_work.hpp): 6 · P · tokens + 12 · blocks · heads ·
   // head_dim · keys. P is the number of elements of all matrices, with the head and without the embedding.
   // keys is the number of keys that the queries see: L (L + 1) / 2 for each sequence of L tokens.
-  double flops_a_step = 0;
+  double flops_per_step = 0;
   std::optional<double> peak_tflops;
   std::vector<size_t> peak_bytes;        // of each rank's account, all categories together
   std::vector<size_t> driver_bytes;      // of each GPU: the most in use, less what was in use before

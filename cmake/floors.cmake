@@ -18,18 +18,10 @@ function(collie_library name sources)
   set_target_properties(collie_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
 endfunction()
 
-# collie_precompile(TARGET ARGUMENT...): target_precompile_headers(), and without g++ 12's false alarms on std::string, which it
-# suppresses in system headers only where it reads them itself.
-function(collie_precompile target)
-  target_precompile_headers(${target} ${ARGN})
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-array-bounds>")
-  endif()
-endfunction()
-
-# collie_tests(NAME DEPENDS...): every .cpp of tests/NAME as the executable test_NAME, which ctest runs once for the fast
-# tier (label "fast"), once for the cases tagged [slow] (label "slow") and once for those that are tagged [slow][long] (label "long":
-# outside continuous integration), where there are any.
+# collie_tests(NAME DEPENDS...): every .cpp of tests/NAME as the executable test_NAME. ctest runs it once for the fast tier
+# (label "fast"), once for the cases tagged [slow] (label "slow"), once for those tagged [slow][timed] (label "slow", with no
+# other test beside them: they compare times) and once for those tagged [slow][long] (label "long": outside continuous
+# integration), where there are any.
 function(collie_tests name)
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp")
   if(NOT sources)
@@ -40,18 +32,21 @@ function(collie_tests name)
   target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # half the time to build, no slower to run
   set_target_properties(test_${name} PROPERTIES COLLIE_TEST ON)  # for options.cmake
   target_compile_definitions(test_${name} PRIVATE COLLIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  collie_precompile(test_${name} REUSE_FROM collie_catch_main)
   add_test(NAME ${name} COMMAND test_${name} "~[slow]" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 300)
   # Catch2 3 takes a filter that matches nothing for a failure, so a tier is there only where it has cases.
-  set(in_tier_slow "[slow]~[long]")
+  set(in_tier_slow "[slow]~[long]~[timed]")
+  set(in_tier_timed "[timed]")
   set(in_tier_long "[long]")
-  foreach(tier slow long)
+  foreach(tier slow timed long)
     foreach(source ${sources})
       file(STRINGS "${source}" tagged REGEX "\\[${tier}\\]" LIMIT_COUNT 1)
       if(tagged)
         add_test(NAME ${name}_${tier} COMMAND test_${name} "${in_tier_${tier}}" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
         set_tests_properties(${name}_${tier} PROPERTIES LABELS ${tier} TIMEOUT 1800)
+        if(tier STREQUAL "timed")
+          set_tests_properties(${name}_timed PROPERTIES LABELS slow RUN_SERIAL ON)
+        endif()
         break()
       endif()
     endforeach()

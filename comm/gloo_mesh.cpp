@@ -50,9 +50,9 @@ void check_address(const std::string& address) {
 }
 
 // The store in the form that Gloo wants, with one deadline for all calls.
-class Rendezvous : public gloo::rendezvous::Store {
+class GlooStore : public gloo::rendezvous::Store {
  public:
-  Rendezvous(KeyStore& store, Clock::time_point deadline) : store_(store), deadline_(deadline) {}
+  GlooStore(KeyStore& store, Clock::time_point deadline) : store_(store), deadline_(deadline) {}
 
   void set(const std::string& key, const std::vector<char>& value) override { store_.set(key, value); }
   std::vector<char> get(const std::string& key) override {
@@ -97,8 +97,8 @@ GlooMesh connect(const GlooOptions& options, KeyStore& store, Clock::time_point 
   auto context = std::make_shared<gloo::rendezvous::Context>(options.rank, options.size);
   // Gloo waits five times this long for each connection.
   context->setTimeout(std::max(milliseconds(1), options.connect_timeout / 5));
-  Rendezvous rendezvous(store, deadline);
-  context->connectFullMesh(rendezvous, device);
+  GlooStore gloo_store(store, deadline);
+  context->connectFullMesh(gloo_store, device);
   return {std::move(context), std::dynamic_pointer_cast<gloo::transport::tcp::Device>(device),
           std::move(addresses)};
 }

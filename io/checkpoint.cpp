@@ -19,12 +19,6 @@ using nlohmann::json;
 
 namespace {
 
-std::vector<int64_t> dims(const Shape& shape) {
-  std::vector<int64_t> all;
-  for (int axis = 0; axis < shape.rank(); ++axis) all.push_back(shape[axis]);
-  return all;
-}
-
 // A checkpoint may lack its marker. A marker that is not as it was written is a defect like any other.
 void check_marker(const std::string& path, const Manifest& manifest) {
   const auto marker = read_marker(path);
@@ -133,10 +127,10 @@ void Checkpoint::read(const std::string& name, const std::string& state, const S
   check(name, state, global_shape);
   int64_t filled = 0;
   for (const ManifestSlice& slice : slices_of(name, state)) {
-    if (!overlap(slice.offsets, slice.shape, offsets, dims(out.shape()))) continue;
+    if (!overlap(slice.offsets, slice.shape, offsets, out.shape().to_vector())) continue;
     std::vector<float> values(static_cast<size_t>(Shape::from(slice.shape).numel()));
     files_.at(slice.file)->to_float(slice.tensor, values);
-    filled += copy_overlap(slice.offsets, slice.shape, values.data(), offsets, dims(out.shape()),
+    filled += copy_overlap(slice.offsets, slice.shape, values.data(), offsets, out.shape().to_vector(),
                            out.data<float>());
   }
   COLLIE_ASSERT(filled == out.numel(), "{}: {} of '{}' gave {} of {} values", path_, state, name, filled,

@@ -39,18 +39,12 @@ std::string tensor_key(const CheckpointSlice& slice) {
   return key;
 }
 
-std::vector<int64_t> dims(const Shape& shape) {
-  std::vector<int64_t> all;
-  for (int axis = 0; axis < shape.rank(); ++axis) all.push_back(shape[axis]);
-  return all;
-}
-
 SafetensorsItem item_of(const CheckpointSlice& slice) {
   const Tensor data = slice.data;
   const bool narrow = data.dtype() == DType::bf16;
   COLLIE_ASSERT(data.contiguous() && (narrow || data.dtype() == DType::f32),
                 "slice {} is {}, not dense float32 or bfloat16", slice.name, name(data.dtype()));
-  return {tensor_key(slice), narrow ? "BF16" : "F32", dims(data.shape()),
+  return {tensor_key(slice), narrow ? "BF16" : "F32", data.shape().to_vector(),
           [data] { return std::span(static_cast<const std::byte*>(data.raw()), data.bytes()); }};
 }
 
@@ -150,9 +144,9 @@ json write_checkpoint_shard(const std::string& partial, int index,
                                {"state", slice.state},
                                {"tensor", items.back().name},
                                {"dtype", items.back().dtype},
-                               {"global_shape", dims(slice.global_shape)},
+                               {"global_shape", slice.global_shape.to_vector()},
                                {"offsets", slice.offsets},
-                               {"shape", dims(slice.data.shape())}});
+                               {"shape", slice.data.shape().to_vector()}});
   }
   failpoint("checkpoint.shard");
   const WrittenSafetensors written = write_safetensors(fs::path(partial) / file, items, true);

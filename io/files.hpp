@@ -35,6 +35,9 @@ std::vector<std::string> expand_glob(const std::string& pattern);
 
 // The type of the entry at the path itself: links are not followed. not_found means that there is nothing.
 std::filesystem::file_type entry_type(const std::filesystem::path& path) noexcept;
+inline bool entry_exists(const std::filesystem::path& path) noexcept {
+  return entry_type(path) != std::filesystem::file_type::not_found;
+}
 
 // Says whether `path` is `folder` or below it. Both must be as std::filesystem::canonical() gives them.
 bool is_within(const std::filesystem::path& path, const std::filesystem::path& folder);

@@ -19,10 +19,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool stands(const fs::path& path) {
-  return entry_type(path) != fs::file_type::not_found;
-}
-
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::vector<fs::path> entries;
   std::error_code error;
@@ -74,7 +70,7 @@ void rename_or_throw(const fs::path& from, const fs::path& to) {
 
 std::string free_name(const std::string& path) {
   int64_t number = 1;
-  while (stands(fmt::format("{}.old-{}", path, number))) ++number;
+  while (entry_exists(fmt::format("{}.old-{}", path, number))) ++number;
   return fmt::format("{}.old-{}", path, number);
 }
 
@@ -127,7 +123,8 @@ std::string move_aside(const std::string& path) {
 
 void begin_folder(const std::string& folder, const std::string& run) {
   discard_folder(folder, run);
-  if (stands(folder)) log::warn("{} is not what this run wrote; it is now {}", folder, move_aside(folder));
+  if (entry_exists(folder))
+    log::warn("{} is not what this run wrote; it is now {}", folder, move_aside(folder));
   std::error_code error;
   if (fs::create_directory(folder, error); error)
     throw RunError("{}: cannot be created: {}", folder, error.message());
@@ -137,7 +134,7 @@ void begin_folder(const std::string& folder, const std::string& run) {
 void publish_folder(const std::string& folder, const std::string& place, const std::string& run,
                     const std::map<std::string, std::string>& files) {
   write_marker(folder, {run, files});  // also syncs the folder
-  if (stands(place))
+  if (entry_exists(place))
     swap_places(folder, place);
   else
     rename_or_throw(folder, place);
@@ -147,13 +144,13 @@ void publish_folder(const std::string& folder, const std::string& place, const s
 void clear_replaced(const std::string& folder, const std::string& place, const std::string& run) {
   const bool of_run = is_of_run(folder, run);
   discard_folder(folder, run);
-  if (!stands(folder)) return;
+  if (!entry_exists(folder)) return;
   if (of_run) {
     for (const fs::path& entry : entries_of(folder))
-      if (entry.filename() != marker_name && !stands(fs::path(place) / entry.filename()))
+      if (entry.filename() != marker_name && !entry_exists(fs::path(place) / entry.filename()))
         rename_or_throw(entry, fs::path(place) / entry.filename());
     discard_folder(folder, run);
-    if (!stands(folder)) return;
+    if (!entry_exists(folder)) return;
   }
   const std::string aside = free_name(place);
   rename_or_throw(folder, aside);

@@ -26,10 +26,6 @@ constexpr const char* cache_name = "cache";
   throw UserError("run.dir: '{}' {}", folder, what);
 }
 
-bool stands(const fs::path& path) {
-  return entry_type(path) != fs::file_type::not_found;
-}
-
 void check_folder(const std::string& folder, const std::string& at, mode_t mode) {
   if (!S_ISDIR(mode))
     refuse(folder, folder == at ? "is a file; a folder is wanted, there or to be made"
@@ -109,7 +105,7 @@ void find_run(const fs::path& folder, RunFolderView& view) {
   view.marker = marker_of_checkpoints(folder / "checkpoints");
   if (view.marker) {
     view.marker_defect = defect;
-  } else if (stands(folder / marker_name)) {
+  } else if (entry_exists(folder / marker_name)) {
     throw UserError(
         "run.dir: {}. So what a run wrote in '{}' cannot be told from other files; move the folder away, or "
         "give another run.dir",
@@ -121,14 +117,15 @@ void find_foreign(const fs::path& folder, bool with_trace, RunFolderView& view) 
   const auto add = [&](const std::string& name) { view.foreign.push_back(name); };
   const bool here = view.marker && view.marker->files;
   for (const auto& [name, ignored] : files_of_run(with_trace))
-    if (stands(folder / name) &&
+    if (entry_exists(folder / name) &&
         (!here || !view.marker->files->count(name) || entry_type(folder / name) != fs::file_type::regular))
       add(name);
   std::error_code error;
   const fs::path checkpoints = folder / "checkpoints";
-  if (stands(checkpoints) && (!fs::is_directory(checkpoints, error) || (!here && !view.checkpoints.empty())))
+  if (entry_exists(checkpoints) &&
+      (!fs::is_directory(checkpoints, error) || (!here && !view.checkpoints.empty())))
     add("checkpoints");
-  if (stands(folder / "final") && (!here || !is_of_run((folder / "final").string(), view.marker->run)))
+  if (entry_exists(folder / "final") && (!here || !is_of_run((folder / "final").string(), view.marker->run)))
     add("final");
 }
 
@@ -159,7 +156,7 @@ RunFolderView look_at_run_folder(const std::string& folder, bool with_trace) {
   check_usable(folder);
   RunFolderView view;
   view.checkpoints = names_in(fs::path(folder) / "checkpoints");
-  view.has_final = stands(fs::path(folder) / "final");
+  view.has_final = entry_exists(fs::path(folder) / "final");
   view.metrics = stamp_of(fs::path(folder) / metrics_name);
   find_run(folder, view);
   find_foreign(folder, with_trace, view);

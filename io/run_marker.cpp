@@ -23,19 +23,19 @@ bool is_hexadecimal(const std::string& text, size_t digits) {
   return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-[[noreturn]] void refuse(const std::string& file, const std::string& what) {
+[[noreturn]] void refuse_marker(const std::string& file, const std::string& what) {
   throw UserError("{}: {}; it is not a marker that this version of collie-engine writes", file, what);
 }
 
 std::map<std::string, std::string> files_of(const json& files, const std::string& file) {
-  if (!files.is_object()) refuse(file, "\"files\" is no object");
+  if (!files.is_object()) refuse_marker(file, "\"files\" is no object");
   std::map<std::string, std::string> all;
   for (const auto& [name, hash] : files.items()) {
-    if (!is_plain_name(name)) refuse(file, fmt::format("\"files\" names '{}'", name));
-    if (!hash.is_string()) refuse(file, fmt::format("the hash of '{}' is no text", name));
+    if (!is_plain_name(name)) refuse_marker(file, fmt::format("\"files\" names '{}'", name));
+    if (!hash.is_string()) refuse_marker(file, fmt::format("the hash of '{}' is no text", name));
     all[name] = hash.get<std::string>();
     if (!all[name].empty() && !is_hexadecimal(all[name], 64))
-      refuse(file, fmt::format("the hash of '{}' is '{}'", name, all[name]));
+      refuse_marker(file, fmt::format("the hash of '{}' is '{}'", name, all[name]));
   }
   return all;
 }
@@ -43,17 +43,17 @@ std::map<std::string, std::string> files_of(const json& files, const std::string
 RunMarker parse(const json& object, const std::string& file) {
   const auto member = [&](const char* key) -> const json& {
     const auto found = object.find(key);
-    if (found == object.end()) refuse(file, fmt::format("\"{}\" is missing", key));
+    if (found == object.end()) refuse_marker(file, fmt::format("\"{}\" is missing", key));
     return *found;
   };
-  if (member("format") != marker_format) refuse(file, "\"format\" is another");
+  if (member("format") != marker_format) refuse_marker(file, "\"format\" is another");
   RunMarker marker;
   if (!member("run").is_string() || !is_hexadecimal(member("run").get<std::string>(), 32))
-    refuse(file, "\"run\" is no run's id");
+    refuse_marker(file, "\"run\" is no run's id");
   marker.run = member("run").get<std::string>();
   if (!member("files").is_null()) marker.files = files_of(member("files"), file);
   if (!member("has_checkpointed").is_boolean())
-    refuse(file, "\"has_checkpointed\" is neither true nor false");
+    refuse_marker(file, "\"has_checkpointed\" is neither true nor false");
   marker.has_checkpointed = member("has_checkpointed").get<bool>();
   return marker;
 }
@@ -86,7 +86,7 @@ void create_marker(const std::string& folder, const RunMarker& marker) {
 
 std::optional<RunMarker> read_marker(const std::string& folder) {
   const std::string file = (fs::path(folder) / marker_name).string();
-  if (entry_type(file) == fs::file_type::not_found) return std::nullopt;
+  if (!entry_exists(file)) return std::nullopt;
   return parse(unseal(read_text_file(file), file), file);
 }
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "kernels/memory.hpp"
@@ -46,6 +47,7 @@ class Shape {
   int64_t numel() const;
   bool operator==(const Shape& other) const = default;
   std::string to_string() const;  // "[2, 3]"
+  std::vector<int64_t> to_vector() const { return {dims_.begin(), dims_.begin() + rank_}; }
 
  private:
   std::array<int64_t, max_rank> dims_{};

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/once_a_micro_batch.hpp"
+#include "models/once_per_micro_batch.hpp"
 #include "models/tensor_parallel.hpp"
 
 namespace collie {

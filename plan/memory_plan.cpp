@@ -92,9 +92,10 @@ RankGroups fake_groups(const Grid& grid, int rank, int key_value_heads) {
 // while one byte of a gradient or a weight is in flight. It fits the processors of one machine; with a
 // network between ranks, or with a faster device, it is larger.
 MetaOperations::OnWork work_beside(const std::shared_ptr<CollectiveQueue>& queue) {
-  constexpr double operations_a_byte = 100;
+  constexpr double operations_per_byte = 100;
   if (!queue) return {};
-  return [queue](double operations) { queue->advance(static_cast<int64_t>(operations / operations_a_byte)); };
+  return
+      [queue](double operations) { queue->advance(static_cast<int64_t>(operations / operations_per_byte)); };
 }
 
 OperationsFactory meta_operations(DeviceKind device, DType dtype,

@@ -35,7 +35,7 @@ ordered_json json_of(const PlannedRank& rank) {
           {"peak_bytes", std::move(peaks)},
           {"peak_total_bytes", rank.peak_total_bytes},
           {"peak_activations", rank.peak_activations},
-          {"traffic_a_step", std::move(traffic)},
+          {"traffic_per_step", std::move(traffic)},
           {"modelled_on", rank.modelled_on}};
 }
 

@@ -20,7 +20,7 @@ std::shared_ptr<const StepBatch> EvaluatorCore::next() {
   if (next_ >= micro_batches_) return nullptr;
   auto batch = std::make_shared<StepBatch>();
   batch->step = step_;
-  const int64_t end = std::min(next_ + micro_batches_a_program, micro_batches_);
+  const int64_t end = std::min(next_ + micro_batches_per_program, micro_batches_);
   for (; next_ < end; ++next_) {
     batch->micro_batches.push_back(evaluation_batch(*order_, micro_batch_size_, next_));
     batch->global_target_tokens += batch->micro_batches.back().target_tokens;

@@ -13,7 +13,7 @@ namespace collie {
 class EvaluatorCore {
  public:
   // The micro-batches of one program, which bound the memory held at once.
-  static constexpr int64_t micro_batches_a_program = 16;
+  static constexpr int64_t micro_batches_per_program = 16;
 
   EvaluatorCore(std::shared_ptr<const SequenceOrder> order, int64_t micro_batch_size);
 

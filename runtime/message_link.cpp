@@ -12,7 +12,6 @@ namespace {
 
 using comm::GroupFailure;
 using comm::Patience;
-using Kind = LinkMessage::Kind;
 
 // Messages up to this size are copied when they are sent, so that their senders need not wait for an answer.
 constexpr size_t most_copied_bytes = 16 * 1024;
@@ -63,7 +62,7 @@ std::unique_ptr<comm::Transfer> MessageLink::receive(int peer, uint64_t tag, std
   const Lock lock(mutex_);
   auto post = make_post(peer, tag, bytes, std::move(owner));
   at(peer).lanes[tag].receives.push_back(post);
-  say(peer, Kind::room, tag);
+  say(peer, LinkMessage::Kind::room, tag);
   return std::make_unique<Waiting>(shared_from_this(), std::move(post));
 }
 
@@ -83,7 +82,7 @@ void MessageLink::send_ready(int peer) {
     const Ready next = std::move(to.ready.front());
     to.ready.pop_front();
     to.in_flight.push_back(next.post);
-    LinkMessage chunk{Kind::chunk, rank(), next.tag, next.post->bytes, next.post->owner};
+    LinkMessage chunk{LinkMessage::Kind::chunk, rank(), next.tag, next.post->bytes, next.post->owner};
     if (chunk.bytes.size() <= most_copied_bytes) {
       const auto copy =
           std::make_shared<const std::vector<std::byte>>(chunk.bytes.begin(), chunk.bytes.end());
@@ -97,17 +96,17 @@ void MessageLink::send_ready(int peer) {
   }
 }
 
-void MessageLink::say(int peer, Kind kind, uint64_t tag) {
+void MessageLink::say(int peer, LinkMessage::Kind kind, uint64_t tag) {
   if (send_) send_(peer, {kind, rank(), tag, {}, nullptr});
 }
 
 void MessageLink::hear(const LinkMessage& message) {
   if (message.from < 0 || message.from >= size() || message.from == rank()) return;
-  if (message.kind == Kind::chunk) return place(message);
+  if (message.kind == LinkMessage::Kind::chunk) return place(message);
   const Lock lock(mutex_);
   Peer& from = at(message.from);
   switch (message.kind) {
-    case Kind::room: {
+    case LinkMessage::Kind::room: {
       Lane& lane = from.lanes[message.tag];
       if (lane.sends.empty()) {
         ++lane.room;
@@ -117,21 +116,21 @@ void MessageLink::hear(const LinkMessage& message) {
       lane.sends.pop_front();
       return send_ready(message.from);
     }
-    case Kind::taken:
+    case LinkMessage::Kind::taken:
       if (from.in_flight.empty()) return;
       from.in_flight.front()->done = true;
       from.in_flight.front()->owner.reset();
       from.in_flight.pop_front();
       changed_.notify_all();
       return send_ready(message.from);
-    case Kind::left:
+    case LinkMessage::Kind::left:
       from.left = true;
       changed_.notify_all();
       return;
     default:
       from.failed = true;
       changed_.notify_all();
-      return fail_locked({message.kind == Kind::aborted, text_of(message)});
+      return fail_locked({message.kind == LinkMessage::Kind::aborted, text_of(message)});
   }
 }
 
@@ -166,7 +165,7 @@ void MessageLink::take(const LinkMessage& chunk, const PostPtr& post) {
   post->done = true;
   post->owner.reset();
   changed_.notify_all();
-  say(chunk.from, Kind::taken);
+  say(chunk.from, LinkMessage::Kind::taken);
 }
 
 void MessageLink::wait(const PostPtr& post, Patience patience) {
@@ -209,7 +208,9 @@ void MessageLink::fail_locked(const GroupFailure& failure) {
   const auto text = std::make_shared<const std::string>(failure.message.substr(0, most_said));
   const auto bytes = std::as_bytes(std::span(*text));
   for (int peer = 0; peer < size(); ++peer)
-    if (peer != rank()) send_(peer, {failure.aborted ? Kind::aborted : Kind::failed, rank(), 0, bytes, text});
+    if (peer != rank())
+      send_(peer, {failure.aborted ? LinkMessage::Kind::aborted : LinkMessage::Kind::failed, rank(), 0, bytes,
+                   text});
 }
 
 void MessageLink::abort(const std::string& cause) {
@@ -234,7 +235,7 @@ void MessageLink::close() {
   changed_.wait(lock, [&] { return !copying_; });
   if (!failure_)
     for (int peer = 0; peer < size(); ++peer)
-      if (peer != rank()) say(peer, Kind::left);
+      if (peer != rank()) say(peer, LinkMessage::Kind::left);
   send_ = nullptr;
   for (Peer& peer : peers_) {
     peer.lanes.clear();

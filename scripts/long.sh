@@ -1,14 +1,30 @@
 #!/usr/bin/env bash
 # Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
-#   scripts/long.sh [PART...]   PART: tests, hostile, sanitizers, layouts, pytorch; none: all of them
-# tests: every test. hostile: scripts/hostile.sh. sanitizers: AddressSanitizer and ThreadSanitizer on all code they can check.
-# layouts: every layout against one rank, in one process, two and four. pytorch: comparisons with PyTorch and transformers, by the
-# Python that COLLIE_PYTHON names (torch, transformers, tokenizers). Without COLLIE_PYTHON they are skipped with a message.
+#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, pytorch; none: all of them
+# sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. sanitizers:
+# AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one rank, in one process, two and
+# four. pytorch: comparisons with PyTorch and transformers, by the Python that COLLIE_PYTHON names (torch, transformers, tokenizers).
+# Without COLLIE_PYTHON they are skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- tests hostile sanitizers layouts pytorch
+[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts pytorch
 engine=build/release/collie-engine
 
+sources() {
+  cmake --preset release -B build/alone -DCOLLIE_UNITY=OFF -DCOLLIE_CUDA=OFF -DCCACHE_PROGRAM=NO >/dev/null
+  python3 - <<'END'
+import concurrent.futures, json, os, shlex, subprocess, sys
+def complaint(entry):
+    words = shlex.split(entry["command"])
+    words[words.index("-o") + 1] = "/dev/null"
+    run = subprocess.run(words + ["-fsyntax-only"], cwd=entry["directory"], capture_output=True, text=True)
+    return run.stderr if run.returncode else ""
+with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    found = [text for text in pool.map(complaint, json.load(open("build/alone/compile_commands.json"))) if text]
+print("\n".join(found))
+sys.exit(bool(found))
+END
+}
 tests() {
   scripts/build.sh all device_tests
   scripts/test.sh --all
@@ -37,9 +53,9 @@ pytorch() {
 
 for part in "$@"; do
   case $part in
-    tests | hostile | sanitizers | layouts | pytorch) ;;
+    sources | tests | hostile | sanitizers | layouts | pytorch) ;;
     *)
-      sed -n '2,6s/^# \?//p' "$0" >&2
+      sed -n '2,7s/^# \?//p' "$0" >&2
       exit 2
       ;;
   esac

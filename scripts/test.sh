@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in
   "") selection=(-LE long) ;;
-  --fast) selection=(-L fast --parallel "$(nproc)") ;;
+  --fast) selection=(-L fast) ;;
   --all) selection=() ;;
   *)
     sed -n '2,3s/^# \?//p' "$0" >&2
@@ -13,4 +13,4 @@ case ${1:-} in
     ;;
 esac
 scripts/build.sh
-ctest --test-dir build/release --output-on-failure --timeout 1800 "${selection[@]}"
+ctest --test-dir build/release --output-on-failure --timeout 1800 --parallel "$(nproc)" "${selection[@]}"

@@ -60,6 +60,12 @@ std::string read_character(const JsonPlace& setting);
 // https://github.com/openai/gpt-2/blob/master/src/encoder.py
 const std::vector<char32_t>& byte_characters();  // [256]
 
+// Makes a Part, as the Component that it is.
+template <class Component, class Part>
+std::unique_ptr<Component> make_part(const JsonPlace& description) {
+  return std::make_unique<Part>(description);
+}
+
 // Looks up description["type"] in `known` and makes that component.
 template <class Component>
 std::unique_ptr<Component> make_component(

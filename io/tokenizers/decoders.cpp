@@ -155,22 +155,17 @@ class DecoderSequence : public Decoder {
   std::vector<std::unique_ptr<Decoder>> parts_;
 };
 
-template <class Component>
-std::unique_ptr<Decoder> make(const JsonPlace& description) {
-  return std::make_unique<Component>(description);
-}
-
 }  // namespace
 
 std::unique_ptr<Decoder> make_decoder(const JsonPlace& description) {
   return make_component<Decoder>(description, "decoder",
-                                 {{"ByteFallback", make<ByteFallback>},
-                                  {"ByteLevel", make<ByteLevelDecoder>},
-                                  {"Fuse", make<Fuse>},
-                                  {"Metaspace", make<MetaspaceDecoder>},
-                                  {"Replace", make<ReplaceInTokens>},
-                                  {"Sequence", make<DecoderSequence>},
-                                  {"Strip", make<StripFromTokens>}});
+                                 {{"ByteFallback", make_part<Decoder, ByteFallback>},
+                                  {"ByteLevel", make_part<Decoder, ByteLevelDecoder>},
+                                  {"Fuse", make_part<Decoder, Fuse>},
+                                  {"Metaspace", make_part<Decoder, MetaspaceDecoder>},
+                                  {"Replace", make_part<Decoder, ReplaceInTokens>},
+                                  {"Sequence", make_part<Decoder, DecoderSequence>},
+                                  {"Strip", make_part<Decoder, StripFromTokens>}});
 }
 
 }  // namespace collie

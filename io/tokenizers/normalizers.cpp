@@ -113,11 +113,6 @@ class NormalizerSequence : public Normalizer {
   std::vector<std::unique_ptr<Normalizer>> parts_;
 };
 
-template <class Component>
-std::unique_ptr<Normalizer> make(const JsonPlace& description) {
-  return std::make_unique<Component>(description);
-}
-
 template <int options>
 std::unique_ptr<Normalizer> make_form(const JsonPlace&) {
   return std::make_unique<NormalForm>(options);
@@ -131,10 +126,10 @@ std::unique_ptr<Normalizer> make_normalizer(const JsonPlace& description) {
                                      {"NFD", make_form<UTF8PROC_DECOMPOSE>},
                                      {"NFKC", make_form<UTF8PROC_COMPOSE | UTF8PROC_COMPAT>},
                                      {"NFKD", make_form<UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT>},
-                                     {"Prepend", make<Prepend>},
-                                     {"Replace", make<ReplaceText>},
-                                     {"Sequence", make<NormalizerSequence>},
-                                     {"Strip", make<StripSpace>}});
+                                     {"Prepend", make_part<Normalizer, Prepend>},
+                                     {"Replace", make_part<Normalizer, ReplaceText>},
+                                     {"Sequence", make_part<Normalizer, NormalizerSequence>},
+                                     {"Strip", make_part<Normalizer, StripSpace>}});
 }
 
 }  // namespace collie

@@ -106,18 +106,13 @@ class PreTokenizerSequence : public PreTokenizer {
   std::vector<std::unique_ptr<PreTokenizer>> parts_;
 };
 
-template <class Component>
-std::unique_ptr<PreTokenizer> make(const JsonPlace& description) {
-  return std::make_unique<Component>(description);
-}
-
 }  // namespace
 
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonPlace& description) {
   return make_component<PreTokenizer>(description, "pre_tokenizer",
-                                      {{"ByteLevel", make<ByteLevel>},
-                                       {"Metaspace", make<Metaspace>},
-                                       {"Sequence", make<PreTokenizerSequence>}});
+                                      {{"ByteLevel", make_part<PreTokenizer, ByteLevel>},
+                                       {"Metaspace", make_part<PreTokenizer, Metaspace>},
+                                       {"Sequence", make_part<PreTokenizer, PreTokenizerSequence>}});
 }
 
 }  // namespace collie

@@ -13,15 +13,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-constexpr int64_t rows_a_block = 64;
+constexpr int64_t rows_per_block = 64;
 constexpr int64_t most_columns = 64;  // per task
 
 // out[j] (+)= sum over rows of row_term(access, row, j), for j < columns <= most_columns.
 template <class RowTerm>
 HWY_INLINE void sum_rows(int64_t rows, int64_t columns, float* out, bool accumulate, RowTerm row_term) {
   HWY_ALIGN float total[most_columns] = {}, block[most_columns];
-  for (int64_t first = 0; first < rows; first += rows_a_block) {
-    const int64_t last = HWY_MIN(first + rows_a_block, rows);
+  for (int64_t first = 0; first < rows; first += rows_per_block) {
+    const int64_t last = HWY_MIN(first + rows_per_block, rows);
     std::memset(block, 0, sizeof(block));
     for (int64_t row = first; row < last; ++row)
       for_each_vector(columns, [&](int64_t j, auto access) HWY_ATTR {

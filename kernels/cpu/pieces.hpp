@@ -35,11 +35,11 @@ inline RowLayout common_layout(std::initializer_list<const Tensor*> tensors) {
 template <class F>
 void for_each_piece(const Arena& arena, RowLayout layout, F&& f) {
   if (layout.rows == 0) return;
-  const int64_t pieces_a_row = divide_up(layout.width, piece_size);
-  if (pieces_a_row > 1) {
-    arena.for_each(layout.rows * pieces_a_row, [&](int64_t task) {
-      const int64_t first = task % pieces_a_row * piece_size;
-      f(task / pieces_a_row, first, std::min(piece_size, layout.width - first));
+  const int64_t pieces_per_row = divide_up(layout.width, piece_size);
+  if (pieces_per_row > 1) {
+    arena.for_each(layout.rows * pieces_per_row, [&](int64_t task) {
+      const int64_t first = task % pieces_per_row * piece_size;
+      f(task / pieces_per_row, first, std::min(piece_size, layout.width - first));
     });
   } else {
     arena.for_pieces(layout.rows, rows_per_piece(layout.width), [&](int64_t first_row, int64_t last_row) {

@@ -62,7 +62,7 @@ bool LayoutOptions::every_option_counts() const {
 std::string MathsOptions::name() const {
   return fmt::format("{}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, rounded {}",
                      tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "",
-                     sequences_a_step, micro_batch_size, dtype, master ? " with masters" : "", grad_dtype,
+                     sequences_per_step, micro_batch_size, dtype, master ? " with masters" : "", grad_dtype,
                      rounding);
 }
 
@@ -102,7 +102,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.data.packing = maths.packing;
   config.train.steps = steps;
   config.train.micro_batch_size = maths.micro_batch_size;
-  config.train.gradient_accumulation_steps = maths.sequences_a_step / maths.micro_batch_size / layout.dp;
+  config.train.gradient_accumulation_steps = maths.sequences_per_step / maths.micro_batch_size / layout.dp;
   config.train.clip_grad_norm = 0;
   config.parallel.dp_size = layout.dp;
   config.parallel.tp_size = layout.tp;

@@ -35,7 +35,7 @@ struct LayoutOptions {
 struct MathsOptions {
   bool tied = true, packing = true;
   bool masked = false;  // prompts that are no targets
-  int64_t sequences_a_step = 16;
+  int64_t sequences_per_step = 16;
   int64_t micro_batch_size = 1;
   std::string dtype = "float32";  // model.dtype, and what of optimizer goes with it
   bool master = true;

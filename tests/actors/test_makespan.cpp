@@ -6,7 +6,7 @@ namespace collie::test {
 namespace {
 
 TEST_CASE("real time: with actions of 5 ms every schedule's makespan is within 3 % of the simulator's",
-          "[actors][makespan][slow]") {
+          "[actors][makespan][slow][timed]") {
   const std::string name = GENERATE("gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v");
   CAPTURE(name);
   const double ratio = best_makespan(name, 4, 8, 12, 1.03);

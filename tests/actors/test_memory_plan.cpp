@@ -177,7 +177,7 @@ std::vector<PlannedRank> plan_of(const MemoryOptions& options) {
   return predict_memory(plan_training(memory_config(folder, options), ExistingRun::ignore));
 }
 
-double bytes_of(const PlannedRank& rank, Category category) {
+double planned_bytes(const PlannedRank& rank, Category category) {
   return static_cast<double>(rank.peak_bytes[static_cast<size_t>(category)]);
 }
 
@@ -272,12 +272,12 @@ TEST_CASE("memory plan: ZeRO divides what it shares among the data ranks", "[act
       options.layout.zero = zero;
       const auto shared = plan_of(options);
       double optimizer = 0;
-      for (const PlannedRank& rank : shared) optimizer += bytes_of(rank, Category::optimizer);
-      CHECK(optimizer == bytes_of(whole[0], Category::optimizer));
+      for (const PlannedRank& rank : shared) optimizer += planned_bytes(rank, Category::optimizer);
+      CHECK(optimizer == planned_bytes(whole[0], Category::optimizer));
       for (size_t rank = 0; rank < shared.size(); ++rank) {
         CAPTURE(dp, cp, zero, rank);
         const auto ratio = [&](Category category) {
-          return bytes_of(whole[rank], category) / bytes_of(shared[rank], category);
+          return planned_bytes(whole[rank], category) / planned_bytes(shared[rank], category);
         };
         CHECK(ratio(Category::optimizer) >= 4 * 0.98);  // the last has less: padding has no states
         CHECK(ratio(Category::gradients) == Approx(zero >= 2 ? 4 : 1).epsilon(0.02));
@@ -295,7 +295,7 @@ TEST_CASE("memory plan: tensor parallelism divides the weights and what belongs 
     for (const PlannedRank& rank : plan_of(options))
       for (const Category category : {Category::weights, Category::gradients, Category::optimizer}) {
         CAPTURE(tp, rank.rank, name(category));
-        CHECK(bytes_of(whole[0], category) / bytes_of(rank, category) ==
+        CHECK(planned_bytes(whole[0], category) / planned_bytes(rank, category) ==
               Approx(tp).epsilon(tp == 8 ? 0.1 : 0.02));
       }
   }

@@ -8,14 +8,14 @@
 namespace collie::test {
 namespace {
 
-constexpr RunTag tag{7, 1};
+constexpr RunTag outcome_tag{7, 1};
 
 // The only rank, whose device has not computed the outcome of a step; the test is its trainer and node.
 class LoneStage {
  public:
   LoneStage() {
     StageSpec spec;
-    spec.settings = {tag, 0, {0}, 1, false, {}, true};
+    spec.settings = {outcome_tag, 0, {0}, 1, false, {}, true};
     spec.make_worker = [this](const Wiring&) {
       auto made = std::make_unique<RecordingWorker>(log_);
       made->at_once = false;

@@ -10,9 +10,9 @@
 namespace collie::test {
 namespace {
 
-constexpr RunTag tag{7, 0};
+constexpr RunTag receiver_tag{7, 0};
 constexpr Channel channel{Direction::forward, 0, 1};
-constexpr auto patience = std::chrono::seconds(20);
+constexpr auto arrival_patience = std::chrono::seconds(20);
 
 Tensor counting_tensor(int64_t elements) {
   Tensor tensor =
@@ -42,7 +42,7 @@ struct Bench {
   Bench() {
     connections->set_link(links[1]);
     const auto me = caf::actor_cast<caf::actor>(self);
-    receiver = spawn_receiver(system, {tag, 1, connections, account, me, me});
+    receiver = spawn_receiver(system, {receiver_tag, 1, connections, account, me, me});
   }
   ~Bench() { caf::anon_send_exit(receiver, caf::exit_reason::user_shutdown); }
 };
@@ -55,7 +55,7 @@ TEST_CASE("a receiver takes a tensor off the link, on the rank's account, and ha
   const TensorSend under_way(*bench.links[0], 1, channel, sent);
   bench.self->send(bench.receiver,
                    announcement({6, 0}, sent, 0));  // of a run that is over: nothing will come
-  bench.self->send(bench.receiver, announcement(tag, sent, 5));
+  bench.self->send(bench.receiver, announcement(receiver_tag, sent, 5));
   bench.self->receive(
       [&](const Payload& payload) {
         CHECK(payload.micro_batch == 5);
@@ -64,19 +64,19 @@ TEST_CASE("a receiver takes a tensor off the link, on the rank's account, and ha
         CHECK(
             std::equal(sent.data<float>(), sent.data<float>() + sent.numel(), payload.tensor.data<float>()));
       },
-      caf::after(patience) >> [] { FAIL("nothing came"); });
+      caf::after(arrival_patience) >> [] { FAIL("nothing came"); });
 }
 
 TEST_CASE("a link that fails while a tensor is awaited is told to the rank's node") {
   Bench bench;
-  bench.self->send(bench.receiver, announcement(tag, counting_tensor(100), 0));
+  bench.self->send(bench.receiver, announcement(receiver_tag, counting_tensor(100), 0));
   bench.links[0]->abort("rank 0 has had enough");
   bench.self->receive(
       [&](const Failure& failure) {
         CHECK(failure.who == "rank 1");
         CHECK(failure.cause == "aborted: rank 0 has had enough");
       },
-      caf::after(patience) >> [] { FAIL("nothing came"); });
+      caf::after(arrival_patience) >> [] { FAIL("nothing came"); });
 }
 
 }  // namespace collie::test

@@ -33,7 +33,7 @@ TEST_CASE("a training run on random tokens is measured step by step") {
   settings.peak_tflops = 0.5;
   const TrainingFigures figures = measure_training(settings);
   CHECK(figures.step_s.size() == 3);
-  CHECK(figures.tokens_a_step == 4 * 64);  // nothing is masked
+  CHECK(figures.tokens_per_step == 4 * 64);  // nothing is masked
   CHECK(figures.peak_bytes.size() == 1);
   CHECK(figures.driver_bytes.empty());
   // Weights, gradients and AdamW's two moments in float32 are the least that training holds.
@@ -42,10 +42,10 @@ TEST_CASE("a training run on random tokens is measured step by step") {
   CHECK(figures.last_loss == Approx(std::log(512.0)).epsilon(0.02));
   // 6 · (2 blocks and the head) · tokens + 12 · blocks · width · keys
   const double matrices = 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 160) + 64 * 512;
-  CHECK(figures.flops_a_step == Approx(6 * matrices * 256 + 12.0 * 2 * 64 * 4 * (64 * 65 / 2)));
+  CHECK(figures.flops_per_step == Approx(6 * matrices * 256 + 12.0 * 2 * 64 * 4 * (64 * 65 / 2)));
   REQUIRE(figures.model_flops_utilisation());
   CHECK(*figures.model_flops_utilisation() ==
-        Approx(figures.flops_a_step / figures.median_step_s() / 0.5e12));
+        Approx(figures.flops_per_step / figures.median_step_s() / 0.5e12));
   const auto json = to_json(figures, settings);
   CHECK(json.at("tokens_per_second") == Approx(256 / figures.median_step_s()));
 }
@@ -56,7 +56,7 @@ TEST_CASE("the layout of a measured run is the configuration's, and its wrong ke
   const TrainingFigures figures = measure_training(settings);
   CHECK(figures.ranks == 4);
   CHECK(figures.peak_bytes.size() == 4);
-  CHECK(figures.tokens_a_step == 2 * 4 * 64);
+  CHECK(figures.tokens_per_step == 2 * 4 * 64);
   CHECK_FALSE(figures.model_flops_utilisation());
   settings.settings = {"parallel.pp_sise=2"};
   CHECK_THROWS_WITH(measure_training(settings), contains("pp_size"));

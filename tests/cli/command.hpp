@@ -19,6 +19,7 @@ constexpr double patience = 10;
 #else
 constexpr double patience = 1;
 #endif
+constexpr double soon_s = 5 * patience;  // for what ought to be told at once
 
 // How a process ended. Standard output and error are whole.
 struct Outcome {

@@ -37,10 +37,6 @@ const Workbench& with_model() {
   return bench;
 }
 
-Settings from_model(const std::string& folder) {
-  return {"model.path=" + folder, "model.from_scratch=false", "model.config={}", "tokenizer.kind=auto"};
-}
-
 // A copy of that model whose `file` is what `change` makes of it; the message must have `parts`, from
 // whatever command.
 template <class Change>

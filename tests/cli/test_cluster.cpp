@@ -6,13 +6,6 @@
 namespace collie::test {
 namespace {
 
-const Settings four_stages = {"parallel.pp_size=4"};
-constexpr double soon_s = 5 * patience;
-
-void require_done(const Outcome& outcome) {
-  REQUIRE_CODE(outcome, 0);
-}
-
 void check_failed_soon(const Outcome& outcome, double seconds, const std::vector<std::string>& parts) {
   check_refused(outcome, 1, parts);
   INFO(outcome.report());

@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* configuration = R"(run: {{name: edge, seed: 3}}
+constexpr const char* edge_configuration = R"(run: {{name: edge, seed: 3}}
 model:
   from_scratch: true
   config: {{model_type: llama, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4,
@@ -41,7 +41,7 @@ constexpr const char* prompts = "prompt: p, completion: c";
 // A folder whose runs read `lines`.
 struct Edge : Workbench {
   Edge(const std::vector<json>& lines, const char* keys, bool tied = true) {
-    write("config.yaml", fmt::format(configuration, tied, keys));
+    write("config.yaml", fmt::format(edge_configuration, tied, keys));
     std::string all;
     for (const json& line : lines) all += line.dump() + "\n";
     write("data.jsonl", all);

@@ -18,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double soon_s = 5 * patience;
-
 void check_failed_soon(const Outcome& outcome, const std::vector<std::string>& parts, double after_s = 0) {
   check_refused(outcome, 1, parts);
   INFO(outcome.report());

@@ -6,10 +6,8 @@
 namespace collie::test {
 namespace {
 
-const Settings four_stages = {"parallel.pp_size=4"};
 const Settings two_replicas = {"parallel.pp_size=1", "parallel.dp_size=2", "parallel.tp_size=2"};
-const Settings long_run = {"train.steps=100000"}, endless = four_stages + long_run;
-constexpr double soon_s = 5 * patience;
+const Settings endless_stages = four_stages + endless;
 constexpr int port = 5001;
 
 bool skipped() {
@@ -75,7 +73,7 @@ TEST_CASE(
     CHECK_SAME(expected, all.bench.training(name));
   };
   const auto connections_of_run = [&](const std::string& name, const Settings& settings) {
-    const auto run = all.start(name, endless + settings);
+    const auto run = all.start(name, endless_stages + settings);
     REQUIRE(run->wait_until([&] { return all.bench.steps_done(name) >= 3; }));
     CHECK_FALSE(connections_of(*all.nodes[1]).empty());
     const size_t others = other_connections(*all.nodes[1]);
@@ -109,7 +107,7 @@ TEST_CASE("when the cable is cut the run ends within 5 s with the host's name, a
   const TwoHosts all;
   const Settings tls =
       all.tls.settings() + Settings{std::string("cluster.trusted_network=") + (trusted ? "true" : "false")};
-  const auto run = all.start("run", (stages ? four_stages : two_replicas) + long_run + tls);
+  const auto run = all.start("run", (stages ? four_stages : two_replicas) + endless + tls);
   REQUIRE(run->wait_until([&] { return all.bench.steps_done("run") >= 5; }));
   const auto cut = std::chrono::steady_clock::now();
   all.hosts.cut_cable();

@@ -13,7 +13,7 @@ namespace {
 const Settings long_run = {"train.steps=250", "eval.every_n_steps=60", "checkpoint.every_n_steps=100",
                            "train.gradient_accumulation_steps=8"};
 
-const Training& never_stopped(const Workbench& bench) {
+const Training& long_run_never_stopped(const Workbench& bench) {
   static const Training training = bench.train("never_stopped", long_run);
   return training;
 }
@@ -43,7 +43,7 @@ TEST_CASE("an interrupted run saves a checkpoint, and resumes to the same bits",
   const Outcome resumed = bench.resume("run", long_run);
   REQUIRE_CODE(resumed, 0);
   CHECK(has(resumed.errors, fmt::format("goes on after step {}", steps)));
-  CHECK_SAME(never_stopped(bench), bench.training("run"));
+  CHECK_SAME(long_run_never_stopped(bench), bench.training("run"));
 }
 
 TEST_CASE("a run interrupted several times resumes to the same bits", "[slow]") {
@@ -60,7 +60,7 @@ TEST_CASE("a run interrupted several times resumes to the same bits", "[slow]") 
     before = bench.steps_done("run");
   }
   REQUIRE_CODE(bench.resume("run", long_run), 0);
-  CHECK_SAME(never_stopped(bench), bench.training("run"));
+  CHECK_SAME(long_run_never_stopped(bench), bench.training("run"));
 }
 
 TEST_CASE("a second interrupt ends the run at once") {

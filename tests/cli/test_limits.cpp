@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using Words = std::vector<std::string>;
+using Arguments = std::vector<std::string>;
 using Limits = std::map<int, uint64_t>;
 
 constexpr double patience_s = 12;
@@ -38,7 +38,7 @@ size_t errors_in(const std::string& text) {
 }
 
 // `names`: what the one message must hold, one of them.
-void judge(const Outcome& outcome, const Words& names, Counts& counts) {
+void judge(const Outcome& outcome, const Arguments& names, Counts& counts) {
   INFO(outcome.report());
   ++counts.runs;
   counts.hangs += outcome.timed_out ? 1 : 0;
@@ -80,7 +80,7 @@ class Bench {
     if (own) options.user = own_user();
     return options;
   }
-  Words training(const Settings& settings) {
+  Arguments training(const Settings& settings) {
     return bench_.run_arguments(
         fmt::format("run-{}", ++runs_),
         Settings{"train.steps=2", "eval.every_n_steps=0", "run.stall_timeout_s=5"} + settings);
@@ -93,7 +93,7 @@ class Bench {
 };
 
 const Settings pipeline = {}, replicas = {"parallel.pp_size=1", "parallel.dp_size=2"};
-const Words thread_names = {"ulimit -u"}, memory_names = {"ulimit -v"}, file_names = {"ulimit -n"};
+const Arguments thread_names = {"ulimit -u"}, memory_names = {"ulimit -v"}, file_names = {"ulimit -n"};
 
 // Whether processes can be started in the name of a user of their own; says so where not.
 bool has_own_user(Bench& bench) {
@@ -112,7 +112,7 @@ void try_threads(Bench& bench, const std::vector<uint64_t>& values, const Settin
   }
 }
 
-void try_memory(Bench& bench, const std::vector<uint64_t>& mebibytes, const Words& arguments,
+void try_memory(Bench& bench, const std::vector<uint64_t>& mebibytes, const Arguments& arguments,
                 Counts& counts) {
 #ifndef COLLIE_SANITIZE  // whose shadow memory takes terabytes of address space
   for (const uint64_t value : mebibytes) {
@@ -161,8 +161,8 @@ TEST_CASE("any limit of threads, memory or files ends a command with one message
           "[slow][limits]") {
   Bench bench;
   bench.bench().train("model", {"train.steps=1"});
-  const Words generate = {"generate",         "--model", "model/final", "--prompt", "the dog",
-                          "--max-new-tokens", "3"};
+  const Arguments generate = {"generate",         "--model", "model/final", "--prompt", "the dog",
+                              "--max-new-tokens", "3"};
   Counts counts;
   try_threads(bench, range(1, 40, 1), pipeline, counts);
   try_threads(bench, range(1, 25, 3), replicas, counts);

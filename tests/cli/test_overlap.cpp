@@ -19,7 +19,7 @@ constexpr int64_t parameters =
     blocks * (4 * hidden * hidden + 3 * hidden * width + 2 * hidden) + 2 * vocabulary * hidden + hidden;
 
 // Two replicas with a core each, one micro-batch a step, a bucket a block.
-Settings two_replicas(int zero_stage, int steps) {
+Settings replicas_at_stage(int zero_stage, int steps) {
   return {"parallel.pp_size=1",
           "parallel.dp_size=2",
           fmt::format("parallel.zero_stage={}", zero_stage),
@@ -159,7 +159,7 @@ std::vector<Overlap> measured(const Workbench& bench, int zero_stage, int steps,
   options.timeout_s = 300;
   if (gbps > 0) options.environment["COLLIE_ENGINE_LINK"] = fmt::format("gbps={:.6f}", gbps);
   const Outcome outcome =
-      run_command(bench.run_arguments("run", two_replicas(zero_stage, steps), {"--overwrite"}), options);
+      run_command(bench.run_arguments("run", replicas_at_stage(zero_stage, steps), {"--overwrite"}), options);
   REQUIRE_CODE(outcome, 0);
   std::vector<Overlap> all;
   for (const Step& step : steps_of_trace(bench / "run/trace.json")) all.push_back(overlap_of(step));
@@ -175,7 +175,7 @@ std::vector<Overlap> measured(const Workbench& bench, int zero_stage, int steps,
 // in which reduction took about half of backward, of a run whose backward the link did not lengthen (a rank
 // that waits for its reduction in the middle of backward hides nothing).
 TEST_CASE("the trace of a run shows reductions that take half of backward hidden behind it",
-          "[overlap][slow]") {
+          "[overlap][slow][timed]") {
   constexpr int enough = 5, most_attempts = 8;
   constexpr double longest = 1.2;  // slowed backward, against that of the other run
   const int zero_stage = GENERATE(0, 1, 2);

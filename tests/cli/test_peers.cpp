@@ -13,12 +13,7 @@
 namespace collie::test {
 namespace {
 
-const Settings four_stages = {"parallel.pp_size=4"}, endless = {"train.steps=100000"};
-constexpr double soon_s = 8 * patience;
-
-void require_done(const Outcome& outcome) {
-  REQUIRE_CODE(outcome, 0);
-}
+constexpr double peers_soon_s = 8 * patience;
 
 CommandOptions with_secret(CommandOptions options, const std::string& secret) {
   options.environment["COLLIE_ENGINE_SECRET"] = secret;
@@ -68,7 +63,7 @@ TEST_CASE("a node that holds a run refuses another trainer by the run's name, an
     check_refused(
         second, 2,
         {"node 127.0.0.1:", "is busy with the run 'mine' of process ", std::to_string(run.process())});
-    CHECK(second.seconds < soon_s);
+    CHECK(second.seconds < peers_soon_s);
     CHECK(bench.checkpoints("second").empty());
   }
   const Outcome first = run.wait();
@@ -105,7 +100,7 @@ TEST_CASE("without certificates a node serves who has its secret, and no one els
   const Outcome other =
       run_command(bench.run_arguments("other", {}, over(nodes)), with_secret(bench.options(), "two"));
   check_refused(other, 2, {"node " + nodes.address(0), "another secret", "COLLIE_ENGINE_SECRET"});
-  CHECK(other.seconds < soon_s);
+  CHECK(other.seconds < peers_soon_s);
   REQUIRE(::chmod(file.c_str(), 0644) == 0);
   check_refused(bench.run("open", by_file, over(nodes)), 2, {"cluster.secret_file", file, "chmod 600"});
   check_refused(bench.command({"node", "--listen", loopback(free_port()), "--secret-file", file}), 2,

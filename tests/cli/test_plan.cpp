@@ -58,7 +58,7 @@ TEST_CASE("plan as JSON has a documented object for every rank") {
     CHECK(of.at("place").at("pipeline") == rank / 4);
     CHECK(of.at("peak_total_bytes").get<size_t>() > of.at("peak_bytes").at("weights").get<size_t>());
     std::vector<std::string> groups;
-    for (const auto& traffic : of.at("traffic_a_step")) groups.push_back(traffic.at("group"));
+    for (const auto& traffic : of.at("traffic_per_step")) groups.push_back(traffic.at("group"));
     for (const char* group : {"tensor", "data", "pipeline"})
       CHECK(std::count(groups.begin(), groups.end(), group) == 1);
   }

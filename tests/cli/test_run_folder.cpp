@@ -40,10 +40,6 @@ void check_refused_unchanged(const Workbench& bench, const std::string& run, con
   CHECK_FALSE(fs::exists(bench / (run + ".old-1")));
 }
 
-Settings from_model(const std::string& folder) {
-  return {"model.path=" + folder, "model.from_scratch=false", "model.config={}", "tokenizer.kind=auto"};
-}
-
 }  // namespace
 
 TEST_CASE("--overwrite moves the run that is there aside, and starts anew") {

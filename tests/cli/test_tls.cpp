@@ -10,9 +10,7 @@
 namespace collie::test {
 namespace {
 
-const Settings four_stages = {"parallel.pp_size=4"};
 const Settings trusted = {"cluster.trusted_network=true"};
-constexpr double soon_s = 5 * patience;
 constexpr const char* encrypted = "tensors between nodes travel encrypted";
 constexpr const char* plain = "tensors between nodes travel over Gloo, not encrypted";
 

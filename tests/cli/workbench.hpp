@@ -13,6 +13,11 @@ namespace collie::test {
 using Settings = std::vector<std::string>;  // "key.path=value", as --set takes them
 
 Settings operator+(Settings all, const Settings& more);
+inline const Settings four_stages = {"parallel.pp_size=4"}, endless = {"train.steps=100000"};
+// A model from a folder instead of the workbench's own.
+inline Settings from_model(const std::string& folder) {
+  return {"model.path=" + folder, "model.from_scratch=false", "model.config={}", "tokenizer.kind=auto"};
+}
 
 // What a finished run leaves. The texts of metrics.jsonl are kept as they stand: numbers are compared as
 // text.
@@ -88,6 +93,12 @@ inline bool has(const std::string& text, const std::string& part) {
     REQUIRE(outcome_of_process.code == (expected));                \
     REQUIRE_FALSE(outcome_of_process.left_processes);              \
   } while (false)
+
+namespace collie::test {
+inline void require_done(const Outcome& outcome) {
+  REQUIRE_CODE(outcome, 0);
+}
+}  // namespace collie::test
 
 #define CHECK_UNCHANGED(before, now)                                      \
   do {                                                                    \

@@ -2,6 +2,7 @@
 // checks.
 #pragma once
 
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <functional>
@@ -17,6 +18,20 @@ namespace collie::test {
 
 using Group = std::vector<std::shared_ptr<ProcessGroup>>;
 using Bytes = std::vector<std::byte>;
+
+inline size_t at(int rank) {
+  return static_cast<size_t>(rank);
+}
+
+inline double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+inline void sleep_ms(int milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+}
 
 inline Tensor make_tensor(const Shape& shape, DType dtype) {
   static const auto account = std::make_shared<MemoryAccount>();

@@ -13,10 +13,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-size_t at(int rank) {
-  return static_cast<size_t>(rank);
-}
-
 // What a wait may take to end after abort(). A few milliseconds in truth; a loaded machine and sanitizers
 // need more.
 constexpr std::chrono::milliseconds soon{2000};

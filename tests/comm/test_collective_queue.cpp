@@ -18,10 +18,6 @@ namespace {
 
 using Pending = CollectiveQueue::Pending;
 
-size_t at(int rank) {
-  return static_cast<size_t>(rank);
-}
-
 std::shared_ptr<ProcessGroup> lonely() {
   return make_in_process_group(1)[0];
 }
@@ -30,10 +26,6 @@ void nothing(ProcessGroup&) {}
 
 std::string said_by(const Pending& pending) {
   return said(run_ranks(1, [&](int) { pending.wait(); })[0]);
-}
-
-void sleep_ms(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
 }
 
 }  // namespace

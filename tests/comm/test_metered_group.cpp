@@ -19,10 +19,6 @@ Metered metered(int size) {
   return ends;
 }
 
-size_t at(int rank) {
-  return static_cast<size_t>(rank);
-}
-
 }  // namespace
 
 TEST_CASE("each kind of call counts the bytes that it is to move") {

@@ -38,10 +38,6 @@ std::vector<Tensor> empty_tensors(int size, const Shape& shape, DType dtype) {
   return tensors;
 }
 
-size_t at(int rank) {
-  return static_cast<size_t>(rank);
-}
-
 // One on each side of where small operations end, and none at all.
 const std::vector<int64_t> row_counts = {0, 1, 7, 3001};
 

@@ -13,20 +13,6 @@ using namespace collie::test;
 
 namespace {
 
-size_t at(int rank) {
-  return static_cast<size_t>(rank);
-}
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-void sleep_ms(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-}
-
 std::string refusal(const std::string& spec) {
   try {
     parse_link_speed(spec);

@@ -9,6 +9,7 @@
 #include "kernels/cuda/memory/device_memory.hpp"
 #include "kernels/cuda/stream_queue.hpp"
 #include "kernels/tensor.hpp"
+#include "tests/comm/support.hpp"
 
 namespace collie::test {
 
@@ -32,6 +33,12 @@ struct RankDevice {
   std::shared_ptr<MemorySource> memory;
   std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();
 };
+
+inline Bytes bytes_on_device(const Tensor& x) {
+  Bytes bytes(x.bytes());
+  x.read(bytes.data());
+  return bytes;
+}
 
 // Keeps a queue's device from going on, until it is released or gone.
 class Hold {

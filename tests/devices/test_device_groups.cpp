@@ -16,10 +16,6 @@ using namespace collie::test;
 
 namespace {
 
-size_t at(int rank) {
-  return static_cast<size_t>(rank);
-}
-
 // A rank with a queue of collectives beside its own work.
 struct BackgroundRank {
   RankDevice compute;
@@ -48,12 +44,6 @@ struct BackgroundRanks {
   Group group;
   std::vector<std::unique_ptr<CollectiveThread>> drivers;
 };
-
-Bytes read(const Tensor& x) {
-  Bytes bytes(x.bytes());
-  x.read(bytes.data());
-  return bytes;
-}
 
 void copy(DeviceQueue& queue, const Tensor& from, Tensor& to) {
   queue.copy(static_cast<const std::byte*>(from.raw()), static_cast<std::byte*>(to.raw()), from.bytes());
@@ -106,7 +96,7 @@ TEST_CASE("sums on a device have the bits of those on the host, of any dtype, le
   const Tensor expected = make_tensor({count}, dtype);
   std::byte* const target = static_cast<std::byte*>(expected.raw());
   comm::sum_in_rank_order(dtype, in, {&target, 1}, 0, count);
-  for (const Tensor& each : out) CHECK(read(each) == bytes_of(expected));
+  for (const Tensor& each : out) CHECK(bytes_on_device(each) == bytes_of(expected));
 }
 
 TEST_CASE("a call that is on the host on one rank and on a device on another is refused") {
@@ -153,7 +143,7 @@ TEST_CASE("a collective waits for what its ranks have queued, and the host for n
   first.release();
   sleep_ms(20);
   second.release();
-  for (int rank = 0; rank < 2; ++rank) CHECK(read(after[at(rank)]) == inputs.sum);
+  for (int rank = 0; rank < 2; ++rank) CHECK(bytes_on_device(after[at(rank)]) == inputs.sum);
 }
 
 TEST_CASE("a queue's collectives run while the ranks' own work is held") {
@@ -175,7 +165,7 @@ TEST_CASE("a queue's collectives run while the ranks' own work is held") {
   for (int rank = 0; rank < 2; ++rank) {
     Tensor seen = beside.empty({5000}, DType::f32);
     copy(*beside.queue, x[at(rank)], seen);
-    CHECK(read(seen) == inputs.sum);
+    CHECK(bytes_on_device(seen) == inputs.sum);
   }
 }
 
@@ -196,7 +186,7 @@ TEST_CASE("a queue's collective waits for what the rank had queued at its submis
   for (const auto& each : pending) each.wait();
   sleep_ms(20);
   holds.clear();
-  for (int rank = 0; rank < 2; ++rank) CHECK(read(x[at(rank)]) == inputs.sum);
+  for (int rank = 0; rank < 2; ++rank) CHECK(bytes_on_device(x[at(rank)]) == inputs.sum);
 }
 
 TEST_CASE("what a rank queues after wait() comes after the collective") {
@@ -218,7 +208,7 @@ TEST_CASE("what a rank queues after wait() comes after the collective") {
   }
   sleep_ms(20);
   holds.clear();
-  for (int rank = 0; rank < 2; ++rank) CHECK(read(after[at(rank)]) == inputs.sum);
+  for (int rank = 0; rank < 2; ++rank) CHECK(bytes_on_device(after[at(rank)]) == inputs.sum);
 }
 
 TEST_CASE("memory that only a collective holds is not used again before the collective is over") {
@@ -251,7 +241,7 @@ TEST_CASE("memory that only a collective holds is not used again before the coll
   for (int rank = 0; rank < 2; ++rank) {
     while (ranks.queue(rank).in_flight() > 0) sleep_ms(1);
     ranks.communication(rank).synchronize();
-    CHECK(read(part[at(rank)]) == part_of(inputs.sum, at(rank), 2));
+    CHECK(bytes_on_device(part[at(rank)]) == part_of(inputs.sum, at(rank), 2));
   }
 }
 
@@ -279,7 +269,7 @@ TEST_CASE("a collective sees what the rank had recorded at its submission, also 
             pending.wait();
             copy(*device.queue, x, after);
           });
-          if (read(after) != inputs.sum) throw std::runtime_error("another sum");
+          if (bytes_on_device(after) != inputs.sum) throw std::runtime_error("another sum");
           if (device.stream->graphs().counts().launched == 0)
             throw std::runtime_error("nothing was recorded");
         })) == "");
@@ -300,7 +290,7 @@ TEST_CASE("ranks that share a device meet in the middle of what they record") {
               group[at(rank)]->all_reduce_sum(x);
               copy(*own.queue, x, after);
             });
-            if (read(after) != inputs.sum) throw std::runtime_error("another sum");
+            if (bytes_on_device(after) != inputs.sum) throw std::runtime_error("another sum");
           }
           // Of three rounds: the copy before and the one after once; the second graph each time that its one
           // node is of another kind, as the rank that comes last computes the sum where the other one copies.

@@ -15,10 +15,6 @@ using namespace collie::test;
 
 namespace {
 
-size_t at(int rank) {
-  return static_cast<size_t>(rank);
-}
-
 struct Ranks {
   // `devices`: of each rank; their own by default.
   explicit Ranks(int size, NcclSums sums = NcclSums::of_nccl, std::vector<int> devices = {}) {
@@ -37,12 +33,6 @@ struct Ranks {
   std::vector<std::unique_ptr<RankDevice>> device;
   std::vector<std::shared_ptr<NcclGroup>> group;
 };
-
-Bytes read(const Tensor& x) {
-  Bytes bytes(x.bytes());
-  x.read(bytes.data());
-  return bytes;
-}
 
 double largest_error(const Bytes& found, const Bytes& expected) {
   const auto* const a = reinterpret_cast<const float*>(found.data());
@@ -86,9 +76,9 @@ TEST_CASE("NCCL's own sums are those of the ranks, but not in rank order") {
         })) == "");
   const Bytes sum = oracle_sum(DType::f32, in);
   for (int rank = 0; rank < 3; ++rank) {
-    CHECK(read(x[at(rank)]) != sum);
-    CHECK(largest_error(read(x[at(rank)]), sum) < 1e-5);
-    CHECK(largest_error(read(part[at(rank)]), part_of(sum, at(rank), 3)) < 1e-5);
+    CHECK(bytes_on_device(x[at(rank)]) != sum);
+    CHECK(largest_error(bytes_on_device(x[at(rank)]), sum) < 1e-5);
+    CHECK(largest_error(bytes_on_device(part[at(rank)]), part_of(sum, at(rank), 3)) < 1e-5);
     CHECK(take_nccl_calls(rank) ==
           std::vector<std::string>{"reduce_scatter of 100 float32", "all_reduce of 300 float32"});
   }
@@ -126,7 +116,7 @@ TEST_CASE("bfloat16 is summed in float and rounded once, over NCCL too") {
           ranks.group[at(rank)]->all_reduce_sum(x[at(rank)]);
           hosts[at(rank)]->all_reduce_sum(on_host[at(rank)]);
         })) == "");
-  for (int rank = 0; rank < 3; ++rank) CHECK(read(x[at(rank)]) == bytes_of(on_host[at(rank)]));
+  for (int rank = 0; rank < 3; ++rank) CHECK(bytes_on_device(x[at(rank)]) == bytes_of(on_host[at(rank)]));
 }
 
 TEST_CASE("two ranks on one GPU are refused, with NCCL's reason") {
@@ -244,7 +234,7 @@ TEST_CASE(
       const Bytes sum =
           oracle_sum(DType::f32, {bytes_of(random_tensor({64 + bucket}, DType::f32, at(bucket))),
                                   bytes_of(random_tensor({64 + bucket}, DType::f32, at(10 + bucket)))});
-      CHECK(read(x[at(rank)][at(bucket)]) == sum);  // of two summands: one order
+      CHECK(bytes_on_device(x[at(rank)][at(bucket)]) == sum);  // of two summands: one order
     }
   }
 }

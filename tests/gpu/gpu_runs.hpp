@@ -10,7 +10,7 @@ inline constexpr int64_t gpu_steps = 3, all_steps = 4;  // the last one is resum
 
 inline MathsOptions small_maths() {
   MathsOptions maths;
-  maths.sequences_a_step = 4;
+  maths.sequences_per_step = 4;
   return maths;
 }
 

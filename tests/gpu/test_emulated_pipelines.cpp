@@ -27,7 +27,7 @@ namespace {
 
 // --- stages that only send and receive
 
-constexpr RunTag tag{1, 1};
+constexpr RunTag pipeline_tag{1, 1};
 
 // No two tensors of a program have the same.
 int64_t size_of_tensor(const Channel& channel, int micro_batch) {
@@ -112,7 +112,7 @@ class Stages {
       const auto connections = std::make_shared<Connections>(groups[static_cast<size_t>(rank)]);
       accounts.push_back(std::make_shared<MemoryAccount>());
       StageSpec spec;
-      spec.settings = {tag, rank, schedule.rank_of_stage, 1, false, {}, true};
+      spec.settings = {pipeline_tag, rank, schedule.rank_of_stage, 1, false, {}, true};
       spec.connections = connections;
       spec.status = std::make_shared<RankStatus>();
       spec.owner = me;
@@ -125,8 +125,8 @@ class Stages {
         return std::make_unique<KnownWorker>(std::move(operations));
       };
       wiring.ranks.push_back(spawn_stage(system, SpawnMode::detached, std::move(spec)));
-      wiring.receivers.push_back(
-          spawn_receiver(system, {tag, rank, connections, accounts.back(), wiring.ranks.back(), me}));
+      wiring.receivers.push_back(spawn_receiver(
+          system, {pipeline_tag, rank, connections, accounts.back(), wiring.ranks.back(), me}));
     }
     actors_ = wiring.ranks;
     actors_.insert(actors_.end(), wiring.receivers.begin(), wiring.receivers.end());
@@ -315,7 +315,7 @@ TEST_CASE("over NCCL stages send in the order of their lists and receive in that
 TEST_CASE("a tensor that is announced out of turn is refused before its receive is posted") {
   const Gpus gpus(2);
   NcclPipe pipe(nccl_double(), "rank 1", NcclPipe::End::receiving, gpu_backend()->make_queue(1), [] {});
-  Payload payload{tag, {Direction::forward, 2, 3}, 1, 5, Tensor()};
+  Payload payload{pipeline_tag, {Direction::forward, 2, 3}, 1, 5, Tensor()};
   payload.sender = 0;
   payload.number = 1;
   payload.dims = {4};

@@ -18,7 +18,7 @@ namespace {
 
 // Who waits at it stands still while it is closed, but not for ever: a host that waits for the device would,
 // too.
-class Gate {
+class QueueGate {
  public:
   std::function<void()> waits() {
     return [this, open = open_.get_future().share()] {
@@ -123,7 +123,7 @@ TEST_CASE("the host queues a whole step, its update too, while the device stands
       rank.queue_step(micro_batches);
       rank.outcome();
     }
-    Gate gate;
+    QueueGate gate;
     if (stands_still) rank.operations().when_done(gate.waits());
     rank.queue_step(micro_batches);
     CHECK_FALSE(gate.gave_up());

@@ -140,7 +140,7 @@ TEST_CASE("a GPU's steps without memory leave the accounts that the kernels' lea
 TEST_CASE("what is predicted of a run on a GPU is what it takes, where no GPU is when it is planned",
           "[slow]") {
   MathsOptions maths;
-  maths.sequences_a_step = 4;
+  maths.sequences_per_step = 4;
   check_prediction(maths, {});
   check_prediction(maths, {2, 1, 1, 1, "1f1b", 1});
   check_prediction(maths, {1, 2, 2, 1, "1f1b", 0, true});

@@ -8,7 +8,7 @@ using nlohmann::json;
 
 namespace {
 
-std::string refusal_of(const std::string& text) {
+std::string refused_json(const std::string& text) {
   try {
     parse_json(text, "f.json");
   } catch (const UserError& error) {
@@ -43,45 +43,45 @@ TEST_CASE("what is no JSON is refused with its place and reason") {
        {"", "{", "[1,]", "{\"a\" 1}", "nul", "NaN", "Infinity", "-", "01", "1 2", "{} x", "'a'", "\"a\xff\"",
         "\"\xed\xa0\x80\"", "\"a", "\"\\ud800\"", "// a\n1", "1e999", "\x01"}) {
     CAPTURE(text);
-    const std::string message = refusal_of(text);
+    const std::string message = refused_json(text);
     CHECK(message.find("it is not JSON") != std::string::npos);
     CHECK(message.size() < 300);
   }
-  CHECK(refusal_of("{\n\"a\": 1,\n\"b\" 2}").find("f.json:3: it is not JSON (byte 15)") == 0);
-  CHECK(refusal_of("[1").find(no_json + "3): unexpected end of input") == 0);
+  CHECK(refused_json("{\n\"a\": 1,\n\"b\" 2}").find("f.json:3: it is not JSON (byte 15)") == 0);
+  CHECK(refused_json("[1").find(no_json + "3): unexpected end of input") == 0);
 }
 
 TEST_CASE("a NUL byte does not end the text") {
   const std::string text("{\"a\": 1}\0{", 10);
-  CHECK(refusal_of(text) == "f.json: it is not JSON: a NUL byte");
-  CHECK(refusal_of(std::string("{\n}\0", 4)) == "f.json:2: it is not JSON: a NUL byte");
+  CHECK(refused_json(text) == "f.json: it is not JSON: a NUL byte");
+  CHECK(refused_json(std::string("{\n}\0", 4)) == "f.json:2: it is not JSON: a NUL byte");
 }
 
 TEST_CASE("a message quotes little of a long text") {
   const std::string long_text(1 << 20, 'x');
-  CHECK(refusal_of(long_text).size() < 300);
-  CHECK(refusal_of("\"" + long_text).size() < 300);
-  CHECK(refusal_of("{\"" + long_text + "\": 1, \"" + long_text + "\": 2}").size() < 300);
-  CHECK(refusal_of(std::string(1 << 20, '9')) != "");
-  CHECK(refusal_of("1" + std::string(1 << 20, '0')).size() < 300);
+  CHECK(refused_json(long_text).size() < 300);
+  CHECK(refused_json("\"" + long_text).size() < 300);
+  CHECK(refused_json("{\"" + long_text + "\": 1, \"" + long_text + "\": 2}").size() < 300);
+  CHECK(refused_json(std::string(1 << 20, '9')) != "");
+  CHECK(refused_json("1" + std::string(1 << 20, '0')).size() < 300);
 }
 
 TEST_CASE("a key that is twice in one object is refused, at any depth") {
-  CHECK(refusal_of("{\"a\": 1, \"b\": 2, \"a\": 3}") ==
+  CHECK(refused_json("{\"a\": 1, \"b\": 2, \"a\": 3}") ==
         "f.json: key 'a' is there twice in one object; it must be there once");
-  CHECK(refusal_of("[\n{\"x\": {\"a\": 1,\n\"a\": 3}}]") ==
+  CHECK(refused_json("[\n{\"x\": {\"a\": 1,\n\"a\": 3}}]") ==
         "f.json:3: key 'a' is there twice in one object; it must be there once");
-  CHECK(refusal_of("{\"a\": {\"a\": [{\"a\": 1}, {\"a\": 1}]}}") == "accepted");
+  CHECK(refused_json("{\"a\": {\"a\": [{\"a\": 1}, {\"a\": 1}]}}") == "accepted");
 }
 
 TEST_CASE("depth is bounded while the text is read") {
-  CHECK(refusal_of(nested("[", "", "]", deepest_json)) == "accepted");
-  CHECK(refusal_of(nested("{\"a\":", "1", "}", deepest_json)) == "accepted");
+  CHECK(refused_json(nested("[", "", "]", deepest_json)) == "accepted");
+  CHECK(refused_json(nested("{\"a\":", "1", "}", deepest_json)) == "accepted");
   const std::string message = "f.json: more than 100 lists and objects are one inside the other";
-  CHECK(refusal_of(nested("[", "", "]", deepest_json + 1)) == message);
-  CHECK(refusal_of(nested("{\"a\":", "1", "}", deepest_json + 1)) == message);
-  CHECK(refusal_of(std::string(1 << 22, '[')) == message);
-  CHECK(refusal_of(nested("[{\"a\":", "1", "}]", 1 << 20)) == message);
+  CHECK(refused_json(nested("[", "", "]", deepest_json + 1)) == message);
+  CHECK(refused_json(nested("{\"a\":", "1", "}", deepest_json + 1)) == message);
+  CHECK(refused_json(std::string(1 << 22, '[')) == message);
+  CHECK(refused_json(nested("[{\"a\":", "1", "}]", 1 << 20)) == message);
 }
 
 TEST_CASE("what must be an object is, and its keys have lines") {

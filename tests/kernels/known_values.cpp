@@ -9,7 +9,7 @@ using namespace collie::test;
 
 namespace {
 
-class Reference {
+class KnownValues {
  public:
   Tensor of(const Values& values) {
     Tensor x = ops->empty(values.shape, Category::activations);
@@ -34,7 +34,7 @@ using Floats = std::vector<float>;
 }  // namespace
 
 TEST_CASE("gemm by hand", "[known]") {
-  Reference r;
+  KnownValues r;
   const Tensor a = r.of({{2, 3}, {1, 2, 3, 4, 5, 6}}), b = r.of({{3, 2}, {7, 8, 9, 10, 11, 12}});
   Tensor c = r.blank({2, 2});
   r.ops->gemm(GemmForm::nn, a, b, c, false);
@@ -50,7 +50,7 @@ TEST_CASE("gemm by hand", "[known]") {
 }
 
 TEST_CASE("rms_norm by hand", "[known]") {
-  Reference r;
+  KnownValues r;
   const Tensor x = r.of({{1, 2}, {3, 4}}), weight = r.of({{2}, {1, 2}});
   Tensor y = r.blank({1, 2}), inverse_rms = r.blank({1});
   r.ops->rms_norm(x, weight, 0, y, inverse_rms);
@@ -60,7 +60,7 @@ TEST_CASE("rms_norm by hand", "[known]") {
 }
 
 TEST_CASE("rope turns the halves of a head, and turns them back", "[known]") {
-  Reference r;
+  KnownValues r;
   Tensor x = r.of({{1, 1, 4}, {1, 2, 3, 4}});
   const Tensor cosines = r.of({{2, 2}, {1, 1, 0, 1}}),
                sines = r.of({{2, 2}, {0, 0, 1, 0}});  // 90° and 0° at 1
@@ -72,7 +72,7 @@ TEST_CASE("rope turns the halves of a head, and turns them back", "[known]") {
 }
 
 TEST_CASE("attention by hand: one key gives its value, equal scores the mean", "[known]") {
-  Reference r;
+  KnownValues r;
   const Tensor q = r.of({{3, 1, 1}, {0, 0, 0}}), k = r.of({{3, 1, 1}, {5, 6, 7}});
   const Tensor v = r.of({{3, 1, 1}, {10, 20, 40}});
   Tensor out = r.blank({3, 1, 1}), log_sum_exp = r.blank({3, 1});
@@ -134,7 +134,7 @@ TEST_CASE("merge_attention by hand: as many keys weigh as much, no keys nothing"
 }
 
 TEST_CASE("an id that is absent from a shard of the table is a row of zeros", "[known]") {
-  Reference r;
+  KnownValues r;
   const Tensor table = r.of({{2, 2}, {1, 2, 3, 4}}), d_out = r.of({{3, 2}, {1, 10, 2, 20, 4, 40}});
   Tensor out = r.blank({3, 2}), d_table = r.blank({2, 2});
   const std::vector<int32_t> ids{1, -1, 1};
@@ -145,7 +145,7 @@ TEST_CASE("an id that is absent from a shard of the table is a row of zeros", "[
 }
 
 TEST_CASE("swiglu by hand", "[known]") {
-  Reference r;
+  KnownValues r;
   const Tensor gate = r.of({{1, 2}, {0, 1}}), up = r.of({{1, 2}, {5, 2}});
   Tensor out = r.blank({1, 2});
   r.ops->swiglu(gate, up, out);
@@ -154,7 +154,7 @@ TEST_CASE("swiglu by hand", "[known]") {
 }
 
 TEST_CASE("cross_entropy of equal logits is the logarithm of the vocabulary", "[known]") {
-  Reference r;
+  KnownValues r;
   Tensor logits = r.of({{3, 4}, {1, 1, 1, 1, 2, 2, 2, 2, 9, 9, 9, 9}});
   const std::vector<int32_t> labels{0, ignored_label, 3};
   CHECK(cross_entropy(*r.ops, logits, labels, 1) == Approx(2 * std::log(4)));
@@ -183,7 +183,7 @@ TEST_CASE("a shard's softmax statistics by hand", "[known]") {
 }
 
 TEST_CASE("cross_entropy over two shards by hand", "[known]") {
-  Reference r;
+  KnownValues r;
   // Both tokens' logits are equal over the four ids; the second token is not a target.
   Tensor statistics = r.of({{2, 2, 3}, {1, 3, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0}});
   const std::vector<int32_t> labels{1, ignored_label};
@@ -195,7 +195,7 @@ TEST_CASE("cross_entropy over two shards by hand", "[known]") {
 }
 
 TEST_CASE("adamw's first step is the rate, in the gradient's direction", "[known]") {
-  Reference r;
+  KnownValues r;
   Tensor w = r.of({{2}, {1, 1}}), m = r.of({{2}, {0, 0}}), v = r.of({{2}, {0, 0}});
   const Tensor g = r.of({{2}, {8, -2}});
   adamw(*r.ops, w, g, m, v, {0.1, 0.9, 0.95, 0, 0.5, 1, doubles(*r.ops, {0.5}), {}});

@@ -17,11 +17,11 @@ namespace {
 
 using Make = std::function<MessageLinks(int, const MessageLinkOptions&)>;
 
-struct Carrier {
+struct Transport {
   std::string name;
   Make make;
 };
-std::vector<Carrier> carriers() {
+std::vector<Transport> transports() {
   return {{"messages", make_local_message_links}, {"TLS", make_tls_message_links}};
 }
 
@@ -130,9 +130,9 @@ TEST_CASE("however often a link is aborted whose peer is silent, the wait for it
 }
 
 TEST_CASE("a tag that nobody receives does not hold up others") {
-  const Carrier carrier = GENERATE(from_range(carriers()));
-  CAPTURE(carrier.name);
-  const Links links = carrier.make(2, {}).links;
+  const Transport transport = GENERATE(from_range(transports()));
+  CAPTURE(transport.name);
+  const Links links = transport.make(2, {}).links;
   const auto large = std::make_shared<Bytes>(links[0]->most_bytes(), std::byte{7});
   std::vector<std::unique_ptr<comm::Transfer>> stuck;
   for (size_t i = 0; i < 3 * most_link_chunks; ++i) stuck.push_back(send(*links[0], 1, 1, large));
@@ -144,10 +144,10 @@ TEST_CASE("a tag that nobody receives does not hold up others") {
 }
 
 TEST_CASE("large sums over messages are those of ranks in one process, bit by bit") {
-  const Carrier carrier = GENERATE(from_range(carriers()));
-  CAPTURE(carrier.name);
+  const Transport transport = GENERATE(from_range(transports()));
+  CAPTURE(transport.name);
   constexpr int size = 3;
-  const Group group = make_linked_groups(carrier.make(size, {}).links);
+  const Group group = make_linked_groups(transport.make(size, {}).links);
   std::vector<Tensor> x;
   std::vector<Bytes> in;
   for (int rank = 0; rank < size; ++rank) {
@@ -163,10 +163,10 @@ TEST_CASE("large sums over messages are those of ranks in one process, bit by bi
 }
 
 TEST_CASE("abort from another thread in the middle of large transfers as messages") {
-  const Carrier carrier = GENERATE(from_range(carriers()));
-  CAPTURE(carrier.name);
+  const Transport transport = GENERATE(from_range(transports()));
+  CAPTURE(transport.name);
   for (const int delay_ms : {1, 5, 20}) {
-    const Group group = make_linked_groups(carrier.make(2, {}).links);
+    const Group group = make_linked_groups(transport.make(2, {}).links);
     std::thread aborter([&] {
       sleep_ms(delay_ms);
       group[1]->abort("enough");
@@ -181,9 +181,9 @@ TEST_CASE("abort from another thread in the middle of large transfers as message
 }
 
 TEST_CASE("a rank that has left a link over messages is missed only by those who still want something") {
-  const Carrier carrier = GENERATE(from_range(carriers()));
-  CAPTURE(carrier.name);
-  Links links = carrier.make(3, {}).links;
+  const Transport transport = GENERATE(from_range(transports()));
+  CAPTURE(transport.name);
+  Links links = transport.make(3, {}).links;
   links[2].reset();
   const auto sent = message({1}), room = message({0});
   CHECK(complaint(run_ranks(2, [&](int rank) {
@@ -198,10 +198,10 @@ TEST_CASE("a rank that has left a link over messages is missed only by those who
 
 TEST_CASE(
     "a peer that falls silent in the middle of a transfer as messages is given up after the link's time") {
-  const Carrier carrier = GENERATE(from_range(carriers()));
+  const Transport transport = GENERATE(from_range(transports()));
   MessageLinkOptions options;
   options.transfer_timeout = std::chrono::milliseconds(200);
-  const Links links = carrier.make(3, options).links;
+  const Links links = transport.make(3, options).links;
   const double seconds = seconds_of([&] {
     const auto thrown = run_ranks(2, [&](int rank) {
       receive(*links[at(rank)], 2, 1, message({0}))->wait(rank == 0 ? Patience::limited : Patience::endless);
@@ -215,9 +215,9 @@ TEST_CASE(
 }
 
 TEST_CASE("a rank whose end is killed is named by all others, in the middle of a wait") {
-  const Carrier carrier = GENERATE(from_range(carriers()));
-  CAPTURE(carrier.name);
-  const MessageLinks made = carrier.make(3, {});
+  const Transport transport = GENERATE(from_range(transports()));
+  CAPTURE(transport.name);
+  const MessageLinks made = transport.make(3, {});
   const auto thrown = run_ranks(3, [&](int rank) {
     if (rank == 1) {
       sleep_ms(20);
@@ -229,9 +229,9 @@ TEST_CASE("a rank whose end is killed is named by all others, in the middle of a
 }
 
 TEST_CASE("ranks of a group over messages may go as soon as their last operation is done") {
-  const Carrier carrier = GENERATE(from_range(carriers()));
+  const Transport transport = GENERATE(from_range(transports()));
   for (int round = 0; round < 10; ++round) {
-    Group group = make_linked_groups(carrier.make(4, {}).links);
+    Group group = make_linked_groups(transport.make(4, {}).links);
     CHECK(complaint(run_ranks(4, [&](int rank) {
             group[at(rank)]->barrier();
             Tensor x = random_tensor({20'000}, DType::f32, 1);

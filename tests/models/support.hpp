@@ -31,6 +31,10 @@ inline NamedOperations make_operations(const std::string& name) {
   return {name, make_cpu_operations(2, std::move(account))};
 }
 
+// The stages of a model of two blocks.
+inline const std::vector<StageRange> whole = {{0, 2, true, true}};
+inline const std::vector<StageRange> halves = {{0, 1, true, false}, {1, 2, false, true}};
+
 // Grouped queries, biases, two blocks; everything tiny.
 inline ModelConfig tiny_config(bool tied = false) {
   ModelConfig config;

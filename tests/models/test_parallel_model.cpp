@@ -28,9 +28,6 @@ ModelConfig parallel_config(int64_t kv_heads, bool tied, bool bias = true) {
   return config;
 }
 
-const std::vector<StageRange> whole = {{0, 2, true, true}};
-const std::vector<StageRange> halves = {{0, 1, true, false}, {1, 2, false, true}};
-
 void mask_some(MicroBatch& batch) {
   for (size_t i = 0; i < batch.labels.size(); i += 3) batch.labels[i] = ignored_label;
   batch.target_tokens = 0;

@@ -1,7 +1,7 @@
 // The parameter-source and gradient-sink seams: models must give the same whatever stands behind them.
 #include <set>
 
-#include "models/once_a_micro_batch.hpp"
+#include "models/once_per_micro_batch.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/stage_harness.hpp"
 
@@ -108,8 +108,6 @@ std::vector<MicroBatch> batches_for(const ModelConfig& config) {
           make_batch({60, 60, 60, 60, 60}, config.vocab_size, "second"),
           make_batch({}, config.vocab_size, "none")};
 }
-
-const std::vector<StageRange> halves = {{0, 1, true, false}, {1, 2, false, true}};
 
 }  // namespace
 

@@ -10,8 +10,6 @@ using namespace collie::test;
 
 namespace {
 
-const std::vector<StageRange> whole = {{0, 2, true, true}};
-const std::vector<StageRange> halves = {{0, 1, true, false}, {1, 2, false, true}};
 const std::vector<StageRange> pieces = {
     {0, 0, true, false}, {0, 1, false, false}, {1, 2, false, false}, {2, 2, false, true}};
 

@@ -37,7 +37,7 @@ TEST_CASE("evaluator core: one program where everything fits into it", "[actors]
 }
 
 TEST_CASE("evaluator core: a bounded number of micro-batches at a time", "[actors][evaluator]") {
-  constexpr int sequences = 2 * EvaluatorCore::micro_batches_a_program + 3;
+  constexpr int sequences = 2 * EvaluatorCore::micro_batches_per_program + 3;
   EvaluatorCore core(order_of(sequences), 1);
   for (int64_t pass = 1; pass <= 2; ++pass) {  // every pass starts anew
     core.start(pass);

@@ -21,7 +21,7 @@ ModelConfig three_blocks(bool tied) {
   return config;
 }
 
-Layout layout_of(int ranks, bool tied, const std::string& schedule = "1f1b", bool split = false) {
+Layout layout_with(int ranks, bool tied, const std::string& schedule = "1f1b", bool split = false) {
   Layout layout;
   layout.grid.pipeline = layout.stages = ranks;
   for (int stage = 0; stage < ranks; ++stage) layout.rank_of_stage.push_back(stage);
@@ -125,8 +125,8 @@ TEST_CASE("model worker: the same bits on one rank, two and three, with either s
   const std::string schedule = GENERATE("gpipe", "1f1b");
   CAPTURE(tied, ranks, schedule);
   const ModelConfig model = three_blocks(tied);
-  LocalPipeline one = pipeline_of(model, layout_of(1, tied));
-  LocalPipeline other = pipeline_of(model, layout_of(ranks, tied, schedule));
+  LocalPipeline one = pipeline_of(model, layout_with(1, tied));
+  LocalPipeline other = pipeline_of(model, layout_with(ranks, tied, schedule));
   const Outcome expected = train(one);
   CHECK(expected.losses[1] != expected.losses[0]);
   check_same_bits(train(other), expected);
@@ -137,8 +137,8 @@ TEST_CASE("model worker: a split backward gives the whole one's bits", "[actors]
   const int ranks = GENERATE(1, 2);
   CAPTURE(tied, ranks);
   const ModelConfig model = three_blocks(tied);
-  LocalPipeline whole = pipeline_of(model, layout_of(ranks, tied, "1f1b", false));
-  LocalPipeline split = pipeline_of(model, layout_of(ranks, tied, "1f1b", true));
+  LocalPipeline whole = pipeline_of(model, layout_with(ranks, tied, "1f1b", false));
+  LocalPipeline split = pipeline_of(model, layout_with(ranks, tied, "1f1b", true));
   check_same_bits(train(split), train(whole));
 }
 
@@ -150,17 +150,17 @@ TEST_CASE("model worker: two stages per rank, from a file, give the same bits", 
   CAPTURE(tied, file);
   ModelConfig model = tiny_config(tied);
   model.num_hidden_layers = 4;
-  Layout layout = layout_of(2, tied, golden_file(file));
+  Layout layout = layout_with(2, tied, golden_file(file));
   layout.stages = 4;
   layout.virtual_stages = 2;
   layout.rank_of_stage = placement;
-  LocalPipeline one = pipeline_of(model, layout_of(1, tied));
+  LocalPipeline one = pipeline_of(model, layout_with(1, tied));
   LocalPipeline folded = pipeline_of(model, layout);
   check_same_bits(train(folded), train(one));
 }
 
 TEST_CASE("model worker: training lowers the loss", "[actors][worker]") {
-  LocalPipeline pipeline = pipeline_of(three_blocks(true), layout_of(2, true));
+  LocalPipeline pipeline = pipeline_of(three_blocks(true), layout_with(2, true));
   const auto batch = step_batch(2, 1);
   const double first = pipeline.train(batch, 1e-2);
   double last = first;
@@ -170,20 +170,20 @@ TEST_CASE("model worker: training lowers the loss", "[actors][worker]") {
 
 TEST_CASE("model worker: the head's copy of a tied matrix follows the embedding", "[actors][worker]") {
   const ModelConfig model = three_blocks(true);
-  LocalPipeline one = pipeline_of(model, layout_of(1, true));
+  LocalPipeline one = pipeline_of(model, layout_with(1, true));
   const auto batch = step_batch(2, 1), unseen = step_batch(2, 9);
   one.train(batch, 1e-2);
   const double expected = one.evaluate(unseen);
 
-  LocalPipeline two = pipeline_of(model, layout_of(2, true));
+  LocalPipeline two = pipeline_of(model, layout_with(2, true));
   two.train(batch, 1e-2);
   CHECK(two.evaluate(unseen) == expected);
 
   // The same without the weight's way back: the test would see it.
-  LocalPipeline stale = pipeline_of(model, layout_of(2, true));
+  LocalPipeline stale = pipeline_of(model, layout_with(2, true));
   Program program;
   program.step = program.update = 1;
-  TaskLists lists = training_tasks(layout_of(2, true), 2, program.activation_limits);
+  TaskLists lists = training_tasks(layout_with(2, true), 2, program.activation_limits);
   REQUIRE(lists[0].back().kind == TaskKind::send_tied_weight);
   lists[0].pop_back();
   lists[1].pop_back();
@@ -195,7 +195,7 @@ TEST_CASE("model worker: the head's copy of a tied matrix follows the embedding"
 }
 
 TEST_CASE("model worker: more activations than the schedule allows are an error", "[actors][worker]") {
-  const Layout layout = layout_of(2, false, "gpipe");
+  const Layout layout = layout_with(2, false, "gpipe");
   LocalPipeline pipeline = pipeline_of(three_blocks(false), layout);
   Program program;
   program.step = program.update = 1;
@@ -210,7 +210,7 @@ TEST_CASE("model worker: more activations than the schedule allows are an error"
 TEST_CASE("model worker: peak activations are the schedule's", "[actors][worker]") {
   const auto [schedule, expected] = GENERATE(std::pair<std::string, std::vector<int>>("1f1b", {2, 1}),
                                              std::pair<std::string, std::vector<int>>("gpipe", {5, 5}));
-  LocalPipeline pipeline = pipeline_of(three_blocks(false), layout_of(2, false, schedule));
+  LocalPipeline pipeline = pipeline_of(three_blocks(false), layout_with(2, false, schedule));
   pipeline.train(step_batch(5, 1), 1e-2);
   for (int rank = 0; rank < 2; ++rank)
     CHECK(pipeline.worker(rank).summary().peak_activations ==
@@ -222,7 +222,7 @@ TEST_CASE("model worker: after a step, an evaluation or a snapshot nothing more 
   const bool tied = GENERATE(false, true);
   const int ranks = GENERATE(1, 2, 3);
   CAPTURE(tied, ranks);
-  LocalPipeline pipeline = pipeline_of(three_blocks(tied), layout_of(ranks, tied));
+  LocalPipeline pipeline = pipeline_of(three_blocks(tied), layout_with(ranks, tied));
   const auto held = [&] {
     std::vector<size_t> bytes;
     for (int rank = 0; rank < ranks; ++rank)
@@ -245,7 +245,7 @@ TEST_CASE("model worker: after a step, an evaluation or a snapshot nothing more 
 
 TEST_CASE("model worker: what it holds is weights, gradients and optimizer states", "[actors][worker]") {
   const ModelConfig model = three_blocks(false);
-  LocalPipeline pipeline = pipeline_of(model, layout_of(1, false));
+  LocalPipeline pipeline = pipeline_of(model, layout_with(1, false));
   pipeline.train(step_batch(2, 1), 1e-2);
   const RankSummary summary = pipeline.worker(0).summary();
   const auto parameters = static_cast<size_t>(parameter_count(model));
@@ -261,7 +261,7 @@ TEST_CASE("model worker: what it holds is weights, gradients and optimizer state
 TEST_CASE("model worker: a snapshot is a copy of weights and states, later steps leave it alone",
           "[actors][worker]") {
   const ModelConfig model = three_blocks(true);
-  LocalPipeline pipeline = pipeline_of(model, layout_of(2, true));
+  LocalPipeline pipeline = pipeline_of(model, layout_with(2, true));
   const auto initial = pipeline.snapshot();
   // Every parameter of the model once, with its weight and two states.
   const auto parameters = model_parameters(model);
@@ -295,7 +295,7 @@ TEST_CASE("model worker: all ranks agree on one loss and one norm, whatever the 
   const bool tied = GENERATE(false, true);
   const ModelConfig model = three_blocks(tied);
   const auto agreed = [&](int ranks) {
-    LocalPipeline pipeline = pipeline_of(model, layout_of(ranks, tied));
+    LocalPipeline pipeline = pipeline_of(model, layout_with(ranks, tied));
     const double loss = pipeline.train(step_batch(4, 1), 1e-2);
     return std::pair(loss, pipeline.norm());
   };
@@ -314,7 +314,7 @@ TEST_CASE("model worker: where a step's loss is not finite nothing changes", "[a
   }();
   ModelWorkerSettings settings = settings_of(three_blocks(true), ranks);
   settings.loss = added ? "infinite" : "";
-  LocalPipeline pipeline(layout_of(ranks, true), settings);
+  LocalPipeline pipeline(layout_with(ranks, true), settings);
   const auto before = bits_of(pipeline.snapshot());
   CHECK(std::isinf(pipeline.train(step_batch(2, 1), 1e-2)));
   CHECK((bits_of(pipeline.snapshot()) == before));

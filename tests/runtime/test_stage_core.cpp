@@ -10,7 +10,7 @@ namespace {
 
 using schedule::parse_action;
 
-constexpr RunTag tag{7, 1};
+constexpr RunTag stage_tag{7, 1};
 
 // "0F0 0SEND_F0 update": pipeline actions by their names, the rest by kind.
 std::vector<Task> tasks(const std::string& text) {
@@ -39,7 +39,9 @@ std::vector<Task> tasks(const std::string& text) {
 // Rank `rank` of three stages on three ranks.
 struct Stage {
   explicit Stage(int rank, bool trace = false, int credits = 2)
-      : worker(log), core({tag, rank, {0, 1, 2}, credits, trace}, worker, outbox, status), rank_(rank) {}
+      : worker(log),
+        core({stage_tag, rank, {0, 1, 2}, credits, trace}, worker, outbox, status),
+        rank_(rank) {}
 
   void enqueue(uint64_t id, const std::string& list) {
     auto lists = std::make_shared<TaskLists>(3);
@@ -50,7 +52,7 @@ struct Stage {
     program.lists = lists;
     core.enqueue(std::make_shared<const Program>(program));
   }
-  void arrive(uint64_t program, const Channel& channel, int micro_batch, const RunTag& from = tag) {
+  void arrive(uint64_t program, const Channel& channel, int micro_batch, const RunTag& from = stage_tag) {
     core.arrive({from, channel, program, micro_batch, {}});
   }
   // Everything that can be done now; the number of tasks.
@@ -94,7 +96,7 @@ TEST_CASE("stage core: tasks run in the list's order, each as soon as its input 
   CHECK(stage.outbox.payloads[1].first == 2);
   CHECK(stage.outbox.payloads[1].second.micro_batch == 1);
   CHECK(stage.outbox.payloads[1].second.program == 1);
-  CHECK(stage.outbox.payloads[1].second.tag == tag);
+  CHECK(stage.outbox.payloads[1].second.tag == stage_tag);
   CHECK(stage.outbox.payloads[2].first == 0);
   REQUIRE(stage.outbox.done.size() == 1);
   CHECK(stage.outbox.done[0].program == 1);
@@ -118,9 +120,9 @@ TEST_CASE("stage core: a send waits for a credit, each channel its own", "[actor
   CHECK(stage.run() == 5);
   CHECK(stage.waits() ==
         "waits to send activation from stage 1 to stage 2 of micro-batch 2: rank 2 holds all 2 credits");
-  stage.core.credit({tag, forward_out});
+  stage.core.credit({stage_tag, forward_out});
   CHECK(stage.run() == 3);  // the send of the gradient has credits of its own
-  stage.core.credit({tag, forward_out});
+  stage.core.credit({stage_tag, forward_out});
   CHECK(stage.run() == 1);
   CHECK(stage.outbox.done.size() == 1);
 }
@@ -128,13 +130,13 @@ TEST_CASE("stage core: a send waits for a credit, each channel its own", "[actor
 TEST_CASE("stage core: a credit that was not spent is an error", "[actors][stage]") {
   Stage stage(1);
   CHECK_THAT(assertion_of([&] {
-               stage.core.credit({tag, forward_out});
+               stage.core.credit({stage_tag, forward_out});
              }),
              contains("rank 1 got a credit it had not spent: activation from stage 1 to stage 2"));
   stage.enqueue(1, "1F0 1SEND_F0");
   stage.run();
-  stage.core.credit({tag, forward_out});
-  CHECK_THAT(assertion_of([&] { stage.core.credit({tag, forward_out}); }), contains("had not spent"));
+  stage.core.credit({stage_tag, forward_out});
+  CHECK_THAT(assertion_of([&] { stage.core.credit({stage_tag, forward_out}); }), contains("had not spent"));
 }
 
 TEST_CASE("stage core: channels without credits are refused", "[actors][stage]") {
@@ -147,7 +149,7 @@ TEST_CASE("stage core: credits outlive a program", "[actors][stage]") {
   stage.enqueue(2, "1SEND_F0");
   CHECK(stage.run() == 2);
   CHECK_THAT(stage.waits(), contains("rank 2 holds all 2 credits"));
-  stage.core.credit({tag, forward_out});
+  stage.core.credit({stage_tag, forward_out});
   CHECK(stage.run() == 1);
 }
 
@@ -201,7 +203,7 @@ TEST_CASE("stage core: the first rank reports the step that all have agreed on",
   CHECK_FALSE(stage.core.awaits_outcome());
   REQUIRE(stage.outbox.steps.size() == (rank == 0 ? 1 : 0));
   if (rank != 0) return;
-  CHECK(stage.outbox.steps[0].tag == tag);
+  CHECK(stage.outbox.steps[0].tag == stage_tag);
   CHECK(stage.outbox.steps[0].program == 1);
   CHECK(stage.outbox.steps[0].loss_sum == 7.0);
   CHECK(stage.outbox.steps[0].gradient_norm == 2.5);
@@ -324,7 +326,7 @@ TEST_CASE("stage core: the status names the task while it is computed, and its t
   RankStatus status;
   worker.status = &status;
   RecordingStageOutbox outbox;
-  StageCore core({tag, 0, {0}, 2, true}, worker, outbox, status);
+  StageCore core({stage_tag, 0, {0}, 2, true}, worker, outbox, status);
   Program program;
   program.id = 1;
   program.lists = std::make_shared<TaskLists>(TaskLists{tasks("0F3 0B3")});

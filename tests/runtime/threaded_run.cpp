@@ -19,7 +19,7 @@
 namespace collie::test {
 namespace {
 
-constexpr RunTag tag{1, 1};
+constexpr RunTag threaded_tag{1, 1};
 
 // --- messages
 
@@ -41,7 +41,7 @@ using LoaderMessage = int64_t;  // the step wanted
 
 // What is handled, as a Failure of `who`.
 Failure failure_of(const std::string& who) {
-  Failure failure{tag, FailureKind::run, who, "unknown exception"};
+  Failure failure{threaded_tag, FailureKind::run, who, "unknown exception"};
   try {
     throw;
   } catch (const std::exception& error) {
@@ -99,7 +99,7 @@ class Writer {
         slice.data.dtype() == DType::f64 ? copy_slice<double>(slice, whole) : copy_slice<float>(slice, whole);
       }
     outcome_.snapshots[expected_->step] = outcome_.states;
-    trainer_.push(SnapshotWritten{tag, std::exchange(expected_, {})->step, ""});
+    trainer_.push(SnapshotWritten{threaded_tag, std::exchange(expected_, {})->step, ""});
   }
 
   size_t ranks_;
@@ -182,7 +182,7 @@ class ThreadedRun final : private TrainerOutbox {
 
   void ask_for_evaluation() {
     ProgramRequest request;
-    request.tag = tag;
+    request.tag = threaded_tag;
     request.kind = ProgramKind::evaluate;
     request.batch = evaluator_->next();
     mail_.push(std::move(request));
@@ -226,10 +226,10 @@ class ThreadedRun::Stage {
         agent_(run.rank(rank).agent),
         outbox_(run, rank),
         worker_(worker_settings(run.plan_, rank, run.rank(rank).connections.groups())),
-        core_({tag, rank, run.plan_.layout.rank_of_stage, run.plan_.credits, true,
+        core_({threaded_tag, rank, run.plan_.layout.rank_of_stage, run.plan_.credits, true,
                run.plan_.layout.grid.pipeline_group(rank), run.plan_.layout.grid.place_of(rank).tensor == 0},
               worker_, outbox_, run.rank(rank).status) {
-    run.mail_.push(RankReady{tag, rank, worker_.gives_up()});
+    run.mail_.push(RankReady{threaded_tag, rank, worker_.gives_up()});
   }
 
   void operator()(RankMessage& message) {
@@ -264,7 +264,7 @@ class ThreadedRun::Stage {
 
 ThreadedRun::ThreadedRun(const RunPlan& plan,
                          const std::function<void(const std::function<void()>&)>& with_interrupt)
-    : plan_(plan), core_(trainer_settings(plan, tag), {}, *this) {
+    : plan_(plan), core_(trainer_settings(plan, threaded_tag), {}, *this) {
   if (with_interrupt) with_interrupt([this] { mail_.push(RunStatus::interrupted); });
   const Grid& grid = plan.layout.grid;
   if (plan.evaluation_order)
@@ -290,7 +290,7 @@ ThreadedRun::ThreadedRun(const RunPlan& plan,
     loader.start(
         [this, replica] {
           return [this, replica](LoaderMessage& step) {
-            mail_.push(BatchReady{tag, replica, training_batch(plan_, step, replica)});
+            mail_.push(BatchReady{threaded_tag, replica, training_batch(plan_, step, replica)});
           };
         },
         failure_to_trainer(fmt::format("loader {}", replica)));

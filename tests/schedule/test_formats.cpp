@@ -1,4 +1,5 @@
-// CSV, text and SVG. tests/golden/check_schedule_csv.py made PyTorch's files and loads ours in PyTorch.
+// CSV, text and SVG. tests/collie::test::golden_file/check_schedule_csv.py made PyTorch's files and loads
+// ours in PyTorch.
 #include <fstream>
 #include <sstream>
 
@@ -13,10 +14,6 @@ using namespace collie::schedule;
 using namespace collie::schedule::test;
 
 namespace {
-
-std::string golden(const std::string& name) {
-  return collie::test::golden_file(name);
-}
 
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -60,23 +57,25 @@ TEST_CASE("CSV reads back what was written") {
 
 TEST_CASE("what PyTorch loaded is what is written") {
   const auto made = [](const char* name, bool split) { return make_schedule(name, {4, 6, 1, split}); };
-  CHECK(to_csv(made("1f1b", false)) == contents(golden("schedule_engine_1f1b_4_6.csv")));
-  CHECK(to_csv(made("gpipe", false)) == contents(golden("schedule_engine_gpipe_4_6.csv")));
+  CHECK(to_csv(made("1f1b", false)) == contents(collie::test::golden_file("schedule_engine_1f1b_4_6.csv")));
+  CHECK(to_csv(made("gpipe", false)) == contents(collie::test::golden_file("schedule_engine_gpipe_4_6.csv")));
   CHECK(to_csv(with_communication(made("1f1b", true))) ==
-        contents(golden("schedule_engine_1f1b_4_6_split_communication.csv")));
+        contents(collie::test::golden_file("schedule_engine_1f1b_4_6_split_communication.csv")));
 }
 
 TEST_CASE("PyTorch's gpipe is ours") {
   for (const auto& [ranks, micro_batches] : {std::pair(2, 4), std::pair(4, 8)}) {
     const Sizes sizes{ranks, micro_batches, 1, false};
-    const std::string file = golden(fmt::format("schedule_gpipe_{}_{}.csv", ranks, micro_batches));
+    const std::string file =
+        collie::test::golden_file(fmt::format("schedule_gpipe_{}_{}.csv", ranks, micro_batches));
     CHECK(make_schedule(file, sizes).lists == make_schedule("gpipe", sizes).lists);
   }
 }
 
 TEST_CASE("PyTorch's 1F1B is ours on every rank but the last, where it is off by one and refused") {
   for (const auto& [ranks, micro_batches] : {std::pair(2, 4), std::pair(4, 8)}) {
-    const std::string file = golden(fmt::format("schedule_1f1b_{}_{}.csv", ranks, micro_batches));
+    const std::string file =
+        collie::test::golden_file(fmt::format("schedule_1f1b_{}_{}.csv", ranks, micro_batches));
     const Schedule read = from_csv(contents(file), file);
     const Schedule ours = make_schedule("1f1b", {ranks, micro_batches, 1, false});
     for (size_t rank = 0; rank + 1 < read.lists.size(); ++rank) CHECK(read.lists[rank] == ours.lists[rank]);
@@ -93,15 +92,15 @@ TEST_CASE("PyTorch's multi-stage schedules load, validate and take the published
   for (const Row& row : {Row{"interleaved_1f1b", 13.5}, Row{"interleaved_zero_bubble", 13}, Row{"zbv", 12.5},
                          Row{"dualpipe_v", 12.5}}) {
     CAPTURE(row.name);
-    const Schedule schedule =
-        make_schedule(golden(fmt::format("schedule_{}_2_4.csv", row.name)), {2, 4, 2, false});
+    const Schedule schedule = make_schedule(
+        collie::test::golden_file(fmt::format("schedule_{}_2_4.csv", row.name)), {2, 4, 2, false});
     CHECK(simulate(schedule, {}).makespan == row.makespan);
     CHECK(from_csv(to_csv(schedule), "again").lists == schedule.lists);
   }
 }
 
 TEST_CASE("a file must agree with the sizes asked for, and may be split") {
-  const std::string file = golden("schedule_gpipe_2_4.csv");
+  const std::string file = collie::test::golden_file("schedule_gpipe_2_4.csv");
   CHECK(user_error([&] {
           make_schedule(file, {3, 4, 1, false});
         }) == "schedule " + file + ": the file has 2 ranks (rows), but 3 are asked for");

@@ -35,10 +35,6 @@ int peak_of_rank(const Schedule& schedule, int rank) {
   return peak;
 }
 
-std::string golden(const std::string& name) {
-  return collie::test::golden_file(name);
-}
-
 }  // namespace
 
 TEST_CASE("makespans are the published ones, with one credit as with many") {
@@ -204,8 +200,8 @@ TEST_CASE("interleaved_1f1b and dualpipe_v are PyTorch's orders, and no schedule
   };
   for (const Row& row : {Row{"interleaved_1f1b", 13.5}, Row{"zbv", 12.5}, Row{"dualpipe_v", 12.5}}) {
     CAPTURE(row.name);
-    const Schedule theirs =
-        make_schedule(golden(fmt::format("schedule_{}_2_4.csv", row.name)), {2, 4, 2, false});
+    const Schedule theirs = make_schedule(
+        collie::test::golden_file(fmt::format("schedule_{}_2_4.csv", row.name)), {2, 4, 2, false});
     const Schedule ours = make(row.name, 2, 4);
     CHECK(makespan(theirs) == row.theirs);
     CHECK(makespan(ours) <= row.theirs);
@@ -261,7 +257,8 @@ TEST_CASE("a schedule's stages are where rank_of_stage() says before there are l
   CHECK(rank_of_stage("1f1b", 3, 1) == std::vector<int>{0, 1, 2});
   CHECK(rank_of_stage("interleaved_1f1b", 3, 2) == std::vector<int>{0, 1, 2, 0, 1, 2});
   CHECK(rank_of_stage("zbv", 3, 2) == std::vector<int>{0, 1, 2, 2, 1, 0});
-  CHECK(rank_of_stage(golden("schedule_zbv_2_4.csv"), 2, 2) == std::vector<int>{0, 1, 1, 0});
+  CHECK(rank_of_stage(collie::test::golden_file("schedule_zbv_2_4.csv"), 2, 2) ==
+        std::vector<int>{0, 1, 1, 0});
   for (const char* name : {"gpipe", "1f1b", "interleaved_1f1b", "zb_h1", "zbv", "dualpipe_v"})
     for (const int ranks : {1, 2, 5})
       CHECK(make(name, ranks, 10).rank_of_stage == rank_of_stage(name, ranks, stages_per_rank(name, 1)));
@@ -274,8 +271,8 @@ TEST_CASE("virtual_stages of 1 is the schedule's own number of stages per rank")
     CHECK(stages_per_rank(name, 2) == 2);
   }
   CHECK(stages_per_rank("interleaved_1f1b", 5) == 5);
-  CHECK(stages_per_rank(golden("schedule_zbv_2_4.csv"), 1) == 2);
-  CHECK(stages_per_rank(golden("schedule_gpipe_2_4.csv"), 1) == 1);
+  CHECK(stages_per_rank(collie::test::golden_file("schedule_zbv_2_4.csv"), 1) == 2);
+  CHECK(stages_per_rank(collie::test::golden_file("schedule_gpipe_2_4.csv"), 1) == 1);
 }
 
 TEST_CASE("a number of stages per rank that the schedule does not have is refused with the right one") {
@@ -294,7 +291,7 @@ TEST_CASE("a number of stages per rank that the schedule does not have is refuse
         "a schedule needs at least 1 virtual stage per rank, found 0");
   CHECK(user_error([] { stages_per_rank("zigzag", 1); }).find("unknown schedule 'zigzag'") !=
         std::string::npos);
-  const std::string file = golden("schedule_zbv_2_4.csv");
+  const std::string file = collie::test::golden_file("schedule_zbv_2_4.csv");
   CHECK(user_error([&] { rank_of_stage(file, 4, 1); }) ==
         "schedule " + file + ": the file has 2 ranks (rows) and 4 stages, but 4 and 4 are asked for");
 }

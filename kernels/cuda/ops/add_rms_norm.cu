@@ -11,7 +11,7 @@ constexpr int forward_held = 4;
 constexpr unsigned most_threads = 512;
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
     forward_kernel(Typed<T> x, Typed<T> residual, const T* weight, float eps, Typed<T> sum, Typed<T> y,
                    float* inverse_rms) {
   constexpr int V = pack_width<T>, held = forward_held;

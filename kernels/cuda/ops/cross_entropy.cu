@@ -115,7 +115,7 @@ __device__ __forceinline__ void write_gradient(T* row, int64_t column, int64_t w
 }
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
     cross_entropy_kernel(Typed<T> logits, const int32_t* labels, float scale, double* losses) {
   using Members = Team<warp>;
   const int64_t token = Members::index(), width = logits.width;
@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads
 }
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
     softmax_statistics_kernel(Typed<T> logits, const int32_t* labels, int64_t first, double* statistics) {
   using Members = Team<warp>;
   const int64_t token = Members::index(), width = logits.width;
@@ -191,11 +191,11 @@ __device__ __forceinline__ WholeSoftmax combined(const double* of_token, int64_t
 }
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
     from_statistics_kernel(Typed<T> logits, const int32_t* labels, int64_t first, const double* statistics,
                            int64_t shards, float scale, double* losses) {
   using Members = Team<warp>;
-  __shared__ float of_token[teams_a_block][2];  // the largest logit, the factor
+  __shared__ float of_token[teams_per_block][2];  // the largest logit, the factor
   const int64_t token = Members::index(), width = logits.width;
   if (token >= logits.rows) return;
   T* const row = logits.row(token);

@@ -15,7 +15,7 @@ constexpr int forward_held = 4, backward_held = 2;  // packs per thread
 constexpr unsigned most_threads = 512;
 
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
     rms_norm_kernel(Typed<T> x, const T* weight, float eps, Typed<T> y, float* inverse_rms) {
   constexpr int V = pack_width<T>, held = forward_held;
   const int64_t row = Team<warp>::index(), width = x.width;
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads
 
 // kernels/reference/rms_norm.cpp has the formula.
 template <bool aligned, bool warp, class T>
-__global__ void __launch_bounds__(warp ? teams_a_block* warp_size : most_threads)
+__global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
     backward_input_kernel(Typed<T> dy, Typed<T> x, const T* weight, const float* inverse_rms, Typed<T> dx,
                           Typed<T> d_residual) {
   constexpr int V = pack_width<T>, held = backward_held;

@@ -35,13 +35,13 @@ struct Team {
   }
 };
 
-constexpr unsigned teams_a_block = 4;  // if a team is a warp
+constexpr unsigned teams_per_block = 4;  // if a team is a warp
 
 // The number of threads of a team in which each holds at most `held` packs of a row: 32, or 128 and more up
 // to `most`. Rows may be longer than the team holds.
 inline unsigned team_size(int64_t packs, int held, unsigned most) {
   if (packs <= int64_t{warp_size} * held) return warp_size;
-  unsigned size = teams_a_block * warp_size;
+  unsigned size = teams_per_block * warp_size;
   while (size < most && int64_t{size} * held < packs) size *= 2;
   return size;
 }
@@ -52,7 +52,7 @@ template <class F>
 void with_teams(int64_t teams, unsigned size, F f) {
   if (size == warp_size)
     f(std::true_type{},
-      LaunchShape{{static_cast<unsigned>(divide_up(teams, teams_a_block))}, {teams_a_block * warp_size}});
+      LaunchShape{{static_cast<unsigned>(divide_up(teams, teams_per_block))}, {teams_per_block * warp_size}});
   else
     f(std::false_type{}, LaunchShape{{static_cast<unsigned>(teams)}, {size}});
 }

@@ -1,2 +1,0 @@
-// CMake precompiles headers for a target that has a source which uses them: this one.
-#include "tests/precompiled.hpp"
