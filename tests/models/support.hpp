@@ -32,8 +32,8 @@ inline NamedOperations make_operations(const std::string& name) {
 }
 
 // The stages of a model of two blocks.
-inline const std::vector<StageRange> whole = {{0, 2, true, true}};
-inline const std::vector<StageRange> halves = {{0, 1, true, false}, {1, 2, false, true}};
+inline const std::vector<StageRange> one_stage = {{0, 2, true, true}};
+inline const std::vector<StageRange> two_stages = {{0, 1, true, false}, {1, 2, false, true}};
 
 // Grouped queries, biases, two blocks; everything tiny.
 inline ModelConfig tiny_config(bool tied = false) {

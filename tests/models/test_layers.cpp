@@ -10,7 +10,7 @@ using namespace collie::test;
 
 namespace {
 
-constexpr double tolerance = 1e-7;
+constexpr double layer_tolerance = 1e-7;
 
 // A layer's parameters with weights and gradients, and the contexts to use them in.
 struct Bench {
@@ -39,7 +39,7 @@ struct Bench {
   void check_weights(const std::function<double()>& f) {
     for (size_t i = 0; i < parameters.size(); ++i) {
       INFO("parameter " << parameters[i].name << " (" << i << ")");
-      CHECK(relative_error(doubles(gradients[i]), finite_differences(weights[i], f), 1e-4) < tolerance);
+      CHECK(relative_error(doubles(gradients[i]), finite_differences(weights[i], f), 1e-4) < layer_tolerance);
     }
   }
 };
@@ -67,7 +67,7 @@ TEST_CASE("gradients of the linear layers agree with finite differences", "[laye
   };
   linear->backward_input(context, dy, dx, false);
   linear->backward_weight(context, x, dy);
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
   bench.check_weights(f);
 }
 
@@ -88,7 +88,7 @@ TEST_CASE("gradients of RMSNorm agree with finite differences", "[layers][differ
   f();
   norm.backward_input(context, dy, x, inverse_rms, {}, dx);
   norm.backward_weight(context, dy, x, inverse_rms);
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
   bench.check_weights(f);
 }
 
@@ -129,13 +129,13 @@ TEST_CASE("gradients of attention agree with finite differences", "[layers][diff
     attention.forward(context, layout, x, y, nullptr);
     return weighted_sum(y, dy);
   };
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
   for (const MatrixIds& matrix : {ids.q, ids.k, ids.v, ids.o})
     for (const ParameterId id : {matrix.weight, matrix.bias}) {
       const auto i = static_cast<size_t>(id);
       INFO(bench.parameters[i].name);
       CHECK(relative_error(doubles(bench.gradients[i]), finite_differences(bench.weights[i], f), 1e-4) <
-            tolerance);
+            layer_tolerance);
     }
 }
 
@@ -157,13 +157,13 @@ TEST_CASE("gradients of the MLP agree with finite differences", "[layers][differ
     mlp.forward(context, x, y, nullptr);
     return weighted_sum(y, dy);
   };
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
   for (const MatrixIds& matrix : {ids.gate, ids.up, ids.down})
     for (const ParameterId id : {matrix.weight, matrix.bias}) {
       const auto i = static_cast<size_t>(id);
       INFO(bench.parameters[i].name);
       CHECK(relative_error(doubles(bench.gradients[i]), finite_differences(bench.weights[i], f), 1e-4) <
-            tolerance);
+            layer_tolerance);
     }
 }
 
@@ -190,7 +190,7 @@ TEST_CASE("gradients of a whole block agree with finite differences", "[layers][
   const auto f = [&] {
     return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
   };
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
   bench.check_weights(f);
 }
 
@@ -228,7 +228,7 @@ TEST_CASE("gradients of the head agree with finite differences, over several chu
   CHECK(bench.sink->contributions(norm) == 1);
   const auto f = [&] { return scale * evaluated(head, quiet, batch, x, *loss); };
   CHECK(scale * sum == Approx(f()).epsilon(1e-14));
-  if (tokens < 10) CHECK(relative_error(doubles(dx), finite_differences(x, f)) < tolerance);
+  if (tokens < 10) CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
   bench.check_weights(f);
 }
 

@@ -81,7 +81,7 @@ TEST_CASE("tensor parallelism gives the losses and gradients of one rank", "[par
   const bool tied = kv_heads == 2;
   CAPTURE(device, tensor, sequence, kv_heads);
   const ModelConfig config = parallel_config(kv_heads, tied, kv_heads != 1);
-  compare(config, tied ? halves : whole, {tensor, sequence, 1, device}, awkward_batches(config));
+  compare(config, tied ? two_stages : one_stage, {tensor, sequence, 1, device}, awkward_batches(config));
 }
 
 TEST_CASE("context parallelism gives the losses and gradients of one rank", "[parallel][context]") {
@@ -90,7 +90,7 @@ TEST_CASE("context parallelism gives the losses and gradients of one rank", "[pa
   const bool cut = GENERATE(false, true);
   CAPTURE(device, context, cut);
   const ModelConfig config = parallel_config(2, cut);
-  compare(config, cut ? halves : whole, {1, false, context, device}, awkward_batches(config));
+  compare(config, cut ? two_stages : one_stage, {1, false, context, device}, awkward_batches(config));
 }
 
 TEST_CASE("tensor, sequence and context parallelism together give the losses and gradients of one rank",
@@ -101,13 +101,14 @@ TEST_CASE("tensor, sequence and context parallelism together give the losses and
   const bool tied = tensor == 4;
   CAPTURE(device, tensor, context, sequence);
   const ModelConfig config = parallel_config(2, tied);
-  compare(config, tied ? halves : whole, {tensor, sequence, context, device}, awkward_batches(config));
+  compare(config, tied ? two_stages : one_stage, {tensor, sequence, context, device},
+          awkward_batches(config));
 }
 
 TEST_CASE("sequence parallelism without tensor parallelism changes no bit", "[parallel]") {
   const std::string device = GENERATE(from_range(all_devices));
   const ModelConfig config = parallel_config(2, true);
-  Grid plain(config, whole, {1, false, 1, device}), sequence(config, whole, {1, true, 1, device});
+  Grid plain(config, one_stage, {1, false, 1, device}), sequence(config, one_stage, {1, true, 1, device});
   for (const MicroBatch& batch : awkward_batches(config)) {
     CHECK(sequence.ranks[0]->micro_batch(batch, scale) == plain.ranks[0]->micro_batch(batch, scale));
     CHECK(sequence.ranks[0]->evaluate(batch) == plain.ranks[0]->evaluate(batch));
@@ -118,7 +119,7 @@ TEST_CASE("sequence parallelism without tensor parallelism changes no bit", "[pa
 TEST_CASE("layouts repeat bitwise", "[parallel]") {
   const ModelConfig config = parallel_config(2, true);
   const auto run = [&] {
-    Grid grid(config, halves, {2, true, 2, "cpu"});
+    Grid grid(config, two_stages, {2, true, 2, "cpu"});
     std::vector<double> losses;
     for (const MicroBatch& batch : awkward_batches(config))
       losses.push_back(grid.sum_of_losses([&](Rank& rank) { return rank.micro_batch(batch, scale); }));
@@ -131,7 +132,7 @@ TEST_CASE("memory: no layout reads memory before it is written", "[parallel][mem
   const std::string device = GENERATE(from_range(all_devices));
   const ModelConfig config = parallel_config(2, true);
   const auto run = [&](bool poison) {
-    Grid grid(config, halves, {2, true, 2, device});
+    Grid grid(config, two_stages, {2, true, 2, device});
     set_poison(poison);
     std::vector<double> losses;
     for (const MicroBatch& batch : awkward_batches(config)) {
@@ -151,8 +152,8 @@ TEST_CASE("every rank decodes the logits of one rank", "[parallel][decode]") {
   CAPTURE(device, layout.tensor, layout.sequence, layout.context);
   const ModelConfig config = parallel_config(2, true);
   const MicroBatch all = make_batch({9}, config.vocab_size, "prompt");
-  Grid one(config, halves, {1, false, 1, device});
-  Grid grid(config, halves, {layout.tensor, layout.sequence, layout.context, device});
+  Grid one(config, two_stages, {1, false, 1, device});
+  Grid grid(config, two_stages, {layout.tensor, layout.sequence, layout.context, device});
   const std::vector<int> sizes = {5, 1, 3};
   const std::vector<double> expected = one.ranks[0]->decode(all, sizes);
   REQUIRE(expected.size() == 3 * 24);
@@ -194,7 +195,7 @@ TEST_CASE("keys and values go once around the ring, and twice back with their gr
           "[parallel][collectives]") {
   using Counts = std::map<std::string, int>;
   const ModelConfig config = parallel_config(2, false);
-  Grid grid(config, whole, {1, false, 4});
+  Grid grid(config, one_stage, {1, false, 4});
   const MicroBatch batch = make_batch({6, 7}, config.vocab_size, "batch");
   const Rank& first = *grid.ranks[0];
   grid.collect([&](Rank& rank) { return rank.forward(batch, scale); });
@@ -210,7 +211,7 @@ TEST_CASE("keys and values that travel in the background give the bits of those 
   const ModelConfig config = parallel_config(2, false);
   const GridLayout layout{1, false, GENERATE(2, 3, 4), "cpu"};
   CAPTURE(layout.context);
-  Grid waiting(config, whole, layout), background(config, whole, layout);
+  Grid waiting(config, one_stage, layout), background(config, one_stage, layout);
   std::vector<std::unique_ptr<QueueDriver>> drivers;
   for (const auto& rank : background.ranks) {
     rank->ring_queue = std::make_shared<CollectiveQueue>(rank->ring, 2);
@@ -255,7 +256,7 @@ TEST_CASE("memory: logits of the whole vocabulary are nowhere", "[parallel][memo
   ModelConfig config = parallel_config(2, false);
   config.vocab_size = 8192;
   const MicroBatch batch = make_batch({300}, config.vocab_size, "batch");
-  Grid grid(config, whole, {4, GENERATE(false, true), 1});
+  Grid grid(config, one_stage, {4, GENERATE(false, true), 1});
   const auto logits = static_cast<size_t>(256 * config.vocab_size) * sizeof(double);
   std::vector<size_t> before;
   for (const auto& rank : grid.ranks) before.push_back(rank->account->current_total());
@@ -307,7 +308,7 @@ TEST_CASE("a loss that needs whole logits is refused where ranks share them", "[
 
 TEST_CASE("a rank's groups must be those of its shard", "[parallel]") {
   const ModelConfig config = parallel_config(2, false);
-  Grid grid(config, whole, {2, false, 1});
+  Grid grid(config, one_stage, {2, false, 1});
   Rank& rank = *grid.ranks[0];
   LayerContext alone = rank.context(rank.stages[0], false), wrong = alone;
   alone.tensor = nullptr;

@@ -117,7 +117,7 @@ TEST_CASE("models compute the same from every parameter source", "[source]") {
   const auto owner = make_operations(device);
   Operations& operations = *owner.operations;
   const ModelConfig config = tiny_config(true);
-  Pipeline plain(operations, config, halves), poisoned(operations, config, halves);
+  Pipeline plain(operations, config, two_stages), poisoned(operations, config, two_stages);
   for (Stage& stage : poisoned.stages)
     stage.source = std::make_unique<PoisoningSource>(operations, stage.weights);
   for (const MicroBatch& batch : batches_for(config)) {
@@ -134,8 +134,8 @@ TEST_CASE("models hand every gradient to every sink", "[sink]") {
   const auto owner = make_operations(device);
   Operations& operations = *owner.operations;
   const ModelConfig config = tiny_config(true);
-  Pipeline plain(operations, config, halves), separate(operations, config, halves),
-      fused(operations, config, halves);
+  Pipeline plain(operations, config, two_stages), separate(operations, config, two_stages),
+      fused(operations, config, two_stages);
   for (Stage& stage : separate.stages)
     stage.sink = std::make_unique<SeparateBuffersSink>(operations, stage.gradients);
   for (Stage& stage : fused.stages) stage.sink = std::make_unique<FusedSink>(operations, stage.gradients);

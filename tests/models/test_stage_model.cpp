@@ -26,7 +26,7 @@ TEST_CASE("gradients of a whole model agree with finite differences", "[stage][d
   const auto owner = make_operations("reference");
   Operations& operations = *owner.operations;
   const ModelConfig config = tiny_config(tied);
-  Pipeline pipeline(operations, config, whole);
+  Pipeline pipeline(operations, config, one_stage);
   const MicroBatch batch = make_batch({4, 1, 3}, config.vocab_size, "batch");
   const double sum = pipeline.micro_batch(batch, 1.0);
   CHECK(sum == Approx(pipeline.evaluate(batch)).epsilon(1e-14));
@@ -68,8 +68,8 @@ TEST_CASE("any cut into stages gives bitwise the losses and gradients of one sta
   const auto owner = make_operations(device);
   Operations& operations = *owner.operations;
   const ModelConfig config = tiny_config(tied);
-  Pipeline one(operations, config, whole);
-  Pipeline two(operations, config, halves), four(operations, config, pieces);
+  Pipeline one(operations, config, one_stage);
+  Pipeline two(operations, config, two_stages), four(operations, config, pieces);
   for (const MicroBatch& batch : some_batches(config)) {
     const double loss = one.micro_batch(batch, 0.1);
     CHECK(two.micro_batch(batch, 0.1) == loss);
@@ -89,17 +89,17 @@ TEST_CASE("any allowed order of the backward halves gives bitwise the same gradi
   const ModelConfig config = tiny_config();
   const std::vector<MicroBatch> batches = some_batches(config);
 
-  Pipeline plain(operations, config, halves);
+  Pipeline plain(operations, config, two_stages);
   for (const MicroBatch& batch : batches) plain.micro_batch(batch, 0.1);
 
-  Pipeline late(operations, config, halves);  // F F F I I I W W W
+  Pipeline late(operations, config, two_stages);  // F F F I I I W W W
   std::vector<std::vector<ActivationStash>> stashes(batches.size());
   for (size_t i = 0; i < batches.size(); ++i) late.forward(batches[i], 0.1, stashes[i]);
   for (size_t i = batches.size(); i-- > 0;) late.backward_input(batches[i], stashes[i]);
   for (size_t i = 0; i < batches.size(); ++i) late.backward_weight(batches[i], stashes[i]);
   CHECK(late.gradients_by_name() == plain.gradients_by_name());
 
-  Pipeline mixed(operations, config, halves);  // F0 F1 I0 F2 I1 W0 I2 W1 W2
+  Pipeline mixed(operations, config, two_stages);  // F0 F1 I0 F2 I1 W0 I2 W1 W2
   mixed.forward(batches[0], 0.1, stashes[0]);
   mixed.forward(batches[1], 0.1, stashes[1]);
   mixed.backward_input(batches[0], stashes[0]);
@@ -120,7 +120,8 @@ TEST_CASE("activations that are computed again change no bit of losses and gradi
   const auto owner = make_operations(device);
   Operations& operations = *owner.operations;
   const ModelConfig config = tiny_config();
-  Pipeline keeping(operations, config, whole), saving(operations, config, cut ? pieces : whole, {recompute});
+  Pipeline keeping(operations, config, one_stage),
+      saving(operations, config, cut ? pieces : one_stage, {recompute});
   for (const MicroBatch& batch : some_batches(config)) {
     const double loss = keeping.micro_batch(batch, 0.1);
     std::vector<ActivationStash> stashes;
@@ -140,7 +141,7 @@ TEST_CASE("a new step overwrites the gradients of the last", "[stage]") {
   const auto owner = make_operations("reference");
   const ModelConfig config = tiny_config(true);
   const std::vector<MicroBatch> batches = some_batches(config);
-  Pipeline pipeline(*owner.operations, config, whole), fresh(*owner.operations, config, whole);
+  Pipeline pipeline(*owner.operations, config, one_stage), fresh(*owner.operations, config, one_stage);
   pipeline.micro_batch(batches[0], 0.1);
   pipeline.start_step();
   pipeline.micro_batch(batches[1], 0.1);
@@ -151,7 +152,7 @@ TEST_CASE("a new step overwrites the gradients of the last", "[stage]") {
 TEST_CASE("packed documents do not see each other", "[stage]") {
   const auto owner = make_operations("reference");
   const ModelConfig config = tiny_config();
-  Pipeline pipeline(*owner.operations, config, halves);
+  Pipeline pipeline(*owner.operations, config, two_stages);
   const MicroBatch packed = make_batch({5, 1, 3}, config.vocab_size, "batch");
   double apart = 0;
   for (size_t s = 0; s + 1 < packed.document_starts.size(); ++s) {
@@ -171,7 +172,7 @@ TEST_CASE("memory: a stash is freed bit by bit and nothing is left after the wei
   const auto owner = make_operations("reference");
   Operations& operations = *owner.operations;
   const ModelConfig config = tiny_config();
-  Pipeline pipeline(operations, config, whole);
+  Pipeline pipeline(operations, config, one_stage);
   const MemoryAccount& account = *operations.account();
   const auto activations = [&] { return account.current(Category::activations); };
   const size_t workspace = account.current(Category::workspace);  // the rotary tables
@@ -210,7 +211,7 @@ TEST_CASE("memory: what is computed again is not kept", "[stage][memory][recompu
   const size_t hidden = 8, width = 10, qkv = (4 + 2 * 2) * 4, q = 4 * 4, heads = 4;
   // Activations after the forward, in elements a token: two blocks, and what the head keeps.
   const auto kept = [&](Recompute recompute) {
-    Pipeline pipeline(operations, config, whole, {recompute});
+    Pipeline pipeline(operations, config, one_stage, {recompute});
     std::vector<ActivationStash> stashes;
     pipeline.forward(batch, 1.0, stashes);
     const size_t bytes = account.current(Category::activations);
@@ -245,7 +246,7 @@ TEST_CASE("decoding with a cache gives the logits of the whole sequence", "[stag
   const auto owner = make_operations(device);
   Operations& operations = *owner.operations;
   const ModelConfig config = tiny_config();
-  Pipeline pipeline(operations, config, cut ? halves : whole);
+  Pipeline pipeline(operations, config, cut ? two_stages : one_stage);
   const MicroBatch all = make_batch({9}, config.vocab_size, "prompt");
   // `sizes`: how many tokens each call appends. Returns the logits after each.
   const auto decode = [&](const std::vector<int>& sizes) {
@@ -286,7 +287,7 @@ TEST_CASE("decoding with a cache gives the logits of the whole sequence", "[stag
 TEST_CASE("a full cache is not overrun", "[stage][decode]") {
   const auto owner = make_operations("reference");
   const ModelConfig config = tiny_config();
-  Pipeline pipeline(*owner.operations, config, whole);
+  Pipeline pipeline(*owner.operations, config, one_stage);
   KeyValueCache cache = pipeline.stages[0].model->make_cache(*owner.operations, 3);
   LayerContext context = pipeline.context(0);
   const MicroBatch batch = make_batch({2}, config.vocab_size, "prompt");
@@ -297,7 +298,7 @@ TEST_CASE("a full cache is not overrun", "[stage][decode]") {
 TEST_CASE("tokens, labels and positions that the model has not are refused by number", "[stage]") {
   const auto owner = make_operations("reference");
   const ModelConfig config = tiny_config();
-  Pipeline pipeline(*owner.operations, config, whole);
+  Pipeline pipeline(*owner.operations, config, one_stage);
   const MicroBatch good = make_batch({4}, config.vocab_size, "batch");
   MicroBatch token = good, label = good, position = good;
   token.tokens[2] = 11;
@@ -356,7 +357,7 @@ TEST_CASE("the number of threads changes no bit of losses and gradients", "[stag
   const MicroBatch batch = make_batch({200, 3, 140}, config.vocab_size, "batch");
   const auto run = [&](int threads) {
     const auto operations = make_cpu_operations(threads, std::make_shared<MemoryAccount>());
-    Pipeline pipeline(*operations, config, halves);
+    Pipeline pipeline(*operations, config, two_stages);
     const double loss = pipeline.micro_batch(batch, 0.01);
     return std::pair(loss, pipeline.gradients_by_name());
   };
@@ -371,7 +372,7 @@ TEST_CASE("no layer reads memory before it is written", "[stage][memory]") {
   const ModelConfig config = tiny_config(true);
   const auto run = [&](bool poison) {
     const auto owner = make_operations(device);
-    Pipeline pipeline(*owner.operations, config, halves);
+    Pipeline pipeline(*owner.operations, config, two_stages);
     set_poison(poison);
     double loss = 0;
     for (const MicroBatch& batch : some_batches(config))
