@@ -8,7 +8,7 @@ namespace {
 
 const Settings two_replicas = {"parallel.pp_size=1", "parallel.dp_size=2", "parallel.tp_size=2"};
 const Settings endless_stages = four_stages + endless;
-constexpr int port = 5001;
+constexpr int hosts_port = 5001;
 
 bool skipped() {
   const std::string why = Hosts::why_not();
@@ -21,7 +21,7 @@ class TwoHosts {
  public:
   TwoHosts() {
     for (const int host : {0, 1}) {
-      std::vector<std::string> arguments = {"node", "--listen", Hosts::address(host, port)};
+      std::vector<std::string> arguments = {"node", "--listen", Hosts::address(host, hosts_port)};
       const auto flags = tls.node_flags();
       arguments.insert(arguments.end(), flags.begin(), flags.end());
       nodes.push_back(std::make_unique<Command>(arguments, on(host)));
@@ -41,7 +41,7 @@ class TwoHosts {
     return std::make_unique<Command>(bench.run_arguments(dir, settings, {"--nodes", addresses}), on(0));
   }
   std::unique_ptr<Command> start(const std::string& dir, const Settings& settings) const {
-    return start(dir, settings, Hosts::address(0, port) + "," + Hosts::address(1, port));
+    return start(dir, settings, Hosts::address(0, hosts_port) + "," + Hosts::address(1, hosts_port));
   }
 
   Workbench bench;
@@ -54,8 +54,9 @@ class TwoHosts {
 size_t other_connections(const Command& process) {
   size_t count = 0;
   for (const Connection& connection : connections_of(process))
-    count += connection.from != Hosts::address(1, port) && connection.to != Hosts::address(0, port) &&
-             connection.from != Hosts::address(0, port) && connection.to != Hosts::address(1, port);
+    count +=
+        connection.from != Hosts::address(1, hosts_port) && connection.to != Hosts::address(0, hosts_port) &&
+        connection.from != Hosts::address(0, hosts_port) && connection.to != Hosts::address(1, hosts_port);
   return count;
 }
 
@@ -95,7 +96,7 @@ TEST_CASE("between hosts nobody listens, and no run starts, without certificates
                 {Hosts::address(1, 5002), "certificates"});
   check_refused(all.start("run", four_stages)->wait(), 2, {"cluster.tls", "cluster.trusted_network"});
   const Outcome outcome = all.start("run", four_stages + Settings{"cluster.trusted_network=true"})->wait();
-  check_refused(outcome, 2, {"node " + Hosts::address(0, port), "certificates of the same authority"});
+  check_refused(outcome, 2, {"node " + Hosts::address(0, hosts_port), "certificates of the same authority"});
   CHECK(outcome.seconds < soon_s);
 }
 
@@ -114,11 +115,11 @@ TEST_CASE("when the cable is cut the run ends within 5 s with the host's name, a
   const Outcome outcome = run->wait();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - cut).count();
   INFO(outcome.report() << "\nended after " << seconds << " s");
-  check_refused(outcome, 1, {"node " + Hosts::address(1, port), "ranks 2 to 3", "gone"});
+  check_refused(outcome, 1, {"node " + Hosts::address(1, hosts_port), "ranks 2 to 3", "gone"});
   CHECK(seconds < soon_s);
   for (const auto& node : all.nodes)
     CHECK(node->wait_until([&] { return has(node->errors(), "the run has ended"); }, 2 * soon_s));
-  const Outcome again = all.start("again", four_stages + tls, Hosts::address(0, port))->wait();
+  const Outcome again = all.start("again", four_stages + tls, Hosts::address(0, hosts_port))->wait();
   REQUIRE_CODE(again, 0);
 }
 

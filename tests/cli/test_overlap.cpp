@@ -12,7 +12,7 @@
 namespace collie::test {
 namespace {
 
-constexpr int ranks = 2;
+constexpr int overlap_ranks = 2;
 constexpr int64_t hidden = 256, width = 688, blocks = 16, vocabulary = 258;
 // Four matrices of attention, three of the MLP, two norms; embedding, head and the last norm.
 constexpr int64_t parameters =
@@ -56,13 +56,13 @@ struct RankStep {
   Span backward{INFINITY, -INFINITY};
   std::vector<Span> reductions;
 };
-using Step = std::vector<RankStep>;  // [ranks]
+using Step = std::vector<RankStep>;  // [overlap_ranks]
 
 // Of trace.json: lane 0 has the ranks' tasks, lane 1 what they do in the background. A step ends with its
 // update.
 std::vector<Step> steps_of_trace(const std::string& file) {
-  std::vector<std::vector<RankStep>> of_rank(ranks, std::vector<RankStep>(1));
-  std::vector<std::vector<double>> updates(ranks);
+  std::vector<std::vector<RankStep>> of_rank(overlap_ranks, std::vector<RankStep>(1));
+  std::vector<std::vector<double>> updates(overlap_ranks);
   const auto events = nlohmann::json::parse(text_of(file));
   const auto each = [&](int lane, auto&& use) {
     for (const auto& event : events)
@@ -103,10 +103,10 @@ std::vector<Step> steps_of_trace(const std::string& file) {
 struct Overlap {
   size_t buckets = 0;
   double backward_us = 0;
-  double reduction_us[ranks] = {}, hidden_us[ranks] = {};
+  double reduction_us[overlap_ranks] = {}, hidden_us[overlap_ranks] = {};
   // With the waits, beside the rank's own backward.
-  double own_share[ranks] = {};
-  double ratio() const { return *std::max_element(reduction_us, reduction_us + ranks) / backward_us; }
+  double own_share[overlap_ranks] = {};
+  double ratio() const { return *std::max_element(reduction_us, reduction_us + overlap_ranks) / backward_us; }
   double hidden(int rank) const { return hidden_us[rank] / reduction_us[rank]; }
 };
 
@@ -125,13 +125,13 @@ Overlap overlap_of(const Step& step) {
   for (size_t bucket = 0; bucket < overlap.buckets; ++bucket) {
     double all_here_us = 0;
     for (const RankStep& rank : step) all_here_us = std::max(all_here_us, rank.reductions[bucket].begin_us);
-    for (int rank = 0; rank < ranks; ++rank) {
+    for (int rank = 0; rank < overlap_ranks; ++rank) {
       const Span reduction{all_here_us, step[static_cast<size_t>(rank)].reductions[bucket].end_us};
       overlap.reduction_us[rank] += length(reduction);
       overlap.hidden_us[rank] += common(reduction, backward);
     }
   }
-  for (int rank = 0; rank < ranks; ++rank) {
+  for (int rank = 0; rank < overlap_ranks; ++rank) {
     const RankStep& own = step[static_cast<size_t>(rank)];
     double all_us = 0, hidden_us = 0;
     for (const Span& span : own.reductions) {
@@ -201,7 +201,7 @@ TEST_CASE("the trace of a run shows reductions that take half of backward hidden
     REQUIRE(all[0].buckets >= 8);
     if (steps.size() < enough || slowed_us > longest * backward_us) continue;
     double worst = 1;
-    for (int rank = 0; rank < ranks; ++rank) {
+    for (int rank = 0; rank < overlap_ranks; ++rank) {
       const double hidden = median_of(steps, [&](const Overlap& step) { return step.hidden(rank); });
       report += fmt::format(
           "rank {}: reduction / backward {:.2f}, hidden {:.3f}; beside its own backward, with waits, "

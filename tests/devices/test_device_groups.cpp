@@ -58,10 +58,6 @@ struct Inputs {
   Bytes sum;
 };
 
-void sleep_ms(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-}
-
 }  // namespace
 
 TEST_CASE("sums on a device have the bits of those on the host, of any dtype, length and alignment") {
