@@ -266,8 +266,10 @@ struct Rest {
     return {0, 2 * floats(sums.numel())};
   }
   Cost adamw() {
-    AdamWTensors range{optimizer[0], optimizer[1], optimizer[2], optimizer[3], {}};
-    ops.adamw({&range, 1}, {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, {}, {}});
+    const ElementwiseRule& rule = elementwise_rule("adamw");
+    const ElementwiseUpdateRule adamw = rule.with(with_defaults(rule.options, {}));
+    UpdateTensors range{optimizer[0], optimizer[1], {optimizer[2], optimizer[3]}, {}};
+    ops.update({&range, 1}, {adamw.formula, adamw.factors(1e-4, 10), {}, {}});
     return {0, floats(7 * parameters)};
   }
 

@@ -329,12 +329,13 @@ class Cases {
         "adamw", flat, narrow ? flat.numel() : 0,
         [=](Operations& operations) {
           const auto made = [&] { return random(operations, flat, operations.accumulation_dtype()); };
-          AdamWTensors range{made(), made(), made(), made(), {}, 0};
-          operations.fill(range.exp_avg_sq, 1);
+          UpdateTensors range{made(), made(), {made(), made()}, {}, 0};
+          operations.fill(range.states[1], 1);
           if (narrow) range.rounded = operations.empty(flat, Category::workspace);
-          AdamWArguments arguments;
-          arguments.lr = 1e-4;
-          return [=, &operations]() mutable { operations.adamw({&range, 1}, arguments); };
+          const ElementwiseRule& rule = elementwise_rule("adamw");
+          const ElementwiseUpdateRule adamw = rule.with(with_defaults(rule.options, {}));
+          const ElementwiseUpdate step{adamw.formula, adamw.factors(1e-4, 1), {}, {}};
+          return [=, &operations]() mutable { operations.update({&range, 1}, step); };
         },
         7 * wide);
   }

@@ -412,23 +412,28 @@ void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Te
   doubles("step_outcome", "outcome", outcome, 3);
 }
 
-void adamw(DType dtype, std::span<const AdamWTensors> ranges, const AdamWArguments& arguments) {
-  COLLIE_ASSERT(arguments.step >= 1, "adamw: step {} must count from 1", arguments.step);
-  if (arguments.gradient_factor.defined()) doubles("adamw", "gradient_factor", arguments.gradient_factor, 1);
-  for (const AdamWTensors& range : ranges) {
+void update(DType dtype, std::span<const UpdateTensors> ranges, const ElementwiseUpdate& step) {
+  const FormulaProperties formula = formula_properties(step.formula);
+  if (step.gradient_factor.defined()) doubles(formula.name, "gradient_factor", step.gradient_factor, 1);
+  for (const UpdateTensors& range : ranges) {
     const auto fits = [&](std::string_view what, const Tensor& x) {
-      of_either_dtype("adamw", what, x, dtype);
-      contiguous("adamw", what, x);
-      COLLIE_ASSERT(x.numel() == range.weight.numel(), "adamw: {} has shape {}, but weight has shape {}",
-                    what, x.shape().to_string(), range.weight.shape().to_string());
+      of_either_dtype(formula.name, what, x, dtype);
+      contiguous(formula.name, what, x);
+      COLLIE_ASSERT(x.numel() == range.weight.numel(), "{}: {} has shape {}, but weight has shape {}",
+                    formula.name, what, x.shape().to_string(), range.weight.shape().to_string());
     };
     fits("weight", range.weight);
     fits("gradient", range.gradient);
-    fits("exp_avg", range.exp_avg);
-    fits("exp_avg_sq", range.exp_avg_sq);
+    COLLIE_ASSERT(range.states.size() == static_cast<size_t>(formula.states),
+                  "{}: {} states, there must be {}", formula.name, range.states.size(), formula.states);
+    for (const Tensor& state : range.states) {
+      fits("a state", state);
+      COLLIE_ASSERT(state.dtype() == range.states.front().dtype(), "{}: states are {} and {}", formula.name,
+                    name(range.states.front().dtype()), name(state.dtype()));
+    }
     if (!range.rounded.defined()) continue;
     fits("rounded", range.rounded);
-    of_dtype("adamw", "rounded", range.rounded, dtype);
+    of_dtype(formula.name, "rounded", range.rounded, dtype);
   }
 }
 

@@ -61,6 +61,6 @@ void block_sums_of_squares(DType dtype, const Tensor& x, const Tensor& sums);
 void ordered_sums(const Tensor& values, const OrderedRuns& runs, const Tensor& sums);
 void tree_sums(const Tensor& values, const TreeRuns& runs, const Tensor& sums);
 void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Tensor& outcome);
-void adamw(DType dtype, std::span<const AdamWTensors> ranges, const AdamWArguments& arguments);
+void update(DType dtype, std::span<const UpdateTensors> ranges, const ElementwiseUpdate& step);
 
 }  // namespace collie::check

@@ -73,7 +73,7 @@
   OP(void, step_outcome,                                                                                    \
      (const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome),              \
      (loss_sum, sum_of_squares, max_norm, outcome))                                                         \
-  OP(void, adamw, (std::span<AdamWTensors> ranges, const AdamWArguments& arguments), (ranges, arguments))
+  OP(void, update, (std::span<UpdateTensors> ranges, const ElementwiseUpdate& step), (ranges, step))
 
 // Functions that wait, ask, or call back.
 #define COLLIE_OTHER_OPERATIONS(OP)                                                              \

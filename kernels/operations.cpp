@@ -6,6 +6,10 @@
 
 namespace collie {
 
+double ElementwiseUpdate::gradient_factor_on_host() const {
+  return gradient_factor.defined() ? *gradient_factor.data<double>() : 1;
+}
+
 int64_t AttentionSpans::queries_of_one_key(size_t document) const {
   const int64_t queries = query_starts[document + 1] - query_starts[document];
   const int64_t keys = key_starts[document + 1] - key_starts[document];

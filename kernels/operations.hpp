@@ -18,6 +18,7 @@
 #include "kernels/offload.hpp"
 #include "kernels/rounding.hpp"
 #include "kernels/tensor.hpp"
+#include "kernels/update_rule.hpp"
 
 namespace collie {
 
@@ -47,13 +48,6 @@ struct AttentionSpans {
   int64_t queries_of_one_key(size_t document) const;
 };
 
-struct AdamWArguments {
-  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  int64_t step = 1;        // counts from 1, for the bias correction
-  Tensor gradient_factor;  // f64 [1]: multiplies the gradient first (clipping); undefined: 1
-  Rounding rounding;       // of weights and states in bfloat16
-};
-
 // Says which of a list of values are added, and in which order. Sum i adds the runs [starts[i], starts[i +
 // 1]). Run r has the counts[r] values from firsts[r] on.
 struct OrderedRuns {
@@ -71,12 +65,24 @@ struct TreeRuns {
   std::vector<int32_t> firsts, counts, heights;  // [nodes]
 };
 
-// One range of elements that an optimizer updates. The tensors are contiguous and of equal numel, each in
-// dtype() or accumulation_dtype().
-struct AdamWTensors {
-  Tensor weight, gradient, exp_avg, exp_avg_sq;
-  Tensor rounded;            // if defined: gets the new weight in dtype(), rounded to nearest
-  uint64_t first_index = 0;  // the start of the range among all elements that are rounded under one key
+// One range of elements that an update rule works on. The tensors are contiguous and of equal numel, each in
+// dtype() or accumulation_dtype(). The states are of one dtype.
+struct UpdateTensors {
+  Tensor weight, gradient;
+  std::vector<Tensor> states;  // in the order of the formula's
+  Tensor rounded;              // if defined: gets the new weight in dtype(), rounded to nearest
+  uint64_t first_index = 0;    // the start of the range among all elements that are rounded under one key
+};
+
+// One step of an elementwise rule (kernels/update_rule.hpp).
+struct ElementwiseUpdate {
+  int formula = 0;
+  UpdateFactors factors{};
+  Tensor gradient_factor;  // f64 [1]: multiplies the gradient first (clipping); undefined: 1
+  Rounding rounding;       // of weights and states in bfloat16
+
+  // The gradient_factor, for tables whose host can read it; 1 if there is none.
+  double gradient_factor_on_host() const;
 };
 
 class Operations {
@@ -261,10 +267,9 @@ class Operations {
   virtual void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                             Tensor& outcome) = 0;
 
-  // --- optimizer updates, elementwise, of a list of ranges at a time. If the gradient_factor is NaN, nothing
-  // changes. AdamW (Loshchilov & Hutter, arXiv 1711.05101) in PyTorch's order of operations: w *= 1 - lr·wd;
-  // m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
-  virtual void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) = 0;
+  // --- optimizer updates, elementwise, of a list of ranges at a time, by a formula of kernels/rules/. If the
+  // gradient_factor is NaN, nothing changes.
+  virtual void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) = 0;
 
  private:
   DType dtype_;

@@ -18,7 +18,13 @@ void check(const OptimizerConfig& config) {
 
 class AdamW final : public Optimizer {
  public:
-  explicit AdamW(const OptimizerConfig& config) : config_(config) { check(config); }
+  explicit AdamW(const OptimizerConfig& config)
+      : rule_(elementwise_rule("adamw").with({{"lr", config.lr},
+                                              {"betas", config.betas},
+                                              {"eps", config.eps},
+                                              {"weight_decay", config.weight_decay}})) {
+    check(config);
+  }
 
   std::vector<std::string> state_names() const override { return {"exp_avg", "exp_avg_sq"}; }
 
@@ -26,21 +32,17 @@ class AdamW final : public Optimizer {
 
   void update(Operations& operations, std::span<ParameterRange> ranges,
               const UpdateArguments& arguments) override {
-    std::vector<AdamWTensors> tensors;
+    COLLIE_ASSERT(arguments.step >= 1, "adamw: step {} must count from 1", arguments.step);
+    std::vector<UpdateTensors> tensors;
     tensors.reserve(ranges.size());
-    for (ParameterRange& range : ranges) {
-      COLLIE_ASSERT(range.states.size() == 2, "{}: adamw has 2 states, {} given", range.name,
-                    range.states.size());
-      tensors.push_back(
-          {range.weight, range.gradient, range.states[0], range.states[1], range.rounded, range.first_index});
-    }
-    operations.adamw(tensors,
-                     {arguments.lr, config_.betas[0], config_.betas[1], config_.eps, config_.weight_decay,
-                      arguments.step, arguments.gradient_factor, arguments.rounding});
+    for (const ParameterRange& range : ranges)
+      tensors.push_back({range.weight, range.gradient, range.states, range.rounded, range.first_index});
+    operations.update(tensors, {rule_.formula, rule_.factors(arguments.lr, arguments.step),
+                                arguments.gradient_factor, arguments.rounding});
   }
 
  private:
-  OptimizerConfig config_;
+  ElementwiseUpdateRule rule_;
 };
 
 }  // namespace

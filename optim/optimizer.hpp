@@ -22,7 +22,7 @@ struct ParameterRange {
   Tensor weight, gradient;     // flat [numel]
   std::vector<Tensor> states;  // flat [numel] each, in the order of state_names()
   Tensor rounded;              // where defined: must get the new weight, as Operations::convert() rounds it
-  uint64_t first_index = 0;    // of AdamWTensors
+  uint64_t first_index = 0;    // of UpdateTensors
 };
 
 struct UpdateArguments {

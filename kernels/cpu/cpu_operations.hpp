@@ -67,7 +67,7 @@ class CpuOperations final : public Operations {
   void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override;
   void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                     Tensor& outcome) override;
-  void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
+  void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) override;
 
  private:
   cpu::BlasBuffers buffers_;  // finds a missing library before any work is done

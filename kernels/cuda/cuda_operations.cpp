@@ -10,7 +10,6 @@
 #include "kernels/cuda/attention/attention.hpp"
 #include "kernels/cuda/memory/host_transfers.hpp"
 #include "kernels/cuda/memory/ready_event.hpp"
-#include "kernels/cuda/ops/adamw.hpp"
 #include "kernels/cuda/ops/column_sums.hpp"
 #include "kernels/cuda/ops/cross_entropy.hpp"
 #include "kernels/cuda/ops/elementwise.hpp"
@@ -22,6 +21,7 @@
 #include "kernels/cuda/ops/step_outcome.hpp"
 #include "kernels/cuda/ops/swiglu.hpp"
 #include "kernels/cuda/ops/tree_sums.hpp"
+#include "kernels/cuda/ops/update.hpp"
 #include "kernels/host_data.hpp"
 
 namespace collie {
@@ -428,22 +428,28 @@ void CudaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_s
                      outcome.data<double>());
 }
 
-void CudaOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) {
-  check::adamw(dtype(), ranges, arguments);
-  std::vector<cuda::AdamWArrays> arrays;
+void CudaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
+  check::update(dtype(), ranges, step);
+  std::vector<cuda::UpdateArrays> arrays;
   arrays.reserve(ranges.size());
-  for (const AdamWTensors& range : ranges) {
-    COLLIE_ASSERT(range.exp_avg.dtype() == range.exp_avg_sq.dtype(), "adamw: moments are {} and {}",
-                  name(range.exp_avg.dtype()), name(range.exp_avg_sq.dtype()));
-    arrays.push_back({range.weight.raw(), range.gradient.raw(), range.exp_avg.raw(), range.exp_avg_sq.raw(),
-                      range.rounded.defined() ? range.rounded.raw() : nullptr, element_of(range.weight),
-                      element_of(range.gradient), element_of(range.exp_avg), range.weight.numel(),
-                      range.first_index,
-                      range.rounded.defined() ? element_of(range.rounded) : Element::bf16});
+  for (const UpdateTensors& range : ranges) {
+    cuda::UpdateArrays& x = arrays.emplace_back();
+    x.weight = range.weight.raw();
+    x.gradient = range.gradient.raw();
+    for (size_t i = 0; i < range.states.size(); ++i) x.states[i] = range.states[i].raw();
+    x.rounded = range.rounded.defined() ? range.rounded.raw() : nullptr;
+    x.weight_element = element_of(range.weight);
+    x.gradient_element = element_of(range.gradient);
+    x.state_element = range.states.empty() ? Element::f32 : element_of(range.states.front());
+    x.rounded_element = range.rounded.defined() ? element_of(range.rounded) : Element::bf16;
+    x.count = range.weight.numel();
+    x.first_index = range.first_index;
   }
-  const Tensor& factor = arguments.gradient_factor;
-  cuda::adamw(stream_->native(), arrays, adamw_factors(arguments), arguments.rounding,
-              factor.defined() ? factor.data<double>() : nullptr);
+  cuda::FloatFactors factors{};
+  for (size_t i = 0; i < most_factors; ++i) factors.values[i] = static_cast<float>(step.factors[i]);
+  const Tensor& factor = step.gradient_factor;
+  cuda::update(stream_->native(), arrays, step.formula, factors, step.rounding,
+               factor.defined() ? factor.data<double>() : nullptr);
 }
 
 int64_t CudaOperations::head_chunk(int64_t vocab) const {

@@ -187,8 +187,8 @@ void MetaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_s
                                   Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);
 }
-void MetaOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) {
-  check::adamw(dtype(), ranges, arguments);
+void MetaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
+  check::update(dtype(), ranges, step);
 }
 
 std::unique_ptr<Operations> make_meta_operations(int threads, std::shared_ptr<MemoryAccount> account) {

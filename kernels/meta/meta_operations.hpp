@@ -76,7 +76,7 @@ class MetaOperations : public Operations {
   void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override;
   void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                     Tensor& outcome) override;
-  void adamw(std::span<AdamWTensors> ranges, const AdamWArguments& arguments) override;
+  void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) override;
 
  private:
   int threads_;

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/adamw_factors.hpp"
 #include "kernels/checks.hpp"
 #include "kernels/host_sums.hpp"
 #include "kernels/reference/reference_operations.hpp"
+#include "kernels/rules/scalar_formulas.hpp"
 
 namespace collie {
 
@@ -35,26 +35,22 @@ void ReferenceOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum
   host::step_outcome(loss_sum, sum_of_squares, max_norm, outcome);
 }
 
-void ReferenceOperations::adamw(std::span<AdamWTensors> ranges, const AdamWArguments& a) {
-  check::adamw(dtype(), ranges, a);
-  const double gradient_factor = gradient_factor_on_host(a);
+void ReferenceOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
+  check::update(dtype(), ranges, step);
+  const double gradient_factor = step.gradient_factor_on_host();
   if (std::isnan(gradient_factor)) return;
-  const double correction1 = 1 - std::pow(a.beta1, static_cast<double>(a.step));
-  const double correction2 = 1 - std::pow(a.beta2, static_cast<double>(a.step));
-  for (AdamWTensors& range : ranges) {
-    double* const w = range.weight.data<double>();
-    const double* const g = range.gradient.data<double>();
-    double* const m = range.exp_avg.data<double>();
-    double* const v = range.exp_avg_sq.data<double>();
-    for (int64_t i = 0; i < range.weight.numel(); ++i) {
-      const double gi = g[i] * gradient_factor;
-      w[i] *= 1 - a.lr * a.weight_decay;
-      m[i] = a.beta1 * m[i] + (1 - a.beta1) * gi;
-      v[i] = a.beta2 * v[i] + (1 - a.beta2) * gi * gi;
-      w[i] -= a.lr / correction1 * m[i] / (std::sqrt(v[i]) / std::sqrt(correction2) + a.eps);
+  scalar::with_formula(step.formula, scalar::Formulas(), [&](auto formula) {
+    for (UpdateTensors& range : ranges) {
+      double states[most_states];
+      for (int64_t i = 0; i < range.weight.numel(); ++i) {
+        for (size_t k = 0; k < range.states.size(); ++k) states[k] = range.states[k].data<double>()[i];
+        decltype(formula)::update(step.factors.data(), range.weight.data<double>()[i],
+                                  range.gradient.data<double>()[i] * gradient_factor, states);
+        for (size_t k = 0; k < range.states.size(); ++k) range.states[k].data<double>()[i] = states[k];
+      }
+      if (range.rounded.defined()) copy(range.weight, range.rounded);
     }
-    if (range.rounded.defined()) copy(range.weight, range.rounded);
-  }
+  });
 }
 
 }  // namespace collie

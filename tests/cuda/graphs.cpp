@@ -94,18 +94,14 @@ struct Layer {
   }
 
   void update(int64_t step) {
-    AdamWArguments arguments;
-    arguments.lr = 1e-2;
-    arguments.step = step;
-    arguments.gradient_factor = outcome.rows(2, 3);
     Operations& ops = gpu.ops;
     Tensor blocks = ops.empty({1}, DType::f64, Category::workspace);
     ops.block_sums_of_squares(d_weight, blocks);
     Tensor sum = ops.empty({1}, DType::f64, Category::workspace);
     ops.ordered_sums(blocks, {{0, 1}, {0}, {1}}, sum);
     ops.step_outcome(loss_sum, sum, 0.1, outcome);
-    std::vector<AdamWTensors> ranges{{weight, d_weight, exp_avg, exp_avg_sq, {}, 0}};
-    gpu.ops.adamw(ranges, arguments);
+    test::update(ops, weight, d_weight, {exp_avg, exp_avg_sq},
+                 step_of("adamw", {{"lr", 1e-2}}, step, outcome.rows(2, 3)));
     gpu.ops.fill(d_weight, 0);
     gpu.ops.fill(loss_sum, 0);
   }
@@ -216,10 +212,8 @@ TEST_CASE("losses, norms and updates by them are queued without a copy to the ho
       gpu.ops.block_sums_of_squares(gradient, blocks);
       gpu.ops.ordered_sums(blocks, {{0, 1}, {0}, {1}}, squares);
       gpu.ops.step_outcome(loss_sum, squares, 1, outcome);
-      AdamWArguments arguments;
-      arguments.gradient_factor = outcome.rows(2, 3);
-      arguments.step = step;
-      adamw(gpu.ops, weight, gradient, exp_avg, exp_avg_sq, arguments);
+      update(gpu.ops, weight, gradient, {exp_avg, exp_avg_sq},
+             step_of("adamw", {}, step, outcome.rows(2, 3)));
     });
   CHECK(gpu.ops.graph_counts().launched == 3);  // one a task
   CHECK(gpu.ops.graph_counts().made == 1);

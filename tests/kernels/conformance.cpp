@@ -417,31 +417,42 @@ TEST_CASE("block_sums_of_squares conforms", "[conformance]") {
   }
 }
 
-TEST_CASE("adamw conforms over several steps", "[conformance]") {
-  for (const int64_t numel : {int64_t{0}, int64_t{1}, int64_t{37}, int64_t{70001}}) {
-    CAPTURE(numel);
-    const Values weight = random_values({numel}, 32), gradient = random_values({numel}, 33, 0.1);
-    conforms([&](Bench& bench) {
-      const auto zeros = [&] {
-        Tensor x = bench.statistics(Shape{numel});
-        bench.ops.fill(x, 0);
-        return x;
-      };
-      // A weight of its own, and one with a master; three ranges of each.
-      const Tensor g = bench.gradient(gradient, true), own = bench.input(weight),
-                   master = bench.table(weight);
-      const Tensor rounded = bench.output(Shape{numel}), m = zeros(), v = zeros(), m2 = zeros(), v2 = zeros();
-      std::vector<AdamWTensors> ranges;
-      for (const auto& [begin, end] :
-           {std::pair{int64_t{0}, numel / 3}, {numel / 3, numel / 2}, {numel / 2, numel}}) {
-        const auto part = [begin = begin, end = end](const Tensor& x) { return x.rows(begin, end); };
-        ranges.push_back({part(own), part(g), part(m), part(v), {}});
-        ranges.push_back({part(master), part(g), part(m2), part(v2), part(rounded)});
-      }
-      for (int64_t step = 1; step <= 3; ++step)
-        bench.ops.adamw(ranges, {1e-2, 0.9, 0.95, 1e-8, 0.1, step, doubles(bench.ops, {0.3}), {}});
-      return Outputs{bench.read(own), bench.read(m),  bench.read(v),      bench.read(master),
-                     bench.read(m2),  bench.read(v2), bench.read(rounded)};
-    });
-  }
+TEST_CASE("every update rule conforms over several steps", "[conformance]") {
+  for (const RuleCase& rule : all_rules_to_test())
+    for (const int64_t numel : {int64_t{0}, int64_t{1}, int64_t{37}, int64_t{70001}}) {
+      CAPTURE(rule.rule, numel);
+      const Values weight = random_values({numel}, 32), gradient = random_values({numel}, 33, 0.1);
+      conforms([&](Bench& bench) {
+        const auto states = [&] {
+          std::vector<Tensor> all;
+          for (int i = 0; i < states_of(step_of(rule.rule, rule.options, 1)); ++i) {
+            all.push_back(bench.statistics(Shape{numel}));
+            bench.ops.fill(all.back(), 0);
+          }
+          return all;
+        };
+        // A weight of its own, and one with a master; three ranges of each.
+        const Tensor g = bench.gradient(gradient, true), own = bench.input(weight),
+                     master = bench.table(weight), rounded = bench.output(Shape{numel});
+        const std::vector<Tensor> of_own = states(), of_master = states();
+        std::vector<UpdateTensors> ranges;
+        for (const auto& [begin, end] :
+             {std::pair{int64_t{0}, numel / 3}, {numel / 3, numel / 2}, {numel / 2, numel}}) {
+          const auto part = [begin = begin, end = end](const Tensor& x) { return x.rows(begin, end); };
+          const auto parts = [&](const std::vector<Tensor>& all) {
+            std::vector<Tensor> cut;
+            for (const Tensor& each : all) cut.push_back(part(each));
+            return cut;
+          };
+          ranges.push_back({part(own), part(g), parts(of_own), {}});
+          ranges.push_back({part(master), part(g), parts(of_master), part(rounded)});
+        }
+        for (int64_t step = 1; step <= 3; ++step)
+          bench.ops.update(ranges, step_of(rule.rule, rule.options, step, doubles(bench.ops, {0.3})));
+        Outputs outputs{bench.read(own), bench.read(master), bench.read(rounded)};
+        for (const auto& all : {of_own, of_master})
+          for (const Tensor& state : all) outputs.push_back(bench.read(state));
+        return outputs;
+      });
+    }
 }

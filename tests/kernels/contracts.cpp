@@ -106,10 +106,11 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
     ops->cross_entropy_from_statistics(a, ids, 0, all_statistics.reshape({2, 3, 4}), 1, sum);
   });
   refused("embedding", {"-2", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, -1, -2, 3}, a2); });
-  refused("adamw", {"[4, 6]", "[4, 5]"}, [&] { adamw(*ops, a, b, a2, a3, {}); });
-  AdamWArguments factor_of_two;
-  factor_of_two.gradient_factor = two_sums;
-  refused("adamw", {"gradient_factor", "[2]", "[1]"}, [&] { adamw(*ops, a, a2, a3, a3, factor_of_two); });
+  const ElementwiseUpdate adamw = step_of("adamw", {}, 1), factor_of_two = step_of("adamw", {}, 1, two_sums);
+  refused("adamw", {"[4, 6]", "[4, 5]"}, [&] { update(*ops, a, b, {a2, a3}, adamw); });
+  refused("adamw", {"1 states", "2"}, [&] { update(*ops, a, a2, {a3}, adamw); });
+  refused("formula", {"99"}, [&] { update(*ops, a, a2, {a3}, {99, {}, {}, {}}); });
+  refused("adamw", {"gradient_factor", "[2]", "[1]"}, [&] { update(*ops, a, a2, {a3, a3}, factor_of_two); });
   refused("block_sums_of_squares", {"[4, 3]"}, [&] { ops->block_sums_of_squares(a.columns(0, 3), sum); });
   refused("block_sums_of_squares", {"[4, 6]", "[2]", "[1]"},
           [&] { ops->block_sums_of_squares(a, two_sums); });

@@ -230,25 +230,32 @@ TEST_CASE("the embeddings of tokens that do not occur have no gradient", "[zeros
   });
 }
 
-TEST_CASE("without a gradient, and without decay, AdamW changes nothing", "[zeros]") {
-  on_every_table([](Operations& ops) {
-    const Values values = random_values({1000}, 10);
-    Tensor weight = ops.empty({1000}, ops.accumulation_dtype(), Category::weights);
-    ops.upload(values.data, weight);
-    Tensor gradient = ops.empty({1000}, ops.accumulation_dtype(), Category::gradients),
-           exp_avg = ops.empty({1000}, ops.accumulation_dtype(), Category::optimizer),
-           exp_avg_sq = ops.empty({1000}, ops.accumulation_dtype(), Category::optimizer);
-    for (Tensor* zeros : {&gradient, &exp_avg, &exp_avg_sq}) ops.fill(*zeros, 0);
-    AdamWArguments arguments;
-    arguments.lr = 0.1;
-    for (arguments.step = 1; arguments.step < 4; ++arguments.step)
-      adamw(ops, weight, gradient, exp_avg, exp_avg_sq, arguments);
-    std::vector<float> found(1000);
-    ops.download(weight, found);
-    CHECK(found == values.data);
-    for (Tensor* state : {&exp_avg, &exp_avg_sq}) {
-      ops.download(*state, found);
-      CHECK(all_zero(found));
-    }
-  });
+TEST_CASE("without a gradient, and without decay, no update rule changes anything", "[zeros]") {
+  for (RuleCase rule : all_rules_to_test()) {
+    CAPTURE(rule.rule);
+    rule.options.set("weight_decay", 0.0);
+    on_every_table([&](Operations& ops) {
+      const Values values = random_values({1000}, 10);
+      Tensor weight = ops.empty({1000}, ops.accumulation_dtype(), Category::weights);
+      ops.upload(values.data, weight);
+      const auto zeros = [&](Category category) {
+        Tensor x = ops.empty({1000}, ops.accumulation_dtype(), category);
+        ops.fill(x, 0);
+        return x;
+      };
+      const Tensor gradient = zeros(Category::gradients);
+      std::vector<Tensor> states;
+      for (int i = 0; i < states_of(step_of(rule.rule, rule.options, 1)); ++i)
+        states.push_back(zeros(Category::optimizer));
+      for (int64_t step = 1; step < 4; ++step)
+        update(ops, weight, gradient, states, step_of(rule.rule, rule.options, step));
+      std::vector<float> found(1000);
+      ops.download(weight, found);
+      CHECK(found == values.data);
+      for (const Tensor& state : states) {
+        ops.download(state, found);
+        CHECK(all_zero(found));
+      }
+    });
+  }
 }

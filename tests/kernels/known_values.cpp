@@ -198,7 +198,11 @@ TEST_CASE("adamw's first step is the rate, in the gradient's direction", "[known
   KnownValues r;
   Tensor w = r.of({{2}, {1, 1}}), m = r.of({{2}, {0, 0}}), v = r.of({{2}, {0, 0}});
   const Tensor g = r.of({{2}, {8, -2}});
-  adamw(*r.ops, w, g, m, v, {0.1, 0.9, 0.95, 0, 0.5, 1, doubles(*r.ops, {0.5}), {}});
+  update(
+      *r.ops, w, g, {m, v},
+      step_of("adamw",
+              {{"lr", 0.1}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 0.0}, {"weight_decay", 0.5}},
+              1, doubles(*r.ops, {0.5})));
   // Decay 1 - 0.1 · 0.5 first; then m̂ = g and sqrt(v̂) = |g|.
   CHECK(w.data<double>()[0] == Approx(0.95 - 0.1));
   CHECK(w.data<double>()[1] == Approx(0.95 + 0.1));

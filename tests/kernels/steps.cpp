@@ -212,7 +212,7 @@ namespace {
 // One range of each kind there is, in every mixture of dtypes that the table takes.
 class Update {
  public:
-  Update(Operations& ops, bool states_on_host) : ops_(ops) {
+  Update(Operations& ops, RuleCase rule, bool states_on_host) : ops_(ops), rule_(std::move(rule)) {
     for (const DType weight : {ops.dtype(), ops.accumulation_dtype()})
       for (const DType gradient : {ops.dtype(), ops.accumulation_dtype()})
         for (const DType states : {ops.dtype(), ops.accumulation_dtype()})
@@ -222,30 +222,32 @@ class Update {
                 return states_on_host ? ops.empty_on_host({count}, states, Category::optimizer)
                                       : ops.empty({count}, states, Category::optimizer);
               };
-              AdamWTensors range{random(ops.empty({count}, weight, Category::weights)),
-                                 random(ops.empty({count}, gradient, Category::gradients)),
-                                 random(state()),
-                                 random(state(), true),
-                                 {},
-                                 static_cast<uint64_t>(10000 * ranges_.size())};
+              UpdateTensors range{random(ops.empty({count}, weight, Category::weights)),
+                                  random(ops.empty({count}, gradient, Category::gradients)),
+                                  {},
+                                  {},
+                                  static_cast<uint64_t>(10000 * ranges_.size())};
+              // The second of two is a mean of squares.
+              for (int i = 0; i < states_of(step_of(rule_.rule, rule_.options, 3)); ++i)
+                range.states.push_back(random(state(), i == 1));
               if (rounds) range.rounded = random(ops.empty({count}, Category::weights));
               ranges_.push_back(std::move(range));
             }
   }
 
   void scale_gradients(double factor) {
-    for (AdamWTensors& range : ranges_) ops_.scale(range.gradient, factor);
+    for (UpdateTensors& range : ranges_) ops_.scale(range.gradient, factor);
   }
   // gradient_factor: undefined where there is none.
   void run(const std::vector<double>& gradient_factor, bool stochastic) {
-    AdamWArguments arguments{1e-2, 0.9, 0.95, 1e-8, 0.1, 3, {}, {}};
-    if (!gradient_factor.empty()) arguments.gradient_factor = doubles(ops_, gradient_factor);
-    if (stochastic) arguments.rounding = stochastic_rounding(1, 3);
-    ops_.adamw(ranges_, arguments);
+    ElementwiseUpdate step = step_of(rule_.rule, rule_.options, 3);
+    if (!gradient_factor.empty()) step.gradient_factor = doubles(ops_, gradient_factor);
+    if (stochastic) step.rounding = stochastic_rounding(1, 3);
+    ops_.update(ranges_, step);
   }
   // To nearest, where they are of another dtype.
   bool rounded_are_the_weights() {
-    return std::all_of(ranges_.begin(), ranges_.end(), [&](const AdamWTensors& range) {
+    return std::all_of(ranges_.begin(), ranges_.end(), [&](const UpdateTensors& range) {
       if (!range.rounded.defined()) return true;
       std::vector<float> weights = values_of(range.weight);
       if (ops_.dtype() == DType::bf16)
@@ -256,9 +258,11 @@ class Update {
   // Weights, rounded weights, states.
   Outputs read() {
     Outputs outputs;
-    for (const AdamWTensors& range : ranges_)
-      for (const Tensor* x : {&range.weight, &range.rounded, &range.exp_avg, &range.exp_avg_sq})
-        if (x->defined()) outputs.push_back(values_of(*x));
+    for (const UpdateTensors& range : ranges_) {
+      outputs.push_back(values_of(range.weight));
+      if (range.rounded.defined()) outputs.push_back(values_of(range.rounded));
+      for (const Tensor& state : range.states) outputs.push_back(values_of(state));
+    }
     return outputs;
   }
 
@@ -277,17 +281,20 @@ class Update {
   }
 
   Operations& ops_;
+  RuleCase rule_;
   uint64_t seed_ = 0;
-  std::vector<AdamWTensors> ranges_;
+  std::vector<UpdateTensors> ranges_;
 };
 
 }  // namespace
 
-TEST_CASE("adamw by a gradient_factor is adamw of gradients that were scaled before", "[conformance]") {
+TEST_CASE("an update by a gradient_factor is one by gradients that were scaled before", "[conformance]") {
+  const RuleCase rule = GENERATE(from_range(all_rules_to_test()));
   const bool on_host = GENERATE(false, true), stochastic = GENERATE(false, true);
-  CAPTURE(on_host, stochastic);
+  CAPTURE(rule.rule, on_host, stochastic);
   on_every_table([&](Operations& ops) {
-    Update by_factor(ops, on_host), scaled(ops, on_host), plain(ops, on_host), by_one(ops, on_host);
+    Update by_factor(ops, rule, on_host), scaled(ops, rule, on_host), plain(ops, rule, on_host),
+        by_one(ops, rule, on_host);
     by_factor.run({0.25}, stochastic);
     scaled.scale_gradients(0.25);  // exact in every dtype
     scaled.run({}, stochastic);
@@ -301,11 +308,12 @@ TEST_CASE("adamw by a gradient_factor is adamw of gradients that were scaled bef
   });
 }
 
-TEST_CASE("adamw by a gradient_factor that is not a number changes nothing", "[conformance]") {
+TEST_CASE("an update by a gradient_factor that is not a number changes nothing", "[conformance]") {
+  const RuleCase rule = GENERATE(from_range(all_rules_to_test()));
   const bool on_host = GENERATE(false, true), stochastic = GENERATE(false, true);
-  CAPTURE(on_host, stochastic);
+  CAPTURE(rule.rule, on_host, stochastic);
   on_every_table([&](Operations& ops) {
-    Update update(ops, on_host);
+    Update update(ops, rule, on_host);
     const Outputs before = update.read();
     update.run({not_a_number}, stochastic);
     CHECK(same_bits(update.read(), before));

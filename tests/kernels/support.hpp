@@ -193,11 +193,35 @@ inline std::vector<double> block_sums_of_squares(Operations& ops, const Tensor& 
 using Outputs = std::vector<std::vector<float>>;
 using Computation = std::function<Outputs(Bench&)>;
 
-// AdamW on one range.
-inline void adamw(Operations& ops, const Tensor& weight, const Tensor& gradient, const Tensor& exp_avg,
-                  const Tensor& exp_avg_sq, const AdamWArguments& arguments) {
-  AdamWTensors range{weight, gradient, exp_avg, exp_avg_sq, {}};
-  ops.adamw({&range, 1}, arguments);
+// One step of a rule with options; those that are not given are at their defaults. The lr is at its highest.
+inline ElementwiseUpdate step_of(const std::string& rule, const OptionValues& options, int64_t step,
+                                 const Tensor& gradient_factor = {}, const Rounding& rounding = {}) {
+  const ElementwiseRule& declared = elementwise_rule(rule);
+  const OptionValues values = with_defaults(declared.options, options);
+  const ElementwiseUpdateRule update = declared.with(values);
+  return {update.formula, update.factors(values.number("lr"), step), gradient_factor, rounding};
+}
+inline int states_of(const ElementwiseUpdate& step) {
+  return formula_properties(step.formula).states;
+}
+
+// One step on one range.
+inline void update(Operations& ops, const Tensor& weight, const Tensor& gradient,
+                   const std::vector<Tensor>& states, const ElementwiseUpdate& step) {
+  UpdateTensors range{weight, gradient, states, {}};
+  ops.update({&range, 1}, step);
+}
+
+// Each built-in rule with options that use all of its formula. There is one for every formula.
+struct RuleCase {
+  std::string rule;
+  OptionValues options;
+};
+inline const std::vector<RuleCase>& all_rules_to_test() {
+  static const std::vector<RuleCase> all{
+      {"adamw", {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.1}}},
+  };
+  return all;
 }
 
 // An implementation of the operation table that this program tests.

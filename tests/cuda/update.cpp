@@ -1,5 +1,5 @@
-// kernels/cuda's AdamW: mixed element types, lists of tensors, stochastic rounding.
-#include "kernels/cuda/ops/adamw.hpp"
+// kernels/cuda's update rules: mixed element types, lists of tensors, stochastic rounding.
+#include "kernels/cuda/ops/update.hpp"
 
 #include "kernels/host_data.hpp"
 #include "tests/cuda/device.hpp"
@@ -9,7 +9,7 @@ using namespace collie::test;
 
 namespace {
 
-const AdamWArguments arguments{1e-2, 0.9, 0.95, 1e-8, 0.1, 3, {}, {}};
+const RuleCase& adamw = all_rules_to_test().front();
 constexpr double gradient_factor = 0.5;
 
 struct Types {
@@ -28,44 +28,59 @@ Values non_negative(Values x) {
   return x;
 }
 
-// A tensor's four arrays as host values, as their types store them.
+ElementwiseUpdate third_step(const RuleCase& rule) {
+  return step_of(rule.rule, rule.options, 3);
+}
+
+// One step of the rule on every tensor in the list.
+void update(Device& device, std::span<const cuda::UpdateArrays> list, const RuleCase& rule = adamw,
+            const Rounding& rounding = {}, const double* factor = nullptr) {
+  const ElementwiseUpdate step = third_step(rule);
+  cuda::FloatFactors factors{};
+  for (size_t i = 0; i < most_factors; ++i) factors.values[i] = static_cast<float>(step.factors[i]);
+  cuda::update(device.stream(), list, step.formula, factors, rounding, factor);
+}
+
+// A tensor's arrays as host values, as their types store them. A rule takes as many states as it has.
 struct Parts {
-  Values weight, gradient, exp_avg, exp_avg_sq;
+  Values weight, gradient;
+  std::vector<Values> states;
 };
 Parts parts_of(int64_t count, const Types& types, uint64_t seed) {
   return {rounded(random_values({count}, seed), types.weight),
           rounded(random_values({count}, seed + 1, 0.1), types.gradient),
-          rounded(random_values({count}, seed + 2, 0.1), types.state),
-          rounded(non_negative(random_values({count}, seed + 3, 0.01)), types.state)};
+          {rounded(random_values({count}, seed + 2, 0.1), types.state),
+           rounded(non_negative(random_values({count}, seed + 3, 0.01)), types.state)}};
 }
 
-cuda::AdamWArrays upload(Device& device, const Parts& parts, const Types& types) {
-  return {device.vector(parts.weight, types.weight),
-          device.vector(parts.gradient, types.gradient),
-          device.vector(parts.exp_avg, types.state),
-          device.vector(parts.exp_avg_sq, types.state),
-          nullptr,
-          types.weight,
-          types.gradient,
-          types.state,
-          parts.weight.shape[0]};
+cuda::UpdateArrays upload(Device& device, const Parts& parts, const Types& types) {
+  cuda::UpdateArrays x{};
+  x.weight = device.vector(parts.weight, types.weight);
+  x.gradient = device.vector(parts.gradient, types.gradient);
+  for (size_t i = 0; i < parts.states.size(); ++i) x.states[i] = device.vector(parts.states[i], types.state);
+  x.weight_element = types.weight;
+  x.gradient_element = types.gradient;
+  x.state_element = types.state;
+  x.count = parts.weight.shape[0];
+  return x;
 }
 
-Outputs read(Device& device, const cuda::AdamWArrays& x) {
-  return {device.read(x.weight, x.count, x.weight_element), device.read(x.exp_avg, x.count, x.state_element),
-          device.read(x.exp_avg_sq, x.count, x.state_element)};
+// Weights and states, `states` of them.
+Outputs read(Device& device, const cuda::UpdateArrays& x, int states = 2) {
+  Outputs outputs{device.read(x.weight, x.count, x.weight_element)};
+  for (int i = 0; i < states; ++i) outputs.push_back(device.read(x.states[i], x.count, x.state_element));
+  return outputs;
 }
 
 // The tensor from element `first` on, as one of its own.
-cuda::AdamWArrays tail(const cuda::AdamWArrays& x, int64_t first) {
+cuda::UpdateArrays tail(const cuda::UpdateArrays& x, int64_t first) {
   const auto at = [&](void* data, Element element) {
     return static_cast<char*>(data) + first * (element == Element::bf16 ? 2 : 4);
   };
-  cuda::AdamWArrays part = x;
+  cuda::UpdateArrays part = x;
   part.weight = at(x.weight, x.weight_element);
   part.gradient = at(x.gradient, x.gradient_element);
-  part.exp_avg = at(x.exp_avg, x.state_element);
-  part.exp_avg_sq = at(x.exp_avg_sq, x.state_element);
+  for (void*& state : part.states) state = at(state, x.state_element);
   part.count = x.count - first;
   part.first_index = x.first_index + static_cast<uint64_t>(first);
   return part;
@@ -73,36 +88,42 @@ cuda::AdamWArrays tail(const cuda::AdamWArrays& x, int64_t first) {
 
 }  // namespace
 
-TEST_CASE("adamw agrees with the reference in every mixture of element types", "[cuda]") {
-  for (const Types& types : all_types())
-    for (const int64_t count : {int64_t{0}, int64_t{1}, int64_t{37}, int64_t{9001}}) {
-      CAPTURE(static_cast<int>(types.weight), static_cast<int>(types.gradient), static_cast<int>(types.state),
-              count);
-      const Parts parts = parts_of(count, types, 1);
-      const Outputs expected = by_reference([&](Bench& bench) {
-        Tensor w = bench.input(parts.weight), m = bench.input(parts.exp_avg),
-               v = bench.input(parts.exp_avg_sq);
-        AdamWArguments scaled = arguments;
-        scaled.gradient_factor = doubles(bench.ops, {gradient_factor});
-        adamw(bench.ops, w, bench.input(parts.gradient), m, v, scaled);
-        return Outputs{bench.read(w), bench.read(m), bench.read(v)};
-      });
-      Device device;
-      const cuda::AdamWArrays x = upload(device, parts, types);
-      cuda::adamw(device.stream(), {&x, 1}, adamw_factors(arguments), {},
-                  device.array(std::vector<double>{gradient_factor}));
-      const Outputs found = read(device, x);
-      CHECK(relative_error(found[0], expected[0]) <= tolerance(types.weight));
-      CHECK(relative_error(found[1], expected[1]) <= tolerance(types.state));
-      CHECK(relative_error(found[2], expected[2]) <= tolerance(types.state));
-    }
+TEST_CASE("update rules agree with the reference in every mixture of element types", "[cuda]") {
+  for (const RuleCase& rule : all_rules_to_test())
+    for (const Types& types : all_types())
+      for (const int64_t count : {int64_t{0}, int64_t{1}, int64_t{37}, int64_t{9001}}) {
+        CAPTURE(rule.rule, static_cast<int>(types.weight), static_cast<int>(types.gradient),
+                static_cast<int>(types.state), count);
+        const int states = states_of(third_step(rule));
+        Parts parts = parts_of(count, types, 1);
+        parts.states.resize(static_cast<size_t>(states));
+        const Outputs expected = by_reference([&](Bench& bench) {
+          Tensor w = bench.input(parts.weight);
+          std::vector<Tensor> of_rule;
+          for (const Values& state : parts.states) of_rule.push_back(bench.input(state));
+          ElementwiseUpdate step = third_step(rule);
+          step.gradient_factor = doubles(bench.ops, {gradient_factor});
+          test::update(bench.ops, w, bench.input(parts.gradient), of_rule, step);
+          Outputs outputs{bench.read(w)};
+          for (const Tensor& state : of_rule) outputs.push_back(bench.read(state));
+          return outputs;
+        });
+        Device device;
+        const cuda::UpdateArrays x = upload(device, parts, types);
+        update(device, {&x, 1}, rule, {}, device.array(std::vector<double>{gradient_factor}));
+        const Outputs found = read(device, x, states);
+        CHECK(relative_error(found[0], expected[0]) <= tolerance(types.weight));
+        for (size_t i = 1; i < found.size(); ++i)
+          CHECK(relative_error(found[i], expected[i]) <= tolerance(types.state));
+      }
 }
 
-TEST_CASE("adamw over a list gives each tensor the bits that it gets alone, wherever it starts", "[cuda]") {
+TEST_CASE("an update over a list gives each tensor the bits that it gets alone, wherever it starts",
+          "[cuda]") {
   for (const bool stochastic : {false, true}) {
     const Rounding rounding = stochastic ? stochastic_rounding(5, 3) : Rounding{};
     Device device;
-    std::vector<cuda::AdamWArrays> list, alone;
+    std::vector<cuda::UpdateArrays> list, alone;
     // Over 64 of one kind in a row, of other kinds between, empty ones, one of several blocks.
     for (int i = 0; i < 150; ++i) {
       const Types types = i % 50 == 7 ? Types{Element::f32, Element::bf16, Element::f32}
@@ -116,11 +137,11 @@ TEST_CASE("adamw over a list gives each tensor the bits that it gets alone, wher
     // Of one tensor, the two halves: neither aligned nor from an even index.
     list.push_back(tail(list[100], 4501));
     list[100].count = 4501;
-    cuda::adamw(device.stream(), list, adamw_factors(arguments), rounding);
+    update(device, list, adamw, rounding);
     list.pop_back();
     list[100].count = 9000;
     for (size_t i = 0; i < alone.size(); ++i) {
-      cuda::adamw(device.stream(), {&alone[i], 1}, adamw_factors(arguments), rounding);
+      update(device, {&alone[i], 1}, adamw, rounding);
       CHECK(read(device, list[i]) == read(device, alone[i]));
     }
   }
@@ -137,8 +158,8 @@ Outputs updated(const Rounding& rounding, const Types& types) {
     return rounded(Values{{draws}, std::vector<float>(static_cast<size_t>(draws), value)}, Element::bf16);
   };
   Device device;
-  const cuda::AdamWArrays x = upload(device, {all(0.7F), all(0.013F), all(-0.02F), all(3e-4F)}, types);
-  cuda::adamw(device.stream(), {&x, 1}, adamw_factors(arguments), rounding);
+  const cuda::UpdateArrays x = upload(device, {all(0.7F), all(0.013F), {all(-0.02F), all(3e-4F)}}, types);
+  update(device, {&x, 1}, adamw, rounding);
   return read(device, x);
 }
 
@@ -150,7 +171,8 @@ double mean(const std::vector<float>& values) {
 
 }  // namespace
 
-TEST_CASE("adamw's stochastic rounding is to one of the two neighbours, and right in the mean", "[cuda]") {
+TEST_CASE("an update's stochastic rounding is to one of the two neighbours, and right in the mean",
+          "[cuda]") {
   const Outputs exact = updated({}, {Element::f32, Element::f32, Element::f32});
   const Outputs found = updated(stochastic_rounding(1, 1), all_bf16);
   for (size_t i = 0; i < 3; ++i) {
@@ -171,7 +193,7 @@ TEST_CASE("adamw's stochastic rounding is to one of the two neighbours, and righ
   }
 }
 
-TEST_CASE("adamw's stochastic rounding depends on seed, step and index alone", "[cuda]") {
+TEST_CASE("an update's stochastic rounding depends on seed, step and index alone", "[cuda]") {
   const Outputs found = updated(stochastic_rounding(1, 1), all_bf16);
   CHECK(updated(stochastic_rounding(1, 1), all_bf16) == found);
   CHECK(updated(stochastic_rounding(2, 1), all_bf16) != found);
@@ -198,13 +220,14 @@ TEST_CASE("adamw's stochastic rounding depends on seed, step and index alone", "
   CHECK(static_cast<double>(same) / draws == Approx(expected).margin(0.02));
 }
 
-TEST_CASE("adamw's stochastic rounding keeps infinities and what is not a number", "[cuda]") {
+TEST_CASE("an update's stochastic rounding keeps infinities and what is not a number", "[cuda]") {
   const float infinite = std::numeric_limits<float>::infinity(),
               nan = std::numeric_limits<float>::quiet_NaN();
   Device device;
-  const Parts parts{{{3}, {infinite, -infinite, nan}}, {{3}, {0, 0, 0}}, {{3}, {0, 0, 0}}, {{3}, {1, 1, 1}}};
-  const cuda::AdamWArrays x = upload(device, parts, all_bf16);
-  cuda::adamw(device.stream(), {&x, 1}, adamw_factors(arguments), stochastic_rounding(1, 1));
+  const Parts parts{
+      {{3}, {infinite, -infinite, nan}}, {{3}, {0, 0, 0}}, {{{3}, {0, 0, 0}}, {{3}, {1, 1, 1}}}};
+  const cuda::UpdateArrays x = upload(device, parts, all_bf16);
+  update(device, {&x, 1}, adamw, stochastic_rounding(1, 1));
   const auto w = read(device, x)[0];
   CHECK(w[0] == infinite);
   CHECK(w[1] == -infinite);

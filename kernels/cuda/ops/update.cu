@@ -1,0 +1,234 @@
+// A launch goes over a list of tensors, 4096 elements per block. Bytes per element: the weight and all states
+// are read and written, and the gradient is read. With two states that makes 28 if all are float32, 26 with a
+// bfloat16 gradient, 22 with bfloat16 weight and gradient, and 14 if all are bfloat16. It is 2 more if the
+// new weight is also stored rounded.
+#include "kernels/cuda/ops/update.hpp"
+
+#include <cmath>
+
+#include "kernels/cuda/ops/packs.hpp"
+#include "kernels/cuda/ops/philox.hpp"
+
+namespace collie::cuda {
+
+namespace {
+
+// What the formulas are made of, in the bits of kernels/cpu.
+__device__ __forceinline__ float mul(float a, float b) {
+  return a * b;
+}
+__device__ __forceinline__ float mul_add(float a, float b, float c) {
+  return fmaf(a, b, c);
+}
+__device__ __forceinline__ float neg_mul_add(float a, float b, float c) {
+  return fmaf(-a, b, c);
+}
+__device__ __forceinline__ float div(float a, float b) {
+  return a / b;
+}
+__device__ __forceinline__ float root(float a) {
+  return sqrtf(a);
+}
+__device__ __forceinline__ float sign(float a) {
+  return a == 0.0F || std::isnan(a) ? a : copysignf(1.0F, a);
+}
+
+#define COLLIE_FORMULA __device__ __forceinline__
+#include "kernels/rules/formulas-inl.hpp"
+#undef COLLIE_FORMULA
+
+constexpr int list_length = 64;  // so that the list fits the 4 KB of a kernel's parameters
+constexpr int V = 4, packs = 4;  // per thread
+constexpr unsigned threads = 256;
+constexpr int64_t block_elements = int64_t{threads} * packs * V;
+
+struct Tensors {
+  struct Each {
+    void *weight, *gradient, *states[most_states], *rounded;
+    int64_t count;
+    uint64_t first_index;
+  };
+  Each each[list_length];
+  unsigned first_block[list_length];
+  int count;
+  bool copied;  // `rounded` gets the weights unrounded
+};
+static_assert(sizeof(Tensors) + sizeof(FloatFactors) + sizeof(Rounding) + sizeof(double*) <= 4096);
+
+// Rounds up with probability (the part that truncation cuts off) / (a unit of the last place kept). 16 bits
+// of `random` decide.
+__device__ __forceinline__ bfloat16 round_by(float x, unsigned random) {
+  const unsigned bits = __float_as_uint(x);
+  if ((bits & 0x7F800000U) == 0x7F800000U) return from_float<bfloat16>(x);  // infinities, NaN
+  return {static_cast<uint16_t>((bits + (random & 0xFFFFU)) >> 16)};
+}
+
+// The numbers of one element that are rounded: its weight and states. Each has 16 bits of its own; two
+// elements share a Philox block.
+constexpr int most_numbers = 1 + most_states;
+static_assert(most_numbers <= 4);
+__device__ __forceinline__ void random_bits(uint64_t key, uint64_t index, unsigned (&bits)[most_numbers][V]) {
+  uint4 block = philox(key, index / 2);
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    const bool odd = (index + i) % 2 == 1;
+    if (i > 0 && !odd) block = philox(key, (index + i) / 2);
+    const unsigned words[] = {odd ? block.z : block.x, odd ? block.w : block.y};
+#pragma unroll
+    for (int number = 0; number < most_numbers; ++number)
+      bits[number][i] = words[number / 2] >> (number % 2 * 16);
+  }
+}
+
+// A pack that may have fewer elements or may not be aligned.
+template <class T>
+__device__ __forceinline__ void load_some(const T* from, bool whole, int64_t left, float (&values)[V]) {
+  if (whole) return load<V>(from, values);
+#pragma unroll
+  for (int i = 0; i < V; ++i) values[i] = i < left ? to_float(from[i]) : 0.0F;
+}
+template <bool stochastic, class T>
+__device__ __forceinline__ void store_some(T* to, bool whole, int64_t left, const float (&values)[V],
+                                           const unsigned (&random)[V]) {
+  Pack<T, V> pack;
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    if constexpr (stochastic && sizeof(T) == 2)
+      pack.values[i] = round_by(values[i], random[i]);
+    else
+      pack.values[i] = from_float<T>(values[i]);
+  }
+  if (whole) {
+    *reinterpret_cast<Pack<T, V>*>(to) = pack;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < V; ++i)
+    if (i < left) to[i] = pack.values[i];
+}
+
+__device__ __forceinline__ bool aligned(const void* a, size_t bytes) {
+  return reinterpret_cast<uintptr_t>(a) % bytes == 0;
+}
+
+template <bool stochastic, class Formula, class W, class G, class S>
+__global__ void __launch_bounds__(threads)
+    update_kernel(const __grid_constant__ Tensors tensors, const FloatFactors f, const Rounding rounding,
+                  const double* gradient_factor) {
+  constexpr int states = Formula::states;
+  const double factor = gradient_factor == nullptr ? 1 : *gradient_factor;
+  int which = 0;
+  for (int step = list_length / 2; step > 0; step /= 2)
+    if (which + step < tensors.count && tensors.first_block[which + step] <= blockIdx.x) which += step;
+  const Tensors::Each& x = tensors.each[which];
+  W* const weight = static_cast<W*>(x.weight);
+  const G* const gradient = static_cast<const G*>(x.gradient);
+  bool vectors = aligned(weight, V * sizeof(W)) && aligned(gradient, V * sizeof(G)) &&
+                 aligned(x.rounded, V * (tensors.copied ? sizeof(W) : sizeof(bfloat16)));
+#pragma unroll
+  for (int k = 0; k < states; ++k) vectors = vectors && aligned(x.states[k], V * sizeof(S));
+  const int64_t start = (blockIdx.x - tensors.first_block[which]) * block_elements + threadIdx.x * V;
+#pragma unroll 2
+  for (int pack = 0; pack < packs; ++pack) {
+    const int64_t at = start + pack * int64_t{threads} * V, left = x.count - at;
+    if (left <= 0) return;
+    const bool whole = vectors && left >= V;
+    float w[V], g[V], s[states + 1][V];  // the last is not used
+    load_some(weight + at, whole, left, w);
+    load_some(gradient + at, whole, left, g);
+#pragma unroll
+    for (int k = 0; k < states; ++k) load_some(static_cast<const S*>(x.states[k]) + at, whole, left, s[k]);
+    if (std::isnan(factor)) return;  // tested here, so that the loads do not wait for the factor
+    const auto gradient_scale = static_cast<float>(factor);
+    unsigned bits[most_numbers][V]{};
+    if constexpr (stochastic) random_bits(rounding.key, x.first_index + static_cast<uint64_t>(at), bits);
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      float of_element[states + 1];
+#pragma unroll
+      for (int k = 0; k < states; ++k) of_element[k] = s[k][i];
+      Formula::update(f.values, w[i], g[i] * gradient_scale, of_element);
+#pragma unroll
+      for (int k = 0; k < states; ++k) s[k][i] = of_element[k];
+    }
+    store_some<stochastic>(weight + at, whole, left, w, bits[0]);
+    if (x.rounded != nullptr && tensors.copied)
+      store_some<stochastic>(static_cast<W*>(x.rounded) + at, whole, left, w, bits[0]);
+    else if (x.rounded != nullptr)
+      store_some<false>(static_cast<bfloat16*>(x.rounded) + at, whole, left, w, bits[0]);
+#pragma unroll
+    for (int k = 0; k < states; ++k)
+      store_some<stochastic>(static_cast<S*>(x.states[k]) + at, whole, left, s[k], bits[1 + k]);
+  }
+}
+
+bool is_copied(const UpdateArrays& x) {
+  return x.rounded != nullptr && x.rounded_element == x.weight_element;
+}
+
+bool same_elements(const UpdateArrays& a, const UpdateArrays& b) {
+  return a.weight_element == b.weight_element && a.gradient_element == b.gradient_element &&
+         a.state_element == b.state_element && is_copied(a) == is_copied(b);
+}
+
+// Takes one launch's tensors from the front of the list. `blocks` gets the number of blocks they take.
+Tensors take(std::span<const UpdateArrays>& list, unsigned& blocks) {
+  Tensors tensors{};
+  blocks = 0;
+  const UpdateArrays& first = list.front();
+  tensors.copied = is_copied(first);
+  while (!list.empty() && tensors.count < list_length && same_elements(list.front(), first)) {
+    const UpdateArrays& x = list.front();
+    if (x.count > 0) {
+      tensors.first_block[tensors.count] = blocks;
+      Tensors::Each& each = tensors.each[tensors.count++];
+      each = {x.weight, x.gradient, {}, x.rounded, x.count, x.first_index};
+      for (int k = 0; k < most_states; ++k) each.states[k] = x.states[k];
+      blocks += static_cast<unsigned>(divide_up(x.count, block_elements));
+    }
+    list = list.subspan(1);
+  }
+  return tensors;
+}
+
+template <class Formula>
+void update_by(cudaStream_t stream, std::span<const UpdateArrays> list, const FloatFactors& factors,
+               const Rounding& rounding, const double* gradient_factor) {
+  while (!list.empty()) {
+    const UpdateArrays like = list.front();
+    unsigned blocks = 0;
+    const Tensors tensors = take(list, blocks);
+    const LaunchShape shape{{blocks}, {threads}};
+    const auto start = [&](auto w, auto g, auto s) {
+      using W = decltype(w);
+      using G = decltype(g);
+      using S = decltype(s);
+      constexpr bool rounds = sizeof(W) == 2 || sizeof(S) == 2;
+      if (rounds && rounding.stochastic)
+        launch(stream, shape, Formula::name, update_kernel<rounds, Formula, W, G, S>, tensors, factors,
+               rounding, gradient_factor);
+      else
+        launch(stream, shape, Formula::name, update_kernel<false, Formula, W, G, S>, tensors, factors,
+               rounding, gradient_factor);
+    };
+    with_type(like.weight_element, [&](auto w) {
+      with_type(like.gradient_element, [&](auto g) {
+        if constexpr (Formula::states == 0)
+          start(w, g, float{});
+        else
+          with_type(like.state_element, [&](auto s) { start(w, g, s); });
+      });
+    });
+  }
+}
+
+}  // namespace
+
+void update(cudaStream_t stream, std::span<const UpdateArrays> list, int formula, const FloatFactors& factors,
+            const Rounding& rounding, const double* gradient_factor) {
+  with_formula(formula, Formulas(), [&](auto each) {
+    update_by<decltype(each)>(stream, list, factors, rounding, gradient_factor);
+  });
+}
+
+}  // namespace collie::cuda

@@ -1,0 +1,9 @@
+// Limits of the formulas of update rules (kernels/rules/formulas-inl.hpp), for every device. nvcc reads this
+// file.
+#pragma once
+
+namespace collie {
+
+constexpr int most_states = 2, most_factors = 8;
+
+}  // namespace collie
