@@ -186,14 +186,14 @@ typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {
     TaskLists lists = program.lists ? *program.lists : TaskLists{};
     std::vector<StepBatch> batches;
     for (const auto& batch : program.batches) batches.push_back(batch ? *batch : StepBatch{});
-    return f(program.id, program.kind, program.step, program.update, program.lr, lists,
+    return f(program.id, program.kind, program.step, program.update, program.lr_factor, lists,
              program.activation_limits, batches, program.sampling, program.sampling_index,
              program.cache_capacity);
   } else {
     auto program = std::make_shared<Program>();
     TaskLists lists;
     std::vector<StepBatch> batches;
-    auto result = f(program->id, program->kind, program->step, program->update, program->lr, lists,
+    auto result = f(program->id, program->kind, program->step, program->update, program->lr_factor, lists,
                     program->activation_limits, batches, program->sampling, program->sampling_index,
                     program->cache_capacity);
     program->lists = std::make_shared<const TaskLists>(std::move(lists));

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "base/option.hpp"
+
 namespace collie {
 
 struct RunSection {
@@ -77,15 +79,22 @@ struct ParallelSection {
   bool operator==(const ParallelSection&) const = default;
 };
 
+// Parameters that are updated in another way than the rest.
+struct OptimizerGroup {
+  std::vector<std::string>
+      match;             // globs; a parameter is in the first group that matches its Hugging Face name
+  std::string name;      // empty: that of OptimizerConfig
+  OptionValues options;  // those that are given; "lr_scale" may be among them
+  bool operator==(const OptimizerGroup&) const = default;
+};
+
 struct OptimizerConfig {
   std::string name = "adamw";
-  double lr = 3.0e-4;
-  std::vector<double> betas = {0.9, 0.95};
-  double eps = 1.0e-8, weight_decay = 0.1;
+  OptionValues options;  // those that are given: "lr", "weight_decay", ... (io/optimizer_options.hpp)
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
-  nlohmann::json groups = nlohmann::json::array();
-  bool operator==(const OptimizerConfig&) const = default;
+  std::vector<OptimizerGroup> groups;
+  bool operator==(const OptimizerConfig& other) const;  // compares the values in force
 };
 
 struct LearningRateConfig {

@@ -8,6 +8,7 @@
 #include "base/quote.hpp"
 #include "io/config_schema.hpp"
 #include "io/config_values.hpp"
+#include "io/optimizer_options.hpp"
 
 namespace collie::config {
 
@@ -54,6 +55,37 @@ std::string text_words(const Key& key) {
   return words;
 }
 
+std::string option_words(const Key& key, const OptionTarget& target) {
+  return std::visit(Overloaded{
+                        [](bool) -> std::string { return "true or false"; },
+                        [&](double) { return number_words(key, "a number"); },
+                        [&](const std::vector<double>& numbers) {
+                          return number_words(key, fmt::format("a list of {} numbers, each", numbers.size()));
+                        },
+                    },
+                    target.option.initial);
+}
+
+// Of one group, what a run computes with.
+nlohmann::json group_json(const OptimizerConfig& optimizer, const OptimizerGroup& group) {
+  nlohmann::json values{{"match", group.match}, {"name", rule_of(optimizer, group)}};
+  const OptionValues in_force = options_in_force(optimizer, group);
+  for (const auto& [name, value] : in_force.all())
+    std::visit([&, &name = name](const auto& number) { values[name] = number; }, value);
+  return values;
+}
+
+// Of one group, what was given.
+std::string group_yaml(const OptimizerConfig& optimizer, OptimizerGroup group) {
+  std::string text;
+  for (const Key& key : group_schema(optimizer, group, "")) {
+    const auto* option = std::get_if<OptionTarget>(&key.target);
+    if (option != nullptr ? !option->values->has(option->option.name) : key.yaml() == "null") continue;
+    text += (text.empty() ? "" : ", ") + key.path.substr(1) + ": " + key.yaml();
+  }
+  return "{" + text + "}";
+}
+
 [[noreturn]] void refuse(const Key& key, const std::string& place, const std::string& found) {
   throw UserError("{}: found {}; {} is wanted", place, found, key.wanted());
 }
@@ -83,11 +115,33 @@ void check_partition(const Key& key, const PartitionTarget& partition, const std
     if (!key.range.holds(layers)) refuse(key, place, fmt::format("{} in the list", layers));
 }
 
+void check_numbers(const Key& key, const std::vector<double>& numbers, const std::string& place) {
+  for (const double number : numbers)
+    if (!std::isfinite(number) || !key.range.holds(number))
+      refuse(key, place, fmt::format("{} in the list", number));
+}
+
+template <class Number>
+void check_number(const Key& key, Number number, const std::string& place) {
+  if (!std::isfinite(static_cast<double>(number)) || !key.range.holds(static_cast<double>(number)))
+    refuse(key, place, fmt::format("{}", number));
+}
+
+void check_option(const Key& key, const OptionTarget& option, const std::string& place) {
+  if (option.value().index() != option.option.initial.index()) return;  // check_options() refuses it
+  std::visit(Overloaded{
+                 [](bool) {},
+                 [&](double number) { check_number(key, number, place); },
+                 [&](const std::vector<double>& numbers) {
+                   if (numbers.size() != std::get<std::vector<double>>(option.option.initial).size())
+                     refuse(key, place, fmt::format("{} numbers", numbers.size()));
+                   check_numbers(key, numbers, place);
+                 },
+             },
+             option.value());
+}
+
 void check_valid(const Key& key, const std::string& place) {
-  const auto check_number = [&](auto number) {
-    if (!std::isfinite(static_cast<double>(number)) || !key.range.holds(static_cast<double>(number)))
-      refuse(key, place, fmt::format("{}", number));
-  };
   std::visit(Overloaded{
                  [](const bool*) {},
                  [](const std::vector<DataSource>*) {},
@@ -96,13 +150,9 @@ void check_valid(const Key& key, const std::string& place) {
                    if (!key.nullable || !text->empty()) check_text(key, *text, place);
                  },
                  [&](const std::optional<int64_t>* number) {
-                   if (*number) check_number(**number);
+                   if (*number) check_number(key, **number, place);
                  },
-                 [&](const std::vector<double>* numbers) {
-                   for (const double number : *numbers)
-                     if (!std::isfinite(number) || !key.range.holds(number))
-                       refuse(key, place, fmt::format("{} in the list", number));
-                 },
+                 [&](const std::vector<double>* numbers) { check_numbers(key, *numbers, place); },
                  [&](const std::vector<std::string>* texts) {
                    for (const std::string& text : *texts) {
                      check_length(text, place);
@@ -110,27 +160,15 @@ void check_valid(const Key& key, const std::string& place) {
                    }
                  },
                  [](const nlohmann::json*) {},
+                 [](const GroupsTarget&) {},  // check_options() does
                  [&](const PartitionTarget& partition) { check_partition(key, partition, place); },
-                 [&](const auto* number) { check_number(*number); },
+                 [&](const OptionTarget& option) { check_option(key, option, place); },
+                 [&](const auto* number) { check_number(key, *number, place); },
              },
              key.target);
 }
 
 }  // namespace
-
-bool Range::holds(double number) const {
-  if (least && (least_excluded ? number <= *least : number < *least)) return false;
-  return !(most && (most_excluded ? number >= *most : number > *most));
-}
-
-std::string Range::words() const {
-  if (least && most && least_excluded) return fmt::format(" above {:.0f} and at most {:.0f}", *least, *most);
-  if (least && most)
-    return most_excluded ? fmt::format(" of at least {:.0f} and below {:.0f}", *least, *most)
-                         : fmt::format(" from {:.0f} to {:.0f}", *least, *most);
-  if (least) return fmt::format("{} {:.0f}", least_excluded ? " above" : " of at least", *least);
-  return "";
-}
 
 Key Key::at_least(double number) const {
   Key key = *this;
@@ -222,6 +260,10 @@ std::string Key::wanted() const {
             return "a list of sources, such as [{path: \"data/*.txt\"}],";
           },
           [&](const PartitionTarget&) { return text_words(*this) + ", or a list of layers per stage,"; },
+          [](const GroupsTarget&) -> std::string {
+            return "a list of groups, such as [{match: [\"*norm*\"], weight_decay: 0.0}],";
+          },
+          [&](const OptionTarget& option) { return option_words(*this, option); },
           [&](const auto*) { return number_words(*this, "a whole number"); },
       },
       target);
@@ -237,6 +279,15 @@ nlohmann::json Key::json() const {
           [](const PartitionTarget& partition) {
             return partition.name->empty() ? nlohmann::json(*partition.list)
                                            : nlohmann::json(*partition.name);
+          },
+          [](const GroupsTarget& groups) {
+            nlohmann::json all = nlohmann::json::array();
+            for (const OptimizerGroup& group : groups.optimizer->groups)
+              all.push_back(group_json(*groups.optimizer, group));
+            return all.empty() ? all : nlohmann::json(all.dump());  // one value to compare
+          },
+          [](const OptionTarget& option) {
+            return std::visit([](const auto& value) { return nlohmann::json(value); }, option.value());
           },
           [](const auto* value) { return nlohmann::json(*value); },
       },
@@ -261,6 +312,13 @@ std::string Key::yaml() const {
           [](const PartitionTarget& partition) {
             return partition.name->empty() ? list_of(*partition.list) : yaml_of(*partition.name);
           },
+          [](const GroupsTarget& groups) {
+            std::vector<std::string> all;
+            for (const OptimizerGroup& group : groups.optimizer->groups)
+              all.push_back(group_yaml(*groups.optimizer, group));
+            return fmt::format("[{}]", list_words(all));
+          },
+          [&](const OptionTarget&) { return yaml_of(json()); },
           [](const auto* number) { return fmt::format("{}", *number); },
       },
       target);

@@ -9,6 +9,7 @@
 #include "io/config_tree.hpp"
 #include "io/config_values.hpp"
 #include "io/files.hpp"
+#include "io/optimizer_options.hpp"
 
 namespace collie {
 
@@ -19,9 +20,14 @@ namespace {
 // Fills the members of a Config from the tree, key by key in the table's order.
 class Reader {
  public:
-  Reader(Config& config, Origin file) : keys_(schema(config)), file_(config.file), places_(std::move(file)) {}
+  Reader(Config& config, Origin file) : config_(config), file_(config.file), places_(std::move(file)) {}
 
-  void read(const Node& root) { read_section(root, "", keys_); }
+  void read(const Node& root) {
+    for (const Entry& section : root.entries)
+      if (section.key == "optimizer") read_rule(section.value, "optimizer", config_.optimizer.name);
+    keys_ = schema(config_);
+    read_section(root, "", keys_);
+  }
   const Places& places() const { return places_; }
 
  private:
@@ -48,6 +54,26 @@ class Reader {
     }
   }
 
+  // The rule decides which options there are, so its name is read before them. If it is no text, read_key()
+  // refuses it.
+  void read_rule(const Node& section, const std::string& path, std::string& rule) {
+    for (const Entry& entry : section.entries) {
+      const Node& name = entry.value;
+      if (entry.key != "name" || name.kind != Node::Kind::scalar || name.meaning() != Node::Meaning::text)
+        continue;
+      rule = name.scalar;
+      add_place(join(path, "name"), name.origin);
+    }
+  }
+
+  // The rule whose options stand beside the key; "" elsewhere. Of the groups it is the last, which is being
+  // read.
+  std::string rule_at(const std::string& path) const {
+    const OptimizerConfig& optimizer = config_.optimizer;
+    if (path.starts_with("optimizer.groups.")) return rule_of(optimizer, optimizer.groups.back());
+    return path.starts_with("optimizer.") ? optimizer.name : "";
+  }
+
   void add_place(const std::string& path, const Origin& origin) {
     places_.add(path, origin);
     file_.places[path] = origin.place(path);
@@ -55,8 +81,11 @@ class Reader {
 
   [[noreturn]] void refuse_unknown(const Node& node, const std::string& path, const Keys& keys) const {
     Keys all = keys;  // those of a data source, then the rest: the nearest key is searched among both
-    if (&keys != &keys_) all.insert(all.end(), keys_.begin(), keys_.end());
-    throw UserError("{}: unknown key; {}", node.origin.place(path), suggestion(all, path));
+    const std::string rule = rule_at(path);
+    if (&keys != &keys_ && rule.empty()) all.insert(all.end(), keys_.begin(), keys_.end());
+    throw UserError(
+        "{}: unknown key; {}{}", node.origin.place(path), suggestion(all, path),
+        rule.empty() ? "" : fmt::format(" (the options of {} are {})", rule, names_of_options(rule)));
   }
 
   void read_key(const Node& node, const Key& key) {
@@ -164,6 +193,31 @@ class Reader {
       *target.name = read_text(node, key);
   }
 
+  static void read_value(const Node& node, const Key& key, const OptionTarget& target) {
+    std::visit(
+        [&](auto value) {
+          read_value(node, key, &value);
+          target.values->set(target.option.name, std::move(value));
+        },
+        target.option.initial);
+  }
+
+  void read_value(const Node& node, const Key& key, const GroupsTarget& target) {
+    std::vector<OptimizerGroup>& groups = target.optimizer->groups;
+    groups.clear();
+    for (const Node& item : items_of(node, key)) {
+      const std::string path = source_path(key.path, groups.size());
+      OptimizerGroup& group = groups.emplace_back();
+      if (item.kind == Node::Kind::null)
+        throw UserError(
+            "{}: found nothing; a group such as {{match: [\"*norm*\"], weight_decay: 0.0}} is wanted",
+            item.origin.place(path));
+      add_place(path, item.origin);
+      read_rule(item, path, group.name);
+      read_section(item, path, group_schema(*target.optimizer, group, path, file_.place(join(path, "name"))));
+    }
+  }
+
   void read_value(const Node& node, const Key& key, std::vector<DataSource>* target) {
     target->clear();
     for (const Node& item : items_of(node, key)) {
@@ -178,6 +232,7 @@ class Reader {
     }
   }
 
+  Config& config_;
   Keys keys_;
   ConfigFile& file_;
   Places places_;

@@ -1,5 +1,7 @@
 #include "io/config_schema.hpp"
 
+#include "io/optimizer_options.hpp"
+
 namespace collie::config {
 
 namespace {
@@ -134,39 +136,42 @@ std::vector<Key> how_it_is_trained(Config& c) {
           .from_to(0, 2147483647)
           .one_of({"parameters", "uniform", "measured"}),
 
-      Key("optimizer.name", &c.optimizer.name).doc("or one that a host program registered").fingerprinted(),
-      Key("optimizer.lr", &c.optimizer.lr)
-          .doc("the highest learning rate")
-          .fingerprinted()
-          .at_least(0)
-          .also_known_as({"learning_rate"}),
-      Key("optimizer.betas", &c.optimizer.betas)
-          .doc("decay of the running means")
-          .fingerprinted()
-          .from_to_below(0, 1),
-      Key("optimizer.eps", &c.optimizer.eps)
-          .doc("added to the denominator")
-          .fingerprinted()
-          .above(0)
-          .also_known_as({"epsilon"}),
-      Key("optimizer.weight_decay", &c.optimizer.weight_decay)
-          .doc("of all parameters")
-          .fingerprinted()
-          .at_least(0),
-      Key("optimizer.master", &c.optimizer.master)
-          .doc("with model.dtype bfloat16: a float32 copy of the weights is updated and rounded to the "
-               "model's; in checkpoints, too")
-          .fingerprinted(),
-      Key("optimizer.grad_dtype", &c.optimizer.grad_dtype)
-          .doc("in which gradients are summed over micro-batches and ranks, with model.dtype bfloat16")
-          .fingerprinted()
-          .one_of({"float32", "bfloat16"}),
-      Key("optimizer.rounding", &c.optimizer.rounding)
-          .doc("of updated bfloat16 weights without master")
-          .fingerprinted()
-          .one_of({"nearest", "stochastic"}),
-      Key("optimizer.groups", &c.optimizer.groups).only("[]"),
+  };
+}
 
+// The rule's own options stand behind its name.
+std::vector<Key> how_it_is_updated(Config& c) {
+  const std::string place = c.file.place("optimizer.name");
+  std::vector<Key> all{Key("optimizer.name", &c.optimizer.name)
+                           .doc("or one that a host program registered. Each has options of its own")
+                           .fingerprinted()};
+  add(all, option_schema(optimizer_declarations().find(c.optimizer.name, place).options, c.optimizer.options,
+                         "optimizer"));
+  add(all,
+      {
+          Key("optimizer.master", &c.optimizer.master)
+              .doc("with model.dtype bfloat16: a float32 copy of the weights is updated and rounded to the "
+                   "model's; in checkpoints, too")
+              .fingerprinted(),
+          Key("optimizer.grad_dtype", &c.optimizer.grad_dtype)
+              .doc("in which gradients are summed over micro-batches and ranks, with model.dtype bfloat16")
+              .fingerprinted()
+              .one_of({"float32", "bfloat16"}),
+          Key("optimizer.rounding", &c.optimizer.rounding)
+              .doc("of updated bfloat16 weights without master")
+              .fingerprinted()
+              .one_of({"nearest", "stochastic"}),
+          Key("optimizer.groups", GroupsTarget{&c.optimizer})
+              .doc("parameters with another rule or other options: {match: [pattern, ...], name, lr_scale, "
+                   "and the "
+                   "rule's options}, see below")
+              .fingerprinted(),
+      });
+  return all;
+}
+
+std::vector<Key> how_the_rate_goes(Config& c) {
+  return {
       Key("lr_scheduler.name", &c.lr_scheduler.name)
           .doc("or one that a host program registered")
           .fingerprinted()
@@ -253,8 +258,37 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
 std::vector<Key> schema(Config& config) {
   std::vector<Key> all = what_is_trained(config);
   add(all, how_it_is_trained(config));
+  add(all, how_it_is_updated(config));
+  add(all, how_the_rate_goes(config));
   add(all, what_goes_on_around_it(config));
   return all;
+}
+
+std::vector<Key> option_schema(const std::vector<Option>& options, OptionValues& values,
+                               const std::string& section) {
+  std::vector<Key> keys;
+  for (const Option& option : options) {
+    Key key = Key(section + "." + option.name, OptionTarget{&values, option})
+                  .doc(option.doc)
+                  .fingerprinted()
+                  .also_known_as(option.aliases);
+    key.range = option.range;
+    keys.push_back(std::move(key));
+  }
+  return keys;
+}
+
+std::vector<Key> group_schema(const OptimizerConfig& optimizer, OptimizerGroup& group,
+                              const std::string& path, const std::string& place) {
+  std::vector<Option> options = optimizer_declarations()
+                                    .find(rule_of(optimizer, group), place.empty() ? path + ".name" : place)
+                                    .options;
+  options.insert(
+      options.begin(),
+      {.name = "lr_scale", .initial = 1.0, .doc = "multiplies lr", .range = NumberRange::at_least(0)});
+  std::vector<Key> keys{Key(path + ".match", &group.match), Key(path + ".name", &group.name).or_null()};
+  add(keys, option_schema(options, group.options, path));
+  return keys;
 }
 
 std::vector<Key> source_schema(DataSource& source, const std::string& path) {

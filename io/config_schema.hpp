@@ -19,27 +19,35 @@ struct PartitionTarget {
   std::vector<int>* list;
 };
 
+// An option that a piece declares: a place among the values that are given, and its declaration.
+struct OptionTarget {
+  OptionValues* values;
+  Option option;
+  // The value in force.
+  const OptionValue& value() const {
+    return values->has(option.name) ? values->at(option.name) : option.initial;
+  }
+};
+
+// optimizer.groups
+struct GroupsTarget {
+  OptimizerConfig* optimizer;
+};
+
 // The member that a key fills. Its type is the key's type.
 using Target = std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::optional<int64_t>*,
                             std::vector<double>*, std::vector<std::string>*, nlohmann::json*,
-                            std::vector<DataSource>*, PartitionTarget>;
+                            std::vector<DataSource>*, PartitionTarget, OptionTarget, GroupsTarget>;
 
 // A text with more bytes is neither a path nor a name.
 constexpr size_t longest_config_text = 4096;
-
-struct Range {
-  std::optional<double> least, most;
-  bool least_excluded = false, most_excluded = false;
-  bool holds(double number) const;
-  std::string words() const;  // " of at least 0", " from 0 to 1", ""
-};
 
 struct Key {
   Key(std::string key_path, Target key_target) : path(std::move(key_path)), target(key_target) {}
 
   std::string path;  // "optimizer.lr"
   Target target;
-  Range range;                            // of a number, or of every number of a list
+  NumberRange range;                      // of a number, or of every number of a list
   std::vector<std::string> valid;         // texts that are valid; empty: any
   std::vector<std::string> valid_later;   // texts of the schema that the engine does not have yet
   std::optional<std::string> only_value;  // the only valid value that the engine has, as to_yaml prints it
@@ -74,8 +82,18 @@ struct Key {
   void check(const std::string& place) const;
 };
 
-// Returns every key, in the order of the sections. The table points into `config`.
+// Returns every key, in the order of the sections. The table points into `config`. The optimizer section has
+// the options of the config's optimizer; throws UserError if there is none of its name.
 std::vector<Key> schema(Config& config);
+
+// The keys of options, under `section`. The table points into `values`.
+std::vector<Key> option_schema(const std::vector<Option>& options, OptionValues& values,
+                               const std::string& section);
+
+// The keys of a group of parameters, under `path` ("optimizer.groups.0"). Throws UserError as schema() does;
+// `place` is where the group's name was given.
+std::vector<Key> group_schema(const OptimizerConfig& optimizer, OptimizerGroup& group,
+                              const std::string& path, const std::string& place = "");
 
 // The keys of one data source, under `path` ("data.train.0").
 std::vector<Key> source_schema(DataSource& source, const std::string& path);

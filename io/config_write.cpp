@@ -6,6 +6,7 @@
 
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
+#include "io/optimizer_options.hpp"
 
 namespace collie {
 
@@ -69,7 +70,11 @@ class Writer : public Sections {
 std::string values_of(const Key& key, const std::map<std::string, std::vector<std::string>>& names) {
   if (const auto found = names.find(key.path); found != names.end())
     return fmt::format("one of {}", fmt::join(found->second, ", "));
-  if (std::holds_alternative<bool*>(key.target) || std::holds_alternative<nlohmann::json*>(key.target))
+  if (std::holds_alternative<bool*>(key.target) || std::holds_alternative<nlohmann::json*>(key.target) ||
+      std::holds_alternative<GroupsTarget>(key.target))
+    return "";
+  if (const auto* option = std::get_if<OptionTarget>(&key.target);
+      option != nullptr && std::holds_alternative<bool>(option->option.initial))
     return "";
   if (std::holds_alternative<std::string*>(key.target) && key.valid.empty()) return "";
   if (std::holds_alternative<std::vector<DataSource>*>(key.target) ||
@@ -85,8 +90,9 @@ class Describer : public Sections {
  public:
   explicit Describer(const std::map<std::string, std::vector<std::string>>& names) : names_(names) {}
 
-  void describe(const Key& key) {
-    const std::string name = open_sections(key.path);
+  // `before` stands before the key on its lines.
+  void describe(const Key& key, const std::string& before = "") {
+    const std::string name = before + open_sections(key.path);
     const bool later = key.only_value.has_value() || !key.warning_if_true.empty();
     std::string about = key.in_fingerprint ? "* " : "";
     about += key.description;
@@ -98,6 +104,13 @@ class Describer : public Sections {
       line(fmt::format("{:<{}}# {}", start, column_ - 2, part));
       start.clear();
     }
+  }
+
+  // Other optimizers' options, as a comment.
+  void describe_optimizer(const std::string& rule, const std::vector<Option>& options) {
+    line(fmt::format("# with name: {}", rule));
+    OptionValues none;
+    for (const Key& key : option_schema(options, none, "optimizer")) describe(key, "#   ");
   }
 
  private:
@@ -140,7 +153,13 @@ nlohmann::json fingerprint(const Config& values_in_force) {
 std::string describe_keys(const std::map<std::string, std::vector<std::string>>& names) {
   Config defaults;
   config::Describer describer(names);
-  for (const config::Key& key : config::schema(defaults)) describer.describe(key);
+  for (const config::Key& key : config::schema(defaults)) {
+    describer.describe(key);
+    if (key.path != "optimizer.groups") continue;
+    for (const std::string& name : optimizer_declarations().names())
+      if (name != defaults.optimizer.name)
+        describer.describe_optimizer(name, optimizer_declarations().find(name).options);
+  }
   return describer.text();
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/registry.hpp"
 #include "io/config.hpp"
+#include "io/optimizer_options.hpp"
 #include "kernels/operations.hpp"
 
 namespace collie {
@@ -20,7 +21,7 @@ namespace collie {
 struct ParameterRange {
   const std::string& name;     // Hugging Face name
   Tensor weight, gradient;     // flat [numel]
-  std::vector<Tensor> states;  // flat [numel] each, in the order of state_names()
+  std::vector<Tensor> states;  // flat [numel] each, in the order of states()
   Tensor rounded;              // where defined: must get the new weight, as Operations::convert() rounds it
   uint64_t first_index = 0;    // of UpdateTensors
 };
@@ -36,7 +37,8 @@ struct UpdateArguments {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  virtual std::vector<std::string> state_names() const = 0;  // e.g. {"exp_avg", "exp_avg_sq"}; start at zero
+  // Of a parameter, each with its shape, in accumulation_dtype(). There may be none.
+  virtual std::vector<StateDeclaration> states() const = 0;
   // All ranges that a rank updates in a step, so that a device can do them at a time.
   virtual void update(Operations& operations, std::span<ParameterRange> ranges,
                       const UpdateArguments& arguments) = 0;
@@ -44,8 +46,15 @@ class Optimizer {
   virtual bool rounds_stochastically() const { return false; }
 };
 
-using OptimizerFactory = std::function<std::unique_ptr<Optimizer>(const OptimizerConfig&)>;
-Registry<OptimizerFactory>& optimizers();  // built in: "adamw"
+// Gets a value of every option that the optimizer has declared.
+using OptimizerFactory = std::function<std::unique_ptr<Optimizer>(const OptionValues& options)>;
+Registry<OptimizerFactory>& optimizers();  // built in: the rules of kernels/rules/
+// Adds an optimizer with its options, which the configuration then knows by name, or replaces the one of that
+// name. A host program does this before it reads a configuration.
+void add_optimizer(const std::string& name, OptimizerDeclaration declaration, OptimizerFactory factory);
+// The optimizer of that name; options that are not given are at their defaults. Throws UserError if there is
+// none.
+std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const OptionValues& given);
 
 // The factor of lr at step t (from 1) of total_steps.
 using LearningRateSchedule = std::function<double(int64_t step, int64_t total_steps)>;

@@ -1,4 +1,4 @@
-#include "optim/adamw.hpp"
+#include "optim/elementwise.hpp"
 #include "optim/learning_rate.hpp"
 #include "optim/optimizer.hpp"
 
@@ -7,10 +7,20 @@ namespace collie {
 Registry<OptimizerFactory>& optimizers() {
   static Registry<OptimizerFactory>& registry = []() -> Registry<OptimizerFactory>& {
     static Registry<OptimizerFactory> all("optimizer", "optimizer.name");
-    all.add("adamw", make_adamw);
+    for (const ElementwiseRule& rule : elementwise_rules()) all.add(rule.name, elementwise_optimizer(rule));
     return all;
   }();
   return registry;
+}
+
+void add_optimizer(const std::string& name, OptimizerDeclaration declaration, OptimizerFactory factory) {
+  COLLIE_ASSERT(find_option(declaration.options, "lr") != nullptr, "the optimizer '{}' declares no lr", name);
+  optimizers().add(name, std::move(factory));
+  optimizer_declarations().add(name, std::move(declaration));
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const OptionValues& given) {
+  return optimizers().find(name)(with_defaults(optimizer_declarations().find(name).options, given));
 }
 
 Registry<LearningRateFactory>& learning_rate_schedules() {

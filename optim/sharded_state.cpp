@@ -12,41 +12,42 @@ int64_t blocks_of(const NormShare& share) {
 }  // namespace
 
 ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
-                           Optimizer* optimizer, const Precision& precision, bool offload,
+                           const ParameterGroups* optimizers, const Precision& precision, bool offload,
                            const Groups& groups)
     : parameters_(model.parameters()),
       sharding_(sharding),
       operations_(operations),
-      optimizer_(optimizer),
+      optimizers_(optimizers),
       precision_(precision),
       plan_(parameters_, model.range(), sharding),
       weights_(plan_, parameters_, sharding, operations, groups.data) {
-  if (optimizer == nullptr) return;
+  if (optimizers == nullptr) return;
   norm_shares_ = collie::norm_shares(parameters_, plan_, sharding_);
   norm_sums_ = sums_of_shares(norm_shares_);
   gradients_ =
       std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
                                         precision.gradients(operations), groups.data, groups.gradients);
-  const size_t states = optimizer->state_names().size();
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     for (const OwnedRange& range : plan_.owned(static_cast<int>(bucket), sharding.rank)) {
       if (parameter(range.id).tied_copy) continue;  // updated where its owner is
-      Owned owned{range, static_cast<int>(bucket), {}, {}};
+      Owned owned{range, static_cast<int>(bucket), optimizers->index_of(parameter(range.id).name), {}, {}};
       const auto state = [&] {
         const Shape shape{range.numel};
         return offload ? operations.empty_on_host(shape, operations.accumulation_dtype(), Category::optimizer)
                        : operations.empty(shape, operations.accumulation_dtype(), Category::optimizer);
       };
       if (precision.keeps_master(operations)) owned.master = state();
-      for (size_t i = 0; i < states; ++i) owned.states.push_back(state());
+      while (owned.states.size() < states_of(owned).size()) owned.states.push_back(state());
       owned_.push_back(std::move(owned));
     }
 }
 
 void ShardedState::load(const std::function<void(ParameterId, Tensor&)>& fill) {
   load_weights(fill);
-  for (Owned& owned : owned_)
-    for (Tensor& state : owned.states) operations_.fill(state, 0);
+  for (Owned& owned : owned_) {
+    const std::vector<StateDeclaration> states = states_of(owned);
+    for (size_t i = 0; i < states.size(); ++i) operations_.fill(owned.states[i], states[i].initial);
+  }
 }
 
 // The masters are what the weights are before they are rounded.
@@ -92,11 +93,10 @@ void ShardedState::load(const Checkpoint& checkpoint) {
   load_weights([&](ParameterId id, Tensor& values) {
     read(checkpoint, "weight", {id, 0, values.numel(), 0}, values.reshape({values.numel()}));
   });
-  if (optimizer_ == nullptr) return;
-  const std::vector<std::string> names = optimizer_->state_names();
-  for (Owned& owned : owned_)
-    for (size_t state = 0; state < names.size(); ++state)
-      read(checkpoint, names[state], owned.range, owned.states[state]);
+  for (const Owned& owned : owned_) {
+    const std::vector<StateDeclaration> states = states_of(owned);
+    for (size_t i = 0; i < states.size(); ++i) read(checkpoint, states[i].name, owned.range, owned.states[i]);
+  }
 }
 
 void ShardedState::sum_squares(Tensor& values) const {
@@ -112,26 +112,31 @@ void ShardedState::sum_squares(Tensor& values) const {
   operations_.tree_sums(blocks, norm_sums_, values);
 }
 
-void ShardedState::update(UpdateArguments arguments) {
+ParameterRange ShardedState::range_of(Owned& owned) {
+  const Tensor weight = view(weights_.part(owned.bucket), owned.range);
+  ParameterRange range{parameter(owned.range.id).name,
+                       weight,
+                       view(gradients_->part(owned.bucket), owned.range),
+                       owned.states,
+                       {}};
+  if (owned.master.defined()) {
+    range.weight = owned.master;
+    range.rounded = weight;
+  }
+  if (precision_.stochastic) range.first_index = rounding_index(range.name, first_element(owned.range));
+  return range;
+}
+
+void ShardedState::update(double lr_factor, UpdateArguments arguments) {
   if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
   weights_.wait();
-  std::vector<ParameterRange> ranges;
-  ranges.reserve(owned_.size());
-  for (Owned& owned : owned_) {
-    const Tensor weight = view(weights_.part(owned.bucket), owned.range);
-    ParameterRange& range =
-        ranges.emplace_back(ParameterRange{parameter(owned.range.id).name,
-                                           weight,
-                                           view(gradients_->part(owned.bucket), owned.range),
-                                           owned.states,
-                                           {}});
-    if (owned.master.defined()) {
-      range.weight = owned.master;
-      range.rounded = weight;
-    }
-    if (precision_.stochastic) range.first_index = rounding_index(range.name, first_element(owned.range));
+  std::vector<std::vector<ParameterRange>> ranges(optimizers_->all().size());  // [groups]
+  for (Owned& owned : owned_) ranges[owned.group].push_back(range_of(owned));
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    const ParameterGroups::Group& group = optimizers_->all()[i];
+    arguments.lr = group.lr * lr_factor;
+    if (!ranges[i].empty()) group.optimizer->update(operations_, ranges[i], arguments);
   }
-  optimizer_->update(operations_, ranges, arguments);
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     if (!parameter(plan_.buckets()[bucket].slots.front().id).tied_copy)
       weights_.publish(static_cast<int>(bucket));
@@ -152,7 +157,6 @@ int64_t ShardedState::first_element(const OwnedRange& range) const {
 
 std::vector<CheckpointSlice> ShardedState::snapshot() const {
   std::vector<CheckpointSlice> slices;
-  const std::vector<std::string> names = optimizer_->state_names();
   for (const Owned& owned : owned_) {
     const Parameter& of = parameter(owned.range.id);
     if (!is_primary(of, sharding_)) continue;
@@ -163,7 +167,8 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
       });
     };
     add("weight", owned.master.defined() ? owned.master : view(weights_.part(owned.bucket), owned.range));
-    for (size_t state = 0; state < names.size(); ++state) add(names[state], owned.states[state]);
+    const std::vector<StateDeclaration> states = states_of(owned);
+    for (size_t i = 0; i < states.size(); ++i) add(states[i].name, owned.states[i]);
   }
   return slices;
 }

@@ -12,7 +12,7 @@
 #include "optim/bucket_gradients.hpp"
 #include "optim/bucket_weights.hpp"
 #include "optim/gradient_norm.hpp"
-#include "optim/optimizer.hpp"
+#include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
 
 namespace collie {
@@ -24,13 +24,14 @@ class ShardedState {
     GradientGroups gradients;
   };
 
-  // `optimizer`: null where nothing is trained; then there are weights alone. `offload`: optimizer states and
-  // masters are in the host's memory. All references outlive it.
+  // `optimizers`: null where nothing is trained; then there are weights alone. `offload`: optimizer states
+  // and masters are in the host's memory. All references outlive it.
   ShardedState(const StageModel& model, const DataSharding& sharding, Operations& operations,
-               Optimizer* optimizer, const Precision& precision, bool offload, const Groups& groups);
+               const ParameterGroups* optimizers, const Precision& precision, bool offload,
+               const Groups& groups);
 
   // Every weight from fill(id, values), which gives the values of the parameter's rectangle, in
-  // accumulation_dtype(); optimizer states at zero.
+  // accumulation_dtype(); optimizer states as they begin.
   void load(const std::function<void(ParameterId, Tensor&)>& fill);
   // All of it from a checkpoint of any layout. Throws UserError where that lacks something.
   void load(const Checkpoint& checkpoint);
@@ -45,8 +46,9 @@ class ShardedState {
   // The sums of squares of their nodes, one share after another. values f64 [norm_values()].
   void sum_squares(Tensor& values) const;
   int64_t norm_values() const { return static_cast<int64_t>(norm_sums_.starts.size()) - 1; }
-  // Updates what this rank owns and lets the others of the data group have it.
-  void update(UpdateArguments arguments);
+  // Updates what this rank owns and lets the others of the data group have it. lr_factor: of each group's lr;
+  // arguments.lr is not read.
+  void update(double lr_factor, UpdateArguments arguments);
   // What this rank writes to a checkpoint, copied. A weight with a master is written as that.
   std::vector<CheckpointSlice> snapshot() const;
 
@@ -55,14 +57,19 @@ class ShardedState {
   struct Owned {
     OwnedRange range;
     int bucket = 0;
+    size_t group = 0;            // of the optimizers'
     Tensor master;               // [numel], where the weights are narrower
-    std::vector<Tensor> states;  // [numel] each
+    std::vector<Tensor> states;  // [numel] each, in the order of states_of()
   };
 
   const Parameter& parameter(ParameterId id) const { return parameters_[static_cast<size_t>(id)]; }
   Tensor view(const Tensor& part, const OwnedRange& range) const {
     return part.rows(range.at, range.at + range.numel);
   }
+  std::vector<StateDeclaration> states_of(const Owned& owned) const {
+    return optimizers_->all()[owned.group].optimizer->states();
+  }
+  ParameterRange range_of(Owned& owned);
   void load_weights(const std::function<void(ParameterId, Tensor&)>& fill);
   int64_t first_element(const OwnedRange& range) const;
   // visit(offsets in the Hugging Face tensor, the same elements of `flat` in the rectangle's shape), for
@@ -75,7 +82,7 @@ class ShardedState {
   const std::vector<Parameter>& parameters_;
   DataSharding sharding_;
   Operations& operations_;
-  Optimizer* optimizer_;
+  const ParameterGroups* optimizers_;
   Precision precision_;
   BucketPlan plan_;
   BucketWeights weights_;

@@ -11,6 +11,7 @@
 #include "io/json_lines.hpp"
 #include "models/held_runs.hpp"
 #include "models/stage_model.hpp"
+#include "optim/parameter_groups.hpp"
 #include "plan/run_inputs.hpp"
 
 namespace collie {
@@ -91,11 +92,14 @@ void check_never_saved(const RunPlan& plan) {
       plan.config.run.dir, seen.has_final ? "a final model" : "a run that has had checkpoints");
 }
 
-void check_checkpoint(const RunPlan& plan, const std::vector<std::string>& states) {
+void check_checkpoint(const RunPlan& plan) {
+  const bool trains = plan.purpose == Purpose::train;
+  const auto optimizers = trains ? std::make_unique<ParameterGroups>(plan.config.optimizer) : nullptr;
   for (const Parameter& parameter : model_parameters(plan.model)) {
     plan.checkpoint->check(parameter.name, "weight", whole_shape(parameter));
-    for (const std::string& state : states)
-      plan.checkpoint->check(parameter.name, state, whole_shape(parameter));
+    if (!trains) continue;
+    for (const StateDeclaration& state : optimizers->of(parameter.name).optimizer->states())
+      plan.checkpoint->check(parameter.name, state.name, whole_shape(parameter));
   }
 }
 

@@ -24,9 +24,9 @@ void check_never_saved(const RunPlan& plan);
 // Throws UserError if files that the run did not write are at a place where it would write its own.
 void check_nothing_foreign(const RunPlan& plan);
 
-// Throws UserError if plan.checkpoint lacks a parameter's weight or one of its `states`, or has one of
-// another shape.
-void check_checkpoint(const RunPlan& plan, const std::vector<std::string>& states);
+// Throws UserError if plan.checkpoint lacks a parameter's weight or, for a training, one of its optimizer's
+// states, or has one of another shape.
+void check_checkpoint(const RunPlan& plan);
 
 // Prepares the run folder, once, when the run is about to start. It moves aside or removes the run in the
 // folder, as the plan says, and writes config.resolved.yaml. For a resume it cuts metrics.jsonl back to the

@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "kernels/cpu/blas.hpp"
+#include "optim/parameter_groups.hpp"
 #include "plan/memory_plan.hpp"
 
 namespace collie {
@@ -90,11 +91,10 @@ size_t check_memory(const RunPlan& plan) {
   constexpr size_t times_weights = 16;
   if (limit.of_machine && bytes_of_weights(plan) < limit.bytes / times_weights) return 0;
   const size_t bytes = bytes_of_all_ranks(plan);
-  // A checkpoint that is mapped while it is read takes three times the weights: the weights and two optimizer
-  // states.
-  constexpr size_t states = 3;
-  if (bytes <= limit.bytes)
-    return bytes + (plan.purpose == Purpose::train ? states : 0) * bytes_of_weights(plan);
+  // A checkpoint is mapped while it is read: the weights and the optimizer's states.
+  const size_t copies =
+      plan.purpose == Purpose::train ? 1 + ParameterGroups(plan.config.optimizer).most_states() : 0;
+  if (bytes <= limit.bytes) return bytes + copies * bytes_of_weights(plan);
   throw RunError(
       "too little memory: the {} ranks would hold {}, and {} lets this process have {}; 'collie-engine plan' "
       "says what takes how much",

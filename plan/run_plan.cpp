@@ -13,7 +13,7 @@
 #include "io/json_text.hpp"
 #include "io/model_folder.hpp"
 #include "models/weights_io.hpp"
-#include "optim/optimizer.hpp"
+#include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
 #include "plan/existing_run.hpp"
 #include "schedule/schedules.hpp"
@@ -195,16 +195,25 @@ void check_schedule(const RunPlan& plan) {
 }
 
 void check_names(const Config& config) {
-  const auto place = [&](const char* key) { return config.file.place(key); };
-  const auto optimizer = optimizers().find(config.optimizer.name, place("optimizer.name"))(config.optimizer);
-  if (precision_of(config.optimizer, config.model.dtype, 0).stochastic && !optimizer->rounds_stochastically())
-    throw UserError("{}: stochastic is not what {} can do; nearest is right here",
-                    place("optimizer.rounding"), config.optimizer.name);
+  const auto place = [&](const std::string& key) { return config.file.place(key); };
+  check_options(config.optimizer, place);
+  const ParameterGroups optimizers(config.optimizer);
+  for (const ParameterGroups::Group& group : optimizers.all())
+    if (precision_of(config.optimizer, config.model.dtype, 0).stochastic &&
+        !group.optimizer->rounds_stochastically())
+      throw UserError("{}: stochastic is not what every optimizer here can do; nearest is right",
+                      place("optimizer.rounding"));
   learning_rate_schedules().find(config.lr_scheduler.name, place("lr_scheduler.name"))(config.lr_scheduler);
   losses().find(config.train.loss, place("train.loss"));
   for (const auto& name : config.callbacks) callbacks().find(name, place("callbacks"));
   if (!schedule::names_a_file(config.parallel.schedule))
     schedule::schedules().find(config.parallel.schedule, place("parallel.schedule"));
+}
+
+void check_parameter_groups(const RunPlan& plan) {
+  std::vector<std::string> names;
+  for (const Parameter& parameter : model_parameters(plan.model)) names.push_back(parameter.name);
+  check_groups(plan.config.optimizer, plan.config.file, names);
 }
 
 // "optimizer.betas.0" is matched by itself and by "optimizer.betas".
@@ -218,6 +227,7 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
   json both = then;
   both.update(now);
   std::vector<std::string> unused = allowed_changes;
+  std::string changed;
   for (const auto& [pointer, ignored] : both.items()) {
     std::string key = pointer.substr(1);
     std::replace(key.begin(), key.end(), '/', '.');
@@ -225,11 +235,14 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
     unused.erase(std::remove_if(unused.begin(), unused.end(), allows), unused.end());
     const json value = now.value(pointer, json()), before = then.value(pointer, json());
     if (value == before || std::any_of(allowed_changes.begin(), allowed_changes.end(), allows)) continue;
-    throw UserError(
-        "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
-        "Set it back, or allow it by name: --allow-change {}",
-        key, in_short(value), plan.config.run.dir, in_short(before), key);
+    // Another optimizer has other options; its name says more than they do.
+    if (changed.empty() || key == "optimizer.name")
+      changed = fmt::format(
+          "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
+          "Set it back, or allow it by name: --allow-change {}",
+          key, in_short(value), plan.config.run.dir, in_short(before), key);
   }
+  if (!changed.empty()) throw UserError("{}", changed);
   if (!unused.empty())
     throw UserError("--allow-change {}: there is no such key among those that change what is computed",
                     shortened(unused.front()));
@@ -242,8 +255,8 @@ void warn_of_another_length(const RunPlan& plan) {
   if (before == plan.total_steps || next > plan.total_steps || last < 1) return;
   const LearningRateConfig& scheduler = plan.config.lr_scheduler;
   const auto factor = learning_rate_schedules().find(scheduler.name)(scheduler);
-  const double lr = plan.config.optimizer.lr, now = lr * factor(next, plan.total_steps),
-               then = lr * factor(last, before);
+  const double lr = options_in_force(plan.config.optimizer).number("lr"),
+               now = lr * factor(next, plan.total_steps), then = lr * factor(last, before);
   if (now == then) return;
   log::warn("the learning rate at step {} is {:.2e} under {} steps; under the {} of before it {} {:.2e}",
             next, now, plan.total_steps, before,
@@ -266,8 +279,8 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   const fs::path folder = plan.config.run.dir;
   plan.checkpoint = latest_checkpoint((folder / "checkpoints").string());
   if (!plan.checkpoint) return check_never_saved(plan);
-  check_checkpoint(plan, optimizers().find(plan.config.optimizer.name)(plan.config.optimizer)->state_names());
   check_unchanged(plan, allowed_changes);
+  check_checkpoint(plan);
   go_on_from_checkpoint(plan);
   // The final model of an earlier, shorter run may still be there.
   plan.already_finished = plan.checkpoint->step() >= plan.total_steps &&
@@ -310,6 +323,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   look_at_existing_run(plan);  // refuses all that it can before any data are read
   resolve_common(plan);
   check_sequence_length(plan);
+  check_parameter_groups(plan);
   open_training_data(plan);
   open_evaluation_data(plan);
   check_schedule(plan);
@@ -337,7 +351,7 @@ RunPlan plan_evaluation(Config config) {
           "model.from_scratch: there is nothing to evaluate, '{}' holds no checkpoint; run the training "
           "first or give model.path",
           folder);
-    check_checkpoint(plan, {});
+    check_checkpoint(plan);
     plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
   }
   measure_partition(plan);

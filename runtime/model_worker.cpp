@@ -17,7 +17,7 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
   place_ = settings_.grid.place_of(settings_.rank);
   operations_ = settings_.make_operations(settings_.threads, settings_.account);
   loss_ = losses().find(settings_.loss)();
-  if (settings_.training) optimizer_ = optimizers().find(settings_.optimizer.name)(settings_.optimizer);
+  if (settings_.training) optimizers_ = std::make_unique<ParameterGroups>(settings_.optimizer);
   for (int stage = 0; stage < static_cast<int>(settings_.ranges.size()); ++stage)
     if (is_local(stage)) build_chunk(stage);
   find_tied_uses();
@@ -55,7 +55,7 @@ void ModelWorker::build_chunk(int stage) {
   const RankGroups& groups = settings_.groups;
   const DataSharding data = sharding_of(settings_, place_);
   chunk->state = std::make_unique<ShardedState>(
-      *chunk->model, data, *operations_, optimizer_.get(), settings_.precision, settings_.offload_optimizer,
+      *chunk->model, data, *operations_, optimizers_.get(), settings_.precision, settings_.offload_optimizer,
       ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
                            {groups.tensor.get(), groups.key_value.get()}});
   load(*chunk);
@@ -382,7 +382,7 @@ void ModelWorker::update() {
   constexpr int64_t update_task = -1;
   queue_as_graphs(update_task, [&] {
     for (const auto& chunk : chunks_)
-      chunk->state->update({program_.lr, program_.update, synchronized_.rows(2, 3), {}});
+      chunk->state->update(program_.lr_factor, {0, program_.update, synchronized_.rows(2, 3), {}});
     // If one rank has both uses in two chunks, the copy has its own storage and follows its owner.
     if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
       copy_tied_weight(tied_owner_.weight());

@@ -12,7 +12,7 @@
 #include "io/config.hpp"
 #include "models/stage_model.hpp"
 #include "optim/gradient_norm.hpp"
-#include "optim/optimizer.hpp"
+#include "optim/parameter_groups.hpp"
 #include "optim/sharded_state.hpp"
 #include "runtime/operations_factory.hpp"
 #include "runtime/rank_groups.hpp"
@@ -126,7 +126,7 @@ class ModelWorker final : public StageWorker {
   ModelWorkerSettings settings_;
   GridPlace place_;
   std::unique_ptr<Operations> operations_;
-  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<ParameterGroups> optimizers_;  // set if the worker trains
   std::unique_ptr<Loss> loss_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
   TiedUse tied_owner_, tied_copy_;

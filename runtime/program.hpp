@@ -56,7 +56,7 @@ struct Program {
   // train: the number of updates that the weights have had after this program. It equals the number of steps
   // minus the steps without targets, because those update nothing.
   int64_t update = 0;
-  DoubleBits lr;  // train: the step's learning rate
+  DoubleBits lr_factor;  // train: what the schedule makes of every learning rate in this step
   std::shared_ptr<const TaskLists> lists;
   std::vector<int> activation_limits;  // [stages]: the most micro-batches that a stage may hold (train)
   // One batch per data-parallel replica, all with the same number of micro-batches. Empty if the program has

@@ -87,8 +87,8 @@ bool TrainerCore::batches_of_next_step_are_there() const {
          std::find(found->second.begin(), found->second.end(), nullptr) == found->second.end();
 }
 
-double TrainerCore::lr_of(int64_t step) const {
-  return settings_.learning_rate * settings_.schedule(step, settings_.total_steps);
+double TrainerCore::lr_factor_of(int64_t step) const {
+  return settings_.schedule(step, settings_.total_steps);
 }
 
 void TrainerCore::compute_step() {
@@ -104,7 +104,7 @@ void TrainerCore::compute_step() {
   program.kind = ProgramKind::train;
   program.step = step_;
   program.update = step_ - steps_without_targets_;
-  program.lr = lr_of(step_);
+  program.lr_factor = lr_factor_of(step_);
   program.lists = lists.tasks;
   program.activation_limits = lists.activation_limits;
   program.batches = batch_;
@@ -157,7 +157,7 @@ void TrainerCore::record_step(std::optional<double> loss, double norm) {
   record_.total_steps = settings_.total_steps;
   record_.epoch = batch_.front()->epoch;
   if (loss) record_.loss = *loss;
-  record_.lr = lr_of(step_);
+  record_.lr = settings_.learning_rate * lr_factor_of(step_);
   record_.grad_norm = norm;
   record_.tokens = targets;
   record_.step_s = now - step_started_s_;

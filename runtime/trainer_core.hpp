@@ -31,7 +31,7 @@ struct TrainerSettings {
   // The record of the last of `done_steps` if that record has no evaluation. If an evaluation was due, the
   // run makes up for it.
   std::optional<StepFinished> unevaluated;
-  double learning_rate = 0;
+  double learning_rate = 0;  // at its highest, for the records
   LearningRateSchedule schedule;
   int monitor_credits = 64;  // how many step records the monitor may lag behind
 };
@@ -116,7 +116,7 @@ class TrainerCore {
   void begin_step();
   void compute_step();
   void pass_over_step();
-  double lr_of(int64_t step) const;
+  double lr_factor_of(int64_t step) const;
   bool call_back(const std::function<void()>& call);
   void record_step(std::optional<double> loss, double norm);
   void finish_step();

@@ -26,7 +26,7 @@ collie::Config make_config(const std::string& text, const std::string& folder) {
   config.train.steps = 400;
   config.train.loss = "label_smoothing";
   config.optimizer.name = "momentum";
-  config.optimizer.lr = 0.3;
+  config.optimizer.options = {{"lr", 0.3}, {"decay", 0.9}};
   config.parallel.pp_size = 2;
   config.callbacks = {"good_enough"};
   config.monitor.console = "none";

@@ -48,10 +48,12 @@ class LabelSmoothing final : public collie::Loss {
   }
 };
 
-// Gradient descent with momentum: m = 0.9 m + g; w -= lr · m.
+// Gradient descent with momentum: m = decay · m + g; w -= lr · m.
 class Momentum final : public collie::Optimizer {
  public:
-  std::vector<std::string> state_names() const override { return {"momentum"}; }
+  explicit Momentum(double decay) : decay_(static_cast<float>(decay)) {}
+
+  std::vector<collie::StateDeclaration> states() const override { return {{"momentum"}}; }
   void update(collie::Operations&, std::span<collie::ParameterRange> ranges,
               const collie::UpdateArguments& arguments) override {
     const double factor = *arguments.gradient_factor.data<double>();
@@ -61,15 +63,17 @@ class Momentum final : public collie::Optimizer {
   }
 
  private:
-  static void update(collie::ParameterRange& range, float lr, float factor) {
+  void update(collie::ParameterRange& range, float lr, float factor) const {
     float* weight = range.weight.data<float>();
     float* momentum = range.states[0].data<float>();
     const float* gradient = range.gradient.data<float>();
     for (int64_t i = 0; i < range.weight.numel(); ++i) {
-      momentum[i] = 0.9f * momentum[i] + factor * gradient[i];
+      momentum[i] = decay_ * momentum[i] + factor * gradient[i];
       weight[i] -= lr * momentum[i];
     }
   }
+
+  float decay_;
 };
 
 // Ends the run as soon as the loss has fallen to 3.6.
@@ -87,8 +91,13 @@ class GoodEnough final : public collie::Callback {
 
 void register_pieces() {
   collie::losses().add("label_smoothing", [] { return std::make_unique<LabelSmoothing>(); });
-  collie::optimizers().add("momentum",
-                           [](const collie::OptimizerConfig&) { return std::make_unique<Momentum>(); });
+  collie::OptimizerDeclaration momentum;
+  momentum.options = {
+      collie::learning_rate_option(0.1),
+      {"decay", 0.9, "of the running sum of gradients", collie::NumberRange::from_to_below(0, 1)}};
+  collie::add_optimizer("momentum", std::move(momentum), [](const collie::OptionValues& options) {
+    return std::make_unique<Momentum>(options.number("decay"));
+  });
   collie::callbacks().add("good_enough", [] { return std::make_unique<GoodEnough>(); });
 }
 

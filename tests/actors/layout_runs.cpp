@@ -114,7 +114,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.parallel.offload = layout.offload;
   config.model.recompute = layout.recompute;
   config.parallel.bucket_elements = 20'000;  // a few blocks
-  config.optimizer.lr = 3e-3;
+  config.optimizer.options.set("lr", 3e-3);
   config.lr_scheduler.name = "constant";
   config.lr_scheduler.warmup_steps = 4;
   config.checkpoint.every_n_steps = 0;

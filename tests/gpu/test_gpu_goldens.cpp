@@ -19,12 +19,11 @@ class Trainer {
       : operations_(cuda_backend().make_operations(dtype, 0, std::make_shared<MemoryAccount>())),
         loss_(losses().find("cross_entropy")()) {
     OptimizerConfig config;
-    config.betas = {0.9, 0.95};
-    config.eps = 1e-8;
-    config.weight_decay = 0.1;
-    optimizer_ = optimizers().find("adamw")(config);
+    config.options = {
+        {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
+    optimizers_ = std::make_unique<ParameterGroups>(config);
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
-    state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizer_.get(),
+    state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),
                                             precision, false, ShardedState::Groups{});
     std::vector<NormNode> nodes{{-1, 0, {}}};
     for (const NormShare& share : state_->norm_shares())
@@ -55,7 +54,7 @@ class Trainer {
     Tensor squares = own.rows(1, own.numel());
     state_->sum_squares(squares);
     const Tensor outcome = reduce_step_outcome(*operations_, order_, own, {nullptr}, 1.0);
-    state_->update({1e-3, ++steps_, outcome.rows(2, 3), {}});
+    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
     const std::vector<double> values = operations_->read(outcome).value();
     norm = values[1];
     return values[0] / static_cast<double>(targets);
@@ -76,7 +75,7 @@ class Trainer {
 
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<Loss> loss_;
-  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<ParameterGroups> optimizers_;
   std::unique_ptr<StageModel> model_;
   std::unique_ptr<ShardedState> state_;
   NormOrder order_;

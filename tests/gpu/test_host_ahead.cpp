@@ -70,7 +70,7 @@ class OneRank {
     Program program;
     program.id = static_cast<uint64_t>(++steps_);
     program.step = program.update = steps_;
-    program.lr = 1e-2;
+    program.lr_factor = 1e-2;
     program.lists = std::make_shared<const TaskLists>(
         training_tasks(layout_of(1, true, "1f1b"), micro_batches, program.activation_limits));
     auto batch = std::make_shared<StepBatch>();

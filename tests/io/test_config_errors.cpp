@@ -69,8 +69,14 @@ const std::string kColumns = "either text: KEY, or prompt: KEY and completion: K
 
 TEST_CASE("an unknown key is refused with the nearest valid one") {
   check({
-      {"optimizer:\n  name: x\n  lrr: 1",
-       "c.yaml:3: optimizer.lrr: unknown key; the nearest valid key is optimizer.lr"},
+      {"optimizer:\n  name: adamw\n  lrr: 1",
+       "c.yaml:3: optimizer.lrr: unknown key; the nearest valid key is optimizer.lr (the options of adamw "
+       "are lr, "
+       "betas, eps, weight_decay)"},
+      {"optimizer: {groups: [{match: [a], beta: [0.9, 0.9]}]}",
+       "c.yaml:1: optimizer.groups.0.beta: unknown key; the nearest valid key is optimizer.groups.0.betas "
+       "(the options "
+       "of adamw are lr, betas, eps, weight_decay)"},
       {"train: {lr: 1}", "c.yaml:1: train.lr: unknown key; the nearest valid key is optimizer.lr"},
       {"\nlr: 1", "c.yaml:2: lr: unknown key; the nearest valid key is optimizer.lr"},
       {"optimiser: {lr: 1}", "c.yaml:1: optimiser: unknown key; the nearest valid key is optimizer"},
@@ -82,7 +88,8 @@ TEST_CASE("an unknown key is refused with the nearest valid one") {
       {"lr_scheduler: {warmup: 3}",
        "c.yaml:1: lr_scheduler.warmup: unknown key; the nearest valid key is lr_scheduler.warmup_steps"},
       {"optimizer: {learning_rate: 3}",
-       "c.yaml:1: optimizer.learning_rate: unknown key; the nearest valid key is optimizer.lr"},
+       "c.yaml:1: optimizer.learning_rate: unknown key; the nearest valid key is optimizer.lr (the options "
+       "of adamw are lr, betas, eps, weight_decay)"},
       {"train: {seq_len: 3}",
        "c.yaml:1: train.seq_len: unknown key; the nearest valid key is data.sequence_length"},
       {"cluster: {tls: {cert: x}}",
@@ -113,10 +120,20 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "c.yaml:2: optimizer.lr: found a list; a number of at least 0 is wanted"},
       {"optimizer: {lr: {a: 1}}", "c.yaml:1: optimizer.lr: found a map; a number of at least 0 is wanted"},
       {"optimizer: {betas: 0.9}",
-       "c.yaml:1: optimizer.betas: found 0.9; a list of numbers, each of at least 0 and below 1 is wanted"},
+       "c.yaml:1: optimizer.betas: found 0.9; a list of 2 numbers, each of at least 0 and below 1 is wanted"},
       {"optimizer:\n  betas:\n    - 0.9\n    - x",
-       "c.yaml:4: optimizer.betas: found 'x'; a list of numbers, each of at least 0 and below 1 is wanted"},
-      {"optimizer: {groups: {}}", "c.yaml:1: optimizer.groups: found a map; a list is wanted"},
+       "c.yaml:4: optimizer.betas: found 'x'; a list of 2 numbers, each of at least 0 and below 1 is wanted"},
+      {"optimizer: {groups: {}}",
+       "c.yaml:1: optimizer.groups: found a map; a list of groups, such as [{match: [\"*norm*\"], "
+       "weight_decay: "
+       "0.0}], is wanted"},
+      {"optimizer: {groups: [{match: x}]}",
+       "c.yaml:1: optimizer.groups.0.match: found 'x'; a list of names is wanted"},
+      {"optimizer:\n  groups:\n    - {match: [x], weight_decay: no}",
+       "c.yaml:3: optimizer.groups.0.weight_decay: found 'no'; a number of at least 0 is wanted"},
+      {"optimizer: {groups: [x]}",
+       "c.yaml:1: optimizer.groups.0: found 'x'; a map of match, name, lr_scale, lr, betas, eps, "
+       "weight_decay is wanted"},
       {"optimizer: adamw",
        "c.yaml:1: optimizer: found 'adamw'; a map of name, lr, betas, eps, weight_decay, master, grad_dtype, "
        "rounding, "
@@ -162,10 +179,12 @@ TEST_CASE("a number out of its range is refused with the range") {
        "c.yaml:1: optimizer.lr: found 1e400; a number of at least 0 is wanted, and one that a double can "
        "hold"},
       {"optimizer: {betas: [0.9, 1]}",
-       "c.yaml:1: optimizer.betas: found 1 in the list; a list of numbers, each of at least 0 and below 1 is "
+       "c.yaml:1: optimizer.betas: found 1 in the list; a list of 2 numbers, each of at least 0 and below 1 "
+       "is "
        "wanted"},
       {"optimizer: {betas: []}",
-       "c.yaml:1: optimizer.betas: found 0 numbers; one to three, as the optimizer has them, are wanted"},
+       "c.yaml:1: optimizer.betas: found 0 numbers; a list of 2 numbers, each of at least 0 and below 1 is "
+       "wanted"},
       {"lr_scheduler: {min_lr_ratio: 1.5}",
        "c.yaml:1: lr_scheduler.min_lr_ratio: found 1.5; a number from 0 to 1 is wanted"},
       {"train: {steps: 0}",
@@ -229,13 +248,27 @@ TEST_CASE("a text outside its list is refused with the list") {
   });
 }
 
+TEST_CASE("an unknown optimizer, a group and options that contradict each other are refused") {
+  CHECK(refusal_of("optimizer:\n  lrr: 1\n  name: adam_w")
+            .starts_with("c.yaml:3: optimizer.name: unknown optimizer 'adam_w'; known: adam"));
+  CHECK(refusal_of("optimizer: {groups: [{match: [a], name: adamm}]}")
+            .starts_with("c.yaml:1: optimizer.groups.0.name: unknown optimizer 'adamm'; known: adam"));
+  check({
+      {"optimizer: {groups: [{lr: 1}]}",
+       "c.yaml:1: optimizer.groups.0.match: missing; a list of patterns for the names of parameters, such as "
+       "[\"*norm*\"], is wanted"},
+      {"optimizer: {groups: [{match: [a], lr: 1, lr_scale: 2}]}",
+       "c.yaml:1: optimizer.groups.0.lr_scale: found beside lr; one of the two is wanted"},
+      {"optimizer: {groups: [{match: [a], lr_scale: -1}]}",
+       "c.yaml:1: optimizer.groups.0.lr_scale: found -1; a number of at least 0 is wanted"},
+  });
+}
+
 TEST_CASE("what the engine lacks so far is refused as such") {
   check({
       {"parallel: {offload: parameters}",
        "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer, activations, all "
        "are"},
-      {"optimizer: {groups: [{lr: 1}]}",
-       "c.yaml:1: optimizer.groups: [{lr: 1}] is not supported yet; only [] is"},
       {"peft: {r: 8, type: lora}", "c.yaml:1: peft.type: lora is not supported yet; only none is"},
       {"quantization: {kind: nf4}", "c.yaml:1: quantization.kind: nf4 is not supported yet; only none is"},
       {"data: {train: [{path: x, weight: 2}]}",
@@ -475,7 +508,8 @@ TEST_CASE("a wrong setting is refused by its key") {
       {{"parallel.partition=uniform", "parallel.partition.0=1"},
        "--set parallel.partition.0: parallel.partition is 'uniform' here; only a map or a list has parts"},
       {{"optimizer={lr: 1, lrr: 2}"},
-       "--set optimizer.lrr: unknown key; the nearest valid key is optimizer.lr"},
+       "--set optimizer.lrr: unknown key; the nearest valid key is optimizer.lr (the options of adamw are "
+       "lr, betas, eps, weight_decay)"},
       {{"optimizer={lr: 1, lr: 2}"}, "--set optimizer.lr: the key is given twice; keep one of the two"},
       {{"optimizer.lr.x=1"}, "--set optimizer.lr: found a map; a number of at least 0 is wanted"},
       {{"data.train.0.text=t"},
@@ -492,7 +526,7 @@ TEST_CASE("a wrong setting is refused by its key") {
 TEST_CASE("a host program's configuration is checked by the same rules") {
   Config config;
   CHECK(check_message(config) == "nothing");
-  config.optimizer.lr = std::nan("");
+  config.optimizer.options.set("lr", std::nan(""));
   CHECK(check_message(config) == "optimizer.lr: found nan; a number of at least 0 is wanted");
   config = {};
   config.model.recompute = "half";

@@ -15,16 +15,13 @@ namespace {
 class Trainer {
  public:
   explicit Trainer(Pipeline& pipeline) : operations_(pipeline.operations), stage_(pipeline.stages[0]) {
-    OptimizerConfig config;
-    config.betas = {0.9, 0.95};
-    config.eps = 1e-8;
-    config.weight_decay = 0.1;
-    optimizer_ = optimizers().find("adamw")(config);
+    optimizer_ = make_optimizer(
+        "adamw", {{"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}});
     const auto& parameters = stage_.model->parameters();
     for (size_t i = 0; i < parameters.size(); ++i) {
       if (parameters[i].tied_copy) stage_.weights[i] = stage_.weights[0];
       states_.emplace_back();
-      for (size_t s = 0; s < optimizer_->state_names().size(); ++s) {
+      for (size_t s = 0; s < optimizer_->states().size(); ++s) {
         states_.back().push_back(operations_.empty({parameters[i].shape.numel()}, Category::optimizer));
         operations_.fill(states_.back().back(), 0);
       }

@@ -30,7 +30,7 @@ void add_names(const Registry<Factory>& registry, std::map<std::string, std::vec
 
 TEST_CASE("the page of the configuration has every key as it is", "[plan][docs]") {
   std::map<std::string, std::vector<std::string>> names;
-  add_names(optimizers(), names);
+  add_names(optimizer_declarations(), names);
   add_names(learning_rate_schedules(), names);
   add_names(losses(), names);
   add_names(schedule::schedules(), names);
@@ -60,7 +60,7 @@ TEST_CASE("every key says what it means", "[plan][docs]") {
 TEST_CASE("what changes a result is in the fingerprint, and nothing else", "[plan][docs]") {
   Config config;
   const nlohmann::json before = fingerprint(config);
-  CHECK(before["optimizer"]["lr"] == config.optimizer.lr);
+  CHECK(before["optimizer"]["lr"] == 3e-4);
   config.parallel.tp_size = 4;
   config.run.dir = "elsewhere";
   config.checkpoint.every_n_steps = 7;

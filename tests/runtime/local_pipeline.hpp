@@ -61,11 +61,11 @@ class LocalPipeline {
   }
 
   // One optimizer step; returns the sum of the losses.
-  double train(std::shared_ptr<const StepBatch> batch, double lr) {
+  double train(std::shared_ptr<const StepBatch> batch, double lr_factor) {
     Program program;
     program.kind = ProgramKind::train;
     program.step = program.update = ++step_;
-    program.lr = lr;
+    program.lr_factor = lr_factor;
     program.lists = std::make_shared<const TaskLists>(
         training_tasks(layout_, static_cast<int>(batch->micro_batches.size()), program.activation_limits));
     program.batches = {std::move(batch)};

@@ -40,7 +40,7 @@ ModelWorkerSettings settings_of(const ModelConfig& model, int stages) {
   settings.rank_of_stage.resize(static_cast<size_t>(stages));
   for (int stage = 0; stage < stages; ++stage) settings.rank_of_stage[static_cast<size_t>(stage)] = stage;
   settings.grid.pipeline = stages;
-  settings.optimizer.lr = 1e-2;
+  settings.optimizer.options.set("lr", 1.0);  // a program's factor is the rate
   settings.clip_grad_norm = clip_grad_norm;
   return settings;
 }
@@ -189,7 +189,7 @@ TEST_CASE("model worker: the head's copy of a tied matrix follows the embedding"
   lists[1].pop_back();
   program.lists = std::make_shared<const TaskLists>(lists);
   program.batches = {batch};
-  program.lr = 1e-2;
+  program.lr_factor = 1e-2;
   stale.run(program);
   CHECK(stale.evaluate(unseen) != expected);
 }

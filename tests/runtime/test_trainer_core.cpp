@@ -46,7 +46,7 @@ TEST_CASE("trainer core: what a step's record and program say", "[actors][traine
   CHECK(record.tokens_per_second == 5.0);
   CHECK_FALSE(record.evaluated);
   CHECK(run.outbox.programs[0]->step == 1);
-  CHECK(run.outbox.programs[0]->lr == 0.125);
+  CHECK(run.outbox.programs[0]->lr_factor == 0.25);
   run.done(1);
   run.batch(2);
   run.stepped();
@@ -426,7 +426,7 @@ TEST_CASE("trainer core: a resumed run goes on behind its checkpoint", "[actors]
   run.batch(6);
   CHECK(run.outbox.programs.at(0)->step == 6);
   CHECK(run.outbox.programs.at(0)->id == 1);
-  CHECK(run.outbox.programs.at(0)->lr == 0.5 * 6 / 7);
+  CHECK(run.outbox.programs.at(0)->lr_factor == 6.0 / 7);
   run.stepped();
   run.last_done();
   run.core.recorded(6);

@@ -1,0 +1,106 @@
+#include "io/optimizer_options.hpp"
+
+#include <fmt/ranges.h>
+
+#include "io/config_schema.hpp"
+#include "kernels/update_rule.hpp"
+
+namespace collie {
+
+namespace {
+
+constexpr const char* lr_scale = "lr_scale";
+
+using Place = std::function<std::string(const std::string& key)>;
+
+// Refuses what the rule has not declared, and values that are not valid. `section` is the path of the keys.
+void check_given(const std::string& rule, OptionValues given, const std::string& section,
+                 const Place& place) {
+  const OptimizerDeclaration declared = optimizer_declarations().find(rule, place(section + ".name"));
+  for (const auto& [name, value] : given.all()) {
+    const Option* const option = find_option(declared.options, name);
+    if (option == nullptr)
+      throw UserError("{}: unknown key; the options of {} are {}", place(section + "." + name), rule,
+                      names_of_options(rule));
+    if (option->initial.index() != value.index())
+      throw UserError("{}: its value has another type than the option of {}", place(section + "." + name),
+                      rule);
+  }
+  for (const config::Key& key : config::option_schema(declared.options, given, section))
+    key.check(place(key.path));
+}
+
+void check_together(const std::string& rule, const OptionValues& in_force, const std::string& section,
+                    const Place& place) {
+  const OptimizerDeclaration declared = optimizer_declarations().find(rule);
+  if (!declared.complaint) return;
+  const auto [name, wrong] = declared.complaint(in_force);
+  if (!wrong.empty()) throw UserError("{}: {}", place(section + "." + name), wrong);
+}
+
+}  // namespace
+
+Registry<OptimizerDeclaration>& optimizer_declarations() {
+  static Registry<OptimizerDeclaration>& registry = []() -> Registry<OptimizerDeclaration>& {
+    static Registry<OptimizerDeclaration> all("optimizer", "optimizer.name");
+    for (const ElementwiseRule& rule : elementwise_rules())
+      all.add(rule.name, {rule.options, rule.complaint});
+    return all;
+  }();
+  return registry;
+}
+
+OptionValues options_in_force(const OptimizerConfig& optimizer) {
+  return with_defaults(optimizer_declarations().find(optimizer.name).options, optimizer.options);
+}
+
+const std::string& rule_of(const OptimizerConfig& optimizer, const OptimizerGroup& group) {
+  return group.name.empty() ? optimizer.name : group.name;
+}
+
+OptionValues options_in_force(const OptimizerConfig& optimizer, const OptimizerGroup& group) {
+  const std::string& rule = rule_of(optimizer, group);
+  OptionValues given = rule == optimizer.name ? optimizer.options : OptionValues();
+  for (const auto& [name, value] : group.options.all())
+    if (name != lr_scale) given.set(name, value);
+  OptionValues values = with_defaults(optimizer_declarations().find(rule).options, given);
+  if (group.options.has(lr_scale)) values.set("lr", group.options.number(lr_scale) * values.number("lr"));
+  return values;
+}
+
+bool OptimizerConfig::operator==(const OptimizerConfig& other) const {
+  if (name != other.name || master != other.master || grad_dtype != other.grad_dtype ||
+      rounding != other.rounding || groups != other.groups)
+    return false;
+  if (!optimizer_declarations().contains(name)) return options == other.options;
+  return options_in_force(*this) == options_in_force(other);
+}
+
+void check_options(const OptimizerConfig& optimizer,
+                   const std::function<std::string(const std::string& key)>& place) {
+  check_given(optimizer.name, optimizer.options, "optimizer", place);
+  check_together(optimizer.name, options_in_force(optimizer), "optimizer", place);
+  for (size_t i = 0; i < optimizer.groups.size(); ++i) {
+    OptimizerGroup group = optimizer.groups[i];
+    const std::string section = fmt::format("optimizer.groups.{}", i);
+    for (const config::Key& key : config::group_schema(optimizer, group, section, place(section + ".name")))
+      key.check(place(key.path));
+    if (group.match.empty())
+      throw UserError(
+          "{}: missing; a list of patterns for the names of parameters, such as [\"*norm*\"], is wanted",
+          place(section + ".match"));
+    if (group.options.has("lr") && group.options.has(lr_scale))
+      throw UserError("{}: found beside lr; one of the two is wanted", place(section + "." + lr_scale));
+    group.options.erase(lr_scale);
+    check_given(rule_of(optimizer, group), group.options, section, place);
+    check_together(rule_of(optimizer, group), options_in_force(optimizer, group), section, place);
+  }
+}
+
+std::string names_of_options(const std::string& rule) {
+  std::vector<std::string> names;
+  for (const Option& option : optimizer_declarations().find(rule).options) names.push_back(option.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+}  // namespace collie

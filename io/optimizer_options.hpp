@@ -1,0 +1,40 @@
+// Which options the optimizers have, and which values of them are in force.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/option.hpp"
+#include "base/registry.hpp"
+#include "io/config.hpp"
+
+namespace collie {
+
+struct OptimizerDeclaration {
+  std::vector<Option> options;  // "lr" must be among them
+  // Options that contradict each other: the name of one, and what is wrong. ("", "") if there are none.
+  std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
+};
+
+// Built in: the rules of kernels/rules/. optim/optimizer.hpp adds those of a host program.
+Registry<OptimizerDeclaration>& optimizer_declarations();
+
+// The rule's options: what was given, and the rule's own defaults for the rest.
+OptionValues options_in_force(const OptimizerConfig& optimizer);
+// The same of a group. A group with the section's rule has the section's values unless it gives its own. A
+// group with another rule begins with that rule's defaults, because the same name may mean something else
+// there. lr_scale has already multiplied the lr.
+OptionValues options_in_force(const OptimizerConfig& optimizer, const OptimizerGroup& group);
+const std::string& rule_of(const OptimizerConfig& optimizer, const OptimizerGroup& group);
+
+// Throws UserError if an optimizer is unknown or lacks an option that is given, if a value is not valid, or
+// if options contradict each other. `place` makes the beginning of a message about a key.
+void check_options(const OptimizerConfig& optimizer,
+                   const std::function<std::string(const std::string& key)>& place);
+
+// "lr, betas, eps": for messages.
+std::string names_of_options(const std::string& rule);
+
+}  // namespace collie

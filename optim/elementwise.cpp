@@ -1,0 +1,39 @@
+#include "optim/elementwise.hpp"
+
+namespace collie {
+namespace {
+
+class ElementwiseOptimizer final : public Optimizer {
+ public:
+  ElementwiseOptimizer(std::string name, ElementwiseUpdateRule rule)
+      : name_(std::move(name)), rule_(std::move(rule)) {}
+
+  std::vector<StateDeclaration> states() const override { return rule_.states; }
+
+  bool rounds_stochastically() const override { return true; }
+
+  void update(Operations& operations, std::span<ParameterRange> ranges,
+              const UpdateArguments& arguments) override {
+    COLLIE_ASSERT(arguments.step >= 1, "{}: step {} must count from 1", name_, arguments.step);
+    std::vector<UpdateTensors> tensors;
+    tensors.reserve(ranges.size());
+    for (const ParameterRange& range : ranges)
+      tensors.push_back({range.weight, range.gradient, range.states, range.rounded, range.first_index});
+    operations.update(tensors, {rule_.formula, rule_.factors(arguments.lr, arguments.step),
+                                arguments.gradient_factor, arguments.rounding});
+  }
+
+ private:
+  std::string name_;
+  ElementwiseUpdateRule rule_;
+};
+
+}  // namespace
+
+OptimizerFactory elementwise_optimizer(const ElementwiseRule& rule) {
+  return [&rule](const OptionValues& options) {
+    return std::make_unique<ElementwiseOptimizer>(rule.name, rule.with(options));
+  };
+}
+
+}  // namespace collie

@@ -1,0 +1,65 @@
+"""Makes optimizers.json, the goldens of tests/optim/test_optimizer_golden.cpp, from torch.optim and lion-pytorch.
+
+    python make_optimizer_golden.py
+
+A case has the engine's name of the rule, its options, and after each of the steps the weights that the library's own
+optimizer gives, in float64; behind the last step the states, too. All cases share the first weights, the gradients
+and the learning rates of the steps. The first element's gradient is zero in each step, the second's in the first
+three; the third weight is zero. Made with torch 2.15.0, lion-pytorch 0.2.5.
+"""
+
+import json
+import pathlib
+import sys
+
+import torch
+from lion_pytorch import Lion
+
+HERE = pathlib.Path(__file__).parent
+ELEMENTS, STEPS = 11, 6
+
+# (the engine's rule, the engine's options, the library's optimizer with its own names)
+CASES = [
+    ("adamw", {"betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1},
+     lambda p: torch.optim.AdamW(p, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)),
+    ("adam", {}, lambda p: torch.optim.Adam(p)),
+    ("adam", {"betas": [0.8, 0.97], "eps": 1e-3, "weight_decay": 0.1},
+     lambda p: torch.optim.Adam(p, betas=(0.8, 0.97), eps=1e-3, weight_decay=0.1)),
+    ("sgd", {}, lambda p: torch.optim.SGD(p)),
+    ("sgd", {"weight_decay": 0.1}, lambda p: torch.optim.SGD(p, weight_decay=0.1)),
+    ("sgd", {"momentum": 0.9, "weight_decay": 0.1}, lambda p: torch.optim.SGD(p, momentum=0.9, weight_decay=0.1)),
+    ("sgd", {"momentum": 0.8, "dampening": 0.4}, lambda p: torch.optim.SGD(p, momentum=0.8, dampening=0.4)),
+    ("sgd", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.05},
+     lambda p: torch.optim.SGD(p, momentum=0.9, nesterov=True, weight_decay=0.05)),
+    ("lion", {}, lambda p: Lion(p)),
+    ("lion", {"betas": [0.95, 0.98], "weight_decay": 0.5}, lambda p: Lion(p, betas=(0.95, 0.98), weight_decay=0.5)),
+]
+
+
+def main():
+    torch.manual_seed(14)
+    first = torch.randn(ELEMENTS).double()
+    first[2] = 0
+    gradients = torch.randn(STEPS, ELEMENTS).double()
+    gradients[:, 0] = 0
+    gradients[:3, 1] = 0
+    rates = [0.01 * (step + 1) for step in range(STEPS)]
+    cases = []
+    for rule, options, make in CASES:
+        weight = torch.nn.Parameter(first.clone())
+        optimizer = make([weight])
+        weights = []
+        for step in range(STEPS):
+            optimizer.param_groups[0]["lr"] = rates[step]
+            weight.grad = gradients[step].clone()
+            optimizer.step()
+            weights.append(weight.tolist())
+        states = {name: value.tolist() for name, value in optimizer.state[weight].items()
+                  if isinstance(value, torch.Tensor) and value.shape == weight.shape}
+        cases.append({"rule": rule, "options": options, "weights": weights, "states": states})
+    golden = {"rates": rates, "first": first.tolist(), "gradients": gradients.tolist(), "cases": cases}
+    (HERE / "optimizers.json").write_text(json.dumps(golden, indent=None, separators=(",", ":")).replace("},{", "},\n{") + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
