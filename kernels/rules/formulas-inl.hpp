@@ -11,10 +11,11 @@
 // most_factors; they are computed in double, once per step) and update(f, w, g, s): it updates the weight w
 // and the states s by the gradient g, which the clipping factor has already multiplied.
 #include "kernels/rules/adamw-inl.hpp"
+#include "kernels/rules/sgd-inl.hpp"
 
 template <class... All>
 struct FormulaList {};
-using Formulas = FormulaList<AdamW>;
+using Formulas = FormulaList<AdamW, Sgd, SgdMomentum, SgdNesterov>;
 
 // Calls f with the formula of that index.
 template <class F, class... All>

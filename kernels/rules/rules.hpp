@@ -6,10 +6,11 @@
 namespace collie {
 
 ElementwiseRule adamw_rule();
+ElementwiseRule sgd_rule();
 
 // In the order of their names.
 inline std::vector<ElementwiseRule> all_rules() {
-  return {adamw_rule()};
+  return {adamw_rule(), sgd_rule()};
 }
 
 }  // namespace collie

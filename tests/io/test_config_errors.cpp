@@ -264,6 +264,40 @@ TEST_CASE("an unknown optimizer, a group and options that contradict each other 
   });
 }
 
+TEST_CASE("each optimizer has options of its own") {
+  const std::string options = " (the options of sgd are lr, momentum, dampening, nesterov, weight_decay)";
+  check({
+      {"optimizer:\n  name: sgd\n  betas: [0.9, 0.95]",
+       "c.yaml:3: optimizer.betas: unknown key; the keys of optimizer are name, lr, momentum, dampening, "
+       "nesterov, "
+       "weight_decay, master, grad_dtype, rounding, groups" +
+           options},
+      {"optimizer: {name: sgd, momentun: 0.9}",
+       "c.yaml:1: optimizer.momentun: unknown key; the nearest valid key is optimizer.momentum" + options},
+      {"optimizer: {groups: [{match: [a], name: sgd, eps: 1}]}",
+       "c.yaml:1: optimizer.groups.0.eps: unknown key; the keys of optimizer.groups.0 are match, name, "
+       "lr_scale, lr, "
+       "momentum, dampening, nesterov, weight_decay" +
+           options},
+      {"optimizer: {name: sgd, nesterov: 1}",
+       "c.yaml:1: optimizer.nesterov: found 1; true or false is wanted"},
+      {"optimizer:\n  name: sgd\n  nesterov: true",
+       "c.yaml:3: optimizer.nesterov: found true with momentum 0 and dampening 0; it needs a momentum above "
+       "0 and no "
+       "dampening"},
+      {"optimizer:\n  name: sgd\n  momentum: 0.9\n  groups:\n    - {match: [a], nesterov: true, dampening: "
+       "0.5}",
+       "c.yaml:5: optimizer.groups.0.nesterov: found true with momentum 0.9 and dampening 0.5; it needs a "
+       "momentum "
+       "above 0 and no dampening"},
+      {"optimizer: {name: sgd, momentum: 1}",
+       "c.yaml:1: optimizer.momentum: found 1; a number of at least 0 and below 1 is wanted"},
+      {"optimizer: {name: sgd, momentum: 0.9, nesterov: true, weight_decay: 0}", "accepted"},
+  });
+  CHECK(refusal_of("optimizer: {betas: [0.9, 0.95]}", {"optimizer.name=sgd"})
+            .starts_with("c.yaml:1: optimizer.betas"));
+}
+
 TEST_CASE("what the engine lacks so far is refused as such") {
   check({
       {"parallel: {offload: parameters}",

@@ -220,6 +220,9 @@ struct RuleCase {
 inline const std::vector<RuleCase>& all_rules_to_test() {
   static const std::vector<RuleCase> all{
       {"adamw", {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.1}}},
+      {"sgd", {{"lr", 1e-2}, {"weight_decay", 0.1}}},
+      {"sgd", {{"lr", 1e-2}, {"momentum", 0.9}, {"dampening", 0.2}, {"weight_decay", 0.1}}},
+      {"sgd", {{"lr", 1e-2}, {"momentum", 0.9}, {"nesterov", true}, {"weight_decay", 0.1}}},
   };
   return all;
 }
