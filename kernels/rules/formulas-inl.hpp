@@ -10,12 +10,13 @@
 // A functor has a name for messages, the number of its states (at most most_states), its factors (at most
 // most_factors; they are computed in double, once per step) and update(f, w, g, s): it updates the weight w
 // and the states s by the gradient g, which the clipping factor has already multiplied.
+#include "kernels/rules/adam-inl.hpp"
 #include "kernels/rules/adamw-inl.hpp"
 #include "kernels/rules/sgd-inl.hpp"
 
 template <class... All>
 struct FormulaList {};
-using Formulas = FormulaList<AdamW, Sgd, SgdMomentum, SgdNesterov>;
+using Formulas = FormulaList<Adam, AdamW, Sgd, SgdMomentum, SgdNesterov>;
 
 // Calls f with the formula of that index.
 template <class F, class... All>

@@ -5,12 +5,13 @@
 
 namespace collie {
 
+ElementwiseRule adam_rule();
 ElementwiseRule adamw_rule();
 ElementwiseRule sgd_rule();
 
 // In the order of their names.
 inline std::vector<ElementwiseRule> all_rules() {
-  return {adamw_rule(), sgd_rule()};
+  return {adam_rule(), adamw_rule(), sgd_rule()};
 }
 
 }  // namespace collie

@@ -220,6 +220,8 @@ struct RuleCase {
 inline const std::vector<RuleCase>& all_rules_to_test() {
   static const std::vector<RuleCase> all{
       {"adamw", {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.1}}},
+      // A decay in the gradient, and so in the states, brings the rounding of a bfloat16 weight along.
+      {"adam", {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.01}}},
       {"sgd", {{"lr", 1e-2}, {"weight_decay", 0.1}}},
       {"sgd", {{"lr", 1e-2}, {"momentum", 0.9}, {"dampening", 0.2}, {"weight_decay", 0.1}}},
       {"sgd", {{"lr", 1e-2}, {"momentum", 0.9}, {"nesterov", true}, {"weight_decay", 0.1}}},
