@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "optim/parameter_groups.hpp"
 #include "plan/run_plan.hpp"
 #include "tests/io/temporary_folder.hpp"
 
@@ -40,8 +41,14 @@ struct MathsOptions {
   std::string dtype = "float32";  // model.dtype, and what of optimizer goes with it
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
+  std::string optimizer =
+      "adamw";  // or sgd (with momentum), adam, lion, or "mixed": three of them, and no state
   std::string name() const;
+  // Of losses where sums have another order. A rule that takes a sign makes whole steps of what was rounded.
+  double loss_tolerance() const { return optimizer == "lion" || optimizer == "mixed" ? 1e-3 : 1e-5; }
 };
+// What MathsOptions::optimizer stands for.
+OptimizerConfig optimizer_config(const std::string& optimizer);
 
 struct LayoutOutcome {
   std::vector<double> losses, norms;                    // by step
@@ -79,7 +86,8 @@ std::vector<LayoutOptions> all_layouts(const std::vector<int>& processes = {1});
 const std::vector<MathsOptions>& all_maths();
 
 // "" where the run is what one rank's is: to the bit, or within the bound of what changes the order of sums.
-std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise);
+std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise,
+                         double loss_tolerance = MathsOptions().loss_tolerance());
 // "" where run_halves() gave one rank's outcome, and over processes the bits of the same layouts in one.
 std::string complaint_of_halves(const LayoutOutcome& found, const LayoutOutcome& one_rank,
                                 const MathsOptions& maths, const LayoutOptions& first,

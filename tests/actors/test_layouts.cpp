@@ -122,6 +122,19 @@ TEST_CASE("layouts: with one micro-batch all ZeRO stages give the same bits", "[
   }
 }
 
+TEST_CASE("layouts: several optimizers in one model give the same bits in every ZeRO stage",
+          "[actors][layouts]") {
+  MathsOptions maths{true, true, false, 16, 4};
+  maths.optimizer = "mixed";
+  LayoutOptions layout{4, 1, 1, 1, "1f1b"};
+  const LayoutOutcome expected = outcome_of(layout, maths);
+  for (const int zero : {1, 2, 3}) {
+    layout.zero = zero;
+    INFO(layout.name());
+    CHECK(complaint_of(outcome_of(layout, maths), expected, true) == "");
+  }
+}
+
 TEST_CASE("layouts: computing activations again changes no bit in any of them", "[actors][layouts][slow]") {
   const MathsOptions maths{true, true, false, 16, 2};
   for (const LayoutOptions& grid :

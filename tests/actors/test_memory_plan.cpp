@@ -194,8 +194,11 @@ ModelWorkerSettings worker_of(const Layout& layout, const ModelConfig& model, co
 // The accounts of every rank after two steps, an evaluation and a snapshot.
 std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& model,
                                      const OperationsFactory& make,
-                                     std::vector<std::shared_ptr<ProcessGroup>> world = {}) {
-  LocalPipeline pipeline(layout, worker_of(layout, model, make), std::move(world));
+                                     std::vector<std::shared_ptr<ProcessGroup>> world = {},
+                                     const OptimizerConfig& optimizer = {}) {
+  ModelWorkerSettings worker = worker_of(layout, model, make);
+  worker.optimizer = optimizer;
+  LocalPipeline pipeline(layout, std::move(worker), std::move(world));
   auto batch = std::make_shared<StepBatch>();
   for (int i = 0; i < 4; ++i) {
     batch->micro_batches.push_back(make_batch({5, 70 + i % 2}, 11, fmt::format("batch {}", i)));
@@ -259,6 +262,31 @@ TEST_CASE("memory plan: whole steps without memory leave the accounts that real 
       CHECK(meta[rank].current_total_bytes == real[rank].current_total_bytes);
       CHECK(meta[rank].peak_activations == real[rank].peak_activations);
     }
+  }
+}
+
+TEST_CASE("memory plan: it counts the states that each parameter's optimizer has, to the byte",
+          "[actors][plan]") {
+  ModelConfig model = tiny_config(true);
+  model.max_position_embeddings = 128;
+  const auto elements = static_cast<size_t>(parameter_count(model));
+  OptimizerConfig plain_sgd;
+  plain_sgd.name = "sgd";
+  for (const auto& [optimizer, bytes] : {std::pair(plain_sgd, size_t{0}),
+                                         {optimizer_config("sgd"), 4 * elements},
+                                         {optimizer_config("lion"), 4 * elements},
+                                         {optimizer_config("adam"), 8 * elements},
+                                         {optimizer_config("adamw"), 8 * elements},
+                                         {optimizer_config("mixed"), size_t{1}}}) {
+    CAPTURE(optimizer.name, optimizer.groups.size());
+    const Layout layout = layout_of(1, true, "1f1b");
+    const auto real = accounts_of(layout, model, make_cpu_operations, {}, optimizer);
+    const auto meta = accounts_of(layout, model, make_meta_operations, fake_world(1), optimizer);
+    CHECK(meta[0].peak_bytes == real[0].peak_bytes);
+    CHECK(meta[0].peak_total_bytes == real[0].peak_total_bytes);
+    const size_t states = real[0].peak_bytes[static_cast<size_t>(Category::optimizer)];
+    if (optimizer.groups.empty()) CHECK(states == bytes);
+    if (!optimizer.groups.empty()) CHECK((states > 4 * elements && states < 8 * elements));
   }
 }
 

@@ -95,6 +95,8 @@ TEST_CASE("resuming where there is no checkpoint starts at step 1") {
 TEST_CASE("a resume that would compute something else is refused, unless allowed by name") {
   const auto& [setting, key] = GENERATE(values<std::pair<std::string, std::string>>({
       {"optimizer.lr=1.0e-3", "optimizer.lr"},
+      {"optimizer.name=lion", "optimizer.name"},
+      {"optimizer.groups=[{match: [\"*norm*\"], weight_decay: 0.0}]", "optimizer.groups"},
       {"run.seed=8", "run.seed"},
       {"train.clip_grad_norm=1.0", "train.clip_grad_norm"},
       {"data.shuffle=false", "data.shuffle"},

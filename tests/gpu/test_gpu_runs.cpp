@@ -66,6 +66,24 @@ TEST_CASE("a run in bfloat16 has the same bits in any pipeline, with ZeRO-1, and
 }
 
 TEST_CASE(
+    "several optimizers in one model have the same bits in bfloat16 in a pipeline, with ZeRO-1 and offloaded",
+    "[slow]") {
+  MathsOptions maths =
+      GENERATE(bfloat16(true, "bfloat16", "nearest"), bfloat16(false, "float32", "stochastic"));
+  maths.optimizer = "mixed";
+  INFO(maths.name());
+  const LayoutOptions one = gpu_layout(1, 1, 1, 1);
+  const LayoutOutcome expected = run_in(maths, one, one);
+  CHECK(expected.losses.back() < expected.losses.front());
+  CHECK(complaint_of(run_in(maths, one, gpu_layout(1, 1, 2, 1)), expected, true) == "");
+  LayoutOptions offloaded = one;
+  offloaded.offload = "optimizer";
+  CHECK(complaint_of(run_in(maths, offloaded, offloaded), expected, true) == "");
+  CHECK(complaint_of(run_in(maths, gpu_layout(2, 1, 1, 1, 1), gpu_layout(2, 1, 1, 1, 0)),
+                     run_in(maths, gpu_layout(2, 1, 1, 1, 0), gpu_layout(2, 1, 1, 1, 1)), true) == "");
+}
+
+TEST_CASE(
     "ranks that share a GPU in any layout train in bfloat16 as one rank does, but for what rounding "
     "changes",
     "[slow]") {
