@@ -9,7 +9,8 @@
 //   caf::actor run = collie::spawn_run(system, plan, listener);
 //
 // `listener` receives the messages of runtime/events.hpp; RunEnded is the last. A host adds its own
-// optimizers, losses, learning-rate schedules and callbacks to their registries before it plans the run.
+// optimizers, losses, learning-rate schedules, callbacks and sinks to their registries before it plans the
+// run.
 #pragma once
 
 #include <caf/actor.hpp>

@@ -1,14 +1,12 @@
-// The monitor actor does all displaying and logging. It acknowledges each step's record once the record is in
-// metrics.jsonl.
+// The monitor actor passes each step's event to the sinks. It acknowledges the step once every sink has its
+// event: the record is then in metrics.jsonl.
 #include <filesystem>
 
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "base/clock.hpp"
 #include "base/failpoint.hpp"
-#include "base/screen.hpp"
-#include "io/json_lines.hpp"
-#include "runtime/console.hpp"
+#include "runtime/sinks/sink.hpp"
 #include "runtime/step_record.hpp"
 #include "runtime/trace_file.hpp"
 
@@ -17,38 +15,30 @@ namespace {
 
 struct MonitorState {
   const char* name = "monitor";
-  std::unique_ptr<JsonLinesFile> metrics;
+  std::vector<std::unique_ptr<Sink>> sinks;
   std::unique_ptr<TraceFile> trace;
-  std::unique_ptr<Console> console;
 };
 using MonitorActor = caf::stateful_actor<MonitorState>;
 
-// An amended record replaces the step's earlier one. The run was interrupted during that step's evaluation,
-// so the earlier one lacks it.
-void write_record(MonitorState& state, const StepFinished& step, const std::string& path) {
-  failpoint("monitor.record");
-  if (step.amended) {
-    state.metrics.reset();
-    truncate_after_step(path, step.step - 1);
-    state.metrics = std::make_unique<JsonLinesFile>(path);
-  }
-  state.metrics->append(record_of(step));
+SinkSettings sink_settings(const RunPlan& plan) {
+  return {plan.config, plan.config.run.dir, plan.folder->run(), plan.checkpoint ? plan.checkpoint->step() : 0,
+          plan.total_steps};
 }
 
 caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
                                 caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "monitor");
   const std::filesystem::path folder = plan->config.run.dir;
-  MonitorState& state = self->state;
-  state.metrics = std::make_unique<JsonLinesFile>((folder / metrics_name).string());
+  self->state.sinks = make_sinks(sink_settings(*plan));
   if (plan->config.monitor.trace)
-    state.trace = std::make_unique<TraceFile>((folder / trace_name).string(), plan->layout.grid.ranks());
-  state.console = std::make_unique<Console>(plan->config.monitor.console, standard_error());
+    self->state.trace =
+        std::make_unique<TraceFile>((folder / trace_name).string(), plan->layout.grid.ranks());
   return {
       [=](const StepFinished& step) {
         plan->folder->check_in_place();
-        write_record(self->state, step, (folder / metrics_name).string());
-        self->state.console->show(step, steady_seconds());
+        failpoint("monitor.record");
+        const Event event = event_of(step);
+        for (const auto& sink : self->state.sinks) sink->write(event);
         if (self->state.trace && !step.loss)
           self->state.trace->mark("step " + std::to_string(step.step) + ": no targets", steady_seconds());
         self->send(trainer, recorded_atom::value, step.step);

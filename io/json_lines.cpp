@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <filesystem>
 #include <system_error>
 
@@ -16,10 +15,6 @@
 namespace collie {
 
 namespace {
-
-[[noreturn]] void fail(const std::string& path, int code) {
-  throw RunError("cannot write {}: {}", path, std::generic_category().message(code));
-}
 
 template <class Json>
 std::string one_line(const Json& object) {
@@ -55,14 +50,7 @@ Fate fate_of(const std::string& line, int64_t step) {
 
 }  // namespace
 
-JsonLinesFile::JsonLinesFile(const std::string& path) : path_(path), torn_(lacks_final_newline(path)) {
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail(path, errno);
-}
-
-JsonLinesFile::~JsonLinesFile() {
-  if (fd_ >= 0) ::close(fd_);
-}
+JsonLinesFile::JsonLinesFile(const std::string& path) : torn_(lacks_final_newline(path)), file_(path) {}
 
 void JsonLinesFile::append(const nlohmann::json& object) {
   append_line(one_line(object));
@@ -73,19 +61,7 @@ void JsonLinesFile::append(const nlohmann::ordered_json& object) {
 
 void JsonLinesFile::append_line(std::string line) {
   if (torn_) line.insert(0, "\n");
-  const off_t before = ::lseek(fd_, 0, SEEK_END);
-  size_t done = 0;
-  while (done < line.size()) {
-    const ssize_t written = ::write(fd_, line.data() + done, line.size() - done);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      const int code = errno;
-      if (done > 0 && before >= 0 && ::ftruncate(fd_, before) != 0)
-        log::warn("{}: its last line is torn: {}", path_, std::generic_category().message(errno));
-      fail(path_, code);
-    }
-    done += static_cast<size_t>(written);
-  }
+  file_.append(line);
   torn_ = false;
 }
 

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "io/appended_file.hpp"
+
 namespace collie {
 
 class JsonLinesFile {
@@ -13,9 +15,6 @@ class JsonLinesFile {
   // no end, the first append ends it, so that it cannot spoil the next line. RunError names the file and the
   // reason.
   explicit JsonLinesFile(const std::string& path);
-  ~JsonLinesFile();
-  JsonLinesFile(const JsonLinesFile&) = delete;
-  JsonLinesFile& operator=(const JsonLinesFile&) = delete;
 
   // Adds one line, which is in the file (readable by others) when this returns. Numbers are printed so that
   // they read back exactly. NaN and the infinities, which JSON lacks, become null. RunError names the file
@@ -27,9 +26,8 @@ class JsonLinesFile {
  private:
   void append_line(std::string line);
 
-  std::string path_;
   bool torn_;
-  int fd_ = -1;
+  AppendedFile file_;
 };
 
 // For resuming at `step`: drops every line whose "step" is greater, a torn last line, and (with a warning)

@@ -32,16 +32,6 @@ bool is_as_written(const fs::path& file, const std::string& hash) {
   return hash.empty() || sha256_of_file(file.string()) == hash;
 }
 
-// If a run is killed before it could write the marker, it leaves no more than this.
-bool holds_nothing(const fs::path& folder) {
-  const auto entries = entries_of(folder);
-  if (entries.empty()) return true;
-  std::error_code error;
-  return entries.size() == 1 && entries.front().filename() == marker_name &&
-         entry_type(entries.front()) == fs::file_type::regular &&
-         fs::file_size(entries.front(), error) == 0 && !error;
-}
-
 // Says whether nothing but the marker is left.
 bool remove_files(const fs::path& folder, const RunMarker& marker) {
   std::error_code ignored;
@@ -85,6 +75,34 @@ void swap_places(const fs::path& folder, const fs::path& place) {
 }
 
 }  // namespace
+
+void claim_file(const std::string& folder, const std::string& run, const std::string& name) {
+  if (!entry_exists(folder) || holds_nothing(folder)) {
+    std::error_code error;
+    fs::remove(fs::path(folder) / marker_name, error);
+    if (fs::create_directory(folder, error); error)
+      throw RunError("{}: cannot be created: {}", folder, error.message());
+    return create_marker(folder, {run, {{{name, ""}}}});
+  }
+  auto marker = is_of_run(folder, run) ? find_marker(folder) : std::nullopt;
+  if (!marker || !marker->files)
+    throw RunError("{}: this run did not write what is there; move it away", folder);
+  (*marker->files)[name] = "";
+  write_marker(folder, *marker);
+}
+
+// If a run is killed before it could write the marker, it leaves no more than an empty one.
+bool holds_nothing(const std::string& folder) noexcept {
+  if (entry_type(folder) != fs::file_type::directory) return false;
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  if (error) return false;
+  if (entry == fs::directory_iterator()) return true;
+  const fs::path first = entry->path();
+  if (entry.increment(error); error || entry != fs::directory_iterator()) return false;
+  return first.filename() == marker_name && entry_type(first) == fs::file_type::regular &&
+         fs::file_size(first, error) == 0 && !error;
+}
 
 bool is_of_run(const std::string& folder, const std::string& run) noexcept {
   if (entry_type(folder) != fs::file_type::directory) return false;

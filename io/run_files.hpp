@@ -22,6 +22,14 @@ void publish_folder(const std::string& folder, const std::string& place, const s
 // PLACE.old-N, with a warning. So does anything that was not a folder of the run. Throws RunError.
 void clear_replaced(const std::string& folder, const std::string& place, const std::string& run);
 
+// Notes in the marker of `folder` that `run` is about to write the file `name` there. Makes the folder if it
+// does not exist or holds nothing. Throws RunError, also if the folder is not the run's.
+void claim_file(const std::string& folder, const std::string& run, const std::string& name);
+
+// Says whether `folder` is a folder without anything in it, or with no more than what is left if a run is
+// killed while it makes a folder. A link to a folder never counts.
+bool holds_nothing(const std::string& folder) noexcept;
+
 // Says whether `run` made `folder`. A link to a folder never counts.
 bool is_of_run(const std::string& folder, const std::string& run) noexcept;
 

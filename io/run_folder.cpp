@@ -71,10 +71,19 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-std::map<std::string, std::string> files_of_run(bool with_trace) {
-  std::map<std::string, std::string> files = {{resolved_config_name, ""}, {metrics_name, ""}};
-  if (with_trace) files[trace_name] = "";
-  return files;
+bool is_folder(const std::string& output) {
+  return output.ends_with('/');
+}
+
+// The name under which the run's marker has it.
+std::string marker_key(const std::string& output) {
+  return is_folder(output) ? output.substr(0, output.size() - 1) : output;
+}
+
+std::map<std::string, std::string> entries_of_run(const RunOutputs& outputs) {
+  std::map<std::string, std::string> entries = {{resolved_config_name, ""}, {metrics_name, ""}};
+  for (const std::string& output : outputs) entries[marker_key(output)] = "";
+  return entries;
 }
 
 std::string stamp_of(const fs::path& file) {
@@ -83,15 +92,17 @@ std::string stamp_of(const fs::path& file) {
   return fmt::format("{} {}.{:09}", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
 }
 
-std::optional<RunMarker> marker_of_checkpoints(const fs::path& folder) {
+std::optional<RunMarker> marker_of_checkpoints(const fs::path& folder, const RunOutputs& outputs) {
+  auto entries = entries_of_run(outputs);
+  entries.erase(trace_name);
   for (const std::string& name : names_in(folder))
     if (step_of_checkpoint(name))
       if (const auto marker = find_marker((folder / name).string()))
-        return RunMarker{marker->run, files_of_run(false), true};
+        return RunMarker{marker->run, entries, true};
   return std::nullopt;
 }
 
-void find_run(const fs::path& folder, RunFolderView& view) {
+void find_run(const fs::path& folder, const RunOutputs& outputs, RunFolderView& view) {
   std::string defect = "its " + std::string(marker_name) + " is missing";
   try {
     view.marker = read_marker(folder.string());
@@ -102,7 +113,7 @@ void find_run(const fs::path& folder, RunFolderView& view) {
   } catch (const UserError& error) {
     defect = error.what();
   }
-  view.marker = marker_of_checkpoints(folder / "checkpoints");
+  view.marker = marker_of_checkpoints(folder / "checkpoints", outputs);
   if (view.marker) {
     view.marker_defect = defect;
   } else if (entry_exists(folder / marker_name)) {
@@ -113,20 +124,40 @@ void find_run(const fs::path& folder, RunFolderView& view) {
   }
 }
 
-void find_foreign(const fs::path& folder, bool with_trace, RunFolderView& view) {
-  const auto add = [&](const std::string& name) { view.foreign.push_back(name); };
+// Says whether a file or folder that stands where the run will write is the run's.
+bool is_of_this_run(const fs::path& path, bool is_folder, const RunFolderView& view) {
+  const bool named = view.marker && view.marker->files && view.marker->files->count(path.filename().string());
+  if (!is_folder) return named && entry_type(path) == fs::file_type::regular;
+  return holds_nothing(path.string()) || (view.marker && is_of_run(path.string(), view.marker->run));
+}
+
+void find_foreign(const fs::path& folder, const RunOutputs& outputs, RunFolderView& view) {
+  const auto check = [&](const std::string& name, bool is_folder) {
+    if (entry_exists(folder / name) && !is_of_this_run(folder / name, is_folder, view))
+      view.foreign.push_back(name);
+  };
+  check(resolved_config_name, false);
+  check(metrics_name, false);
+  for (const std::string& output : outputs)
+    if (output != metrics_name) check(marker_key(output), is_folder(output));
   const bool here = view.marker && view.marker->files;
-  for (const auto& [name, ignored] : files_of_run(with_trace))
-    if (entry_exists(folder / name) &&
-        (!here || !view.marker->files->count(name) || entry_type(folder / name) != fs::file_type::regular))
-      add(name);
   std::error_code error;
   const fs::path checkpoints = folder / "checkpoints";
   if (entry_exists(checkpoints) &&
       (!fs::is_directory(checkpoints, error) || (!here && !view.checkpoints.empty())))
-    add("checkpoints");
+    view.foreign.push_back("checkpoints");
   if (entry_exists(folder / "final") && (!here || !is_of_run((folder / "final").string(), view.marker->run)))
-    add("final");
+    view.foreign.push_back("final");
+}
+
+// Removes what the run wrote directly in its folder, except config.resolved.yaml, which every start replaces.
+void discard_outputs(const std::string& folder, const RunMarker& marker) {
+  if (!marker.files) return;
+  for (const auto& [name, ignored] : *marker.files) {
+    if (name == resolved_config_name) continue;
+    discard_file(folder, name);
+    discard_folder((fs::path(folder) / name).string(), marker.run);
+  }
 }
 
 std::unique_ptr<const FolderLock> lock_folder(const std::string& folder) {
@@ -152,14 +183,14 @@ fs::path claim_name(const std::string& folder, const fs::path& whole) {
 
 }  // namespace
 
-RunFolderView look_at_run_folder(const std::string& folder, bool with_trace) {
+RunFolderView look_at_run_folder(const std::string& folder, const RunOutputs& outputs) {
   check_usable(folder);
   RunFolderView view;
   view.checkpoints = names_in(fs::path(folder) / "checkpoints");
   view.has_final = entry_exists(fs::path(folder) / "final");
   view.metrics = stamp_of(fs::path(folder) / metrics_name);
-  find_run(folder, view);
-  find_foreign(folder, with_trace, view);
+  find_run(folder, outputs, view);
+  find_foreign(folder, outputs, view);
   return view;
 }
 
@@ -210,26 +241,29 @@ std::string RunFolder::move_aside() {
 }
 
 void RunFolder::discard(const RunMarker& marker) {
-  if (marker.files)
-    for (const auto& [name, ignored] : *marker.files) discard_file(folder_, name);
+  discard_outputs(folder_, marker);
+  discard_file(folder_, resolved_config_name);
   discard_checkpoints({checkpoints(), marker.run});
   discard_folder(final_model() + ".partial", marker.run);
   discard_folder(final_model(), marker.run);
 }
 
 void RunFolder::forget_steps(const RunMarker& marker) {
-  for (const char* name : {metrics_name, trace_name})
-    if (marker.files && marker.files->count(name)) discard_file(folder_, name);
+  discard_outputs(folder_, marker);
 }
 
-void RunFolder::begin(const std::optional<RunMarker>& previous, bool with_trace) {
+void RunFolder::begin(const std::optional<RunMarker>& previous, const RunOutputs& outputs) {
   marker_ = previous.value_or(RunMarker{new_run_id()});
   if (!marker_.files) marker_.files.emplace();
-  marker_.files->merge(files_of_run(with_trace));
+  marker_.files->merge(entries_of_run(outputs));
   write_marker(folder_, marker_);
   std::error_code error;
   if (fs::create_directories(checkpoints(), error); error && !fs::is_directory(checkpoints()))
     throw RunError("{}: cannot be created: {}", checkpoints(), error.message());
+}
+
+bool RunFolder::has_output(const std::string& output) const {
+  return marker_.files && marker_.files->count(marker_key(output)) > 0;
 }
 
 bool RunFolder::is_in_place() const {

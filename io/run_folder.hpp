@@ -1,8 +1,8 @@
 // A run's folder: what it holds before a run starts there, and how a run takes it.
 //
-// The folder directly holds the run's marker, config.resolved.yaml, metrics.jsonl, trace.json if it was asked
-// for, and checkpoints/, final/ and cache/ (tokenised data). A file there is the run's if the marker names
-// it. A folder there is the run's if it holds a marker of the same run.
+// The folder directly holds the run's marker, config.resolved.yaml, metrics.jsonl, other outputs (trace.json,
+// those of sinks), and checkpoints/, final/ and cache/ (tokenised data). A file there is the run's if the
+// marker names it. A folder there is the run's if it holds a marker of the same run.
 #pragma once
 
 #include <memory>
@@ -19,6 +19,10 @@ inline constexpr const char* resolved_config_name = "config.resolved.yaml";
 inline constexpr const char* metrics_name = "metrics.jsonl";
 inline constexpr const char* trace_name = "trace.json";
 
+// The names of what a run writes directly in its folder, besides what every run has. The name of a folder
+// ends with '/'.
+using RunOutputs = std::vector<std::string>;
+
 // Decides how a run may start in a folder. Two views are equal as long as nothing of it has changed.
 struct RunFolderView {
   std::optional<RunMarker> marker;       // none: no run is there
@@ -31,11 +35,12 @@ struct RunFolderView {
   bool operator==(const RunFolderView&) const = default;
 };
 
-// Looks at `folder`, which need not exist. `with_trace`: the run will write trace.json. If the marker is lost
-// or damaged, a checkpoint's marker says whose folder it is. Throws UserError naming run.dir if no run can be
-// there: a file, a link that leads nowhere or around, a name that is too long, a folder that cannot be
-// written to, or a folder whose marker is not as it was written and that has no checkpoint.
-RunFolderView look_at_run_folder(const std::string& folder, bool with_trace);
+// Looks at `folder`, which need not exist, for a run that will write `outputs`. If the marker is lost or
+// damaged, a checkpoint's marker says whose folder it is, and the outputs other than trace.json count as that
+// run's. Throws UserError naming run.dir if no run can be there: a file, a link that leads nowhere or around,
+// a name that is too long, a folder that cannot be written to, or a folder whose marker is not as it was
+// written and that has no checkpoint.
+RunFolderView look_at_run_folder(const std::string& folder, const RunOutputs& outputs);
 
 // Says whether `folder` exists and a file could be made in it.
 bool is_writable_folder(const std::string& folder);
@@ -58,12 +63,16 @@ class RunFolder {
   // Call it before begin(). Removes what the run of `marker` wrote, except cache/. Everything else stays.
   // Throws RunError.
   void discard(const RunMarker& marker);
-  // Call it before begin(). Removes the records of a run that never had a checkpoint. Throws RunError.
+  // Call it before begin(). Removes the outputs, metrics.jsonl among them, of a run that never had a
+  // checkpoint. Throws RunError.
   void forget_steps(const RunMarker& marker);
 
   // From now on the folder belongs to the run of `previous` if there was one, else to a new run. Throws
   // RunError.
-  void begin(const std::optional<RunMarker>& previous, bool with_trace);
+  void begin(const std::optional<RunMarker>& previous, const RunOutputs& outputs);
+
+  // After begin(): whether this run, now or before it was resumed, has written `output`.
+  bool has_output(const std::string& output) const;
 
   // Whether the folder is still where it was; check_in_place() throws RunError if somebody moved or removed
   // it.

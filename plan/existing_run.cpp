@@ -8,11 +8,11 @@
 #include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "io/files.hpp"
-#include "io/json_lines.hpp"
 #include "models/held_runs.hpp"
 #include "models/stage_model.hpp"
 #include "optim/parameter_groups.hpp"
 #include "plan/run_inputs.hpp"
+#include "runtime/sinks/sink.hpp"
 
 namespace collie {
 
@@ -24,8 +24,35 @@ bool replaces(const RunPlan& plan) {
   return plan.existing == ExistingRun::move_aside || plan.existing == ExistingRun::discard;
 }
 
+RunOutputs outputs_of(const Config& config) {
+  RunOutputs outputs = outputs_of_sinks(config);
+  if (config.monitor.trace) outputs.push_back(trace_name);
+  return outputs;
+}
+
 RunFolderView look(const RunPlan& plan) {
-  return look_at_run_folder(plan.config.run.dir, plan.config.monitor.trace);
+  return look_at_run_folder(plan.config.run.dir, outputs_of(plan.config));
+}
+
+void check_nothing_foreign_among(const std::vector<std::string>& foreign, const RunPlan& plan) {
+  if (foreign.empty()) return;
+  const fs::path folder = plan.config.run.dir;
+  throw UserError(
+      "run.dir: '{}' is where this run would write its own, and no run that this version knows has written "
+      "it ({}); move {} away, or give another run.dir",
+      (folder / foreign.front()).string(),
+      plan.folder_seen.marker ? fmt::format("the run's {} does not name it", marker_name)
+                              : fmt::format("there is no {}", marker_name),
+      foreign.size() == 1 ? "it" : fmt::format("{}", fmt::join(foreign, ", ")));
+}
+
+// A resumed run goes on in the outputs that are there. What is in the way of a checkpoint or of final/ is
+// moved aside when that is written.
+void check_outputs_of_resumed_run(const RunPlan& plan) {
+  std::vector<std::string> foreign;
+  for (const std::string& name : plan.folder_seen.foreign)
+    if (name != "checkpoints" && name != "final") foreign.push_back(name);
+  check_nothing_foreign_among(foreign, plan);
 }
 
 void check_may_start(const RunPlan& plan) {
@@ -37,6 +64,7 @@ void check_may_start(const RunPlan& plan) {
         folder);
   // Moving a run aside also moves files that are not its own; removing a run leaves them.
   if (!plan.folder_seen.marker || plan.existing == ExistingRun::discard) check_nothing_foreign(plan);
+  if (plan.existing == ExistingRun::resume) check_outputs_of_resumed_run(plan);
 }
 
 // Brings the locked folder into the state in which the run begins. Returns the marker of the run that it
@@ -61,16 +89,7 @@ std::optional<RunMarker> make_way(const RunPlan& plan, RunFolder& folder) {
 }  // namespace
 
 void check_nothing_foreign(const RunPlan& plan) {
-  const auto& foreign = plan.folder_seen.foreign;
-  if (foreign.empty()) return;
-  const fs::path folder = plan.config.run.dir;
-  throw UserError(
-      "run.dir: '{}' is where this run would write its own, and no run that this version knows has written "
-      "it ({}); move {} away, or give another run.dir",
-      (folder / foreign.front()).string(),
-      plan.folder_seen.marker ? fmt::format("the run's {} does not name it", marker_name)
-                              : fmt::format("there is no {}", marker_name),
-      foreign.size() == 1 ? "it" : fmt::format("{}", fmt::join(foreign, ", ")));
+  check_nothing_foreign_among(plan.folder_seen.foreign, plan);
 }
 
 void look_at_existing_run(RunPlan& plan) {
@@ -112,10 +131,11 @@ std::shared_ptr<RunFolder> prepare_run_folder(const RunPlan& plan) {
         "again",
         folder->path());
   try {
-    folder->begin(make_way(plan, *folder), plan.config.monitor.trace);
-    const fs::path path = folder->path();
-    if (plan.checkpoint) truncate_after_step((path / metrics_name).string(), plan.checkpoint->step());
-    write_file_durably((path / resolved_config_name).string(), to_yaml(plan.config));
+    folder->begin(make_way(plan, *folder), outputs_of(plan.config));
+    if (plan.checkpoint)
+      cut_back_sinks(folder->path(), plan.checkpoint->step(),
+                     [&](const std::string& output) { return folder->has_output(output); });
+    write_file_durably((fs::path(folder->path()) / resolved_config_name).string(), to_yaml(plan.config));
   } catch (const RunError& error) {
     throw UserError("run.dir: {}", error.what());
   }

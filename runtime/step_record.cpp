@@ -7,19 +7,20 @@
 
 namespace collie {
 
-nlohmann::ordered_json record_of(const StepFinished& step) {
-  nlohmann::ordered_json record;
-  record["step"] = step.step;
-  record["epoch"] = step.epoch;
-  record["loss"] = step.loss ? nlohmann::ordered_json(static_cast<double>(*step.loss)) : nullptr;
-  record["lr"] = static_cast<double>(step.lr);
-  record["grad_norm"] = static_cast<double>(step.grad_norm);
-  record["tokens"] = step.tokens;
-  record["tokens_per_second"] = static_cast<double>(step.tokens_per_second);
-  record["step_seconds"] = static_cast<double>(step.step_s);
-  record["memory_bytes"] = step.memory_bytes;
-  if (step.evaluated) record["eval_loss"] = static_cast<double>(step.eval_loss);
-  return record;
+Event event_of(const StepFinished& step) {
+  Event event;
+  event.step = step.step;
+  event.amended = step.amended;
+  event.add("epoch", step.epoch);
+  event.add("loss", step.loss ? EventValue(static_cast<double>(*step.loss)) : nullptr);
+  event.add("lr", static_cast<double>(step.lr));
+  event.add("grad_norm", static_cast<double>(step.grad_norm));
+  event.add("tokens", step.tokens);
+  event.add("tokens_per_second", static_cast<double>(step.tokens_per_second));
+  event.add("step_seconds", static_cast<double>(step.step_s));
+  event.add("memory_bytes", static_cast<int64_t>(step.memory_bytes));
+  if (step.evaluated) event.add("eval_loss", static_cast<double>(step.eval_loss));
+  return event;
 }
 
 namespace {

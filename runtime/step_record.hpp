@@ -1,18 +1,19 @@
-// A step's line in metrics.jsonl.
+// The event of a step: the names of its values, in the order in which sinks have them. A new number of the
+// trainer gets its name here, and is then in every sink.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "runtime/events.hpp"
+#include "runtime/sinks/event.hpp"
 
 namespace collie {
 
-nlohmann::ordered_json record_of(const StepFinished& step);
+Event event_of(const StepFinished& step);
 
-// Returns the step of that number from `path` if its line is complete and has no evaluation. The run was then
-// interrupted in that step.
+// Returns the step of that number from `path`, which is metrics.jsonl, if its line is complete and has no
+// evaluation. The run was then interrupted in that step.
 std::optional<StepFinished> unevaluated_step(const std::string& path, int64_t step);
 
 }  // namespace collie

@@ -9,6 +9,7 @@
 #include "actors/engine.hpp"
 #include "models/loss.hpp"
 #include "plan/existing_run.hpp"
+#include "runtime/sinks/sink.hpp"
 #include "tests/actors/threaded_config.hpp"
 #include "tests/actors/virtual_system.hpp"
 #include "tests/catch.hpp"
@@ -158,6 +159,31 @@ TEST_CASE("run: the metrics file says what the events said", "[actors][run]") {
     CHECK(record.contains("eval_loss") == step.evaluated);
   }
   CHECK(count == 4);
+}
+
+TEST_CASE("run: a host program's sink gets every step's event, and the run waits for it", "[actors][run]") {
+  struct Collector final : Sink {
+    explicit Collector(std::vector<Event>& all) : all_(all) {}
+    void write(const Event& event) override {
+      if (event.step > 3) throw RunError("the collector is full");
+      all_.push_back(event);
+    }
+    std::vector<Event>& all_;
+  };
+  const TemporaryFolder folder;
+  std::vector<Event> collected;
+  SinkKind kind;
+  kind.make = [&](const SinkSettings&) { return std::make_unique<Collector>(collected); };
+  kind.wanted = [](const Config& config) { return config.run.name == "collected"; };
+  sinks().add("collector", kind);
+  const Events events = run_virtually(tiny_run(folder, "collected"));
+  REQUIRE(collected.size() == 3);
+  CHECK(collected[0].number("loss") == static_cast<double>(*events.steps.at(0).loss));
+  CHECK(collected[1].number("eval_loss") == static_cast<double>(events.steps.at(1).eval_loss));
+  CHECK_FALSE(collected[2].number("eval_loss"));
+  REQUIRE(events.ended);
+  CHECK(events.ended->exit_code == 1);
+  CHECK_THAT(events.ended->message, contains("monitor: the collector is full"));
 }
 
 TEST_CASE("run: the same messages in the same order give the same events", "[actors][run]") {

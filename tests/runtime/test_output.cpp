@@ -13,8 +13,9 @@
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
-#include "runtime/console.hpp"
 #include "runtime/rank_status.hpp"
+#include "runtime/sinks/console.hpp"
+#include "runtime/step_record.hpp"
 #include "runtime/summary.hpp"
 #include "runtime/trace_file.hpp"
 #include "tests/catch.hpp"
@@ -31,16 +32,25 @@ std::string text_of(const std::filesystem::path& path) {
   return text.str();
 }
 
-StepFinished step_of(int64_t number, int64_t total) {
-  StepFinished step;
-  step.step = number;
-  step.total_steps = total;
-  step.loss = 5.12341;
-  step.lr = 1.8e-4;
-  step.grad_norm = 2.5;
-  step.tokens_per_second = 1234.4;
-  step.memory_bytes = 45 << 20;
-  return step;
+StepFinished numbers_of(int64_t step) {
+  StepFinished numbers;
+  numbers.step = step;
+  numbers.loss = 5.12341;
+  numbers.lr = 1.8e-4;
+  numbers.grad_norm = 2.5;
+  numbers.tokens_per_second = 1234.4;
+  numbers.memory_bytes = 45 << 20;
+  return numbers;
+}
+
+Event event_at(int64_t step) {
+  return event_of(numbers_of(step));
+}
+
+Event evaluated_at(int64_t step) {
+  Event event = event_at(step);
+  event.add("eval_loss", 4.25);
+  return event;
 }
 
 // What a screen has shown: a terminal's end, or a file's.
@@ -96,47 +106,45 @@ constexpr int wide = 1000;
 
 TEST_CASE("console: a line has the step's numbers and the time left", "[actors][output]") {
   Capture capture;
-  Console console("none", capture.screen());
-  CHECK(console.line(step_of(11, 200), 100, wide) ==
+  Console console("none", 200, capture.screen());
+  CHECK(console.line(event_at(11), 100, wide) ==
         "step 11/200  loss 5.1234  lr 1.80e-04  norm 2.500  1234 tokens/s  45.0 MiB");
   // 188 steps of half a second
-  CHECK_THAT(console.line(step_of(12, 200), 100.5, wide), contains("  1:34 left  "));
-  CHECK_THAT(console.line(step_of(20, 20000), 109, wide), contains("  5:33:00 left  "));
-  CHECK_THAT(console.line(step_of(200, 200), 200, wide), !contains("left"));
-  StepFinished without_targets = step_of(12, 200);
+  CHECK_THAT(console.line(event_at(12), 100.5, wide), contains("  1:34 left  "));
+  CHECK_THAT(console.line(event_at(200), 200, wide), !contains("left"));
+  StepFinished without_targets = numbers_of(12);
   without_targets.loss.reset();
-  CHECK_THAT(console.line(without_targets, 100.5, wide), contains("step 12/200  no targets  lr 1.80e-04"));
-  StepFinished evaluated = step_of(13, 200);
-  evaluated.evaluated = true;
-  evaluated.eval_loss = 4.25;
-  CHECK_THAT(console.line(evaluated, 101, wide), contains("  eval loss 4.2500"));
+  CHECK_THAT(console.line(event_of(without_targets), 100.5, wide),
+             contains("step 12/200  no targets  lr 1.80e-04"));
+  CHECK_THAT(console.line(evaluated_at(13), 101, wide), contains("  eval loss 4.2500"));
+  Console long_run("none", 20000, capture.screen());
+  long_run.line(event_at(11), 100, wide);
+  CHECK_THAT(long_run.line(event_at(20), 109, wide), contains("  5:33:00 left  "));
 }
 
 TEST_CASE("console: a line fits any width, and loses first what says least", "[actors][output]") {
   Capture capture;
-  Console console("none", capture.screen());
-  console.line(step_of(11, 200), 100, wide);
-  StepFinished step = step_of(12, 200);
-  step.evaluated = true;
-  step.eval_loss = 4.25;
-  const std::string whole = console.line(step, 100.5, wide);
+  Console console("none", 200, capture.screen());
+  console.line(event_at(11), 100, wide);
+  const Event event = evaluated_at(12);
+  const std::string whole = console.line(event, 100.5, wide);
   for (int columns = 0; columns <= static_cast<int>(whole.size()) + 1; ++columns) {
     CAPTURE(columns);
-    CHECK(static_cast<int>(console.line(step, 100.5, columns).size()) <= columns);
+    CHECK(static_cast<int>(console.line(event, 100.5, columns).size()) <= columns);
   }
-  CHECK(console.line(step, 100.5, static_cast<int>(whole.size())) == whole);
-  CHECK(console.line(step, 100.5, static_cast<int>(whole.size()) - 1).find("MiB") == std::string::npos);
-  CHECK(console.line(step, 100.5, 30) == "step 12/200  loss 5.1234");
-  CHECK(console.line(step, 100.5, 19) == "step 12/200");
-  CHECK(console.line(step, 100.5, 6) == "step 1");
+  CHECK(console.line(event, 100.5, static_cast<int>(whole.size())) == whole);
+  CHECK(console.line(event, 100.5, static_cast<int>(whole.size()) - 1).find("MiB") == std::string::npos);
+  CHECK(console.line(event, 100.5, 30) == "step 12/200  loss 5.1234");
+  CHECK(console.line(event, 100.5, 19) == "step 12/200");
+  CHECK(console.line(event, 100.5, 6) == "step 1");
 }
 
 TEST_CASE("console: the progress line is rewritten, and kept where it says something", "[actors][output]") {
   Capture capture(100);
   {
-    Console console("auto", capture.screen());
-    console.show(step_of(1, 3), 1);
-    console.show(step_of(2, 3), 2);
+    Console console("auto", 3, capture.screen());
+    console.show(event_at(1), 1);
+    console.show(event_at(2), 2);
     const std::string text = capture.text();
     CHECK(text.find('\n') == std::string::npos);
     CHECK_THAT(text, contains("\r\033[Kstep 2/3"));
@@ -146,14 +154,13 @@ TEST_CASE("console: the progress line is rewritten, and kept where it says somet
 
 TEST_CASE("console: the progress line fits its terminal, also when that is resized", "[actors][output]") {
   Capture capture(20);
-  Console console("auto", capture.screen());
+  Console console("auto", 200, capture.screen());
   double now_s = 1;
   int64_t number = 1;
   for (const int columns : {20, 133, 40, 7}) {
     capture.resize(columns);
-    StepFinished step = step_of(number++, 200);
-    step.evaluated = number % 2 == 0;
-    console.show(step, ++now_s);
+    console.show(number % 2 == 1 ? evaluated_at(number) : event_at(number), ++now_s);
+    ++number;
     std::string text = capture.text();
     const size_t begin = text.rfind("\r\033[K");
     REQUIRE(begin != std::string::npos);
@@ -168,9 +175,9 @@ TEST_CASE("console: the progress line comes at most ten times a second, the newe
           "[actors][output]") {
   Capture capture(100);
   {
-    Console console("auto", capture.screen());
+    Console console("auto", 2000, capture.screen());
     for (int64_t step = 1; step <= 1000; ++step)
-      console.show(step_of(step, 2000), static_cast<double>(step) / 1000);  // a thousand in a second
+      console.show(event_at(step), static_cast<double>(step) / 1000);  // a thousand in a second
   }
   const std::string text = capture.text();
   size_t shown = 0;
@@ -182,12 +189,9 @@ TEST_CASE("console: the progress line comes at most ten times a second, the newe
 
 TEST_CASE("console: plain lines come every few seconds, for evaluations and at the end", "[actors][output]") {
   Capture capture;
-  Console console("plain", capture.screen());
-  for (int64_t step = 1; step <= 12; ++step) {
-    StepFinished finished = step_of(step, 12);
-    finished.evaluated = step == 3;
-    console.show(finished, static_cast<double>(step));
-  }
+  Console console("plain", 12, capture.screen());
+  for (int64_t step = 1; step <= 12; ++step)
+    console.show(step == 3 ? evaluated_at(step) : event_at(step), static_cast<double>(step));
   std::vector<std::string> shown;
   std::istringstream lines(capture.text());
   for (std::string line; std::getline(lines, line);) shown.push_back(line.substr(0, line.find("  ")));
@@ -196,11 +200,11 @@ TEST_CASE("console: plain lines come every few seconds, for evaluations and at t
 
 TEST_CASE("console: none shows nothing; without a terminal no line is rewritten", "[actors][output]") {
   Capture none;
-  Console("none", none.screen()).show(step_of(1, 1), 1);
+  Console("none", 1, none.screen()).show(event_at(1), 1);
   CHECK(none.text().empty());
   for (const char* setting : {"auto", "progress", "plain"}) {
     Capture capture;
-    Console(setting, capture.screen()).show(step_of(1, 1), 1);
+    Console(setting, 1, capture.screen()).show(event_at(1), 1);
     CHECK_THAT(capture.text(), contains("step 1/1  "));
     CHECK(capture.text().find('\033') == std::string::npos);
   }

@@ -1,4 +1,4 @@
-#include "runtime/console.hpp"
+#include "runtime/sinks/console.hpp"
 
 #include <fmt/format.h>
 
@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/clock.hpp"
+#include "runtime/sinks/sink.hpp"
 
 namespace collie {
 namespace {
@@ -39,44 +41,63 @@ std::string fitted(std::vector<Part> parts, int columns) {
   return text.substr(0, static_cast<size_t>(std::max(columns, 0)));
 }
 
+// The sink's console writes to standard error.
+class ConsoleSink final : public Sink {
+ public:
+  explicit ConsoleSink(const SinkSettings& settings)
+      : console_(settings.config.monitor.console, settings.total_steps, standard_error()) {}
+  void write(const Event& event) override { console_.show(event, steady_seconds()); }
+
+ private:
+  Console console_;
+};
+
 }  // namespace
 
-Console::Console(const std::string& setting, Screen& screen)
+SinkKind console_sink() {
+  SinkKind kind;
+  kind.make = [](const SinkSettings& settings) { return std::make_unique<ConsoleSink>(settings); };
+  return kind;
+}
+
+Console::Console(const std::string& setting, int64_t total_steps, Screen& screen)
     : style_(setting == "none"                         ? Style::none
              : setting != "plain" && screen.rewrites() ? Style::progress
                                                        : Style::plain),
+      total_steps_(total_steps),
       screen_(screen) {}
 
-std::string Console::line(const StepFinished& step, double now_s, int columns) {
+std::string Console::line(const Event& event, double now_s, int columns) {
   if (first_step_ == 0) {
-    first_step_ = step.step;
+    first_step_ = event.step;
     first_s_ = now_s;
   }
+  const auto loss = event.number("loss"), memory_bytes = event.number("memory_bytes"),
+             eval_loss = event.number("eval_loss");
   std::vector<Part> parts = {
-      {fmt::format("step {}/{}", step.step, step.total_steps), 0},
-      {step.loss ? fmt::format("loss {:.4f}", static_cast<double>(*step.loss)) : "no targets", 1},
-      {fmt::format("lr {:.2e}", static_cast<double>(step.lr)), 5},
-      {fmt::format("norm {:.3f}", static_cast<double>(step.grad_norm)), 6},
-      {fmt::format("{:.0f} tokens/s", static_cast<double>(step.tokens_per_second)), 4},
+      {fmt::format("step {}/{}", event.step, total_steps_), 0},
+      {loss ? fmt::format("loss {:.4f}", *loss) : "no targets", 1},
+      {fmt::format("lr {:.2e}", event.number("lr").value_or(0)), 5},
+      {fmt::format("norm {:.3f}", event.number("grad_norm").value_or(0)), 6},
+      {fmt::format("{:.0f} tokens/s", event.number("tokens_per_second").value_or(0)), 4},
   };
-  if (step.step > first_step_ && step.step < step.total_steps) {
-    const double per_step_s = (now_s - first_s_) / static_cast<double>(step.step - first_step_);
-    parts.push_back({duration(per_step_s * static_cast<double>(step.total_steps - step.step)) + " left", 3});
+  if (event.step > first_step_ && event.step < total_steps_) {
+    const double per_step_s = (now_s - first_s_) / static_cast<double>(event.step - first_step_);
+    parts.push_back({duration(per_step_s * static_cast<double>(total_steps_ - event.step)) + " left", 3});
   }
-  if (step.memory_bytes > 0)
-    parts.push_back({human_bytes(step.memory_bytes), 7});  // unknown until a step is done
-  if (step.evaluated)
-    parts.push_back({fmt::format("eval loss {:.4f}", static_cast<double>(step.eval_loss)), 2});
+  if (memory_bytes.value_or(0) > 0)  // unknown until a step is done
+    parts.push_back({human_bytes(static_cast<size_t>(*memory_bytes)), 7});
+  if (eval_loss) parts.push_back({fmt::format("eval loss {:.4f}", *eval_loss), 2});
   return fitted(std::move(parts), columns);
 }
 
-void Console::show(const StepFinished& step, double now_s) {
+void Console::show(const Event& event, double now_s) {
   if (style_ == Style::none) return;
-  const bool always = step.evaluated || step.step == step.total_steps;
+  const bool always = event.find("eval_loss") != nullptr || event.step == total_steps_;
   const bool progress = style_ == Style::progress;
   // A terminal may begin a new line when its last column is written.
   constexpr int unlimited = 1 << 20;
-  std::string text = line(step, now_s, progress ? screen_.columns() - 1 : unlimited);
+  std::string text = line(event, now_s, progress ? screen_.columns() - 1 : unlimited);
   if (!always && now_s - last_s_ < (progress ? seconds_between_rewrites : seconds_between_plain_lines)) {
     unshown_ = std::move(text);
     return;

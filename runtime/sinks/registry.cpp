@@ -1,0 +1,19 @@
+#include "runtime/sinks/sink.hpp"
+
+namespace collie {
+
+// Each is in the file of its name.
+SinkKind console_sink();
+SinkKind metrics_sink();
+
+Registry<SinkKind>& sinks() {
+  static Registry<SinkKind>& registry = []() -> Registry<SinkKind>& {
+    static Registry<SinkKind> all("sink", "monitor");
+    all.add("console", console_sink());
+    all.add("metrics", metrics_sink());
+    return all;
+  }();
+  return registry;
+}
+
+}  // namespace collie

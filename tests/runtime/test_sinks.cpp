@@ -1,0 +1,135 @@
+// Events, the sinks that every run has, and a host program's own.
+#include "runtime/sinks/sink.hpp"
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "io/run_folder.hpp"
+#include "runtime/step_record.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/matchers.hpp"
+#include "tests/runtime/tiny_run.hpp"
+
+namespace collie::test {
+namespace {
+
+StepFinished step_of(int64_t number) {
+  StepFinished step;
+  step.step = number;
+  step.epoch = 2;
+  step.loss = 0.1;
+  step.lr = 3e-4;
+  step.grad_norm = 1.0 / 3;
+  step.tokens = 4096;
+  step.tokens_per_second = 0;
+  step.step_s = 0.25;
+  step.memory_bytes = uint64_t{3} << 40;
+  return step;
+}
+
+SinkSettings settings_of(const Config& config) {
+  return {config, config.run.dir, "", 0, 4};
+}
+
+// Keeps the events in a list that outlives it. Only runs of that name have it.
+void register_collector(const std::string& run, std::vector<Event>& events) {
+  struct Collector final : Sink {
+    explicit Collector(std::vector<Event>& all) : all_(all) {}
+    void write(const Event& event) override { all_.push_back(event); }
+    std::vector<Event>& all_;
+  };
+  SinkKind kind;
+  kind.make = [&events](const SinkSettings&) { return std::make_unique<Collector>(events); };
+  kind.wanted = [run](const Config& config) { return config.run.name == run; };
+  sinks().add("collector", kind);
+}
+
+TEST_CASE("event: a step's names, their order and its numbers are those of metrics.jsonl", "[sinks]") {
+  StepFinished step = step_of(7);
+  CHECK(json_of(event_of(step)).dump() ==
+        R"({"step":7,"epoch":2,"loss":0.1,"lr":0.0003,"grad_norm":0.3333333333333333,"tokens":4096,)"
+        R"("tokens_per_second":0.0,"step_seconds":0.25,"memory_bytes":3298534883328})");
+  step.loss.reset();
+  step.evaluated = true;
+  step.eval_loss = 5e-324;
+  step.amended = true;
+  CHECK(json_of(event_of(step)).dump() ==
+        R"({"step":7,"epoch":2,"loss":null,"lr":0.0003,"grad_norm":0.3333333333333333,"tokens":4096,)"
+        R"("tokens_per_second":0.0,"step_seconds":0.25,"memory_bytes":3298534883328,"eval_loss":5e-324})");
+  CHECK(event_of(step).amended);
+}
+
+TEST_CASE("event: values of any name and kind, found by their names", "[sinks]") {
+  Event event;
+  event.step = 3;
+  event.add("gsm8k/accuracy", 0.5);
+  event.add("answers", int64_t{12});
+  event.add("sample", "it's 12,\n\"he\" said");
+  event.add("none", nullptr);
+  CHECK(event.number("gsm8k/accuracy") == 0.5);
+  CHECK(event.number("answers") == 12.0);
+  CHECK_FALSE(event.number("sample"));
+  CHECK_FALSE(event.number("none"));
+  CHECK(event.find("none") != nullptr);
+  CHECK(event.find("other") == nullptr);
+  CHECK_THROWS(event.add("answers", 2.0));
+  CHECK_THROWS(event.add("step", 2.0));
+  CHECK(json_of(event).dump() ==
+        R"({"step":3,"gsm8k/accuracy":0.5,"answers":12,"sample":"it's 12,\n\"he\" said","none":null})");
+}
+
+TEST_CASE("sinks: metrics.jsonl has an event as soon as it is written, and an amended one in its place",
+          "[sinks]") {
+  const TemporaryFolder folder;
+  const Config config = tiny_run(folder);
+  std::filesystem::create_directory(config.run.dir);
+  const auto path = folder / "run" / metrics_name;
+  const auto sink = sinks().find("metrics").make(settings_of(config));
+  const std::string first = json_of(event_of(step_of(1))).dump() + "\n";
+  sink->write(event_of(step_of(1)));
+  CHECK(bytes_of(path) == first);
+  sink->write(event_of(step_of(2)));
+  StepFinished amended = step_of(2);
+  amended.amended = amended.evaluated = true;
+  sink->write(event_of(amended));
+  sink->write(event_of(step_of(3)));
+  CHECK(bytes_of(path) ==
+        first + json_of(event_of(amended)).dump() + "\n" + json_of(event_of(step_of(3))).dump() + "\n");
+}
+
+TEST_CASE("sinks: a resume cuts back what the run wrote, and nothing else", "[sinks]") {
+  const TemporaryFolder folder;
+  const std::string lines = "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n";
+  const auto path = folder.write(metrics_name, lines);
+  cut_back_sinks(folder.path().string(), 2, [](const std::string&) { return false; });
+  CHECK(bytes_of(path) == lines);
+  cut_back_sinks(folder.path().string(), 2, [](const std::string& output) { return output == metrics_name; });
+  CHECK(bytes_of(path) == "{\"step\":1}\n{\"step\":2}\n");
+}
+
+TEST_CASE("sinks: a host program's own is made beside the others, where it is wanted", "[sinks]") {
+  const TemporaryFolder folder;
+  Config config = tiny_run(folder, "collected");
+  std::filesystem::create_directory(config.run.dir);
+  std::vector<Event> events;
+  register_collector("collected", events);
+  CHECK(outputs_of_sinks(config) == RunOutputs{metrics_name});
+  const auto made = make_sinks(settings_of(config));
+  CHECK(made.size() == 3);  // with the console and metrics.jsonl
+  made.front()->write(event_of(step_of(1)));
+  CHECK(events.empty());  // the first one keeps the event in a file
+  CHECK_FALSE(bytes_of(folder / "collected" / metrics_name).empty());
+  for (const auto& sink : made) sink->write(event_of(step_of(2)));
+  REQUIRE(events.size() == 1);
+  CHECK(events.front().step == 2);
+  config.run.name = "other";
+  CHECK(make_sinks(settings_of(config)).size() == 2);
+}
+
+TEST_CASE("sinks: an unknown name is refused with the known ones", "[sinks]") {
+  CHECK_THROWS_WITH(sinks().find("jsonl"), contains("unknown sink 'jsonl'") && contains("metrics"));
+}
+
+}  // namespace
+}  // namespace collie::test
