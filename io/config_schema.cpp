@@ -212,8 +212,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
                "not dumb); plain: a line every five seconds; auto: whichever fits")
           .one_of({"auto", "plain", "progress", "none"}),
       Key("monitor.tensorboard", &c.monitor.tensorboard)
-          .doc("TensorBoard event files")
-          .warn_if_true("TensorBoard files are not written yet; metrics.jsonl has the same numbers"),
+          .doc("event files in tensorboard/, of the numbers of metrics.jsonl"),
       Key("monitor.csv", &c.monitor.csv)
           .doc("a CSV file of the same numbers")
           .warn_if_true("CSV files are not written yet; metrics.jsonl has the same numbers"),

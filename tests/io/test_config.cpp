@@ -268,13 +268,11 @@ TEST_CASE("a partition is a rule or a list") {
 }
 
 TEST_CASE("what is on by default and missing yet is warned of once, and is silent when off") {
-  const std::vector<std::string> both = {
-      "monitor.tensorboard: TensorBoard files are not written yet; metrics.jsonl has the same numbers",
+  const std::vector<std::string> csv = {
       "monitor.csv: CSV files are not written yet; metrics.jsonl has the same numbers"};
-  CHECK(warnings_of("") == both);
-  CHECK(warnings_of("monitor: {tensorboard: false, csv: false}").empty());
-  CHECK(warnings_of("monitor: {tensorboard: false, csv: true}") == std::vector<std::string>{both[1]});
-  std::vector<std::string> warnings = both;
+  CHECK(warnings_of("") == csv);
+  CHECK(warnings_of("monitor: {csv: false}").empty());
+  std::vector<std::string> warnings = csv;
   check_config(Config{}, warnings);
-  CHECK(warnings == both);
+  CHECK(warnings == csv);
 }

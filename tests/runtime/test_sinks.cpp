@@ -1,13 +1,17 @@
 // Events, the sinks that every run has, and a host program's own.
 #include "runtime/sinks/sink.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <ctime>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "io/run_folder.hpp"
+#include "io/run_marker.hpp"
 #include "runtime/step_record.hpp"
 #include "tests/catch.hpp"
+#include "tests/io/event_file.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/runtime/tiny_run.hpp"
 
@@ -129,6 +133,102 @@ TEST_CASE("sinks: a host program's own is made beside the others, where it is wa
 
 TEST_CASE("sinks: an unknown name is refused with the known ones", "[sinks]") {
   CHECK_THROWS_WITH(sinks().find("jsonl"), contains("unknown sink 'jsonl'") && contains("metrics"));
+}
+
+// --- TensorBoard
+
+// The event files of the tensorboard/ of a run, in the order in which readers take them.
+std::vector<std::filesystem::path> event_files(const Config& config) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(config.run.dir + "/tensorboard"))
+    if (entry.path().filename() != marker_name) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::vector<ReadEvent> events_in(const std::filesystem::path& file) {
+  return EventFileReader::read(bytes_of(file));
+}
+
+std::unique_ptr<Sink> tensorboard_of(const Config& config, int64_t done_steps = 0) {
+  std::filesystem::create_directories(config.run.dir);
+  SinkSettings settings = settings_of(config);
+  settings.run = std::string(32, 'a');
+  settings.done_steps = done_steps;
+  return sinks().find("tensorboard").make(settings);
+}
+
+TEST_CASE("sinks: TensorBoard has a step's numbers and texts at once, under its tags", "[sinks]") {
+  const TemporaryFolder folder;
+  const Config config = tiny_run(folder);
+  const auto sink = tensorboard_of(config);
+  REQUIRE(event_files(config).size() == 1);
+  CHECK(events_in(event_files(config)[0]).size() == 2);  // the version and the session
+  Event event;
+  event.step = 3;
+  event.add("loss", 0.1);
+  event.add("tokens", int64_t{4096});
+  event.add("nothing", nullptr);
+  event.add("eval_loss", 5e-324);
+  event.add("gsm8k/accuracy", 0.5);
+  event.add("sample", "caf\xc3\xa9 \xff");
+  sink->write(event);
+  const auto events = events_in(event_files(config)[0]);
+  REQUIRE(events.size() == 3);
+  CHECK(events[0].version == "brain.Event:2");
+  CHECK(events[1].starts_session);
+  CHECK(events[1].step == 1);
+  CHECK_FALSE(events[2].starts_session);
+  CHECK(events[2].step == 3);
+  CHECK(events[2].scalars ==
+        std::vector<std::pair<std::string, float>>{
+            {"train/loss", 0.1f}, {"train/tokens", 4096}, {"eval/loss", 0}, {"gsm8k/accuracy", 0.5}});
+  CHECK(events[2].texts == std::map<std::string, std::string>{{"train/sample", "caf\xc3\xa9 \xef\xbf\xbd"}});
+  CHECK(std::abs(events[2].time_s - static_cast<double>(std::time(nullptr))) < 60);
+}
+
+TEST_CASE("sinks: TensorBoard's reader drops what a resume does again, and what is amended", "[sinks]") {
+  const TemporaryFolder folder;
+  const Config config = tiny_run(folder);
+  const auto first = tensorboard_of(config);
+  for (int64_t step = 1; step <= 5; ++step) first->write(event_of(step_of(step)));
+  const auto second = tensorboard_of(config, 3);
+  StepFinished amended = step_of(3);
+  amended.loss = 0.75;
+  amended.amended = true;
+  second->write(event_of(amended));
+  for (int64_t step = 4; step <= 6; ++step) second->write(event_of(step_of(step)));
+  REQUIRE(event_files(config).size() == 2);
+  const auto events = events_in(event_files(config)[1]);
+  REQUIRE(events.size() == 7);
+  CHECK(events[1].starts_session);
+  CHECK(events[1].step == 4);
+  CHECK(events[2].starts_session);
+  CHECK(events[2].step == 3);
+  ShownEvents shown;
+  for (const auto& file : event_files(config)) shown.add(events_in(file));
+  CHECK(shown.scalars().at("train/loss") ==
+        std::map<int64_t, std::vector<float>>{
+            {1, {0.1f}}, {2, {0.1f}}, {3, {0.75f}}, {4, {0.1f}}, {5, {0.1f}}, {6, {0.1f}}});
+}
+
+TEST_CASE("sinks: each of TensorBoard's files sorts behind those before it, whatever the clock says",
+          "[sinks]") {
+  const TemporaryFolder folder;
+  const Config config = tiny_run(folder);
+  std::vector<std::filesystem::path> before;
+  for (int count = 1; count <= 12; ++count) {  // in one second, or two
+    tensorboard_of(config);
+    const auto files = event_files(config);
+    REQUIRE(files.size() == static_cast<size_t>(count));
+    CHECK(std::equal(before.begin(), before.end(), files.begin()));
+    before = files;
+  }
+  folder.write("run/tensorboard/events.out.tfevents.8000000000.host.7", "");
+  tensorboard_of(config);
+  CHECK(event_files(config).back().filename().string().starts_with("events.out.tfevents.8000000001."));
+  const auto marker = read_marker(config.run.dir + "/tensorboard");
+  CHECK(marker->files->size() == 13);  // not the one of 8000000000
 }
 
 }  // namespace
