@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "io/checkpoint.hpp"
 #include "io/config.hpp"
+#include "io/csv_file.hpp"
 #include "io/dataset.hpp"
 #include "io/files.hpp"
 #include "io/json_lines.hpp"
@@ -207,6 +208,12 @@ void read_manifest_sealed_anew(const std::string& folder, const std::string& con
   read_manifest_of_checkpoint(folder, seal(manifest));
 }
 
+void read_table(const std::string& folder, const std::string& contents) {
+  const std::string path = put(folder, "metrics.csv", contents);
+  cut_csv(path, "step", 2);
+  CsvFile(path).append({{"step", "3"}, {"eval_loss", "2.5"}});
+}
+
 void read_metrics(const std::string& folder, const std::string& contents) {
   truncate_after_step(put(folder, "metrics.jsonl", contents), 2);
 }
@@ -254,6 +261,7 @@ const std::vector<FileFormat>& file_formats() {
       {"checkpoint manifest, sealed anew", manifest_without_hash(), read_manifest_sealed_anew},
       {"metrics.jsonl", "{\"step\":1,\"loss\":2.5}\n{\"step\":2,\"loss\":null}\n{\"step\":3}\n",
        read_metrics},
+      {"metrics.csv", "step,loss,note\n1,2.5,\"a, \"\"b\"\"\n\"\n2,,\n3,2.5,\n", read_table},
       {"token cache", token_cache_example(), read_token_cache},
   };
   return all;
