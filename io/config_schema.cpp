@@ -213,9 +213,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .one_of({"auto", "plain", "progress", "none"}),
       Key("monitor.tensorboard", &c.monitor.tensorboard)
           .doc("event files in tensorboard/, of the numbers of metrics.jsonl"),
-      Key("monitor.csv", &c.monitor.csv)
-          .doc("a CSV file of the same numbers")
-          .warn_if_true("CSV files are not written yet; metrics.jsonl has the same numbers"),
+      Key("monitor.csv", &c.monitor.csv).doc("metrics.csv, of the same numbers"),
       Key("monitor.trace", &c.monitor.trace).doc("trace.json, which https://ui.perfetto.dev opens"),
 
       Key("callbacks", &c.callbacks).doc("names that a host program registered"),

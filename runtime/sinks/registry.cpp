@@ -4,6 +4,7 @@ namespace collie {
 
 // Each is in the file of its name.
 SinkKind console_sink();
+SinkKind csv_sink();
 SinkKind metrics_sink();
 SinkKind tensorboard_sink();
 
@@ -11,6 +12,7 @@ Registry<SinkKind>& sinks() {
   static Registry<SinkKind>& registry = []() -> Registry<SinkKind>& {
     static Registry<SinkKind> all("sink", "monitor");
     all.add("console", console_sink());
+    all.add("csv", csv_sink());
     all.add("metrics", metrics_sink());
     all.add("tensorboard", tensorboard_sink());
     return all;

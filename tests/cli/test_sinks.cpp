@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const Settings tensorboard = {"monitor.tensorboard=true"};
+const Settings tensorboard = {"monitor.tensorboard=true"}, table = {"monitor.csv=true"};
 
 std::vector<json> records(const Workbench& bench, const std::string& run) {
   std::vector<json> all;
@@ -211,6 +211,116 @@ TEST_CASE(
   const auto events = EventFileReader::read(text_of(event_files(bench, "run").at(0)));  // none is torn
   CHECK(events.back().step == bench.steps_done("run") - 1);
   ::umount2((bench / "run/tensorboard").c_str(), MNT_DETACH);
+}
+
+// --- CSV
+
+// The fields of a file in which no field is quoted, as texts.
+std::vector<std::vector<std::string>> rows_of(const std::string& text) {
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    rows.emplace_back();
+    std::istringstream fields(line + ",");
+    for (std::string field; std::getline(fields, field, ',');) rows.back().push_back(field);
+  }
+  return rows;
+}
+
+// metrics.csv has the numbers of metrics.jsonl, digit by digit, and no others.
+void check_table_as_recorded(const Workbench& bench, const std::string& run) {
+  const auto rows = rows_of(text_of(bench / (run + "/metrics.csv")));
+  const auto all = records(bench, run);
+  REQUIRE(rows.size() == all.size() + 1);
+  for (size_t i = 0; i < all.size(); ++i) {
+    CAPTURE(all[i].dump());
+    REQUIRE(rows[i + 1].size() == rows[0].size());
+    size_t numbers = 0;
+    for (size_t column = 0; column < rows[0].size(); ++column) {
+      CAPTURE(rows[0][column]);
+      const json number = all[i].value(rows[0][column], json());
+      CHECK(rows[i + 1][column] == (number.is_null() ? "" : number.dump()));
+      numbers += all[i].contains(rows[0][column]);
+    }
+    CHECK(numbers == all[i].size());
+  }
+}
+
+TEST_CASE("metrics.csv has each number of metrics.jsonl, also of a run killed, interrupted and resumed") {
+  const Workbench bench;
+  SECTION("whole") {
+    bench.train("run", table);
+  }
+  SECTION("killed") {
+    CHECK(run_command(bench.run_arguments("run", table), bench.options("monitor.record:8:kill")).code != 0);
+    std::ofstream(bench / "run/metrics.csv", std::ios::binary | std::ios::app) << "8,0,5.";
+    REQUIRE_CODE(bench.resume("run", table), 0);
+  }
+  SECTION("killed before its first checkpoint") {
+    CHECK(run_command(bench.run_arguments("run", table), bench.options("monitor.record:3:kill")).code != 0);
+    REQUIRE(bench.checkpoints("run").empty());
+    REQUIRE_CODE(bench.resume("run", table), 0);
+  }
+  SECTION("interrupted in an evaluation, whose record is amended") {
+    interrupt_in_evaluation(bench, "run", table);
+    REQUIRE_CODE(bench.resume("run", table), 0);
+  }
+  REQUIRE(records(bench, "run").size() == 12);
+  check_table_as_recorded(bench, "run");
+}
+
+TEST_CASE("metrics.csv is cut back also by a resume that does not go on with it") {
+  const Workbench bench;
+  CHECK(run_command(bench.run_arguments("run", table), bench.options("monitor.record:8:kill")).code != 0);
+  CHECK(rows_of(text_of(bench / "run/metrics.csv")).back().front() == "7");
+  REQUIRE_CODE(bench.resume("run"), 0);
+  CHECK(rows_of(text_of(bench / "run/metrics.csv")).back().front() == "6");
+}
+
+TEST_CASE("a metrics.csv that no run wrote is refused before the start, whatever is asked for") {
+  const Workbench bench;
+  const Settings short_run = {"train.steps=2", "checkpoint.every_n_steps=1"};
+  SECTION("in a new folder") {
+    bench.write("run/metrics.csv", "mine");
+    check_refused(bench.run("run", short_run + table), 2, {"run.dir", "run/metrics.csv", "move it away"});
+  }
+  SECTION("in a run's folder") {
+    bench.train("run", short_run);
+    bench.write("run/metrics.csv", "mine");
+    for (const char* flag : {"--resume", "--overwrite=delete"})
+      check_refused(bench.run("run", short_run + table + Settings{"train.steps=3"}, {flag}), 2,
+                    {"run.dir", "run/metrics.csv", "does not name it"});
+    REQUIRE_CODE(bench.resume("run", short_run + Settings{"train.steps=3"}), 0);
+    REQUIRE_CODE(bench.run("run", short_run, {"--overwrite=delete"}), 0);
+  }
+  CHECK(text_of(bench / "run/metrics.csv") == "mine");
+}
+
+TEST_CASE("a metrics.csv that is no longer a run's table stops a resume, by name") {
+  const Workbench bench;
+  bench.train("run", table + Settings{"train.steps=3"});
+  bench.write("run/metrics.csv", "name,price\ntea,3\n");
+  check_refused(bench.resume("run", table + Settings{"train.steps=4"}), 2,
+                {"run/metrics.csv", "no column 'step'", "move it away"});
+  CHECK(text_of(bench / "run/metrics.csv") == "name,price\ntea,3\n");
+}
+
+TEST_CASE("a run whose marker is lost goes on in its own files") {
+  const Workbench bench;
+  const Settings both = table + tensorboard;
+  bench.train("run", both + Settings{"train.steps=6"});
+  fs::remove(bench / "run/collie-run.json");
+  REQUIRE_CODE(bench.resume("run", both + Settings{"train.steps=8"}), 0);
+  check_table_as_recorded(bench, "run");
+  CHECK(records(bench, "run").size() == 8);
+  CHECK(event_files(bench, "run").size() == 2);
+}
+
+TEST_CASE("--overwrite=delete removes the run's metrics.csv") {
+  const Workbench bench;
+  bench.train("run", table + Settings{"train.steps=2"});
+  REQUIRE_CODE(bench.run("run", {"train.steps=2"}, {"--overwrite=delete"}), 0);
+  CHECK_FALSE(fs::exists(bench / "run/metrics.csv"));
 }
 
 }  // namespace collie::test

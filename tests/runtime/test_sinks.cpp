@@ -231,5 +231,51 @@ TEST_CASE("sinks: each of TensorBoard's files sorts behind those before it, what
   CHECK(marker->files->size() == 13);  // not the one of 8000000000
 }
 
+// --- CSV
+
+TEST_CASE("sinks: metrics.csv has a row for each step, with the digits of metrics.jsonl", "[sinks]") {
+  const TemporaryFolder folder;
+  const Config config = tiny_run(folder);
+  std::filesystem::create_directory(config.run.dir);
+  const auto path = folder / "run" / "metrics.csv";
+  const auto sink = sinks().find("csv").make(settings_of(config));
+  const std::string header =
+      "step,epoch,loss,lr,grad_norm,tokens,tokens_per_second,step_seconds,memory_bytes";
+  const std::string numbers = ",2,0.1,0.0003,0.3333333333333333,4096,0.0,0.25,3298534883328";
+  sink->write(event_of(step_of(1)));
+  CHECK(bytes_of(path) == header + "\n1" + numbers + "\n");
+  StepFinished step = step_of(2);
+  step.loss.reset();
+  sink->write(event_of(step));
+  const std::string without_loss = ",2,,0.0003,0.3333333333333333,4096,0.0,0.25,3298534883328";
+  CHECK(bytes_of(path) == header + "\n1" + numbers + "\n2" + without_loss + "\n");
+  step.evaluated = step.amended = true;
+  step.eval_loss = 5e-324;
+  sink->write(event_of(step));
+  sink->write(event_of(step_of(3)));
+  CHECK(bytes_of(path) ==
+        header + ",eval_loss\n1" + numbers + ",\n2" + without_loss + ",5e-324\n3" + numbers + ",\n");
+  const auto csv_alone = [](const std::string& output) { return output == "metrics.csv"; };
+  cut_back_sinks(config.run.dir, 1, csv_alone);
+  CHECK(bytes_of(path) == header + ",eval_loss\n1" + numbers + ",\n");
+}
+
+TEST_CASE("sinks: metrics.csv takes values of any name and kind", "[sinks]") {
+  const TemporaryFolder folder;
+  const Config config = tiny_run(folder);
+  std::filesystem::create_directory(config.run.dir);
+  Event event;
+  event.step = 1;
+  event.add("a,b", "it's 12,\n\"he\" said");
+  event.add("nan", std::nan(""));
+  event.add("infinite", std::numeric_limits<double>::infinity());
+  event.add("least", -std::numeric_limits<double>::infinity());
+  event.add("count", std::numeric_limits<int64_t>::min());
+  sinks().find("csv").make(settings_of(config))->write(event);
+  CHECK(bytes_of(folder / "run" / "metrics.csv") ==
+        "step,\"a,b\",nan,infinite,least,count\n"
+        "1,\"it's 12,\n\"\"he\"\" said\",nan,inf,-inf,-9223372036854775808\n");
+}
+
 }  // namespace
 }  // namespace collie::test
