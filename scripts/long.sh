@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
-#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, pytorch; none: all of them
+#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, sinks, pytorch; none: all of them
 # sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. sanitizers:
 # AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one rank, in one process, two and
-# four. pytorch: comparisons with PyTorch and transformers, by the Python that COLLIE_PYTHON names (torch, transformers, tokenizers).
-# Without COLLIE_PYTHON they are skipped with a message.
+# four. sinks: scripts/check_sinks.sh (TensorBoard and pandas). pytorch: comparisons with PyTorch and transformers, by the Python that
+# COLLIE_PYTHON names (torch, transformers, tokenizers). Without COLLIE_PYTHON they are skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts pytorch
+[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts sinks pytorch
 engine=build/release/collie-engine
 
 sources() {
@@ -40,6 +40,7 @@ layouts() {
   build/release/bench/bench_layouts 2
   build/release/bench/bench_layouts 4
 }
+sinks() { scripts/check_sinks.sh; }
 pytorch() {
   [ -n "${COLLIE_PYTHON:-}" ] || { echo "left out: comparisons with PyTorch (COLLIE_PYTHON names no Python)"; return; }
   scripts/build.sh collie-engine
@@ -53,7 +54,7 @@ pytorch() {
 
 for part in "$@"; do
   case $part in
-    sources | tests | hostile | sanitizers | layouts | pytorch) ;;
+    sources | tests | hostile | sanitizers | layouts | sinks | pytorch) ;;
     *)
       sed -n '2,7s/^# \?//p' "$0" >&2
       exit 2
