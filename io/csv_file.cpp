@@ -76,50 +76,15 @@ bool is_among(const std::string& name, const Fields& columns) {
   return std::find(columns.begin(), columns.end(), name) != columns.end();
 }
 
-}  // namespace
-
-CsvFile::CsvFile(const std::string& path) : path_(path), columns_(header_of(path)), file_(path) {}
-
-void CsvFile::append(const Row& row) {
-  if (std::any_of(row.begin(), row.end(),
-                  [&](const auto& field) { return !is_among(field.first, columns_); }))
-    add_columns(row);
-  Fields fields(columns_.size());
-  for (const auto& [name, text] : row)
-    fields[static_cast<size_t>(std::find(columns_.begin(), columns_.end(), name) - columns_.begin())] = text;
-  file_->append(line_of(fields));
-}
-
-void CsvFile::add_columns(const Row& row) {
-  Fields columns = columns_;
-  for (const auto& [name, text] : row)
-    if (!is_among(name, columns)) columns.push_back(name);
-  const std::string old = read_text_file(path_);
-  std::string wider = line_of(columns);
-  const std::string more(columns.size() - columns_.size(), ',');
-  size_t begin = whole_row(old, 0).size();
-  while (true) {
-    const std::string_view line = whole_row(old, begin);
-    if (line.empty()) break;
-    begin += line.size();
-    wider += std::string(line.substr(0, line.size() - 1)) + more + "\n";
-  }
-  write_file_durably(path_, wider);
-  file_.emplace(path_);
-  columns_ = std::move(columns);
-}
-
-void cut_csv(const std::string& path, const std::string& column, int64_t most) {
-  if (!std::filesystem::exists(path)) return;
+// The header of a file and the rows that have at most `most` in `column`.
+std::string rows_up_to(const std::string& path, const std::string& column, int64_t most) {
   const std::string text = read_text_file(path);
   const std::string_view header = whole_row(text, 0);
   const Fields columns = header.empty() ? Fields() : fields_of(header);
   const auto found = std::find(columns.begin(), columns.end(), column);
   if (!header.empty() && found == columns.end())
-    throw UserError(
-        "{}: its first line names no column '{}', so it is not "
-        "what a run wrote; move it away",
-        path, column);
+    throw UserError("{}: its first line names no column '{}', so it is not what a run wrote; move it away",
+                    path, column);
   std::string kept(header);
   size_t number = 1;
   for (size_t begin = header.size(); begin < text.size();) {
@@ -137,7 +102,51 @@ void cut_csv(const std::string& path, const std::string& column, int64_t most) {
     else if (*step <= most)
       kept += line;
   }
-  if (kept != text) write_file_durably(path, kept);
+  return kept;
+}
+
+}  // namespace
+
+CsvFile::CsvFile(const std::string& path) : path_(path), columns_(header_of(path)), file_(path) {}
+
+void CsvFile::append(const Row& row) {
+  const auto is_known = [&](const auto& field) { return is_among(field.first, columns_); };
+  if (std::all_of(row.begin(), row.end(), is_known)) return file_->append(line_of_row(row));
+  rewrite(read_text_file(path_), row);
+}
+
+void CsvFile::amend(const Row& row, const std::string& column, int64_t least) {
+  rewrite(rows_up_to(path_, column, least - 1), row);
+}
+
+std::string CsvFile::line_of_row(const Row& row) const {
+  Fields fields(columns_.size());
+  for (const auto& [name, text] : row)
+    fields[static_cast<size_t>(std::find(columns_.begin(), columns_.end(), name) - columns_.begin())] = text;
+  return line_of(fields);
+}
+
+// The file then has the rows of `old`, which is the file's text or its beginning, and `row`.
+void CsvFile::rewrite(const std::string& old, const Row& row) {
+  const size_t columns_before = columns_.size();
+  for (const auto& [name, text] : row)
+    if (!is_among(name, columns_)) columns_.push_back(name);
+  const std::string more(columns_.size() - columns_before, ',');
+  std::string wider = line_of(columns_);
+  for (size_t begin = whole_row(old, 0).size(); begin < old.size();) {
+    const std::string_view line = whole_row(old, begin);
+    if (line.empty()) break;  // torn
+    begin += line.size();
+    wider += std::string(line.substr(0, line.size() - 1)) + more + "\n";
+  }
+  write_file_durably(path_, wider + line_of_row(row));
+  file_.emplace(path_);
+}
+
+void cut_csv(const std::string& path, const std::string& column, int64_t most) {
+  if (!std::filesystem::exists(path)) return;
+  const std::string kept = rows_up_to(path, column, most);
+  if (kept != read_text_file(path)) write_file_durably(path, kept);
 }
 
 }  // namespace collie

@@ -27,8 +27,13 @@ class CsvFile {
   // half row stays behind.
   void append(const Row& row);
 
+  // Puts `row` in the place of the rows that have `least` or more in `column`, as in cut_csv(). The file is
+  // replaced in one atomic step.
+  void amend(const Row& row, const std::string& column, int64_t least);
+
  private:
-  void add_columns(const Row& row);
+  std::string line_of_row(const Row& row) const;
+  void rewrite(const std::string& old, const Row& row);
 
   std::string path_;
   std::vector<std::string> columns_;

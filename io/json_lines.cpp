@@ -48,9 +48,39 @@ Fate fate_of(const std::string& line, int64_t step) {
   }
 }
 
+struct Cut {
+  std::string kept;
+  int64_t dropped = 0;  // lines
+  bool is_change = false;
+};
+
+// The lines of a file that a resume at `step` keeps.
+Cut cut_after_step(const std::string& path, int64_t step) {
+  const MappedFile file(path);
+  const std::string_view text = file.text();
+  Cut cut;
+  int64_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line(text.substr(begin, end - begin));
+    begin = end + 1;
+    ++number;
+    const Fate fate = fate_of(line, step);
+    if (fate == Fate::keep)
+      cut.kept += line + "\n";
+    else
+      ++cut.dropped;
+    if (fate == Fate::broken && begin < text.size())
+      log::warn("{}:{}: not a JSON object; the line is dropped", path, number);
+  }
+  cut.is_change = cut.kept != text;
+  return cut;
+}
+
 }  // namespace
 
-JsonLinesFile::JsonLinesFile(const std::string& path) : torn_(lacks_final_newline(path)), file_(path) {}
+JsonLinesFile::JsonLinesFile(const std::string& path)
+    : path_(path), torn_(lacks_final_newline(path)), file_(path) {}
 
 void JsonLinesFile::append(const nlohmann::json& object) {
   append_line(one_line(object));
@@ -61,31 +91,21 @@ void JsonLinesFile::append(const nlohmann::ordered_json& object) {
 
 void JsonLinesFile::append_line(std::string line) {
   if (torn_) line.insert(0, "\n");
-  file_.append(line);
+  file_->append(line);
   torn_ = false;
 }
 
 int64_t truncate_after_step(const std::string& path, int64_t step) {
   if (!std::filesystem::exists(path)) return 0;
-  const MappedFile file(path);
-  const std::string_view text = file.text();
-  std::string kept;
-  int64_t dropped = 0, number = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string line(text.substr(begin, end - begin));
-    begin = end + 1;
-    ++number;
-    const Fate fate = fate_of(line, step);
-    if (fate == Fate::keep)
-      kept += line + "\n";
-    else
-      ++dropped;
-    if (fate == Fate::broken && begin < text.size())
-      log::warn("{}:{}: not a JSON object; the line is dropped", path, number);
-  }
-  if (kept != text) write_file_durably(path, kept);
-  return dropped;
+  const Cut cut = cut_after_step(path, step);
+  if (cut.is_change) write_file_durably(path, cut.kept);
+  return cut.dropped;
+}
+
+void JsonLinesFile::amend(int64_t step, const nlohmann::ordered_json& object) {
+  write_file_durably(path_, cut_after_step(path_, step - 1).kept + one_line(object));
+  file_.emplace(path_);
+  torn_ = false;
 }
 
 }  // namespace collie

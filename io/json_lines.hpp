@@ -1,8 +1,9 @@
-// metrics.jsonl and its like have one JSON object per line (jsonlines.org). Lines are only ever appended.
+// metrics.jsonl and its like have one JSON object per line (jsonlines.org).
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "io/appended_file.hpp"
@@ -23,11 +24,15 @@ class JsonLinesFile {
   void append(const nlohmann::json& object);
   void append(const nlohmann::ordered_json& object);
 
+  // Puts `object` in the place of the lines whose "step" is `step` or greater, in one atomic step.
+  void amend(int64_t step, const nlohmann::ordered_json& object);
+
  private:
   void append_line(std::string line);
 
+  std::string path_;
   bool torn_;
-  AppendedFile file_;
+  std::optional<AppendedFile> file_;
 };
 
 // For resuming at `step`: drops every line whose "step" is greater, a torn last line, and (with a warning)

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "io/csv_file.hpp"
+#include "io/utf8.hpp"
 #include "runtime/sinks/sink.hpp"
 
 namespace collie {
@@ -12,9 +13,9 @@ namespace {
 constexpr const char* csv_name = "metrics.csv";
 constexpr const char* step_column = "step";
 
-// Numbers have the digits of metrics.jsonl.
+// Numbers have the digits of metrics.jsonl. Readers of CSV refuse a file that is not UTF-8.
 std::string text_of(const EventValue& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  if (const auto* text = std::get_if<std::string>(&value)) return replace_invalid_utf8(*text);
   if (std::holds_alternative<std::nullptr_t>(value)) return "";
   if (const auto* number = std::get_if<double>(&value); number != nullptr && !std::isfinite(*number))
     return std::isnan(*number) ? "nan" : *number > 0 ? "inf" : "-inf";
@@ -23,22 +24,20 @@ std::string text_of(const EventValue& value) {
 
 class CsvSink final : public Sink {
  public:
-  explicit CsvSink(const std::string& path) : path_(path), file_(std::make_unique<CsvFile>(path)) {}
+  explicit CsvSink(const std::string& path) : file_(path) {}
 
   void write(const Event& event) override {
-    if (event.amended) {
-      file_.reset();
-      cut_csv(path_, step_column, event.step - 1);
-      file_ = std::make_unique<CsvFile>(path_);
-    }
     CsvFile::Row row = {{step_column, std::to_string(event.step)}};
-    for (const auto& [name, value] : event.values) row.emplace_back(name, text_of(value));
-    file_->append(row);
+    for (const auto& [name, value] : event.values)
+      row.emplace_back(replace_invalid_utf8(name), text_of(value));
+    if (event.amended)
+      file_.amend(row, step_column, event.step);
+    else
+      file_.append(row);
   }
 
  private:
-  std::string path_;
-  std::unique_ptr<CsvFile> file_;
+  CsvFile file_;
 };
 
 }  // namespace

@@ -11,20 +11,17 @@ namespace {
 
 class MetricsSink final : public Sink {
  public:
-  explicit MetricsSink(const std::string& path) : path_(path), file_(std::make_unique<JsonLinesFile>(path)) {}
+  explicit MetricsSink(const std::string& path) : file_(path) {}
 
   void write(const Event& event) override {
-    if (event.amended) {
-      file_.reset();
-      truncate_after_step(path_, event.step - 1);
-      file_ = std::make_unique<JsonLinesFile>(path_);
-    }
-    file_->append(json_of(event));
+    if (event.amended)
+      file_.amend(event.step, json_of(event));
+    else
+      file_.append(json_of(event));
   }
 
  private:
-  std::string path_;
-  std::unique_ptr<JsonLinesFile> file_;
+  JsonLinesFile file_;
 };
 
 }  // namespace

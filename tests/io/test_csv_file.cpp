@@ -87,3 +87,18 @@ TEST_CASE(
   CHECK_THROWS_AS(cut_csv(foreign, "step", 3), UserError);
   CHECK(read_text_file(foreign) == "name,price\ntea,3\n");
 }
+
+TEST_CASE("CSV: an amended row is in the place of the last one, with its new columns") {
+  const ScratchFolder folder;
+  const std::string path = folder / "m.csv";
+  CsvFile file(path);
+  for (const char* step : {"1", "2", "3"}) file.append({{"step", step}, {"loss", "0.5"}});
+  file.amend({{"step", "3"}, {"loss", "0.5"}, {"eval_loss", "0.75"}}, "step", 3);
+  CHECK(read_text_file(path) == "step,loss,eval_loss\n1,0.5,\n2,0.5,\n3,0.5,0.75\n");
+  file.amend({{"step", "2"}, {"loss", "0.25"}}, "step", 2);
+  file.append({{"step", "3"}});
+  CHECK(read_text_file(path) == "step,loss,eval_loss\n1,0.5,\n2,0.25,\n3,,\n");
+  CsvFile empty(folder / "empty.csv");
+  empty.amend({{"step", "4"}}, "step", 4);
+  CHECK(read_text_file(folder / "empty.csv") == "step\n4\n");
+}

@@ -38,6 +38,16 @@ TEST_CASE("an existing file is continued, and a torn last line cannot spoil the 
   CHECK(read_text_file(torn) == "{\"step\":1,\"lo\n{\"step\":2}\n{\"step\":3}\n");
 }
 
+TEST_CASE("an amended line is in the place of the last one, also of a torn one") {
+  const ScratchFolder folder;
+  const std::string path = folder.write("m", "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"lo");
+  JsonLinesFile file(path);
+  file.amend(2, {{"step", 2}, {"eval_loss", 0.5}});
+  CHECK(read_text_file(path) == "{\"step\":1}\n{\"step\":2,\"eval_loss\":0.5}\n");
+  file.append(json{{"step", 3}});
+  CHECK(read_text_file(path) == "{\"step\":1}\n{\"step\":2,\"eval_loss\":0.5}\n{\"step\":3}\n");
+}
+
 TEST_CASE("numbers in a line read back exactly, and those JSON lacks become null") {
   const ScratchFolder folder;
   const std::string path = folder / "m";

@@ -266,7 +266,7 @@ TEST_CASE("sinks: metrics.csv takes values of any name and kind", "[sinks]") {
   std::filesystem::create_directory(config.run.dir);
   Event event;
   event.step = 1;
-  event.add("a,b", "it's 12,\n\"he\" said");
+  event.add("a,b", "it's 12,\n\"he\" said\xff");
   event.add("nan", std::nan(""));
   event.add("infinite", std::numeric_limits<double>::infinity());
   event.add("least", -std::numeric_limits<double>::infinity());
@@ -274,7 +274,7 @@ TEST_CASE("sinks: metrics.csv takes values of any name and kind", "[sinks]") {
   sinks().find("csv").make(settings_of(config))->write(event);
   CHECK(bytes_of(folder / "run" / "metrics.csv") ==
         "step,\"a,b\",nan,infinite,least,count\n"
-        "1,\"it's 12,\n\"\"he\"\" said\",nan,inf,-inf,-9223372036854775808\n");
+        "1,\"it's 12,\n\"\"he\"\" said\xef\xbf\xbd\",nan,inf,-inf,-9223372036854775808\n");
 }
 
 }  // namespace
