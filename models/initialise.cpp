@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/random.hpp"
-#include "models/held_runs.hpp"
+#include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
@@ -52,18 +52,16 @@ void initialise_range(const Parameter& parameter, uint64_t seed, int64_t begin, 
   if (parameter.initialisation != Initialisation::normal)
     return operations.fill(flat, parameter.initialisation == Initialisation::ones ? 1.0 : 0.0);
   constexpr int64_t block = 1 << 22, piece = 1 << 14;  // the block bounds the host buffer
-  const uint64_t key = random_key(seed, "initialise/" + parameter.name);
   std::vector<float> values;
   for (int64_t from = 0; from < numel; from += block) {
     const int64_t to = std::min(from + block, numel);
     values.resize(static_cast<size_t>(to - from));
     operations.for_host_pieces(to - from, piece, [&](int64_t first, int64_t last) {
-      for_each_run(parameter, begin + from + first, begin + from + last,
-                   [&](int64_t held, int64_t whole, int64_t count) {
-                     fill_normal(key, parameter.deviation, whole,
-                                 std::span(values).subspan(static_cast<size_t>(held - begin - from),
-                                                           static_cast<size_t>(count)));
-                   });
+      for_each_run(parameter, begin + from + first, begin + from + last, [&](const TensorRun& run) {
+        const uint64_t key = random_key(seed, "initialise/" + run.piece.tensor);
+        fill_run(run, values.data() + (run.held - begin - from),
+                 [&](std::span<float> dense) { fill_normal(key, parameter.deviation, run.first, dense); });
+      });
     });
     Tensor part = flat.rows(from, to);
     operations.upload(values, part);

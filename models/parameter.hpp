@@ -22,9 +22,19 @@ enum class GradientShares : uint8_t {
   key_value,  // the ranks of the tensor group that share its key/value heads
 };
 
+// Rows [row, row + rows) of what a rank holds of a parameter (elements, if it is a vector) are a rectangle of
+// one Hugging Face tensor.
+struct Piece {
+  std::string tensor;  // Hugging Face name
+  Shape tensor_shape;  // of the whole tensor
+  int64_t row = 0, rows = 0;
+  std::array<int64_t, Shape::max_rank> offsets{};  // where the rectangle begins in the tensor, in its axes
+  bool transposed = false;  // of a matrix: the parameter's rows are the tensor's columns (GPT-2)
+};
+
 struct Parameter {
-  std::string name;  // Hugging Face name, e.g. "model.layers.0.self_attn.q_proj.weight"
-  Shape shape;       // of what this rank holds; without tensor parallelism as in the Hugging Face file
+  std::string name;  // Hugging Face name, e.g. "model.layers.0.self_attn.q_proj.weight"; unique in a model
+  Shape shape;       // of what this rank holds; matrices are [out, in]
   Initialisation initialisation = Initialisation::normal;
   double deviation = 0.02;  // of Initialisation::normal
   // A second use of a tied matrix (the head's use of the embedding): an accumulator of its own, but not a
@@ -33,9 +43,9 @@ struct Parameter {
 
   // The layer of the stage it belongs to, from 0: the embedding, a block, the head (final norm included).
   int layer = 0;
-  // This rank holds the rectangle [offsets, offsets + shape) of the Hugging Face tensor.
-  Shape global_shape{};
-  std::array<int64_t, Shape::max_rank> offsets{};
+  // Where the rows stand in Hugging Face's tensors (pieces.hpp), in order and without gaps. Empty: the
+  // parameter is the whole tensor of its name.
+  std::vector<Piece> pieces = {};
   GradientShares gradient_shares = GradientShares::whole;
   // Where several ranks of the tensor group hold the same rectangle, one of them stands for it: it reports
   // its norm and writes it to checkpoints.

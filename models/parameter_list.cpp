@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/pieces.hpp"
 #include "models/sharding.hpp"
 
 namespace collie {
@@ -49,15 +50,14 @@ class LayerParameters {
 
  private:
   Parameter normal(const std::string& name, const Shape& shape) const {
-    Parameter parameter{name, shape};
+    Parameter parameter = whole_tensor(name, shape);
     parameter.deviation = config_.initializer_range;
-    parameter.global_shape = shape;
     return parameter;
   }
 
   static Parameter constant(const std::string& name, int64_t size, Initialisation initialisation) {
-    Parameter parameter{name, {size}, initialisation};
-    parameter.global_shape = parameter.shape;
+    Parameter parameter = whole_tensor(name, {size});
+    parameter.initialisation = initialisation;
     return parameter;
   }
 

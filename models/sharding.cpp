@@ -2,22 +2,9 @@
 
 #include <algorithm>
 
+#include "models/pieces.hpp"
+
 namespace collie {
-namespace {
-
-void keep_part(Parameter& parameter, int axis, int64_t part, int64_t parts) {
-  std::array<int64_t, Shape::max_rank> dims{};
-  for (int i = 0; i < parameter.shape.rank(); ++i) dims[static_cast<size_t>(i)] = parameter.shape[i];
-  int64_t& size = dims[static_cast<size_t>(axis)];
-  COLLIE_ASSERT(size % parts == 0, "{}: axis {} of {} cannot be cut into {}", parameter.name, axis,
-                parameter.shape.to_string(), parts);
-  size /= parts;
-  parameter.offsets[static_cast<size_t>(axis)] = part * size;
-  parameter.shape = Shape::from({dims.data(), static_cast<size_t>(parameter.shape.rank())});
-}
-
-}  // namespace
-
 int key_value_sharers(const ModelConfig& config, int tensor_size) {
   return static_cast<int>(std::max<int64_t>(1, tensor_size / config.num_key_value_heads));
 }

@@ -8,7 +8,7 @@
 #include "base/quote.hpp"
 #include "io/files.hpp"
 #include "io/safetensors.hpp"
-#include "models/held_runs.hpp"
+#include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
@@ -32,23 +32,20 @@ std::string text_of(const std::vector<int64_t>& shape) {
   return "[" + shortened(text) + "]";
 }
 
-void check_tensor(const SafetensorsFile& file, const Parameter& parameter) {
-  const Shape& whole = whole_shape(parameter);
+void check_tensor(const SafetensorsFile& file, const std::string& name, const Shape& whole) {
   const std::string path = file.path().string(), expected = whole.to_string();
-  if (!file.contains(parameter.name))
-    throw UserError("{}: tensor {} is missing; the model needs it with shape {}", path, parameter.name,
-                    expected);
-  const SafetensorsEntry& entry = file.find(parameter.name);
+  if (!file.contains(name))
+    throw UserError("{}: tensor {} is missing; the model needs it with shape {}", path, name, expected);
+  const SafetensorsEntry& entry = file.find(name);
   bool same = static_cast<int>(entry.shape.size()) == whole.rank();
   for (int axis = 0; same && axis < whole.rank(); ++axis)
     same = entry.shape[static_cast<size_t>(axis)] == whole[axis];
   if (!same)
-    throw UserError("{}: tensor {} has shape {}; the model needs {}", path, parameter.name,
-                    text_of(entry.shape), expected);
+    throw UserError("{}: tensor {} has shape {}; the model needs {}", path, name, text_of(entry.shape),
+                    expected);
   static const std::set<std::string> readable = {"F32", "BF16", "F16", "F64"};
   if (!readable.count(entry.dtype))
-    throw UserError("{}: tensor {} is {}; F32, BF16, F16 or F64 is needed", path, parameter.name,
-                    entry.dtype);
+    throw UserError("{}: tensor {} is {}; F32, BF16, F16 or F64 is needed", path, name, entry.dtype);
 }
 
 bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
@@ -60,9 +57,9 @@ bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
 std::vector<std::string> check_weights(const std::string& folder, const ModelConfig& config) {
   const SafetensorsFile file = open_weights(folder);
   std::set<std::string> known;
-  for (const Parameter& parameter : model_parameters(config)) {
-    check_tensor(file, parameter);
-    known.insert(parameter.name);
+  for (const auto& [name, shape] : tensors_of(model_parameters(config))) {
+    check_tensor(file, name, shape);
+    known.insert(name);
   }
   std::vector<std::string> surplus;
   for (const SafetensorsEntry& entry : file.tensors())
@@ -106,16 +103,16 @@ void read_weights(const std::string& folder, const std::vector<Parameter>& param
   COLLIE_ASSERT(parameters.size() == weights.size(), "{} tensors for {} parameters", weights.size(),
                 parameters.size());
   const SafetensorsFile file = open_weights(folder);
+  for (const auto& [name, shape] : tensors_of(parameters)) check_tensor(file, name, shape);
   std::vector<float> values;
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];
-    check_tensor(file, parameter);
     COLLIE_ASSERT(weights[i].shape() == parameter.shape, "{}: {} given for {}", parameter.name,
                   weights[i].shape().to_string(), parameter.shape.to_string());
     values.resize(static_cast<size_t>(parameter.shape.numel()));
-    for_each_run(parameter, 0, parameter.shape.numel(), [&](int64_t held, int64_t whole, int64_t count) {
-      file.to_float(parameter.name, whole,
-                    std::span(values).subspan(static_cast<size_t>(held), static_cast<size_t>(count)));
+    for_each_run(parameter, 0, parameter.shape.numel(), [&](const TensorRun& run) {
+      fill_run(run, values.data() + run.held,
+               [&](std::span<float> dense) { file.to_float(run.piece.tensor, run.first, dense); });
     });
     operations.upload(values, weights[i]);
   }

@@ -66,39 +66,4 @@ std::vector<OwnedRange> BucketPlan::owned(int bucket, int rank) const {
   return ranges;
 }
 
-std::vector<Rectangle> rectangles_of_range(const Shape& shape, int64_t begin, int64_t end) {
-  std::vector<Rectangle> rectangles;
-  if (begin >= end) return rectangles;
-  if (shape.rank() <= 1) return {{{begin}, {end - begin}}};
-  std::vector<int64_t> inner_dims;
-  for (int axis = 1; axis < shape.rank(); ++axis) inner_dims.push_back(shape[axis]);
-  const Shape inner = Shape::from(inner_dims);
-  const int64_t row = inner.numel();
-  // The elements [from, to) of row `index`, as rectangles of the whole.
-  const auto add_part_of_row = [&](int64_t index, int64_t from, int64_t to) {
-    for (const Rectangle& part : rectangles_of_range(inner, from, to)) {
-      std::vector<int64_t> offsets{index}, dims{1};
-      for (int axis = 0; axis < inner.rank(); ++axis) {
-        offsets.push_back(part.offsets[static_cast<size_t>(axis)]);
-        dims.push_back(part.shape[axis]);
-      }
-      rectangles.push_back({offsets, Shape::from(dims)});
-    }
-  };
-  const int64_t first_whole = (begin + row - 1) / row, last_whole = end / row;
-  if (first_whole > last_whole) {
-    add_part_of_row(begin / row, begin % row, end - begin / row * row);
-    return rectangles;
-  }
-  if (begin % row != 0) add_part_of_row(begin / row, begin % row, row);
-  if (first_whole < last_whole) {
-    std::vector<int64_t> offsets(static_cast<size_t>(shape.rank()), 0), dims{last_whole - first_whole};
-    offsets[0] = first_whole;
-    dims.insert(dims.end(), inner_dims.begin(), inner_dims.end());
-    rectangles.push_back({offsets, Shape::from(dims)});
-  }
-  if (end % row != 0) add_part_of_row(last_whole, 0, end % row);
-  return rectangles;
-}
-
 }  // namespace collie

@@ -65,14 +65,4 @@ class BucketPlan {
   std::vector<Place> places_;  // by ParameterId
 };
 
-// A rectangle of a tensor that is contiguous in it.
-struct Rectangle {
-  std::vector<int64_t> offsets;
-  Shape shape;
-};
-
-// The elements [begin, end) of a flattened tensor as few rectangles, in order: for a matrix a part of a row,
-// whole rows, a part of a row.
-std::vector<Rectangle> rectangles_of_range(const Shape& shape, int64_t begin, int64_t end);
-
 }  // namespace collie

@@ -1,6 +1,7 @@
 #include "optim/sharded_state.hpp"
 
 #include "base/divide.hpp"
+#include "models/pieces.hpp"
 
 namespace collie {
 namespace {
@@ -28,9 +29,9 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
                                         precision.gradients(operations), groups.data, groups.gradients);
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
-    for (const OwnedRange& range : plan_.owned(static_cast<int>(bucket), sharding.rank)) {
-      if (parameter(range.id).tied_copy) continue;  // updated where its owner is
-      Owned owned{range, static_cast<int>(bucket), optimizers->index_of(parameter(range.id).name), {}, {}};
+    for (const OwnedRange& range : owned_pieces(static_cast<int>(bucket))) {
+      const std::string tensor = place_of(parameter(range.id), range.begin).first;
+      Owned owned{range, static_cast<int>(bucket), tensor, optimizers->index_of(tensor), {}, {}};
       const auto state = [&] {
         const Shape shape{range.numel};
         return offload ? operations.empty_on_host(shape, operations.accumulation_dtype(), Category::optimizer)
@@ -40,6 +41,19 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       while (owned.states.size() < states_of(owned).size()) owned.states.push_back(state());
       owned_.push_back(std::move(owned));
     }
+}
+
+// What this rank updates of a bucket, each range within one piece. A tied copy is updated where its owner is.
+std::vector<OwnedRange> ShardedState::owned_pieces(int bucket) const {
+  std::vector<OwnedRange> ranges;
+  for (const OwnedRange& range : plan_.owned(bucket, sharding_.rank)) {
+    const Parameter& of = parameter(range.id);
+    if (of.tied_copy) continue;
+    const std::vector<int64_t> bounds = piece_bounds(of, range.begin, range.begin + range.numel);
+    for (size_t i = 0; i + 1 < bounds.size(); ++i)
+      ranges.push_back({range.id, bounds[i], bounds[i + 1] - bounds[i], range.at + bounds[i] - range.begin});
+  }
+  return ranges;
 }
 
 void ShardedState::load(const std::function<void(ParameterId, Tensor&)>& fill) {
@@ -61,32 +75,24 @@ void ShardedState::load_weights(const std::function<void(ParameterId, Tensor&)>&
   });
 }
 
-void ShardedState::for_each_rectangle(
-    const OwnedRange& range, const Tensor& flat,
-    const std::function<void(const std::vector<int64_t>&, Tensor&)>& visit) const {
-  const Parameter& of = parameter(range.id);
-  int64_t at = 0;
-  for (Rectangle& rectangle : rectangles_of_range(of.shape, range.begin, range.begin + range.numel)) {
-    for (size_t axis = 0; axis < rectangle.offsets.size(); ++axis)
-      rectangle.offsets[axis] += of.offsets[axis];
-    const int64_t numel = rectangle.shape.numel();
-    Tensor elements = flat.rows(at, at + numel).reshape(rectangle.shape);
-    visit(rectangle.offsets, elements);
-    at += numel;
-  }
-}
-
 void ShardedState::read(const Checkpoint& checkpoint, const std::string& state, const OwnedRange& range,
                         const Tensor& flat) const {
-  const Parameter& of = parameter(range.id);
-  for_each_rectangle(range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
-    if (elements.device() == DeviceKind::cpu)
-      return checkpoint.read(of.name, state, of.global_shape, offsets, elements);
-    Tensor values = Tensor::host(elements.shape(), elements.dtype(), std::make_shared<MemoryAccount>(),
-                                 Category::workspace);
-    checkpoint.read(of.name, state, of.global_shape, offsets, values);
-    operations_.from_host(values, elements);
-  });
+  const auto account = std::make_shared<MemoryAccount>();
+  for_each_rectangle(
+      parameter(range.id), range.begin, range.begin + range.numel, [&](const TensorRectangle& rectangle) {
+        const auto read_into = [&](Tensor values) {
+          checkpoint.read(rectangle.piece.tensor, state, rectangle.piece.tensor_shape, rectangle.offsets,
+                          values);
+        };
+        const int64_t at = rectangle.begin - range.begin;
+        Tensor elements = flat.rows(at, at + rectangle.shape.numel());
+        if (elements.device() == DeviceKind::cpu && !rectangle.transposed)
+          return read_into(elements.reshape(rectangle.shape));
+        Tensor values = Tensor::host(rectangle.shape, elements.dtype(), account, Category::workspace);
+        read_into(values);
+        if (rectangle.transposed) values = transposed_on_host(values, account, Category::workspace);
+        operations_.from_host(values.reshape({values.numel()}), elements);
+      });
 }
 
 void ShardedState::load(const Checkpoint& checkpoint) {
@@ -114,16 +120,15 @@ void ShardedState::sum_squares(Tensor& values) const {
 
 ParameterRange ShardedState::range_of(Owned& owned) {
   const Tensor weight = view(weights_.part(owned.bucket), owned.range);
-  ParameterRange range{parameter(owned.range.id).name,
-                       weight,
-                       view(gradients_->part(owned.bucket), owned.range),
-                       owned.states,
-                       {}};
+  ParameterRange range{
+      owned.tensor, weight, view(gradients_->part(owned.bucket), owned.range), owned.states, {}};
   if (owned.master.defined()) {
     range.weight = owned.master;
     range.rounded = weight;
   }
-  if (precision_.stochastic) range.first_index = rounding_index(range.name, first_element(owned.range));
+  if (precision_.stochastic)
+    range.first_index =
+        rounding_index(range.name, place_of(parameter(owned.range.id), owned.range.begin).second);
   return range;
 }
 
@@ -142,17 +147,16 @@ void ShardedState::update(double lr_factor, UpdateArguments arguments) {
       weights_.publish(static_cast<int>(bucket));
 }
 
-// Of the range, in the Hugging Face tensor.
-int64_t ShardedState::first_element(const OwnedRange& range) const {
-  const Parameter& of = parameter(range.id);
-  int64_t index = 0, begin = range.begin;
-  int64_t inner = of.shape.numel();
-  for (int axis = 0; axis < of.shape.rank(); ++axis) {
-    inner /= of.shape[axis];
-    index = index * of.global_shape[axis] + of.offsets[static_cast<size_t>(axis)] + begin / inner;
-    begin %= inner;
-  }
-  return index;
+// `flat` holds the parameter's elements from `first` on.
+CheckpointSlice ShardedState::slice_of(const TensorRectangle& rectangle, const std::string& state,
+                                       const Tensor& flat, int64_t first) const {
+  const int64_t at = rectangle.begin - first;
+  const Shape& shape = rectangle.shape;
+  const Tensor elements = flat.rows(at, at + shape.numel());
+  const Shape held = rectangle.transposed ? Shape{shape[1], shape[0]} : shape;
+  Tensor values = operations_.to_host(elements.reshape(held), Category::workspace);
+  if (rectangle.transposed) values = transposed_on_host(values, operations_.account(), Category::workspace);
+  return {rectangle.piece.tensor, state, rectangle.piece.tensor_shape, rectangle.offsets, std::move(values)};
 }
 
 std::vector<CheckpointSlice> ShardedState::snapshot() const {
@@ -161,10 +165,10 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
     const Parameter& of = parameter(owned.range.id);
     if (!is_primary(of, sharding_)) continue;
     const auto add = [&](const std::string& state, const Tensor& flat) {
-      for_each_rectangle(owned.range, flat, [&](const std::vector<int64_t>& offsets, Tensor& elements) {
-        slices.push_back(
-            {of.name, state, of.global_shape, offsets, operations_.to_host(elements, Category::workspace)});
-      });
+      for_each_rectangle(of, owned.range.begin, owned.range.begin + owned.range.numel,
+                         [&](const TensorRectangle& rectangle) {
+                           slices.push_back(slice_of(rectangle, state, flat, owned.range.begin));
+                         });
     };
     add("weight", owned.master.defined() ? owned.master : view(weights_.part(owned.bucket), owned.range));
     const std::vector<StateDeclaration> states = states_of(owned);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/checkpoint.hpp"
+#include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "optim/bucket_gradients.hpp"
 #include "optim/bucket_weights.hpp"
@@ -53,10 +54,11 @@ class ShardedState {
   std::vector<CheckpointSlice> snapshot() const;
 
  private:
-  // A range of one parameter that this rank updates.
+  // A range of one piece of a parameter that this rank updates.
   struct Owned {
     OwnedRange range;
     int bucket = 0;
+    std::string tensor;          // Hugging Face name
     size_t group = 0;            // of the optimizers'
     Tensor master;               // [numel], where the weights are narrower
     std::vector<Tensor> states;  // [numel] each, in the order of states_of()
@@ -71,11 +73,9 @@ class ShardedState {
   }
   ParameterRange range_of(Owned& owned);
   void load_weights(const std::function<void(ParameterId, Tensor&)>& fill);
-  int64_t first_element(const OwnedRange& range) const;
-  // visit(offsets in the Hugging Face tensor, the same elements of `flat` in the rectangle's shape), for
-  // every rectangle of a range.
-  void for_each_rectangle(const OwnedRange& range, const Tensor& flat,
-                          const std::function<void(const std::vector<int64_t>&, Tensor&)>& visit) const;
+  std::vector<OwnedRange> owned_pieces(int bucket) const;
+  CheckpointSlice slice_of(const TensorRectangle& rectangle, const std::string& state, const Tensor& flat,
+                           int64_t first) const;
   void read(const Checkpoint& checkpoint, const std::string& state, const OwnedRange& range,
             const Tensor& flat) const;
 

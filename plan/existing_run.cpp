@@ -8,7 +8,7 @@
 #include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "io/files.hpp"
-#include "models/held_runs.hpp"
+#include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "optim/parameter_groups.hpp"
 #include "plan/run_inputs.hpp"
@@ -114,11 +114,11 @@ void check_never_saved(const RunPlan& plan) {
 void check_checkpoint(const RunPlan& plan) {
   const bool trains = plan.purpose == Purpose::train;
   const auto optimizers = trains ? std::make_unique<ParameterGroups>(plan.config.optimizer) : nullptr;
-  for (const Parameter& parameter : model_parameters(plan.model)) {
-    plan.checkpoint->check(parameter.name, "weight", whole_shape(parameter));
+  for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) {
+    plan.checkpoint->check(tensor, "weight", shape);
     if (!trains) continue;
-    for (const StateDeclaration& state : optimizers->of(parameter.name).optimizer->states())
-      plan.checkpoint->check(parameter.name, state.name, whole_shape(parameter));
+    for (const StateDeclaration& state : optimizers->of(tensor).optimizer->states())
+      plan.checkpoint->check(tensor, state.name, shape);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "io/files.hpp"
 #include "io/json_text.hpp"
 #include "io/model_folder.hpp"
+#include "models/pieces.hpp"
 #include "models/weights_io.hpp"
 #include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
@@ -212,7 +213,7 @@ void check_names(const Config& config) {
 
 void check_parameter_groups(const RunPlan& plan) {
   std::vector<std::string> names;
-  for (const Parameter& parameter : model_parameters(plan.model)) names.push_back(parameter.name);
+  for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) names.push_back(tensor);
   check_groups(plan.config.optimizer, plan.config.file, names);
 }
 

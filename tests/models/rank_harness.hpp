@@ -11,6 +11,7 @@
 
 #include "comm/collective_queue.hpp"
 #include "comm/process_group.hpp"
+#include "models/pieces.hpp"
 #include "tests/models/support.hpp"
 
 namespace collie::test {
@@ -69,10 +70,11 @@ inline int64_t row_width(const Shape& shape) {
 // The elements of the whole tensor that are in the parameter's rectangle: their places there, in order.
 inline std::vector<size_t> places(const Parameter& parameter) {
   std::vector<size_t> all;
+  const Piece piece = pieces_of(parameter).at(0);
   for (int64_t row = 0; row < parameter.shape[0]; ++row)
     for (int64_t column = 0; column < row_width(parameter.shape); ++column)
-      all.push_back(static_cast<size_t>((parameter.offsets[0] + row) * row_width(parameter.global_shape) +
-                                        (parameter.shape.rank() == 2 ? parameter.offsets[1] : 0) + column));
+      all.push_back(static_cast<size_t>((piece.offsets[0] + row) * row_width(piece.tensor_shape) +
+                                        (parameter.shape.rank() == 2 ? piece.offsets[1] : 0) + column));
   return all;
 }
 
@@ -281,7 +283,7 @@ struct Grid {
           const Parameter& parameter = stage.model->parameters()[i];
           const std::vector<size_t> where = places(parameter);
           std::vector<double>& sum = all[parameter.name];
-          sum.resize(static_cast<size_t>(parameter.global_shape.numel()));
+          sum.resize(static_cast<size_t>(pieces_of(parameter).at(0).tensor_shape.numel()));
           std::vector<double>& held = holders[parameter.name + (parameter.tied_copy ? " (copy)" : "")];
           held.resize(sum.size());
           const std::vector<double> own = numbers(*rank->operations, stage.gradients[i]);

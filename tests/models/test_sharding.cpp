@@ -2,8 +2,8 @@
 #include <set>
 
 #include "io/safetensors.hpp"
-#include "models/held_runs.hpp"
 #include "models/parameter_list.hpp"
+#include "models/pieces.hpp"
 #include "models/weights_io.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/temporary_folder.hpp"
@@ -33,8 +33,14 @@ std::map<std::string, Parameter> parameters_of(const ModelConfig& config, const 
   return all;
 }
 
+const Piece& piece_of(const Parameter& parameter) {
+  REQUIRE(parameter.pieces.size() == 1);
+  return parameter.pieces.front();
+}
+
 std::vector<int64_t> offsets_of(const Parameter& parameter) {
-  return {parameter.offsets.begin(), parameter.offsets.begin() + parameter.shape.rank()};
+  const auto& offsets = piece_of(parameter).offsets;
+  return {offsets.begin(), offsets.begin() + parameter.shape.rank()};
 }
 
 }  // namespace
@@ -45,7 +51,7 @@ TEST_CASE("ranks hold equal rectangles of every matrix", "[sharding]") {
   const auto check = [](const Parameter& parameter, const Shape& whole, const Shape& shape,
                         const std::vector<int64_t>& offsets) {
     INFO(parameter.name);
-    CHECK(parameter.global_shape == whole);
+    CHECK(piece_of(parameter).tensor_shape == whole);
     CHECK(parameter.shape == shape);
     CHECK(offsets_of(parameter) == offsets);
   };
@@ -64,18 +70,18 @@ TEST_CASE("ranks hold equal rectangles of every matrix", "[sharding]") {
   check(two["lm_head.weight"], {16, 8}, {8, 8}, {8, 0});
   for (auto& [name, parameter] : two) {
     INFO(name);
-    const bool replicated = parameter.shape == parameter.global_shape;
+    const bool replicated = parameter.shape == piece_of(parameter).tensor_shape;
     CHECK(parameter.is_primary == !replicated);  // rank 1 stands for what it alone has
     CHECK(parameter.gradient_shares == GradientShares::whole);
   }
   for (auto& [name, parameter] : parameters_of(config, {1, 2, true})) {
     INFO(name);
-    const bool replicated = parameter.shape == parameter.global_shape;
+    const bool replicated = parameter.shape == piece_of(parameter).tensor_shape;
     CHECK(parameter.gradient_shares == (replicated ? GradientShares::tensor : GradientShares::whole));
   }
   for (auto& [name, parameter] : parameters_of(config, {0, 1, true})) {
     INFO(name);
-    CHECK(parameter.shape == parameter.global_shape);
+    CHECK(parameter.shape == piece_of(parameter).tensor_shape);
     CHECK(parameter.is_primary);
     CHECK(parameter.gradient_shares == GradientShares::whole);
   }
@@ -88,11 +94,11 @@ TEST_CASE("ranks beyond the key/value heads share them", "[sharding]") {
     auto four = parameters_of(config, {rank, 4});
     for (const char* name : {"self_attn.k_proj.weight", "self_attn.v_proj.bias"}) {
       CHECK(four[name].shape[0] == 4);
-      CHECK(four[name].offsets[0] == (rank / 2) * 4);
+      CHECK(offsets_of(four[name])[0] == (rank / 2) * 4);
       CHECK(four[name].is_primary == (rank % 2 == 0));
       CHECK(four[name].gradient_shares == GradientShares::key_value);
     }
-    CHECK(four["self_attn.q_proj.weight"].offsets[0] == rank * 4);
+    CHECK(offsets_of(four["self_attn.q_proj.weight"])[0] == rank * 4);
     CHECK(four["self_attn.q_proj.weight"].gradient_shares == GradientShares::whole);
   }
 }
@@ -189,8 +195,7 @@ TEST_CASE("large rectangles are initialised across the blocks of the host buffer
   Operations& operations = *owner.operations;
   const Parameter whole{"a", {300, 1000}, Initialisation::normal, 1.0};
   Parameter part{"a", {300, 333}, Initialisation::normal, 1.0};
-  part.global_shape = {300, 1000};
-  part.offsets = {0, 501};
+  part.pieces = {{"a", {300, 1000}, 0, 300, {0, 501}}};
   Tensor all = operations.empty(whole.shape, Category::weights),
          held = operations.empty(part.shape, Category::weights);
   initialise(whole, 7, operations, all);
@@ -200,17 +205,17 @@ TEST_CASE("large rectangles are initialised across the blocks of the host buffer
 
 TEST_CASE("runs cover a rectangle of any rank in order", "[sharding]") {
   Parameter parameter{"a", {2, 3, 2, 4}};
-  parameter.global_shape = {5, 3, 4, 4};
-  parameter.offsets = {1, 0, 2, 0};
+  parameter.pieces = {{"a", {5, 3, 4, 4}, 0, 2, {1, 0, 2, 0}}};
   std::vector<int64_t> expected, found;
   for (int64_t a = 1; a < 3; ++a)
     for (int64_t b = 0; b < 3; ++b)
       for (int64_t c = 2; c < 4; ++c)
         for (int64_t d = 0; d < 4; ++d) expected.push_back(((a * 3 + b) * 4 + c) * 4 + d);
   int runs = 0;
-  for_each_run(parameter, 3, parameter.shape.numel(), [&](int64_t held, int64_t first, int64_t count) {
-    CHECK(held == 3 + static_cast<int64_t>(found.size()));
-    for (int64_t i = 0; i < count; ++i) found.push_back(first + i);
+  for_each_run(parameter, 3, parameter.shape.numel(), [&](const TensorRun& run) {
+    CHECK(run.held == 3 + static_cast<int64_t>(found.size()));
+    CHECK(run.stride == 1);
+    for (int64_t i = 0; i < run.count; ++i) found.push_back(run.first + i);
     ++runs;
   });
   CHECK(found == std::vector<int64_t>(expected.begin() + 3, expected.end()));

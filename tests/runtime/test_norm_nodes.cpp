@@ -218,7 +218,7 @@ TEST_CASE("a stage's parameters are known without the stage", "[actors][norm]") 
         CAPTURE(is.name);
         CHECK(known[i].name == is.name);
         CHECK((known[i].shape == is.shape));
-        CHECK((known[i].offsets == is.offsets));
+        CHECK((known[i].pieces.at(0).offsets == is.pieces.at(0).offsets));
         CHECK(known[i].tied_copy == is.tied_copy);
         CHECK(known[i].is_primary == is.is_primary);
         CHECK(known[i].layer == is.layer);
