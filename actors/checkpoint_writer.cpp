@@ -7,6 +7,7 @@
 #include "actors/guard.hpp"
 #include "io/json_text.hpp"
 #include "io/model_folder.hpp"
+#include "models/pieces.hpp"
 
 namespace collie {
 namespace {

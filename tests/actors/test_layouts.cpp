@@ -123,7 +123,7 @@ TEST_CASE("layouts: with one micro-batch all ZeRO stages give the same bits", "[
 }
 
 TEST_CASE("layouts: several optimizers in one model give the same bits in every ZeRO stage",
-          "[actors][layouts]") {
+          "[actors][layouts][slow]") {
   MathsOptions maths{true, true, false, 16, 4};
   maths.optimizer = "mixed";
   LayoutOptions layout{4, 1, 1, 1, "1f1b"};

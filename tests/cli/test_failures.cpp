@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "tests/cli/small_disk.hpp"
 #include "tests/cli/workbench.hpp"
 
 namespace collie::test {
@@ -38,13 +39,6 @@ void check_resumable(const Workbench& bench, const std::string& run, const std::
   CHECK(has(outcome.errors, fmt::format("goes on after step {}", std::stoi(newest.substr(5)))));
   CHECK_FALSE(has(outcome.errors, "warning"));
   CHECK_SAME(expected, bench.training(run));
-}
-
-// A file system of `size` bytes for this process and its children alone; gone with this process. Needs root.
-bool mount_small_disk(const std::string& folder, const std::string& size) {
-  static const bool own_mounts =
-      ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-  return own_mounts && ::mount("tmpfs", folder.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
 }
 
 }  // namespace

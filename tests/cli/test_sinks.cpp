@@ -1,8 +1,6 @@
 // What a run leaves for other programs to read says what metrics.jsonl says, however the run was interrupted,
 // and belongs to the run as its other files do.
 #include <fmt/format.h>
-#include <sched.h>
-#include <sys/mount.h>
 
 #include <algorithm>
 #include <csignal>
@@ -11,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "tests/cli/small_disk.hpp"
 #include "tests/cli/workbench.hpp"
 #include "tests/io/event_file.hpp"
 
@@ -68,13 +67,6 @@ void interrupt_in_evaluation(const Workbench& bench, const std::string& run, con
   REQUIRE_CODE(command.wait(), 130);
   REQUIRE(bench.checkpoints(run).back() == "step-00000004");
   REQUIRE_FALSE(records(bench, run).back().contains("eval_loss"));
-}
-
-// A file system for this process and its children alone. Needs root.
-bool mount_small_disk(const std::string& folder, const std::string& size) {
-  static const bool own_mounts =
-      ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-  return own_mounts && ::mount("tmpfs", folder.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
 }
 
 }  // namespace

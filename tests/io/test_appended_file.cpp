@@ -1,42 +1,18 @@
 #include "io/appended_file.hpp"
 
-#include <sys/resource.h>
-
-#include <csignal>
-
 #include "base/error.hpp"
 #include "io/files.hpp"
 #include "tests/catch.hpp"
+#include "tests/io/file_size_limit.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/io/scratch_folder.hpp"
 
 using namespace collie;
 using collie::test::contains;
+using collie::test::FileSizeLimit;
 using collie::test::ScratchFolder;
 
-namespace {
-
-// While it lives, no file of this process can become larger than `bytes`.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("what is appended can be read at once, after what was there") {
   const ScratchFolder folder;

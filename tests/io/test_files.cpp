@@ -1,16 +1,16 @@
 #include "io/files.hpp"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <csignal>
 #include <filesystem>
 
 #include "base/error.hpp"
 #include "tests/catch.hpp"
+#include "tests/io/file_size_limit.hpp"
 #include "tests/io/scratch_folder.hpp"
 
 using namespace collie;
+using collie::test::FileSizeLimit;
 using collie::test::ScratchFolder;
 namespace fs = std::filesystem;
 
@@ -43,24 +43,6 @@ class WorkingDirectory {
 
  private:
   fs::path before_;
-};
-
-// Files of this process can hold at most this many bytes, as if the disk were full.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
 };
 
 }  // namespace

@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string run(32, 'a'), other_run(32, 'b');
+const std::string claiming_run(32, 'a'), claiming_other_run(32, 'b');
 
 using Files = std::map<std::string, std::string>;
 
@@ -24,14 +24,14 @@ using Files = std::map<std::string, std::string>;
 TEST_CASE("a folder for a sink's files is made with the run's marker, which names each file") {
   const ScratchFolder folder;
   const std::string events = folder / "events";
-  claim_file(events, run, "one");
-  claim_file(events, run, "two");
-  claim_file(events, run, "two");
+  claim_file(events, claiming_run, "one");
+  claim_file(events, claiming_run, "two");
+  claim_file(events, claiming_run, "two");
   CHECK(read_marker(events)->files == Files{{"one", ""}, {"two", ""}});
-  CHECK(is_of_run(events, run));
+  CHECK(is_of_run(events, claiming_run));
   folder.write("events/one", "1");
   folder.write("events/foreign", "mine");
-  discard_folder(events, run);
+  discard_folder(events, claiming_run);
   CHECK_FALSE(fs::exists(events + "/one"));
   CHECK(fs::exists(events + "/foreign"));
 }
@@ -43,10 +43,10 @@ TEST_CASE("a folder that holds nothing is taken; one that holds something of oth
   for (const char* name : {"empty", "killed"}) {
     CAPTURE(name);
     CHECK(holds_nothing(folder / name));
-    claim_file(folder / name, run, "file");
+    claim_file(folder / name, claiming_run, "file");
     CHECK_FALSE(holds_nothing(folder / name));
-    CHECK(is_of_run(folder / name, run));
-    CHECK_THROWS_WITH(claim_file(folder / name, other_run, "file"),
+    CHECK(is_of_run(folder / name, claiming_run));
+    CHECK_THROWS_WITH(claim_file(folder / name, claiming_other_run, "file"),
                       contains(folder / name) && contains("move it away"));
   }
   folder.write("full/notes", "mine");
@@ -55,7 +55,7 @@ TEST_CASE("a folder that holds nothing is taken; one that holds something of oth
   for (const char* name : {"full", "file", "link"}) {
     CAPTURE(name);
     CHECK_FALSE(holds_nothing(folder / name));
-    CHECK_THROWS_AS(claim_file(folder / name, run, "file"), RunError);
+    CHECK_THROWS_AS(claim_file(folder / name, claiming_run, "file"), RunError);
   }
 }
 
