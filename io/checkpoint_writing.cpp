@@ -76,7 +76,8 @@ void restore_marker(const std::string& folder, const std::string& run) {
 
 // The step of a checkpoint's folder, or of a folder that is being written.
 std::optional<int64_t> step_of_folder(std::string name) {
-  if (name.ends_with(partial_suffix)) name.resize(name.size() - partial_suffix.size());
+  for (const std::string_view suffix : {discarded_suffix, partial_suffix})
+    if (name.ends_with(suffix)) name.resize(name.size() - suffix.size());
   return step_of_checkpoint(name);
 }
 

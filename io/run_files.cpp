@@ -35,13 +35,8 @@ bool is_as_written(const fs::path& file, const std::string& hash) {
 // Says whether nothing but the marker is left.
 bool remove_files(const fs::path& folder, const RunMarker& marker) {
   std::error_code ignored;
-  if (!marker.files) {
-    for (const fs::path& entry : entries_of(folder))
-      if (entry.filename() != marker_name) fs::remove_all(entry, ignored);
-  } else {
-    for (const auto& [name, hash] : *marker.files)
-      if (is_as_written(folder / name, hash)) fs::remove(folder / name, ignored);
-  }
+  for (const auto& [name, hash] : *marker.files)
+    if (is_as_written(folder / name, hash)) fs::remove(folder / name, ignored);
   const auto left = entries_of(folder);
   return left.empty() || (left.size() == 1 && left.front().filename() == marker_name);
 }
@@ -50,6 +45,21 @@ void remove_empty(const fs::path& folder) {
   std::error_code ignored;
   fs::remove(folder / marker_name, ignored);
   fs::remove(folder, ignored);
+}
+
+std::string doomed_name(const std::string& folder) {
+  return folder + std::string(discarded_suffix);
+}
+
+// All in the folder is the run's, and another thread or node may still add to it. Under another name nothing
+// new can be added, so what is listed there is all there is; only a file that was just being made may come
+// behind it.
+void remove_unfinished(const std::string& folder) {
+  const std::string doomed = doomed_name(folder);
+  std::error_code error;
+  if (fs::rename(folder, doomed, error); error) throw fs::filesystem_error("rename", folder, error);
+  constexpr int most_attempts = 10;
+  for (int i = 0; i < most_attempts && entry_exists(doomed); ++i) fs::remove_all(doomed, error);
 }
 
 void rename_or_throw(const fs::path& from, const fs::path& to) {
@@ -112,10 +122,12 @@ bool is_of_run(const std::string& folder, const std::string& run) noexcept {
 
 void discard_folder(const std::string& folder, const std::string& run) noexcept {
   try {
+    if (is_of_run(doomed_name(folder), run)) fs::remove_all(doomed_name(folder));
     if (entry_type(folder) != fs::file_type::directory) return;
     if (holds_nothing(folder)) return remove_empty(folder);
     auto marker = find_marker(folder);
     if (!marker || marker->run != run) return;
+    if (!marker->files) return remove_unfinished(folder);
     if (remove_files(folder, *marker)) return remove_empty(folder);
     // It stays as a folder that the run made, with files that are not the run's.
     marker->files.emplace();

@@ -1,6 +1,9 @@
 #include "io/run_files.hpp"
 
+#include <atomic>
 #include <filesystem>
+#include <fstream>
+#include <thread>
 
 #include "base/error.hpp"
 #include "io/run_folder.hpp"
@@ -57,6 +60,34 @@ TEST_CASE("a folder that holds nothing is taken; one that holds something of oth
     CHECK_FALSE(holds_nothing(folder / name));
     CHECK_THROWS_AS(claim_file(folder / name, claiming_run, "file"), RunError);
   }
+}
+
+TEST_CASE("an unfinished folder goes as a whole while another thread writes into it") {
+  const ScratchFolder folder;
+  const std::string unfinished = folder / "step-00000001.partial";
+  for (int round = 0; round < 20; ++round) {
+    CAPTURE(round);
+    begin_folder(unfinished, claiming_run);
+    std::atomic<int> written = 0;
+    std::thread writer([&] {
+      while (std::ofstream(unfinished + "/shard-" + std::to_string(written))) ++written;
+    });
+    while (written < 10) std::this_thread::yield();
+    discard_folder(unfinished, claiming_run);
+    writer.join();
+    CHECK_FALSE(fs::exists(unfinished));
+    CHECK_FALSE(fs::exists(unfinished + ".discarded"));
+  }
+}
+
+TEST_CASE("what a process left that was killed while it removed an unfinished folder goes, too") {
+  const ScratchFolder folder;
+  const std::string unfinished = folder / "final.partial";
+  begin_folder(unfinished, claiming_run);
+  fs::rename(unfinished, unfinished + ".discarded");
+  begin_folder(unfinished, claiming_run);
+  CHECK(is_of_run(unfinished, claiming_run));
+  CHECK_FALSE(fs::exists(unfinished + ".discarded"));
 }
 
 TEST_CASE("what a run would write is foreign unless the run's markers name it") {
