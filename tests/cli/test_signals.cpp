@@ -44,7 +44,7 @@ struct Moment {
   Settings settings{};
 };
 
-const Settings measured_partition = {"parallel.partition=measured_partition"};
+const Settings measured_partition = {"parallel.partition=measured"};
 const Settings wide = {"parallel.pp_size=1", "parallel.dp_size=2", "parallel.tp_size=2",
                        "parallel.zero_stage=3", "train.gradient_accumulation_steps=2"};
 
