@@ -46,7 +46,8 @@ void connect(caf::actor_system& system, const NodeSpec& spec, int rank, const Wi
   if (!wiring.directory) return;
   connections.set_link(connect_rank(system, spec, rank, wiring));
   RankGroups groups = connections.groups();
-  add_linked_groups(spec.plan->layout.grid, static_cast<int>(spec.plan->model.num_key_value_heads), rank,
+  add_linked_groups(spec.plan->layout.grid,
+                    static_cast<int>(spec.plan->model.architecture.num_key_value_heads), rank,
                     connections.link(), std::make_shared<MemoryAccount>(), groups);
   connections.set_groups(std::move(groups));
 }
@@ -147,8 +148,9 @@ void spawn_rank(NodeActor* self, int rank, RankGroups groups) {
 void spawn_ranks(NodeActor* self) {
   NodeState& state = self->state;
   const RunPlan& plan = *state.spec.plan;
-  auto groups = make_local_groups(plan.layout.grid, static_cast<int>(plan.model.num_key_value_heads),
-                                  state.spec.node_of_rank, state.spec.node, device_of(plan));
+  auto groups =
+      make_local_groups(plan.layout.grid, static_cast<int>(plan.model.architecture.num_key_value_heads),
+                        state.spec.node_of_rank, state.spec.node, device_of(plan));
   NodeRanks here{state.spec.tag, state.spec.node, caf::actor_cast<caf::actor>(self), {}, {}, {}, {}};
   for (int rank = 0; rank < plan.layout.grid.ranks(); ++rank) {
     if (state.spec.node_of_rank[static_cast<size_t>(rank)] != state.spec.node) continue;

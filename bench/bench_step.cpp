@@ -142,7 +142,7 @@ std::shared_ptr<const StepBatch> random_batch() {
 ModelWorkerSettings settings_of(int threads) {
   ModelWorkerSettings settings;
   settings.model = parse_model_config(model_json, "bench");
-  settings.ranges = partition_stages(settings.model, 1, "uniform");
+  settings.ranges = partition_stages(settings.model.architecture, 1, "uniform");
   settings.threads = threads;
   return settings;
 }

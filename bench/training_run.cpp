@@ -123,7 +123,8 @@ std::optional<double> peak_of(const TrainingSettings& settings, int gpus, DType 
 
 double flops_of_step(const RunPlan& plan) {
   const int64_t length = plan.config.data.sequence_length, sequences = plan.sizes.sequences();
-  return work_of_step(plan.model, sequences * length, sequences * (length * (length + 1) / 2)).total();
+  return work_of_step(plan.model.architecture, sequences * length, sequences * (length * (length + 1) / 2))
+      .total();
 }
 
 // Runs `plan` until the measured steps are done. A run that ends by itself would write its weights, which

@@ -27,6 +27,7 @@ struct ModelSection {
       nlohmann::json::object();  // Hugging Face config.json keys; they override path/config.json
   std::string dtype = "float32";
   std::string recompute = "none";
+  std::vector<std::string> frozen;
   bool operator==(const ModelSection&) const = default;
 };
 

@@ -49,6 +49,12 @@ std::vector<Key> what_is_trained(Config& c) {
           .one_of({"none", "selective", "full"})
           .also_known_as({"gradient_checkpointing", "activation_checkpointing"}),
 
+      Key("model.frozen", &c.model.frozen)
+          .doc("patterns over Hugging Face names, as in optimizer.groups; what matches is not trained and "
+               "has no "
+               "gradient and no optimizer state. A tied head is the embedding")
+          .fingerprinted(),
+
       Key("tokenizer.path", &c.tokenizer.path)
           .doc("a folder with tokenizer.json; null: model.path")
           .or_null(),

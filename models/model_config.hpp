@@ -56,6 +56,4 @@ ModelConfig load_model_config(const std::string& folder);  // folder/config.json
 // The config.json that transformers reads back as the same model.
 nlohmann::json to_hugging_face(const ModelConfig& config);
 
-int64_t parameter_count(const ModelConfig& config);
-
 }  // namespace collie

@@ -40,6 +40,8 @@ struct Parameter {
   // A second use of a tied matrix (the head's use of the embedding): an accumulator of its own, but not a
   // parameter of the model: not counted, saved, or updated. `name` is the owner's name.
   bool tied_copy = false;
+  // Whether it is trained. One that is frozen has no gradient, master or optimizer state, and is in no norm.
+  bool trainable = true;
 
   // The layer of the stage it belongs to, from 0: the embedding, a block, the head (final norm included).
   int layer = 0;

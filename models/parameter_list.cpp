@@ -13,8 +13,8 @@ const char* const embedding_name = "model.embed_tokens.weight";
 // Appends the parameters of one layer of one rank's stage.
 class LayerParameters {
  public:
-  LayerParameters(const ModelConfig& config, const ModelShard& shard, int layer, std::vector<Parameter>& list)
-      : config_(config), shard_(shard), layer_(layer), list_(list) {}
+  LayerParameters(const ModelSpec& model, const ModelShard& shard, int layer, std::vector<Parameter>& list)
+      : model_(model), config_(model.architecture), shard_(shard), layer_(layer), list_(list) {}
 
   // [vocabulary, hidden], cut by vocabulary.
   ParameterId add_vocabulary(const std::string& name, bool tied_copy) {
@@ -76,10 +76,12 @@ class LayerParameters {
 
   ParameterId add(Parameter parameter) {
     parameter.layer = layer_;
+    parameter.trainable = model_.trains(parameter.name);
     list_.push_back(std::move(parameter));
     return static_cast<ParameterId>(list_.size()) - 1;
   }
 
+  const ModelSpec& model_;
   const ModelConfig& config_;
   const ModelShard& shard_;
   int layer_;
@@ -92,13 +94,14 @@ int last_layer(const std::vector<Parameter>& list) {
 
 }  // namespace
 
-ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
-  return LayerParameters(config, shard, last_layer(list) + 1, list).add_vocabulary(embedding_name, false);
+ParameterId add_embedding(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard) {
+  return LayerParameters(model, shard, last_layer(list) + 1, list).add_vocabulary(embedding_name, false);
 }
 
-BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list,
+BlockIds add_block(const ModelSpec& model, int64_t block, std::vector<Parameter>& list,
                    const ModelShard& shard) {
-  LayerParameters layer(config, shard, last_layer(list) + 1, list);
+  LayerParameters layer(model, shard, last_layer(list) + 1, list);
+  const ModelConfig& config = model.architecture;
   const std::string prefix = fmt::format("model.layers.{}.", block);
   const int64_t q_width = config.num_attention_heads * config.head_dim, width = config.intermediate_size;
   const bool attention_bias = config.attention_bias, mlp_bias = config.mlp_bias;
@@ -115,42 +118,43 @@ BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Paramet
   return ids;
 }
 
-ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
-  return LayerParameters(config, shard, last_layer(list) + 1, list).add_norm("model.norm.weight");
+ParameterId add_final_norm(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard) {
+  return LayerParameters(model, shard, last_layer(list) + 1, list).add_norm("model.norm.weight");
 }
 
-ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard) {
-  const bool tied = config.tie_word_embeddings;
+ParameterId add_head(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard) {
+  const bool tied = model.architecture.tie_word_embeddings;
   const int layer = std::max(last_layer(list), 0);
-  return LayerParameters(config, shard, layer, list)
+  return LayerParameters(model, shard, layer, list)
       .add_vocabulary(tied ? embedding_name : "lm_head.weight", tied);
 }
 
-std::vector<Parameter> stage_parameters(const ModelConfig& config, const StageRange& range,
+std::vector<Parameter> stage_parameters(const ModelSpec& model, const StageRange& range,
                                         const ModelShard& shard) {
   std::vector<Parameter> list;
-  if (range.embedding) add_embedding(config, list, shard);
+  if (range.embedding) add_embedding(model, list, shard);
   for (int64_t block = range.first_block; block < range.last_block; ++block)
-    add_block(config, block, list, shard);
+    add_block(model, block, list, shard);
   if (range.head) {
-    add_final_norm(config, list, shard);
-    add_head(config, list, shard);
+    add_final_norm(model, list, shard);
+    add_head(model, list, shard);
   }
   return list;
 }
 
-std::vector<Parameter> model_parameters(const ModelConfig& config) {
+std::vector<Parameter> model_parameters(const ModelSpec& model) {
   std::vector<Parameter> list;
-  add_embedding(config, list);
-  for (int64_t block = 0; block < config.num_hidden_layers; ++block) add_block(config, block, list);
-  add_final_norm(config, list);
-  if (!config.tie_word_embeddings) add_head(config, list);
+  add_embedding(model, list);
+  for (int64_t block = 0; block < model.architecture.num_hidden_layers; ++block)
+    add_block(model, block, list);
+  add_final_norm(model, list);
+  if (!model.architecture.tie_word_embeddings) add_head(model, list);
   return list;
 }
 
-int64_t parameter_count(const ModelConfig& config) {
+int64_t parameter_count(const ModelSpec& model) {
   int64_t count = 0;
-  for (const Parameter& parameter : model_parameters(config)) count += parameter.shape.numel();
+  for (const Parameter& parameter : model_parameters(model)) count += parameter.shape.numel();
   return count;
 }
 

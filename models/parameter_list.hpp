@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "models/model_config.hpp"
+#include "models/model_spec.hpp"
 #include "models/parameter.hpp"
 #include "models/stage_range.hpp"
 
@@ -26,13 +26,12 @@ struct BlockIds {
 // Each appends its parameters to `list` and returns where they are: what `shard` holds of them. The
 // embedding, a block and the final norm begin a new layer; the head belongs to that of the final norm before
 // it.
-ParameterId add_embedding(const ModelConfig& config, std::vector<Parameter>& list,
-                          const ModelShard& shard = {});
-BlockIds add_block(const ModelConfig& config, int64_t block, std::vector<Parameter>& list,
+ParameterId add_embedding(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard = {});
+BlockIds add_block(const ModelSpec& model, int64_t block, std::vector<Parameter>& list,
                    const ModelShard& shard = {});
-ParameterId add_final_norm(const ModelConfig& config, std::vector<Parameter>& list,
+ParameterId add_final_norm(const ModelSpec& model, std::vector<Parameter>& list,
                            const ModelShard& shard = {});
 // lm_head.weight, or a tied copy of the embedding.
-ParameterId add_head(const ModelConfig& config, std::vector<Parameter>& list, const ModelShard& shard = {});
+ParameterId add_head(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard = {});
 
 }  // namespace collie

@@ -1,5 +1,6 @@
 #include "models/stage_model.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -69,18 +70,20 @@ class LocalBatch {
 
 class DecoderStage final : public StageModel {
  public:
-  DecoderStage(const ModelConfig& config, const StageRange& range, Operations& operations,
+  DecoderStage(const ModelSpec& model, const StageRange& range, Operations& operations,
                const ModelShard& shard, const ActivationMemory& memory)
-      : config_(config), range_(range), shard_(shard), offload_(memory.offload) {
-    if (range.embedding) embedding_.emplace(add_embedding(config, parameters_, shard));
+      : config_(model.architecture), range_(range), shard_(shard), offload_(memory.offload) {
+    const ModelConfig& config = model.architecture;
+    if (range.embedding) embedding_.emplace(add_embedding(model, parameters_, shard));
     const RotaryTables tables = make_rotary_tables(config, operations);
     const ModelConfig share = share_of(config, shard);
     for (int64_t block = range.first_block; block < range.last_block; ++block)
-      blocks_.emplace_back(share, add_block(config, block, parameters_, shard), tables, memory.recompute);
+      blocks_.emplace_back(share, add_block(model, block, parameters_, shard), tables, memory.recompute);
     if (range.head) {
-      const RmsNorm norm(add_final_norm(config, parameters_, shard), config.rms_norm_eps);
-      head_.emplace(norm, make_dense_linear(add_head(config, parameters_, shard)), config.vocab_size);
+      const RmsNorm norm(add_final_norm(model, parameters_, shard), config.rms_norm_eps);
+      head_.emplace(norm, make_dense_linear(add_head(model, parameters_, shard)), config.vocab_size);
     }
+    find_lowest_trained(model);
   }
 
   const StageRange& range() const override { return range_; }
@@ -109,7 +112,7 @@ class DecoderStage final : public StageModel {
     LayerContext context = training_context(outer, local.tokens());
     const TokenLayout layout = local.layout();
     Tensor gradient = output_gradient(context, d_output, contents);
-    for (size_t i = blocks_.size(); i-- > 0;)
+    for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);)
       gradient = block_backward_input(context, layout, gradient, contents, i);
     if (!embedding_) return gradient;
     contents.d_embedding = std::move(gradient);
@@ -121,8 +124,9 @@ class DecoderStage final : public StageModel {
     const LocalBatch local(batch, shard_);
     LayerContext context = training_context(outer, local.tokens());
     if (head_) head_->backward_weight(context, contents.head);
-    for (size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward_weight(context, contents.blocks[i]);
-    if (embedding_) embedding_->backward_weight(context, *local, contents.d_embedding);
+    for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);)
+      blocks_[i].backward_weight(context, contents.blocks[i]);
+    if (trains_embedding()) embedding_->backward_weight(context, *local, contents.d_embedding);
     stash.contents.reset();
   }
 
@@ -134,16 +138,17 @@ class DecoderStage final : public StageModel {
     const TokenLayout layout = local.layout();
     Tensor gradient = output_gradient(context, d_output, contents);
     if (head_) head_->backward_weight(context, contents.head);
-    for (size_t i = blocks_.size(); i-- > 0;) {
+    for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);) {
       gradient = block_backward_input(context, layout, gradient, contents, i);
       // Whoever sums the embedding's gradient over ranks does so while the block's is computed.
-      if (i == 0 && embedding_) embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
+      if (i == 0 && trains_embedding())
+        embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
       blocks_[i].backward_weight(context, contents.blocks[i]);
     }
-    if (blocks_.empty() && embedding_)
+    if (blocks_.empty() && trains_embedding())
       embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
     stash.contents.reset();
-    return gradient;
+    return embedding_ ? Tensor() : gradient;
   }
 
   Tensor evaluate(LayerContext& outer, const MicroBatch& batch, const Tensor& input, Loss& loss,
@@ -212,10 +217,24 @@ class DecoderStage final : public StageModel {
 
   Tensor block_backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& d_output,
                               ActivationStash::Contents& contents, size_t block) const {
-    context.source.prefetch(block_layer(block), block > 0 ? block_layer(block - 1) : -1);
+    context.source.prefetch(block_layer(block),
+                            block > 0 && is_reached(block - 1) ? block_layer(block - 1) : -1);
     bring_back(contents, block);
     return blocks_[block].backward_input(context, layout, d_output, contents.blocks[block]);
   }
+
+  // Nobody needs the gradients of layers below the lowest one that is trained.
+  void find_lowest_trained(const ModelSpec& model) {
+    const auto is_trained = [](const Parameter& parameter) { return parameter.trainable; };
+    const auto lowest = std::find_if(parameters_.begin(), parameters_.end(), is_trained);
+    lowest_trained_ = lowest == parameters_.end() ? head_layer() + 1 : lowest->layer;
+    if (range_.embedding) return;
+    const auto below = stage_parameters(model, {0, range_.first_block, true, false}, {});
+    if (std::any_of(below.begin(), below.end(), is_trained)) lowest_trained_ = -1;
+  }
+  // Whether a block has a backward.
+  bool is_reached(size_t block) const { return lowest_trained_ <= block_layer(block); }
+  bool trains_embedding() const { return embedding_ && lowest_trained_ == 0; }
 
   // Units of the stage, as parameters() numbers them.
   int block_layer(size_t block) const { return (embedding_ ? 1 : 0) + static_cast<int>(block); }
@@ -279,9 +298,9 @@ class DecoderStage final : public StageModel {
     ResidualStream stream{stage_input(context, *local, input, category), {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
       context.source.prefetch(block_layer(i), layer_after(block_layer(i)));
-      stream =
-          blocks_[i].forward(context, layout, std::move(stream), contents ? &contents->blocks[i] : nullptr);
-      if (contents && offload_) send_away(context.operations, *contents, i);
+      BlockStash* const stash = contents && is_reached(i) ? &contents->blocks[i] : nullptr;
+      stream = blocks_[i].forward(context, layout, std::move(stream), stash);
+      if (stash && offload_) send_away(context.operations, *contents, i);
     }
     return stream;
   }
@@ -313,16 +332,17 @@ class DecoderStage final : public StageModel {
   std::optional<Embedding> embedding_;
   std::vector<DecoderBlock> blocks_;
   std::optional<Head> head_;
+  int lowest_trained_ = 0;  // the lowest layer with a parameter that is trained; -1: in an earlier stage
 };
 
 }  // namespace
 
-std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
+std::unique_ptr<StageModel> make_stage_model(const ModelSpec& model, const StageRange& range,
                                              Operations& operations, const ModelShard& shard,
                                              const ActivationMemory& memory) {
-  check_range(config, range);
-  check_shard(config, shard);
-  return std::make_unique<DecoderStage>(config, range, operations, shard, memory);
+  check_range(model.architecture, range);
+  check_shard(model.architecture, shard);
+  return std::make_unique<DecoderStage>(model, range, operations, shard, memory);
 }
 
 }  // namespace collie

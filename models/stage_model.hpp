@@ -12,7 +12,7 @@
 #include "models/activation_memory.hpp"
 #include "models/linear.hpp"
 #include "models/loss.hpp"
-#include "models/model_config.hpp"
+#include "models/model_spec.hpp"
 #include "models/parameter.hpp"
 #include "models/stage_range.hpp"
 
@@ -61,7 +61,8 @@ class StageModel {
   virtual Tensor forward(LayerContext& context, const MicroBatch& batch, const Tensor& input,
                          double gradient_scale, Loss& loss, Tensor& loss_sum, ActivationStash& stash) = 0;
   // d_output [tokens, hidden] (undefined where the head is here). Returns d(input), undefined where the
-  // embedding is here. Keeps in the stash what backward_weight needs.
+  // embedding is here; if no earlier stage is trained, it has the shape and no meaning. Keeps in the stash
+  // what backward_weight needs.
   virtual Tensor backward_input(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
                                 ActivationStash& stash) = 0;
   // Hands the weight gradients to context.sink, last block first, and empties the stash. Needs no weights.
@@ -88,17 +89,18 @@ class StageModel {
 
 // `operations` is used for what the model itself owns (the rotary tables). Throws UserError where the range
 // does not fit the config.
-std::unique_ptr<StageModel> make_stage_model(const ModelConfig& config, const StageRange& range,
+std::unique_ptr<StageModel> make_stage_model(const ModelSpec& model, const StageRange& range,
                                              Operations& operations, const ModelShard& shard = {},
                                              const ActivationMemory& memory = {});
 
 // The parameters() of such a stage.
-std::vector<Parameter> stage_parameters(const ModelConfig& config, const StageRange& range,
+std::vector<Parameter> stage_parameters(const ModelSpec& model, const StageRange& range,
                                         const ModelShard& shard);
 
 // All parameters of the whole model in canonical order (that of transformers' named_parameters(); the stages'
 // parameters() one after another, but for tied copies): the order in which norms are combined.
-std::vector<Parameter> model_parameters(const ModelConfig& config);
+std::vector<Parameter> model_parameters(const ModelSpec& model);
+int64_t parameter_count(const ModelSpec& model);
 
 // Initial values of what a rank holds of a parameter. That of element `index` of the whole tensor depends on
 // (seed, name, index) alone.

@@ -54,16 +54,17 @@ bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
 
 }  // namespace
 
-std::vector<std::string> check_weights(const std::string& folder, const ModelConfig& config) {
+std::vector<std::string> check_weights(const std::string& folder, const ModelSpec& model) {
   const SafetensorsFile file = open_weights(folder);
   std::set<std::string> known;
-  for (const auto& [name, shape] : tensors_of(model_parameters(config))) {
+  for (const auto& [name, shape] : tensors_of(model_parameters(model))) {
     check_tensor(file, name, shape);
     known.insert(name);
   }
   std::vector<std::string> surplus;
   for (const SafetensorsEntry& entry : file.tensors())
-    if (!known.count(entry.name) && !is_expected_surplus(entry.name, config)) surplus.push_back(entry.name);
+    if (!known.count(entry.name) && !is_expected_surplus(entry.name, model.architecture))
+      surplus.push_back(entry.name);
   std::sort(surplus.begin(), surplus.end());
   return surplus;
 }

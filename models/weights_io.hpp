@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/operations.hpp"
-#include "models/model_config.hpp"
+#include "models/model_spec.hpp"
 #include "models/parameter.hpp"
 
 namespace collie {
@@ -14,7 +14,7 @@ namespace collie {
 // UserError naming file, tensor, found and expected shapes where one is missing, misshapen or of a dtype that
 // cannot be read. Returns the names of the tensors that the model has no use for, sorted; an lm_head.weight
 // beside a tied embedding and the rotary inv_freq buffers of old files are expected and not among them.
-std::vector<std::string> check_weights(const std::string& folder, const ModelConfig& config);
+std::vector<std::string> check_weights(const std::string& folder, const ModelSpec& model);
 
 // Whether folder/model.safetensors has an lm_head.weight of other values than its embedding. false where one
 // of the two is not there, or no such file. They are compared piece by piece, up to the first difference.

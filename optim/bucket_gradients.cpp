@@ -21,6 +21,7 @@ BucketGradients::BucketGradients(const BucketPlan& plan, const std::vector<Param
   COLLIE_ASSERT(sharding.size == 1 || queue != nullptr, "a data group of {} has no queue", sharding.size);
   for (size_t bucket = 0; bucket < states_.size(); ++bucket) {
     const Bucket& whole = plan.buckets()[bucket];
+    if (!whole.trainable) continue;
     Tensor& kept = scatters_each() ? states_[bucket].part : states_[bucket].whole;
     kept = operations.empty({scatters_each() ? whole.part : whole.numel}, dtype, Category::gradients);
     operations.fill(kept, 0);  // the padding travels with the rest
@@ -58,6 +59,7 @@ void BucketGradients::start_micro_batch(int bucket) {
 }
 
 GradientTarget BucketGradients::open(ParameterId id) {
+  if (!parameters_[static_cast<size_t>(id)].trainable) return {};
   State& state = state_of(id);
   const int contributed = contributions_.at(static_cast<size_t>(id));
   COLLIE_ASSERT(contributed < micro_batches_, "{} gets a gradient too many in a step of {} micro-batches",
@@ -70,6 +72,7 @@ GradientTarget BucketGradients::open(ParameterId id) {
 }
 
 void BucketGradients::close(ParameterId id) {
+  if (!parameters_[static_cast<size_t>(id)].trainable) return;
   State& state = state_of(id);
   ++contributions_.at(static_cast<size_t>(id));
   ++state.contributions;
@@ -140,8 +143,9 @@ void BucketGradients::collect(State& state) {
 
 void BucketGradients::finish() {
   for (size_t id = 0; id < contributions_.size(); ++id)
-    COLLIE_ASSERT(contributions_[id] == micro_batches_, "{} has {} contributions after {} micro-batches",
-                  parameters_[id].name, contributions_[id], micro_batches_);
+    COLLIE_ASSERT(!parameters_[id].trainable || contributions_[id] == micro_batches_,
+                  "{} has {} contributions after {} micro-batches", parameters_[id].name, contributions_[id],
+                  micro_batches_);
   for (State& state : states_) collect(state);
 }
 
@@ -149,7 +153,7 @@ Tensor BucketGradients::part(int bucket) const {
   const Bucket& whole = plan_.buckets().at(static_cast<size_t>(bucket));
   const State& state = states_[static_cast<size_t>(bucket)];
   if (scatters_each()) return state.part;
-  if (whole.part == whole.numel) return state.whole;
+  if (!whole.sharded()) return state.whole;
   return state.whole.rows(sharding_.rank * whole.part, (sharding_.rank + 1) * whole.part);
 }
 

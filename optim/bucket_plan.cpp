@@ -1,6 +1,7 @@
 #include "optim/bucket_plan.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/divide.hpp"
 #include "kernels/operations.hpp"
@@ -11,34 +12,41 @@ BucketPlan::BucketPlan(const std::vector<Parameter>& parameters, const StageRang
     : places_(parameters.size()) {
   COLLIE_ASSERT(sharding.rank >= 0 && sharding.rank < sharding.size, "rank {} of a data group of {}",
                 sharding.rank, sharding.size);
-  const bool sharded = sharding.stage() > 0;
-  const int64_t alignment = sharded ? reduction_block : 1;
   const int last_layer = parameters.empty() ? 0 : parameters.back().layer;
+  const auto sharded = [&](bool trainable) { return sharding.stage() > (trainable ? 0 : 2); };
+  const auto alignment = [&](bool trainable) { return sharded(trainable) ? reduction_block : 1; };
   const auto alone = [&](const Parameter& parameter) {
     return (range.embedding && parameter.layer == 0) || (range.head && parameter.layer == last_layer);
   };
-  const auto joins = [&](const Parameter& parameter, const Parameter& before) {
-    if (alone(parameter) || alone(before)) return false;
-    if (parameter.layer == before.layer) return true;
-    return sharding.stage() < 3 && buckets_.back().numel < sharding.bucket_elements;
+  const auto joins = [&](const Parameter& parameter, const Bucket& bucket) {
+    if (alone(parameter) || alone(parameters[static_cast<size_t>(bucket.slots.back().id)])) return false;
+    if (parameter.layer == bucket.last_layer) return true;
+    return sharding.stage() < 3 && bucket.numel < sharding.bucket_elements;
   };
+  std::array<int, 2> joinable = {-1, -1};  // the bucket that the next frozen, or trained, parameter may join
   for (size_t id = 0; id < parameters.size(); ++id) {
     const Parameter& parameter = parameters[id];
-    if (id == 0 || !joins(parameter, parameters[id - 1])) {
+    int& at = joinable[parameter.trainable ? 1 : 0];
+    if (at < 0 || !joins(parameter, buckets_[static_cast<size_t>(at)])) {
+      at = static_cast<int>(buckets_.size());
       buckets_.emplace_back();
       buckets_.back().first_layer = parameter.layer;
+      buckets_.back().trainable = parameter.trainable;
     }
-    Bucket& bucket = buckets_.back();
-    const int64_t numel = parameter.shape.numel(), room = round_up(bucket.numel, alignment) - bucket.numel;
+    Bucket& bucket = buckets_[static_cast<size_t>(at)];
+    const int64_t numel = parameter.shape.numel();
+    const int64_t room = round_up(bucket.numel, alignment(parameter.trainable)) - bucket.numel;
     if (numel > room) bucket.numel += room;
-    places_[id] = {static_cast<int>(buckets_.size()) - 1, static_cast<int>(bucket.slots.size())};
+    places_[id] = {at, static_cast<int>(bucket.slots.size())};
     bucket.slots.push_back({static_cast<ParameterId>(id), bucket.numel, numel});
     bucket.numel += numel;
     bucket.last_layer = parameter.layer;
   }
   for (Bucket& bucket : buckets_) {
-    bucket.part = sharded ? round_up(bucket.numel, alignment * sharding.size) / sharding.size : bucket.numel;
-    if (sharded) bucket.numel = bucket.part * sharding.size;
+    bucket.part = bucket.numel;
+    if (!sharded(bucket.trainable)) continue;
+    bucket.part = round_up(bucket.numel, reduction_block * sharding.size) / sharding.size;
+    bucket.numel = bucket.part * sharding.size;
   }
 }
 
@@ -57,7 +65,7 @@ std::vector<int> BucketPlan::buckets_of_layer(int layer) const {
 
 std::vector<OwnedRange> BucketPlan::owned(int bucket, int rank) const {
   const Bucket& whole = buckets_.at(static_cast<size_t>(bucket));
-  const int64_t first = whole.part == whole.numel ? 0 : rank * whole.part, last = first + whole.part;
+  const int64_t first = whole.sharded() ? rank * whole.part : 0, last = first + whole.part;
   std::vector<OwnedRange> ranges;
   for (const BucketSlot& slot : whole.slots) {
     const int64_t begin = std::max(first, slot.offset), end = std::min(last, slot.offset + slot.numel);

@@ -39,14 +39,17 @@ struct Bucket {
   int64_t numel = 0;                    // of all ranks' parts, padding included
   int64_t part = 0;                     // numel / ranks where something is sharded, else numel
   int first_layer = 0, last_layer = 0;  // layers of the stage
+  bool trainable = true;                // whether its parameters are; a bucket has one kind
+  // Whether each rank of the data group has a part of its own.
+  bool sharded() const { return part != numel; }
 };
 
 class BucketPlan {
  public:
-  // The embedding's and the head's parameters have buckets of their own; blocks come whole. Where something
-  // is sharded every parameter starts at a multiple of reduction_block, or, if it is that small, behind
-  // another before the next multiple, so that no block of a norm is cut; with zero_stage 3 a bucket is one
-  // layer.
+  // The embedding's and the head's parameters have buckets of their own; blocks come whole, but for those
+  // that are frozen, which have other buckets: zero_stage 3 alone shards these. Where something is sharded
+  // every parameter starts at a multiple of reduction_block, or, if it is that small, behind another before
+  // the next multiple, so that no block of a norm is cut; with zero_stage 3 a bucket is one layer.
   BucketPlan(const std::vector<Parameter>& parameters, const StageRange& range, const DataSharding& sharding);
 
   const std::vector<Bucket>& buckets() const { return buckets_; }

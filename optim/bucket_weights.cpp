@@ -112,7 +112,7 @@ void BucketWeights::prefetch(int layer, int next) {
 Tensor BucketWeights::part(int bucket) const {
   const Bucket& whole = plan_.buckets().at(static_cast<size_t>(bucket));
   const Tensor& own = storages_[static_cast<size_t>(storage_of(bucket))].own;
-  if (gathers() || whole.part == whole.numel) return own;
+  if (gathers() || !whole.sharded()) return own;
   return own.rows(sharding_.rank * whole.part, (sharding_.rank + 1) * whole.part);
 }
 

@@ -57,8 +57,8 @@ Tensor outcome_of(Operations& operations, const NormOrder& order, const Tensor& 
 
 }  // namespace
 
-bool is_primary(const Parameter& parameter, const DataSharding& sharding) {
-  return parameter.is_primary && (sharding.stage() > 0 || sharding.rank == 0);
+bool is_primary(const Parameter& parameter, const Bucket& bucket, const DataSharding& sharding) {
+  return parameter.is_primary && (bucket.sharded() || sharding.rank == 0);
 }
 
 std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, const BucketPlan& plan,
@@ -67,7 +67,8 @@ std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, con
   for (int bucket = 0; bucket < static_cast<int>(plan.buckets().size()); ++bucket)
     for (const OwnedRange& range : plan.owned(bucket, sharding.rank)) {
       const Parameter& parameter = parameters[static_cast<size_t>(range.id)];
-      if (parameter.tied_copy || !is_primary(parameter, sharding)) continue;
+      if (!parameter.trainable || parameter.tied_copy) continue;
+      if (!is_primary(parameter, plan.buckets()[static_cast<size_t>(bucket)], sharding)) continue;
       const int64_t first = range.begin / reduction_block;
       shares.push_back(
           {range, bucket,

@@ -37,7 +37,7 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
         return offload ? operations.empty_on_host(shape, operations.accumulation_dtype(), Category::optimizer)
                        : operations.empty(shape, operations.accumulation_dtype(), Category::optimizer);
       };
-      if (precision.keeps_master(operations)) owned.master = state();
+      if (precision.keeps_master(operations) && parameter(range.id).trainable) owned.master = state();
       while (owned.states.size() < states_of(owned).size()) owned.states.push_back(state());
       owned_.push_back(std::move(owned));
     }
@@ -136,14 +136,15 @@ void ShardedState::update(double lr_factor, UpdateArguments arguments) {
   if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
   weights_.wait();
   std::vector<std::vector<ParameterRange>> ranges(optimizers_->all().size());  // [groups]
-  for (Owned& owned : owned_) ranges[owned.group].push_back(range_of(owned));
+  for (Owned& owned : owned_)
+    if (parameter(owned.range.id).trainable) ranges[owned.group].push_back(range_of(owned));
   for (size_t i = 0; i < ranges.size(); ++i) {
     const ParameterGroups::Group& group = optimizers_->all()[i];
     arguments.lr = group.lr * lr_factor;
     if (!ranges[i].empty()) group.optimizer->update(operations_, ranges[i], arguments);
   }
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
-    if (!parameter(plan_.buckets()[bucket].slots.front().id).tied_copy)
+    if (plan_.buckets()[bucket].trainable && !parameter(plan_.buckets()[bucket].slots.front().id).tied_copy)
       weights_.publish(static_cast<int>(bucket));
 }
 
@@ -163,7 +164,7 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
   std::vector<CheckpointSlice> slices;
   for (const Owned& owned : owned_) {
     const Parameter& of = parameter(owned.range.id);
-    if (!is_primary(of, sharding_)) continue;
+    if (!is_primary(of, plan_.buckets()[static_cast<size_t>(owned.bucket)], sharding_)) continue;
     const auto add = [&](const std::string& state, const Tensor& flat) {
       for_each_rectangle(of, owned.range.begin, owned.range.begin + owned.range.numel,
                          [&](const TensorRectangle& rectangle) {

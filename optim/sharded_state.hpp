@@ -54,7 +54,7 @@ class ShardedState {
   std::vector<CheckpointSlice> snapshot() const;
 
  private:
-  // A range of one piece of a parameter that this rank updates.
+  // A range of one piece of a parameter that this rank updates, or, if it is frozen, writes to checkpoints.
   struct Owned {
     OwnedRange range;
     int bucket = 0;
@@ -69,6 +69,7 @@ class ShardedState {
     return part.rows(range.at, range.at + range.numel);
   }
   std::vector<StateDeclaration> states_of(const Owned& owned) const {
+    if (!parameter(owned.range.id).trainable) return {};
     return optimizers_->all()[owned.group].optimizer->states();
   }
   ParameterRange range_of(Owned& owned);

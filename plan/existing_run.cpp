@@ -116,7 +116,7 @@ void check_checkpoint(const RunPlan& plan) {
   const auto optimizers = trains ? std::make_unique<ParameterGroups>(plan.config.optimizer) : nullptr;
   for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) {
     plan.checkpoint->check(tensor, "weight", shape);
-    if (!trains) continue;
+    if (!trains || !plan.model.trains(tensor)) continue;
     for (const StateDeclaration& state : optimizers->of(tensor).optimizer->states())
       plan.checkpoint->check(tensor, state.name, shape);
   }

@@ -61,7 +61,7 @@ class Measurement {
 
   // All ranks of the group measure the same parts in the same order.
   LayerTimes run() {
-    const int64_t blocks = plan_.model.num_hidden_layers;
+    const int64_t blocks = plan_.model.architecture.num_hidden_layers;
     Tensor hidden;  // [tokens, hidden] of this rank; it also serves as every gradient of that shape
     LayerTimes times;
     times.embedding_s = time_of({0, 0, true, false}, hidden);
@@ -135,7 +135,7 @@ LayerTimes measure_layers(const RunPlan& plan) {
   const MicroBatch batch = batch_of(plan);
   std::vector<std::unique_ptr<Connections>> connections;
   for (RankGroups& groups :
-       make_local_groups(grid, static_cast<int>(plan.model.num_key_value_heads),
+       make_local_groups(grid, static_cast<int>(plan.model.architecture.num_key_value_heads),
                          std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0, device_of(plan)))
     connections.push_back(std::make_unique<Connections>(std::move(groups)));
   std::mutex mutex;
@@ -170,7 +170,7 @@ void partition_by_time(RunPlan& plan) {
   const LayerTimes times = measure_layers(plan);
   plan.layer_times = times;
   plan.ranges = partition_stages(
-      plan.model,
+      plan.model.architecture,
       PartCosts{nanoseconds(times.embedding_s), nanoseconds(times.block_s), nanoseconds(times.head_s)},
       plan.layout.rank_of_stage);
   std::vector<int64_t> blocks;

@@ -143,7 +143,7 @@ class MetaPipeline {
       at.number = rank;
       at.outbox.pipeline = this;
       at.outbox.from = ranks_.size() - 1;
-      at.groups = fake_groups(grid, rank, static_cast<int>(plan.model.num_key_value_heads));
+      at.groups = fake_groups(grid, rank, static_cast<int>(plan.model.architecture.num_key_value_heads));
       modelled.make_operations =
           meta_operations(plan.device.kind, dtype_of(plan.config.model), at.groups.data_queue);
       at.worker = std::make_unique<ModelWorker>(worker_settings(modelled, rank, at.groups));
@@ -153,8 +153,9 @@ class MetaPipeline {
     }
     for (const StageRange& range : plan.ranges) {
       const auto blocks = static_cast<double>(range.last_block - range.first_block);
-      stage_cost_.push_back(blocks * static_cast<double>(matrix_elements_of_block(plan.model)));
-      head_cost_.push_back(range.head ? static_cast<double>(matrix_elements_of_head(plan.model)) : 0);
+      stage_cost_.push_back(blocks * static_cast<double>(matrix_elements_of_block(plan.model.architecture)));
+      head_cost_.push_back(range.head ? static_cast<double>(matrix_elements_of_head(plan.model.architecture))
+                                      : 0);
     }
   }
 
@@ -424,7 +425,8 @@ std::vector<PlannedRank> predict_memory(const RunPlan& plan) {
         planned.stages.push_back(static_cast<int>(stage));
     for (PlannedTraffic& traffic : planned.traffic) {
       if (traffic.ranks.empty())
-        traffic.ranks = group_of(grid, traffic.group, rank, static_cast<int>(plan.model.num_key_value_heads));
+        traffic.ranks = group_of(grid, traffic.group, rank,
+                                 static_cast<int>(plan.model.architecture.num_key_value_heads));
       else  // another pipeline's peers
         for (int& peer : traffic.ranks) {
           const int position = grid.place_of(peer).pipeline;

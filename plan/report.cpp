@@ -8,8 +8,8 @@ namespace collie {
 namespace {
 
 // Parameters by layer: the embedding, the blocks, the head. [blocks + 2]
-std::vector<int64_t> parameters_of_layers(const ModelConfig& model) {
-  std::vector<int64_t> layers(static_cast<size_t>(model.num_hidden_layers) + 2, 0);
+std::vector<int64_t> parameters_of_layers(const ModelSpec& model) {
+  std::vector<int64_t> layers(static_cast<size_t>(model.architecture.num_hidden_layers) + 2, 0);
   for (const Parameter& parameter : model_parameters(model))
     if (!parameter.tied_copy) layers.at(static_cast<size_t>(parameter.layer)) += parameter.shape.numel();
   return layers;
@@ -48,7 +48,7 @@ void measure_first_step(const RunPlan& plan, PlanReport& report) {
       keys += visible_keys(micro_batch);
     }
   }
-  report.work = work_of_step(plan.model, report.tokens, keys);
+  report.work = work_of_step(plan.model.architecture, report.tokens, keys);
 }
 
 }  // namespace
@@ -57,11 +57,11 @@ PlanReport make_plan_report(const RunPlan& plan, std::vector<int> node_of_rank) 
   PlanReport report;
   report.name = plan.config.run.name;
   report.parameters = parameter_count(plan.model);
-  report.matrix_elements = matrix_elements(plan.model);
+  report.matrix_elements = matrix_elements(plan.model.architecture);
   report.grid = plan.layout.grid;
   report.zero_stage = plan.config.parallel.zero_stage;
   report.sequence_parallel = plan.config.parallel.sequence_parallel;
-  report.tied = plan.layout.tied;
+  report.tied = plan.model.architecture.tie_word_embeddings;
   report.device = plan.device.kind;
   report.dtype = dtype_of(plan.config.model);
   report.recompute = plan.config.model.recompute;

@@ -96,14 +96,14 @@ void resolve_model(RunPlan& plan) {
   const std::string where = keys.where;
   if (section.from_scratch && !keys.object.contains("vocab_size"))
     keys.object["vocab_size"] = plan.tokenizer->vocab_size();
-  plan.model = parse_model_config(keys);
-  if (plan.model.tie_word_embeddings && !section.from_scratch && has_own_head(section.path))
-    untie(plan.model, section);
-  plan.model_json = to_hugging_face(plan.model);
+  plan.model = {parse_model_config(keys), section.frozen};
+  if (plan.model.architecture.tie_word_embeddings && !section.from_scratch && has_own_head(section.path))
+    untie(plan.model.architecture, section);
+  plan.model_json = to_hugging_face(plan.model.architecture);
   plan.model_json["torch_dtype"] = section.dtype;
-  if (plan.tokenizer->vocab_size() > plan.model.vocab_size)
+  if (plan.tokenizer->vocab_size() > plan.model.architecture.vocab_size)
     throw UserError("{}: vocab_size is {}, but the tokenizer has {} tokens; it must be at least that", where,
-                    plan.model.vocab_size, plan.tokenizer->vocab_size());
+                    plan.model.architecture.vocab_size, plan.tokenizer->vocab_size());
   if (plan.tokenizer->bos()) plan.model_json["bos_token_id"] = *plan.tokenizer->bos();
   if (plan.tokenizer->eos()) plan.model_json["eos_token_id"] = *plan.tokenizer->eos();
 }
@@ -118,13 +118,16 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   layout.stages = layout.grid.pipeline * layout.virtual_stages;
   layout.rank_of_stage =
       schedule::rank_of_stage(layout.schedule, layout.grid.pipeline, layout.virtual_stages);
-  layout.tied = plan.model.tie_word_embeddings;
-  check_shard(plan.model, {0, parallel.tp_size, parallel.sequence_parallel, 0, parallel.cp_size});
+  // A matrix that is frozen is on both stages, and nothing is exchanged for it.
+  layout.tied = plan.model.architecture.tie_word_embeddings && model_parameters(plan.model).front().trainable;
+  check_shard(plan.model.architecture,
+              {0, parallel.tp_size, parallel.sequence_parallel, 0, parallel.cp_size});
   check_loss_shards(plan.config.train.loss, *losses().find(plan.config.train.loss)(), parallel.tp_size);
   // Measuring takes data, so a valid partition is used until then.
   const std::string how = parallel.partition == "measured" ? "uniform" : parallel.partition;
-  plan.ranges = parallel.partition_list.empty() ? partition_stages(plan.model, layout.stages, how)
-                                                : partition_stages(plan.model, parallel.partition_list);
+  plan.ranges = parallel.partition_list.empty()
+                    ? partition_stages(plan.model.architecture, layout.stages, how)
+                    : partition_stages(plan.model.architecture, parallel.partition_list);
   if (static_cast<int>(plan.ranges.size()) != layout.stages)
     throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(),
                     layout.stages);
@@ -149,11 +152,11 @@ void resolve_common(RunPlan& plan) {
 }
 
 void check_sequence_length(const RunPlan& plan) {
-  if (plan.config.data.sequence_length > plan.model.max_position_embeddings)
+  if (plan.config.data.sequence_length > plan.model.architecture.max_position_embeddings)
     throw UserError(
         "data.sequence_length: {} is longer than the model's max_position_embeddings, {}; at most that is "
         "right",
-        plan.config.data.sequence_length, plan.model.max_position_embeddings);
+        plan.config.data.sequence_length, plan.model.architecture.max_position_embeddings);
 }
 
 void open_evaluation_data(RunPlan& plan) {
@@ -212,6 +215,7 @@ void check_names(const Config& config) {
 }
 
 void check_parameter_groups(const RunPlan& plan) {
+  if (!plan.model.frozen.empty()) check_frozen(plan.model, plan.config.file.place("model.frozen"));
   std::vector<std::string> names;
   for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) names.push_back(tensor);
   check_groups(plan.config.optimizer, plan.config.file, names);
@@ -379,17 +383,18 @@ RunPlan plan_generation(Config config, Generation generation) {
     plan.prompt_tokens.push_back(*plan.tokenizer->bos());
   }
   const auto length = static_cast<int64_t>(plan.prompt_tokens.size());
-  if (length >= plan.model.max_position_embeddings)
+  if (length >= plan.model.architecture.max_position_embeddings)
     throw UserError(
         "--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer",
-        length, plan.model.max_position_embeddings, plan.model.max_position_embeddings - 1);
+        length, plan.model.architecture.max_position_embeddings,
+        plan.model.architecture.max_position_embeddings - 1);
   measure_partition(plan);
   return plan;
 }
 
 json resume_fingerprint(const RunPlan& plan) {
   json print = fingerprint(plan.config);
-  print["model"]["config"] = to_hugging_face(plan.model);
+  print["model"]["config"] = to_hugging_face(plan.model.architecture);
   print["tokenizer"] = plan.tokenizer->fingerprint();
   const Dataset& data = plan.order->dataset();
   print["data"]["contents"] = data.fingerprint();
@@ -407,7 +412,7 @@ std::string for_nodes(const RunPlan& plan) {
   // The paths are absolute, because nodes may have been started in another folder.
   const std::string weights_path = plan.weights.path.empty() ? "" : fs::absolute(plan.weights.path).string();
   return json{{"config", to_yaml(plan.config)},
-              {"model", to_hugging_face(plan.model)},
+              {"model", to_hugging_face(plan.model.architecture)},
               {"blocks", blocks},
               {"purpose", static_cast<int>(plan.purpose)},
               {"weights", {{"kind", static_cast<int>(plan.weights.kind)}, {"path", weights_path}}}}
@@ -420,7 +425,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.config = parse_config(description.at("config").get<std::string>());
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
   resolve_device(plan);
-  plan.model = parse_model_config(description.at("model"), "the trainer's model");
+  plan.model = {parse_model_config(description.at("model"), "the trainer's model"), plan.config.model.frozen};
   plan.config.parallel.partition.clear();  // the run uses the trainer's partition, whatever this key says
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
   resolve_layout(plan, ranks_here);

@@ -47,7 +47,7 @@ struct RunPlan {
   Purpose purpose = Purpose::train;
   ExistingRun existing = ExistingRun::refuse;
 
-  ModelConfig model;
+  ModelSpec model;
   nlohmann::json model_json;  // written to final/config.json
   std::shared_ptr<const Tokenizer> tokenizer;
   WeightOrigin weights;

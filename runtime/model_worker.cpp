@@ -48,10 +48,6 @@ void ModelWorker::build_chunk(int stage) {
   chunk->model = make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_,
                                   shard(), settings_.activations);
 
-  const auto canonical = canonical_order(settings_.model);
-  for (const auto& parameter : chunk->model->parameters())
-    chunk->canonical.push_back(parameter.tied_copy ? -1 : canonical.at(parameter.name));
-
   const RankGroups& groups = settings_.groups;
   const DataSharding data = sharding_of(settings_, place_);
   chunk->state = std::make_unique<ShardedState>(
@@ -92,13 +88,13 @@ bool ModelWorker::has_loss() const {
 }
 
 void ModelWorker::find_tied_uses() {
-  if (!settings_.model.tie_word_embeddings || !settings_.training) return;
+  if (!settings_.model.architecture.tie_word_embeddings || !settings_.training) return;
   for (const auto& chunk : chunks_)
-    for (ParameterId id = 0; id < static_cast<int>(chunk->canonical.size()); ++id) {
-      const int canonical = chunk->canonical[static_cast<size_t>(id)];
-      if (canonical < 0) tied_copy_ = {chunk.get(), chunk->state->plan().bucket_of(id)};
-      // The embedding comes first in canonical order.
-      if (chunk->model->range().embedding && canonical == 0)
+    for (ParameterId id = 0; id < static_cast<int>(chunk->model->parameters().size()); ++id) {
+      const Parameter& parameter = chunk->model->parameters()[static_cast<size_t>(id)];
+      if (!parameter.trainable) continue;  // both uses keep what they have
+      if (parameter.tied_copy) tied_copy_ = {chunk.get(), chunk->state->plan().bucket_of(id)};
+      if (chunk->model->range().embedding && id == 0)
         tied_owner_ = {chunk.get(), chunk->state->plan().bucket_of(id)};
     }
 }

@@ -25,7 +25,7 @@ struct ModelWorkerSettings {
   Grid grid;
   std::vector<StageRange> ranges;  // [stages of the whole model]
   std::vector<int> rank_of_stage;  // [stages] pipeline positions
-  ModelConfig model;
+  ModelSpec model;
   OptimizerConfig optimizer;
   Precision precision;
   bool offload_optimizer = false;
@@ -78,7 +78,6 @@ class ModelWorker final : public StageWorker {
   struct Chunk {
     int stage = 0;
     std::unique_ptr<StageModel> model;
-    std::vector<int> canonical;  // [ParameterId] index in canonical order; -1 for a tied copy
     std::unique_ptr<ShardedState> state;
     KeyValueCache cache;
     int live = 0, peak_live = 0;  // micro-batches whose activations are held

@@ -14,7 +14,8 @@ const NormNodes::HeldStage& NormNodes::held_by(int stage, int tensor) {
   const ModelShard shard{tensor, settings_.grid.tensor, settings_.sequence_parallel};
   std::vector<Parameter> parameters = stage_parameters(settings_.model, range, shard);
   std::vector<int> canonical;
-  for (const Parameter& parameter : parameters) canonical.push_back(canonical_.at(parameter.name));
+  for (const Parameter& parameter : parameters)
+    canonical.push_back(parameter.trainable ? canonical_.at(parameter.name) : -1);
   BucketPlan plan(parameters, range, sharding_of(settings_, {}));
   return held_
       .emplace(std::pair(stage, tensor),
@@ -64,10 +65,10 @@ NormOrder NormNodes::order_of(int rank, const ReductionTree& tree) {
   return norm_order(nodes_of, tree.reaches_top(rank), static_cast<int>(canonical_.size()));
 }
 
-std::unordered_map<std::string, int> canonical_order(const ModelConfig& model) {
+std::unordered_map<std::string, int> canonical_order(const ModelSpec& model) {
   std::unordered_map<std::string, int> order;
   for (const Parameter& parameter : model_parameters(model))
-    order.emplace(parameter.name, static_cast<int>(order.size()));
+    if (parameter.trainable) order.emplace(parameter.name, static_cast<int>(order.size()));
   return order;
 }
 

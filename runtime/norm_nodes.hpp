@@ -38,7 +38,7 @@ class NormNodes {
   std::map<std::pair<int, int>, HeldStage> held_;  // by (stage, tensor rank)
 };
 
-// Maps a parameter's name to its index in canonical order.
-std::unordered_map<std::string, int> canonical_order(const ModelConfig& model);
+// Maps the name of a parameter that is trained to its index in canonical order.
+std::unordered_map<std::string, int> canonical_order(const ModelSpec& model);
 
 }  // namespace collie

@@ -20,7 +20,7 @@ void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const ParameterGroups groups(plan.config.optimizer);
   for (const Parameter& parameter : model_parameters(plan.model)) {
     const std::vector<StateDeclaration> states = groups.of(parameter.name).optimizer->states();
-    if (states.empty()) continue;
+    if (states.empty() || !parameter.trainable) continue;
     Tensor moment = Tensor::host(parameter.shape, DType::f32, account, Category::workspace);
     checkpoint->read(parameter.name, states.front().name, parameter.shape,
                      std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0), moment);
@@ -103,6 +103,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
                          {"attention_bias", true},
                          {"mlp_bias", true}};
   config.model.dtype = maths.dtype;
+  config.model.frozen = maths.frozen;
   config.optimizer = optimizer_config(maths.optimizer);
   config.optimizer.master = maths.master;
   config.optimizer.grad_dtype = maths.grad_dtype;

@@ -43,6 +43,7 @@ struct MathsOptions {
   std::string grad_dtype = "float32", rounding = "nearest";
   std::string optimizer =
       "adamw";  // or sgd (with momentum), adam, lion, or "mixed": three of them, and no state
+  std::vector<std::string> frozen = {};  // model.frozen
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign makes whole steps of what was rounded.
   double loss_tolerance() const { return optimizer == "lion" || optimizer == "mixed" ? 1e-3 : 1e-5; }

@@ -1,6 +1,6 @@
 // The shapes of bench_train against the released models' sizes.
 #include "bench/shapes.hpp"
-#include "models/model_config.hpp"
+#include "models/stage_model.hpp"
 #include "tests/catch.hpp"
 
 using namespace collie;

@@ -53,7 +53,7 @@ struct BellOutbox final : StageOutbox {
 class OneRank {
  public:
   explicit OneRank(ModelWorkerSettings settings) {
-    settings.ranges = partition_stages(settings.model, 1, "uniform");
+    settings.ranges = partition_stages(settings.model.architecture, 1, "uniform");
     settings.rank_of_stage = {0};
     settings.clip_grad_norm = 0.1;
     settings.make_operations = [this, dtype = settings.precision.master ? DType::bf16 : DType::f32](

@@ -83,7 +83,7 @@ TEST_CASE("nodes are told the partition, not how it was found", "[actors][measur
   config.parallel.partition = "measured";
   RunPlan plan = plan_training(config, ExistingRun::ignore);
   for (const std::vector<int>& cut : {std::vector<int>{4, 1}, std::vector<int>{2, 3}}) {
-    plan.ranges = partition_stages(plan.model, cut);
+    plan.ranges = partition_stages(plan.model.architecture, cut);
     const RunPlan there = plan_of_node(for_nodes(plan), 1);
     CHECK(there.config.parallel.partition_list == cut);
     CHECK(there.ranges.front().last_block == cut.front());

@@ -271,7 +271,7 @@ ThreadedRun::ThreadedRun(const RunPlan& plan,
     evaluator_ = std::make_unique<EvaluatorCore>(plan.evaluation_order, plan.config.train.micro_batch_size);
   writer_.start([this, ranks = static_cast<size_t>(grid.ranks())] { return Writer(ranks, mail_, outcome_); },
                 failure_to_trainer("writer"));
-  auto groups = make_local_groups(grid, static_cast<int>(plan.model.num_key_value_heads),
+  auto groups = make_local_groups(grid, static_cast<int>(plan.model.architecture.num_key_value_heads),
                                   std::vector<int>(static_cast<size_t>(grid.ranks()), 0), 0, {});
   for (RankGroups& of_rank : groups) {
     Rank& rank = *ranks_.emplace_back(std::make_unique<Rank>(of_rank));
