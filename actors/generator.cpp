@@ -18,9 +18,9 @@ caf::behavior generator_behaviour(GeneratorActor* self, RunTag tag, std::shared_
                                   caf::actor trainer, caf::actor listener) {
   report_exceptions_to(self, trainer, tag, "generator");
   ignore_answers(self);
-  self->state.core =
-      std::make_unique<GeneratorCore>(plan->prompt_tokens, plan->generation.max_new_tokens,
-                                      plan->tokenizer->eos(), plan->model.architecture.max_position_embeddings);
+  self->state.core = std::make_unique<GeneratorCore>(plan->prompt_tokens, plan->generation.max_new_tokens,
+                                                     plan->tokenizer->eos(),
+                                                     plan->model.architecture.max_position_embeddings);
   const auto go_on = [=] {
     GeneratorCore& core = *self->state.core;
     if (core.finished()) return self->send(trainer, GenerationFinished{tag});
