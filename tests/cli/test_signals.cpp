@@ -131,7 +131,8 @@ TEST_CASE("a signal at any named point ends a run with what resumes to the same 
 }
 
 TEST_CASE(
-    "an interrupted step is given up at its next micro-batch, and the checkpoint is the last whole step's") {
+    "an interrupted step is given up at its next micro-batch, and the checkpoint is the last whole step's",
+    "[slow]") {
   const Workbench bench;
   const Settings long_steps = {"train.gradient_accumulation_steps=4000", "train.steps=3",
                                "eval.every_n_steps=0"};

@@ -68,7 +68,7 @@ TEST_CASE("add_row and column_sum conform", "[conformance]") {
   }
 }
 
-TEST_CASE("gemm conforms in every form", "[conformance]") {
+TEST_CASE("gemm conforms in every form", "[conformance][slow]") {
   struct Sizes {
     int64_t m, n, k;
   };

@@ -58,7 +58,7 @@ AttentionSpans single_tokens(int32_t documents) {
 
 }  // namespace
 
-TEST_CASE("where every query sees one key, no query and no key has a gradient", "[zeros]") {
+TEST_CASE("where every query sees one key, no query and no key has a gradient", "[zeros][slow]") {
   const std::vector<AttentionSpans> all{single_tokens(1),
                                         single_tokens(70),
                                         {{0, 3, 150}, {0, 3, 150}, true, 1},  // a window of one key
