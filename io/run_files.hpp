@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 namespace collie {
 
@@ -33,11 +34,12 @@ bool holds_nothing(const std::string& folder) noexcept;
 // Says whether `run` made `folder`. A link to a folder never counts.
 bool is_of_run(const std::string& folder, const std::string& run) noexcept;
 
+constexpr std::string_view discarded_suffix = ".discarded";
+
 // Removes the files that `run` wrote in `folder`, and then the folder if nothing else is in it. A folder that
 // is not the run's stays as it is, unless it is empty. A folder that the run has not finished is gone as a
 // whole, even if another thread is writing into it: it is renamed to FOLDER.discarded first. What a killed
 // process left under that name goes, too.
-constexpr std::string_view discarded_suffix = ".discarded";
 void discard_folder(const std::string& folder, const std::string& run) noexcept;
 
 // Removes FOLDER/name if it exists and is a regular file. Throws RunError.
