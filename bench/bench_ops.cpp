@@ -193,11 +193,11 @@ struct Rest {
     return {0, floats(3 * tokens * dim)};
   }
   Cost rms_norm() {
-    ops.rms_norm(x, weight, 1e-5, y, inverse_rms);
+    ops.rms_norm(x, weight, 0, 1e-5, y, inverse_rms);
     return {0, floats(2 * tokens * dim)};
   }
   Cost rms_norm_backward_input() {
-    ops.rms_norm_backward_input(y, x, weight, inverse_rms, z, z);
+    ops.rms_norm_backward_input(y, x, weight, 0, inverse_rms, z, z);
     return {0, floats(4 * tokens * dim)};
   }
   Cost rms_norm_backward_weight() {
@@ -235,12 +235,12 @@ struct Rest {
     return {0, floats(3 * tokens * dim)};
   }
   Cost swiglu() {
-    ops.swiglu(part(gate_up, 0, 2), part(gate_up, 1, 2), hidden);
+    ops.gated(Activation::silu, part(gate_up, 0, 2), part(gate_up, 1, 2), hidden);
     return {0, floats(3 * tokens * ffn)};
   }
   Cost swiglu_backward() {
     Tensor d_gate = part(d_gate_up, 0, 2), d_up = part(d_gate_up, 1, 2);
-    ops.swiglu_backward(part(gate_up, 0, 2), part(gate_up, 1, 2), hidden, d_gate, d_up);
+    ops.gated_backward(Activation::silu, part(gate_up, 0, 2), part(gate_up, 1, 2), hidden, d_gate, d_up);
     return {0, floats(5 * tokens * ffn)};
   }
   Cost cross_entropy() {

@@ -134,13 +134,15 @@ class Cases {
     add("swiglu", inner, 3 * inner.numel(), [=](Operations& operations) {
       Tensor gate = random(operations, inner), up = random(operations, inner),
              out = operations.empty(inner, Category::workspace);
-      return [=, &operations]() mutable { operations.swiglu(gate, up, out); };
+      return [=, &operations]() mutable { operations.gated(Activation::silu, gate, up, out); };
     });
     add("swiglu_backward", inner, 5 * inner.numel(), [=](Operations& operations) {
       Tensor gate = random(operations, inner), up = random(operations, inner),
              d_out = random(operations, inner), d_gate = operations.empty(inner, Category::workspace),
              d_up = operations.empty(inner, Category::workspace);
-      return [=, &operations]() mutable { operations.swiglu_backward(gate, up, d_out, d_gate, d_up); };
+      return [=, &operations]() mutable {
+        operations.gated_backward(Activation::silu, gate, up, d_out, d_gate, d_up);
+      };
     });
   }
 
@@ -153,7 +155,7 @@ class Cases {
           Tensor x = random(operations, shape), weight = random(operations, {shape[1]}),
                  y = operations.empty(shape, Category::workspace),
                  inverse = operations.empty({shape[0]}, operations.accumulation_dtype(), Category::workspace);
-          return [=, &operations]() mutable { operations.rms_norm(x, weight, 1e-6, y, inverse); };
+          return [=, &operations]() mutable { operations.rms_norm(x, weight, 0, 1e-6, y, inverse); };
         },
         statistics);
     add(
@@ -164,7 +166,7 @@ class Cases {
                  y = operations.empty(shape, Category::workspace),
                  inverse = operations.empty({shape[0]}, operations.accumulation_dtype(), Category::workspace);
           return [=, &operations]() mutable {
-            operations.add_rms_norm(x, residual, weight, 1e-6, sum, y, inverse);
+            operations.add_rms_norm(x, residual, weight, 0, 1e-6, sum, y, inverse);
           };
         },
         statistics);
@@ -177,7 +179,7 @@ class Cases {
           input ? random(operations, shape) : random(operations, {shape[1]}, operations.accumulation_dtype());
       if (input)
         return [=, &operations]() mutable {
-          operations.rms_norm_backward_input(dy, x, weight, inverse, out, out);
+          operations.rms_norm_backward_input(dy, x, weight, 0, inverse, out, out);
         };
       return [=, &operations]() mutable { operations.rms_norm_backward_weight(dy, x, inverse, out, true); };
     };

@@ -287,6 +287,54 @@ void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, co
   vector_for(op, "d_weight", d_weight, x.dim(1), "x", x, d_weight.dtype());
 }
 
+namespace {
+
+// Of a LayerNorm of x: the mean and the inverse deviation of each row.
+void statistics_of_rows(std::string_view operation, const Tensor& statistics, const Tensor& x, DType dtype) {
+  of_shape(operation, "statistics", statistics, Shape{x.dim(0), 2}, accumulation_dtype(dtype));
+  contiguous(operation, "statistics", statistics);
+}
+
+}  // namespace
+
+void layer_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y,
+                const Tensor& statistics) {
+  constexpr std::string_view op = "layer_norm";
+  of_rank(op, "x", x, 2, dtype);
+  vector_for(op, "weight", weight, x.dim(1), "x", x, dtype);
+  if (bias.defined()) vector_for(op, "bias", bias, x.dim(1), "x", x, dtype);
+  like(op, "y", y, "x", x, dtype);
+  statistics_of_rows(op, statistics, x, dtype);
+}
+
+void add_layer_norm(DType dtype, const Tensor& x, const Tensor& residual, const Tensor& weight,
+                    const Tensor& bias, const Tensor& sum, const Tensor& y, const Tensor& statistics) {
+  like("add_layer_norm", "residual", residual, "x", x, dtype);
+  like("add_layer_norm", "sum", sum, "x", x, dtype);
+  layer_norm(dtype, x, weight, bias, y, statistics);
+}
+
+void layer_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,
+                               const Tensor& statistics, const Tensor& d_residual, const Tensor& dx) {
+  constexpr std::string_view op = "layer_norm_backward_input";
+  of_rank(op, "x", x, 2, dtype);
+  like(op, "dy", dy, "x", x, dtype);
+  vector_for(op, "weight", weight, x.dim(1), "x", x, dtype);
+  statistics_of_rows(op, statistics, x, dtype);
+  if (d_residual.defined()) like(op, "d_residual", d_residual, "x", x, dtype);
+  like(op, "dx", dx, "x", x, dtype);
+}
+
+void layer_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                const Tensor& d_weight) {
+  constexpr std::string_view op = "layer_norm_backward_weight";
+  of_rank(op, "x", x, 2, dtype);
+  like(op, "dy", dy, "x", x, dtype);
+  statistics_of_rows(op, statistics, x, dtype);
+  of_either_dtype(op, "d_weight", d_weight, dtype);
+  vector_for(op, "d_weight", d_weight, x.dim(1), "x", x, d_weight.dtype());
+}
+
 void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sines,
           std::span<const int32_t> positions) {
   of_rank("rope", "x", x, 3, dtype);
@@ -340,20 +388,39 @@ void merge_attention(DType dtype, const Tensor& out, const Tensor& log_sum_exp, 
   contiguous(op, "part_log_sum_exp", part_log_sum_exp);
 }
 
-void swiglu(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out) {
-  of_rank("swiglu", "gate", gate, 2, dtype);
-  like("swiglu", "up", up, "gate", gate, dtype);
-  like("swiglu", "out", out, "gate", gate, dtype);
+void gated(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out) {
+  of_rank("gated", "gate", gate, 2, dtype);
+  like("gated", "up", up, "gate", gate, dtype);
+  like("gated", "out", out, "gate", gate, dtype);
 }
 
-void swiglu_backward(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& d_out,
-                     const Tensor& d_gate, const Tensor& d_up) {
-  constexpr std::string_view op = "swiglu_backward";
+void gated_backward(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& d_out,
+                    const Tensor& d_gate, const Tensor& d_up) {
+  constexpr std::string_view op = "gated_backward";
   of_rank(op, "gate", gate, 2, dtype);
   like(op, "up", up, "gate", gate, dtype);
   like(op, "d_out", d_out, "gate", gate, dtype);
   like(op, "d_gate", d_gate, "gate", gate, dtype);
   like(op, "d_up", d_up, "gate", gate, dtype);
+}
+
+void activate(DType dtype, const Tensor& x, const Tensor& out) {
+  of_rank("activate", "x", x, 2, dtype);
+  like("activate", "out", out, "x", x, dtype);
+}
+
+void activate_backward(DType dtype, const Tensor& x, const Tensor& d_out, const Tensor& dx) {
+  constexpr std::string_view op = "activate_backward";
+  of_rank(op, "x", x, 2, dtype);
+  like(op, "d_out", d_out, "x", x, dtype);
+  like(op, "dx", dx, "x", x, dtype);
+}
+
+void dropout(DType dtype, const Tensor& x, double rate, std::span<const uint64_t> rows, const Tensor& out) {
+  of_rank("dropout", "x", x, 2, dtype);
+  COLLIE_ASSERT(rate >= 0 && rate <= 1, "dropout: a rate of {}, must be from 0 to 1", rate);
+  host_values("dropout", "rows", rows.size(), x);
+  like("dropout", "out", out, "x", x, dtype);
 }
 
 void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels,

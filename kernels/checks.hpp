@@ -40,6 +40,14 @@ void add_rms_norm(DType dtype, const Tensor& x, const Tensor& residual, const Te
                   const Tensor& sum, const Tensor& y, const Tensor& inverse_rms);
 void rms_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                               const Tensor& d_weight);
+void layer_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y,
+                const Tensor& statistics);
+void add_layer_norm(DType dtype, const Tensor& x, const Tensor& residual, const Tensor& weight,
+                    const Tensor& bias, const Tensor& sum, const Tensor& y, const Tensor& statistics);
+void layer_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,
+                               const Tensor& statistics, const Tensor& d_residual, const Tensor& dx);
+void layer_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                const Tensor& d_weight);
 void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sines,
           std::span<const int32_t> positions);
 AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Tensor& v,
@@ -48,9 +56,12 @@ void attention_gradients(DType dtype, const Tensor& q, const Tensor& k, const Te
                          const Tensor& dk, const Tensor& dv);
 void merge_attention(DType dtype, const Tensor& out, const Tensor& log_sum_exp, const Tensor& part,
                      const Tensor& part_log_sum_exp);
-void swiglu(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out);
-void swiglu_backward(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& d_out,
-                     const Tensor& d_gate, const Tensor& d_up);
+void gated(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& out);
+void gated_backward(DType dtype, const Tensor& gate, const Tensor& up, const Tensor& d_out,
+                    const Tensor& d_gate, const Tensor& d_up);
+void activate(DType dtype, const Tensor& x, const Tensor& out);
+void activate_backward(DType dtype, const Tensor& x, const Tensor& d_out, const Tensor& dx);
+void dropout(DType dtype, const Tensor& x, double rate, std::span<const uint64_t> rows, const Tensor& out);
 void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
                    const Tensor& loss_sum);
 void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels, int64_t first,

@@ -3,76 +3,100 @@
 #pragma once
 
 // Functions that compute, or move a tensor's values.
-#define COLLIE_COMPUTING_OPERATIONS(OP)                                                                     \
-  OP(Tensor, empty, (const Shape& shape, DType dtype, Category category), (shape, dtype, category))         \
-  OP(Tensor, empty_on_host, (const Shape& shape, DType dtype, Category category), (shape, dtype, category)) \
-  OP(void, fill, (Tensor & x, double value), (x, value))                                                    \
-  OP(void, copy, (const Tensor& from, Tensor& to), (from, to))                                              \
-  OP(void, convert, (const Tensor& from, Tensor& to), (from, to))                                           \
-  OP(void, upload, (std::span<const float> values, Tensor & x), (values, x))                                \
-  OP(void, download, (const Tensor& x, std::span<float> values), (x, values))                               \
-  OP(void, add, (const Tensor& a, const Tensor& b, Tensor& out), (a, b, out))                               \
-  OP(void, scale, (Tensor & x, double factor), (x, factor))                                                 \
-  OP(void, add_row, (Tensor & x, const Tensor& row), (x, row))                                              \
-  OP(void, column_sum, (const Tensor& x, Tensor& out, bool accumulate), (x, out, accumulate))               \
-  OP(void, gemm, (GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate),             \
-     (form, a, b, c, accumulate))                                                                           \
-  OP(void, gemm_add_row, (GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c),   \
-     (form, a, b, row, c))                                                                                  \
-  OP(void, embedding, (const Tensor& table, std::span<const int32_t> ids, Tensor& out), (table, ids, out))  \
-  OP(void, embedding_backward,                                                                              \
-     (std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table, bool accumulate),                 \
-     (ids, d_out, d_table, accumulate))                                                                     \
-  OP(void, rms_norm, (const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms),   \
-     (x, weight, eps, y, inverse_rms))                                                                      \
-  OP(void, add_rms_norm,                                                                                    \
-     (const Tensor& x, const Tensor& residual, const Tensor& weight, double eps, Tensor& sum, Tensor& y,    \
-      Tensor& inverse_rms),                                                                                 \
-     (x, residual, weight, eps, sum, y, inverse_rms))                                                       \
-  OP(void, rms_norm_backward_input,                                                                         \
-     (const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& inverse_rms,                   \
-      const Tensor& d_residual, Tensor& dx),                                                                \
-     (dy, x, weight, inverse_rms, d_residual, dx))                                                          \
-  OP(void, rms_norm_backward_weight,                                                                        \
-     (const Tensor& dy, const Tensor& x, const Tensor& inverse_rms, Tensor& d_weight, bool accumulate),     \
-     (dy, x, inverse_rms, d_weight, accumulate))                                                            \
-  OP(void, rope,                                                                                            \
-     (Tensor & x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,           \
-      bool inverse),                                                                                        \
-     (x, cosines, sines, positions, inverse))                                                               \
-  OP(void, attention,                                                                                       \
-     (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans, double score_scale,   \
-      Tensor& out, Tensor& log_sum_exp),                                                                    \
-     (q, k, v, spans, score_scale, out, log_sum_exp))                                                       \
-  OP(void, attention_backward,                                                                              \
-     (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans, double score_scale,   \
-      const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,            \
-      Tensor& dv),                                                                                          \
-     (q, k, v, spans, score_scale, out, log_sum_exp, d_out, dq, dk, dv))                                    \
-  OP(void, merge_attention,                                                                                 \
-     (Tensor & out, Tensor & log_sum_exp, const Tensor& part, const Tensor& part_log_sum_exp),              \
-     (out, log_sum_exp, part, part_log_sum_exp))                                                            \
-  OP(void, swiglu, (const Tensor& gate, const Tensor& up, Tensor& out), (gate, up, out))                    \
-  OP(void, swiglu_backward,                                                                                 \
-     (const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate, Tensor& d_up),             \
-     (gate, up, d_out, d_gate, d_up))                                                                       \
-  OP(void, cross_entropy,                                                                                   \
-     (Tensor & logits, std::span<const int32_t> labels, double gradient_scale, Tensor& loss_sum),           \
-     (logits, labels, gradient_scale, loss_sum))                                                            \
-  OP(void, softmax_statistics,                                                                              \
-     (const Tensor& logits, std::span<const int32_t> labels, int64_t first, Tensor& statistics),            \
-     (logits, labels, first, statistics))                                                                   \
-  OP(void, cross_entropy_from_statistics,                                                                   \
-     (Tensor & logits, std::span<const int32_t> labels, int64_t first, const Tensor& statistics,            \
-      double gradient_scale, Tensor& loss_sum),                                                             \
-     (logits, labels, first, statistics, gradient_scale, loss_sum))                                         \
-  OP(void, block_sums_of_squares, (const Tensor& x, Tensor& sums), (x, sums))                               \
-  OP(void, ordered_sums, (const Tensor& values, const OrderedRuns& runs, Tensor& sums),                     \
-     (values, runs, sums))                                                                                  \
-  OP(void, tree_sums, (const Tensor& values, const TreeRuns& runs, Tensor& sums), (values, runs, sums))     \
-  OP(void, step_outcome,                                                                                    \
-     (const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome),              \
-     (loss_sum, sum_of_squares, max_norm, outcome))                                                         \
+#define COLLIE_COMPUTING_OPERATIONS(OP)                                                                      \
+  OP(Tensor, empty, (const Shape& shape, DType dtype, Category category), (shape, dtype, category))          \
+  OP(Tensor, empty_on_host, (const Shape& shape, DType dtype, Category category), (shape, dtype, category))  \
+  OP(void, fill, (Tensor & x, double value), (x, value))                                                     \
+  OP(void, copy, (const Tensor& from, Tensor& to), (from, to))                                               \
+  OP(void, convert, (const Tensor& from, Tensor& to), (from, to))                                            \
+  OP(void, upload, (std::span<const float> values, Tensor & x), (values, x))                                 \
+  OP(void, download, (const Tensor& x, std::span<float> values), (x, values))                                \
+  OP(void, add, (const Tensor& a, const Tensor& b, Tensor& out), (a, b, out))                                \
+  OP(void, scale, (Tensor & x, double factor), (x, factor))                                                  \
+  OP(void, add_row, (Tensor & x, const Tensor& row), (x, row))                                               \
+  OP(void, column_sum, (const Tensor& x, Tensor& out, bool accumulate), (x, out, accumulate))                \
+  OP(void, gemm, (GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate),              \
+     (form, a, b, c, accumulate))                                                                            \
+  OP(void, gemm_add_row, (GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c),    \
+     (form, a, b, row, c))                                                                                   \
+  OP(void, embedding, (const Tensor& table, std::span<const int32_t> ids, Tensor& out), (table, ids, out))   \
+  OP(void, embedding_backward,                                                                               \
+     (std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table, bool accumulate),                  \
+     (ids, d_out, d_table, accumulate))                                                                      \
+  OP(void, rms_norm,                                                                                         \
+     (const Tensor& x, const Tensor& weight, double weight_offset, double eps, Tensor& y,                    \
+      Tensor& inverse_rms),                                                                                  \
+     (x, weight, weight_offset, eps, y, inverse_rms))                                                        \
+  OP(void, add_rms_norm,                                                                                     \
+     (const Tensor& x, const Tensor& residual, const Tensor& weight, double weight_offset, double eps,       \
+      Tensor& sum, Tensor& y, Tensor& inverse_rms),                                                          \
+     (x, residual, weight, weight_offset, eps, sum, y, inverse_rms))                                         \
+  OP(void, rms_norm_backward_input,                                                                          \
+     (const Tensor& dy, const Tensor& x, const Tensor& weight, double weight_offset,                         \
+      const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx),                                      \
+     (dy, x, weight, weight_offset, inverse_rms, d_residual, dx))                                            \
+  OP(void, rms_norm_backward_weight,                                                                         \
+     (const Tensor& dy, const Tensor& x, const Tensor& inverse_rms, Tensor& d_weight, bool accumulate),      \
+     (dy, x, inverse_rms, d_weight, accumulate))                                                             \
+  OP(void, layer_norm,                                                                                       \
+     (const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& statistics), \
+     (x, weight, bias, eps, y, statistics))                                                                  \
+  OP(void, add_layer_norm,                                                                                   \
+     (const Tensor& x, const Tensor& residual, const Tensor& weight, const Tensor& bias, double eps,         \
+      Tensor& sum, Tensor& y, Tensor& statistics),                                                           \
+     (x, residual, weight, bias, eps, sum, y, statistics))                                                   \
+  OP(void, layer_norm_backward_input,                                                                        \
+     (const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& statistics,                     \
+      const Tensor& d_residual, Tensor& dx),                                                                 \
+     (dy, x, weight, statistics, d_residual, dx))                                                            \
+  OP(void, layer_norm_backward_weight,                                                                       \
+     (const Tensor& dy, const Tensor& x, const Tensor& statistics, Tensor& d_weight, bool accumulate),       \
+     (dy, x, statistics, d_weight, accumulate))                                                              \
+  OP(void, rope,                                                                                             \
+     (Tensor & x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,            \
+      bool inverse),                                                                                         \
+     (x, cosines, sines, positions, inverse))                                                                \
+  OP(void, attention,                                                                                        \
+     (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans, double score_scale,    \
+      Tensor& out, Tensor& log_sum_exp),                                                                     \
+     (q, k, v, spans, score_scale, out, log_sum_exp))                                                        \
+  OP(void, attention_backward,                                                                               \
+     (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans, double score_scale,    \
+      const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,             \
+      Tensor& dv),                                                                                           \
+     (q, k, v, spans, score_scale, out, log_sum_exp, d_out, dq, dk, dv))                                     \
+  OP(void, merge_attention,                                                                                  \
+     (Tensor & out, Tensor & log_sum_exp, const Tensor& part, const Tensor& part_log_sum_exp),               \
+     (out, log_sum_exp, part, part_log_sum_exp))                                                             \
+  OP(void, gated, (Activation activation, const Tensor& gate, const Tensor& up, Tensor& out),                \
+     (activation, gate, up, out))                                                                            \
+  OP(void, gated_backward,                                                                                   \
+     (Activation activation, const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,      \
+      Tensor& d_up),                                                                                         \
+     (activation, gate, up, d_out, d_gate, d_up))                                                            \
+  OP(void, activate, (Activation activation, const Tensor& x, Tensor& out), (activation, x, out))            \
+  OP(void, activate_backward, (Activation activation, const Tensor& x, const Tensor& d_out, Tensor& dx),     \
+     (activation, x, d_out, dx))                                                                             \
+  OP(void, dropout,                                                                                          \
+     (const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows, Tensor& out),              \
+     (x, rate, key, rows, out))                                                                              \
+  OP(void, cross_entropy,                                                                                    \
+     (Tensor & logits, std::span<const int32_t> labels, double gradient_scale, Tensor& loss_sum),            \
+     (logits, labels, gradient_scale, loss_sum))                                                             \
+  OP(void, softmax_statistics,                                                                               \
+     (const Tensor& logits, std::span<const int32_t> labels, int64_t first, Tensor& statistics),             \
+     (logits, labels, first, statistics))                                                                    \
+  OP(void, cross_entropy_from_statistics,                                                                    \
+     (Tensor & logits, std::span<const int32_t> labels, int64_t first, const Tensor& statistics,             \
+      double gradient_scale, Tensor& loss_sum),                                                              \
+     (logits, labels, first, statistics, gradient_scale, loss_sum))                                          \
+  OP(void, block_sums_of_squares, (const Tensor& x, Tensor& sums), (x, sums))                                \
+  OP(void, ordered_sums, (const Tensor& values, const OrderedRuns& runs, Tensor& sums),                      \
+     (values, runs, sums))                                                                                   \
+  OP(void, tree_sums, (const Tensor& values, const TreeRuns& runs, Tensor& sums), (values, runs, sums))      \
+  OP(void, step_outcome,                                                                                     \
+     (const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome),               \
+     (loss_sum, sum_of_squares, max_norm, outcome))                                                          \
   OP(void, update, (std::span<UpdateTensors> ranges, const ElementwiseUpdate& step), (ranges, step))
 
 // Functions that wait, ask, or call back.

@@ -60,11 +60,18 @@ void Operations::gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, c
   add_row(c, row);
 }
 
-void Operations::add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, double eps,
-                              Tensor& sum, Tensor& y, Tensor& inverse_rms) {
+void Operations::add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight,
+                              double weight_offset, double eps, Tensor& sum, Tensor& y, Tensor& inverse_rms) {
   check::add_rms_norm(dtype(), x, residual, weight, sum, y, inverse_rms);
   add(x, residual, sum);
-  rms_norm(sum, weight, eps, y, inverse_rms);
+  rms_norm(sum, weight, weight_offset, eps, y, inverse_rms);
+}
+
+void Operations::add_layer_norm(const Tensor& x, const Tensor& residual, const Tensor& weight,
+                                const Tensor& bias, double eps, Tensor& sum, Tensor& y, Tensor& statistics) {
+  check::add_layer_norm(dtype(), x, residual, weight, bias, sum, y, statistics);
+  add(x, residual, sum);
+  layer_norm(sum, weight, bias, eps, y, statistics);
 }
 
 }  // namespace collie

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/activation.hpp"
 #include "kernels/deferred.hpp"
 #include "kernels/graph_counts.hpp"
 #include "kernels/offload.hpp"
@@ -182,20 +183,40 @@ class Operations {
   virtual void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
                                   bool accumulate) = 0;
 
-  // --- RMSNorm (Zhang & Sennrich, arXiv 1910.07467): y = x / sqrt(mean(x²) + eps) · weight
-  // x, y [tokens, hidden]; weight [hidden]; inverse_rms [tokens] is kept for backward.
-  virtual void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y,
+  // --- RMSNorm (Zhang & Sennrich, arXiv 1910.07467): y = x / sqrt(mean(x²) + eps) · (weight_offset + weight)
+  // x, y [tokens, hidden]; weight [hidden]; inverse_rms [tokens] is kept for backward. weight_offset is 0, or
+  // 1 for weights that are stored as differences from 1 (Gemma, arXiv 2403.08295). It is added in the
+  // accumulation dtype.
+  virtual void rms_norm(const Tensor& x, const Tensor& weight, double weight_offset, double eps, Tensor& y,
                         Tensor& inverse_rms) = 0;
   // The norm of a sum that is also an output: sum = x + residual, as stored, and y is the norm of sum. sum
   // may be x or residual. The bits are those of add, then rms_norm; the default calls these two.
-  virtual void add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, double eps,
-                            Tensor& sum, Tensor& y, Tensor& inverse_rms);
+  virtual void add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight,
+                            double weight_offset, double eps, Tensor& sum, Tensor& y, Tensor& inverse_rms);
   // d_residual [tokens, hidden] is what x's other use, as a residual, adds to dx; it is undefined if there is
   // none. dx may be d_residual.
   virtual void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                                       const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) = 0;
+                                       double weight_offset, const Tensor& inverse_rms,
+                                       const Tensor& d_residual, Tensor& dx) = 0;
   virtual void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                         Tensor& d_weight, bool accumulate) = 0;
+
+  // --- LayerNorm (Ba et al., arXiv 1607.06450): y = (x - mean) / sqrt(variance + eps) · weight + bias, with
+  // the mean and the (biased) variance of a row of x
+  // x, y [tokens, hidden]; weight, bias [hidden]; bias is undefined if there is none. statistics [tokens, 2]
+  // in accumulation_dtype() is kept for backward: the mean and 1 / sqrt(variance + eps).
+  virtual void layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
+                          Tensor& statistics) = 0;
+  // As add_rms_norm: sum = x + residual, as stored, and y is the norm of sum. sum may be x or residual. The
+  // bits are those of add, then layer_norm; the default calls these two.
+  virtual void add_layer_norm(const Tensor& x, const Tensor& residual, const Tensor& weight,
+                              const Tensor& bias, double eps, Tensor& sum, Tensor& y, Tensor& statistics);
+  // d_residual and dx are as in rms_norm_backward_input.
+  virtual void layer_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                         const Tensor& statistics, const Tensor& d_residual, Tensor& dx) = 0;
+  // The gradient of the bias is the column_sum of dy.
+  virtual void layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                          Tensor& d_weight, bool accumulate) = 0;
 
   // --- rotary positions (Su et al., arXiv 2104.09864) in Hugging Face's half-split layout, in place
   // x [tokens, heads, head_dim] may be row-strided; cosines, sines [max_positions, head_dim / 2]; positions
@@ -226,10 +247,23 @@ class Operations {
   virtual void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
                                const Tensor& part_log_sum_exp) = 0;
 
-  // --- SwiGLU (Shazeer, arXiv 2002.05202): out = gate · sigmoid(gate) · up; all [tokens, width]
-  virtual void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) = 0;
-  virtual void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
-                               Tensor& d_up) = 0;
+  // --- activations (kernels/activation.hpp); all tensors [tokens, width]
+  // Gated linear units (Shazeer, arXiv 2002.05202): out = activation(gate) · up. With silu it is SwiGLU, with
+  // gelu or gelu_tanh GeGLU, with relu ReGLU.
+  virtual void gated(Activation activation, const Tensor& gate, const Tensor& up, Tensor& out) = 0;
+  virtual void gated_backward(Activation activation, const Tensor& gate, const Tensor& up,
+                              const Tensor& d_out, Tensor& d_gate, Tensor& d_up) = 0;
+  virtual void activate(Activation activation, const Tensor& x, Tensor& out) = 0;  // out may be x
+  // dx = d_out · activation'(x); dx may be d_out.
+  virtual void activate_backward(Activation activation, const Tensor& x, const Tensor& d_out, Tensor& dx) = 0;
+
+  // --- dropout (Srivastava et al., JMLR 15, 2014): out = 0 if an element is dropped, else x / (1 - rate)
+  // x, out [tokens, width]; rate in [0, 1]; rows [tokens] on the host are the numbers of the rows of x in the
+  // whole of which x may be a part. Which elements are dropped depends on the key, the row's number and the
+  // column alone (kernels/dropout_mask.hpp). So the mask is the same on every device, and on whichever rank
+  // a row is computed. It is its own backward: d_x is the dropout of d_out. out may be x.
+  virtual void dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
+                       Tensor& out) = 0;
 
   // --- loss: softmax cross-entropy fused with its gradient, on one chunk of tokens
   // logits [chunk, vocab] is overwritten with d(loss)/d(logits) = (softmax - onehot) · gradient_scale. labels

@@ -24,7 +24,7 @@ void Mlp::widen(LayerContext& context, const Tensor& x, MlpStash& stash, Categor
 
 void Mlp::activate(Operations& operations, MlpStash& stash, Category category) const {
   stash.activated = operations.empty(stash.gate.shape(), category);
-  operations.swiglu(stash.gate, stash.up, stash.activated);
+  operations.gated(Activation::silu, stash.gate, stash.up, stash.activated);
 }
 
 void Mlp::forward(LayerContext& context, const Tensor& x, Tensor& y, MlpStash* stash) const {
@@ -43,7 +43,7 @@ void Mlp::backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, Ml
   down_->backward_input(context, dy, d_activated, false);
   stash.d_gate = operations.empty(shape, Category::activations);
   stash.d_up = operations.empty(shape, Category::activations);
-  operations.swiglu_backward(stash.gate, stash.up, d_activated, stash.d_gate, stash.d_up);
+  operations.gated_backward(Activation::silu, stash.gate, stash.up, d_activated, stash.d_gate, stash.d_up);
   d_activated = stash.gate = stash.up = Tensor();
   Tensor partial = partial_sums(context, dx, shape[0]);
   gate_->backward_input(context, stash.d_gate, partial, false);

@@ -47,6 +47,17 @@ void sum_norm_products(const float* dy, int64_t dy_stride, const float* x, int64
   });
 }
 
+// out[j] (+)= sum of dy[row, j] (x[row, j] - mean) r with the row's statistics {mean, r}.
+void sum_centred_products(const float* dy, int64_t dy_stride, const float* x, int64_t x_stride,
+                          const float* statistics, int64_t rows, int64_t columns, float* out,
+                          bool accumulate) {
+  sum_rows(rows, columns, out, accumulate, [&](auto access, int64_t row, int64_t j, Vec sum) HWY_ATTR {
+    const Vec centred = hn::Sub(access.load(x + row * x_stride + j), constant(statistics[2 * row]));
+    const Vec normalised = hn::Mul(centred, constant(statistics[2 * row + 1]));
+    return hn::MulAdd(access.load(dy + row * dy_stride + j), normalised, sum);
+  });
+}
+
 }  // namespace collie::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -55,6 +66,7 @@ namespace collie {
 
 HWY_EXPORT(sum_columns);
 HWY_EXPORT(sum_norm_products);
+HWY_EXPORT(sum_centred_products);
 
 using cpu::at;
 
@@ -76,6 +88,16 @@ void CpuOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x, 
   const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_norm_products);
   arena_.for_pieces(x.dim(1), columns_a_task, [&](int64_t first, int64_t last) {
     kernel(at(dy, 0, first), dy.row_stride(), at(x, 0, first), x.row_stride(), inverse_rms.data<float>(),
+           x.dim(0), last - first, d_weight.data<float>() + first, accumulate);
+  });
+}
+
+void CpuOperations::layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                               Tensor& d_weight, bool accumulate) {
+  check::layer_norm_backward_weight(dtype(), dy, x, statistics, d_weight);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_centred_products);
+  arena_.for_pieces(x.dim(1), columns_a_task, [&](int64_t first, int64_t last) {
+    kernel(at(dy, 0, first), dy.row_stride(), at(x, 0, first), x.row_stride(), statistics.data<float>(),
            x.dim(0), last - first, d_weight.data<float>() + first, accumulate);
   });
 }

@@ -34,11 +34,19 @@ class CpuOperations final : public Operations {
   void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
                           bool accumulate) override;
 
-  void rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y, Tensor& inverse_rms) override;
-  void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+  void rms_norm(const Tensor& x, const Tensor& weight, double weight_offset, double eps, Tensor& y,
+                Tensor& inverse_rms) override;
+  void rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight, double weight_offset,
                                const Tensor& inverse_rms, const Tensor& d_residual, Tensor& dx) override;
   void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                 Tensor& d_weight, bool accumulate) override;
+
+  void layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
+                  Tensor& statistics) override;
+  void layer_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                 const Tensor& statistics, const Tensor& d_residual, Tensor& dx) override;
+  void layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                  Tensor& d_weight, bool accumulate) override;
 
   void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
             bool inverse) override;
@@ -51,9 +59,14 @@ class CpuOperations final : public Operations {
   void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
                        const Tensor& part_log_sum_exp) override;
 
-  void swiglu(const Tensor& gate, const Tensor& up, Tensor& out) override;
-  void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out, Tensor& d_gate,
-                       Tensor& d_up) override;
+  void gated(Activation activation, const Tensor& gate, const Tensor& up, Tensor& out) override;
+  void gated_backward(Activation activation, const Tensor& gate, const Tensor& up, const Tensor& d_out,
+                      Tensor& d_gate, Tensor& d_up) override;
+  void activate(Activation activation, const Tensor& x, Tensor& out) override;
+  void activate_backward(Activation activation, const Tensor& x, const Tensor& d_out, Tensor& dx) override;
+
+  void dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
+               Tensor& out) override;
 
   void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
                      Tensor& loss_sum) override;

@@ -262,24 +262,30 @@ void CudaOperations::embedding_backward(std::span<const int32_t> ids, const Tens
 
 // --- RMSNorm
 
-void CudaOperations::rms_norm(const Tensor& x, const Tensor& weight, double eps, Tensor& y,
-                              Tensor& inverse_rms) {
+void CudaOperations::rms_norm(const Tensor& x, const Tensor& weight, double weight_offset, double eps,
+                              Tensor& y, Tensor& inverse_rms) {
   check::rms_norm(dtype(), x, weight, y, inverse_rms);
+  COLLIE_ASSERT(weight_offset == 0, "rms_norm: a weight's offset of {} is not there on a GPU", weight_offset);
   cuda::rms_norm(stream_->native(), view(x), weight.raw(), static_cast<float>(eps), view(y),
                  inverse_rms.data<float>());
 }
 
-void CudaOperations::add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, double eps,
-                                  Tensor& sum, Tensor& y, Tensor& inverse_rms) {
+void CudaOperations::add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight,
+                                  double weight_offset, double eps, Tensor& sum, Tensor& y,
+                                  Tensor& inverse_rms) {
   check::add_rms_norm(dtype(), x, residual, weight, sum, y, inverse_rms);
+  COLLIE_ASSERT(weight_offset == 0, "add_rms_norm: a weight's offset of {} is not there on a GPU",
+                weight_offset);
   cuda::add_rms_norm(stream_->native(), view(x), view(residual), weight.raw(), static_cast<float>(eps),
                      view(sum), view(y), inverse_rms.data<float>());
 }
 
 void CudaOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                                             const Tensor& inverse_rms, const Tensor& d_residual,
-                                             Tensor& dx) {
+                                             double weight_offset, const Tensor& inverse_rms,
+                                             const Tensor& d_residual, Tensor& dx) {
   check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, d_residual, dx);
+  COLLIE_ASSERT(weight_offset == 0, "rms_norm_backward_input: a weight's offset of {} is not there on a GPU",
+                weight_offset);
   const Matrix beside = d_residual.defined() ? view(d_residual) : Matrix{};
   cuda::rms_norm_backward_input(stream_->native(), view(dy), view(x), weight.raw(), inverse_rms.data<float>(),
                                 d_residual.defined() ? &beside : nullptr, view(dx));
@@ -291,6 +297,17 @@ void CudaOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x,
   Tensor scratch = workspace(cuda::rms_norm_backward_weight_workspace(x.dim(0), x.dim(1)));
   cuda::rms_norm_backward_weight(stream_->native(), view(dy), view(x), inverse_rms.data<float>(),
                                  d_weight.raw(), element_of(d_weight), accumulate, scratch.data<float>());
+}
+
+void CudaOperations::layer_norm(const Tensor&, const Tensor&, const Tensor&, double, Tensor&, Tensor&) {
+  COLLIE_ASSERT(false, "layer_norm is not there on a GPU");
+}
+void CudaOperations::layer_norm_backward_input(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                                               const Tensor&, Tensor&) {
+  COLLIE_ASSERT(false, "layer_norm_backward_input is not there on a GPU");
+}
+void CudaOperations::layer_norm_backward_weight(const Tensor&, const Tensor&, const Tensor&, Tensor&, bool) {
+  COLLIE_ASSERT(false, "layer_norm_backward_weight is not there on a GPU");
 }
 
 void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
@@ -353,15 +370,29 @@ void CudaOperations::merge_attention(Tensor& out, Tensor& log_sum_exp, const Ten
 
 // --- SwiGLU
 
-void CudaOperations::swiglu(const Tensor& gate, const Tensor& up, Tensor& out) {
-  check::swiglu(dtype(), gate, up, out);
+void CudaOperations::gated(Activation activation, const Tensor& gate, const Tensor& up, Tensor& out) {
+  check::gated(dtype(), gate, up, out);
+  COLLIE_ASSERT(activation == Activation::silu, "gated: activation {} is not there on a GPU",
+                static_cast<int>(activation));
   cuda::swiglu(stream_->native(), view(gate), view(up), view(out));
 }
 
-void CudaOperations::swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out,
-                                     Tensor& d_gate, Tensor& d_up) {
-  check::swiglu_backward(dtype(), gate, up, d_out, d_gate, d_up);
+void CudaOperations::gated_backward(Activation activation, const Tensor& gate, const Tensor& up,
+                                    const Tensor& d_out, Tensor& d_gate, Tensor& d_up) {
+  check::gated_backward(dtype(), gate, up, d_out, d_gate, d_up);
+  COLLIE_ASSERT(activation == Activation::silu, "gated_backward: activation {} is not there on a GPU",
+                static_cast<int>(activation));
   cuda::swiglu_backward(stream_->native(), view(gate), view(up), view(d_out), view(d_gate), view(d_up));
+}
+
+void CudaOperations::activate(Activation, const Tensor&, Tensor&) {
+  COLLIE_ASSERT(false, "activate is not there on a GPU");
+}
+void CudaOperations::activate_backward(Activation, const Tensor&, const Tensor&, Tensor&) {
+  COLLIE_ASSERT(false, "activate_backward is not there on a GPU");
+}
+void CudaOperations::dropout(const Tensor&, double, uint64_t, std::span<const uint64_t>, Tensor&) {
+  COLLIE_ASSERT(false, "dropout is not there on a GPU");
 }
 
 // --- loss

@@ -3,6 +3,7 @@
 #include "kernels/checks.hpp"
 #include "kernels/cuda/attention/kernels.hpp"
 #include "kernels/cuda/memory/workspaces.hpp"
+#include "kernels/cuda/ops/dropout.hpp"
 #include "kernels/cuda/ops/embedding.hpp"
 #include "kernels/cuda/ops/ordered_sums.hpp"
 
@@ -81,6 +82,13 @@ void MetaGpuOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor&
   floats(cuda::rms_norm_backward_weight_workspace(x.dim(0), x.dim(1)));
 }
 
+void MetaGpuOperations::layer_norm_backward_weight(const Tensor& dy, const Tensor& x,
+                                                   const Tensor& statistics, Tensor& d_weight,
+                                                   bool accumulate) {
+  MetaOperations::layer_norm_backward_weight(dy, x, statistics, d_weight, accumulate);
+  floats(cuda::column_sum_workspace(x.dim(0), x.dim(1)));
+}
+
 void MetaGpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
                              std::span<const int32_t> positions, bool inverse) {
   MetaOperations::rope(x, cosines, sines, positions, inverse);
@@ -107,6 +115,12 @@ void MetaGpuOperations::attention_backward(const Tensor& q, const Tensor& k, con
   for (const auto& tiles : {cuda::tiles_of_queries(cuda::documents_of(spans), rows),
                             cuda::tiles_of_keys(cuda::documents_of(spans), rows)})
     if (!tiles.empty()) arrays_.find(cuda::words_of(tiles));
+}
+
+void MetaGpuOperations::dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
+                                Tensor& out) {
+  MetaOperations::dropout(x, rate, key, rows, out);
+  if (!rows.empty()) arrays_.find(cuda::words_of_rows(rows));
 }
 
 void MetaGpuOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,

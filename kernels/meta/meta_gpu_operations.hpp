@@ -31,6 +31,8 @@ class MetaGpuOperations final : public MetaOperations {
                           bool accumulate) override;
   void rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                 Tensor& d_weight, bool accumulate) override;
+  void layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                  Tensor& d_weight, bool accumulate) override;
   void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
             bool inverse) override;
   void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
@@ -38,6 +40,9 @@ class MetaGpuOperations final : public MetaOperations {
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                           double score_scale, const Tensor& out, const Tensor& log_sum_exp,
                           const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) override;
+
+  void dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
+               Tensor& out) override;
 
   void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
                      Tensor& loss_sum) override;

@@ -103,10 +103,11 @@ void MetaOperations::embedding_backward(std::span<const int32_t> ids, const Tens
   check::embedding(dtype(), d_table, ids, d_out);
 }
 
-void MetaOperations::rms_norm(const Tensor& x, const Tensor& weight, double, Tensor& y, Tensor& inverse_rms) {
+void MetaOperations::rms_norm(const Tensor& x, const Tensor& weight, double, double, Tensor& y,
+                              Tensor& inverse_rms) {
   check::rms_norm(dtype(), x, weight, y, inverse_rms);
 }
-void MetaOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+void MetaOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight, double,
                                              const Tensor& inverse_rms, const Tensor& d_residual,
                                              Tensor& dx) {
   check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, d_residual, dx);
@@ -114,6 +115,19 @@ void MetaOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, 
 void MetaOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
                                               Tensor& d_weight, bool) {
   check::rms_norm_backward_weight(dtype(), dy, x, inverse_rms, d_weight);
+}
+void MetaOperations::layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double, Tensor& y,
+                                Tensor& statistics) {
+  check::layer_norm(dtype(), x, weight, bias, y, statistics);
+}
+void MetaOperations::layer_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                               const Tensor& statistics, const Tensor& d_residual,
+                                               Tensor& dx) {
+  check::layer_norm_backward_input(dtype(), dy, x, weight, statistics, d_residual, dx);
+}
+void MetaOperations::layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                                Tensor& d_weight, bool) {
+  check::layer_norm_backward_weight(dtype(), dy, x, statistics, d_weight);
 }
 
 void MetaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
@@ -153,12 +167,23 @@ void MetaOperations::merge_attention(Tensor& out, Tensor& log_sum_exp, const Ten
   check::merge_attention(dtype(), out, log_sum_exp, part, part_log_sum_exp);
 }
 
-void MetaOperations::swiglu(const Tensor& gate, const Tensor& up, Tensor& out) {
-  check::swiglu(dtype(), gate, up, out);
+void MetaOperations::gated(Activation, const Tensor& gate, const Tensor& up, Tensor& out) {
+  check::gated(dtype(), gate, up, out);
 }
-void MetaOperations::swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& d_out,
-                                     Tensor& d_gate, Tensor& d_up) {
-  check::swiglu_backward(dtype(), gate, up, d_out, d_gate, d_up);
+void MetaOperations::gated_backward(Activation, const Tensor& gate, const Tensor& up, const Tensor& d_out,
+                                    Tensor& d_gate, Tensor& d_up) {
+  check::gated_backward(dtype(), gate, up, d_out, d_gate, d_up);
+}
+void MetaOperations::activate(Activation, const Tensor& x, Tensor& out) {
+  check::activate(dtype(), x, out);
+}
+void MetaOperations::activate_backward(Activation, const Tensor& x, const Tensor& d_out, Tensor& dx) {
+  check::activate_backward(dtype(), x, d_out, dx);
+}
+
+void MetaOperations::dropout(const Tensor& x, double rate, uint64_t, std::span<const uint64_t> rows,
+                             Tensor& out) {
+  check::dropout(dtype(), x, rate, rows, out);
 }
 
 void MetaOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double,

@@ -70,7 +70,7 @@ struct Layer {
     ops.embedding(table, ids, x);
     {
       Tensor inverse = ops.empty({tokens}, ops.accumulation_dtype(), Category::activations);
-      ops.rms_norm(x, norm, 1e-5, normed, inverse);
+      ops.rms_norm(x, norm, 0, 1e-5, normed, inverse);
     }
     Tensor projected = activation();
     ops.gemm(GemmForm::nt, normed, weight, projected, false);

@@ -45,8 +45,8 @@ TEST_CASE("rms_norm and its backward agree with the reference in both element ty
         Tensor y = bench.output(in.x.shape), r = bench.output(Shape{size.rows});
         Tensor dx = bench.output(in.d_residual, accumulate), dw = bench.output(in.d_weight, accumulate);
         const Tensor x = bench.input(in.x), w = bench.input(in.weight), dy = bench.input(in.dy);
-        bench.ops.rms_norm(x, w, static_cast<double>(eps), y, r);
-        bench.ops.rms_norm_backward_input(dy, x, w, r, accumulate ? dx : Tensor(), dx);
+        bench.ops.rms_norm(x, w, 0, static_cast<double>(eps), y, r);
+        bench.ops.rms_norm_backward_input(dy, x, w, 0, r, accumulate ? dx : Tensor(), dx);
         bench.ops.rms_norm_backward_weight(dy, x, r, dw, accumulate);
         return Outputs{bench.read(y), bench.read(r), bench.read(dx), bench.read(dw)};
       });

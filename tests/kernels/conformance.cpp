@@ -124,21 +124,23 @@ TEST_CASE("embedding of a shard of the table conforms where ids are absent", "[c
 }
 
 TEST_CASE("rms_norm and its backward conform", "[conformance]") {
+  const bool accumulate = GENERATE(false, true);
+  const double offset = GENERATE(0.0, 1.0);
   for (const auto& [tokens, hidden] : sizes) {
     if (hidden == 1) continue;  // its gradient is 0 but for eps: rounding noise
-    const bool accumulate = GENERATE(false, true);
-    CAPTURE(tokens, hidden, accumulate);
-    const Values x = random_values({tokens, hidden}, 11, 2), weight = random_values({hidden}, 12, 0.5, 1);
+    CAPTURE(tokens, hidden, accumulate, offset);
+    const Values x = random_values({tokens, hidden}, 11, 2),
+                 weight = random_values({hidden}, 12, 0.5, 1 - offset);
     const Values dy = random_values({tokens, hidden}, 13), dx = random_values({tokens, hidden}, 14);
     conforms([&](Bench& bench) {
       Tensor xt = bench.input(x), wt = bench.input(weight), dyt = bench.input(dy);
       Tensor y = bench.output(x.shape), inverse_rms = bench.statistics(Shape{tokens});
       Tensor dxt = bench.output(dx, accumulate), d_weight = bench.gradient(weight, accumulate);
-      bench.ops.rms_norm(xt, wt, 1e-5, y, inverse_rms);
+      bench.ops.rms_norm(xt, wt, offset, 1e-5, y, inverse_rms);
       const Tensor beside = bench.input(dx);
       Tensor apart = bench.output(dx.shape);
-      bench.ops.rms_norm_backward_input(dyt, xt, wt, inverse_rms, accumulate ? dxt : Tensor(), dxt);
-      bench.ops.rms_norm_backward_input(dyt, xt, wt, inverse_rms, beside, apart);
+      bench.ops.rms_norm_backward_input(dyt, xt, wt, offset, inverse_rms, accumulate ? dxt : Tensor(), dxt);
+      bench.ops.rms_norm_backward_input(dyt, xt, wt, offset, inverse_rms, beside, apart);
       bench.ops.rms_norm_backward_weight(dyt, xt, inverse_rms, d_weight, accumulate);
       return Outputs{bench.read(y), bench.read(inverse_rms), bench.read(dxt), bench.read(apart),
                      bench.read(d_weight)};
@@ -147,17 +149,82 @@ TEST_CASE("rms_norm and its backward conform", "[conformance]") {
 }
 
 TEST_CASE("add_rms_norm conforms, its sum apart or in place", "[conformance]") {
+  const double offset = GENERATE(0.0, 1.0);
   for (const auto& [tokens, hidden] : sizes) {
-    CAPTURE(tokens, hidden);
+    CAPTURE(tokens, hidden, offset);
     const Values x = random_values({tokens, hidden}, 11, 2), weight = random_values({hidden}, 12, 0.5, 1);
     const Values residual = random_values({tokens, hidden}, 13);
     conforms([&](Bench& bench) {
       Tensor xt = bench.input(x), rt = bench.input(residual), wt = bench.input(weight);
       Tensor sum = bench.output(x.shape), y = bench.output(x.shape), y2 = bench.output(x.shape);
       Tensor inverse_rms = bench.statistics(Shape{tokens}), inverse_rms2 = bench.statistics(Shape{tokens});
-      bench.ops.add_rms_norm(xt, rt, wt, 1e-5, sum, y, inverse_rms);
-      bench.ops.add_rms_norm(xt, rt, wt, 1e-5, xt, y2, inverse_rms2);
+      bench.ops.add_rms_norm(xt, rt, wt, offset, 1e-5, sum, y, inverse_rms);
+      bench.ops.add_rms_norm(xt, rt, wt, offset, 1e-5, xt, y2, inverse_rms2);
       return Outputs{bench.read(sum), bench.read(y), bench.read(inverse_rms), bench.read(xt), bench.read(y2)};
+    });
+  }
+}
+
+TEST_CASE("a norm's weight offset of 0 changes no bit, not even a zero's sign", "[conformance]") {
+  on_every_table([](Operations& ops) {
+    Bench bench(ops, false);
+    const Tensor x = bench.input({{1, 2}, {1, 2}}), weight = bench.input({{2}, {-0.0F, 0.0F}});
+    Tensor y = bench.output(Shape{1, 2}), inverse_rms = bench.statistics(Shape{1});
+    ops.rms_norm(x, weight, 0, 1e-5, y, inverse_rms);
+    CHECK(std::signbit(bench.read(y)[0]));
+    CHECK_FALSE(std::signbit(bench.read(y)[1]));
+  });
+}
+
+TEST_CASE("layer_norm and its backward conform, with a bias and without", "[conformance]") {
+  const bool accumulate = GENERATE(false, true);
+  for (const auto& [tokens, hidden] : sizes) {
+    CAPTURE(tokens, hidden, accumulate);
+    const Values x = random_values({tokens, hidden}, 11, 2, 3), weight = random_values({hidden}, 12, 0.5, 1),
+                 bias = random_values({hidden}, 43);
+    const Values dy = random_values({tokens, hidden}, 13, 1, 0.5), dx = random_values({tokens, hidden}, 14);
+    conforms([&](Bench& bench) {
+      const Tensor xt = bench.input(x), wt = bench.input(weight), bt = bench.input(bias),
+                   dyt = bench.input(dy);
+      Tensor y = bench.output(x.shape), plain = bench.output(x.shape);
+      Tensor statistics = bench.statistics(Shape{tokens, 2}), again = bench.statistics(Shape{tokens, 2});
+      bench.ops.layer_norm(xt, wt, bt, 1e-5, y, statistics);
+      bench.ops.layer_norm(xt, wt, {}, 1e-5, plain, again);
+      CHECK(bench.read(again) == bench.read(statistics));
+      Tensor dxt = bench.output(dx, accumulate), d_weight = bench.gradient(weight, accumulate);
+      const Tensor beside = bench.input(dx);
+      Tensor apart = bench.output(dx.shape);
+      bench.ops.layer_norm_backward_input(dyt, xt, wt, statistics, accumulate ? dxt : Tensor(), dxt);
+      bench.ops.layer_norm_backward_input(dyt, xt, wt, statistics, beside, apart);
+      bench.ops.layer_norm_backward_weight(dyt, xt, statistics, d_weight, accumulate);
+      return Outputs{bench.read(y),   bench.read(plain), bench.read(statistics),
+                     bench.read(dxt), bench.read(apart), bench.read(d_weight)};
+    });
+  }
+}
+
+TEST_CASE("add_layer_norm gives the bits of add, then layer_norm, its sum apart or in place",
+          "[conformance]") {
+  for (const auto& [tokens, hidden] : sizes) {
+    CAPTURE(tokens, hidden);
+    const Values x = random_values({tokens, hidden}, 11, 2, 3), weight = random_values({hidden}, 12, 0.5, 1),
+                 bias = random_values({hidden}, 43), residual = random_values({tokens, hidden}, 13);
+    conforms([&](Bench& bench) {
+      Tensor xt = bench.input(x);
+      const Tensor rt = bench.input(residual), wt = bench.input(weight), bt = bench.input(bias);
+      Tensor sum = bench.output(x.shape), y = bench.output(x.shape), y2 = bench.output(x.shape);
+      Tensor statistics = bench.statistics(Shape{tokens, 2}),
+             statistics2 = bench.statistics(Shape{tokens, 2});
+      bench.ops.add(xt, rt, sum);
+      bench.ops.layer_norm(sum, wt, bt, 1e-5, y, statistics);
+      const Outputs expected{bench.read(sum), bench.read(y), bench.read(statistics)};
+      for (const bool in_place : {false, true}) {
+        Tensor apart = bench.output(x.shape);
+        bench.ops.add_layer_norm(xt, rt, wt, bt, 1e-5, in_place ? xt : apart, y2, statistics2);
+        CHECK((Outputs{bench.read(in_place ? xt : apart), bench.read(y2), bench.read(statistics2)} ==
+               expected));
+      }
+      return expected;
     });
   }
 }
@@ -312,30 +379,174 @@ TEST_CASE("attention with large scores does not overflow", "[conformance]") {
   });
 }
 
-TEST_CASE("swiglu and its backward conform", "[conformance]") {
-  for (const auto& [tokens, width] : sizes) {
-    CAPTURE(tokens, width);
-    const Shape shape{tokens, width};
-    const Values gate = random_values(shape, 26, 5), up = random_values(shape, 27),
-                 d_out = random_values(shape, 28);
+TEST_CASE("gated units and their backward conform", "[conformance]") {
+  for (const Activation activation : all_activations)
+    for (const auto& [tokens, width] : sizes) {
+      CAPTURE(static_cast<int>(activation), tokens, width);
+      const Shape shape{tokens, width};
+      const Values gate = random_values(shape, 26, 5), up = random_values(shape, 27),
+                   d_out = random_values(shape, 28);
+      conforms([&](Bench& bench) {
+        Tensor g = bench.input(gate), u = bench.input(up);
+        Tensor out = bench.output(shape), d_gate = bench.output(shape), d_up = bench.output(shape);
+        bench.ops.gated(activation, g, u, out);
+        bench.ops.gated_backward(activation, g, u, bench.input(d_out), d_gate, d_up);
+        return Outputs{bench.read(out), bench.read(d_gate), bench.read(d_up)};
+      });
+    }
+}
+
+TEST_CASE("activations and their backward conform, in place or not", "[conformance]") {
+  for (const Activation activation : all_activations)
+    for (const auto& [tokens, width] : sizes) {
+      CAPTURE(static_cast<int>(activation), tokens, width);
+      const Shape shape{tokens, width};
+      const Values x = random_values(shape, 26, 3), d_out = random_values(shape, 28);
+      conforms([&](Bench& bench) {
+        Tensor xt = bench.input(x), d = bench.input(d_out);
+        Tensor out = bench.output(shape), dx = bench.output(shape);
+        bench.ops.activate(activation, xt, out);
+        bench.ops.activate_backward(activation, xt, d, dx);
+        bench.ops.activate_backward(activation, xt, d, d);
+        bench.ops.activate(activation, xt, xt);
+        CHECK(bench.read(xt) == bench.read(out));
+        CHECK(bench.read(d) == bench.read(dx));
+        return Outputs{bench.read(out), bench.read(dx)};
+      });
+    }
+}
+
+TEST_CASE("activations of extreme values stay finite", "[conformance]") {
+  const Values gate{{1, 10}, {-1e30F, -1000, -100, -88, -20, 20, 88, 100, 1000, 1e30F}},
+      up{gate.shape, std::vector<float>(10, 1)};
+  for (const Activation activation : all_activations) {
+    CAPTURE(static_cast<int>(activation));
     conforms([&](Bench& bench) {
       Tensor g = bench.input(gate), u = bench.input(up);
-      Tensor out = bench.output(shape), d_gate = bench.output(shape), d_up = bench.output(shape);
-      bench.ops.swiglu(g, u, out);
-      bench.ops.swiglu_backward(g, u, bench.input(d_out), d_gate, d_up);
+      Tensor out = bench.output(gate.shape), d_gate = bench.output(gate.shape),
+             d_up = bench.output(gate.shape);
+      bench.ops.gated(activation, g, u, out);
+      bench.ops.gated_backward(activation, g, u, bench.input(up), d_gate, d_up);
       return Outputs{bench.read(out), bench.read(d_gate), bench.read(d_up)};
     });
   }
 }
 
-TEST_CASE("swiglu of extreme gates stays finite", "[conformance]") {
-  const Values gate{{1, 6}, {-1000, -100, -88, 88, 100, 1000}}, up{{1, 6}, {1, 1, 1, 1, 1, 1}};
-  conforms([&](Bench& bench) {
-    Tensor g = bench.input(gate), u = bench.input(up);
-    Tensor out = bench.output(gate.shape), d_gate = bench.output(gate.shape), d_up = bench.output(gate.shape);
-    bench.ops.swiglu(g, u, out);
-    bench.ops.swiglu_backward(g, u, bench.input(up), d_gate, d_up);
-    return Outputs{bench.read(out), bench.read(d_gate), bench.read(d_up)};
+// By norm, the largest values decide. These are compared one by one.
+TEST_CASE("activations keep the digits of what is small", "[conformance]") {
+  std::vector<float> points;
+  for (int i = -640; i <= 640; ++i) points.push_back(static_cast<float>(i) / 128);  // bfloat16 numbers, all
+  const Values x{{1, static_cast<int64_t>(points.size())}, points},
+      ones{x.shape, std::vector<float>(points.size(), 1)};
+  const auto reference = make_reference_operations(std::make_shared<MemoryAccount>());
+  for (const Activation activation : all_activations) {
+    const auto values_on = [&](Operations& ops) {
+      Bench bench(ops, false);
+      const Tensor xt = bench.input(x);
+      Tensor out = bench.output(x.shape), dx = bench.output(x.shape);
+      ops.activate(activation, xt, out);
+      ops.activate_backward(activation, xt, bench.input(ones), dx);
+      return std::pair(bench.read(out), bench.read(dx));
+    };
+    const auto [expected, expected_slope] = values_on(*reference);
+    on_every_table([&, &values = expected, &slopes = expected_slope](Operations& ops) {
+      const float tolerance = ops.dtype() == DType::bf16 ? 4e-3F : 1e-5F;
+      const auto [found, slope] = values_on(ops);
+      for (size_t i = 0; i < points.size(); ++i) {
+        CAPTURE(static_cast<int>(activation), points[i]);
+        // A slope passes through zero, and is of order 1 elsewhere.
+        if (!(std::abs(found[i] - values[i]) <= tolerance * std::abs(values[i])))
+          CHECK(found[i] == values[i]);
+        if (!(std::abs(slope[i] - slopes[i]) <= tolerance)) CHECK(slope[i] == slopes[i]);
+      }
+    });
+  }
+}
+
+namespace {
+
+// The numbers of the rows of a part of a whole: not in order, and some beyond 32 bits.
+std::vector<uint64_t> rows_of_a_part(int64_t tokens) {
+  std::vector<uint64_t> rows(static_cast<size_t>(tokens));
+  for (size_t i = 0; i < rows.size(); ++i)
+    rows[i] = (i * 7919) % 1009 + (i % 3 == 1 ? (uint64_t{1} << 40) + (uint64_t{i} << 33) : 0);
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("dropout conforms, its output apart or in place, to the same elements on every table",
+          "[conformance]") {
+  const double rate = GENERATE(0.0, 0.1, 0.5, 1.0);
+  for (const auto& [tokens, width] : sizes) {
+    CAPTURE(tokens, width, rate);
+    const Values x = random_values({tokens, width}, 44, 1, 3);
+    const auto rows = rows_of_a_part(tokens);
+    conforms([&](Bench& bench) {
+      Tensor in = bench.input(x), out = bench.output(x.shape);
+      bench.ops.dropout(in, rate, 0x123456789ABCDEF0, rows, out);
+      bench.ops.dropout(in, rate, 0x123456789ABCDEF0, rows, in);
+      CHECK(bench.read(in) == bench.read(out));
+      return Outputs{bench.read(out)};
+    });
+  }
+}
+
+TEST_CASE("dropout drops where the host's generator says, whatever part of the rows is there",
+          "[conformance]") {
+  const int64_t tokens = 41, width = 67;
+  const uint64_t key = random_key(7, "dropout test");
+  const auto rows = rows_of_a_part(tokens);
+  const auto dropped = [&](int64_t token, int64_t column) {
+    const uint64_t row = rows[static_cast<size_t>(token)];
+    const auto words = philox4x32(
+        {static_cast<uint32_t>(row), static_cast<uint32_t>(row >> 32), static_cast<uint32_t>(column / 4), 0},
+        {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)});
+    return static_cast<double>(words[static_cast<size_t>(column % 4)]) < 0.25 * 0x1p32;
+  };
+  on_every_table([&](Operations& ops) {
+    Bench bench(ops, true);
+    Tensor x = bench.input({{tokens, width}, std::vector<float>(static_cast<size_t>(tokens * width), 3)});
+    for (const auto& [first, last] : {std::pair{0, 13}, {13, 41}}) {
+      Tensor part = x.rows(first, last);
+      ops.dropout(part, 0.25, key, std::span(rows).subspan(static_cast<size_t>(first), part.dim(0)), part);
+    }
+    const std::vector<float> found = bench.read(x);
+    int64_t wrong = 0, gone = 0;
+    for (int64_t i = 0; i < tokens * width; ++i) {
+      const bool zero = dropped(i / width, i % width);
+      gone += zero ? 1 : 0;
+      if (found[static_cast<size_t>(i)] != (zero ? 0.0F : 4.0F)) ++wrong;
+    }
+    CHECK(wrong == 0);
+    CHECK(gone == Approx(0.25 * 41 * 67).epsilon(0.1));
+    CHECK(bench.padding_intact());
+  });
+}
+
+TEST_CASE("dropout's masks of other keys and other rows have nothing to do with each other",
+          "[conformance]") {
+  const int64_t width = 4000;
+  on_every_table([&](Operations& ops) {
+    Bench bench(ops, false);
+    const Tensor ones = bench.input({{2, width}, std::vector<float>(static_cast<size_t>(2 * width), 1)});
+    const auto mask = [&](uint64_t key, uint64_t row) {
+      Tensor out = bench.output(Shape{2, width});
+      ops.dropout(ones, 0.5, key, std::vector<uint64_t>{row, row + 1}, out);
+      return bench.read(out);
+    };
+    const std::vector<float> one = mask(1, 5), other_key = mask(2, 5), next_row = mask(1, 6);
+    const auto agree = [&](const std::vector<float>& a, size_t at, const std::vector<float>& b,
+                           size_t there) {
+      int64_t same = 0;
+      for (size_t i = 0; i < static_cast<size_t>(width); ++i) same += a[at + i] == b[there + i] ? 1 : 0;
+      return same;
+    };
+    const auto whole = static_cast<size_t>(width);
+    CHECK(agree(one, whole, next_row, 0) == width);
+    // 4 standard deviations of 4,000 fair coins.
+    CHECK(std::abs(agree(one, 0, other_key, 0) - width / 2) < 127);
+    CHECK(std::abs(agree(one, 0, one, whole) - width / 2) < 127);
   });
 }
 

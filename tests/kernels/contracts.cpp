@@ -56,18 +56,40 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("embedding", {"4", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, 1, 2, 4}, a2); });
   refused("embedding", {"3", "[4, 6]"}, [&] { ops->embedding(a, std::vector<int32_t>{0, 1, 2}, a2); });
   refused("embedding", {"[4, 6]", "[4, 5]"}, [&] { ops->embedding_backward(ids, a, b, false); });
-  refused("rms_norm", {"[4, 6]", "[5]"}, [&] { ops->rms_norm(a, five, 1e-5, a2, four); });
-  refused("rms_norm", {"[4, 6]", "[5]"}, [&] { ops->rms_norm(a, row, 1e-5, a2, five); });
+  refused("rms_norm", {"[4, 6]", "[5]"}, [&] { ops->rms_norm(a, five, 0, 1e-5, a2, four); });
+  refused("rms_norm", {"[4, 6]", "[5]"}, [&] { ops->rms_norm(a, row, 0, 1e-5, a2, five); });
   refused("rms_norm_backward_input", {"[4, 6]", "[4, 5]"},
-          [&] { ops->rms_norm_backward_input(b, a, row, four, {}, a2); });
+          [&] { ops->rms_norm_backward_input(b, a, row, 0, four, {}, a2); });
   refused("rms_norm_backward_input", {"[4, 6]", "[4, 5]"},
-          [&] { ops->rms_norm_backward_input(a, a, row, four, b, a2); });
-  refused("add_rms_norm", {"[4, 6]", "[4, 5]"}, [&] { ops->add_rms_norm(a, b, row, 1e-5, a2, a3, four); });
+          [&] { ops->rms_norm_backward_input(a, a, row, 0, four, b, a2); });
+  refused("add_rms_norm", {"[4, 6]", "[4, 5]"}, [&] { ops->add_rms_norm(a, b, row, 0, 1e-5, a2, a3, four); });
   refused("gemm_add_row", {"[4, 4]", "[6]"}, [&] { ops->gemm_add_row(GemmForm::nt, a, a2, row, square); });
   refused("rms_norm_backward_weight", {"[4, 6]", "[5]"},
           [&] { ops->rms_norm_backward_weight(a, a2, four, five, false); });
-  refused("swiglu", {"[4, 6]", "[4, 5]"}, [&] { ops->swiglu(a, b, a2); });
-  refused("swiglu_backward", {"[4, 6]", "[4, 5]"}, [&] { ops->swiglu_backward(a, a2, a3, a, b); });
+  Tensor of_rows = make({4, 2}), strided_of_rows = make({4, 5}).columns(0, 2);
+  refused("layer_norm", {"[4, 6]", "[5]"}, [&] { ops->layer_norm(a, five, {}, 1e-5, a2, of_rows); });
+  refused("layer_norm", {"bias", "[4, 6]", "[5]"}, [&] { ops->layer_norm(a, row, five, 1e-5, a2, of_rows); });
+  refused("layer_norm", {"statistics", "[4]", "[4, 2]"},
+          [&] { ops->layer_norm(a, row, row, 1e-5, a2, four); });
+  refused("layer_norm", {"statistics", "5 elements"},
+          [&] { ops->layer_norm(a, row, row, 1e-5, a2, strided_of_rows); });
+  refused("add_layer_norm", {"residual", "[4, 6]", "[4, 5]"},
+          [&] { ops->add_layer_norm(a, b, row, row, 1e-5, a2, a3, of_rows); });
+  refused("layer_norm_backward_input", {"[4, 6]", "[4, 5]"},
+          [&] { ops->layer_norm_backward_input(b, a, row, of_rows, {}, a2); });
+  refused("layer_norm_backward_input", {"d_residual", "[4, 6]", "[4, 5]"},
+          [&] { ops->layer_norm_backward_input(a, a, row, of_rows, b, a2); });
+  refused("layer_norm_backward_weight", {"[4, 6]", "[5]"},
+          [&] { ops->layer_norm_backward_weight(a, a2, of_rows, five, false); });
+  const auto relu = Activation::relu;
+  refused("gated", {"[4, 6]", "[4, 5]"}, [&] { ops->gated(relu, a, b, a2); });
+  refused("gated_backward", {"[4, 6]", "[4, 5]"}, [&] { ops->gated_backward(relu, a, a2, a3, a, b); });
+  refused("activate", {"[4, 6]", "[4, 5]"}, [&] { ops->activate(relu, a, b); });
+  refused("activate_backward", {"[4, 6]", "[4, 5]"}, [&] { ops->activate_backward(relu, a, a2, b); });
+  const std::vector<uint64_t> all_rows{0, 1, 2, 3}, few_rows{0, 1, 2};
+  refused("dropout", {"[4, 6]", "[4, 5]"}, [&] { ops->dropout(a, 0.5, 1, all_rows, b); });
+  refused("dropout", {"3 rows", "[4, 6]"}, [&] { ops->dropout(a, 0.5, 1, few_rows, a2); });
+  refused("dropout", {"rate of 1.5"}, [&] { ops->dropout(a, 1.5, 1, all_rows, a2); });
   const auto doubles = [&](const Shape& shape) { return ops->empty(shape, DType::f64, Category::workspace); };
   Tensor statistics = doubles({4, 3}), all_statistics = doubles({2, 4, 3}), wide = doubles({4, 4});
   Tensor sum = doubles({1}), two_sums = doubles({2}), three_sums = doubles({3}),

@@ -28,10 +28,25 @@ Outputs block_of_work(Bench& bench) {
   Tensor x = bench.input(random_values(flat, 5)), weight = bench.input(random_values({40}, 6));
   Tensor y = bench.output(flat), inverse_rms = bench.output(Shape{37}), dx = bench.output(flat);
   Tensor d_weight = bench.output(Shape{40}), activated = bench.output(flat);
-  bench.ops.rms_norm(x, weight, 1e-5, y, inverse_rms);
-  bench.ops.rms_norm_backward_input(y, x, weight, inverse_rms, {}, dx);
+  bench.ops.rms_norm(x, weight, 0, 1e-5, y, inverse_rms);
+  bench.ops.rms_norm_backward_input(y, x, weight, 0, inverse_rms, {}, dx);
   bench.ops.rms_norm_backward_weight(y, x, inverse_rms, d_weight, false);
-  bench.ops.swiglu(x, y, activated);
+  bench.ops.gated(Activation::silu, x, y, activated);
+  Outputs more;
+  for (const Activation activation : all_activations) {
+    Tensor d_gate = bench.output(flat), d_up = bench.output(flat);
+    bench.ops.gated_backward(activation, x, y, activated, d_gate, d_up);
+    more.insert(more.end(), {bench.read(d_gate), bench.read(d_up)});
+  }
+  Tensor normed = bench.output(flat), of_rows = bench.statistics(Shape{37, 2});
+  bench.ops.layer_norm(x, weight, weight, 1e-5, normed, of_rows);
+  Tensor d_normed = bench.output(flat), d_norm_weight = bench.output(Shape{40}), dropped = bench.output(flat);
+  bench.ops.layer_norm_backward_input(y, x, weight, of_rows, {}, d_normed);
+  bench.ops.layer_norm_backward_weight(y, x, of_rows, d_norm_weight, false);
+  const std::vector<uint64_t> rows(37, 5);
+  bench.ops.dropout(x, 0.3, 7, rows, dropped);
+  for (const Tensor& each : {normed, of_rows, d_normed, d_norm_weight, dropped})
+    more.push_back(bench.read(each));
   const double loss = cross_entropy(bench.ops, y, random_integers(37, 40, 7), 1);
   Tensor statistics = bench.ops.empty({1, 37, 3}, DType::f64, Category::workspace);
   Tensor of_shard = statistics.reshape({37, 3}), logits = bench.input(random_values(flat, 8, 3));
@@ -40,20 +55,22 @@ Outputs block_of_work(Bench& bench) {
       cross_entropy_from_statistics(bench.ops, logits, random_integers(37, 40, 9), 0, statistics, 1);
   Tensor merged = bench.input(random_values(shape, 10)), sums = bench.statistics(random_values({37, 2}, 11));
   bench.ops.merge_attention(merged, sums, v, lse);
-  return {bench.read(merged),
-          bench.read(sums),
-          bench.read(statistics),
-          bench.read(logits),
-          {static_cast<float>(from_statistics)},
-          bench.read(out),
-          bench.read(dq),
-          bench.read(dk),
-          bench.read(dv),
-          bench.read(dx),
-          bench.read(y),
-          bench.read(d_weight),
-          bench.read(activated),
-          {static_cast<float>(loss)}};
+  Outputs outputs{bench.read(merged),
+                  bench.read(sums),
+                  bench.read(statistics),
+                  bench.read(logits),
+                  {static_cast<float>(from_statistics)},
+                  bench.read(out),
+                  bench.read(dq),
+                  bench.read(dk),
+                  bench.read(dv),
+                  bench.read(dx),
+                  bench.read(y),
+                  bench.read(d_weight),
+                  bench.read(activated),
+                  {static_cast<float>(loss)}};
+  outputs.insert(outputs.end(), more.begin(), more.end());
+  return outputs;
 }
 
 // Back to the best when the test ends, however it ends.
@@ -85,7 +102,17 @@ TEST_CASE("a NaN is never lost", "[cpu]") {
     CHECK(std::isnan(cross_entropy(*ops, logits, std::vector<int32_t>{5}, 1)));
     Tensor gate = bench.input(poisoned), up = bench.input(random_values({1, 40}, 9)),
            out = bench.output(Shape{1, 40});
-    ops->swiglu(gate, up, out);
+    for (const Activation activation : all_activations) {
+      CAPTURE(static_cast<int>(activation));
+      ops->gated(activation, gate, up, out);
+      CHECK(std::isnan(bench.read(out)[at]));
+      ops->activate(activation, gate, out);
+      CHECK(std::isnan(bench.read(out)[at]));
+    }
+    Tensor of_rows = bench.statistics(Shape{1, 2});
+    ops->layer_norm(gate, up.reshape({40}), {}, 1e-5, out, of_rows);
+    CHECK(std::isnan(bench.read(out)[0]));
+    ops->dropout(gate, 0, 1, std::vector<uint64_t>{0}, out);
     CHECK(std::isnan(bench.read(out)[at]));
     CHECK(std::isnan(block_sums_of_squares(*ops, bench.input(poisoned)).front()));
     const Shape heads{1, 1, 40};

@@ -147,16 +147,26 @@ TEST_CASE("without a gradient from above there is none below", "[zeros]") {
     const Values zeros{shape, std::vector<float>(9 * 24, 0)};
     const Tensor d_out = bench.input(zeros), x = bench.input(random_values(shape, 5, 4));
     Tensor d_gate = bench.output(shape), d_up = bench.output(shape);
-    ops.swiglu_backward(x, bench.input(random_values(shape, 6, 4)), d_out, d_gate, d_up);
-    CHECK(all_zero(bench.read(d_gate)));
-    CHECK(all_zero(bench.read(d_up)));
+    for (const Activation activation : all_activations) {
+      ops.gated_backward(activation, x, bench.input(random_values(shape, 6, 4)), d_out, d_gate, d_up);
+      CHECK(all_zero(bench.read(d_gate)));
+      CHECK(all_zero(bench.read(d_up)));
+      ops.activate_backward(activation, x, d_out, d_gate);
+      CHECK(all_zero(bench.read(d_gate)));
+    }
     Tensor y = bench.output(shape), inverse_rms = bench.statistics(Shape{9}), dx = bench.output(shape);
     Tensor weight = ops.empty({24}, Category::weights),
            d_weight = ops.empty({24}, ops.accumulation_dtype(), Category::weights);
     ops.fill(weight, 1.5);
-    ops.rms_norm(x, weight, 1e-5, y, inverse_rms);
-    ops.rms_norm_backward_input(d_out, x, weight, inverse_rms, {}, dx);
+    ops.rms_norm(x, weight, 0, 1e-5, y, inverse_rms);
+    ops.rms_norm_backward_input(d_out, x, weight, 0, inverse_rms, {}, dx);
     ops.rms_norm_backward_weight(d_out, x, inverse_rms, d_weight, false);
+    CHECK(all_zero(bench.read(dx)));
+    CHECK(all_zero(bench.read(d_weight)));
+    Tensor statistics = bench.statistics(Shape{9, 2});
+    ops.layer_norm(x, weight, {}, 1e-5, y, statistics);
+    ops.layer_norm_backward_input(d_out, x, weight, statistics, {}, dx);
+    ops.layer_norm_backward_weight(d_out, x, statistics, d_weight, false);
     CHECK(all_zero(bench.read(dx)));
     CHECK(all_zero(bench.read(d_weight)));
   });
@@ -172,9 +182,29 @@ TEST_CASE("a row of zeros has no part in a norm's weight gradient", "[zeros]") {
     Tensor weight = ops.empty({40}, Category::weights),
            d_weight = ops.empty({40}, ops.accumulation_dtype(), Category::weights);
     ops.fill(weight, 0.5);
-    ops.rms_norm(x, weight, 1e-6, y, inverse_rms);
+    ops.rms_norm(x, weight, 0, 1e-6, y, inverse_rms);
     ops.rms_norm_backward_weight(dy, x, inverse_rms, d_weight, false);
-    ops.rms_norm_backward_input(dy, x, weight, inverse_rms, {}, dx);
+    ops.rms_norm_backward_input(dy, x, weight, 0, inverse_rms, {}, dx);
+    CHECK(all_zero(bench.read(y)));
+    CHECK(all_zero(bench.read(d_weight)));
+    const std::vector<float> below = bench.read(dx);
+    CHECK(std::all_of(below.begin(), below.end(), [](float value) { return std::isfinite(value); }));
+  });
+}
+
+TEST_CASE("a row of equal values has no part in a LayerNorm's weight gradient", "[zeros]") {
+  on_every_table([](Operations& ops) {
+    Bench bench(ops, true);
+    const Shape shape{3, 64};
+    const Tensor x = bench.input({shape, std::vector<float>(3 * 64, 2.5F)});
+    const Tensor dy = bench.input(random_values(shape, 7));
+    Tensor y = bench.output(shape), statistics = bench.statistics(Shape{3, 2}), dx = bench.output(shape);
+    Tensor weight = ops.empty({64}, Category::weights),
+           d_weight = ops.empty({64}, ops.accumulation_dtype(), Category::weights);
+    ops.fill(weight, 0.5);
+    ops.layer_norm(x, weight, {}, 1e-6, y, statistics);
+    ops.layer_norm_backward_weight(dy, x, statistics, d_weight, false);
+    ops.layer_norm_backward_input(dy, x, weight, statistics, {}, dx);
     CHECK(all_zero(bench.read(y)));
     CHECK(all_zero(bench.read(d_weight)));
     const std::vector<float> below = bench.read(dx);

@@ -112,19 +112,40 @@ TEST_CASE("column_sum is the gradient of add_row", "[gradients]") {
 
 TEST_CASE("the backward of rms_norm is its gradient", "[gradients]") {
   Reference r;
-  const double eps = 1e-2;
+  const double eps = 1e-2, offset = GENERATE(0.0, 1.0);
   const Tensor x = r.random({4, 6}, 8), weight = r.random({6}, 9, 0.5, 1), dy = r.random({4, 6}, 10);
   const auto loss = [&] {
     Tensor y = r.nan({4, 6}), inverse_rms = r.nan({4});
-    r.ops->rms_norm(x, weight, eps, y, inverse_rms);
+    r.ops->rms_norm(x, weight, offset, eps, y, inverse_rms);
     return dot(y, dy);
   };
   Tensor y = r.nan({4, 6}), inverse_rms = r.nan({4}), dx = r.nan({4, 6}), d_weight = r.nan({6});
-  r.ops->rms_norm(x, weight, eps, y, inverse_rms);
-  r.ops->rms_norm_backward_input(dy, x, weight, inverse_rms, {}, dx);
+  r.ops->rms_norm(x, weight, offset, eps, y, inverse_rms);
+  r.ops->rms_norm_backward_input(dy, x, weight, offset, inverse_rms, {}, dx);
   r.ops->rms_norm_backward_weight(dy, x, inverse_rms, d_weight, false);
   check_gradient("dx", x, dx, loss);
   check_gradient("d_weight", weight, d_weight, loss);
+}
+
+TEST_CASE("the backward of layer_norm is its gradient", "[gradients]") {
+  Reference r;
+  const double eps = 1e-2;
+  const Tensor x = r.random({4, 6}, 8, 1, 2), weight = r.random({6}, 9, 0.5, 1), bias = r.random({6}, 30),
+               dy = r.random({4, 6}, 10);
+  const auto loss = [&] {
+    Tensor y = r.nan({4, 6}), statistics = r.nan({4, 2});
+    r.ops->layer_norm(x, weight, bias, eps, y, statistics);
+    return dot(y, dy);
+  };
+  Tensor y = r.nan({4, 6}), statistics = r.nan({4, 2}), dx = r.nan({4, 6}), d_weight = r.nan({6}),
+         d_bias = r.nan({6});
+  r.ops->layer_norm(x, weight, bias, eps, y, statistics);
+  r.ops->layer_norm_backward_input(dy, x, weight, statistics, {}, dx);
+  r.ops->layer_norm_backward_weight(dy, x, statistics, d_weight, false);
+  r.ops->column_sum(dy, d_bias, false);
+  check_gradient("dx", x, dx, loss);
+  check_gradient("d_weight", weight, d_weight, loss);
+  check_gradient("d_bias", bias, d_bias, loss);
 }
 
 TEST_CASE("rope turned back is its gradient", "[gradients]") {
@@ -209,19 +230,51 @@ TEST_CASE("attention_backward of a part of the keys is the gradient of the whole
   check_gradient("dv", v, dv, loss);
 }
 
-TEST_CASE("swiglu_backward is the gradient of swiglu", "[gradients]") {
+TEST_CASE("gated_backward is the gradient of gated", "[gradients]") {
+  for (const Activation activation : all_activations) {
+    CAPTURE(static_cast<int>(activation));
+    Reference r;
+    const Shape shape{4, 5};
+    const Tensor gate = r.random(shape, 19, 2), up = r.random(shape, 20), d_out = r.random(shape, 21);
+    const auto loss = [&] {
+      Tensor out = r.nan(shape);
+      r.ops->gated(activation, gate, up, out);
+      return dot(out, d_out);
+    };
+    Tensor d_gate = r.nan(shape), d_up = r.nan(shape);
+    r.ops->gated_backward(activation, gate, up, d_out, d_gate, d_up);
+    check_gradient("d_gate", gate, d_gate, loss);
+    check_gradient("d_up", up, d_up, loss);
+  }
+}
+
+TEST_CASE("activate_backward is the gradient of activate", "[gradients]") {
+  for (const Activation activation : all_activations) {
+    CAPTURE(static_cast<int>(activation));
+    Reference r;
+    const Shape shape{4, 5};
+    const Tensor x = r.random(shape, 19, 2), d_out = r.random(shape, 21);
+    Tensor dx = r.nan(shape);
+    r.ops->activate_backward(activation, x, d_out, dx);
+    check_gradient("dx", x, dx, [&] {
+      Tensor out = r.nan(shape);
+      r.ops->activate(activation, x, out);
+      return dot(out, d_out);
+    });
+  }
+}
+
+TEST_CASE("dropout is its own gradient", "[gradients]") {
   Reference r;
-  const Shape shape{4, 5};
-  const Tensor gate = r.random(shape, 19, 2), up = r.random(shape, 20), d_out = r.random(shape, 21);
-  const auto loss = [&] {
-    Tensor out = r.nan(shape);
-    r.ops->swiglu(gate, up, out);
+  const std::vector<uint64_t> rows{3, 1, uint64_t{1} << 33};
+  const Tensor x = r.random({3, 9}, 31), d_out = r.random({3, 9}, 32);
+  Tensor dx = r.nan({3, 9});
+  r.ops->dropout(d_out, 0.4, 17, rows, dx);
+  check_gradient("dx", x, dx, [&] {
+    Tensor out = r.nan({3, 9});
+    r.ops->dropout(x, 0.4, 17, rows, out);
     return dot(out, d_out);
-  };
-  Tensor d_gate = r.nan(shape), d_up = r.nan(shape);
-  r.ops->swiglu_backward(gate, up, d_out, d_gate, d_up);
-  check_gradient("d_gate", gate, d_gate, loss);
-  check_gradient("d_up", up, d_up, loss);
+  });
 }
 
 TEST_CASE("cross_entropy leaves its gradient", "[gradients]") {

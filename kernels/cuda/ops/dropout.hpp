@@ -1,11 +1,24 @@
 // Dropout (Srivastava et al., JMLR 15, 2014). Its mask is computed where it is needed and never stored.
 #pragma once
 
+#include <cstdint>
+#include <span>
+#include <vector>
+
 #include "kernels/cuda/views.hpp"
 
 struct CUstream_st;
 
 namespace collie::cuda {
+
+// The numbers of rows as the device gets them: the low half of each, then its high half.
+inline std::vector<int32_t> words_of_rows(std::span<const uint64_t> rows) {
+  std::vector<int32_t> words;
+  words.reserve(2 * rows.size());
+  for (const uint64_t row : rows)
+    words.insert(words.end(), {static_cast<int32_t>(row), static_cast<int32_t>(row >> 32)});
+  return words;
+}
 
 // Says which elements are dropped. Element (row, column) has index i = first + row · pitch + column, which is
 // its place in the whole tensor, of which this process may hold a part. It is dropped if word i % 4 of

@@ -1,0 +1,61 @@
+// Dropout whose mask is computed where it is needed and never stored.
+#include "base/divide.hpp"
+#include "kernels/checks.hpp"
+#include "kernels/cpu/cpu_operations.hpp"
+#include "kernels/cpu/pieces.hpp"
+#include "kernels/dropout_mask.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/dropout.cpp"
+#include "hwy/foreach_target.h"
+
+#include "kernels/cpu/philox-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace collie::HWY_NAMESPACE {
+
+constexpr int64_t columns_at_a_time = 512;
+
+// One row: x and out [width].
+void dropout_row(const float* x, const DropoutMask& mask, uint64_t row, float* out, int64_t width) {
+  HWY_ALIGN uint32_t words[columns_at_a_time + most_words_beyond];
+  const hn::ScalableTag<uint32_t> words_tag;
+  // Of a rate of 1 every word is below the bound, also the largest.
+  const auto last_dropped = hn::Set(words_tag, static_cast<uint32_t>(mask.dropped - 1));
+  const Vec factor = constant(static_cast<float>(mask.factor));
+  for (int64_t first = 0; first < width; first += columns_at_a_time) {
+    const int64_t count = HWY_MIN(columns_at_a_time, width - first);
+    if (mask.dropped > 0) random_words(mask.key, row, static_cast<uint32_t>(first / 4), 0, count, words);
+    for_each_vector(count, [&](int64_t i, auto access) HWY_ATTR {
+      const Vec kept = hn::Mul(access.load(x + first + i), factor);
+      if (mask.dropped == 0) return access.store(kept, out + first + i);
+      const auto above = hn::Gt(hn::LoadU(words_tag, words + i), last_dropped);
+      access.store(hn::IfThenElseZero(hn::RebindMask(Floats(), above), kept), out + first + i);
+    });
+  }
+}
+
+}  // namespace collie::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace collie {
+
+HWY_EXPORT(dropout_row);
+
+using cpu::at;
+
+void CpuOperations::dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
+                            Tensor& out) {
+  check::dropout(dtype(), x, rate, rows, out);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(dropout_row);
+  const DropoutMask mask = dropout_mask(key, rate);
+  const int64_t width = x.dim(1);
+  arena_.for_pieces(x.dim(0), cpu::rows_per_piece(width), [&](int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; ++t)
+      kernel(at(x, t), mask, rows[static_cast<size_t>(t)], at(out, t), width);
+  });
+}
+
+}  // namespace collie
+#endif  // HWY_ONCE
