@@ -161,7 +161,8 @@ template <class Inspector>
 auto inspect(Inspector& f, MicroBatch& x) {
   auto tokens = wire::raw(x.tokens), labels = wire::raw(x.labels), positions = wire::raw(x.positions),
        starts = wire::raw(x.document_starts);
-  return f(tokens, labels, positions, starts, x.target_tokens);
+  auto first_tokens = wire::raw(x.first_tokens);
+  return f(tokens, labels, positions, starts, first_tokens, x.target_tokens);
 }
 template <class Inspector>
 auto inspect(Inspector& f, StepBatch& x) {

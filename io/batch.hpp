@@ -14,7 +14,10 @@ struct MicroBatch {
   std::vector<int32_t> labels;           // [T] targets; -100 = not a target
   std::vector<int32_t> positions;        // [T] from 0 in every document (piece)
   std::vector<int32_t> document_starts;  // [S + 1], from 0 to T
-  int64_t target_tokens = 0;             // labels that are targets
+  // [S] the number of each document's token of position 0 among all tokens that the run reads, whatever the
+  // layout: what a token's dropout mask is drawn from. Empty in batches that nobody trains on.
+  std::vector<int64_t> first_tokens = {};
+  int64_t target_tokens = 0;  // labels that are targets
 };
 
 // A replica computes this if there is no micro-batch left for it: no tokens and no documents.

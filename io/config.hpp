@@ -28,6 +28,7 @@ struct ModelSection {
   std::string dtype = "float32";
   std::string recompute = "none";
   std::vector<std::string> frozen;
+  std::string dropout = "0.0";  // or "config": config.json's rates
   bool operator==(const ModelSection&) const = default;
 };
 

@@ -299,7 +299,9 @@ std::string Key::yaml() const {
       Overloaded{
           [](const bool* value) -> std::string { return *value ? "true" : "false"; },
           [&](const std::string* text) -> std::string {
-            return nullable && text->empty() ? "null" : yaml_of(*text);
+            if (nullable && text->empty()) return "null";
+            // A valid text is read as that, even if it looks like a number.
+            return std::count(valid.begin(), valid.end(), *text) ? *text : yaml_of(*text);
           },
           [](const double* number) { return yaml_of(*number); },
           [](const std::optional<int64_t>* number) -> std::string {

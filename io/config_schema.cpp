@@ -55,6 +55,12 @@ std::vector<Key> what_is_trained(Config& c) {
                "gradient and no optimizer state. A tied head is the embedding")
           .fingerprinted(),
 
+      Key("model.dropout", &c.model.dropout)
+          .doc("0.0: none, whatever config.json says; config: the rates of config.json (embd_pdrop, "
+               "resid_pdrop, attn_pdrop, attention_dropout), in training only")
+          .one_of({"0.0", "config"})
+          .fingerprinted(),
+
       Key("tokenizer.path", &c.tokenizer.path)
           .doc("a folder with tokenizer.json; null: model.path")
           .or_null(),

@@ -107,7 +107,9 @@ int64_t SequenceOrder::sequences_without_targets(int64_t epoch) const {
 
 void SequenceOrder::append_sequence(int64_t epoch, int64_t index, MicroBatch& batch) const {
   if (batch.document_starts.empty()) batch.document_starts.push_back(0);
+  int64_t token = (epoch * sequences_ + index) * settings_.sequence_length;
   for_each_piece(epoch, index, [&](const Piece& piece) {
+    batch.first_tokens.push_back(std::exchange(token, token + piece.count));
     const DocumentView document = dataset_->document(piece.document);
     for (int64_t i = 0; i < piece.count; ++i) {
       const int64_t pair = piece.first + i;

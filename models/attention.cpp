@@ -7,31 +7,93 @@
 
 namespace collie {
 
-Attention::Attention(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables)
-    : q_(make_dense_linear(ids.q.weight, ids.q.bias)),
-      k_(make_dense_linear(ids.k.weight, ids.k.bias)),
-      v_(make_dense_linear(ids.v.weight, ids.v.bias)),
-      o_(make_row_parallel_linear(make_dense_linear(ids.o.weight), ids.o.bias)),
+namespace {
+
+std::unique_ptr<Linear> make_qkv(const ModelConfig& config, const BlockIds& ids,
+                                 const LinearFactory& linears) {
+  if (ids.qkv.exists()) return linears(ids.qkv);
+  const int64_t q_width = config.num_attention_heads * config.head_dim,
+                kv_width = config.num_key_value_heads * config.head_dim;
+  std::vector<std::unique_ptr<Linear>> parts;
+  for (const MatrixIds& matrix : {ids.q, ids.k, ids.v}) parts.push_back(linears(matrix));
+  return make_split_linear(std::move(parts), {q_width, kv_width, kv_width});
+}
+
+}  // namespace
+
+void AttentionStash::append_kept_to(std::vector<Tensor*>& all) {
+  for (Tensor* tensor : {&qkv, &log_sum_exp, &attended}) all.push_back(tensor);
+  for (HeadNormStash* norm : {&of_q_norm, &of_k_norm})
+    for (Tensor* tensor : {&norm->input, &norm->statistics}) all.push_back(tensor);
+  of_qkv.append_to(all);
+  of_o.append_to(all);
+}
+
+Attention::Attention(const ModelConfig& config, const BlockSettings& settings, const BlockIds& ids,
+                     const RotaryTables& tables, const LinearFactory& linears)
+    : qkv_(make_qkv(config, ids, linears)),
+      o_(make_row_parallel_linear(linears({ids.o.weight}), ids.o.bias)),
       tables_(tables),
       head_dim_(config.head_dim),
       q_width_(config.num_attention_heads * config.head_dim),
       kv_width_(config.num_key_value_heads * config.head_dim),
-      score_scale_(1.0 / std::sqrt(static_cast<double>(config.head_dim))) {}
+      window_(settings.window),
+      score_scale_(settings.score_scale > 0 ? settings.score_scale
+                                            : 1.0 / std::sqrt(static_cast<double>(config.head_dim))) {
+  if (!config.query_key_norm) return;
+  const NormSettings of_heads{NormKind::rms, config.norm.eps, config.norm.weight_offset};
+  q_norm_.emplace(ids.q_norm, of_heads);
+  k_norm_.emplace(ids.k_norm, of_heads);
+}
+
+AttentionSpans Attention::windowed(AttentionSpans spans) const {
+  spans.window = window_;
+  return spans;
+}
 
 void Attention::rotate(LayerContext& context, const TokenLayout& layout, Tensor& qkv, bool inverse) const {
+  if (!tables_.cosines.defined()) return;
   Tensor q = heads_of(q_of(qkv)), k = heads_of(k_of(qkv));
   context.operations.rope(q, tables_.cosines, tables_.sines, layout.positions, inverse);
   context.operations.rope(k, tables_.cosines, tables_.sines, layout.positions, inverse);
 }
 
+// Heads lie in rows with others between them, and the norm reads rows of their own.
+void Attention::normalise_heads(LayerContext& context, const Norm& norm, Tensor heads,
+                                HeadNormStash* stash) const {
+  Operations& operations = context.operations;
+  const Category category = stash ? Category::activations : Category::workspace;
+  const Shape packed = heads.shape(), rows{heads.numel() / head_dim_, head_dim_};
+  Tensor input = operations.empty(packed, category);
+  operations.copy(heads, input);
+  Tensor output = operations.empty(rows, Category::workspace);
+  Tensor statistics = norm.empty_statistics(operations, rows[0], category);
+  ResidualStream stream{input.reshape(rows), {}};
+  norm.forward(context, stream, output, statistics);
+  operations.copy(output.reshape(packed), heads);
+  if (stash) *stash = {stream.x, std::move(statistics), {}};
+}
+
+void Attention::normalise_heads_backward(LayerContext& context, const Norm& norm, Tensor d_heads,
+                                         HeadNormStash& stash) const {
+  Operations& operations = context.operations;
+  const Shape packed = d_heads.shape(), rows = stash.input.shape();
+  Tensor d_output = operations.empty(packed, Category::activations);
+  operations.copy(d_heads, d_output);
+  stash.d_output = d_output.reshape(rows);
+  Tensor d_input = operations.empty(rows, Category::workspace);
+  norm.backward_input(context, stash.d_output, stash.input, stash.statistics, {}, d_input);
+  operations.copy(d_input.reshape(packed), d_heads);
+}
+
 Tensor Attention::project(LayerContext& context, const TokenLayout& layout, const Tensor& x,
-                          Category category) const {
+                          AttentionStash* stash) const {
+  const Category category = stash ? Category::activations : Category::workspace;
   const Tensor inside = gather_from_sequence_region(context, x);
   Tensor qkv = context.operations.empty({inside.dim(0), q_width_ + 2 * kv_width_}, category);
-  Tensor q = q_of(qkv), k = k_of(qkv), v = v_of(qkv);
-  q_->forward(context, inside, q);
-  k_->forward(context, inside, k);
-  v_->forward(context, inside, v);
+  qkv_->forward(context, inside, qkv, stash ? &stash->of_qkv : nullptr);
+  if (q_norm_) normalise_heads(context, *q_norm_, q_of(qkv), stash ? &stash->of_q_norm : nullptr);
+  if (k_norm_) normalise_heads(context, *k_norm_, k_of(qkv), stash ? &stash->of_k_norm : nullptr);
   rotate(context, layout, qkv, false);
   return qkv;
 }
@@ -42,8 +104,8 @@ void Attention::attend(LayerContext& context, const TokenLayout& layout, const T
   Tensor out = heads_of(attended);
   if (layout.slice != nullptr)
     return ring_attention(context, *layout.slice, q, key_values_of(qkv), score_scale_, out, log_sum_exp);
-  context.operations.attention(q, heads_of(k_of(qkv)), heads_of(v_of(qkv)), layout.spans, score_scale_, out,
-                               log_sum_exp);
+  context.operations.attention(q, heads_of(k_of(qkv)), heads_of(v_of(qkv)), windowed(layout.spans),
+                               score_scale_, out, log_sum_exp);
 }
 
 void Attention::attend_backward(LayerContext& context, const TokenLayout& layout, const AttentionStash& stash,
@@ -56,15 +118,16 @@ void Attention::attend_backward(LayerContext& context, const TokenLayout& layout
                                    stash.log_sum_exp, d_out, dq, d_key_values);
   }
   Tensor dk = heads_of(k_of(d_qkv)), dv = heads_of(v_of(d_qkv));
-  context.operations.attention_backward(q, heads_of(k_of(stash.qkv)), heads_of(v_of(stash.qkv)), layout.spans,
-                                        score_scale_, out, stash.log_sum_exp, d_out, dq, dk, dv);
+  context.operations.attention_backward(q, heads_of(k_of(stash.qkv)), heads_of(v_of(stash.qkv)),
+                                        windowed(layout.spans), score_scale_, out, stash.log_sum_exp, d_out,
+                                        dq, dk, dv);
 }
 
-void Attention::forward(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& y,
-                        AttentionStash* stash) const {
+Tensor Attention::attended_values(LayerContext& context, const TokenLayout& layout, const Tensor& x,
+                                  AttentionStash* stash) const {
   Operations& operations = context.operations;
   const Category category = stash ? Category::activations : Category::workspace;
-  Tensor qkv = project(context, layout, x, category);
+  Tensor qkv = project(context, layout, x, stash);
   const int64_t tokens = qkv.dim(0);
   Tensor attended = operations.empty({tokens, q_width_}, category);
   Tensor log_sum_exp =
@@ -75,34 +138,48 @@ void Attention::forward(LayerContext& context, const TokenLayout& layout, const 
     stash->log_sum_exp = std::move(log_sum_exp);
     stash->attended = attended;
   }
-  qkv = log_sum_exp = Tensor();
-  o_->forward(context, attended, y);
+  return attended;
+}
+
+void Attention::forward(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& y,
+                        AttentionStash* stash) const {
+  o_->forward(context, attended_values(context, layout, x, stash), y, stash ? &stash->of_o : nullptr);
+}
+
+void Attention::keep(LayerContext& context, const TokenLayout& layout, const Tensor& x,
+                     AttentionStash& stash) const {
+  o_->keep(context, attended_values(context, layout, x, &stash), stash.of_o);
 }
 
 void Attention::backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& dy, Tensor& dx,
                                AttentionStash& stash) const {
   Operations& operations = context.operations;
   Tensor d_attended = operations.empty(stash.attended.shape(), Category::workspace);
-  o_->backward_input(context, dy, d_attended, false);
+  o_->backward_input(context, dy, d_attended, false, stash.of_o);
   stash.d_qkv = operations.empty(stash.qkv.shape(), Category::activations);
   attend_backward(context, layout, stash, d_attended, stash.d_qkv);
   d_attended = stash.qkv = stash.log_sum_exp = Tensor();
   rotate(context, layout, stash.d_qkv, true);
+  if (q_norm_) normalise_heads_backward(context, *q_norm_, q_of(stash.d_qkv), stash.of_q_norm);
+  if (k_norm_) normalise_heads_backward(context, *k_norm_, k_of(stash.d_qkv), stash.of_k_norm);
+  if (!dx.defined()) return;
   Tensor partial = partial_sums(context, dx, stash.d_qkv.dim(0));
-  q_->backward_input(context, q_of(stash.d_qkv), partial, false);
-  k_->backward_input(context, k_of(stash.d_qkv), partial, true);
-  v_->backward_input(context, v_of(stash.d_qkv), partial, true);
+  qkv_->backward_input(context, stash.d_qkv, partial, false, stash.of_qkv);
   reduce_scatter_to_sequence_region(context, partial, dx);
 }
 
 void Attention::backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
                                 AttentionStash& stash) const {
-  o_->backward_weight(context, stash.attended, dy);
+  o_->backward_weight(context, stash.attended, dy, stash.of_o);
   stash.attended = Tensor();
+  if (k_norm_)
+    k_norm_->backward_weight(context, stash.of_k_norm.d_output, stash.of_k_norm.input,
+                             stash.of_k_norm.statistics);
+  if (q_norm_)
+    q_norm_->backward_weight(context, stash.of_q_norm.d_output, stash.of_q_norm.input,
+                             stash.of_q_norm.statistics);
   const Tensor inside = gather_from_sequence_region(context, x);  // again: the stash keeps its share only
-  v_->backward_weight(context, inside, v_of(stash.d_qkv));
-  k_->backward_weight(context, inside, k_of(stash.d_qkv));
-  q_->backward_weight(context, inside, q_of(stash.d_qkv));
+  qkv_->backward_weight(context, inside, stash.d_qkv, stash.of_qkv);
   stash = AttentionStash();
 }
 
@@ -110,7 +187,7 @@ void Attention::decode(LayerContext& context, const TokenLayout& layout, const T
                        Tensor& cache, int64_t cached) const {
   Operations& operations = context.operations;
   const int64_t tokens = x.dim(0), keys = cached + tokens;
-  const Tensor qkv = project(context, layout, x, Category::workspace);
+  const Tensor qkv = project(context, layout, x, nullptr);
   Tensor appended = cache.rows(cached, keys);
   operations.copy(key_values_of(qkv), appended);
   const Tensor held = cache.rows(0, keys);
@@ -119,9 +196,9 @@ void Attention::decode(LayerContext& context, const TokenLayout& layout, const T
       operations.empty({tokens, q_width_ / head_dim_}, operations.accumulation_dtype(), Category::workspace);
   Tensor attended_heads = heads_of(attended);
   operations.attention(heads_of(q_of(qkv)), heads_of(held.columns(0, kv_width_)),
-                       heads_of(held.columns(kv_width_, 2 * kv_width_)), layout.spans, score_scale_,
+                       heads_of(held.columns(kv_width_, 2 * kv_width_)), windowed(layout.spans), score_scale_,
                        attended_heads, log_sum_exp);
-  o_->forward(context, attended, y);
+  o_->forward(context, attended, y, nullptr);
 }
 
 }  // namespace collie

@@ -1,14 +1,16 @@
-// Multi-head attention with grouped keys and values and rotary positions, between its four projections. With
-// tensor parallelism a rank has a share of the heads: `heads` and `kv_heads` are those it has.
+// Multi-head attention with grouped keys and values, between its projections; rotary positions where the
+// model has them. With tensor parallelism a rank has a share of the heads: `heads` and `kv_heads` are those
+// it has.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "models/context_slice.hpp"
 #include "models/linear.hpp"
 #include "models/model_config.hpp"
-#include "models/parameter_list.hpp"
+#include "models/norm.hpp"
 #include "models/rotary.hpp"
 
 namespace collie {
@@ -19,6 +21,13 @@ struct TokenLayout {
   std::span<const int32_t> positions;  // [tokens]
   const ContextSlice* slice =
       nullptr;  // with context parallelism: the tokens are its own, instead of `spans`
+  std::span<const uint64_t> rows = {};  // [tokens] their numbers in the run, where something is dropped
+};
+
+// What the norm of queries or of keys keeps: rows are [tokens · heads, head_dim].
+struct HeadNormStash {
+  Tensor input, statistics;  // until backward_weight
+  Tensor d_output;           // from backward_input on
 };
 
 struct AttentionStash {
@@ -26,18 +35,31 @@ struct AttentionStash {
   Tensor log_sum_exp;  // [tokens, heads]; until backward_input
   Tensor attended;     // [tokens, heads head_dim], input of o
   Tensor d_qkv;        // [tokens, (heads + 2 kv_heads) head_dim], from backward_input on
+  LinearStash of_qkv, of_o;
+  HeadNormStash of_q_norm, of_k_norm;
+
+  void append_kept_to(std::vector<Tensor*>& all);
 };
 
 class Attention {
  public:
-  // `config`: of what the rank computes (share_of() in sharding.hpp).
-  Attention(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables);
+  using Stash = AttentionStash;
+
+  // `config`: of what the rank computes (share_of() in sharding.hpp). `tables` are undefined where nothing is
+  // rotated.
+  Attention(const ModelConfig& config, const BlockSettings& settings, const BlockIds& ids,
+            const RotaryTables& tables, const LinearFactory& linears);
 
   // x, y [tokens, hidden], those that the rank holds outside the matrices (tensor_parallel.hpp). `stash` is
   // null where there is no backward.
   void forward(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& y,
                AttentionStash* stash) const;
-  // Overwrites dx.
+  // Fills the stash as forward does, where y is not needed again.
+  void keep(LayerContext& context, const TokenLayout& layout, const Tensor& x, AttentionStash& stash) const;
+  // Of what costs no matrix product nothing is kept.
+  void forget_what_is_cheap(AttentionStash&) const {}
+  void compute_what_is_cheap(Operations&, AttentionStash&) const {}
+  // Overwrites dx; if it is undefined, nobody needs it.
   void backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& dy, Tensor& dx,
                       AttentionStash& stash) const;
   void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy, AttentionStash& stash) const;
@@ -55,9 +77,18 @@ class Attention {
   Tensor v_of(const Tensor& qkv) const { return qkv.columns(q_width_ + kv_width_, q_width_ + 2 * kv_width_); }
   Tensor key_values_of(const Tensor& qkv) const { return qkv.columns(q_width_, q_width_ + 2 * kv_width_); }
   Tensor heads_of(const Tensor& x) const { return x.reshape({x.dim(0), x.dim(1) / head_dim_, head_dim_}); }
+  AttentionSpans windowed(AttentionSpans spans) const;
 
   // Queries, keys and values of all tokens, packed and rotated.
-  Tensor project(LayerContext& context, const TokenLayout& layout, const Tensor& x, Category category) const;
+  Tensor project(LayerContext& context, const TokenLayout& layout, const Tensor& x,
+                 AttentionStash* stash) const;
+  // The norm of heads, in place. heads [tokens, heads · head_dim] is a part of a packed buffer.
+  void normalise_heads(LayerContext& context, const Norm& norm, Tensor heads, HeadNormStash* stash) const;
+  void normalise_heads_backward(LayerContext& context, const Norm& norm, Tensor d_heads,
+                                HeadNormStash& stash) const;
+  // All but the product with o: what o reads.
+  Tensor attended_values(LayerContext& context, const TokenLayout& layout, const Tensor& x,
+                         AttentionStash* stash) const;
   // Attention itself, over this rank's tokens or around the ring. attended, d_attended [tokens, heads
   // head_dim].
   void attend(LayerContext& context, const TokenLayout& layout, const Tensor& qkv, Tensor& attended,
@@ -66,9 +97,10 @@ class Attention {
                        const Tensor& d_attended, Tensor& d_qkv) const;
   void rotate(LayerContext& context, const TokenLayout& layout, Tensor& qkv, bool inverse) const;
 
-  std::unique_ptr<Linear> q_, k_, v_, o_;
+  std::unique_ptr<Linear> qkv_, o_;
+  std::optional<Norm> q_norm_, k_norm_;
   RotaryTables tables_;  // shared handles
-  int64_t head_dim_, q_width_, kv_width_;
+  int64_t head_dim_, q_width_, kv_width_, window_;
   double score_scale_;
 };
 

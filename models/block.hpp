@@ -1,24 +1,18 @@
-// One decoder block: y = m + mlp(norm(m)), m = x + attention(norm(x)).
+// One decoder block of two branches, attention and the MLP. One after the other: m = x + attention(norm(x)),
+// y = m + mlp(norm(m)); or side by side: y = x + attention(norm(x)) + mlp(norm(x)).
 #pragma once
 
 #include <vector>
 
 #include "models/activation_memory.hpp"
-#include "models/attention.hpp"
+#include "models/branch.hpp"
 #include "models/mlp.hpp"
-#include "models/norm.hpp"
 
 namespace collie {
 
-// What a block keeps of one micro-batch. All [tokens, hidden] but the inverse_rms, [tokens]. What is
-// recomputed is undefined from forward until backward_input.
 struct BlockStash {
-  Tensor input, attention_inverse_rms, attention_normed;
-  AttentionStash attention;
-  Tensor middle, mlp_inverse_rms, mlp_normed;
-  MlpStash mlp;
-  // From backward_input on, for backward_weight:
-  Tensor d_output, d_mlp_normed, d_middle, d_attention_normed;
+  BranchStash<Attention> attention;
+  BranchStash<Mlp> mlp;
 
   // All that forward leaves here; what is recomputed is undefined.
   std::vector<Tensor*> kept();
@@ -26,34 +20,33 @@ struct BlockStash {
 
 class DecoderBlock {
  public:
-  DecoderBlock(const ModelConfig& config, const BlockIds& ids, const RotaryTables& tables,
-               Recompute recompute = Recompute::none);
+  // Block `block` of the model. `config`: of what the rank computes (share_of() in sharding.hpp).
+  DecoderBlock(const ModelConfig& config, int64_t block, const BlockIds& ids, const RotaryTables& tables,
+               const LinearFactory& linears, Recompute recompute = Recompute::none);
 
   // `stash` is null where there is no backward.
   ResidualStream forward(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
                          BlockStash* stash) const;
-  // d(output) [tokens, hidden] -> d(input).
+  // d(output) [tokens, hidden] -> d(input), undefined if it is not `wanted`.
   Tensor backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& d_output,
-                        BlockStash& stash) const;
+                        BlockStash& stash, bool wanted = true) const;
   // Empties the stash.
   void backward_weight(LayerContext& context, BlockStash& stash) const;
 
-  int64_t cache_width() const { return attention_.cache_width(); }
+  int64_t cache_width() const { return attention_.layer().cache_width(); }
   // cache [capacity, cache_width] holds `cached` tokens; those of the stream are appended.
   ResidualStream decode(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
                         Tensor& cache, int64_t cached) const;
 
  private:
-  // Each half leaves what it adds to the stream in stream.delta. `stash`: null where nothing is kept.
-  void attention_half(LayerContext& context, const TokenLayout& layout, ResidualStream& stream,
-                      BlockStash* stash) const;
-  void mlp_half(LayerContext& context, ResidualStream& stream, BlockStash* stash, Category of_output) const;
   // Fills in what forward did not keep.
   void compute_again(LayerContext& context, const TokenLayout& layout, BlockStash& stash) const;
+  // Where the branches stand side by side: the MLP's stream, which is attention's before it adds to it.
+  ResidualStream split(Operations& operations, ResidualStream& stream) const;
 
-  RmsNorm attention_norm_, mlp_norm_;
-  Attention attention_;
-  Mlp mlp_;
+  bool parallel_;
+  Branch<Attention> attention_;
+  Branch<Mlp> mlp_;
   Recompute recompute_;
 };
 

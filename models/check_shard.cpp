@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "models/families/family.hpp"
 #include "models/sharding.hpp"
 
 namespace collie {
@@ -13,9 +14,10 @@ struct CutSize {
 };
 
 std::vector<CutSize> cut_sizes(const ModelConfig& config) {
-  return {{"num_attention_heads", config.num_attention_heads},
-          {"intermediate_size", config.intermediate_size},
-          {"vocab_size", config.vocab_size}};
+  const SizeKeys& keys = family_of(config).keys;
+  return {{keys.heads, config.num_attention_heads},
+          {keys.intermediate, config.intermediate_size},
+          {keys.vocabulary, config.vocab_size}};
 }
 
 bool key_value_heads_fit(const ModelConfig& config, int64_t ranks) {
@@ -62,6 +64,14 @@ void check_shard(const ModelConfig& config, const ModelShard& shard) {
         "parallel.tp_size: {} ranks cannot share the model's num_key_value_heads of {}: one must be a "
         "multiple of the other; nearest sizes of tp_size for this model: {}",
         ranks, config.num_key_value_heads, nearest_tensor_sizes(config, ranks));
+  const bool windowed = std::any_of(config.blocks.begin(), config.blocks.end(),
+                                    [](const BlockSettings& block) { return block.window > 0; });
+  if (shard.context_size > 1 && windowed)
+    throw UserError(
+        "parallel.cp_size: the engine does not share the tokens of a model with sliding windows among {} "
+        "ranks "
+        "yet; use 1",
+        shard.context_size);
 }
 
 }  // namespace collie

@@ -27,18 +27,18 @@ void append(std::vector<T>& to, const std::vector<T>& from, const TokenRange& ra
 }
 
 // Where pieces of documents start in a chunk, as rows of the rank's own tokens; the first at the chunk's
-// start, which may be in the middle of a document.
-void append_pieces(ContextSlice& slice, const Chunk& chunk) {
+// start, which may be in the middle of a document. A document without tokens is no piece.
+void append_pieces(ContextSlice& slice, const Chunk& chunk, const std::vector<int64_t>& first_tokens) {
   if (chunk.tokens.size() == 0) return;
   const auto& documents = slice.document_starts;
-  auto& starts = slice.own.document_starts;
-  starts.push_back(static_cast<int32_t>(chunk.offset));
-  slice.goes_on.push_back(!std::binary_search(documents.begin(), documents.end(), chunk.tokens.begin));
-  for (const int32_t start : documents)
-    if (start > chunk.tokens.begin && start < chunk.tokens.end) {
-      starts.push_back(static_cast<int32_t>(start - chunk.tokens.begin + chunk.offset));
-      slice.goes_on.push_back(false);
-    }
+  for (size_t i = 0; i + 1 < documents.size(); ++i) {
+    if (documents[i + 1] <= chunk.tokens.begin || documents[i] >= chunk.tokens.end) continue;
+    if (documents[i] == documents[i + 1]) continue;
+    const int64_t start = std::max<int64_t>(documents[i], chunk.tokens.begin);
+    slice.own.document_starts.push_back(static_cast<int32_t>(start - chunk.tokens.begin + chunk.offset));
+    slice.goes_on.push_back(documents[i] < start);
+    if (!first_tokens.empty()) slice.own.first_tokens.push_back(first_tokens[i]);
+  }
 }
 
 // The document that has the token `token`.
@@ -67,7 +67,7 @@ ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size) {
     append(slice.own.tokens, batch.tokens, chunk.tokens);
     append(slice.own.labels, batch.labels, chunk.tokens);
     append(slice.own.positions, batch.positions, chunk.tokens);
-    append_pieces(slice, chunk);
+    append_pieces(slice, chunk, batch.first_tokens);
   }
   slice.own.document_starts.push_back(static_cast<int32_t>(slice.own.tokens.size()));
   for (const int32_t label : slice.own.labels) slice.own.target_tokens += label != ignored_label;

@@ -16,9 +16,9 @@ namespace collie {
 
 struct ContextSlice {
   int rank = 0, size = 1;
-  // The rank's tokens, labels and positions, its early chunk before its late one. Its document_starts are
-  // those of the pieces of documents in the two chunks; a document that goes on from one into the other is
-  // two pieces.
+  // The rank's tokens, labels and positions, its early chunk before its late one. Its document_starts and
+  // first_tokens are those of the pieces of documents in the two chunks; a document that goes on from one
+  // into the other is two pieces.
   MicroBatch own;
   std::vector<bool> goes_on;             // [pieces] of them: tokens of the document are in an earlier chunk
   std::vector<int64_t> chunk_starts;     // [2 size + 1], in the whole micro-batch

@@ -19,7 +19,17 @@ std::vector<int32_t> local_rows(const LayerContext& context, const MicroBatch& b
 }  // namespace
 
 void Embedding::forward(LayerContext& context, const MicroBatch& batch, Tensor& out) const {
-  const AcquiredWeight table(context, table_);
+  look_up_tokens(context, batch, out);
+  if (ids_.positions == no_parameter) return;
+  Operations& operations = context.operations;
+  const AcquiredWeight table(context, ids_.positions);
+  Tensor rows = operations.empty(out.shape(), Category::workspace);
+  operations.embedding(*table, share_outside<const int32_t>(context, batch.positions), rows);
+  operations.add(out, rows, out);
+}
+
+void Embedding::look_up_tokens(LayerContext& context, const MicroBatch& batch, Tensor& out) const {
+  const AcquiredWeight table(context, ids_.tokens);
   const int64_t rows = (*table).dim(0), vocab = context.tensor ? rows * context.tensor->size() : rows;
   for (const int32_t token : batch.tokens)
     if (token < 0 || token >= vocab)
@@ -33,8 +43,13 @@ void Embedding::forward(LayerContext& context, const MicroBatch& batch, Tensor& 
 }
 
 void Embedding::backward_weight(LayerContext& context, const MicroBatch& batch, const Tensor& d_out) const {
+  if (ids_.positions != no_parameter)
+    contribute(context, ids_.positions, [&](Tensor& gradient, bool accumulate) {
+      context.operations.embedding_backward(share_outside<const int32_t>(context, batch.positions), d_out,
+                                            gradient, accumulate);
+    });
   const Tensor inside = gather_from_sequence_region(context, d_out);
-  contribute(context, table_, [&](Tensor& gradient, bool accumulate) {
+  contribute(context, ids_.tokens, [&](Tensor& gradient, bool accumulate) {
     if (context.tensor == nullptr)
       return context.operations.embedding_backward(batch.tokens, inside, gradient, accumulate);
     context.operations.embedding_backward(local_rows(context, batch, gradient.dim(0)), inside, gradient,

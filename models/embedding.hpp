@@ -1,5 +1,7 @@
 // The token embedding: a lookup, so it has a weight gradient and no input gradient. With tensor parallelism
-// each rank has a share of the vocabulary's rows, and looks up the tokens that are among them.
+// each rank has a share of the vocabulary's rows, and looks up the tokens that are among them. Learned
+// positions, where the model has them, are a second table, whole on every rank, of which a rank adds the rows
+// of those tokens that it holds outside the matrices.
 #pragma once
 
 #include "io/batch.hpp"
@@ -9,7 +11,7 @@ namespace collie {
 
 class Embedding {
  public:
-  explicit Embedding(ParameterId table) : table_(table) {}
+  explicit Embedding(const EmbeddingIds& ids) : ids_(ids) {}
 
   // out and d_out [tokens, hidden], those that the rank holds outside the matrices. Throws RunError for a
   // token outside the vocabulary.
@@ -17,7 +19,9 @@ class Embedding {
   void backward_weight(LayerContext& context, const MicroBatch& batch, const Tensor& d_out) const;
 
  private:
-  ParameterId table_;
+  void look_up_tokens(LayerContext& context, const MicroBatch& batch, Tensor& out) const;
+
+  EmbeddingIds ids_;
 };
 
 }  // namespace collie

@@ -17,7 +17,7 @@ std::span<const int32_t> labels_of(const MicroBatch& batch, int64_t begin, int64
 
 }  // namespace
 
-Head::Head(RmsNorm norm, std::unique_ptr<Linear> projection, int64_t vocab)
+Head::Head(const Norm& norm, std::unique_ptr<Linear> projection, int64_t vocab)
     : norm_(norm), projection_(std::move(projection)), vocab_(vocab) {}
 
 void Head::check_labels(const MicroBatch& batch, int64_t tokens) const {
@@ -46,9 +46,9 @@ void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStrea
   const Shape shape = stream.x.shape();
   const int64_t tokens = tokens_inside(context, stream.x), chunk = operations.head_chunk(vocab_);
   check_labels(batch, tokens);
-  stash.inverse_rms = operations.empty({shape[0]}, operations.accumulation_dtype(), Category::activations);
+  stash.statistics = norm_.empty_statistics(operations, shape[0], Category::activations);
   stash.d_normed = operations.empty(shape, Category::activations);
-  norm_.forward(context, stream, stash.d_normed, stash.inverse_rms);
+  norm_.forward(context, stream, stash.d_normed, stash.statistics);
   stash.input = std::move(stream.x);
   // Holds the normed input of all tokens, which each chunk replaces by its gradient once it is done with it.
   Tensor inside = gather_from_sequence_region(context, stash.d_normed);
@@ -63,12 +63,13 @@ void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStrea
     Tensor normed = inside.rows(begin, end);
     Tensor scores = operations.empty({end - begin, share_of_vocabulary(context)},
                                      Category::workspace);  // the logits, then d(logits)
+    LinearStash kept;
     if (end > begin) {
-      projection_->forward(inner, normed, scores);
+      projection_->forward(inner, normed, scores, &kept);
       chunk_loss(inner, loss, scores, labels_of(batch, begin, end), gradient_scale, loss_sum);
     }
-    projection_->backward_weight(inner, normed, scores);
-    if (end > begin) projection_->backward_input(inner, scores, normed, false);
+    projection_->backward_weight(inner, normed, scores, kept);
+    if (end > begin) projection_->backward_input(inner, scores, normed, false, kept);
     begin = end;
   } while (begin < tokens);
   if (sink) sink->finish();
@@ -77,12 +78,12 @@ void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStrea
 
 Tensor Head::backward_input(LayerContext& context, const HeadStash& stash) const {
   Tensor dx = context.operations.empty(stash.input.shape(), Category::activations);
-  norm_.backward_input(context, stash.d_normed, stash.input, stash.inverse_rms, {}, dx);
+  norm_.backward_input(context, stash.d_normed, stash.input, stash.statistics, {}, dx);
   return dx;
 }
 
 void Head::backward_weight(LayerContext& context, HeadStash& stash) const {
-  norm_.backward_weight(context, stash.d_normed, stash.input, stash.inverse_rms);
+  norm_.backward_weight(context, stash.d_normed, stash.input, stash.statistics);
   stash = HeadStash();
 }
 
@@ -105,11 +106,11 @@ void Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor
 Tensor Head::scores(LayerContext& context, const Tensor& x) const {
   Operations& operations = context.operations;
   Tensor normed = operations.empty(x.shape(), Category::workspace);
-  Tensor inverse_rms = operations.empty({x.dim(0)}, operations.accumulation_dtype(), Category::workspace);
+  Tensor statistics = norm_.empty_statistics(operations, x.dim(0), Category::workspace);
   ResidualStream stream{x, {}};
-  norm_.forward(context, stream, normed, inverse_rms);
+  norm_.forward(context, stream, normed, statistics);
   Tensor result = operations.empty({x.dim(0), share_of_vocabulary(context)}, Category::workspace);
-  projection_->forward(context, normed, result);
+  projection_->forward(context, normed, result, nullptr);
   return result;
 }
 

@@ -14,14 +14,14 @@
 namespace collie {
 
 struct HeadStash {
-  Tensor input;        // [tokens, hidden], those that the rank holds outside the matrices, as all here
-  Tensor inverse_rms;  // [tokens]
-  Tensor d_normed;     // [tokens, hidden]
+  Tensor input;       // [tokens, hidden], those that the rank holds outside the matrices, as all here
+  Tensor statistics;  // of the norm
+  Tensor d_normed;    // [tokens, hidden]
 };
 
 class Head {
  public:
-  Head(RmsNorm norm, std::unique_ptr<Linear> projection, int64_t vocab);
+  Head(const Norm& norm, std::unique_ptr<Linear> projection, int64_t vocab);
 
   // Of the stream [tokens, hidden]. Adds the losses of the targets to loss_sum f64 [1], chunk by chunk. The
   // projection's gradient goes to context.sink, opened once a micro-batch whatever the number of chunks
@@ -47,7 +47,7 @@ class Head {
   void chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::span<const int32_t> labels,
                   double gradient_scale, Tensor& loss_sum) const;
 
-  RmsNorm norm_;
+  Norm norm_;
   std::unique_ptr<Linear> projection_;
   int64_t vocab_;
 };

@@ -1,78 +1,100 @@
 #include "models/linear.hpp"
 
+#include <utility>
+
 #include "models/access.hpp"
 
 namespace collie {
 namespace {
 
-// What the two layouts share: the bias, and who hands what to the sink. `forms` are those of y = x W,
-// dx = dy Wᵀ in the layout's own storage order.
-class StoredLinear : public Linear {
+// W [out, in]: y = x Wᵀ + b, dx = dy W, dW = dyᵀ x.
+class DenseLinear final : public Linear {
  public:
-  StoredLinear(ParameterId weight, ParameterId bias) : weight_(weight), bias_(bias) {}
+  explicit DenseLinear(const MatrixIds& ids) : ids_(ids) {}
 
-  void forward(LayerContext& context, const Tensor& x, Tensor& y) override {
-    const AcquiredWeight weight(context, weight_);
-    if (bias_ < 0) return context.operations.gemm(forward_form(), x, *weight, y, false);
-    const AcquiredWeight bias(context, bias_);
-    context.operations.gemm_add_row(forward_form(), x, *weight, *bias, y);
+  void forward(LayerContext& context, const Tensor& x, Tensor& y, LinearStash*) override {
+    const AcquiredWeight weight(context, ids_.weight);
+    if (ids_.bias == no_parameter) return context.operations.gemm(GemmForm::nt, x, *weight, y, false);
+    const AcquiredWeight bias(context, ids_.bias);
+    context.operations.gemm_add_row(GemmForm::nt, x, *weight, *bias, y);
   }
 
-  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate) override {
-    const AcquiredWeight weight(context, weight_);
-    context.operations.gemm(backward_form(), dy, *weight, dx, accumulate);
+  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate,
+                      LinearStash&) override {
+    const AcquiredWeight weight(context, ids_.weight);
+    context.operations.gemm(GemmForm::nn, dy, *weight, dx, accumulate);
   }
 
-  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy) override {
-    contribute(context, weight_, [&](Tensor& gradient, bool accumulate) {
-      weight_gradient(context.operations, x, dy, gradient, accumulate);
+  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy, LinearStash&) override {
+    contribute(context, ids_.weight, [&](Tensor& gradient, bool accumulate) {
+      context.operations.gemm(GemmForm::tn, dy, x, gradient, accumulate);
     });
-    if (bias_ < 0) return;
-    contribute(context, bias_, [&](Tensor& gradient, bool accumulate) {
+    if (ids_.bias == no_parameter) return;
+    contribute(context, ids_.bias, [&](Tensor& gradient, bool accumulate) {
       context.operations.column_sum(dy, gradient, accumulate);
     });
   }
 
- protected:
-  virtual GemmForm forward_form() const = 0;
-  virtual GemmForm backward_form() const = 0;
-  virtual void weight_gradient(Operations& operations, const Tensor& x, const Tensor& dy, Tensor& gradient,
-                               bool accumulate) const = 0;
+ private:
+  MatrixIds ids_;
+};
+
+class SplitLinear final : public Linear {
+ public:
+  SplitLinear(std::vector<std::unique_ptr<Linear>> parts, std::vector<int64_t> widths)
+      : parts_(std::move(parts)), widths_(std::move(widths)) {
+    COLLIE_ASSERT(parts_.size() == widths_.size(), "{} parts of {} widths", parts_.size(), widths_.size());
+  }
+
+  void forward(LayerContext& context, const Tensor& x, Tensor& y, LinearStash* stash) override {
+    if (stash) stash->parts.resize(parts_.size());
+    int64_t begin = 0;
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      Tensor columns = y.columns(begin, begin + widths_[i]);
+      parts_[i]->forward(context, x, columns, stash ? &stash->parts[i] : nullptr);
+      begin += widths_[i];
+    }
+  }
+
+  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate,
+                      LinearStash& stash) override {
+    int64_t begin = 0;
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      parts_[i]->backward_input(context, dy.columns(begin, begin + widths_[i]), dx, accumulate || i > 0,
+                                stash.parts.at(i));
+      begin += widths_[i];
+    }
+  }
+
+  // The last one first, as layers do.
+  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
+                       LinearStash& stash) override {
+    int64_t end = dy.dim(1);
+    for (size_t i = parts_.size(); i-- > 0;) {
+      parts_[i]->backward_weight(context, x, dy.columns(end - widths_[i], end), stash.parts.at(i));
+      end -= widths_[i];
+    }
+  }
 
  private:
-  ParameterId weight_, bias_;
-};
-
-// W [out, in]: y = x Wᵀ, dx = dy W, dW = dyᵀ x.
-class DenseLinear final : public StoredLinear {
-  using StoredLinear::StoredLinear;
-  GemmForm forward_form() const override { return GemmForm::nt; }
-  GemmForm backward_form() const override { return GemmForm::nn; }
-  void weight_gradient(Operations& operations, const Tensor& x, const Tensor& dy, Tensor& gradient,
-                       bool accumulate) const override {
-    operations.gemm(GemmForm::tn, dy, x, gradient, accumulate);
-  }
-};
-
-// W [in, out]: y = x W, dx = dy Wᵀ, dW = xᵀ dy.
-class TransposedLinear final : public StoredLinear {
-  using StoredLinear::StoredLinear;
-  GemmForm forward_form() const override { return GemmForm::nn; }
-  GemmForm backward_form() const override { return GemmForm::nt; }
-  void weight_gradient(Operations& operations, const Tensor& x, const Tensor& dy, Tensor& gradient,
-                       bool accumulate) const override {
-    operations.gemm(GemmForm::tn, x, dy, gradient, accumulate);
-  }
+  std::vector<std::unique_ptr<Linear>> parts_;
+  std::vector<int64_t> widths_;
 };
 
 }  // namespace
 
-std::unique_ptr<Linear> make_dense_linear(ParameterId weight, ParameterId bias) {
-  return std::make_unique<DenseLinear>(weight, bias);
+void LinearStash::append_to(std::vector<Tensor*>& all) {
+  for (Tensor& tensor : tensors) all.push_back(&tensor);
+  for (LinearStash& part : parts) part.append_to(all);
 }
 
-std::unique_ptr<Linear> make_transposed_linear(ParameterId weight, ParameterId bias) {
-  return std::make_unique<TransposedLinear>(weight, bias);
+std::unique_ptr<Linear> make_dense_linear(const MatrixIds& matrix) {
+  return std::make_unique<DenseLinear>(matrix);
+}
+
+std::unique_ptr<Linear> make_split_linear(std::vector<std::unique_ptr<Linear>> parts,
+                                          std::vector<int64_t> widths) {
+  return std::make_unique<SplitLinear>(std::move(parts), std::move(widths));
 }
 
 }  // namespace collie

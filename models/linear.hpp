@@ -1,16 +1,26 @@
-// Every weight matrix is used through this interface, so that tensor-parallel, LoRA, quantised and transposed
+// Every weight matrix is used through this interface, so that tensor-parallel, LoRA, quantised and split
 // matrices are pieces that compose.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "comm/process_group.hpp"
 #include "kernels/operations.hpp"
 #include "models/parameter.hpp"
+#include "models/parameter_ids.hpp"
 
 namespace collie {
 
 class CollectiveQueue;
+
+// What the dropout masks of a step are drawn from (dropout.hpp).
+struct DropoutDraw {
+  uint64_t seed = 0;
+  int64_t step = 0;
+};
 
 // What a layer computes with. `sink` is null where no weight gradients are wanted; a group, or a group's
 // queue, is null where the rank has nobody to share that dimension with.
@@ -23,21 +33,40 @@ struct LayerContext {
   // Set by the stage, for its layers, with sequence parallelism: the tokens of which each rank of the tensor
   // group holds a share outside the matrices. -1: every rank holds all of them.
   int64_t sequence_tokens = -1;
+  std::optional<DropoutDraw> dropout = {};  // in training, of a model that drops
+};
+
+// What a Linear keeps of one micro-batch beside its input, from its forward until its backward_weight. It
+// alone understands it.
+struct LinearStash {
+  std::vector<Tensor> tensors;
+  std::vector<LinearStash> parts;  // of those that it is made of
+
+  // All tensors, those of the parts included.
+  void append_to(std::vector<Tensor*>& all);
 };
 
 class Linear {
  public:
   virtual ~Linear() = default;
-  // x [tokens, in], y [tokens, out]; both may be row-strided.
-  virtual void forward(LayerContext& context, const Tensor& x, Tensor& y) = 0;
-  virtual void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate) = 0;
+  // x [tokens, in], y [tokens, out]; both may be row-strided. `stash` is null where there is no backward.
+  virtual void forward(LayerContext& context, const Tensor& x, Tensor& y, LinearStash* stash) = 0;
+  // Fills the stash as forward does, where y is not needed again.
+  virtual void keep(LayerContext& /*context*/, const Tensor& /*x*/, LinearStash& /*stash*/) {}
+  virtual void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate,
+                              LinearStash& stash) = 0;
   // Hands its gradients to context.sink.
-  virtual void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy) = 0;
+  virtual void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
+                               LinearStash& stash) = 0;
 };
 
-// weight [out, in] as Hugging Face stores it; bias [out] or none (-1).
-std::unique_ptr<Linear> make_dense_linear(ParameterId weight, ParameterId bias = -1);
-// weight [in, out], as GPT-2 stores it.
-std::unique_ptr<Linear> make_transposed_linear(ParameterId weight, ParameterId bias = -1);
+// weight [out, in]; bias [out], or none (no_parameter).
+std::unique_ptr<Linear> make_dense_linear(const MatrixIds& matrix);
+// Parts that read the same x and write columns of the same y, one after another: part i writes widths[i].
+std::unique_ptr<Linear> make_split_linear(std::vector<std::unique_ptr<Linear>> parts,
+                                          std::vector<int64_t> widths);
+
+// Makes the Linear of a matrix of the model; adapters and quantised weights wrap what it makes.
+using LinearFactory = std::function<std::unique_ptr<Linear>(const MatrixIds& matrix)>;
 
 }  // namespace collie

@@ -1,15 +1,47 @@
-// A Hugging Face config.json, as far as the engine has its features; what it lacks is refused by name.
+// What a decoder computes: its sizes and which parts its blocks are made of. A family (models/families/) maps
+// Hugging Face's config.json to this and back.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
+
+#include "kernels/activation.hpp"
+#include "models/config_reader.hpp"
 
 namespace collie {
 
+enum class NormKind : uint8_t { rms, layer };
+
+struct NormSettings {
+  NormKind kind = NormKind::rms;
+  double eps = 1e-6;
+  double weight_offset = 0;  // the factor is weight_offset + weight (RMSNorm only; Gemma's is 1 + weight)
+  bool bias = false;         // of LayerNorm
+};
+
+// How a token knows where it stands.
+enum class Positions : uint8_t {
+  rotary,   // queries and keys are rotated
+  learned,  // a second embedding is added to the first
+};
+
+// The rates with which a config.json says that the model was trained.
+struct DropoutRates {
+  double embedding = 0, attention = 0, residual = 0;
+
+  bool any() const { return embedding > 0 || attention > 0 || residual > 0; }
+};
+
+// What differs between the blocks of a model.
+struct BlockSettings {
+  int64_t window = 0;      // the most keys a query sees, its own included; 0: no limit
+  double score_scale = 0;  // of queries times keys; 0: 1 / sqrt(head_dim)
+};
+
 struct ModelConfig {
-  std::string model_type = "llama";
+  std::string model_type = "llama";  // the family
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
   int64_t num_hidden_layers = 0;
@@ -18,37 +50,37 @@ struct ModelConfig {
   int64_t head_dim = 0;  // hidden_size / num_attention_heads unless given
   int64_t vocab_size = 0;
   int64_t max_position_embeddings = 0;
-  double rms_norm_eps = 1e-6;
+
+  NormSettings norm;
+  Activation activation = Activation::silu;
+  bool parallel_branches = false;  // attention and MLP read the same stream, or one after the other
+  bool gated_mlp = true;           // down(activation(gate(x)) · up(x)), or down(activation(up(x)))
+  bool qkv_bias = false, output_bias = false, mlp_bias = false;
+  bool query_key_norm = false;  // RMSNorm of each query and key head, before the rotation
+  Positions positions = Positions::rotary;
   double rope_theta = 10000.0;
+  std::vector<BlockSettings> blocks = {};  // [num_hidden_layers], or empty: all have the defaults
   bool tie_word_embeddings = false;
-  bool attention_bias = false;
-  bool mlp_bias = false;
+  DropoutRates dropout = {};
+
+  // Initial weights are normal with this deviation; that of matrices which write into the residual stream is
+  // multiplied by the second number.
   double initializer_range = 0.02;
+  double residual_initializer_factor = 1.0;
+
+  BlockSettings block(int64_t index) const {
+    return blocks.empty() ? BlockSettings{} : blocks.at(static_cast<size_t>(index));
+  }
 };
-
-// The keys of a model, and where they stand.
-struct ModelKeys {
-  struct Origin {
-    std::string place;           // what a message about the key begins with: "FILE:LINE: hidden_size"
-    bool of_the_engine = false;  // given in the engine's own configuration, where nothing is meant for others
-  };
-
-  nlohmann::json object;
-  std::string where;                      // the file, or "model.config": the place of all other keys
-  std::map<std::string, Origin> origins;  // may lack keys
-};
-
-// folder/config.json. UserError names the file.
-ModelKeys read_model_keys(const std::string& folder);
 
 // `keys.where` names the file (or "model.config") in messages. Throws UserError that names the key, what was
 // found and what would be right: an unknown model_type, a missing or ill-typed key, sizes that do not divide,
-// a feature the engine lacks (rope scaling, other activations, sliding windows, quantised weights, ...). Keys
-// that do not change the maths (architectures, torch_dtype, transformers_version, token ids, use_cache, ...)
-// are ignored; so is what the engine does not know at all where it is switched off (null, false, 0, ""), but
-// not in the engine's own configuration, where it is a mistake. What is unknown is named with the nearest key
-// that is known. Sizes that no model has (more than 2^43 parameters, say) are refused before anything is
-// allocated or counted.
+// a feature the engine lacks (rope scaling, other activations, quantised weights, ...). Keys that do not
+// change the maths (architectures, torch_dtype, transformers_version, token ids, use_cache, ...) are ignored;
+// so is what the engine does not know at all where it is switched off (null, false, 0, ""), but not in the
+// engine's own configuration, where it is a mistake. What is unknown is named with the nearest key that is
+// known. Sizes that no model has (more than 2^43 parameters, say) are refused before anything is allocated or
+// counted.
 ModelConfig parse_model_config(const ModelKeys& keys);
 ModelConfig parse_model_config(const nlohmann::json& json, const std::string& where);
 ModelConfig load_model_config(const std::string& folder);  // folder/config.json

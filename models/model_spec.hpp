@@ -13,11 +13,12 @@ namespace collie {
 struct ModelSpec {
   ModelConfig architecture;
   std::vector<std::string> frozen;  // patterns (base/name_pattern.hpp) of tensors that are not trained
+  bool dropout = false;             // with the architecture's rates
 
   ModelSpec() = default;
   // A plain model is its architecture.
-  ModelSpec(ModelConfig config, std::vector<std::string> patterns = {})
-      : architecture(std::move(config)), frozen(std::move(patterns)) {}
+  ModelSpec(ModelConfig config, std::vector<std::string> patterns = {}, bool drops = false)
+      : architecture(std::move(config)), frozen(std::move(patterns)), dropout(drops) {}
 
   // Whether the tensor of that Hugging Face name is trained.
   bool trains(const std::string& tensor) const;

@@ -1,27 +1,30 @@
-// RMSNorm as a layer: the operation, its weight and its gradient.
+// RMSNorm or LayerNorm as a layer: the operation, its weights and their gradients.
 #pragma once
 
 #include "models/linear.hpp"
+#include "models/model_config.hpp"
 #include "models/residual.hpp"
 
 namespace collie {
 
-class RmsNorm {
+class Norm {
  public:
-  RmsNorm(ParameterId weight, double eps) : weight_(weight), eps_(eps) {}
+  Norm(const NormIds& ids, const NormSettings& settings) : ids_(ids), settings_(settings) {}
+
+  // What backward needs beside x, of `tokens` tokens: [tokens], or [tokens, 2] for LayerNorm.
+  Tensor empty_statistics(Operations& operations, int64_t tokens, Category category) const;
 
   // y [tokens, hidden] of the whole stream, which is settled by it: stream.x is what backward calls x.
-  // inverse_rms [tokens], kept for backward.
-  void forward(LayerContext& context, ResidualStream& stream, Tensor& y, Tensor& inverse_rms) const;
+  void forward(LayerContext& context, ResidualStream& stream, Tensor& y, Tensor& statistics) const;
   // dx = d_residual (where it is defined) + the gradient through the norm; dx may be d_residual.
-  void backward_input(LayerContext& context, const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
+  void backward_input(LayerContext& context, const Tensor& dy, const Tensor& x, const Tensor& statistics,
                       const Tensor& d_residual, Tensor& dx) const;
   void backward_weight(LayerContext& context, const Tensor& dy, const Tensor& x,
-                       const Tensor& inverse_rms) const;
+                       const Tensor& statistics) const;
 
  private:
-  ParameterId weight_;
-  double eps_;
+  NormIds ids_;
+  NormSettings settings_;
 };
 
 }  // namespace collie

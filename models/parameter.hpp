@@ -18,7 +18,7 @@ enum class Initialisation : uint8_t { normal, ones, zeros };
 // their tokens' share of every gradient.)
 enum class GradientShares : uint8_t {
   whole,      // none: every rank that holds it computes all of it
-  tensor,     // the tensor group: each computes the share of its tokens (sequence parallelism)
+  tensor,     // the tensor group: each computes the share of its tokens (sequence parallelism) or heads
   key_value,  // the ranks of the tensor group that share its key/value heads
 };
 

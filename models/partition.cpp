@@ -2,6 +2,7 @@
 #include <numeric>
 #include <tuple>
 
+#include "models/families/family.hpp"
 #include "models/parameter_list.hpp"
 #include "models/stage_range.hpp"
 
@@ -33,9 +34,8 @@ PartCosts parameters_of_parts(const ModelConfig& config) {
 void check_stages(const ModelConfig& config, int64_t stages) {
   if (stages < 1) throw UserError("parallel.pp_size: {} stages; at least 1 is needed", stages);
   if (stages > config.num_hidden_layers)
-    throw UserError(
-        "parallel.pp_size: {} stages for a model of {} blocks (num_hidden_layers); at most one stage a block",
-        stages, config.num_hidden_layers);
+    throw UserError("parallel.pp_size: {} stages for a model of {} blocks ({}); at most one stage a block",
+                    stages, config.num_hidden_layers, family_of(config).keys.blocks);
 }
 
 }  // namespace
@@ -48,9 +48,8 @@ std::vector<StageRange> partition_stages(const ModelConfig& config,
       throw UserError("parallel.partition: a stage of {} blocks; every stage needs at least 1", blocks);
   const int64_t sum = std::accumulate(blocks_per_stage.begin(), blocks_per_stage.end(), int64_t{0});
   if (sum != config.num_hidden_layers)
-    throw UserError(
-        "parallel.partition: the stages have {} blocks together, the model has {} (num_hidden_layers)", sum,
-        config.num_hidden_layers);
+    throw UserError("parallel.partition: the stages have {} blocks together, the model has {} ({})", sum,
+                    config.num_hidden_layers, family_of(config).keys.blocks);
   std::vector<StageRange> ranges;
   int64_t first = 0;
   for (const int blocks : blocks_per_stage) {

@@ -7,6 +7,7 @@
 #include "comm/collective_queue.hpp"
 #include "models/block.hpp"
 #include "models/context_slice.hpp"
+#include "models/dropout.hpp"
 #include "models/embedding.hpp"
 #include "models/head.hpp"
 #include "models/parameter_list.hpp"
@@ -52,36 +53,54 @@ CollectiveQueue* queue_of(const char* what, CollectiveQueue* queue, int rank, in
 // The tokens of a micro-batch that are this rank's, and where they stand.
 class LocalBatch {
  public:
-  LocalBatch(const MicroBatch& batch, const ModelShard& shard) : batch_(batch) {
+  // `numbered`: whether the tokens' numbers in the run are needed.
+  LocalBatch(const MicroBatch& batch, const ModelShard& shard, bool numbered) : batch_(batch) {
     if (shard.context_size > 1) slice_ = slice_for_context(batch, shard.context_rank, shard.context_size);
+    if (numbered) number_tokens();
   }
 
   const MicroBatch& operator*() const { return slice_ ? slice_->own : batch_; }
   int64_t tokens() const { return static_cast<int64_t>((**this).tokens.size()); }
+  std::span<const uint64_t> rows() const { return rows_; }
   TokenLayout layout() const {
     const MicroBatch& own = **this;
-    return {{own.document_starts, own.document_starts}, own.positions, slice_ ? &*slice_ : nullptr};
+    return {{own.document_starts, own.document_starts}, own.positions, slice_ ? &*slice_ : nullptr, rows_};
   }
 
  private:
+  void number_tokens() {
+    const MicroBatch& own = **this;
+    COLLIE_ASSERT(own.first_tokens.size() + 1 == own.document_starts.size(), "{} numbers for {} documents",
+                  own.first_tokens.size(), own.document_starts.size() - 1);
+    for (size_t i = 0; i < own.first_tokens.size(); ++i)
+      for (int32_t token = own.document_starts[i]; token < own.document_starts[i + 1]; ++token)
+        rows_.push_back(
+            static_cast<uint64_t>(own.first_tokens[i] + own.positions[static_cast<size_t>(token)]));
+  }
+
   const MicroBatch& batch_;
+  std::vector<uint64_t> rows_;
   std::optional<ContextSlice> slice_;
 };
 
 class DecoderStage final : public StageModel {
  public:
   DecoderStage(const ModelSpec& model, const StageRange& range, Operations& operations,
-               const ModelShard& shard, const ActivationMemory& memory)
+               const ModelShard& shard, const ActivationMemory& memory, const LinearFactory& linears)
       : config_(model.architecture), range_(range), shard_(shard), offload_(memory.offload) {
     const ModelConfig& config = model.architecture;
     if (range.embedding) embedding_.emplace(add_embedding(model, parameters_, shard));
-    const RotaryTables tables = make_rotary_tables(config, operations);
-    const ModelConfig share = share_of(config, shard);
+    RotaryTables tables;
+    if (config.positions == Positions::rotary) tables = make_rotary_tables(config, operations);
+    ModelConfig share = share_of(config, shard);
+    if (!model.dropout) share.dropout = {};
+    rates_ = share.dropout;
     for (int64_t block = range.first_block; block < range.last_block; ++block)
-      blocks_.emplace_back(share, add_block(model, block, parameters_, shard), tables, memory.recompute);
+      blocks_.emplace_back(share, block, add_block(model, block, parameters_, shard), tables, linears,
+                           memory.recompute);
     if (range.head) {
-      const RmsNorm norm(add_final_norm(model, parameters_, shard), config.rms_norm_eps);
-      head_.emplace(norm, make_dense_linear(add_head(model, parameters_, shard)), config.vocab_size);
+      const Norm norm(add_final_norm(model, parameters_, shard), config.norm);
+      head_.emplace(norm, linears({add_head(model, parameters_, shard)}), config.vocab_size);
     }
     find_lowest_trained(model);
   }
@@ -96,7 +115,7 @@ class DecoderStage final : public StageModel {
     ActivationStash::Contents& contents = *stash.contents;
     contents.blocks.resize(blocks_.size());
     contents.on_host.resize(blocks_.size());
-    const LocalBatch local(batch, shard_);
+    const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local.tokens());
     ResidualStream stream = run_blocks(context, local, input, &contents);
     if (!head_) return stream.sum(context.operations);
@@ -108,7 +127,7 @@ class DecoderStage final : public StageModel {
   Tensor backward_input(LayerContext& outer, const MicroBatch& batch, const Tensor& d_output,
                         ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
-    const LocalBatch local(batch, shard_);
+    const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local.tokens());
     const TokenLayout layout = local.layout();
     Tensor gradient = output_gradient(context, d_output, contents);
@@ -121,19 +140,19 @@ class DecoderStage final : public StageModel {
 
   void backward_weight(LayerContext& outer, const MicroBatch& batch, ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
-    const LocalBatch local(batch, shard_);
+    const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local.tokens());
     if (head_) head_->backward_weight(context, contents.head);
     for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);)
       blocks_[i].backward_weight(context, contents.blocks[i]);
-    if (trains_embedding()) embedding_->backward_weight(context, *local, contents.d_embedding);
+    if (trains_embedding()) embedding_backward(context, local, contents.d_embedding);
     stash.contents.reset();
   }
 
   Tensor backward(LayerContext& outer, const MicroBatch& batch, const Tensor& d_output,
                   ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
-    const LocalBatch local(batch, shard_);
+    const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local.tokens());
     const TokenLayout layout = local.layout();
     Tensor gradient = output_gradient(context, d_output, contents);
@@ -141,12 +160,11 @@ class DecoderStage final : public StageModel {
     for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);) {
       gradient = block_backward_input(context, layout, gradient, contents, i);
       // Whoever sums the embedding's gradient over ranks does so while the block's is computed.
-      if (i == 0 && trains_embedding())
-        embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
+      if (i == 0 && trains_embedding()) embedding_backward(context, local, std::exchange(gradient, {}));
       blocks_[i].backward_weight(context, contents.blocks[i]);
     }
     if (blocks_.empty() && trains_embedding())
-      embedding_->backward_weight(context, *local, std::exchange(gradient, {}));
+      embedding_backward(context, local, std::exchange(gradient, {}));
     stash.contents.reset();
     return embedding_ ? Tensor() : gradient;
   }
@@ -154,7 +172,7 @@ class DecoderStage final : public StageModel {
   Tensor evaluate(LayerContext& outer, const MicroBatch& batch, const Tensor& input, Loss& loss,
                   Tensor& loss_sum) override {
     check_batch(batch);
-    const LocalBatch local(batch, shard_);
+    const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local.tokens());
     Tensor output = run_blocks(context, local, input, nullptr).sum(context.operations);
     if (!head_) return output;
@@ -205,6 +223,15 @@ class DecoderStage final : public StageModel {
     return *stash.contents;
   }
 
+  void drop_embedded(LayerContext& context, const LocalBatch& local, Tensor& x) const {
+    drop_elements(context, rates_.embedding, "embedding", share_outside(context, local.rows()), x);
+  }
+
+  void embedding_backward(LayerContext& context, const LocalBatch& local, Tensor d_output) const {
+    drop_embedded(context, local, d_output);
+    embedding_->backward_weight(context, *local, d_output);
+  }
+
   // What comes from the stage after, or from the head.
   Tensor output_gradient(LayerContext& context, const Tensor& d_output,
                          ActivationStash::Contents& contents) const {
@@ -220,7 +247,9 @@ class DecoderStage final : public StageModel {
     context.source.prefetch(block_layer(block),
                             block > 0 && is_reached(block - 1) ? block_layer(block - 1) : -1);
     bring_back(contents, block);
-    return blocks_[block].backward_input(context, layout, d_output, contents.blocks[block]);
+    const bool wanted = lowest_trained_ < block_layer(block);
+    Tensor d_input = blocks_[block].backward_input(context, layout, d_output, contents.blocks[block], wanted);
+    return wanted ? d_input : d_output;  // an earlier stage gets a gradient, whatever it says
   }
 
   // Nobody needs the gradients of layers below the lowest one that is trained.
@@ -252,6 +281,7 @@ class DecoderStage final : public StageModel {
   LayerContext training_context(const LayerContext& outer, int64_t tokens) const {
     LayerContext context = decoding_context(outer);
     context.context = queue_of("context", outer.context, shard_.context_rank, shard_.context_size);
+    if (rates_.any()) context.dropout = outer.dropout;
     if (shard_.sequence_parallel && context.tensor != nullptr) context.sequence_tokens = tokens;
     return context;
   }
@@ -296,6 +326,7 @@ class DecoderStage final : public StageModel {
     const TokenLayout layout = local.layout();
     const Category category = contents ? Category::activations : Category::workspace;
     ResidualStream stream{stage_input(context, *local, input, category), {}};
+    if (embedding_) drop_embedded(context, local, stream.x);
     for (size_t i = 0; i < blocks_.size(); ++i) {
       context.source.prefetch(block_layer(i), layer_after(block_layer(i)));
       BlockStash* const stash = contents && is_reached(i) ? &contents->blocks[i] : nullptr;
@@ -328,6 +359,7 @@ class DecoderStage final : public StageModel {
   StageRange range_;
   ModelShard shard_;
   bool offload_;
+  DropoutRates rates_;  // those that are applied
   std::vector<Parameter> parameters_;
   std::optional<Embedding> embedding_;
   std::vector<DecoderBlock> blocks_;
@@ -339,10 +371,10 @@ class DecoderStage final : public StageModel {
 
 std::unique_ptr<StageModel> make_stage_model(const ModelSpec& model, const StageRange& range,
                                              Operations& operations, const ModelShard& shard,
-                                             const ActivationMemory& memory) {
+                                             const ActivationMemory& memory, const LinearFactory& linears) {
   check_range(model.architecture, range);
   check_shard(model.architecture, shard);
-  return std::make_unique<DecoderStage>(model, range, operations, shard, memory);
+  return std::make_unique<DecoderStage>(model, range, operations, shard, memory, linears);
 }
 
 }  // namespace collie

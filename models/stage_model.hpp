@@ -87,11 +87,12 @@ class StageModel {
                         KeyValueCache& cache) = 0;
 };
 
-// `operations` is used for what the model itself owns (the rotary tables). Throws UserError where the range
-// does not fit the config.
+// `operations` is used for what the model itself owns (the rotary tables). `linears` makes every matrix.
+// Throws UserError where the range does not fit the config.
 std::unique_ptr<StageModel> make_stage_model(const ModelSpec& model, const StageRange& range,
                                              Operations& operations, const ModelShard& shard = {},
-                                             const ActivationMemory& memory = {});
+                                             const ActivationMemory& memory = {},
+                                             const LinearFactory& linears = make_dense_linear);
 
 // The parameters() of such a stage.
 std::vector<Parameter> stage_parameters(const ModelSpec& model, const StageRange& range,

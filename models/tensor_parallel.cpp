@@ -32,21 +32,27 @@ class RowParallelLinear final : public Linear {
   RowParallelLinear(std::unique_ptr<Linear> matrix, ParameterId bias)
       : matrix_(std::move(matrix)), bias_(bias) {}
 
-  void forward(LayerContext& context, const Tensor& x, Tensor& y) override {
+  void forward(LayerContext& context, const Tensor& x, Tensor& y, LinearStash* stash) override {
     Tensor partial = partial_sums(context, y, x.dim(0));
-    matrix_->forward(context, x, partial);
+    matrix_->forward(context, x, partial, stash);
     reduce_scatter_to_sequence_region(context, partial, y);
     if (bias_ < 0) return;
     const AcquiredWeight bias(context, bias_);
     context.operations.add_row(y, *bias);
   }
 
-  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate) override {
-    matrix_->backward_input(context, gather_from_sequence_region(context, dy), dx, accumulate);
+  void keep(LayerContext& context, const Tensor& x, LinearStash& stash) override {
+    matrix_->keep(context, x, stash);
   }
 
-  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy) override {
-    matrix_->backward_weight(context, x, gather_from_sequence_region(context, dy));
+  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate,
+                      LinearStash& stash) override {
+    matrix_->backward_input(context, gather_from_sequence_region(context, dy), dx, accumulate, stash);
+  }
+
+  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
+                       LinearStash& stash) override {
+    matrix_->backward_weight(context, x, gather_from_sequence_region(context, dy), stash);
     if (bias_ < 0) return;
     contribute(context, bias_, [&](Tensor& gradient, bool accumulate) {
       context.operations.column_sum(dy, gradient, accumulate);

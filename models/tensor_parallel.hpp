@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "models/linear.hpp"
 
@@ -29,6 +30,15 @@ int64_t tokens_inside(const LayerContext& context, const Tensor& x);
 // x outside, [its tokens, width] -> [all tokens, width]: an all-gather with sequence parallelism, x itself
 // without.
 Tensor gather_from_sequence_region(const LayerContext& context, const Tensor& x);
+
+// Those of `all`, one for each token inside, that belong to the tokens which the rank holds outside.
+template <class T>
+std::span<T> share_outside(const LayerContext& context, std::span<T> all) {
+  if (context.tensor == nullptr || context.sequence_tokens < 0) return all;
+  const TokenRange own =
+      share_of_tokens(static_cast<int64_t>(all.size()), context.tensor->rank(), context.tensor->size());
+  return all.subspan(static_cast<size_t>(own.begin), static_cast<size_t>(own.size()));
+}
 
 // Where the partial sums are put that will leave into y [its tokens, width]: [tokens, width]; y itself where
 // there is no sequence parallelism. `tokens`: all of them.

@@ -5,17 +5,16 @@
 #include <filesystem>
 #include <set>
 
+#include "base/name_pattern.hpp"
 #include "base/quote.hpp"
 #include "io/files.hpp"
 #include "io/safetensors.hpp"
+#include "models/families/family.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
 namespace {
-
-// Hugging Face's names of the two that may be tied.
-const std::string head_weight = "lm_head.weight", embedding_weight = "model.embed_tokens.weight";
 
 SafetensorsFile open_weights(const std::string& folder) {
   const std::filesystem::path file = std::filesystem::path(folder) / "model.safetensors";
@@ -32,11 +31,19 @@ std::string text_of(const std::vector<int64_t>& shape) {
   return "[" + shortened(text) + "]";
 }
 
+// What the file calls the tensor. A model that was saved without its head has names without the first part:
+// "h.0.ln_1.weight" for "transformer.h.0.ln_1.weight".
+std::string name_in_file(const SafetensorsFile& file, const std::string& name) {
+  if (file.contains(name)) return name;
+  const std::string rest = name.substr(name.find('.') + 1);
+  return file.contains(rest) ? rest : name;
+}
+
 void check_tensor(const SafetensorsFile& file, const std::string& name, const Shape& whole) {
   const std::string path = file.path().string(), expected = whole.to_string();
-  if (!file.contains(name))
+  if (!file.contains(name_in_file(file, name)))
     throw UserError("{}: tensor {} is missing; the model needs it with shape {}", path, name, expected);
-  const SafetensorsEntry& entry = file.find(name);
+  const SafetensorsEntry& entry = file.find(name_in_file(file, name));
   bool same = static_cast<int>(entry.shape.size()) == whole.rank();
   for (int axis = 0; same && axis < whole.rank(); ++axis)
     same = entry.shape[static_cast<size_t>(axis)] == whole[axis];
@@ -49,7 +56,10 @@ void check_tensor(const SafetensorsFile& file, const std::string& name, const Sh
 }
 
 bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
-  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == head_weight);
+  const Family& family = family_of(config);
+  if (config.tie_word_embeddings && name == family.names.head) return true;
+  return std::any_of(family.ignored.begin(), family.ignored.end(),
+                     [&](const char* pattern) { return matches_pattern(pattern, name); });
 }
 
 }  // namespace
@@ -59,7 +69,7 @@ std::vector<std::string> check_weights(const std::string& folder, const ModelSpe
   std::set<std::string> known;
   for (const auto& [name, shape] : tensors_of(model_parameters(model))) {
     check_tensor(file, name, shape);
-    known.insert(name);
+    known.insert(name_in_file(file, name));
   }
   std::vector<std::string> surplus;
   for (const SafetensorsEntry& entry : file.tensors())
@@ -69,9 +79,11 @@ std::vector<std::string> check_weights(const std::string& folder, const ModelSpe
   return surplus;
 }
 
-bool has_own_head(const std::string& folder) {
+bool has_own_head(const std::string& folder, const ModelConfig& config) {
   if (!std::filesystem::exists(std::filesystem::path(folder) / "model.safetensors")) return false;
   const SafetensorsFile file = open_weights(folder);
+  const TensorNames& names = family_of(config).names;
+  const std::string head_weight = names.head, embedding_weight = name_in_file(file, names.embedding);
   if (!file.contains(head_weight) || !file.contains(embedding_weight)) return false;
   const SafetensorsEntry &head = file.find(head_weight), &embedding = file.find(embedding_weight);
   if (head.shape != embedding.shape) return true;
@@ -112,8 +124,9 @@ void read_weights(const std::string& folder, const std::vector<Parameter>& param
                   weights[i].shape().to_string(), parameter.shape.to_string());
     values.resize(static_cast<size_t>(parameter.shape.numel()));
     for_each_run(parameter, 0, parameter.shape.numel(), [&](const TensorRun& run) {
+      const std::string name = name_in_file(file, run.piece.tensor);
       fill_run(run, values.data() + run.held,
-               [&](std::span<float> dense) { file.to_float(run.piece.tensor, run.first, dense); });
+               [&](std::span<float> dense) { file.to_float(name, run.first, dense); });
     });
     operations.upload(values, weights[i]);
   }

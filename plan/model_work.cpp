@@ -5,7 +5,8 @@ namespace collie {
 int64_t matrix_elements_of_block(const ModelConfig& config) {
   const int64_t heads = config.num_attention_heads * config.head_dim;
   const int64_t key_value_heads = config.num_key_value_heads * config.head_dim;
-  return config.hidden_size * (2 * heads + 2 * key_value_heads + 3 * config.intermediate_size);
+  return config.hidden_size *
+         (2 * heads + 2 * key_value_heads + (config.gated_mlp ? 3 : 2) * config.intermediate_size);
 }
 
 int64_t matrix_elements_of_head(const ModelConfig& config) {

@@ -90,14 +90,32 @@ void untie(ModelConfig& model, const ModelSection& section) {
   model.tie_word_embeddings = false;
 }
 
+// Says which rates are ignored.
+void check_dropout(const ModelSpec& model, const std::string& where) {
+  const DropoutRates& rates = model.architecture.dropout;
+  if (model.dropout && rates.attention > 0)
+    throw UserError(
+        "{}: the weights of attention have a dropout rate of {}, and the engine has no dropout there yet; "
+        "set "
+        "that rate to 0 in model.config (attn_pdrop, attention_dropout), or model.dropout to 0.0",
+        where, rates.attention);
+  if (model.dropout || !rates.any()) return;
+  log::warn(
+      "{}: its dropout rates (embedding {}, attention {}, residual {}) are ignored; model.dropout: config "
+      "applies them",
+      where, rates.embedding, rates.attention, rates.residual);
+}
+
 void resolve_model(RunPlan& plan) {
   const ModelSection& section = plan.config.model;
   ModelKeys keys = model_keys(plan.config);
   const std::string where = keys.where;
   if (section.from_scratch && !keys.object.contains("vocab_size"))
     keys.object["vocab_size"] = plan.tokenizer->vocab_size();
-  plan.model = {parse_model_config(keys), section.frozen};
-  if (plan.model.architecture.tie_word_embeddings && !section.from_scratch && has_own_head(section.path))
+  plan.model = {parse_model_config(keys), section.frozen, section.dropout == "config"};
+  if (plan.purpose == Purpose::train) check_dropout(plan.model, where);
+  if (plan.model.architecture.tie_word_embeddings && !section.from_scratch &&
+      has_own_head(section.path, plan.model.architecture))
     untie(plan.model.architecture, section);
   plan.model_json = to_hugging_face(plan.model.architecture);
   plan.model_json["torch_dtype"] = section.dtype;
@@ -425,7 +443,8 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.config = parse_config(description.at("config").get<std::string>());
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
   resolve_device(plan);
-  plan.model = {parse_model_config(description.at("model"), "the trainer's model"), plan.config.model.frozen};
+  plan.model = {parse_model_config(description.at("model"), "the trainer's model"), plan.config.model.frozen,
+                plan.config.model.dropout == "config"};
   plan.config.parallel.partition.clear();  // the run uses the trainer's partition, whatever this key says
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
   resolve_layout(plan, ranks_here);

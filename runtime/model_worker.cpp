@@ -113,8 +113,10 @@ ModelWorker::Chunk& ModelWorker::chunk_of(int stage) {
 }
 
 LayerContext ModelWorker::context(Chunk& chunk, bool training) {
-  return {*operations_, chunk.state->weights(), training ? &chunk.state->gradients() : nullptr,
-          settings_.groups.tensor.get(), settings_.groups.context_queue.get()};
+  LayerContext context{*operations_, chunk.state->weights(), training ? &chunk.state->gradients() : nullptr,
+                       settings_.groups.tensor.get(), settings_.groups.context_queue.get()};
+  if (training && settings_.model.dropout) context.dropout = DropoutDraw{settings_.seed, batch_->step};
+  return context;
 }
 
 const MicroBatch& ModelWorker::micro_batch(int index) const {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "actors/cluster.hpp"
+#include "models/pieces.hpp"
 #include "tests/actors/threaded_config.hpp"
 
 namespace collie::test {
@@ -18,13 +19,13 @@ void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   if (!checkpoint || checkpoint->step() != 1) throw RunError("the first checkpoint is not of step 1");
   const auto account = std::make_shared<MemoryAccount>();
   const ParameterGroups groups(plan.config.optimizer);
-  for (const Parameter& parameter : model_parameters(plan.model)) {
-    const std::vector<StateDeclaration> states = groups.of(parameter.name).optimizer->states();
-    if (states.empty() || !parameter.trainable) continue;
-    Tensor moment = Tensor::host(parameter.shape, DType::f32, account, Category::workspace);
-    checkpoint->read(parameter.name, states.front().name, parameter.shape,
-                     std::vector<int64_t>(static_cast<size_t>(parameter.shape.rank()), 0), moment);
-    outcome.gradients[parameter.name] = {moment.data<float>(), moment.data<float>() + moment.numel()};
+  for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) {
+    const std::vector<StateDeclaration> states = groups.of(tensor).optimizer->states();
+    if (states.empty() || !plan.model.trains(tensor)) continue;
+    Tensor moment = Tensor::host(shape, DType::f32, account, Category::workspace);
+    checkpoint->read(tensor, states.front().name, shape,
+                     std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), moment);
+    outcome.gradients[tensor] = {moment.data<float>(), moment.data<float>() + moment.numel()};
   }
 }
 
@@ -64,10 +65,11 @@ bool LayoutOptions::every_option_counts() const {
 }
 
 std::string MathsOptions::name() const {
-  return fmt::format("{}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, rounded {}",
-                     optimizer, tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "",
-                     sequences_per_step, micro_batch_size, dtype, master ? " with masters" : "", grad_dtype,
-                     rounding);
+  return fmt::format(
+      "{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, rounded {}", family,
+      dropout ? " with dropout" : "", optimizer, tied ? "tied" : "untied", packing ? ", packed" : "",
+      masked ? ", masked" : "", sequences_per_step, micro_batch_size, dtype, master ? " with masters" : "",
+      grad_dtype, rounding);
 }
 
 OptimizerConfig optimizer_config(const std::string& optimizer) {
@@ -84,6 +86,26 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
   return config;
 }
 
+// Eight blocks, four heads, bytes as tokens.
+static nlohmann::json model_config(const MathsOptions& maths) {
+  if (maths.family == "gpt2")
+    return {
+        {"model_type", "gpt2"}, {"n_embd", 32},      {"n_inner", 48},     {"n_layer", 8},
+        {"n_head", 4},          {"vocab_size", 260}, {"n_positions", 64}, {"tie_word_embeddings", maths.tied},
+        {"attn_pdrop", 0.0}};
+  nlohmann::json object = {{"model_type", maths.family},
+                           {"hidden_size", 32},
+                           {"intermediate_size", 48},
+                           {"num_hidden_layers", 8},
+                           {"num_attention_heads", 4},
+                           {"num_key_value_heads", 2},
+                           {"vocab_size", 260},
+                           {"max_position_embeddings", 64},
+                           {"tie_word_embeddings", maths.tied}};
+  if (maths.family == "llama") object.update({{"attention_bias", true}, {"mlp_bias", true}});
+  return object;
+}
+
 Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
                      int64_t steps) {
   Config config;
@@ -91,17 +113,8 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.run.dir = (folder / "run").string();
   config.run.stall_timeout_s = 60;
   config.model.from_scratch = true;
-  config.model.config = {{"model_type", "llama"},
-                         {"hidden_size", 32},
-                         {"intermediate_size", 48},
-                         {"num_hidden_layers", 8},
-                         {"num_attention_heads", 4},
-                         {"num_key_value_heads", 2},
-                         {"vocab_size", 260},
-                         {"max_position_embeddings", 64},
-                         {"tie_word_embeddings", maths.tied},
-                         {"attention_bias", true},
-                         {"mlp_bias", true}};
+  config.model.config = model_config(maths);
+  config.model.dropout = maths.dropout ? "config" : "0.0";
   config.model.dtype = maths.dtype;
   config.model.frozen = maths.frozen;
   config.optimizer = optimizer_config(maths.optimizer);
@@ -224,6 +237,12 @@ std::vector<LayoutOptions> all_layouts(const std::vector<int>& processes) {
   return all;
 }
 
+static MathsOptions of_family(const std::string& family, bool dropout, MathsOptions maths) {
+  maths.family = family;
+  maths.dropout = dropout;
+  return maths;
+}
+
 static MathsOptions with_optimizer(const std::string& optimizer, MathsOptions maths) {
   maths.optimizer = optimizer;
   return maths;
@@ -237,6 +256,8 @@ const std::vector<MathsOptions>& all_maths() {
       with_optimizer("adam", {true, false, true}),      // one document a sequence
       with_optimizer("lion", {true, true, false, 20}),  // micro-batches that four stages do not divide
       with_optimizer("mixed", {false, true, false, 32, 2}),
+      of_family("gpt2", true, {}),
+      of_family("qwen2", false, {false, true, true}),
   };
   return all;
 }

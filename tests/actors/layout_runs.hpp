@@ -44,6 +44,8 @@ struct MathsOptions {
   std::string optimizer =
       "adamw";  // or sgd (with momentum), adam, lion, or "mixed": three of them, and no state
   std::vector<std::string> frozen = {};  // model.frozen
+  std::string family = "llama";          // model_type
+  bool dropout = false;                  // with the rates of the family's config.json
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign makes whole steps of what was rounded.
   double loss_tolerance() const { return optimizer == "lion" || optimizer == "mixed" ? 1e-3 : 1e-5; }
@@ -60,7 +62,8 @@ struct LayoutOutcome {
 // Where layouts of several processes have them: addresses of nodes, at least as many.
 using NodeAddresses = std::vector<std::string>;
 
-// Eight blocks, four heads with two key/value heads, biases, bytes as tokens: a few ten thousand parameters.
+// Eight blocks, four heads (with two key/value heads where the family has groups), biases, bytes as tokens: a
+// few ten thousand parameters.
 Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
                      int64_t steps);
 

@@ -11,7 +11,7 @@ TEST_CASE("a shape has as many parameters as the released model, less the biases
     if (shape.released_parameters == 0) continue;
     INFO(shape.name);
     const ModelConfig config = parse_model_config(shape.config, shape.name);
-    const int64_t output_biases = config.attention_bias ? config.num_hidden_layers * config.hidden_size : 0;
+    const int64_t output_biases = config.output_bias ? config.num_hidden_layers * config.hidden_size : 0;
     CHECK(parameter_count(config) - output_biases == shape.released_parameters);
     ++compared;
   }

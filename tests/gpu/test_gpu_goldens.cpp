@@ -1,5 +1,5 @@
 // Whole training steps on the emulated GPU against PyTorch's float32 ones
-// (tests/golden/make_llama_golden.py), with the weights, gradients and optimizer states that a run keeps.
+// (tests/golden/make_model_golden.py), with the weights, gradients and optimizer states that a run keeps.
 #include <numeric>
 
 #include "kernels/cuda/backend.hpp"

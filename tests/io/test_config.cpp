@@ -31,7 +31,7 @@ std::vector<std::string> warnings_of(const std::string& yaml) {
 // The block of the design document, section 5.
 constexpr const char* kDesign = R"(
 run:        {name: quickstart, dir: runs/quickstart, seed: 42, stall_timeout_s: 600}
-model:      {path: DIR, from_scratch: false, config: {}, dtype: float32, recompute: none, frozen: []}
+model:      {path: DIR, from_scratch: false, config: {}, dtype: float32, recompute: none, frozen: [], dropout: 0.0}
             # config: Hugging Face config.json keys; dtype: float32 | bfloat16, what is stored and computed in
 tokenizer:  {path: DIR, kind: auto}           # auto | byte; default: the model's folder
 data:
@@ -104,6 +104,7 @@ Config everything_changed() {
   c.model.dtype = "bfloat16";
   c.model.recompute = "full";
   c.model.frozen = {"*norm*", "model.layers.[0-3].*"};
+  c.model.dropout = "config";
   c.lr_scheduler = {"on", 0, 1.0};
   c.eval = {0, 2};
   c.checkpoint = {0, 1};

@@ -1,4 +1,4 @@
-// The goldens that PyTorch made (tests/golden/make_llama_golden.py), and models with their weights.
+// The goldens that PyTorch made (tests/golden/make_model_golden.py), and models with their weights.
 #pragma once
 
 #include <fstream>
@@ -13,7 +13,8 @@
 namespace collie::test {
 
 inline const std::string golden_folder = golden_file("");
-inline const std::vector<std::string> checkpoints = {"llama_tied", "llama_untied", "llama_bias"};
+inline const std::vector<std::string> checkpoints = {"llama_tied",  "llama_untied", "llama_bias",   "gpt2",
+                                                     "gpt2_untied", "qwen2",        "qwen2_window", "qwen3"};
 
 inline nlohmann::json read_json(const std::string& file) {
   std::ifstream stream(file);

@@ -63,18 +63,13 @@ inline std::vector<double> numbers(Operations& operations, const Tensor& x) {
   return {all.begin(), all.end()};
 }
 
-inline int64_t row_width(const Shape& shape) {
-  return shape.rank() == 2 ? shape[1] : 1;
-}
-
-// The elements of the whole tensor that are in the parameter's rectangle: their places there, in order.
+// Where the parameter's elements are in the whole tensor, in the parameter's order. All are of one tensor.
 inline std::vector<size_t> places(const Parameter& parameter) {
-  std::vector<size_t> all;
-  const Piece piece = pieces_of(parameter).at(0);
-  for (int64_t row = 0; row < parameter.shape[0]; ++row)
-    for (int64_t column = 0; column < row_width(parameter.shape); ++column)
-      all.push_back(static_cast<size_t>((piece.offsets[0] + row) * row_width(piece.tensor_shape) +
-                                        (parameter.shape.rank() == 2 ? piece.offsets[1] : 0) + column));
+  std::vector<size_t> all(static_cast<size_t>(parameter.shape.numel()));
+  for_each_run(parameter, 0, parameter.shape.numel(), [&](const TensorRun& run) {
+    for (int64_t i = 0; i < run.count; ++i)
+      all[static_cast<size_t>(run.held + i * run.stride)] = static_cast<size_t>(run.first + i);
+  });
   return all;
 }
 
@@ -87,9 +82,10 @@ struct Rank {
     std::unique_ptr<AccumulatingSink> sink;
   };
 
-  Rank(const std::string& device, const ModelConfig& config, const std::vector<StageRange>& ranges,
+  Rank(const std::string& device, const ModelSpec& config, const std::vector<StageRange>& ranges,
        const ModelShard& the_shard)
       : shard(the_shard),
+        drops(config.dropout),
         account(std::make_shared<MemoryAccount>()),
         operations(device == "reference" ? make_reference_operations(account)
                                          : make_cpu_operations(1, account)),
@@ -118,8 +114,10 @@ struct Rank {
   }
 
   LayerContext context(Stage& stage, bool training) {
-    return {*operations, *stage.source, training ? stage.sink.get() : nullptr, tensor.get(),
-            ring_queue.get()};
+    LayerContext context{*operations, *stage.source, training ? stage.sink.get() : nullptr, tensor.get(),
+                         ring_queue.get()};
+    if (training && drops) context.dropout = DropoutDraw{7, 3};
+    return context;
   }
 
   double forward(const MicroBatch& batch, double gradient_scale) {
@@ -188,6 +186,7 @@ struct Rank {
   }
 
   ModelShard shard;
+  bool drops;  // with masks of step 3
   std::shared_ptr<MemoryAccount> account;
   std::unique_ptr<Operations> operations;
   std::unique_ptr<Loss> loss;
@@ -199,7 +198,7 @@ struct Rank {
 
 // All ranks of a layout, context after tensor: rank = context_rank * tensor_size + tensor_rank.
 struct Grid {
-  Grid(const ModelConfig& config, const std::vector<StageRange>& ranges, const GridLayout& the_layout)
+  Grid(const ModelSpec& config, const std::vector<StageRange>& ranges, const GridLayout& the_layout)
       : layout(the_layout) {
     for (int c = 0; c < layout.context; ++c)
       for (int t = 0; t < layout.tensor; ++t)

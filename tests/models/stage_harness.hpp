@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "models/pieces.hpp"
 #include "tests/models/support.hpp"
 
 namespace collie::test {
@@ -33,7 +34,8 @@ struct Pipeline {
   double micro_batch(const MicroBatch& batch, double gradient_scale);
   double evaluate(const MicroBatch& batch);
   void start_step();
-  // The gradient of every parameter by name, tied copies added to their owner's.
+  // The gradient of every parameter by name, tied copies added to their owner's: as Hugging Face's tensor has
+  // it, which each parameter is the whole of.
   std::vector<std::pair<std::string, std::vector<double>>> gradients_by_name();
 
   Operations& operations;
@@ -116,7 +118,13 @@ inline std::vector<std::pair<std::string, std::vector<double>>> Pipeline::gradie
       const std::vector<float> part = values(operations, stage.gradients[i]);
       const Parameter& parameter = stage.model->parameters()[i];
       if (!parameter.tied_copy) {
-        all.emplace_back(parameter.name, std::vector<double>(part.begin(), part.end()));
+        std::vector<double>& whole =
+            all.emplace_back(parameter.name, std::vector<double>(part.size())).second;
+        for_each_run(parameter, 0, parameter.shape.numel(), [&](const TensorRun& run) {
+          for (int64_t k = 0; k < run.count; ++k)
+            whole[static_cast<size_t>(run.first + k)] =
+                static_cast<double>(part[static_cast<size_t>(run.held + k * run.stride)]);
+        });
         continue;
       }
       for (auto& [name, gradient] : all)

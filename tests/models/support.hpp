@@ -46,9 +46,22 @@ inline ModelConfig tiny_config(bool tied = false) {
   config.head_dim = 4;
   config.vocab_size = 11;
   config.max_position_embeddings = 64;
-  config.rms_norm_eps = 1e-5;
+  config.norm.eps = 1e-5;
   config.tie_word_embeddings = tied;
-  config.attention_bias = config.mlp_bias = true;
+  config.qkv_bias = config.output_bias = config.mlp_bias = true;
+  return config;
+}
+
+// GPT-2 with the same sizes: LayerNorm, learned positions, a plain MLP, packed and transposed matrices.
+inline ModelConfig tiny_gpt2(bool tied = true) {
+  ModelConfig config = tiny_config(tied);
+  config.model_type = "gpt2";
+  config.num_key_value_heads = config.num_attention_heads;
+  config.head_dim = config.hidden_size / config.num_attention_heads;
+  config.norm = {NormKind::layer, 1e-5, 0, true};
+  config.activation = Activation::gelu_tanh;
+  config.gated_mlp = false;
+  config.positions = Positions::learned;
   return config;
 }
 
@@ -97,6 +110,7 @@ inline MicroBatch make_batch(const std::vector<int>& lengths, int64_t vocab, con
   batch.document_starts = {0};
   uint64_t draw = 0;
   for (const int length : lengths) {
+    batch.first_tokens.push_back(1000 + static_cast<int64_t>(batch.tokens.size()));
     for (int position = 0; position < length; ++position) {
       batch.tokens.push_back(static_cast<int32_t>(stream.below(static_cast<uint64_t>(vocab), draw++)));
       if (position > 0) batch.labels.push_back(batch.tokens.back());

@@ -1,4 +1,4 @@
-// Whole models against what PyTorch computed: see tests/golden/make_llama_golden.py.
+// Whole models against what PyTorch computed: see tests/golden/make_model_golden.py.
 #include <algorithm>
 #include <filesystem>
 

@@ -2,6 +2,7 @@
 #include "models/block.hpp"
 #include "models/embedding.hpp"
 #include "models/head.hpp"
+#include "models/parameter_list.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/support.hpp"
 
@@ -53,51 +54,58 @@ const std::vector<int> packed = {3, 1, 4};  // documents of a micro-batch
 }  // namespace
 
 TEST_CASE("gradients of the linear layers agree with finite differences", "[layers][differences]") {
-  const bool transposed = GENERATE(false, true);
   Bench bench;
-  bench.parameters = {{"weight", transposed ? Shape{5, 7} : Shape{7, 5}}, {"bias", {7}}};
+  bench.parameters = {{"weight", {7, 5}}, {"bias", {7}}};
   bench.fill();
-  const auto linear = transposed ? make_transposed_linear(0, 1) : make_dense_linear(0, 1);
+  const auto linear = make_dense_linear({0, 1});
+  LinearStash stash;
   Tensor x = bench.random({6, 5}, "x"), y = bench.empty({6, 7}), dx = bench.empty({6, 5});
   const Tensor dy = bench.random({6, 7}, "dy");
   LayerContext context = bench.context();
   const auto f = [&] {
-    linear->forward(context, x, y);
+    linear->forward(context, x, y, nullptr);
     return weighted_sum(y, dy);
   };
-  linear->backward_input(context, dy, dx, false);
-  linear->backward_weight(context, x, dy);
+  linear->backward_input(context, dy, dx, false, stash);
+  linear->backward_weight(context, x, dy, stash);
   CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
   bench.check_weights(f);
 }
 
-TEST_CASE("gradients of RMSNorm agree with finite differences", "[layers][differences]") {
+TEST_CASE("gradients of every norm agree with finite differences", "[layers][differences]") {
+  const auto kind = GENERATE(NormKind::rms, NormKind::layer);
+  const double offset = kind == NormKind::rms ? GENERATE(0.0, 1.0) : 0.0;
+  CAPTURE(static_cast<int>(kind), offset);
   Bench bench;
-  bench.parameters = {{"norm", {8}, Initialisation::ones}};
+  bench.parameters = {{"norm", {8}, Initialisation::ones}, {"shift", {8}}};
   bench.fill();
-  const RmsNorm norm(0, 1e-5);
+  const bool bias = kind == NormKind::layer;
+  if (!bias) bench.parameters.pop_back();
+  const Norm norm({0, bias ? 1 : no_parameter}, {kind, 1e-5, offset, bias});
   Tensor x = bench.random({6, 8}, "x"), y = bench.empty({6, 8}), dx = bench.empty({6, 8});
-  Tensor inverse_rms = bench.empty({6});
+  Tensor statistics = norm.empty_statistics(bench.operations, 6, Category::workspace);
   const Tensor dy = bench.random({6, 8}, "dy");
   LayerContext context = bench.context();
   const auto f = [&] {
     ResidualStream stream{x, {}};
-    norm.forward(context, stream, y, inverse_rms);
+    norm.forward(context, stream, y, statistics);
     return weighted_sum(y, dy);
   };
   f();
-  norm.backward_input(context, dy, x, inverse_rms, {}, dx);
-  norm.backward_weight(context, dy, x, inverse_rms);
+  norm.backward_input(context, dy, x, statistics, {}, dx);
+  norm.backward_weight(context, dy, x, statistics);
   CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
   bench.check_weights(f);
 }
 
 TEST_CASE("gradients of the embedding agree with finite differences", "[layers][differences]") {
   Bench bench;
+  const bool positions = GENERATE(false, true);
   bench.parameters = {{"table", {5, 8}}};  // fewer rows than tokens, so that ids repeat
+  if (positions) bench.parameters.push_back({"positions", {12, 8}});
   bench.fill();
-  const Embedding embedding(0);
-  const MicroBatch batch = make_batch({9}, 5, "tokens");
+  const Embedding embedding({0, positions ? 1 : no_parameter});
+  const MicroBatch batch = make_batch({5, 4}, 5, "tokens");
   Tensor y = bench.empty({9, 8});
   const Tensor dy = bench.random({9, 8}, "dy");
   LayerContext context = bench.context();
@@ -113,7 +121,7 @@ TEST_CASE("gradients of attention agree with finite differences", "[layers][diff
   const ModelConfig config = tiny_config();
   const BlockIds ids = add_block(config, 0, bench.parameters);
   bench.fill();
-  const Attention attention(config, ids, make_rotary_tables(config, bench.operations));
+  const Attention attention(config, {}, ids, make_rotary_tables(config, bench.operations), make_dense_linear);
   const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
   const TokenLayout layout = layout_of(batch);
   Tensor x = bench.random({8, 8}, "x"), y = bench.empty({8, 8}), dx = bench.empty({8, 8});
@@ -144,17 +152,18 @@ TEST_CASE("gradients of the MLP agree with finite differences", "[layers][differ
   const ModelConfig config = tiny_config();
   const BlockIds ids = add_block(config, 0, bench.parameters);
   bench.fill();
-  const Mlp mlp(config, ids);
+  const Mlp mlp(config, ids, make_dense_linear);
+  const TokenLayout layout;
   Tensor x = bench.random({6, 8}, "x"), y = bench.empty({6, 8}), dx = bench.empty({6, 8});
   const Tensor dy = bench.random({6, 8}, "dy");
   LayerContext context = bench.context();
   MlpStash stash;
-  mlp.forward(context, x, y, &stash);
-  mlp.backward_input(context, dy, dx, stash);
+  mlp.forward(context, layout, x, y, &stash);
+  mlp.backward_input(context, layout, dy, dx, stash);
   CHECK_FALSE(stash.gate.defined());
   mlp.backward_weight(context, x, dy, stash);
   const auto f = [&] {
-    mlp.forward(context, x, y, nullptr);
+    mlp.forward(context, layout, x, y, nullptr);
     return weighted_sum(y, dy);
   };
   CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
@@ -174,10 +183,10 @@ TEST_CASE("gradients of a whole block agree with finite differences", "[layers][
   Bench bench;
   ModelConfig config = tiny_config();
   config.num_key_value_heads = kv_heads;
-  config.attention_bias = config.mlp_bias = bias;
+  config.qkv_bias = config.output_bias = config.mlp_bias = bias;
   const BlockIds ids = add_block(config, 0, bench.parameters);
   bench.fill();
-  const DecoderBlock block(config, ids, make_rotary_tables(config, bench.operations));
+  const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), make_dense_linear);
   const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
   const TokenLayout layout = layout_of(batch);
   Tensor x = bench.random({8, 8}, "x");
@@ -194,6 +203,214 @@ TEST_CASE("gradients of a whole block agree with finite differences", "[layers][
   bench.check_weights(f);
 }
 
+namespace {
+
+// Every order of the residual stream that the parts can be put in.
+struct Order {
+  const char* name;
+  bool parallel, norms, output_norms;
+  bool head_norms = false;
+};
+
+// A matrix with a low-rank adapter, W + B A, whose A and B are the parameters that come last. It keeps A x of
+// each micro-batch: what an adapter needs of the seam.
+class LowRank final : public Linear {
+ public:
+  LowRank(std::unique_ptr<Linear> base, ParameterId down, ParameterId up)
+      : base_(std::move(base)), down_(make_dense_linear({down})), up_(make_dense_linear({up})) {}
+
+  void forward(LayerContext& context, const Tensor& x, Tensor& y, LinearStash* stash) override {
+    base_->forward(context, x, y, nullptr);
+    Tensor narrow = narrowed(context, x), added = context.operations.empty(y.shape(), Category::workspace);
+    up_->forward(context, narrow, added, nullptr);
+    context.operations.add(y, added, y);
+    if (stash) stash->tensors = {narrow};
+  }
+  void keep(LayerContext& context, const Tensor& x, LinearStash& stash) override {
+    stash.tensors = {narrowed(context, x)};
+  }
+  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate,
+                      LinearStash& stash) override {
+    base_->backward_input(context, dy, dx, accumulate, stash);
+    Tensor d_narrow = context.operations.empty(stash.tensors.at(0).shape(), Category::workspace);
+    up_->backward_input(context, dy, d_narrow, false, stash);
+    down_->backward_input(context, d_narrow, dx, true, stash);
+  }
+  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
+                       LinearStash& stash) override {
+    base_->backward_weight(context, x, dy, stash);
+    Tensor d_narrow = context.operations.empty(stash.tensors.at(0).shape(), Category::workspace);
+    up_->backward_input(context, dy, d_narrow, false, stash);
+    up_->backward_weight(context, stash.tensors[0], dy, stash);
+    down_->backward_weight(context, x, d_narrow, stash);
+  }
+
+ private:
+  Tensor narrowed(LayerContext& context, const Tensor& x) {
+    Tensor narrow = context.operations.empty({x.dim(0), 2}, Category::activations);
+    down_->forward(context, x, narrow, nullptr);
+    return narrow;
+  }
+
+  std::unique_ptr<Linear> base_, down_, up_;
+};
+
+}  // namespace
+
+TEST_CASE("gradients of blocks in every residual order agree with finite differences",
+          "[layers][differences]") {
+  const auto order = GENERATE(
+      Order{"side by side", true, true, false}, Order{"norms of outputs only", false, false, true},
+      Order{"norms of inputs and outputs", false, true, true},
+      Order{"side by side, all norms", true, true, true}, Order{"norms of heads", false, true, false, true});
+  const auto recompute = GENERATE(Recompute::none, Recompute::selective, Recompute::full);
+  CAPTURE(order.name, static_cast<int>(recompute));
+  Bench bench;
+  ModelConfig config = tiny_config();
+  config.parallel_branches = order.parallel;
+  config.query_key_norm = order.head_norms;
+  BlockIds ids = add_block(config, 0, bench.parameters);
+  if (!order.norms) {
+    bench.parameters.resize(bench.parameters.size() - 2);
+    ids.attention_norm = ids.mlp_norm = {};
+  }
+  const ModelSpec model(config);
+  const ModelShard whole;
+  LayerParameters layer(model, whole, 0, bench.parameters);
+  if (order.output_norms) {
+    ids.attention_output_norm = layer.add_norm("output_norm_1");
+    ids.mlp_output_norm = layer.add_norm("output_norm_2");
+  }
+  bench.fill();
+  const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), make_dense_linear,
+                           recompute);
+  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
+  const TokenLayout layout = layout_of(batch);
+  Tensor x = bench.random({8, 8}, "x");
+  const Tensor dy = bench.random({8, 8}, "dy");
+  LayerContext context = bench.context();
+  BlockStash stash;
+  block.forward(context, layout, {x, {}}, &stash);
+  const Tensor dx = block.backward_input(context, layout, dy, stash);
+  block.backward_weight(context, stash);
+  const auto f = [&] {
+    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
+  };
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
+  bench.check_weights(f);
+}
+
+TEST_CASE("gradients through dropout agree with finite differences, and the masks are drawn anew each step",
+          "[layers][differences][dropout]") {
+  const auto recompute = GENERATE(Recompute::none, Recompute::selective, Recompute::full);
+  const bool output_norms = GENERATE(false, true);
+  CAPTURE(static_cast<int>(recompute), output_norms);
+  Bench bench;
+  ModelConfig config = tiny_config();
+  config.dropout.residual = 0.3;
+  BlockIds ids = add_block(config, 0, bench.parameters);
+  const ModelSpec model(config);
+  const ModelShard whole;
+  LayerParameters layer(model, whole, 0, bench.parameters);
+  if (output_norms) {
+    ids.attention_output_norm = layer.add_norm("output_norm_1");
+    ids.mlp_output_norm = layer.add_norm("output_norm_2");
+  }
+  bench.fill();
+  const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), make_dense_linear,
+                           recompute);
+  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
+  const std::vector<uint64_t> rows = {90, 91, 92, 5, 40, 41, 42, 43};
+  TokenLayout layout = layout_of(batch);
+  layout.rows = rows;
+  Tensor x = bench.random({8, 8}, "x");
+  const Tensor dy = bench.random({8, 8}, "dy");
+  LayerContext context = bench.context();
+  context.dropout = DropoutDraw{1, 1};
+  const auto output = [&] {
+    return doubles(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations));
+  };
+  BlockStash stash;
+  block.forward(context, layout, {x, {}}, &stash);
+  const Tensor dx = block.backward_input(context, layout, dy, stash);
+  block.backward_weight(context, stash);
+  const auto f = [&] {
+    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
+  };
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
+  bench.check_weights(f);
+  const std::vector<double> first = output();
+  context.dropout->step = 2;
+  const std::vector<double> second = output();
+  CHECK(first != second);
+  context.dropout = DropoutDraw{2, 1};
+  CHECK(first != output());
+  context.dropout.reset();
+  CHECK(first != output());
+}
+
+TEST_CASE("an adapter wraps every matrix of a block, and keeps what it needs of a micro-batch",
+          "[layers][differences]") {
+  const auto recompute = GENERATE(Recompute::none, Recompute::selective, Recompute::full);
+  CAPTURE(static_cast<int>(recompute));
+  Bench bench;
+  const ModelConfig config = tiny_config();
+  const BlockIds ids = add_block(config, 0, bench.parameters);
+  const LinearFactory adapted = [&](const MatrixIds& matrix) -> std::unique_ptr<Linear> {
+    const Parameter base = bench.parameters.at(static_cast<size_t>(matrix.weight));
+    const auto next = static_cast<ParameterId>(bench.parameters.size());
+    bench.parameters.push_back({base.name + ".A", {2, base.shape[1]}});
+    bench.parameters.push_back({base.name + ".B", {base.shape[0], 2}});
+    return std::make_unique<LowRank>(make_dense_linear(matrix), next, next + 1);
+  };
+  const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), adapted, recompute);
+  bench.fill();
+  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
+  const TokenLayout layout = layout_of(batch);
+  Tensor x = bench.random({8, 8}, "x");
+  const Tensor dy = bench.random({8, 8}, "dy");
+  LayerContext context = bench.context();
+  BlockStash stash;
+  block.forward(context, layout, {x, {}}, &stash);
+  const Tensor dx = block.backward_input(context, layout, dy, stash);
+  block.backward_weight(context, stash);
+  const auto f = [&] {
+    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
+  };
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
+  bench.check_weights(f);
+}
+
+TEST_CASE("a block whose input's gradient nobody wants gives its weights' gradients all the same",
+          "[layers][differences]") {
+  const bool norm_trained = GENERATE(false, true);
+  CAPTURE(norm_trained);
+  Bench bench;
+  const ModelConfig config = tiny_config();
+  BlockIds ids = add_block(config, 0, bench.parameters);
+  ids.attention_norm.trained = norm_trained;
+  bench.fill();
+  const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), make_dense_linear);
+  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
+  const TokenLayout layout = layout_of(batch);
+  const Tensor x = bench.random({8, 8}, "x"), dy = bench.random({8, 8}, "dy");
+  LayerContext context = bench.context();
+  const auto gradients = [&](bool wanted) {
+    bench.sink->start_step();
+    for (Tensor& gradient : bench.gradients) bench.operations.fill(gradient, NAN);
+    BlockStash stash;
+    block.forward(context, layout, {x, {}}, &stash);
+    CHECK(block.backward_input(context, layout, dy, stash, wanted).defined() == wanted);
+    block.backward_weight(context, stash);
+    std::vector<std::vector<double>> all;
+    for (size_t i = 0; i < bench.gradients.size(); ++i)
+      if (norm_trained || static_cast<ParameterId>(i) != ids.attention_norm.weight)
+        all.push_back(doubles(bench.gradients[i]));
+    return all;
+  };
+  CHECK(gradients(false) == gradients(true));
+}
+
 static double evaluated(const Head& head, LayerContext& context, const MicroBatch& batch, const Tensor& x,
                         Loss& loss) {
   Tensor loss_sum = no_loss(context.operations);
@@ -205,10 +422,10 @@ TEST_CASE("gradients of the head agree with finite differences, over several chu
           "[layers][differences]") {
   Bench bench;
   const ModelConfig config = tiny_config();
-  const ParameterId norm = add_final_norm(config, bench.parameters),
-                    weight = add_head(config, bench.parameters);
+  const NormIds norm = add_final_norm(config, bench.parameters);
+  const ParameterId weight = add_head(config, bench.parameters);
   bench.fill();
-  const Head head(RmsNorm(norm, 1e-5), make_dense_linear(weight), config.vocab_size);
+  const Head head(Norm(norm, config.norm), make_dense_linear({weight}), config.vocab_size);
   const int tokens = GENERATE(3, 2 * 256 + 9);
   MicroBatch batch = make_batch({tokens}, config.vocab_size, "tokens");
   batch.labels[1] = ignored_label;
@@ -222,10 +439,10 @@ TEST_CASE("gradients of the head agree with finite differences, over several chu
   head.forward(context, batch, {x, {}}, scale, *loss, loss_sum, stash);
   const double sum = bench.operations.read(loss_sum).value().front();
   CHECK(bench.sink->contributions(weight) == 1);  // opened once, whatever the chunks
-  CHECK(bench.sink->contributions(norm) == 0);
+  CHECK(bench.sink->contributions(norm.weight) == 0);
   const Tensor dx = head.backward_input(context, stash);
   head.backward_weight(context, stash);
-  CHECK(bench.sink->contributions(norm) == 1);
+  CHECK(bench.sink->contributions(norm.weight) == 1);
   const auto f = [&] { return scale * evaluated(head, quiet, batch, x, *loss); };
   CHECK(scale * sum == Approx(f()).epsilon(1e-14));
   if (tokens < 10) CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
@@ -248,10 +465,10 @@ TEST_CASE("a custom loss sees chunks of logits in token order and its gradient r
   };
   Bench bench;
   const ModelConfig config = tiny_config();
-  const ParameterId norm = add_final_norm(config, bench.parameters),
-                    weight = add_head(config, bench.parameters);
+  const NormIds norm = add_final_norm(config, bench.parameters);
+  const ParameterId weight = add_head(config, bench.parameters);
   bench.fill();
-  const Head head(RmsNorm(norm, 1e-5), make_dense_linear(weight), config.vocab_size);
+  const Head head(Norm(norm, config.norm), make_dense_linear({weight}), config.vocab_size);
   const int tokens = 256 + 4;
   const MicroBatch batch = make_batch({tokens}, config.vocab_size, "tokens");
   Tensor x = bench.random({tokens, 8}, "x");

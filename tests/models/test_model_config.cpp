@@ -1,7 +1,9 @@
 #include "models/model_config.hpp"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "models/stage_range.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/temporary_folder.hpp"
 #include "tests/models/messages.hpp"
@@ -40,10 +42,11 @@ TEST_CASE("what a config.json leaves out has transformers' defaults", "[config]"
   CHECK(config.num_key_value_heads == 8);
   CHECK(config.head_dim == 8);
   CHECK(config.max_position_embeddings == 2048);
-  CHECK(config.rms_norm_eps == 1e-6);
+  CHECK(config.norm.eps == 1e-6);
   CHECK(config.rope_theta == 10000.0);
   CHECK_FALSE(config.tie_word_embeddings);
-  CHECK_FALSE(config.attention_bias);
+  CHECK_FALSE(config.qkv_bias);
+  CHECK_FALSE(config.output_bias);
   CHECK_FALSE(config.mlp_bias);
   CHECK(config.initializer_range == 0.02);
 }
@@ -90,7 +93,7 @@ TEST_CASE("keys that do not change the maths are ignored", "[config]") {
 
 TEST_CASE("features that the engine lacks are refused by name", "[config]") {
   check_says(refusal({{"model_type", "mamba"}}), {"config.json", "model_type", "\"mamba\"", "llama"});
-  check_says(refusal({{"hidden_act", "gelu"}}), {"hidden_act", "\"gelu\"", "silu"});
+  check_says(refusal({{"hidden_act", "tanh"}}), {"hidden_act", "\"tanh\"", "silu"});
   check_says(refusal({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}}),
              {"rope_scaling", "rope_type", "llama3"});
   check_says(refusal({{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}),
@@ -105,7 +108,8 @@ TEST_CASE("features that the engine lacks are refused by name", "[config]") {
   check_says(refusal({{"layer_types", {"full_attention", "sliding_attention"}}}),
              {"layer_types", "sliding_attention"});
   check_says(refusal({{"quantization_config", {{"bits", 4}}}}), {"quantization_config", "quantised"});
-  check_says(refusal({{"attention_dropout", 0.1}}), {"attention_dropout", "0.1"});
+  check_says(refusal({{"attention_dropout", 1.5}}), {"attention_dropout", "1.5"});
+  check_says(refusal({{"resid_pdrop", 0.1}}), {"resid_pdrop", "0.1"});
   check_says(refusal({{"logit_scale", 0.0625}}), {"logit_scale", "0.0625", "maths"});
 }
 
@@ -197,6 +201,112 @@ TEST_CASE("a config.json that is none is refused and named", "[config]") {
   CHECK(load_model_config(folder.path().string()).hidden_size == 64);
 }
 
+namespace {
+
+json minimal_gpt2() {
+  return {{"model_type", "gpt2"}, {"n_embd", 64}, {"n_layer", 4}, {"n_head", 8}, {"vocab_size", 96}};
+}
+
+json minimal_qwen2() {
+  json object = minimal();
+  object["model_type"] = "qwen2";
+  return object;
+}
+
+json merged(json object, const json& changes) {
+  object.update(changes);
+  return object;
+}
+
+}  // namespace
+
+TEST_CASE("GPT-2's configuration has its own keys and transformers' defaults", "[config][family]") {
+  const ModelConfig config = parse(minimal_gpt2());
+  CHECK(config.hidden_size == 64);
+  CHECK(config.intermediate_size == 256);
+  CHECK(config.num_key_value_heads == 8);
+  CHECK(config.head_dim == 8);
+  CHECK(config.max_position_embeddings == 1024);
+  CHECK(config.norm.kind == NormKind::layer);
+  CHECK(config.norm.eps == 1e-5);
+  CHECK(config.norm.bias);
+  CHECK(config.activation == Activation::gelu_tanh);
+  CHECK_FALSE(config.gated_mlp);
+  CHECK(config.positions == Positions::learned);
+  CHECK(config.tie_word_embeddings);
+  CHECK(config.dropout.residual == 0.1);
+  CHECK(config.residual_initializer_factor == Approx(1 / std::sqrt(8.0)));
+  CHECK(config.blocks.empty());
+  const ModelConfig scaled = parse(merged(minimal_gpt2(), {{"scale_attn_by_inverse_layer_idx", true}}));
+  CHECK(scaled.block(1).score_scale == Approx(1 / std::sqrt(8.0) / 2));
+  const ModelConfig unscaled = parse(merged(minimal_gpt2(), {{"scale_attn_weights", false}}));
+  CHECK(unscaled.block(3).score_scale == 1);
+  // What published files say beside that.
+  CHECK(
+      parse(merged(minimal_gpt2(), {{"n_ctx", 1024},
+                                    {"n_inner", nullptr},
+                                    {"reorder_and_upcast_attn", true},
+                                    {"summary_type", "cls_index"},
+                                    {"summary_use_proj", true},
+                                    {"summary_proj_to_labels", true},
+                                    {"summary_first_dropout", 0.1},
+                                    {"task_specific_params", {{"text-generation", {{"do_sample", true}}}}}}))
+          .hidden_size == 64);
+  check_says(message_of([&] { parse(merged(minimal_gpt2(), {{"n_head", 7}})); }), {"n_embd 64", "n_head 7"});
+  check_says(message_of([&] {
+               parse(merged(minimal_gpt2(), {{"n_embed", 7}}));
+             }),
+             {"n_embed is 7", "n_embd"});
+  check_says(message_of([&] {
+               parse(merged(minimal_gpt2(), {{"activation_function", "tanh"}}));
+             }),
+             {"activation_function", "\"tanh\"", "gelu_new"});
+  check_says(message_of([&] {
+               parse(merged(minimal_gpt2(), {{"add_cross_attention", true}}));
+             }),
+             {"add_cross_attention", "cross attention"});
+}
+
+TEST_CASE("Qwen2's windows are of the blocks that have them", "[config][family]") {
+  const ModelConfig config = parse(merged(
+      minimal_qwen2(), {{"sliding_window", 4096}, {"max_window_layers", 2}, {"use_sliding_window", false}}));
+  CHECK(config.blocks.empty());
+  CHECK(config.qkv_bias);
+  CHECK_FALSE(config.output_bias);
+  const ModelConfig windowed = parse(merged(
+      minimal_qwen2(), {{"sliding_window", 16}, {"max_window_layers", 3}, {"use_sliding_window", true}}));
+  CHECK(windowed.block(2).window == 0);
+  CHECK(windowed.block(3).window == 16);
+  check_says(message_of([&] {
+               check_shard(windowed, {0, 1, false, 0, 2});
+             }),
+             {"parallel.cp_size", "windows"});
+  check_says(
+      message_of([&] {
+        parse(merged(minimal_qwen2(), {{"use_sliding_window", true}, {"layer_types", {"full_attention"}}}));
+      }),
+      {"layer_types", "5 layers"});
+}
+
+TEST_CASE("every family survives its way through Hugging Face's form", "[config][family]") {
+  for (const json& object :
+       {minimal_gpt2(), minimal_qwen2(),
+        merged(minimal_gpt2(), {{"scale_attn_by_inverse_layer_idx", true},
+                                {"n_inner", 100},
+                                {"activation_function", "relu"},
+                                {"attn_pdrop", 0.25},
+                                {"tie_word_embeddings", false}}),
+        merged(minimal_gpt2(), {{"scale_attn_weights", false}, {"layer_norm_epsilon", 1e-6}}),
+        merged(minimal_qwen2(),
+               {{"sliding_window", 16}, {"max_window_layers", 3}, {"use_sliding_window", true}})}) {
+    const json written = to_hugging_face(parse(object));
+    INFO(written.dump(1));
+    CHECK(to_hugging_face(parse(written)) == written);
+    for (const auto& [key, value] : object.items())
+      if (key != "max_window_layers") CHECK(written.at(key) == value);
+  }
+}
+
 TEST_CASE("a configuration survives its way through Hugging Face's form", "[config]") {
   ModelConfig config = parse(with({{"num_key_value_heads", 2},
                                    {"head_dim", 20},
@@ -214,7 +324,8 @@ TEST_CASE("a configuration survives its way through Hugging Face's form", "[conf
   CHECK(back.head_dim == 20);
   CHECK(back.rope_theta == 5e5);
   CHECK(back.tie_word_embeddings);
-  CHECK(back.attention_bias);
+  CHECK(back.qkv_bias);
+  CHECK(back.output_bias);
   CHECK(back.mlp_bias);
   CHECK(back.max_position_embeddings == 99);
 }
@@ -228,6 +339,7 @@ TEST_CASE("the goldens' configurations, as transformers writes them, are read", 
   CHECK_FALSE(untied.tie_word_embeddings);
   CHECK(load_model_config(golden + "llama_tied").tie_word_embeddings);
   const ModelConfig bias = load_model_config(golden + "llama_bias");
-  CHECK(bias.attention_bias);
+  CHECK(bias.qkv_bias);
+  CHECK(bias.output_bias);
   CHECK(bias.mlp_bias);
 }

@@ -24,7 +24,24 @@ ModelConfig parallel_config(int64_t kv_heads, bool tied, bool bias = true) {
   config.num_key_value_heads = kv_heads;
   config.vocab_size = 24;
   config.max_position_embeddings = 512;
-  config.attention_bias = config.mlp_bias = bias;
+  config.qkv_bias = config.output_bias = config.mlp_bias = bias;
+  return config;
+}
+
+// Every family's blocks, with sizes that four ranks can share.
+ModelConfig family_config(const std::string& family) {
+  ModelConfig config = parallel_config(2, true);
+  config.model_type = family;
+  if (family == "qwen2") config.output_bias = config.mlp_bias = false;
+  if (family == "qwen3") config.query_key_norm = true;
+  if (family != "gpt2") return config;
+  config = tiny_gpt2();
+  config.hidden_size = 16;
+  config.num_attention_heads = config.num_key_value_heads = 8;
+  config.head_dim = 2;
+  config.intermediate_size = 20;
+  config.vocab_size = 24;
+  config.max_position_embeddings = 512;
   return config;
 }
 
@@ -51,7 +68,7 @@ std::vector<MicroBatch> awkward_batches(const ModelConfig& config) {
 constexpr double scale = 0.05;
 
 // Losses and gradients of `layout` against one rank's.
-void compare(const ModelConfig& config, const std::vector<StageRange>& ranges, const GridLayout& layout,
+void compare(const ModelSpec& config, const std::vector<StageRange>& ranges, const GridLayout& layout,
              const std::vector<MicroBatch>& batches) {
   const double tolerance = layout.device == "reference" ? 1e-10 : 1e-5;
   Grid one(config, ranges, {1, false, 1, layout.device}), grid(config, ranges, layout);
@@ -60,8 +77,9 @@ void compare(const ModelConfig& config, const std::vector<StageRange>& ranges, c
     const double expected = one.ranks[0]->micro_batch(batches[i], scale);
     CHECK(grid.sum_of_losses([&](Rank& rank) { return rank.micro_batch(batches[i], scale); }) ==
           Approx(expected).epsilon(tolerance));
+    const double evaluated = config.dropout ? one.ranks[0]->evaluate(batches[i]) : expected;
     CHECK(grid.sum_of_losses([&](Rank& rank) { return rank.evaluate(batches[i]); }) ==
-          Approx(expected).epsilon(tolerance));
+          Approx(evaluated).epsilon(tolerance));
   }
   const auto expected = one.gradients(), found = grid.gradients();
   REQUIRE(found.size() == expected.size());
@@ -103,6 +121,28 @@ TEST_CASE("tensor, sequence and context parallelism together give the losses and
   const ModelConfig config = parallel_config(2, tied);
   compare(config, tied ? two_stages : one_stage, {tensor, sequence, context, device},
           awkward_batches(config));
+}
+
+TEST_CASE("every family gives the losses and gradients of one rank under every layout",
+          "[parallel][family]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const std::string family = GENERATE("gpt2", "qwen2", "qwen3");
+  const auto [tensor, sequence, context] =
+      GENERATE(table<int, bool, int>({{4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
+  CAPTURE(device, family, tensor, sequence, context);
+  const ModelConfig config = family_config(family);
+  compare(config, two_stages, {tensor, sequence, context, device}, awkward_batches(config));
+}
+
+TEST_CASE("dropout has the masks of one rank under every layout", "[parallel][dropout]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const std::string family = GENERATE("llama", "gpt2");
+  const auto [tensor, sequence, context] =
+      GENERATE(table<int, bool, int>({{4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
+  CAPTURE(device, family, tensor, sequence, context);
+  ModelConfig config = family_config(family);
+  config.dropout = {0.2, 0, 0.3};
+  compare({config, {}, true}, two_stages, {tensor, sequence, context, device}, awkward_batches(config));
 }
 
 TEST_CASE("sequence parallelism without tensor parallelism changes no bit", "[parallel]") {
@@ -150,7 +190,9 @@ TEST_CASE("every rank decodes the logits of one rank", "[parallel][decode]") {
   const GridLayout layout = GENERATE(GridLayout{2, false, 1}, GridLayout{4, true, 1}, GridLayout{1, false, 2},
                                      GridLayout{2, true, 2});
   CAPTURE(device, layout.tensor, layout.sequence, layout.context);
-  const ModelConfig config = parallel_config(2, true);
+  const std::string family = GENERATE("llama", "gpt2", "qwen2", "qwen3");
+  CAPTURE(family);
+  const ModelConfig config = family_config(family);
   const MicroBatch all = make_batch({9}, config.vocab_size, "prompt");
   Grid one(config, two_stages, {1, false, 1, device});
   Grid grid(config, two_stages, {layout.tensor, layout.sequence, layout.context, device});

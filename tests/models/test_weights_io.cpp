@@ -140,15 +140,15 @@ TEST_CASE("a head is the model's own where its values are others than the embedd
   const TemporaryFolder folder;
   const std::string path = folder.path().string(), head = "lm_head.weight",
                     embedding = "model.embed_tokens.weight";
-  CHECK_FALSE(has_own_head(path));                          // there is no file
+  CHECK_FALSE(has_own_head(path, tiny_config()));           // there is no file
   Tensors tensors{{embedding, stored({300, 700}, "F32")}};  // more than one piece
   const auto own = [&](const Stored& other) {
     tensors[head] = other;
     write(folder, tensors);
-    return has_own_head(path);
+    return has_own_head(path, tiny_config());
   };
   write(folder, tensors);
-  CHECK_FALSE(has_own_head(path));
+  CHECK_FALSE(has_own_head(path, tiny_config()));
   CHECK_FALSE(own(stored({300, 700}, "F32")));
   CHECK_FALSE(own(stored({300, 700}, "BF16")));  // the same values
   CHECK(own(stored({300, 699}, "F32")));

@@ -19,7 +19,7 @@ ModelConfig thin_model() {
   config.head_dim = 24;
   config.vocab_size = 300;
   config.max_position_embeddings = 32;
-  config.attention_bias = config.mlp_bias = true;
+  config.qkv_bias = config.output_bias = config.mlp_bias = true;
   return config;
 }
 

@@ -1,4 +1,4 @@
-// Whole training steps against PyTorch's: see tests/golden/make_llama_golden.py.
+// Whole training steps against PyTorch's: see tests/golden/make_model_golden.py.
 #include "optim/gradient_norm.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/catch.hpp"

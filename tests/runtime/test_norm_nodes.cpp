@@ -25,7 +25,8 @@ ModelWorkerSettings settings_of(const Grid& grid, int zero_stage, bool tied) {
   settings.model.architecture.hidden_size = 256;
   settings.model.architecture.intermediate_size = 128;
   settings.model.architecture.vocab_size = 64;
-  settings.model.architecture.attention_bias = settings.model.architecture.mlp_bias = false;
+  ModelConfig& model = settings.model.architecture;
+  model.qkv_bias = model.output_bias = model.mlp_bias = false;
   settings.ranges = partition_stages(settings.model.architecture, 2 * grid.pipeline, "uniform");
   for (int stage = 0; stage < 2 * grid.pipeline; ++stage)
     settings.rank_of_stage.push_back(stage % grid.pipeline);

@@ -1,11 +1,11 @@
 """Makes the goldens of tests/models from transformers and PyTorch (float32, CPU, eager attention).
 
-    python make_llama_golden.py [--stories FOLDER]
+    python make_model_golden.py [NAME...] [--stories FOLDER]
 
-Writes beside itself, for three small random Llama checkpoints:
-    llama_*/config.json, model.safetensors    what save_pretrained writes
-    llama_*/gradients.safetensors             d(loss)/d(parameter) of `batch`
-    llama_*/golden.json                       everything else, see golden() below
+Writes beside itself, for small random checkpoints of several families (all, or those named):
+    NAME/config.json, model.safetensors    what save_pretrained writes
+    NAME/gradients.safetensors             d(loss)/d(parameter) of `batch`
+    NAME/golden.json                       everything else, see golden() below
 and, with --stories, stories260k.json: loss and greedy decoding of that pretrained model (not copied here).
 
 A micro-batch is a list of documents {"tokens", "labels"}; each document is run through PyTorch by itself, and losses
@@ -18,7 +18,7 @@ import pathlib
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 HERE = pathlib.Path(__file__).parent
 STEPS, MICRO_BATCHES = 20, 3
@@ -39,20 +39,43 @@ CHECKPOINTS = {
         hidden_size=32, intermediate_size=44, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
         vocab_size=64, tie_word_embeddings=False, rms_norm_eps=1e-5, attention_bias=True, mlp_bias=True,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # as published: LayerNorm, learned positions, transposed matrices, one of them queries, keys and values, tied
+    "gpt2": dict(model_type="gpt2", n_embd=32, n_layer=2, n_head=4, vocab_size=96, n_positions=256),
+    # what GPT-2's configuration may say: another width and activation, an own head, scores scaled by the block
+    "gpt2_untied": dict(
+        model_type="gpt2", n_embd=24, n_layer=3, n_head=3, n_inner=40, vocab_size=64, n_positions=256,
+        activation_function="gelu", tie_word_embeddings=False, scale_attn_by_inverse_layer_idx=True),
+    # biases of queries, keys and values, grouped queries
+    "qwen2": dict(
+        model_type="qwen2", hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, vocab_size=96, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}),
+    # the second block sees 16 keys
+    "qwen2_window": dict(
+        model_type="qwen2", hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=1, vocab_size=64, tie_word_embeddings=False, use_sliding_window=True,
+        sliding_window=16, max_window_layers=1,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # norms of query and key heads, heads wider than hidden / heads
+    "qwen3": dict(
+        model_type="qwen3", hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, vocab_size=64, tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}),
 }
 
 
 def make_model(settings, generator):
-    config = LlamaConfig(max_position_embeddings=256, initializer_range=0.02, **settings)
+    settings = {"model_type": "llama", "max_position_embeddings": 256, "initializer_range": 0.02, **settings}
+    config = AutoConfig.for_model(**settings)
     config._attn_implementation = "eager"
-    model = LlamaForCausalLM(config).float()
+    model = AutoModelForCausalLM.from_config(config).float().eval()  # eval(): no dropout
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if "norm" in name:
-                parameter.copy_(1.0 + 0.2 * noise)
-            elif name.endswith("bias"):
+            if name.endswith("bias"):
                 parameter.copy_(0.1 * noise)
+            elif "norm" in name or "ln_" in name:
+                parameter.copy_(1.0 + 0.2 * noise)
             else:
                 parameter.copy_(noise * parameter.shape[-1] ** -0.5)
     return model
@@ -135,7 +158,7 @@ def golden(name, settings, seed):
 
 
 def stories(folder):
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     text = ("Once upon a time, there was a big dog named Max. Max liked to run in the park with his friend Lily. "
             "One day, they found a red ball under a tree, and they were very happy.")
@@ -157,10 +180,12 @@ def stories(folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CHECKPOINTS))
     parser.add_argument("--stories", help="folder of the stories260K model")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for seed, (name, settings) in enumerate(CHECKPOINTS.items(), start=1):
-        golden(name, settings, seed)
+        if not arguments.names or name in arguments.names:
+            golden(name, settings, seed)
     if arguments.stories:
         stories(arguments.stories)

@@ -1,0 +1,65 @@
+// A family of models: how its config.json says what ModelConfig says, and what its tensors are called. Each
+// is a file of this folder and a line of family.cpp; what its blocks compute is made of the parts that
+// ModelConfig chooses.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "models/layer_parameters.hpp"
+#include "models/model_config.hpp"
+
+namespace collie {
+
+// What the family's config.json calls the sizes.
+struct SizeKeys {
+  const char* hidden = "hidden_size";
+  const char* intermediate = "intermediate_size";
+  const char* blocks = "num_hidden_layers";
+  const char* heads = "num_attention_heads";
+  const char* key_value_heads = "num_key_value_heads";
+  const char* head_dim = "head_dim";
+  const char* vocabulary = "vocab_size";
+  const char* positions = "max_position_embeddings";
+};
+
+// Hugging Face's names of the tensors that are in no block.
+struct TensorNames {
+  const char* embedding = "model.embed_tokens.weight";
+  const char* positions = nullptr;  // of learned positions
+  const char* final_norm = "model.norm";
+  const char* head = "lm_head.weight";
+};
+
+struct Family {
+  const char* model_type;
+  const char* architecture;  // "LlamaForCausalLM"
+  SizeKeys keys = {};
+  TensorNames names = {};
+  // Patterns (base/name_pattern.hpp) of tensors that files may have and the model has no use for.
+  std::vector<const char*> ignored = {};
+
+  // Reads everything but the sizes. config has model_type and those sizes that are not optional; reads the
+  // optional ones, too. Throws UserError (ConfigReader).
+  void (*read)(ConfigReader& reader, ModelConfig& config);
+  // Writes what read() reads, and the sizes' optional keys.
+  void (*write)(const ModelConfig& config, nlohmann::json& json);
+  // Adds block `block`'s parameters in the order of transformers' named_parameters().
+  BlockIds (*add_block)(LayerParameters& layer, int64_t block);
+};
+
+// nullptr if there is none.
+const Family* find_family(const std::string& model_type);
+// Asserts that there is one.
+const Family& family_of(const ModelConfig& config);
+// "gpt2, llama, ..."
+std::string known_families();
+
+// One function a file of this folder.
+const Family& gpt2_family();
+const Family& llama_family();
+const Family& qwen2_family();
+const Family& qwen3_family();
+
+}  // namespace collie

@@ -1,0 +1,125 @@
+#include "models/layer_parameters.hpp"
+
+#include <utility>
+
+#include "models/pieces.hpp"
+#include "models/sharding.hpp"
+
+namespace collie {
+namespace {
+
+// Rows [first, first + rows) of a matrix [out, in], whichever way the file stores it.
+Parameter rows_of_matrix(const std::string& tensor, int64_t out, int64_t in, int64_t first, int64_t rows,
+                         Stored stored) {
+  const bool transposed = stored == Stored::in_out;
+  return part_of_tensor(tensor, transposed ? Shape{in, out} : Shape{out, in}, first, rows, transposed);
+}
+
+}  // namespace
+
+template <class Cut>
+MatrixIds LayerParameters::add_matrix(const std::string& name, int64_t out, int64_t in, bool bias,
+                                      Stored stored, double deviation, const Cut& cut) {
+  MatrixIds ids;
+  Parameter weight = rows_of_matrix(name + ".weight", out, in, 0, out, stored);
+  weight.deviation = deviation;
+  cut(weight);
+  ids.weight = add(std::move(weight));
+  if (!bias) return ids;
+  Parameter shift = whole_tensor(name + ".bias", {out});
+  shift.initialisation = Initialisation::zeros;
+  cut(shift);
+  ids.bias = add(std::move(shift));
+  return ids;
+}
+
+ParameterId LayerParameters::add_vocabulary(const std::string& tensor, bool tied_copy) {
+  Parameter matrix = whole_tensor(tensor, {config_.vocab_size, config_.hidden_size});
+  matrix.deviation = config_.initializer_range;
+  matrix.tied_copy = tied_copy;
+  cut_axis(matrix, 0, shard_);
+  return add(std::move(matrix));
+}
+
+ParameterId LayerParameters::add_positions(const std::string& tensor) {
+  Parameter matrix = whole_tensor(tensor, {config_.max_position_embeddings, config_.hidden_size});
+  matrix.deviation = config_.initializer_range;
+  replicate(matrix, shard_);
+  return add(std::move(matrix));
+}
+
+NormIds LayerParameters::add_norm(const std::string& name) {
+  NormIds ids;
+  Parameter weight = whole_tensor(name + ".weight", {config_.hidden_size});
+  weight.initialisation = config_.norm.weight_offset == 0 ? Initialisation::ones : Initialisation::zeros;
+  replicate(weight, shard_);
+  ids.weight = add(std::move(weight));
+  ids.trained = list_.back().trainable;
+  if (!config_.norm.bias) return ids;
+  Parameter shift = whole_tensor(name + ".bias", {config_.hidden_size});
+  shift.initialisation = Initialisation::zeros;
+  replicate(shift, shard_);
+  ids.bias = add(std::move(shift));
+  ids.trained = ids.trained || list_.back().trainable;
+  return ids;
+}
+
+NormIds LayerParameters::add_head_norm(const std::string& name) {
+  Parameter weight = whole_tensor(name + ".weight", {config_.head_dim});
+  weight.initialisation = Initialisation::ones;
+  replicate(weight, shard_);
+  if (shard_.tensor_size > 1) weight.gradient_shares = GradientShares::tensor;
+  NormIds ids;
+  ids.weight = add(std::move(weight));
+  ids.trained = list_.back().trainable;
+  return ids;
+}
+
+MatrixIds LayerParameters::add_column_parallel(const std::string& name, int64_t out, bool bias,
+                                               Stored stored) {
+  return add_matrix(name, out, config_.hidden_size, bias, stored, config_.initializer_range,
+                    [this](Parameter& parameter) { cut_axis(parameter, 0, shard_); });
+}
+
+MatrixIds LayerParameters::add_key_value(const std::string& name, bool bias, Stored stored) {
+  return add_matrix(name, config_.num_key_value_heads * config_.head_dim, config_.hidden_size, bias, stored,
+                    config_.initializer_range,
+                    [this](Parameter& parameter) { cut_key_value_heads(parameter, config_, shard_); });
+}
+
+MatrixIds LayerParameters::add_packed_qkv(const std::string& name, bool bias, Stored stored) {
+  COLLIE_ASSERT(config_.num_key_value_heads == config_.num_attention_heads,
+                "{}: {} key/value heads for {} query heads in one tensor", name, config_.num_key_value_heads,
+                config_.num_attention_heads);
+  const int64_t width = config_.num_attention_heads * config_.head_dim;
+  std::vector<Parameter> weights, shifts;
+  for (int64_t first = 0; first < 3 * width; first += width) {
+    weights.push_back(rows_of_matrix(name + ".weight", 3 * width, config_.hidden_size, first, width, stored));
+    weights.back().deviation = config_.initializer_range;
+    shifts.push_back(part_of_tensor(name + ".bias", {3 * width}, first, width, false));
+    shifts.back().initialisation = Initialisation::zeros;
+    cut_axis(weights.back(), 0, shard_);
+    cut_axis(shifts.back(), 0, shard_);
+  }
+  MatrixIds ids;
+  ids.weight = add(stacked(name + ".weight", weights));
+  if (bias) ids.bias = add(stacked(name + ".bias", shifts));
+  return ids;
+}
+
+MatrixIds LayerParameters::add_row_parallel(const std::string& name, int64_t in, bool bias, Stored stored) {
+  return add_matrix(
+      name, config_.hidden_size, in, bias, stored,
+      config_.initializer_range * config_.residual_initializer_factor, [this](Parameter& parameter) {
+        parameter.shape.rank() == 2 ? cut_axis(parameter, 1, shard_) : replicate(parameter, shard_);
+      });
+}
+
+ParameterId LayerParameters::add(Parameter parameter) {
+  parameter.layer = layer_;
+  parameter.trainable = model_.trains(parameter.name);
+  list_.push_back(std::move(parameter));
+  return static_cast<ParameterId>(list_.size()) - 1;
+}
+
+}  // namespace collie

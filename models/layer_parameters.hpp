@@ -1,0 +1,56 @@
+// Appends the parameters of one layer of one rank's stage to a list: what the rank's shard holds of each
+// tensor. Names are Hugging Face's without ".weight" and ".bias".
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/model_spec.hpp"
+#include "models/parameter.hpp"
+#include "models/parameter_ids.hpp"
+#include "models/stage_range.hpp"
+
+namespace collie {
+
+// How a file stores a matrix. In memory it always is [out, in].
+enum class Stored { out_in, in_out };
+
+class LayerParameters {
+ public:
+  LayerParameters(const ModelSpec& model, const ModelShard& shard, int layer, std::vector<Parameter>& list)
+      : model_(model), config_(model.architecture), shard_(shard), layer_(layer), list_(list) {}
+
+  const ModelConfig& config() const { return config_; }
+
+  // [vocabulary, hidden], cut by vocabulary. These two names are whole.
+  ParameterId add_vocabulary(const std::string& tensor, bool tied_copy);
+  // [max_position_embeddings, hidden], whole on every rank.
+  ParameterId add_positions(const std::string& tensor);
+  NormIds add_norm(const std::string& name);
+  // RMSNorm of heads: [head_dim], whole on every rank, each of which uses it on its heads.
+  NormIds add_head_norm(const std::string& name);
+  // [out, hidden], cut by what it gives: heads or width.
+  MatrixIds add_column_parallel(const std::string& name, int64_t out, bool bias, Stored stored);
+  // [kv heads · head_dim, hidden], cut by heads, which ranks may share.
+  MatrixIds add_key_value(const std::string& name, bool bias, Stored stored);
+  // Queries, keys and values in one tensor, one after another. Asserts that there are as many key/value heads
+  // as query heads.
+  MatrixIds add_packed_qkv(const std::string& name, bool bias, Stored stored);
+  // [hidden, in], cut by what it reads; its bias is added once, to the sum of the ranks' products. It writes
+  // into the residual stream.
+  MatrixIds add_row_parallel(const std::string& name, int64_t in, bool bias, Stored stored);
+
+ private:
+  template <class Cut>
+  MatrixIds add_matrix(const std::string& name, int64_t out, int64_t in, bool bias, Stored stored,
+                       double deviation, const Cut& cut);
+  ParameterId add(Parameter parameter);
+
+  const ModelSpec& model_;
+  const ModelConfig& config_;
+  const ModelShard& shard_;
+  int layer_;
+  std::vector<Parameter>& list_;
+};
+
+}  // namespace collie

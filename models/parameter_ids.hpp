@@ -1,0 +1,37 @@
+// Where the parameters of the parts of a model stand in its list.
+#pragma once
+
+#include "models/parameter.hpp"
+
+namespace collie {
+
+inline constexpr ParameterId no_parameter = -1;
+
+struct MatrixIds {
+  ParameterId weight = no_parameter, bias = no_parameter;
+
+  bool exists() const { return weight != no_parameter; }
+};
+
+struct NormIds {
+  ParameterId weight = no_parameter, bias = no_parameter;
+  bool trained = true;  // one of the two at least
+};
+
+struct BlockIds {
+  MatrixIds q, k, v;                               // stored as three parameters,
+  MatrixIds qkv;                                   // or as one: the rows of q, k and v
+  MatrixIds o;                                     // of attention's output
+  NormIds q_norm, k_norm;                          // of heads, where the model has them
+  MatrixIds gate;                                  // of a gated MLP
+  MatrixIds up, down;                              // of the MLP
+  NormIds attention_norm, mlp_norm;                // of what they read, where there is one
+  NormIds attention_output_norm, mlp_output_norm;  // of what they give
+};
+
+struct EmbeddingIds {
+  ParameterId tokens = no_parameter;
+  ParameterId positions = no_parameter;  // where positions are learned
+};
+
+}  // namespace collie
