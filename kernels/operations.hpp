@@ -219,8 +219,9 @@ class Operations {
                                           Tensor& d_weight, bool accumulate) = 0;
 
   // --- rotary positions (Su et al., arXiv 2104.09864) in Hugging Face's half-split layout, in place
-  // x [tokens, heads, head_dim] may be row-strided; cosines, sines [max_positions, head_dim / 2]; positions
-  // [tokens] on the host. `inverse` rotates back, which is the backward of the rotation.
+  // x [tokens, heads, head_dim] may be row-strided; cosines, sines [max_positions, rotated / 2]; positions
+  // [tokens] on the host. The first `rotated` channels of each head are rotated, the others are left as they
+  // are. `inverse` rotates back, which is the backward of the rotation.
   virtual void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
                     bool inverse) = 0;
 

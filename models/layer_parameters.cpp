@@ -1,5 +1,6 @@
 #include "models/layer_parameters.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "models/pieces.hpp"
@@ -87,24 +88,39 @@ MatrixIds LayerParameters::add_key_value(const std::string& name, bool bias, Sto
                     [this](Parameter& parameter) { cut_key_value_heads(parameter, config_, shard_); });
 }
 
-MatrixIds LayerParameters::add_packed_qkv(const std::string& name, bool bias, Stored stored) {
+// Runs of `run` rows follow each other in the tensor. The rank has those of its heads.
+MatrixIds LayerParameters::add_fused_qkv(const std::string& name, bool bias, Stored stored, int64_t run,
+                                         const std::function<int64_t(int64_t part, int64_t row)>& first_of) {
   COLLIE_ASSERT(config_.num_key_value_heads == config_.num_attention_heads,
                 "{}: {} key/value heads for {} query heads in one tensor", name, config_.num_key_value_heads,
                 config_.num_attention_heads);
-  const int64_t width = config_.num_attention_heads * config_.head_dim;
+  const int64_t width = config_.num_attention_heads * config_.head_dim, held = width / shard_.tensor_size;
   std::vector<Parameter> weights, shifts;
-  for (int64_t first = 0; first < 3 * width; first += width) {
-    weights.push_back(rows_of_matrix(name + ".weight", 3 * width, config_.hidden_size, first, width, stored));
-    weights.back().deviation = config_.initializer_range;
-    shifts.push_back(part_of_tensor(name + ".bias", {3 * width}, first, width, false));
-    shifts.back().initialisation = Initialisation::zeros;
-    cut_axis(weights.back(), 0, shard_);
-    cut_axis(shifts.back(), 0, shard_);
-  }
+  for (int64_t part = 0; part < 3; ++part)
+    for (int64_t row = shard_.tensor_rank * held; row < (shard_.tensor_rank + 1) * held; row += run) {
+      const int64_t rows = std::min(run, (shard_.tensor_rank + 1) * held - row), first = first_of(part, row);
+      weights.push_back(
+          rows_of_matrix(name + ".weight", 3 * width, config_.hidden_size, first, rows, stored));
+      weights.back().deviation = config_.initializer_range;
+      shifts.push_back(part_of_tensor(name + ".bias", {3 * width}, first, rows, false));
+      shifts.back().initialisation = Initialisation::zeros;
+    }
   MatrixIds ids;
   ids.weight = add(stacked(name + ".weight", weights));
   if (bias) ids.bias = add(stacked(name + ".bias", shifts));
   return ids;
+}
+
+MatrixIds LayerParameters::add_packed_qkv(const std::string& name, bool bias, Stored stored) {
+  const int64_t width = config_.num_attention_heads * config_.head_dim;
+  return add_fused_qkv(name, bias, stored, width,
+                       [&](int64_t part, int64_t row) { return part * width + row; });
+}
+
+MatrixIds LayerParameters::add_interleaved_qkv(const std::string& name, bool bias, Stored stored) {
+  const int64_t head = config_.head_dim;
+  return add_fused_qkv(name, bias, stored, head,
+                       [&](int64_t part, int64_t row) { return (3 * (row / head) + part) * head; });
 }
 
 MatrixIds LayerParameters::add_row_parallel(const std::string& name, int64_t in, bool bias, Stored stored) {

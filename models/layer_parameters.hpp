@@ -2,6 +2,7 @@
 // tensor. Names are Hugging Face's without ".weight" and ".bias".
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,11 +37,16 @@ class LayerParameters {
   // Queries, keys and values in one tensor, one after another. Asserts that there are as many key/value heads
   // as query heads.
   MatrixIds add_packed_qkv(const std::string& name, bool bias, Stored stored);
+  // The same, but head after head: the queries, keys and values of the first head, then of the second.
+  MatrixIds add_interleaved_qkv(const std::string& name, bool bias, Stored stored);
   // [hidden, in], cut by what it reads; its bias is added once, to the sum of the ranks' products. It writes
   // into the residual stream.
   MatrixIds add_row_parallel(const std::string& name, int64_t in, bool bias, Stored stored);
 
  private:
+  // Rows [first, first + rows) of q, of k and of v are those that first_of(part, row) gives of the tensor.
+  MatrixIds add_fused_qkv(const std::string& name, bool bias, Stored stored, int64_t run,
+                          const std::function<int64_t(int64_t part, int64_t row)>& first_of);
   template <class Cut>
   MatrixIds add_matrix(const std::string& name, int64_t out, int64_t in, bool bias, Stored stored,
                        double deviation, const Cut& cut);

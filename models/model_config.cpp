@@ -63,7 +63,7 @@ void check_sizes(const ModelConfig& config, const SizeKeys& keys, bool head_dim_
   if (config.num_attention_heads % config.num_key_value_heads != 0)
     throw UserError("{} {} must be a multiple of {} {}", reader.place(keys.heads), config.num_attention_heads,
                     keys.key_value_heads, config.num_key_value_heads);
-  if (config.positions == Positions::rotary && config.head_dim % 2 != 0)
+  if (config.positions == Positions::rotary && keys.head_dim && config.head_dim % 2 != 0)
     throw UserError("{} {} must be even, for rotary positions", reader.place(keys.head_dim), config.head_dim);
   const auto parameters = parameters_of(config);
   if (!parameters || *parameters > most_parameters)

@@ -59,6 +59,7 @@ struct ModelConfig {
   bool query_key_norm = false;  // RMSNorm of each query and key head, before the rotation
   Positions positions = Positions::rotary;
   double rope_theta = 10000.0;
+  int64_t rotary_dim = 0;                  // the channels of a head that are rotated, its first; 0: all
   std::vector<BlockSettings> blocks = {};  // [num_hidden_layers], or empty: all have the defaults
   bool tie_word_embeddings = false;
   DropoutRates dropout = {};

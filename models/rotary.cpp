@@ -6,7 +6,8 @@
 namespace collie {
 
 RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operations) {
-  const int64_t positions = config.max_position_embeddings, half = config.head_dim / 2;
+  const int64_t rotated = config.rotary_dim > 0 ? config.rotary_dim : config.head_dim;
+  const int64_t positions = config.max_position_embeddings, half = rotated / 2;
   RotaryTables tables{
       operations.empty({positions, half}, operations.accumulation_dtype(), Category::workspace),
       operations.empty({positions, half}, operations.accumulation_dtype(), Category::workspace)};
@@ -14,7 +15,7 @@ RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operation
   std::vector<float> frequencies(static_cast<size_t>(half));
   for (int64_t i = 0; i < half; ++i)
     frequencies[static_cast<size_t>(i)] = static_cast<float>(
-        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim)));
+        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotated)));
   std::vector<float> cosines, sines;
   cosines.reserve(static_cast<size_t>(positions * half));
   sines.reserve(cosines.capacity());

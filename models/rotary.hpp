@@ -7,10 +7,10 @@
 namespace collie {
 
 struct RotaryTables {
-  Tensor cosines, sines;  // [max_position_embeddings, head_dim / 2]
+  Tensor cosines, sines;  // [max_position_embeddings, rotary_dim / 2]
 };
 
-// Angle of position p, channel i: p · theta^(-2i / head_dim) (Su et al., arXiv 2104.09864). Frequency and
+// Angle of position p, channel i: p · theta^(-2i / rotary_dim) (Su et al., arXiv 2104.09864). Frequency and
 // angle are rounded to fp32 as transformers does: at far positions the rounding is part of what a checkpoint
 // was trained with.
 RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operations);

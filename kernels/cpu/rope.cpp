@@ -12,13 +12,13 @@ HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
 // Turns all heads of one token. direction: 1 turns by the angle, -1 back.
-void rope_token(float* x, int64_t heads, const float* cosines, const float* sines, int64_t half,
-                float direction) {
+void rope_token(float* x, int64_t heads, int64_t head_dim, const float* cosines, const float* sines,
+                int64_t half, float direction) {
   const Vec sign = constant(direction);
   for_each_vector(half, [&](int64_t i, auto access) HWY_ATTR {
     const Vec c = access.load(cosines + i), s = hn::Mul(access.load(sines + i), sign);
     for (int64_t h = 0; h < heads; ++h) {
-      float* const head = x + h * 2 * half;
+      float* const head = x + h * head_dim;
       const Vec first = access.load(head + i), second = access.load(head + half + i);
       access.store(hn::NegMulAdd(second, s, hn::Mul(first, c)), head + i);
       access.store(hn::MulAdd(first, s, hn::Mul(second, c)), head + half + i);
@@ -40,11 +40,12 @@ void CpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
                          std::span<const int32_t> positions, bool inverse) {
   check::rope(dtype(), x, cosines, sines, positions);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(rope_token);
-  const int64_t heads = x.dim(1), half = cosines.dim(1);
+  const int64_t heads = x.dim(1), head_dim = x.dim(2), half = cosines.dim(1);
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(heads * 2 * half), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t) {
       const int32_t position = positions[static_cast<size_t>(t)];
-      kernel(at(x, t), heads, at(cosines, position), at(sines, position), half, inverse ? -1.0F : 1.0F);
+      kernel(at(x, t), heads, head_dim, at(cosines, position), at(sines, position), half,
+             inverse ? -1.0F : 1.0F);
     }
   });
 }

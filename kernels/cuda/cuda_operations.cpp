@@ -314,8 +314,8 @@ void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
                           std::span<const int32_t> positions, bool inverse) {
   check::rope(dtype(), x, cosines, sines, positions);
   if (positions.empty()) return;
-  cuda::rope(stream_->native(), view(x), x.dim(1), view(cosines), view(sines), indices_.on_device(positions),
-             inverse);
+  cuda::rope(stream_->native(), view(x), x.dim(1), x.dim(2), view(cosines), view(sines),
+             indices_.on_device(positions), inverse);
 }
 
 // --- attention

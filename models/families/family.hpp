@@ -58,6 +58,7 @@ std::string known_families();
 
 // One function a file of this folder.
 const Family& gpt2_family();
+const Family& gpt_neox_family();
 const Family& llama_family();
 const Family& qwen2_family();
 const Family& qwen3_family();

@@ -10,7 +10,7 @@ void read_llama_blocks(ConfigReader& reader, ModelConfig& config) {
   config.max_position_embeddings = reader.size("max_position_embeddings", model_limits::tokens, 2048);
   config.activation = reader.one_of("hidden_act", activation_names(), Activation::silu);
   config.norm = {NormKind::rms, reader.number("rms_norm_eps", 1e-6, 0.0, false)};
-  config.rope_theta = read_rope_theta(reader);
+  read_rotary_keys(reader, {}, config);
   config.tie_word_embeddings = reader.flag("tie_word_embeddings");
   config.dropout.attention = reader.rate("attention_dropout", 0.0);
 }
@@ -18,7 +18,7 @@ void read_llama_blocks(ConfigReader& reader, ModelConfig& config) {
 void write_llama_blocks(const ModelConfig& config, nlohmann::json& object) {
   object["hidden_act"] = name_of(config.activation);
   object["rms_norm_eps"] = config.norm.eps;
-  write_rope_theta(config.rope_theta, object);
+  write_rotary_keys({}, config, object);
   object["attention_dropout"] = config.dropout.attention;
 }
 

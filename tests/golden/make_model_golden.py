@@ -61,6 +61,10 @@ CHECKPOINTS = {
         model_type="qwen3", hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=12, vocab_size=64, tie_word_embeddings=False,
         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}),
+    # attention and MLP side by side, heads rotated in part, queries, keys and values head after head
+    "gpt_neox": dict(
+        model_type="gpt_neox", hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=64, tie_word_embeddings=False, rotary_pct=0.5, rotary_emb_base=10000),
 }
 
 

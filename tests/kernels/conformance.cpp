@@ -231,17 +231,18 @@ TEST_CASE("add_layer_norm gives the bits of add, then layer_norm, its sum apart 
 
 TEST_CASE("rope conforms", "[conformance]") {
   struct Sizes {
-    int64_t tokens, heads, head_dim;
+    int64_t tokens, heads, head_dim, rotated;
   };
   const bool inverse = GENERATE(false, true);
-  const std::vector<Sizes> all{{0, 2, 8},   {1, 1, 2},  {7, 3, 6},   {65, 4, 64},
-                               {33, 2, 80}, {9, 5, 42}, {300, 8, 32}};
-  for (const auto& [tokens, heads, head_dim] : all) {
-    CAPTURE(inverse, tokens, heads, head_dim);
+  const std::vector<Sizes> all{{0, 2, 8, 8},    {1, 1, 2, 2},   {7, 3, 6, 6},     {65, 4, 64, 64},
+                               {33, 2, 80, 80}, {9, 5, 42, 42}, {300, 8, 32, 32}, {33, 4, 64, 16},
+                               {7, 3, 80, 32},  {9, 2, 7, 2},   {5, 3, 20, 12}};
+  for (const auto& [tokens, heads, head_dim, rotated] : all) {
+    CAPTURE(inverse, tokens, heads, head_dim, rotated);
     const int64_t positions_known = 50;
     const Values x = random_values({tokens, heads, head_dim}, 15);
-    const Values cosines = random_values({positions_known, head_dim / 2}, 16),
-                 sines = random_values({positions_known, head_dim / 2}, 17);
+    const Values cosines = random_values({positions_known, rotated / 2}, 16),
+                 sines = random_values({positions_known, rotated / 2}, 17);
     const auto positions = random_integers(static_cast<size_t>(tokens), positions_known, 18);
     conforms([&](Bench& bench) {
       Tensor xt = bench.input(x);

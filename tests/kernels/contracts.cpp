@@ -170,8 +170,8 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
 
   Tensor x = make({4, 2, 6}), kv = make({4, 2, 4}), k3 = make({4, 3, 6}), lse = make({4, 2}),
          x2 = make({4, 2, 6});
-  Tensor table = make({8, 3}), short_table = make({8, 2});
-  refused("rope", {"[4, 2, 6]", "[8, 2]"}, [&] { ops->rope(x, short_table, short_table, ids, false); });
+  Tensor table = make({8, 3}), wide_table = make({8, 4});
+  refused("rope", {"[4, 2, 6]", "[8, 4]"}, [&] { ops->rope(x, wide_table, wide_table, ids, false); });
   refused("rope", {"position 8", "[8, 3]"}, [&] {
     ops->rope(x, table, table, std::vector<int32_t>{0, 1, 8, 2}, false);
   });

@@ -103,7 +103,7 @@ TEST_CASE("features that the engine lacks are refused by name", "[config]") {
              {"rope_parameters", "yarn"});
   check_says(refusal({{"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}}}),
              {"rope_parameters", "full_attention"});
-  check_says(refusal({{"partial_rotary_factor", 0.5}}), {"partial_rotary_factor", "0.5"});
+  check_says(refusal({{"partial_rotary_factor", 1.5}}), {"partial_rotary_factor", "1.5", "8 channels"});
   check_says(refusal({{"sliding_window", 4096}}), {"sliding_window", "4096"});
   check_says(refusal({{"layer_types", {"full_attention", "sliding_attention"}}}),
              {"layer_types", "sliding_attention"});
@@ -267,6 +267,25 @@ TEST_CASE("GPT-2's configuration has its own keys and transformers' defaults", "
              {"add_cross_attention", "cross attention"});
 }
 
+TEST_CASE("GPT-NeoX rotates a part of each head, under either name", "[config][family]") {
+  const json minimal_neox = merged(minimal(), {{"model_type", "gpt_neox"}, {"hidden_size", 128}});
+  const ModelConfig config = parse(minimal_neox);
+  CHECK(config.head_dim == 16);
+  CHECK(config.rotary_dim == 4);
+  CHECK(config.parallel_branches);
+  CHECK(config.norm.bias);
+  CHECK(parse(merged(minimal_neox, {{"rotary_pct", 0.5}})).rotary_dim == 8);
+  CHECK(parse(merged(minimal_neox, {{"rope_parameters", {{"partial_rotary_factor", 1.0}}}})).rotary_dim ==
+        16);
+  CHECK(parse(merged(minimal_neox, {{"rotary_emb_base", 500}})).rope_theta == 500);
+  CHECK_FALSE(parse(merged(minimal_neox, {{"use_parallel_residual", false}})).parallel_branches);
+  check_says(message_of([&] {
+               parse(merged(minimal_neox, {{"rotary_pct", 0.2}}));
+             }),
+             {"rotary_pct is 0.2", "16 channels"});
+  check_says(message_of([&] { parse(merged(minimal_neox, {{"hidden_size", 32}})); }), {"rotary_pct", "even"});
+}
+
 TEST_CASE("Qwen2's windows are of the blocks that have them", "[config][family]") {
   const ModelConfig config = parse(merged(
       minimal_qwen2(), {{"sliding_window", 4096}, {"max_window_layers", 2}, {"use_sliding_window", false}}));
@@ -291,6 +310,9 @@ TEST_CASE("Qwen2's windows are of the blocks that have them", "[config][family]"
 TEST_CASE("every family survives its way through Hugging Face's form", "[config][family]") {
   for (const json& object :
        {minimal_gpt2(), minimal_qwen2(),
+        merged(minimal(), {{"model_type", "gpt_neox"}, {"rotary_pct", 0.5}, {"hidden_dropout", 0.1}}),
+        merged(minimal(), {{"model_type", "qwen3"}, {"head_dim", 32}, {"attention_bias", true}}),
+        merged(minimal(), {{"partial_rotary_factor", 0.5}}),
         merged(minimal_gpt2(), {{"scale_attn_by_inverse_layer_idx", true},
                                 {"n_inner", 100},
                                 {"activation_function", "relu"},

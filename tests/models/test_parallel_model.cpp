@@ -34,14 +34,21 @@ ModelConfig family_config(const std::string& family) {
   config.model_type = family;
   if (family == "qwen2") config.output_bias = config.mlp_bias = false;
   if (family == "qwen3") config.query_key_norm = true;
-  if (family != "gpt2") return config;
+  if (family != "gpt2" && family != "gpt_neox") return config;
   config = tiny_gpt2();
+  config.model_type = family;
   config.hidden_size = 16;
   config.num_attention_heads = config.num_key_value_heads = 8;
   config.head_dim = 2;
   config.intermediate_size = 20;
   config.vocab_size = 24;
   config.max_position_embeddings = 512;
+  if (family == "gpt2") return config;
+  config.positions = Positions::rotary;
+  config.hidden_size = 32;
+  config.head_dim = 4;
+  config.rotary_dim = 2;
+  config.parallel_branches = true;
   return config;
 }
 
@@ -126,7 +133,7 @@ TEST_CASE("tensor, sequence and context parallelism together give the losses and
 TEST_CASE("every family gives the losses and gradients of one rank under every layout",
           "[parallel][family]") {
   const std::string device = GENERATE(from_range(all_devices));
-  const std::string family = GENERATE("gpt2", "qwen2", "qwen3");
+  const std::string family = GENERATE("gpt2", "gpt_neox", "qwen2", "qwen3");
   const auto [tensor, sequence, context] =
       GENERATE(table<int, bool, int>({{4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
   CAPTURE(device, family, tensor, sequence, context);

@@ -10,8 +10,9 @@ namespace {
 
 // A thread's pairs: V elements of a head's first half and those of its second. threadIdx: pack, head, token.
 template <int V, class T>
-__global__ void rope_kernel(Typed<T> x, unsigned heads, unsigned half, Typed<float> cosines,
-                            Typed<float> sines, const int32_t* positions, bool inverse) {
+__global__ void rope_kernel(Typed<T> x, unsigned heads, unsigned head_dim, unsigned half,
+                            Typed<float> cosines, Typed<float> sines, const int32_t* positions,
+                            bool inverse) {
   const int64_t token = int64_t{blockIdx.x} * blockDim.z + threadIdx.z;
   if (token >= x.rows) return;
   const int32_t position = positions[token];
@@ -23,7 +24,7 @@ __global__ void rope_kernel(Typed<T> x, unsigned heads, unsigned half, Typed<flo
     for (int i = 0; i < V; ++i) s[i] = inverse ? -s[i] : s[i];
 #pragma unroll 2
     for (unsigned head = threadIdx.y; head < heads; head += blockDim.y) {
-      T* const at = x.row(token) + int64_t{head} * 2 * half + column;
+      T* const at = x.row(token) + int64_t{head} * head_dim + column;
       float first[V], second[V];
       load<V>(at, first);
       load<V>(at + half, second);
@@ -52,17 +53,19 @@ LaunchShape shape_of(int64_t tokens, int64_t heads, int64_t packs) {
 
 }  // namespace
 
-void rope(cudaStream_t stream, const Matrix& x, int64_t heads, const Matrix& cosines, const Matrix& sines,
-          const int32_t* positions, bool inverse) {
+void rope(cudaStream_t stream, const Matrix& x, int64_t heads, int64_t head_dim, const Matrix& cosines,
+          const Matrix& sines, const int32_t* positions, bool inverse) {
   const int64_t half = cosines.width;
   if (heads == 0 || half == 0) return;
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    const Matrix halves{x.data, x.element, x.rows, half, x.stride};
-    with_width<T>({halves, cosines, sines}, [&](auto v) {
+    // Packs must not go beyond a half, nor a head begin in the middle of one.
+    const Matrix halves{x.data, x.element, x.rows, half, x.stride},
+        head{x.data, x.element, x.rows, head_dim, x.stride};
+    with_width<T>({halves, head, cosines, sines}, [&](auto v) {
       launch(stream, shape_of(x.rows, heads, divide_up(half, v)), "rope", rope_kernel<v, T>, typed<T>(x),
-             static_cast<unsigned>(heads), static_cast<unsigned>(half), typed<float>(cosines),
-             typed<float>(sines), positions, inverse);
+             static_cast<unsigned>(heads), static_cast<unsigned>(head_dim), static_cast<unsigned>(half),
+             typed<float>(cosines), typed<float>(sines), positions, inverse);
     });
   });
 }

@@ -7,9 +7,9 @@ struct CUstream_st;
 
 namespace collie::cuda {
 
-// x [tokens, heads · head_dim]; cosines, sines float32 [positions, head_dim / 2]; positions [tokens] on the
+// x [tokens, heads · head_dim]; cosines, sines float32 [positions, rotated / 2]; positions [tokens] on the
 // device.
-void rope(CUstream_st* stream, const Matrix& x, int64_t heads, const Matrix& cosines, const Matrix& sines,
-          const int32_t* positions, bool inverse);
+void rope(CUstream_st* stream, const Matrix& x, int64_t heads, int64_t head_dim, const Matrix& cosines,
+          const Matrix& sines, const int32_t* positions, bool inverse);
 
 }  // namespace collie::cuda
