@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <numeric>
 #include <span>
 
 #include "base/divide.hpp"
@@ -64,6 +65,7 @@ class Cases {
     products();
     elementwise();
     norms();
+    layer_norms();
     positions_and_attention();
     embeddings();
     losses();
@@ -75,7 +77,7 @@ class Cases {
   using Make = std::function<std::function<void()>(Operations&)>;
 
   // `elements` of dtype() are read and written; `others` are further bytes.
-  void add(const char* name, const Shape& shape, int64_t elements, Make make, double others = 0) {
+  void add(const std::string& name, const Shape& shape, int64_t elements, Make make, double others = 0) {
     cases_.push_back({name,
                       shape.to_string(),
                       {size_ * static_cast<double>(elements) + others, 0},
@@ -131,19 +133,47 @@ class Cases {
              out = random(operations, {residual[1]}, operations.accumulation_dtype());
       return [=, &operations]() mutable { operations.column_sum(x, out, true); };
     });
-    add("swiglu", inner, 3 * inner.numel(), [=](Operations& operations) {
-      Tensor gate = random(operations, inner), up = random(operations, inner),
-             out = operations.empty(inner, Category::workspace);
-      return [=, &operations]() mutable { operations.gated(Activation::silu, gate, up, out); };
+    activations(inner);
+    std::vector<uint64_t> rows(static_cast<size_t>(tokens_));
+    std::iota(rows.begin(), rows.end(), uint64_t{1} << 33);
+    add("dropout", residual, 2 * residual.numel(), [=](Operations& operations) {
+      Tensor x = random(operations, residual), out = operations.empty(residual, Category::workspace);
+      return [=, &operations]() mutable { operations.dropout(x, 0.1, 7, rows, out); };
     });
-    add("swiglu_backward", inner, 5 * inner.numel(), [=](Operations& operations) {
-      Tensor gate = random(operations, inner), up = random(operations, inner),
-             d_out = random(operations, inner), d_gate = operations.empty(inner, Category::workspace),
-             d_up = operations.empty(inner, Category::workspace);
-      return [=, &operations]() mutable {
-        operations.gated_backward(Activation::silu, gate, up, d_out, d_gate, d_up);
+  }
+
+  void activations(const Shape& inner) {
+    const std::pair<const char*, Activation> all[] = {
+        {"silu", Activation::silu}, {"gelu", Activation::gelu}, {"gelu_tanh", Activation::gelu_tanh}};
+    for (const auto& [name, activation] : all) {
+      const auto named = [name = name](const char* operation) {
+        return fmt::format("{} {}", operation, name);
       };
-    });
+      add(named("gated"), inner, 3 * inner.numel(), [=, activation = activation](Operations& operations) {
+        Tensor gate = random(operations, inner), up = random(operations, inner),
+               out = operations.empty(inner, Category::workspace);
+        return [=, &operations]() mutable { operations.gated(activation, gate, up, out); };
+      });
+      add(named("gated_backward"), inner, 5 * inner.numel(),
+          [=, activation = activation](Operations& operations) {
+            Tensor gate = random(operations, inner), up = random(operations, inner),
+                   d_out = random(operations, inner), d_gate = operations.empty(inner, Category::workspace),
+                   d_up = operations.empty(inner, Category::workspace);
+            return [=, &operations]() mutable {
+              operations.gated_backward(activation, gate, up, d_out, d_gate, d_up);
+            };
+          });
+      add(named("activate"), inner, 2 * inner.numel(), [=, activation = activation](Operations& operations) {
+        Tensor x = random(operations, inner), out = operations.empty(inner, Category::workspace);
+        return [=, &operations]() mutable { operations.activate(activation, x, out); };
+      });
+      add(named("activate_backward"), inner, 3 * inner.numel(),
+          [=, activation = activation](Operations& operations) {
+            Tensor x = random(operations, inner), d_out = random(operations, inner),
+                   dx = operations.empty(inner, Category::workspace);
+            return [=, &operations]() mutable { operations.activate_backward(activation, x, d_out, dx); };
+          });
+    }
   }
 
   void norms() {
@@ -189,6 +219,56 @@ class Cases {
     add(
         "rms_norm_backward_weight", shape, 2 * shape.numel(),
         [=](Operations& operations) { return backward(operations, false); }, statistics);
+  }
+
+  // As norms(), for LayerNorm.
+  void layer_norms() {
+    const Shape shape{tokens_, model_.hidden_size};
+    const double bytes = 8.0 * static_cast<double>(tokens_);
+    const auto statistics = [=](Operations& operations) {
+      return random(operations, {shape[0], 2}, operations.accumulation_dtype());
+    };
+    add(
+        "layer_norm", shape, 2 * shape.numel(),
+        [=](Operations& operations) {
+          Tensor x = random(operations, shape), weight = random(operations, {shape[1]}),
+                 y = operations.empty(shape, Category::workspace), of_rows = statistics(operations);
+          return [=, &operations]() mutable { operations.layer_norm(x, weight, weight, 1e-6, y, of_rows); };
+        },
+        bytes);
+    add(
+        "add_layer_norm", shape, 4 * shape.numel(),
+        [=](Operations& operations) {
+          Tensor x = random(operations, shape), residual = random(operations, shape),
+                 weight = random(operations, {shape[1]}), sum = operations.empty(shape, Category::workspace),
+                 y = operations.empty(shape, Category::workspace), of_rows = statistics(operations);
+          return [=, &operations]() mutable {
+            operations.add_layer_norm(x, residual, weight, weight, 1e-6, sum, y, of_rows);
+          };
+        },
+        bytes);
+    add(
+        "layer_norm_backward_input", shape, 4 * shape.numel(),
+        [=](Operations& operations) {
+          Tensor dy = random(operations, shape), x = random(operations, shape),
+                 weight = random(operations, {shape[1]}), of_rows = statistics(operations),
+                 out = random(operations, shape);
+          return [=, &operations]() mutable {
+            operations.layer_norm_backward_input(dy, x, weight, of_rows, out, out);
+          };
+        },
+        bytes);
+    add(
+        "layer_norm_backward_weight", shape, 2 * shape.numel(),
+        [=](Operations& operations) {
+          Tensor dy = random(operations, shape), x = random(operations, shape),
+                 of_rows = statistics(operations),
+                 out = random(operations, {shape[1]}, operations.accumulation_dtype());
+          return [=, &operations]() mutable {
+            operations.layer_norm_backward_weight(dy, x, of_rows, out, true);
+          };
+        },
+        bytes);
   }
 
   AttentionSpans spans() const {

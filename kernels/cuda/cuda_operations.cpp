@@ -10,16 +10,18 @@
 #include "kernels/cuda/attention/attention.hpp"
 #include "kernels/cuda/memory/host_transfers.hpp"
 #include "kernels/cuda/memory/ready_event.hpp"
+#include "kernels/cuda/ops/activations.hpp"
 #include "kernels/cuda/ops/column_sums.hpp"
 #include "kernels/cuda/ops/cross_entropy.hpp"
+#include "kernels/cuda/ops/dropout.hpp"
 #include "kernels/cuda/ops/elementwise.hpp"
 #include "kernels/cuda/ops/embedding.hpp"
+#include "kernels/cuda/ops/layer_norm.hpp"
 #include "kernels/cuda/ops/ordered_sums.hpp"
 #include "kernels/cuda/ops/reductions.hpp"
 #include "kernels/cuda/ops/rms_norm.hpp"
 #include "kernels/cuda/ops/rope.hpp"
 #include "kernels/cuda/ops/step_outcome.hpp"
-#include "kernels/cuda/ops/swiglu.hpp"
 #include "kernels/cuda/ops/tree_sums.hpp"
 #include "kernels/cuda/ops/update.hpp"
 #include "kernels/host_data.hpp"
@@ -265,8 +267,7 @@ void CudaOperations::embedding_backward(std::span<const int32_t> ids, const Tens
 void CudaOperations::rms_norm(const Tensor& x, const Tensor& weight, double weight_offset, double eps,
                               Tensor& y, Tensor& inverse_rms) {
   check::rms_norm(dtype(), x, weight, y, inverse_rms);
-  COLLIE_ASSERT(weight_offset == 0, "rms_norm: a weight's offset of {} is not there on a GPU", weight_offset);
-  cuda::rms_norm(stream_->native(), view(x), weight.raw(), static_cast<float>(eps), view(y),
+  cuda::rms_norm(stream_->native(), view(x), weight.raw(), weight_offset, static_cast<float>(eps), view(y),
                  inverse_rms.data<float>());
 }
 
@@ -274,21 +275,18 @@ void CudaOperations::add_rms_norm(const Tensor& x, const Tensor& residual, const
                                   double weight_offset, double eps, Tensor& sum, Tensor& y,
                                   Tensor& inverse_rms) {
   check::add_rms_norm(dtype(), x, residual, weight, sum, y, inverse_rms);
-  COLLIE_ASSERT(weight_offset == 0, "add_rms_norm: a weight's offset of {} is not there on a GPU",
-                weight_offset);
-  cuda::add_rms_norm(stream_->native(), view(x), view(residual), weight.raw(), static_cast<float>(eps),
-                     view(sum), view(y), inverse_rms.data<float>());
+  cuda::add_rms_norm(stream_->native(), view(x), view(residual), weight.raw(), weight_offset,
+                     static_cast<float>(eps), view(sum), view(y), inverse_rms.data<float>());
 }
 
 void CudaOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
                                              double weight_offset, const Tensor& inverse_rms,
                                              const Tensor& d_residual, Tensor& dx) {
   check::rms_norm_backward_input(dtype(), dy, x, weight, inverse_rms, d_residual, dx);
-  COLLIE_ASSERT(weight_offset == 0, "rms_norm_backward_input: a weight's offset of {} is not there on a GPU",
-                weight_offset);
   const Matrix beside = d_residual.defined() ? view(d_residual) : Matrix{};
-  cuda::rms_norm_backward_input(stream_->native(), view(dy), view(x), weight.raw(), inverse_rms.data<float>(),
-                                d_residual.defined() ? &beside : nullptr, view(dx));
+  cuda::rms_norm_backward_input(stream_->native(), view(dy), view(x), weight.raw(), weight_offset,
+                                inverse_rms.data<float>(), d_residual.defined() ? &beside : nullptr,
+                                view(dx));
 }
 
 void CudaOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& inverse_rms,
@@ -299,15 +297,38 @@ void CudaOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x,
                                  d_weight.raw(), element_of(d_weight), accumulate, scratch.data<float>());
 }
 
-void CudaOperations::layer_norm(const Tensor&, const Tensor&, const Tensor&, double, Tensor&, Tensor&) {
-  COLLIE_ASSERT(false, "layer_norm is not there on a GPU");
+void CudaOperations::layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
+                                Tensor& y, Tensor& statistics) {
+  check::layer_norm(dtype(), x, weight, bias, y, statistics);
+  cuda::layer_norm(stream_->native(), view(x), weight.raw(), bias.defined() ? bias.raw() : nullptr,
+                   static_cast<float>(eps), view(y), statistics.data<float>());
 }
-void CudaOperations::layer_norm_backward_input(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                                               const Tensor&, Tensor&) {
-  COLLIE_ASSERT(false, "layer_norm_backward_input is not there on a GPU");
+
+void CudaOperations::add_layer_norm(const Tensor& x, const Tensor& residual, const Tensor& weight,
+                                    const Tensor& bias, double eps, Tensor& sum, Tensor& y,
+                                    Tensor& statistics) {
+  check::add_layer_norm(dtype(), x, residual, weight, bias, sum, y, statistics);
+  cuda::add_layer_norm(stream_->native(), view(x), view(residual), weight.raw(),
+                       bias.defined() ? bias.raw() : nullptr, static_cast<float>(eps), view(sum), view(y),
+                       statistics.data<float>());
 }
-void CudaOperations::layer_norm_backward_weight(const Tensor&, const Tensor&, const Tensor&, Tensor&, bool) {
-  COLLIE_ASSERT(false, "layer_norm_backward_weight is not there on a GPU");
+
+void CudaOperations::layer_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                               const Tensor& statistics, const Tensor& d_residual,
+                                               Tensor& dx) {
+  check::layer_norm_backward_input(dtype(), dy, x, weight, statistics, d_residual, dx);
+  const Matrix beside = d_residual.defined() ? view(d_residual) : Matrix{};
+  cuda::layer_norm_backward_input(stream_->native(), view(dy), view(x), weight.raw(),
+                                  statistics.data<float>(), d_residual.defined() ? &beside : nullptr,
+                                  view(dx));
+}
+
+void CudaOperations::layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                                Tensor& d_weight, bool accumulate) {
+  check::layer_norm_backward_weight(dtype(), dy, x, statistics, d_weight);
+  Tensor scratch = workspace(cuda::column_sum_workspace(x.dim(0), x.dim(1)));
+  cuda::layer_norm_backward_weight(stream_->native(), view(dy), view(x), statistics.data<float>(),
+                                   d_weight.raw(), element_of(d_weight), accumulate, scratch.data<float>());
 }
 
 void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
@@ -368,31 +389,37 @@ void CudaOperations::merge_attention(Tensor& out, Tensor& log_sum_exp, const Ten
                         part_log_sum_exp.data<float>(), log_sum_exp.dim(1));
 }
 
-// --- SwiGLU
+// --- activations and dropout
 
 void CudaOperations::gated(Activation activation, const Tensor& gate, const Tensor& up, Tensor& out) {
   check::gated(dtype(), gate, up, out);
-  COLLIE_ASSERT(activation == Activation::silu, "gated: activation {} is not there on a GPU",
-                static_cast<int>(activation));
-  cuda::swiglu(stream_->native(), view(gate), view(up), view(out));
+  cuda::gated(stream_->native(), activation, view(gate), view(up), view(out));
 }
 
 void CudaOperations::gated_backward(Activation activation, const Tensor& gate, const Tensor& up,
                                     const Tensor& d_out, Tensor& d_gate, Tensor& d_up) {
   check::gated_backward(dtype(), gate, up, d_out, d_gate, d_up);
-  COLLIE_ASSERT(activation == Activation::silu, "gated_backward: activation {} is not there on a GPU",
-                static_cast<int>(activation));
-  cuda::swiglu_backward(stream_->native(), view(gate), view(up), view(d_out), view(d_gate), view(d_up));
+  cuda::gated_backward(stream_->native(), activation, view(gate), view(up), view(d_out), view(d_gate),
+                       view(d_up));
 }
 
-void CudaOperations::activate(Activation, const Tensor&, Tensor&) {
-  COLLIE_ASSERT(false, "activate is not there on a GPU");
+void CudaOperations::activate(Activation activation, const Tensor& x, Tensor& out) {
+  check::activate(dtype(), x, out);
+  cuda::activate(stream_->native(), activation, view(x), view(out));
 }
-void CudaOperations::activate_backward(Activation, const Tensor&, const Tensor&, Tensor&) {
-  COLLIE_ASSERT(false, "activate_backward is not there on a GPU");
+
+void CudaOperations::activate_backward(Activation activation, const Tensor& x, const Tensor& d_out,
+                                       Tensor& dx) {
+  check::activate_backward(dtype(), x, d_out, dx);
+  cuda::activate_backward(stream_->native(), activation, view(x), view(d_out), view(dx));
 }
-void CudaOperations::dropout(const Tensor&, double, uint64_t, std::span<const uint64_t>, Tensor&) {
-  COLLIE_ASSERT(false, "dropout is not there on a GPU");
+
+void CudaOperations::dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
+                             Tensor& out) {
+  check::dropout(dtype(), x, rate, rows, out);
+  if (rows.empty()) return;
+  cuda::dropout(stream_->native(), view(x), dropout_mask(key, rate),
+                indices_.on_device(cuda::words_of_rows(rows)), view(out));
 }
 
 // --- loss

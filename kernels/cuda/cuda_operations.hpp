@@ -70,6 +70,8 @@ class CudaOperations final : public Operations {
 
   void layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
                   Tensor& statistics) override;
+  void add_layer_norm(const Tensor& x, const Tensor& residual, const Tensor& weight, const Tensor& bias,
+                      double eps, Tensor& sum, Tensor& y, Tensor& statistics) override;
   void layer_norm_backward_input(const Tensor& dy, const Tensor& x, const Tensor& weight,
                                  const Tensor& statistics, const Tensor& d_residual, Tensor& dx) override;
   void layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,

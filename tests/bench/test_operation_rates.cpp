@@ -43,7 +43,7 @@ TEST_CASE("every operation of a step is measured on any table") {
       CHECK(rate.share > 0);
       names.insert(operation.name);
     }
-    CHECK(names.size() == 35);
+    CHECK(names.size() == 50);
   }
 }
 

@@ -1,104 +1,12 @@
 // kernels/cuda's elementwise kernels and sums in both element types.
 #include "kernels/cuda/api.hpp"
 #include "kernels/cuda/ops/column_sums.hpp"
-#include "kernels/cuda/ops/gelu.hpp"
 #include "kernels/cuda/ops/reductions.hpp"
 #include "kernels/cuda/ops/rope.hpp"
-#include "kernels/cuda/ops/swiglu.hpp"
 #include "tests/cuda/device.hpp"
 
 using namespace collie;
 using namespace collie::test;
-
-namespace {
-
-const std::vector<Shape> shapes{{0, 8}, {1, 1}, {3, 7}, {17, 16}, {70, 172}, {200, 65}, {2, 5000}};
-
-}  // namespace
-
-TEST_CASE("swiglu and its backward agree with the reference in both element types", "[cuda]") {
-  for (const Element element : elements)
-    for (const Shape& shape : shapes) {
-      CAPTURE(shape.to_string());
-      const Values gate = rounded(random_values(shape, 1, 4), element);
-      const Values up = rounded(random_values(shape, 2), element);
-      const Values d_out = rounded(random_values(shape, 3), element);
-      const Outputs expected = by_reference([&](Bench& bench) {
-        const Tensor g = bench.input(gate), u = bench.input(up);
-        Tensor out = bench.output(shape), d_gate = bench.output(shape), d_up = bench.output(shape);
-        bench.ops.gated(Activation::silu, g, u, out);
-        bench.ops.gated_backward(Activation::silu, g, u, bench.input(d_out), d_gate, d_up);
-        return Outputs{bench.read(out), bench.read(d_gate), bench.read(d_up)};
-      });
-      agrees(element, expected, [&](Device& device) {
-        const auto blank = [&] { return device.blank(shape[0], shape[1], element); };
-        const Matrix g = device.matrix(gate, element), u = device.matrix(up, element);
-        const Matrix out = blank(), d_gate = blank(), d_up = blank();
-        cuda::swiglu(device.stream(), g, u, out);
-        cuda::swiglu_backward(device.stream(), g, u, device.matrix(d_out, element), d_gate, d_up);
-        return Outputs{device.read(out), device.read(d_gate), device.read(d_up)};
-      });
-    }
-}
-
-namespace {
-
-double gelu_by_formula(cuda::GeluForm form, double x) {
-  if (form == cuda::GeluForm::erf) return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-}
-double gelu_derivative_by_formula(cuda::GeluForm form, double x) {
-  if (form == cuda::GeluForm::erf)
-    return 0.5 * (1 + std::erf(x / std::sqrt(2.0))) + x * std::exp(-x * x / 2) / std::sqrt(2 * M_PI);
-  const double root = std::sqrt(2 / M_PI), t = std::tanh(root * (x + 0.044715 * x * x * x));
-  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * root * (1 + 3 * 0.044715 * x * x);
-}
-
-}  // namespace
-
-TEST_CASE("gelu and its backward agree with their formulas in double", "[cuda]") {
-  for (const cuda::GeluForm form : {cuda::GeluForm::erf, cuda::GeluForm::tanh})
-    for (const Element element : elements)
-      for (const Shape& shape : shapes) {
-        CAPTURE(static_cast<int>(form), shape.to_string());
-        const Values x = rounded(random_values(shape, 1, 2), element);
-        const Values d_out = rounded(random_values(shape, 2), element);
-        Outputs expected(2);
-        for (size_t i = 0; i < x.data.size(); ++i) {
-          const auto at = static_cast<double>(x.data[i]), d = static_cast<double>(d_out.data[i]);
-          expected[0].push_back(static_cast<float>(gelu_by_formula(form, at)));
-          expected[1].push_back(static_cast<float>(d * gelu_derivative_by_formula(form, at)));
-        }
-        agrees(element, expected, [&](Device& device) {
-          const Matrix of_x = device.matrix(x, element), d = device.matrix(d_out, element);
-          const Matrix out = device.blank(shape[0], shape[1], element);
-          cuda::gelu(device.stream(), form, of_x, out);
-          cuda::gelu_backward(device.stream(), form, of_x, d, d);
-          return Outputs{device.read(out), device.read(d)};
-        });
-      }
-}
-
-TEST_CASE("gelu keeps the digits of what is small, and extremes finite", "[cuda]") {
-  Device device;
-  const Values x{{1, 8}, {-1e30F, -1e4F, -40, -4, 4, 40, 1e4F, 1e30F}};
-  for (const cuda::GeluForm form : {cuda::GeluForm::erf, cuda::GeluForm::tanh}) {
-    CAPTURE(static_cast<int>(form));
-    const Matrix in = device.matrix(x, Element::f32), out = device.blank(1, 8, Element::f32);
-    const Matrix d = device.matrix({x.shape, std::vector<float>(8, 1)}, Element::f32);
-    cuda::gelu(device.stream(), form, in, out);
-    cuda::gelu_backward(device.stream(), form, in, d, d);
-    const auto y = device.read(out), dx = device.read(d);
-    // By erfc, as 1 + erf loses the digits here in double too.
-    const double at_minus_4 =
-        form == cuda::GeluForm::erf ? -2 * std::erfc(4 / std::sqrt(2.0)) : gelu_by_formula(form, -4);
-    CHECK(static_cast<double>(y[3]) == Approx(at_minus_4).epsilon(1e-5));
-    CHECK(std::vector<float>(y.begin(), y.begin() + 3) == std::vector<float>{0, 0, 0});
-    CHECK(std::vector<float>(y.begin() + 5, y.end()) == std::vector<float>{40, 1e4F, 1e30F});
-    CHECK(std::vector<float>(dx.begin(), dx.begin() + 3) == std::vector<float>{0, 0, 0});
-    CHECK(std::vector<float>(dx.begin() + 5, dx.end()) == std::vector<float>{1, 1, 1});
-  }
-}
 
 TEST_CASE("rope agrees with the reference in both element types", "[cuda]") {
   struct Sizes {

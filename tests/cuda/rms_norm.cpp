@@ -61,8 +61,8 @@ TEST_CASE("rms_norm and its backward agree with the reference in both element ty
         float* const r = workspace(device, size.rows);
         float* const sums =
             workspace(device, cuda::rms_norm_backward_weight_workspace(size.rows, size.width));
-        cuda::rms_norm(device.stream(), x, w, eps, y, r);
-        cuda::rms_norm_backward_input(device.stream(), dy, x, w, r, accumulate ? &dx : nullptr, dx);
+        cuda::rms_norm(device.stream(), x, w, 0, eps, y, r);
+        cuda::rms_norm_backward_input(device.stream(), dy, x, w, 0, r, accumulate ? &dx : nullptr, dx);
         cuda::rms_norm_backward_weight(device.stream(), dy, x, r, dw, element, accumulate, sums);
         return Outputs{device.read(y), device.read(r, size.rows, Element::f32), device.read(dx),
                        device.read(dw, size.width, element)};
@@ -86,8 +86,8 @@ TEST_CASE("add_rms_norm gives the bits of add, then rms_norm", "[cuda]") {
         float* const r = workspace(device, size.rows);
         float* const joined_r = workspace(device, size.rows);
         cuda::add(device.stream(), x, residual, sum);
-        cuda::rms_norm(device.stream(), sum, w, eps, y, r);
-        cuda::add_rms_norm(device.stream(), x, residual, w, eps, joined_sum, joined_y, joined_r);
+        cuda::rms_norm(device.stream(), sum, w, 0, eps, y, r);
+        cuda::add_rms_norm(device.stream(), x, residual, w, 0, eps, joined_sum, joined_y, joined_r);
         CHECK(device.read(joined_sum) == device.read(sum));
         CHECK(device.read(joined_y) == device.read(y));
         CHECK(device.read(joined_r, size.rows, Element::f32) == device.read(r, size.rows, Element::f32));

@@ -2,6 +2,7 @@
 // element, float32 / bfloat16: 16 / 8 (separate add and rms_norm: 20 / 10).
 #include "kernels/cuda/ops/rms_norm.hpp"
 #include "kernels/cuda/ops/row_teams.hpp"
+#include "kernels/weight_offset.hpp"
 
 namespace collie::cuda {
 
@@ -12,8 +13,8 @@ constexpr unsigned most_threads = 512;
 
 template <bool aligned, bool warp, class T>
 __global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
-    forward_kernel(Typed<T> x, Typed<T> residual, const T* weight, float eps, Typed<T> sum, Typed<T> y,
-                   float* inverse_rms) {
+    forward_kernel(Typed<T> x, Typed<T> residual, const T* weight, float offset, float eps, Typed<T> sum,
+                   Typed<T> y, float* inverse_rms) {
   constexpr int V = pack_width<T>, held = forward_held;
   const int64_t row = Team<warp>::index(), width = x.width;
   if (row >= x.rows) return;
@@ -38,23 +39,23 @@ __global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threa
     const auto w = read_pack<aligned>(weight + column, width - column);
 #pragma unroll
     for (int j = 0; j < V; ++j)
-      pack.values[j] = from_float<T>(to_float(pack.values[j]) * r * to_float(w.values[j]));
+      pack.values[j] = from_float<T>(to_float(pack.values[j]) * r * (to_float(w.values[j]) + offset));
     write_pack<aligned>(y.row(row) + column, width - column, pack);
   });
 }
 
 }  // namespace
 
-void add_rms_norm(cudaStream_t stream, const Matrix& x, const Matrix& residual, const void* weight, float eps,
-                  const Matrix& sum, const Matrix& y, float* inverse_rms) {
+void add_rms_norm(cudaStream_t stream, const Matrix& x, const Matrix& residual, const void* weight,
+                  double weight_offset, float eps, const Matrix& sum, const Matrix& y, float* inverse_rms) {
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
     const unsigned size = team_size(divide_up(x.width, pack_width<T>), forward_held, most_threads);
     with_alignment<T>({x, residual, sum, y, row_view(weight, x.element, x.width)}, [&](auto aligned) {
       with_teams(x.rows, size, [&](auto warp, const LaunchShape& shape) {
         launch(stream, shape, "add_rms_norm", forward_kernel<aligned, warp, T>, typed<T>(x),
-               typed<T>(residual), static_cast<const T*>(weight), eps, typed<T>(sum), typed<T>(y),
-               inverse_rms);
+               typed<T>(residual), static_cast<const T*>(weight), addend_of<float>(weight_offset), eps,
+               typed<T>(sum), typed<T>(y), inverse_rms);
       });
     });
   });

@@ -9,35 +9,56 @@ namespace collie::cuda {
 
 namespace {
 
-struct Mask {
+struct DeviceMask {
   uint64_t key, dropped;  // of 2³² words
-  int64_t first, pitch;
-  float scale;
+  float factor;
 };
 
+// words[i] belongs to column + i, which is a multiple of 4 if there are several.
+template <int V>
+__device__ __forceinline__ void words_of_columns(uint64_t key, const int32_t* row, int64_t column,
+                                                 unsigned (&words)[V]) {
+  uint4 counter{static_cast<unsigned>(row[0]), static_cast<unsigned>(row[1]),
+                static_cast<unsigned>(column / 4), 0};
+  if constexpr (V == 1) {
+    const uint4 bits = philox(key, counter);
+    const unsigned which = static_cast<unsigned>(column) % 4;
+    words[0] = which == 0 ? bits.x : which == 1 ? bits.y : which == 2 ? bits.z : bits.w;
+  } else {
+#pragma unroll
+    for (int i = 0; i < V; i += 4) {
+      const uint4 bits = philox(key, counter);
+      words[i] = bits.x;
+      words[i + 1] = bits.y;
+      words[i + 2] = bits.z;
+      words[i + 3] = bits.w;
+      ++counter.z;
+    }
+  }
+}
+
 template <int V, class T>
-__global__ void dropout_kernel(Typed<T> x, Mask mask, Typed<T> out) {
+__global__ void dropout_kernel(Typed<T> x, DeviceMask mask, const int32_t* rows, Typed<T> out) {
   for_packs<V>(x.rows, x.width, [&](int64_t row, int64_t column) {
     float values[V];
     unsigned words[V];
     load<V>(x.row(row) + column, values);
-    random_words(mask.key, static_cast<uint64_t>(mask.first + row * mask.pitch + column), words);
+    words_of_columns(mask.key, rows + 2 * row, column, words);
 #pragma unroll
-    for (int i = 0; i < V; ++i) values[i] = words[i] < mask.dropped ? 0.0F : values[i] * mask.scale;
+    for (int i = 0; i < V; ++i) values[i] = words[i] < mask.dropped ? 0.0F : values[i] * mask.factor;
     store<V>(out.row(row) + column, values);
   });
 }
 
 }  // namespace
 
-void dropout(cudaStream_t stream, const Matrix& x, const DropoutMask& mask, const Matrix& out) {
-  const double kept = 1 - mask.probability;
-  const Mask of_device{mask.key, static_cast<uint64_t>(mask.probability * 0x1p32), mask.first, mask.pitch,
-                       kept > 0 ? static_cast<float>(1 / kept) : 0.0F};
+void dropout(cudaStream_t stream, const Matrix& x, const DropoutMask& mask, const int32_t* rows,
+             const Matrix& out) {
+  const DeviceMask of_device{mask.key, mask.dropped, static_cast<float>(mask.factor)};
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
     with_width<T>({x, out}, [&](auto v) {
-      launch(stream, over_packs<v>(x), "dropout", dropout_kernel<v, T>, typed<T>(x), of_device,
+      launch(stream, over_packs<v>(x), "dropout", dropout_kernel<v, T>, typed<T>(x), of_device, rows,
              typed<T>(out));
     });
   });

@@ -6,9 +6,8 @@
 
 namespace collie::cuda {
 
-// The 128 bits at `index` of the stream with `key`, which are those of RandomStream(key) on the host.
-__device__ __forceinline__ uint4 philox(uint64_t key, uint64_t index) {
-  uint4 counter{static_cast<unsigned>(index), static_cast<unsigned>(index >> 32), 0, 0};
+// The 128 bits at `counter` under `key`.
+__device__ __forceinline__ uint4 philox(uint64_t key, uint4 counter) {
   unsigned key0 = static_cast<unsigned>(key), key1 = static_cast<unsigned>(key >> 32);
 #pragma unroll
   for (int round = 0; round < 10; ++round) {
@@ -21,27 +20,9 @@ __device__ __forceinline__ uint4 philox(uint64_t key, uint64_t index) {
   return counter;
 }
 
-// words[i] has 32 bits for the element at index + i; four elements share 128 bits.
-template <int count>
-__device__ __forceinline__ void random_words(uint64_t key, uint64_t index, unsigned (&words)[count]) {
-  if (count % 4 == 0 && index % 4 == 0) {
-#pragma unroll
-    for (int i = 0; i + 3 < count; i += 4) {
-      const uint4 bits = philox(key, (index + i) / 4);
-      words[i] = bits.x;
-      words[i + 1] = bits.y;
-      words[i + 2] = bits.z;
-      words[i + 3] = bits.w;
-    }
-    return;
-  }
-  uint4 bits = philox(key, index / 4);
-#pragma unroll
-  for (int i = 0; i < count; ++i) {
-    const unsigned which = static_cast<unsigned>(index + i) % 4;
-    if (i > 0 && which == 0) bits = philox(key, (index + i) / 4);
-    words[i] = which == 0 ? bits.x : which == 1 ? bits.y : which == 2 ? bits.z : bits.w;
-  }
+// The 128 bits at `index` of the stream with `key`, which are those of RandomStream(key) on the host.
+__device__ __forceinline__ uint4 philox(uint64_t key, uint64_t index) {
+  return philox(key, uint4{static_cast<unsigned>(index), static_cast<unsigned>(index >> 32), 0, 0});
 }
 
 }  // namespace collie::cuda

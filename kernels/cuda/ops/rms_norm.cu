@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/ops/column_slices.hpp"
 #include "kernels/cuda/ops/row_teams.hpp"
+#include "kernels/weight_offset.hpp"
 
 namespace collie::cuda {
 
@@ -16,7 +17,7 @@ constexpr unsigned most_threads = 512;
 
 template <bool aligned, bool warp, class T>
 __global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
-    rms_norm_kernel(Typed<T> x, const T* weight, float eps, Typed<T> y, float* inverse_rms) {
+    rms_norm_kernel(Typed<T> x, const T* weight, float offset, float eps, Typed<T> y, float* inverse_rms) {
   constexpr int V = pack_width<T>, held = forward_held;
   const int64_t row = Team<warp>::index(), width = x.width;
   if (row >= x.rows) return;
@@ -38,7 +39,7 @@ __global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threa
     const auto w = read_pack<aligned>(weight + column, width - column);
 #pragma unroll
     for (int j = 0; j < V; ++j)
-      pack.values[j] = from_float<T>(to_float(pack.values[j]) * r * to_float(w.values[j]));
+      pack.values[j] = from_float<T>(to_float(pack.values[j]) * r * (to_float(w.values[j]) + offset));
     write_pack<aligned>(to + column, width - column, pack);
   });
 }
@@ -46,8 +47,8 @@ __global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threa
 // kernels/reference/rms_norm.cpp has the formula.
 template <bool aligned, bool warp, class T>
 __global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threads)
-    backward_input_kernel(Typed<T> dy, Typed<T> x, const T* weight, const float* inverse_rms, Typed<T> dx,
-                          Typed<T> d_residual) {
+    backward_input_kernel(Typed<T> dy, Typed<T> x, const T* weight, float offset, const float* inverse_rms,
+                          Typed<T> dx, Typed<T> d_residual) {
   constexpr int V = pack_width<T>, held = backward_held;
   const int64_t row = Team<warp>::index(), width = x.width;
   if (row >= x.rows) return;
@@ -62,7 +63,8 @@ __global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threa
       x_packs[i] = v;
     }
 #pragma unroll
-    for (int j = 0; j < V; ++j) dot += to_float(d.values[j]) * to_float(w.values[j]) * to_float(v.values[j]);
+    for (int j = 0; j < V; ++j)
+      dot += to_float(d.values[j]) * (to_float(w.values[j]) + offset) * to_float(v.values[j]);
   });
   const float r = inverse_rms[row];
   const float along = Team<warp>::sum(dot) * r * r * r / static_cast<float>(width);
@@ -75,7 +77,8 @@ __global__ void __launch_bounds__(warp ? teams_per_block* warp_size : most_threa
     if (adds) out = read_pack<aligned>(d_residual.row(row) + column, width - column);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-      const float change = r * to_float(w.values[j]) * to_float(d.values[j]) - to_float(v.values[j]) * along;
+      const float change =
+          r * (to_float(w.values[j]) + offset) * to_float(d.values[j]) - to_float(v.values[j]) * along;
       out.values[j] = from_float<T>(adds ? to_float(out.values[j]) + change : change);
     }
     write_pack<aligned>(dx.row(row) + column, width - column, out);
@@ -97,22 +100,23 @@ struct WeightTerm {
 
 }  // namespace
 
-void rms_norm(cudaStream_t stream, const Matrix& x, const void* weight, float eps, const Matrix& y,
-              float* inverse_rms) {
+void rms_norm(cudaStream_t stream, const Matrix& x, const void* weight, double weight_offset, float eps,
+              const Matrix& y, float* inverse_rms) {
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
     const unsigned size = team_size(divide_up(x.width, pack_width<T>), forward_held, most_threads);
     with_alignment<T>({x, y, row_view(weight, x.element, x.width)}, [&](auto aligned) {
       with_teams(x.rows, size, [&](auto warp, const LaunchShape& shape) {
         launch(stream, shape, "rms_norm", rms_norm_kernel<aligned, warp, T>, typed<T>(x),
-               static_cast<const T*>(weight), eps, typed<T>(y), inverse_rms);
+               static_cast<const T*>(weight), addend_of<float>(weight_offset), eps, typed<T>(y), inverse_rms);
       });
     });
   });
 }
 
 void rms_norm_backward_input(cudaStream_t stream, const Matrix& dy, const Matrix& x, const void* weight,
-                             const float* inverse_rms, const Matrix* d_residual, const Matrix& dx) {
+                             double weight_offset, const float* inverse_rms, const Matrix* d_residual,
+                             const Matrix& dx) {
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
     const unsigned size = team_size(divide_up(x.width, pack_width<T>), backward_held, most_threads);
@@ -121,7 +125,8 @@ void rms_norm_backward_input(cudaStream_t stream, const Matrix& dy, const Matrix
     with_alignment<T>({dy, x, dx, beside, row_view(weight, x.element, x.width)}, [&](auto aligned) {
       with_teams(x.rows, size, [&](auto warp, const LaunchShape& shape) {
         launch(stream, shape, "rms_norm_backward_input", backward_input_kernel<aligned, warp, T>,
-               typed<T>(dy), typed<T>(x), static_cast<const T*>(weight), inverse_rms, typed<T>(dx), added);
+               typed<T>(dy), typed<T>(x), static_cast<const T*>(weight), addend_of<float>(weight_offset),
+               inverse_rms, typed<T>(dx), added);
       });
     });
   });
