@@ -183,16 +183,16 @@ double planned_bytes(const PlannedRank& rank, Category category) {
 
 // --- in one thread
 
-ModelWorkerSettings worker_of(const Layout& layout, const ModelConfig& model, const OperationsFactory& make) {
+ModelWorkerSettings worker_of(const Layout& layout, const ModelSpec& model, const OperationsFactory& make) {
   ModelWorkerSettings settings;
   settings.model = model;
-  settings.ranges = partition_stages(model, layout.stages, "uniform");
+  settings.ranges = partition_stages(model.architecture, layout.stages, "uniform");
   settings.make_operations = make;
   return settings;
 }
 
 // The accounts of every rank after two steps, an evaluation and a snapshot.
-std::vector<RankSummary> accounts_of(const Layout& layout, const ModelConfig& model,
+std::vector<RankSummary> accounts_of(const Layout& layout, const ModelSpec& model,
                                      const OperationsFactory& make,
                                      std::vector<std::shared_ptr<ProcessGroup>> world = {},
                                      const OptimizerConfig& optimizer = {}) {
@@ -263,6 +263,25 @@ TEST_CASE("memory plan: whole steps without memory leave the accounts that real 
       CHECK(meta[rank].peak_activations == real[rank].peak_activations);
     }
   }
+}
+
+TEST_CASE("memory plan: the accounts of every family and of dropout are those of real steps, to the byte",
+          "[actors][plan]") {
+  for (const std::string family : {"gpt2", "gpt_neox", "qwen2", "qwen3"})
+    for (const bool dropout : {false, true}) {
+      CAPTURE(family, dropout);
+      ModelConfig config = tiny_config(true);
+      config.num_hidden_layers = 4;
+      config.hidden_size = 16;
+      config.max_position_embeddings = 128;
+      config = as_family(config, family);
+      config.dropout = {0.1, 0, 0.2};
+      const ModelSpec model(config, {}, dropout);
+      const Layout layout = layout_of(2, true, "1f1b");
+      const auto real = accounts_of(layout, model, make_cpu_operations);
+      const auto meta = accounts_of(layout, model, make_meta_operations, fake_world(layout.grid.ranks()));
+      for (size_t rank = 0; rank < real.size(); ++rank) CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
+    }
 }
 
 TEST_CASE("memory plan: it counts the states that each parameter's optimizer has, to the byte",

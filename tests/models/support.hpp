@@ -52,16 +52,23 @@ inline ModelConfig tiny_config(bool tied = false) {
   return config;
 }
 
-// GPT-2 with the same sizes: LayerNorm, learned positions, a plain MLP, packed and transposed matrices.
-inline ModelConfig tiny_gpt2(bool tied = true) {
-  ModelConfig config = tiny_config(tied);
-  config.model_type = "gpt2";
+// Makes the blocks those of a family; the sizes stay, but for key/value heads where there are no groups.
+inline ModelConfig as_family(ModelConfig config, const std::string& family) {
+  config.model_type = family;
+  if (family == "qwen2" || family == "qwen3") config.output_bias = config.mlp_bias = false;
+  config.query_key_norm = family == "qwen3";
+  if (family != "gpt2" && family != "gpt_neox") return config;
   config.num_key_value_heads = config.num_attention_heads;
   config.head_dim = config.hidden_size / config.num_attention_heads;
   config.norm = {NormKind::layer, 1e-5, 0, true};
-  config.activation = Activation::gelu_tanh;
   config.gated_mlp = false;
-  config.positions = Positions::learned;
+  config.activation = family == "gpt2" ? Activation::gelu_tanh : Activation::gelu;
+  if (family == "gpt2") {
+    config.positions = Positions::learned;
+  } else {
+    config.parallel_branches = true;
+    config.rotary_dim = 2;
+  }
   return config;
 }
 

@@ -30,26 +30,9 @@ ModelConfig parallel_config(int64_t kv_heads, bool tied, bool bias = true) {
 
 // Every family's blocks, with sizes that four ranks can share.
 ModelConfig family_config(const std::string& family) {
-  ModelConfig config = parallel_config(2, true);
-  config.model_type = family;
-  if (family == "qwen2") config.output_bias = config.mlp_bias = false;
-  if (family == "qwen3") config.query_key_norm = true;
-  if (family != "gpt2" && family != "gpt_neox") return config;
-  config = tiny_gpt2();
-  config.model_type = family;
-  config.hidden_size = 16;
-  config.num_attention_heads = config.num_key_value_heads = 8;
-  config.head_dim = 2;
-  config.intermediate_size = 20;
-  config.vocab_size = 24;
-  config.max_position_embeddings = 512;
-  if (family == "gpt2") return config;
-  config.positions = Positions::rotary;
+  ModelConfig config = parallel_config(2, family != "gpt_neox");
   config.hidden_size = 32;
-  config.head_dim = 4;
-  config.rotary_dim = 2;
-  config.parallel_branches = true;
-  return config;
+  return as_family(config, family);
 }
 
 void mask_some(MicroBatch& batch) {
