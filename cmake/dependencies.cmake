@@ -12,6 +12,8 @@ pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 find_package(Gloo REQUIRED)
+# oneDNN multiplies bfloat16 matrices. It uses OpenMP, which kernels/cpu tells to use one thread.
+find_package(dnnl REQUIRED)
 # OpenBLAS is loaded at run time (kernels/cpu/blas.cpp says why); only its header is needed here.
 find_path(OPENBLAS_INCLUDE_DIR cblas.h REQUIRED
   PATH_SUFFIXES x86_64-linux-gnu/openblas-pthread aarch64-linux-gnu/openblas-pthread openblas-pthread)

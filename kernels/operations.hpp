@@ -1,10 +1,10 @@
 // The operation table lists everything a device can do. Models call nothing else.
 //
 // Each rank has one table, which knows the rank's memory account and threads. The implementations are cpu/
-// (fp32), reference/ (double, slow and obvious), meta/ (memory accounts alone) and cuda/ (one GPU; through
-// kernels/gpu.hpp). All matrices are row-major. "accumulate" adds to what the output holds instead of
-// overwriting it. Outputs may not alias inputs unless the operation's comment allows it. Every operation
-// accepts zero tokens. Results depend on shapes and values alone, never on the number of threads.
+// (float32 and bfloat16), reference/ (double, slow and obvious), meta/ (memory accounts alone) and cuda/ (one
+// GPU; through kernels/gpu.hpp). All matrices are row-major. "accumulate" adds to what the output holds
+// instead of overwriting it. Outputs may not alias inputs unless the operation's comment allows it. Every
+// operation accepts zero tokens. Results depend on shapes and values alone, never on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -315,8 +315,9 @@ inline constexpr int32_t ignored_label = -100;
 inline constexpr int32_t absent_id = -1;  // an embedding id that is not in this shard
 inline constexpr int64_t reduction_block = 4096;
 
-// kernels/cpu: fp32 on `threads` threads (the caller's included) of its own arena.
-std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account);
+// kernels/cpu: float32 or bfloat16 on `threads` threads (the caller's included) of its own arena.
+std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account,
+                                                DType dtype = DType::f32);
 // kernels/reference: double, single-threaded; every operation is written as its formula.
 std::unique_ptr<Operations> make_reference_operations(std::shared_ptr<MemoryAccount> account);
 // kernels/cuda: float32 or bfloat16 on GPU `device`. The program must link collie_cuda or
@@ -325,6 +326,7 @@ std::unique_ptr<Operations> make_cuda_operations(DType dtype, int device,
                                                  std::shared_ptr<MemoryAccount> account);
 // kernels/meta: tensors have no memory. Operations check their arguments and charge the account with the most
 // that kernels/cpu would use on as many threads.
-std::unique_ptr<Operations> make_meta_operations(int threads, std::shared_ptr<MemoryAccount> account);
+std::unique_ptr<Operations> make_meta_operations(int threads, std::shared_ptr<MemoryAccount> account,
+                                                 DType dtype = DType::f32);
 
 }  // namespace collie

@@ -12,6 +12,7 @@
 #include "io/files.hpp"
 #include "io/json_text.hpp"
 #include "io/model_folder.hpp"
+#include "kernels/cpu/bfloat16_product.hpp"
 #include "models/pieces.hpp"
 #include "models/weights_io.hpp"
 #include "optim/parameter_groups.hpp"
@@ -157,8 +158,7 @@ void resolve_device(RunPlan& plan) {
   const bool elsewhere = plan.existing == ExistingRun::ignore;  // only the plan is wanted
   plan.device = elsewhere ? planned_device(plan.config.device) : choose_device(plan.config.device);
   if (dtype_of(plan.config.model) == DType::bf16 && plan.device.kind == DeviceKind::cpu)
-    throw UserError("model.dtype: bfloat16 is for GPUs, and this run computes on {}; float32 is right here",
-                    plan.device.description);
+    cpu::bfloat16_products();  // refuses a wrong setting of the environment
 }
 
 void resolve_common(RunPlan& plan) {

@@ -32,7 +32,7 @@ int gpu_of(const DeviceChoice& choice, int rank) {
 }
 
 OperationsFactory operations_on(const DeviceChoice& choice, DType dtype, int rank) {
-  if (choice.kind == DeviceKind::cpu) return make_cpu_operations;
+  if (choice.kind == DeviceKind::cpu) return cpu_operations(dtype);
   COLLIE_ASSERT(choice.gpus > 0, "operations of rank {} on {}", rank, choice.description);
   const int gpu = gpu_of(choice, rank);
   return [dtype, gpu](int, std::shared_ptr<MemoryAccount> account) {

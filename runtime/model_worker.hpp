@@ -42,7 +42,7 @@ struct ModelWorkerSettings {
   std::string weights_folder;              // Hugging Face folder; empty: random from `seed`
   const Checkpoint* checkpoint = nullptr;  // if given, it is read instead of the folder or the seed
   RankGroups groups;                       // their owner aborts them
-  OperationsFactory make_operations = make_cpu_operations;
+  OperationsFactory make_operations = cpu_operations(DType::f32);
   std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();  // counts the rank's memory
 };
 

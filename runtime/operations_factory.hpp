@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "kernels/operations.hpp"
 
@@ -10,5 +11,12 @@ namespace collie {
 
 using OperationsFactory =
     std::function<std::unique_ptr<Operations>(int threads, std::shared_ptr<MemoryAccount> account)>;
+
+// The CPU's tables. The dtype is float32 or bfloat16.
+inline OperationsFactory cpu_operations(DType dtype) {
+  return [dtype](int threads, std::shared_ptr<MemoryAccount> account) {
+    return make_cpu_operations(threads, std::move(account), dtype);
+  };
+}
 
 }  // namespace collie

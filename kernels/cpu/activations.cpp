@@ -12,7 +12,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-void gated_vectors(Activation activation, const float* gate, const float* up, float* out, int64_t n) {
+using cpu::Elements;
+
+template <class T>
+HWY_INLINE void gated(const T* gate, const T* up, T* out, Activation activation, int64_t n) {
   with_activation(activation, [&](auto function) HWY_ATTR {
     for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
       access.store(hn::Mul(function.value(access.load(gate + i)), access.load(up + i)), out + i);
@@ -20,8 +23,9 @@ void gated_vectors(Activation activation, const float* gate, const float* up, fl
   });
 }
 
-void gated_backward_vectors(Activation activation, const float* gate, const float* up, const float* d_out,
-                            float* d_gate, float* d_up, int64_t n) {
+template <class T>
+HWY_INLINE void gated_backward(const T* gate, const T* up, const T* d_out, T* d_gate, T* d_up,
+                               Activation activation, int64_t n) {
   with_activation(activation, [&](auto function) HWY_ATTR {
     for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
       const Vec d = access.load(d_out + i), u = access.load(up + i);
@@ -32,20 +36,39 @@ void gated_backward_vectors(Activation activation, const float* gate, const floa
   });
 }
 
-void activate_vectors(Activation activation, const float* x, float* out, int64_t n) {
+template <class T>
+HWY_INLINE void activate(const T* x, T* out, Activation activation, int64_t n) {
   with_activation(activation, [&](auto function) HWY_ATTR {
     for_each_vector(n, [&](int64_t i, auto access)
                            HWY_ATTR { access.store(function.value(access.load(x + i)), out + i); });
   });
 }
 
-void activate_backward_vectors(Activation activation, const float* x, const float* d_out, float* dx,
-                               int64_t n) {
+template <class T>
+HWY_INLINE void activate_backward(const T* x, const T* d_out, T* dx, Activation activation, int64_t n) {
   with_activation(activation, [&](auto function) HWY_ATTR {
     for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
       access.store(hn::Mul(access.load(d_out + i), function.both(access.load(x + i)).slope), dx + i);
     });
   });
+}
+
+void gated_vectors(Activation activation, Elements gate, Elements up, Elements out, int64_t n) {
+  typed([&](auto... each) HWY_ATTR { gated(each..., activation, n); }, gate, up, out);
+}
+
+void gated_backward_vectors(Activation activation, Elements gate, Elements up, Elements d_out,
+                            Elements d_gate, Elements d_up, int64_t n) {
+  typed([&](auto... each) HWY_ATTR { gated_backward(each..., activation, n); }, gate, up, d_out, d_gate,
+        d_up);
+}
+
+void activate_vectors(Activation activation, Elements x, Elements out, int64_t n) {
+  typed([&](auto... each) HWY_ATTR { activate(each..., activation, n); }, x, out);
+}
+
+void activate_backward_vectors(Activation activation, Elements x, Elements d_out, Elements dx, int64_t n) {
+  typed([&](auto... each) HWY_ATTR { activate_backward(each..., activation, n); }, x, d_out, dx);
 }
 
 }  // namespace collie::HWY_NAMESPACE

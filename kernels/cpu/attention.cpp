@@ -7,31 +7,46 @@
 #include "kernels/cpu/attention_rows.hpp"
 #include "kernels/cpu/attention_tiles.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
+#include "kernels/cpu/tile_product.hpp"
 
 namespace collie {
 
-using cpu::Document, cpu::HeadMatrix, cpu::key_tile, cpu::query_tile, cpu::QueryTile;
+using cpu::Document, cpu::FloatRows, cpu::HeadMatrix, cpu::key_tile, cpu::query_tile, cpu::QueryTile;
 
 namespace {
 
 // Computes one tile of queries of one head against all keys they see.
 void attend(const QueryTile& tile, const HeadMatrix& q, const HeadMatrix& k, const HeadMatrix& v,
             int64_t head_dim, float score_scale, const HeadMatrix& out, float* log_sum_exp, int64_t heads,
-            float* scores) {
+            cpu::Scratch scratch) {
+  const int64_t most_keys = std::min(key_tile, tile.keys);
+  float* const scores = scratch.take(tile.queries * most_keys);
+  const FloatRows queries(q, tile.query, tile.queries, head_dim,
+                          buffer_of(q, tile.queries, head_dim, scratch));
+  const FloatRows attended(out, tile.query, tile.queries, head_dim,
+                           buffer_of(out, tile.queries, head_dim, scratch));
+  float* const keys_buffer = buffer_of(k, most_keys, head_dim, scratch);
+  float* const values_buffer = buffer_of(v, most_keys, head_dim, scratch);
+  queries.load();
   float largest[query_tile], sums[query_tile];
   std::fill_n(largest, tile.queries, -std::numeric_limits<float>::infinity());
   std::fill_n(sums, tile.queries, 0.0F);
   for (int64_t first = 0; first < tile.keys; first += key_tile) {
     const int64_t keys = std::min(key_tile, tile.keys - first), key = tile.first_key + first;
-    cpu::multiply_tile(GemmForm::nt, tile.queries, keys, head_dim, q.row(tile.query), q.stride, k.row(key),
-                       k.stride, scores, keys, false);
+    const FloatRows of_keys(k, key, keys, head_dim, keys_buffer);
+    const FloatRows values(v, key, keys, head_dim, values_buffer);
+    of_keys.load();
+    values.load();
+    cpu::multiply_tile(GemmForm::nt, tile.queries, keys, head_dim, queries.data, queries.stride, of_keys.data,
+                       of_keys.stride, scores, keys, false);
     cpu::softmax_tile({scores, tile.queries, keys, tile.visible_to_first - first, tile.window, score_scale},
-                      largest, sums, out.row(tile.query), out.stride, head_dim);
-    cpu::multiply_tile(GemmForm::nn, tile.queries, head_dim, keys, scores, keys, v.row(key), v.stride,
-                       out.row(tile.query), out.stride, first > 0);
+                      largest, sums, attended.data, attended.stride, head_dim);
+    cpu::multiply_tile(GemmForm::nn, tile.queries, head_dim, keys, scores, keys, values.data, values.stride,
+                       attended.data, attended.stride, first > 0);
   }
-  cpu::softmax_finish(tile.queries, largest, sums, out.row(tile.query), out.stride, head_dim, log_sum_exp,
+  cpu::softmax_finish(tile.queries, largest, sums, attended.data, attended.stride, head_dim, log_sum_exp,
                       heads);
+  attended.store();
 }
 
 }  // namespace
@@ -52,10 +67,11 @@ void CpuOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v,
   arena_.for_each(static_cast<int64_t>(tasks.size()), [&](int64_t index) {
     const auto& [tile, head] = tasks[static_cast<size_t>(index)];
     const int64_t kv_head = head / (sizes.heads / sizes.kv_heads);
-    const Tensor scores = empty(cpu::scores_of(tile), Category::workspace);
+    const Tensor workspace =
+        empty({cpu::forward_workspace(tile, sizes.head_dim, dtype())}, DType::f32, Category::workspace);
     attend(tile, {q, head}, {k, kv_head}, {v, kv_head}, sizes.head_dim, static_cast<float>(score_scale),
            {out, head}, log_sum_exp.data<float>() + tile.query * sizes.heads + head, sizes.heads,
-           scores.data<float>());
+           {workspace.data<float>(), workspace.numel()});
   });
 }
 

@@ -7,10 +7,11 @@
 #include "kernels/cpu/attention_tiles.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
 #include "kernels/cpu/pieces.hpp"
+#include "kernels/cpu/tile_product.hpp"
 
 namespace collie {
 
-using cpu::Document, cpu::HeadMatrix, cpu::key_tile, cpu::QueryTile;
+using cpu::Document, cpu::FloatRows, cpu::HeadMatrix, cpu::key_tile, cpu::query_tile, cpu::QueryTile;
 
 namespace {
 
@@ -44,51 +45,117 @@ struct Operands {
   float score_scale;
 };
 
-void clear_rows(const HeadMatrix& x, int64_t first, int64_t count, int64_t head_dim) {
-  for (int64_t i = first; i < first + count; ++i) std::fill_n(x.row(i), head_dim, 0.0F);
+// The workspace of a task. The buffers are used only for bfloat16.
+struct Buffers {
+  Buffers(const Operands& x, const Task& task, cpu::Scratch scratch);
+  float *p, *ds;  // [queries, keys] of a tile
+  float *q, *d_out, *k, *v, *dk, *dv;
+  float* dq;  // [group, queries of the task, head_dim]
+};
+
+int64_t first_query(const Task& task) {
+  return task.first_query_tile * query_tile;
 }
+int64_t queries_of(const Task& task) {
+  return std::min(task.last_query_tile * query_tile, task.document.queries) - first_query(task);
+}
+
+Buffers::Buffers(const Operands& x, const Task& task, cpu::Scratch scratch) {
+  const int64_t queries = std::min(query_tile, task.document.queries);
+  const int64_t keys = std::min(key_tile, task.document.keys);
+  p = scratch.take(queries * keys);
+  ds = scratch.take(queries * keys);
+  const bool narrow = x.q.dtype() == DType::bf16;
+  const auto rows = [&](int64_t count) { return narrow ? scratch.take(count * x.head_dim) : nullptr; };
+  q = rows(queries);
+  d_out = rows(queries);
+  k = rows(keys);
+  v = rows(keys);
+  dk = rows(keys);
+  dv = rows(keys);
+  dq = task.wanted != Wanted::keys ? rows(x.group * queries_of(task)) : nullptr;
+}
+
+// dq of one head and one tile of queries. Its sums stay in the task's buffer until all keys are done.
+FloatRows query_gradients(const Operands& x, const Task& task, const QueryTile& tile, int64_t head,
+                          const Buffers& buffers) {
+  const int64_t of_group = head - task.kv_head * x.group;
+  const int64_t of_task = tile.query - task.document.query - first_query(task);
+  float* const buffer =
+      buffers.dq == nullptr ? nullptr : buffers.dq + (of_group * queries_of(task) + of_task) * x.head_dim;
+  return {{x.dq, head}, tile.query, tile.queries, x.head_dim, buffer};
+}
+
+// Keys of one tile, their values, and the gradients of both.
+struct KeyRows {
+  KeyRows(const Operands& x, const Task& task, int64_t key, int64_t count, const Buffers& buffers)
+      : k({x.k, task.kv_head}, key, count, x.head_dim, buffers.k),
+        v({x.v, task.kv_head}, key, count, x.head_dim, buffers.v),
+        dk({x.dk, task.kv_head}, key, count, x.head_dim, buffers.dk),
+        dv({x.dv, task.kv_head}, key, count, x.head_dim, buffers.dv) {}
+  FloatRows k, v, dk, dv;
+};
 
 // Takes one tile of queries of one head and one tile of keys, recomputes p and ds, and adds their
 // contributions.
 void backward_tile(const Operands& x, const Task& task, const QueryTile& tile, int64_t head, int64_t first,
-                   int64_t keys, float* p, float* ds) {
-  const int64_t key = tile.first_key + first, rows = tile.queries, dim = x.head_dim;
-  const HeadMatrix q(x.q, head), d_out(x.d_out, head), dq(x.dq, head);
-  const HeadMatrix k(x.k, task.kv_head), v(x.v, task.kv_head), dk(x.dk, task.kv_head), dv(x.dv, task.kv_head);
-  cpu::multiply_tile(GemmForm::nt, rows, keys, dim, q.row(tile.query), q.stride, k.row(key), k.stride, p,
+                   int64_t keys, const KeyRows& of_keys, const Buffers& buffers) {
+  const int64_t rows = tile.queries, dim = x.head_dim;
+  const FloatRows q({x.q, head}, tile.query, rows, dim, buffers.q);
+  const FloatRows d_out({x.d_out, head}, tile.query, rows, dim, buffers.d_out);
+  q.load();
+  d_out.load();
+  float *const p = buffers.p, *const ds = buffers.ds;
+  cpu::multiply_tile(GemmForm::nt, rows, keys, dim, q.data, q.stride, of_keys.k.data, of_keys.k.stride, p,
                      keys, false);
-  cpu::multiply_tile(GemmForm::nt, rows, keys, dim, d_out.row(tile.query), d_out.stride, v.row(key), v.stride,
-                     ds, keys, false);
+  cpu::multiply_tile(GemmForm::nt, rows, keys, dim, d_out.data, d_out.stride, of_keys.v.data,
+                     of_keys.v.stride, ds, keys, false);
   cpu::softmax_backward_tile({p, rows, keys, tile.visible_to_first - first, tile.window, x.score_scale},
                              tile.of_one_key, ds, x.log_sum_exp + tile.query * x.heads + head,
                              x.means + tile.query * x.heads + head, x.heads);
   if (task.wanted != Wanted::queries) {
-    cpu::multiply_tile(GemmForm::tn, keys, dim, rows, p, keys, d_out.row(tile.query), d_out.stride,
-                       dv.row(key), dv.stride, true);
-    cpu::multiply_tile(GemmForm::tn, keys, dim, rows, ds, keys, q.row(tile.query), q.stride, dk.row(key),
-                       dk.stride, true);
+    cpu::multiply_tile(GemmForm::tn, keys, dim, rows, p, keys, d_out.data, d_out.stride, of_keys.dv.data,
+                       of_keys.dv.stride, true);
+    cpu::multiply_tile(GemmForm::tn, keys, dim, rows, ds, keys, q.data, q.stride, of_keys.dk.data,
+                       of_keys.dk.stride, true);
   }
-  if (task.wanted != Wanted::keys)
-    cpu::multiply_tile(GemmForm::nn, rows, dim, keys, ds, keys, k.row(key), k.stride, dq.row(tile.query),
+  if (task.wanted != Wanted::keys) {
+    const FloatRows dq = query_gradients(x, task, tile, head, buffers);
+    cpu::multiply_tile(GemmForm::nn, rows, dim, keys, ds, keys, of_keys.k.data, of_keys.k.stride, dq.data,
                        dq.stride, first > 0);
+  }
+}
+
+template <class F>
+void for_each_query_tile(const Operands& x, const Task& task, F f) {
+  for (int64_t head = task.kv_head * x.group; head < (task.kv_head + 1) * x.group; ++head)
+    for (int64_t i = task.first_query_tile; i < task.last_query_tile; ++i) f(task.document.tile(i), head);
 }
 
 // Does everything that a task owns, in a fixed order: keys, then heads of the group, then queries.
-void run_task(const Operands& x, const Task& task, float* p, float* ds) {
+void run_task(const Operands& x, const Task& task, const Buffers& buffers) {
   for (int64_t key_index = task.first_key_tile; key_index < task.last_key_tile; ++key_index) {
     const int64_t first = key_index * key_tile, keys_in_tile = std::min(key_tile, task.document.keys - first);
+    const KeyRows rows(x, task, task.document.key + first, keys_in_tile, buffers);
+    rows.k.load();
+    rows.v.load();
     if (task.wanted != Wanted::queries) {
-      clear_rows({x.dk, task.kv_head}, task.document.key + first, keys_in_tile, x.head_dim);
-      clear_rows({x.dv, task.kv_head}, task.document.key + first, keys_in_tile, x.head_dim);
+      rows.dk.clear();
+      rows.dv.clear();
     }
-    for (int64_t head = task.kv_head * x.group; head < (task.kv_head + 1) * x.group; ++head) {
-      for (int64_t i = task.first_query_tile; i < task.last_query_tile; ++i) {
-        const QueryTile tile = task.document.tile(i);
-        const int64_t keys = std::min(keys_in_tile, tile.keys - first);
-        if (keys > 0) backward_tile(x, task, tile, head, first, keys, p, ds);
-      }
+    for_each_query_tile(x, task, [&](const QueryTile& tile, int64_t head) {
+      const int64_t keys = std::min(keys_in_tile, tile.keys - first);
+      if (keys > 0) backward_tile(x, task, tile, head, first, keys, rows, buffers);
+    });
+    if (task.wanted != Wanted::queries) {
+      rows.dk.store();
+      rows.dv.store();
     }
   }
+  if (task.wanted == Wanted::keys) return;
+  for_each_query_tile(x, task, [&](const QueryTile& tile, int64_t head) {
+    query_gradients(x, task, tile, head, buffers).store();
+  });
 }
 
 }  // namespace
@@ -100,12 +167,13 @@ void CpuOperations::attention_backward(const Tensor& q, const Tensor& k, const T
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
   if (sizes.head_dim == 0 || sizes.heads == 0) return;
-  const Tensor means = empty({sizes.queries, sizes.heads}, Category::workspace);
-  arena_.for_pieces(
-      sizes.queries, cpu::rows_per_piece(sizes.heads * sizes.head_dim), [&](int64_t first, int64_t last) {
-        for (int64_t t = first; t < last; ++t)
-          cpu::head_dots(cpu::at(out, t), cpu::at(d_out, t), sizes.heads, sizes.head_dim, cpu::at(means, t));
-      });
+  const Tensor means = empty({sizes.queries, sizes.heads}, DType::f32, Category::workspace);
+  arena_.for_pieces(sizes.queries, cpu::rows_per_piece(sizes.heads * sizes.head_dim),
+                    [&](int64_t first, int64_t last) {
+                      for (int64_t t = first; t < last; ++t)
+                        cpu::head_dots(cpu::at(out, t), cpu::at(d_out, t), sizes.heads, sizes.head_dim,
+                                       cpu::float_at(means, t));
+                    });
   std::vector<Task> tasks;
   for (const Document& document : cpu::documents_of(spans))
     for (int64_t kv_head = 0; kv_head < sizes.kv_heads; ++kv_head) add_tasks(document, kv_head, tasks);
@@ -124,8 +192,10 @@ void CpuOperations::attention_backward(const Tensor& q, const Tensor& k, const T
                           static_cast<float>(score_scale)};
   arena_.for_each(static_cast<int64_t>(tasks.size()), [&](int64_t index) {
     const Task& task = tasks[static_cast<size_t>(index)];
-    const Tensor tiles = empty(cpu::backward_tiles_of(task.document), Category::workspace);
-    run_task(operands, task, tiles.data<float>(), tiles.data<float>() + tiles.dim(1));
+    const Tensor workspace =
+        empty({cpu::backward_workspace(task.document, operands.group, sizes.head_dim, dtype())}, DType::f32,
+              Category::workspace);
+    run_task(operands, task, Buffers(operands, task, {workspace.data<float>(), workspace.numel()}));
   });
 }
 

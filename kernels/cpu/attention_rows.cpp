@@ -108,7 +108,8 @@ void softmax_backward_rows(const ScoreTile& tile, int64_t of_one_key, float* d_w
   }
 }
 
-void dot_heads(const float* out, const float* d_out, int64_t heads, int64_t head_dim, float* means) {
+template <class T>
+HWY_INLINE void dots_of(const T* out, const T* d_out, int64_t heads, int64_t head_dim, float* means) {
   for (int64_t h = 0; h < heads; ++h) {
     Vec sum = constant(0);
     for_each_vector(head_dim, [&](int64_t j, auto access) HWY_ATTR {
@@ -116,6 +117,10 @@ void dot_heads(const float* out, const float* d_out, int64_t heads, int64_t head
     });
     means[h] = sum_of_lanes(sum);
   }
+}
+
+void dot_heads(cpu::Elements out, cpu::Elements d_out, int64_t heads, int64_t head_dim, float* means) {
+  typed([&](auto* a, auto* b) HWY_ATTR { dots_of(a, b, heads, head_dim, means); }, out, d_out);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -144,7 +149,7 @@ void cpu::softmax_backward_tile(const ScoreTile& tile, int64_t of_one_key, float
   HWY_DYNAMIC_DISPATCH(softmax_backward_rows)(tile, of_one_key, d_weights, log_sum_exp, means, stride);
 }
 
-void cpu::head_dots(const float* out, const float* d_out, int64_t heads, int64_t head_dim, float* means) {
+void cpu::head_dots(Elements out, Elements d_out, int64_t heads, int64_t head_dim, float* means) {
   HWY_DYNAMIC_DISPATCH(dot_heads)(out, d_out, heads, head_dim, means);
 }
 

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/elements.hpp"
+
 namespace collie::cpu {
 
 // A tile of scores [queries, keys], row-major and dense. Query i sees the first min(keys, first_visible + i)
@@ -29,7 +31,7 @@ void softmax_finish(int64_t queries, const float* largest, const float* sums, fl
 void softmax_backward_tile(const ScoreTile& tile, int64_t of_one_key, float* d_weights,
                            const float* log_sum_exp, const float* means, int64_t stride);
 
-// means[h] = out[h] · d_out[h] for the heads of one query; each is [heads, head_dim].
-void head_dots(const float* out, const float* d_out, int64_t heads, int64_t head_dim, float* means);
+// means[h] = out[h] · d_out[h] for the heads of one query; each is [heads, head_dim], both of one type.
+void head_dots(Elements out, Elements d_out, int64_t heads, int64_t head_dim, float* means);
 
 }  // namespace collie::cpu

@@ -1,5 +1,7 @@
 #include "kernels/cpu/attention_tiles.hpp"
 
+#include "kernels/cpu/convert.hpp"
+
 namespace collie::cpu {
 
 std::vector<Document> documents_of(const AttentionSpans& spans) {
@@ -12,12 +14,26 @@ std::vector<Document> documents_of(const AttentionSpans& spans) {
   return documents;
 }
 
-void multiply_tile(GemmForm form, int64_t m, int64_t n, int64_t k, const float* a, int64_t a_stride,
-                   const float* b, int64_t b_stride, float* c, int64_t c_stride, bool accumulate) {
-  blas().sgemm(CblasRowMajor, form == GemmForm::tn ? CblasTrans : CblasNoTrans,
-               form == GemmForm::nt ? CblasTrans : CblasNoTrans, static_cast<int>(m), static_cast<int>(n),
-               static_cast<int>(k), 1.0F, a, static_cast<int>(a_stride), b, static_cast<int>(b_stride),
-               accumulate ? 1.0F : 0.0F, c, static_cast<int>(c_stride));
+FloatRows::FloatRows(const HeadMatrix& x, int64_t first, int64_t rows, int64_t width, float* buffer)
+    : data(x.data.narrow ? buffer : static_cast<float*>(x.row(first).data)),
+      stride(x.data.narrow ? width : x.stride),
+      x_(x),
+      first_(first),
+      rows_(rows),
+      width_(width) {}
+
+void FloatRows::load() const {
+  if (!x_.data.narrow) return;
+  for (int64_t i = 0; i < rows_; ++i) convert(x_.row(first_ + i), {data + i * width_, false}, width_);
+}
+
+void FloatRows::clear() const {
+  for (int64_t i = 0; i < rows_; ++i) std::fill_n(data + i * stride, width_, 0.0F);
+}
+
+void FloatRows::store() const {
+  if (!x_.data.narrow) return;
+  for (int64_t i = 0; i < rows_; ++i) convert({data + i * width_, false}, x_.row(first_ + i), width_);
 }
 
 }  // namespace collie::cpu

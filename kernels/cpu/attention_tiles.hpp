@@ -1,11 +1,11 @@
-// Cuts attention into tasks and tiles, and does its small matrix products.
+// Cuts attention into tasks and tiles.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
 #include "base/divide.hpp"
-#include "kernels/cpu/blas.hpp"
+#include "kernels/cpu/elements.hpp"
 #include "kernels/operations.hpp"
 
 namespace collie::cpu {
@@ -39,15 +39,6 @@ struct Document {
   }
 };
 
-// The workspace that a task holds besides its operands. The forward holds the scores of one tile of queries
-// and keys. The backward holds two such tiles: the weights, and the gradients of the scores.
-inline Shape scores_of(const QueryTile& tile) {
-  return {tile.queries, std::min(key_tile, tile.keys)};
-}
-inline Shape backward_tiles_of(const Document& document) {
-  return {2, std::min(query_tile, document.queries) * std::min(key_tile, document.keys)};
-}
-
 // For documents of at most this many keys and queries, the backward is one task per key head, which
 // recomputes each tile once. For longer ones it is one task per tile of keys (dk, dv) and one per tile of
 // queries (dq). That gives more tasks, but recomputes each tile twice.
@@ -58,17 +49,71 @@ inline bool is_one_task(const Document& document) {
 
 std::vector<Document> documents_of(const AttentionSpans& spans);
 
+// The floats of workspace that a task of the forward holds: the scores of one tile of queries and keys. If
+// tensors are bfloat16, also its tiles of q, out, k and v as floats.
+inline int64_t forward_workspace(const QueryTile& tile, int64_t head_dim, DType dtype) {
+  const int64_t keys = std::min(key_tile, tile.keys);
+  return tile.queries * keys + (dtype == DType::bf16 ? 2 * (tile.queries + keys) * head_dim : 0);
+}
+
+// The floats of workspace that a task of the backward holds: two tiles, the weights and the gradients of the
+// scores. If tensors are bfloat16, also tiles of q, d_out, k, v, dk and dv, and dq of all queries of the task
+// and of the `group` heads that share a key head. Gradients are summed there, so they are rounded once.
+inline int64_t backward_workspace(const Document& document, int64_t group, int64_t head_dim, DType dtype) {
+  const int64_t queries = std::min(query_tile, document.queries), keys = std::min(key_tile, document.keys);
+  const int64_t tiles = 2 * queries * keys;
+  if (dtype != DType::bf16) return tiles;
+  const int64_t of_task = is_one_task(document) ? document.queries : queries;
+  return tiles + (2 * queries + 4 * keys + group * of_task) * head_dim;
+}
+
 // One head's column range of a [tokens, heads, head_dim] tensor.
 struct HeadMatrix {
   HeadMatrix(const Tensor& x, int64_t head)
-      : data(x.data<float>() + head * x.dim(2)), stride(x.row_stride()) {}
-  float* row(int64_t i) const { return data + i * stride; }
-  float* data;
+      : data(elements_of(x) + head * x.dim(2)), stride(x.row_stride()) {}
+  Elements row(int64_t i) const { return data + i * stride; }
+  Elements data;
   int64_t stride;
 };
 
-// C[m, n] = A · B (+ C) on one thread.
-void multiply_tile(GemmForm form, int64_t m, int64_t n, int64_t k, const float* a, int64_t a_stride,
-                   const float* b, int64_t b_stride, float* c, int64_t c_stride, bool accumulate);
+// Workspace that is handed out from the front.
+class Scratch {
+ public:
+  Scratch(float* first, int64_t count) : next_(first), left_(count) {}
+  float* take(int64_t count) {
+    COLLIE_ASSERT(count <= left_, "{} floats of workspace wanted, {} are left", count, left_);
+    float* const taken = next_;
+    next_ += count;
+    left_ -= count;
+    return taken;
+  }
+
+ private:
+  float* next_;
+  int64_t left_;
+};
+
+// Rows of a HeadMatrix as floats. Of a float tensor they are its own. Of bfloat16 they are a copy in a buffer
+// [rows, width], which load() fills and store() writes back.
+class FloatRows {
+ public:
+  // `buffer` is used only for bfloat16.
+  FloatRows(const HeadMatrix& x, int64_t first, int64_t rows, int64_t width, float* buffer);
+  void load() const;
+  void clear() const;
+  void store() const;
+
+  float* data;
+  int64_t stride;
+
+ private:
+  HeadMatrix x_;
+  int64_t first_, rows_, width_;
+};
+
+// The buffer of FloatRows, which float tensors do not need.
+inline float* buffer_of(const HeadMatrix& x, int64_t rows, int64_t width, Scratch& scratch) {
+  return x.data.narrow ? scratch.take(rows * width) : nullptr;
+}
 
 }  // namespace collie::cpu

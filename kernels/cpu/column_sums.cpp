@@ -13,12 +13,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
+using cpu::Elements;
+
 constexpr int64_t rows_per_block = 64;
 constexpr int64_t most_columns = 64;  // per task
 
 // out[j] (+)= sum over rows of row_term(access, row, j), for j < columns <= most_columns.
 template <class RowTerm>
-HWY_INLINE void sum_rows(int64_t rows, int64_t columns, float* out, bool accumulate, RowTerm row_term) {
+HWY_INLINE void sum_rows(int64_t rows, int64_t columns, Elements out, bool accumulate, RowTerm row_term) {
   HWY_ALIGN float total[most_columns] = {}, block[most_columns];
   for (int64_t first = 0; first < rows; first += rows_per_block) {
     const int64_t last = HWY_MIN(first + rows_per_block, rows);
@@ -29,33 +31,52 @@ HWY_INLINE void sum_rows(int64_t rows, int64_t columns, float* out, bool accumul
       });
     for (int64_t j = 0; j < columns; ++j) total[j] += block[j];
   }
-  for (int64_t j = 0; j < columns; ++j) out[j] = accumulate ? out[j] + total[j] : total[j];
+  typed(
+      [&](auto* sums) HWY_ATTR {
+        for (int64_t j = 0; j < columns; ++j)
+          store(accumulate ? to_float(sums[j]) + total[j] : total[j], sums + j);
+      },
+      out);
 }
 
-void sum_columns(const float* x, int64_t stride, int64_t rows, int64_t columns, float* out, bool accumulate) {
-  sum_rows(rows, columns, out, accumulate, [&](auto access, int64_t row, int64_t j, Vec sum) HWY_ATTR {
-    return hn::Add(sum, access.load(x + row * stride + j));
-  });
+void sum_columns(Elements matrix, int64_t stride, int64_t rows, int64_t columns, Elements out,
+                 bool accumulate) {
+  typed(
+      [&](auto* x) HWY_ATTR {
+        sum_rows(rows, columns, out, accumulate, [&](auto access, int64_t row, int64_t j, Vec sum) HWY_ATTR {
+          return hn::Add(sum, access.load(x + row * stride + j));
+        });
+      },
+      matrix);
 }
 
 // out[j] (+)= sum of dy[row, j] x[row, j] inverse_rms[row].
-void sum_norm_products(const float* dy, int64_t dy_stride, const float* x, int64_t x_stride,
-                       const float* inverse_rms, int64_t rows, int64_t columns, float* out, bool accumulate) {
-  sum_rows(rows, columns, out, accumulate, [&](auto access, int64_t row, int64_t j, Vec sum) HWY_ATTR {
-    const Vec normalised = hn::Mul(access.load(x + row * x_stride + j), constant(inverse_rms[row]));
-    return hn::MulAdd(access.load(dy + row * dy_stride + j), normalised, sum);
-  });
+void sum_norm_products(Elements gradients, int64_t dy_stride, Elements inputs, int64_t x_stride,
+                       const float* inverse_rms, int64_t rows, int64_t columns, Elements out,
+                       bool accumulate) {
+  typed(
+      [&](auto* dy, auto* x) HWY_ATTR {
+        sum_rows(rows, columns, out, accumulate, [&](auto access, int64_t row, int64_t j, Vec sum) HWY_ATTR {
+          const Vec normalised = hn::Mul(access.load(x + row * x_stride + j), constant(inverse_rms[row]));
+          return hn::MulAdd(access.load(dy + row * dy_stride + j), normalised, sum);
+        });
+      },
+      gradients, inputs);
 }
 
 // out[j] (+)= sum of dy[row, j] (x[row, j] - mean) r with the row's statistics {mean, r}.
-void sum_centred_products(const float* dy, int64_t dy_stride, const float* x, int64_t x_stride,
-                          const float* statistics, int64_t rows, int64_t columns, float* out,
+void sum_centred_products(Elements gradients, int64_t dy_stride, Elements inputs, int64_t x_stride,
+                          const float* statistics, int64_t rows, int64_t columns, Elements out,
                           bool accumulate) {
-  sum_rows(rows, columns, out, accumulate, [&](auto access, int64_t row, int64_t j, Vec sum) HWY_ATTR {
-    const Vec centred = hn::Sub(access.load(x + row * x_stride + j), constant(statistics[2 * row]));
-    const Vec normalised = hn::Mul(centred, constant(statistics[2 * row + 1]));
-    return hn::MulAdd(access.load(dy + row * dy_stride + j), normalised, sum);
-  });
+  typed(
+      [&](auto* dy, auto* x) HWY_ATTR {
+        sum_rows(rows, columns, out, accumulate, [&](auto access, int64_t row, int64_t j, Vec sum) HWY_ATTR {
+          const Vec centred = hn::Sub(access.load(x + row * x_stride + j), constant(statistics[2 * row]));
+          const Vec normalised = hn::Mul(centred, constant(statistics[2 * row + 1]));
+          return hn::MulAdd(access.load(dy + row * dy_stride + j), normalised, sum);
+        });
+      },
+      gradients, inputs);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -78,7 +99,7 @@ void CpuOperations::column_sum(const Tensor& x, Tensor& out, bool accumulate) {
   check::column_sum(dtype(), x, out);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_columns);
   arena_.for_pieces(x.dim(1), columns_a_task, [&](int64_t first, int64_t last) {
-    kernel(at(x, 0, first), x.row_stride(), x.dim(0), last - first, out.data<float>() + first, accumulate);
+    kernel(at(x, 0, first), x.row_stride(), x.dim(0), last - first, at(out, 0, first), accumulate);
   });
 }
 
@@ -88,7 +109,7 @@ void CpuOperations::rms_norm_backward_weight(const Tensor& dy, const Tensor& x, 
   const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_norm_products);
   arena_.for_pieces(x.dim(1), columns_a_task, [&](int64_t first, int64_t last) {
     kernel(at(dy, 0, first), dy.row_stride(), at(x, 0, first), x.row_stride(), inverse_rms.data<float>(),
-           x.dim(0), last - first, d_weight.data<float>() + first, accumulate);
+           x.dim(0), last - first, at(d_weight, 0, first), accumulate);
   });
 }
 
@@ -98,7 +119,7 @@ void CpuOperations::layer_norm_backward_weight(const Tensor& dy, const Tensor& x
   const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_centred_products);
   arena_.for_pieces(x.dim(1), columns_a_task, [&](int64_t first, int64_t last) {
     kernel(at(dy, 0, first), dy.row_stride(), at(x, 0, first), x.row_stride(), statistics.data<float>(),
-           x.dim(0), last - first, d_weight.data<float>() + first, accumulate);
+           x.dim(0), last - first, at(d_weight, 0, first), accumulate);
   });
 }
 

@@ -3,13 +3,18 @@
 #include <cstring>
 
 #include "kernels/checks.hpp"
+#include "kernels/cpu/bfloat16_product.hpp"
 #include "kernels/cpu/pieces.hpp"
 #include "kernels/host_data.hpp"
 
 namespace collie {
 
-CpuOperations::CpuOperations(int threads, std::shared_ptr<MemoryAccount> account)
-    : Operations(DType::f32, std::move(account)), buffers_(threads), arena_(threads) {}
+CpuOperations::CpuOperations(DType dtype, int threads, std::shared_ptr<MemoryAccount> account)
+    : Operations(dtype, std::move(account)), buffers_(threads), arena_(threads) {
+  COLLIE_ASSERT(dtype == DType::f32 || dtype == DType::bf16, "there are no operations in {} on the CPU",
+                name(dtype));
+  if (dtype == DType::bf16) cpu::bfloat16_products();  // finds a wrong setting before any work is done
+}
 
 Tensor CpuOperations::empty(const Shape& shape, DType dtype, Category category) {
   return Tensor::host(shape, dtype, account(), category);
@@ -38,8 +43,9 @@ void CpuOperations::download(const Tensor& x, std::span<float> values) {
   host::download(x, values);
 }
 
-std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account) {
-  return std::make_unique<CpuOperations>(threads, std::move(account));
+std::unique_ptr<Operations> make_cpu_operations(int threads, std::shared_ptr<MemoryAccount> account,
+                                                DType dtype) {
+  return std::make_unique<CpuOperations>(dtype, threads, std::move(account));
 }
 
 }  // namespace collie

@@ -1,6 +1,7 @@
-// The operation table in fp32 on the host's processors: OpenBLAS for products, Highway for the rest, one
-// arena of threads per rank. Every operation cuts its work by shapes alone, so the number of threads changes
-// no bit.
+// The operation table in float32 or bfloat16 on the host's processors: OpenBLAS and oneDNN for products,
+// Highway for the rest, one arena of threads per rank. Kernels are templates over the storage type and
+// compute in float32; what is stored in bfloat16 is rounded to nearest even. Every operation cuts its work by
+// shapes alone, so the number of threads changes no bit.
 #pragma once
 
 #include "kernels/cpu/arena.hpp"
@@ -11,12 +12,13 @@ namespace collie {
 
 class CpuOperations final : public Operations {
  public:
-  CpuOperations(int threads, std::shared_ptr<MemoryAccount> account);
+  CpuOperations(DType dtype, int threads, std::shared_ptr<MemoryAccount> account);
 
   using Operations::empty;
   Tensor empty(const Shape& shape, DType dtype, Category category) override;
   void fill(Tensor& x, double value) override;
   void copy(const Tensor& from, Tensor& to) override;
+  void convert(const Tensor& from, Tensor& to) override;
   void for_host_pieces(int64_t count, int64_t piece, const OnPiece& f) override {
     arena_.for_pieces(count, piece, f);
   }

@@ -17,7 +17,8 @@ namespace collie::HWY_NAMESPACE {
 constexpr int64_t columns_at_a_time = 512;
 
 // One row: x and out [width].
-void dropout_row(const float* x, const DropoutMask& mask, uint64_t row, float* out, int64_t width) {
+template <class T>
+HWY_INLINE void dropout_of(const T* x, T* out, const DropoutMask& mask, uint64_t row, int64_t width) {
   HWY_ALIGN uint32_t words[columns_at_a_time + most_words_beyond];
   const hn::ScalableTag<uint32_t> words_tag;
   // Of a rate of 1 every word is below the bound, also the largest.
@@ -33,6 +34,10 @@ void dropout_row(const float* x, const DropoutMask& mask, uint64_t row, float* o
       access.store(hn::IfThenElseZero(hn::RebindMask(Floats(), above), kept), out + first + i);
     });
   }
+}
+
+void dropout_row(cpu::Elements x, cpu::Elements out, const DropoutMask& mask, uint64_t row, int64_t width) {
+  typed([&](auto... each) HWY_ATTR { dropout_of(each..., mask, row, width); }, x, out);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -53,7 +58,7 @@ void CpuOperations::dropout(const Tensor& x, double rate, uint64_t key, std::spa
   const int64_t width = x.dim(1);
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(width), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t)
-      kernel(at(x, t), mask, rows[static_cast<size_t>(t)], at(out, t), width);
+      kernel(at(x, t), at(out, t), mask, rows[static_cast<size_t>(t)], width);
   });
 }
 

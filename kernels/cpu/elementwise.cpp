@@ -1,4 +1,5 @@
 #include "kernels/checks.hpp"
+#include "kernels/cpu/convert.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
 #include "kernels/cpu/pieces.hpp"
 
@@ -11,16 +12,38 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-void add_vectors(const float* a, const float* b, float* out, int64_t n) {
+using cpu::Elements;
+
+template <class T>
+HWY_INLINE void add(const T* a, const T* b, T* out, int64_t n) {
   for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
     access.store(hn::Add(access.load(a + i), access.load(b + i)), out + i);
   });
 }
 
-void scale_vector(float* x, float factor, int64_t n) {
+template <class T>
+HWY_INLINE void scale(T* x, float factor, int64_t n) {
   const Vec f = constant(factor);
   for_each_vector(
       n, [&](int64_t i, auto access) HWY_ATTR { access.store(hn::Mul(access.load(x + i), f), x + i); });
+}
+
+template <class From, class To>
+HWY_INLINE void convert(const From* from, To* to, int64_t n) {
+  for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR { access.store(access.load(from + i), to + i); });
+}
+
+void add_vectors(Elements a, Elements b, Elements out, int64_t n) {
+  typed([&](auto... x) HWY_ATTR { add(x..., n); }, a, b, out);
+}
+
+void scale_vector(Elements x, float factor, int64_t n) {
+  typed([&](auto* elements) HWY_ATTR { scale(elements, factor, n); }, x);
+}
+
+void convert_vector(Elements from, Elements to, int64_t n) {
+  typed([&](auto* source) HWY_ATTR { typed([&](auto* target) HWY_ATTR { convert(source, target, n); }, to); },
+        from);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -31,8 +54,22 @@ namespace collie {
 
 HWY_EXPORT(add_vectors);
 HWY_EXPORT(scale_vector);
+HWY_EXPORT(convert_vector);
 
 using cpu::at;
+
+void cpu::convert(Elements from, Elements to, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(convert_vector)(from, to, n);
+}
+
+void CpuOperations::convert(const Tensor& from, Tensor& to) {
+  check::convert(dtype(), from, to);
+  if (from.dtype() == to.dtype()) return copy(from, to);
+  cpu::for_each_piece(arena_, cpu::common_layout({&from, &to}),
+                      [&](int64_t row, int64_t first, int64_t count) {
+                        cpu::convert(at(from, row, first), at(to, row, first), count);
+                      });
+}
 
 void CpuOperations::add(const Tensor& a, const Tensor& b, Tensor& out) {
   check::add(dtype(), a, b, out);
@@ -55,7 +92,7 @@ void CpuOperations::add_row(Tensor& x, const Tensor& row) {
   check::add_row(dtype(), x, row);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(add_vectors);
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(x.dim(1)), [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) kernel(at(x, i), row.data<float>(), at(x, i), x.dim(1));
+    for (int64_t i = first; i < last; ++i) kernel(at(x, i), cpu::elements_of(row), at(x, i), x.dim(1));
   });
 }
 

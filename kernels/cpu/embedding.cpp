@@ -15,10 +15,42 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
-void add_to_vector(const float* x, float* sum, int64_t n) {
-  for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
-    access.store(hn::Add(access.load(sum + i), access.load(x + i)), sum + i);
-  });
+using cpu::Elements;
+
+// Columns that are summed at a time. Their sums stay in the cache, as floats.
+constexpr int64_t most_columns = 512;
+
+// sum[j] += x[tokens[0], j] + x[tokens[1], j] + ..., in this order, for j < columns <= most_columns. The sum
+// is rounded once.
+template <class T, class S>
+HWY_INLINE void add_rows(const T* x, int64_t stride, const int32_t* tokens, size_t count, S* sum,
+                         int64_t columns) {
+  HWY_ALIGN float total[most_columns];
+  for_each_vector(columns,
+                  [&](int64_t j, auto access) HWY_ATTR { access.store(access.load(sum + j), total + j); });
+  for (size_t token = 0; token < count; ++token) {
+    const T* const row = x + tokens[token] * stride;
+    for_each_vector(columns, [&](int64_t j, auto access) HWY_ATTR {
+      access.store(hn::Add(access.load(total + j), access.load(row + j)), total + j);
+    });
+  }
+  for_each_vector(columns,
+                  [&](int64_t j, auto access) HWY_ATTR { access.store(access.load(total + j), sum + j); });
+}
+
+void add_rows_of_tokens(Elements rows, int64_t stride, const int32_t* tokens, size_t count, Elements sums,
+                        int64_t columns) {
+  typed(
+      [&](auto* x) HWY_ATTR {
+        typed(
+            [&](auto* sum) HWY_ATTR {
+              for (int64_t first = 0; first < columns; first += most_columns)
+                add_rows(x + first, stride, tokens, count, sum + first,
+                         HWY_MIN(most_columns, columns - first));
+            },
+            sums);
+      },
+      rows);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -27,7 +59,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace collie {
 
-HWY_EXPORT(add_to_vector);
+HWY_EXPORT(add_rows_of_tokens);
 
 using cpu::at;
 
@@ -53,14 +85,14 @@ struct TokensById {
 
 void CpuOperations::embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) {
   check::embedding(dtype(), table, ids, out);
-  const size_t row_bytes = static_cast<size_t>(table.dim(1)) * sizeof(float);
+  const size_t row_bytes = static_cast<size_t>(table.dim(1)) * size_of(table.dtype());
   arena_.for_pieces(out.dim(0), cpu::rows_per_piece(table.dim(1)), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t) {
       const int32_t id = ids[static_cast<size_t>(t)];
       if (id == absent_id)
-        std::fill_n(at(out, t), out.dim(1), 0.0F);
+        cpu::clear(at(out, t), out.dim(1));
       else
-        std::memcpy(at(out, t), at(table, id), row_bytes);
+        std::memcpy(at(out, t).data, at(table, id).data, row_bytes);
     }
   });
 }
@@ -70,16 +102,18 @@ void CpuOperations::embedding_backward(std::span<const int32_t> ids, const Tenso
   check::embedding(dtype(), d_table, ids, d_out);
   if (!accumulate) fill(d_table, 0);
   const TokensById by_id(ids);
-  const auto kernel = &HWY_DYNAMIC_DISPATCH(add_to_vector);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(add_rows_of_tokens);
   const int64_t hidden = d_table.dim(1);
-  arena_.for_pieces(static_cast<int64_t>(by_id.starts.size()) - 1, cpu::rows_per_piece(hidden),
-                    [&](int64_t first, int64_t last) {
-                      const size_t end = by_id.starts[static_cast<size_t>(last)];
-                      for (size_t i = by_id.starts[static_cast<size_t>(first)]; i < end; ++i) {
-                        const int32_t token = by_id.tokens[i];
-                        kernel(at(d_out, token), at(d_table, ids[static_cast<size_t>(token)]), hidden);
-                      }
-                    });
+  arena_.for_pieces(
+      static_cast<int64_t>(by_id.starts.size()) - 1, cpu::rows_per_piece(hidden),
+      [&](int64_t first, int64_t last) {
+        for (auto which = static_cast<size_t>(first); which < static_cast<size_t>(last); ++which) {
+          const size_t begin = by_id.starts[which];
+          const int32_t* const tokens = by_id.tokens.data() + begin;
+          kernel(cpu::elements_of(d_out), d_out.row_stride(), tokens, by_id.starts[which + 1] - begin,
+                 at(d_table, ids[static_cast<size_t>(*tokens)]), hidden);
+        }
+      });
 }
 
 }  // namespace collie

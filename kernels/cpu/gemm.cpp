@@ -3,8 +3,11 @@
 
 #include "base/divide.hpp"
 #include "kernels/checks.hpp"
+#include "kernels/cpu/bfloat16_product.hpp"
 #include "kernels/cpu/blas.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
+#include "kernels/cpu/pieces.hpp"
+#include "kernels/cpu/tile_product.hpp"
 
 namespace collie {
 
@@ -56,16 +59,16 @@ void multiply_row(const check::GemmSizes& sizes, const Tensor& a, const Tensor& 
 
 void multiply(GemmForm form, const check::GemmSizes& sizes, const Tensor& a, const Tensor& b, const Tensor& c,
               bool accumulate, const Part& part) {
+  const int64_t a_first = form == GemmForm::tn ? part.row : part.row * a.row_stride();
+  const int64_t b_first = form == GemmForm::nt ? part.column * b.row_stride() : part.column;
+  if (a.dtype() == DType::bf16)
+    return cpu::multiply_bfloat16({form, part.rows, part.columns, sizes.k, a.data<bfloat16>() + a_first,
+                                   a.row_stride(), b.data<bfloat16>() + b_first, b.row_stride(),
+                                   cpu::at(c, part.row, part.column), c.row_stride(), accumulate});
   if (form == GemmForm::nt && sizes.m == 1) return multiply_row(sizes, a, b, c, accumulate, part);
-  const bool a_transposed = form == GemmForm::tn, b_transposed = form == GemmForm::nt;
-  cpu::blas().sgemm(
-      CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans, b_transposed ? CblasTrans : CblasNoTrans,
-      static_cast<int>(part.rows), static_cast<int>(part.columns), static_cast<int>(sizes.k), 1.0F,
-      a.data<float>() + (a_transposed ? part.row : part.row * a.row_stride()),
-      static_cast<int>(a.row_stride()),
-      b.data<float>() + (b_transposed ? part.column * b.row_stride() : part.column),
-      static_cast<int>(b.row_stride()), accumulate ? 1.0F : 0.0F,
-      c.data<float>() + part.row * c.row_stride() + part.column, static_cast<int>(c.row_stride()));
+  cpu::multiply_tile(form, part.rows, part.columns, sizes.k, a.data<float>() + a_first, a.row_stride(),
+                     b.data<float>() + b_first, b.row_stride(),
+                     c.data<float>() + part.row * c.row_stride() + part.column, c.row_stride(), accumulate);
 }
 
 }  // namespace

@@ -13,11 +13,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
+using cpu::Elements;
+
 // One token. statistics [2] gets the mean and the inverse deviation. The variance is taken about the mean, in
 // a second pass: a difference of sums of squares would cancel where the mean is large. A bias of nullptr
 // means none.
-void layer_norm_row(const float* x, const float* weight, const float* bias, double eps, float* y,
-                    float* statistics, int64_t hidden) {
+template <class T>
+HWY_INLINE void layer_norm_of(const T* x, const T* weight, const T* bias, T* y, double eps, float* statistics,
+                              int64_t hidden) {
   const auto size = static_cast<double>(hidden);
   Vec sum = constant(0);
   for_each_vector(hidden, [&](int64_t i, auto access) HWY_ATTR { sum = hn::Add(sum, access.load(x + i)); });
@@ -38,10 +41,16 @@ void layer_norm_row(const float* x, const float* weight, const float* bias, doub
   });
 }
 
+void layer_norm_row(Elements x, Elements weight, Elements bias, Elements y, double eps, float* statistics,
+                    int64_t hidden) {
+  typed([&](auto... each) HWY_ATTR { layer_norm_of(each..., eps, statistics, hidden); }, x, weight, bias, y);
+}
+
 // One token. With n = (x - mean) r and g = w dy: dx = r (g - mean(g) - n mean(g n)) + d_residual, if there is
 // one.
-void layer_norm_backward_row(const float* dy, const float* x, const float* weight, const float* statistics,
-                             const float* d_residual, float* dx, int64_t hidden) {
+template <class T>
+HWY_INLINE void layer_norm_backward_of(const T* dy, const T* x, const T* weight, const T* d_residual, T* dx,
+                                       const float* statistics, int64_t hidden) {
   const auto size = static_cast<double>(hidden);
   const Vec mean = constant(statistics[0]), r = constant(statistics[1]);
   Vec sum = constant(0), products = constant(0);
@@ -61,6 +70,12 @@ void layer_norm_backward_row(const float* dy, const float* x, const float* weigh
   });
 }
 
+void layer_norm_backward_row(Elements dy, Elements x, Elements weight, Elements d_residual, Elements dx,
+                             const float* statistics, int64_t hidden) {
+  typed([&](auto... each) HWY_ATTR { layer_norm_backward_of(each..., statistics, hidden); }, dy, x, weight,
+        d_residual, dx);
+}
+
 }  // namespace collie::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -70,17 +85,18 @@ namespace collie {
 HWY_EXPORT(layer_norm_row);
 HWY_EXPORT(layer_norm_backward_row);
 
-using cpu::at;
+using cpu::at, cpu::float_at;
 
 void CpuOperations::layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
                                Tensor& y, Tensor& statistics) {
   check::layer_norm(dtype(), x, weight, bias, y, statistics);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(layer_norm_row);
   const int64_t hidden = x.dim(1);
+  const cpu::Elements none{nullptr, dtype() == DType::bf16};
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(hidden), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t)
-      kernel(at(x, t), weight.data<float>(), bias.defined() ? bias.data<float>() : nullptr, eps, at(y, t),
-             at(statistics, t), hidden);
+      kernel(at(x, t), cpu::elements_of(weight), bias.defined() ? cpu::elements_of(bias) : none, at(y, t),
+             eps, float_at(statistics, t), hidden);
   });
 }
 
@@ -90,10 +106,11 @@ void CpuOperations::layer_norm_backward_input(const Tensor& dy, const Tensor& x,
   check::layer_norm_backward_input(dtype(), dy, x, weight, statistics, d_residual, dx);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(layer_norm_backward_row);
   const int64_t hidden = x.dim(1);
+  const cpu::Elements none{nullptr, dtype() == DType::bf16};
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(hidden), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t)
-      kernel(at(dy, t), at(x, t), weight.data<float>(), at(statistics, t),
-             d_residual.defined() ? at(d_residual, t) : nullptr, at(dx, t), hidden);
+      kernel(at(dy, t), at(x, t), cpu::elements_of(weight), d_residual.defined() ? at(d_residual, t) : none,
+             at(dx, t), float_at(statistics, t), hidden);
   });
 }
 

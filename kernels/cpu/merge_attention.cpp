@@ -14,7 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
 // out = kept · out + added · part, for one head of one query.
-HWY_INLINE void blend(float* out, float kept, const float* part, float added, int64_t head_dim) {
+template <class T>
+HWY_INLINE void blend(T* out, float kept, const T* part, float added, int64_t head_dim) {
   const Vec a = constant(kept), b = constant(added);
   for_each_vector(head_dim, [&](int64_t i, auto access) HWY_ATTR {
     access.store(hn::MulAdd(a, access.load(out + i), hn::Mul(b, access.load(part + i))), out + i);
@@ -22,8 +23,9 @@ HWY_INLINE void blend(float* out, float kept, const float* part, float added, in
 }
 
 // Merges one query: computes the weights of a vector of heads at a time, then blends these heads.
-void merge_row(float* out, float* log_sum_exp, const float* part, const float* part_log_sum_exp,
-               int64_t heads, int64_t head_dim) {
+template <class T>
+HWY_INLINE void merge(T* out, const T* part, float* log_sum_exp, const float* part_log_sum_exp, int64_t heads,
+                      int64_t head_dim) {
   constexpr float of_no_keys = -std::numeric_limits<float>::infinity();
   HWY_ALIGN float before[hn::MaxLanes(Floats())], added[hn::MaxLanes(Floats())];
   HWY_ALIGN float weight_before[hn::MaxLanes(Floats())], weight_added[hn::MaxLanes(Floats())];
@@ -43,15 +45,22 @@ void merge_row(float* out, float* log_sum_exp, const float* part, const float* p
     access.store(hn::Add(hn::IfThenElse(part_is_larger, m, l), hn::Log1p(f, ratio)), log_sum_exp + first);
     const auto count = HWY_MIN(heads - first, static_cast<int64_t>(hn::Lanes(f)));
     for (int64_t i = 0; i < count; ++i) {
-      float* const head_out = out + (first + i) * head_dim;
-      const float* const head_part = part + (first + i) * head_dim;
+      T* const head_out = out + (first + i) * head_dim;
+      const T* const head_part = part + (first + i) * head_dim;
       if (added[i] == of_no_keys) continue;
       if (before[i] == of_no_keys)
-        std::memcpy(head_out, head_part, static_cast<size_t>(head_dim) * sizeof(float));
+        std::memcpy(head_out, head_part, static_cast<size_t>(head_dim) * sizeof(T));
       else
         blend(head_out, weight_before[i], head_part, weight_added[i], head_dim);
     }
   });
+}
+
+void merge_row(cpu::Elements out, cpu::Elements part, float* log_sum_exp, const float* part_log_sum_exp,
+               int64_t heads, int64_t head_dim) {
+  typed([&](auto* to, auto* from)
+            HWY_ATTR { merge(to, from, log_sum_exp, part_log_sum_exp, heads, head_dim); },
+        out, part);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -71,7 +80,7 @@ void CpuOperations::merge_attention(Tensor& out, Tensor& log_sum_exp, const Tens
   const int64_t heads = out.dim(1), head_dim = out.dim(2);
   arena_.for_pieces(out.dim(0), cpu::rows_per_piece(heads * head_dim), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t)
-      kernel(at(out, t), log_sum_exp.data<float>() + t * heads, at(part, t),
+      kernel(at(out, t), at(part, t), log_sum_exp.data<float>() + t * heads,
              part_log_sum_exp.data<float>() + t * heads, heads, head_dim);
   });
 }

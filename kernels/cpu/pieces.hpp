@@ -6,6 +6,7 @@
 
 #include "base/divide.hpp"
 #include "kernels/cpu/arena.hpp"
+#include "kernels/cpu/elements.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie::cpu {
@@ -49,8 +50,12 @@ void for_each_piece(const Arena& arena, RowLayout layout, F&& f) {
 }
 
 // The first element of row `row`, plus `column`. In a single-row layout row is 0.
-inline float* at(const Tensor& x, int64_t row, int64_t column = 0) {
-  return x.data<float>() + row * x.row_stride() + column;
+inline Elements at(const Tensor& x, int64_t row, int64_t column = 0) {
+  return elements_of(x) + (row * x.row_stride() + column);
+}
+// The same of a tensor that is always float32: statistics and tables.
+inline float* float_at(const Tensor& x, int64_t row) {
+  return x.data<float>() + row * x.row_stride();
 }
 
 }  // namespace collie::cpu

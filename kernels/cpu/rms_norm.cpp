@@ -14,9 +14,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
+using cpu::Elements;
+
 // One token. Returns its inverse_rms.
-float rms_norm_row(const float* x, const float* weight, double weight_offset, double eps, float* y,
-                   int64_t hidden) {
+template <class T>
+HWY_INLINE float rms_norm_of(const T* x, const T* weight, double weight_offset, double eps, T* y,
+                             int64_t hidden) {
   const Vec offset = constant(addend_of<float>(weight_offset));
   Vec squares = constant(0);
   for_each_vector(hidden, [&](int64_t i, auto access) HWY_ATTR {
@@ -33,10 +36,18 @@ float rms_norm_row(const float* x, const float* weight, double weight_offset, do
   return inverse_rms;
 }
 
+float rms_norm_row(Elements x, Elements weight, double weight_offset, double eps, Elements y,
+                   int64_t hidden) {
+  return typed([&](auto* in, auto* by, auto* out)
+                   HWY_ATTR { return rms_norm_of(in, by, weight_offset, eps, out, hidden); },
+               x, weight, y);
+}
+
 // One token, with the weight's offset in w: dx = r (w dy - x r²/hidden · sum(dy w x)) + d_residual, if there
 // is one.
-void rms_norm_backward_row(const float* dy, const float* x, const float* weight, double weight_offset,
-                           float inverse_rms, const float* d_residual, float* dx, int64_t hidden) {
+template <class T>
+HWY_INLINE void rms_norm_backward_of(const T* dy, const T* x, const T* weight, const T* d_residual, T* dx,
+                                     double weight_offset, float inverse_rms, int64_t hidden) {
   const Vec offset = constant(addend_of<float>(weight_offset));
   Vec products = constant(0);
   for_each_vector(hidden, [&](int64_t i, auto access) HWY_ATTR {
@@ -53,6 +64,12 @@ void rms_norm_backward_row(const float* dy, const float* x, const float* weight,
     if (d_residual != nullptr) d = hn::Add(d, access.load(d_residual + i));
     access.store(d, dx + i);
   });
+}
+
+void rms_norm_backward_row(Elements dy, Elements x, Elements weight, Elements d_residual, Elements dx,
+                           double weight_offset, float inverse_rms, int64_t hidden) {
+  typed([&](auto... each) HWY_ATTR { rms_norm_backward_of(each..., weight_offset, inverse_rms, hidden); }, dy,
+        x, weight, d_residual, dx);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -74,7 +91,7 @@ void CpuOperations::rms_norm(const Tensor& x, const Tensor& weight, double weigh
   float* const inverse = inverse_rms.data<float>();
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(hidden), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t)
-      inverse[t] = kernel(at(x, t), weight.data<float>(), weight_offset, eps, at(y, t), hidden);
+      inverse[t] = kernel(at(x, t), cpu::elements_of(weight), weight_offset, eps, at(y, t), hidden);
   });
 }
 
@@ -85,10 +102,12 @@ void CpuOperations::rms_norm_backward_input(const Tensor& dy, const Tensor& x, c
   const auto kernel = &HWY_DYNAMIC_DISPATCH(rms_norm_backward_row);
   const int64_t hidden = x.dim(1);
   const float* const inverse = inverse_rms.data<float>();
+  const cpu::Elements no_residual{nullptr, dtype() == DType::bf16};
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(hidden), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t)
-      kernel(at(dy, t), at(x, t), weight.data<float>(), weight_offset, inverse[t],
-             d_residual.defined() ? at(d_residual, t) : nullptr, at(dx, t), hidden);
+      kernel(at(dy, t), at(x, t), cpu::elements_of(weight),
+             d_residual.defined() ? at(d_residual, t) : no_residual, at(dx, t), weight_offset, inverse[t],
+             hidden);
   });
 }
 

@@ -11,19 +11,27 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
+using cpu::Elements;
+
 // Turns all heads of one token. direction: 1 turns by the angle, -1 back.
-void rope_token(float* x, int64_t heads, int64_t head_dim, const float* cosines, const float* sines,
-                int64_t half, float direction) {
+template <class T>
+HWY_INLINE void turn(T* x, int64_t heads, int64_t head_dim, const float* cosines, const float* sines,
+                     int64_t half, float direction) {
   const Vec sign = constant(direction);
   for_each_vector(half, [&](int64_t i, auto access) HWY_ATTR {
     const Vec c = access.load(cosines + i), s = hn::Mul(access.load(sines + i), sign);
     for (int64_t h = 0; h < heads; ++h) {
-      float* const head = x + h * head_dim;
+      T* const head = x + h * head_dim;
       const Vec first = access.load(head + i), second = access.load(head + half + i);
       access.store(hn::NegMulAdd(second, s, hn::Mul(first, c)), head + i);
       access.store(hn::MulAdd(first, s, hn::Mul(second, c)), head + half + i);
     }
   });
+}
+
+void rope_token(Elements x, int64_t heads, int64_t head_dim, const float* cosines, const float* sines,
+                int64_t half, float direction) {
+  typed([&](auto* token) HWY_ATTR { turn(token, heads, head_dim, cosines, sines, half, direction); }, x);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -34,7 +42,7 @@ namespace collie {
 
 HWY_EXPORT(rope_token);
 
-using cpu::at;
+using cpu::at, cpu::float_at;
 
 void CpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
                          std::span<const int32_t> positions, bool inverse) {
@@ -44,7 +52,7 @@ void CpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(heads * 2 * half), [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t) {
       const int32_t position = positions[static_cast<size_t>(t)];
-      kernel(at(x, t), heads, head_dim, at(cosines, position), at(sines, position), half,
+      kernel(at(x, t), heads, head_dim, float_at(cosines, position), float_at(sines, position), half,
              inverse ? -1.0F : 1.0F);
     }
   });

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/checks.hpp"
@@ -21,7 +22,10 @@ namespace collie::HWY_NAMESPACE {
 // over them.
 constexpr int64_t block = 4096;
 
-HWY_INLINE float largest_of(const float* x, int64_t n) {
+using cpu::Elements;
+
+template <class T>
+HWY_INLINE float largest_of(const T* x, int64_t n) {
   const Vec lowest = constant(-std::numeric_limits<float>::infinity());
   Vec largest = lowest;
   for_each_vector(n, [&](int64_t i, auto access)
@@ -31,7 +35,8 @@ HWY_INLINE float largest_of(const float* x, int64_t n) {
 
 // The exponentials take longer than reading, so the next block is prefetched meanwhile (past the end it does
 // no harm).
-HWY_INLINE float sum_of_exponentials(const float* x, int64_t n, float shift) {
+template <class T>
+HWY_INLINE float sum_of_exponentials(const T* x, int64_t n, float shift) {
   const Vec s = constant(shift), zero = constant(0);
   Vec sums = zero;
   for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
@@ -43,7 +48,8 @@ HWY_INLINE float sum_of_exponentials(const float* x, int64_t n, float shift) {
 
 // The largest logit of a row and the sum of exp(logit - largest), in one pass over memory. It is the online
 // softmax of Milakov & Gimelshein (arXiv 1805.02867), one block at a time.
-void statistics_row(const float* logits, int64_t width, double* statistics) {
+template <class T>
+HWY_INLINE void statistics_of(const T* logits, int64_t width, double* statistics) {
   float largest = -std::numeric_limits<float>::infinity();
   double sum = 0;
   for (int64_t first = 0; first < width; first += block) {
@@ -61,12 +67,30 @@ void statistics_row(const float* logits, int64_t width, double* statistics) {
   statistics[1] = sum;
 }
 
-// Logits become exp(logit - shift) · factor.
-void weights_row(float* logits, int64_t width, float shift, float factor) {
+void statistics_row(Elements logits, int64_t width, double* statistics) {
+  typed([&](auto* row) HWY_ATTR { statistics_of(row, width, statistics); }, logits);
+}
+
+// Logits become exp(logit - shift) · factor, less `scale` for the label, which is rounded once with it. The
+// label is not in this shard if it is not below `width`.
+template <class T>
+HWY_INLINE void gradients_of(T* logits, int64_t width, int64_t label, float shift, float factor,
+                             float scale) {
   const Vec s = constant(shift), f = constant(factor);
+  const float target = label >= 0 && label < width ? to_float(logits[label]) : 0.0F;
+  const Vec of_label = hn::Mul(exp_of(hn::Sub(constant(target), s)), f);
   for_each_vector(width, [&](int64_t i, auto access) HWY_ATTR {
     access.store(hn::Mul(exp_of(hn::Sub(access.load(logits + i), s)), f), logits + i);
   });
+  if (label < 0 || label >= width) return;
+  if constexpr (std::is_same_v<T, bfloat16>)
+    store(hn::GetLane(of_label) - scale, logits + label);
+  else
+    logits[label] -= scale;
+}
+
+void gradients_row(Elements logits, int64_t width, int64_t label, float shift, float factor, float scale) {
+  typed([&](auto* row) HWY_ATTR { gradients_of(row, width, label, shift, factor, scale); }, logits);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -76,7 +100,7 @@ HWY_AFTER_NAMESPACE();
 namespace collie {
 
 HWY_EXPORT(statistics_row);
-HWY_EXPORT(weights_row);
+HWY_EXPORT(gradients_row);
 
 using cpu::at;
 
@@ -113,7 +137,7 @@ void CpuOperations::softmax_statistics(const Tensor& logits, std::span<const int
       std::fill_n(row, 3, 0.0);
       if (label == ignored_label) continue;
       kernel(at(logits, t), width, row);
-      if (column >= 0 && column < width) row[2] = static_cast<double>(*at(logits, t, column));
+      if (column >= 0 && column < width) row[2] = static_cast<double>(cpu::value_of(at(logits, t, column)));
     }
   });
 }
@@ -122,21 +146,20 @@ void CpuOperations::cross_entropy_from_statistics(Tensor& logits, std::span<cons
                                                   int64_t first, const Tensor& statistics,
                                                   double gradient_scale, Tensor& loss_sum) {
   check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics, loss_sum);
-  const auto kernel = &HWY_DYNAMIC_DISPATCH(weights_row);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(gradients_row);
   const int64_t width = logits.dim(1);
   std::vector<double> losses(labels.size());
   arena_.for_pieces(logits.dim(0), cpu::rows_per_piece(width), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t label = labels[static_cast<size_t>(t)], column = label - first;
       if (label == ignored_label) {
-        std::fill_n(at(logits, t), width, 0.0F);
+        cpu::clear(at(logits, t), width);
         continue;
       }
       const Softmax softmax = combined(statistics, t);
       losses[static_cast<size_t>(t)] = std::log(softmax.sum) + softmax.largest - softmax.target;
-      kernel(at(logits, t), width, static_cast<float>(softmax.largest),
-             static_cast<float>(gradient_scale / softmax.sum));
-      if (column >= 0 && column < width) *at(logits, t, column) -= static_cast<float>(gradient_scale);
+      kernel(at(logits, t), width, column, static_cast<float>(softmax.largest),
+             static_cast<float>(gradient_scale / softmax.sum), static_cast<float>(gradient_scale));
     }
   });
   double sum = 0;

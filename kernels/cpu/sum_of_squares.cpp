@@ -14,22 +14,40 @@
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
 
+using cpu::Elements;
+
+template <class D>
+HWY_INLINE auto load_as_floats(D floats, const float* x) {
+  return hn::LoadU(floats, x);
+}
+template <class D>
+HWY_INLINE auto load_as_floats(D floats, const bfloat16* x) {
+  const hn::RebindToUnsigned<D> words;
+  const hn::Rebind<uint16_t, D> halves;
+  return hn::BitCast(floats, hn::ShiftLeft<16>(hn::PromoteTo(words, hn::LoadU(halves, &x->bits))));
+}
+
 // Squares one block and sums it in double.
-double sum_of_squares_of_block(const float* x, int64_t n) {
+template <class T>
+HWY_INLINE double sum_of_squares(const T* x, int64_t n) {
   const hn::ScalableTag<double> doubles;
   const hn::Rebind<float, decltype(doubles)> floats;
   const auto lanes = static_cast<int64_t>(hn::Lanes(doubles));
   auto even = hn::Zero(doubles), odd = hn::Zero(doubles);
   int64_t i = 0;
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    const auto a = hn::PromoteTo(doubles, hn::LoadU(floats, x + i));
-    const auto b = hn::PromoteTo(doubles, hn::LoadU(floats, x + i + lanes));
+    const auto a = hn::PromoteTo(doubles, load_as_floats(floats, x + i));
+    const auto b = hn::PromoteTo(doubles, load_as_floats(floats, x + i + lanes));
     even = hn::MulAdd(a, a, even);
     odd = hn::MulAdd(b, b, odd);
   }
   double sum = hn::GetLane(hn::SumOfLanes(doubles, hn::Add(even, odd)));
-  for (; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  for (; i < n; ++i) sum += static_cast<double>(to_float(x[i])) * static_cast<double>(to_float(x[i]));
   return sum;
+}
+
+double sum_of_squares_of_block(Elements x, int64_t n) {
+  return typed([&](auto* block) HWY_ATTR { return sum_of_squares(block, n); }, x);
 }
 
 }  // namespace collie::HWY_NAMESPACE
@@ -43,7 +61,7 @@ HWY_EXPORT(sum_of_squares_of_block);
 void CpuOperations::block_sums_of_squares(const Tensor& x, Tensor& sums) {
   check::block_sums_of_squares(dtype(), x, sums);
   const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_of_squares_of_block);
-  const float* const data = x.data<float>();
+  const cpu::Elements data = cpu::elements_of(x);
   double* const out = sums.data<double>();
   const int64_t n = x.numel();
   arena_.for_pieces(sums.numel(), cpu::rows_per_piece(reduction_block), [&](int64_t first, int64_t last) {

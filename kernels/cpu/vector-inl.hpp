@@ -12,6 +12,7 @@
 
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "kernels/cpu/elements.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
@@ -19,11 +20,32 @@ namespace collie::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::ScalableTag<float>;
 using Vec = hn::Vec<Floats>;
+using Halves = hn::Rebind<uint16_t, Floats>;  // the bits of as many bfloat16 numbers
+
+HWY_INLINE Vec widened(hn::Vec<Halves> bits) {
+  const hn::RebindToUnsigned<Floats> words;
+  return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(words, bits)));
+}
+
+// Rounds to nearest even. NaN stays NaN.
+HWY_INLINE hn::Vec<Halves> narrowed(Vec v) {
+  const hn::RebindToUnsigned<Floats> words;
+  const hn::RebindToSigned<Floats> integers;
+  const auto bits = hn::BitCast(words, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1));
+  const auto nearest = hn::Add(bits, hn::Add(odd, hn::Set(words, 0x7FFF)));
+  const auto quiet = hn::Or(bits, hn::Set(words, 0x400000));
+  const Vec kept = hn::IfThenElse(hn::IsNaN(v), hn::BitCast(Floats(), quiet), hn::BitCast(Floats(), nearest));
+  const auto upper = hn::ShiftRight<16>(hn::BitCast(words, kept));
+  return hn::DemoteTo(Halves(), hn::BitCast(integers, upper));
+}
 
 // Loads and stores of whole vectors.
 struct Whole {
   HWY_INLINE Vec load(const float* p) const { return hn::LoadU(Floats(), p); }
   HWY_INLINE void store(Vec v, float* p) const { hn::StoreU(v, Floats(), p); }
+  HWY_INLINE Vec load(const bfloat16* p) const { return widened(hn::LoadU(Halves(), &p->bits)); }
+  HWY_INLINE void store(Vec v, bfloat16* p) const { hn::StoreU(narrowed(v), Halves(), &p->bits); }
   // Returns v, with `other` in lanes past the end, of which there are none here.
   HWY_INLINE Vec keep(Vec v, Vec) const { return v; }
 };
@@ -50,6 +72,16 @@ struct Part {
     std::memcpy(p, lanes, count * sizeof(float));
 #endif
   }
+  HWY_INLINE Vec load(const bfloat16* p) const {
+    HWY_ALIGN uint16_t lanes[hn::MaxLanes(Halves())] = {};
+    std::memcpy(lanes, p, count * sizeof(bfloat16));
+    return widened(hn::Load(Halves(), lanes));
+  }
+  HWY_INLINE void store(Vec v, bfloat16* p) const {
+    HWY_ALIGN uint16_t lanes[hn::MaxLanes(Halves())];
+    hn::Store(narrowed(v), Halves(), lanes);
+    std::memcpy(p, lanes, count * sizeof(bfloat16));
+  }
   HWY_INLINE Vec keep(Vec v, Vec other) const {
     return hn::IfThenElse(hn::FirstN(Floats(), count), v, other);
   }
@@ -62,6 +94,13 @@ HWY_INLINE void for_each_vector(int64_t n, Body body) {
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) body(i, Whole());
   if (i < n) body(i, Part{static_cast<size_t>(n - i)});
+}
+
+// Calls f with pointers to the elements, which must all be of one type.
+template <class F, class... Same>
+HWY_INLINE auto typed(F f, cpu::Elements first, Same... rest) {
+  if (first.narrow) return f(static_cast<bfloat16*>(first.data), static_cast<bfloat16*>(rest.data)...);
+  return f(static_cast<float*>(first.data), static_cast<float*>(rest.data)...);
 }
 
 HWY_INLINE Vec constant(float value) {

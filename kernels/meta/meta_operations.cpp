@@ -16,24 +16,24 @@ class TaskWorkspace {
  public:
   explicit TaskWorkspace(int threads) : threads_(static_cast<size_t>(threads)) {}
 
-  // Adds `count` tasks that each hold a tensor of this shape.
-  void add(const Shape& shape, int64_t count) {
+  // Adds `count` tasks that each hold so many floats.
+  void add(int64_t floats, int64_t count) {
     const auto copies = std::min<size_t>(static_cast<size_t>(count), threads_);
-    largest_.insert(largest_.end(), copies, shape.numel());
+    largest_.insert(largest_.end(), copies, floats);
     std::sort(largest_.begin(), largest_.end(), std::greater<>());
     largest_.resize(std::min(largest_.size(), threads_));
   }
 
   std::vector<Tensor> held(Operations& operations) const {
     std::vector<Tensor> tensors;
-    for (const int64_t elements : largest_)
-      tensors.push_back(operations.empty({elements}, Category::workspace));
+    for (const int64_t floats : largest_)
+      tensors.push_back(operations.empty({floats}, DType::f32, Category::workspace));
     return tensors;
   }
 
  private:
   size_t threads_;
-  std::vector<int64_t> largest_;  // elements, descending
+  std::vector<int64_t> largest_;  // floats, descending
 };
 
 }  // namespace
@@ -142,7 +142,7 @@ void MetaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v
   TaskWorkspace workspace(threads_);
   for (const cpu::Document& document : cpu::documents_of(spans))
     for (int64_t i = 0; i < document.query_tiles(); ++i)
-      workspace.add(cpu::scores_of(document.tile(i)), sizes.heads);
+      workspace.add(cpu::forward_workspace(document.tile(i), sizes.head_dim, dtype()), sizes.heads);
   workspace.held(*this);
 }
 
@@ -153,11 +153,12 @@ void MetaOperations::attention_backward(const Tensor& q, const Tensor& k, const 
   const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
   if (sizes.head_dim == 0 || sizes.heads == 0) return;
-  const Tensor means = empty({sizes.queries, sizes.heads}, Category::workspace);
+  const Tensor means = empty({sizes.queries, sizes.heads}, DType::f32, Category::workspace);
   TaskWorkspace workspace(threads_);
   for (const cpu::Document& document : cpu::documents_of(spans)) {
     const int64_t tasks = cpu::is_one_task(document) ? 1 : document.key_tiles() + document.query_tiles();
-    workspace.add(cpu::backward_tiles_of(document), tasks * sizes.kv_heads);
+    workspace.add(cpu::backward_workspace(document, sizes.heads / sizes.kv_heads, sizes.head_dim, dtype()),
+                  tasks * sizes.kv_heads);
   }
   workspace.held(*this);
 }
@@ -216,8 +217,9 @@ void MetaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUp
   check::update(dtype(), ranges, step);
 }
 
-std::unique_ptr<Operations> make_meta_operations(int threads, std::shared_ptr<MemoryAccount> account) {
-  return std::make_unique<MetaOperations>(threads, std::move(account));
+std::unique_ptr<Operations> make_meta_operations(int threads, std::shared_ptr<MemoryAccount> account,
+                                                 DType dtype) {
+  return std::make_unique<MetaOperations>(threads, std::move(account), MetaOperations::OnWork(), dtype);
 }
 
 }  // namespace collie

@@ -30,10 +30,12 @@ struct MemoryOptions {
   int64_t micro_batches = 4;
   int64_t checkpoint_every = 0;
   bool evaluate = false;
+  std::string dtype = "float32";
 
   std::string name() const {
-    return fmt::format("{}{}, {} micro-batches{}{}", layout.name(), tied ? " tied" : "", micro_batches,
-                       checkpoint_every > 0 ? ", checkpoints" : "", evaluate ? ", evaluation" : "");
+    return fmt::format("{}{}, {}, {} micro-batches{}{}", layout.name(), tied ? " tied" : "", dtype,
+                       micro_batches, checkpoint_every > 0 ? ", checkpoints" : "",
+                       evaluate ? ", evaluation" : "");
   }
 };
 
@@ -43,7 +45,9 @@ Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options
   for (int i = 0; i < 500; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
   folder.write("train.txt", text);
   folder.write("eval.txt", text.substr(0, 2000));
-  Config config = layout_config(folder, {}, options.layout, 2);
+  MathsOptions maths;
+  maths.dtype = options.dtype;
+  Config config = layout_config(folder, maths, options.layout, 2);
   config.model.config = {{"model_type", "llama"},
                          {"hidden_size", 320},
                          {"intermediate_size", 864},
@@ -191,13 +195,20 @@ ModelWorkerSettings worker_of(const Layout& layout, const ModelSpec& model, cons
   return settings;
 }
 
+OperationsFactory meta_operations(DType dtype) {
+  return [dtype](int threads, std::shared_ptr<MemoryAccount> account) {
+    return make_meta_operations(threads, std::move(account), dtype);
+  };
+}
+
 // The accounts of every rank after two steps, an evaluation and a snapshot.
 std::vector<RankSummary> accounts_of(const Layout& layout, const ModelSpec& model,
                                      const OperationsFactory& make,
                                      std::vector<std::shared_ptr<ProcessGroup>> world = {},
-                                     const OptimizerConfig& optimizer = {}) {
+                                     const OptimizerConfig& optimizer = {}, const Precision& precision = {}) {
   ModelWorkerSettings worker = worker_of(layout, model, make);
   worker.optimizer = optimizer;
+  worker.precision = precision;
   LocalPipeline pipeline(layout, std::move(worker), std::move(world));
   auto batch = std::make_shared<StepBatch>();
   for (int i = 0; i < 4; ++i) {
@@ -234,6 +245,9 @@ std::vector<MemoryOptions> covering_choice() {
       {{1, 1, 1, 4, "1f1b", 2, false}, false, 2, 0, false},
       {{2, 2, 2, 1, "1f1b", 1, true}, true, 4, 0, false},
       {{1, 2, 2, 2, "zb_h1", 3, true}, false, 4, 0, false},
+      {{1, 1, 2, 1, "zbv", 0, false}, true, 4, 1, true, "bfloat16"},
+      {{2, 2, 1, 1, "1f1b", 1, true}, false, 2, 0, false, "bfloat16"},
+      {{2, 1, 1, 2, "1f1b", 3, false}, false, 2, 0, false, "bfloat16"},
   };
 }
 
@@ -242,6 +256,9 @@ std::vector<MemoryOptions> covering_choice() {
 TEST_CASE("memory plan: whole steps without memory leave the accounts that real ones leave, to the byte",
           "[actors][plan]") {
   const bool tied = GENERATE(false, true);
+  const DType dtype = GENERATE(DType::f32, DType::bf16);
+  Precision precision;
+  if (dtype == DType::bf16) precision = precision_of(OptimizerConfig{}, "bfloat16", 42);
   ModelConfig model = tiny_config(tied);
   model.num_hidden_layers = 4;
   model.max_position_embeddings = 128;
@@ -253,10 +270,11 @@ TEST_CASE("memory plan: whole steps without memory leave the accounts that real 
                                         {2, "dualpipe_v"},
                                         {3, "zb_h1"}}) {
     const Layout layout = layout_of(ranks, tied, schedule);
-    const auto real = accounts_of(layout, model, make_cpu_operations);
-    const auto meta = accounts_of(layout, model, make_meta_operations, fake_world(layout.grid.ranks()));
+    const auto real = accounts_of(layout, model, cpu_operations(dtype), {}, {}, precision);
+    const auto meta =
+        accounts_of(layout, model, meta_operations(dtype), fake_world(layout.grid.ranks()), {}, precision);
     for (size_t rank = 0; rank < real.size(); ++rank) {
-      CAPTURE(schedule, ranks, rank);
+      CAPTURE(schedule, ranks, rank, name(dtype));
       CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
       CHECK(meta[rank].peak_total_bytes == real[rank].peak_total_bytes);
       CHECK(meta[rank].current_total_bytes == real[rank].current_total_bytes);
@@ -299,8 +317,8 @@ TEST_CASE("memory plan: it counts the states that each parameter's optimizer has
                                          {optimizer_config("mixed"), size_t{1}}}) {
     CAPTURE(optimizer.name, optimizer.groups.size());
     const Layout layout = layout_of(1, true, "1f1b");
-    const auto real = accounts_of(layout, model, make_cpu_operations, {}, optimizer);
-    const auto meta = accounts_of(layout, model, make_meta_operations, fake_world(1), optimizer);
+    const auto real = accounts_of(layout, model, cpu_operations(DType::f32), {}, optimizer);
+    const auto meta = accounts_of(layout, model, meta_operations(DType::f32), fake_world(1), optimizer);
     CHECK(meta[0].peak_bytes == real[0].peak_bytes);
     CHECK(meta[0].peak_total_bytes == real[0].peak_total_bytes);
     const size_t states = real[0].peak_bytes[static_cast<size_t>(Category::optimizer)];
@@ -349,7 +367,8 @@ TEST_CASE("memory plan: tensor parallelism divides the weights and what belongs 
 }
 
 TEST_CASE("memory plan: what is predicted is what a run takes", "[actors][plan]") {
-  check_prediction({{1, 1, 2, 1, "1f1b", 0, false}, false, 2, 0, false});
+  const std::string dtype = GENERATE("float32", "bfloat16");
+  check_prediction({{1, 1, 2, 1, "1f1b", 0, false}, false, 2, 0, false, dtype});
 }
 
 TEST_CASE("memory plan: what is predicted is what a run takes, in any layout", "[actors][plan][slow]") {

@@ -58,9 +58,11 @@ TEST_CASE("meta operations say that they have no values, and give none", "[meta]
 }
 
 TEST_CASE("meta attention charges the workspace that one thread takes", "[meta]") {
-  const auto peak_of = [](bool meta, const std::vector<int32_t>& starts, bool causal) {
+  const DType dtype = GENERATE(DType::f32, DType::bf16);
+  CAPTURE(name(dtype));
+  const auto peak_of = [dtype](bool meta, const std::vector<int32_t>& starts, bool causal) {
     const auto account = std::make_shared<MemoryAccount>();
-    const auto ops = meta ? make_meta_operations(1, account) : make_cpu_operations(1, account);
+    const auto ops = meta ? make_meta_operations(1, account, dtype) : make_cpu_operations(1, account, dtype);
     const int64_t tokens = starts.back();
     const auto make = [&](const Shape& shape) {
       Tensor x = ops->empty(shape, Category::activations);
@@ -69,7 +71,7 @@ TEST_CASE("meta attention charges the workspace that one thread takes", "[meta]"
     };
     Tensor q = make({tokens, 4, 8}), k = make({tokens, 2, 8}), out = make({tokens, 4, 8});
     Tensor dq = make({tokens, 4, 8}), dk = make({tokens, 2, 8}), dv = make({tokens, 2, 8});
-    Tensor sums = make({tokens, 4});
+    Tensor sums = ops->empty({tokens, 4}, DType::f32, Category::activations);
     const AttentionSpans spans{starts, starts, causal};
     ops->attention(q, k, k, spans, 1, out, sums);
     const size_t forward = account->peak(Category::workspace);

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "tests/catch.hpp"
@@ -43,7 +44,7 @@ void compare(const Outputs& found, const Outputs& expected, double tolerance) {
 void conforms(const Computation& computation) {
   static const auto reference = new_reference();
   std::map<bool, Outputs> expected;  // by whether inputs are bfloat16 numbers
-  std::map<std::pair<DType, bool>, Outputs> first;
+  std::map<std::tuple<DType, bool, std::string>, Outputs> first;
   for (const Implementation& each : implementations()) {
     INFO(each.name);
     const bool narrow = each.operations->dtype() == DType::bf16;
@@ -58,8 +59,8 @@ void conforms(const Computation& computation) {
       each.before();
       const Outputs found = run(computation, *each.operations, strided, formats);
       compare(found, expected[narrow], narrow ? 1e-2 : 1e-5);
-      const auto& same =
-          first.emplace(std::pair{each.operations->dtype(), each.full_precision_gradients}, found);
+      const auto& same = first.emplace(
+          std::tuple{each.operations->dtype(), each.full_precision_gradients, each.products}, found);
       CHECK(same_bits(found, same.first->second));
     }
   }

@@ -240,9 +240,10 @@ struct Implementation {
   std::shared_ptr<Operations> operations;
   std::function<void()> before = [] {};  // called before each use
   bool full_precision_gradients = true;
+  std::string products = "";  // a way of multiplying that rounds otherwise than another does
 };
-// Those of one dtype whose gradients have one, too, must give the same bits. Each program that is linked with
-// the suite defines it.
+// Those of one dtype whose gradients have one, too, and that multiply in one way, must give the same bits.
+// Each program that is linked with the suite defines it.
 const std::vector<Implementation>& implementations();
 
 // Runs the computation on the reference, then on every implementation, dense and strided, and compares:
