@@ -38,7 +38,8 @@ std::vector<Key> what_is_trained(Config& c) {
                "with the nearest one that it does; a config.json may have such where they are switched off "
                "(null, false, 0)"),
       Key("model.dtype", &c.model.dtype)
-          .doc("what weights and activations are stored and computed in; bfloat16 needs a GPU")
+          .doc("what weights and activations are stored in, and what products multiply; sums are float32 or "
+               "wider")
           .fingerprinted()
           .one_of({"float32", "bfloat16"})
           .also_known_as({"precision"}),

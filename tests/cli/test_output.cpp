@@ -38,6 +38,37 @@ TEST_CASE("a finished run prints nothing on standard output, and its final model
   CHECK(generate(drawn) != generate({"--temperature", "1.5", "--seed", "4"}));
 }
 
+TEST_CASE("a run in bfloat16 on the CPU is planned and evaluated, and its final model speaks") {
+  const Workbench bench;
+  const std::vector<std::string> on_cpu = {"model.dtype=bfloat16", "device.kind=cpu"};
+  const auto with = [&](const std::string& more) {
+    std::vector<std::string> settings = on_cpu;
+    settings.push_back(more);
+    return settings;
+  };
+  REQUIRE_CODE(bench.run("run", with("train.steps=3")), 0);
+  const std::vector<std::string> generate = {"generate", "--model",          "run/final", "--prompt",
+                                             "the dog",  "--max-new-tokens", "20"};
+  const Outcome speech = bench.command(generate);
+  REQUIRE_CODE(speech, 0);
+  CHECK_FALSE(speech.output.empty());
+  std::vector<std::string> narrow = generate;
+  narrow.insert(narrow.end(), {"--set", "model.dtype=bfloat16", "--set", "device.kind=cpu"});
+  const Outcome in_bfloat16 = bench.command(narrow);
+  REQUIRE_CODE(in_bfloat16, 0);
+  narrow.insert(narrow.end(), {"--set", "parallel.pp_size=2"});
+  CHECK(bench.command(narrow).output == in_bfloat16.output);
+  const std::vector<std::string> of_run = {"config.yaml", "--set", "run.dir=run", "--set",
+                                           on_cpu[0],     "--set", on_cpu[1]};
+  std::vector<std::string> evaluate = of_run, plan = of_run;
+  evaluate.insert(evaluate.begin(), "eval");
+  plan.insert(plan.begin(), "plan");
+  REQUIRE_CODE(bench.command(evaluate), 0);
+  const Outcome planned = bench.command(plan);
+  REQUIRE_CODE(planned, 0);
+  CHECK(has(planned.output, "bfloat16"));
+}
+
 TEST_CASE("eval prints one JSON object: the loss that training saw at its last checkpoint") {
   const Workbench bench;
   const Training training = bench.train("run");  // evaluates at step 12, its last

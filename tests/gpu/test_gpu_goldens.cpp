@@ -1,106 +1,15 @@
-// Whole training steps on the emulated GPU against PyTorch's float32 ones
-// (tests/golden/make_model_golden.py), with the weights, gradients and optimizer states that a run keeps.
-#include <numeric>
-
+// Whole training steps on the emulated GPU against PyTorch's float32 ones.
 #include "kernels/cuda/backend.hpp"
-#include "optim/sharded_state.hpp"
-#include "tests/models/golden.hpp"
+#include "tests/optim/golden_trainer.hpp"
 
 using namespace collie;
 using namespace collie::test;
-using nlohmann::json;
 
 namespace {
 
-// A whole model on one rank.
-class Trainer {
- public:
-  Trainer(const std::string& folder, DType dtype, const Precision& precision)
-      : operations_(cuda_backend().make_operations(dtype, 0, std::make_shared<MemoryAccount>())),
-        loss_(losses().find("cross_entropy")()) {
-    OptimizerConfig config;
-    config.options = {
-        {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
-    optimizers_ = std::make_unique<ParameterGroups>(config);
-    model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
-    state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),
-                                            precision, false, ShardedState::Groups{});
-    std::vector<NormNode> nodes{{-1, 0, {}}};
-    for (const NormShare& share : state_->norm_shares())
-      for (const BlockNode& node : share.nodes) nodes.push_back({share.range.id, 0, node});
-    order_ = norm_order({{nodes}}, true, static_cast<int>(state_->norm_shares().size()));
-    state_->load([&](ParameterId id, Tensor& values) {
-      std::vector<Tensor> weights{values};
-      read_weights(folder, {model_->parameters()[static_cast<size_t>(id)]}, *operations_, weights);
-    });
-  }
-
-  // Returns the mean loss.
-  double step(const std::vector<MicroBatch>& batches) {
-    int64_t targets = 0;
-    for (const MicroBatch& batch : batches) targets += batch.target_tokens;
-    state_->gradients().start_step(static_cast<int>(batches.size()));
-    Tensor own = operations_->empty({order_.width()}, DType::f64, Category::workspace);
-    operations_->fill(own, 0);
-    Tensor loss_sum = own.rows(0, 1);
-    for (const MicroBatch& batch : batches) {
-      LayerContext context{*operations_, state_->weights(), &state_->gradients()};
-      ActivationStash stash;
-      model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets), *loss_, loss_sum, stash);
-      model_->backward(context, batch, {}, stash);
-    }
-    state_->gradients().finish();
-    add_tied_gradients();
-    Tensor squares = own.rows(1, own.numel());
-    state_->sum_squares(squares);
-    const Tensor outcome = reduce_step_outcome(*operations_, order_, own, {nullptr}, 1.0);
-    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
-    const std::vector<double> values = operations_->read(outcome).value();
-    norm = values[1];
-    return values[0] / static_cast<double>(targets);
-  }
-
-  double norm = 0;  // of the last step's gradients, before clipping
-
- private:
-  void add_tied_gradients() {
-    const auto& parameters = model_->parameters();
-    for (size_t id = 0; id < parameters.size(); ++id) {
-      if (!parameters[id].tied_copy) continue;
-      Tensor owner = state_->gradients().part(state_->plan().bucket_of(0));
-      operations_->add(owner, state_->gradients().part(state_->plan().bucket_of(static_cast<int>(id))),
-                       owner);
-    }
-  }
-
-  std::unique_ptr<Operations> operations_;
-  std::unique_ptr<Loss> loss_;
-  std::unique_ptr<ParameterGroups> optimizers_;
-  std::unique_ptr<StageModel> model_;
-  std::unique_ptr<ShardedState> state_;
-  NormOrder order_;
-  int64_t steps_ = 0;
-};
-
-struct Difference {
-  double loss = 0, norm = 0;  // the largest of 20 steps: absolute, relative
-};
-
-Difference difference_from_golden(const std::string& name, DType dtype, const Precision& precision) {
-  const std::string folder = golden_folder + name;
-  const json golden = read_json(folder + "/golden.json");
-  Trainer trainer(folder, dtype, precision);
-  const json& steps = golden["steps"];
-  REQUIRE(golden["losses"].size() == 20);
-  Difference difference;
-  for (size_t step = 0; step < golden["losses"].size(); ++step) {
-    std::vector<MicroBatch> batches;
-    for (const json& documents : steps[step % steps.size()]) batches.push_back(pack(documents));
-    const double loss = trainer.step(batches), norm = golden["grad_norms"][step].get<double>();
-    difference.loss = std::max(difference.loss, std::abs(loss - golden["losses"][step].get<double>()));
-    difference.norm = std::max(difference.norm, std::abs(trainer.norm - norm) / norm);
-  }
-  return difference;
+Difference on_gpu(const std::string& name, DType dtype, const Precision& precision) {
+  return difference_from_golden(
+      name, cuda_backend().make_operations(dtype, 0, std::make_shared<MemoryAccount>()), precision);
 }
 
 }  // namespace
@@ -108,7 +17,7 @@ Difference difference_from_golden(const std::string& name, DType dtype, const Pr
 TEST_CASE("20 AdamW steps on a GPU in float32 follow PyTorch's losses and norms", "[slow]") {
   const std::string name = GENERATE(from_range(checkpoints));
   CAPTURE(name);
-  const Difference found = difference_from_golden(name, DType::f32, {});
+  const Difference found = on_gpu(name, DType::f32, {});
   CHECK(found.loss < 2e-5);
   CHECK(found.norm < 1e-4);
 }
@@ -118,14 +27,12 @@ TEST_CASE("20 AdamW steps on a GPU in bfloat16 stay within 2e-2 of PyTorch's flo
   const std::string name = GENERATE(from_range(checkpoints));
   CAPTURE(name);
   SECTION("with float32 masters and gradients") {
-    CHECK(difference_from_golden(name, DType::bf16, {.master = true}).loss < 2e-2);
+    CHECK(on_gpu(name, DType::bf16, {.master = true}).loss < 2e-2);
   }
   SECTION("with float32 masters and bfloat16 gradients") {
-    CHECK(
-        difference_from_golden(name, DType::bf16, {.master = true, .full_precision_gradients = false}).loss <
-        2e-2);
+    CHECK(on_gpu(name, DType::bf16, {.master = true, .full_precision_gradients = false}).loss < 2e-2);
   }
   SECTION("without masters, rounded stochastically") {
-    CHECK(difference_from_golden(name, DType::bf16, {.stochastic = true, .seed = 1}).loss < 2e-2);
+    CHECK(on_gpu(name, DType::bf16, {.stochastic = true, .seed = 1}).loss < 2e-2);
   }
 }

@@ -1,0 +1,109 @@
+// Whole training steps against PyTorch's float32 ones (tests/golden/make_llama_golden.py), with the weights,
+// gradients and optimizer states that a run keeps.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "optim/sharded_state.hpp"
+#include "tests/models/golden.hpp"
+
+namespace collie::test {
+
+// A whole model on one rank, with the buckets, masters and states of a run.
+class GoldenTrainer {
+ public:
+  GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision)
+      : operations_(std::move(operations)), loss_(losses().find("cross_entropy")()) {
+    OptimizerConfig config;
+    config.options = {
+        {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
+    optimizers_ = std::make_unique<ParameterGroups>(config);
+    model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
+    state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),
+                                            precision, false, ShardedState::Groups{});
+    std::vector<NormNode> nodes{{-1, 0, {}}};
+    for (const NormShare& share : state_->norm_shares())
+      for (const BlockNode& node : share.nodes) nodes.push_back({share.range.id, 0, node});
+    order_ = norm_order({{nodes}}, true, static_cast<int>(state_->norm_shares().size()));
+    state_->load([&](ParameterId id, Tensor& values) {
+      std::vector<Tensor> weights{values};
+      read_weights(folder, {model_->parameters()[static_cast<size_t>(id)]}, *operations_, weights);
+    });
+  }
+
+  // Returns the mean loss.
+  double step(const std::vector<MicroBatch>& batches) {
+    int64_t targets = 0;
+    for (const MicroBatch& batch : batches) targets += batch.target_tokens;
+    state_->gradients().start_step(static_cast<int>(batches.size()));
+    Tensor own = operations_->empty({order_.width()}, DType::f64, Category::workspace);
+    operations_->fill(own, 0);
+    Tensor loss_sum = own.rows(0, 1);
+    for (const MicroBatch& batch : batches) {
+      LayerContext context{*operations_, state_->weights(), &state_->gradients()};
+      ActivationStash stash;
+      model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets), *loss_, loss_sum, stash);
+      model_->backward(context, batch, {}, stash);
+    }
+    state_->gradients().finish();
+    add_tied_gradients();
+    Tensor squares = own.rows(1, own.numel());
+    state_->sum_squares(squares);
+    const Tensor outcome = reduce_step_outcome(*operations_, order_, own, {nullptr}, 1.0);
+    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
+    const std::vector<double> values = operations_->read(outcome).value();
+    norm = values[1];
+    return values[0] / static_cast<double>(targets);
+  }
+
+  double norm = 0;  // of the last step's gradients, before clipping
+
+ private:
+  void add_tied_gradients() {
+    const auto& parameters = model_->parameters();
+    for (size_t id = 0; id < parameters.size(); ++id) {
+      if (!parameters[id].tied_copy) continue;
+      Tensor owner = state_->gradients().part(state_->plan().bucket_of(0));
+      operations_->add(owner, state_->gradients().part(state_->plan().bucket_of(static_cast<int>(id))),
+                       owner);
+    }
+  }
+
+  std::unique_ptr<Operations> operations_;
+  std::unique_ptr<Loss> loss_;
+  std::unique_ptr<ParameterGroups> optimizers_;
+  std::unique_ptr<StageModel> model_;
+  std::unique_ptr<ShardedState> state_;
+  NormOrder order_;
+  int64_t steps_ = 0;
+};
+
+// How far 20 steps are from the golden's.
+struct Difference {
+  double loss = 0, norm = 0;  // the largest of 20 steps: absolute, relative
+};
+
+inline Difference difference_from_golden(const std::string& name, std::unique_ptr<Operations> operations,
+                                         const Precision& precision) {
+  const std::string folder = golden_folder + name;
+  const nlohmann::json golden = read_json(folder + "/golden.json");
+  GoldenTrainer trainer(folder, std::move(operations), precision);
+  const nlohmann::json& steps = golden["steps"];
+  REQUIRE(golden["losses"].size() == 20);
+  Difference difference;
+  for (size_t step = 0; step < golden["losses"].size(); ++step) {
+    std::vector<MicroBatch> batches;
+    for (const nlohmann::json& documents : steps[step % steps.size()]) batches.push_back(pack(documents));
+    const double loss = trainer.step(batches), norm = golden["grad_norms"][step].get<double>();
+    difference.loss = std::max(difference.loss, std::abs(loss - golden["losses"][step].get<double>()));
+    difference.norm = std::max(difference.norm, std::abs(trainer.norm - norm) / norm);
+  }
+  return difference;
+}
+
+}  // namespace collie::test
