@@ -1,10 +1,9 @@
 #include "kernels/host_data.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstring>
 
+#include "kernels/bfloat16.hpp"
 #include "kernels/checks.hpp"
 
 namespace collie::host {
@@ -47,13 +46,13 @@ Rows rows_of(const Tensor& x) {
 }
 
 uint16_t to_bf16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return static_cast<uint16_t>((bits >> 16) | 0x40);
-  return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+  bfloat16 rounded;
+  store(value, &rounded);
+  return rounded.bits;
 }
 
 float from_bf16(uint16_t bits) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  return to_float(bfloat16{bits});
 }
 
 void fill(const Tensor& x, double value) {

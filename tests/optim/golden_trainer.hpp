@@ -1,4 +1,4 @@
-// Whole training steps against PyTorch's float32 ones (tests/golden/make_llama_golden.py), with the weights,
+// Whole training steps against PyTorch's float32 ones (tests/golden/make_model_golden.py), with the weights,
 // gradients and optimizer states that a run keeps.
 #pragma once
 
