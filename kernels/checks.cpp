@@ -1,5 +1,6 @@
 #include "kernels/checks.hpp"
 
+#include <cmath>
 #include <string_view>
 
 #include "base/divide.hpp"
@@ -96,6 +97,24 @@ void spans_fit(const AttentionSpans& spans, const Tensor& q, const Tensor& k) {
     COLLIE_ASSERT(keys > 0 || queries == 0,
                   "attention: document {} has {} queries and no key; each must see one", i, queries);
   }
+}
+
+void scores_fit(const AttentionScores& scores, const AttentionSpans& spans, const Tensor& q) {
+  COLLIE_ASSERT(scores.soft_cap >= 0 && std::isfinite(scores.soft_cap),
+                "attention: a soft cap of {}, must be 0 or positive", scores.soft_cap);
+  COLLIE_ASSERT(scores.dropout >= 0 && scores.dropout <= 1, "attention: a dropout of {}, must be from 0 to 1",
+                scores.dropout);
+  if (scores.dropout == 0) return;
+  COLLIE_ASSERT(static_cast<int64_t>(scores.query_rows.size()) == q.dim(0),
+                "attention: dropout with {} query_rows for a tensor of shape {}", scores.query_rows.size(),
+                q.shape().to_string());
+  COLLIE_ASSERT(scores.first_keys.size() + 1 == spans.key_starts.size(),
+                "attention: dropout with {} first_keys, there are {} documents", scores.first_keys.size(),
+                spans.key_starts.size() - 1);
+  for (const uint64_t first : scores.first_keys)
+    COLLIE_ASSERT(first < uint64_t{1} << 31, "attention: dropout with a first key of {}, must be below 2^31",
+                  first);
+  COLLIE_ASSERT(scores.first_head >= 0, "attention: the first head is {}", scores.first_head);
 }
 
 // x has doubles in one dimension.
@@ -351,7 +370,8 @@ void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sin
 }
 
 AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Tensor& v,
-                         const AttentionSpans& spans, const Tensor& out, const Tensor& log_sum_exp) {
+                         const AttentionSpans& spans, const AttentionScores& scores, const Tensor& out,
+                         const Tensor& log_sum_exp) {
   of_rank("attention", "q", q, 3, dtype);
   of_rank("attention", "k", k, 3, dtype);
   like("attention", "v", v, "k", k, dtype);
@@ -364,6 +384,7 @@ AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Te
   of_shape("attention", "log_sum_exp", log_sum_exp, Shape{q.dim(0), q.dim(1)}, accumulation_dtype(dtype));
   contiguous("attention", "log_sum_exp", log_sum_exp);
   spans_fit(spans, q, k);
+  scores_fit(scores, spans, q);
   return {q.dim(0), k.dim(0), q.dim(1),
           k.dim(1), q.dim(2), static_cast<int64_t>(spans.query_starts.size()) - 1};
 }

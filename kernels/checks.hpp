@@ -51,7 +51,8 @@ void layer_norm_backward_weight(DType dtype, const Tensor& dy, const Tensor& x, 
 void rope(DType dtype, const Tensor& x, const Tensor& cosines, const Tensor& sines,
           std::span<const int32_t> positions);
 AttentionSizes attention(DType dtype, const Tensor& q, const Tensor& k, const Tensor& v,
-                         const AttentionSpans& spans, const Tensor& out, const Tensor& log_sum_exp);
+                         const AttentionSpans& spans, const AttentionScores& scores, const Tensor& out,
+                         const Tensor& log_sum_exp);
 void attention_gradients(DType dtype, const Tensor& q, const Tensor& k, const Tensor& d_out, const Tensor& dq,
                          const Tensor& dk, const Tensor& dv);
 void merge_attention(DType dtype, const Tensor& out, const Tensor& log_sum_exp, const Tensor& part,

@@ -57,14 +57,14 @@
       bool inverse),                                                                                         \
      (x, cosines, sines, positions, inverse))                                                                \
   OP(void, attention,                                                                                        \
-     (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans, double score_scale,    \
-      Tensor& out, Tensor& log_sum_exp),                                                                     \
-     (q, k, v, spans, score_scale, out, log_sum_exp))                                                        \
+     (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,                        \
+      const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp),                                      \
+     (q, k, v, spans, scores, out, log_sum_exp))                                                             \
   OP(void, attention_backward,                                                                               \
-     (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans, double score_scale,    \
-      const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,             \
-      Tensor& dv),                                                                                           \
-     (q, k, v, spans, score_scale, out, log_sum_exp, d_out, dq, dk, dv))                                     \
+     (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,                        \
+      const AttentionScores& scores, const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out,      \
+      Tensor& dq, Tensor& dk, Tensor& dv),                                                                   \
+     (q, k, v, spans, scores, out, log_sum_exp, d_out, dq, dk, dv))                                          \
   OP(void, merge_attention,                                                                                  \
      (Tensor & out, Tensor & log_sum_exp, const Tensor& part, const Tensor& part_log_sum_exp),               \
      (out, log_sum_exp, part, part_log_sum_exp))                                                             \

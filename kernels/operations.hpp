@@ -49,6 +49,24 @@ struct AttentionSpans {
   int64_t queries_of_one_key(size_t document) const;
 };
 
+// Says how attention makes weights of the products q · k.
+struct AttentionScores {
+  AttentionScores(double scale_of_products) : scale(scale_of_products) {}
+
+  double scale;         // a score is scale · q · k
+  double soft_cap = 0;  // c > 0: a score s becomes c · tanh(s / c) (Gemma 2, arXiv 2408.00118); 0: none
+  // The rate, in [0, 1], at which weights are dropped, as in `dropout` below. The weights were normalised
+  // over all keys before, and log_sum_exp is over all of them. Which weights are dropped depends on the key,
+  // the numbers of the query's row and of the head, and the number of the attended key alone
+  // (kernels/dropout_mask.hpp), so the mask is the same however queries, keys and heads are shared among
+  // ranks. The spans must outlive the call.
+  double dropout = 0;
+  uint64_t dropout_key = 0;
+  std::span<const uint64_t> query_rows;  // [queries] their numbers; needed for dropout alone, as are:
+  std::span<const uint64_t> first_keys;  // [documents] the first key's number, below 2^31; the others follow
+  int64_t first_head = 0;                // the number of the first of the heads that are given
+};
+
 // Says which of a list of values are added, and in which order. Sum i adds the runs [starts[i], starts[i +
 // 1]). Run r has the counts[r] values from firsts[r] on.
 struct OrderedRuns {
@@ -230,16 +248,16 @@ class Operations {
   // heads is a multiple of kv_heads, and query head h reads key head h / (heads / kv_heads). log_sum_exp
   // [queries, heads] is kept for backward.
   virtual void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
-                         double score_scale, Tensor& out, Tensor& log_sum_exp) = 0;
+                         const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp) = 0;
   // Overwrites dq, dk, dv, which may be row-strided. The weights are exp(score - log_sum_exp). So the keys
   // may be a part of those that out and log_sum_exp were taken over (spans.more_keys says so). Then dk and dv
   // are those keys' own, and the dq of all parts add up to the dq of the whole. The score of a query that
   // sees one key has a gradient of exactly zero. Otherwise rounding noise would be the whole of a gradient
   // that should be zero, and an optimizer that divides by the gradient's size would make full steps of it.
   virtual void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
-                                  const AttentionSpans& spans, double score_scale, const Tensor& out,
-                                  const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,
-                                  Tensor& dv) = 0;
+                                  const AttentionSpans& spans, const AttentionScores& scores,
+                                  const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out,
+                                  Tensor& dq, Tensor& dk, Tensor& dv) = 0;
   // Merges attention of the same queries over two disjoint sets of keys into attention over both (Liu et al.,
   // arXiv 2310.01889), in place. With l = log_sum_exp, m = part_log_sum_exp and n = log(e^l + e^m), out
   // becomes e^(l - n) · out + e^(m - n) · part, and log_sum_exp becomes n. out, part [queries, heads,

@@ -4,6 +4,7 @@
 
 #include "kernels/checks.hpp"
 #include "kernels/cpu/attention_rows.hpp"
+#include "kernels/cpu/attention_scores.hpp"
 #include "kernels/cpu/attention_tiles.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
 #include "kernels/cpu/pieces.hpp"
@@ -20,21 +21,22 @@ enum class Wanted { all, keys, queries };
 // The part of a document's tiles that a task works on: all queries × some keys, or some queries × all keys.
 struct Task {
   Document document;
+  size_t document_index;
   int64_t kv_head;
   Wanted wanted;
   int64_t first_key_tile, last_key_tile, first_query_tile, last_query_tile;
 };
 
-void add_tasks(const Document& document, int64_t kv_head, std::vector<Task>& tasks) {
+void add_tasks(const Document& document, size_t index, int64_t kv_head, std::vector<Task>& tasks) {
   const int64_t key_tiles = document.key_tiles(), query_tiles = document.query_tiles();
   if (cpu::is_one_task(document)) {
-    tasks.push_back({document, kv_head, Wanted::all, 0, key_tiles, 0, query_tiles});
+    tasks.push_back({document, index, kv_head, Wanted::all, 0, key_tiles, 0, query_tiles});
     return;
   }
   for (int64_t i = 0; i < key_tiles; ++i)
-    tasks.push_back({document, kv_head, Wanted::keys, i, i + 1, 0, query_tiles});
+    tasks.push_back({document, index, kv_head, Wanted::keys, i, i + 1, 0, query_tiles});
   for (int64_t i = query_tiles - 1; i >= 0; --i)
-    tasks.push_back({document, kv_head, Wanted::queries, 0, key_tiles, i, i + 1});
+    tasks.push_back({document, index, kv_head, Wanted::queries, 0, key_tiles, i, i + 1});
 }
 
 struct Operands {
@@ -42,13 +44,14 @@ struct Operands {
   const float* log_sum_exp;  // [queries, heads]
   const float* means;        // [queries, heads]: out · d_out
   int64_t heads, group, head_dim;
-  float score_scale;
+  const AttentionScores& scores;
 };
 
 // The workspace of a task. The buffers are used only for bfloat16.
 struct Buffers {
   Buffers(const Operands& x, const Task& task, cpu::Scratch scratch);
-  float *p, *ds;  // [queries, keys] of a tile
+  float *p, *ds;            // [queries, keys] of a tile: the weights, and the gradients of the scores
+  float *slopes, *factors;  // the same, of a soft cap and of dropout
   float *q, *d_out, *k, *v, *dk, *dv;
   float* dq;  // [group, queries of the task, head_dim]
 };
@@ -65,6 +68,8 @@ Buffers::Buffers(const Operands& x, const Task& task, cpu::Scratch scratch) {
   const int64_t keys = std::min(key_tile, task.document.keys);
   p = scratch.take(queries * keys);
   ds = scratch.take(queries * keys);
+  slopes = x.scores.soft_cap > 0 ? scratch.take(queries * keys) : nullptr;
+  factors = x.scores.dropout > 0 ? scratch.take(queries * keys) : nullptr;
   const bool narrow = x.q.dtype() == DType::bf16;
   const auto rows = [&](int64_t count) { return narrow ? scratch.take(count * x.head_dim) : nullptr; };
   q = rows(queries);
@@ -101,6 +106,7 @@ struct KeyRows {
 void backward_tile(const Operands& x, const Task& task, const QueryTile& tile, int64_t head, int64_t first,
                    int64_t keys, const KeyRows& of_keys, const Buffers& buffers) {
   const int64_t rows = tile.queries, dim = x.head_dim;
+  const cpu::TileScores rules = cpu::tile_scores(x.scores, task.document_index, head);
   const FloatRows q({x.q, head}, tile.query, rows, dim, buffers.q);
   const FloatRows d_out({x.d_out, head}, tile.query, rows, dim, buffers.d_out);
   q.load();
@@ -110,9 +116,16 @@ void backward_tile(const Operands& x, const Task& task, const QueryTile& tile, i
                      keys, false);
   cpu::multiply_tile(GemmForm::nt, rows, keys, dim, d_out.data, d_out.stride, of_keys.v.data,
                      of_keys.v.stride, ds, keys, false);
-  cpu::softmax_backward_tile({p, rows, keys, tile.visible_to_first - first, tile.window, x.score_scale},
-                             tile.of_one_key, ds, x.log_sum_exp + tile.query * x.heads + head,
-                             x.means + tile.query * x.heads + head, x.heads);
+  if (rules.cap > 0) cpu::cap_scores(p, rows * keys, rules.scale, rules.cap, buffers.slopes);
+  if (rules.drops) {
+    cpu::weight_factors(rules.rows(tile.query, rows, first, keys), rules.mask, buffers.factors);
+    cpu::multiply_by(ds, buffers.factors, rows * keys);
+  }
+  cpu::softmax_backward_tile(
+      {p, rows, keys, tile.visible_to_first - first, tile.window, rules.scale_of_softmax()}, tile.of_one_key,
+      ds, x.log_sum_exp + tile.query * x.heads + head, x.means + tile.query * x.heads + head, x.heads);
+  if (rules.cap > 0) cpu::multiply_by(ds, buffers.slopes, rows * keys);
+  if (rules.drops) cpu::multiply_by(p, buffers.factors, rows * keys);
   if (task.wanted != Wanted::queries) {
     cpu::multiply_tile(GemmForm::tn, keys, dim, rows, p, keys, d_out.data, d_out.stride, of_keys.dv.data,
                        of_keys.dv.stride, true);
@@ -161,10 +174,10 @@ void run_task(const Operands& x, const Task& task, const Buffers& buffers) {
 }  // namespace
 
 void CpuOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
-                                       const AttentionSpans& spans, double score_scale, const Tensor& out,
-                                       const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq, Tensor& dk,
-                                       Tensor& dv) {
-  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+                                       const AttentionSpans& spans, const AttentionScores& scores,
+                                       const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out,
+                                       Tensor& dq, Tensor& dk, Tensor& dv) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, scores, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
   if (sizes.head_dim == 0 || sizes.heads == 0) return;
   const Tensor means = empty({sizes.queries, sizes.heads}, DType::f32, Category::workspace);
@@ -175,8 +188,9 @@ void CpuOperations::attention_backward(const Tensor& q, const Tensor& k, const T
                                        cpu::float_at(means, t));
                     });
   std::vector<Task> tasks;
-  for (const Document& document : cpu::documents_of(spans))
-    for (int64_t kv_head = 0; kv_head < sizes.kv_heads; ++kv_head) add_tasks(document, kv_head, tasks);
+  const std::vector<Document> documents = cpu::documents_of(spans);
+  for (size_t d = 0; d < documents.size(); ++d)
+    for (int64_t kv_head = 0; kv_head < sizes.kv_heads; ++kv_head) add_tasks(documents[d], d, kv_head, tasks);
   const Operands operands{q,
                           k,
                           v,
@@ -189,12 +203,12 @@ void CpuOperations::attention_backward(const Tensor& q, const Tensor& k, const T
                           sizes.heads,
                           sizes.heads / sizes.kv_heads,
                           sizes.head_dim,
-                          static_cast<float>(score_scale)};
+                          scores};
   arena_.for_each(static_cast<int64_t>(tasks.size()), [&](int64_t index) {
     const Task& task = tasks[static_cast<size_t>(index)];
     const Tensor workspace =
-        empty({cpu::backward_workspace(task.document, operands.group, sizes.head_dim, dtype())}, DType::f32,
-              Category::workspace);
+        empty({cpu::backward_workspace(task.document, scores, operands.group, sizes.head_dim, dtype())},
+              DType::f32, Category::workspace);
     run_task(operands, task, Buffers(operands, task, {workspace.data<float>(), workspace.numel()}));
   });
 }

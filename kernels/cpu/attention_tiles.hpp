@@ -49,19 +49,22 @@ inline bool is_one_task(const Document& document) {
 
 std::vector<Document> documents_of(const AttentionSpans& spans);
 
-// The floats of workspace that a task of the forward holds: the scores of one tile of queries and keys. If
-// tensors are bfloat16, also its tiles of q, out, k and v as floats.
-inline int64_t forward_workspace(const QueryTile& tile, int64_t head_dim, DType dtype) {
-  const int64_t keys = std::min(key_tile, tile.keys);
-  return tile.queries * keys + (dtype == DType::bf16 ? 2 * (tile.queries + keys) * head_dim : 0);
+// The floats of workspace that a task of the forward holds: the scores of one tile of queries and keys, and
+// with dropout a tile of factors. If tensors are bfloat16, also its tiles of q, out, k and v as floats.
+inline int64_t forward_workspace(const QueryTile& tile, const AttentionScores& scores, int64_t head_dim,
+                                 DType dtype) {
+  const int64_t keys = std::min(key_tile, tile.keys), tiles = scores.dropout > 0 ? 2 : 1;
+  return tiles * tile.queries * keys + (dtype == DType::bf16 ? 2 * (tile.queries + keys) * head_dim : 0);
 }
 
 // The floats of workspace that a task of the backward holds: two tiles, the weights and the gradients of the
-// scores. If tensors are bfloat16, also tiles of q, d_out, k, v, dk and dv, and dq of all queries of the task
-// and of the `group` heads that share a key head. Gradients are summed there, so they are rounded once.
-inline int64_t backward_workspace(const Document& document, int64_t group, int64_t head_dim, DType dtype) {
+// scores; a soft cap adds one of slopes, and dropout one of factors. If tensors are bfloat16, also tiles of
+// q, d_out, k, v, dk and dv, and dq of all queries of the task and of the `group` heads that share a key
+// head. Gradients are summed there, so they are rounded once.
+inline int64_t backward_workspace(const Document& document, const AttentionScores& scores, int64_t group,
+                                  int64_t head_dim, DType dtype) {
   const int64_t queries = std::min(query_tile, document.queries), keys = std::min(key_tile, document.keys);
-  const int64_t tiles = 2 * queries * keys;
+  const int64_t tiles = (2 + (scores.soft_cap > 0) + (scores.dropout > 0)) * queries * keys;
   if (dtype != DType::bf16) return tiles;
   const int64_t of_task = is_one_task(document) ? document.queries : queries;
   return tiles + (2 * queries + 4 * keys + group * of_task) * head_dim;

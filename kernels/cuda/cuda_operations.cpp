@@ -341,39 +341,46 @@ void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
 
 // --- attention
 
-namespace {
-
-cuda::AttentionViews attention_views(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
-                                     const Tensor& log_sum_exp, const check::AttentionSizes& sizes,
-                                     double score_scale) {
-  return {view(q),
-          view(k),
-          view(v),
-          view(out),
-          log_sum_exp.data<float>(),
-          sizes.heads,
-          sizes.kv_heads,
-          sizes.head_dim,
-          static_cast<float>(score_scale)};
+cuda::AttentionViews CudaOperations::attention_views(const Tensor& q, const Tensor& k, const Tensor& v,
+                                                     const Tensor& out, const Tensor& log_sum_exp,
+                                                     const AttentionSpans& spans,
+                                                     const AttentionScores& scores) {
+  cuda::AttentionViews views{view(q),
+                             view(k),
+                             view(v),
+                             view(out),
+                             log_sum_exp.data<float>(),
+                             q.dim(1),
+                             k.dim(1),
+                             q.dim(2),
+                             static_cast<float>(scores.scale)};
+  views.rules.cap = static_cast<float>(scores.soft_cap);
+  if (scores.dropout == 0 || q.dim(0) == 0) return views;
+  const DropoutMask mask = dropout_mask(scores.dropout_key, scores.dropout);
+  views.rules.mask_key = mask.key;
+  views.rules.dropped = mask.dropped;
+  views.rules.factor = static_cast<float>(mask.factor);
+  views.rules.query_rows = indices_.on_device(cuda::words_of_rows(scores.query_rows));
+  views.rules.key_numbers = indices_.on_device(cuda::key_numbers(spans, scores.first_keys));
+  views.rules.first_head = static_cast<uint32_t>(scores.first_head);
+  return views;
 }
 
-}  // namespace
-
 void CudaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
-                               double score_scale, Tensor& out, Tensor& log_sum_exp) {
-  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
-  const cuda::AttentionViews views = attention_views(q, k, v, out, log_sum_exp, sizes, score_scale);
+                               const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp) {
+  check::attention(dtype(), q, k, v, spans, scores, out, log_sum_exp);
+  const cuda::AttentionViews views = attention_views(q, k, v, out, log_sum_exp, spans, scores);
   if (attention_library_ && attention_library_->forward(views, cuda::documents_of(spans))) return;
   cuda::attention(stream_->native(), indices_, views, cuda::documents_of(spans));
 }
 
 void CudaOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
-                                        const AttentionSpans& spans, double score_scale, const Tensor& out,
-                                        const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq,
-                                        Tensor& dk, Tensor& dv) {
-  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+                                        const AttentionSpans& spans, const AttentionScores& scores,
+                                        const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out,
+                                        Tensor& dq, Tensor& dk, Tensor& dv) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, scores, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
-  const cuda::AttentionViews views = attention_views(q, k, v, out, log_sum_exp, sizes, score_scale);
+  const cuda::AttentionViews views = attention_views(q, k, v, out, log_sum_exp, spans, scores);
   if (attention_library_ && attention_library_->backward(views, cuda::documents_of(spans), view(d_out),
                                                          view(dq), view(dk), view(dv)))
     return;

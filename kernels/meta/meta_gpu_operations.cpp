@@ -95,20 +95,30 @@ void MetaGpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sin
   if (!positions.empty()) arrays_.find(positions);
 }
 
+// Holds what CudaOperations::attention_views() uploads.
+void MetaGpuOperations::hold_mask(const AttentionSpans& spans, const AttentionScores& scores) {
+  if (scores.dropout == 0 || scores.query_rows.empty()) return;
+  arrays_.find(cuda::words_of_rows(scores.query_rows));
+  arrays_.find(cuda::key_numbers(spans, scores.first_keys));
+}
+
 // Uses the cut of kernels/cuda/attention/attention.cpp.
 void MetaGpuOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                                  const AttentionSpans& spans, double, Tensor& out, Tensor& log_sum_exp) {
-  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+                                  const AttentionSpans& spans, const AttentionScores& scores, Tensor& out,
+                                  Tensor& log_sum_exp) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, scores, out, log_sum_exp);
+  hold_mask(spans, scores);
   const auto tiles = cuda::tiles_of_queries(cuda::documents_of(spans),
                                             cuda::forward_queries(element_of(dtype()), sizes.head_dim));
   if (sizes.heads > 0 && sizes.head_dim > 0 && !tiles.empty()) arrays_.find(cuda::words_of(tiles));
 }
 void MetaGpuOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
-                                           const AttentionSpans& spans, double, const Tensor& out,
-                                           const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq,
-                                           Tensor& dk, Tensor& dv) {
-  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+                                           const AttentionSpans& spans, const AttentionScores& scores,
+                                           const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out,
+                                           Tensor& dq, Tensor& dk, Tensor& dv) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, scores, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
+  hold_mask(spans, scores);
   const Tensor deltas = floats(cuda::attention_backward_workspace(sizes.queries, sizes.heads));
   if (sizes.heads == 0 || sizes.head_dim == 0) return;
   const int64_t rows = cuda::backward_rows(element_of(dtype()), sizes.head_dim);

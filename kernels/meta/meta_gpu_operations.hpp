@@ -36,9 +36,9 @@ class MetaGpuOperations final : public MetaOperations {
   void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
             bool inverse) override;
   void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
-                 double score_scale, Tensor& out, Tensor& log_sum_exp) override;
+                 const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp) override;
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
-                          double score_scale, const Tensor& out, const Tensor& log_sum_exp,
+                          const AttentionScores& scores, const Tensor& out, const Tensor& log_sum_exp,
                           const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) override;
 
   void dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
@@ -58,6 +58,7 @@ class MetaGpuOperations final : public MetaOperations {
   Tensor floats(int64_t count) { return empty({count}, DType::f32, Category::workspace); }
   Tensor doubles(int64_t count) { return empty({count}, DType::f64, Category::workspace); }
   void hold_dense_copy(const Tensor& x);  // of a strided tensor, on its way to or from the host
+  void hold_mask(const AttentionSpans& spans, const AttentionScores& scores);
   void hold_losses(std::span<const int32_t> labels);
 
   std::shared_ptr<MemoryAccount> host_account_ = std::make_shared<MemoryAccount>();

@@ -136,29 +136,30 @@ void MetaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
 }
 
 void MetaOperations::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
-                               double, Tensor& out, Tensor& log_sum_exp) {
-  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+                               const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, scores, out, log_sum_exp);
   if (sizes.head_dim == 0 || sizes.heads == 0) return;
   TaskWorkspace workspace(threads_);
   for (const cpu::Document& document : cpu::documents_of(spans))
     for (int64_t i = 0; i < document.query_tiles(); ++i)
-      workspace.add(cpu::forward_workspace(document.tile(i), sizes.head_dim, dtype()), sizes.heads);
+      workspace.add(cpu::forward_workspace(document.tile(i), scores, sizes.head_dim, dtype()), sizes.heads);
   workspace.held(*this);
 }
 
 void MetaOperations::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v,
-                                        const AttentionSpans& spans, double, const Tensor& out,
-                                        const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq,
-                                        Tensor& dk, Tensor& dv) {
-  const auto sizes = check::attention(dtype(), q, k, v, spans, out, log_sum_exp);
+                                        const AttentionSpans& spans, const AttentionScores& scores,
+                                        const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out,
+                                        Tensor& dq, Tensor& dk, Tensor& dv) {
+  const auto sizes = check::attention(dtype(), q, k, v, spans, scores, out, log_sum_exp);
   check::attention_gradients(dtype(), q, k, d_out, dq, dk, dv);
   if (sizes.head_dim == 0 || sizes.heads == 0) return;
   const Tensor means = empty({sizes.queries, sizes.heads}, DType::f32, Category::workspace);
   TaskWorkspace workspace(threads_);
   for (const cpu::Document& document : cpu::documents_of(spans)) {
     const int64_t tasks = cpu::is_one_task(document) ? 1 : document.key_tiles() + document.query_tiles();
-    workspace.add(cpu::backward_workspace(document, sizes.heads / sizes.kv_heads, sizes.head_dim, dtype()),
-                  tasks * sizes.kv_heads);
+    workspace.add(
+        cpu::backward_workspace(document, scores, sizes.heads / sizes.kv_heads, sizes.head_dim, dtype()),
+        tasks * sizes.kv_heads);
   }
   workspace.held(*this);
 }

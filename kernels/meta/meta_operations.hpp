@@ -61,9 +61,9 @@ class MetaOperations : public Operations {
             bool inverse) override;
 
   void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
-                 double score_scale, Tensor& out, Tensor& log_sum_exp) override;
+                 const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp) override;
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
-                          double score_scale, const Tensor& out, const Tensor& log_sum_exp,
+                          const AttentionScores& scores, const Tensor& out, const Tensor& log_sum_exp,
                           const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) override;
   void merge_attention(Tensor& out, Tensor& log_sum_exp, const Tensor& part,
                        const Tensor& part_log_sum_exp) override;

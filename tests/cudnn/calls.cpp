@@ -38,6 +38,7 @@ class Rank {
     int64_t heads = 4, kv_heads = 2, head_dim = 64, padding = 0;
     bool causal = true;
     int64_t window = 0;
+    ScoreRules rules = {};
   };
 
   bool forward(const Call& call) { return library_->forward(views(call), documents(call)); }
@@ -82,7 +83,8 @@ class Rank {
             call.heads,
             call.kv_heads,
             call.head_dim,
-            0.125F};
+            0.125F,
+            call.rules};
   }
   static Documents documents(const Call& call) {
     const AttentionSpans spans{call.query_starts, call.key_starts, call.causal, call.window};
@@ -220,6 +222,11 @@ TEST_CASE("tensors that cuDNN cannot read are left to the own kernels") {
   CHECK(!rank.forward(apart));
   CHECK(!rank.backward(apart));
   CHECK(rank.said.back().find("16 bytes") != std::string::npos);
+  Rank::Call capped = packed({0, 40});
+  capped.rules.cap = 30;
+  CHECK(!rank.forward(capped));
+  CHECK(!rank.backward(capped));
+  CHECK(rank.said.back().find("soft cap") != std::string::npos);
   Rank::Call unasked = packed({0, 40});
   unasked.causal = false;
   unasked.query_starts = {0, 40, 40};
@@ -228,7 +235,7 @@ TEST_CASE("tensors that cuDNN cannot read are left to the own kernels") {
   CHECK(rank.said.back().find("no queries") != std::string::npos);
   CHECK(!rank.forward(packed({0})));
   CHECK(!rank.forward(packed({0, 0})));
-  CHECK(rank.said.size() == 3);
+  CHECK(rank.said.size() == 4);
   CHECK(stand_in::asked().plans == 0);
 }
 

@@ -38,6 +38,39 @@ def case(operation, options, inputs, function):
             "tensors": {name: {"shape": list(x.shape), "values": x.flatten().tolist()} for name, x in tensors.items()}}
 
 
+# Philox4x32-10 (Salmon et al., SC 2011), for the engine's addresses of masks.
+def philox(counter, key):
+    low, high = key & 0xFFFFFFFF, key >> 32
+    for _ in range(10):
+        first, second = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
+        counter = [second >> 32 ^ counter[1] ^ low, second & 0xFFFFFFFF,
+                   first >> 32 ^ counter[3] ^ high, first & 0xFFFFFFFF]
+        low, high = (low + 0x9E3779B9) & 0xFFFFFFFF, (high + 0xBB67AE85) & 0xFFFFFFFF
+    return counter
+
+
+# Causal attention of one document, q [queries, heads, dim], k and v [keys, kv_heads, dim], with what transformers'
+# eager_attention_forward of Gemma 2 does to scores, and dropout of the weights after softmax, by a mask that is given.
+def attention(q, k, v, options):
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    scores = torch.einsum("qhd,khd->hqk", q, k) * options["scale"]
+    cap = options["soft_cap"]
+    if cap > 0:
+        scores = torch.tanh(scores / cap) * cap
+    queries, keys = q.shape[0], k.shape[0]
+    hidden = torch.ones(queries, keys).triu(keys - queries + 1).bool()
+    weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+    rate, limit = options["dropout"], options["dropout"] * 2**32
+
+    def kept(head, query, key):
+        row, number = options["first_row"] + query, options["first_key"] + key
+        return philox([row, 0, number // 4, 1 + head], options["key"])[number % 4] >= limit
+
+    mask = torch.tensor([[[kept(h, i, j) for j in range(keys)] for i in range(queries)] for h in range(q.shape[1])])
+    return torch.einsum("hqk,khd->qhd", weights * mask / (1 - rate), v)
+
+
 # As in transformers' GemmaRMSNorm.
 def rms_norm(x, weight, offset, eps):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * (offset + weight)
@@ -61,6 +94,12 @@ def main():
         cases.append(case("activate", {"activation": name}, {"x": x}, function))
         cases.append(case("gated", {"activation": name}, {"gate": x, "up": numbers(TOKENS, WIDTH)},
                           lambda gate, up, function=function: function(gate) * up))
+    for cap, rate in ((0, 0), (1.5, 0), (0, 0.3), (1.5, 0.3)):
+        options = {"scale": 0.5, "soft_cap": cap, "dropout": rate, "key": 0x1234567890, "first_row": 21,
+                   "first_key": 6}
+        inputs = {"q": numbers(5, 4, 3, deviation=2), "k": numbers(7, 2, 3, deviation=2), "v": numbers(7, 2, 3)}
+        cases.append(case("attention", options, inputs,
+                          lambda q, k, v, options=options: attention(q, k, v, options)))
     text = ",\n".join(json.dumps(each, separators=(",", ":")) for each in cases)
     (HERE / "operations.json").write_text("[" + text + "]\n")
 

@@ -193,6 +193,20 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("attention", {"window of 2", "not causal"}, [&] {
     ops->attention(x, x, x, {{0, 4}, {0, 4}, false, 2}, 1, x2, lse);
   });
+  const auto scored = [&](double soft_cap, double dropout, size_t rows, size_t first_keys) {
+    const std::vector<uint64_t> numbers(8);
+    AttentionScores scores(1);
+    scores.soft_cap = soft_cap;
+    scores.dropout = dropout;
+    scores.query_rows = std::span(numbers).first(rows);
+    scores.first_keys = std::span(numbers).first(first_keys);
+    ops->attention(x, x, x, spans, scores, x2, lse);
+  };
+  refused("attention", {"soft cap of -1"}, [&] { scored(-1, 0, 0, 0); });
+  refused("attention", {"dropout of 1.5"}, [&] { scored(0, 1.5, 4, 1); });
+  refused("attention", {"3 query_rows", "[4, 2, 6]"}, [&] { scored(0, 0.5, 3, 1); });
+  refused("attention", {"2 first_keys", "1 documents"}, [&] { scored(0, 0.5, 4, 2); });
+  CHECK_NOTHROW(scored(2, 0.5, 4, 1));
   Tensor short_lse = make({3, 2}), strided_lse = make({4, 5}).columns(0, 2);
   refused("merge_attention", {"[4, 2, 6]", "[4, 2, 4]"}, [&] { ops->merge_attention(x, lse, kv, lse); });
   refused("merge_attention", {"[3, 2]", "[4, 2]"}, [&] { ops->merge_attention(x, lse, x2, short_lse); });

@@ -25,6 +25,17 @@ Outputs block_of_work(Bench& bench) {
   Tensor dq = bench.output(shape), dk = bench.output(shape), dv = bench.output(shape);
   bench.ops.attention(q, k, v, spans, 0.3, out, lse);
   bench.ops.attention_backward(q, k, v, spans, 0.3, out, lse, d_out, dq, dk, dv);
+  const std::vector<uint64_t> numbers(37, 3);
+  AttentionScores scores(0.3);
+  scores.soft_cap = 2;
+  scores.dropout = 0.2;
+  scores.query_rows = numbers;
+  scores.first_keys = std::span(numbers).first(2);
+  Tensor scored = bench.output(shape), scored_lse = bench.statistics(Shape{37, 2});
+  Tensor scored_dq = bench.output(shape), scored_dk = bench.output(shape), scored_dv = bench.output(shape);
+  bench.ops.attention(q, k, v, spans, scores, scored, scored_lse);
+  bench.ops.attention_backward(q, k, v, spans, scores, scored, scored_lse, d_out, scored_dq, scored_dk,
+                               scored_dv);
   Tensor x = bench.input(random_values(flat, 5)), weight = bench.input(random_values({40}, 6));
   Tensor y = bench.output(flat), inverse_rms = bench.output(Shape{37}), dx = bench.output(flat);
   Tensor d_weight = bench.output(Shape{40}), activated = bench.output(flat);
@@ -45,7 +56,8 @@ Outputs block_of_work(Bench& bench) {
   bench.ops.layer_norm_backward_weight(y, x, of_rows, d_norm_weight, false);
   const std::vector<uint64_t> rows(37, 5);
   bench.ops.dropout(x, 0.3, 7, rows, dropped);
-  for (const Tensor& each : {normed, of_rows, d_normed, d_norm_weight, dropped})
+  for (const Tensor& each : {normed, of_rows, d_normed, d_norm_weight, dropped, scored, scored_lse, scored_dq,
+                             scored_dk, scored_dv})
     more.push_back(bench.read(each));
   const double loss = cross_entropy(bench.ops, y, random_integers(37, 40, 7), 1);
   Tensor statistics = bench.ops.empty({1, 37, 3}, DType::f64, Category::workspace);
@@ -119,6 +131,10 @@ TEST_CASE("a NaN is never lost", "[cpu]") {
     Tensor attended = bench.output(heads), lse = bench.statistics(Shape{1, 1});
     const Tensor q = bench.input({heads, poisoned.data}), k = bench.input(random_values(heads, 10));
     ops->attention(q, k, k, {{0, 1}, {0, 1}}, 1, attended, lse);
+    CHECK(std::isnan(bench.read(attended)[0]));
+    AttentionScores capped(1);
+    capped.soft_cap = 3;
+    ops->attention(q, k, k, {{0, 1}, {0, 1}}, capped, attended, lse);
     CHECK(std::isnan(bench.read(attended)[0]));
     Tensor merged = bench.input({heads, poisoned.data}), sums = bench.statistics({{1, 1}, {0}});
     ops->merge_attention(merged, sums, k, sums);

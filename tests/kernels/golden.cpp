@@ -2,6 +2,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "tests/catch.hpp"
 #include "tests/kernels/support.hpp"
@@ -35,6 +36,7 @@ class Golden {
     if (operation == "rms_norm") return rms_norm();
     if (operation == "activate") return activate();
     if (operation == "gated") return gated();
+    if (operation == "attention") return attention();
     FAIL("unknown operation " << operation);
   }
 
@@ -42,7 +44,9 @@ class Golden {
   Values values(const std::string& name) const {
     Values found{{}, tensors_.at(name).at("values").get<std::vector<float>>()};
     const auto shape = tensors_.at(name).at("shape").get<std::vector<int64_t>>();
-    found.shape = shape.size() == 1 ? Shape{shape[0]} : Shape{shape[0], shape[1]};
+    found.shape = shape.size() == 1   ? Shape{shape[0]}
+                  : shape.size() == 2 ? Shape{shape[0], shape[1]}
+                                      : Shape{shape[0], shape[1], shape[2]};
     return found;
   }
   Tensor in(const std::string& name) {
@@ -103,6 +107,29 @@ class Golden {
     is("d_up", d_up);
   }
 
+  void attention() {
+    const Tensor q = in("q"), k = in("k"), v = in("v");
+    const auto queries = static_cast<int32_t>(q.dim(0)), keys = static_cast<int32_t>(k.dim(0));
+    std::vector<uint64_t> rows(static_cast<size_t>(queries));
+    std::iota(rows.begin(), rows.end(), options_.at("first_row").get<uint64_t>());
+    const std::vector<uint64_t> first_keys{options_.at("first_key").get<uint64_t>()};
+    AttentionScores scores(options_.at("scale").get<double>());
+    scores.soft_cap = options_.at("soft_cap");
+    scores.dropout = options_.at("dropout");
+    scores.dropout_key = options_.at("key");
+    scores.query_rows = rows;
+    scores.first_keys = first_keys;
+    const AttentionSpans spans{{0, queries}, {0, keys}};
+    Tensor y = out("out"), dq = out("d_q"), dk = out("d_k"), dv = out("d_v");
+    Tensor log_sum_exp = bench_.statistics(Shape{q.dim(0), q.dim(1)});
+    ops_.attention(q, k, v, spans, scores, y, log_sum_exp);
+    ops_.attention_backward(q, k, v, spans, scores, y, log_sum_exp, in("d_out"), dq, dk, dv);
+    is("out", y);
+    is("d_q", dq);
+    is("d_k", dk);
+    is("d_v", dv);
+  }
+
   Operations& ops_;
   Bench bench_;
   const json& tensors_;
@@ -113,7 +140,7 @@ class Golden {
 
 TEST_CASE("operations and their gradients are PyTorch's", "[known]") {
   const json cases = all_cases();
-  REQUIRE(cases.size() >= 12);
+  REQUIRE(cases.size() == 16);
   for (const json& golden : cases) {
     const std::string operation = golden.at("operation");
     INFO(operation << " " << golden.at("options").dump());

@@ -166,10 +166,10 @@ TEST_CASE("rope turned back is its gradient", "[gradients]") {
 
 namespace {
 
-void check_attention(int64_t heads, int64_t kv_heads, int64_t head_dim, const AttentionSpans& spans) {
+void check_attention(int64_t heads, int64_t kv_heads, int64_t head_dim, const AttentionSpans& spans,
+                     const AttentionScores& scores = 0.7) {
   CAPTURE(heads, kv_heads, head_dim);
   Reference r;
-  const double score_scale = 0.7;
   const Shape q_shape{spans.query_starts.back(), heads, head_dim},
       k_shape{spans.key_starts.back(), kv_heads, head_dim};
   const Shape lse_shape{q_shape[0], heads};
@@ -177,13 +177,13 @@ void check_attention(int64_t heads, int64_t kv_heads, int64_t head_dim, const At
   const Tensor d_out = r.random(q_shape, 18);
   const auto loss = [&] {
     Tensor out = r.nan(q_shape), log_sum_exp = r.nan(lse_shape);
-    r.ops->attention(q, k, v, spans, score_scale, out, log_sum_exp);
+    r.ops->attention(q, k, v, spans, scores, out, log_sum_exp);
     return dot(out, d_out);
   };
   Tensor out = r.nan(q_shape), log_sum_exp = r.nan(lse_shape);
   Tensor dq = r.nan(q_shape), dk = r.nan(k_shape), dv = r.nan(k_shape);
-  r.ops->attention(q, k, v, spans, score_scale, out, log_sum_exp);
-  r.ops->attention_backward(q, k, v, spans, score_scale, out, log_sum_exp, d_out, dq, dk, dv);
+  r.ops->attention(q, k, v, spans, scores, out, log_sum_exp);
+  r.ops->attention_backward(q, k, v, spans, scores, out, log_sum_exp, d_out, dq, dk, dv);
   check_gradient("dq", q, dq, loss);
   check_gradient("dk", k, dk, loss);
   check_gradient("dv", v, dv, loss);
@@ -203,6 +203,21 @@ TEST_CASE("attention_backward is the gradient of attention", "[gradients]") {
   }
   SECTION("not causal, with more keys than queries and fewer") {
     check_attention(4, 2, 3, {{0, 4, 4, 6}, {0, 2, 2, 7}, false});
+  }
+  AttentionScores scores(0.7);
+  const std::vector<uint64_t> rows{4, 5, 6, 9, 8, 7, 1, 0}, first_keys{2, 0, 11};
+  SECTION("a cap") {
+    scores.soft_cap = 0.8;
+    check_attention(4, 2, 3, {{0, 3, 4, 8}, {0, 3, 4, 8}}, scores);
+  }
+  SECTION("dropout, and both") {
+    scores.dropout = 0.4;
+    scores.dropout_key = 5;
+    scores.query_rows = rows;
+    scores.first_keys = first_keys;
+    check_attention(4, 2, 3, {{0, 3, 4, 8}, {0, 3, 4, 8}}, scores);
+    scores.soft_cap = 0.8;
+    check_attention(4, 2, 3, {{0, 3, 4, 8}, {0, 3, 4, 8}}, scores);
   }
 }
 

@@ -60,7 +60,8 @@ TEST_CASE("meta operations say that they have no values, and give none", "[meta]
 TEST_CASE("meta attention charges the workspace that one thread takes", "[meta]") {
   const DType dtype = GENERATE(DType::f32, DType::bf16);
   CAPTURE(name(dtype));
-  const auto peak_of = [dtype](bool meta, const std::vector<int32_t>& starts, bool causal) {
+  const auto peak_of = [dtype](bool meta, const std::vector<int32_t>& starts, bool causal, bool caps,
+                               bool drops) {
     const auto account = std::make_shared<MemoryAccount>();
     const auto ops = meta ? make_meta_operations(1, account, dtype) : make_cpu_operations(1, account, dtype);
     const int64_t tokens = starts.back();
@@ -73,17 +74,26 @@ TEST_CASE("meta attention charges the workspace that one thread takes", "[meta]"
     Tensor dq = make({tokens, 4, 8}), dk = make({tokens, 2, 8}), dv = make({tokens, 2, 8});
     Tensor sums = ops->empty({tokens, 4}, DType::f32, Category::activations);
     const AttentionSpans spans{starts, starts, causal};
-    ops->attention(q, k, k, spans, 1, out, sums);
+    const std::vector<uint64_t> numbers(static_cast<size_t>(tokens));
+    AttentionScores scores(1);
+    scores.soft_cap = caps ? 3 : 0;
+    scores.dropout = drops ? 0.5 : 0;
+    scores.query_rows = numbers;
+    const std::vector<uint64_t> first_keys(starts.size() - 1);
+    scores.first_keys = first_keys;
+    ops->attention(q, k, k, spans, scores, out, sums);
     const size_t forward = account->peak(Category::workspace);
-    ops->attention_backward(q, k, k, spans, 1, out, sums, out, dq, dk, dv);
+    ops->attention_backward(q, k, k, spans, scores, out, sums, out, dq, dk, dv);
     return std::pair(forward, account->peak(Category::workspace));
   };
   for (const std::vector<int32_t>& starts :
        {std::vector<int32_t>{0, 1}, {0, 5, 70, 71}, {0, 63, 400}, {0, 1500}, {0, 0, 3}})
-    for (const bool causal : {true, false}) {
-      CAPTURE(starts, causal);
-      CHECK(peak_of(true, starts, causal) == peak_of(false, starts, causal));
-    }
+    for (const bool causal : {true, false})
+      for (const bool caps : {false, true})
+        for (const bool drops : {false, true}) {
+          CAPTURE(starts, causal, caps, drops);
+          CHECK(peak_of(true, starts, causal, caps, drops) == peak_of(false, starts, causal, caps, drops));
+        }
 }
 
 TEST_CASE("meta attention charges a tile a thread", "[meta]") {

@@ -3,6 +3,7 @@
 // - attention.cpp runs our own kernels: it chooses by element type and uploads the tiles.
 // - tiles.hpp cuts documents on the host into tiles of queries and keys, one block of threads per tile.
 // - kernels.hpp has the kernels' entry points.
+// - score_rules.hpp caps scores and drops weights.
 // - visible.hpp has one head's operands, and says who sees whom inside a tile.
 // - forward_bfloat16.cu, backward_bfloat16.cu use tensor cores: fragments.hpp (tiles in shared memory),
 //   mma.hpp (instructions).
@@ -21,6 +22,18 @@ namespace collie::cuda {
 
 class IndexCache;
 
+// What AttentionScores does besides scaling. Both arrays are on the device, and null if nothing is dropped.
+struct ScoreRules {
+  float cap = 0;                       // 0: none
+  uint64_t mask_key = 0, dropped = 0;  // as in DropoutMask
+  float factor = 1;
+  const int32_t* query_rows = nullptr;   // words_of_rows() of [queries]
+  const int32_t* key_numbers = nullptr;  // [keys]
+  uint32_t first_head = 0;
+
+  bool plain() const { return cap == 0 && query_rows == nullptr; }
+};
+
 // q, out [queries, heads · head_dim], k, v [keys, kv_heads · head_dim] have one element type and strided
 // rows.
 struct AttentionViews {
@@ -28,6 +41,7 @@ struct AttentionViews {
   float* log_sum_exp;  // [queries, heads]
   int64_t heads, kv_heads, head_dim;
   float score_scale;
+  ScoreRules rules = {};
 };
 
 // head_dim is at most 256.

@@ -8,9 +8,12 @@
 //                    own   own_d   first   second   sums   sums_d
 //   Side::queries    q     d_out   k       v        dq
 //   Side::keys       k     v       q       d_out    dk     dv
+// With a cap, scores are capped and d_scores are multiplied by its slope. With dropout, d_weights, and the
+// weights in sums_d, are multiplied by the pair's factor.
 // A block of keys goes over the query heads of its group one after another. For .cu files.
 #pragma once
 
+#include "kernels/cuda/attention/score_rules.hpp"
 #include "kernels/cuda/attention/visible.hpp"
 
 namespace collie::cuda {
@@ -24,6 +27,7 @@ struct BackwardOperands {
   int heads, own_heads, group;
   int window;
   float score_scale;
+  ScoreRules rules;
 };
 
 template <class T>
@@ -45,7 +49,8 @@ BackwardOperands<T> backward_operands(const AttentionViews& views, const Attenti
                                static_cast<int>(own_heads),
                                static_cast<int>(views.heads / views.kv_heads),
                                tiles.window,
-                               views.score_scale};
+                               views.score_scale,
+                               views.rules};
   };
   const auto& [d_out, dq, dk, dv, deltas] = gradients;
   return side == Side::queries ? of(views.q, d_out, views.k, views.v, dq, dq, views.heads)

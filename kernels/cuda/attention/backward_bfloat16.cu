@@ -35,7 +35,7 @@ __device__ __forceinline__ void load_statistics(Statistics<N>& to, const Backwar
   copy_4_async(&to.deltas[i], x.deltas + index, i < count);
 }
 
-template <int D, int C, int N, Side side>
+template <int D, int C, int N, Side side, bool plain>
 __global__ void __launch_bounds__(fragment_threads) backward_kernel(Backward x) {
   const int own_head = static_cast<int>(blockIdx.x % static_cast<unsigned>(x.own_heads));
   const AttentionTile tile = x.tiles[blockIdx.x / static_cast<unsigned>(x.own_heads)];
@@ -112,10 +112,21 @@ __global__ void __launch_bounds__(fragment_threads) backward_kernel(Backward x) 
           const float delta = side == Side::keys ? of_queries.deltas[column] : own_deltas[i / 2];
           float& weight = weights.at[0][n][i];
           float& d_score = d_scores.at[0][n][i];
-          weight = seen ? approximate_exp2((weight * x.score_scale - log_sum_exp) * log2_e) : 0;
           // If all pairs see each other, a query has more keys than one.
           const bool alone = !whole && visible.alone(row + i / 2 * 8 + lane / 4, other + column);
-          d_score = alone ? 0 : weight * (d_score - delta);
+          if constexpr (plain) {
+            weight = seen ? approximate_exp2((weight * x.score_scale - log_sum_exp) * log2_e) : 0;
+            d_score = alone ? 0 : weight * (d_score - delta);
+          } else {
+            float slope;
+            const float score = capped(x.rules, weight * x.score_scale, slope);
+            const float factor =
+                factor_of_pair<side>(x.rules, tile, row + i / 2 * 8 + lane / 4, other + column,
+                                     side == Side::queries ? own_head : steps.head(step));
+            weight = seen ? approximate_exp2((score - log_sum_exp) * log2_e) : 0;
+            d_score = alone ? 0 : weight * (factor * d_score - delta) * slope;
+            weight *= factor;
+          }
         }
       if constexpr (side == Side::keys) multiply_add<D>(sums_d, weights, second, first_chunk);
     }
@@ -143,7 +154,8 @@ void run(cudaStream_t stream, const Backward& x, int64_t tiles) {
          {{static_cast<unsigned>(tiles * x.own_heads), D / C},
           {fragment_threads},
           static_cast<size_t>(2 * own_rows + 3 * N) * D * sizeof(bfloat16) + 2 * sizeof(Statistics<N>)},
-         "attention_backward", backward_kernel<D, C, N, side>, x);
+         "attention_backward",
+         x.rules.plain() ? backward_kernel<D, C, N, side, true> : backward_kernel<D, C, N, side, false>, x);
 }
 
 }  // namespace

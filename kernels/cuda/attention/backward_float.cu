@@ -16,7 +16,7 @@ constexpr int other_rows = 32, columns = other_rows / 16;
 
 using Backward = BackwardOperands<float>;
 
-template <int D, int M, Side side>
+template <int D, int M, Side side, bool plain>
 __global__ void __launch_bounds__(product_threads) backward_kernel(Backward x) {
   constexpr int rows = M / 16;
   const AttentionTile tile = x.tiles[blockIdx.x / static_cast<unsigned>(x.own_heads)];
@@ -61,16 +61,27 @@ __global__ void __launch_bounds__(product_threads) backward_kernel(Backward x) {
 #pragma unroll
       for (int j = 0; j < columns; ++j) {
         const int own_row = y + 16 * i, other_row = other + column + 16 * j;
-        float weight = 0, delta = 0;
+        float weight = 0, delta = 0, factor = 1, slope = 1;
         if (own_row < tile.own_count && visible.meet(own_row, other_row)) {
           const int64_t query = side == Side::queries ? tile.own_first + int64_t{own_row}
                                                       : tile.other_first + int64_t{other_row};
           const int64_t index = query * x.heads + (side == Side::queries ? own_head : head);
-          weight = expf(__fmul_rn(weights[i][j], x.score_scale) - x.log_sum_exp[index]);
+          float score = __fmul_rn(weights[i][j], x.score_scale);
+          if constexpr (!plain) {
+            score = capped(x.rules, score, slope);
+            factor = factor_of_pair<side>(x.rules, tile, own_row, other_row,
+                                          side == Side::queries ? own_head : head);
+          }
+          weight = expf(score - x.log_sum_exp[index]);
           delta = x.deltas[index];
         }
+        float d_score = weight * (plain ? d_scores[i][j] - delta : factor * d_scores[i][j] - delta);
+        if constexpr (!plain) {
+          d_score *= slope;
+          weight *= factor;
+        }
         weights[i][j] = weight;
-        d_scores[i][j] = visible.alone(own_row, other_row) ? 0 : weight * (d_scores[i][j] - delta);
+        d_scores[i][j] = visible.alone(own_row, other_row) ? 0 : d_score;
       }
     if constexpr (side == Side::keys) {
       put(weights);
@@ -94,15 +105,25 @@ __global__ void __launch_bounds__(product_threads) backward_kernel(Backward x) {
   }
 }
 
-template <int D, int M>
-void run(cudaStream_t stream, const Backward& x, int64_t tiles, Side side) {
+template <int D, int M, bool plain>
+void run_kernel(cudaStream_t stream, const Backward& x, int64_t tiles, Side side) {
   constexpr int floats = 2 * (M + other_rows) * FloatRows<D>::stride + M * FloatRows<other_rows>::stride;
   launch(stream,
          {{static_cast<unsigned>(tiles * x.own_heads)},
           {product_threads},
           static_cast<size_t>(floats) * sizeof(float)},
          "attention_backward",
-         side == Side::queries ? backward_kernel<D, M, Side::queries> : backward_kernel<D, M, Side::keys>, x);
+         side == Side::queries ? backward_kernel<D, M, Side::queries, plain>
+                               : backward_kernel<D, M, Side::keys, plain>,
+         x);
+}
+
+template <int D, int M>
+void run(cudaStream_t stream, const Backward& x, int64_t tiles, Side side) {
+  if (x.rules.plain())
+    run_kernel<D, M, true>(stream, x, tiles, side);
+  else
+    run_kernel<D, M, false>(stream, x, tiles, side);
 }
 
 }  // namespace

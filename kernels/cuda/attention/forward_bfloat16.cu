@@ -7,6 +7,7 @@
 // 44 bytes and sm_100 16, sm_90a none. So a multiprocessor of sm_80 and sm_90 should hold two blocks of 4
 // warps. Traffic: q and out are moved once, k and v once per tile of queries.
 #include "kernels/cuda/attention/fragments.hpp"
+#include "kernels/cuda/attention/score_rules.hpp"
 
 namespace collie::cuda {
 
@@ -20,6 +21,7 @@ struct Forward {
   int heads, group;
   int window;
   float scale;  // of scores, to base 2
+  ScoreRules rules;
 };
 
 // The result of a row's scores so far, and each thread's share of the sums.
@@ -72,7 +74,7 @@ struct OnlineSoftmax {
   }
 };
 
-template <int D, int MT, int N>
+template <int D, int MT, int N, bool plain>
 __global__ void __launch_bounds__(fragment_threads) forward_kernel(Forward x) {
   constexpr int rows = fragment_warps * 16 * MT;
   const AttentionTile tile = x.tiles[blockIdx.x / static_cast<unsigned>(x.heads)];
@@ -111,9 +113,25 @@ __global__ void __launch_bounds__(fragment_threads) forward_kernel(Forward x) {
         for (int i = 0; i < 4; ++i) {
           const bool seen =
               whole || visible.meet(row + m * 16 + i / 2 * 8 + lane / 4, key + n * 8 + lane % 4 * 2 + i % 2);
-          scores.at[m][n][i] = seen ? scores.at[m][n][i] * x.scale : -INFINITY;
+          if constexpr (plain) {
+            scores.at[m][n][i] = seen ? scores.at[m][n][i] * x.scale : -INFINITY;
+          } else {
+            float slope;
+            const float score = capped(x.rules, scores.at[m][n][i] * x.scale * ln_2, slope);
+            scores.at[m][n][i] = seen ? score * log2_e : -INFINITY;
+          }
         }
     softmax.step(scores, out);
+    if constexpr (!plain) {
+#pragma unroll
+      for (int m = 0; m < MT; ++m)
+#pragma unroll
+        for (int n = 0; n < N / 8; ++n)
+#pragma unroll
+          for (int i = 0; i < 4; ++i)
+            scores.at[m][n][i] *= factor_of_pair<Side::queries>(
+                x.rules, tile, row + m * 16 + i / 2 * 8 + lane / 4, key + n * 8 + lane % 4 * 2 + i % 2, head);
+    }
     multiply_add<D>(out, scores, values, 0);
   }
 
@@ -143,7 +161,7 @@ void run(cudaStream_t stream, const Forward& x, int64_t tiles) {
          {{static_cast<unsigned>(tiles * x.heads)},
           {fragment_threads},
           static_cast<size_t>(rows + 2 * N) * D * sizeof(bfloat16)},
-         "attention", forward_kernel<D, MT, N>, x);
+         "attention", x.rules.plain() ? forward_kernel<D, MT, N, true> : forward_kernel<D, MT, N, false>, x);
 }
 
 }  // namespace
@@ -159,7 +177,8 @@ void attention_bfloat16(cudaStream_t stream, const AttentionViews& views, const 
                   static_cast<int>(views.heads),
                   static_cast<int>(views.heads / views.kv_heads),
                   tiles.window,
-                  views.score_scale * log2_e};
+                  views.score_scale * log2_e,
+                  views.rules};
   if (dim <= 64)
     run<64, 2, 64>(stream, x, tiles.count);
   else if (dim <= 128)

@@ -6,6 +6,7 @@
 // D = 32, 35 KiB; 64, 51 KiB; 128, 83 KiB; 256, 147 KiB. Registers (nvcc 13, sm_80): 116, 128, 128, 172. So a
 // multiprocessor of sm_80 should hold 2, 2, 1 and 1 blocks of 8 warps, of sm_90 4, 2, 2 and 1.
 #include "kernels/cuda/attention/products.hpp"
+#include "kernels/cuda/attention/score_rules.hpp"
 
 namespace collie::cuda {
 
@@ -21,6 +22,7 @@ struct Forward {
   int heads, group;
   int window;
   float score_scale;
+  ScoreRules rules;
 };
 
 // The maximum over the 16 threads of a row.
@@ -33,7 +35,7 @@ __device__ __forceinline__ float row_sum(float value) {
   return value;
 }
 
-template <int D>
+template <int D, bool plain>
 __global__ void __launch_bounds__(product_threads) forward_kernel(Forward x) {
   const AttentionTile tile = x.tiles[blockIdx.x / static_cast<unsigned>(x.heads)];
   const int head = static_cast<int>(blockIdx.x % static_cast<unsigned>(x.heads));
@@ -64,7 +66,9 @@ __global__ void __launch_bounds__(product_threads) forward_kernel(Forward x) {
       for (int j = 0; j < key_rows / 16; ++j) {
         // The score is rounded as in the backward: if one score outweighs all, its weight is 1 to the last
         // bit.
-        const float score = __fmul_rn(scores[i][j], x.score_scale);
+        float score = __fmul_rn(scores[i][j], x.score_scale);
+        [[maybe_unused]] float slope;
+        if constexpr (!plain) score = capped(x.rules, score, slope);
         scores[i][j] = visible.meet(y + 16 * i, key + column + 16 * j) ? score : -INFINITY;
         best = fmaxf(best, scores[i][j]);
       }
@@ -75,8 +79,10 @@ __global__ void __launch_bounds__(product_threads) forward_kernel(Forward x) {
       sums[i] *= factor;
 #pragma unroll
       for (int j = 0; j < key_rows / 16; ++j) {
-        const float weight = expf(scores[i][j] - base);
+        float weight = expf(scores[i][j] - base);
         sums[i] += weight;
+        if constexpr (!plain)
+          weight *= factor_of_pair<Side::queries>(x.rules, tile, y + 16 * i, key + column + 16 * j, head);
         weights.row(y + 16 * i)[column + 16 * j] = weight;
       }
 #pragma unroll
@@ -109,7 +115,7 @@ void run(cudaStream_t stream, const Forward& x, int64_t tiles) {
          {{static_cast<unsigned>(tiles * x.heads)},
           {product_threads},
           static_cast<size_t>(floats) * sizeof(float)},
-         "attention", forward_kernel<D>, x);
+         "attention", x.rules.plain() ? forward_kernel<D, true> : forward_kernel<D, false>, x);
 }
 
 }  // namespace
@@ -125,7 +131,8 @@ void attention_float(cudaStream_t stream, const AttentionViews& views, const Til
                   static_cast<int>(views.heads),
                   static_cast<int>(views.heads / views.kv_heads),
                   tiles.window,
-                  views.score_scale};
+                  views.score_scale,
+                  views.rules};
   if (dim <= 32)
     run<32>(stream, x, tiles.count);
   else if (dim <= 64)

@@ -75,6 +75,14 @@ std::vector<AttentionTile> tiles_of_keys(const Documents& documents, int64_t siz
   });
 }
 
+std::vector<int32_t> key_numbers(const AttentionSpans& spans, std::span<const uint64_t> first_keys) {
+  std::vector<int32_t> numbers;
+  for (size_t d = 0; d < first_keys.size(); ++d)
+    for (int32_t key = 0; key < spans.key_starts[d + 1] - spans.key_starts[d]; ++key)
+      numbers.push_back(static_cast<int32_t>(first_keys[d] + static_cast<uint64_t>(key)));
+  return numbers;
+}
+
 std::span<const int32_t> words_of(const std::vector<AttentionTile>& tiles) {
   constexpr size_t words = 6;
   static_assert(sizeof(AttentionTile) == words * sizeof(int32_t));

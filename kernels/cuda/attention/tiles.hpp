@@ -37,6 +37,9 @@ struct AttentionTile {
 std::vector<AttentionTile> tiles_of_queries(const Documents& documents, int64_t size);
 std::vector<AttentionTile> tiles_of_keys(const Documents& documents, int64_t size);
 
+// The numbers of all keys, [keys]: first_keys [documents] has those of the documents' first.
+std::vector<int32_t> key_numbers(const AttentionSpans& spans, std::span<const uint64_t> first_keys);
+
 // The tiles in the form that IndexCache takes.
 std::span<const int32_t> words_of(const std::vector<AttentionTile>& tiles);
 

@@ -49,6 +49,7 @@ std::string CudnnPacking::refusal(const AttentionViews& views, std::span<const M
   if (views.head_dim % head_dim_step != 0 || views.head_dim > largest_head_dim)
     return fmt::format("head_dim {} is no multiple of {} up to {}", views.head_dim, head_dim_step,
                        largest_head_dim);
+  if (!views.rules.plain()) return "scores have a soft cap, or weights are dropped";
   if (one_sided_) return "a document has keys, but no queries";
   for (const Matrix& matrix : matrices) {
     const auto address = reinterpret_cast<uintptr_t>(matrix.data);

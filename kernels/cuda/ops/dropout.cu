@@ -21,9 +21,7 @@ __device__ __forceinline__ void words_of_columns(uint64_t key, const int32_t* ro
   uint4 counter{static_cast<unsigned>(row[0]), static_cast<unsigned>(row[1]),
                 static_cast<unsigned>(column / 4), 0};
   if constexpr (V == 1) {
-    const uint4 bits = philox(key, counter);
-    const unsigned which = static_cast<unsigned>(column) % 4;
-    words[0] = which == 0 ? bits.x : which == 1 ? bits.y : which == 2 ? bits.z : bits.w;
+    words[0] = word_of(philox(key, counter), static_cast<unsigned>(column));
   } else {
 #pragma unroll
     for (int i = 0; i < V; i += 4) {

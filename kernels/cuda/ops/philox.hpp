@@ -20,6 +20,12 @@ __device__ __forceinline__ uint4 philox(uint64_t key, uint4 counter) {
   return counter;
 }
 
+// The word of 32 bits at `which` % 4.
+__device__ __forceinline__ unsigned word_of(uint4 bits, unsigned which) {
+  which %= 4;
+  return which == 0 ? bits.x : which == 1 ? bits.y : which == 2 ? bits.z : bits.w;
+}
+
 // The 128 bits at `index` of the stream with `key`, which are those of RandomStream(key) on the host.
 __device__ __forceinline__ uint4 philox(uint64_t key, uint64_t index) {
   return philox(key, uint4{static_cast<unsigned>(index), static_cast<unsigned>(index >> 32), 0, 0});
