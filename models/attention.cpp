@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "models/dropout.hpp"
 #include "models/ring_attention.hpp"
 #include "models/tensor_parallel.hpp"
 
@@ -29,7 +30,7 @@ void AttentionStash::append_kept_to(std::vector<Tensor*>& all) {
   of_o.append_to(all);
 }
 
-Attention::Attention(const ModelConfig& config, const BlockSettings& settings, const BlockIds& ids,
+Attention::Attention(const ModelConfig& config, int64_t block, const BlockIds& ids,
                      const RotaryTables& tables, const LinearFactory& linears)
     : qkv_(make_qkv(config, ids, linears)),
       o_(make_row_parallel_linear(linears({ids.o.weight}), ids.o.bias)),
@@ -37,13 +38,34 @@ Attention::Attention(const ModelConfig& config, const BlockSettings& settings, c
       head_dim_(config.head_dim),
       q_width_(config.num_attention_heads * config.head_dim),
       kv_width_(config.num_key_value_heads * config.head_dim),
-      window_(settings.window),
-      score_scale_(settings.score_scale > 0 ? settings.score_scale
-                                            : 1.0 / std::sqrt(static_cast<double>(config.head_dim))) {
+      window_(config.block(block).window),
+      score_scale_(config.block(block).score_scale),
+      soft_cap_(config.block(block).soft_cap),
+      dropout_(config.dropout.attention),
+      place_(fmt::format("block {}/weights", block)) {
+  if (score_scale_ == 0) score_scale_ = 1.0 / std::sqrt(static_cast<double>(config.head_dim));
   if (!config.query_key_norm) return;
   const NormSettings of_heads{NormKind::rms, config.norm.eps, config.norm.weight_offset};
   q_norm_.emplace(ids.q_norm, of_heads);
   k_norm_.emplace(ids.k_norm, of_heads);
+}
+
+AttentionScores Attention::scores(const LayerContext& context, const TokenLayout& layout,
+                                  std::vector<uint64_t>& first_keys) const {
+  AttentionScores scores(score_scale_);
+  scores.soft_cap = soft_cap_;
+  if (!context.dropout || dropout_ == 0) return scores;
+  scores.dropout = dropout_;
+  scores.dropout_key = dropout_key(*context.dropout, place_);
+  scores.query_rows = layout.rows;
+  const std::vector<int32_t>& starts = layout.spans.key_starts;
+  for (size_t i = 0; i + 1 < starts.size(); ++i)
+    first_keys.push_back(starts[i] == starts[i + 1]
+                             ? 0
+                             : static_cast<uint64_t>(layout.positions[static_cast<size_t>(starts[i])]));
+  scores.first_keys = first_keys;
+  if (context.tensor != nullptr) scores.first_head = context.tensor->rank() * (q_width_ / head_dim_);
+  return scores;
 }
 
 AttentionSpans Attention::windowed(AttentionSpans spans) const {
@@ -102,25 +124,29 @@ void Attention::attend(LayerContext& context, const TokenLayout& layout, const T
                        Tensor& log_sum_exp) const {
   const Tensor q = heads_of(q_of(qkv));
   Tensor out = heads_of(attended);
+  std::vector<uint64_t> first_keys;
+  const AttentionScores of_layout = scores(context, layout, first_keys);
   if (layout.slice != nullptr)
-    return ring_attention(context, *layout.slice, q, key_values_of(qkv), score_scale_, out, log_sum_exp);
-  context.operations.attention(q, heads_of(k_of(qkv)), heads_of(v_of(qkv)), windowed(layout.spans),
-                               score_scale_, out, log_sum_exp);
+    return ring_attention(context, *layout.slice, q, key_values_of(qkv), of_layout, out, log_sum_exp);
+  context.operations.attention(q, heads_of(k_of(qkv)), heads_of(v_of(qkv)), windowed(layout.spans), of_layout,
+                               out, log_sum_exp);
 }
 
 void Attention::attend_backward(LayerContext& context, const TokenLayout& layout, const AttentionStash& stash,
                                 const Tensor& d_attended, Tensor& d_qkv) const {
   const Tensor q = heads_of(q_of(stash.qkv)), out = heads_of(stash.attended), d_out = heads_of(d_attended);
   Tensor dq = heads_of(q_of(d_qkv));
+  std::vector<uint64_t> first_keys;
+  const AttentionScores of_layout = scores(context, layout, first_keys);
   if (layout.slice != nullptr) {
     Tensor d_key_values = key_values_of(d_qkv);
-    return ring_attention_backward(context, *layout.slice, q, key_values_of(stash.qkv), score_scale_, out,
+    return ring_attention_backward(context, *layout.slice, q, key_values_of(stash.qkv), of_layout, out,
                                    stash.log_sum_exp, d_out, dq, d_key_values);
   }
   Tensor dk = heads_of(k_of(d_qkv)), dv = heads_of(v_of(d_qkv));
   context.operations.attention_backward(q, heads_of(k_of(stash.qkv)), heads_of(v_of(stash.qkv)),
-                                        windowed(layout.spans), score_scale_, out, stash.log_sum_exp, d_out,
-                                        dq, dk, dv);
+                                        windowed(layout.spans), of_layout, out, stash.log_sum_exp, d_out, dq,
+                                        dk, dv);
 }
 
 Tensor Attention::attended_values(LayerContext& context, const TokenLayout& layout, const Tensor& x,
@@ -195,9 +221,10 @@ void Attention::decode(LayerContext& context, const TokenLayout& layout, const T
   Tensor log_sum_exp =
       operations.empty({tokens, q_width_ / head_dim_}, operations.accumulation_dtype(), Category::workspace);
   Tensor attended_heads = heads_of(attended);
+  std::vector<uint64_t> first_keys;
   operations.attention(heads_of(q_of(qkv)), heads_of(held.columns(0, kv_width_)),
-                       heads_of(held.columns(kv_width_, 2 * kv_width_)), windowed(layout.spans), score_scale_,
-                       attended_heads, log_sum_exp);
+                       heads_of(held.columns(kv_width_, 2 * kv_width_)), windowed(layout.spans),
+                       scores(context, layout, first_keys), attended_heads, log_sum_exp);
   o_->forward(context, attended, y, nullptr);
 }
 

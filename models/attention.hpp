@@ -47,8 +47,8 @@ class Attention {
 
   // `config`: of what the rank computes (share_of() in sharding.hpp). `tables` are undefined where nothing is
   // rotated.
-  Attention(const ModelConfig& config, const BlockSettings& settings, const BlockIds& ids,
-            const RotaryTables& tables, const LinearFactory& linears);
+  Attention(const ModelConfig& config, int64_t block, const BlockIds& ids, const RotaryTables& tables,
+            const LinearFactory& linears);
 
   // x, y [tokens, hidden], those that the rank holds outside the matrices (tensor_parallel.hpp). `stash` is
   // null where there is no backward.
@@ -78,6 +78,9 @@ class Attention {
   Tensor key_values_of(const Tensor& qkv) const { return qkv.columns(q_width_, q_width_ + 2 * kv_width_); }
   Tensor heads_of(const Tensor& x) const { return x.reshape({x.dim(0), x.dim(1) / head_dim_, head_dim_}); }
   AttentionSpans windowed(AttentionSpans spans) const;
+  // `first_keys` is filled where weights are dropped, and must outlive the scores.
+  AttentionScores scores(const LayerContext& context, const TokenLayout& layout,
+                         std::vector<uint64_t>& first_keys) const;
 
   // Queries, keys and values of all tokens, packed and rotated.
   Tensor project(LayerContext& context, const TokenLayout& layout, const Tensor& x,
@@ -101,7 +104,8 @@ class Attention {
   std::optional<Norm> q_norm_, k_norm_;
   RotaryTables tables_;  // shared handles
   int64_t head_dim_, q_width_, kv_width_, window_;
-  double score_scale_;
+  double score_scale_, soft_cap_, dropout_;
+  std::string place_;  // in the model, for dropout
 };
 
 }  // namespace collie

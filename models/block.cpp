@@ -12,8 +12,8 @@ std::vector<Tensor*> BlockStash::kept() {
 DecoderBlock::DecoderBlock(const ModelConfig& config, int64_t block, const BlockIds& ids,
                            const RotaryTables& tables, const LinearFactory& linears, Recompute recompute)
     : parallel_(config.parallel_branches),
-      attention_(config.norm, ids.attention_norm,
-                 Attention(config, config.block(block), ids, tables, linears), ids.attention_output_norm,
+      attention_(config.norm, ids.attention_norm, Attention(config, block, ids, tables, linears),
+                 ids.attention_output_norm,
                  {config.dropout.residual, fmt::format("block {}/attention", block)}),
       mlp_(config.norm, ids.mlp_norm, Mlp(config, ids, linears), ids.mlp_output_norm,
            {config.dropout.residual, fmt::format("block {}/mlp", block)}),

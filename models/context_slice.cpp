@@ -84,7 +84,8 @@ std::vector<CrossAttention> cross_attention_with(const ContextSlice& slice, int 
       const int64_t keys_begin = std::max(document.begin, keys.tokens.begin);
       if (keys.tokens.end > queries.tokens.begin || keys_begin >= keys.tokens.end) continue;
       pairs.push_back({{queries.offset, queries.offset + queries_end - queries.tokens.begin},
-                       {keys.offset + keys_begin - keys.tokens.begin, keys.offset + keys.tokens.size()}});
+                       {keys.offset + keys_begin - keys.tokens.begin, keys.offset + keys.tokens.size()},
+                       keys_begin - document.begin});
     }
   }
   return pairs;

@@ -33,8 +33,9 @@ ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size);
 // Own queries that see keys of an earlier chunk: those of the document which goes on from that chunk into
 // theirs, and each of them sees all of that document's keys there.
 struct CrossAttention {
-  TokenRange queries;  // rows of the slice's own tokens
-  TokenRange keys;     // rows of the tokens of the rank that has the keys
+  TokenRange queries;     // rows of the slice's own tokens
+  TokenRange keys;        // rows of the tokens of the rank that has the keys
+  int64_t first_key = 0;  // the position of the first of them in the document
 };
 
 // All such pairs of the slice's chunks with those of rank `holder`, which may be the slice's own.

@@ -20,6 +20,7 @@ std::vector<int32_t> local_rows(const LayerContext& context, const MicroBatch& b
 
 void Embedding::forward(LayerContext& context, const MicroBatch& batch, Tensor& out) const {
   look_up_tokens(context, batch, out);
+  if (scale_ != 1) context.operations.scale(out, scale_);
   if (ids_.positions == no_parameter) return;
   Operations& operations = context.operations;
   const AcquiredWeight table(context, ids_.positions);
@@ -42,12 +43,13 @@ void Embedding::look_up_tokens(LayerContext& context, const MicroBatch& batch, T
   reduce_scatter_to_sequence_region(context, partial, out);
 }
 
-void Embedding::backward_weight(LayerContext& context, const MicroBatch& batch, const Tensor& d_out) const {
+void Embedding::backward_weight(LayerContext& context, const MicroBatch& batch, Tensor d_out) const {
   if (ids_.positions != no_parameter)
     contribute(context, ids_.positions, [&](Tensor& gradient, bool accumulate) {
       context.operations.embedding_backward(share_outside<const int32_t>(context, batch.positions), d_out,
                                             gradient, accumulate);
     });
+  if (scale_ != 1) context.operations.scale(d_out, scale_);
   const Tensor inside = gather_from_sequence_region(context, d_out);
   contribute(context, ids_.tokens, [&](Tensor& gradient, bool accumulate) {
     if (context.tensor == nullptr)

@@ -11,17 +11,19 @@ namespace collie {
 
 class Embedding {
  public:
-  explicit Embedding(const EmbeddingIds& ids) : ids_(ids) {}
+  explicit Embedding(const EmbeddingIds& ids, double scale = 1) : ids_(ids), scale_(scale) {}
 
   // out and d_out [tokens, hidden], those that the rank holds outside the matrices. Throws RunError for a
   // token outside the vocabulary.
   void forward(LayerContext& context, const MicroBatch& batch, Tensor& out) const;
-  void backward_weight(LayerContext& context, const MicroBatch& batch, const Tensor& d_out) const;
+  // May overwrite d_out.
+  void backward_weight(LayerContext& context, const MicroBatch& batch, Tensor d_out) const;
 
  private:
   void look_up_tokens(LayerContext& context, const MicroBatch& batch, Tensor& out) const;
 
   EmbeddingIds ids_;
+  double scale_;  // of the tokens' rows
 };
 
 }  // namespace collie

@@ -38,6 +38,7 @@ struct DropoutRates {
 struct BlockSettings {
   int64_t window = 0;      // the most keys a query sees, its own included; 0: no limit
   double score_scale = 0;  // of queries times keys; 0: 1 / sqrt(head_dim)
+  double soft_cap = 0;     // c: a score s becomes c · tanh(s / c); 0: none
 };
 
 struct ModelConfig {
@@ -61,6 +62,7 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   int64_t rotary_dim = 0;                  // the channels of a head that are rotated, its first; 0: all
   std::vector<BlockSettings> blocks = {};  // [num_hidden_layers], or empty: all have the defaults
+  double embedding_scale = 1;              // multiplies the token embedding
   bool tie_word_embeddings = false;
   DropoutRates dropout = {};
 

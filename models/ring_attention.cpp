@@ -40,6 +40,22 @@ Tensor rows_of(const Tensor& x, const TokenRange& range) {
   return x.rows(range.begin, range.end);
 }
 
+// The scores of a pair's queries against its keys.
+struct CrossScores {
+  CrossScores(const AttentionScores& own, const CrossAttention& pair)
+      : first_key(static_cast<uint64_t>(pair.first_key)), scores(own) {
+    if (own.dropout == 0) return;
+    scores.query_rows = own.query_rows.subspan(static_cast<size_t>(pair.queries.begin),
+                                               static_cast<size_t>(pair.queries.size()));
+    scores.first_keys = {&first_key, 1};
+  }
+  CrossScores(const CrossScores&) = delete;
+  CrossScores& operator=(const CrossScores&) = delete;
+
+  uint64_t first_key;
+  AttentionScores scores;
+};
+
 void add_rows(Operations& operations, const Tensor& x, const TokenRange& range, const Tensor& to) {
   Tensor rows = rows_of(to, range);
   operations.add(rows, x, rows);
@@ -105,7 +121,8 @@ struct PairGradients {
 }  // namespace
 
 void ring_attention(LayerContext& context, const ContextSlice& slice, const Tensor& q,
-                    const Tensor& key_values, double score_scale, Tensor& out, Tensor& log_sum_exp) {
+                    const Tensor& key_values, const AttentionScores& scores, Tensor& out,
+                    Tensor& log_sum_exp) {
   Operations& operations = context.operations;
   const int64_t heads = q.dim(1), head_dim = q.dim(2);
   Ring ring(context, slice);
@@ -115,14 +132,14 @@ void ring_attention(LayerContext& context, const ContextSlice& slice, const Tens
     if (step + 1 < ring.steps()) next = ring.pass_on("keys and values", held, step);
     const KeyValues seen(held, head_dim);
     if (step == 0)
-      operations.attention(q, seen.keys, seen.values, causal_spans(slice), score_scale, out, log_sum_exp);
+      operations.attention(q, seen.keys, seen.values, causal_spans(slice), scores, out, log_sum_exp);
     for (const CrossAttention& pair : cross_attention_with(slice, ring.holder(step))) {
       Tensor part = operations.empty({pair.queries.size(), heads, head_dim}, Category::workspace);
       Tensor part_log_sum_exp = operations.empty({pair.queries.size(), heads},
                                                  operations.accumulation_dtype(), Category::workspace);
       operations.attention(rows_of(q, pair.queries), rows_of(seen.keys, pair.keys),
-                           rows_of(seen.values, pair.keys), cross_spans(pair), score_scale, part,
-                           part_log_sum_exp);
+                           rows_of(seen.values, pair.keys), cross_spans(pair),
+                           CrossScores(scores, pair).scores, part, part_log_sum_exp);
       Tensor whole = rows_of(out, pair.queries), whole_log_sum_exp = rows_of(log_sum_exp, pair.queries);
       operations.merge_attention(whole, whole_log_sum_exp, part, part_log_sum_exp);
     }
@@ -131,7 +148,7 @@ void ring_attention(LayerContext& context, const ContextSlice& slice, const Tens
 }
 
 void ring_attention_backward(LayerContext& context, const ContextSlice& slice, const Tensor& q,
-                             const Tensor& key_values, double score_scale, const Tensor& out,
+                             const Tensor& key_values, const AttentionScores& scores, const Tensor& out,
                              const Tensor& log_sum_exp, const Tensor& d_out, Tensor& dq,
                              Tensor& d_key_values) {
   Operations& operations = context.operations;
@@ -146,18 +163,19 @@ void ring_attention_backward(LayerContext& context, const ContextSlice& slice, c
     const KeyValues seen(held, head_dim);
     if (step == 0) {
       KeyValues d_own(gradients.tensor, head_dim);
-      operations.attention_backward(q, seen.keys, seen.values, causal_spans(slice), score_scale, out,
-                                    log_sum_exp, d_out, dq, d_own.keys, d_own.values);
+      operations.attention_backward(q, seen.keys, seen.values, causal_spans(slice), scores, out, log_sum_exp,
+                                    d_out, dq, d_own.keys, d_own.values);
     }
     std::vector<PairGradients> parts;
     for (const CrossAttention& pair : cross_attention_with(slice, ring.holder(step))) {
       Tensor dq_part = operations.empty({pair.queries.size(), heads, head_dim}, Category::workspace);
       parts.push_back({pair.keys, operations.empty({pair.keys.size(), held.dim(1)}, Category::workspace)});
       KeyValues d_keys_part(parts.back().d_key_values, head_dim);
-      operations.attention_backward(
-          rows_of(q, pair.queries), rows_of(seen.keys, pair.keys), rows_of(seen.values, pair.keys),
-          cross_spans(pair), score_scale, rows_of(out, pair.queries), rows_of(log_sum_exp, pair.queries),
-          rows_of(d_out, pair.queries), dq_part, d_keys_part.keys, d_keys_part.values);
+      operations.attention_backward(rows_of(q, pair.queries), rows_of(seen.keys, pair.keys),
+                                    rows_of(seen.values, pair.keys), cross_spans(pair),
+                                    CrossScores(scores, pair).scores, rows_of(out, pair.queries),
+                                    rows_of(log_sum_exp, pair.queries), rows_of(d_out, pair.queries), dq_part,
+                                    d_keys_part.keys, d_keys_part.values);
       add_rows(operations, dq_part, pair.queries, dq);
     }
     const Tensor sum = gradients.wait();

@@ -89,7 +89,7 @@ class DecoderStage final : public StageModel {
                const ModelShard& shard, const ActivationMemory& memory, const LinearFactory& linears)
       : config_(model.architecture), range_(range), shard_(shard), offload_(memory.offload) {
     const ModelConfig& config = model.architecture;
-    if (range.embedding) embedding_.emplace(add_embedding(model, parameters_, shard));
+    if (range.embedding) embedding_.emplace(add_embedding(model, parameters_, shard), config.embedding_scale);
     RotaryTables tables;
     if (config.positions == Positions::rotary) tables = make_rotary_tables(config, operations);
     ModelConfig share = share_of(config, shard);
@@ -229,7 +229,7 @@ class DecoderStage final : public StageModel {
 
   void embedding_backward(LayerContext& context, const LocalBatch& local, Tensor d_output) const {
     drop_embedded(context, local, d_output);
-    embedding_->backward_weight(context, *local, d_output);
+    embedding_->backward_weight(context, *local, std::move(d_output));
   }
 
   // What comes from the stage after, or from the head.

@@ -91,15 +91,8 @@ void untie(ModelConfig& model, const ModelSection& section) {
   model.tie_word_embeddings = false;
 }
 
-// Says which rates are ignored.
-void check_dropout(const ModelSpec& model, const std::string& where) {
+void say_ignored_dropout(const ModelSpec& model, const std::string& where) {
   const DropoutRates& rates = model.architecture.dropout;
-  if (model.dropout && rates.attention > 0)
-    throw UserError(
-        "{}: the weights of attention have a dropout rate of {}, and the engine has no dropout there yet; "
-        "set "
-        "that rate to 0 in model.config (attn_pdrop, attention_dropout), or model.dropout to 0.0",
-        where, rates.attention);
   if (model.dropout || !rates.any()) return;
   log::warn(
       "{}: its dropout rates (embedding {}, attention {}, residual {}) are ignored; model.dropout: config "
@@ -114,7 +107,7 @@ void resolve_model(RunPlan& plan) {
   if (section.from_scratch && !keys.object.contains("vocab_size"))
     keys.object["vocab_size"] = plan.tokenizer->vocab_size();
   plan.model = {parse_model_config(keys), section.frozen, section.dropout == "config"};
-  if (plan.purpose == Purpose::train) check_dropout(plan.model, where);
+  if (plan.purpose == Purpose::train) say_ignored_dropout(plan.model, where);
   if (plan.model.architecture.tie_word_embeddings && !section.from_scratch &&
       has_own_head(section.path, plan.model.architecture))
     untie(plan.model.architecture, section);

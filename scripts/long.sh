@@ -52,7 +52,8 @@ pytorch() {
   local sizes="hidden_size: 64, num_hidden_layers: 4, num_attention_heads: 4" model number=0
   for model in "model_type: gpt2, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256" \
     "model_type: gpt_neox, $sizes, rotary_pct: 0.5" "model_type: qwen2, $sizes, intermediate_size: 96, num_key_value_heads: 2" \
-    "model_type: qwen3, $sizes, intermediate_size: 96, head_dim: 32"; do
+    "model_type: qwen3, $sizes, intermediate_size: 96, head_dim: 32" \
+    "model_type: gemma, $sizes, intermediate_size: 96, head_dim: 32"; do
     number=$((number + 1))
     "$engine" run configs/quickstart.yaml --set "run.dir=$run/$number" --set train.steps=20 --set "model.config={$model}" \
       --set parallel.tp_size=2

@@ -6,8 +6,8 @@ namespace collie {
 namespace {
 
 const std::vector<const Family*>& all_families() {
-  static const std::vector<const Family*> all = {&gpt2_family(), &gpt_neox_family(), &llama_family(),
-                                                 &qwen2_family(), &qwen3_family()};
+  static const std::vector<const Family*> all = {&gemma_family(), &gpt2_family(),  &gpt_neox_family(),
+                                                 &llama_family(), &qwen2_family(), &qwen3_family()};
   return all;
 }
 

@@ -57,6 +57,7 @@ const Family& family_of(const ModelConfig& config);
 std::string known_families();
 
 // One function a file of this folder.
+const Family& gemma_family();
 const Family& gpt2_family();
 const Family& gpt_neox_family();
 const Family& llama_family();

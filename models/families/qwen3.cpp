@@ -7,7 +7,7 @@ namespace {
 
 void read_qwen3(ConfigReader& reader, ModelConfig& config) {
   read_llama_blocks(reader, config);
-  if (!reader.has("head_dim")) config.head_dim = 128;  // transformers' default
+  if (!reader.has("head_dim")) config.head_dim = config.rotary_dim = 128;  // transformers' default
   config.query_key_norm = true;
   config.qkv_bias = config.output_bias = reader.flag("attention_bias");
   read_qwen_windows(reader, config);

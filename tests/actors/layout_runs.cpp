@@ -89,10 +89,10 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
 // Eight blocks, four heads, bytes as tokens.
 static nlohmann::json model_config(const MathsOptions& maths) {
   if (maths.family == "gpt2")
-    return {
-        {"model_type", "gpt2"}, {"n_embd", 32},      {"n_inner", 48},     {"n_layer", 8},
-        {"n_head", 4},          {"vocab_size", 260}, {"n_positions", 64}, {"tie_word_embeddings", maths.tied},
-        {"attn_pdrop", 0.0}};
+    return {{"model_type", "gpt2"}, {"n_embd", 32},
+            {"n_inner", 48},        {"n_layer", 8},
+            {"n_head", 4},          {"vocab_size", 260},
+            {"n_positions", 64},    {"tie_word_embeddings", maths.tied}};
   nlohmann::json object = {{"model_type", maths.family},
                            {"hidden_size", 32},
                            {"intermediate_size", 48},

@@ -65,6 +65,11 @@ CHECKPOINTS = {
     "gpt_neox": dict(
         model_type="gpt_neox", hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         vocab_size=64, tie_word_embeddings=False, rotary_pct=0.5, rotary_emb_base=10000),
+    # norms of 1 + weight, GELU, scaled embedding
+    "gemma": dict(
+        model_type="gemma", hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=12, vocab_size=64,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
 }
 
 
@@ -79,7 +84,7 @@ def make_model(settings, generator):
             if name.endswith("bias"):
                 parameter.copy_(0.1 * noise)
             elif "norm" in name or "ln_" in name:
-                parameter.copy_(1.0 + 0.2 * noise)
+                parameter.copy_(0.2 * noise + (0.0 if config.model_type == "gemma" else 1.0))
             else:
                 parameter.copy_(noise * parameter.shape[-1] ** -0.5)
     return model

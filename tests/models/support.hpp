@@ -57,6 +57,12 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
   config.model_type = family;
   if (family == "qwen2" || family == "qwen3") config.output_bias = config.mlp_bias = false;
   config.query_key_norm = family == "qwen3";
+  if (family == "gemma") {
+    config.norm.weight_offset = 1;
+    config.activation = Activation::gelu_tanh;
+    config.embedding_scale = 3;
+    config.output_bias = config.mlp_bias = config.qkv_bias = false;
+  }
   if (family != "gpt2" && family != "gpt_neox") return config;
   config.num_key_value_heads = config.num_attention_heads;
   config.head_dim = config.hidden_size / config.num_attention_heads;

@@ -104,12 +104,15 @@ TEST_CASE("gradients of the embedding agree with finite differences", "[layers][
   bench.parameters = {{"table", {5, 8}}};  // fewer rows than tokens, so that ids repeat
   if (positions) bench.parameters.push_back({"positions", {12, 8}});
   bench.fill();
-  const Embedding embedding({0, positions ? 1 : no_parameter});
+  const double scale = GENERATE(1.0, 3.0);
+  const Embedding embedding({0, positions ? 1 : no_parameter}, scale);
   const MicroBatch batch = make_batch({5, 4}, 5, "tokens");
   Tensor y = bench.empty({9, 8});
   const Tensor dy = bench.random({9, 8}, "dy");
   LayerContext context = bench.context();
-  embedding.backward_weight(context, batch, dy);
+  Tensor given = bench.empty({9, 8});
+  bench.operations.copy(dy, given);
+  embedding.backward_weight(context, batch, given);
   bench.check_weights([&] {
     embedding.forward(context, batch, y);
     return weighted_sum(y, dy);
@@ -121,7 +124,7 @@ TEST_CASE("gradients of attention agree with finite differences", "[layers][diff
   const ModelConfig config = tiny_config();
   const BlockIds ids = add_block(config, 0, bench.parameters);
   bench.fill();
-  const Attention attention(config, {}, ids, make_rotary_tables(config, bench.operations), make_dense_linear);
+  const Attention attention(config, 0, ids, make_rotary_tables(config, bench.operations), make_dense_linear);
   const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
   const TokenLayout layout = layout_of(batch);
   Tensor x = bench.random({8, 8}, "x"), y = bench.empty({8, 8}), dx = bench.empty({8, 8});
@@ -307,7 +310,8 @@ TEST_CASE("gradients through dropout agree with finite differences, and the mask
   CAPTURE(static_cast<int>(recompute), output_norms);
   Bench bench;
   ModelConfig config = tiny_config();
-  config.dropout.residual = 0.3;
+  config.dropout = {0, 0.25, 0.3};
+  config.blocks = {{.soft_cap = 2}};
   BlockIds ids = add_block(config, 0, bench.parameters);
   const ModelSpec model(config);
   const ModelShard whole;

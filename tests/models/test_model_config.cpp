@@ -312,6 +312,7 @@ TEST_CASE("every family survives its way through Hugging Face's form", "[config]
        {minimal_gpt2(), minimal_qwen2(),
         merged(minimal(), {{"model_type", "gpt_neox"}, {"rotary_pct", 0.5}, {"hidden_dropout", 0.1}}),
         merged(minimal(), {{"model_type", "qwen3"}, {"head_dim", 32}, {"attention_bias", true}}),
+        merged(minimal(), {{"model_type", "gemma"}, {"head_dim", 32}, {"hidden_act", "relu"}}),
         merged(minimal(), {{"partial_rotary_factor", 0.5}}),
         merged(minimal_gpt2(), {{"scale_attn_by_inverse_layer_idx", true},
                                 {"n_inner", 100},

@@ -21,7 +21,6 @@ struct Forward {
   int heads, group;
   int window;
   float scale;  // of scores, to base 2
-  ScoreRules rules;
 };
 
 // The result of a row's scores so far, and each thread's share of the sums.
@@ -75,7 +74,8 @@ struct OnlineSoftmax {
 };
 
 template <int D, int MT, int N, bool plain>
-__global__ void __launch_bounds__(fragment_threads) forward_kernel(Forward x) {
+__global__ void __launch_bounds__(fragment_threads)
+    forward_kernel(Forward x, [[maybe_unused]] RulesFor<plain> rules) {
   constexpr int rows = fragment_warps * 16 * MT;
   const AttentionTile tile = x.tiles[blockIdx.x / static_cast<unsigned>(x.heads)];
   const int head = static_cast<int>(blockIdx.x % static_cast<unsigned>(x.heads));
@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(fragment_threads) forward_kernel(Forward x) {
             scores.at[m][n][i] = seen ? scores.at[m][n][i] * x.scale : -INFINITY;
           } else {
             float slope;
-            const float score = capped(x.rules, scores.at[m][n][i] * x.scale * ln_2, slope);
+            const float score = capped(rules, scores.at[m][n][i] * x.scale * ln_2, slope);
             scores.at[m][n][i] = seen ? score * log2_e : -INFINITY;
           }
         }
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(fragment_threads) forward_kernel(Forward x) {
 #pragma unroll
           for (int i = 0; i < 4; ++i)
             scores.at[m][n][i] *= factor_of_pair<Side::queries>(
-                x.rules, tile, row + m * 16 + i / 2 * 8 + lane / 4, key + n * 8 + lane % 4 * 2 + i % 2, head);
+                rules, tile, row + m * 16 + i / 2 * 8 + lane / 4, key + n * 8 + lane % 4 * 2 + i % 2, head);
     }
     multiply_add<D>(out, scores, values, 0);
   }
@@ -155,13 +155,15 @@ __global__ void __launch_bounds__(fragment_threads) forward_kernel(Forward x) {
 }
 
 template <int D, int MT, int N>
-void run(cudaStream_t stream, const Forward& x, int64_t tiles) {
+void run(cudaStream_t stream, const Forward& x, const ScoreRules& rules, int64_t tiles) {
   constexpr int rows = fragment_warps * 16 * MT;
-  launch(stream,
-         {{static_cast<unsigned>(tiles * x.heads)},
-          {fragment_threads},
-          static_cast<size_t>(rows + 2 * N) * D * sizeof(bfloat16)},
-         "attention", x.rules.plain() ? forward_kernel<D, MT, N, true> : forward_kernel<D, MT, N, false>, x);
+  const LaunchShape shape{{static_cast<unsigned>(tiles * x.heads)},
+                          {fragment_threads},
+                          static_cast<size_t>(rows + 2 * N) * D * sizeof(bfloat16)};
+  if (rules.plain())
+    launch(stream, shape, "attention", forward_kernel<D, MT, N, true>, x, NoRules{});
+  else
+    launch(stream, shape, "attention", forward_kernel<D, MT, N, false>, x, rules);
 }
 
 }  // namespace
@@ -177,14 +179,13 @@ void attention_bfloat16(cudaStream_t stream, const AttentionViews& views, const 
                   static_cast<int>(views.heads),
                   static_cast<int>(views.heads / views.kv_heads),
                   tiles.window,
-                  views.score_scale * log2_e,
-                  views.rules};
+                  views.score_scale * log2_e};
   if (dim <= 64)
-    run<64, 2, 64>(stream, x, tiles.count);
+    run<64, 2, 64>(stream, x, views.rules, tiles.count);
   else if (dim <= 128)
-    run<128, 2, 64>(stream, x, tiles.count);
+    run<128, 2, 64>(stream, x, views.rules, tiles.count);
   else
-    run<256, 1, 32>(stream, x, tiles.count);
+    run<256, 1, 32>(stream, x, views.rules, tiles.count);
 }
 
 }  // namespace collie::cuda

@@ -2,10 +2,18 @@
 // of weights. Kernels are compiled with and without it. For .cu files.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/attention/kernels.hpp"
 #include "kernels/cuda/ops/philox.hpp"
 
 namespace collie::cuda {
+
+// What a kernel gets as its last argument: nothing where scores are only scaled. As an unused field beside
+// its operands, the rules made the plain forward of bfloat16 spill registers.
+struct NoRules {};
+template <bool plain>
+using RulesFor = std::conditional_t<plain, NoRules, ScoreRules>;
 
 // The capped score. slope becomes its derivative by the score.
 __device__ __forceinline__ float capped(const ScoreRules& rules, float score, float& slope) {
