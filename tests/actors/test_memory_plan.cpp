@@ -296,8 +296,9 @@ TEST_CASE("memory plan: the accounts of every family and of dropout are those of
       config.dropout = {0.1, 0.15, 0.2};
       const ModelSpec model(config, {}, dropout);
       const Layout layout = layout_of(2, true, "1f1b");
-      const auto real = accounts_of(layout, model, make_cpu_operations);
-      const auto meta = accounts_of(layout, model, make_meta_operations, fake_world(layout.grid.ranks()));
+      const auto real = accounts_of(layout, model, cpu_operations(DType::f32));
+      const auto meta =
+          accounts_of(layout, model, meta_operations(DType::f32), fake_world(layout.grid.ranks()));
       for (size_t rank = 0; rank < real.size(); ++rank) CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
     }
 }

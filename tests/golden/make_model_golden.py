@@ -17,7 +17,7 @@ import json
 import pathlib
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 HERE = pathlib.Path(__file__).parent
@@ -65,10 +65,10 @@ CHECKPOINTS = {
     "gpt_neox": dict(
         model_type="gpt_neox", hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         vocab_size=64, tie_word_embeddings=False, rotary_pct=0.5, rotary_emb_base=10000),
-    # norms of 1 + weight, GELU, scaled embedding
+    # norms of 1 + weight, GELU, scaled embedding; PyTorch gives the row of a padding token no gradient, so there is none
     "gemma": dict(
-        model_type="gemma", hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=1, head_dim=12, vocab_size=64,
+        model_type="gemma", pad_token_id=None, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=64,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
 }
 
@@ -141,7 +141,9 @@ def golden(name, settings, seed):
     batch = [make_document(length, vocab, generator, masked) for length, masked in lengths]
     total, targets = token_losses(model, batch)
     (total / targets).backward()
-    save_file({key: value.grad.contiguous() for key, value in model.named_parameters()},
+    in_file = set(load_file(folder / "model.safetensors"))  # some names there are not those of the module
+    renamed = {"lm_head.weight": "embed_out.weight"}
+    save_file({key if key in in_file else renamed[key]: value.grad.contiguous() for key, value in model.named_parameters()},
               folder / "gradients.safetensors")
 
     shown = [make_document(length, vocab, generator) for length in (9, 5)]
