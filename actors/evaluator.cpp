@@ -20,7 +20,7 @@ caf::behavior evaluator_behaviour(EvaluatorActor* self, RunTag tag, std::shared_
   const auto ask = [=] {
     ProgramRequest request;
     request.tag = tag;
-    request.kind = ProgramKind::evaluate;
+    request.kind = evaluation_program;
     request.batch = self->state.core->next();
     self->send(trainer, std::move(request));
   };

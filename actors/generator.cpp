@@ -26,7 +26,7 @@ caf::behavior generator_behaviour(GeneratorActor* self, RunTag tag, std::shared_
     if (core.finished()) return self->send(trainer, GenerationFinished{tag});
     ProgramRequest request;
     request.tag = tag;
-    request.kind = ProgramKind::generate;
+    request.kind = generation_program;
     request.sampling = plan->generation.sampling;
     request.sampling_index = static_cast<uint64_t>(core.generated());
     request.cache_capacity = self->state.cache_made ? 0 : core.cache_capacity();

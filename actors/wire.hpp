@@ -179,6 +179,11 @@ auto inspect(Inspector& f, Task& x) {
   return f(x.kind, x.action);
 }
 
+template <class Inspector>
+auto inspect(Inspector& f, ProgramKind& x) {
+  return f(x.pass, x.gradients, x.epilogue);
+}
+
 // Shared parts are written in full; a null is written as an empty part.
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {

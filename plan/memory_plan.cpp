@@ -159,14 +159,16 @@ class MetaPipeline {
     }
   }
 
-  void run(ProgramKind kind, std::shared_ptr<const TaskLists> lists, std::vector<int> activation_limits,
-           std::shared_ptr<const StepBatch> batch) {
+  // A program with one replica's `batch`, which is null for a snapshot.
+  void run(const ProgramKind& kind, std::shared_ptr<const StepBatch> batch) {
+    const int micro_batches = batch ? static_cast<int>(batch->micro_batches.size()) : 0;
+    ProgramTasks tasks = tasks_of(kind, plan_.layout, micro_batches);
     Program program;
     program.id = ++programs_;
     program.kind = kind;
     program.step = program.update = 1;
-    program.lists = std::move(lists);
-    program.activation_limits = std::move(activation_limits);
+    program.lists = std::make_shared<const TaskLists>(std::move(tasks.lists));
+    program.activation_limits = std::move(tasks.activation_limits);
     if (batch) program.batches.assign(static_cast<size_t>(plan_.layout.grid.data), std::move(batch));
     const ProgramPtr pointer = std::make_shared<const Program>(std::move(program));
     for (auto& rank : ranks_) rank->core->enqueue(pointer);
@@ -329,11 +331,7 @@ class MetaPipeline {
 // The programs of a run that affect the peaks.
 class MetaRun {
  public:
-  explicit MetaRun(const RunPlan& plan) : plan_(plan) {
-    training_ = std::make_shared<const TaskLists>(training_tasks(
-        plan.layout, static_cast<int>(plan.sizes.gradient_accumulation_steps), activation_limits_));
-    snapshot_ = std::make_shared<const TaskLists>(snapshot_tasks(plan.layout));
-  }
+  explicit MetaRun(const RunPlan& plan) : plan_(plan) {}
 
   // Returns the ranks at all pipeline positions of `place`.
   std::vector<PlannedRank> run(const GridPlace& place) {
@@ -341,20 +339,15 @@ class MetaRun {
     const std::shared_ptr<const StepBatch> batch = training_batch(place.data);
     const auto train = [&] {
       pipeline.start_counting();
-      pipeline.run(ProgramKind::train, training_, activation_limits_, batch);
+      pipeline.run(training_program, batch);
     };
     train();
-    if (evaluates(plan_)) {
-      const auto share = evaluation_share(plan_, place.data);
-      const auto tasks = evaluation_tasks(plan_.layout, static_cast<int>(share->micro_batches.size()));
-      pipeline.run(ProgramKind::evaluate, std::make_shared<const TaskLists>(tasks), {}, share);
-    }
-    if (cadence_of(plan_).saves_before(plan_.total_steps))
-      pipeline.run(ProgramKind::snapshot, snapshot_, {}, nullptr);
+    if (evaluates(plan_)) pipeline.run(evaluation_program, evaluation_share(plan_, place.data));
+    if (cadence_of(plan_).saves_before(plan_.total_steps)) pipeline.run(snapshot_program, nullptr);
     if (plan_.total_steps > 1) train();
     const std::vector<PlannedRank> traffic = pipeline.planned();
     pipeline.release_snapshot();
-    pipeline.run(ProgramKind::snapshot, snapshot_, {}, nullptr);
+    pipeline.run(snapshot_program, nullptr);
     std::vector<PlannedRank> ranks = pipeline.planned();
     for (size_t i = 0; i < ranks.size(); ++i) ranks[i].traffic = traffic[i].traffic;
     return ranks;
@@ -368,8 +361,6 @@ class MetaRun {
   }
 
   const RunPlan& plan_;
-  std::shared_ptr<const TaskLists> training_, snapshot_;
-  std::vector<int> activation_limits_;
   std::map<int, std::shared_ptr<const StepBatch>> batches_;  // by replica
 };
 

@@ -205,8 +205,7 @@ void open_training_data(RunPlan& plan) {
 
 // The lists of a step are made and simulated before anything is allocated.
 void check_schedule(const RunPlan& plan) {
-  std::vector<int> limits;
-  training_tasks(plan.layout, static_cast<int>(plan.sizes.gradient_accumulation_steps), limits);
+  tasks_of(training_program, plan.layout, static_cast<int>(plan.sizes.gradient_accumulation_steps));
 }
 
 void check_names(const Config& config) {

@@ -164,7 +164,7 @@ struct BatchReady {
 // The evaluator or the generator asks the trainer to insert this program between steps.
 struct ProgramRequest {
   RunTag tag;
-  ProgramKind kind = ProgramKind::evaluate;
+  ProgramKind kind = evaluation_program;
   std::shared_ptr<const StepBatch> batch;
   Sampling sampling;
   uint64_t sampling_index = 0;

@@ -131,14 +131,14 @@ void ModelWorker::begin(const Program& program) {
   batch_ = program.batches.empty() ? nullptr : program.batches.at(static_cast<size_t>(place_.data));
   loss_sums_ = {};
   for (const auto& chunk : chunks_) {
-    if (program.kind == ProgramKind::train)
+    if (program.kind.pass == Pass::train)
       chunk->state->gradients().start_step(static_cast<int>(batch_->micro_batches.size()));
     if (chunk->model->range().head && batch_) {
       const auto micro_batches = static_cast<int64_t>(batch_->micro_batches.size());
       loss_sums_ = operations_->empty({micro_batches}, DType::f64, Category::workspace);
       operations_->fill(loss_sums_, 0);
     }
-    if (program.kind == ProgramKind::generate && program.cache_capacity > 0)
+    if (program.kind.pass == Pass::decode && program.cache_capacity > 0)
       chunk->cache = chunk->model->make_cache(*operations_, program.cache_capacity);
   }
 }
@@ -147,16 +147,16 @@ void ModelWorker::compute(const Task& task) {
   if (task.kind == TaskKind::reduce_gradients) return reduce_gradients();
   if (task.kind == TaskKind::add_tied_gradient) return add_tied_gradient();
   if (task.kind == TaskKind::sum_squares) return sum_squares();
-  // Keys work that repeats: a stage's forward, or its backward, in programs of one kind.
-  const int64_t repeats = (static_cast<int64_t>(program_.kind) << 8 | static_cast<int64_t>(task.action.kind))
-                              << 32 |
-                          task.action.stage;
+  // Keys work that repeats: a stage's forward, or its backward, in programs of one pass.
+  const int64_t repeats =
+      (static_cast<int64_t>(program_.kind.pass) << 8 | static_cast<int64_t>(task.action.kind)) << 32 |
+      task.action.stage;
   queue_as_graphs(repeats, [&] { compute_micro_batch(task.action); });
 }
 
 void ModelWorker::queue_as_graphs(int64_t task, const std::function<void()>& work) {
   // Every token of a generation has different shapes.
-  if (!settings_.graphs || program_.kind == ProgramKind::generate) return work();
+  if (!settings_.graphs || program_.kind.pass == Pass::decode) return work();
   operations_->as_graphs(task, work);
 }
 
@@ -184,7 +184,7 @@ void ModelWorker::forward(Chunk& chunk, int index) {
   if (!chunk.model->range().embedding) input = std::move(inputs_.extract(key).mapped());
   Tensor loss_sum = chunk.model->range().head ? loss_sums_.rows(index, index + 1) : Tensor();
   Tensor output;
-  if (program_.kind == ProgramKind::train) {
+  if (program_.kind.pass == Pass::train) {
     const auto limit = program_.activation_limits[static_cast<size_t>(chunk.stage)];
     chunk.peak_live = std::max(chunk.peak_live, ++chunk.live);
     COLLIE_ASSERT(chunk.live <= limit,
@@ -195,7 +195,7 @@ void ModelWorker::forward(Chunk& chunk, int index) {
     output = chunk.model->forward(layer_context, micro_batch(index), input,
                                   targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, loss_sum,
                                   stashes_[key]);
-  } else if (program_.kind == ProgramKind::evaluate) {
+  } else if (program_.kind.pass == Pass::loss) {
     failpoint("stage.evaluate");
     LayerContext layer_context = context(chunk, false);
     output = chunk.model->evaluate(layer_context, micro_batch(index), input, *loss_, loss_sum);
@@ -347,6 +347,7 @@ bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
       reduce_step_outcome(*operations_, norm_order_, contribution_, groups, settings_.clip_grad_norm);
   contribution_ = {};
   outcome_ = operations_->read(synchronized_);
+  if (program_.kind.gradients == GradientUse::norm_only) synchronized_ = {};  // nothing is updated
   if (outcome_.there()) return true;
   operations_->when_done(std::move(on_outcome_ready));
   return false;

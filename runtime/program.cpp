@@ -17,29 +17,69 @@ TaskLists pipeline_tasks(const schedule::Schedule& schedule) {
   return lists;
 }
 
-TaskLists forward_tasks(const Layout& layout, int micro_batches) {
-  return pipeline_tasks(
-      schedule::with_communication(schedule::forward_only(layout.rank_of_stage, micro_batches)));
+void check(const ProgramKind& kind) {
+  const bool trains = kind.pass == Pass::train;
+  COLLIE_ASSERT(trains == (kind.gradients != GradientUse::none), "gradients come from a training pass alone");
+  COLLIE_ASSERT((kind.gradients == GradientUse::update) == (kind.epilogue == Epilogue::update),
+                "an update needs the gradients, and nothing else does");
+  COLLIE_ASSERT((kind.pass == Pass::decode) == (kind.epilogue == Epilogue::sample),
+                "a sample is drawn after decoding, and always");
+  COLLIE_ASSERT((kind.pass == Pass::none) == (kind.epilogue == Epilogue::snapshot),
+                "a program without a batch is a snapshot");
+}
+
+ProgramTasks pass_tasks(Pass pass, const Layout& layout, int micro_batches) {
+  if (pass == Pass::none) return {TaskLists(static_cast<size_t>(layout.grid.pipeline)), {}};
+  if (pass != Pass::train)
+    return {pipeline_tasks(
+                schedule::with_communication(schedule::forward_only(layout.rank_of_stage, micro_batches))),
+            {}};
+  const schedule::Schedule schedule = schedule::make_schedule(
+      layout.schedule, {layout.grid.pipeline, micro_batches, layout.virtual_stages, layout.split_backward});
+  return {pipeline_tasks(schedule::with_communication(schedule)), schedule::peak_activations(schedule)};
+}
+
+void append_to_all(TaskKind kind, TaskLists& lists) {
+  for (auto& list : lists) list.push_back({kind, {}});
 }
 
 // Appends the tasks after the last backward. Gradients are summed over the data group, the two halves of a
-// tied gradient are added, all ranks synchronise the step, and the weights are updated.
-void append_update(const Layout& layout, TaskLists& lists) {
+// tied gradient are added, and all ranks synchronise the step.
+void append_synchronization(const Layout& layout, TaskLists& lists) {
   const auto first = static_cast<size_t>(layout.rank_of_stage.front());
   const auto last = static_cast<size_t>(layout.rank_of_stage.back());
-  for (auto& list : lists) list.push_back({TaskKind::reduce_gradients, {}});
+  append_to_all(TaskKind::reduce_gradients, lists);
   if (layout.tied && first != last) {
     lists[last].push_back({TaskKind::send_tied_gradient, {}});
     lists[first].push_back({TaskKind::receive_tied_gradient, {}});
   }
   if (layout.tied) lists[first].push_back({TaskKind::add_tied_gradient, {}});
-  for (auto& list : lists) {
-    for (const TaskKind kind : {TaskKind::sum_squares, TaskKind::synchronize_step, TaskKind::update})
-      list.push_back({kind, {}});
-  }
+  append_to_all(TaskKind::sum_squares, lists);
+  append_to_all(TaskKind::synchronize_step, lists);
+}
+
+void append_update(const Layout& layout, TaskLists& lists) {
+  const auto first = static_cast<size_t>(layout.rank_of_stage.front());
+  const auto last = static_cast<size_t>(layout.rank_of_stage.back());
+  append_to_all(TaskKind::update, lists);
   if (layout.tied && first != last) {
     lists[first].push_back({TaskKind::send_tied_weight, {}});
     lists[last].push_back({TaskKind::receive_tied_weight, {}});
+  }
+}
+
+void append_epilogue(const ProgramKind& kind, const Layout& layout, TaskLists& lists) {
+  auto& of_head = lists[static_cast<size_t>(layout.rank_of_stage.back())];
+  switch (kind.epilogue) {
+    case Epilogue::update:
+      return append_update(layout, lists);
+    case Epilogue::report:  // the synchronised step reports itself, as soon as its outcome is there
+      if (kind.gradients == GradientUse::none) of_head.push_back({TaskKind::report_evaluation, {}});
+      return;
+    case Epilogue::sample:
+      return of_head.push_back({TaskKind::sample, {}});
+    case Epilogue::snapshot:
+      return append_to_all(TaskKind::snapshot, lists);
   }
 }
 
@@ -93,43 +133,12 @@ int micro_batch_of(const Task& task) {
   return task.kind == TaskKind::pipeline ? task.action.micro_batch : 0;
 }
 
-std::string_view name(ProgramKind kind) {
-  switch (kind) {
-    case ProgramKind::train:
-      return "train";
-    case ProgramKind::evaluate:
-      return "evaluate";
-    case ProgramKind::generate:
-      return "generate";
-    case ProgramKind::snapshot:
-      return "snapshot";
-  }
-  COLLIE_ASSERT(false, "unknown program kind {}", static_cast<int>(kind));
-}
-
-TaskLists training_tasks(const Layout& layout, int micro_batches, std::vector<int>& activation_limits) {
-  const schedule::Schedule schedule = schedule::make_schedule(
-      layout.schedule, {layout.grid.pipeline, micro_batches, layout.virtual_stages, layout.split_backward});
-  activation_limits = schedule::peak_activations(schedule);
-  TaskLists lists = pipeline_tasks(schedule::with_communication(schedule));
-  append_update(layout, lists);
-  return lists;
-}
-
-TaskLists evaluation_tasks(const Layout& layout, int micro_batches) {
-  TaskLists lists = forward_tasks(layout, micro_batches);
-  lists[static_cast<size_t>(layout.rank_of_stage.back())].push_back({TaskKind::report_evaluation, {}});
-  return lists;
-}
-
-TaskLists generation_tasks(const Layout& layout) {
-  TaskLists lists = forward_tasks(layout, 1);
-  lists[static_cast<size_t>(layout.rank_of_stage.back())].push_back({TaskKind::sample, {}});
-  return lists;
-}
-
-TaskLists snapshot_tasks(const Layout& layout) {
-  return TaskLists(static_cast<size_t>(layout.grid.pipeline), {Task{TaskKind::snapshot, {}}});
+ProgramTasks tasks_of(const ProgramKind& kind, const Layout& layout, int micro_batches) {
+  check(kind);
+  ProgramTasks tasks = pass_tasks(kind.pass, layout, micro_batches);
+  if (kind.gradients != GradientUse::none) append_synchronization(layout, tasks.lists);
+  append_epilogue(kind, layout, tasks.lists);
+  return tasks;
 }
 
 }  // namespace collie

@@ -46,23 +46,57 @@ int micro_batch_of(const Task& task);  // 0 for tasks of the whole step
 
 using TaskLists = std::vector<std::vector<Task>>;  // [pipeline positions]
 
-enum class ProgramKind : uint8_t { train, evaluate, generate, snapshot };
-std::string_view name(ProgramKind kind);
+// What a program does with its batch. The labels are the batch's own; labels that the model samples itself
+// come with their first user.
+enum class Pass : uint8_t {
+  none,    // it has no batch
+  train,   // forward and backward
+  loss,    // forward: the losses of the labels
+  decode,  // forward over a key/value cache: the logits of the last token
+};
+
+// What becomes of the gradients of Pass::train.
+enum class GradientUse : uint8_t {
+  none,       // there are no gradients
+  update,     // they are accumulated for the optimizer
+  norm_only,  // loss and norm are computed as in a step; then the gradients are dropped
+};
+
+// The end of a program, after its pass.
+enum class Epilogue : uint8_t {
+  update,    // runs the optimizer
+  report,    // sends losses, and the norm if there are gradients, to who asked
+  sample,    // samples the next token and sends it to who asked
+  snapshot,  // sends weights and optimizer states to the checkpoint writer
+};
+
+struct ProgramKind {
+  Pass pass = Pass::train;
+  GradientUse gradients = GradientUse::update;
+  Epilogue epilogue = Epilogue::update;
+  bool operator==(const ProgramKind&) const = default;
+};
+
+inline constexpr ProgramKind training_program{};
+inline constexpr ProgramKind norm_program{Pass::train, GradientUse::norm_only, Epilogue::report};
+inline constexpr ProgramKind evaluation_program{Pass::loss, GradientUse::none, Epilogue::report};
+inline constexpr ProgramKind generation_program{Pass::decode, GradientUse::none, Epilogue::sample};
+inline constexpr ProgramKind snapshot_program{Pass::none, GradientUse::none, Epilogue::snapshot};
 
 struct Program {
   uint64_t id = 0;  // consecutive from 1; set by the trainer
-  ProgramKind kind = ProgramKind::train;
-  int64_t step = 0;  // train: the step that the program computes; otherwise: the last step computed
-  // train: the number of updates that the weights have had after this program. It equals the number of steps
-  // minus the steps without targets, because those update nothing.
+  ProgramKind kind;
+  int64_t step = 0;  // of a training step: the one that it computes; otherwise: the last one computed
+  // Of a training step: the number of updates that the weights have had after this program. It equals the
+  // number of steps minus the steps without targets, because those update nothing.
   int64_t update = 0;
-  DoubleBits lr_factor;  // train: what the schedule makes of every learning rate in this step
+  DoubleBits lr_factor;  // of a training step: what the schedule makes of every learning rate in this step
   std::shared_ptr<const TaskLists> lists;
-  std::vector<int> activation_limits;  // [stages]: the most micro-batches that a stage may hold (train)
+  std::vector<int> activation_limits;  // ProgramTasks::activation_limits
   // One batch per data-parallel replica, all with the same number of micro-batches. Empty if the program has
   // no batch.
   std::vector<std::shared_ptr<const StepBatch>> batches;
-  // The next members are for generate.
+  // The next members are for Pass::decode.
   Sampling sampling;
   uint64_t sampling_index = 0;  // index of the token that is drawn
   int64_t cache_capacity = 0;   // > 0: start an empty key/value cache with room for that many tokens
@@ -82,11 +116,14 @@ struct Layout {
   bool tied = false;  // the embedding is tied; its head is on the last stage
 };
 
-// Each function returns the tasks of one program: a training step or an evaluation of `micro_batches`, one
-// token of generation, or a snapshot. Throws UserError if the schedule does not fit (schedule/validator.hpp).
-TaskLists training_tasks(const Layout& layout, int micro_batches, std::vector<int>& activation_limits);
-TaskLists evaluation_tasks(const Layout& layout, int micro_batches);
-TaskLists generation_tasks(const Layout& layout);
-TaskLists snapshot_tasks(const Layout& layout);
+struct ProgramTasks {
+  TaskLists lists;
+  // [stages]: the most micro-batches that a stage may hold activations of. Empty unless Pass::train.
+  std::vector<int> activation_limits;
+};
+
+// Returns the tasks of a program of `micro_batches` (0 with Pass::none). Throws UserError if the schedule
+// does not fit (schedule/validator.hpp). The parts of `kind` must fit together.
+ProgramTasks tasks_of(const ProgramKind& kind, const Layout& layout, int micro_batches);
 
 }  // namespace collie

@@ -99,15 +99,13 @@ void TrainerCore::compute_step() {
   phase_ = Phase::computing;
   if (batch_.front()->global_target_tokens == 0) return pass_over_step();
   const int micro_batches = static_cast<int>(batch_.front()->micro_batches.size());
-  const StepLists& lists = lists_for(micro_batches);
   Program program;
-  program.kind = ProgramKind::train;
+  program.kind = training_program;
   program.step = step_;
   program.update = step_ - steps_without_targets_;
   program.lr_factor = lr_factor_of(step_);
-  program.lists = lists.tasks;
-  program.activation_limits = lists.activation_limits;
   program.batches = batch_;
+  add_tasks(program, micro_batches);
   submit(std::move(program));
   computed_ = next_program_ - 1;
 }
@@ -122,14 +120,6 @@ void TrainerCore::pass_over_step() {
                     step_));
   record_step({}, 0);
   finish_step();
-}
-
-const TrainerCore::StepLists& TrainerCore::lists_for(int micro_batches) {
-  StepLists& lists = step_lists_[micro_batches];
-  if (!lists.tasks)
-    lists.tasks = std::make_shared<const TaskLists>(
-        training_tasks(settings_.layout, micro_batches, lists.activation_limits));
-  return lists;
 }
 
 void TrainerCore::stepped(const StepReport& report) {
@@ -246,11 +236,10 @@ void TrainerCore::snapshot(bool final) {
   save_asked_ = false;
   final_saved_ = final_saved_ || final;
   outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, final});
-  if (!snapshot_lists_) snapshot_lists_ = std::make_shared<const TaskLists>(snapshot_tasks(settings_.layout));
   Program program;
-  program.kind = ProgramKind::snapshot;
+  program.kind = snapshot_program;
   program.step = step_;
-  program.lists = snapshot_lists_;
+  add_tasks(program, 0);
   submit(std::move(program));
 }
 
@@ -270,6 +259,23 @@ void TrainerCore::recorded(int64_t step) {
 }
 
 // --- programs
+
+// Programs of one kind and size share their lists.
+void TrainerCore::add_tasks(Program& program, int micro_batches) {
+  const auto same = [&](const MadeTasks& made) {
+    return made.kind == program.kind && made.micro_batches == micro_batches;
+  };
+  auto found = std::find_if(made_tasks_.begin(), made_tasks_.end(), same);
+  if (found == made_tasks_.end()) {
+    ProgramTasks tasks = tasks_of(program.kind, settings_.layout, micro_batches);
+    made_tasks_.push_back({program.kind, micro_batches,
+                           std::make_shared<const TaskLists>(std::move(tasks.lists)),
+                           std::move(tasks.activation_limits)});
+    found = made_tasks_.end() - 1;
+  }
+  program.lists = found->lists;
+  program.activation_limits = found->activation_limits;
+}
 
 void TrainerCore::submit(Program program) {
   program.id = next_program_++;
@@ -317,16 +323,7 @@ void TrainerCore::request(const ProgramRequest& request) {
   program.sampling = request.sampling;
   program.sampling_index = request.sampling_index;
   program.cache_capacity = request.cache_capacity;
-  if (request.kind == ProgramKind::generate) {
-    if (!generation_lists_)
-      generation_lists_ = std::make_shared<const TaskLists>(generation_tasks(settings_.layout));
-    program.lists = generation_lists_;
-  } else {
-    const int micro_batches = static_cast<int>(program.batches.front()->micro_batches.size());
-    auto& lists = evaluation_lists_[micro_batches];
-    if (!lists) lists = std::make_shared<const TaskLists>(evaluation_tasks(settings_.layout, micro_batches));
-    program.lists = lists;
-  }
+  add_tasks(program, static_cast<int>(program.batches.front()->micro_batches.size()));
   submit(std::move(program));
   computed_ = next_program_ - 1;
 }

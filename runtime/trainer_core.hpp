@@ -96,8 +96,10 @@ class TrainerCore {
   double running_seconds() const { return started_s_ ? outbox_.now_s() - *started_s_ : 0.0; }
 
  private:
-  struct StepLists {
-    std::shared_ptr<const TaskLists> tasks;
+  struct MadeTasks {
+    ProgramKind kind;
+    int micro_batches = 0;
+    std::shared_ptr<const TaskLists> lists;
     std::vector<int> activation_limits;
   };
   enum class Phase {
@@ -137,7 +139,7 @@ class TrainerCore {
   bool checkpoint_due() const;
   void submit(Program program);
   void release_programs();
-  const StepLists& lists_for(int micro_batches);
+  void add_tasks(Program& program, int micro_batches);
   bool stale(const RunTag& tag) const { return ended() || !(tag == settings_.tag); }
 
   TrainerSettings settings_;
@@ -176,9 +178,7 @@ class TrainerCore {
   // Reports of evaluation programs for which some data ranks have not reported yet, by rank.
   std::map<uint64_t, std::map<int, DoubleBits>> evaluation_reports_;
 
-  std::map<int, StepLists> step_lists_;  // by micro-batches
-  std::map<int, std::shared_ptr<const TaskLists>> evaluation_lists_;
-  std::shared_ptr<const TaskLists> generation_lists_, snapshot_lists_;
+  std::vector<MadeTasks> made_tasks_;  // a few: the last batch of an epoch or an evaluation may be smaller
 
   std::vector<RankSummary> summaries_;
   std::vector<double> busy_s_;

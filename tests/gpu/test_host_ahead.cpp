@@ -71,8 +71,9 @@ class OneRank {
     program.id = static_cast<uint64_t>(++steps_);
     program.step = program.update = steps_;
     program.lr_factor = 1e-2;
-    program.lists = std::make_shared<const TaskLists>(
-        training_tasks(layout_of(1, true, "1f1b"), micro_batches, program.activation_limits));
+    ProgramTasks tasks = tasks_of(training_program, layout_of(1, true, "1f1b"), micro_batches);
+    program.lists = std::make_shared<const TaskLists>(std::move(tasks.lists));
+    program.activation_limits = std::move(tasks.activation_limits);
     auto batch = std::make_shared<StepBatch>();
     for (int i = 0; i < micro_batches; ++i) {
       batch->micro_batches.push_back(make_batch({5, 9 + i}, 11, fmt::format("batch {} of {}", i, steps_)));

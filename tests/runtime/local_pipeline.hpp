@@ -62,32 +62,33 @@ class LocalPipeline {
 
   // One optimizer step; returns the sum of the losses.
   double train(std::shared_ptr<const StepBatch> batch, double lr_factor) {
-    Program program;
-    program.kind = ProgramKind::train;
+    Program program = program_of(training_program, std::move(batch));
     program.step = program.update = ++step_;
     program.lr_factor = lr_factor;
-    program.lists = std::make_shared<const TaskLists>(
-        training_tasks(layout_, static_cast<int>(batch->micro_batches.size()), program.activation_limits));
-    program.batches = {std::move(batch)};
     return run(std::move(program));
+  }
+  // The same without its update; norm() is the norm.
+  double compute_norm(std::shared_ptr<const StepBatch> batch) {
+    return run(program_of(norm_program, std::move(batch)));
   }
   // The sum of the losses.
   double evaluate(std::shared_ptr<const StepBatch> batch) {
-    Program program;
-    program.kind = ProgramKind::evaluate;
-    program.lists = std::make_shared<const TaskLists>(
-        evaluation_tasks(layout_, static_cast<int>(batch->micro_batches.size())));
-    program.batches = {std::move(batch)};
-    return run(std::move(program));
+    return run(program_of(evaluation_program, std::move(batch)));
   }
   // All ranks' slices, rank by rank.
   std::vector<CheckpointSlice> snapshot() {
     slices_.clear();
-    Program program;
-    program.kind = ProgramKind::snapshot;
-    program.lists = std::make_shared<const TaskLists>(snapshot_tasks(layout_));
-    run(std::move(program));
+    run(program_of(snapshot_program, nullptr));
     return std::move(slices_);
+  }
+  Program program_of(const ProgramKind& kind, std::shared_ptr<const StepBatch> batch) const {
+    Program program;
+    program.kind = kind;
+    ProgramTasks tasks = tasks_of(kind, layout_, batch ? static_cast<int>(batch->micro_batches.size()) : 0);
+    program.lists = std::make_shared<const TaskLists>(std::move(tasks.lists));
+    program.activation_limits = std::move(tasks.activation_limits);
+    if (batch) program.batches = {std::move(batch)};
+    return program;
   }
   // Any program; the loss that was reported.
   double run(Program program) {

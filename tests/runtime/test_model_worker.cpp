@@ -181,14 +181,13 @@ TEST_CASE("model worker: the head's copy of a tied matrix follows the embedding"
 
   // The same without the weight's way back: the test would see it.
   LocalPipeline stale = pipeline_of(model, layout_with(2, true));
-  Program program;
+  Program program = stale.program_of(training_program, batch);
   program.step = program.update = 1;
-  TaskLists lists = training_tasks(layout_with(2, true), 2, program.activation_limits);
+  TaskLists lists = *program.lists;
   REQUIRE(lists[0].back().kind == TaskKind::send_tied_weight);
   lists[0].pop_back();
   lists[1].pop_back();
   program.lists = std::make_shared<const TaskLists>(lists);
-  program.batches = {batch};
   program.lr_factor = 1e-2;
   stale.run(program);
   CHECK(stale.evaluate(unseen) != expected);
@@ -197,10 +196,8 @@ TEST_CASE("model worker: the head's copy of a tied matrix follows the embedding"
 TEST_CASE("model worker: more activations than the schedule allows are an error", "[actors][worker]") {
   const Layout layout = layout_with(2, false, "gpipe");
   LocalPipeline pipeline = pipeline_of(three_blocks(false), layout);
-  Program program;
+  Program program = pipeline.program_of(training_program, step_batch(3, 1));
   program.step = program.update = 1;
-  program.batches = {step_batch(3, 1)};
-  program.lists = std::make_shared<const TaskLists>(training_tasks(layout, 3, program.activation_limits));
   REQUIRE(program.activation_limits == std::vector<int>{3, 3});
   program.activation_limits = {2, 3};
   CHECK_THAT(assertion_of([&] { pipeline.run(program); }),
@@ -303,6 +300,28 @@ TEST_CASE("model worker: all ranks agree on one loss and one norm, whatever the 
   CHECK(one.second > clip_grad_norm);  // so that the other cases clip
   CHECK(agreed(2) == one);
   CHECK(agreed(3) == one);
+}
+
+TEST_CASE("model worker: the norm alone is the next step's, and changes nothing", "[actors][worker]") {
+  const bool tied = GENERATE(false, true);
+  const int ranks = GENERATE(1, 2, 3);
+  CAPTURE(tied, ranks);
+  LocalPipeline plain = pipeline_of(three_blocks(tied), layout_with(ranks, tied));
+  LocalPipeline asked = pipeline_of(three_blocks(tied), layout_with(ranks, tied));
+  const auto held = [&] { return asked.worker(0).summary().current_total_bytes; };
+  const size_t before = held();
+  for (int step = 1; step <= 2; ++step) {
+    const auto batch = step_batch(4, step);
+    const auto state = bits_of(asked.snapshot());
+    const double loss = asked.compute_norm(batch), norm = asked.norm();
+    CHECK(held() == before);
+    CHECK((bits_of(asked.snapshot()) == state));
+    CHECK(asked.train(batch, 1e-2) == loss);
+    CHECK(asked.norm() == norm);
+    CHECK(plain.train(batch, 1e-2) == loss);
+    CHECK(plain.norm() == norm);
+  }
+  CHECK((bits_of(asked.snapshot()) == bits_of(plain.snapshot())));
 }
 
 TEST_CASE("model worker: where a step's loss is not finite nothing changes", "[actors][worker]") {

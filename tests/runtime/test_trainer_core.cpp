@@ -60,8 +60,7 @@ TEST_CASE("trainer core: the training program has the lists and limits of its sc
   run.ready();
   run.batch(1);
   const Program& program = *run.outbox.programs.at(0);
-  std::vector<int> limits;
-  const TaskLists expected = training_tasks(run.settings.layout, 2, limits);
+  const auto [expected, limits] = tasks_of(training_program, run.settings.layout, 2);
   CHECK(program.id == 1);
   CHECK(program.activation_limits == limits);
   REQUIRE(program.lists->size() == 2);
@@ -474,7 +473,7 @@ TEST_CASE("trainer core: messages of another run or generation are dropped", "[a
   run.news();
   run.stepped(25, 4, other);
   run.done(1, other);
-  run.core.request({other, ProgramKind::evaluate, std::make_shared<StepBatch>(), {}, 0, 0});
+  run.core.request({other, evaluation_program, std::make_shared<StepBatch>(), {}, 0, 0});
   run.core.evaluation({other, 0, 1, 1.0});
   run.core.token({other, 1, 1});
   run.core.generated({other});
@@ -514,7 +513,7 @@ TEST_CASE("trainer core: generation alone", "[actors][trainer]") {
   CHECK(run.news() == Log{"generation"});
   ProgramRequest request;
   request.tag = tag;
-  request.kind = ProgramKind::generate;
+  request.kind = generation_program;
   request.cache_capacity = 12;
   request.sampling_index = 3;
   auto batch = std::make_shared<StepBatch>();
@@ -522,7 +521,7 @@ TEST_CASE("trainer core: generation alone", "[actors][trainer]") {
   request.batch = batch;
   run.core.request(request);
   const Program& program = *run.outbox.programs.at(0);
-  CHECK(program.kind == ProgramKind::generate);
+  CHECK(program.kind == generation_program);
   CHECK(program.cache_capacity == 12);
   CHECK(program.sampling_index == 3);
   CHECK(program.lists->at(1).back().kind == TaskKind::sample);

@@ -183,7 +183,7 @@ class ThreadedRun final : private TrainerOutbox {
   void ask_for_evaluation() {
     ProgramRequest request;
     request.tag = threaded_tag;
-    request.kind = ProgramKind::evaluate;
+    request.kind = evaluation_program;
     request.batch = evaluator_->next();
     mail_.push(std::move(request));
   }

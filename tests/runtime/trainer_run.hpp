@@ -15,6 +15,13 @@ namespace collie::test {
 
 constexpr RunTag tag{7, 1};
 
+inline std::string word_for(const ProgramKind& kind) {
+  if (kind == training_program) return "train";
+  if (kind == norm_program) return "norm";
+  if (kind == evaluation_program) return "evaluate";
+  return kind == generation_program ? "generate" : "snapshot";
+}
+
 // Writes down what the trainer asks for: "batch 1", "train 1" (a program), "snapshot program 2", ...
 class RecordingTrainerOutbox final : public TrainerOutbox {
  public:
@@ -29,7 +36,7 @@ class RecordingTrainerOutbox final : public TrainerOutbox {
   double now_s() override { return clock; }
   void request_batch(int64_t step) override { log.push_back(fmt::format("batch {}", step)); }
   void broadcast(ProgramPtr program) override {
-    log.push_back(fmt::format("{} {}", name(program->kind), program->step));
+    log.push_back(fmt::format("{} {}", word_for(program->kind), program->step));
     programs.push_back(std::move(program));
   }
   void give_up(uint64_t program) override { log.push_back(fmt::format("give up {}", program)); }
@@ -112,7 +119,7 @@ struct Run {
   void stepped(double loss_sum = 25, double norm = 4, const RunTag& from = tag) {
     uint64_t program = 0;
     for (const auto& asked : outbox.programs)
-      if (asked->kind == ProgramKind::train) program = asked->id;
+      if (asked->kind == training_program) program = asked->id;
     core.stepped({from, program, loss_sum, norm});
   }
   void done(uint64_t program, const RunTag& from = tag) {
@@ -166,9 +173,9 @@ inline void answer_all(Run& run, size_t first_program = 0) {
   for (int round = 0; round < 100 && !run.core.ended(); ++round) {
     for (; first_program < run.outbox.programs.size(); ++first_program) {
       const ProgramPtr program = run.outbox.programs[first_program];
-      if (program->kind == ProgramKind::train) run.stepped();
+      if (program->kind == training_program) run.stepped();
       run.done(program->id);
-      if (program->kind == ProgramKind::snapshot) run.written(program->step);
+      if (program->kind == snapshot_program) run.written(program->step);
     }
     for (const auto& line : run.news()) {
       int64_t step = 0;
