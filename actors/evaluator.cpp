@@ -1,6 +1,7 @@
 // The evaluator actor asks the trainer for evaluation programs, one at a time, and sums their losses.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
+#include "runtime/asker.hpp"
 #include "runtime/evaluator_core.hpp"
 
 namespace collie {
@@ -9,6 +10,7 @@ namespace {
 struct EvaluatorState {
   const char* name = "evaluator";
   std::unique_ptr<EvaluatorCore> core;
+  std::unique_ptr<Asker> asker;
 };
 using EvaluatorActor = caf::stateful_actor<EvaluatorState>;
 
@@ -17,20 +19,18 @@ caf::behavior evaluator_behaviour(EvaluatorActor* self, RunTag tag, std::shared_
   report_exceptions_to(self, trainer, tag, "evaluator");
   self->state.core =
       std::make_unique<EvaluatorCore>(plan->evaluation_order, plan->config.train.micro_batch_size);
+  self->state.asker = std::make_unique<Asker>(tag, evaluator_name);
   const auto ask = [=] {
-    ProgramRequest request;
-    request.tag = tag;
-    request.kind = evaluation_program;
-    request.batch = self->state.core->next();
-    self->send(trainer, std::move(request));
+    self->send(trainer, self->state.asker->ask(evaluation_program, self->state.core->next()));
   };
   return {
       [=](evaluate_atom, int64_t step) {
         self->state.core->start(step);
         ask();
       },
-      [=](const EvaluationReport& report) {
-        if (const auto result = self->state.core->add(report.loss_sum))
+      [=](const ProgramReply& reply) {
+        if (!self->state.asker->accept(reply)) return;
+        if (const auto result = self->state.core->add(value_of(reply, loss_sum_name)))
           self->send(trainer, *result);
         else
           ask();

@@ -16,9 +16,7 @@ void add_message_types(caf::actor_system_config& config) {
   config.add_message_type<ProgramMessage>("collie::ProgramMessage");
   config.add_message_type<Payload>("collie::Payload");
   config.add_message_type<Credit>("collie::Credit");
-  config.add_message_type<StepReport>("collie::StepReport");
-  config.add_message_type<EvaluationReport>("collie::EvaluationReport");
-  config.add_message_type<TokenReport>("collie::TokenReport");
+  config.add_message_type<ProgramReply>("collie::ProgramReply");
   config.add_message_type<ProgramDone>("collie::ProgramDone");
   config.add_message_type<RankReady>("collie::RankReady");
   config.add_message_type<Failure>("collie::Failure");

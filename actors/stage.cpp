@@ -28,9 +28,7 @@ class CafStageOutbox final : public StageOutbox {
     if (oldest != sends_.end() && oldest->first == channel) sends_.erase(oldest);
   }
   void send(int rank, Credit credit) override;
-  void report(const StepReport& report) override;
-  void report(EvaluationReport report) override;
-  void report(TokenReport report) override;
+  void report(ProgramReply reply) override;
   void report(ProgramDone done) override;
   void deliver(SnapshotPart part) override;
   std::function<void()> outcome_notifier() override;
@@ -80,14 +78,8 @@ void CafStageOutbox::send(int rank, Payload payload) {
 void CafStageOutbox::send(int rank, Credit credit) {
   self_->send(peer(rank), credit);
 }
-void CafStageOutbox::report(const StepReport& report) {
-  self_->send(wiring_.trainer, report);
-}
-void CafStageOutbox::report(EvaluationReport report) {
-  self_->send(wiring_.trainer, report);
-}
-void CafStageOutbox::report(TokenReport report) {
-  self_->send(wiring_.trainer, report);
+void CafStageOutbox::report(ProgramReply reply) {
+  self_->send(wiring_.trainer, std::move(reply));
 }
 void CafStageOutbox::report(ProgramDone done) {
   self_->send(wiring_.trainer, std::move(done));

@@ -40,6 +40,7 @@ struct TrainerState {
   std::set<int> told;                    // nodes whose ranks know the program to give up
   std::vector<caf::actor> loaders;       // [replicas]
   std::vector<caf::actor> children;
+  std::map<std::string, caf::actor> requesters;  // who asked last under this name
   std::optional<RunEnded> outcome;
   std::string waiting_for;  // what the run waits for outside the ranks, and since when
   double waiting_since_s = 0;
@@ -68,8 +69,9 @@ class CafTrainerOutbox final : public TrainerOutbox {
   }
   void evaluate(int64_t step) override { self_->send(state().evaluator, evaluate_atom::value, step); }
   void generate() override { self_->send(state().generator, generate_atom::value); }
-  void forward(const EvaluationReport& report) override { self_->send(state().evaluator, report); }
-  void forward(const TokenReport& report) override { self_->send(state().generator, report); }
+  void answer(const ProgramReply& reply) override {
+    self_->send(state().requesters.at(reply.request.requester), reply);
+  }
   void expect_snapshot(const SnapshotExpected& expected) override { self_->send(state().writer, expected); }
   void record(const StepFinished& step) override {
     self_->send(state().monitor, step);
@@ -299,8 +301,9 @@ std::vector<std::unique_ptr<Callback>> make_callbacks(const Config& config) {
   return all;
 }
 
-RunStarted started(const RunPlan& plan) {
+RunStarted started(const RunPlan& plan, const RunTag& tag) {
   RunStarted event;
+  event.tag = tag;
   event.name = plan.config.run.name;
   event.dir = plan.config.run.dir;
   event.first_step = plan.checkpoint ? plan.checkpoint->step() + 1 : 1;
@@ -333,7 +336,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   });
   self->set_down_handler([=](const caf::down_msg& down) { child_is_down(self, down); });
   self->set_exit_handler([=](const caf::exit_msg&) { self->state.core->stop(RunStatus::interrupted); });
-  self->send(state.listener, started(*state.plan));
+  self->send(state.listener, started(*state.plan, tag));
   // If an exception left this function, the trainer would end before the other actors and could not announce
   // their end.
   try {
@@ -350,11 +353,13 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
       [=](const NodeRanks& spawned) { node_has_ranks(self, spawned); },
       [=](const RankReady& ready) { self->state.core->ready(ready); },
       [=](BatchReady& ready) { self->state.core->batch(std::move(ready)); },
-      [=](const StepReport& report) { self->state.core->stepped(report); },
-      [=](const EvaluationReport& report) { self->state.core->evaluation(report); },
-      [=](const TokenReport& report) { self->state.core->token(report); },
+      [=](const ProgramReply& reply) { self->state.core->reply(reply); },
       [=](const ProgramDone& done) { self->state.core->done(done); },
-      [=](const ProgramRequest& request) { self->state.core->request(request); },
+      [=](ProgramRequest& request) {
+        self->state.requesters[request.request.requester] =
+            caf::actor_cast<caf::actor>(self->current_sender());
+        self->state.core->request(std::move(request));
+      },
       [=](const EvaluationFinished& result) { self->state.core->evaluated(result); },
       [=](const GenerationFinished& finished) { self->state.core->generated(finished); },
       [=](const SnapshotWritten& written) { self->state.core->written(written); },

@@ -52,8 +52,16 @@ Raw<Number> raw(std::vector<Number>& values) {
 }  // namespace wire
 
 template <class Inspector>
-auto inspect(Inspector& f, RunTag& x) {
-  return f(x.run, x.generation);
+auto inspect(Inspector& f, Request& x) {
+  return f(x.requester, x.number);
+}
+template <class Inspector>
+auto inspect(Inspector& f, NamedValues& x) {
+  return f(x.name, x.values);
+}
+template <class Inspector>
+auto inspect(Inspector& f, ProgramReply& x) {
+  return f(x.tag, x.program, x.request, x.step, x.rank, x.values);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Channel& x) {
@@ -67,18 +75,6 @@ auto inspect(Inspector& f, Payload& x) {
 template <class Inspector>
 auto inspect(Inspector& f, Credit& x) {
   return f(x.tag, x.channel);
-}
-template <class Inspector>
-auto inspect(Inspector& f, StepReport& x) {
-  return f(x.tag, x.program, x.loss_sum, x.gradient_norm);
-}
-template <class Inspector>
-auto inspect(Inspector& f, EvaluationReport& x) {
-  return f(x.tag, x.rank, x.program, x.loss_sum);
-}
-template <class Inspector>
-auto inspect(Inspector& f, TokenReport& x) {
-  return f(x.tag, x.program, x.token);
 }
 template <class Inspector>
 auto inspect(Inspector& f, TaskSpan& x) {
@@ -192,16 +188,16 @@ typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {
     TaskLists lists = program.lists ? *program.lists : TaskLists{};
     std::vector<StepBatch> batches;
     for (const auto& batch : program.batches) batches.push_back(batch ? *batch : StepBatch{});
-    return f(program.id, program.kind, program.step, program.update, program.lr_factor, lists,
-             program.activation_limits, batches, program.sampling, program.sampling_index,
+    return f(program.id, program.request, program.kind, program.step, program.update, program.lr_factor,
+             lists, program.activation_limits, batches, program.sampling, program.sampling_index,
              program.cache_capacity);
   } else {
     auto program = std::make_shared<Program>();
     TaskLists lists;
     std::vector<StepBatch> batches;
-    auto result = f(program->id, program->kind, program->step, program->update, program->lr_factor, lists,
-                    program->activation_limits, batches, program->sampling, program->sampling_index,
-                    program->cache_capacity);
+    auto result = f(program->id, program->request, program->kind, program->step, program->update,
+                    program->lr_factor, lists, program->activation_limits, batches, program->sampling,
+                    program->sampling_index, program->cache_capacity);
     program->lists = std::make_shared<const TaskLists>(std::move(lists));
     for (auto& batch : batches)
       program->batches.push_back(std::make_shared<const StepBatch>(std::move(batch)));

@@ -202,9 +202,7 @@ class MetaPipeline {
     size_t from = 0;
     void send(int rank, Payload payload) override { pipeline->send(from, rank, std::move(payload)); }
     void send(int rank, Credit credit) override { pipeline->rank_numbered(rank).core->credit(credit); }
-    void report(const StepReport&) override {}
-    void report(EvaluationReport) override {}
-    void report(TokenReport) override {}
+    void report(ProgramReply) override {}
     void report(ProgramDone) override {}
     void deliver(SnapshotPart part) override {
       for (auto& slice : part.slices) pipeline->slices_.push_back(std::move(slice));

@@ -8,10 +8,12 @@
 
 #include "kernels/graph_counts.hpp"
 #include "runtime/double_bits.hpp"
+#include "runtime/run_tag.hpp"
 
 namespace collie {
 
 struct RunStarted {
+  RunTag tag;  // for requests to the run
   std::string name, dir;
   int64_t first_step = 1, total_steps = 0;  // total_steps 0: not a training run
   int64_t parameters = 0;
@@ -78,6 +80,10 @@ struct SaveRequest {
 };
 
 template <class Inspector>
+auto inspect(Inspector& f, RunTag& x) {
+  return f(x.run, x.generation);
+}
+template <class Inspector>
 auto inspect(Inspector& f, StopRequest& x) {
   return f(x.why, x.by);
 }
@@ -87,7 +93,7 @@ auto inspect(Inspector& f, SaveRequest& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, RunStarted& x) {
-  return f(x.name, x.dir, x.first_step, x.total_steps, x.parameters, x.ranks);
+  return f(x.tag, x.name, x.dir, x.first_step, x.total_steps, x.parameters, x.ranks);
 }
 template <class Inspector>
 auto inspect(Inspector& f, GraphCounts& x) {

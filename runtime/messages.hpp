@@ -13,15 +13,10 @@
 #include "runtime/double_bits.hpp"
 #include "runtime/events.hpp"
 #include "runtime/program.hpp"
+#include "runtime/program_reply.hpp"
+#include "runtime/run_tag.hpp"
 
 namespace collie {
-
-// Every message carries this tag: the run, and the incarnation of its ranks. Receivers drop stale messages.
-struct RunTag {
-  uint64_t run = 0;
-  uint32_t generation = 0;
-  bool operator==(const RunTag&) const = default;
-};
 
 // --- between ranks
 
@@ -56,27 +51,6 @@ struct Credit {
 };
 
 // --- rank to trainer
-
-// The result that all ranks have reduced (optim/gradient_norm.hpp), sent by the first of them. If it is not
-// finite, no weight has changed.
-struct StepReport {
-  RunTag tag;
-  uint64_t program = 0;
-  DoubleBits loss_sum, gradient_norm;
-};
-
-struct EvaluationReport {
-  RunTag tag;
-  int rank = 0;
-  uint64_t program = 0;
-  DoubleBits loss_sum;
-};
-
-struct TokenReport {
-  RunTag tag;
-  uint64_t program = 0;
-  int32_t token = 0;
-};
 
 struct TaskSpan {  // for the trace; seconds on the process's steady clock
   std::string task;
@@ -159,13 +133,15 @@ struct BatchReady {
   std::shared_ptr<const StepBatch> batch;
 };
 
-// --- evaluator and generator
+// --- who asks for programs
 
-// The evaluator or the generator asks the trainer to insert this program between steps.
+// Asks the trainer to insert this program between steps. The answer is a ProgramReply. There is none if the
+// run ends first. A requester has one request on its way (Asker).
 struct ProgramRequest {
   RunTag tag;
+  Request request;
   ProgramKind kind = evaluation_program;
-  std::shared_ptr<const StepBatch> batch;
+  std::shared_ptr<const StepBatch> batch;  // of all replicas
   Sampling sampling;
   uint64_t sampling_index = 0;
   int64_t cache_capacity = 0;

@@ -139,7 +139,8 @@ void ModelWorker::begin(const Program& program) {
       operations_->fill(loss_sums_, 0);
     }
     if (program.kind.pass == Pass::decode && program.cache_capacity > 0)
-      chunk->cache = chunk->model->make_cache(*operations_, program.cache_capacity);
+      chunk->caches[program.request.requester] =
+          chunk->model->make_cache(*operations_, program.cache_capacity);
   }
 }
 
@@ -202,7 +203,8 @@ void ModelWorker::forward(Chunk& chunk, int index) {
   } else {
     failpoint("stage.decode");
     LayerContext layer_context = context(chunk, false);
-    output = chunk.model->decode(layer_context, micro_batch(index), input, chunk.cache);
+    output = chunk.model->decode(layer_context, micro_batch(index), input,
+                                 chunk.caches[program_.request.requester]);
   }
   if (chunk.model->range().head) {
     logits_ = std::move(output);  // defined only in generation
@@ -397,21 +399,22 @@ void ModelWorker::copy_tied_weight(const Tensor& weight) {
   weights.publish(tied_copy_.bucket);
 }
 
-DoubleBits ModelWorker::evaluation_loss() {
+std::vector<NamedValues> ModelWorker::loss_values() {
   Tensor sum = operations_->empty({1}, DType::f64, Category::workspace);
   operations_->ordered_sums(loss_sums_, sum_of_first(loss_sums_.numel()), sum);
   const double loss = operations_->read(sum).value().front();
   loss_sums_ = {};
   check_communication();
-  return loss;
+  return {{loss_sum_name, {loss}}};
 }
 
-int32_t ModelWorker::sample() {
+std::vector<NamedValues> ModelWorker::sample() {
   std::vector<float> logits(static_cast<size_t>(logits_.numel()));
   operations_->download(logits_, logits);
   check_communication();
   logits_ = {};
-  return sample_token(logits, program_.sampling, program_.sampling_index);
+  return {
+      {tokens_name, {static_cast<double>(sample_token(logits, program_.sampling, program_.sampling_index))}}};
 }
 
 std::vector<CheckpointSlice> ModelWorker::snapshot() {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -63,8 +64,8 @@ class ModelWorker final : public StageWorker {
   StepOutcome outcome() override;
   void check() override;
   void update() override;
-  DoubleBits evaluation_loss() override;
-  int32_t sample() override;
+  std::vector<NamedValues> loss_values() override;
+  std::vector<NamedValues> sample() override;
   std::vector<CheckpointSlice> snapshot() override;
   RankSummary summary() const override;
   bool gives_up() const override;
@@ -79,8 +80,8 @@ class ModelWorker final : public StageWorker {
     int stage = 0;
     std::unique_ptr<StageModel> model;
     std::unique_ptr<ShardedState> state;
-    KeyValueCache cache;
-    int live = 0, peak_live = 0;  // micro-batches whose activations are held
+    std::map<std::string, KeyValueCache> caches;  // by requester
+    int live = 0, peak_live = 0;                  // micro-batches whose activations are held
   };
 
   // One use of a tied matrix. It is empty if that use is on another rank.

@@ -74,7 +74,7 @@ void append_epilogue(const ProgramKind& kind, const Layout& layout, TaskLists& l
     case Epilogue::update:
       return append_update(layout, lists);
     case Epilogue::report:  // the synchronised step reports itself, as soon as its outcome is there
-      if (kind.gradients == GradientUse::none) of_head.push_back({TaskKind::report_evaluation, {}});
+      if (kind.gradients == GradientUse::none) of_head.push_back({TaskKind::report_losses, {}});
       return;
     case Epilogue::sample:
       return of_head.push_back({TaskKind::sample, {}});
@@ -107,8 +107,8 @@ std::string to_string(const Task& task) {
       return "send tied weight";
     case TaskKind::receive_tied_weight:
       return "receive tied weight";
-    case TaskKind::report_evaluation:
-      return "report evaluation";
+    case TaskKind::report_losses:
+      return "report losses";
     case TaskKind::sample:
       return "sample";
     case TaskKind::snapshot:

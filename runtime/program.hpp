@@ -12,6 +12,7 @@
 #include "models/sampling.hpp"
 #include "runtime/double_bits.hpp"
 #include "runtime/grid.hpp"
+#include "runtime/run_tag.hpp"
 #include "schedule/action.hpp"
 
 namespace collie {
@@ -27,9 +28,9 @@ enum class TaskKind : uint8_t {
   update,            // runs the optimizer
   send_tied_weight,  // sends the updated tied matrix to the head's rank
   receive_tied_weight,
-  report_evaluation,  // sends the losses of the program's micro-batches to the trainer
-  sample,             // samples the next token from the last logits and sends it to the trainer
-  snapshot,           // sends copies of weights and optimizer states to the checkpoint writer
+  report_losses,  // sends the losses of the program's micro-batches to the trainer
+  sample,         // samples the next token from the last logits and sends it to the trainer
+  snapshot,       // sends copies of weights and optimizer states to the checkpoint writer
 };
 
 struct Task {
@@ -85,6 +86,7 @@ inline constexpr ProgramKind snapshot_program{Pass::none, GradientUse::none, Epi
 
 struct Program {
   uint64_t id = 0;  // consecutive from 1; set by the trainer
+  Request request;  // who asked, and gets the values
   ProgramKind kind;
   int64_t step = 0;  // of a training step: the one that it computes; otherwise: the last one computed
   // Of a training step: the number of updates that the weights have had after this program. It equals the

@@ -55,7 +55,7 @@ void StageCore::credit(const Credit& credit) {
 }
 
 void StageCore::synchronize_step() {
-  awaited_ = programs_.front()->id;
+  awaited_ = programs_.front();
   const bool there = worker_.synchronize_step(outbox_.outcome_notifier());
   synchronized_ = true;
   if (there) report_outcome();
@@ -69,9 +69,14 @@ void StageCore::on_outcome_ready() {
 // The first rank reports for all ranks.
 void StageCore::report_outcome() {
   const StepOutcome outcome = worker_.outcome();
-  if (settings_.rank == 0)
-    outbox_.report(StepReport{settings_.tag, *awaited_, outcome.loss_sum, outcome.gradient_norm});
-  awaited_.reset();
+  const ProgramPtr program = std::exchange(awaited_, nullptr);
+  if (settings_.rank != 0) return;
+  reply(*program, {{loss_sum_name, {outcome.loss_sum}}, {gradient_norm_name, {outcome.gradient_norm}}});
+}
+
+void StageCore::reply(const Program& program, std::vector<NamedValues> values) {
+  outbox_.report(ProgramReply{settings_.tag, program.id, program.request, program.step, settings_.rank,
+                              std::move(values)});
 }
 
 const std::vector<Task>& StageCore::list() const {
@@ -147,18 +152,22 @@ void StageCore::give_up(uint64_t program) {
 }
 
 bool StageCore::give_up_running(uint64_t program) {
-  if (programs_.empty() || programs_.front()->id != program || synchronized_) return false;
+  if (!given_up_with(program)) return false;
+  to_give_up_ = program;
   drop_running();
   return true;
 }
 
-bool StageCore::gives_up_running() const {
-  return !programs_.empty() && programs_.front()->id == to_give_up_ && !synchronized_;
+// Whether the running program is given up when `program` is.
+bool StageCore::given_up_with(uint64_t program) const {
+  if (program == 0 || programs_.empty() || synchronized_) return false;
+  const Program& running = *programs_.front();
+  return running.id >= program && running.kind.pass != Pass::none;
 }
 
 void StageCore::drop_running() {
   const uint64_t program = programs_.front()->id;
-  if (awaited_ == program) awaited_.reset();
+  if (awaited_ == programs_.front()) awaited_.reset();
   std::erase_if(arrived_, [&](const auto& arrival) { return arrival.first.program == program; });
   dropped_ = program;
   worker_.give_up();
@@ -174,7 +183,7 @@ void StageCore::start_next_program() {
 }
 
 std::optional<Task> StageCore::ready() {
-  if (gives_up_running()) drop_running();
+  while (given_up_with(to_give_up_)) drop_running();
   if (programs_.empty()) {
     RankStatus::Activity activity;
     if (awaited_) {
@@ -198,7 +207,7 @@ std::optional<Task> StageCore::ready() {
 }
 
 void StageCore::execute() {
-  if (gives_up_running()) return drop_running();
+  if (given_up_with(to_give_up_)) return drop_running();
   const Task task = current();
   const double start = steady_seconds();
   // Synchronising the step consists almost only of waiting for the last rank.
@@ -225,14 +234,13 @@ void StageCore::run(const Task& task) {
       return synchronize_step();
     case TaskKind::update:
       return worker_.update();
-    case TaskKind::report_evaluation:
+    case TaskKind::report_losses:
       if (!settings_.is_reporter) return;
-      return outbox_.report(
-          EvaluationReport{settings_.tag, settings_.rank, program.id, worker_.evaluation_loss()});
+      return reply(program, worker_.loss_values());
     case TaskKind::sample: {
-      const int32_t token = worker_.sample();
+      std::vector<NamedValues> tokens = worker_.sample();
       if (!settings_.is_reporter) return;
-      return outbox_.report(TokenReport{settings_.tag, program.id, token});
+      return reply(program, std::move(tokens));
     }
     case TaskKind::snapshot:
       return outbox_.deliver(SnapshotPart{settings_.tag, program.step, settings_.rank, worker_.snapshot()});

@@ -20,9 +20,7 @@ class StageOutbox {
   virtual ~StageOutbox() = default;
   virtual void send(int rank, Payload payload) = 0;
   virtual void send(int rank, Credit credit) = 0;
-  virtual void report(const StepReport& report) = 0;
-  virtual void report(EvaluationReport report) = 0;
-  virtual void report(TokenReport report) = 0;
+  virtual void report(ProgramReply reply) = 0;
   virtual void report(ProgramDone done) = 0;
   virtual void deliver(SnapshotPart part) = 0;  // to the checkpoint writer
   // Returns a function that makes the core's owner call on_outcome_ready() soon. Any thread may call it.
@@ -55,14 +53,15 @@ class StageCore {
   void on_outcome_ready();
   // Whether on_outcome_ready() is still to be called. Until then check() throws any failure that would keep
   // the call from ever coming.
-  bool awaits_outcome() const { return awaited_.has_value(); }
+  bool awaits_outcome() const { return awaited_ != nullptr; }
   void check() { worker_.check(); }
 
-  // The rank stops before its next task of this program, now or when the program starts, and drops what it
-  // has computed for it. But if all ranks have synchronised the program's step, the step is finished.
+  // The rank stops before its next task of this program and of those behind it, now or when they start, and
+  // drops what it has computed for them. But if all ranks have synchronised a program's step, the step is
+  // finished; and snapshots, which need no other rank, are always made.
   void give_up(uint64_t program);
-  // Does the same after a task of the running program has thrown. Returns false if `program` is not running
-  // or its step is synchronised.
+  // Does the same after a task of the running program has thrown. Returns false if the running program is not
+  // `program` or behind it, or is not given up.
   bool give_up_running(uint64_t program);
 
   // Returns the next task of the list if its inputs are there.
@@ -88,9 +87,10 @@ class StageCore {
   void run(const Task& task);
   void synchronize_step();
   void report_outcome();
+  void reply(const Program& program, std::vector<NamedValues> values);
   void send_payload(const Task& task);
   void receive_payload(const Task& task);
-  bool gives_up_running() const;
+  bool given_up_with(uint64_t program) const;
   void drop_running();
   void finish_program(bool given_up = false);
   bool stale(const RunTag& tag) const { return !(tag == settings_.tag); }
@@ -107,8 +107,8 @@ class StageCore {
   bool synchronized_ = false;  // all ranks have synchronised the running program's step
   uint64_t to_give_up_ = 0, dropped_ = 0, finished_ = 0;  // program ids; 0: none
   std::map<ArrivalKey, Tensor> arrived_;
-  std::map<Channel, int> credits_;   // of outgoing channels, from their first use
-  std::optional<uint64_t> awaited_;  // the program whose outcome this rank's device still has to compute
+  std::map<Channel, int> credits_;  // of outgoing channels, from their first use
+  ProgramPtr awaited_;  // the program whose outcome this rank's device still has to compute; null: none
   double busy_s_ = 0;
   int64_t sent_bytes_ = 0;
   std::vector<TaskSpan> spans_;

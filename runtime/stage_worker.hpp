@@ -36,8 +36,8 @@ class StageWorker {
   // queued. Does not wait.
   virtual void check() {}
   virtual void update() = 0;
-  virtual DoubleBits evaluation_loss() = 0;  // over the program's micro-batches
-  virtual int32_t sample() = 0;
+  virtual std::vector<NamedValues> loss_values() = 0;  // over the program's micro-batches
+  virtual std::vector<NamedValues> sample() = 0;       // the tokens drawn from the last logits
   virtual std::vector<CheckpointSlice> snapshot() = 0;
   virtual RankSummary summary() const = 0;
   // gives_up() tells whether a program can be given up before its end. give_up() drops what the program has

@@ -34,6 +34,7 @@ void TrainerCore::ready(const RankReady& ready) {
     return;
   step_started_s_ = outbox_.now_s();
   started_s_ = step_started_s_;
+  insert_requests();
   switch (settings_.purpose) {
     case Purpose::train:
       if (!stop_ && step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
@@ -106,8 +107,8 @@ void TrainerCore::compute_step() {
   program.lr_factor = lr_factor_of(step_);
   program.batches = batch_;
   add_tasks(program, micro_batches);
+  step_in_flight_ = true;
   submit(std::move(program));
-  computed_ = next_program_ - 1;
 }
 
 // Without a target there is no loss and every gradient is zero. The ranks have nothing to do, and weights and
@@ -122,13 +123,14 @@ void TrainerCore::pass_over_step() {
   finish_step();
 }
 
-void TrainerCore::stepped(const StepReport& report) {
-  if (stale(report.tag)) return;
-  COLLIE_ASSERT(phase_ == Phase::computing, "program {} reports a step where none is computed",
-                report.program);
-  const double norm = report.gradient_norm;
-  const double loss = report.loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
-  if (!std::isfinite(report.loss_sum) || !std::isfinite(norm))
+void TrainerCore::stepped(const ProgramReply& reply) {
+  COLLIE_ASSERT(step_in_flight_, "program {} reports a step where none is computed", reply.program);
+  step_in_flight_ = false;
+  if (const auto found = outstanding_.find(reply.program); found != outstanding_.end())
+    found->second.counts = true;
+  const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
+  const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
+  if (!std::isfinite(loss_sum) || !std::isfinite(norm))
     return fail(
         {settings_.tag, FailureKind::run, fmt::format("step {}", step_),
          fmt::format("the {} is {}; the weights were left as they were after step {}. A lower optimizer.lr "
@@ -136,6 +138,7 @@ void TrainerCore::stepped(const StepReport& report) {
                      std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss,
                      step_ - 1)});
   record_step(loss, norm);
+  insert_requests();
   finish_step();
 }
 
@@ -190,7 +193,7 @@ bool TrainerCore::evaluation_due() const {
 }
 
 void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
-  if (ended()) return;
+  if (ended() || phase_ != Phase::evaluating) return;
   outbox_.announce(evaluation);
   if (settings_.purpose == Purpose::evaluate) {
     phase_ = Phase::finishing;
@@ -278,8 +281,7 @@ void TrainerCore::add_tasks(Program& program, int micro_batches) {
 }
 
 void TrainerCore::submit(Program program) {
-  program.id = next_program_++;
-  waiting_programs_.push_back(std::make_shared<const Program>(std::move(program)));
+  waiting_programs_.push_back(std::move(program));
   release_programs();
 }
 
@@ -287,10 +289,13 @@ void TrainerCore::submit(Program program) {
 void TrainerCore::release_programs() {
   constexpr size_t slots = 2;
   while (!waiting_programs_.empty() && outstanding_.size() < slots) {
-    ProgramPtr program = std::move(waiting_programs_.front());
+    Program program = std::move(waiting_programs_.front());
     waiting_programs_.pop_front();
-    outstanding_[program->id] = settings_.layout.grid.ranks();
-    outbox_.broadcast(std::move(program));
+    program.id = next_program_++;
+    outstanding_[program.id] = {settings_.layout.grid.ranks(), is_awaited(program),
+                                program.kind.pass == Pass::none};
+    if (!program.request.requester.empty()) asked_[program.id] = {program.kind, {}};
+    outbox_.broadcast(std::make_shared<const Program>(std::move(program)));
   }
 }
 
@@ -303,51 +308,84 @@ void TrainerCore::done(const ProgramDone& done) {
   const auto found = outstanding_.find(done.program);
   COLLIE_ASSERT(found != outstanding_.end(), "rank {} is done with program {}, which is not running",
                 done.rank, done.program);
-  if (done.given_up) somebody_gave_up_ = true;
-  const bool over = --found->second == 0;
+  Outstanding& program = found->second;
+  somebody_gave_up_ = somebody_gave_up_ || done.given_up;
+  program.given_up = program.given_up || done.given_up;
+  const bool over = --program.ranks == 0;
+  const bool step_is_lost = over && program.given_up && program.awaited;
+  if (over && program.given_up) asked_.erase(done.program);
   if (over) outstanding_.erase(found);
-  if (over && done.program == giving_up_ && somebody_gave_up_)
-    return phase_ == Phase::computing ? step_given_up() : evaluation_given_up();
+  if (step_is_lost) return awaited_given_up();
   cut_if_due();
   release_programs();
   finish_if_idle();
 }
 
-void TrainerCore::request(const ProgramRequest& request) {
+// --- requests
+
+void TrainerCore::request(ProgramRequest request) {
   if (stale(request.tag)) return;
-  if (interrupted()) return evaluation_given_up();
-  Program program;
-  program.kind = request.kind;
-  program.step = step_;
-  program.batches = deal(request.batch, settings_.layout.grid.data);
-  program.sampling = request.sampling;
-  program.sampling_index = request.sampling_index;
-  program.cache_capacity = request.cache_capacity;
-  add_tasks(program, static_cast<int>(program.batches.front()->micro_batches.size()));
-  submit(std::move(program));
-  computed_ = next_program_ - 1;
+  const std::string& requester = request.request.requester;
+  COLLIE_ASSERT(!requester.empty(), "a program is asked for by nobody");
+  COLLIE_ASSERT(requesters_.insert(requester).second,
+                "{} asks for a program before its last request was answered", requester);
+  COLLIE_ASSERT(requesters_.size() <= max_requesters, "{} ask for programs at once", requesters_.size());
+  requests_.push_back(std::move(request));
+  insert_requests();
 }
 
-// There is one report per data rank; the losses are added in rank order.
-void TrainerCore::evaluation(const EvaluationReport& report) {
-  if (stale(report.tag)) return;
-  auto& losses = evaluation_reports_[report.program];
-  losses[report.rank] = report.loss_sum;
-  if (static_cast<int>(losses.size()) < settings_.layout.grid.data_ranks()) return;
-  double sum = 0;
-  for (const auto& [rank, loss] : losses) sum += loss;
-  evaluation_reports_.erase(report.program);
-  EvaluationReport whole = report;
-  whole.loss_sum = sum;
-  outbox_.forward(whole);
+bool TrainerCore::takes_requests() const {
+  return !interrupted() && phase_ != Phase::finishing;
 }
 
-void TrainerCore::token(const TokenReport& report) {
-  if (!stale(report.tag)) outbox_.forward(report);
+void TrainerCore::insert_requests() {
+  if (!started_s_ || step_in_flight_) return;
+  while (!requests_.empty()) {
+    ProgramRequest request = std::move(requests_.front());
+    requests_.pop_front();
+    if (!takes_requests()) {
+      drop_request(request.request);
+      continue;
+    }
+    Program program;
+    program.request = std::move(request.request);
+    program.kind = request.kind;
+    program.step = step_;
+    const int replicas = settings_.layout.grid.data;
+    // Replicas share the micro-batches. A text is decoded by all, because with ZeRO-3 all have to gather.
+    program.batches = program.kind.pass == Pass::decode ? std::vector<std::shared_ptr<const StepBatch>>(
+                                                              static_cast<size_t>(replicas), request.batch)
+                                                        : deal(request.batch, replicas);
+    program.sampling = request.sampling;
+    program.sampling_index = request.sampling_index;
+    program.cache_capacity = request.cache_capacity;
+    add_tasks(program, static_cast<int>(program.batches.front()->micro_batches.size()));
+    submit(std::move(program));
+  }
+}
+
+void TrainerCore::drop_request(const Request& request) {
+  requesters_.erase(request.requester);
+  if (request.requester == evaluator_name) evaluation_given_up();
+}
+
+void TrainerCore::reply(const ProgramReply& reply) {
+  if (stale(reply.tag)) return;
+  if (reply.request.requester.empty()) return stepped(reply);
+  const auto found = asked_.find(reply.program);
+  if (found == asked_.end()) return;  // it was given up
+  Asked& asked = found->second;
+  asked.replies[reply.rank] = reply;
+  if (static_cast<int>(asked.replies.size()) < replying_ranks(asked.kind, settings_.layout.grid)) return;
+  const ProgramReply whole = merge_replies(asked.kind, asked.replies);
+  asked_.erase(found);
+  requesters_.erase(whole.request.requester);
+  outbox_.answer(whole);
+  finish_if_idle();
 }
 
 void TrainerCore::generated(const GenerationFinished& finished) {
-  if (stale(finished.tag)) return;
+  if (stale(finished.tag) || settings_.purpose != Purpose::generate) return;
   phase_ = Phase::finishing;
   finish_if_idle();
 }
@@ -364,17 +402,9 @@ void TrainerCore::stop(RunStatus why) {
 }
 
 void TrainerCore::interrupt() {
-  switch (phase_) {
-    case Phase::starting:  // nothing has been computed
-      return end(RunStatus::interrupted, 130, "");
-    case Phase::batch:
-      return begin_step();
-    case Phase::computing:
-    case Phase::evaluating:
-      return give_up();
-    default:
-      return;
-  }
+  if (phase_ == Phase::starting) return end(RunStatus::interrupted, 130, "");  // nothing has been computed
+  give_up();
+  if (phase_ == Phase::batch) begin_step();
 }
 
 void TrainerCore::save() {
@@ -383,16 +413,32 @@ void TrainerCore::save() {
 
 // --- giving up
 
+// The step and the evaluation that the run waits for come to their end one way or the other. Between two
+// programs of an evaluation, the evaluator's next request ends it.
 void TrainerCore::give_up() {
   if (!ranks_give_up_ || giving_up_ != 0) return;
-  // Between two programs of an evaluation there is nothing to give up, because the next one has not begun.
-  const bool waits = !waiting_programs_.empty() && waiting_programs_.back()->id == computed_;
-  if (!waits && outstanding_.count(computed_) == 0) return;
-  giving_up_ = computed_;
-  if (!waits) return outbox_.give_up(giving_up_);
-  waiting_programs_.pop_back();  // no rank has received it
-  --next_program_;
-  phase_ == Phase::computing ? step_given_up() : evaluation_given_up();
+  bool step_is_lost = false;
+  // No rank has received these.
+  std::erase_if(waiting_programs_, [&](const Program& program) {
+    if (program.kind.pass == Pass::none) return false;
+    step_is_lost = step_is_lost || is_awaited(program);
+    return true;
+  });
+  const auto first = std::find_if(outstanding_.begin(), outstanding_.end(),
+                                  [](const auto& program) { return !program.second.counts; });
+  if (first != outstanding_.end()) {
+    giving_up_ = first->first;
+    outbox_.give_up(giving_up_);
+  }
+  if (step_is_lost) awaited_given_up();
+}
+
+bool TrainerCore::is_awaited(const Program& program) {
+  return program.kind == training_program || program.request.requester == evaluator_name;
+}
+
+void TrainerCore::awaited_given_up() {
+  step_in_flight_ ? step_given_up() : evaluation_given_up();
 }
 
 void TrainerCore::told() {
@@ -404,12 +450,13 @@ void TrainerCore::told() {
 // The ranks' communication for earlier programs must be over first, because those programs count.
 void TrainerCore::cut_if_due() {
   if (cut_ || !told_ || !somebody_gave_up_ || outstanding_.empty()) return;
-  if (outstanding_.begin()->first != giving_up_) return;
+  if (outstanding_.begin()->first < giving_up_) return;
   cut_ = true;
   outbox_.cut();
 }
 
 void TrainerCore::step_given_up() {
+  step_in_flight_ = false;
   --step_;
   save_or_continue();
 }
@@ -431,7 +478,7 @@ void TrainerCore::fail(const Failure& failure) {
 
 void TrainerCore::finish_if_idle() {
   if (phase_ != Phase::finishing || writer_busy_ || !outstanding_.empty() || !waiting_programs_.empty() ||
-      recorded_step_ < step_)
+      !asked_.empty() || recorded_step_ < step_)
     return;
   const RunStatus status = stop_.value_or(RunStatus::completed);
   end(status, status == RunStatus::interrupted ? 130 : 0, "");

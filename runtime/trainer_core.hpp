@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,14 +43,14 @@ class TrainerOutbox {
   virtual double now_s() = 0;
   virtual void request_batch(int64_t step) = 0;
   virtual void broadcast(ProgramPtr program) = 0;
-  // Tells all ranks to give up `program`. told() is called when all ranks have heard it.
+  // Tells all ranks to give up `program` and those behind it (StageCore::give_up). told() is called when all
+  // ranks have heard it.
   virtual void give_up(uint64_t program) = 0;
   // Aborts the ranks' communication, because some ranks may wait for others that have given up.
   virtual void cut() = 0;
   virtual void evaluate(int64_t step) = 0;
   virtual void generate() = 0;
-  virtual void forward(const EvaluationReport& report) = 0;  // to the evaluator
-  virtual void forward(const TokenReport& report) = 0;       // to the generator
+  virtual void answer(const ProgramReply& reply) = 0;  // to its requester
   // The snapshot's parts are about to reach the writer.
   virtual void expect_snapshot(const SnapshotExpected& expected) = 0;
   virtual void record(const StepFinished& step) = 0;  // to the monitor, which acknowledges
@@ -68,11 +69,13 @@ class TrainerCore {
   // Inputs. The core drops inputs of another run or generation, and drops all inputs once the run has ended.
   void ready(const RankReady& ready);
   void batch(BatchReady ready);
-  void stepped(const StepReport& report);
-  void evaluation(const EvaluationReport& report);
-  void token(const TokenReport& report);
+  void reply(const ProgramReply& reply);
   void done(const ProgramDone& done);
-  void request(const ProgramRequest& request);
+  // Programs that others ask for are inserted between steps, in the order in which the requests came. While a
+  // step is computed they wait, because what follows a step that was given up cannot run. Each requester has
+  // one request until it is answered, so all of them get their turn between two steps. A request is dropped
+  // if the run is about to end.
+  void request(ProgramRequest request);
   void evaluated(const EvaluationFinished& evaluation);
   void generated(const GenerationFinished& finished);
   void written(const SnapshotWritten& written);
@@ -114,6 +117,19 @@ class TrainerCore {
     ended,
   };
 
+  // A program that ranks have and that not all are done with.
+  struct Outstanding {
+    int ranks = 0;         // that are not done
+    bool awaited = false;  // the program of a step, or of the evaluation that the run waits for
+    bool counts = false;   // it is not given up: a snapshot, or a step that has been synchronised
+    bool given_up = false;
+  };
+  // A program of a requester that has not been answered.
+  struct Asked {
+    ProgramKind kind;
+    std::map<int, ProgramReply> replies;  // by rank
+  };
+
   bool make_up_for_evaluation();
   void begin_step();
   void compute_step();
@@ -131,8 +147,14 @@ class TrainerCore {
   void interrupt();
   void give_up();
   void cut_if_due();
+  void awaited_given_up();
   void step_given_up();
   void evaluation_given_up();
+  static bool is_awaited(const Program& program);
+  void stepped(const ProgramReply& reply);
+  bool takes_requests() const;
+  void insert_requests();
+  void drop_request(const Request& request);
   bool interrupted() const { return stop_ == RunStatus::interrupted; }
   bool last_step() const { return step_ >= settings_.total_steps || stop_.has_value(); }
   bool evaluation_due() const;
@@ -168,15 +190,19 @@ class TrainerCore {
   bool save_asked_ = false;
 
   uint64_t next_program_ = 1;
-  std::deque<ProgramPtr> waiting_programs_;  // wait until a rank has room
-  std::map<uint64_t, int> outstanding_;      // program -> ranks that are not done
-  uint64_t computed_ = 0;                    // the last program of a step or an evaluation
-  // The program that the ranks were told to give up; 0: none. Once one rank has given up before the step is
-  // synchronised, no rank can get past the synchronisation. So either all ranks finish the step or none does.
+  std::deque<Program> waiting_programs_;  // wait until a rank has room, and get their id then
+  std::map<uint64_t, Outstanding> outstanding_;
+  bool step_in_flight_ = false;  // the program of a step is submitted and its outcome is not known
+  // The first program that the ranks were told to give up; 0: none. Once one rank has given up before the
+  // step is synchronised, no rank can get past the synchronisation. So either all ranks finish the step or
+  // none does.
   uint64_t giving_up_ = 0;
   bool told_ = false, somebody_gave_up_ = false, cut_ = false;
-  // Reports of evaluation programs for which some data ranks have not reported yet, by rank.
-  std::map<uint64_t, std::map<int, DoubleBits>> evaluation_reports_;
+
+  static constexpr size_t max_requesters = 64;
+  std::deque<ProgramRequest> requests_;  // wait for the end of the step
+  std::set<std::string> requesters_;     // those with a request that is not answered
+  std::map<uint64_t, Asked> asked_;      // by program
 
   std::vector<MadeTasks> made_tasks_;  // a few: the last batch of an epoch or an evaluation may be smaller
 

@@ -28,8 +28,8 @@ class SyntheticWorker final : public StageWorker {
   bool synchronize_step(std::function<void()>) override { return true; }
   StepOutcome outcome() override { return {}; }
   void update() override {}
-  DoubleBits evaluation_loss() override { return 0; }
-  int32_t sample() override { return 0; }
+  std::vector<NamedValues> loss_values() override { return {}; }
+  std::vector<NamedValues> sample() override { return {}; }
   std::vector<CheckpointSlice> snapshot() override { return {}; }
   RankSummary summary() const override { return {}; }
 
@@ -114,7 +114,7 @@ class SyntheticPipeline {
   void receive() {
     if (pump_)
       while (!self_->has_next_message()) pump_();
-    self_->receive([](const RankReady&) {}, [](const StepReport&) {},
+    self_->receive([](const RankReady&) {}, [](const ProgramReply&) {},
                    [&](ProgramDone& done) { done_[done.rank] = std::move(done); },
                    [&](const Failure& failure) { throw RunError("{}: {}", failure.who, failure.cause); });
   }

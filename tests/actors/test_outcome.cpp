@@ -46,7 +46,7 @@ class LoneStage {
     virtual_.run();
     while (self_->has_next_message())
       self_->receive([](const RankReady&) {}, [](const ProgramDone&) {},
-                     [&](const StepReport& report) { reports.push_back(report); },
+                     [&](const ProgramReply& reply) { reports.push_back(reply); },
                      [&](const Failure& failure) { failures.push_back(failure.cause); });
   }
   // Whether somebody has asked to be woken.
@@ -58,7 +58,7 @@ class LoneStage {
   }
 
   RecordingWorker* worker = nullptr;
-  std::vector<StepReport> reports;
+  std::vector<ProgramReply> reports;
   std::vector<std::string> failures;
 
  private:
@@ -76,7 +76,7 @@ TEST_CASE("a stage reports the step's outcome when its device tells it, from wha
   std::thread(stage.worker->tell).join();
   stage.receive();
   REQUIRE(stage.reports.size() == 1);
-  CHECK(stage.reports[0].loss_sum == 7.0);
+  CHECK(value_of(stage.reports[0], loss_sum_name) == 7.0);
   CHECK(stage.failures.empty());
   stage.pass_a_second();
   CHECK_FALSE(stage.pass_a_second());  // nobody looks after it any more

@@ -9,6 +9,8 @@
 #include "actors/engine.hpp"
 #include "models/loss.hpp"
 #include "plan/existing_run.hpp"
+#include "runtime/asker.hpp"
+#include "runtime/generator_core.hpp"
 #include "runtime/sinks/sink.hpp"
 #include "tests/actors/threaded_config.hpp"
 #include "tests/actors/virtual_system.hpp"
@@ -27,13 +29,17 @@ struct Events {
   std::vector<StepFinished> steps;
   std::optional<RunEnded> ended;
   std::function<void(const StepFinished&)> on_step = [](const StepFinished&) {};
+  std::function<void(const RunStarted&)> on_start = [](const RunStarted&) {};
+  std::function<void(const ProgramReply&)> on_reply = [](const ProgramReply&) {};
 
   void receive_one(caf::scoped_actor& self, std::chrono::seconds patience = std::chrono::seconds(60)) {
     self->receive(
         [&](const RunStarted& event) {
           log.push_back(fmt::format("started {} at step {} of {} on {} ranks", event.name, event.first_step,
                                     event.total_steps, event.ranks));
+          on_start(event);
         },
+        [&](const ProgramReply& reply) { on_reply(reply); },
         [&](const StepFinished& event) {
           steps.push_back(event);
           log.push_back(fmt::format(
@@ -332,6 +338,58 @@ TEST_CASE("run: threads change nothing, nor does a second run in the process", "
   }
   CHECK((final_model(a) == final_model(b)));
   CHECK((final_model(a) == final_model(c)));
+}
+
+TEST_CASE("run: who asks for programs between its steps changes no bit of it", "[actors][run]") {
+  const TemporaryFolder folder;
+  Config alone = tiny_run(folder, "alone"), asked = tiny_run(folder, "asked");
+  if (GENERATE(false, true))
+    for (Config* config : {&alone, &asked}) {
+      config->parallel.pp_size = 1;
+      config->parallel.dp_size = 2;
+      config->parallel.zero_stage = 3;
+      config->train.gradient_accumulation_steps = 2;
+    }
+  const Events expected = run(plan_of(alone));
+  ThreadedSystem threaded;
+  caf::scoped_actor self(threaded.system);
+  Events events;
+  const caf::actor trainer = spawn_run(threaded.system, plan_of(asked), caf::actor_cast<caf::actor>(self));
+  std::unique_ptr<Asker> speaker;
+  std::unique_ptr<GeneratorCore> text;
+  std::vector<int64_t> steps;  // after which the tokens were drawn
+  const auto speak = [&] {
+    const bool fresh = !text || text->finished();
+    if (fresh)
+      text = std::make_unique<GeneratorCore>(std::vector<int32_t>{84, 104, 101}, 5, std::nullopt, 64);
+    const auto index = static_cast<uint64_t>(text->generated());
+    ProgramRequest request = speaker->ask(generation_program, text->next());
+    request.sampling_index = index;
+    request.cache_capacity = fresh ? text->cache_capacity() : 0;
+    self->send(trainer, std::move(request));
+  };
+  events.on_start = [&](const RunStarted& start) {
+    speaker = std::make_unique<Asker>(start.tag, "speaker");
+    speak();
+  };
+  events.on_reply = [&](const ProgramReply& reply) {
+    REQUIRE(speaker->accept(reply));
+    text->add(static_cast<int32_t>(value_of(reply, tokens_name)));
+    steps.push_back(reply.step);
+    speak();
+  };
+  events.receive_all(self);
+  CHECK(threaded.comes_down_to(1));
+  REQUIRE_FALSE(steps.empty());
+  CHECK(std::is_sorted(steps.begin(), steps.end()));
+  CHECK(events.ended->exit_code == 0);
+  REQUIRE(events.steps.size() == expected.steps.size());
+  for (size_t i = 0; i < events.steps.size(); ++i) {
+    CHECK(events.steps[i].loss == expected.steps[i].loss);
+    CHECK(events.steps[i].grad_norm == expected.steps[i].grad_norm);
+    CHECK(events.steps[i].eval_loss == expected.steps[i].eval_loss);
+  }
+  CHECK((final_model(asked) == final_model(alone)));
 }
 
 TEST_CASE("run: two runs at a time in one actor system do not disturb each other", "[actors][run]") {

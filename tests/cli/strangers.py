@@ -21,7 +21,7 @@ import socket
 import sys
 import time
 
-HELLO = b"COLLIE\0\1" + bytes(32) + b"0.1.0".ljust(24, b"\0")
+HELLO = b"COLLIE\0\1" + bytes(32) + b"0.1.0 (messages 2)".ljust(24, b"\0")
 CLIENT_HELLO = bytes.fromhex("16030100f8010000f40303") + bytes(237)
 
 

@@ -67,8 +67,8 @@ class KnownWorker final : public StageWorker {
   }
   StepOutcome outcome() override { return {}; }
   void update() override {}
-  DoubleBits evaluation_loss() override { return 0; }
-  int32_t sample() override { return 0; }
+  std::vector<NamedValues> loss_values() override { return {}; }
+  std::vector<NamedValues> sample() override { return {}; }
   std::vector<CheckpointSlice> snapshot() override { return {}; }
   RankSummary summary() const override {
     RankSummary summary;
@@ -153,7 +153,7 @@ class Stages {
 
  private:
   void receive() {
-    self_->receive([](const RankReady&) {}, [](const StepReport&) {},
+    self_->receive([](const RankReady&) {}, [](const ProgramReply&) {},
                    [&](const ProgramDone& done) {
                      ++done_;
                      CHECK(done.summary.current_total_bytes == 0);

@@ -34,14 +34,12 @@ class QueueGate {
 };
 
 struct BellOutbox final : StageOutbox {
-  std::vector<StepReport> steps;
+  std::vector<ProgramReply> steps;
   int done = 0;
   std::promise<void> rung;
   void send(int, Payload) override {}
   void send(int, Credit) override {}
-  void report(const StepReport& report) override { steps.push_back(report); }
-  void report(EvaluationReport) override {}
-  void report(TokenReport) override {}
+  void report(ProgramReply reply) override { steps.push_back(std::move(reply)); }
   void report(ProgramDone) override { ++done; }
   void deliver(SnapshotPart) override {}
   std::function<void()> outcome_notifier() override {
@@ -86,7 +84,7 @@ class OneRank {
   double outcome() {
     outbox_.rung.get_future().wait();
     core_->on_outcome_ready();
-    return outbox_.steps.back().loss_sum;
+    return value_of(outbox_.steps.back(), loss_sum_name);
   }
   Operations& operations() { return *operations_; }
   const BellOutbox& outbox() const { return outbox_; }

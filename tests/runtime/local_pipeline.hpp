@@ -93,7 +93,6 @@ class LocalPipeline {
   // Any program; the loss that was reported.
   double run(Program program) {
     program.id = ++programs_;
-    loss_ = 0;
     const ProgramPtr pointer = std::make_shared<const Program>(std::move(program));
     for (auto& rank : ranks_) rank->core->enqueue(pointer);
     while (advance()) {
@@ -101,12 +100,12 @@ class LocalPipeline {
     for (size_t rank = 0; rank < ranks_.size(); ++rank)
       if (ranks_[rank]->status.get().phase != RankStatus::Phase::idle)
         throw RunError("rank {} {}", rank, ranks_[rank]->status.get().what);
-    return loss_;
+    return pointer->kind == snapshot_program ? 0 : value_of(reply_, loss_sum_name);
   }
 
   ModelWorker& worker(int rank) { return *ranks_[static_cast<size_t>(rank)]->worker; }
-  // Of the last training step's gradients, before clipping.
-  double norm() const { return norm_; }
+  // Of the gradients of the last program, which had some; before clipping.
+  double norm() const { return value_of(reply_, gradient_norm_name); }
 
  private:
   struct Outbox final : StageOutbox {
@@ -114,12 +113,7 @@ class LocalPipeline {
     StageCore& core(int rank) { return *pipeline->ranks_[static_cast<size_t>(rank)]->core; }
     void send(int rank, Payload payload) override { core(rank).arrive(std::move(payload)); }
     void send(int rank, Credit credit) override { core(rank).credit(credit); }
-    void report(const StepReport& report) override {
-      pipeline->loss_ = report.loss_sum;
-      pipeline->norm_ = report.gradient_norm;
-    }
-    void report(EvaluationReport report) override { pipeline->loss_ = report.loss_sum; }
-    void report(TokenReport) override {}
+    void report(ProgramReply reply) override { pipeline->reply_ = std::move(reply); }
     void report(ProgramDone) override {}
     void deliver(SnapshotPart part) override {
       for (auto& slice : part.slices) pipeline->slices_.push_back(std::move(slice));
@@ -167,7 +161,7 @@ class LocalPipeline {
   Layout layout_;
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<CheckpointSlice> slices_;
-  double loss_ = 0, norm_ = 0;
+  ProgramReply reply_;
   int64_t step_ = 0;
   uint64_t programs_ = 0;
 };

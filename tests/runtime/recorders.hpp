@@ -39,8 +39,8 @@ class RecordingWorker final : public StageWorker {
     if (!failure.empty()) throw RunError("{}", failure);
   }
   void update() override { log_.push_back("update"); }
-  DoubleBits evaluation_loss() override { return 5.5; }
-  int32_t sample() override { return 42; }
+  std::vector<NamedValues> loss_values() override { return {{loss_sum_name, {5.5}}}; }
+  std::vector<NamedValues> sample() override { return {{tokens_name, {42.0}}}; }
   bool gives_up() const override { return true; }
   void give_up() override { log_.push_back("give up"); }
   std::vector<CheckpointSlice> snapshot() override { return std::vector<CheckpointSlice>(2); }
@@ -58,18 +58,14 @@ class RecordingStageOutbox final : public StageOutbox {
  public:
   std::vector<std::pair<int, Payload>> payloads;
   std::vector<std::pair<int, Credit>> credits;
-  std::vector<StepReport> steps;
+  std::vector<ProgramReply> replies;
   int rings = 0;  // of the outcome_notifier
-  std::vector<EvaluationReport> evaluations;
-  std::vector<TokenReport> tokens;
   std::vector<ProgramDone> done;
   std::vector<SnapshotPart> snapshots;
 
   void send(int rank, Payload payload) override { payloads.emplace_back(rank, std::move(payload)); }
   void send(int rank, Credit credit) override { credits.emplace_back(rank, credit); }
-  void report(const StepReport& report) override { steps.push_back(report); }
-  void report(EvaluationReport report) override { evaluations.push_back(report); }
-  void report(TokenReport report) override { tokens.push_back(report); }
+  void report(ProgramReply reply) override { replies.push_back(std::move(reply)); }
   void report(ProgramDone report) override { done.push_back(std::move(report)); }
   void deliver(SnapshotPart part) override { snapshots.push_back(std::move(part)); }
   std::function<void()> outcome_notifier() override {

@@ -77,9 +77,9 @@ TEST_CASE("programs: a schedule that does not exist is refused", "[actors][progr
 TEST_CASE("programs: evaluation", "[actors][program]") {
   CHECK(text_of(tasks_of(evaluation_program, layout_of(2), 2)) ==
         std::vector<std::string>{"0F0, 0SEND_F0, 0F1, 0SEND_F1",
-                                 "1RECV_F0, 1F0, 1RECV_F1, 1F1, report evaluation"});
+                                 "1RECV_F0, 1F0, 1RECV_F1, 1F1, report losses"});
   CHECK(text_of(tasks_of(evaluation_program, layout_of(1, true), 1)) ==
-        std::vector<std::string>{"0F0, report evaluation"});
+        std::vector<std::string>{"0F0, report losses"});
 }
 
 TEST_CASE("programs: generation and snapshots", "[actors][program]") {
@@ -94,7 +94,7 @@ TEST_CASE("programs: two stages per rank hand over on the rank itself", "[actors
   layout.virtual_stages = 2;
   layout.rank_of_stage = {0, 1, 1, 0};  // a V: stages 1 and 2 are neighbours on rank 1
   CHECK(text_of(tasks_of(evaluation_program, layout, 1)) ==
-        std::vector<std::string>{"0F0, 0SEND_F0, 3RECV_F0, 3F0, report evaluation",
+        std::vector<std::string>{"0F0, 0SEND_F0, 3RECV_F0, 3F0, report losses",
                                  "1RECV_F0, 1F0, 2F0, 2SEND_F0"});
 }
 

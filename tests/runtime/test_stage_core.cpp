@@ -23,7 +23,7 @@ std::vector<Task> tasks(const std::string& text) {
       {"add_tied_gradient", TaskKind::add_tied_gradient},
       {"send_tied_weight", TaskKind::send_tied_weight},
       {"receive_tied_weight", TaskKind::receive_tied_weight},
-      {"report_evaluation", TaskKind::report_evaluation},
+      {"report_losses", TaskKind::report_losses},
       {"sample", TaskKind::sample},
       {"snapshot", TaskKind::snapshot}};
   std::vector<Task> list;
@@ -50,6 +50,7 @@ struct Stage {
     program.id = id;
     program.step = 10 + static_cast<int64_t>(id);
     program.lists = lists;
+    if (list == "snapshot") program.kind = snapshot_program;
     core.enqueue(std::make_shared<const Program>(program));
   }
   void arrive(uint64_t program, const Channel& channel, int micro_batch, const RunTag& from = stage_tag) {
@@ -201,12 +202,12 @@ TEST_CASE("stage core: the first rank reports the step that all have agreed on",
   CHECK(stage.run() == 4);
   CHECK(stage.log == Log{"begin 1", fmt::format("{}F0", rank), "sum squares", "synchronize step", "update"});
   CHECK_FALSE(stage.core.awaits_outcome());
-  REQUIRE(stage.outbox.steps.size() == (rank == 0 ? 1 : 0));
+  REQUIRE(stage.outbox.replies.size() == (rank == 0 ? 1 : 0));
   if (rank != 0) return;
-  CHECK(stage.outbox.steps[0].tag == stage_tag);
-  CHECK(stage.outbox.steps[0].program == 1);
-  CHECK(stage.outbox.steps[0].loss_sum == 7.0);
-  CHECK(stage.outbox.steps[0].gradient_norm == 2.5);
+  CHECK(stage.outbox.replies[0].tag == stage_tag);
+  CHECK(stage.outbox.replies[0].program == 1);
+  CHECK(value_of(stage.outbox.replies[0], loss_sum_name) == 7.0);
+  CHECK(value_of(stage.outbox.replies[0], gradient_norm_name) == 2.5);
 }
 
 TEST_CASE("stage core: the update does not wait for the outcome that a device still computes",
@@ -216,7 +217,7 @@ TEST_CASE("stage core: the update does not wait for the outcome that a device st
   stage.enqueue(1, "agree update");
   CHECK(stage.run() == 2);
   CHECK(stage.outbox.done.size() == 1);
-  CHECK(stage.outbox.steps.empty());
+  CHECK(stage.outbox.replies.empty());
   CHECK(stage.core.awaits_outcome());
   CHECK(stage.waits() == "waits for all ranks' losses and gradient norms");
   stage.core.check();
@@ -225,8 +226,8 @@ TEST_CASE("stage core: the update does not wait for the outcome that a device st
   stage.worker.tell();
   CHECK(stage.outbox.rings == 1);
   stage.core.on_outcome_ready();
-  REQUIRE(stage.outbox.steps.size() == 1);
-  CHECK(stage.outbox.steps[0].program == 1);
+  REQUIRE(stage.outbox.replies.size() == 1);
+  CHECK(stage.outbox.replies[0].program == 1);
   CHECK_FALSE(stage.core.awaits_outcome());
   CHECK_THAT(assertion_of([&] { stage.core.on_outcome_ready(); }),
              contains("rank 0 knows the outcome of no step"));
@@ -242,22 +243,22 @@ TEST_CASE("stage core: a step is agreed on when the outcome of the one before is
   CHECK(stage.waits() == "waits for all ranks' losses and gradient norms");
   stage.core.on_outcome_ready();
   CHECK(stage.run() == 2);
-  CHECK(stage.outbox.steps.empty());  // the first rank speaks
+  CHECK(stage.outbox.replies.empty());  // the first rank speaks
 }
 
 TEST_CASE("stage core: evaluation, generation and snapshots report what the worker gives",
           "[actors][stage]") {
   Stage stage(2);
-  stage.enqueue(1, "2F0 report_evaluation");
+  stage.enqueue(1, "2F0 report_losses");
   stage.enqueue(2, "2F0 sample");
   CHECK(stage.run() == 4);
   stage.enqueue(3, "snapshot");
   CHECK(stage.run() == 1);
-  REQUIRE(stage.outbox.evaluations.size() == 1);
-  CHECK(stage.outbox.evaluations[0].loss_sum == 5.5);
-  CHECK(stage.outbox.evaluations[0].program == 1);
-  REQUIRE(stage.outbox.tokens.size() == 1);
-  CHECK(stage.outbox.tokens[0].token == 42);
+  REQUIRE(stage.outbox.replies.size() == 2);
+  CHECK(value_of(stage.outbox.replies[0], loss_sum_name) == 5.5);
+  CHECK(stage.outbox.replies[0].program == 1);
+  CHECK(stage.outbox.replies[0].rank == 2);
+  CHECK(value_of(stage.outbox.replies[1], tokens_name) == 42);
   REQUIRE(stage.outbox.snapshots.size() == 1);
   CHECK(stage.outbox.snapshots[0].step == 13);
   CHECK(stage.outbox.snapshots[0].rank == 2);
@@ -318,8 +319,8 @@ TEST_CASE("stage core: the status names the task while it is computed, and its t
     bool synchronize_step(std::function<void()>) override { return true; }
     StepOutcome outcome() override { return {}; }
     void update() override {}
-    DoubleBits evaluation_loss() override { return 0; }
-    int32_t sample() override { return 0; }
+    std::vector<NamedValues> loss_values() override { return {}; }
+    std::vector<NamedValues> sample() override { return {}; }
     std::vector<CheckpointSlice> snapshot() override { return {}; }
     RankSummary summary() const override { return {}; }
   } worker;

@@ -10,6 +10,8 @@
 
 #include "kernels/reference/reference_operations.hpp"
 #include "models/loss.hpp"
+#include "plan/settings.hpp"
+#include "runtime/generator_core.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/runtime/threaded_run.hpp"
@@ -52,13 +54,17 @@ Config config_of(const TemporaryFolder& folder, const ThreadedLayout& layout) {
   return config;
 }
 
-ThreadedOutcome run(const ThreadedLayout& layout) {
-  const TemporaryFolder folder;
-  RunPlan plan = plan_training(config_of(folder, layout), ExistingRun::refuse);
+RunPlan plan_of(Config config) {
+  RunPlan plan = plan_training(std::move(config), ExistingRun::refuse);
   plan.make_operations = [](int, std::shared_ptr<MemoryAccount> account) {
     return std::make_unique<ReferenceOperations>(std::move(account));
   };
-  return run_on_threads(plan);
+  return plan;
+}
+
+ThreadedOutcome run(const ThreadedLayout& layout) {
+  const TemporaryFolder folder;
+  return run_on_threads(plan_of(config_of(folder, layout)));
 }
 
 // The largest |a - b| / |b|; infinite where the numbers are not as many, or no numbers.
@@ -138,6 +144,98 @@ TEST_CASE("cores on threads: all dimensions together compute what one rank compu
   check_against_one_rank({2, 1, 2, 2, 1, "zbv", true});
 }
 
+// Lets the model continue a text, over and over.
+class Speaker final : public Guest {
+ public:
+  std::vector<int32_t> tokens;
+
+  ProgramRequest next(Asker& asker) override {
+    const bool fresh = !core_ || core_->finished();
+    if (fresh)
+      core_ = std::make_unique<GeneratorCore>(std::vector<int32_t>{84, 104, 101}, 4, std::nullopt, 64);
+    const auto index = static_cast<uint64_t>(core_->generated());
+    ProgramRequest request = asker.ask(generation_program, core_->next());
+    request.sampling_index = index;
+    request.cache_capacity = fresh ? core_->cache_capacity() : 0;
+    return request;
+  }
+  void take(const ProgramReply& reply) override {
+    tokens.push_back(static_cast<int32_t>(value_of(reply, tokens_name)));
+    core_->add(tokens.back());
+  }
+
+ private:
+  std::unique_ptr<GeneratorCore> core_;
+};
+
+// Asks for the loss and the norm of the step that comes next.
+class Surveyor final : public Guest {
+ public:
+  struct Survey {
+    int64_t step = 0;
+    double loss = 0, norm = 0;
+  };
+  explicit Surveyor(const RunPlan& plan) : plan_(plan) {}
+  std::vector<Survey> surveys;  // those that came in time
+
+  ProgramRequest next(Asker& asker) override {
+    const int replicas = plan_.layout.grid.data;
+    StepBatch whole = *training_batch(plan_, step_, 0);
+    const size_t each = whole.micro_batches.size();
+    whole.micro_batches.clear();
+    for (size_t i = 0; i < each; ++i)
+      for (int replica = 0; replica < replicas; ++replica)
+        whole.micro_batches.push_back(training_batch(plan_, step_, replica)->micro_batches[i]);
+    targets_ = static_cast<double>(whole.global_target_tokens);
+    return asker.ask(norm_program, std::make_shared<const StepBatch>(std::move(whole)));
+  }
+  void take(const ProgramReply& reply) override {
+    if (reply.step + 1 == step_)
+      surveys.push_back(
+          {step_, value_of(reply, loss_sum_name) / targets_, value_of(reply, gradient_norm_name)});
+    step_ = std::min<int64_t>(reply.step + 2, plan_.total_steps);
+  }
+
+ private:
+  const RunPlan& plan_;
+  int64_t step_ = 1;
+  double targets_ = 0;
+};
+
+TEST_CASE("cores on threads: who asks between steps changes no bit of training, and sees its weights",
+          "[cores]") {
+  int32_t first_token = -1;
+  for (const ThreadedLayout& layout :
+       {ThreadedLayout{}, ThreadedLayout{2, 1, 1, 1, 0, "dualpipe_v"}, ThreadedLayout{1, 2, 1, 1, 3},
+        ThreadedLayout{1, 1, 2, 2, 1, "1f1b", true}, ThreadedLayout{2, 2, 1, 2, 2, "zb_h1"},
+        ThreadedLayout{2, 2, 2, 1, 3, "interleaved_1f1b"}}) {
+    CAPTURE(layout.name());
+    const ThreadedOutcome expected = run(layout);
+    const TemporaryFolder folder;
+    const RunPlan plan = plan_of(config_of(folder, layout));
+    Speaker speaker;
+    Surveyor surveyor(plan);
+    const ThreadedOutcome found =
+        run_on_threads(plan, nullptr, {{"speaker", &speaker}, {"surveyor", &surveyor}});
+    CHECK(found.end.message == "");
+    CHECK(found.losses == expected.losses);
+    CHECK(found.norms == expected.norms);
+    CHECK(found.evaluations == expected.evaluations);
+    CHECK(found.states == expected.states);
+
+    REQUIRE_FALSE(surveyor.surveys.empty());
+    CHECK(surveyor.surveys[0].step == 1);
+    for (const Surveyor::Survey& survey : surveyor.surveys) {
+      CAPTURE(survey.step);
+      CHECK(survey.loss == expected.losses.at(static_cast<size_t>(survey.step - 1)));
+      CHECK(survey.norm == expected.norms.at(static_cast<size_t>(survey.step - 1)));
+    }
+    REQUIRE(speaker.tokens.size() >= 3);  // before each step
+    if (first_token < 0) first_token = speaker.tokens[0];
+    CHECK(speaker.tokens[0] == first_token);
+  }
+}
+
 // Cross-entropy that calls somebody in the middle of the run, on the thread that gets there.
 class CallingLoss final : public Loss {
  public:
@@ -162,7 +260,7 @@ class CallingLoss final : public Loss {
 std::atomic<int> CallingLoss::calls_left{0};
 std::function<void()> CallingLoss::call;
 
-ThreadedOutcome run_interrupted(const ThreadedLayout& layout, int at_call) {
+ThreadedOutcome run_interrupted(const ThreadedLayout& layout, int at_call, const Guests& guests = {}) {
   static const bool registered = [] {
     losses().add("calling", [] { return std::make_unique<CallingLoss>(); });
     return true;
@@ -172,11 +270,9 @@ ThreadedOutcome run_interrupted(const ThreadedLayout& layout, int at_call) {
   Config config = config_of(folder, layout);
   config.train.loss = "calling";
   CallingLoss::calls_left = at_call;
-  RunPlan plan = plan_training(std::move(config), ExistingRun::refuse);
-  plan.make_operations = [](int, std::shared_ptr<MemoryAccount> account) {
-    return std::make_unique<ReferenceOperations>(std::move(account));
-  };
-  return run_on_threads(plan, [](const std::function<void()>& interrupt) { CallingLoss::call = interrupt; });
+  return run_on_threads(
+      plan_of(std::move(config)),
+      [](const std::function<void()>& interrupt) { CallingLoss::call = interrupt; }, guests);
 }
 
 TEST_CASE("cores on threads: an interruption at any moment leaves all ranks behind the same whole step",
@@ -201,6 +297,30 @@ TEST_CASE("cores on threads: an interruption at any moment leaves all ranks behi
       if (found.end.step > 0) CHECK(found.snapshots.at(found.end.step) == whole.snapshots.at(found.end.step));
     }
     CHECK(ends.size() >= 2);
+  }
+}
+
+TEST_CASE("cores on threads: an interruption gives up what others asked for, too", "[cores]") {
+  for (const ThreadedLayout& layout : {ThreadedLayout{2, 1, 1, 1, 0}, ThreadedLayout{1, 2, 2, 1, 3},
+                                       ThreadedLayout{2, 2, 1, 2, 2, "gpipe"}}) {
+    CAPTURE(layout.name());
+    const ThreadedOutcome whole = run(layout);
+    for (const int call : {1, 2, 4, 6, 9, 13, 18, 24}) {
+      CAPTURE(call);
+      const TemporaryFolder folder;
+      const RunPlan plan = plan_of(config_of(folder, layout));
+      Speaker speaker;
+      Surveyor surveyor(plan);
+      const ThreadedOutcome found =
+          run_interrupted(layout, call, {{"speaker", &speaker}, {"surveyor", &surveyor}});
+      CHECK(found.end.message == "");
+      if (found.end.status == RunStatus::completed) break;
+      CHECK(found.end.exit_code == 130);
+      CHECK(static_cast<int64_t>(found.losses.size()) == found.end.step);
+      CHECK(std::equal(found.losses.begin(), found.losses.end(), whole.losses.begin()));
+      REQUIRE(found.snapshots.count(found.end.step) == 1);
+      if (found.end.step > 0) CHECK(found.snapshots.at(found.end.step) == whole.snapshots.at(found.end.step));
+    }
   }
 }
 

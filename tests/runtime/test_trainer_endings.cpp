@@ -206,20 +206,12 @@ TEST_CASE("trainer core: an interruption gives an evaluation up, and its step co
   settings.cadence.has_evaluation = true;
   settings.cadence.evaluate_every = 1;
   Run run(settings);
-  const auto ask = [&] {
-    ProgramRequest request;
-    request.tag = tag;
-    auto batch = std::make_shared<StepBatch>();
-    batch->micro_batches.resize(2);
-    request.batch = batch;
-    run.core.request(request);
-  };
   run.ready(true);
   run.batch(1);
   run.stepped();
   run.last_done();
   SECTION("while one of its programs is computed") {
-    ask();
+    run.ask(evaluator_name);
     run.news();
     run.core.stop(RunStatus::interrupted);
     CHECK(run.news() == Log{"give up 2"});
@@ -230,7 +222,7 @@ TEST_CASE("trainer core: an interruption gives an evaluation up, and its step co
     run.news();
     run.core.stop(RunStatus::interrupted);
     CHECK(run.news().empty());
-    ask();
+    run.ask(evaluator_name);
   }
   CHECK(run.news() == Log{"record 1"});
   CHECK_FALSE(run.outbox.records.at(0).evaluated);

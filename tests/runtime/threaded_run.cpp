@@ -34,8 +34,8 @@ struct GiveUp {
 struct AllTold {};
 using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, OutcomeKnown, GiveUp>;
 using TrainerMessage =
-    std::variant<RankReady, BatchReady, StepReport, EvaluationReport, ProgramDone, ProgramRequest,
-                 EvaluationFinished, SnapshotWritten, StepRecorded, AllTold, RunStatus, Failure>;
+    std::variant<RankReady, BatchReady, ProgramReply, ProgramDone, ProgramRequest, EvaluationFinished,
+                 SnapshotWritten, StepRecorded, AllTold, RunStatus, Failure>;
 using WriterMessage = std::variant<SnapshotExpected, SnapshotPart, StepRecorded>;
 using LoaderMessage = int64_t;  // the step wanted
 
@@ -114,7 +114,8 @@ class Writer {
 
 class ThreadedRun final : private TrainerOutbox {
  public:
-  ThreadedRun(const RunPlan& plan, const std::function<void(const std::function<void()>&)>& with_interrupt);
+  ThreadedRun(const RunPlan& plan, const std::function<void(const std::function<void()>&)>& with_interrupt,
+              const Guests& guests);
   ~ThreadedRun() override { end_all("the run is given up"); }
   ThreadedOutcome run();
 
@@ -158,13 +159,20 @@ class ThreadedRun final : private TrainerOutbox {
     ask_for_evaluation();
   }
   void generate() override { COLLIE_ASSERT(false, "these runs do not generate"); }
-  void forward(const EvaluationReport& report) override {
-    if (const auto result = evaluator_->add(report.loss_sum))
+  void answer(const ProgramReply& reply) override {
+    if (reply.request.requester == evaluator_name) return add_to_evaluation(reply);
+    const auto& [guest, asker] = guests_.at(reply.request.requester);
+    COLLIE_ASSERT(asker->accept(reply), "a stale reply for {}", reply.request.requester);
+    guest->take(reply);
+    mail_.push(guest->next(*asker));
+  }
+  void add_to_evaluation(const ProgramReply& reply) {
+    COLLIE_ASSERT(evaluator_asks_.accept(reply), "a stale reply for the evaluator");
+    if (const auto result = evaluator_->add(value_of(reply, loss_sum_name)))
       mail_.push(*result);
     else
       ask_for_evaluation();
   }
-  void forward(const TokenReport&) override {}
   void expect_snapshot(const SnapshotExpected& expected) override { writer_.send(expected); }
   void record(const StepFinished& step) override {
     outcome_.losses.push_back(step.loss.value_or(0.0));
@@ -180,18 +188,14 @@ class ThreadedRun final : private TrainerOutbox {
   void warn(const std::string&) override {}
   void end(RunEnded outcome) override { outcome_.end = std::move(outcome); }
 
-  void ask_for_evaluation() {
-    ProgramRequest request;
-    request.tag = threaded_tag;
-    request.kind = evaluation_program;
-    request.batch = evaluator_->next();
-    mail_.push(std::move(request));
-  }
+  void ask_for_evaluation() { mail_.push(evaluator_asks_.ask(evaluation_program, evaluator_->next())); }
 
   const RunPlan& plan_;
   ThreadedOutcome outcome_;
   Mailbox<TrainerMessage> mail_{512};
   std::unique_ptr<EvaluatorCore> evaluator_;
+  Asker evaluator_asks_{threaded_tag, evaluator_name};
+  std::map<std::string, std::pair<Guest*, std::unique_ptr<Asker>>> guests_;
   TrainerCore core_;
   Agent<WriterMessage> writer_{64};
   std::vector<std::unique_ptr<Rank>> ranks_;
@@ -204,9 +208,7 @@ class ThreadedRun::Outbox final : public StageOutbox {
   Outbox(ThreadedRun& run, int rank) : run_(run), own_(run.rank(rank).agent) {}
   void send(int rank, Payload payload) override { run_.rank(rank).agent.send(std::move(payload)); }
   void send(int rank, Credit credit) override { run_.rank(rank).agent.send(credit); }
-  void report(const StepReport& report) override { run_.mail_.push(report); }
-  void report(EvaluationReport report) override { run_.mail_.push(report); }
-  void report(TokenReport) override {}
+  void report(ProgramReply reply) override { run_.mail_.push(std::move(reply)); }
   void report(ProgramDone done) override { run_.mail_.push(std::move(done)); }
   void deliver(SnapshotPart part) override { run_.writer_.send(std::move(part)); }
   std::function<void()> outcome_notifier() override {
@@ -263,8 +265,14 @@ class ThreadedRun::Stage {
 };
 
 ThreadedRun::ThreadedRun(const RunPlan& plan,
-                         const std::function<void(const std::function<void()>&)>& with_interrupt)
+                         const std::function<void(const std::function<void()>&)>& with_interrupt,
+                         const Guests& guests)
     : plan_(plan), core_(trainer_settings(plan, threaded_tag), {}, *this) {
+  for (const auto& [name, guest] : guests) {
+    auto asker = std::make_unique<Asker>(threaded_tag, name);
+    mail_.push(guest->next(*asker));
+    guests_[name] = {guest, std::move(asker)};
+  }
   if (with_interrupt) with_interrupt([this] { mail_.push(RunStatus::interrupted); });
   const Grid& grid = plan.layout.grid;
   if (plan.evaluation_order)
@@ -321,10 +329,9 @@ ThreadedOutcome ThreadedRun::run() {
     Agent<WriterMessage>& writer;
     void operator()(RankReady& ready) { core.ready(ready); }
     void operator()(BatchReady& ready) { core.batch(std::move(ready)); }
-    void operator()(StepReport& report) { core.stepped(report); }
-    void operator()(EvaluationReport& report) { core.evaluation(report); }
+    void operator()(ProgramReply& reply) { core.reply(reply); }
     void operator()(ProgramDone& done) { core.done(done); }
-    void operator()(ProgramRequest& request) { core.request(request); }
+    void operator()(ProgramRequest& request) { core.request(std::move(request)); }
     void operator()(EvaluationFinished& result) { core.evaluated(result); }
     void operator()(SnapshotWritten& written) { core.written(written); }
     void operator()(StepRecorded& recorded) { core.recorded(recorded.step); }
@@ -346,8 +353,9 @@ ThreadedOutcome ThreadedRun::run() {
 }  // namespace
 
 ThreadedOutcome run_on_threads(const RunPlan& plan,
-                               const std::function<void(const std::function<void()>&)>& with_interrupt) {
-  return ThreadedRun(plan, with_interrupt).run();
+                               const std::function<void(const std::function<void()>&)>& with_interrupt,
+                               const Guests& guests) {
+  return ThreadedRun(plan, with_interrupt, guests).run();
 }
 
 }  // namespace collie::test

@@ -43,10 +43,11 @@ class RecordingTrainerOutbox final : public TrainerOutbox {
   void cut() override { log.push_back("cut"); }
   void evaluate(int64_t step) override { log.push_back(fmt::format("evaluation {}", step)); }
   void generate() override { log.push_back("generation"); }
-  void forward(const EvaluationReport& report) override {
-    log.push_back(fmt::format("loss sum {}", static_cast<double>(report.loss_sum)));
+  void answer(const ProgramReply& reply) override {
+    for (const NamedValues& named : reply.values)
+      log.push_back(fmt::format("{} {} for {} {}", named.name, static_cast<double>(named.values.at(0)),
+                                reply.request.requester, reply.request.number));
   }
-  void forward(const TokenReport& report) override { log.push_back(fmt::format("token {}", report.token)); }
   void expect_snapshot(const SnapshotExpected& expected) override {
     log.push_back(
         fmt::format("expect {} at {}{}", expected.step, expected.position, expected.final ? " final" : ""));
@@ -120,7 +121,26 @@ struct Run {
     uint64_t program = 0;
     for (const auto& asked : outbox.programs)
       if (asked->kind == training_program) program = asked->id;
-    core.stepped({from, program, loss_sum, norm});
+    core.reply({from, program, {}, 0, 0, {{loss_sum_name, {loss_sum}}, {gradient_norm_name, {norm}}}});
+  }
+  // A request of so many micro-batches.
+  ProgramRequest request_of(const std::string& requester, uint64_t number, const ProgramKind& kind,
+                            size_t micro_batches = 2) const {
+    ProgramRequest request;
+    request.tag = tag;
+    request.request = {requester, number};
+    request.kind = kind;
+    auto batch = std::make_shared<StepBatch>();
+    batch->micro_batches.resize(micro_batches);
+    request.batch = std::move(batch);
+    return request;
+  }
+  void ask(const std::string& requester, uint64_t number = 1, const ProgramKind& kind = evaluation_program) {
+    core.request(request_of(requester, number, kind));
+  }
+  // The reply to a program that was asked for.
+  void reply(const Program& program, const std::string& name, double value, const RunTag& from = tag) {
+    core.reply({from, program.id, program.request, program.step, 0, {{name, {value}}}});
   }
   void done(uint64_t program, const RunTag& from = tag) {
     for (int rank = 0; rank < 2; ++rank) {

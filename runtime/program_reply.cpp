@@ -1,0 +1,48 @@
+#include "runtime/program_reply.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+
+namespace collie {
+
+bool NamedValues::operator==(const NamedValues& other) const {
+  return name == other.name &&
+         std::equal(values.begin(), values.end(), other.values.begin(), other.values.end(),
+                    [](const DoubleBits& a, const DoubleBits& b) { return a.bits == b.bits; });
+}
+
+const std::vector<DoubleBits>& values_of(const ProgramReply& reply, std::string_view name) {
+  const auto found = std::find_if(reply.values.begin(), reply.values.end(),
+                                  [&](const NamedValues& named) { return named.name == name; });
+  COLLIE_ASSERT(found != reply.values.end(), "the reply to program {} has no {}", reply.program, name);
+  return found->values;
+}
+
+double value_of(const ProgramReply& reply, std::string_view name) {
+  const std::vector<DoubleBits>& values = values_of(reply, name);
+  COLLIE_ASSERT(values.size() == 1, "the reply to program {} has {} values of {}", reply.program,
+                values.size(), name);
+  return values.front();
+}
+
+// A norm is one that all ranks have agreed on, and the first of them says it.
+int replying_ranks(const ProgramKind& kind, const Grid& grid) {
+  return kind.gradients == GradientUse::none ? grid.data_ranks() : 1;
+}
+
+ProgramReply merge_replies(const ProgramKind& kind, const std::map<int, ProgramReply>& by_rank) {
+  ProgramReply whole = by_rank.begin()->second;
+  if (kind.pass == Pass::loss) {
+    double sum = 0;
+    for (const auto& [rank, reply] : by_rank) sum += value_of(reply, loss_sum_name);
+    whole.values = {{loss_sum_name, {sum}}};
+  } else {
+    for (const auto& [rank, reply] : by_rank)
+      COLLIE_ASSERT(reply.values == whole.values, "ranks {} and {} do not agree on program {}", whole.rank,
+                    rank, reply.program);
+  }
+  return whole;
+}
+
+}  // namespace collie
