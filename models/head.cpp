@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "models/once_per_micro_batch.hpp"
-#include "models/tensor_parallel.hpp"
 
 namespace collie {
 namespace {
@@ -88,18 +87,29 @@ void Head::backward_weight(LayerContext& context, HeadStash& stash) const {
 }
 
 void Head::evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss,
-                    Tensor& loss_sum) const {
+                    Tensor& loss_sums) const {
   const int64_t tokens = tokens_inside(context, x);
   check_labels(batch, tokens);
   const Tensor inside =
       gather_from_sequence_region(context, x);  // before the norm, so that the norm, too, works in chunks
   OnceAcquired source(context.source);
   LayerContext inner{context.operations, source, nullptr, context.tensor};
+  if (loss_sums.numel() == 1) return evaluate_range(inner, batch, inside, {0, tokens}, loss, loss_sums);
+  for (int64_t document = 0; document < loss_sums.numel(); ++document) {
+    const auto at = static_cast<size_t>(document);
+    Tensor sum = loss_sums.rows(document, document + 1);
+    evaluate_range(inner, batch, inside, {batch.document_starts[at], batch.document_starts[at + 1]}, loss,
+                   sum);
+  }
+}
+
+void Head::evaluate_range(LayerContext& context, const MicroBatch& batch, const Tensor& x,
+                          const TokenRange& range, Loss& loss, Tensor& loss_sum) const {
   const int64_t chunk = context.operations.head_chunk(vocab_);
-  for (int64_t begin = 0; begin < tokens; begin += chunk) {
-    const int64_t end = std::min(begin + chunk, tokens);
-    Tensor logits = scores(inner, inside.rows(begin, end));
-    chunk_loss(inner, loss, logits, labels_of(batch, begin, end), 1.0, loss_sum);
+  for (int64_t begin = range.begin; begin < range.end; begin += chunk) {
+    const int64_t end = std::min(begin + chunk, range.end);
+    Tensor logits = scores(context, x.rows(begin, end));
+    chunk_loss(context, loss, logits, labels_of(batch, begin, end), 1.0, loss_sum);
   }
 }
 

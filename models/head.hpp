@@ -10,6 +10,7 @@
 #include "models/linear.hpp"
 #include "models/loss.hpp"
 #include "models/norm.hpp"
+#include "models/tensor_parallel.hpp"
 
 namespace collie {
 
@@ -33,9 +34,11 @@ class Head {
   // The norm's gradient; empties the stash.
   void backward_weight(LayerContext& context, HeadStash& stash) const;
 
-  // The losses alone.
+  // The losses alone. loss_sums f64 [1]: their sum; or [documents]: the sum of each of the batch's documents,
+  // which then goes through the head alone, so that its neighbours do not matter. That costs a product per
+  // document even if they are short.
   void evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& x, Loss& loss,
-                Tensor& loss_sum) const;
+                Tensor& loss_sums) const;
   // x [tokens, hidden] -> [tokens, vocab]; for generation, where every rank has all tokens.
   Tensor logits(LayerContext& context, const Tensor& x) const;
 
@@ -44,6 +47,9 @@ class Head {
   int64_t share_of_vocabulary(const LayerContext& context) const;
   // x [tokens, hidden] -> [tokens, this rank's share of the vocabulary].
   Tensor scores(LayerContext& context, const Tensor& x) const;
+  // Of tokens [begin, end) of x.
+  void evaluate_range(LayerContext& context, const MicroBatch& batch, const Tensor& x,
+                      const TokenRange& range, Loss& loss, Tensor& loss_sum) const;
   void chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::span<const int32_t> labels,
                   double gradient_scale, Tensor& loss_sum) const;
 

@@ -170,14 +170,17 @@ class DecoderStage final : public StageModel {
   }
 
   Tensor evaluate(LayerContext& outer, const MicroBatch& batch, const Tensor& input, Loss& loss,
-                  Tensor& loss_sum) override {
+                  Tensor& loss_sums) override {
     check_batch(batch);
     const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local.tokens());
     Tensor output = run_blocks(context, local, input, nullptr).sum(context.operations);
     if (!head_) return output;
+    const auto documents = static_cast<int64_t>((*local).document_starts.size()) - 1;
+    COLLIE_ASSERT(loss_sums.numel() == 1 || loss_sums.numel() == documents, "{} sums for {} documents",
+                  loss_sums.numel(), documents);
     context.source.prefetch(head_layer(), -1);
-    head_->evaluate(context, *local, output, loss, loss_sum);
+    head_->evaluate(context, *local, output, loss, loss_sums);
     return {};
   }
 
@@ -368,6 +371,21 @@ class DecoderStage final : public StageModel {
 };
 
 }  // namespace
+
+std::vector<DocumentPiece> documents_of(const MicroBatch& batch, const ModelShard& shard) {
+  const LocalBatch local(batch, shard, false);
+  const MicroBatch& own = *local;
+  COLLIE_ASSERT(own.first_tokens.size() + 1 == own.document_starts.size(), "{} numbers for {} documents",
+                own.first_tokens.size(), own.document_starts.size() - 1);
+  std::vector<DocumentPiece> pieces;
+  for (size_t i = 0; i < own.first_tokens.size(); ++i) {
+    const auto targets = std::count_if(own.labels.begin() + own.document_starts[i],
+                                       own.labels.begin() + own.document_starts[i + 1],
+                                       [](int32_t label) { return label != ignored_label; });
+    pieces.push_back({own.first_tokens[i], targets});
+  }
+  return pieces;
+}
 
 std::unique_ptr<StageModel> make_stage_model(const ModelSpec& model, const StageRange& range,
                                              Operations& operations, const ModelShard& shard,

@@ -73,9 +73,10 @@ class StageModel {
   virtual Tensor backward(LayerContext& context, const MicroBatch& batch, const Tensor& d_output,
                           ActivationStash& stash) = 0;
 
-  // Evaluation: forward that keeps nothing.
+  // Evaluation: forward that keeps nothing. loss_sums: as in forward(); or, to tell documents apart, f64
+  // [documents] of those pieces of documents whose tokens the rank has (documents_of()).
   virtual Tensor evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input, Loss& loss,
-                          Tensor& loss_sum) = 0;
+                          Tensor& loss_sums) = 0;
 
   // Generation: the next tokens of one sequence. Room for `capacity` tokens; the tokens of `batch` are
   // appended.
@@ -97,6 +98,15 @@ std::unique_ptr<StageModel> make_stage_model(const ModelSpec& model, const Stage
 // The parameters() of such a stage.
 std::vector<Parameter> stage_parameters(const ModelSpec& model, const StageRange& range,
                                         const ModelShard& shard);
+
+// A piece of a document, of which a rank has the tokens. With context parallelism a document may be cut into
+// several.
+struct DocumentPiece {
+  int64_t number = 0;   // of the document (MicroBatch::first_tokens)
+  int64_t targets = 0;  // among its tokens here
+};
+// The pieces of a rank in their order. The batch must number its documents.
+std::vector<DocumentPiece> documents_of(const MicroBatch& batch, const ModelShard& shard);
 
 // All parameters of the whole model in canonical order (that of transformers' named_parameters(); the stages'
 // parameters() one after another, but for tied copies): the order in which norms are combined.

@@ -142,6 +142,7 @@ struct ProgramRequest {
   Request request;
   ProgramKind kind = evaluation_program;
   std::shared_ptr<const StepBatch> batch;  // of all replicas
+  bool per_document = false;               // Program::per_document
   Sampling sampling;
   uint64_t sampling_index = 0;
   int64_t cache_capacity = 0;

@@ -133,15 +133,31 @@ void ModelWorker::begin(const Program& program) {
   for (const auto& chunk : chunks_) {
     if (program.kind.pass == Pass::train)
       chunk->state->gradients().start_step(static_cast<int>(batch_->micro_batches.size()));
-    if (chunk->model->range().head && batch_) {
-      const auto micro_batches = static_cast<int64_t>(batch_->micro_batches.size());
-      loss_sums_ = operations_->empty({micro_batches}, DType::f64, Category::workspace);
-      operations_->fill(loss_sums_, 0);
-    }
+    if (chunk->model->range().head && batch_) make_loss_sums();
     if (program.kind.pass == Pass::decode && program.cache_capacity > 0)
       chunk->caches[program.request.requester] =
           chunk->model->make_cache(*operations_, program.cache_capacity);
   }
+}
+
+void ModelWorker::make_loss_sums() {
+  documents_.clear();
+  first_document_ = {0};
+  for (size_t i = 0; program_.per_document && i < batch_->micro_batches.size(); ++i) {
+    for (const DocumentPiece& piece : documents_of(batch_->micro_batches[i], shard()))
+      documents_.push_back(piece);
+    first_document_.push_back(static_cast<int64_t>(documents_.size()));
+  }
+  const size_t sums =
+      program_.per_document ? std::max<size_t>(documents_.size(), 1) : batch_->micro_batches.size();
+  loss_sums_ = operations_->empty({static_cast<int64_t>(sums)}, DType::f64, Category::workspace);
+  operations_->fill(loss_sums_, 0);
+}
+
+Tensor ModelWorker::loss_sums_of(int index) const {
+  if (!program_.per_document) return loss_sums_.rows(index, index + 1);
+  const auto at = static_cast<size_t>(index);
+  return loss_sums_.rows(first_document_[at], first_document_[at + 1]);
 }
 
 void ModelWorker::compute(const Task& task) {
@@ -156,8 +172,8 @@ void ModelWorker::compute(const Task& task) {
 }
 
 void ModelWorker::queue_as_graphs(int64_t task, const std::function<void()>& work) {
-  // Every token of a generation has different shapes.
-  if (!settings_.graphs || program_.kind.pass == Pass::decode) return work();
+  // Every token of a generation, and every document, has different shapes.
+  if (!settings_.graphs || program_.kind.pass == Pass::decode || program_.per_document) return work();
   operations_->as_graphs(task, work);
 }
 
@@ -183,7 +199,7 @@ void ModelWorker::forward(Chunk& chunk, int index) {
   const Key key{chunk.stage, index};
   Tensor input;
   if (!chunk.model->range().embedding) input = std::move(inputs_.extract(key).mapped());
-  Tensor loss_sum = chunk.model->range().head ? loss_sums_.rows(index, index + 1) : Tensor();
+  Tensor loss_sum = chunk.model->range().head ? loss_sums_of(index) : Tensor();
   Tensor output;
   if (program_.kind.pass == Pass::train) {
     const auto limit = program_.activation_limits[static_cast<size_t>(chunk.stage)];
@@ -402,10 +418,23 @@ void ModelWorker::copy_tied_weight(const Tensor& weight) {
 std::vector<NamedValues> ModelWorker::loss_values() {
   Tensor sum = operations_->empty({1}, DType::f64, Category::workspace);
   operations_->ordered_sums(loss_sums_, sum_of_first(loss_sums_.numel()), sum);
-  const double loss = operations_->read(sum).value().front();
+  std::vector<NamedValues> values{{loss_sum_name, {operations_->read(sum).value().front()}}};
+  if (program_.per_document) append_documents(values);
   loss_sums_ = {};
   check_communication();
-  return {{loss_sum_name, {loss}}};
+  return values;
+}
+
+void ModelWorker::append_documents(std::vector<NamedValues>& values) {
+  NamedValues numbers{documents_name, {}}, sums{document_loss_sums_name, {}},
+      targets{document_targets_name, {}};
+  for (const DocumentPiece& piece : documents_) {
+    numbers.values.emplace_back(static_cast<double>(piece.number));
+    targets.values.emplace_back(static_cast<double>(piece.targets));
+  }
+  for (const double sum : operations_->read(loss_sums_).value()) sums.values.emplace_back(sum);
+  sums.values.resize(documents_.size());  // there is one sum even if there is no document
+  for (NamedValues* named : {&numbers, &sums, &targets}) values.push_back(std::move(*named));
 }
 
 std::vector<NamedValues> ModelWorker::sample() {
@@ -413,8 +442,7 @@ std::vector<NamedValues> ModelWorker::sample() {
   operations_->download(logits_, logits);
   check_communication();
   logits_ = {};
-  return {
-      {tokens_name, {static_cast<double>(sample_token(logits, program_.sampling, program_.sampling_index))}}};
+  return {{tokens_name, {static_cast<double>(sample_token(logits, program_.sampling, program_.sampling_index))}}};
 }
 
 std::vector<CheckpointSlice> ModelWorker::snapshot() {

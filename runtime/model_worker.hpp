@@ -103,6 +103,8 @@ class ModelWorker final : public StageWorker {
   Chunk& chunk_of(int stage);
   LayerContext context(Chunk& chunk, bool training);
   const MicroBatch& micro_batch(int index) const;
+  void make_loss_sums();
+  Tensor loss_sums_of(int index) const;
   void compute_micro_batch(const schedule::Action& action);
   void queue_as_graphs(int64_t task, const std::function<void()>& work);
   void forward(Chunk& chunk, int index);
@@ -121,6 +123,7 @@ class ModelWorker final : public StageWorker {
   Tensor leaving(const Channel& channel, int index);
   bool is_local(int stage) const;
   Tensor copy_of(const Tensor& tensor, Category category);
+  void append_documents(std::vector<NamedValues>& values);
   void check_communication() const;
 
   ModelWorkerSettings settings_;
@@ -138,8 +141,11 @@ class ModelWorker final : public StageWorker {
   std::map<Key, Tensor> inputs_, outputs_;      // activations that arrived; activations that leave
   std::map<Key, Tensor> d_outputs_, d_inputs_;  // gradients that arrived; gradients that leave
   std::map<Key, ActivationStash> stashes_;
-  Tensor loss_sums_;  // f64 [micro-batches], if this rank has the head
-  Tensor logits_;     // [1, vocab] of the last decoded token
+  // f64 [micro-batches], if this rank has the head; with Program::per_document f64 [documents_], at least 1.
+  Tensor loss_sums_;
+  std::vector<DocumentPiece> documents_;  // of all micro-batches, with Program::per_document
+  std::vector<int64_t> first_document_;   // [micro-batches + 1]
+  Tensor logits_;                         // [1, vocab] of the last decoded token
 
   NormOrder norm_order_;                   // set if the worker trains
   Tensor contribution_;                    // f64 [norm_order_.width()]: this rank's part of the step

@@ -98,6 +98,7 @@ struct Program {
   // One batch per data-parallel replica, all with the same number of micro-batches. Empty if the program has
   // no batch.
   std::vector<std::shared_ptr<const StepBatch>> batches;
+  bool per_document = false;  // Pass::loss: reports the losses of each document as well
   // The next members are for Pass::decode.
   Sampling sampling;
   uint64_t sampling_index = 0;  // index of the token that is drawn

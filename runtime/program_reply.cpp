@@ -31,12 +31,49 @@ int replying_ranks(const ProgramKind& kind, const Grid& grid) {
   return kind.gradients == GradientUse::none ? grid.data_ranks() : 1;
 }
 
+namespace {
+
+bool has_documents(const ProgramReply& reply) {
+  return std::any_of(reply.values.begin(), reply.values.end(),
+                     [](const NamedValues& named) { return named.name == documents_name; });
+}
+
+void merge_documents(const std::map<int, ProgramReply>& by_rank, std::vector<NamedValues>& values) {
+  struct Document {
+    double loss_sum = 0, targets = 0;
+  };
+  std::map<double, Document> documents;  // by number
+  for (const auto& [rank, reply] : by_rank) {
+    const auto &numbers = values_of(reply, documents_name), &sums = values_of(reply, document_loss_sums_name),
+               &targets = values_of(reply, document_targets_name);
+    COLLIE_ASSERT(sums.size() == numbers.size() && targets.size() == numbers.size(),
+                  "rank {} reports {} documents, {} losses and {} targets", rank, numbers.size(), sums.size(),
+                  targets.size());
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      Document& document = documents[numbers[i]];
+      document.loss_sum += sums[i];
+      document.targets += targets[i];
+    }
+  }
+  NamedValues numbers{documents_name, {}}, sums{document_loss_sums_name, {}},
+      targets{document_targets_name, {}};
+  for (const auto& [number, document] : documents) {
+    numbers.values.emplace_back(number);
+    sums.values.emplace_back(document.loss_sum);
+    targets.values.emplace_back(document.targets);
+  }
+  for (NamedValues* named : {&numbers, &sums, &targets}) values.push_back(std::move(*named));
+}
+
+}  // namespace
+
 ProgramReply merge_replies(const ProgramKind& kind, const std::map<int, ProgramReply>& by_rank) {
   ProgramReply whole = by_rank.begin()->second;
   if (kind.pass == Pass::loss) {
     double sum = 0;
     for (const auto& [rank, reply] : by_rank) sum += value_of(reply, loss_sum_name);
     whole.values = {{loss_sum_name, {sum}}};
+    if (has_documents(by_rank.begin()->second)) merge_documents(by_rank, whole.values);
   } else {
     for (const auto& [rank, reply] : by_rank)
       COLLIE_ASSERT(reply.values == whole.values, "ranks {} and {} do not agree on program {}", whole.rank,

@@ -15,6 +15,12 @@ namespace collie {
 // Values of programs, by name.
 inline constexpr const char* loss_sum_name = "loss_sum";  // over all targets of the batch
 inline constexpr const char* gradient_norm_name = "gradient_norm";
+// Of a program with Program::per_document, in the order of the numbers: a document's number
+// (MicroBatch::first_tokens), the sum of its losses, and how many targets it has. A document that is longer
+// than a sequence counts as several.
+inline constexpr const char* documents_name = "documents";
+inline constexpr const char* document_loss_sums_name = "document_loss_sums";
+inline constexpr const char* document_targets_name = "document_targets";
 inline constexpr const char* tokens_name = "tokens";  // the tokens that were drawn
 
 struct NamedValues {
@@ -39,8 +45,8 @@ double value_of(const ProgramReply& reply, std::string_view name);
 
 // How many ranks reply to a program of this kind.
 int replying_ranks(const ProgramKind& kind, const Grid& grid);
-// Merges their replies. Data and context ranks have parts of the losses, which are added in rank order. They
-// all draw the same tokens.
+// Merges their replies. Data and context ranks have parts of the losses, and of a document's losses, which
+// are added in rank order. They all draw the same tokens.
 ProgramReply merge_replies(const ProgramKind& kind, const std::map<int, ProgramReply>& by_rank);
 
 }  // namespace collie

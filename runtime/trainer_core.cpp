@@ -356,6 +356,7 @@ void TrainerCore::insert_requests() {
     program.batches = program.kind.pass == Pass::decode ? std::vector<std::shared_ptr<const StepBatch>>(
                                                               static_cast<size_t>(replicas), request.batch)
                                                         : deal(request.batch, replicas);
+    program.per_document = request.per_document;
     program.sampling = request.sampling;
     program.sampling_index = request.sampling_index;
     program.cache_capacity = request.cache_capacity;

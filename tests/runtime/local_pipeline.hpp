@@ -104,6 +104,8 @@ class LocalPipeline {
   }
 
   ModelWorker& worker(int rank) { return *ranks_[static_cast<size_t>(rank)]->worker; }
+  // What the last program gave.
+  const ProgramReply& reply() const { return reply_; }
   // Of the gradients of the last program, which had some; before clipping.
   double norm() const { return value_of(reply_, gradient_norm_name); }
 

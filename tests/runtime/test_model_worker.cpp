@@ -324,6 +324,48 @@ TEST_CASE("model worker: the norm alone is the next step's, and changes nothing"
   CHECK((bits_of(asked.snapshot()) == bits_of(plain.snapshot())));
 }
 
+TEST_CASE("model worker: the losses of documents are those of each alone, and add up", "[actors][worker]") {
+  const int ranks = GENERATE(1, 2);
+  CAPTURE(ranks);
+  LocalPipeline pipeline = pipeline_of(three_blocks(true), layout_with(ranks, true));
+  const auto batch_of = [](const std::vector<MicroBatch>& micro_batches) {
+    auto batch = std::make_shared<StepBatch>();
+    batch->micro_batches = micro_batches;
+    return batch;
+  };
+  const MicroBatch first = make_batch({5, 3, 7}, 11, "first"), second = make_batch({4, 60}, 11, "second");
+  std::vector<MicroBatch> both{first, second};
+  for (int64_t& number : both[1].first_tokens) number += 500;
+  const double whole = pipeline.evaluate(batch_of(both));
+  Program program = pipeline.program_of(evaluation_program, batch_of(both));
+  program.per_document = true;
+  CHECK(pipeline.run(program) == Approx(whole).epsilon(1e-9));
+  const ProgramReply reply = pipeline.reply();
+  const auto &numbers = values_of(reply, documents_name), &sums = values_of(reply, document_loss_sums_name),
+             &targets = values_of(reply, document_targets_name);
+  REQUIRE(numbers.size() == 5);
+  REQUIRE(sums.size() == 5);
+  REQUIRE(targets.size() == 5);
+  size_t at = 0;
+  for (const MicroBatch& batch : both)
+    for (size_t i = 0; i + 1 < batch.document_starts.size(); ++i, ++at) {
+      CAPTURE(at);
+      const auto begin = batch.document_starts[i], end = batch.document_starts[i + 1];
+      MicroBatch alone;
+      alone.tokens.assign(batch.tokens.begin() + begin, batch.tokens.begin() + end);
+      alone.labels.assign(batch.labels.begin() + begin, batch.labels.begin() + end);
+      alone.positions.assign(batch.positions.begin() + begin, batch.positions.begin() + end);
+      alone.document_starts = {0, end - begin};
+      CHECK(numbers[at] == static_cast<double>(batch.first_tokens[i]));
+      CHECK(targets[at] == static_cast<double>(std::count_if(alone.labels.begin(), alone.labels.end(),
+                                                             [](int32_t label) { return label >= 0; })));
+      CHECK(static_cast<double>(sums[at]) == Approx(pipeline.evaluate(batch_of({alone}))).epsilon(1e-5));
+    }
+  const auto held = pipeline.worker(0).summary().current_total_bytes;
+  pipeline.run(program);
+  CHECK(pipeline.worker(0).summary().current_total_bytes == held);
+}
+
 TEST_CASE("model worker: where a step's loss is not finite nothing changes", "[actors][worker]") {
   const int ranks = GENERATE(1, 2);
   CAPTURE(ranks);

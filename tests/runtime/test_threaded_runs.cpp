@@ -11,6 +11,7 @@
 #include "kernels/reference/reference_operations.hpp"
 #include "models/loss.hpp"
 #include "plan/settings.hpp"
+#include "runtime/evaluator_core.hpp"
 #include "runtime/generator_core.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
@@ -201,6 +202,76 @@ class Surveyor final : public Guest {
   int64_t step_ = 1;
   double targets_ = 0;
 };
+
+// Asks for the losses of the evaluation's documents, before the first step.
+class Reader final : public Guest {
+ public:
+  explicit Reader(const RunPlan& plan) {
+    EvaluatorCore evaluator(plan.evaluation_order, plan.config.train.micro_batch_size);
+    evaluator.start(0);
+    batch_ = evaluator.next();
+  }
+  std::vector<double> numbers, loss_sums, targets;
+  double whole = 0;
+
+  ProgramRequest next(Asker& asker) override {
+    ProgramRequest request = asker.ask(evaluation_program, batch_);
+    request.per_document = true;
+    return request;
+  }
+  void take(const ProgramReply& reply) override {
+    if (!numbers.empty()) return;
+    const auto values = [&](const char* name) {
+      const auto& bits = values_of(reply, name);
+      return std::vector<double>(bits.begin(), bits.end());
+    };
+    numbers = values(documents_name);
+    loss_sums = values(document_loss_sums_name);
+    targets = values(document_targets_name);
+    whole = value_of(reply, loss_sum_name);
+  }
+
+ private:
+  std::shared_ptr<const StepBatch> batch_;
+};
+
+TEST_CASE("cores on threads: the losses of documents are the same under every layout", "[cores]") {
+  std::vector<double> numbers, loss_sums, targets;
+  for (const ThreadedLayout& layout :
+       {ThreadedLayout{}, ThreadedLayout{2, 1, 1, 1, 0, "zbv"}, ThreadedLayout{1, 2, 1, 1, 3},
+        ThreadedLayout{1, 1, 2, 1, 0}, ThreadedLayout{1, 1, 1, 2, 0, "1f1b", true},
+        ThreadedLayout{2, 2, 2, 1, 1}}) {
+    CAPTURE(layout.name());
+    const TemporaryFolder folder;
+    Config config = config_of(folder, layout);
+    config.train.steps = 1;
+    // Documents of several lengths, some of them longer than a context rank's chunk or than a sequence.
+    std::string lines;
+    for (const char* text : {"a", "collie", "herds sheep all day long", "bark", "ox", "sheepdog"})
+      lines += fmt::format("{{\"text\": \"{}\"}}\n", text);
+    folder.write("documents.jsonl", lines);
+    config.data.eval[0].path = (folder / "documents.jsonl").string();
+    config.data.eval[0].format = "jsonl";
+    config.data.eval[0].text = "text";
+    const RunPlan plan = plan_of(config);
+    Reader reader(plan);
+    const ThreadedOutcome found = run_on_threads(plan, nullptr, {{"reader", &reader}});
+    CHECK(found.end.message == "");
+    if (numbers.empty()) {
+      numbers = reader.numbers;
+      loss_sums = reader.loss_sums;
+      targets = reader.targets;
+      REQUIRE(numbers.size() > 6);
+    }
+    CHECK(reader.numbers == numbers);
+    CHECK(reader.targets == targets);
+    if (layout.bitwise()) CHECK(reader.loss_sums == loss_sums);
+    CHECK(difference(reader.loss_sums, loss_sums) < 1e-10);
+    double sum = 0;
+    for (const double loss : reader.loss_sums) sum += loss;
+    CHECK(sum == Approx(reader.whole).epsilon(1e-12));
+  }
+}
 
 TEST_CASE("cores on threads: who asks between steps changes no bit of training, and sees its weights",
           "[cores]") {

@@ -104,6 +104,37 @@ TEST_CASE("trainer core: the parts of data ranks are merged in rank order", "[ac
   CHECK_THAT(assertion_of([&] { reply(1, text, tokens_name, 6); }), contains("ranks 0 and 1 do not agree"));
 }
 
+TEST_CASE("replies: a document's parts are added, and documents come in the order of their numbers",
+          "[actors][trainer]") {
+  const auto part = [](int rank, std::vector<DoubleBits> numbers, std::vector<DoubleBits> sums,
+                       std::vector<DoubleBits> targets) {
+    return ProgramReply{tag,
+                        1,
+                        {"reader", 1},
+                        0,
+                        rank,
+                        {{loss_sum_name, {1.0}},
+                         {documents_name, std::move(numbers)},
+                         {document_loss_sums_name, std::move(sums)},
+                         {document_targets_name, std::move(targets)}}};
+  };
+  const ProgramReply whole = merge_replies(
+      evaluation_program,
+      {{0, part(0, {40, 7, 40}, {1.0, 2.0, 0.25}, {3, 4, 0})}, {1, part(1, {9, 40}, {0.5, 4.0}, {1, 2})}});
+  const auto numbers_of = [&](const char* name) {
+    const auto& values = values_of(whole, name);
+    return std::vector<double>(values.begin(), values.end());
+  };
+  CHECK(value_of(whole, loss_sum_name) == 2);
+  CHECK(numbers_of(documents_name) == std::vector<double>{7, 9, 40});
+  CHECK(numbers_of(document_loss_sums_name) == std::vector<double>{2, 0.5, 5.25});
+  CHECK(numbers_of(document_targets_name) == std::vector<double>{4, 1, 5});
+  CHECK_THAT(assertion_of([&] {
+               merge_replies(evaluation_program, {{0, part(0, {1, 2}, {1.0}, {1})}});
+             }),
+             contains("rank 0 reports 2 documents, 1 losses"));
+}
+
 TEST_CASE("trainer core: an interruption drops requests and gives up their programs", "[actors][trainer]") {
   Run run(two_ranks(9));
   run.ready(true);
