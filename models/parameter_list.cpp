@@ -55,6 +55,15 @@ std::vector<Parameter> stage_parameters(const ModelSpec& model, const StageRange
   return list;
 }
 
+int first_trained_stage(const ModelSpec& model, const std::vector<StageRange>& ranges) {
+  const auto is_trained = [&](const StageRange& range) {
+    const std::vector<Parameter> list = stage_parameters(model, range, {});
+    return std::any_of(list.begin(), list.end(),
+                       [](const Parameter& parameter) { return parameter.trainable; });
+  };
+  return static_cast<int>(std::find_if(ranges.begin(), ranges.end(), is_trained) - ranges.begin());
+}
+
 std::vector<Parameter> model_parameters(const ModelSpec& model) {
   std::vector<Parameter> list;
   add_embedding(model, list);

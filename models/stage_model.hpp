@@ -95,6 +95,9 @@ std::unique_ptr<StageModel> make_stage_model(const ModelSpec& model, const Stage
                                              const ActivationMemory& memory = {},
                                              const LinearFactory& linears = make_dense_linear);
 
+// The first of the stages that has a parameter which is trained. Those before it have no backward.
+int first_trained_stage(const ModelSpec& model, const std::vector<StageRange>& ranges);
+
 // The parameters() of such a stage.
 std::vector<Parameter> stage_parameters(const ModelSpec& model, const StageRange& range,
                                         const ModelShard& shard);

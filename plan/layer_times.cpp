@@ -169,10 +169,9 @@ LayerTimes measure_layers(const RunPlan& plan) {
 void partition_by_time(RunPlan& plan) {
   const LayerTimes times = measure_layers(plan);
   plan.layer_times = times;
-  plan.ranges = partition_stages(
-      plan.model.architecture,
-      PartCosts{nanoseconds(times.embedding_s), nanoseconds(times.block_s), nanoseconds(times.head_s)},
-      plan.layout.rank_of_stage);
+  const PartCosts costs{nanoseconds(times.embedding_s), nanoseconds(times.block_s),
+                        nanoseconds(times.head_s)};
+  set_ranges(plan, partition_stages(plan.model.architecture, costs, plan.layout.rank_of_stage));
   std::vector<int64_t> blocks;
   for (const StageRange& range : plan.ranges) blocks.push_back(range.last_block - range.first_block);
   log::info(

@@ -137,9 +137,9 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   check_loss_shards(plan.config.train.loss, *losses().find(plan.config.train.loss)(), parallel.tp_size);
   // Measuring takes data, so a valid partition is used until then.
   const std::string how = parallel.partition == "measured" ? "uniform" : parallel.partition;
-  plan.ranges = parallel.partition_list.empty()
-                    ? partition_stages(plan.model.architecture, layout.stages, how)
-                    : partition_stages(plan.model.architecture, parallel.partition_list);
+  set_ranges(plan, parallel.partition_list.empty()
+                       ? partition_stages(plan.model.architecture, layout.stages, how)
+                       : partition_stages(plan.model.architecture, parallel.partition_list));
   if (static_cast<int>(plan.ranges.size()) != layout.stages)
     throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(),
                     layout.stages);
@@ -327,6 +327,11 @@ void resolve_weights(RunPlan& plan) {
 }
 
 }  // namespace
+
+void set_ranges(RunPlan& plan, std::vector<StageRange> ranges) {
+  plan.layout.first_trained_stage = first_trained_stage(plan.model, ranges);
+  plan.ranges = std::move(ranges);
+}
 
 RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std::string>& allowed_changes) {
   require_training(config);

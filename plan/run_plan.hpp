@@ -53,7 +53,7 @@ struct RunPlan {
   WeightOrigin weights;
 
   Layout layout;
-  std::vector<StageRange> ranges;  // [stages]
+  std::vector<StageRange> ranges;  // [stages]; set_ranges() sets what follows from them, too
   // Measured times behind `ranges`, if parallel.partition is "measured".
   std::optional<LayerTimes> layer_times;
   int credits = schedule::Limits{}.credits;  // per channel; the number that the validator assumed
@@ -78,6 +78,9 @@ struct RunPlan {
   Generation generation;
   std::vector<int32_t> prompt_tokens;
 };
+
+// Sets the blocks of each stage, and which stage is the first that has a backward.
+void set_ranges(RunPlan& plan, std::vector<StageRange> ranges);
 
 // Each function throws UserError, which names the error and a correct value. Warnings go to the log.
 // `allowed_changes` lists the configuration keys that a resume may change although they change the maths.

@@ -48,6 +48,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.grid = plan.layout.grid;
   settings.ranges = plan.ranges;
   settings.rank_of_stage = plan.layout.rank_of_stage;
+  settings.first_trained_stage = plan.layout.first_trained_stage;
   settings.model = plan.model;
   settings.optimizer = plan.config.optimizer;
   settings.precision = precision_of(plan.config.optimizer, plan.config.model.dtype, plan.config.run.seed);

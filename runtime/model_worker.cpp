@@ -212,6 +212,7 @@ void ModelWorker::forward(Chunk& chunk, int index) {
     output = chunk.model->forward(layer_context, micro_batch(index), input,
                                   targets > 0 ? 1.0 / static_cast<double>(targets) : 0.0, *loss_, loss_sum,
                                   stashes_[key]);
+    if (chunk.stage < settings_.first_trained_stage) drop_stash(chunk, index);
   } else if (program_.kind.pass == Pass::loss) {
     failpoint("stage.evaluate");
     LayerContext layer_context = context(chunk, false);
@@ -237,7 +238,7 @@ Tensor ModelWorker::take_d_output(Chunk& chunk, int index) {
 }
 
 void ModelWorker::put_d_input(Chunk& chunk, int index, Tensor d_input) {
-  if (chunk.model->range().embedding) return;
+  if (chunk.stage <= settings_.first_trained_stage) return;
   d_inputs_[{chunk.stage, index}] = std::move(d_input);
   hand_over(d_inputs_, d_outputs_, chunk.stage, chunk.stage - 1, index);
 }
@@ -442,7 +443,8 @@ std::vector<NamedValues> ModelWorker::sample() {
   operations_->download(logits_, logits);
   check_communication();
   logits_ = {};
-  return {{tokens_name, {static_cast<double>(sample_token(logits, program_.sampling, program_.sampling_index))}}};
+  return {
+      {tokens_name, {static_cast<double>(sample_token(logits, program_.sampling, program_.sampling_index))}}};
 }
 
 std::vector<CheckpointSlice> ModelWorker::snapshot() {

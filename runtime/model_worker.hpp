@@ -26,6 +26,7 @@ struct ModelWorkerSettings {
   Grid grid;
   std::vector<StageRange> ranges;  // [stages of the whole model]
   std::vector<int> rank_of_stage;  // [stages] pipeline positions
+  int first_trained_stage = 0;     // stages before it have no backward
   ModelSpec model;
   OptimizerConfig optimizer;
   Precision precision;

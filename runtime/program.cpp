@@ -1,5 +1,7 @@
 #include "runtime/program.hpp"
 
+#include <utility>
+
 #include "base/error.hpp"
 #include "schedule/schedules.hpp"
 #include "schedule/validator.hpp"
@@ -15,6 +17,21 @@ TaskLists pipeline_tasks(const schedule::Schedule& schedule) {
   for (size_t rank = 0; rank < lists.size(); ++rank)
     for (const auto& action : schedule.lists[rank]) lists[rank].push_back({TaskKind::pipeline, action});
   return lists;
+}
+
+// Whether an action is of the backward of a stage that has none, or takes a gradient there.
+bool is_of_frozen(const schedule::Action& action, int first_trained_stage) {
+  switch (action.kind) {
+    case ActionKind::backward:
+    case ActionKind::backward_input:
+    case ActionKind::backward_weight:
+    case ActionKind::receive_backward:
+      return action.stage < first_trained_stage;
+    case ActionKind::send_backward:
+      return action.stage <= first_trained_stage;
+    default:
+      return false;
+  }
 }
 
 void check(const ProgramKind& kind) {
@@ -36,7 +53,11 @@ ProgramTasks pass_tasks(Pass pass, const Layout& layout, int micro_batches) {
             {}};
   const schedule::Schedule schedule = schedule::make_schedule(
       layout.schedule, {layout.grid.pipeline, micro_batches, layout.virtual_stages, layout.split_backward});
-  return {pipeline_tasks(schedule::with_communication(schedule)), schedule::peak_activations(schedule)};
+  TaskLists lists = pipeline_tasks(schedule::with_communication(schedule));
+  for (auto& list : lists)
+    std::erase_if(list,
+                  [&](const Task& task) { return is_of_frozen(task.action, layout.first_trained_stage); });
+  return {std::move(lists), schedule::peak_activations(schedule)};
 }
 
 void append_to_all(TaskKind kind, TaskLists& lists) {

@@ -117,6 +117,8 @@ struct Layout {
   int virtual_stages = 1;
   bool split_backward = false;
   bool tied = false;  // the embedding is tied; its head is on the last stage
+  // Stages before it have nothing that is trained, and no backward.
+  int first_trained_stage = 0;
 };
 
 struct ProgramTasks {

@@ -76,6 +76,28 @@ TEST_CASE("frozen: every layout trains as one rank does, and resumes in another"
     }
 }
 
+TEST_CASE("frozen: no gradient is sent to stages that have nothing to train", "[actors][frozen]") {
+  const TemporaryFolder folder;
+  folder.write("train.txt", std::string(4000, 'x') + "collie");
+  for (const auto& [schedule, pp] : {std::pair<std::string, int>{"1f1b", 2}, {"zb_h1", 2}, {"1f1b", 4}})
+    for (const bool frozen : {false, true}) {
+      CAPTURE(schedule, pp, frozen);
+      const MathsOptions maths = maths_with(frozen ? choices[0] : Patterns{}, false);
+      const auto ranks = predict_memory(
+          plan_training(layout_config(folder, maths, {1, 1, pp, 1, schedule}, 3), ExistingRun::ignore));
+      std::vector<bool> sends;
+      for (const PlannedRank& rank : ranks) {
+        sends.push_back(false);
+        for (const PlannedTraffic& traffic : rank.traffic)
+          if (traffic.group == "pipeline") sends.back() = traffic.sent_bytes.count("gradient") > 0;
+      }
+      std::vector<bool> expected(static_cast<size_t>(pp), true);
+      expected[0] = false;  // the first stage has nobody before it
+      for (int rank = 0; frozen && rank <= pp / 2; ++rank) expected[static_cast<size_t>(rank)] = false;
+      CHECK(sends == expected);
+    }
+}
+
 TEST_CASE("frozen: the weights keep their bits, and have no states in the checkpoint", "[actors][frozen]") {
   const LayoutOptions layout =
       GENERATE(LayoutOptions{1, 1, 2, 1, "1f1b"}, LayoutOptions{2, 1, 1, 1, "1f1b", 1},
