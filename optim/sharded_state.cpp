@@ -156,7 +156,10 @@ CheckpointSlice ShardedState::slice_of(const TensorRectangle& rectangle, const s
   const Tensor elements = flat.rows(at, at + shape.numel());
   const Shape held = rectangle.transposed ? Shape{shape[1], shape[0]} : shape;
   Tensor values = operations_.to_host(elements.reshape(held), Category::workspace);
-  if (rectangle.transposed) values = transposed_on_host(values, operations_.account(), Category::workspace);
+  if (rectangle.transposed)
+    values = operations_.has_values()
+                 ? transposed_on_host(values, operations_.account(), Category::workspace)
+                 : operations_.to_host(elements.reshape(shape), Category::workspace);  // the plan counts it
   return {rectangle.piece.tensor, state, rectangle.piece.tensor_shape, rectangle.offsets, std::move(values)};
 }
 

@@ -89,7 +89,7 @@ TEST_CASE("frozen: no gradient is sent to stages that have nothing to train", "[
       for (const PlannedRank& rank : ranks) {
         sends.push_back(false);
         for (const PlannedTraffic& traffic : rank.traffic)
-          if (traffic.group == "pipeline") sends.back() = traffic.sent_bytes.count("gradient") > 0;
+          if (traffic.group == "pipeline" && traffic.sent_bytes.count("gradient") > 0) sends.back() = true;
       }
       std::vector<bool> expected(static_cast<size_t>(pp), true);
       expected[0] = false;  // the first stage has nobody before it
