@@ -250,7 +250,7 @@ TEST_CASE("a config.json that the engine cannot follow is refused by the key") {
   check_model_refused("config.json", with("sliding_window", 4096), {"config.json", "sliding_window", "4096"});
   check_model_refused("config.json", with("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}),
                       {"config.json", "yarn"});
-  check_model_refused("config.json", with("hidden_act", "gelu"), {"config.json", "hidden_act", "gelu"});
+  check_model_refused("config.json", with("hidden_act", "tanh"), {"config.json", "hidden_act", "tanh"});
   check_model_refused("config.json", with("model_type", "mixtral"), {"config.json", "mixtral"});
   check_model_refused("config.json", with("num_hidden_layers", -1),
                       {"config.json", "num_hidden_layers", "-1"});
