@@ -2,7 +2,6 @@
 // listener.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
-#include "runtime/asker.hpp"
 #include "runtime/generator_core.hpp"
 
 namespace collie {
@@ -12,7 +11,6 @@ struct GeneratorState {
   const char* name = "generator";
   std::unique_ptr<GeneratorCore> core;
   std::unique_ptr<Asker> asker;
-  bool cache_made = false;
 };
 using GeneratorActor = caf::stateful_actor<GeneratorState>;
 
@@ -20,28 +18,21 @@ caf::behavior generator_behaviour(GeneratorActor* self, RunTag tag, std::shared_
                                   caf::actor trainer, caf::actor listener) {
   report_exceptions_to(self, trainer, tag, "generator");
   ignore_answers(self);
-  self->state.core = std::make_unique<GeneratorCore>(plan->prompt_tokens, plan->generation.max_new_tokens,
-                                                     plan->tokenizer->eos(),
+  const Prompt prompt{plan->prompt_tokens, plan->generation.max_new_tokens, plan->generation.sampling};
+  self->state.core = std::make_unique<GeneratorCore>(std::vector<Prompt>{prompt}, plan->tokenizer->eos(),
                                                      plan->model.architecture.max_position_embeddings);
   self->state.asker = std::make_unique<Asker>(tag, generator_name);
   const auto go_on = [=] {
     GeneratorCore& core = *self->state.core;
-    if (core.finished()) return self->send(trainer, GenerationFinished{tag});
-    const int64_t capacity = self->state.cache_made ? 0 : core.cache_capacity();
-    const auto index = static_cast<uint64_t>(core.generated());
-    ProgramRequest request = self->state.asker->ask(generation_program, core.next());
-    request.sampling = plan->generation.sampling;
-    request.sampling_index = index;
-    request.cache_capacity = capacity;
-    self->state.cache_made = true;
-    self->send(trainer, std::move(request));
+    if (core.finished()) return self->send(trainer, GenerationFinished{tag, generator_name});
+    self->send(trainer, core.next(*self->state.asker));
   };
   return {
       [=](generate_atom) { go_on(); },
       [=](const ProgramReply& reply) {
         if (!self->state.asker->accept(reply)) return;
-        const auto token = static_cast<int32_t>(value_of(reply, tokens_name));
-        if (self->state.core->add(token)) self->send(listener, TokenGenerated{token});
+        for (const GeneratorCore::Drawn& drawn : self->state.core->add(reply))
+          self->send(listener, TokenGenerated{drawn.token});
         go_on();
       },
   };

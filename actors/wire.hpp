@@ -176,6 +176,14 @@ auto inspect(Inspector& f, Task& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, Decoding::Sequence& x) {
+  return f(x.number, x.capacity, x.sampling, x.index);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Decoding& x) {
+  return f(x.next, x.ended);
+}
+template <class Inspector>
 auto inspect(Inspector& f, ProgramKind& x) {
   return f(x.pass, x.gradients, x.epilogue);
 }
@@ -189,15 +197,14 @@ typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {
     std::vector<StepBatch> batches;
     for (const auto& batch : program.batches) batches.push_back(batch ? *batch : StepBatch{});
     return f(program.id, program.request, program.kind, program.step, program.update, program.lr_factor,
-             lists, program.activation_limits, batches, program.per_document, program.sampling,
-             program.sampling_index, program.cache_capacity);
+             lists, program.activation_limits, batches, program.per_document, program.decoding);
   } else {
     auto program = std::make_shared<Program>();
     TaskLists lists;
     std::vector<StepBatch> batches;
-    auto result = f(program->id, program->request, program->kind, program->step, program->update,
-                    program->lr_factor, lists, program->activation_limits, batches, program->per_document,
-                    program->sampling, program->sampling_index, program->cache_capacity);
+    auto result =
+        f(program->id, program->request, program->kind, program->step, program->update, program->lr_factor,
+          lists, program->activation_limits, batches, program->per_document, program->decoding);
     program->lists = std::make_shared<const TaskLists>(std::move(lists));
     for (auto& batch : batches)
       program->batches.push_back(std::make_shared<const StepBatch>(std::move(batch)));

@@ -50,10 +50,15 @@ Attention::Attention(const ModelConfig& config, int64_t block, const BlockIds& i
   k_norm_.emplace(ids.k_norm, of_heads);
 }
 
-AttentionScores Attention::scores(const LayerContext& context, const TokenLayout& layout,
-                                  std::vector<uint64_t>& first_keys) const {
+AttentionScores Attention::plain_scores() const {
   AttentionScores scores(score_scale_);
   scores.soft_cap = soft_cap_;
+  return scores;
+}
+
+AttentionScores Attention::scores(const LayerContext& context, const TokenLayout& layout,
+                                  std::vector<uint64_t>& first_keys) const {
+  AttentionScores scores = plain_scores();
   if (!context.dropout || dropout_ == 0) return scores;
   scores.dropout = dropout_;
   scores.dropout_key = dropout_key(*context.dropout, place_);
@@ -210,22 +215,32 @@ void Attention::backward_weight(LayerContext& context, const Tensor& x, const Te
 }
 
 void Attention::decode(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& y,
-                       Tensor& cache, int64_t cached) const {
+                       std::span<DecodedSequence> sequences) const {
   Operations& operations = context.operations;
-  const int64_t tokens = x.dim(0), keys = cached + tokens;
   const Tensor qkv = project(context, layout, x, nullptr);
-  Tensor appended = cache.rows(cached, keys);
+  Tensor attended = operations.empty({x.dim(0), q_width_}, Category::workspace);
+  for (DecodedSequence& sequence : sequences) {
+    const auto [begin, end] = sequence.rows;
+    Tensor own = attended.rows(begin, end);
+    decode_sequence(operations, qkv.rows(begin, end), sequence, own);
+  }
+  o_->forward(context, attended, y, nullptr);
+}
+
+// qkv, attended: of the sequence's tokens.
+void Attention::decode_sequence(Operations& operations, const Tensor& qkv, DecodedSequence& sequence,
+                                Tensor& attended) const {
+  const int64_t tokens = qkv.dim(0), keys = sequence.cached + tokens;
+  Tensor appended = sequence.cache.rows(sequence.cached, keys);
   operations.copy(key_values_of(qkv), appended);
-  const Tensor held = cache.rows(0, keys);
-  Tensor attended = operations.empty({tokens, q_width_}, Category::workspace);
+  const Tensor held = sequence.cache.rows(0, keys);
   Tensor log_sum_exp =
       operations.empty({tokens, q_width_ / head_dim_}, operations.accumulation_dtype(), Category::workspace);
   Tensor attended_heads = heads_of(attended);
-  std::vector<uint64_t> first_keys;
+  const AttentionSpans spans{{0, static_cast<int32_t>(tokens)}, {0, static_cast<int32_t>(keys)}};
   operations.attention(heads_of(q_of(qkv)), heads_of(held.columns(0, kv_width_)),
-                       heads_of(held.columns(kv_width_, 2 * kv_width_)), windowed(layout.spans),
-                       scores(context, layout, first_keys), attended_heads, log_sum_exp);
-  o_->forward(context, attended, y, nullptr);
+                       heads_of(held.columns(kv_width_, 2 * kv_width_)), windowed(spans), plain_scores(),
+                       attended_heads, log_sum_exp);
 }
 
 }  // namespace collie

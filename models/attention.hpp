@@ -30,6 +30,13 @@ struct HeadNormStash {
   Tensor d_output;           // from backward_input on
 };
 
+// The next tokens of one of several sequences, and what a block holds of it.
+struct DecodedSequence {
+  TokenRange rows;     // its tokens
+  Tensor cache;        // [capacity, cache_width]
+  int64_t cached = 0;  // tokens that the cache holds
+};
+
 struct AttentionStash {
   Tensor qkv;          // [tokens, (heads + 2 kv_heads) head_dim], rotated; until backward_input
   Tensor log_sum_exp;  // [tokens, heads]; until backward_input
@@ -66,9 +73,9 @@ class Attention {
 
   // Elements of a token's keys and values together.
   int64_t cache_width() const { return 2 * kv_width_; }
-  // cache [capacity, cache_width] holds `cached` tokens; those of x are appended.
-  void decode(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& y, Tensor& cache,
-              int64_t cached) const;
+  // Appends the tokens of x to the caches of their sequences. Each sequence sees itself alone.
+  void decode(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& y,
+              std::span<DecodedSequence> sequences) const;
 
  private:
   // The three parts of a packed buffer, each as [tokens, heads, head_dim] and as [tokens, width].
@@ -78,10 +85,13 @@ class Attention {
   Tensor key_values_of(const Tensor& qkv) const { return qkv.columns(q_width_, q_width_ + 2 * kv_width_); }
   Tensor heads_of(const Tensor& x) const { return x.reshape({x.dim(0), x.dim(1) / head_dim_, head_dim_}); }
   AttentionSpans windowed(AttentionSpans spans) const;
+  AttentionScores plain_scores() const;  // without dropout
   // `first_keys` is filled where weights are dropped, and must outlive the scores.
   AttentionScores scores(const LayerContext& context, const TokenLayout& layout,
                          std::vector<uint64_t>& first_keys) const;
 
+  void decode_sequence(Operations& operations, const Tensor& qkv, DecodedSequence& sequence,
+                       Tensor& attended) const;
   // Queries, keys and values of all tokens, packed and rotated.
   Tensor project(LayerContext& context, const TokenLayout& layout, const Tensor& x,
                  AttentionStash* stash) const;

@@ -72,10 +72,10 @@ void DecoderBlock::backward_weight(LayerContext& context, BlockStash& stash) con
 }
 
 ResidualStream DecoderBlock::decode(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
-                                    Tensor& cache, int64_t cached) const {
+                                    std::span<DecodedSequence> sequences) const {
   ResidualStream beside;
   if (parallel_) beside = split(context.operations, stream);
-  attention_.decode(context, layout, stream, cache, cached);
+  attention_.decode(context, layout, stream, sequences);
   mlp_.forward(context, layout, parallel_ ? beside : stream, nullptr, Category::workspace);
   if (parallel_) context.operations.add(beside.delta, stream.delta, stream.delta);
   return stream;

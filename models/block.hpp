@@ -34,9 +34,9 @@ class DecoderBlock {
   void backward_weight(LayerContext& context, BlockStash& stash) const;
 
   int64_t cache_width() const { return attention_.layer().cache_width(); }
-  // cache [capacity, cache_width] holds `cached` tokens; those of the stream are appended.
+  // The stream has the next tokens of sequences, which are appended to their caches.
   ResidualStream decode(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
-                        Tensor& cache, int64_t cached) const;
+                        std::span<DecodedSequence> sequences) const;
 
  private:
   // Fills in what forward did not keep.

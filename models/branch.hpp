@@ -71,13 +71,13 @@ class Branch {
     if (output_norm_) normalise_output(context, stream.delta, stash, of_output);
   }
 
-  // The next tokens of a sequence (Layer is Attention).
-  void decode(LayerContext& context, const TokenLayout& layout, ResidualStream& stream, Tensor& cache,
-              int64_t cached) const {
+  // The next tokens of sequences (Layer is Attention).
+  void decode(LayerContext& context, const TokenLayout& layout, ResidualStream& stream,
+              std::span<DecodedSequence> sequences) const {
     Tensor statistics;
     const Tensor x = read(context, stream, Category::workspace, statistics);
     stream.delta = context.operations.empty(x.shape(), Category::workspace);
-    layer_.decode(context, layout, x, stream.delta, cache, cached);
+    layer_.decode(context, layout, x, stream.delta, sequences);
     if (output_norm_) normalise_output(context, stream.delta, nullptr, Category::workspace);
   }
 

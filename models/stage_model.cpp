@@ -184,43 +184,77 @@ class DecoderStage final : public StageModel {
     return {};
   }
 
-  KeyValueCache make_cache(Operations& operations, int64_t capacity) const override {
+  void start_sequence(Operations& operations, KeyValueCache& cache, int64_t sequence,
+                      int64_t capacity) const override {
     COLLIE_ASSERT(capacity >= 0, "a cache for {} tokens", capacity);
-    KeyValueCache cache;
-    cache.contents = std::make_unique<KeyValueCache::Contents>();
-    cache.contents->capacity = capacity;
+    auto& sequences = cache.contents->sequences;
+    COLLIE_ASSERT(sequences.size() < KeyValueCache::max_sequences, "a cache for more than {} sequences",
+                  KeyValueCache::max_sequences);
+    COLLIE_ASSERT(!sequences.contains(sequence), "sequence {} is in the cache already", sequence);
+    KeyValueCache::Contents::Sequence& added = sequences[sequence];
+    added.capacity = capacity;
     for (const DecoderBlock& block : blocks_)
-      cache.contents->blocks.push_back(
-          operations.empty({capacity, block.cache_width()}, Category::activations));
-    return cache;
+      added.blocks.push_back(operations.empty({capacity, block.cache_width()}, Category::activations));
   }
 
-  Tensor decode(LayerContext& outer, const MicroBatch& batch, const Tensor& input,
-                KeyValueCache& cache) override {
-    COLLIE_ASSERT(cache.contents && cache.contents->blocks.size() == blocks_.size(),
-                  "the cache was not made by this stage");
-    KeyValueCache::Contents& contents = *cache.contents;
-    const auto tokens = static_cast<int64_t>(batch.tokens.size());
-    const int64_t cached = contents.length, keys = cached + tokens;
-    COLLIE_ASSERT(tokens > 0, "decode needs a token");
-    COLLIE_ASSERT(keys <= contents.capacity, "{} tokens do not fit a cache for {}", keys, contents.capacity);
-    check_positions(batch);
-    const TokenLayout layout{{{0, static_cast<int32_t>(tokens)}, {0, static_cast<int32_t>(keys)}},
-                             batch.positions};
+  Tensor decode(LayerContext& outer, const MicroBatch& batch, const Tensor& input, KeyValueCache& cache,
+                const std::vector<int64_t>& sequences) override {
+    check_batch(batch);
+    const std::vector<KeyValueCache::Contents::Sequence*> held = held_sequences(batch, cache, sequences);
+    const TokenLayout layout{{}, batch.positions};
     LayerContext context = decoding_context(outer);
     ResidualStream stream{stage_input(context, batch, input, Category::workspace), {}};
+    std::vector<DecodedSequence> decoded(held.size());
     for (size_t i = 0; i < blocks_.size(); ++i) {
+      for (size_t s = 0; s < held.size(); ++s)
+        decoded[s] = {
+            {batch.document_starts[s], batch.document_starts[s + 1]}, held[s]->blocks[i], held[s]->length};
       context.source.prefetch(block_layer(i), layer_after(block_layer(i)));
-      stream = blocks_[i].decode(context, layout, std::move(stream), contents.blocks[i], cached);
+      stream = blocks_[i].decode(context, layout, std::move(stream), decoded);
     }
-    contents.length = keys;
+    for (size_t s = 0; s < held.size(); ++s)
+      held[s]->length += batch.document_starts[s + 1] - batch.document_starts[s];
     const Tensor x = stream.sum(context.operations);
     if (!head_) return x;
     context.source.prefetch(head_layer(), -1);
-    return head_->logits(context, x.rows(tokens - 1, tokens));
+    return head_->logits(context, last_tokens(context.operations, x, batch));
   }
 
  private:
+  // The sequences that get the documents of `batch`, which fit.
+  static std::vector<KeyValueCache::Contents::Sequence*> held_sequences(
+      const MicroBatch& batch, KeyValueCache& cache, const std::vector<int64_t>& sequences) {
+    COLLIE_ASSERT(!sequences.empty() && batch.document_starts.size() == sequences.size() + 1,
+                  "{} documents for {} sequences", batch.document_starts.size() - 1, sequences.size());
+    std::vector<KeyValueCache::Contents::Sequence*> held;
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      const auto found = cache.contents->sequences.find(sequences[s]);
+      COLLIE_ASSERT(found != cache.contents->sequences.end(), "sequence {} is not in the cache",
+                    sequences[s]);
+      KeyValueCache::Contents::Sequence& sequence = found->second;
+      COLLIE_ASSERT(std::find(held.begin(), held.end(), &sequence) == held.end(), "sequence {} comes twice",
+                    sequences[s]);
+      const int64_t tokens = batch.document_starts[s + 1] - batch.document_starts[s];
+      COLLIE_ASSERT(tokens > 0, "decode needs a token of sequence {}", sequences[s]);
+      COLLIE_ASSERT(sequence.length + tokens <= sequence.capacity, "{} tokens do not fit a cache for {}",
+                    sequence.length + tokens, sequence.capacity);
+      held.push_back(&sequence);
+    }
+    return held;
+  }
+
+  // x [tokens, hidden] -> the last row of each document [documents, hidden].
+  static Tensor last_tokens(Operations& operations, const Tensor& x, const MicroBatch& batch) {
+    const auto documents = static_cast<int64_t>(batch.document_starts.size()) - 1;
+    Tensor last = operations.empty({documents, x.dim(1)}, Category::workspace);
+    for (int64_t document = 0; document < documents; ++document) {
+      const int64_t end = batch.document_starts[static_cast<size_t>(document) + 1];
+      Tensor row = last.rows(document, document + 1);
+      operations.copy(x.rows(end - 1, end), row);
+    }
+    return last;
+  }
+
   static ActivationStash::Contents& contents_of(ActivationStash& stash) {
     COLLIE_ASSERT(stash.contents != nullptr, "backward without a forward: the stash is empty");
     return *stash.contents;

@@ -30,9 +30,12 @@ class ActivationStash {
   std::unique_ptr<Contents> contents;
 };
 
-// The keys and values of one sequence, for generation.
+// A stage's keys and values of several sequences, for generation. StageModel::start_sequence() adds one.
 class KeyValueCache {
  public:
+  static constexpr size_t max_sequences = 256;
+  void end(int64_t sequence);  // frees its memory
+
   struct Contents;
   KeyValueCache();
   ~KeyValueCache();
@@ -78,14 +81,15 @@ class StageModel {
   virtual Tensor evaluate(LayerContext& context, const MicroBatch& batch, const Tensor& input, Loss& loss,
                           Tensor& loss_sums) = 0;
 
-  // Generation: the next tokens of one sequence. Room for `capacity` tokens; the tokens of `batch` are
-  // appended.
-  virtual KeyValueCache make_cache(Operations& operations, int64_t capacity) const = 0;
-  // Returns hidden states [tokens, hidden], or, where the head is here, the logits [1, vocab] of the last
+  // Generation. A sequence has a number that is not in the cache yet, and room for `capacity` tokens.
+  virtual void start_sequence(Operations& operations, KeyValueCache& cache, int64_t sequence,
+                              int64_t capacity) const = 0;
+  // The next tokens of S sequences: document i of `batch` is appended to sequences[i]; none is empty. Returns
+  // hidden states [tokens, hidden], or, where the head is here, the logits [S, vocab] of each sequence's last
   // token, on every rank. The ranks of a context group, and sequence parallelism, do not share this work:
   // each rank has all tokens.
   virtual Tensor decode(LayerContext& context, const MicroBatch& batch, const Tensor& input,
-                        KeyValueCache& cache) = 0;
+                        KeyValueCache& cache, const std::vector<int64_t>& sequences) = 0;
 };
 
 // `operations` is used for what the model itself owns (the rotary tables). `linears` makes every matrix.

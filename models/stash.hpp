@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -21,9 +22,12 @@ struct ActivationStash::Contents {
 };
 
 struct KeyValueCache::Contents {
-  std::vector<Tensor> blocks;  // [capacity, 2 kv_heads head_dim] each: keys, then values
-  int64_t capacity = 0;
-  int64_t length = 0;  // tokens held
+  struct Sequence {
+    std::vector<Tensor> blocks;  // [capacity, 2 kv_heads head_dim] each: keys, then values
+    int64_t capacity = 0;
+    int64_t length = 0;  // tokens held
+  };
+  std::map<int64_t, Sequence> sequences;  // by number
 };
 
 }  // namespace collie

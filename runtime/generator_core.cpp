@@ -1,45 +1,76 @@
 #include "runtime/generator_core.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.hpp"
+#include "io/batch.hpp"
 
 namespace collie {
 
-GeneratorCore::GeneratorCore(std::vector<int32_t> prompt, int64_t max_new_tokens, std::optional<int32_t> eos,
-                             int64_t positions)
-    : pending_(std::move(prompt)), eos_(eos) {
-  const auto length = static_cast<int64_t>(pending_.size());
-  COLLIE_ASSERT(length > 0 && length < positions, "a prompt of {} tokens with {} positions", length,
-                positions);
-  // The last token drawn is never fed, so it needs no position.
-  max_new_ = std::min(max_new_tokens, positions - length + 1);
-  capacity_ = length + std::max<int64_t>(max_new_ - 1, 0);
-  finished_ = max_new_ <= 0;
-}
-
-std::shared_ptr<const StepBatch> GeneratorCore::next() {
-  auto batch = std::make_shared<StepBatch>();
-  MicroBatch& tokens = batch->micro_batches.emplace_back();
-  tokens.tokens = std::move(pending_);
-  const auto count = tokens.tokens.size();
-  tokens.labels.assign(count, -100);
-  tokens.positions.resize(count);
-  std::iota(tokens.positions.begin(), tokens.positions.end(), static_cast<int32_t>(fed_));
-  tokens.document_starts = {0, static_cast<int32_t>(count)};
-  fed_ += static_cast<int64_t>(count);
-  return batch;
-}
-
-bool GeneratorCore::add(int32_t token) {
-  if (eos_ && token == *eos_) {
-    finished_ = true;
-    return false;
+GeneratorCore::GeneratorCore(std::vector<Prompt> prompts, std::optional<int32_t> eos, int64_t positions)
+    : eos_(eos) {
+  COLLIE_ASSERT(!prompts.empty(), "there is no prompt");
+  for (Prompt& prompt : prompts) {
+    const auto length = static_cast<int64_t>(prompt.tokens.size());
+    COLLIE_ASSERT(length > 0 && length < positions, "a prompt of {} tokens with {} positions", length,
+                  positions);
+    Text& text = texts_.emplace_back();
+    text.pending = std::move(prompt.tokens);
+    text.sampling = prompt.sampling;
+    // The last token drawn is never fed, so it needs no position.
+    text.max_new = std::min(prompt.max_new_tokens, positions - length + 1);
+    text.capacity = length + std::max<int64_t>(text.max_new - 1, 0);
+    text.finished = text.max_new <= 0;
   }
-  pending_ = {token};
-  finished_ = ++generated_ >= max_new_;
-  return true;
+}
+
+bool GeneratorCore::finished() const {
+  return std::all_of(texts_.begin(), texts_.end(), [](const Text& text) { return text.finished; });
+}
+
+void GeneratorCore::append(const Text& text, MicroBatch& batch) {
+  batch.tokens.insert(batch.tokens.end(), text.pending.begin(), text.pending.end());
+  for (size_t i = 0; i < text.pending.size(); ++i)
+    batch.positions.push_back(static_cast<int32_t>(text.fed) + static_cast<int32_t>(i));
+  batch.labels.resize(batch.tokens.size(), -100);
+  batch.document_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
+}
+
+ProgramRequest GeneratorCore::next(Asker& asker) {
+  COLLIE_ASSERT(!finished(), "all texts are finished");
+  auto batch = std::make_shared<StepBatch>();
+  MicroBatch& tokens = batch->micro_batches.emplace_back(empty_micro_batch());
+  Decoding decoding;
+  decoding.ended = std::exchange(ended_, {});
+  asked_.clear();
+  for (size_t i = 0; i < texts_.size(); ++i) {
+    Text& text = texts_[i];
+    if (text.finished) continue;
+    append(text, tokens);
+    decoding.next.push_back({static_cast<int64_t>(i), text.fed == 0 ? text.capacity : 0, text.sampling,
+                             static_cast<uint64_t>(text.generated)});
+    text.fed += static_cast<int64_t>(text.pending.size());
+    asked_.push_back(i);
+  }
+  ProgramRequest request = asker.ask(generation_program, std::move(batch));
+  request.decoding = std::move(decoding);
+  return request;
+}
+
+std::vector<GeneratorCore::Drawn> GeneratorCore::add(const ProgramReply& reply) {
+  const std::vector<DoubleBits>& tokens = values_of(reply, tokens_name);
+  COLLIE_ASSERT(tokens.size() == asked_.size(), "{} tokens for {} texts", tokens.size(), asked_.size());
+  std::vector<Drawn> drawn;
+  for (size_t i = 0; i < asked_.size(); ++i) {
+    const auto token = static_cast<int32_t>(tokens[i]);
+    Text& text = texts_[asked_[i]];
+    const bool is_eos = eos_ && token == *eos_;
+    if (!is_eos) drawn.push_back({asked_[i], token});
+    text.pending = {token};
+    text.finished = is_eos || ++text.generated >= text.max_new;
+    if (text.finished) ended_.push_back(static_cast<int64_t>(asked_[i]));
+  }
+  return drawn;
 }
 
 }  // namespace collie

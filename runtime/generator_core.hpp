@@ -1,5 +1,5 @@
-// The rules for generating one text. It feeds the prompt first and then one token at a time, until EOS, the
-// limit, or the last position.
+// The rules for generating texts. It feeds the prompts first and then one token of each text at a time, until
+// EOS, the limit, or the last position ends the text.
 #pragma once
 
 #include <cstdint>
@@ -7,30 +7,48 @@
 #include <optional>
 #include <vector>
 
-#include "io/batch.hpp"
+#include "runtime/asker.hpp"
 
 namespace collie {
 
+struct Prompt {
+  std::vector<int32_t> tokens;  // not empty, and fewer than the model's positions
+  int64_t max_new_tokens = 0;
+  Sampling sampling;
+};
+
 class GeneratorCore {
  public:
-  // `positions`: the number of the model's positions. `prompt` is not empty and is shorter than that.
-  GeneratorCore(std::vector<int32_t> prompt, int64_t max_new_tokens, std::optional<int32_t> eos,
-                int64_t positions);
+  struct Drawn {
+    size_t prompt = 0;
+    int32_t token = 0;
+    bool operator==(const Drawn&) const = default;
+  };
 
-  int64_t cache_capacity() const { return capacity_; }
-  int64_t generated() const { return generated_; }
-  bool finished() const { return finished_; }
+  // `positions`: the number of the model's positions. Prompts are numbered from 0, as their sequences are.
+  GeneratorCore(std::vector<Prompt> prompts, std::optional<int32_t> eos, int64_t positions);
 
-  // Returns the tokens to feed next: the prompt, then the last token drawn.
-  std::shared_ptr<const StepBatch> next();
-  // Adds the token drawn after that. Returns false if it is EOS, which is not part of the text.
-  bool add(int32_t token);
+  bool finished() const;  // all texts
+
+  // Asks for the next tokens of all texts that are not finished.
+  ProgramRequest next(Asker& asker);
+  // Adds the tokens drawn after that. Returns those that are part of a text, which EOS is not.
+  std::vector<Drawn> add(const ProgramReply& reply);
 
  private:
-  std::vector<int32_t> pending_;  // tokens that are drawn (or the prompt) and not fed yet
+  struct Text {
+    std::vector<int32_t> pending;  // tokens that are drawn (or the prompt) and not fed yet
+    Sampling sampling;
+    int64_t capacity = 0, fed = 0, generated = 0, max_new = 0;
+    bool finished = false;
+  };
+
+  static void append(const Text& text, MicroBatch& batch);
+
+  std::vector<Text> texts_;
+  std::vector<size_t> asked_;   // the texts of the last request
+  std::vector<int64_t> ended_;  // sequences that have ended since
   std::optional<int32_t> eos_;
-  int64_t capacity_ = 0, fed_ = 0, generated_ = 0, max_new_ = 0;
-  bool finished_ = false;
 };
 
 }  // namespace collie

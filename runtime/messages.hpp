@@ -143,13 +143,13 @@ struct ProgramRequest {
   ProgramKind kind = evaluation_program;
   std::shared_ptr<const StepBatch> batch;  // of all replicas
   bool per_document = false;               // Program::per_document
-  Sampling sampling;
-  uint64_t sampling_index = 0;
-  int64_t cache_capacity = 0;
+  Decoding decoding;                       // Program::decoding
 };
 
+// A requester's texts are finished; nothing is kept for it.
 struct GenerationFinished {
   RunTag tag;
+  std::string requester;
 };
 
 // --- failures

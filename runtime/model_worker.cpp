@@ -134,10 +134,17 @@ void ModelWorker::begin(const Program& program) {
     if (program.kind.pass == Pass::train)
       chunk->state->gradients().start_step(static_cast<int>(batch_->micro_batches.size()));
     if (chunk->model->range().head && batch_) make_loss_sums();
-    if (program.kind.pass == Pass::decode && program.cache_capacity > 0)
-      chunk->caches[program.request.requester] =
-          chunk->model->make_cache(*operations_, program.cache_capacity);
+    if (program.kind.pass == Pass::decode) prepare_caches(*chunk);
+    if (program.kind.epilogue == Epilogue::release) chunk->caches.erase(program.request.requester);
   }
+}
+
+void ModelWorker::prepare_caches(Chunk& chunk) {
+  KeyValueCache& cache = chunk.caches[program_.request.requester];
+  for (const int64_t ended : program_.decoding.ended) cache.end(ended);
+  for (const Decoding::Sequence& sequence : program_.decoding.next)
+    if (sequence.capacity > 0)
+      chunk.model->start_sequence(*operations_, cache, sequence.number, sequence.capacity);
 }
 
 void ModelWorker::make_loss_sums() {
@@ -220,8 +227,10 @@ void ModelWorker::forward(Chunk& chunk, int index) {
   } else {
     failpoint("stage.decode");
     LayerContext layer_context = context(chunk, false);
+    std::vector<int64_t> sequences;
+    for (const Decoding::Sequence& sequence : program_.decoding.next) sequences.push_back(sequence.number);
     output = chunk.model->decode(layer_context, micro_batch(index), input,
-                                 chunk.caches[program_.request.requester]);
+                                 chunk.caches.at(program_.request.requester), sequences);
   }
   if (chunk.model->range().head) {
     logits_ = std::move(output);  // defined only in generation
@@ -439,12 +448,17 @@ void ModelWorker::append_documents(std::vector<NamedValues>& values) {
 }
 
 std::vector<NamedValues> ModelWorker::sample() {
-  std::vector<float> logits(static_cast<size_t>(logits_.numel()));
+  const std::vector<Decoding::Sequence>& next = program_.decoding.next;
+  const auto vocab = static_cast<size_t>(logits_.dim(1));
+  std::vector<float> logits(next.size() * vocab);
   operations_->download(logits_, logits);
   check_communication();
   logits_ = {};
-  return {
-      {tokens_name, {static_cast<double>(sample_token(logits, program_.sampling, program_.sampling_index))}}};
+  NamedValues tokens{tokens_name, {}};
+  for (size_t i = 0; i < next.size(); ++i)
+    tokens.values.emplace_back(static_cast<double>(
+        sample_token(std::span(logits).subspan(i * vocab, vocab), next[i].sampling, next[i].index)));
+  return {tokens};
 }
 
 std::vector<CheckpointSlice> ModelWorker::snapshot() {

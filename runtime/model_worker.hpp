@@ -104,6 +104,7 @@ class ModelWorker final : public StageWorker {
   Chunk& chunk_of(int stage);
   LayerContext context(Chunk& chunk, bool training);
   const MicroBatch& micro_batch(int index) const;
+  void prepare_caches(Chunk& chunk);
   void make_loss_sums();
   Tensor loss_sums_of(int index) const;
   void compute_micro_batch(const schedule::Action& action);
@@ -146,7 +147,7 @@ class ModelWorker final : public StageWorker {
   Tensor loss_sums_;
   std::vector<DocumentPiece> documents_;  // of all micro-batches, with Program::per_document
   std::vector<int64_t> first_document_;   // [micro-batches + 1]
-  Tensor logits_;                         // [1, vocab] of the last decoded token
+  Tensor logits_;                         // [sequences, vocab] of the last decoded tokens
 
   NormOrder norm_order_;                   // set if the worker trains
   Tensor contribution_;                    // f64 [norm_order_.width()]: this rank's part of the step

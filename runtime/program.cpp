@@ -41,8 +41,9 @@ void check(const ProgramKind& kind) {
                 "an update needs the gradients, and nothing else does");
   COLLIE_ASSERT((kind.pass == Pass::decode) == (kind.epilogue == Epilogue::sample),
                 "a sample is drawn after decoding, and always");
-  COLLIE_ASSERT((kind.pass == Pass::none) == (kind.epilogue == Epilogue::snapshot),
-                "a program without a batch is a snapshot");
+  COLLIE_ASSERT((kind.pass == Pass::none) ==
+                    (kind.epilogue == Epilogue::snapshot || kind.epilogue == Epilogue::release),
+                "a program without a batch is a snapshot or a release, and no other is");
 }
 
 ProgramTasks pass_tasks(Pass pass, const Layout& layout, int micro_batches) {
@@ -101,6 +102,8 @@ void append_epilogue(const ProgramKind& kind, const Layout& layout, TaskLists& l
       return of_head.push_back({TaskKind::sample, {}});
     case Epilogue::snapshot:
       return append_to_all(TaskKind::snapshot, lists);
+    case Epilogue::release:  // there is nothing to do in order
+      return;
   }
 }
 

@@ -69,6 +69,7 @@ enum class Epilogue : uint8_t {
   report,    // sends losses, and the norm if there are gradients, to who asked
   sample,    // samples the next token and sends it to who asked
   snapshot,  // sends weights and optimizer states to the checkpoint writer
+  release,   // frees all that the requester's sequences hold
 };
 
 struct ProgramKind {
@@ -83,6 +84,20 @@ inline constexpr ProgramKind norm_program{Pass::train, GradientUse::norm_only, E
 inline constexpr ProgramKind evaluation_program{Pass::loss, GradientUse::none, Epilogue::report};
 inline constexpr ProgramKind generation_program{Pass::decode, GradientUse::none, Epilogue::sample};
 inline constexpr ProgramKind snapshot_program{Pass::none, GradientUse::none, Epilogue::snapshot};
+inline constexpr ProgramKind release_program{Pass::none, GradientUse::none, Epilogue::release};
+
+// The sequences of a decoding program. The caches of a requester's sequences are its own; they stay until it
+// ends them.
+struct Decoding {
+  struct Sequence {
+    int64_t number = 0;    // of the requester's sequences
+    int64_t capacity = 0;  // > 0: it starts, with room for so many tokens
+    Sampling sampling;
+    uint64_t index = 0;  // of the token that is drawn
+  };
+  std::vector<Sequence> next;  // document i of the batch's one micro-batch has the next tokens of next[i]
+  std::vector<int64_t> ended;  // whose caches are freed before
+};
 
 struct Program {
   uint64_t id = 0;  // consecutive from 1; set by the trainer
@@ -99,10 +114,7 @@ struct Program {
   // no batch.
   std::vector<std::shared_ptr<const StepBatch>> batches;
   bool per_document = false;  // Pass::loss: reports the losses of each document as well
-  // The next members are for Pass::decode.
-  Sampling sampling;
-  uint64_t sampling_index = 0;  // index of the token that is drawn
-  int64_t cache_capacity = 0;   // > 0: start an empty key/value cache with room for that many tokens
+  Decoding decoding;          // Pass::decode
 };
 
 using ProgramPtr = std::shared_ptr<const Program>;

@@ -37,7 +37,7 @@ class StageWorker {
   virtual void check() {}
   virtual void update() = 0;
   virtual std::vector<NamedValues> loss_values() = 0;  // over the program's micro-batches
-  virtual std::vector<NamedValues> sample() = 0;       // the tokens drawn from the last logits
+  virtual std::vector<NamedValues> sample() = 0;  // the tokens drawn from the last logits
   virtual std::vector<CheckpointSlice> snapshot() = 0;
   virtual RankSummary summary() const = 0;
   // gives_up() tells whether a program can be given up before its end. give_up() drops what the program has

@@ -294,7 +294,7 @@ void TrainerCore::release_programs() {
     program.id = next_program_++;
     outstanding_[program.id] = {settings_.layout.grid.ranks(), is_awaited(program),
                                 program.kind.pass == Pass::none};
-    if (!program.request.requester.empty()) asked_[program.id] = {program.kind, {}};
+    if (is_answered(program)) asked_[program.id] = {program.kind, {}};
     outbox_.broadcast(std::make_shared<const Program>(std::move(program)));
   }
 }
@@ -357,9 +357,7 @@ void TrainerCore::insert_requests() {
                                                               static_cast<size_t>(replicas), request.batch)
                                                         : deal(request.batch, replicas);
     program.per_document = request.per_document;
-    program.sampling = request.sampling;
-    program.sampling_index = request.sampling_index;
-    program.cache_capacity = request.cache_capacity;
+    program.decoding = std::move(request.decoding);
     add_tasks(program, static_cast<int>(program.batches.front()->micro_batches.size()));
     submit(std::move(program));
   }
@@ -386,9 +384,18 @@ void TrainerCore::reply(const ProgramReply& reply) {
 }
 
 void TrainerCore::generated(const GenerationFinished& finished) {
-  if (stale(finished.tag) || settings_.purpose != Purpose::generate) return;
-  phase_ = Phase::finishing;
-  finish_if_idle();
+  if (stale(finished.tag)) return;
+  if (settings_.purpose == Purpose::generate) {
+    phase_ = Phase::finishing;
+    return finish_if_idle();
+  }
+  if (!started_s_ || phase_ == Phase::finishing) return;  // nothing is held, or not for long
+  Program program;
+  program.request.requester = finished.requester;
+  program.kind = release_program;
+  program.step = step_;
+  add_tasks(program, 0);
+  submit(std::move(program));
 }
 
 // --- endings
@@ -432,6 +439,10 @@ void TrainerCore::give_up() {
     outbox_.give_up(giving_up_);
   }
   if (step_is_lost) awaited_given_up();
+}
+
+bool TrainerCore::is_answered(const Program& program) {
+  return !program.request.requester.empty() && program.kind.pass != Pass::none;
 }
 
 bool TrainerCore::is_awaited(const Program& program) {

@@ -151,6 +151,7 @@ class TrainerCore {
   void step_given_up();
   void evaluation_given_up();
   static bool is_awaited(const Program& program);
+  static bool is_answered(const Program& program);
   void stepped(const ProgramReply& reply);
   bool takes_requests() const;
   void insert_requests();

@@ -9,7 +9,6 @@
 #include "actors/engine.hpp"
 #include "models/loss.hpp"
 #include "plan/existing_run.hpp"
-#include "runtime/asker.hpp"
 #include "runtime/generator_core.hpp"
 #include "runtime/sinks/sink.hpp"
 #include "tests/actors/threaded_config.hpp"
@@ -355,26 +354,28 @@ TEST_CASE("run: who asks for programs between its steps changes no bit of it", "
   caf::scoped_actor self(threaded.system);
   Events events;
   const caf::actor trainer = spawn_run(threaded.system, plan_of(asked), caf::actor_cast<caf::actor>(self));
+  RunTag tag;
   std::unique_ptr<Asker> speaker;
   std::unique_ptr<GeneratorCore> text;
   std::vector<int64_t> steps;  // after which the tokens were drawn
   const auto speak = [&] {
-    const bool fresh = !text || text->finished();
-    if (fresh)
-      text = std::make_unique<GeneratorCore>(std::vector<int32_t>{84, 104, 101}, 5, std::nullopt, 64);
-    const auto index = static_cast<uint64_t>(text->generated());
-    ProgramRequest request = speaker->ask(generation_program, text->next());
-    request.sampling_index = index;
-    request.cache_capacity = fresh ? text->cache_capacity() : 0;
-    self->send(trainer, std::move(request));
+    if (text && text->finished()) {
+      text.reset();
+      self->send(trainer, GenerationFinished{tag, "speaker"});
+    }
+    if (!text)
+      text = std::make_unique<GeneratorCore>(std::vector<Prompt>{{{84, 104, 101}, 3, {}}, {{104}, 2, {}}},
+                                             std::nullopt, 64);
+    self->send(trainer, text->next(*speaker));
   };
   events.on_start = [&](const RunStarted& start) {
-    speaker = std::make_unique<Asker>(start.tag, "speaker");
+    tag = start.tag;
+    speaker = std::make_unique<Asker>(tag, "speaker");
     speak();
   };
   events.on_reply = [&](const ProgramReply& reply) {
     REQUIRE(speaker->accept(reply));
-    text->add(static_cast<int32_t>(value_of(reply, tokens_name)));
+    text->add(reply);
     steps.push_back(reply.step);
     speak();
   };

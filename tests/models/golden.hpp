@@ -56,18 +56,20 @@ inline Pipeline load(Operations& operations, const std::string& folder,
 
 // [tokens, vocab], one row after another: the sequence is decoded token by token.
 inline std::vector<float> logits_of(Pipeline& pipeline, const std::vector<int32_t>& tokens) {
-  std::vector<KeyValueCache> caches;
-  for (Stage& stage : pipeline.stages)
-    caches.push_back(stage.model->make_cache(pipeline.operations, static_cast<int64_t>(tokens.size())));
+  std::vector<KeyValueCache> caches(pipeline.stages.size());
+  for (size_t i = 0; i < caches.size(); ++i)
+    pipeline.stages[i].model->start_sequence(pipeline.operations, caches[i], 0,
+                                             static_cast<int64_t>(tokens.size()));
   std::vector<float> all;
   for (size_t t = 0; t < tokens.size(); ++t) {
     MicroBatch batch;
     batch.tokens = {tokens[t]};
     batch.positions = {static_cast<int32_t>(t)};
+    batch.document_starts = {0, 1};
     Tensor x;
     for (size_t i = 0; i < pipeline.stages.size(); ++i) {
       LayerContext at{pipeline.operations, *pipeline.stages[i].source, nullptr};
-      x = pipeline.stages[i].model->decode(at, batch, x, caches[i]);
+      x = pipeline.stages[i].model->decode(at, batch, x, caches[i], {0});
     }
     const std::vector<float> row = values(pipeline.operations, x);
     all.insert(all.end(), row.begin(), row.end());

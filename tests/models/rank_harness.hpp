@@ -164,25 +164,48 @@ struct Rank {
   }
   // The logits after each piece of a sequence, `sizes` tokens at a time.
   std::vector<double> decode(const MicroBatch& all, const std::vector<int>& sizes) {
-    std::vector<KeyValueCache> caches;
-    for (Stage& stage : stages)
-      caches.push_back(stage.model->make_cache(*operations, static_cast<int64_t>(all.tokens.size())));
-    std::vector<double> logits;
-    int begin = 0;
-    for (const int size : sizes) {
-      MicroBatch piece;
-      piece.tokens.assign(all.tokens.begin() + begin, all.tokens.begin() + begin + size);
-      piece.positions.assign(all.positions.begin() + begin, all.positions.begin() + begin + size);
-      begin += size;
+    return decode_together(all, {sizes}).front();
+  }
+  // The documents of `all` as sequences, together: call k appends sizes[s][k] tokens to sequence s, if there
+  // are so many sizes of it. Returns each sequence's logits after each of its pieces.
+  std::vector<std::vector<double>> decode_together(const MicroBatch& all,
+                                                   const std::vector<std::vector<int>>& sizes) {
+    std::vector<KeyValueCache> caches(stages.size());
+    for (size_t i = 0; i < stages.size(); ++i)
+      for (size_t s = 0; s < sizes.size(); ++s)
+        stages[i].model->start_sequence(*operations, caches[i], static_cast<int64_t>(s),
+                                        all.document_starts[s + 1] - all.document_starts[s]);
+    std::vector<std::vector<double>> logits(sizes.size());
+    std::vector<int> begin(all.document_starts.begin(), all.document_starts.end() - 1);
+    for (size_t call = 0;; ++call) {
+      MicroBatch piece = empty_micro_batch();
+      std::vector<int64_t> sequences;
+      for (size_t s = 0; s < sizes.size(); ++s) {
+        if (call >= sizes[s].size()) {
+          if (call == sizes[s].size())
+            for (KeyValueCache& cache : caches) cache.end(static_cast<int64_t>(s));
+          continue;
+        }
+        const int from = begin[s], to = begin[s] += sizes[s][call];
+        piece.tokens.insert(piece.tokens.end(), all.tokens.begin() + from, all.tokens.begin() + to);
+        piece.positions.insert(piece.positions.end(), all.positions.begin() + from,
+                               all.positions.begin() + to);
+        piece.document_starts.push_back(static_cast<int32_t>(piece.tokens.size()));
+        sequences.push_back(static_cast<int64_t>(s));
+      }
+      if (sequences.empty()) return logits;
       Tensor x;
       for (size_t i = 0; i < stages.size(); ++i) {
         LayerContext at = context(stages[i], false);
-        x = stages[i].model->decode(at, piece, x, caches[i]);
+        x = stages[i].model->decode(at, piece, x, caches[i], sequences);
       }
-      const std::vector<double> last = numbers(*operations, x);
-      logits.insert(logits.end(), last.begin(), last.end());
+      for (size_t row = 0; row < sequences.size(); ++row) {
+        const auto at = static_cast<int64_t>(row);
+        const std::vector<double> last = numbers(*operations, x.rows(at, at + 1));
+        auto& of_sequence = logits[static_cast<size_t>(sequences[row])];
+        of_sequence.insert(of_sequence.end(), last.begin(), last.end());
+      }
     }
-    return logits;
   }
 
   ModelShard shard;

@@ -199,6 +199,39 @@ TEST_CASE("every rank decodes the logits of one rank", "[parallel][decode]") {
     CHECK(relative_error(logits, expected) < (device == "reference" ? 1e-12 : 1e-5));
 }
 
+TEST_CASE("sequences that are decoded together have the logits of each alone", "[parallel][decode]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const GridLayout layout = GENERATE(GridLayout{1, false, 1}, GridLayout{2, true, 2});
+  CAPTURE(device, layout.tensor, layout.sequence, layout.context);
+  const std::string family = GENERATE("llama", "gpt2", "qwen2");
+  CAPTURE(family);
+  const ModelConfig config = family_config(family);
+  const MicroBatch all = make_batch({9, 4, 12}, config.vocab_size, "prompts");
+  const std::vector<std::vector<int>> sizes = {{5, 1, 3}, {4}, {2, 2, 1, 7}};
+  Grid one(config, two_stages, {1, false, 1, device});
+  std::vector<std::vector<double>> expected;
+  for (size_t s = 0; s < sizes.size(); ++s) {
+    const auto begin = all.document_starts[s], end = all.document_starts[s + 1];
+    MicroBatch alone = empty_micro_batch();
+    alone.tokens.assign(all.tokens.begin() + begin, all.tokens.begin() + end);
+    alone.positions.assign(all.positions.begin() + begin, all.positions.begin() + end);
+    alone.document_starts.push_back(end - begin);
+    expected.push_back(one.ranks[0]->decode(alone, sizes[s]));
+  }
+  Grid grid(config, two_stages, {layout.tensor, layout.sequence, layout.context, device});
+  std::vector<std::vector<std::vector<double>>> found(grid.ranks.size());
+  grid.run([&](Rank& rank) {
+    found[static_cast<size_t>(rank.shard.context_rank * layout.tensor + rank.shard.tensor_rank)] =
+        rank.decode_together(all, sizes);
+  });
+  for (const auto& of_rank : found)
+    for (size_t s = 0; s < sizes.size(); ++s) {
+      CAPTURE(s);
+      CHECK(of_rank[s].size() == sizes[s].size() * static_cast<size_t>(config.vocab_size));
+      CHECK(relative_error(of_rank[s], expected[s]) < (device == "reference" ? 1e-12 : 1e-5));
+    }
+}
+
 TEST_CASE("a half of a block costs one reduction forward and one backward", "[parallel][collectives]") {
   using Counts = std::map<std::string, int>;
   const bool sequence = GENERATE(false, true);

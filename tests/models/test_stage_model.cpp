@@ -250,19 +250,21 @@ TEST_CASE("decoding with a cache gives the logits of the whole sequence", "[stag
   const MicroBatch all = make_batch({9}, config.vocab_size, "prompt");
   // `sizes`: how many tokens each call appends. Returns the logits after each.
   const auto decode = [&](const std::vector<int>& sizes) {
-    std::vector<KeyValueCache> caches;
-    for (Stage& stage : pipeline.stages) caches.push_back(stage.model->make_cache(operations, 9));
+    std::vector<KeyValueCache> caches(pipeline.stages.size());
+    for (size_t i = 0; i < caches.size(); ++i)
+      pipeline.stages[i].model->start_sequence(operations, caches[i], 0, 9);
     std::vector<std::vector<float>> logits;
     int begin = 0;
     for (const int size : sizes) {
       MicroBatch batch;
       batch.tokens.assign(all.tokens.begin() + begin, all.tokens.begin() + begin + size);
       batch.positions.assign(all.positions.begin() + begin, all.positions.begin() + begin + size);
+      batch.document_starts = {0, size};
       begin += size;
       Tensor x;
       for (size_t i = 0; i < pipeline.stages.size(); ++i) {
         LayerContext at{operations, *pipeline.stages[i].source, nullptr};
-        x = pipeline.stages[i].model->decode(at, batch, x, caches[i]);
+        x = pipeline.stages[i].model->decode(at, batch, x, caches[i], {0});
       }
       REQUIRE(x.shape() == Shape{1, config.vocab_size});
       logits.push_back(values(operations, x));
@@ -288,11 +290,32 @@ TEST_CASE("a full cache is not overrun", "[stage][decode]") {
   const auto owner = make_operations("reference");
   const ModelConfig config = tiny_config();
   Pipeline pipeline(*owner.operations, config, one_stage);
-  KeyValueCache cache = pipeline.stages[0].model->make_cache(*owner.operations, 3);
+  KeyValueCache cache;
+  StageModel& model = *pipeline.stages[0].model;
+  model.start_sequence(*owner.operations, cache, 0, 3);
   LayerContext context = pipeline.context(0);
   const MicroBatch batch = make_batch({2}, config.vocab_size, "prompt");
-  pipeline.stages[0].model->decode(context, batch, {}, cache);
-  CHECK_THROWS_AS(pipeline.stages[0].model->decode(context, batch, {}, cache), std::logic_error);
+  model.decode(context, batch, {}, cache, {0});
+  CHECK_THROWS_AS(model.decode(context, batch, {}, cache, {0}), std::logic_error);
+}
+
+TEST_CASE("a cache knows its sequences, and has an end to them", "[stage][decode]") {
+  const auto owner = make_operations("reference");
+  Pipeline pipeline(*owner.operations, tiny_config(), one_stage);
+  StageModel& model = *pipeline.stages[0].model;
+  LayerContext context = pipeline.context(0);
+  const MicroBatch one = make_batch({2}, 11, "one"), two = make_batch({2, 1}, 11, "two");
+  KeyValueCache cache;
+  model.start_sequence(*owner.operations, cache, 7, 3);
+  CHECK_THROWS_AS(model.start_sequence(*owner.operations, cache, 7, 3), std::logic_error);
+  CHECK_THROWS_AS(model.decode(context, one, {}, cache, {0}), std::logic_error);
+  CHECK_THROWS_AS(model.decode(context, two, {}, cache, {7}), std::logic_error);
+  CHECK_THROWS_AS(model.decode(context, two, {}, cache, {7, 7}), std::logic_error);
+  cache.end(7);
+  CHECK_THROWS_AS(cache.end(7), std::logic_error);
+  for (size_t i = 0; i < KeyValueCache::max_sequences; ++i)
+    model.start_sequence(*owner.operations, cache, static_cast<int64_t>(i), 1);
+  CHECK_THROWS_AS(model.start_sequence(*owner.operations, cache, 1000, 1), std::logic_error);
 }
 
 TEST_CASE("tokens, labels and positions that the model has not are refused by number", "[stage]") {

@@ -28,8 +28,11 @@ class ParametersAlone final : public StageModel {
   void backward_weight(LayerContext&, const MicroBatch&, ActivationStash&) override {}
   Tensor backward(LayerContext&, const MicroBatch&, const Tensor&, ActivationStash&) override { return {}; }
   Tensor evaluate(LayerContext&, const MicroBatch&, const Tensor&, Loss&, Tensor&) override { return {}; }
-  KeyValueCache make_cache(Operations&, int64_t) const override { return {}; }
-  Tensor decode(LayerContext&, const MicroBatch&, const Tensor&, KeyValueCache&) override { return {}; }
+  void start_sequence(Operations&, KeyValueCache&, int64_t, int64_t) const override {}
+  Tensor decode(LayerContext&, const MicroBatch&, const Tensor&, KeyValueCache&,
+                const std::vector<int64_t>&) override {
+    return {};
+  }
 
  private:
   StageRange range_{0, 1, false, false};

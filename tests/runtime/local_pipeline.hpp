@@ -90,7 +90,7 @@ class LocalPipeline {
     if (batch) program.batches = {std::move(batch)};
     return program;
   }
-  // Any program; the loss that was reported.
+  // Any program; the loss that was reported, if it has one.
   double run(Program program) {
     program.id = ++programs_;
     const ProgramPtr pointer = std::make_shared<const Program>(std::move(program));
@@ -100,7 +100,8 @@ class LocalPipeline {
     for (size_t rank = 0; rank < ranks_.size(); ++rank)
       if (ranks_[rank]->status.get().phase != RankStatus::Phase::idle)
         throw RunError("rank {} {}", rank, ranks_[rank]->status.get().what);
-    return pointer->kind == snapshot_program ? 0 : value_of(reply_, loss_sum_name);
+    const bool has_loss = pointer->kind.pass == Pass::train || pointer->kind.pass == Pass::loss;
+    return has_loss ? value_of(reply_, loss_sum_name) : 0;
   }
 
   ModelWorker& worker(int rank) { return *ranks_[static_cast<size_t>(rank)]->worker; }

@@ -56,60 +56,115 @@ TEST_CASE("evaluator core: a bounded number of micro-batches at a time", "[actor
   }
 }
 
+constexpr RunTag generator_tag{7, 1};
+
+// A generator and the trainer that answers it.
+struct Texts {
+  Texts(std::vector<Prompt> prompts, std::optional<int32_t> eos, int64_t positions)
+      : core(std::move(prompts), eos, positions) {}
+
+  // The micro-batch of the next request.
+  const MicroBatch& next() {
+    request = core.next(asker);
+    REQUIRE(request.batch->micro_batches.size() == 1);
+    return request.batch->micro_batches[0];
+  }
+  std::vector<GeneratorCore::Drawn> add(const std::vector<int32_t>& tokens) {
+    ProgramReply reply{generator_tag, 1, request.request, 0, 0, {{tokens_name, {}}}};
+    for (const int32_t token : tokens) reply.values[0].values.emplace_back(static_cast<double>(token));
+    REQUIRE(asker.accept(reply));
+    return core.add(reply);
+  }
+
+  Asker asker{generator_tag, generator_name};
+  GeneratorCore core;
+  ProgramRequest request;
+};
+
+using Drawn = std::vector<GeneratorCore::Drawn>;
+
 TEST_CASE("generator core: the prompt, then a token at a time at the next position", "[actors][generator]") {
-  GeneratorCore core({5, 6, 7}, 3, 99, 100);
-  CHECK(core.cache_capacity() == 5);  // the last token drawn is never fed
-  auto batch = core.next();
-  REQUIRE(batch->micro_batches.size() == 1);
-  CHECK(batch->micro_batches[0].tokens == std::vector<int32_t>{5, 6, 7});
-  CHECK(batch->micro_batches[0].positions == std::vector<int32_t>{0, 1, 2});
-  CHECK(batch->micro_batches[0].document_starts == std::vector<int32_t>{0, 3});
-  CHECK(batch->micro_batches[0].labels == std::vector<int32_t>(3, -100));
-  CHECK(core.add(8));
-  CHECK(core.generated() == 1);
-  batch = core.next();
-  CHECK(batch->micro_batches[0].tokens == std::vector<int32_t>{8});
-  CHECK(batch->micro_batches[0].positions == std::vector<int32_t>{3});
-  CHECK(batch->micro_batches[0].document_starts == std::vector<int32_t>{0, 1});
-  CHECK(core.add(9));
-  CHECK_FALSE(core.finished());
-  CHECK(core.next()->micro_batches[0].positions == std::vector<int32_t>{4});
-  CHECK(core.add(10));
-  CHECK(core.finished());
-  CHECK(core.generated() == 3);
+  Sampling sampling;
+  sampling.seed = 5;
+  Texts texts({{{5, 6, 7}, 3, sampling}}, 99, 100);
+  MicroBatch batch = texts.next();
+  CHECK(batch.tokens == std::vector<int32_t>{5, 6, 7});
+  CHECK(batch.positions == std::vector<int32_t>{0, 1, 2});
+  CHECK(batch.document_starts == std::vector<int32_t>{0, 3});
+  CHECK(batch.labels == std::vector<int32_t>(3, -100));
+  REQUIRE(texts.request.decoding.next.size() == 1);
+  CHECK(texts.request.kind == generation_program);
+  CHECK(texts.request.decoding.next[0].capacity == 5);  // the last token drawn is never fed
+  CHECK(texts.request.decoding.next[0].index == 0);
+  CHECK(texts.request.decoding.next[0].sampling.seed == 5);
+  CHECK(texts.add({8}) == Drawn{{0, 8}});
+  batch = texts.next();
+  CHECK(batch.tokens == std::vector<int32_t>{8});
+  CHECK(batch.positions == std::vector<int32_t>{3});
+  CHECK(batch.document_starts == std::vector<int32_t>{0, 1});
+  CHECK(texts.request.decoding.next[0].capacity == 0);  // it has started
+  CHECK(texts.request.decoding.next[0].index == 1);
+  CHECK(texts.add({9}) == Drawn{{0, 9}});
+  CHECK_FALSE(texts.core.finished());
+  CHECK(texts.next().positions == std::vector<int32_t>{4});
+  CHECK(texts.add({10}) == Drawn{{0, 10}});
+  CHECK(texts.core.finished());
+  CHECK_THAT(assertion_of([&] { texts.next(); }), contains("all texts are finished"));
 }
 
 TEST_CASE("generator core: EOS ends the text and is not part of it", "[actors][generator]") {
-  GeneratorCore core({5}, 10, 99, 100);
-  core.next();
-  CHECK(core.add(7));
-  core.next();
-  CHECK_FALSE(core.add(99));
-  CHECK(core.finished());
-  CHECK(core.generated() == 1);
+  Texts texts({{{5}, 10, {}}}, 99, 100);
+  texts.next();
+  CHECK(texts.add({7}).size() == 1);
+  texts.next();
+  CHECK(texts.add({99}).empty());
+  CHECK(texts.core.finished());
 
-  GeneratorCore endless({5}, 2, std::nullopt, 100);
+  Texts endless({{{5}, 2, {}}}, std::nullopt, 100);
   endless.next();
-  CHECK(endless.add(99));
+  CHECK(endless.add({99}).size() == 1);
+}
+
+TEST_CASE("generator core: several texts, each as long as it gets", "[actors][generator]") {
+  Texts texts({{{5, 6}, 4, {}}, {{1}, 0, {}}, {{7}, 1, {}}, {{8, 9, 10}, 3, {}}}, 99, 100);
+  MicroBatch batch = texts.next();
+  CHECK(batch.tokens == std::vector<int32_t>{5, 6, 7, 8, 9, 10});
+  CHECK(batch.positions == std::vector<int32_t>{0, 1, 0, 0, 1, 2});
+  CHECK(batch.document_starts == std::vector<int32_t>{0, 2, 3, 6});
+  std::vector<int64_t> numbers, capacities;
+  for (const auto& sequence : texts.request.decoding.next) {
+    numbers.push_back(sequence.number);
+    capacities.push_back(sequence.capacity);
+  }
+  CHECK(numbers == std::vector<int64_t>{0, 2, 3});  // nothing is wanted of the second
+  CHECK(capacities == std::vector<int64_t>{5, 1, 5});
+  CHECK(texts.add({11, 12, 99}) == Drawn{{0, 11}, {2, 12}});
+  batch = texts.next();
+  CHECK(batch.tokens == std::vector<int32_t>{11});
+  CHECK(batch.positions == std::vector<int32_t>{2});
+  CHECK(texts.request.decoding.ended == std::vector<int64_t>{2, 3});
+  CHECK_THAT(assertion_of([&] { texts.add({1, 2}); }), contains("2 tokens for 1 texts"));
 }
 
 TEST_CASE("generator core: the model's last position ends the text", "[actors][generator]") {
-  GeneratorCore core({5, 6, 7}, 100, std::nullopt, 5);
-  CHECK(core.cache_capacity() == 5);
+  Texts texts({{{5, 6, 7}, 100, {}}}, std::nullopt, 5);
   int32_t drawn = 0;
-  while (!core.finished()) {
-    CHECK(core.next()->micro_batches[0].positions.back() < 5);
-    core.add(drawn++);
+  while (!texts.core.finished()) {
+    CHECK(texts.next().positions.back() < 5);
+    if (drawn == 0) CHECK(texts.request.decoding.next[0].capacity == 5);
+    texts.add({drawn++});
   }
   CHECK(drawn == 3);  // at positions 2, 3 and 4
 }
 
 TEST_CASE("generator core: no new tokens, or an impossible prompt", "[actors][generator]") {
-  const GeneratorCore core({5}, 0, std::nullopt, 100);
-  CHECK(core.finished());
-  CHECK(core.cache_capacity() == 1);
-  CHECK_THAT(assertion_of([] { GeneratorCore({}, 1, std::nullopt, 4); }), contains("a prompt of 0 tokens"));
-  CHECK_THAT(assertion_of([] { GeneratorCore({1, 2, 3, 4}, 1, std::nullopt, 4); }), contains("4 positions"));
+  CHECK(Texts({{{5}, 0, {}}}, std::nullopt, 100).core.finished());
+  const auto refusal = [](std::vector<Prompt> prompts) {
+    return assertion_of([&] { GeneratorCore(prompts, std::nullopt, 4); });
+  };
+  CHECK_THAT(refusal({{{}, 1, {}}}), contains("a prompt of 0 tokens"));
+  CHECK_THAT(refusal({{{1, 2, 3, 4}, 1, {}}}), contains("4 positions"));
+  CHECK_THAT(refusal({}), contains("there is no prompt"));
 }
 
 }  // namespace

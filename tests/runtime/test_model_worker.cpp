@@ -5,6 +5,7 @@
 #include <map>
 
 #include "models/weights_io.hpp"
+#include "runtime/generator_core.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/models/support.hpp"
@@ -322,6 +323,64 @@ TEST_CASE("model worker: the norm alone is the next step's, and changes nothing"
     CHECK(plain.norm() == norm);
   }
   CHECK((bits_of(asked.snapshot()) == bits_of(plain.snapshot())));
+}
+
+// What is drawn for the texts, together or one after the other; with another requester's text in between.
+std::vector<std::vector<int32_t>> generate(LocalPipeline& pipeline, const std::vector<Prompt>& prompts) {
+  std::vector<std::vector<int32_t>> texts(prompts.size());
+  Asker asker({1, 1}, "speaker");
+  GeneratorCore core(prompts, std::nullopt, 64);
+  const auto run = [&](ProgramRequest request) {
+    Program program = pipeline.program_of(generation_program, request.batch);
+    program.request = request.request;
+    program.decoding = std::move(request.decoding);
+    pipeline.run(std::move(program));
+    return pipeline.reply();
+  };
+  Asker other({1, 1}, "other");
+  GeneratorCore interruption({{{1, 2, 3}, 5, {}}}, std::nullopt, 64);
+  const auto interrupt = [&] {
+    const ProgramReply reply = run(interruption.next(other));
+    REQUIRE(other.accept(reply));
+    interruption.add(reply);
+  };
+  interrupt();
+  while (!core.finished()) {
+    const ProgramReply reply = run(core.next(asker));
+    REQUIRE(asker.accept(reply));
+    for (const auto& [prompt, token] : core.add(reply)) texts[prompt].push_back(token);
+    if (!interruption.finished()) interrupt();
+  }
+  for (const char* name : {"speaker", "other"}) {
+    Program release = pipeline.program_of(release_program, nullptr);
+    release.request.requester = name;
+    pipeline.run(std::move(release));
+  }
+  return texts;
+}
+
+TEST_CASE("model worker: texts are the same together and alone, and leave nothing behind",
+          "[actors][worker]") {
+  const int ranks = GENERATE(1, 2);
+  CAPTURE(ranks);
+  LocalPipeline pipeline = pipeline_of(three_blocks(true), layout_with(ranks, true));
+  const size_t held = pipeline.worker(0).summary().current_total_bytes;
+  Sampling warm;
+  warm.temperature = 1.5;
+  warm.seed = 9;
+  Sampling warmer = warm;
+  warmer.temperature = 3;
+  warmer.seed = 10;
+  const std::vector<Prompt> prompts = {
+      {{5, 9, 2, 7}, 8, {}}, {{3}, 2, warm}, {{8, 8, 1}, 12, warmer}, {{5, 9, 2, 7}, 5, warmer}};
+  const auto together = generate(pipeline, prompts);
+  CHECK(pipeline.worker(0).summary().current_total_bytes == held);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    CAPTURE(i);
+    CHECK(together[i].size() == static_cast<size_t>(prompts[i].max_new_tokens));
+    CHECK(generate(pipeline, {prompts[i]}).front() == together[i]);
+  }
+  CHECK(together[0] != together[3]);
 }
 
 TEST_CASE("model worker: the losses of documents are those of each alone, and add up", "[actors][worker]") {

@@ -82,10 +82,11 @@ TEST_CASE("programs: evaluation", "[actors][program]") {
         std::vector<std::string>{"0F0, report losses"});
 }
 
-TEST_CASE("programs: generation and snapshots", "[actors][program]") {
+TEST_CASE("programs: generation, snapshots, and what frees the caches", "[actors][program]") {
   CHECK(text_of(tasks_of(generation_program, layout_of(2), 1)) ==
         std::vector<std::string>{"0F0, 0SEND_F0", "1RECV_F0, 1F0, sample"});
   CHECK(text_of(tasks_of(snapshot_program, layout_of(3), 0)) == std::vector<std::string>(3, "snapshot"));
+  CHECK(text_of(tasks_of(release_program, layout_of(3), 0)) == std::vector<std::string>(3, ""));
 }
 
 TEST_CASE("programs: two stages per rank hand over on the rank itself", "[actors][program]") {
@@ -117,8 +118,8 @@ TEST_CASE("programs: parts that do not fit together are refused", "[actors][prog
   CHECK_THAT(refusal({Pass::train, GradientUse::norm_only, Epilogue::update}), contains("an update needs"));
   CHECK_THAT(refusal({Pass::loss, GradientUse::none, Epilogue::sample}), contains("after decoding"));
   CHECK_THAT(refusal({Pass::decode, GradientUse::none, Epilogue::report}), contains("after decoding"));
-  CHECK_THAT(refusal({Pass::none, GradientUse::none, Epilogue::report}), contains("is a snapshot"));
-  CHECK_THAT(refusal({Pass::loss, GradientUse::none, Epilogue::snapshot}), contains("is a snapshot"));
+  CHECK_THAT(refusal({Pass::none, GradientUse::none, Epilogue::report}), contains("without a batch"));
+  CHECK_THAT(refusal({Pass::loss, GradientUse::none, Epilogue::snapshot}), contains("without a batch"));
 }
 
 }  // namespace

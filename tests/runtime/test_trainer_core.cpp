@@ -473,7 +473,7 @@ TEST_CASE("trainer core: messages of another run or generation are dropped", "[a
   stale.tag = other;
   run.core.request(stale);
   run.core.reply({other, 1, {"somebody", 1}, 0, 0, {{loss_sum_name, {1.0}}}});
-  run.core.generated({other});
+  run.core.generated({other, generator_name});
   run.core.written({other, 1, "folder"});
   run.core.fail({other, FailureKind::run, "rank 0", "somebody else's"});
   CHECK(run.news().empty());
@@ -504,18 +504,18 @@ TEST_CASE("trainer core: generation alone", "[actors][trainer]") {
   run.ready();
   CHECK(run.news() == Log{"generation"});
   ProgramRequest request = run.request_of(generator_name, 1, generation_program, 1);
-  request.cache_capacity = 12;
-  request.sampling_index = 3;
+  request.decoding.next = {{0, 12, {}, 3}};
   run.core.request(request);
   const Program& program = *run.outbox.programs.at(0);
   CHECK(program.kind == generation_program);
-  CHECK(program.cache_capacity == 12);
-  CHECK(program.sampling_index == 3);
+  REQUIRE(program.decoding.next.size() == 1);
+  CHECK(program.decoding.next[0].capacity == 12);
+  CHECK(program.decoding.next[0].index == 3);
   CHECK(program.lists->at(1).back().kind == TaskKind::sample);
   run.reply(program, tokens_name, 65);
   CHECK(run.outbox.log.back() == "tokens 65 for generator 1");
   run.done(1);
-  run.core.generated({tag});
+  run.core.generated({tag, generator_name});
   CHECK(run.outbox.ends.at(0).status == RunStatus::completed);
 }
 

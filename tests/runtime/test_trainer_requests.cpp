@@ -104,6 +104,25 @@ TEST_CASE("trainer core: the parts of data ranks are merged in rank order", "[ac
   CHECK_THAT(assertion_of([&] { reply(1, text, tokens_name, 6); }), contains("ranks 0 and 1 do not agree"));
 }
 
+TEST_CASE("trainer core: during training a generation that is finished frees its caches and ends nothing",
+          "[actors][trainer]") {
+  Run run(two_ranks(9));
+  run.core.generated({tag, "speaker"});  // it has not begun
+  run.ready();
+  run.ask("speaker", 1, generation_program);
+  run.reply(*run.outbox.programs.back(), tokens_name, 7);
+  run.last_done();
+  run.news();
+  run.core.generated({tag, "speaker"});
+  CHECK(run.news() == Log{"release 0"});
+  CHECK(run.outbox.programs.back()->request.requester == "speaker");
+  CHECK(run.outbox.programs.back()->lists->at(0).empty());
+  run.last_done();
+  run.ask("speaker", 2, generation_program);  // a new one
+  run.batch(1);
+  CHECK(run.news() == Log{"generate 0", "batch 2", "train 1"});
+}
+
 TEST_CASE("replies: a document's parts are added, and documents come in the order of their numbers",
           "[actors][trainer]") {
   const auto part = [](int rank, std::vector<DoubleBits> numbers, std::vector<DoubleBits> sums,

@@ -19,7 +19,8 @@ inline std::string word_for(const ProgramKind& kind) {
   if (kind == training_program) return "train";
   if (kind == norm_program) return "norm";
   if (kind == evaluation_program) return "evaluate";
-  return kind == generation_program ? "generate" : "snapshot";
+  if (kind == generation_program) return "generate";
+  return kind == release_program ? "release" : "snapshot";
 }
 
 // Writes down what the trainer asks for: "batch 1", "train 1" (a program), "snapshot program 2", ...
