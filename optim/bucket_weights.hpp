@@ -28,6 +28,8 @@ class BucketWeights final : public ParameterSource {
   // This rank's part of a bucket, flat: what it updates. Its owner must have called wait() before it
   // writes.
   Tensor part(int bucket) const;
+  // Whether the bucket has no storage of its own: it is a tied copy beside its owner.
+  bool is_shared(int bucket) const { return storage_of(bucket) != bucket; }
   // Waits for what is on its way, and drops what was gathered: the weights are about to change.
   void wait();
   // The part has changed: the other ranks get it, and this one theirs, before the next acquire() (ZeRO-1,

@@ -148,6 +148,17 @@ void ShardedState::update(double lr_factor, UpdateArguments arguments) {
       weights_.publish(static_cast<int>(bucket));
 }
 
+void ShardedState::change_weights(const std::function<void(int bucket, Tensor& part)>& change,
+                                  bool published) {
+  if (published) weights_.wait();
+  for (int bucket = 0; bucket < static_cast<int>(plan_.buckets().size()); ++bucket) {
+    if (weights_.is_shared(bucket)) continue;
+    Tensor part = weights_.part(bucket);
+    change(bucket, part);
+    if (published && plan_.buckets()[static_cast<size_t>(bucket)].sharded()) weights_.publish(bucket);
+  }
+}
+
 // `flat` holds the parameter's elements from `first` on.
 CheckpointSlice ShardedState::slice_of(const TensorRectangle& rectangle, const std::string& state,
                                        const Tensor& flat, int64_t first) const {

@@ -50,6 +50,9 @@ class ShardedState {
   // Updates what this rank owns and lets the others of the data group have it. lr_factor: of each group's lr;
   // arguments.lr is not read.
   void update(double lr_factor, UpdateArguments arguments);
+  // change(bucket, part) may write this rank's part of each bucket of weights, flat; each storage comes once.
+  // If it is `published`, what is on its way is waited for, and the others of the data group get the part.
+  void change_weights(const std::function<void(int bucket, Tensor& part)>& change, bool published);
   // What this rank writes to a checkpoint, copied. A weight with a master is written as that.
   std::vector<CheckpointSlice> snapshot() const;
 

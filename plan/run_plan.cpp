@@ -430,6 +430,7 @@ std::string for_nodes(const RunPlan& plan) {
               {"model", to_hugging_face(plan.model.architecture)},
               {"blocks", blocks},
               {"purpose", static_cast<int>(plan.purpose)},
+              {"step_hooks", plan.step_hooks},
               {"weights", {{"kind", static_cast<int>(plan.weights.kind)}, {"path", weights_path}}}}
       .dump();
 }
@@ -439,6 +440,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   RunPlan plan;
   plan.config = parse_config(description.at("config").get<std::string>());
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
+  plan.step_hooks = description.at("step_hooks").get<std::vector<std::string>>();
   resolve_device(plan);
   plan.model = {parse_model_config(description.at("model"), "the trainer's model"), plan.config.model.frozen,
                 plan.config.model.dropout == "config"};

@@ -59,7 +59,8 @@ struct RunPlan {
   int credits = schedule::Limits{}.credits;  // per channel; the number that the validator assumed
   int threads_per_rank = 1;
   DeviceChoice device;
-  OperationsFactory make_operations;  // a host's own factory, which replaces the device's
+  OperationsFactory make_operations;    // a host's own factory, which replaces the device's
+  std::vector<std::string> step_hooks;  // names in the registry step_hooks() of every process with ranks
   // Called with the account of every rank of this process before the rank is made. Any thread may call it.
   std::function<void(const std::shared_ptr<MemoryAccount>&)> on_account;
 

@@ -57,6 +57,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.activations = activation_memory_of(plan.config);
   settings.graphs = plan.config.device.graphs == "auto";
   settings.loss = plan.config.train.loss;
+  settings.hooks = plan.step_hooks;
   settings.seed = plan.config.run.seed;
   settings.threads = plan.threads_per_rank;
   settings.training = plan.purpose == Purpose::train;

@@ -23,6 +23,8 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
   find_tied_uses();
   if (settings_.training) norm_order_ = make_norm_order();
   settings_.checkpoint = nullptr;  // read once
+  for (const std::string& name : settings_.hooks) hooks_.push_back(step_hooks().find(name)());
+  for (const auto& chunk : chunks_) states_.push_back(chunk->state.get());
 }
 
 // Background operations hold tensors of the account.
@@ -129,6 +131,7 @@ void ModelWorker::begin(const Program& program) {
       "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
   program_ = program;
   batch_ = program.batches.empty() ? nullptr : program.batches.at(static_cast<size_t>(place_.data));
+  has_computed_ = hooks_.empty();
   loss_sums_ = {};
   for (const auto& chunk : chunks_) {
     if (program.kind.pass == Pass::train)
@@ -137,6 +140,27 @@ void ModelWorker::begin(const Program& program) {
     if (program.kind.pass == Pass::decode) prepare_caches(*chunk);
     if (program.kind.epilogue == Epilogue::release) chunk->caches.erase(program.request.requester);
   }
+}
+
+void ModelWorker::call_hooks(void (StepHook::*event)(const HookContext&)) {
+  const HookContext context{*operations_, states_, program_.step,
+                            program_.kind.gradients == GradientUse::update, !given_up_};
+  for (const auto& hook : hooks_) (hook.get()->*event)(context);
+}
+
+// Before the program's first task that computes.
+void ModelWorker::begin_computing() {
+  has_computed_ = true;
+  if (program_.kind.gradients == GradientUse::update) call_hooks(&StepHook::before_step);
+  if (program_.kind.pass != Pass::loss) return;
+  is_evaluating_ = true;
+  call_hooks(&StepHook::before_evaluation);
+}
+
+void ModelWorker::end() {
+  if (!is_evaluating_) return;
+  call_hooks(&StepHook::after_evaluation);
+  is_evaluating_ = false;  // if a hook has thrown, it is called again when the program is given up
 }
 
 void ModelWorker::prepare_caches(Chunk& chunk) {
@@ -168,6 +192,7 @@ Tensor ModelWorker::loss_sums_of(int index) const {
 }
 
 void ModelWorker::compute(const Task& task) {
+  if (!has_computed_) begin_computing();
   if (task.kind == TaskKind::reduce_gradients) return reduce_gradients();
   if (task.kind == TaskKind::add_tied_gradient) return add_tied_gradient();
   if (task.kind == TaskKind::sum_squares) return sum_squares();
@@ -352,6 +377,7 @@ void ModelWorker::add_tied_gradient() {
 void ModelWorker::sum_squares() {
   // A test lets one rank enter a collective alone. The rank waits here until the group is aborted.
   if (failpoint("stage.collective") && settings_.groups.tensor) settings_.groups.tensor->barrier();
+  call_hooks(&StepHook::before_norm);
   contribution_ = operations_->empty({norm_order_.width()}, DType::f64, Category::workspace);
   operations_->fill(contribution_, 0);
   int64_t at = 0;
@@ -415,6 +441,7 @@ void ModelWorker::update() {
       copy_tied_weight(tied_owner_.weight());
   });
   synchronized_ = {};
+  call_hooks(&StepHook::after_update);
 }
 
 void ModelWorker::copy_tied_weight(const Tensor& weight) {
@@ -479,6 +506,7 @@ bool ModelWorker::gives_up() const {
 // A step does not change the data of a snapshot before its update.
 void ModelWorker::give_up() {
   given_up_ = true;
+  end();
   for (auto* const tensors : {&inputs_, &outputs_, &d_outputs_, &d_inputs_}) tensors->clear();
   stashes_.clear();
   for (const auto& chunk : chunks_) chunk->live = 0;

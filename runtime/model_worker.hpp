@@ -18,6 +18,7 @@
 #include "runtime/operations_factory.hpp"
 #include "runtime/rank_groups.hpp"
 #include "runtime/stage_worker.hpp"
+#include "runtime/step_hook.hpp"
 
 namespace collie {
 
@@ -34,6 +35,7 @@ struct ModelWorkerSettings {
   ActivationMemory activations;
   bool graphs = false;  // on a GPU: queue micro-batches and updates as graphs
   std::string loss = "cross_entropy";
+  std::vector<std::string> hooks{};  // names of step_hooks()
   uint64_t seed = 42;
   int threads = 1;
   bool sequence_parallel = false;
@@ -68,6 +70,7 @@ class ModelWorker final : public StageWorker {
   std::vector<NamedValues> loss_values() override;
   std::vector<NamedValues> sample() override;
   std::vector<CheckpointSlice> snapshot() override;
+  void end() override;
   RankSummary summary() const override;
   bool gives_up() const override;
   void give_up() override;
@@ -104,6 +107,8 @@ class ModelWorker final : public StageWorker {
   Chunk& chunk_of(int stage);
   LayerContext context(Chunk& chunk, bool training);
   const MicroBatch& micro_batch(int index) const;
+  void call_hooks(void (StepHook::*event)(const HookContext&));
+  void begin_computing();
   void prepare_caches(Chunk& chunk);
   void make_loss_sums();
   Tensor loss_sums_of(int index) const;
@@ -136,6 +141,11 @@ class ModelWorker final : public StageWorker {
   std::vector<std::unique_ptr<Chunk>> chunks_;
   TiedUse tied_owner_, tied_copy_;
   Tensor tied_gradient_;  // received from the head's rank
+
+  std::vector<std::unique_ptr<StepHook>> hooks_;
+  std::vector<ShardedState*> states_;  // of the chunks, for the hooks
+  bool has_computed_ = true;           // or there is no hook that asks
+  bool is_evaluating_ = false;         // between the two hooks around an evaluation
 
   bool given_up_ = false;  // a program was given up; its communication may have been aborted
   Program program_;

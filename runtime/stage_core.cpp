@@ -268,6 +268,7 @@ void StageCore::receive_payload(const Task& task) {
 }
 
 void StageCore::finish_program(bool given_up) {
+  if (!given_up) worker_.end();
   ProgramDone done;
   done.tag = settings_.tag;
   done.rank = settings_.rank;

@@ -37,8 +37,10 @@ class StageWorker {
   virtual void check() {}
   virtual void update() = 0;
   virtual std::vector<NamedValues> loss_values() = 0;  // over the program's micro-batches
-  virtual std::vector<NamedValues> sample() = 0;  // the tokens drawn from the last logits
+  virtual std::vector<NamedValues> sample() = 0;       // the tokens drawn from the last logits
   virtual std::vector<CheckpointSlice> snapshot() = 0;
+  // All tasks of the program are done.
+  virtual void end() {}
   virtual RankSummary summary() const = 0;
   // gives_up() tells whether a program can be given up before its end. give_up() drops what the program has
   // computed. After that only snapshots follow, of the state after the last update. The rank's communication

@@ -10,6 +10,7 @@
 #include "tests/io/matchers.hpp"
 #include "tests/models/support.hpp"
 #include "tests/paths.hpp"
+#include "tests/runtime/hooks.hpp"
 #include "tests/runtime/local_pipeline.hpp"
 #include "tests/runtime/recorders.hpp"
 
@@ -323,6 +324,36 @@ TEST_CASE("model worker: the norm alone is the next step's, and changes nothing"
     CHECK(plain.norm() == norm);
   }
   CHECK((bits_of(asked.snapshot()) == bits_of(plain.snapshot())));
+}
+
+TEST_CASE("model worker: hooks are called at their places, and swap weights for an evaluation alone",
+          "[actors][worker]") {
+  const bool tied = GENERATE(false, true);
+  const int ranks = GENERATE(1, 2);
+  CAPTURE(tied, ranks);
+  ModelWorkerSettings settings = settings_of(three_blocks(tied), ranks);
+  settings.hooks = hooks_of_tests();
+  LocalPipeline plain = pipeline_of(three_blocks(tied), layout_with(ranks, tied));
+  LocalPipeline hooked(layout_with(ranks, tied), settings);
+  hook_counts.steps = hook_counts.norms = hook_counts.updates = hook_counts.evaluations = 0;
+  hook_counts.ended_evaluations = 0;
+  for (int step = 1; step <= 2; ++step) {
+    CHECK(hooked.evaluate(step_batch(2, 9)) != plain.evaluate(step_batch(2, 9)));
+    CHECK(hooked.train(step_batch(2, step), 1e-2) == plain.train(step_batch(2, step), 1e-2));
+    CHECK(hooked.compute_norm(step_batch(2, 8)) == plain.compute_norm(step_batch(2, 8)));
+  }
+  CHECK((bits_of(hooked.snapshot()) == bits_of(plain.snapshot())));
+  CHECK(hook_counts.steps == 2 * ranks);
+  CHECK(hook_counts.norms == 4 * ranks);
+  CHECK(hook_counts.updates == 2 * ranks);
+  CHECK(hook_counts.evaluations == 2 * ranks);
+  CHECK(hook_counts.ended_evaluations == 2 * ranks);
+}
+
+TEST_CASE("model worker: a hook that nobody registered is refused", "[actors][worker]") {
+  ModelWorkerSettings settings = settings_of(three_blocks(false), 1);
+  settings.hooks = {"nobody"};
+  CHECK_THROWS_AS(ModelWorker(settings), UserError);
 }
 
 // What is drawn for the texts, together or one after the other; with another requester's text in between.

@@ -15,6 +15,7 @@
 #include "runtime/generator_core.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
+#include "tests/runtime/hooks.hpp"
 #include "tests/runtime/threaded_run.hpp"
 #include "tests/runtime/tiny_run.hpp"
 
@@ -335,7 +336,8 @@ class CallingLoss final : public Loss {
 std::atomic<int> CallingLoss::calls_left{0};
 std::function<void()> CallingLoss::call;
 
-ThreadedOutcome run_interrupted(const ThreadedLayout& layout, int at_call, const Guests& guests = {}) {
+ThreadedOutcome run_interrupted(const ThreadedLayout& layout, int at_call, const Guests& guests = {},
+                                const std::vector<std::string>& hooks = {}) {
   static const bool registered = [] {
     losses().add("calling", [] { return std::make_unique<CallingLoss>(); });
     return true;
@@ -345,9 +347,10 @@ ThreadedOutcome run_interrupted(const ThreadedLayout& layout, int at_call, const
   Config config = config_of(folder, layout);
   config.train.loss = "calling";
   CallingLoss::calls_left = at_call;
+  RunPlan plan = plan_of(std::move(config));
+  plan.step_hooks = hooks;
   return run_on_threads(
-      plan_of(std::move(config)),
-      [](const std::function<void()>& interrupt) { CallingLoss::call = interrupt; }, guests);
+      plan, [](const std::function<void()>& interrupt) { CallingLoss::call = interrupt; }, guests);
 }
 
 TEST_CASE("cores on threads: an interruption at any moment leaves all ranks behind the same whole step",
@@ -372,6 +375,50 @@ TEST_CASE("cores on threads: an interruption at any moment leaves all ranks behi
       if (found.end.step > 0) CHECK(found.snapshots.at(found.end.step) == whole.snapshots.at(found.end.step));
     }
     CHECK(ends.size() >= 2);
+  }
+}
+
+TEST_CASE("cores on threads: weights that are swapped for an evaluation come back", "[cores]") {
+  std::vector<double> evaluations;
+  for (const ThreadedLayout& layout :
+       {ThreadedLayout{}, ThreadedLayout{2, 1, 1, 1, 0, "zbv"}, ThreadedLayout{1, 2, 1, 1, 0},
+        ThreadedLayout{1, 2, 1, 1, 1}, ThreadedLayout{1, 2, 1, 1, 2}, ThreadedLayout{1, 2, 1, 1, 3},
+        ThreadedLayout{2, 2, 1, 2, 3}}) {
+    CAPTURE(layout.name());
+    const ThreadedOutcome expected = run(layout);
+    const TemporaryFolder folder;
+    RunPlan plan = plan_of(config_of(folder, layout));
+    plan.step_hooks = hooks_of_tests();
+    hook_counts.steps = hook_counts.evaluations = hook_counts.ended_evaluations = 0;
+    const ThreadedOutcome found = run_on_threads(plan);
+    CHECK(found.end.message == "");
+    CHECK(found.losses == expected.losses);
+    CHECK(found.norms == expected.norms);
+    CHECK(found.states == expected.states);
+    CHECK(hook_counts.steps == 3 * plan.layout.grid.ranks());
+    CHECK(hook_counts.evaluations == plan.layout.grid.ranks());
+    CHECK(hook_counts.ended_evaluations == plan.layout.grid.ranks());
+    if (evaluations.empty()) evaluations = found.evaluations;
+    REQUIRE(found.evaluations.size() == 1);
+    CHECK(found.evaluations != expected.evaluations);
+    CHECK(difference(found.evaluations, evaluations) < 1e-10);
+  }
+}
+
+TEST_CASE("cores on threads: an interruption of an evaluation leaves the weights of training", "[cores]") {
+  for (const ThreadedLayout& layout :
+       {ThreadedLayout{2, 1, 1, 1, 0}, ThreadedLayout{1, 2, 1, 1, 1}, ThreadedLayout{1, 2, 1, 1, 3}}) {
+    CAPTURE(layout.name());
+    const ThreadedOutcome whole = run(layout);
+    // Every call of the loss from the first step to the evaluation after the second.
+    for (int call = 1; call <= 16; ++call) {
+      CAPTURE(call);
+      const ThreadedOutcome found = run_interrupted(layout, call, {}, hooks_of_tests());
+      CHECK(found.end.message == "");
+      if (found.end.status == RunStatus::completed) break;
+      REQUIRE(found.snapshots.count(found.end.step) == 1);
+      if (found.end.step > 0) CHECK(found.snapshots.at(found.end.step) == whole.snapshots.at(found.end.step));
+    }
   }
 }
 
