@@ -69,8 +69,11 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
     if (!plan->folder->is_in_place()) std::filesystem::remove(plan->folder->checkpoints(), not_empty);
   });
   return {
-      [=](const Wiring& wiring) { self->state.shard_writers = wiring.writers; },
+      [=](const Wiring& wiring) {
+        if (wiring.tag == tag) self->state.shard_writers = wiring.writers;
+      },
       [=](const SnapshotExpected& expected) {
+        if (!(expected.tag == tag)) return;
         self->state.expected = expected;
         plan->folder->check_in_place();
         // The path is absolute, because nodes may have been started in another folder.
@@ -82,6 +85,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
           self->send(writer, SnapshotBegun{tag, expected.step, folder});
       },
       [=](const ShardWritten& written) {
+        if (!(written.tag == tag)) return;
         WriterState& state = self->state;
         COLLIE_ASSERT(state.expected && state.expected->step == written.step,
                       "rank {} has written a shard of step {}, which nobody asked for", written.rank,

@@ -24,16 +24,17 @@ caf::behavior evaluator_behaviour(EvaluatorActor* self, RunTag tag, std::shared_
     self->send(trainer, self->state.asker->ask(evaluation_program, self->state.core->next()));
   };
   return {
-      [=](evaluate_atom, int64_t step) {
-        self->state.core->start(step);
+      [=](const EvaluationWanted& wanted) {
+        if (!(wanted.tag == tag)) return;
+        self->state.core->start(wanted.step);
         ask();
       },
       [=](const ProgramReply& reply) {
         if (!self->state.asker->accept(reply)) return;
-        if (const auto result = self->state.core->add(value_of(reply, loss_sum_name)))
-          self->send(trainer, *result);
-        else
-          ask();
+        auto result = self->state.core->add(value_of(reply, loss_sum_name));
+        if (!result) return ask();
+        result->tag = tag;
+        self->send(trainer, *result);
       },
   };
 }

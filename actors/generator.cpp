@@ -28,11 +28,13 @@ caf::behavior generator_behaviour(GeneratorActor* self, RunTag tag, std::shared_
     self->send(trainer, core.next(*self->state.asker));
   };
   return {
-      [=](generate_atom) { go_on(); },
+      [=](const GenerationWanted& wanted) {
+        if (wanted.tag == tag) go_on();
+      },
       [=](const ProgramReply& reply) {
         if (!self->state.asker->accept(reply)) return;
         for (const GeneratorCore::Drawn& drawn : self->state.core->add(reply))
-          self->send(listener, TokenGenerated{drawn.token});
+          self->send(listener, TokenGenerated{tag, drawn.token});
         go_on();
       },
   };

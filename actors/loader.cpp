@@ -15,8 +15,9 @@ using LoaderActor = caf::stateful_actor<LoaderState>;
 caf::behavior loader_behaviour(LoaderActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
                                int replica, caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "loader of replica " + std::to_string(replica));
-  return {[=](batch_atom, int64_t step) {
-    self->send(trainer, BatchReady{tag, replica, training_batch(*plan, step, replica)});
+  return {[=](const BatchWanted& wanted) {
+    if (!(wanted.tag == tag)) return;
+    self->send(trainer, BatchReady{tag, replica, training_batch(*plan, wanted.step, replica)});
   }};
 }
 

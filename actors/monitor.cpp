@@ -35,16 +35,17 @@ caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<
         std::make_unique<TraceFile>((folder / trace_name).string(), plan->layout.grid.ranks());
   return {
       [=](const StepFinished& step) {
+        if (!(step.tag == tag)) return;
         plan->folder->check_in_place();
         failpoint("monitor.record");
         const Event event = event_of(step);
         for (const auto& sink : self->state.sinks) sink->write(event);
         if (self->state.trace && !step.loss)
           self->state.trace->mark("step " + std::to_string(step.step) + ": no targets", steady_seconds());
-        self->send(trainer, recorded_atom::value, step.step);
+        self->send(trainer, StepRecorded{tag, step.step});
       },
       [=](const ProgramDone& done) {
-        if (self->state.trace) self->state.trace->add(done);
+        if (self->state.trace && done.tag == tag) self->state.trace->add(done);
       },
   };
 }

@@ -192,11 +192,12 @@ void shut_down_ranks(NodeActor* self, const std::string& cause) {
 
 // First all ranks get the request, whatever they are doing. Only then does cut() abort their communication.
 void give_up(NodeActor* self, uint64_t program) {
+  const RunTag& tag = self->state.spec.tag;
   for (const LocalRank& local : self->state.ranks) {
     local.connections->give_up(program);
-    self->send<caf::message_priority::high>(local.stage, give_up_atom::value, program);
+    self->send<caf::message_priority::high>(local.stage, GiveUp{tag, program});
   }
-  self->send(self->state.spec.trainer, told_atom::value, self->state.spec.node);
+  self->send(self->state.spec.trainer, RanksTold{tag, self->state.spec.node});
 }
 
 void cut(NodeActor* self) {
@@ -271,8 +272,12 @@ caf::behavior node_behaviour(NodeActor* self, NodeSpec spec) {
         self->send<caf::message_priority::high>(self->state.spec.trainer, failure);
       },
       [=](shutdown_atom, const std::string& cause) { shut_down_ranks(self, cause); },
-      [=](give_up_atom, uint64_t program) { give_up(self, program); },
-      [=](cut_atom) { cut(self); },
+      [=](const GiveUp& message) {
+        if (message.tag == self->state.spec.tag) give_up(self, message.program);
+      },
+      [=](const CutCommunication& message) {
+        if (message.tag == self->state.spec.tag) cut(self);
+      },
       [=](tick_atom) { watch(self); },
   };
 }

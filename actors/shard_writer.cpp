@@ -56,12 +56,14 @@ caf::behavior shard_writer_behaviour(ShardWriterActor* self, RunTag tag, int ran
   self->state.has_seen_folder = checkpoint_writer && checkpoint_writer.node() == self->node();
   return {
       [=](const SnapshotBegun& begun) {
+        if (!(begun.tag == tag)) return;
         ShardWriterState& state = self->state;
         state.begun = begun;
         state.written = 0;
         for (const auto& part : std::exchange(state.early, {})) write(self, checkpoint_writer, ranks, part);
       },
       [=](SnapshotPart& part) {
+        if (!(part.tag == tag)) return;
         ShardWriterState& state = self->state;
         if (state.begun) return write(self, checkpoint_writer, ranks, part);
         state.early.push_back(std::move(part));

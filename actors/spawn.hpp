@@ -24,6 +24,7 @@ enum class SpawnMode : uint8_t { detached, scheduled };
 
 // The actors that a rank sends messages to.
 struct Wiring {
+  RunTag tag;
   std::vector<caf::actor> ranks;  // [ranks]
   // [ranks]; a receiver takes the tensors off the link or NCCL. It is null for a rank to which neither brings
   // anything.

@@ -139,6 +139,7 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
   return {
       [=](Wiring& wiring) {
         StageState& state = self->state;
+        if (!(wiring.tag == state.spec.settings.tag)) return;
         state.outbox = std::make_unique<CafStageOutbox>(self, wiring);
         state.worker = state.spec.make_worker(wiring);
         state.core = std::make_unique<StageCore>(state.spec.settings, *state.worker, *state.outbox,
@@ -155,6 +156,7 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
         take_turn(self);
       },
       [=](const Credit& credit) {
+        if (!(credit.tag == self->state.spec.settings.tag)) return;
         self->state.outbox->sent(credit.channel);
         self->state.core->credit(credit);
         take_turn(self);
@@ -168,9 +170,9 @@ caf::behavior stage_behaviour(StageActor* self, StageSpec spec) {
         if (self->state.core->awaits_outcome()) self->state.core->check();
         look_after(self);
       },
-      [=](give_up_atom, uint64_t program) {
-        if (!self->state.core) return;
-        self->state.core->give_up(program);
+      [=](const GiveUp& message) {
+        if (!self->state.core || !(message.tag == self->state.spec.settings.tag)) return;
+        self->state.core->give_up(message.program);
         take_turn(self);
       },
       [=](continue_atom) { execute(self); },

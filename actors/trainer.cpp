@@ -58,17 +58,19 @@ class CafTrainerOutbox final : public TrainerOutbox {
 
   double now_s() override { return steady_seconds(); }
   void request_batch(int64_t step) override {
-    for (const auto& loader : state().loaders) self_->send(loader, batch_atom::value, step);
+    for (const auto& loader : state().loaders) self_->send(loader, BatchWanted{state().tag, step});
   }
   void broadcast(ProgramPtr program) override;
   void give_up(uint64_t program) override {
-    for (const auto& [index, node] : state().nodes) self_->send(node.self, give_up_atom::value, program);
+    for (const auto& [index, node] : state().nodes) self_->send(node.self, GiveUp{state().tag, program});
   }
   void cut() override {
-    for (const auto& [index, node] : state().nodes) self_->send(node.self, cut_atom::value);
+    for (const auto& [index, node] : state().nodes) self_->send(node.self, CutCommunication{state().tag});
   }
-  void evaluate(int64_t step) override { self_->send(state().evaluator, evaluate_atom::value, step); }
-  void generate() override { self_->send(state().generator, generate_atom::value); }
+  void evaluate(int64_t step) override {
+    self_->send(state().evaluator, EvaluationWanted{state().tag, step});
+  }
+  void generate() override { self_->send(state().generator, GenerationWanted{state().tag}); }
   void answer(const ProgramReply& reply) override {
     self_->send(state().requesters.at(reply.request.requester), reply);
   }
@@ -226,11 +228,13 @@ void spawn_nodes(TrainerActor* self) {
 // Once all nodes have spawned their ranks, every rank gets the wiring of all.
 void node_has_ranks(TrainerActor* self, const NodeRanks& spawned) {
   TrainerState& state = self->state;
+  if (!(spawned.tag == state.tag)) return;
   if (!state.remote_nodes.empty()) adopt(self, spawned.self);
   if (state.outcome) return self->send(spawned.self, shutdown_atom::value, std::string("the run has ended"));
   state.nodes[spawned.node] = spawned;
   if (state.nodes.size() < std::max<size_t>(1, state.remote_nodes.size())) return;
   Wiring wiring;
+  wiring.tag = state.tag;
   wiring.node_of_rank = state.node_of_rank;
   wiring.trainer = caf::actor_cast<caf::actor>(self);
   wiring.directory = state.directory;
@@ -363,7 +367,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
       [=](const EvaluationFinished& result) { self->state.core->evaluated(result); },
       [=](const GenerationFinished& finished) { self->state.core->generated(finished); },
       [=](const SnapshotWritten& written) { self->state.core->written(written); },
-      [=](recorded_atom, int64_t step) { self->state.core->recorded(step); },
+      [=](const StepRecorded& recorded) { self->state.core->recorded(recorded); },
       [=](const Failure& failure) { rank_has_failed(self, failure); },
       [=](failed_atom, const Failure& failure) { self->state.core->fail(failure); },
       [=](const StopRequest& request) {
@@ -374,8 +378,9 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
         if (!request.by.empty()) log::info("{} asks for a checkpoint", request.by);
         self->state.core->save();
       },
-      [=](told_atom, int node) {
-        self->state.told.insert(node);
+      [=](const RanksTold& message) {
+        if (!(message.tag == tag)) return;
+        self->state.told.insert(message.node);
         if (self->state.told.size() == self->state.nodes.size()) self->state.core->told();
       },
       [=](tick_atom) { watch(self); },

@@ -94,12 +94,24 @@ auto inspect(Inspector& f, RankReady& x) {
   return f(x.tag, x.rank, x.gives_up);
 }
 template <class Inspector>
+auto inspect(Inspector& f, GiveUp& x) {
+  return f(x.tag, x.program);
+}
+template <class Inspector>
+auto inspect(Inspector& f, RanksTold& x) {
+  return f(x.tag, x.node);
+}
+template <class Inspector>
+auto inspect(Inspector& f, CutCommunication& x) {
+  return f(x.tag);
+}
+template <class Inspector>
 auto inspect(Inspector& f, Failure& x) {
   return f(x.tag, x.kind, x.who, x.cause);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Wiring& x) {
-  return f(x.ranks, x.receivers, x.node_of_rank, x.trainer, x.writers, x.directory, x.link_ends);
+  return f(x.tag, x.ranks, x.receivers, x.node_of_rank, x.trainer, x.writers, x.directory, x.link_ends);
 }
 template <class Inspector>
 auto inspect(Inspector& f, NodeRanks& x) {
@@ -196,15 +208,16 @@ typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {
     TaskLists lists = program.lists ? *program.lists : TaskLists{};
     std::vector<StepBatch> batches;
     for (const auto& batch : program.batches) batches.push_back(batch ? *batch : StepBatch{});
-    return f(program.id, program.request, program.kind, program.step, program.update, program.lr_factor,
-             lists, program.activation_limits, batches, program.per_document, program.decoding);
+    return f(program.tag, program.id, program.request, program.kind, program.step, program.update,
+             program.lr_factor, lists, program.activation_limits, batches, program.per_document,
+             program.decoding);
   } else {
     auto program = std::make_shared<Program>();
     TaskLists lists;
     std::vector<StepBatch> batches;
-    auto result =
-        f(program->id, program->request, program->kind, program->step, program->update, program->lr_factor,
-          lists, program->activation_limits, batches, program->per_document, program->decoding);
+    auto result = f(program->tag, program->id, program->request, program->kind, program->step,
+                    program->update, program->lr_factor, lists, program->activation_limits, batches,
+                    program->per_document, program->decoding);
     program->lists = std::make_shared<const TaskLists>(std::move(lists));
     for (auto& batch : batches)
       program->batches.push_back(std::make_shared<const StepBatch>(std::move(batch)));

@@ -164,6 +164,7 @@ class MetaPipeline {
     const int micro_batches = batch ? static_cast<int>(batch->micro_batches.size()) : 0;
     ProgramTasks tasks = tasks_of(kind, plan_.layout, micro_batches);
     Program program;
+    program.tag = tag;
     program.id = ++programs_;
     program.kind = kind;
     program.step = program.update = 1;

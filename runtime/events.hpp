@@ -1,4 +1,5 @@
-// The events of a run. Its listeners are the host program that embeds it, the command and the monitor.
+// The events of a run. Each names the run. Its listeners are the host program that embeds it, the command and
+// the monitor.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@
 namespace collie {
 
 struct RunStarted {
-  RunTag tag;  // for requests to the run
+  RunTag tag;
   std::string name, dir;
   int64_t first_step = 1, total_steps = 0;  // total_steps 0: not a training run
   int64_t parameters = 0;
@@ -21,6 +22,7 @@ struct RunStarted {
 };
 
 struct StepFinished {
+  RunTag tag;
   int64_t step = 0, total_steps = 0, epoch = 0;
   // Mean per token over the step's global batch. It is empty if the batch has no targets; such a step updates
   // no weight.
@@ -37,16 +39,19 @@ struct StepFinished {
 };
 
 struct EvaluationFinished {
+  RunTag tag;
   int64_t step = 0, tokens = 0;
   DoubleBits loss, perplexity;
 };
 
 struct CheckpointSaved {
+  RunTag tag;
   int64_t step = 0;
   std::string path;
 };
 
 struct TokenGenerated {
+  RunTag tag;
   int32_t token = 0;
 };
 
@@ -59,6 +64,7 @@ enum class RunStatus : uint8_t {
 
 // This is the last event; every other actor of the run has ended.
 struct RunEnded {
+  RunTag tag;
   RunStatus status = RunStatus::completed;
   int exit_code = 0;         // 0, 1 failed, 2 wrong input, 130 interrupted
   int64_t step = 0;          // the last step computed
@@ -101,24 +107,24 @@ auto inspect(Inspector& f, GraphCounts& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, StepFinished& x) {
-  return f(x.step, x.total_steps, x.epoch, x.loss, x.lr, x.grad_norm, x.tokens, x.tokens_per_second, x.step_s,
-           x.evaluated, x.eval_loss, x.memory_bytes, x.amended, x.graphs);
+  return f(x.tag, x.step, x.total_steps, x.epoch, x.loss, x.lr, x.grad_norm, x.tokens, x.tokens_per_second,
+           x.step_s, x.evaluated, x.eval_loss, x.memory_bytes, x.amended, x.graphs);
 }
 template <class Inspector>
 auto inspect(Inspector& f, EvaluationFinished& x) {
-  return f(x.step, x.tokens, x.loss, x.perplexity);
+  return f(x.tag, x.step, x.tokens, x.loss, x.perplexity);
 }
 template <class Inspector>
 auto inspect(Inspector& f, CheckpointSaved& x) {
-  return f(x.step, x.path);
+  return f(x.tag, x.step, x.path);
 }
 template <class Inspector>
 auto inspect(Inspector& f, TokenGenerated& x) {
-  return f(x.token);
+  return f(x.tag, x.token);
 }
 template <class Inspector>
 auto inspect(Inspector& f, RunEnded& x) {
-  return f(x.status, x.exit_code, x.step, x.message, x.summary, x.actors_left);
+  return f(x.tag, x.status, x.exit_code, x.step, x.message, x.summary, x.actors_left);
 }
 
 }  // namespace collie

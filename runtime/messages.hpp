@@ -125,12 +125,35 @@ struct SnapshotWritten {
   std::string path;
 };
 
-// --- loader
+// --- loader and monitor
+
+// The trainer asks every loader for its replica's batch.
+struct BatchWanted {
+  RunTag tag;
+  int64_t step = 0;
+};
 
 struct BatchReady {
   RunTag tag;
   int replica = 0;
   std::shared_ptr<const StepBatch> batch;
+};
+
+// The monitor has passed on the step's record.
+struct StepRecorded {
+  RunTag tag;
+  int64_t step = 0;
+};
+
+// --- evaluator and generator
+
+// The trainer begins an evaluation of the weights after `step`, or the generation.
+struct EvaluationWanted {
+  RunTag tag;
+  int64_t step = 0;
+};
+struct GenerationWanted {
+  RunTag tag;
 };
 
 // --- who asks for programs
@@ -150,6 +173,23 @@ struct ProgramRequest {
 struct GenerationFinished {
   RunTag tag;
   std::string requester;
+};
+
+// --- endings
+
+// To nodes, and from them to their ranks: StageCore::give_up().
+struct GiveUp {
+  RunTag tag;
+  uint64_t program = 0;
+};
+// From a node: all its ranks have got it.
+struct RanksTold {
+  RunTag tag;
+  int node = 0;
+};
+// To nodes: their ranks' communication for the programs that are given up is aborted.
+struct CutCommunication {
+  RunTag tag;
 };
 
 // --- failures

@@ -100,6 +100,7 @@ struct Decoding {
 };
 
 struct Program {
+  RunTag tag;
   uint64_t id = 0;  // consecutive from 1; set by the trainer
   Request request;  // who asked, and gets the values
   ProgramKind kind;

@@ -31,6 +31,7 @@ StageCore::StageCore(StageSettings settings, StageWorker& worker, StageOutbox& o
 }
 
 void StageCore::enqueue(ProgramPtr program) {
+  if (stale(program->tag)) return;
   COLLIE_ASSERT(programs_.size() < max_queued_programs, "rank {} already holds {} programs", settings_.rank,
                 programs_.size());
   COLLIE_ASSERT(programs_.empty() || program->id == programs_.back()->id + 1,

@@ -53,6 +53,7 @@ void TrainerCore::ready(const RankReady& ready) {
 bool TrainerCore::make_up_for_evaluation() {
   if (!settings_.unevaluated || !evaluation_due()) return false;
   record_ = *settings_.unevaluated;
+  record_.tag = settings_.tag;
   record_.total_steps = settings_.total_steps;
   record_.amended = true;
   phase_ = Phase::evaluating;
@@ -146,6 +147,7 @@ void TrainerCore::record_step(std::optional<double> loss, double norm) {
   const int64_t targets = batch_.front()->global_target_tokens;
   const double now = outbox_.now_s();
   record_ = {};
+  record_.tag = settings_.tag;
   record_.step = step_;
   record_.total_steps = settings_.total_steps;
   record_.epoch = batch_.front()->epoch;
@@ -193,7 +195,7 @@ bool TrainerCore::evaluation_due() const {
 }
 
 void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
-  if (ended() || phase_ != Phase::evaluating) return;
+  if (stale(evaluation.tag) || phase_ != Phase::evaluating) return;
   outbox_.announce(evaluation);
   if (settings_.purpose == Purpose::evaluate) {
     phase_ = Phase::finishing;
@@ -249,14 +251,14 @@ void TrainerCore::snapshot(bool final) {
 void TrainerCore::written(const SnapshotWritten& written) {
   if (stale(written.tag)) return;
   writer_busy_ = false;
-  outbox_.announce(CheckpointSaved{written.step, written.path});
+  outbox_.announce(CheckpointSaved{settings_.tag, written.step, written.path});
   if (phase_ == Phase::saving) return save_or_continue();
   finish_if_idle();
 }
 
-void TrainerCore::recorded(int64_t step) {
-  if (ended()) return;
-  recorded_step_ = std::max(recorded_step_, step);
+void TrainerCore::recorded(const StepRecorded& recorded) {
+  if (stale(recorded.tag)) return;
+  recorded_step_ = std::max(recorded_step_, recorded.step);
   if (phase_ == Phase::recording) return save_or_continue();
   finish_if_idle();
 }
@@ -291,6 +293,7 @@ void TrainerCore::release_programs() {
   while (!waiting_programs_.empty() && outstanding_.size() < slots) {
     Program program = std::move(waiting_programs_.front());
     waiting_programs_.pop_front();
+    program.tag = settings_.tag;
     program.id = next_program_++;
     outstanding_[program.id] = {settings_.layout.grid.ranks(), is_awaited(program),
                                 program.kind.pass == Pass::none};
@@ -505,6 +508,7 @@ void TrainerCore::end(RunStatus status, int exit_code, const std::string& messag
                     "sequences. A larger data.sequence_length, or shorter prompts, would help",
                     steps_without_targets_, step_));
   RunEnded outcome;
+  outcome.tag = settings_.tag;
   outcome.status = status;
   outcome.exit_code = exit_code;
   outcome.step = step_;

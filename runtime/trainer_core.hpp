@@ -79,7 +79,7 @@ class TrainerCore {
   void evaluated(const EvaluationFinished& evaluation);
   void generated(const GenerationFinished& finished);
   void written(const SnapshotWritten& written);
-  void recorded(int64_t step);
+  void recorded(const StepRecorded& recorded);
   void fail(const Failure& failure);
   // stopped: the run ends after the step that is being computed. interrupted: it ends at once, and the ranks
   // give up the running step or evaluation if they can.

@@ -66,6 +66,7 @@ class SyntheticPipeline {
                     Pump pump = {})
       : self_(system), pump_(std::move(pump)) {
     Wiring wiring;
+    wiring.tag = tag_;
     wiring.trainer = caf::actor_cast<caf::actor>(self_);
     wiring.writers = {wiring.trainer};
     wiring.node_of_rank.assign(static_cast<size_t>(schedule.ranks), 0);
@@ -93,6 +94,7 @@ class SyntheticPipeline {
 
   void start(std::shared_ptr<const TaskLists> lists) {
     Program program;
+    program.tag = tag_;
     program.id = ++programs_;
     program.lists = std::move(lists);
     const ProgramMessage message{std::make_shared<const Program>(std::move(program))};

@@ -24,12 +24,14 @@ class LoneStage {
     };
     spec.status = std::make_shared<RankStatus>();
     Wiring wiring;
+    wiring.tag = outcome_tag;
     wiring.trainer = spec.owner = caf::actor_cast<caf::actor>(self_);
     wiring.node_of_rank = {0};
     stage_ = spawn_stage(virtual_.system, SpawnMode::scheduled, std::move(spec));
     wiring.ranks = {stage_};
     self_->send(stage_, wiring);
     Program program;
+    program.tag = outcome_tag;
     program.id = 1;
     program.lists = std::make_shared<const TaskLists>(
         TaskLists{{Task{TaskKind::synchronize_step, {}}, Task{TaskKind::update, {}}}});

@@ -104,6 +104,7 @@ class Stages {
     const auto me = caf::actor_cast<caf::actor>(self_);
     const std::vector<int> pipeline = ranks_up_to(schedule.ranks);
     Wiring wiring;
+    wiring.tag = pipeline_tag;
     wiring.trainer = me;
     wiring.node_of_rank.assign(pipeline.size(), 0);
     auto groups =
@@ -142,6 +143,7 @@ class Stages {
 
   void run(const std::shared_ptr<const TaskLists>& lists) {
     Program program;
+    program.tag = pipeline_tag;
     program.id = 1;
     program.lists = lists;
     const ProgramMessage message{std::make_shared<const Program>(std::move(program))};

@@ -66,6 +66,7 @@ class OneRank {
 
   void queue_step(int micro_batches) {
     Program program;
+    program.tag = {1, 1};
     program.id = static_cast<uint64_t>(++steps_);
     program.step = program.update = steps_;
     program.lr_factor = 1e-2;

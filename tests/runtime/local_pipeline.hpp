@@ -92,6 +92,7 @@ class LocalPipeline {
   }
   // Any program; the loss that was reported, if it has one.
   double run(Program program) {
+    program.tag = tag_;
     program.id = ++programs_;
     const ProgramPtr pointer = std::make_shared<const Program>(std::move(program));
     for (auto& rank : ranks_) rank->core->enqueue(pointer);

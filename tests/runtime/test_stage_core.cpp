@@ -47,6 +47,7 @@ struct Stage {
     auto lists = std::make_shared<TaskLists>(3);
     (*lists)[static_cast<size_t>(rank_)] = tasks(list);
     Program program;
+    program.tag = stage_tag;
     program.id = id;
     program.step = 10 + static_cast<int64_t>(id);
     program.lists = lists;
@@ -168,6 +169,10 @@ TEST_CASE("stage core: messages of another run or generation are dropped", "[act
   stage.enqueue(1, "1RECV_F0 1F0");
   stage.arrive(1, forward_in, 0, other);
   stage.core.credit({other, forward_out});  // would be an error
+  Program program;
+  program.tag = other;
+  program.id = 5;  // would be an error
+  stage.core.enqueue(std::make_shared<const Program>(program));
   CHECK(stage.run() == 0);
   stage.arrive(1, forward_in, 0);
   CHECK(stage.run() == 2);
@@ -329,6 +334,7 @@ TEST_CASE("stage core: the status names the task while it is computed, and its t
   RecordingStageOutbox outbox;
   StageCore core({stage_tag, 0, {0}, 2, true}, worker, outbox, status);
   Program program;
+  program.tag = stage_tag;
   program.id = 1;
   program.lists = std::make_shared<TaskLists>(TaskLists{tasks("0F3 0B3")});
   core.enqueue(std::make_shared<const Program>(program));

@@ -80,7 +80,7 @@ TEST_CASE("trainer core: a whole run, its last snapshot final", "[actors][traine
   run.stepped();
   CHECK(run.news() == Log{"train 2", "record 2"});  // no snapshot before the record is written
   CHECK(run.core.waiting_for() == "the monitor to write the record of step 2");
-  run.core.recorded(2);
+  run.recorded(2);
   CHECK(run.news() == Log{"expect 2 at 8 final", "snapshot 2"});
   run.last_done();
   run.written(2);
@@ -99,7 +99,7 @@ TEST_CASE("trainer core: the run waits for whoever comes last", "[actors][traine
   run.ready();
   run.batch(1);
   run.stepped();
-  run.core.recorded(1);
+  run.recorded(1);
   run.done(1);
   SECTION("the writer") {
     run.done(2);
@@ -205,7 +205,7 @@ TEST_CASE("trainer core: checkpoints every few steps, each after its record", "[
   run.stepped();
   CHECK(run.news() == Log{"batch 3", "train 2", "record 2"});
   run.done(2);
-  run.core.recorded(2);
+  run.recorded(2);
   CHECK(run.news() ==
         Log{"expect 2 at 8", "snapshot 2", "batch 4", "train 3"});  // training goes on meanwhile
 }
@@ -221,7 +221,7 @@ TEST_CASE("trainer core: the next snapshot waits for the writer", "[actors][trai
   run.batch(2);
   run.stepped();
   run.last_done();
-  run.core.recorded(2);
+  run.recorded(2);
   CHECK(run.core.waiting_for() == "the checkpoint writer to finish before the snapshot of step 2");
   CHECK(run.news() == Log{"batch 3", "train 2", "record 2"});
   run.written(1);
@@ -242,7 +242,7 @@ TEST_CASE("trainer core: the monitor may be a few records behind, and no more", 
   run.batch(3);
   CHECK(run.outbox.programs.size() == 2);
   CHECK(run.core.waiting_for() == "the monitor to write the record of step 2");
-  run.core.recorded(1);
+  run.recorded(1);
   CHECK(run.outbox.programs.size() == 3);
 }
 
@@ -282,7 +282,7 @@ TEST_CASE("trainer core: a step without any target is recorded without a loss, a
   CHECK(record.grad_norm == 0.0);
   CHECK(record.tokens == 0);
   CHECK(record.lr == 0.25);  // the schedule goes on
-  run.core.recorded(2);
+  run.recorded(2);
   CHECK(run.news() == Log{"expect 2 at 8", "snapshot 2"});
   CHECK(run.outbox.snapshots.back().steps_without_targets == 1);
   run.last_done();
@@ -293,11 +293,11 @@ TEST_CASE("trainer core: a step without any target is recorded without a loss, a
   CHECK(run.outbox.programs.back()->update == 2);  // the optimizer has seen one so far
   run.stepped();
   run.last_done();
-  run.core.recorded(3);
+  run.recorded(3);
   REQUIRE(run.outbox.warnings.size() == 1);
   CHECK_THAT(run.outbox.warnings[0], contains("step 2 has no target tokens"));
   run.batch(4, tag, 0);
-  run.core.recorded(4);
+  run.recorded(4);
   run.last_done();
   run.written(4);
   REQUIRE(run.outbox.ends.size() == 1);
@@ -313,7 +313,7 @@ TEST_CASE("trainer core: many steps without targets follow each other, up to wha
   run.ready();
   for (int64_t step = 1; step <= 5; ++step) run.batch(step, tag, 0);
   CHECK(run.outbox.records.size() == 3);
-  run.core.recorded(3);
+  run.recorded(3);
   CHECK(run.outbox.records.size() == 5);
   CHECK(run.outbox.programs.empty());
 }
@@ -331,7 +331,7 @@ TEST_CASE("trainer core: a resumed run counts the steps without targets of befor
   run.core.stop(RunStatus::stopped);
   run.stepped();
   run.last_done();
-  run.core.recorded(6);
+  run.recorded(6);
   run.last_done();
   run.written(6);
   REQUIRE(run.outbox.warnings.size() == 1);
@@ -346,7 +346,7 @@ TEST_CASE("trainer core: a callback may stop the run at a step without targets",
   run.news();
   run.batch(1, tag, 0);
   CHECK(run.news() == Log{"batch 2", "record 1"});
-  run.core.recorded(1);
+  run.recorded(1);
   CHECK(run.news() == Log{"expect 1 at 4 final", "snapshot 1"});
 }
 
@@ -424,7 +424,7 @@ TEST_CASE("trainer core: a resumed run goes on behind its checkpoint", "[actors]
   CHECK(run.outbox.programs.at(0)->lr_factor == 6.0 / 7);
   run.stepped();
   run.last_done();
-  run.core.recorded(6);
+  run.recorded(6);
   run.news();
   run.step(7);
   CHECK(run.outbox.log[run.outbox.log.size() - 2] == "expect 7 at 28 final");
@@ -475,6 +475,8 @@ TEST_CASE("trainer core: messages of another run or generation are dropped", "[a
   run.core.reply({other, 1, {"somebody", 1}, 0, 0, {{loss_sum_name, {1.0}}}});
   run.core.generated({other, generator_name});
   run.core.written({other, 1, "folder"});
+  run.core.recorded({other, 1});
+  run.core.evaluated({other, 1, 100, 2.0, 7.0});
   run.core.fail({other, FailureKind::run, "rank 0", "somebody else's"});
   CHECK(run.news().empty());
   run.stepped();

@@ -47,7 +47,7 @@ std::vector<PhaseCase> phases() {
              run.stepped();
              run.last_done();
              run.evaluated(2);
-             run.core.recorded(2);
+             run.recorded(2);
            },
            2}};
 }
@@ -85,7 +85,7 @@ TEST_CASE("trainer core: a stop while a step is computed saves that step", "[act
   run.news();
   run.stepped();
   run.last_done();
-  run.core.recorded(1);
+  run.recorded(1);
   CHECK(run.news() ==
         Log{"record 1", why == RunStatus::stopped ? "expect 1 at 4 final" : "expect 1 at 4", "snapshot 1"});
   run.last_done();
@@ -194,7 +194,7 @@ TEST_CASE("trainer core: a step that its ranks finish nevertheless counts", "[ac
   run.news();
   run.stepped();
   run.last_done();
-  run.core.recorded(1);
+  run.recorded(1);
   CHECK(run.news() == Log{"record 1", "expect 1 at 4", "snapshot 1"});
   run.last_done();
   run.written(1);
@@ -226,7 +226,7 @@ TEST_CASE("trainer core: an interruption gives an evaluation up, and its step co
   }
   CHECK(run.news() == Log{"record 1"});
   CHECK_FALSE(run.outbox.records.at(0).evaluated);
-  run.core.recorded(1);
+  run.recorded(1);
   CHECK(run.news() == Log{"expect 1 at 4", "snapshot 1"});
   run.last_done();
   run.written(1);
@@ -264,12 +264,12 @@ TEST_CASE("trainer core: a checkpoint that was asked for is written after the st
   run.news();
   run.stepped();
   run.last_done();
-  run.core.recorded(1);
+  run.recorded(1);
   CHECK(run.news() == Log{"record 1", "expect 1 at 4", "snapshot 1"});
   run.written(1);
   run.batch(2);
   run.stepped();
-  run.core.recorded(2);
+  run.recorded(2);
   CHECK(run.news() == Log{"saved 1", "batch 3", "train 2", "record 2"});
 }
 
@@ -288,7 +288,7 @@ TEST_CASE("trainer core: a failure ends the run once, in every phase", "[actors]
     run.ready();
     run.batch(1);
     run.written(1);
-    run.core.recorded(9);
+    run.recorded(9);
     run.evaluated(1);
     if (!run.outbox.programs.empty()) {
       run.stepped();

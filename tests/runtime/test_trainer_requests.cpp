@@ -181,7 +181,7 @@ TEST_CASE("trainer core: an interruption drops requests and gives up their progr
     run.done(2);
     run.stepped();
     run.last_done();
-    run.core.recorded(2);
+    run.recorded(2);
     CHECK(run.news() == Log{"tokens 7 for speaker 1", "record 2", "expect 2 at 8", "snapshot 2"});
     run.ask("speaker", 2, generation_program);  // nobody answers it
     run.last_done();
@@ -212,7 +212,7 @@ TEST_CASE("trainer core: an interruption between an evaluation's programs gives 
   else
     run.evaluated(1);
   CHECK(run.news().back() == "record 1");
-  run.core.recorded(1);
+  run.recorded(1);
   run.last_done();
   run.written(1);
   CHECK(run.outbox.ends.at(0).exit_code == 130);
@@ -225,7 +225,7 @@ TEST_CASE("trainer core: a run that is about to end takes no more requests", "[a
   run.ask("speaker", 1, generation_program);
   run.stepped();
   run.done(1);
-  run.core.recorded(1);
+  run.recorded(1);
   run.done(2);  // what was asked for in time is inserted, and the run waits for it
   run.done(3);
   run.written(1);

@@ -25,12 +25,6 @@ constexpr RunTag threaded_tag{1, 1};
 
 struct TakeTurn {};
 struct OutcomeKnown {};
-struct StepRecorded {
-  int64_t step = 0;
-};
-struct GiveUp {
-  uint64_t program = 0;
-};
 struct AllTold {};
 using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, OutcomeKnown, GiveUp>;
 using TrainerMessage =
@@ -147,7 +141,7 @@ class ThreadedRun final : private TrainerOutbox {
   void give_up(uint64_t program) override {
     for (auto& rank : ranks_) {
       rank->connections.give_up(program);
-      rank->agent.send(GiveUp{program});
+      rank->agent.send(GiveUp{threaded_tag, program});
     }
     mail_.push(AllTold{});
   }
@@ -168,17 +162,17 @@ class ThreadedRun final : private TrainerOutbox {
   }
   void add_to_evaluation(const ProgramReply& reply) {
     COLLIE_ASSERT(evaluator_asks_.accept(reply), "a stale reply for the evaluator");
-    if (const auto result = evaluator_->add(value_of(reply, loss_sum_name)))
-      mail_.push(*result);
-    else
-      ask_for_evaluation();
+    auto result = evaluator_->add(value_of(reply, loss_sum_name));
+    if (!result) return ask_for_evaluation();
+    result->tag = threaded_tag;
+    mail_.push(*result);
   }
   void expect_snapshot(const SnapshotExpected& expected) override { writer_.send(expected); }
   void record(const StepFinished& step) override {
     outcome_.losses.push_back(step.loss.value_or(0.0));
     outcome_.norms.push_back(step.grad_norm);
-    mail_.push(StepRecorded{step.step});
-    writer_.send(StepRecorded{step.step});
+    mail_.push(StepRecorded{threaded_tag, step.step});
+    writer_.send(StepRecorded{threaded_tag, step.step});
   }
   void trace(const ProgramDone&) override {}
   void announce(const EvaluationFinished& evaluation) override {
@@ -334,10 +328,10 @@ ThreadedOutcome ThreadedRun::run() {
     void operator()(ProgramRequest& request) { core.request(std::move(request)); }
     void operator()(EvaluationFinished& result) { core.evaluated(result); }
     void operator()(SnapshotWritten& written) { core.written(written); }
-    void operator()(StepRecorded& recorded) { core.recorded(recorded.step); }
+    void operator()(StepRecorded& recorded) { core.recorded(recorded); }
     void operator()(AllTold&) { core.told(); }
     void operator()(RunStatus& why) {
-      writer.send(StepRecorded{std::numeric_limits<int64_t>::max()});  // none may follow
+      writer.send(StepRecorded{threaded_tag, std::numeric_limits<int64_t>::max()});  // none may follow
       core.stop(why);
     }
     void operator()(Failure& failure) { core.fail(failure); }

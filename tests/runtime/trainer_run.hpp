@@ -167,9 +167,10 @@ struct Run {
     batch(number);
     stepped();
     last_done();
-    core.recorded(number);
+    recorded(number);
   }
-  void evaluated(int64_t step, double loss = 2) { core.evaluated({step, 100, loss, std::exp(loss)}); }
+  void evaluated(int64_t step, double loss = 2) { core.evaluated({tag, step, 100, loss, std::exp(loss)}); }
+  void recorded(int64_t step) { core.recorded({tag, step}); }
   void written(int64_t step) { core.written({tag, step, "folder"}); }
   // What has been asked for since the last call.
   Log news() { return std::exchange(outbox.log, {}); }
@@ -202,7 +203,7 @@ inline void answer_all(Run& run, size_t first_program = 0) {
       int64_t step = 0;
       if (std::sscanf(line.c_str(), "batch %ld", &step) == 1) run.batch(step);
       if (std::sscanf(line.c_str(), "evaluation %ld", &step) == 1) run.evaluated(step);
-      if (std::sscanf(line.c_str(), "record %ld", &step) == 1) run.core.recorded(step);
+      if (std::sscanf(line.c_str(), "record %ld", &step) == 1) run.recorded(step);
     }
   }
 }
