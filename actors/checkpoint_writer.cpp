@@ -36,7 +36,8 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
             const std::vector<nlohmann::json>& shards) {
   const CheckpointPlace place = place_of(plan);
   plan.folder->check_in_place();
-  const std::string path = finish_checkpoint(place, expected.step, metadata_of(plan, expected), shards);
+  const std::string path =
+      CheckpointFolderSink(place).seal(expected.step, metadata_of(plan, expected), shards);
   plan.folder->note_checkpoint();
   purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last);
   if (!expected.final) return;
@@ -63,7 +64,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
   // However the actor ends, it removes an unfinished checkpoint.
   self->attach_functor([=] {
     if (!self->state.expected) return;
-    abandon_checkpoint(place_of(*plan), self->state.expected->step);
+    CheckpointFolderSink(place_of(*plan)).abandon(self->state.expected->step);
     // Nothing stays in a folder that took the run's place meanwhile.
     std::error_code not_empty;
     if (!plan->folder->is_in_place()) std::filesystem::remove(plan->folder->checkpoints(), not_empty);
@@ -79,7 +80,8 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
         // The path is absolute, because nodes may have been started in another folder.
         std::string folder;
         in_folder(*plan, [&] {
-          folder = std::filesystem::absolute(begin_checkpoint(place_of(*plan), expected.step)).string();
+          folder =
+              std::filesystem::absolute(CheckpointFolderSink(place_of(*plan)).begin(expected.step)).string();
         });
         for (const auto& writer : self->state.shard_writers)
           self->send(writer, SnapshotBegun{tag, expected.step, folder});

@@ -33,7 +33,7 @@ nlohmann::json write_shard(ShardWriterState& state, const SnapshotPart& part) {
   check_folder(state);
   state.has_seen_folder = true;
   try {
-    return write_checkpoint_shard(state.begun->folder, part.rank, part.slices);
+    return CheckpointFolderSink().write_shard(state.begun->folder, part.rank, part.slices);
   } catch (const RunError&) {
     check_folder(state);
     throw;

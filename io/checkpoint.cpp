@@ -3,60 +3,22 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <map>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
-#include "io/checkpoint_manifest.hpp"
 #include "io/checkpoint_name.hpp"
-#include "io/run_marker.hpp"
-#include "io/safetensors.hpp"
 
 namespace collie {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 
-namespace {
-
-// A checkpoint may lack its marker. A marker that is not as it was written is a defect like any other.
-void check_marker(const std::string& path, const Manifest& manifest) {
-  const auto marker = read_marker(path);
-  if (marker && marker->run != manifest.run)
-    throw UserError("{}: it is of run {}, the manifest beside it of run {}",
-                    (fs::path(path) / marker_name).string(), marker->run, manifest.run);
+Checkpoint::Checkpoint(std::shared_ptr<const CheckpointSource> source) : source_(std::move(source)) {
+  const std::vector<CheckpointSource::Slice>& slices = source_->slices();
+  for (size_t i = 0; i < slices.size(); ++i) slices_[{slices[i].name, slices[i].state}].push_back(i);
 }
-
-void check_tensor(const SafetensorsFile& file, const ManifestSlice& slice) {
-  const SafetensorsEntry& tensor = file.find(slice.tensor);
-  if (tensor.dtype != "F32" && tensor.dtype != "BF16")
-    throw UserError("{}: tensor '{}' is {}; in a checkpoint it must be F32 or BF16", file.path().string(),
-                    slice.tensor, tensor.dtype);
-  if (tensor.dtype != slice.dtype || tensor.shape != slice.shape)
-    throw UserError("{}: tensor '{}' is {} {}, but the manifest says {} {}", file.path().string(),
-                    slice.tensor, tensor.dtype, json(tensor.shape).dump(), slice.dtype,
-                    json(slice.shape).dump());
-}
-
-}  // namespace
 
 Checkpoint Checkpoint::open(const std::string& path) {
-  const fs::path folder = fs::path(path).has_filename() ? fs::path(path) : fs::path(path).parent_path();
-  const Manifest manifest = read_manifest(folder.string());
-  check_marker(path, manifest);
-  check_files(manifest, path);
-  check_cover(manifest.slices, (folder / manifest_name).string());
-  Checkpoint checkpoint;
-  checkpoint.path_ = path;
-  checkpoint.step_ = manifest.step;
-  checkpoint.metadata_ = manifest.metadata;
-  for (const ManifestFile& file : manifest.files)
-    checkpoint.files_[file.name] = std::make_shared<const SafetensorsFile>(folder / file.name);
-  for (const ManifestSlice& slice : manifest.slices) {
-    check_tensor(*checkpoint.files_.at(slice.file), slice);
-    checkpoint.slices_[{slice.name, slice.state}].push_back(slice);
-  }
-  return checkpoint;
+  return Checkpoint(std::make_shared<const CheckpointFolder>(path));
 }
 
 namespace {
@@ -105,20 +67,19 @@ int64_t copy_overlap(const std::vector<int64_t>& from_offsets, const std::vector
 
 }  // namespace
 
-const std::vector<ManifestSlice>& Checkpoint::slices_of(const std::string& name,
-                                                        const std::string& state) const {
+const std::vector<size_t>& Checkpoint::slices_of(const std::string& name, const std::string& state) const {
   const auto found = slices_.find({name, state});
-  if (found == slices_.end()) throw UserError("{}: {} of '{}' is missing", path_, state, name);
+  if (found == slices_.end()) throw UserError("{}: {} of '{}' is missing", path(), state, name);
   return found->second;
 }
 
 Shape Checkpoint::global_shape(const std::string& name, const std::string& state) const {
-  return Shape::from(slices_of(name, state).front().global_shape);
+  return Shape::from(source_->slices()[slices_of(name, state).front()].global_shape);
 }
 
 void Checkpoint::check(const std::string& name, const std::string& state, const Shape& expected) const {
   if (const Shape found = global_shape(name, state); found != expected)
-    throw UserError("{}: {} of '{}' has shape {}, the model has {}", path_, state, name, found.to_string(),
+    throw UserError("{}: {} of '{}' has shape {}, the model has {}", path(), state, name, found.to_string(),
                     expected.to_string());
 }
 
@@ -126,14 +87,15 @@ void Checkpoint::read(const std::string& name, const std::string& state, const S
                       const std::vector<int64_t>& offsets, Tensor& out) const {
   check(name, state, global_shape);
   int64_t filled = 0;
-  for (const ManifestSlice& slice : slices_of(name, state)) {
+  for (const size_t index : slices_of(name, state)) {
+    const CheckpointSource::Slice& slice = source_->slices()[index];
     if (!overlap(slice.offsets, slice.shape, offsets, out.shape().to_vector())) continue;
     std::vector<float> values(static_cast<size_t>(Shape::from(slice.shape).numel()));
-    files_.at(slice.file)->to_float(slice.tensor, values);
+    source_->read(index, values);
     filled += copy_overlap(slice.offsets, slice.shape, values.data(), offsets, out.shape().to_vector(),
                            out.data<float>());
   }
-  COLLIE_ASSERT(filled == out.numel(), "{}: {} of '{}' gave {} of {} values", path_, state, name, filled,
+  COLLIE_ASSERT(filled == out.numel(), "{}: {} of '{}' gave {} of {} values", path(), state, name, filled,
                 out.numel());
 }
 

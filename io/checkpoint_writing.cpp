@@ -1,4 +1,4 @@
-// Writes and removes checkpoints.
+// Writes and removes checkpoints in folders.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,8 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
-#include "io/checkpoint.hpp"
-#include "io/checkpoint_manifest.hpp"
+#include "io/checkpoint_files.hpp"
 #include "io/checkpoint_name.hpp"
 #include "io/files.hpp"
 #include "io/run_files.hpp"
@@ -124,18 +123,18 @@ std::vector<int64_t> checkpoint_steps(const std::string& folder) {
   return steps;
 }
 
-std::string begin_checkpoint(const CheckpointPlace& place, int64_t step) {
+std::string CheckpointFolderSink::begin(int64_t step) {
   std::error_code error;
   // Somebody may have removed this folder alone. The caller must check that the folder around it exists.
-  if (fs::create_directory(place.folder, error); error)
-    throw RunError("{}: cannot be created: {}", place.folder, error.message());
-  begin_folder(partial_folder(place, step), place.run);
+  if (fs::create_directory(place_.folder, error); error)
+    throw RunError("{}: cannot be created: {}", place_.folder, error.message());
+  begin_folder(partial_folder(place_, step), place_.run);
   failpoint("checkpoint.begin");
-  return partial_folder(place, step);
+  return partial_folder(place_, step);
 }
 
-json write_checkpoint_shard(const std::string& partial, int index,
-                            const std::vector<CheckpointSlice>& slices) {
+json CheckpointFolderSink::write_shard(const std::string& token, int index,
+                                       const std::vector<CheckpointSlice>& slices) {
   const std::string file = fmt::format("shard-{:05}.safetensors", index);
   json entry = {{"slices", json::array()}};
   std::vector<SafetensorsItem> items;
@@ -150,42 +149,41 @@ json write_checkpoint_shard(const std::string& partial, int index,
                                {"shape", slice.data.shape().to_vector()}});
   }
   failpoint("checkpoint.shard");
-  const WrittenSafetensors written = write_safetensors(fs::path(partial) / file, items, true);
+  const WrittenSafetensors written = write_safetensors(fs::path(token) / file, items, true);
   entry["file"] = {{"name", file}, {"bytes", written.bytes}, {"sha256", written.sha256}};
   return entry;
 }
 
-std::string finish_checkpoint(const CheckpointPlace& place, int64_t step, const json& metadata,
-                              const std::vector<json>& shards) {
-  const std::string partial = partial_folder(place, step), complete = complete_folder(place, step);
-  Manifest manifest{step, place.run, metadata, {}, {}};
+std::string CheckpointFolderSink::seal(int64_t step, const json& metadata, const std::vector<json>& shards) {
+  const std::string partial = partial_folder(place_, step), complete = complete_folder(place_, step);
+  Manifest manifest{step, place_.run, metadata, {}, {}};
   for (const json& shard : shards) add_shard(shard, manifest);
   failpoint("checkpoint.manifest");
   write_file_durably((fs::path(partial) / manifest_name).string(), text_of(manifest));
   failpoint("checkpoint.rename");
-  restore_marker(complete, place.run);
+  restore_marker(complete, place_.run);
   // It takes one rename, so that at every moment the step is there as a whole or not at all, even if a
   // checkpoint of the same step exists (a resumed run that stopped again at once).
-  publish_folder(partial, complete, place.run, files_of(manifest));
+  publish_folder(partial, complete, place_.run, files_of(manifest));
   failpoint("checkpoint.renamed");
-  clear_replaced(partial, complete, place.run);
+  clear_replaced(partial, complete, place_.run);
   return complete;
 }
 
-void abandon_checkpoint(const CheckpointPlace& place, int64_t step) noexcept {
-  discard_folder(partial_folder(place, step), place.run);
+void CheckpointFolderSink::abandon(int64_t step) noexcept {
+  discard_folder(partial_folder(place_, step), place_.run);
 }
 
-std::string write_checkpoint(const CheckpointPlace& place, int64_t step, const json& metadata,
+std::string write_checkpoint(CheckpointSink& sink, int64_t step, const json& metadata,
                              const std::vector<std::vector<CheckpointSlice>>& parts) {
   try {
-    const std::string partial = begin_checkpoint(place, step);
+    const std::string token = sink.begin(step);
     std::vector<json> shards;
     for (size_t i = 0; i < parts.size(); ++i)
-      shards.push_back(write_checkpoint_shard(partial, static_cast<int>(i), parts[i]));
-    return finish_checkpoint(place, step, metadata, shards);
+      shards.push_back(sink.write_shard(token, static_cast<int>(i), parts[i]));
+    return sink.seal(step, metadata, shards);
   } catch (...) {
-    abandon_checkpoint(place, step);
+    sink.abandon(step);
     throw;
   }
 }

@@ -176,8 +176,8 @@ const std::string& some_checkpoint() {
     const auto account = std::make_shared<MemoryAccount>();
     Tensor data = Tensor::host({4, 6}, DType::f32, account, Category::workspace);
     std::iota(data.data<float>(), data.data<float>() + 24, 0.0f);
-    write_checkpoint({name, std::string(32, 'a')}, 3,
-                     {{"position", 12}, {"maths", {{"run", {{"seed", 42}}}}}},
+    CheckpointFolderSink sink({name, std::string(32, 'a')});
+    write_checkpoint(sink, 3, {{"position", 12}, {"maths", {{"run", {{"seed", 42}}}}}},
                      {{{"w", "weight", {8, 6}, {0, 0}, data}}, {{"w", "weight", {8, 6}, {4, 0}, data}}});
     return name;
   }();

@@ -40,7 +40,8 @@ nlohmann::json metadata(int64_t position = 7) {
 }
 
 void write_one(const std::string& folder, int64_t step, const std::string& run = our_run) {
-  write_checkpoint({folder, run}, step, metadata(), {{slice_of({2, 2}, 0, 0, {2, 2})}});
+  CheckpointFolderSink sink({folder, run});
+  write_checkpoint(sink, step, metadata(), {{slice_of({2, 2}, 0, 0, {2, 2})}});
 }
 
 }  // namespace
@@ -49,8 +50,9 @@ TEST_CASE("a checkpoint cut one way is read in any other") {
   const test::ScratchFolder folder;
   const Shape whole{5, 6};
   // Two writers: the left two columns, and the rest in two pieces.
+  CheckpointFolderSink sink({folder.path(), our_run});
   write_checkpoint(
-      {folder.path(), our_run}, 3, metadata(),
+      sink, 3, metadata(),
       {{slice_of(whole, 0, 0, {5, 2})}, {slice_of(whole, 0, 2, {2, 4}), slice_of(whole, 2, 2, {3, 4})}});
   const Checkpoint checkpoint = Checkpoint::open(folder / "step-00000003");
   CHECK(checkpoint.step() == 3);
@@ -79,7 +81,8 @@ TEST_CASE("a state that a checkpoint lacks, or has in another shape, is refused 
 TEST_CASE("a checkpoint of the same step is replaced, and no partial folder stays") {
   const test::ScratchFolder folder;
   write_one(folder.path(), 1);
-  write_checkpoint({folder.path(), our_run}, 1, metadata(8), {{slice_of({2, 2}, 0, 0, {2, 2})}});
+  CheckpointFolderSink sink({folder.path(), our_run});
+  write_checkpoint(sink, 1, metadata(8), {{slice_of({2, 2}, 0, 0, {2, 2})}});
   CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000001"});
   CHECK(Checkpoint::open(folder / "step-00000001").metadata().at("position") == 8);
 }
@@ -87,7 +90,8 @@ TEST_CASE("a checkpoint of the same step is replaced, and no partial folder stay
 TEST_CASE("a purge keeps the newest up to the one just written, and nothing partial or later") {
   const test::ScratchFolder folder;
   for (const int64_t step : {10, 20, 30, 40}) write_one(folder.path(), step);
-  write_checkpoint_shard(begin_checkpoint({folder.path(), our_run}, 50), 0, {slice_of({2, 2}, 0, 0, {2, 2})});
+  CheckpointFolderSink sink({folder.path(), our_run});
+  sink.write_shard(sink.begin(50), 0, {slice_of({2, 2}, 0, 0, {2, 2})});
   // Step 40 was damaged, say; the run went on from 20 and has written 30 anew.
   purge_checkpoints({folder.path(), our_run}, 30, 2);
   CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000020", "step-00000030"});

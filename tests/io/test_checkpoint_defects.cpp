@@ -38,7 +38,8 @@ CheckpointSlice rows(const std::string& state, int64_t first, int64_t count, int
 
 // Two shards: a weight of six rows in two slices, and a state of it.
 std::string write_small(const std::string& folder, int64_t step) {
-  return write_checkpoint({folder, run}, step, {{"position", 7}, {"maths", {{"seed", 1}}}},
+  CheckpointFolderSink sink({folder, run});
+  return write_checkpoint(sink, step, {{"position", 7}, {"maths", {{"seed", 1}}}},
                           {{rows("weight", 0, 4, 6), rows("exp_avg", 0, 6, 6)}, {rows("weight", 4, 2, 6)}});
 }
 

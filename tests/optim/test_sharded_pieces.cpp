@@ -86,8 +86,9 @@ TEST_CASE("fused and transposed tensors pass through a checkpoint from two tenso
     });
     parts.push_back(state->snapshot());
   }
-  const std::string path = write_checkpoint({(folder / "checkpoints").string(), std::string(32, 'a')}, 1,
-                                            {{"position", 7}, {"maths", nlohmann::json::object()}}, parts);
+  CheckpointFolderSink sink({(folder / "checkpoints").string(), std::string(32, 'a')});
+  const std::string path =
+      write_checkpoint(sink, 1, {{"position", 7}, {"maths", nlohmann::json::object()}}, parts);
   const Checkpoint checkpoint = Checkpoint::open(path);
   for (const auto& [name, shape] : tensors_of(parameters_of(0, 1))) {
     CAPTURE(name);

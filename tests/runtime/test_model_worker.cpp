@@ -8,6 +8,7 @@
 #include "runtime/generator_core.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
+#include "tests/io/memory_checkpoints.hpp"
 #include "tests/models/support.hpp"
 #include "tests/paths.hpp"
 #include "tests/runtime/hooks.hpp"
@@ -354,6 +355,55 @@ TEST_CASE("model worker: a hook that nobody registered is refused", "[actors][wo
   ModelWorkerSettings settings = settings_of(three_blocks(false), 1);
   settings.hooks = {"nobody"};
   CHECK_THROWS_AS(ModelWorker(settings), UserError);
+}
+
+TEST_CASE("model worker: a checkpoint in memory, cut by one layout, is loaded by another",
+          "[actors][worker]") {
+  const bool tied = GENERATE(false, true);
+  const int writers = GENERATE(1, 2), readers = GENERATE(1, 3);
+  CAPTURE(tied, writers, readers);
+  LocalPipeline whole = pipeline_of(three_blocks(tied), layout_with(writers, tied));
+  for (int step = 1; step <= 2; ++step) whole.train(step_batch(2, step), 1e-2);
+  MemorySink sink;
+  // In two shards: the ranks' slices one by one, in turn.
+  std::vector<std::vector<CheckpointSlice>> parts(2);
+  const auto slices = whole.snapshot();
+  for (size_t i = 0; i < slices.size(); ++i) parts[i % 2].push_back(slices[i]);
+  CHECK(write_checkpoint(sink, 2, {{"position", 8}}, parts) == "memory");
+  CHECK(sink.nothing_begun());
+  const Checkpoint checkpoint(sink.sealed.at(2));
+  CHECK(checkpoint.step() == 2);
+  CHECK(checkpoint.path() == "memory");
+  CHECK(checkpoint.metadata().at("position") == 8);
+
+  ModelWorkerSettings settings = settings_of(three_blocks(tied), readers);
+  settings.seed = 7;  // nothing of it is left
+  settings.checkpoint = &checkpoint;
+  LocalPipeline resumed(layout_with(readers, tied), settings);
+  CHECK((bits_of(resumed.snapshot()) == bits_of(slices)));
+  Program step = resumed.program_of(training_program, step_batch(2, 3));
+  step.step = step.update = 3;
+  step.lr_factor = 1e-2;
+  const double loss = resumed.run(step);
+  CHECK(loss == whole.train(step_batch(2, 3), 1e-2));
+  CHECK((bits_of(resumed.snapshot()) == bits_of(whole.snapshot())));
+}
+
+TEST_CASE("checkpoints: one that cannot be written is abandoned", "[actors][worker]") {
+  struct FullSink final : CheckpointSink {
+    MemorySink inner;
+    std::string begin(int64_t step) override { return inner.begin(step); }
+    nlohmann::json write_shard(const std::string&, int, const std::vector<CheckpointSlice>&) override {
+      throw RunError("no room");
+    }
+    std::string seal(int64_t, const nlohmann::json&, const std::vector<nlohmann::json>&) override {
+      return "";
+    }
+    void abandon(int64_t step) noexcept override { inner.abandon(step); }
+  } sink;
+  CHECK_THROWS_AS(write_checkpoint(sink, 1, {}, {{}}), RunError);
+  CHECK(sink.inner.nothing_begun());
+  CHECK(sink.inner.sealed.empty());
 }
 
 // What is drawn for the texts, together or one after the other; with another requester's text in between.
