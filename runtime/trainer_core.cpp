@@ -312,7 +312,6 @@ void TrainerCore::done(const ProgramDone& done) {
   COLLIE_ASSERT(found != outstanding_.end(), "rank {} is done with program {}, which is not running",
                 done.rank, done.program);
   Outstanding& program = found->second;
-  somebody_gave_up_ = somebody_gave_up_ || done.given_up;
   program.given_up = program.given_up || done.given_up;
   const bool over = --program.ranks == 0;
   const bool step_is_lost = over && program.given_up && program.awaited;
@@ -462,10 +461,10 @@ void TrainerCore::told() {
   cut_if_due();
 }
 
-// The ranks' communication for earlier programs must be over first, because those programs count.
+// The communication of a program that all ranks may finish must be over first. A rank may have given up the
+// next one already.
 void TrainerCore::cut_if_due() {
-  if (cut_ || !told_ || !somebody_gave_up_ || outstanding_.empty()) return;
-  if (outstanding_.begin()->first < giving_up_) return;
+  if (cut_ || !told_ || outstanding_.empty() || !outstanding_.begin()->second.given_up) return;
   cut_ = true;
   outbox_.cut();
 }

@@ -198,7 +198,7 @@ class TrainerCore {
   // step is synchronised, no rank can get past the synchronisation. So either all ranks finish the step or
   // none does.
   uint64_t giving_up_ = 0;
-  bool told_ = false, somebody_gave_up_ = false, cut_ = false;
+  bool told_ = false, cut_ = false;
 
   static constexpr size_t max_requesters = 64;
   std::deque<ProgramRequest> requests_;  // wait for the end of the step
