@@ -10,15 +10,16 @@ using namespace collie::test;
 
 TEST_CASE("rope agrees with the reference in both element types", "[cuda]") {
   struct Sizes {
-    int64_t tokens, heads, head_dim;
+    int64_t tokens, heads, head_dim, half;
   };
-  const std::vector<Sizes> sizes{{0, 2, 8},  {1, 1, 2},    {7, 3, 6},  {33, 4, 64},
-                                 {9, 5, 42}, {3, 40, 128}, {2, 1, 600}};
+  const std::vector<Sizes> sizes{{0, 2, 8, 4},   {1, 1, 2, 1},     {7, 3, 6, 3},     {33, 4, 64, 32},
+                                 {9, 5, 42, 21}, {3, 40, 128, 64}, {2, 1, 600, 300}, {33, 4, 64, 8},
+                                 {7, 3, 80, 16}, {5, 2, 7, 1},     {6, 3, 20, 6}};
   for (const Element element : elements)
-    for (const auto& [tokens, heads, head_dim] : sizes) {
+    for (const auto& [tokens, heads, head_dim, half] : sizes) {
       const bool inverse = tokens % 2 == 1;
-      CAPTURE(tokens, heads, head_dim, inverse);
-      const int64_t width = heads * head_dim, half = head_dim / 2, known = 50;
+      CAPTURE(tokens, heads, head_dim, half, inverse);
+      const int64_t width = heads * head_dim, known = 50;
       const Values x = rounded(random_values({tokens, width}, 1), element);
       const Values cosines = random_values({known, half}, 2), sines = random_values({known, half}, 3);
       const auto positions = random_integers(static_cast<size_t>(tokens), known, 4);
@@ -29,7 +30,7 @@ TEST_CASE("rope agrees with the reference in both element types", "[cuda]") {
       });
       agrees(element, expected, [&](Device& device) {
         const Matrix in = device.matrix(x, element);
-        cuda::rope(device.stream(), in, heads, device.matrix(cosines, Element::f32),
+        cuda::rope(device.stream(), in, heads, head_dim, device.matrix(cosines, Element::f32),
                    device.matrix(sines, Element::f32), device.array(positions), inverse);
         return Outputs{device.read(in)};
       });
