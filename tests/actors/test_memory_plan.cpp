@@ -149,6 +149,16 @@ void print_worst(const std::string& name, const std::vector<Peaks>& predicted,
              row_of(predicted[worst]), row_of(measured[worst]));
 }
 
+// A rank's share of the first block, which is a bucket. Its parameters start at multiples of a block of the
+// norm.
+double bytes_of_a_block(const RunPlan& plan) {
+  const int tensor = plan.layout.grid.tensor;
+  int64_t elements = 0;
+  for (const Parameter& parameter : stage_parameters(plan.model, {0, 1, false, false}, {0, tensor}))
+    elements += parameter.shape.numel() + reduction_block;
+  return static_cast<double>(elements) * (plan.config.model.dtype == "bfloat16" ? 2 : 4);
+}
+
 void check_prediction(const MemoryOptions& options) {
   const TemporaryFolder folder;
   const RunPlan plan = plan_training(memory_config(folder, options), ExistingRun::refuse);
@@ -164,11 +174,15 @@ void check_prediction(const MemoryOptions& options) {
       CHECK(std::abs(predicted[rank][i] - measured[rank][i]) <= 0.001 * measured[rank][i] + half_a_digit);
     }
     const double total = measured[rank].back();
-    // What a message that waits, or a bucket on its way, may add.
+    // What a message that waits may add. Beside that, a bucket that is gathered or reduced is on its way at
+    // the peak or not, as the ranks' timing has it; the plan counts it.
     for (size_t category = 0; category < category_count; ++category) {
       CAPTURE(name(static_cast<Category>(category)));
       if (options.checkpoint_every > 0 && static_cast<Category>(category) == Category::workspace) continue;
-      CHECK(std::abs(predicted[rank][category] - measured[rank][category]) <= 0.05 * total + half_a_digit);
+      double tolerance = 0.05 * total;
+      if (static_cast<Category>(category) == Category::communication && options.layout.zero >= 2)
+        tolerance = std::max(tolerance, bytes_of_a_block(plan));
+      CHECK(std::abs(predicted[rank][category] - measured[rank][category]) <= tolerance + half_a_digit);
     }
     CHECK(predicted[rank].back() >= 0.95 * total - half_a_digit);
     // A checkpoint may be on the disk before the next step is at its peak; it is taken not to be.
