@@ -19,17 +19,13 @@ DecoderBlock::DecoderBlock(const ModelConfig& config, int64_t block, const Block
            {config.dropout.residual, fmt::format("block {}/mlp", block)}),
       recompute_(recompute) {}
 
-ResidualStream DecoderBlock::split(Operations& operations, ResidualStream& stream) const {
-  return {stream.sum(operations), {}};
-}
-
 ResidualStream DecoderBlock::forward(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
                                      BlockStash* stash) const {
   Operations& operations = context.operations;
   const Category of_output = stash ? Category::activations : Category::workspace;
   BlockStash* const kept = recompute_ == Recompute::full ? nullptr : stash;
-  ResidualStream beside;
-  if (parallel_) beside = split(operations, stream);
+  ResidualStream beside;  // the MLP's, where it reads what attention reads
+  if (parallel_) beside.x = stream.sum(operations);
   attention_.forward(context, layout, stream, kept ? &kept->attention : nullptr,
                      kept ? Category::activations : Category::workspace);
   if (stash) stash->attention.input = stream.x;
@@ -73,8 +69,8 @@ void DecoderBlock::backward_weight(LayerContext& context, BlockStash& stash) con
 
 ResidualStream DecoderBlock::decode(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
                                     std::span<DecodedSequence> sequences) const {
-  ResidualStream beside;
-  if (parallel_) beside = split(context.operations, stream);
+  ResidualStream beside;  // the MLP's, where it reads what attention reads
+  if (parallel_) beside.x = stream.sum(context.operations);
   attention_.decode(context, layout, stream, sequences);
   mlp_.forward(context, layout, parallel_ ? beside : stream, nullptr, Category::workspace);
   if (parallel_) context.operations.add(beside.delta, stream.delta, stream.delta);

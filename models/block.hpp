@@ -41,8 +41,6 @@ class DecoderBlock {
  private:
   // Fills in what forward did not keep.
   void compute_again(LayerContext& context, const TokenLayout& layout, BlockStash& stash) const;
-  // Where the branches stand side by side: the MLP's stream, which is attention's before it adds to it.
-  ResidualStream split(Operations& operations, ResidualStream& stream) const;
 
   bool parallel_;
   Branch<Attention> attention_;

@@ -179,6 +179,29 @@ TEST_CASE("gradients of the MLP agree with finite differences", "[layers][differ
     }
 }
 
+namespace {
+
+// The gradients of a block's input and weights, on packed documents. rows: the tokens' numbers, for dropout.
+void check_block(Bench& bench, const DecoderBlock& block, LayerContext context,
+                 std::span<const uint64_t> rows = {}) {
+  const MicroBatch batch = make_batch(packed, tiny_config().vocab_size, "tokens");
+  TokenLayout layout = layout_of(batch);
+  layout.rows = rows;
+  Tensor x = bench.random({8, 8}, "x");
+  const Tensor dy = bench.random({8, 8}, "dy");
+  BlockStash stash;
+  block.forward(context, layout, {x, {}}, &stash);
+  const Tensor dx = block.backward_input(context, layout, dy, stash);
+  block.backward_weight(context, stash);
+  const auto f = [&] {
+    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
+  };
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
+  bench.check_weights(f);
+}
+
+}  // namespace
+
 TEST_CASE("gradients of a whole block agree with finite differences", "[layers][differences]") {
   const int kv_heads = GENERATE(1, 2, 4);
   const bool bias = GENERATE(false, true);
@@ -190,20 +213,7 @@ TEST_CASE("gradients of a whole block agree with finite differences", "[layers][
   const BlockIds ids = add_block(config, 0, bench.parameters);
   bench.fill();
   const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), make_dense_linear);
-  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
-  const TokenLayout layout = layout_of(batch);
-  Tensor x = bench.random({8, 8}, "x");
-  const Tensor dy = bench.random({8, 8}, "dy");
-  LayerContext context = bench.context();
-  BlockStash stash;
-  block.forward(context, layout, {x, {}}, &stash);
-  const Tensor dx = block.backward_input(context, layout, dy, stash);
-  block.backward_weight(context, stash);
-  const auto f = [&] {
-    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
-  };
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
-  bench.check_weights(f);
+  check_block(bench, block, bench.context());
 }
 
 namespace {
@@ -287,20 +297,7 @@ TEST_CASE("gradients of blocks in every residual order agree with finite differe
   bench.fill();
   const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), make_dense_linear,
                            recompute);
-  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
-  const TokenLayout layout = layout_of(batch);
-  Tensor x = bench.random({8, 8}, "x");
-  const Tensor dy = bench.random({8, 8}, "dy");
-  LayerContext context = bench.context();
-  BlockStash stash;
-  block.forward(context, layout, {x, {}}, &stash);
-  const Tensor dx = block.backward_input(context, layout, dy, stash);
-  block.backward_weight(context, stash);
-  const auto f = [&] {
-    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
-  };
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
-  bench.check_weights(f);
+  check_block(bench, block, bench.context());
 }
 
 TEST_CASE("gradients through dropout agree with finite differences, and the masks are drawn anew each step",
@@ -328,21 +325,12 @@ TEST_CASE("gradients through dropout agree with finite differences, and the mask
   TokenLayout layout = layout_of(batch);
   layout.rows = rows;
   Tensor x = bench.random({8, 8}, "x");
-  const Tensor dy = bench.random({8, 8}, "dy");
   LayerContext context = bench.context();
   context.dropout = DropoutDraw{1, 1};
   const auto output = [&] {
     return doubles(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations));
   };
-  BlockStash stash;
-  block.forward(context, layout, {x, {}}, &stash);
-  const Tensor dx = block.backward_input(context, layout, dy, stash);
-  block.backward_weight(context, stash);
-  const auto f = [&] {
-    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
-  };
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
-  bench.check_weights(f);
+  check_block(bench, block, context, rows);
   const std::vector<double> first = output();
   context.dropout->step = 2;
   const std::vector<double> second = output();
@@ -369,20 +357,7 @@ TEST_CASE("an adapter wraps every matrix of a block, and keeps what it needs of 
   };
   const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), adapted, recompute);
   bench.fill();
-  const MicroBatch batch = make_batch(packed, config.vocab_size, "tokens");
-  const TokenLayout layout = layout_of(batch);
-  Tensor x = bench.random({8, 8}, "x");
-  const Tensor dy = bench.random({8, 8}, "dy");
-  LayerContext context = bench.context();
-  BlockStash stash;
-  block.forward(context, layout, {x, {}}, &stash);
-  const Tensor dx = block.backward_input(context, layout, dy, stash);
-  block.backward_weight(context, stash);
-  const auto f = [&] {
-    return weighted_sum(block.forward(context, layout, {x, {}}, nullptr).sum(context.operations), dy);
-  };
-  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
-  bench.check_weights(f);
+  check_block(bench, block, bench.context());
 }
 
 TEST_CASE("a block whose input's gradient nobody wants gives its weights' gradients all the same",
