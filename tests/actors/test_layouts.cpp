@@ -96,7 +96,7 @@ TEST_CASE("layouts: a third of them trains as one rank does, and resumes in anot
   check_all(third);
 }
 
-TEST_CASE("layouts: ZeRO-1 gives the bits of ZeRO-0, and ZeRO-3 those of ZeRO-2", "[actors][layouts]") {
+TEST_CASE("layouts: ZeRO-1 gives the bits of ZeRO-0, and ZeRO-3 those of ZeRO-2", "[actors][layouts][slow]") {
   const LayoutOptions grid = GENERATE(LayoutOptions{2, 1, 2, 1, "1f1b"}, LayoutOptions{4, 2, 1, 1, "1f1b"},
                                       LayoutOptions{2, 1, 1, 2, "1f1b"});
   const bool tied = GENERATE(true, false);

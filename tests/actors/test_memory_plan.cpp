@@ -381,7 +381,7 @@ TEST_CASE("memory plan: tensor parallelism divides the weights and what belongs 
   }
 }
 
-TEST_CASE("memory plan: what is predicted is what a run takes", "[actors][plan]") {
+TEST_CASE("memory plan: what is predicted is what a run takes", "[actors][plan][slow]") {
   const std::string dtype = GENERATE("float32", "bfloat16");
   check_prediction({{1, 1, 2, 1, "1f1b", 0, false}, false, 2, 0, false, dtype});
 }
