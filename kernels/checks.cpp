@@ -222,6 +222,11 @@ void scale(DType dtype, const Tensor& x) {
   of_either_dtype("scale", "x", x, dtype);
 }
 
+void divide_by_root(DType dtype, const Tensor& x, const Tensor& square) {
+  of_either_dtype("divide_by_root", "x", x, dtype);
+  doubles("divide_by_root", "square", square, 1);
+}
+
 void add_row(DType dtype, const Tensor& x, const Tensor& row) {
   of_rank("add_row", "x", x, 2, dtype);
   vector_for("add_row", "row", row, x.dim(1), "x", x, dtype);
@@ -234,9 +239,10 @@ void column_sum(DType dtype, const Tensor& x, const Tensor& out) {
 }
 
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c) {
-  of_rank("gemm", "a", a, 2, dtype);
-  of_rank("gemm", "b", b, 2, dtype);
-  of_either_dtype("gemm", "c", c, dtype);
+  of_either_dtype("gemm", "a", a, dtype);
+  of_rank("gemm", "a", a, 2, a.dtype());
+  of_rank("gemm", "b", b, 2, a.dtype());
+  of_either_dtype("gemm", "c", c, a.dtype());
   of_rank("gemm", "c", c, 2, c.dtype());
   const bool a_transposed = form == GemmForm::tn, b_transposed = form == GemmForm::nt;
   const int64_t m = a.dim(a_transposed ? 1 : 0), k = a.dim(a_transposed ? 0 : 1);
@@ -522,6 +528,120 @@ void update(DType dtype, std::span<const UpdateTensors> ranges, const Elementwis
     if (!range.rounded.defined()) continue;
     fits("rounded", range.rounded);
     of_dtype(formula.name, "rounded", range.rounded, dtype);
+  }
+}
+
+namespace {
+
+// A vector of lines is of any length; `first` to first + count must be in it.
+void vector_of_lines(std::string_view op, std::string_view what, const Tensor& x, DType dtype) {
+  of_rank(op, what, x, 1, dtype);
+  contiguous(op, what, x);
+}
+void lines_fit(std::string_view op, std::string_view what, int64_t first, int64_t count,
+               const Tensor& lines) {
+  COLLIE_ASSERT(first >= -1 && (first == -1 || first + count <= lines.dim(0)),
+                "{}: {} lines {} to {} of a vector of {}", op, what, first, first + count, lines.dim(0));
+}
+
+void tiles_fit(std::string_view op, DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor,
+               const Tensor& lines) {
+  if (factor.defined()) doubles(op, "factor", factor, 1);
+  for (const MatrixTile& tile : tiles) {
+    of_either_dtype(op, "a tile", tile.values, dtype);
+    of_rank(op, "a tile", tile.values, 2, tile.values.dtype());
+    contiguous(op, "a tile", tile.values);
+    lines_fit(op, "rows'", tile.row_line, tile.values.dim(0), lines);
+    lines_fit(op, "columns'", tile.column_line, tile.values.dim(1), lines);
+  }
+}
+
+void matrices_fit(std::string_view op, std::span<const FactoredMatrix> matrices, const Tensor* lines,
+                  const Tensor& rows) {
+  for (const FactoredMatrix& matrix : matrices) {
+    if (lines != nullptr)
+      lines_fit(op, "a matrix's", matrix.first_line, matrix.rows + matrix.columns, *lines);
+    lines_fit(op, "a matrix's rows'", matrix.first_row, matrix.rows, rows);
+  }
+}
+
+}  // namespace
+
+void line_maxima(DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor, const Tensor& maxima) {
+  vector_of_lines("line_maxima", "maxima", maxima, accumulation_dtype(dtype));
+  tiles_fit("line_maxima", dtype, tiles, factor, maxima);
+}
+
+void line_sums_of_squares(DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor,
+                          const Tensor& scales, const Tensor& bounds, const Tensor& sums) {
+  constexpr std::string_view op = "line_sums_of_squares";
+  doubles(op, "sums", sums);
+  vector_for(op, "bounds", bounds, sums.dim(0), "sums", sums, accumulation_dtype(dtype));
+  tiles_fit(op, dtype, tiles, factor, sums);
+  if (scales.defined()) vector_of_lines(op, "scales", scales, accumulation_dtype(dtype));
+  for (const MatrixTile& tile : tiles) {
+    COLLIE_ASSERT(scales.defined() || (tile.row_scale == -1 && tile.column_scale == -1),
+                  "{}: a tile has scales, but there are none", op);
+    if (!scales.defined()) continue;
+    lines_fit(op, "scales of rows,", tile.row_scale, tile.values.dim(0), scales);
+    lines_fit(op, "scales of columns,", tile.column_scale, tile.values.dim(1), scales);
+  }
+}
+
+void factored_moments(DType dtype, std::span<const FactoredMatrix> matrices, const Tensor& factor,
+                      const Tensor& maxima, const Tensor& sums, const Tensor& scales, const Tensor& bounds) {
+  constexpr std::string_view op = "factored_moments";
+  const DType wide = accumulation_dtype(dtype);
+  if (factor.defined()) doubles(op, "factor", factor, 1);
+  doubles(op, "sums", sums);
+  vector_for(op, "maxima", maxima, sums.dim(0), "sums", sums, wide);
+  vector_for(op, "scales", scales, sums.dim(0), "sums", sums, wide);
+  vector_of_lines(op, "bounds", bounds, wide);
+  matrices_fit(op, matrices, &sums, bounds);
+  for (const FactoredMatrix& matrix : matrices) {
+    of_shape(op, "column_moments", matrix.column_moments, Shape{matrix.columns}, wide);
+    COLLIE_ASSERT(matrix.row_moments.defined() || matrix.rows == 1, "{}: {} rows without moments", op,
+                  matrix.rows);
+    if (matrix.row_moments.defined())
+      of_shape(op, "row_moments", matrix.row_moments, Shape{matrix.rows}, wide);
+  }
+}
+
+void factored_rates(DType dtype, std::span<const FactoredMatrix> matrices, const Tensor& directions,
+                    const Tensor& weights, const Tensor& rates) {
+  constexpr std::string_view op = "factored_rates";
+  doubles(op, "directions", directions);
+  doubles(op, "weights", weights, directions.dim(0));
+  of_shape(op, "rates", rates, Shape{static_cast<int64_t>(matrices.size()), 2}, accumulation_dtype(dtype));
+  contiguous(op, "rates", rates);
+  matrices_fit(op, matrices, nullptr, directions);
+}
+
+void factored_update(DType dtype, std::span<const FactoredTile> tiles, const FactoredStep& step,
+                     const Tensor& factor, const Tensor& scales, const Tensor& rates) {
+  constexpr std::string_view op = "factored_update";
+  if (factor.defined()) doubles(op, "factor", factor, 1);
+  vector_of_lines(op, "scales", scales, accumulation_dtype(dtype));
+  of_rank(op, "rates", rates, 2, accumulation_dtype(dtype));
+  for (const FactoredTile& tile : tiles) {
+    const auto fits = [&](std::string_view what, const Tensor& x) {
+      of_either_dtype(op, what, x, dtype);
+      contiguous(op, what, x);
+      like(op, what, x, "weight", tile.weight, x.dtype());
+    };
+    of_rank(op, "weight", tile.weight, 2, tile.weight.dtype());
+    fits("weight", tile.weight);
+    fits("gradient", tile.gradient);
+    COLLIE_ASSERT(tile.momentum.defined() == (step.momentum != 0), "{}: {} of momentum {}", op,
+                  tile.momentum.defined() ? "a state" : "no state", step.momentum);
+    if (tile.momentum.defined()) fits("momentum", tile.momentum);
+    lines_fit(op, "scales of rows,", tile.row_scale, tile.weight.dim(0), scales);
+    lines_fit(op, "scales of columns,", tile.column_scale, tile.weight.dim(1), scales);
+    COLLIE_ASSERT(tile.matrix >= 0 && tile.matrix < rates.dim(0), "{}: matrix {} of {}", op, tile.matrix,
+                  rates.dim(0));
+    if (!tile.rounded.defined()) continue;
+    fits("rounded", tile.rounded);
+    of_dtype(op, "rounded", tile.rounded, dtype);
   }
 }
 

@@ -27,6 +27,7 @@ void from_host(const Tensor& values, const Tensor& x);
 void read(const Tensor& values);
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);
 void scale(DType dtype, const Tensor& x);
+void divide_by_root(DType dtype, const Tensor& x, const Tensor& square);
 void add_row(DType dtype, const Tensor& x, const Tensor& row);
 void column_sum(DType dtype, const Tensor& x, const Tensor& out);
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c);
@@ -74,5 +75,14 @@ void ordered_sums(const Tensor& values, const OrderedRuns& runs, const Tensor& s
 void tree_sums(const Tensor& values, const TreeRuns& runs, const Tensor& sums);
 void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Tensor& outcome);
 void update(DType dtype, std::span<const UpdateTensors> ranges, const ElementwiseUpdate& step);
+void line_maxima(DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor, const Tensor& maxima);
+void line_sums_of_squares(DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor,
+                          const Tensor& scales, const Tensor& bounds, const Tensor& sums);
+void factored_moments(DType dtype, std::span<const FactoredMatrix> matrices, const Tensor& factor,
+                      const Tensor& maxima, const Tensor& sums, const Tensor& scales, const Tensor& bounds);
+void factored_rates(DType dtype, std::span<const FactoredMatrix> matrices, const Tensor& directions,
+                    const Tensor& weights, const Tensor& rates);
+void factored_update(DType dtype, std::span<const FactoredTile> tiles, const FactoredStep& step,
+                     const Tensor& factor, const Tensor& scales, const Tensor& rates);
 
 }  // namespace collie::check

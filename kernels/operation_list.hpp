@@ -13,6 +13,7 @@
   OP(void, download, (const Tensor& x, std::span<float> values), (x, values))                                \
   OP(void, add, (const Tensor& a, const Tensor& b, Tensor& out), (a, b, out))                                \
   OP(void, scale, (Tensor & x, double factor), (x, factor))                                                  \
+  OP(void, divide_by_root, (Tensor & x, const Tensor& square, double least), (x, square, least))             \
   OP(void, add_row, (Tensor & x, const Tensor& row), (x, row))                                               \
   OP(void, column_sum, (const Tensor& x, Tensor& out, bool accumulate), (x, out, accumulate))                \
   OP(void, gemm, (GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate),              \
@@ -97,7 +98,25 @@
   OP(void, step_outcome,                                                                                     \
      (const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome),               \
      (loss_sum, sum_of_squares, max_norm, outcome))                                                          \
-  OP(void, update, (std::span<UpdateTensors> ranges, const ElementwiseUpdate& step), (ranges, step))
+  OP(void, update, (std::span<UpdateTensors> ranges, const ElementwiseUpdate& step), (ranges, step))         \
+  OP(void, line_maxima, (std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima),           \
+     (tiles, factor, maxima))                                                                                \
+  OP(void, line_sums_of_squares,                                                                             \
+     (std::span<const MatrixTile> tiles, const Tensor& factor, const Tensor& scales, const Tensor& bounds,   \
+      Tensor& sums),                                                                                         \
+     (tiles, factor, scales, bounds, sums))                                                                  \
+  OP(void, factored_moments,                                                                                 \
+     (std::span<FactoredMatrix> matrices, const FactoredStep& step, const Tensor& factor,                    \
+      const Tensor& maxima, const Tensor& sums, Tensor& scales, Tensor& bounds),                             \
+     (matrices, step, factor, maxima, sums, scales, bounds))                                                 \
+  OP(void, factored_rates,                                                                                   \
+     (std::span<const FactoredMatrix> matrices, const FactoredStep& step, const Tensor& directions,          \
+      const Tensor& weights, Tensor& rates),                                                                 \
+     (matrices, step, directions, weights, rates))                                                           \
+  OP(void, factored_update,                                                                                  \
+     (std::span<FactoredTile> tiles, const FactoredStep& step, const Tensor& factor, const Tensor& scales,   \
+      const Tensor& rates, const Rounding& rounding),                                                        \
+     (tiles, step, factor, scales, rates, rounding))
 
 // Functions that wait, ask, or call back.
 #define COLLIE_OTHER_OPERATIONS(OP)                                                              \

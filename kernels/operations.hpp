@@ -16,6 +16,7 @@
 #include "kernels/activation.hpp"
 #include "kernels/deferred.hpp"
 #include "kernels/graph_counts.hpp"
+#include "kernels/matrix_tiles.hpp"
 #include "kernels/offload.hpp"
 #include "kernels/rounding.hpp"
 #include "kernels/tensor.hpp"
@@ -185,10 +186,12 @@ class Operations {
   // --- elementwise; shapes equal
   virtual void add(const Tensor& a, const Tensor& b, Tensor& out) = 0;  // out may be a or b
   virtual void scale(Tensor& x, double factor) = 0;
+  // x /= max(sqrt(square), least); square f64 [1]
+  virtual void divide_by_root(Tensor& x, const Tensor& square, double least) = 0;
   virtual void add_row(Tensor& x, const Tensor& row) = 0;                      // x [m, n] += row [n]
   virtual void column_sum(const Tensor& x, Tensor& out, bool accumulate) = 0;  // [m, n] -> [n], rows in order
 
-  // --- matrices; A, B, C may be row-strided
+  // --- matrices; A, B, C may be row-strided. A and B are of dtype(), or all three of accumulation_dtype().
   virtual void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) = 0;
   // c [m, n] = the product + row [n], rounded once if the device can do both at a time. The default is gemm,
   // then add_row.
@@ -323,6 +326,31 @@ class Operations {
   // --- optimizer updates, elementwise, of a list of ranges at a time, by a formula of kernels/rules/. If the
   // gradient_factor is NaN, nothing changes.
   virtual void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) = 0;
+
+  // --- optimizer updates of matrices by tiles (kernels/matrix_tiles.hpp). factor f64 [1] multiplies the
+  // values of clipped tiles; undefined: 1. Vectors of lines are maxima, scales and bounds [lines] in
+  // accumulation_dtype(), sums f64 [lines].
+  // Raises maxima to the largest absolute value of each line's elements. NaN is passed over.
+  virtual void line_maxima(std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima) = 0;
+  // Adds the squares of each line's elements to sums. No value of a line is larger than its bound. Terms are
+  // rounded (kernels/exact_sum.hpp), so the bits do not depend on how a matrix is cut into tiles, nor on the
+  // order in which sums are added. scales may be undefined if no tile uses them. NaN makes NaN.
+  virtual void line_sums_of_squares(std::span<const MatrixTile> tiles, const Tensor& factor,
+                                    const Tensor& scales, const Tensor& bounds, Tensor& sums) = 0;
+  // Moves the moments by the sums of squares of the gradients' lines, of which maxima are the largest values.
+  // scales gets what makes directions of gradients: direction = gradient · scale of the row · scale of the
+  // column. bounds [rows] gets a bound of each row's directions. The moments stay if the factor is NaN.
+  virtual void factored_moments(std::span<FactoredMatrix> matrices, const FactoredStep& step,
+                                const Tensor& factor, const Tensor& maxima, const Tensor& sums,
+                                Tensor& scales, Tensor& bounds) = 0;
+  // rates [matrices, 2] in accumulation_dtype(): by what weights are multiplied, and by what directions are,
+  // for the sums of squares f64 [rows] of directions and of weights.
+  virtual void factored_rates(std::span<const FactoredMatrix> matrices, const FactoredStep& step,
+                              const Tensor& directions, const Tensor& weights, Tensor& rates) = 0;
+  // weight = weight · rates[0] - direction · rates[1], or minus the running mean of the latter if the step
+  // has momentum. Nothing changes if the factor is NaN. `rounding` is as in update().
+  virtual void factored_update(std::span<FactoredTile> tiles, const FactoredStep& step, const Tensor& factor,
+                               const Tensor& scales, const Tensor& rates, const Rounding& rounding) = 0;
 
  private:
   DType dtype_;

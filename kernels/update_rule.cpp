@@ -13,6 +13,16 @@ const std::vector<ElementwiseRule>& elementwise_rules() {
   return all;
 }
 
+const std::vector<FactoredRule>& factored_rules() {
+  static const std::vector<FactoredRule> all = {adafactor_rule(), adalomo_rule()};
+  return all;
+}
+
+const std::vector<OrthogonalRule>& orthogonal_rules() {
+  static const std::vector<OrthogonalRule> all = {muon_rule()};
+  return all;
+}
+
 const ElementwiseRule& elementwise_rule(const std::string& name) {
   const auto& all = elementwise_rules();
   const auto found =

@@ -1,10 +1,9 @@
-// Update rules that work on each element by itself: what a rule declares, and all rules. A rule is one file
-// kernels/rules/NAME.cpp, and its formula one file kernels/rules/NAME-inl.hpp.
+// Update rules: what a rule declares, and all rules. A rule is one file kernels/rules/NAME.cpp. The formula
+// of one that works on each element by itself is one file kernels/rules/NAME-inl.hpp.
 //
-// Rules by block (with a state per block, such as 8-bit moments) and by matrix (such as Muon, which needs the
-// groups that hold the other parts of a matrix) will be declared beside ElementwiseRule. They are not
-// elementwise: the operation update() and the cuts of ZeRO (optim/bucket_plan.hpp) stay as they are, and
-// optim/optimizer.hpp is where such a rule gets its tensors.
+// Rules with factored moments see whole matrices in Hugging Face's shape, however ranks cut them. The cuts of
+// ZeRO (optim/bucket_plan.hpp) stay as they are; optim/shared_matrices.hpp is where such a rule gets its
+// tensors and the groups that hold the other parts of a matrix.
 #pragma once
 
 #include <array>
@@ -15,16 +14,21 @@
 #include <vector>
 
 #include "base/option.hpp"
+#include "kernels/matrix_tiles.hpp"
 #include "kernels/update_formula.hpp"
 
 namespace collie {
 
 using UpdateFactors = std::array<double, most_factors>;  // of one step, in the order of the formula's Factor
 
-// A state has the parameter's shape and the operation table's accumulation_dtype().
+// The shape of a state of a Hugging Face tensor [rows, columns]. A vector has no rows.
+enum class StateShape : uint8_t { elements, rows, columns };
+
+// A state is of the operation table's accumulation_dtype().
 struct StateDeclaration {
   std::string name;  // in checkpoints; as PyTorch calls it where PyTorch has it
   double initial = 0;
+  StateShape shape = StateShape::elements;
   bool operator==(const StateDeclaration&) const = default;
 };
 
@@ -43,8 +47,38 @@ struct ElementwiseRule {
   std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
 };
 
-// All rules, in the order of their names.
+// A rule with factored second moments (kernels/matrix_tiles.hpp) whose options are known.
+struct FactoredUpdateRule {
+  double momentum = 0;                                        // of every step
+  std::function<FactoredStep(double lr, int64_t step)> step;  // step: of the rule's updates, from 1
+};
+
+struct FactoredRule {
+  std::string name;
+  std::vector<Option> options;
+  std::function<FactoredUpdateRule(const OptionValues&)> with;
+};
+
+// A rule that moves hidden matrices by orthogonal matrices, and everything else as another rule does.
+struct OrthogonalUpdateRule {
+  ElementwiseUpdateRule direction;  // of gradients, what is made orthogonal
+  int iterations = 0;
+  int formula = 0;  // scalar::index_of<Formula>: of the weight, and of the orthogonal matrix as the gradient
+  std::function<UpdateFactors(double lr, int64_t rows, int64_t columns)> factors;
+  ElementwiseUpdateRule others;
+};
+
+struct OrthogonalRule {
+  std::string name;
+  std::vector<Option> options;
+  std::function<OrthogonalUpdateRule(const OptionValues&)> with;
+  std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
+};
+
+// All rules of a kind, in the order of their names.
 const std::vector<ElementwiseRule>& elementwise_rules();
+const std::vector<FactoredRule>& factored_rules();
+const std::vector<OrthogonalRule>& orthogonal_rules();
 // The rule of that name, which must be there.
 const ElementwiseRule& elementwise_rule(const std::string& name);
 

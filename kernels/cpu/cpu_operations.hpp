@@ -27,6 +27,7 @@ class CpuOperations final : public Operations {
 
   void add(const Tensor& a, const Tensor& b, Tensor& out) override;
   void scale(Tensor& x, double factor) override;
+  void divide_by_root(Tensor& x, const Tensor& square, double least) override;
   void add_row(Tensor& x, const Tensor& row) override;
   void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
 
@@ -83,6 +84,15 @@ class CpuOperations final : public Operations {
   void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                     Tensor& outcome) override;
   void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) override;
+  void line_maxima(std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima) override;
+  void line_sums_of_squares(std::span<const MatrixTile> tiles, const Tensor& factor, const Tensor& scales,
+                            const Tensor& bounds, Tensor& sums) override;
+  void factored_moments(std::span<FactoredMatrix> matrices, const FactoredStep& step, const Tensor& factor,
+                        const Tensor& maxima, const Tensor& sums, Tensor& scales, Tensor& bounds) override;
+  void factored_rates(std::span<const FactoredMatrix> matrices, const FactoredStep& step,
+                      const Tensor& directions, const Tensor& weights, Tensor& rates) override;
+  void factored_update(std::span<FactoredTile> tiles, const FactoredStep& step, const Tensor& factor,
+                       const Tensor& scales, const Tensor& rates, const Rounding& rounding) override;
 
  private:
   cpu::BlasBuffers buffers_;  // finds a missing library before any work is done

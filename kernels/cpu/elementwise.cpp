@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/checks.hpp"
 #include "kernels/cpu/convert.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
@@ -86,6 +89,11 @@ void CpuOperations::scale(Tensor& x, double factor) {
   cpu::for_each_piece(arena_, cpu::common_layout({&x}), [&](int64_t row, int64_t first, int64_t count) {
     kernel(at(x, row, first), static_cast<float>(factor), count);
   });
+}
+
+void CpuOperations::divide_by_root(Tensor& x, const Tensor& square, double least) {
+  check::divide_by_root(dtype(), x, square);
+  scale(x, 1 / std::max(std::sqrt(*square.data<double>()), least));
 }
 
 void CpuOperations::add_row(Tensor& x, const Tensor& row) {

@@ -1,14 +1,13 @@
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <utility>
 
-#include "base/random.hpp"
 #include "kernels/checks.hpp"
 #include "kernels/cpu/convert.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
 #include "kernels/cpu/pieces.hpp"
+#include "kernels/cpu/rounder.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/update.cpp"
@@ -100,40 +99,6 @@ using UpdateKernel = void (*)(int formula, const UpdateArrays& x, const FloatFac
 // The elements that are converted to floats at a time, on the stack.
 constexpr int64_t most_converted = 1024;
 
-// Rounds up with probability (the part that truncation cuts off) / (a unit of the last place kept). 16 bits
-// of `random` decide.
-void store_by(float x, uint32_t random, bfloat16* to) {
-  const auto bits = std::bit_cast<uint32_t>(x);
-  if ((bits & 0x7F800000U) == 0x7F800000U) return store(x, to);  // infinities, NaN
-  to->bits = static_cast<uint16_t>((bits + (random & 0xFFFFU)) >> 16);
-}
-
-// Stores the numbers of one range that are rounded: weights (number 0) and states (1, 2, ...). Each number of
-// an element has 16 bits of its own. Two elements share a block of the stream (the bits of kernels/cuda).
-class Rounder {
- public:
-  explicit Rounder(const Rounding& rounding) : rounding_(rounding) {}
-  // `index`: the place of the first element among all that are rounded under the key.
-  void store_rounded(float* from, int number, uint64_t index, Elements to, int64_t n) const {
-    if (!to.narrow || !rounding_.stochastic) return cpu::convert({from, false}, to, n);
-    auto* const target = static_cast<bfloat16*>(to.data);
-    for (int64_t i = 0; i < n; ++i)
-      store_by(from[i], random_bits(index + static_cast<uint64_t>(i), number), target + i);
-  }
-
- private:
-  uint32_t random_bits(uint64_t index, int number) const {
-    const uint64_t block = index / 2;
-    const auto words =
-        philox4x32({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0},
-                   {static_cast<uint32_t>(rounding_.key), static_cast<uint32_t>(rounding_.key >> 32)});
-    static_assert(1 + most_states <= 4);
-    return words[index % 2 * 2 + static_cast<size_t>(number / 2)] >> (number % 2 * 16);
-  }
-
-  Rounding rounding_;
-};
-
 bool all_floats(const UpdateTensors& range) {
   const auto is_float = [](const Tensor& x) { return x.dtype() == DType::f32; };
   return is_float(range.weight) && is_float(range.gradient) &&
@@ -142,7 +107,7 @@ bool all_floats(const UpdateTensors& range) {
 
 // The elements [first, first + n) of a range of any dtypes: as floats, updated, and rounded back.
 void update_converted(UpdateKernel kernel, int formula, const UpdateTensors& range, int64_t first, int64_t n,
-                      const FloatFactors& factors, const Rounder& rounder) {
+                      const FloatFactors& factors, const cpu::Rounder& rounder) {
   float weight[most_converted], gradient[most_converted], states[most_states][most_converted];
   const auto read = [&](const Tensor& x, float* to) {
     cpu::convert(cpu::elements_of(x) + first, {to, false}, n);
@@ -164,7 +129,7 @@ void update_converted(UpdateKernel kernel, int formula, const UpdateTensors& ran
 
 // The elements [first, last) of a range.
 void update_piece(UpdateKernel kernel, int formula, const UpdateTensors& range, int64_t first, int64_t last,
-                  const FloatFactors& factors, const Rounder& rounder) {
+                  const FloatFactors& factors, const cpu::Rounder& rounder) {
   if (!all_floats(range)) {
     for (; first < last; first += most_converted)
       update_converted(kernel, formula, range, first, std::min(most_converted, last - first), factors,
@@ -194,7 +159,7 @@ void CpuOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpd
   if (std::isnan(gradient_factor)) return;
   FloatFactors factors{static_cast<float>(gradient_factor), {}};
   for (size_t i = 0; i < most_factors; ++i) factors.of_formula[i] = static_cast<float>(step.factors[i]);
-  const Rounder rounder(step.rounding);
+  const cpu::Rounder rounder(step.rounding);
   for (const UpdateTensors& range : ranges)
     arena_.for_pieces(range.weight.numel(), cpu::piece_size, [&](int64_t first, int64_t last) {
       update_piece(kernel, step.formula, range, first, last, factors, rounder);

@@ -16,6 +16,7 @@
 #include "kernels/cuda/ops/dropout.hpp"
 #include "kernels/cuda/ops/elementwise.hpp"
 #include "kernels/cuda/ops/embedding.hpp"
+#include "kernels/cuda/ops/factored.hpp"
 #include "kernels/cuda/ops/layer_norm.hpp"
 #include "kernels/cuda/ops/ordered_sums.hpp"
 #include "kernels/cuda/ops/reductions.hpp"
@@ -211,6 +212,11 @@ void CudaOperations::add(const Tensor& a, const Tensor& b, Tensor& out) {
 void CudaOperations::scale(Tensor& x, double factor) {
   check::scale(dtype(), x);
   cuda::scale(stream_->native(), view(x), static_cast<float>(factor));
+}
+
+void CudaOperations::divide_by_root(Tensor& x, const Tensor& square, double least) {
+  check::divide_by_root(dtype(), x, square);
+  cuda::divide_by_root(stream_->native(), view(x), square.data<double>(), least);
 }
 
 void CudaOperations::add_row(Tensor& x, const Tensor& row) {
@@ -515,6 +521,85 @@ void CudaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUp
   const Tensor& factor = step.gradient_factor;
   cuda::update(stream_->native(), arrays, step.formula, factors, step.rounding,
                factor.defined() ? factor.data<double>() : nullptr);
+}
+
+namespace {
+
+const double* value_of(const Tensor& factor) {
+  return factor.defined() ? factor.data<double>() : nullptr;
+}
+
+std::vector<cuda::LineTile> lines_of(std::span<const MatrixTile> tiles) {
+  std::vector<cuda::LineTile> all;
+  all.reserve(tiles.size());
+  for (const MatrixTile& tile : tiles)
+    all.push_back({tile.values.raw(), element_of(tile.values), tile.clipped, tile.values.dim(0),
+                   tile.values.dim(1), tile.row_line, tile.column_line, tile.row_elements,
+                   tile.column_elements, tile.row_scale, tile.column_scale});
+  return all;
+}
+
+std::vector<cuda::MomentMatrix> moments_of(std::span<const FactoredMatrix> matrices) {
+  std::vector<cuda::MomentMatrix> all;
+  all.reserve(matrices.size());
+  for (const FactoredMatrix& matrix : matrices)
+    all.push_back({matrix.rows, matrix.columns, matrix.first_line, matrix.first_row,
+                   matrix.row_moments.defined() ? matrix.row_moments.data<float>() : nullptr,
+                   matrix.column_moments.defined() ? matrix.column_moments.data<float>() : nullptr});
+  return all;
+}
+
+cuda::MomentStep moments_of(const FactoredStep& step) {
+  return {step.beta, step.eps, step.clip_threshold, step.rate, step.least_scale, step.weight_decay};
+}
+
+}  // namespace
+
+void CudaOperations::line_maxima(std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima) {
+  check::line_maxima(dtype(), tiles, factor, maxima);
+  cuda::line_maxima(stream_->native(), lines_of(tiles), value_of(factor), maxima.data<float>());
+}
+
+void CudaOperations::line_sums_of_squares(std::span<const MatrixTile> tiles, const Tensor& factor,
+                                          const Tensor& scales, const Tensor& bounds, Tensor& sums) {
+  check::line_sums_of_squares(dtype(), tiles, factor, scales, bounds, sums);
+  cuda::line_sums_of_squares(stream_->native(), lines_of(tiles), value_of(factor),
+                             scales.defined() ? scales.data<float>() : nullptr, bounds.data<float>(),
+                             sums.data<double>());
+}
+
+void CudaOperations::factored_moments(std::span<FactoredMatrix> matrices, const FactoredStep& step,
+                                      const Tensor& factor, const Tensor& maxima, const Tensor& sums,
+                                      Tensor& scales, Tensor& bounds) {
+  check::factored_moments(dtype(), matrices, factor, maxima, sums, scales, bounds);
+  cuda::factored_moments(stream_->native(), moments_of(matrices), moments_of(step), value_of(factor),
+                         maxima.data<float>(), sums.data<double>(), scales.data<float>(),
+                         bounds.data<float>());
+}
+
+void CudaOperations::factored_rates(std::span<const FactoredMatrix> matrices, const FactoredStep& step,
+                                    const Tensor& directions, const Tensor& weights, Tensor& rates) {
+  check::factored_rates(dtype(), matrices, directions, weights, rates);
+  cuda::factored_rates(stream_->native(), moments_of(matrices), moments_of(step), directions.data<double>(),
+                       weights.data<double>(), rates.data<float>());
+}
+
+void CudaOperations::factored_update(std::span<FactoredTile> tiles, const FactoredStep& step,
+                                     const Tensor& factor, const Tensor& scales, const Tensor& rates,
+                                     const Rounding& rounding) {
+  check::factored_update(dtype(), tiles, step, factor, scales, rates);
+  std::vector<cuda::UpdateTile> all;
+  all.reserve(tiles.size());
+  for (const FactoredTile& tile : tiles) {
+    const auto raw = [](const Tensor& x) { return x.defined() ? x.raw() : nullptr; };
+    const auto element = [](const Tensor& x) { return x.defined() ? element_of(x) : Element::f32; };
+    all.push_back({raw(tile.weight), raw(tile.gradient), raw(tile.momentum), raw(tile.rounded),
+                   element(tile.weight), element(tile.gradient), element(tile.momentum),
+                   element(tile.rounded), tile.weight.dim(0), tile.weight.dim(1), tile.row_scale,
+                   tile.column_scale, tile.matrix, tile.first_index});
+  }
+  cuda::factored_update(stream_->native(), all, static_cast<float>(step.momentum), value_of(factor),
+                        scales.data<float>(), rates.data<float>(), rounding);
 }
 
 int64_t CudaOperations::head_chunk(int64_t vocab) const {

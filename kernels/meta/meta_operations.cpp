@@ -81,6 +81,9 @@ void MetaOperations::add(const Tensor& a, const Tensor& b, Tensor& out) {
 void MetaOperations::scale(Tensor& x, double) {
   check::scale(dtype(), x);
 }
+void MetaOperations::divide_by_root(Tensor& x, const Tensor& square, double) {
+  check::divide_by_root(dtype(), x, square);
+}
 void MetaOperations::add_row(Tensor& x, const Tensor& row) {
   check::add_row(dtype(), x, row);
 }
@@ -216,6 +219,28 @@ void MetaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_s
 }
 void MetaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
   check::update(dtype(), ranges, step);
+}
+
+void MetaOperations::line_maxima(std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima) {
+  check::line_maxima(dtype(), tiles, factor, maxima);
+}
+void MetaOperations::line_sums_of_squares(std::span<const MatrixTile> tiles, const Tensor& factor,
+                                          const Tensor& scales, const Tensor& bounds, Tensor& sums) {
+  check::line_sums_of_squares(dtype(), tiles, factor, scales, bounds, sums);
+}
+void MetaOperations::factored_moments(std::span<FactoredMatrix> matrices, const FactoredStep&,
+                                      const Tensor& factor, const Tensor& maxima, const Tensor& sums,
+                                      Tensor& scales, Tensor& bounds) {
+  check::factored_moments(dtype(), matrices, factor, maxima, sums, scales, bounds);
+}
+void MetaOperations::factored_rates(std::span<const FactoredMatrix> matrices, const FactoredStep&,
+                                    const Tensor& directions, const Tensor& weights, Tensor& rates) {
+  check::factored_rates(dtype(), matrices, directions, weights, rates);
+}
+void MetaOperations::factored_update(std::span<FactoredTile> tiles, const FactoredStep& step,
+                                     const Tensor& factor, const Tensor& scales, const Tensor& rates,
+                                     const Rounding&) {
+  check::factored_update(dtype(), tiles, step, factor, scales, rates);
 }
 
 std::unique_ptr<Operations> make_meta_operations(int threads, std::shared_ptr<MemoryAccount> account,

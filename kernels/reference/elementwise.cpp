@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/checks.hpp"
 #include "kernels/reference/reference_operations.hpp"
 #include "kernels/reference/view.hpp"
@@ -18,6 +21,11 @@ void ReferenceOperations::scale(Tensor& x, double factor) {
   const View xv(x);
   for (int64_t i = 0; i < xv.rows(); ++i)
     for (int64_t j = 0; j < xv.width(); ++j) xv(i, j) *= factor;
+}
+
+void ReferenceOperations::divide_by_root(Tensor& x, const Tensor& square, double least) {
+  check::divide_by_root(dtype(), x, square);
+  scale(x, 1 / std::max(std::sqrt(*square.data<double>()), least));
 }
 
 void ReferenceOperations::add_row(Tensor& x, const Tensor& row) {

@@ -13,11 +13,12 @@
 #include "kernels/rules/adam-inl.hpp"
 #include "kernels/rules/adamw-inl.hpp"
 #include "kernels/rules/lion-inl.hpp"
+#include "kernels/rules/muon-inl.hpp"
 #include "kernels/rules/sgd-inl.hpp"
 
 template <class... All>
 struct FormulaList {};
-using Formulas = FormulaList<Adam, AdamW, Lion, Sgd, SgdMomentum, SgdNesterov>;
+using Formulas = FormulaList<Adam, AdamW, Lion, Sgd, SgdMomentum, SgdNesterov, MuonDirection, MuonStep>;
 
 // Calls f with the formula of that index.
 template <class F, class... All>

@@ -5,12 +5,15 @@
 
 namespace collie {
 
+FactoredRule adafactor_rule();
 ElementwiseRule adam_rule();
+FactoredRule adalomo_rule();
 ElementwiseRule adamw_rule();
 ElementwiseRule lion_rule();
+OrthogonalRule muon_rule();
 ElementwiseRule sgd_rule();
 
-// In the order of their names.
+// The elementwise ones, in the order of their names.
 inline std::vector<ElementwiseRule> all_rules() {
   return {adam_rule(), adamw_rule(), lion_rule(), sgd_rule()};
 }

@@ -48,6 +48,19 @@ __global__ void scale_kernel(Typed<T> x, float factor) {
 }
 
 template <int V, class T>
+__global__ void divide_by_root_kernel(Typed<T> x, const double* square, double least) {
+  const double root = sqrt(*square);
+  const auto factor = static_cast<float>(1 / (root < least ? least : root));
+  for_packs<V>(x.rows, x.width, [&](int64_t row, int64_t column) {
+    float values[V];
+    load<V>(x.row(row) + column, values);
+#pragma unroll
+    for (int i = 0; i < V; ++i) values[i] *= factor;
+    store<V>(x.row(row) + column, values);
+  });
+}
+
+template <int V, class T>
 __global__ void add_row_kernel(Typed<T> x, const T* added) {
   for_packs<V>(x.rows, x.width, [&](int64_t row, int64_t column) {
     float values[V], more[V];
@@ -108,6 +121,18 @@ void scale(cudaStream_t stream, const Matrix& whole, float factor) {
     using T = decltype(type);
     with_width<T>({x}, [&](auto v) {
       launch(stream, over_packs<v>(x), "scale", scale_kernel<v, T>, typed<T>(x), factor);
+    });
+  });
+}
+
+void divide_by_root(cudaStream_t stream, const Matrix& whole, const double* square, double least) {
+  Matrix x = whole;
+  flatten({&x});
+  with_type(x.element, [&](auto type) {
+    using T = decltype(type);
+    with_width<T>({x}, [&](auto v) {
+      launch(stream, over_packs<v>(x), "divide_by_root", divide_by_root_kernel<v, T>, typed<T>(x), square,
+             least);
     });
   });
 }

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/ops/packs.hpp"
 #include "kernels/cuda/ops/philox.hpp"
+#include "kernels/cuda/ops/stochastic.hpp"
 
 namespace collie::cuda {
 
@@ -54,14 +55,6 @@ struct Tensors {
   bool copied;  // `rounded` gets the weights unrounded
 };
 static_assert(sizeof(Tensors) + sizeof(FloatFactors) + sizeof(Rounding) + sizeof(double*) <= 4096);
-
-// Rounds up with probability (the part that truncation cuts off) / (a unit of the last place kept). 16 bits
-// of `random` decide.
-__device__ __forceinline__ bfloat16 round_by(float x, unsigned random) {
-  const unsigned bits = __float_as_uint(x);
-  if ((bits & 0x7F800000U) == 0x7F800000U) return from_float<bfloat16>(x);  // infinities, NaN
-  return {static_cast<uint16_t>((bits + (random & 0xFFFFU)) >> 16)};
-}
 
 // The numbers of one element that are rounded: its weight and states. Each has 16 bits of its own; two
 // elements share a Philox block.

@@ -137,6 +137,19 @@ inline float __fdividef(float a, float b) {
 inline float rsqrtf(float x) {
   return 1.0F / std::sqrt(x);
 }
+// A grid's threads share one processor thread, and nobody else writes what they write.
+template <class T>
+T atomicAdd(T* address, T value) {
+  const T before = *address;
+  *address = before + value;
+  return before;
+}
+template <class T>
+T atomicMax(T* address, T value) {
+  const T before = *address;
+  *address = std::max(before, value);
+  return before;
+}
 inline unsigned __umulhi(unsigned a, unsigned b) {
   return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32);
 }
