@@ -42,7 +42,7 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
   purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last);
   if (!expected.final) return;
   std::vector<std::string> names;
-  for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) names.push_back(tensor);
+  for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);
   write_model_folder(plan.folder->final_model(), place.run, plan.model_json, *plan.tokenizer, names,
                      Checkpoint::open(path));
 }

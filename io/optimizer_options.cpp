@@ -45,6 +45,8 @@ Registry<OptimizerDeclaration>& optimizer_declarations() {
     static Registry<OptimizerDeclaration> all("optimizer", "optimizer.name");
     for (const ElementwiseRule& rule : elementwise_rules())
       all.add(rule.name, {rule.options, rule.complaint});
+    for (const FactoredRule& rule : factored_rules()) all.add(rule.name, {rule.options});
+    for (const OrthogonalRule& rule : orthogonal_rules()) all.add(rule.name, {rule.options, rule.complaint});
     return all;
   }();
   return registry;

@@ -37,6 +37,7 @@ MatrixIds LayerParameters::add_matrix(const std::string& name, int64_t out, int6
 ParameterId LayerParameters::add_vocabulary(const std::string& tensor, bool tied_copy) {
   Parameter matrix = whole_tensor(tensor, {config_.vocab_size, config_.hidden_size});
   matrix.deviation = config_.initializer_range;
+  matrix.is_table = true;
   matrix.tied_copy = tied_copy;
   cut_axis(matrix, 0, shard_);
   return add(std::move(matrix));
@@ -45,6 +46,7 @@ ParameterId LayerParameters::add_vocabulary(const std::string& tensor, bool tied
 ParameterId LayerParameters::add_positions(const std::string& tensor) {
   Parameter matrix = whole_tensor(tensor, {config_.max_position_embeddings, config_.hidden_size});
   matrix.deviation = config_.initializer_range;
+  matrix.is_table = true;
   replicate(matrix, shard_);
   return add(std::move(matrix));
 }

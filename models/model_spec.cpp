@@ -16,7 +16,7 @@ bool ModelSpec::trains(const std::string& tensor) const {
 
 void check_frozen(const ModelSpec& model, const std::string& place) {
   std::vector<std::string> names;
-  for (const auto& [tensor, shape] : tensors_of(model_parameters(model))) names.push_back(tensor);
+  for (const NamedTensor& tensor : tensors_of(model_parameters(model))) names.push_back(tensor.name);
   for (const std::string& pattern : model.frozen) check_pattern_matches(pattern, names, place);
   if (std::none_of(names.begin(), names.end(), [&](const std::string& name) { return model.trains(name); }))
     throw UserError("{}: the patterns match every tensor of the model, so nothing is left to train", place);

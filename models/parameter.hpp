@@ -32,6 +32,14 @@ struct Piece {
   bool transposed = false;  // of a matrix: the parameter's rows are the tensor's columns (GPT-2)
 };
 
+// A Hugging Face tensor.
+struct NamedTensor {
+  std::string name;
+  Shape shape;
+  // Whether its rows belong to tokens or positions: an embedding or a head, and no hidden matrix.
+  bool is_table = false;
+};
+
 struct Parameter {
   std::string name;  // Hugging Face name, e.g. "model.layers.0.self_attn.q_proj.weight"; unique in a model
   Shape shape;       // of what this rank holds; matrices are [out, in]
@@ -40,6 +48,7 @@ struct Parameter {
   // A second use of a tied matrix (the head's use of the embedding): an accumulator of its own, but not a
   // parameter of the model: not counted, saved, or updated. `name` is the owner's name.
   bool tied_copy = false;
+  bool is_table = false;  // NamedTensor::is_table of its tensors
   // Whether it is trained. One that is frozen has no gradient, master or optimizer state, and is in no norm.
   bool trainable = true;
 

@@ -158,12 +158,13 @@ void keep_part(Parameter& parameter, int axis, int64_t part, int64_t parts) {
   parameter.shape = Shape::from(dims);
 }
 
-std::vector<std::pair<std::string, Shape>> tensors_of(const std::vector<Parameter>& parameters) {
-  std::vector<std::pair<std::string, Shape>> all;
+std::vector<NamedTensor> tensors_of(const std::vector<Parameter>& parameters) {
+  std::vector<NamedTensor> all;
   std::set<std::string> seen;
   for (const Parameter& parameter : parameters)
     for (const Piece& piece : pieces_of(parameter))
-      if (seen.insert(piece.tensor).second) all.emplace_back(piece.tensor, piece.tensor_shape);
+      if (seen.insert(piece.tensor).second)
+        all.push_back({piece.tensor, piece.tensor_shape, parameter.is_table});
   return all;
 }
 
@@ -246,6 +247,13 @@ std::vector<int64_t> piece_bounds(const Parameter& parameter, int64_t begin, int
   std::vector<int64_t> bounds = {begin};
   for_each_piece(parameter, begin, end, [&](const Piece&, int64_t, int64_t to) { bounds.push_back(to); });
   return bounds;
+}
+
+Piece piece_at(const Parameter& parameter, int64_t element) {
+  Piece found;
+  for_each_piece(parameter, element, element + 1,
+                 [&](const Piece& piece, int64_t, int64_t) { found = piece; });
+  return found;
 }
 
 std::pair<std::string, int64_t> place_of(const Parameter& parameter, int64_t element) {

@@ -31,9 +31,9 @@ Parameter stacked(const std::string& name, const std::vector<Parameter>& parts);
 // can be cut so.
 void keep_part(Parameter& parameter, int axis, int64_t part, int64_t parts);
 
-// The distinct tensors of which a list of parameters has pieces, with their shapes, in the list's order. Tied
+// The distinct tensors of which a list of parameters has pieces, in the list's order. Tied
 // copies have their owner's.
-std::vector<std::pair<std::string, Shape>> tensors_of(const std::vector<Parameter>& parameters);
+std::vector<NamedTensor> tensors_of(const std::vector<Parameter>& parameters);
 
 // Elements of the flattened parameter that follow each other in a tensor.
 struct TensorRun {
@@ -66,6 +66,8 @@ Tensor transposed_on_host(const Tensor& matrix, std::shared_ptr<MemoryAccount> a
 
 // Where [begin, end) of the flattened parameter is cut by its pieces: [begin, ..., end].
 std::vector<int64_t> piece_bounds(const Parameter& parameter, int64_t begin, int64_t end);
+// The piece that has an element of the flattened parameter.
+Piece piece_at(const Parameter& parameter, int64_t element);
 // The tensor's name, and which of its elements `element` of the flattened parameter is. Elements are counted
 // in the parameter's orientation, so that those of one row are counted on from each other.
 std::pair<std::string, int64_t> place_of(const Parameter& parameter, int64_t element);

@@ -67,7 +67,7 @@ bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
 std::vector<std::string> check_weights(const std::string& folder, const ModelSpec& model) {
   const SafetensorsFile file = open_weights(folder);
   std::set<std::string> known;
-  for (const auto& [name, shape] : tensors_of(model_parameters(model))) {
+  for (const auto& [name, shape, is_table] : tensors_of(model_parameters(model))) {
     check_tensor(file, name, shape);
     known.insert(name_in_file(file, name));
   }
@@ -116,7 +116,7 @@ void read_weights(const std::string& folder, const std::vector<Parameter>& param
   COLLIE_ASSERT(parameters.size() == weights.size(), "{} tensors for {} parameters", weights.size(),
                 parameters.size());
   const SafetensorsFile file = open_weights(folder);
-  for (const auto& [name, shape] : tensors_of(parameters)) check_tensor(file, name, shape);
+  for (const NamedTensor& tensor : tensors_of(parameters)) check_tensor(file, tensor.name, tensor.shape);
   std::vector<float> values;
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];

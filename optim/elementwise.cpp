@@ -8,7 +8,7 @@ class ElementwiseOptimizer final : public Optimizer {
   ElementwiseOptimizer(std::string name, ElementwiseUpdateRule rule)
       : name_(std::move(name)), rule_(std::move(rule)) {}
 
-  std::vector<StateDeclaration> states() const override { return rule_.states; }
+  std::vector<StateDeclaration> states(const NamedTensor&) const override { return rule_.states; }
 
   bool rounds_stochastically() const override { return true; }
 

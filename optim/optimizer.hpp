@@ -1,5 +1,6 @@
 // Update rules. An optimizer owns no tensors: it says which states a parameter needs and updates flat ranges
-// of it, so that the same rule serves a whole parameter and a ZeRO shard of one.
+// of it, so that the same rule serves a whole parameter and a ZeRO shard of one. One that needs whole
+// matrices gets rectangles of them, and the groups of ranks that have the others.
 #pragma once
 
 #include <functional>
@@ -9,9 +10,11 @@
 #include <vector>
 
 #include "base/registry.hpp"
+#include "comm/collective_queue.hpp"
 #include "io/config.hpp"
 #include "io/optimizer_options.hpp"
 #include "kernels/operations.hpp"
+#include "models/parameter.hpp"
 
 namespace collie {
 
@@ -26,6 +29,37 @@ struct ParameterRange {
   uint64_t first_index = 0;    // of UpdateTensors
 };
 
+// A rectangle of a Hugging Face tensor that this rank updates. A vector is a matrix with one row.
+struct MatrixRange {
+  Tensor weight, gradient;      // [rows, columns], contiguous; dtypes as in ParameterRange
+  std::vector<Tensor> states;   // the same; those with StateShape::elements, in the order of states()
+  Tensor rounded;               // as in ParameterRange
+  uint64_t first_index = 0;     // of UpdateTensors
+  int64_t row = 0, column = 0;  // where it begins in the tensor
+  bool transposed = false;      // its rows are the tensor's columns
+  // False where another rank stands for this one in what is counted of the whole tensor: both have it.
+  bool counts = true;
+};
+
+// What this rank has of one tensor; it may be nothing.
+struct MatrixShare {
+  const NamedTensor& tensor;  // [rows, columns] or [columns]
+  std::vector<MatrixRange> ranges;
+  // Of whole rows and columns, the same on every rank; in the order of states().
+  std::vector<Tensor> line_states;
+  bool transposed = false;  // whether the ranges are, here and on other ranks
+
+  int64_t rows() const { return tensor.shape.rank() == 1 ? 1 : tensor.shape[0]; }
+  int64_t columns() const { return tensor.shape[-1]; }
+};
+
+// The ranks that have other parts of the same tensors, or the same parts; null if there are none.
+struct MatrixGroups {
+  ProcessGroup* tensor = nullptr;
+  CollectiveQueue* data = nullptr;
+  bool data_cut = false;  // each rank of the data group has parts of its own
+};
+
 struct UpdateArguments {
   double lr = 0;           // of this step, from the schedule
   int64_t step = 1;        // from 1; of those that update something, which one without targets does not
@@ -34,14 +68,23 @@ struct UpdateArguments {
   Rounding rounding;       // of weights in bfloat16
 };
 
+// Of a Hugging Face tensor of that shape.
+Shape state_shape(const StateDeclaration& state, const Shape& tensor);
+
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  // Of a parameter, each with its shape, in accumulation_dtype(). There may be none.
-  virtual std::vector<StateDeclaration> states() const = 0;
+  // Of a Hugging Face tensor, in accumulation_dtype(). There may be none.
+  virtual std::vector<StateDeclaration> states(const NamedTensor& tensor) const = 0;
+  // Whether update_matrices() is called, and not update().
+  virtual bool takes_matrices() const { return false; }
   // All ranges that a rank updates in a step, so that a device can do them at a time.
   virtual void update(Operations& operations, std::span<ParameterRange> ranges,
-                      const UpdateArguments& arguments) = 0;
+                      const UpdateArguments& arguments);
+  // All tensors of the group of parameters, of which the rank's stage has some part, in an order that is the
+  // same on all ranks of the stage.
+  virtual void update_matrices(Operations& operations, std::span<MatrixShare> shares,
+                               const MatrixGroups& groups, const UpdateArguments& arguments);
   // Whether update() does what arguments.rounding says.
   virtual bool rounds_stochastically() const { return false; }
 };

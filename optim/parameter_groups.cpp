@@ -26,7 +26,13 @@ size_t ParameterGroups::index_of(const std::string& parameter) const {
 
 size_t ParameterGroups::most_states() const {
   size_t most = 0;
-  for (const Group& group : groups_) most = std::max(most, group.optimizer->states().size());
+  for (const Group& group : groups_) {
+    const std::vector<StateDeclaration> states = group.optimizer->states({"a matrix", {1, 1}});
+    most =
+        std::max(most, static_cast<size_t>(std::count_if(states.begin(), states.end(), [](const auto& state) {
+                   return state.shape == StateShape::elements;
+                 })));
+  }
   return most;
 }
 

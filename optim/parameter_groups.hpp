@@ -25,7 +25,7 @@ class ParameterGroups {
   size_t index_of(const std::string& parameter) const;
   const Group& of(const std::string& parameter) const { return groups_[index_of(parameter)]; }
 
-  // The most states that a parameter of any group has.
+  // The most states of a parameter's own shape that one of any group has.
   size_t most_states() const;
 
  private:

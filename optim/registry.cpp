@@ -1,13 +1,40 @@
 #include "optim/elementwise.hpp"
+#include "optim/factored.hpp"
 #include "optim/learning_rate.hpp"
+#include "optim/muon.hpp"
 #include "optim/optimizer.hpp"
 
 namespace collie {
+
+Shape state_shape(const StateDeclaration& state, const Shape& tensor) {
+  switch (state.shape) {
+    case StateShape::elements:
+      return tensor;
+    case StateShape::rows:
+      return {tensor[0]};
+    case StateShape::columns:
+      return {tensor[-1]};
+  }
+  COLLIE_ASSERT(false, "unknown shape of the state {}", state.name);
+}
+
+void Optimizer::update(Operations&, std::span<ParameterRange>, const UpdateArguments&) {
+  COLLIE_ASSERT(false, "an optimizer that takes {} has no update of ranges",
+                takes_matrices() ? "matrices" : "them");
+}
+
+void Optimizer::update_matrices(Operations&, std::span<MatrixShare>, const MatrixGroups&,
+                                const UpdateArguments&) {
+  COLLIE_ASSERT(false, "an optimizer that takes {} has no update of matrices",
+                takes_matrices() ? "them" : "ranges");
+}
 
 Registry<OptimizerFactory>& optimizers() {
   static Registry<OptimizerFactory>& registry = []() -> Registry<OptimizerFactory>& {
     static Registry<OptimizerFactory> all("optimizer", "optimizer.name");
     for (const ElementwiseRule& rule : elementwise_rules()) all.add(rule.name, elementwise_optimizer(rule));
+    for (const FactoredRule& rule : factored_rules()) all.add(rule.name, factored_optimizer(rule));
+    for (const OrthogonalRule& rule : orthogonal_rules()) all.add(rule.name, orthogonal_optimizer(rule));
     return all;
   }();
   return registry;

@@ -1,5 +1,7 @@
 #include "optim/sharded_state.hpp"
 
+#include <algorithm>
+
 #include "base/divide.hpp"
 #include "models/pieces.hpp"
 
@@ -25,13 +27,20 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
   if (optimizers == nullptr) return;
   norm_shares_ = collie::norm_shares(parameters_, plan_, sharding_);
   norm_sums_ = sums_of_shares(norm_shares_);
+  matrices_ = std::make_unique<SharedMatrices>(parameters_, *optimizers, operations);
+  matrix_groups_ = {groups.gradients.tensor, groups.data, sharding.stage() > 0};
   gradients_ =
       std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
                                         precision.gradients(operations), groups.data, groups.gradients);
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     for (const OwnedRange& range : owned_pieces(static_cast<int>(bucket))) {
-      const std::string tensor = place_of(parameter(range.id), range.begin).first;
-      Owned owned{range, static_cast<int>(bucket), tensor, optimizers->index_of(tensor), {}, {}};
+      const Piece piece = piece_at(parameter(range.id), range.begin);
+      Owned owned{range,
+                  static_cast<int>(bucket),
+                  {piece.tensor, piece.tensor_shape, parameter(range.id).is_table},
+                  optimizers->index_of(piece.tensor),
+                  {},
+                  {}};
       const auto state = [&] {
         const Shape shape{range.numel};
         return offload ? operations.empty_on_host(shape, operations.accumulation_dtype(), Category::optimizer)
@@ -56,8 +65,16 @@ std::vector<OwnedRange> ShardedState::owned_pieces(int bucket) const {
   return ranges;
 }
 
+std::vector<StateDeclaration> ShardedState::states_of(const Owned& owned) const {
+  if (!parameter(owned.range.id).trainable) return {};
+  std::vector<StateDeclaration> states = optimizers_->all()[owned.group].optimizer->states(owned.tensor);
+  std::erase_if(states, [](const StateDeclaration& state) { return state.shape != StateShape::elements; });
+  return states;
+}
+
 void ShardedState::load(const std::function<void(ParameterId, Tensor&)>& fill) {
   load_weights(fill);
+  if (matrices_) matrices_->load(operations_);
   for (Owned& owned : owned_) {
     const std::vector<StateDeclaration> states = states_of(owned);
     for (size_t i = 0; i < states.size(); ++i) operations_.fill(owned.states[i], states[i].initial);
@@ -99,6 +116,7 @@ void ShardedState::load(const Checkpoint& checkpoint) {
   load_weights([&](ParameterId id, Tensor& values) {
     read(checkpoint, "weight", {id, 0, values.numel(), 0}, values.reshape({values.numel()}));
   });
+  if (matrices_) matrices_->load(operations_, checkpoint);
   for (const Owned& owned : owned_) {
     const std::vector<StateDeclaration> states = states_of(owned);
     for (size_t i = 0; i < states.size(); ++i) read(checkpoint, states[i].name, owned.range, owned.states[i]);
@@ -121,7 +139,7 @@ void ShardedState::sum_squares(Tensor& values) const {
 ParameterRange ShardedState::range_of(Owned& owned) {
   const Tensor weight = view(weights_.part(owned.bucket), owned.range);
   ParameterRange range{
-      owned.tensor, weight, view(gradients_->part(owned.bucket), owned.range), owned.states, {}};
+      owned.tensor.name, weight, view(gradients_->part(owned.bucket), owned.range), owned.states, {}};
   if (owned.master.defined()) {
     range.weight = owned.master;
     range.rounded = weight;
@@ -132,16 +150,63 @@ ParameterRange ShardedState::range_of(Owned& owned) {
   return range;
 }
 
+// One range of a matrix or vector per rectangle.
+void ShardedState::append_ranges(Owned& owned, MatrixShare& share) {
+  const Parameter& of = parameter(owned.range.id);
+  const int64_t begin = owned.range.begin;
+  const ParameterRange whole = range_of(owned);
+  for_each_rectangle(of, begin, begin + owned.range.numel, [&](const TensorRectangle& rectangle) {
+    const bool is_vector = rectangle.shape.rank() == 1, transposed = rectangle.piece.transposed;
+    Shape shape = is_vector ? Shape{1, rectangle.shape[0]} : rectangle.shape;
+    if (transposed) shape = {rectangle.shape[1], rectangle.shape[0]};
+    const int64_t first = rectangle.begin - begin, last = first + shape.numel();
+    const auto view_of = [&](const Tensor& flat) {
+      return flat.defined() ? flat.rows(first, last).reshape(shape) : Tensor();
+    };
+    MatrixRange& range = share.ranges.emplace_back();
+    range.weight = view_of(whole.weight);
+    range.gradient = view_of(whole.gradient);
+    range.rounded = view_of(whole.rounded);
+    for (const Tensor& state : whole.states) range.states.push_back(view_of(state));
+    range.first_index = whole.first_index + static_cast<uint64_t>(first);
+    range.row = is_vector ? 0 : rectangle.offsets[0];
+    range.column = rectangle.offsets.back();
+    range.transposed = transposed;
+    range.counts = of.is_primary;
+  });
+}
+
+std::vector<MatrixShare> ShardedState::shares_of(size_t group) {
+  std::vector<MatrixShare> shares = matrices_->shares_of(group);
+  for (Owned& owned : owned_) {
+    if (owned.group != group || !parameter(owned.range.id).trainable) continue;
+    const auto share = std::find_if(shares.begin(), shares.end(), [&](const MatrixShare& each) {
+      return each.tensor.name == owned.tensor.name;
+    });
+    append_ranges(owned, *share);
+  }
+  return shares;
+}
+
+void ShardedState::update_group(size_t group, const UpdateArguments& arguments) {
+  Optimizer& optimizer = *optimizers_->all()[group].optimizer;
+  if (optimizer.takes_matrices()) {
+    std::vector<MatrixShare> shares = shares_of(group);
+    if (!shares.empty()) optimizer.update_matrices(operations_, shares, matrix_groups_, arguments);
+    return;
+  }
+  std::vector<ParameterRange> ranges;
+  for (Owned& owned : owned_)
+    if (owned.group == group && parameter(owned.range.id).trainable) ranges.push_back(range_of(owned));
+  if (!ranges.empty()) optimizer.update(operations_, ranges, arguments);
+}
+
 void ShardedState::update(double lr_factor, UpdateArguments arguments) {
   if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
   weights_.wait();
-  std::vector<std::vector<ParameterRange>> ranges(optimizers_->all().size());  // [groups]
-  for (Owned& owned : owned_)
-    if (parameter(owned.range.id).trainable) ranges[owned.group].push_back(range_of(owned));
-  for (size_t i = 0; i < ranges.size(); ++i) {
-    const ParameterGroups::Group& group = optimizers_->all()[i];
-    arguments.lr = group.lr * lr_factor;
-    if (!ranges[i].empty()) group.optimizer->update(operations_, ranges[i], arguments);
+  for (size_t group = 0; group < optimizers_->all().size(); ++group) {
+    arguments.lr = optimizers_->all()[group].lr * lr_factor;
+    update_group(group, arguments);
   }
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     if (plan_.buckets()[bucket].trainable && !parameter(plan_.buckets()[bucket].slots.front().id).tied_copy)
@@ -176,6 +241,9 @@ CheckpointSlice ShardedState::slice_of(const TensorRectangle& rectangle, const s
 
 std::vector<CheckpointSlice> ShardedState::snapshot() const {
   std::vector<CheckpointSlice> slices;
+  const bool first_of_stage =
+      sharding_.rank == 0 && (matrix_groups_.tensor == nullptr || matrix_groups_.tensor->rank() == 0);
+  if (matrices_ && first_of_stage) slices = matrices_->snapshot(operations_);
   for (const Owned& owned : owned_) {
     const Parameter& of = parameter(owned.range.id);
     if (!is_primary(of, plan_.buckets()[static_cast<size_t>(owned.bucket)], sharding_)) continue;

@@ -15,6 +15,7 @@
 #include "optim/gradient_norm.hpp"
 #include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
+#include "optim/shared_matrices.hpp"
 
 namespace collie {
 
@@ -61,7 +62,7 @@ class ShardedState {
   struct Owned {
     OwnedRange range;
     int bucket = 0;
-    std::string tensor;          // Hugging Face name
+    NamedTensor tensor;
     size_t group = 0;            // of the optimizers'
     Tensor master;               // [numel], where the weights are narrower
     std::vector<Tensor> states;  // [numel] each, in the order of states_of()
@@ -71,11 +72,12 @@ class ShardedState {
   Tensor view(const Tensor& part, const OwnedRange& range) const {
     return part.rows(range.at, range.at + range.numel);
   }
-  std::vector<StateDeclaration> states_of(const Owned& owned) const {
-    if (!parameter(owned.range.id).trainable) return {};
-    return optimizers_->all()[owned.group].optimizer->states();
-  }
+  // Those of StateShape::elements; SharedMatrices has the others.
+  std::vector<StateDeclaration> states_of(const Owned& owned) const;
   ParameterRange range_of(Owned& owned);
+  void append_ranges(Owned& owned, MatrixShare& share);
+  std::vector<MatrixShare> shares_of(size_t group);
+  void update_group(size_t group, const UpdateArguments& arguments);
   void load_weights(const std::function<void(ParameterId, Tensor&)>& fill);
   std::vector<OwnedRange> owned_pieces(int bucket) const;
   CheckpointSlice slice_of(const TensorRectangle& rectangle, const std::string& state, const Tensor& flat,
@@ -92,6 +94,8 @@ class ShardedState {
   BucketWeights weights_;
   std::unique_ptr<BucketGradients> gradients_;  // where something is trained
   std::vector<Owned> owned_;                    // without tied copies, in the order of the buckets
+  std::unique_ptr<SharedMatrices> matrices_;    // where something is trained
+  MatrixGroups matrix_groups_;
   std::vector<NormShare> norm_shares_;
   TreeRuns norm_sums_{{0}, {}, {}, {}};
 };

@@ -114,11 +114,11 @@ void check_never_saved(const RunPlan& plan) {
 void check_checkpoint(const RunPlan& plan) {
   const bool trains = plan.purpose == Purpose::train;
   const auto optimizers = trains ? std::make_unique<ParameterGroups>(plan.config.optimizer) : nullptr;
-  for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) {
-    plan.checkpoint->check(tensor, "weight", shape);
-    if (!trains || !plan.model.trains(tensor)) continue;
-    for (const StateDeclaration& state : optimizers->of(tensor).optimizer->states())
-      plan.checkpoint->check(tensor, state.name, shape);
+  for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) {
+    plan.checkpoint->check(tensor.name, "weight", tensor.shape);
+    if (!trains || !plan.model.trains(tensor.name)) continue;
+    for (const StateDeclaration& state : optimizers->of(tensor.name).optimizer->states(tensor))
+      plan.checkpoint->check(tensor.name, state.name, state_shape(state, tensor.shape));
   }
 }
 

@@ -227,7 +227,7 @@ void check_names(const Config& config) {
 void check_parameter_groups(const RunPlan& plan) {
   if (!plan.model.frozen.empty()) check_frozen(plan.model, plan.config.file.place("model.frozen"));
   std::vector<std::string> names;
-  for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) names.push_back(tensor);
+  for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);
   check_groups(plan.config.optimizer, plan.config.file, names);
 }
 

@@ -53,7 +53,9 @@ class Momentum final : public collie::Optimizer {
  public:
   explicit Momentum(double decay) : decay_(static_cast<float>(decay)) {}
 
-  std::vector<collie::StateDeclaration> states() const override { return {{"momentum"}}; }
+  std::vector<collie::StateDeclaration> states(const collie::NamedTensor&) const override {
+    return {{"momentum"}};
+  }
   void update(collie::Operations&, std::span<collie::ParameterRange> ranges,
               const collie::UpdateArguments& arguments) override {
     const double factor = *arguments.gradient_factor.data<double>();

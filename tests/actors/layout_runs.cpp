@@ -11,21 +11,24 @@ namespace {
 
 constexpr double gradient_tolerance = 1e-5;
 
-// The first state after one step is the gradient times a factor of the rule; a parameter without states tells
-// nothing.
+// The first state after one step is the gradient times a factor of the rule, or, if the rule sees whole
+// matrices, means of its squares; a parameter without states tells nothing.
 void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const auto checkpoint =
       latest_checkpoint((std::filesystem::path(plan.config.run.dir) / "checkpoints").string());
   if (!checkpoint || checkpoint->step() != 1) throw RunError("the first checkpoint is not of step 1");
   const auto account = std::make_shared<MemoryAccount>();
   const ParameterGroups groups(plan.config.optimizer);
-  for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) {
-    const std::vector<StateDeclaration> states = groups.of(tensor).optimizer->states();
-    if (states.empty() || !plan.model.trains(tensor)) continue;
-    Tensor moment = Tensor::host(shape, DType::f32, account, Category::workspace);
-    checkpoint->read(tensor, states.front().name, shape,
-                     std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), moment);
-    outcome.gradients[tensor] = {moment.data<float>(), moment.data<float>() + moment.numel()};
+  for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) {
+    const std::vector<StateDeclaration> states = groups.of(tensor.name).optimizer->states(tensor);
+    if (states.empty() || !plan.model.trains(tensor.name)) continue;
+    const bool of_lines = states.back().shape != StateShape::elements;
+    const StateDeclaration& state = of_lines ? states.back() : states.front();
+    const Shape of_state = state_shape(state, tensor.shape);
+    Tensor moment = Tensor::host(of_state, DType::f32, account, Category::workspace);
+    checkpoint->read(tensor.name, state.name, of_state,
+                     std::vector<int64_t>(static_cast<size_t>(of_state.rank()), 0), moment);
+    outcome.gradients[tensor.name] = {moment.data<float>(), moment.data<float>() + moment.numel()};
   }
 }
 
@@ -78,6 +81,10 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
   if (optimizer != "mixed") config.name = optimizer;
   if (optimizer == "sgd") config.options = {{"lr", 0.1}, {"momentum", 0.9}, {"nesterov", true}};
   if (optimizer == "lion") config.options = {{"lr", 1e-3}, {"weight_decay", 0.1}};
+  if (optimizer == "adafactor")
+    config.options = {{"lr", 2e-2}, {"relative_step", false}, {"beta1", 0.9}, {"weight_decay", 0.1}};
+  if (optimizer == "muon") config.options = {{"lr", 3e-3}};
+  if (optimizer == "adalomo") config.options = {{"lr", 2e-2}, {"weight_decay", 0.1}};
   if (optimizer == "mixed")
     config.groups = {{{"*norm*", "*.bias"}, "sgd", {{"lr", 0.1}}},
                      {{"*embed_tokens*"}, "", {{"lr_scale", 0.5}, {"weight_decay", 0.0}}},

@@ -21,7 +21,7 @@ class Trainer {
     for (size_t i = 0; i < parameters.size(); ++i) {
       if (parameters[i].tied_copy) stage_.weights[i] = stage_.weights[0];
       states_.emplace_back();
-      for (size_t s = 0; s < optimizer_->states().size(); ++s) {
+      for (size_t s = 0; s < optimizer_->states({parameters[i].name, parameters[i].shape}).size(); ++s) {
         states_.back().push_back(operations_.empty({parameters[i].shape.numel()}, Category::optimizer));
         operations_.fill(states_.back().back(), 0);
       }

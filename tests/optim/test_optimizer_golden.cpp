@@ -6,6 +6,7 @@
 #include "tests/catch.hpp"
 #include "tests/models/messages.hpp"
 #include "tests/models/support.hpp"
+#include "tests/optim/golden_options.hpp"
 
 using namespace collie;
 using namespace collie::test;
@@ -15,18 +16,6 @@ namespace {
 
 json golden() {
   return json::parse(std::ifstream(std::string(COLLIE_SOURCE_DIR) + "/tests/golden/optimizers.json"));
-}
-
-OptionValues options_of(const json& object) {
-  OptionValues options;
-  for (const auto& [name, value] : object.items())
-    if (value.is_boolean())
-      options.set(name, value.get<bool>());
-    else if (value.is_array())
-      options.set(name, value.get<std::vector<double>>());
-    else
-      options.set(name, value.get<double>());
-  return options;
 }
 
 Tensor tensor_of(Operations& operations, const json& numbers) {
@@ -52,7 +41,7 @@ TEST_CASE("every update rule follows its library's steps", "[golden]") {
     const auto optimizer = make_optimizer(rule, options_of(each.at("options")));
     Tensor weight = tensor_of(operations, all.at("first"));
     std::vector<Tensor> states;
-    for (const StateDeclaration& state : optimizer->states()) {
+    for (const StateDeclaration& state : optimizer->states({rule, weight.shape()})) {
       states.push_back(operations.empty(weight.shape(), Category::optimizer));
       operations.fill(states.back(), state.initial);
     }
@@ -66,7 +55,7 @@ TEST_CASE("every update rule follows its library's steps", "[golden]") {
     }
     REQUIRE(each.at("states").size() == states.size());
     for (size_t i = 0; i < states.size(); ++i) {
-      const std::string name = optimizer->states()[i].name;
+      const std::string name = optimizer->states({rule, weight.shape()})[i].name;
       CAPTURE(name);
       CHECK(relative_error(values(operations, states[i]),
                            each.at("states").at(name).get<std::vector<double>>()) < tolerance);

@@ -15,7 +15,8 @@ TEST_CASE("AdamW follows its formula over flat ranges", "[adamw]") {
   Operations& operations = *owner.operations;
   const auto optimizer = make_optimizer(
       "adamw", {{"betas", std::vector<double>{0.8, 0.9}}, {"eps", 1e-6}, {"weight_decay", 0.3}});
-  REQUIRE(optimizer->states() == std::vector<StateDeclaration>{{"exp_avg", 0}, {"exp_avg_sq", 0}});
+  REQUIRE(optimizer->states({"w", {2, 2}}) ==
+          std::vector<StateDeclaration>{{"exp_avg", 0}, {"exp_avg_sq", 0}});
   constexpr int64_t numel = 37, cut = 13;  // the second part is another shard of the same parameter
   Tensor weight = random_tensor(operations, {numel}, "w"), m = operations.empty({numel}, Category::optimizer);
   Tensor v = operations.empty({numel}, Category::optimizer);
@@ -57,7 +58,7 @@ TEST_CASE("a host program's optimizer has options and states of its own", "[regi
   check_says(message_of([] { make_optimizer("adam_w", {}); }), {"optimizer.name", "adam_w", "adamw"});
   struct Nothing final : Optimizer {
     explicit Nothing(double from) : begins(from) {}
-    std::vector<StateDeclaration> states() const override { return {{"trace", begins}}; }
+    std::vector<StateDeclaration> states(const NamedTensor&) const override { return {{"trace", begins}}; }
     void update(Operations&, std::span<ParameterRange>, const UpdateArguments&) override {}
     double begins;
   };
@@ -66,11 +67,12 @@ TEST_CASE("a host program's optimizer has options and states of its own", "[regi
   add_optimizer("nothing", declaration, [](const OptionValues& options) {
     return std::make_unique<Nothing>(options.number("start"));
   });
-  CHECK(make_optimizer("nothing", {})->states() == std::vector<StateDeclaration>{{"trace", 1}});
+  CHECK(make_optimizer("nothing", {})->states({"w", {2, 2}}) == std::vector<StateDeclaration>{{"trace", 1}});
   OptimizerConfig config;
   config.name = "nothing";
   config.options = {{"start", 3.0}};
-  CHECK(ParameterGroups(config).all()[0].optimizer->states() == std::vector<StateDeclaration>{{"trace", 3}});
+  CHECK(ParameterGroups(config).all()[0].optimizer->states({"w", {2, 2}}) ==
+        std::vector<StateDeclaration>{{"trace", 3}});
   CHECK(ParameterGroups(config).all()[0].lr == 0.5);
   const auto place = [](const std::string& key) { return key; };
   config.options = {{"start", 0.0}};

@@ -1,0 +1,40 @@
+// The tensors of a stage whose optimizers take whole matrices: what a rank has of each, and their states of
+// whole rows and columns, which every rank of the stage holds.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "io/checkpoint.hpp"
+#include "models/stage_model.hpp"
+#include "optim/parameter_groups.hpp"
+
+namespace collie {
+
+class SharedMatrices {
+ public:
+  struct Matrix {
+    NamedTensor tensor;
+    bool transposed = false;
+    size_t group = 0;                        // of the optimizers'
+    std::vector<StateDeclaration> declared;  // of rows and columns
+    std::vector<Tensor> states;              // in their order
+  };
+
+  // All trained tensors of the parameters whose group's optimizer takes matrices.
+  SharedMatrices(const std::vector<Parameter>& parameters, const ParameterGroups& optimizers,
+                 Operations& operations);
+
+  // The states as they begin, or from a checkpoint.
+  void load(Operations& operations);
+  void load(Operations& operations, const Checkpoint& checkpoint);
+  // The shares of a group's tensors, without ranges.
+  std::vector<MatrixShare> shares_of(size_t group) const;
+  // The states, copied to the host.
+  std::vector<CheckpointSlice> snapshot(Operations& operations) const;
+
+ private:
+  std::vector<Matrix> matrices_;
+};
+
+}  // namespace collie
