@@ -41,14 +41,14 @@ struct MathsOptions {
   std::string dtype = "float32";  // model.dtype, and what of optimizer goes with it
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
-  std::string optimizer =
-      "adamw";  // or sgd (with momentum), adam, lion, adafactor, adalomo, muon, or "mixed": three of them, and no state
+  std::string optimizer = "adamw";       // or sgd (with momentum), adam, lion, adafactor, adalomo, muon, or
+                                         // "mixed": three of them, and no state
   std::vector<std::string> frozen = {};  // model.frozen
   std::string family = "llama";          // model_type
   bool dropout = false;                  // with the rates of the family's config.json
   std::string name() const;
-  // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes whole
-  // steps of what was rounded.
+  // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes
+  // whole steps of what was rounded.
   double loss_tolerance() const {
     return optimizer == "lion" || optimizer == "muon" || optimizer == "mixed" ? 1e-3 : 1e-5;
   }
