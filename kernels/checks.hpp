@@ -27,6 +27,7 @@ void from_host(const Tensor& values, const Tensor& x);
 void read(const Tensor& values);
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);
 void scale(DType dtype, const Tensor& x);
+void clamp(DType dtype, const Tensor& x, double limit);
 void add_row(DType dtype, const Tensor& x, const Tensor& row);
 void column_sum(DType dtype, const Tensor& x, const Tensor& out);
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c);

@@ -213,6 +213,11 @@ void CudaOperations::scale(Tensor& x, double factor) {
   cuda::scale(stream_->native(), view(x), static_cast<float>(factor));
 }
 
+void CudaOperations::clamp(Tensor& x, double limit) {
+  check::clamp(dtype(), x, limit);
+  cuda::clamp(stream_->native(), view(x), static_cast<float>(limit));
+}
+
 void CudaOperations::add_row(Tensor& x, const Tensor& row) {
   check::add_row(dtype(), x, row);
   cuda::add_row(stream_->native(), view(x), row.raw());

@@ -81,6 +81,9 @@ void MetaOperations::add(const Tensor& a, const Tensor& b, Tensor& out) {
 void MetaOperations::scale(Tensor& x, double) {
   check::scale(dtype(), x);
 }
+void MetaOperations::clamp(Tensor& x, double limit) {
+  check::clamp(dtype(), x, limit);
+}
 void MetaOperations::add_row(Tensor& x, const Tensor& row) {
   check::add_row(dtype(), x, row);
 }

@@ -34,6 +34,7 @@ class MetaOperations : public Operations {
   Tensor to_host(const Tensor& x, Category category) override;
   void from_host(const Tensor& values, Tensor& x) override;
   void scale(Tensor& x, double factor) override;
+  void clamp(Tensor& x, double limit) override;
   void add_row(Tensor& x, const Tensor& row) override;
   void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
 

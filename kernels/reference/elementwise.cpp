@@ -20,6 +20,17 @@ void ReferenceOperations::scale(Tensor& x, double factor) {
     for (int64_t j = 0; j < xv.width(); ++j) xv(i, j) *= factor;
 }
 
+// Comparisons with NaN are false.
+void ReferenceOperations::clamp(Tensor& x, double limit) {
+  check::clamp(dtype(), x, limit);
+  const View xv(x);
+  for (int64_t i = 0; i < xv.rows(); ++i)
+    for (int64_t j = 0; j < xv.width(); ++j) {
+      if (xv(i, j) > limit) xv(i, j) = limit;
+      if (xv(i, j) < -limit) xv(i, j) = -limit;
+    }
+}
+
 void ReferenceOperations::add_row(Tensor& x, const Tensor& row) {
   check::add_row(dtype(), x, row);
   const View xv(x), rv(row);

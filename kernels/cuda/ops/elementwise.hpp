@@ -12,6 +12,7 @@ void fill(CUstream_st* stream, const Matrix& x, float value);
 void convert(CUstream_st* stream, const Matrix& from, const Matrix& to);  // element types differ
 void add(CUstream_st* stream, const Matrix& a, const Matrix& b, const Matrix& out);
 void scale(CUstream_st* stream, const Matrix& x, float factor);
+void clamp(CUstream_st* stream, const Matrix& x, float limit);
 void add_row(CUstream_st* stream, const Matrix& x, const void* row);  // row [width], x's element type
 
 }  // namespace collie::cuda
