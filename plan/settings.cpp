@@ -33,7 +33,7 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
           (std::filesystem::path(plan.config.run.dir) / metrics_name).string(), plan.checkpoint->step());
   }
   settings.learning_rate = options_in_force(plan.config.optimizer).number("lr");
-  settings.schedule = learning_rate_schedules().find(plan.config.lr_scheduler.name)(plan.config.lr_scheduler);
+  settings.schedule = make_learning_rate_schedule(plan.config.lr_scheduler);
   return settings;
 }
 

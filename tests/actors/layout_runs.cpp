@@ -147,8 +147,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.parallel.offload = layout.offload;
   config.model.recompute = layout.recompute;
   config.parallel.bucket_elements = 20'000;  // a few blocks
-  config.lr_scheduler.name = "constant";
-  config.lr_scheduler.warmup_steps = 4;
+  config.lr_scheduler = {"constant", {{"warmup_steps", int64_t{4}}}};
   config.checkpoint.every_n_steps = 0;
   config.monitor.console = "none";
   config.monitor.tensorboard = config.monitor.csv = false;

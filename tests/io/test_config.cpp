@@ -5,6 +5,7 @@
 #include "io/config.hpp"
 #include "io/config_schema.hpp"
 #include "io/config_tree.hpp"
+#include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 #include "kernels/update_rule.hpp"
 #include "tests/catch.hpp"
@@ -44,7 +45,7 @@ train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulatio
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
              bucket_elements: 4194304, schedule: 1f1b, virtual_stages: 1, partition: parameters}
 optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, rounding: nearest, groups: []}
-lr_scheduler: {name: cosine, warmup_steps: 20, min_lr_ratio: 0.1}
+lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
 peft:       {type: none}
 quantization: {kind: none}
 eval:       {every_n_steps: 50, every_n_epochs: 0}
@@ -105,7 +106,12 @@ Config everything_changed() {
   c.model.recompute = "full";
   c.model.frozen = {"*norm*", "model.layers.[0-3].*"};
   c.model.dropout = "config";
-  c.lr_scheduler = {"on", 0, 1.0};
+  OptionDeclaration schedule = learning_rate_declarations().find("linear");
+  schedule.options.push_back({.name = "shape", .initial = "null", .doc = "", .choices = {"null", "1"}});
+  schedule.options.push_back({.name = "tail", .initial = int64_t{0}, .doc = "", .unset = true});
+  learning_rate_declarations().add("on", schedule);
+  c.lr_scheduler = {
+      "on", {{"warmup_ratio", 0.1 + 0.2}, {"min_lr_ratio", 1.0}, {"shape", "1"}, {"tail", int64_t{1} << 60}}};
   c.eval = {0, 2};
   c.checkpoint = {0, 1};
   c.monitor.console = "plain";
