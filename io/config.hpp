@@ -96,6 +96,7 @@ struct OptimizerConfig {
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
   std::vector<OptimizerGroup> groups;
+  bool decay_norms_and_biases = false;
   bool operator==(const OptimizerConfig& other) const;  // compares the values in force
 };
 

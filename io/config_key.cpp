@@ -76,6 +76,9 @@ nlohmann::json group_json(const OptimizerConfig& optimizer, const OptimizerGroup
   const OptionValues in_force = options_in_force(optimizer, group);
   for (const auto& [name, value] : in_force.all())
     std::visit([&, &name = name](const auto& number) { values[name] = number; }, value);
+  // Where that makes no difference it is left out, so that what earlier versions recorded stays equal.
+  if (!optimizer.decay_norms_and_biases && group.options.has("weight_decay"))
+    values["decays_norms_and_biases"] = true;
   return values;
 }
 

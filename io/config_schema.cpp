@@ -175,6 +175,10 @@ std::vector<Key> how_it_is_updated(Config& c) {
               .doc("of updated bfloat16 weights without master")
               .fingerprinted()
               .one_of({"nearest", "stochastic"}),
+          Key("optimizer.decay_norms_and_biases", &c.optimizer.decay_norms_and_biases)
+              .doc("weight_decay covers parameters of one dimension, too; false: those of two or more, and "
+                   "those of groups that give weight_decay")
+              .fingerprinted(),
           Key("optimizer.groups", GroupsTarget{&c.optimizer})
               .doc("parameters with another rule or other options: {match: [pattern, ...], name, lr_scale, "
                    "and the "

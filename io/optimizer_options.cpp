@@ -46,7 +46,8 @@ OptionValues options_in_force(const OptimizerConfig& optimizer, const OptimizerG
 
 bool OptimizerConfig::operator==(const OptimizerConfig& other) const {
   if (name != other.name || master != other.master || grad_dtype != other.grad_dtype ||
-      rounding != other.rounding || groups != other.groups)
+      rounding != other.rounding || groups != other.groups ||
+      decay_norms_and_biases != other.decay_norms_and_biases)
     return false;
   if (!optimizer_declarations().contains(name)) return options == other.options;
   return options_in_force(*this) == options_in_force(other);

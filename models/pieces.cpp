@@ -248,6 +248,13 @@ std::vector<int64_t> piece_bounds(const Parameter& parameter, int64_t begin, int
   return bounds;
 }
 
+Piece piece_at(const Parameter& parameter, int64_t element) {
+  Piece found;
+  for_each_piece(parameter, element, element + 1,
+                 [&](const Piece& piece, int64_t, int64_t) { found = piece; });
+  return found;
+}
+
 std::pair<std::string, int64_t> place_of(const Parameter& parameter, int64_t element) {
   std::pair<std::string, int64_t> place;
   const int64_t width = row_width(parameter);

@@ -66,6 +66,8 @@ Tensor transposed_on_host(const Tensor& matrix, std::shared_ptr<MemoryAccount> a
 
 // Where [begin, end) of the flattened parameter is cut by its pieces: [begin, ..., end].
 std::vector<int64_t> piece_bounds(const Parameter& parameter, int64_t begin, int64_t end);
+// The piece that has an element of the flattened parameter.
+Piece piece_at(const Parameter& parameter, int64_t element);
 // The tensor's name, and which of its elements `element` of the flattened parameter is. Elements are counted
 // in the parameter's orientation, so that those of one row are counted on from each other.
 std::pair<std::string, int64_t> place_of(const Parameter& parameter, int64_t element);

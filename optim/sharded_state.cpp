@@ -30,8 +30,9 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
                                         precision.gradients(operations), groups.data, groups.gradients);
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     for (const OwnedRange& range : owned_pieces(static_cast<int>(bucket))) {
-      const std::string tensor = place_of(parameter(range.id), range.begin).first;
-      Owned owned{range, static_cast<int>(bucket), tensor, optimizers->index_of(tensor), {}, {}};
+      const Piece piece = piece_at(parameter(range.id), range.begin);
+      const size_t group = optimizers->index_of(piece.tensor, piece.tensor_shape);
+      Owned owned{range, static_cast<int>(bucket), piece.tensor, group, {}, {}};
       const auto state = [&] {
         const Shape shape{range.numel};
         return offload ? operations.empty_on_host(shape, operations.accumulation_dtype(), Category::optimizer)

@@ -117,7 +117,7 @@ void check_checkpoint(const RunPlan& plan) {
   for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) {
     plan.checkpoint->check(tensor, "weight", shape);
     if (!trains || !plan.model.trains(tensor)) continue;
-    for (const StateDeclaration& state : optimizers->of(tensor).optimizer->states())
+    for (const StateDeclaration& state : optimizers->of(tensor, shape).optimizer->states())
       plan.checkpoint->check(tensor, state.name, shape);
   }
 }

@@ -239,9 +239,21 @@ bool names(const std::string& allowed, const std::string& key) {
 // What the run was computed with, flattened, as this version would have recorded it.
 json maths_of_run(const Checkpoint& checkpoint) {
   json maths = checkpoint.metadata().at("maths").flatten();
+  // Before the key existed, weight decay covered everything.
+  if (!maths.contains("/optimizer/decay_norms_and_biases")) maths["/optimizer/decay_norms_and_biases"] = true;
   // A constant rate had this key once, and did not read it.
   if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
   return maths;
+}
+
+// A run whose configuration does not say what weight decay covers goes on as it was.
+void keep_reach_of_decay(RunPlan& plan) {
+  constexpr const char* key = "optimizer.decay_norms_and_biases";
+  bool& covers_all = plan.config.optimizer.decay_norms_and_biases;
+  const bool did = maths_of_run(*plan.checkpoint).at("/optimizer/decay_norms_and_biases") == true;
+  if (plan.config.file.places.count(key) > 0 || did == covers_all) return;
+  covers_all = did;
+  log::warn("{}: {}, as in the run in '{}' so far", key, did, plan.config.run.dir);
 }
 
 // The options of one section that only one of two pieces has follow from the pieces' names.
@@ -312,6 +324,7 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   const fs::path folder = plan.config.run.dir;
   plan.checkpoint = latest_checkpoint((folder / "checkpoints").string());
   if (!plan.checkpoint) return check_never_saved(plan);
+  keep_reach_of_decay(plan);
   check_unchanged(plan, allowed_changes);
   check_checkpoint(plan);
   go_on_from_checkpoint(plan);

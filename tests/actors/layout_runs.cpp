@@ -20,7 +20,7 @@ void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const auto account = std::make_shared<MemoryAccount>();
   const ParameterGroups groups(plan.config.optimizer);
   for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) {
-    const std::vector<StateDeclaration> states = groups.of(tensor).optimizer->states();
+    const std::vector<StateDeclaration> states = groups.of(tensor, shape).optimizer->states();
     if (states.empty() || !plan.model.trains(tensor)) continue;
     Tensor moment = Tensor::host(shape, DType::f32, account, Category::workspace);
     checkpoint->read(tensor, states.front().name, shape,

@@ -137,6 +137,29 @@ TEST_CASE("a resume that would compute something else is refused, unless allowed
   CHECK(training.steps[8].at("loss") != never_stopped().steps[8].at("loss"));
 }
 
+TEST_CASE("a run from before weight decay was for matrices alone goes on as it was") {
+  const Workbench& bench = killed_run();
+  const Settings all{"optimizer.decay_norms_and_biases=true", "optimizer.weight_decay=5.0"};
+  const Settings decay{"optimizer.weight_decay=5.0"};
+  const std::string run = "decays_all";
+  REQUIRE(bench.run(run, all, {}, after_step_6).signal == SIGKILL);
+  const Training expected = bench.train("decays_all_never_stopped", all);
+  CHECK(first_difference(bench.train("decays_matrices", decay), expected) != "");
+  change_maths(run, [](nlohmann::json& maths) { maths.at("optimizer").erase("decay_norms_and_biases"); });
+
+  const auto before = bench.everything(run);
+  check_refused(bench.resume(run, decay + Settings{"optimizer.decay_norms_and_biases=false"}), 2,
+                {"optimizer.decay_norms_and_biases", "is false", "true", "--allow-change"});
+  CHECK_UNCHANGED(before, bench.everything(run));
+
+  REQUIRE(bench.run(run, decay, {"--resume"}, "checkpoint.purge:1:kill").signal == SIGKILL);
+  const Outcome outcome = bench.resume(run, decay);  // from a checkpoint that has the key
+  REQUIRE_CODE(outcome, 0);
+  CHECK(has(outcome.errors, "optimizer.decay_norms_and_biases: true, as in the run"));
+  CHECK(has(text_of(bench / (run + "/config.resolved.yaml")), "decay_norms_and_biases: true"));
+  CHECK_SAME(expected, bench.training(run));
+}
+
 TEST_CASE("a run with a constant rate from before schedules had options of their own goes on") {
   const Workbench& bench = killed_run();
   const Settings constant{"lr_scheduler.name=constant"};

@@ -44,7 +44,7 @@ data:
 train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_value: 0, loss: cross_entropy}
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
              bucket_elements: 4194304, schedule: 1f1b, virtual_stages: 1, partition: parameters}
-optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, rounding: nearest, groups: []}
+optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, rounding: nearest, decay_norms_and_biases: false, groups: []}
 lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
 peft:       {type: none}
 quantization: {kind: none}
@@ -102,6 +102,7 @@ Config everything_changed() {
   c.optimizer.master = false;
   c.optimizer.grad_dtype = "bfloat16";
   c.optimizer.rounding = "stochastic";
+  c.optimizer.decay_norms_and_biases = true;
   c.model.dtype = "bfloat16";
   c.model.recompute = "full";
   c.model.frozen = {"*norm*", "model.layers.[0-3].*"};

@@ -20,6 +20,7 @@ class GoldenTrainer {
   GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision)
       : operations_(std::move(operations)), loss_(losses().find("cross_entropy")()) {
     OptimizerConfig config;
+    config.decay_norms_and_biases = true;  // as the golden was made
     config.options = {
         {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
     optimizers_ = std::make_unique<ParameterGroups>(config);
