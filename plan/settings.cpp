@@ -66,6 +66,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.sequence_parallel = plan.config.parallel.sequence_parallel;
   settings.zero_stage = plan.config.parallel.zero_stage;
   settings.clip_grad_norm = plan.config.train.clip_grad_norm;
+  settings.clip_grad_value = plan.config.train.clip_grad_value;
   settings.bucket_elements = plan.config.parallel.bucket_elements;
   settings.groups = groups;
   settings.make_operations = operations_of(plan, rank);

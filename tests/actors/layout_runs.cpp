@@ -137,6 +137,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.train.micro_batch_size = maths.micro_batch_size;
   config.train.gradient_accumulation_steps = maths.sequences_per_step / maths.micro_batch_size / layout.dp;
   config.train.clip_grad_norm = 0;
+  config.train.clip_grad_value = maths.clip_grad_value;
   config.parallel.dp_size = layout.dp;
   config.parallel.tp_size = layout.tp;
   config.parallel.pp_size = layout.pp;

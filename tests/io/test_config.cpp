@@ -72,7 +72,7 @@ Config everything_changed() {
   c.data.eval = {{"- x", "jsonl", 1.0, "", "the question", "answer"}};
   c.data.sequence_length = 7;
   c.data.packing = c.data.shuffle = false;
-  c.train = {1000000000, 3, 1, 9, 1e-300, 0, "my loss"};
+  c.train = {1000000000, 3, 1, 9, 1e-300, 5e-324, "my loss"};
   c.parallel.dp_size = 4;
   c.parallel.tp_size = 2;
   c.parallel.pp_size = 3;
