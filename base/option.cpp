@@ -32,8 +32,16 @@ bool OptionValues::flag(const std::string& name) const {
   return std::get<bool>(at(name));
 }
 
+int64_t OptionValues::whole_number(const std::string& name) const {
+  return std::get<int64_t>(at(name));
+}
+
 double OptionValues::number(const std::string& name) const {
   return std::get<double>(at(name));
+}
+
+const std::string& OptionValues::text(const std::string& name) const {
+  return std::get<std::string>(at(name));
 }
 
 const std::vector<double>& OptionValues::numbers(const std::string& name) const {
@@ -46,17 +54,29 @@ const Option* find_option(const std::vector<Option>& options, const std::string&
   return found == options.end() ? nullptr : &*found;
 }
 
+const OptionValue* value_in_force(const Option& option, const OptionValues& given) {
+  if (given.has(option.name)) return &given.at(option.name);
+  const bool replaced = !option.instead_of.empty() && given.has(option.instead_of);
+  return option.unset || replaced ? nullptr : &option.initial;
+}
+
 OptionValues with_defaults(const std::vector<Option>& options, const OptionValues& given) {
   OptionValues values;
-  for (const Option& option : options) values.set(option.name, option.initial);
+  for (const Option& option : options)
+    if (const OptionValue* const value = value_in_force(option, given)) values.set(option.name, *value);
   for (const auto& [name, value] : given.all()) {
     const Option* const option = find_option(options, name);
     COLLIE_ASSERT(option != nullptr, "no option '{}' is declared", name);
     COLLIE_ASSERT(option->initial.index() == value.index(), "the option '{}' has a value of another type",
                   name);
-    values.set(name, value);
   }
   return values;
+}
+
+std::string names_of_options(const std::vector<Option>& options) {
+  std::string names;
+  for (const Option& option : options) names += (names.empty() ? "" : ", ") + option.name;
+  return names;
 }
 
 }  // namespace collie

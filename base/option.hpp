@@ -2,9 +2,12 @@
 // The configuration reads, checks, writes and explains them by their declaration (io/config_schema.hpp).
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -22,7 +25,7 @@ struct NumberRange {
   static NumberRange from_to_below(double least, double most) { return {least, most, false, true}; }
 };
 
-using OptionValue = std::variant<bool, double, std::vector<double>>;
+using OptionValue = std::variant<bool, int64_t, double, std::string, std::vector<double>>;
 
 struct Option {
   std::string name;
@@ -30,6 +33,14 @@ struct Option {
   std::string doc;         // for the page of the keys
   NumberRange range = {};  // of a number, or of every number of a list
   std::vector<std::string> aliases = {};  // names in other programs; for suggestions only
+  std::vector<std::string> choices = {};  // of a text: the valid ones
+  // Another option that says the same in another way: at most one of the two may be given, and while the
+  // other is given, this one has no value.
+  std::string instead_of = "";
+  bool unset = false;  // has no value unless it is given; `initial` only says its type
+
+  // Whether it can be without a value.
+  bool nullable() const { return unset || !instead_of.empty(); }
 };
 
 // Values by the names of their options.
@@ -46,7 +57,9 @@ class OptionValues {
   // The value of an option that is there and has the type.
   const OptionValue& at(const std::string& name) const;
   bool flag(const std::string& name) const;
+  int64_t whole_number(const std::string& name) const;
   double number(const std::string& name) const;
+  const std::string& text(const std::string& name) const;
   const std::vector<double>& numbers(const std::string& name) const;
 
   bool operator==(const OptionValues&) const = default;
@@ -58,8 +71,23 @@ class OptionValues {
 // The declared option of that name; null if there is none.
 const Option* find_option(const std::vector<Option>& options, const std::string& name);
 
-// A value for every declared option: the given one, or what it is at first. Every value that is given must be
-// of a declared option and of its type.
+// The value of a declared option beside those that are given: its own, or what it is at first. Null if it has
+// none (Option::instead_of, Option::unset).
+const OptionValue* value_in_force(const Option& option, const OptionValues& given);
+
+// A value for every declared option that has one. Every value that is given must be of a declared option and
+// of its type.
 OptionValues with_defaults(const std::vector<Option>& options, const OptionValues& given);
+
+// "lr, betas, eps": for messages.
+std::string names_of_options(const std::vector<Option>& options);
+
+// What a piece declares of its options.
+struct OptionDeclaration {
+  std::vector<Option> options;
+  // Options in force that contradict each other, or one that is missing: the name of one, and what is wrong.
+  // ("", "") if all is well.
+  std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
+};
 
 }  // namespace collie

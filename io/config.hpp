@@ -96,14 +96,14 @@ struct OptimizerConfig {
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
   std::vector<OptimizerGroup> groups;
+  bool decay_norms_and_biases = false;
   bool operator==(const OptimizerConfig& other) const;  // compares the values in force
 };
 
 struct LearningRateConfig {
   std::string name = "cosine";
-  int64_t warmup_steps = 20;
-  double min_lr_ratio = 0.1;
-  bool operator==(const LearningRateConfig&) const = default;
+  OptionValues options;  // those that are given: "warmup_steps", ... (io/learning_rate_options.hpp)
+  bool operator==(const LearningRateConfig& other) const;  // compares the values in force
 };
 
 struct PeftSection {

@@ -5,6 +5,7 @@
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
+#include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 
 namespace collie {
@@ -75,7 +76,9 @@ void check_ranks(const ParallelSection& parallel, const Places& places) {
 void check_between_keys(const Config& config, const Places& places) {
   check_ranks(config.parallel, places);
   check_partition_size(config.parallel, places);
-  check_options(config.optimizer, [&](const std::string& key) { return places.of(key); });
+  const auto place = [&](const std::string& key) { return places.of(key); };
+  check_options(config.optimizer, place);
+  check_options(config.lr_scheduler, place);
   // A micro-batch counts its tokens in 32 bits (io/batch.hpp).
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   if (config.train.micro_batch_size > kMost / config.data.sequence_length)

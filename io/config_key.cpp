@@ -56,14 +56,18 @@ std::string text_words(const Key& key) {
 }
 
 std::string option_words(const Key& key, const OptionTarget& target) {
-  return std::visit(Overloaded{
-                        [](bool) -> std::string { return "true or false"; },
-                        [&](double) { return number_words(key, "a number"); },
-                        [&](const std::vector<double>& numbers) {
-                          return number_words(key, fmt::format("a list of {} numbers, each", numbers.size()));
-                        },
-                    },
-                    target.option.initial);
+  const std::string words =
+      std::visit(Overloaded{
+                     [](bool) -> std::string { return "true or false"; },
+                     [&](int64_t) { return number_words(key, "a whole number"); },
+                     [&](double) { return number_words(key, "a number"); },
+                     [&](const std::string&) { return text_words(key); },
+                     [&](const std::vector<double>& numbers) {
+                       return number_words(key, fmt::format("a list of {} numbers, each", numbers.size()));
+                     },
+                 },
+                 target.option.initial);
+  return target.option.nullable() ? words + ", or null," : words;
 }
 
 // Of one group, what a run computes with.
@@ -72,6 +76,9 @@ nlohmann::json group_json(const OptimizerConfig& optimizer, const OptimizerGroup
   const OptionValues in_force = options_in_force(optimizer, group);
   for (const auto& [name, value] : in_force.all())
     std::visit([&, &name = name](const auto& number) { values[name] = number; }, value);
+  // Where that makes no difference it is left out, so that what earlier versions recorded stays equal.
+  if (!optimizer.decay_norms_and_biases && group.options.has("weight_decay"))
+    values["decays_norms_and_biases"] = true;
   return values;
 }
 
@@ -128,17 +135,24 @@ void check_number(const Key& key, Number number, const std::string& place) {
 }
 
 void check_option(const Key& key, const OptionTarget& option, const std::string& place) {
-  if (option.value().index() != option.option.initial.index()) return;  // check_options() refuses it
+  const OptionValue* const value = option.value();
+  if (value == nullptr) return;
+  if (value->index() != option.option.initial.index()) return;  // check_options() refuses it
   std::visit(Overloaded{
                  [](bool) {},
+                 [&](int64_t number) { check_number(key, number, place); },
                  [&](double number) { check_number(key, number, place); },
+                 [&](const std::string& text) {
+                   check_length(text, place);
+                   check_text(key, text, place);
+                 },
                  [&](const std::vector<double>& numbers) {
                    if (numbers.size() != std::get<std::vector<double>>(option.option.initial).size())
                      refuse(key, place, fmt::format("{} numbers", numbers.size()));
                    check_numbers(key, numbers, place);
                  },
              },
-             option.value());
+             *value);
 }
 
 void check_valid(const Key& key, const std::string& place) {
@@ -287,7 +301,9 @@ nlohmann::json Key::json() const {
             return all.empty() ? all : nlohmann::json(all.dump());  // one value to compare
           },
           [](const OptionTarget& option) {
-            return std::visit([](const auto& value) { return nlohmann::json(value); }, option.value());
+            const OptionValue* const in_force = option.value();
+            if (in_force == nullptr) return nlohmann::json();
+            return std::visit([](const auto& value) { return nlohmann::json(value); }, *in_force);
           },
           [](const auto* value) { return nlohmann::json(*value); },
       },
@@ -320,7 +336,11 @@ std::string Key::yaml() const {
               all.push_back(group_yaml(*groups.optimizer, group));
             return fmt::format("[{}]", list_words(all));
           },
-          [&](const OptionTarget&) { return yaml_of(json()); },
+          [&](const OptionTarget& option) {
+            const OptionValue* const value = option.value();
+            const auto* const text = value == nullptr ? nullptr : std::get_if<std::string>(value);
+            return text != nullptr && std::count(valid.begin(), valid.end(), *text) ? *text : yaml_of(json());
+          },
           [](const auto* number) { return fmt::format("{}", *number); },
       },
       target);

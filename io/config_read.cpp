@@ -9,6 +9,7 @@
 #include "io/config_tree.hpp"
 #include "io/config_values.hpp"
 #include "io/files.hpp"
+#include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 
 namespace collie {
@@ -23,8 +24,10 @@ class Reader {
   Reader(Config& config, Origin file) : config_(config), file_(config.file), places_(std::move(file)) {}
 
   void read(const Node& root) {
-    for (const Entry& section : root.entries)
-      if (section.key == "optimizer") read_rule(section.value, "optimizer", config_.optimizer.name);
+    for (const Entry& section : root.entries) {
+      if (section.key == "optimizer") read_name(section.value, section.key, config_.optimizer.name);
+      if (section.key == "lr_scheduler") read_name(section.value, section.key, config_.lr_scheduler.name);
+    }
     keys_ = schema(config_);
     read_section(root, "", keys_);
   }
@@ -54,24 +57,32 @@ class Reader {
     }
   }
 
-  // The rule decides which options there are, so its name is read before them. If it is no text, read_key()
-  // refuses it.
-  void read_rule(const Node& section, const std::string& path, std::string& rule) {
+  // The name of a piece decides which options there are, so it is read before them. If it is no text,
+  // read_key() refuses it.
+  void read_name(const Node& section, const std::string& path, std::string& piece) {
     for (const Entry& entry : section.entries) {
       const Node& name = entry.value;
       if (entry.key != "name" || name.kind != Node::Kind::scalar || name.meaning() != Node::Meaning::text)
         continue;
-      rule = name.scalar;
+      piece = name.scalar;
       add_place(join(path, "name"), name.origin);
     }
   }
 
-  // The rule whose options stand beside the key; "" elsewhere. Of the groups it is the last, which is being
-  // read.
-  std::string rule_at(const std::string& path) const {
+  // Which options the piece has that stand beside the key, for messages; "" elsewhere. Of the groups it is
+  // the last, which is being read.
+  std::string options_at(const std::string& path) const {
     const OptimizerConfig& optimizer = config_.optimizer;
-    if (path.starts_with("optimizer.groups.")) return rule_of(optimizer, optimizer.groups.back());
-    return path.starts_with("optimizer.") ? optimizer.name : "";
+    const auto words = [](const std::string& piece, const Registry<OptionDeclaration>& declarations) {
+      return fmt::format(" (the options of {} are {})", piece,
+                         names_of_options(declarations.find(piece).options));
+    };
+    if (path.starts_with("optimizer.groups."))
+      return words(rule_of(optimizer, optimizer.groups.back()), optimizer_declarations());
+    if (path.starts_with("optimizer.")) return words(optimizer.name, optimizer_declarations());
+    if (path.starts_with("lr_scheduler."))
+      return words(config_.lr_scheduler.name, learning_rate_declarations());
+    return "";
   }
 
   void add_place(const std::string& path, const Origin& origin) {
@@ -81,11 +92,9 @@ class Reader {
 
   [[noreturn]] void refuse_unknown(const Node& node, const std::string& path, const Keys& keys) const {
     Keys all = keys;  // those of a data source, then the rest: the nearest key is searched among both
-    const std::string rule = rule_at(path);
-    if (&keys != &keys_ && rule.empty()) all.insert(all.end(), keys_.begin(), keys_.end());
-    throw UserError(
-        "{}: unknown key; {}{}", node.origin.place(path), suggestion(all, path),
-        rule.empty() ? "" : fmt::format(" (the options of {} are {})", rule, names_of_options(rule)));
+    const std::string options = options_at(path);
+    if (&keys != &keys_ && options.empty()) all.insert(all.end(), keys_.begin(), keys_.end());
+    throw UserError("{}: unknown key; {}{}", node.origin.place(path), suggestion(all, path), options);
   }
 
   void read_key(const Node& node, const Key& key) {
@@ -196,6 +205,8 @@ class Reader {
   }
 
   static void read_value(const Node& node, const Key& key, const OptionTarget& target) {
+    if (target.option.nullable() && node.kind == Node::Kind::null)
+      return target.values->erase(target.option.name);
     std::visit(
         [&](auto value) {
           read_value(node, key, &value);
@@ -215,7 +226,7 @@ class Reader {
             "{}: found nothing; a group such as {{match: [\"*norm*\"], weight_decay: 0.0}} is wanted",
             item.origin.place(path));
       add_place(path, item.origin);
-      read_rule(item, path, group.name);
+      read_name(item, path, group.name);
       read_section(item, path, group_schema(*target.optimizer, group, path, file_.place(join(path, "name"))));
     }
   }

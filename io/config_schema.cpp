@@ -1,5 +1,6 @@
 #include "io/config_schema.hpp"
 
+#include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 
 namespace collie::config {
@@ -108,7 +109,10 @@ std::vector<Key> how_it_is_trained(Config& c) {
           .fingerprinted()
           .at_least(0)
           .also_known_as({"max_grad_norm"}),
-      Key("train.clip_grad_value", &c.train.clip_grad_value).fingerprinted().at_least(0).only("0.0"),
+      Key("train.clip_grad_value", &c.train.clip_grad_value)
+          .doc("each element of the gradient is clamped to +-this before the norm is taken; 0: never")
+          .fingerprinted()
+          .at_least(0),
       Key("train.loss", &c.train.loss).doc("or one that a host program registered").fingerprinted(),
 
       Key("parallel.dp_size", &c.parallel.dp_size)
@@ -174,6 +178,10 @@ std::vector<Key> how_it_is_updated(Config& c) {
               .doc("of updated bfloat16 weights without master")
               .fingerprinted()
               .one_of({"nearest", "stochastic"}),
+          Key("optimizer.decay_norms_and_biases", &c.optimizer.decay_norms_and_biases)
+              .doc("weight_decay covers parameters of one dimension, too; false: those of two or more, and "
+                   "those of groups that give weight_decay")
+              .fingerprinted(),
           Key("optimizer.groups", GroupsTarget{&c.optimizer})
               .doc("parameters with another rule or other options: {match: [pattern, ...], name, lr_scale, "
                    "and the "
@@ -183,21 +191,20 @@ std::vector<Key> how_it_is_updated(Config& c) {
   return all;
 }
 
+// The schedule's own options stand behind its name.
 std::vector<Key> how_the_rate_goes(Config& c) {
-  return {
-      Key("lr_scheduler.name", &c.lr_scheduler.name)
-          .doc("or one that a host program registered")
-          .fingerprinted()
-          .also_known_as({"type", "lr_scheduler_type"}),
-      Key("lr_scheduler.warmup_steps", &c.lr_scheduler.warmup_steps)
-          .doc("steps in which the rate rises to lr")
-          .fingerprinted()
-          .from_to(0, kMostSteps),
-      Key("lr_scheduler.min_lr_ratio", &c.lr_scheduler.min_lr_ratio)
-          .doc("of lr, reached at the last step")
-          .fingerprinted()
-          .from_to(0, 1),
+  const std::string place = c.file.place("lr_scheduler.name");
+  std::vector<Key> all{Key("lr_scheduler.name", &c.lr_scheduler.name)
+                           .doc("or one that a host program registered. Each has options of its own")
+                           .fingerprinted()
+                           .also_known_as({"type", "lr_scheduler_type"})};
+  add(all, option_schema(learning_rate_declarations().find(c.lr_scheduler.name, place).options,
+                         c.lr_scheduler.options, "lr_scheduler"));
+  return all;
+}
 
+std::vector<Key> what_is_not_there_yet(Config& c) {
+  return {
       Key("peft.type", &c.peft.type).one_of({"none"}).not_yet({"lora", "dora"}),
       Key("quantization.kind", &c.quantization.kind).one_of({"none"}).not_yet({"nf4", "int8"}),
   };
@@ -270,6 +277,7 @@ std::vector<Key> schema(Config& config) {
   add(all, how_it_is_trained(config));
   add(all, how_it_is_updated(config));
   add(all, how_the_rate_goes(config));
+  add(all, what_is_not_there_yet(config));
   add(all, what_goes_on_around_it(config));
   return all;
 }
@@ -283,6 +291,7 @@ std::vector<Key> option_schema(const std::vector<Option>& options, OptionValues&
                   .fingerprinted()
                   .also_known_as(option.aliases);
     key.range = option.range;
+    key.valid = option.choices;
     keys.push_back(std::move(key));
   }
   return keys;

@@ -23,10 +23,7 @@ struct PartitionTarget {
 struct OptionTarget {
   OptionValues* values;
   Option option;
-  // The value in force.
-  const OptionValue& value() const {
-    return values->has(option.name) ? values->at(option.name) : option.initial;
-  }
+  const OptionValue* value() const { return value_in_force(option, *values); }
 };
 
 // optimizer.groups
@@ -82,8 +79,9 @@ struct Key {
   void check(const std::string& place) const;
 };
 
-// Returns every key, in the order of the sections. The table points into `config`. The optimizer section has
-// the options of the config's optimizer; throws UserError if there is none of its name.
+// Returns every key, in the order of the sections. The table points into `config`. The sections optimizer and
+// lr_scheduler have the options of the config's optimizer and schedule; throws UserError if there is none of
+// that name.
 std::vector<Key> schema(Config& config);
 
 // The keys of options, under `section`. The table points into `values`.

@@ -6,6 +6,7 @@
 
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
+#include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 
 namespace collie {
@@ -106,11 +107,16 @@ class Describer : public Sections {
     }
   }
 
-  // Other optimizers' options, as a comment.
-  void describe_optimizer(const std::string& rule, const std::vector<Option>& options) {
-    line(fmt::format("# with name: {}", rule));
+  // The options of a section's other pieces, as comments.
+  void describe_others(const Registry<OptionDeclaration>& declarations, const std::string& section,
+                       const std::string& described) {
     OptionValues none;
-    for (const Key& key : option_schema(options, none, "optimizer")) describe(key, "#   ");
+    for (const std::string& name : declarations.names()) {
+      if (name == described) continue;
+      line(fmt::format("# with name: {}", name));
+      for (const Key& key : option_schema(declarations.find(name).options, none, section))
+        describe(key, "#   ");
+    }
   }
 
  private:
@@ -153,12 +159,16 @@ nlohmann::json fingerprint(const Config& values_in_force) {
 std::string describe_keys(const std::map<std::string, std::vector<std::string>>& names) {
   Config defaults;
   config::Describer describer(names);
-  for (const config::Key& key : config::schema(defaults)) {
-    describer.describe(key);
-    if (key.path != "optimizer.groups") continue;
-    for (const std::string& name : optimizer_declarations().names())
-      if (name != defaults.optimizer.name)
-        describer.describe_optimizer(name, optimizer_declarations().find(name).options);
+  const std::vector<config::Key> keys = config::schema(defaults);
+  const auto section_of = [&](size_t i) { return keys[i].path.substr(0, keys[i].path.find('.')); };
+  for (size_t i = 0; i < keys.size(); ++i) {
+    describer.describe(keys[i]);
+    const std::string section = section_of(i);
+    if (i + 1 < keys.size() && section_of(i + 1) == section) continue;
+    if (section == "optimizer")
+      describer.describe_others(optimizer_declarations(), section, defaults.optimizer.name);
+    if (section == "lr_scheduler")
+      describer.describe_others(learning_rate_declarations(), section, defaults.lr_scheduler.name);
   }
   return describer.text();
 }

@@ -1,7 +1,5 @@
 #include "io/optimizer_options.hpp"
 
-#include <fmt/ranges.h>
-
 #include "io/config_schema.hpp"
 #include "kernels/update_rule.hpp"
 
@@ -11,31 +9,9 @@ namespace {
 
 constexpr const char* lr_scale = "lr_scale";
 
-using Place = std::function<std::string(const std::string& key)>;
-
-// Refuses what the rule has not declared, and values that are not valid. `section` is the path of the keys.
-void check_given(const std::string& rule, OptionValues given, const std::string& section,
-                 const Place& place) {
-  const OptimizerDeclaration declared = optimizer_declarations().find(rule, place(section + ".name"));
-  for (const auto& [name, value] : given.all()) {
-    const Option* const option = find_option(declared.options, name);
-    if (option == nullptr)
-      throw UserError("{}: unknown key; the options of {} are {}", place(section + "." + name), rule,
-                      names_of_options(rule));
-    if (option->initial.index() != value.index())
-      throw UserError("{}: its value has another type than the option of {}", place(section + "." + name),
-                      rule);
-  }
-  for (const config::Key& key : config::option_schema(declared.options, given, section))
-    key.check(place(key.path));
-}
-
-void check_together(const std::string& rule, const OptionValues& in_force, const std::string& section,
-                    const Place& place) {
-  const OptimizerDeclaration declared = optimizer_declarations().find(rule);
-  if (!declared.complaint) return;
-  const auto [name, wrong] = declared.complaint(in_force);
-  if (!wrong.empty()) throw UserError("{}: {}", place(section + "." + name), wrong);
+void check_rule(const std::string& rule, const OptionValues& given, const std::string& section,
+                const PlaceOfKey& place) {
+  check_given(rule, optimizer_declarations().find(rule, place(section + ".name")), given, section, place);
 }
 
 }  // namespace
@@ -72,16 +48,20 @@ OptionValues options_in_force(const OptimizerConfig& optimizer, const OptimizerG
 
 bool OptimizerConfig::operator==(const OptimizerConfig& other) const {
   if (name != other.name || master != other.master || grad_dtype != other.grad_dtype ||
-      rounding != other.rounding || groups != other.groups)
+      rounding != other.rounding || groups != other.groups ||
+      decay_norms_and_biases != other.decay_norms_and_biases)
     return false;
   if (!optimizer_declarations().contains(name)) return options == other.options;
   return options_in_force(*this) == options_in_force(other);
 }
 
-void check_options(const OptimizerConfig& optimizer,
-                   const std::function<std::string(const std::string& key)>& place) {
-  check_given(optimizer.name, optimizer.options, "optimizer", place);
-  check_together(optimizer.name, options_in_force(optimizer), "optimizer", place);
+void check_options(const OptimizerConfig& optimizer, const PlaceOfKey& place) {
+  const auto check_together_of = [&](const std::string& rule, const OptionValues& in_force,
+                                     const std::string& section) {
+    check_together(optimizer_declarations().find(rule), in_force, section, place);
+  };
+  check_rule(optimizer.name, optimizer.options, "optimizer", place);
+  check_together_of(optimizer.name, options_in_force(optimizer), "optimizer");
   for (size_t i = 0; i < optimizer.groups.size(); ++i) {
     OptimizerGroup group = optimizer.groups[i];
     const std::string section = fmt::format("optimizer.groups.{}", i);
@@ -94,15 +74,9 @@ void check_options(const OptimizerConfig& optimizer,
     if (group.options.has("lr") && group.options.has(lr_scale))
       throw UserError("{}: found beside lr; one of the two is wanted", place(section + "." + lr_scale));
     group.options.erase(lr_scale);
-    check_given(rule_of(optimizer, group), group.options, section, place);
-    check_together(rule_of(optimizer, group), options_in_force(optimizer, group), section, place);
+    check_rule(rule_of(optimizer, group), group.options, section, place);
+    check_together_of(rule_of(optimizer, group), options_in_force(optimizer, group), section);
   }
-}
-
-std::string names_of_options(const std::string& rule) {
-  std::vector<std::string> names;
-  for (const Option& option : optimizer_declarations().find(rule).options) names.push_back(option.name);
-  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 }  // namespace collie

@@ -1,22 +1,16 @@
 // Which options the optimizers have, and which values of them are in force.
 #pragma once
 
-#include <functional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "base/option.hpp"
 #include "base/registry.hpp"
 #include "io/config.hpp"
+#include "io/option_check.hpp"
 
 namespace collie {
 
-struct OptimizerDeclaration {
-  std::vector<Option> options;  // "lr" must be among them
-  // Options that contradict each other: the name of one, and what is wrong. ("", "") if there are none.
-  std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
-};
+using OptimizerDeclaration = OptionDeclaration;  // "lr" must be among the options
 
 // Built in: the rules of kernels/rules/. optim/optimizer.hpp adds those of a host program.
 Registry<OptimizerDeclaration>& optimizer_declarations();
@@ -31,10 +25,6 @@ const std::string& rule_of(const OptimizerConfig& optimizer, const OptimizerGrou
 
 // Throws UserError if an optimizer is unknown or lacks an option that is given, if a value is not valid, or
 // if options contradict each other. `place` makes the beginning of a message about a key.
-void check_options(const OptimizerConfig& optimizer,
-                   const std::function<std::string(const std::string& key)>& place);
-
-// "lr, betas, eps": for messages.
-std::string names_of_options(const std::string& rule);
+void check_options(const OptimizerConfig& optimizer, const PlaceOfKey& place);
 
 }  // namespace collie

@@ -227,6 +227,11 @@ void divide_by_root(DType dtype, const Tensor& x, const Tensor& square) {
   doubles("divide_by_root", "square", square, 1);
 }
 
+void clamp(DType dtype, const Tensor& x, double limit) {
+  of_either_dtype("clamp", "x", x, dtype);
+  COLLIE_ASSERT(limit >= 0, "clamp: a limit of {}; at least 0 is right", limit);
+}
+
 void add_row(DType dtype, const Tensor& x, const Tensor& row) {
   of_rank("add_row", "x", x, 2, dtype);
   vector_for("add_row", "row", row, x.dim(1), "x", x, dtype);

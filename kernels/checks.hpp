@@ -28,6 +28,7 @@ void read(const Tensor& values);
 void add(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);
 void scale(DType dtype, const Tensor& x);
 void divide_by_root(DType dtype, const Tensor& x, const Tensor& square);
+void clamp(DType dtype, const Tensor& x, double limit);
 void add_row(DType dtype, const Tensor& x, const Tensor& row);
 void column_sum(DType dtype, const Tensor& x, const Tensor& out);
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c);

@@ -14,6 +14,7 @@
   OP(void, add, (const Tensor& a, const Tensor& b, Tensor& out), (a, b, out))                                \
   OP(void, scale, (Tensor & x, double factor), (x, factor))                                                  \
   OP(void, divide_by_root, (Tensor & x, const Tensor& square, double least), (x, square, least))             \
+  OP(void, clamp, (Tensor & x, double limit), (x, limit))                                                    \
   OP(void, add_row, (Tensor & x, const Tensor& row), (x, row))                                               \
   OP(void, column_sum, (const Tensor& x, Tensor& out, bool accumulate), (x, out, accumulate))                \
   OP(void, gemm, (GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate),              \

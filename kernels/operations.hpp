@@ -188,6 +188,9 @@ class Operations {
   virtual void scale(Tensor& x, double factor) = 0;
   // x /= max(sqrt(square), least); square f64 [1]
   virtual void divide_by_root(Tensor& x, const Tensor& square, double least) = 0;
+  // x = min(max(x, -limit), limit), as PyTorch's clamp_: an infinity becomes the limit, NaN stays NaN. limit
+  // is at least 0, and is rounded as x's dtype holds it.
+  virtual void clamp(Tensor& x, double limit) = 0;
   virtual void add_row(Tensor& x, const Tensor& row) = 0;                      // x [m, n] += row [n]
   virtual void column_sum(const Tensor& x, Tensor& out, bool accumulate) = 0;  // [m, n] -> [n], rows in order
 

@@ -12,6 +12,7 @@
 #include "base/registry.hpp"
 #include "comm/collective_queue.hpp"
 #include "io/config.hpp"
+#include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 #include "kernels/operations.hpp"
 #include "models/parameter.hpp"
@@ -101,6 +102,12 @@ std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const OptionV
 
 // The factor of lr at step t (from 1) of total_steps.
 using LearningRateSchedule = std::function<double(int64_t step, int64_t total_steps)>;
-using LearningRateFactory = std::function<LearningRateSchedule(const LearningRateConfig&)>;
-Registry<LearningRateFactory>& learning_rate_schedules();  // built in: "constant", "linear", "cosine"
+// Gets the values in force of the options that the schedule has declared.
+using LearningRateFactory = std::function<LearningRateSchedule(const OptionValues& options)>;
+Registry<LearningRateFactory>& learning_rate_schedules();  // built in: optim/learning_rate.hpp
+// Adds a schedule with its options, as add_optimizer() does.
+void add_learning_rate_schedule(const std::string& name, OptionDeclaration declaration,
+                                LearningRateFactory factory);
+// Throws UserError if there is none of that name.
+LearningRateSchedule make_learning_rate_schedule(const LearningRateConfig& config);
 }  // namespace collie

@@ -6,22 +6,49 @@
 
 namespace collie {
 
+namespace {
+
+constexpr const char* weight_decay = "weight_decay";
+
+}  // namespace
+
 ParameterGroups::ParameterGroups(const OptimizerConfig& config) {
-  const auto add = [&](std::vector<std::string> match, const std::string& rule, const OptionValues& options) {
-    groups_.push_back({std::move(match), make_optimizer(rule, options), options.number("lr")});
-  };
   for (const OptimizerGroup& group : config.groups)
     add(group.match, rule_of(config, group), options_in_force(config, group));
+  rest_ = groups_.size();
   add({}, config.name, options_in_force(config));
+  if (config.decay_norms_and_biases) return;
+  for (size_t i = 0; i < rest_; ++i) {
+    const OptimizerGroup& group = config.groups[i];
+    if (!group.options.has(weight_decay))  // whoever gives it there means all that the group has
+      add_without_decay(i, rule_of(config, group), options_in_force(config, group));
+  }
+  add_without_decay(rest_, config.name, options_in_force(config));
 }
 
-size_t ParameterGroups::index_of(const std::string& parameter) const {
+void ParameterGroups::add(std::vector<std::string> match, const std::string& rule,
+                          const OptionValues& options) {
+  const size_t index = groups_.size();
+  groups_.push_back({std::move(match), make_optimizer(rule, options), options.number("lr"), index});
+}
+
+// Nothing is added if the rule has no weight decay, or none is wanted.
+void ParameterGroups::add_without_decay(size_t beside, const std::string& rule, OptionValues options) {
+  if (!options.has(weight_decay) || !std::holds_alternative<double>(options.at(weight_decay))) return;
+  if (options.number(weight_decay) == 0) return;
+  options.set(weight_decay, 0.0);
+  groups_[beside].of_vectors = groups_.size();
+  add({}, rule, options);
+}
+
+size_t ParameterGroups::index_of(const std::string& parameter, const Shape& shape) const {
   const auto has = [&](const Group& group) {
     return std::any_of(group.match.begin(), group.match.end(),
                        [&](const std::string& pattern) { return matches_pattern(pattern, parameter); });
   };
-  const auto rest = groups_.end() - 1;
-  return static_cast<size_t>(std::find_if(groups_.begin(), rest, has) - groups_.begin());
+  const auto rest = groups_.begin() + static_cast<std::ptrdiff_t>(rest_);
+  const auto found = std::find_if(groups_.begin(), rest, has);
+  return shape.rank() < 2 ? found->of_vectors : static_cast<size_t>(found - groups_.begin());
 }
 
 size_t ParameterGroups::most_states() const {

@@ -1,4 +1,5 @@
 // Which parameters are updated by which optimizer: the groups of optimizer.groups, and one for all the rest.
+// Where weight decay is for matrices alone, vectors have a group of their own beside each of these.
 #pragma once
 
 #include <memory>
@@ -14,22 +15,31 @@ class ParameterGroups {
   struct Group {
     std::vector<std::string> match;  // globs (fnmatch); empty for the rest
     std::unique_ptr<Optimizer> optimizer;
-    double lr = 0;  // at its highest
+    double lr = 0;          // at its highest
+    size_t of_vectors = 0;  // the index of the group that has those of its parameters that are vectors
   };
 
   // Throws UserError if an optimizer is unknown.
   explicit ParameterGroups(const OptimizerConfig& config);
 
+  // The groups of optimizer.groups, the rest, then those of vectors.
   const std::vector<Group>& all() const { return groups_; }
-  // The index of the group that has the parameter of that Hugging Face name: the first that matches.
-  size_t index_of(const std::string& parameter) const;
-  const Group& of(const std::string& parameter) const { return groups_[index_of(parameter)]; }
+  // The index of the group that has a parameter of that Hugging Face name and shape: the first that matches
+  // the name, or that one's vectors. A vector has fewer than two dimensions.
+  size_t index_of(const std::string& parameter, const Shape& shape) const;
+  const Group& of(const std::string& parameter, const Shape& shape) const {
+    return groups_[index_of(parameter, shape)];
+  }
 
   // The most states of a parameter's own shape that one of any group has.
   size_t most_states() const;
 
  private:
+  void add(std::vector<std::string> match, const std::string& rule, const OptionValues& options);
+  void add_without_decay(size_t beside, const std::string& rule, OptionValues options);
+
   std::vector<Group> groups_;
+  size_t rest_ = 0;  // the index of the group that has what no pattern matches
 };
 
 // Throws UserError if a pattern matches none of the parameters, or if a group has none because earlier groups

@@ -56,9 +56,25 @@ Registry<LearningRateFactory>& learning_rate_schedules() {
     all.add("constant", make_constant_schedule);
     all.add("linear", make_linear_schedule);
     all.add("cosine", make_cosine_schedule);
+    all.add("cosine_with_restarts", make_cosine_with_restarts_schedule);
+    all.add("polynomial", make_polynomial_schedule);
+    all.add("inverse_sqrt", make_inverse_sqrt_schedule);
+    all.add("one_cycle", make_one_cycle_schedule);
+    all.add("warmup_stable_decay", make_warmup_stable_decay_schedule);
+    all.add("step", make_step_schedule);
     return all;
   }();
   return registry;
+}
+
+void add_learning_rate_schedule(const std::string& name, OptionDeclaration declaration,
+                                LearningRateFactory factory) {
+  learning_rate_schedules().add(name, std::move(factory));
+  learning_rate_declarations().add(name, std::move(declaration));
+}
+
+LearningRateSchedule make_learning_rate_schedule(const LearningRateConfig& config) {
+  return learning_rate_schedules().find(config.name)(options_in_force(config));
 }
 
 }  // namespace collie

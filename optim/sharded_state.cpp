@@ -38,7 +38,7 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       Owned owned{range,
                   static_cast<int>(bucket),
                   {piece.tensor, piece.tensor_shape, parameter(range.id).is_table},
-                  optimizers->index_of(piece.tensor),
+                  optimizers->index_of(piece.tensor, piece.tensor_shape),
                   {},
                   {}};
       const auto state = [&] {
@@ -134,6 +134,16 @@ void ShardedState::sum_squares(Tensor& values) const {
     at += sums.numel();
   }
   operations_.tree_sums(blocks, norm_sums_, values);
+}
+
+// Whole buckets, because what lies between parameters is zero. A tied copy's gradient is in its owner's.
+void ShardedState::clamp_gradients(double limit) {
+  for (int bucket = 0; bucket < static_cast<int>(plan_.buckets().size()); ++bucket) {
+    const Bucket& whole = plan_.buckets()[static_cast<size_t>(bucket)];
+    if (!whole.trainable || parameter(whole.slots.front().id).tied_copy) continue;
+    Tensor gradient = gradients_->part(bucket);
+    operations_.clamp(gradient, limit);
+  }
 }
 
 ParameterRange ShardedState::range_of(Owned& owned) {

@@ -48,6 +48,9 @@ class ShardedState {
   // The sums of squares of their nodes, one share after another. values f64 [norm_values()].
   void sum_squares(Tensor& values) const;
   int64_t norm_values() const { return static_cast<int64_t>(norm_sums_.starts.size()) - 1; }
+  // Clamps every element of the gradients that this rank updates by to [-limit, limit], as PyTorch's
+  // clip_grad_value_. They must be complete: reduced, and a tied matrix's two added.
+  void clamp_gradients(double limit);
   // Updates what this rank owns and lets the others of the data group have it. lr_factor: of each group's lr;
   // arguments.lr is not read.
   void update(double lr_factor, UpdateArguments arguments);

@@ -24,7 +24,7 @@ SharedMatrices::SharedMatrices(const std::vector<Parameter>& parameters, const P
   std::copy_if(parameters.begin(), parameters.end(), std::back_inserter(trained),
                [](const Parameter& parameter) { return parameter.trainable && !parameter.tied_copy; });
   for (const NamedTensor& tensor : tensors_of(trained)) {
-    const size_t group = optimizers.index_of(tensor.name);
+    const size_t group = optimizers.index_of(tensor.name, tensor.shape);
     const Optimizer& optimizer = *optimizers.all()[group].optimizer;
     if (!optimizer.takes_matrices()) continue;
     Matrix& matrix = matrices_.emplace_back(Matrix{tensor, transposed(tensor.name, trained), group, {}, {}});

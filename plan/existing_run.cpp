@@ -117,7 +117,7 @@ void check_checkpoint(const RunPlan& plan) {
   for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) {
     plan.checkpoint->check(tensor.name, "weight", tensor.shape);
     if (!trains || !plan.model.trains(tensor.name)) continue;
-    for (const StateDeclaration& state : optimizers->of(tensor.name).optimizer->states(tensor))
+    for (const StateDeclaration& state : optimizers->of(tensor.name, tensor.shape).optimizer->states(tensor))
       plan.checkpoint->check(tensor.name, state.name, state_shape(state, tensor.shape));
   }
 }

@@ -217,7 +217,7 @@ void check_names(const Config& config) {
         !group.optimizer->rounds_stochastically())
       throw UserError("{}: stochastic is not what every optimizer here can do; nearest is right",
                       place("optimizer.rounding"));
-  learning_rate_schedules().find(config.lr_scheduler.name, place("lr_scheduler.name"))(config.lr_scheduler);
+  check_options(config.lr_scheduler, place);
   losses().find(config.train.loss, place("train.loss"));
   for (const auto& name : config.callbacks) callbacks().find(name, place("callbacks"));
   if (!schedule::names_a_file(config.parallel.schedule))
@@ -236,9 +236,39 @@ bool names(const std::string& allowed, const std::string& key) {
   return key == allowed || key.rfind(allowed + ".", 0) == 0;
 }
 
+// What the run was computed with, flattened, as this version would have recorded it.
+json maths_of_run(const Checkpoint& checkpoint) {
+  json maths = checkpoint.metadata().at("maths").flatten();
+  // Before the key existed, weight decay covered everything.
+  if (!maths.contains("/optimizer/decay_norms_and_biases")) maths["/optimizer/decay_norms_and_biases"] = true;
+  // A constant rate had this key once, and did not read it.
+  if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
+  return maths;
+}
+
+// A run whose configuration does not say what weight decay covers goes on as it was.
+void keep_reach_of_decay(RunPlan& plan) {
+  constexpr const char* key = "optimizer.decay_norms_and_biases";
+  bool& covers_all = plan.config.optimizer.decay_norms_and_biases;
+  const bool did = maths_of_run(*plan.checkpoint).at("/optimizer/decay_norms_and_biases") == true;
+  if (plan.config.file.places.count(key) > 0 || did == covers_all) return;
+  covers_all = did;
+  log::warn("{}: {}, as in the run in '{}' so far", key, did, plan.config.run.dir);
+}
+
+// The options of one section that only one of two pieces has follow from the pieces' names.
+bool follows_from_name(const std::string& key, const json& now, const json& then,
+                       const std::vector<std::string>& allowed_changes) {
+  const std::string section = key.substr(0, key.find('.')), pointer = "/" + section + "/name";
+  if (now.value(pointer, json()) == then.value(pointer, json())) return false;
+  std::string changed = "/" + key;
+  std::replace(changed.begin(), changed.end(), '.', '/');
+  return now.contains(changed) != then.contains(changed) &&
+         std::count(allowed_changes.begin(), allowed_changes.end(), section + ".name") > 0;
+}
+
 void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
-  const json now = resume_fingerprint(plan).flatten(),
-             then = plan.checkpoint->metadata().at("maths").flatten();
+  const json now = resume_fingerprint(plan).flatten(), then = maths_of_run(*plan.checkpoint);
   json both = then;
   both.update(now);
   std::vector<std::string> unused = allowed_changes;
@@ -250,8 +280,9 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
     unused.erase(std::remove_if(unused.begin(), unused.end(), allows), unused.end());
     const json value = now.value(pointer, json()), before = then.value(pointer, json());
     if (value == before || std::any_of(allowed_changes.begin(), allowed_changes.end(), allows)) continue;
-    // Another optimizer has other options; its name says more than they do.
-    if (changed.empty() || key == "optimizer.name")
+    if (follows_from_name(key, now, then, allowed_changes)) continue;
+    // Another optimizer or schedule has other options; its name says more than they do.
+    if (changed.empty() || key == "optimizer.name" || key == "lr_scheduler.name")
       changed = fmt::format(
           "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
           "Set it back, or allow it by name: --allow-change {}",
@@ -268,8 +299,7 @@ void warn_of_another_length(const RunPlan& plan) {
   const auto before = plan.checkpoint->metadata().value("total_steps", plan.total_steps);
   const int64_t next = plan.origin.steps + 1, last = std::min(next, before);
   if (before == plan.total_steps || next > plan.total_steps || last < 1) return;
-  const LearningRateConfig& scheduler = plan.config.lr_scheduler;
-  const auto factor = learning_rate_schedules().find(scheduler.name)(scheduler);
+  const LearningRateSchedule factor = make_learning_rate_schedule(plan.config.lr_scheduler);
   const double lr = options_in_force(plan.config.optimizer).number("lr"),
                now = lr * factor(next, plan.total_steps), then = lr * factor(last, before);
   if (now == then) return;
@@ -294,6 +324,7 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   const fs::path folder = plan.config.run.dir;
   plan.checkpoint = latest_checkpoint((folder / "checkpoints").string());
   if (!plan.checkpoint) return check_never_saved(plan);
+  keep_reach_of_decay(plan);
   check_unchanged(plan, allowed_changes);
   check_checkpoint(plan);
   go_on_from_checkpoint(plan);

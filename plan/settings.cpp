@@ -33,7 +33,7 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
           (std::filesystem::path(plan.config.run.dir) / metrics_name).string(), plan.checkpoint->step());
   }
   settings.learning_rate = options_in_force(plan.config.optimizer).number("lr");
-  settings.schedule = learning_rate_schedules().find(plan.config.lr_scheduler.name)(plan.config.lr_scheduler);
+  settings.schedule = make_learning_rate_schedule(plan.config.lr_scheduler);
   return settings;
 }
 
@@ -66,6 +66,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.sequence_parallel = plan.config.parallel.sequence_parallel;
   settings.zero_stage = plan.config.parallel.zero_stage;
   settings.clip_grad_norm = plan.config.train.clip_grad_norm;
+  settings.clip_grad_value = plan.config.train.clip_grad_value;
   settings.bucket_elements = plan.config.parallel.bucket_elements;
   settings.groups = groups;
   settings.make_operations = operations_of(plan, rank);

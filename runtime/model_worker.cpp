@@ -378,6 +378,8 @@ void ModelWorker::sum_squares() {
   // A test lets one rank enter a collective alone. The rank waits here until the group is aborted.
   if (failpoint("stage.collective") && settings_.groups.tensor) settings_.groups.tensor->barrier();
   call_hooks(&StepHook::before_norm);
+  if (settings_.clip_grad_value > 0)
+    for (const auto& chunk : chunks_) chunk->state->clamp_gradients(settings_.clip_grad_value);
   contribution_ = operations_->empty({norm_order_.width()}, DType::f64, Category::workspace);
   operations_->fill(contribution_, 0);
   int64_t at = 0;

@@ -41,11 +41,11 @@ struct ModelWorkerSettings {
   bool sequence_parallel = false;
   int zero_stage = 0;
   int64_t bucket_elements = DataSharding{}.bucket_elements;
-  double clip_grad_norm = 0;               // 0: no clipping
-  bool training = true;                    // allocate gradients and optimizer states
-  std::string weights_folder;              // Hugging Face folder; empty: random from `seed`
-  const Checkpoint* checkpoint = nullptr;  // if given, it is read instead of the folder or the seed
-  RankGroups groups;                       // their owner aborts them
+  double clip_grad_norm = 0, clip_grad_value = 0;  // 0: no clipping
+  bool training = true;                            // allocate gradients and optimizer states
+  std::string weights_folder;                      // Hugging Face folder; empty: random from `seed`
+  const Checkpoint* checkpoint = nullptr;          // if given, it is read instead of the folder or the seed
+  RankGroups groups;                               // their owner aborts them
   OperationsFactory make_operations = cpu_operations(DType::f32);
   std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();  // counts the rank's memory
 };

@@ -31,6 +31,17 @@ HWY_INLINE void scale(T* x, float factor, int64_t n) {
       n, [&](int64_t i, auto access) HWY_ATTR { access.store(hn::Mul(access.load(x + i), f), x + i); });
 }
 
+// Comparisons with NaN are false, so NaN stays, which Min and Max do not promise.
+template <class T>
+HWY_INLINE void clamp(T* x, float limit, int64_t n) {
+  const Vec most = constant(limit), least = constant(-limit);
+  for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
+    const Vec v = access.load(x + i);
+    const Vec below = hn::IfThenElse(hn::Gt(v, most), most, v);
+    access.store(hn::IfThenElse(hn::Lt(below, least), least, below), x + i);
+  });
+}
+
 template <class From, class To>
 HWY_INLINE void convert(const From* from, To* to, int64_t n) {
   for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR { access.store(access.load(from + i), to + i); });
@@ -42,6 +53,10 @@ void add_vectors(Elements a, Elements b, Elements out, int64_t n) {
 
 void scale_vector(Elements x, float factor, int64_t n) {
   typed([&](auto* elements) HWY_ATTR { scale(elements, factor, n); }, x);
+}
+
+void clamp_vector(Elements x, float limit, int64_t n) {
+  typed([&](auto* elements) HWY_ATTR { clamp(elements, limit, n); }, x);
 }
 
 void convert_vector(Elements from, Elements to, int64_t n) {
@@ -57,6 +72,7 @@ namespace collie {
 
 HWY_EXPORT(add_vectors);
 HWY_EXPORT(scale_vector);
+HWY_EXPORT(clamp_vector);
 HWY_EXPORT(convert_vector);
 
 using cpu::at;
@@ -94,6 +110,14 @@ void CpuOperations::scale(Tensor& x, double factor) {
 void CpuOperations::divide_by_root(Tensor& x, const Tensor& square, double least) {
   check::divide_by_root(dtype(), x, square);
   scale(x, 1 / std::max(std::sqrt(*square.data<double>()), least));
+}
+
+void CpuOperations::clamp(Tensor& x, double limit) {
+  check::clamp(dtype(), x, limit);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(clamp_vector);
+  cpu::for_each_piece(arena_, cpu::common_layout({&x}), [&](int64_t row, int64_t first, int64_t count) {
+    kernel(at(x, row, first), static_cast<float>(limit), count);
+  });
 }
 
 void CpuOperations::add_row(Tensor& x, const Tensor& row) {

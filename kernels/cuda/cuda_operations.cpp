@@ -219,6 +219,11 @@ void CudaOperations::divide_by_root(Tensor& x, const Tensor& square, double leas
   cuda::divide_by_root(stream_->native(), view(x), square.data<double>(), least);
 }
 
+void CudaOperations::clamp(Tensor& x, double limit) {
+  check::clamp(dtype(), x, limit);
+  cuda::clamp(stream_->native(), view(x), static_cast<float>(limit));
+}
+
 void CudaOperations::add_row(Tensor& x, const Tensor& row) {
   check::add_row(dtype(), x, row);
   cuda::add_row(stream_->native(), view(x), row.raw());

@@ -50,6 +50,7 @@ class CudaOperations final : public Operations {
   void add(const Tensor& a, const Tensor& b, Tensor& out) override;
   void scale(Tensor& x, double factor) override;
   void divide_by_root(Tensor& x, const Tensor& square, double least) override;
+  void clamp(Tensor& x, double limit) override;
   void add_row(Tensor& x, const Tensor& row) override;
   void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
 

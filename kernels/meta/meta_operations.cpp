@@ -84,6 +84,10 @@ void MetaOperations::scale(Tensor& x, double) {
 void MetaOperations::divide_by_root(Tensor& x, const Tensor& square, double) {
   check::divide_by_root(dtype(), x, square);
 }
+
+void MetaOperations::clamp(Tensor& x, double limit) {
+  check::clamp(dtype(), x, limit);
+}
 void MetaOperations::add_row(Tensor& x, const Tensor& row) {
   check::add_row(dtype(), x, row);
 }

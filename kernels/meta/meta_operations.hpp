@@ -35,6 +35,7 @@ class MetaOperations : public Operations {
   void from_host(const Tensor& values, Tensor& x) override;
   void scale(Tensor& x, double factor) override;
   void divide_by_root(Tensor& x, const Tensor& square, double least) override;
+  void clamp(Tensor& x, double limit) override;
   void add_row(Tensor& x, const Tensor& row) override;
   void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
 

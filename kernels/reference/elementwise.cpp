@@ -28,6 +28,17 @@ void ReferenceOperations::divide_by_root(Tensor& x, const Tensor& square, double
   scale(x, 1 / std::max(std::sqrt(*square.data<double>()), least));
 }
 
+// Comparisons with NaN are false.
+void ReferenceOperations::clamp(Tensor& x, double limit) {
+  check::clamp(dtype(), x, limit);
+  const View xv(x);
+  for (int64_t i = 0; i < xv.rows(); ++i)
+    for (int64_t j = 0; j < xv.width(); ++j) {
+      if (xv(i, j) > limit) xv(i, j) = limit;
+      if (xv(i, j) < -limit) xv(i, j) = -limit;
+    }
+}
+
 void ReferenceOperations::add_row(Tensor& x, const Tensor& row) {
   check::add_row(dtype(), x, row);
   const View xv(x), rv(row);

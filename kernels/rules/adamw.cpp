@@ -8,7 +8,8 @@ namespace collie {
 ElementwiseRule adamw_rule() {
   return {.name = "adamw",
           .options = {learning_rate_option(3e-4), betas_option(0.9, 0.95), eps_option(1e-8),
-                      weight_decay_option(0.1, "of all parameters")},
+                      weight_decay_option(
+                          0.1, "decoupled from the gradient; of matrices, see decay_norms_and_biases")},
           .with = [](const OptionValues& options) -> ElementwiseUpdateRule {
             return {scalar::index_of<scalar::AdamW>,
                     {{"exp_avg"}, {"exp_avg_sq"}},

@@ -7,7 +7,7 @@ namespace collie {
 ElementwiseRule lion_rule() {
   return {.name = "lion",
           .options = {learning_rate_option(1e-4), betas_option(0.9, 0.99),
-                      weight_decay_option(0.0, "of all parameters")},
+                      weight_decay_option(0.0, "as of adamw")},
           .with = [](const OptionValues& options) -> ElementwiseUpdateRule {
             const double beta1 = options.numbers("betas")[0], beta2 = options.numbers("betas")[1];
             const double weight_decay = options.number("weight_decay");

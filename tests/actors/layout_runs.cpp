@@ -20,7 +20,8 @@ void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const auto account = std::make_shared<MemoryAccount>();
   const ParameterGroups groups(plan.config.optimizer);
   for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) {
-    const std::vector<StateDeclaration> states = groups.of(tensor.name).optimizer->states(tensor);
+    const std::vector<StateDeclaration> states =
+        groups.of(tensor.name, tensor.shape).optimizer->states(tensor);
     if (states.empty() || !plan.model.trains(tensor.name)) continue;
     const bool of_lines = states.back().shape != StateShape::elements;
     const StateDeclaration& state = of_lines ? states.back() : states.front();
@@ -144,6 +145,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.train.micro_batch_size = maths.micro_batch_size;
   config.train.gradient_accumulation_steps = maths.sequences_per_step / maths.micro_batch_size / layout.dp;
   config.train.clip_grad_norm = 0;
+  config.train.clip_grad_value = maths.clip_grad_value;
   config.parallel.dp_size = layout.dp;
   config.parallel.tp_size = layout.tp;
   config.parallel.pp_size = layout.pp;
@@ -154,8 +156,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.parallel.offload = layout.offload;
   config.model.recompute = layout.recompute;
   config.parallel.bucket_elements = 20'000;  // a few blocks
-  config.lr_scheduler.name = "constant";
-  config.lr_scheduler.warmup_steps = 4;
+  config.lr_scheduler = {"constant", {{"warmup_steps", int64_t{4}}}};
   config.checkpoint.every_n_steps = 0;
   config.monitor.console = "none";
   config.monitor.tensorboard = config.monitor.csv = false;

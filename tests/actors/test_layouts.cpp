@@ -135,6 +135,27 @@ TEST_CASE("layouts: several optimizers in one model give the same bits in every 
   }
 }
 
+TEST_CASE("layouts: gradients are clipped by value as one rank clips them, once they are whole",
+          "[actors][layouts][slow]") {
+  MathsOptions maths{GENERATE(true, false), true, false, 16, 2};
+  const LayoutOptions one;
+  const LayoutOutcome unclipped = outcome_of(one, maths);
+  maths.clip_grad_value = 1e-3;
+  const LayoutOutcome expected = outcome_of(one, maths);
+  CHECK(expected.norms.front() < 0.8 * unclipped.norms.front());
+  CHECK(complaint_of(outcome_of({1, 1, 4, 1, "zb_h1"}, maths), expected, true) == "");
+  CHECK(complaint_of(outcome_of({1, 1, 2, 1, "interleaved_1f1b"}, maths), expected, true) == "");
+  const LayoutOutcome replicas = outcome_of({2, 1, 2, 1, "1f1b", 0}, maths);
+  CHECK(complaint_of(outcome_of({2, 1, 2, 1, "1f1b", 1}, maths), replicas, true) == "");
+  for (const LayoutOptions& layout :
+       {LayoutOptions{2, 1, 2, 1, "1f1b", 0}, LayoutOptions{2, 1, 1, 2, "1f1b", 2},
+        LayoutOptions{4, 1, 1, 1, "1f1b", 3}, LayoutOptions{1, 4, 1, 1, "1f1b", 0, true},
+        LayoutOptions{1, 2, 2, 1, "zbv"}}) {
+    INFO(layout.name() << ", " << maths.name());
+    CHECK(complaint_of(outcome_of(layout, maths), expected, false) == "");
+  }
+}
+
 TEST_CASE("layouts: computing activations again changes no bit in any of them", "[actors][layouts][slow]") {
   const MathsOptions maths{true, true, false, 16, 2};
   for (const LayoutOptions& grid :

@@ -149,6 +149,12 @@ TEST_CASE("settings that cannot work are refused before anything is written") {
   check_run_refused(bench, {"train.loss=mse"}, {"mse", "cross_entropy"});
   check_run_refused(bench, {"callbacks=[confetti]"}, {"callback", "confetti"});
   check_run_refused(bench, {"lr_scheduler.name=staircase"}, {"lr_scheduler.name", "staircase", "cosine"});
+  check_run_refused(bench, {"lr_scheduler.power=2.0"},
+                    {"--set lr_scheduler.power", "cosine", "warmup_steps, warmup_ratio, min_lr_ratio"});
+  check_run_refused(bench, {"lr_scheduler.warmup_ratio=0.1"},
+                    {"lr_scheduler.warmup_ratio", "beside warmup_steps"});
+  check_run_refused(bench, {"optimizer.groups=[{match: [model.norm.wieght], weight_decay: 0.0}]"},
+                    {"--set optimizer.groups", "model.norm.wieght", "model.norm.weight"});
   check_run_refused(bench, {"parallel.schedule=2f2b"}, {"parallel.schedule", "2f2b", "1f1b"});
   check_run_refused(bench, {"parallel.schedule=nowhere.csv"}, {"nowhere.csv"});
   check_run_refused(bench, {"model.config.vocab_size=100"}, {"vocab_size", "100", "258"});

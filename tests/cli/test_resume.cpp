@@ -5,7 +5,11 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
+#include "io/checkpoint_manifest.hpp"
+#include "io/files.hpp"
+#include "io/sealed_json.hpp"
 #include "tests/cli/workbench.hpp"
 
 namespace collie::test {
@@ -51,6 +55,16 @@ void flip_byte(const std::string& file, int64_t at) {
 
 std::string shard(const std::string& run, const std::string& checkpoint) {
   return killed_run() / (run + "/checkpoints/" + checkpoint + "/shard-00000.safetensors");
+}
+
+// What the newest checkpoint says the run was computed with, as `change` makes it: an earlier version's, say.
+void change_maths(const std::string& run, const std::function<void(nlohmann::json&)>& change) {
+  const std::string folder = killed_run() / (run + "/checkpoints/step-00000006");
+  const std::string file = folder + "/" + manifest_name;
+  nlohmann::json manifest = unseal(read_text_file(file), file);
+  manifest.erase("sha256");
+  change(manifest.at("metadata").at("maths"));
+  write_file_durably(file, seal(manifest));
 }
 
 }  // namespace
@@ -121,6 +135,67 @@ TEST_CASE("a resume that would compute something else is refused, unless allowed
   CHECK(training.steps[6].at("loss") == never_stopped().steps[6].at("loss"));  // before the rate counts
   CHECK(training.steps[6].at("lr") != never_stopped().steps[6].at("lr"));
   CHECK(training.steps[8].at("loss") != never_stopped().steps[8].at("loss"));
+}
+
+TEST_CASE("a run from before weight decay was for matrices alone goes on as it was") {
+  const Workbench& bench = killed_run();
+  const Settings all{"optimizer.decay_norms_and_biases=true", "optimizer.weight_decay=5.0"};
+  const Settings decay{"optimizer.weight_decay=5.0"};
+  const std::string run = "decays_all";
+  REQUIRE(bench.run(run, all, {}, after_step_6).signal == SIGKILL);
+  const Training expected = bench.train("decays_all_never_stopped", all);
+  CHECK(first_difference(bench.train("decays_matrices", decay), expected) != "");
+  change_maths(run, [](nlohmann::json& maths) { maths.at("optimizer").erase("decay_norms_and_biases"); });
+
+  const auto before = bench.everything(run);
+  check_refused(bench.resume(run, decay + Settings{"optimizer.decay_norms_and_biases=false"}), 2,
+                {"optimizer.decay_norms_and_biases", "is false", "true", "--allow-change"});
+  CHECK_UNCHANGED(before, bench.everything(run));
+
+  REQUIRE(bench.run(run, decay, {"--resume"}, "checkpoint.purge:1:kill").signal == SIGKILL);
+  const Outcome outcome = bench.resume(run, decay);  // from a checkpoint that has the key
+  REQUIRE_CODE(outcome, 0);
+  CHECK(has(outcome.errors, "optimizer.decay_norms_and_biases: true, as in the run"));
+  CHECK(has(text_of(bench / (run + "/config.resolved.yaml")), "decay_norms_and_biases: true"));
+  CHECK_SAME(expected, bench.training(run));
+}
+
+TEST_CASE("a run with a constant rate from before schedules had options of their own goes on") {
+  const Workbench& bench = killed_run();
+  const Settings constant{"lr_scheduler.name=constant"};
+  const std::string run = "constant";
+  REQUIRE(bench.run(run, constant, {}, after_step_6).signal == SIGKILL);
+  const Training expected = bench.train("constant_never_stopped", constant);
+  change_maths(run, [](nlohmann::json& maths) {
+    maths["lr_scheduler"] = {{"name", "constant"}, {"warmup_steps", 4}, {"min_lr_ratio", 0.1}};
+  });
+  REQUIRE_CODE(bench.resume(run, constant), 0);
+  CHECK_SAME(expected, bench.training(run));
+}
+
+TEST_CASE("every schedule goes on where it was, and no option of it may change") {
+  const Workbench& bench = killed_run();
+  const auto& [settings, change, key] = GENERATE(values<std::tuple<Settings, std::string, std::string>>({
+      {{"lr_scheduler={name: cosine_with_restarts, warmup_ratio: 0.1, num_cycles: 2}"},
+       "lr_scheduler.num_cycles=3",
+       "lr_scheduler.num_cycles"},
+      {{"lr_scheduler={name: warmup_stable_decay, warmup_steps: 2, decay_steps: 5}"},
+       "lr_scheduler.decay_type=linear",
+       "lr_scheduler.decay_type"},
+      {{"lr_scheduler={name: step, warmup_steps: 0, step_size: 4}"},
+       "lr_scheduler.step_size=5",
+       "lr_scheduler.step_size"},
+      {{"lr_scheduler={name: one_cycle}"}, "lr_scheduler.three_phase=true", "lr_scheduler.three_phase"},
+      {{"lr_scheduler={name: inverse_sqrt, warmup_steps: 3}"},
+       "lr_scheduler.timescale=9",
+       "lr_scheduler.timescale"},
+  }));
+  CAPTURE(key);
+  const std::string run = "scheduled_" + key;
+  REQUIRE(bench.run(run, settings, {}, after_step_6).signal == SIGKILL);
+  check_refused(bench.resume(run, settings + Settings{change}), 2, {key, "--allow-change " + key});
+  REQUIRE_CODE(bench.resume(run, settings), 0);
+  CHECK_SAME(bench.train(run + "_never_stopped", settings), bench.training(run));
 }
 
 TEST_CASE("other data of the same size are a change too") {

@@ -5,6 +5,7 @@
 #include "io/config.hpp"
 #include "io/config_schema.hpp"
 #include "io/config_tree.hpp"
+#include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 #include "kernels/update_rule.hpp"
 #include "tests/catch.hpp"
@@ -43,8 +44,8 @@ data:
 train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_value: 0, loss: cross_entropy}
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
              bucket_elements: 4194304, schedule: 1f1b, virtual_stages: 1, partition: parameters}
-optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, rounding: nearest, groups: []}
-lr_scheduler: {name: cosine, warmup_steps: 20, min_lr_ratio: 0.1}
+optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, rounding: nearest, decay_norms_and_biases: false, groups: []}
+lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
 peft:       {type: none}
 quantization: {kind: none}
 eval:       {every_n_steps: 50, every_n_epochs: 0}
@@ -71,7 +72,7 @@ Config everything_changed() {
   c.data.eval = {{"- x", "jsonl", 1.0, "", "the question", "answer"}};
   c.data.sequence_length = 7;
   c.data.packing = c.data.shuffle = false;
-  c.train = {1000000000, 3, 1, 9, 1e-300, 0, "my loss"};
+  c.train = {1000000000, 3, 1, 9, 1e-300, 5e-324, "my loss"};
   c.parallel.dp_size = 4;
   c.parallel.tp_size = 2;
   c.parallel.pp_size = 3;
@@ -101,11 +102,17 @@ Config everything_changed() {
   c.optimizer.master = false;
   c.optimizer.grad_dtype = "bfloat16";
   c.optimizer.rounding = "stochastic";
+  c.optimizer.decay_norms_and_biases = true;
   c.model.dtype = "bfloat16";
   c.model.recompute = "full";
   c.model.frozen = {"*norm*", "model.layers.[0-3].*"};
   c.model.dropout = "config";
-  c.lr_scheduler = {"on", 0, 1.0};
+  OptionDeclaration schedule = learning_rate_declarations().find("linear");
+  schedule.options.push_back({.name = "shape", .initial = "null", .doc = "", .choices = {"null", "1"}});
+  schedule.options.push_back({.name = "tail", .initial = int64_t{0}, .doc = "", .unset = true});
+  learning_rate_declarations().add("on", schedule);
+  c.lr_scheduler = {
+      "on", {{"warmup_ratio", 0.1 + 0.2}, {"min_lr_ratio", 1.0}, {"shape", "1"}, {"tail", int64_t{1} << 60}}};
   c.eval = {0, 2};
   c.checkpoint = {0, 1};
   c.monitor.console = "plain";

@@ -86,7 +86,8 @@ TEST_CASE("an unknown key is refused with the nearest valid one") {
        "c.yaml:1: train.batch-size: unknown key; the nearest valid key is train.micro_batch_size"},
       {"train: {Steps: 3}", "c.yaml:1: train.Steps: unknown key; the nearest valid key is train.steps"},
       {"lr_scheduler: {warmup: 3}",
-       "c.yaml:1: lr_scheduler.warmup: unknown key; the nearest valid key is lr_scheduler.warmup_steps"},
+       "c.yaml:1: lr_scheduler.warmup: unknown key; the nearest valid key is lr_scheduler.warmup_steps "
+       "(the options of cosine are warmup_steps, warmup_ratio, min_lr_ratio)"},
       {"optimizer: {learning_rate: 3}",
        "c.yaml:1: optimizer.learning_rate: unknown key; the nearest valid key is optimizer.lr (the options "
        "of adamw are lr, betas, eps, weight_decay)"},
@@ -101,7 +102,8 @@ TEST_CASE("an unknown key is refused with the nearest valid one") {
       {"foo: 1", "c.yaml:1: foo: unknown key; the sections are " + kSections},
       {"peft: {r: 8}", "c.yaml:1: peft.r: unknown key; the keys of peft are type"},
       {"lr_scheduler: {'': 3}",
-       "c.yaml:1: lr_scheduler.: unknown key; the keys of lr_scheduler are name, warmup_steps, min_lr_ratio"},
+       "c.yaml:1: lr_scheduler.: unknown key; the keys of lr_scheduler are name, warmup_steps, "
+       "warmup_ratio, min_lr_ratio (the options of cosine are warmup_steps, warmup_ratio, min_lr_ratio)"},
   });
 }
 
@@ -136,7 +138,7 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "weight_decay is wanted"},
       {"optimizer: adamw",
        "c.yaml:1: optimizer: found 'adamw'; a map of name, lr, betas, eps, weight_decay, master, grad_dtype, "
-       "rounding, "
+       "rounding, decay_norms_and_biases, "
        "groups is wanted"},
       {"train: {steps: 1.5}",
        "c.yaml:1: train.steps: found 1.5; a whole number from 1 to 1000000000, or null, is wanted"},
@@ -264,13 +266,58 @@ TEST_CASE("an unknown optimizer, a group and options that contradict each other 
   });
 }
 
+TEST_CASE("each schedule has options of its own") {
+  const std::string step = "lr_scheduler:\n  name: step\n  ";
+  CHECK(refusal_of("lr_scheduler:\n  name: staircase")
+            .starts_with("c.yaml:2: lr_scheduler.name: unknown learning-rate schedule 'staircase'; known: "
+                         "constant, cosine"));
+  check({
+      {"lr_scheduler:\n  min_lr_ratio: 0.1\n  name: constant",
+       "c.yaml:2: lr_scheduler.min_lr_ratio: unknown key; the keys of lr_scheduler are name, warmup_steps, "
+       "warmup_ratio (the options of constant are warmup_steps, warmup_ratio)"},
+      {"lr_scheduler:\n  warmup_steps: 3\n  warmup_ratio: 0.5",
+       "c.yaml:3: lr_scheduler.warmup_ratio: found beside warmup_steps; one of the two is wanted (null for "
+       "the "
+       "other is right)"},
+      {"lr_scheduler: {warmup_steps: null, warmup_ratio: 0.5}", "accepted"},
+      {"lr_scheduler: {warmup_steps: null, warmup_ratio: null}", "accepted"},
+      {"lr_scheduler: {warmup_ratio: 1.5}",
+       "c.yaml:1: lr_scheduler.warmup_ratio: found 1.5; a number from 0 to 1, or null, is wanted"},
+      {"lr_scheduler: {warmup_steps: 1.5}",
+       "c.yaml:1: lr_scheduler.warmup_steps: found 1.5; a whole number from 0 to 1000000000, or null, is "
+       "wanted"},
+      {"lr_scheduler: {warmup_steps: -1}",
+       "c.yaml:1: lr_scheduler.warmup_steps: found -1; a whole number from 0 to 1000000000, or null, is "
+       "wanted"},
+      {step + "gamma: 0.5",
+       "c.yaml:1: lr_scheduler.step_size: missing; the number of steps for which a rate is kept is wanted"},
+      {step + "step_size: 0",
+       "c.yaml:3: lr_scheduler.step_size: found 0; a whole number from 1 to 1000000000, or "
+       "null, is wanted"},
+      {step + "step_size: 9\n  gamma: 2",
+       "c.yaml:4: lr_scheduler.gamma: found 2; a number above 0 and at most 1 is wanted"},
+      {step + "step_size: 9", "accepted"},
+      {"lr_scheduler: {name: one_cycle, anneal_strategy: cosine}",
+       "c.yaml:1: lr_scheduler.anneal_strategy: found 'cosine'; one of cos, linear is wanted"},
+      {"lr_scheduler: {name: one_cycle, pct_start: 0.75, three_phase: true}",
+       "c.yaml:1: lr_scheduler.pct_start: found 0.75 with three_phase; at most 0.5 is wanted, as the rate "
+       "falls "
+       "for as long as it has risen"},
+      {"lr_scheduler: {name: warmup_stable_decay, decay_steps: 5, decay_type: 1-sqrt}", "accepted"},
+      {"lr_scheduler: {name: warmup_stable_decay, decay_steps: 5, decay_ratio: 0.5}",
+       "c.yaml:1: lr_scheduler.decay_ratio: found beside decay_steps; one of the two is wanted (null for the "
+       "other "
+       "is right)"},
+  });
+}
+
 TEST_CASE("each optimizer has options of its own") {
   const std::string options = " (the options of sgd are lr, momentum, dampening, nesterov, weight_decay)";
   check({
       {"optimizer:\n  name: sgd\n  betas: [0.9, 0.95]",
        "c.yaml:3: optimizer.betas: unknown key; the keys of optimizer are name, lr, momentum, dampening, "
        "nesterov, "
-       "weight_decay, master, grad_dtype, rounding, groups" +
+       "weight_decay, master, grad_dtype, rounding, decay_norms_and_biases, groups" +
            options},
       {"optimizer: {name: sgd, momentun: 0.9}",
        "c.yaml:1: optimizer.momentun: unknown key; the nearest valid key is optimizer.momentum" + options},

@@ -34,6 +34,27 @@ TEST_CASE("fill, copy, add and scale conform", "[conformance]") {
   }
 }
 
+TEST_CASE("clamp conforms: infinities become the limit, NaN stays NaN", "[conformance]") {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  for (const auto& [rows, width] : sizes)
+    for (const double limit : {0.0, 0.5, 1e30}) {
+      CAPTURE(rows, width, limit);
+      Values x = random_values({rows, width}, 3), g = random_values({rows, width}, 4, 0.4);
+      for (size_t i = 0; i < x.data.size(); i += 5)
+        x.data[i] = i % 3 == 0 ? infinity : i % 3 == 1 ? -infinity : std::nanf("");
+      conforms([&](Bench& bench) {
+        Tensor own = bench.input(x), gradient = bench.gradient(g, true);
+        bench.ops.clamp(own, limit);
+        bench.ops.clamp(gradient, limit);
+        Outputs outputs{bench.read(own), bench.read(gradient)};
+        // A NaN has no distance, so it is compared as a value that cannot be there.
+        for (float& value : outputs[0])
+          if (std::isnan(value)) value = 1e32F;
+        return outputs;
+      });
+    }
+}
+
 TEST_CASE("add conforms on any mixture of dense and row-strided tensors of two and three dimensions",
           "[conformance]") {
   for (const Shape& shape : {Shape{7, 3, 5}, Shape{700, 2, 33}, Shape{3, 2, 20000}, Shape{130, 65}}) {

@@ -231,6 +231,7 @@ TEST_CASE("operations refuse tensors of another dtype", "[contracts]") {
     Tensor none;
     cpu->scale(none, 1);
   });
+  refused("clamp", {"-0.5", "at least 0"}, [&] { cpu->clamp(narrow, -0.5); });
 }
 
 TEST_CASE("the list of operations has every virtual function of the table", "[contracts]") {

@@ -127,6 +127,9 @@ TEST_CASE("a NaN is never lost", "[cpu]") {
     ops->dropout(gate, 0, 1, std::vector<uint64_t>{0}, out);
     CHECK(std::isnan(bench.read(out)[at]));
     CHECK(std::isnan(block_sums_of_squares(*ops, bench.input(poisoned)).front()));
+    Tensor clamped = bench.input(poisoned);
+    ops->clamp(clamped, 0.5);
+    CHECK(std::isnan(bench.read(clamped)[at]));
     const Shape heads{1, 1, 40};
     Tensor attended = bench.output(heads), lse = bench.statistics(Shape{1, 1});
     const Tensor q = bench.input({heads, poisoned.data}), k = bench.input(random_values(heads, 10));

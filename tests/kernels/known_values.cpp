@@ -49,6 +49,16 @@ TEST_CASE("gemm by hand", "[known]") {
   CHECK(r.read(c) == Floats{58, 64, 139, 154});
 }
 
+TEST_CASE("clamp by hand", "[known]") {
+  KnownValues r;
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  Tensor x = r.of({{7}, {0.25F, -0.25F, 3, -3, infinity, -infinity, std::nanf("")}});
+  r.ops->clamp(x, 0.5);
+  const Floats clamped = r.read(x);
+  CHECK(Floats(clamped.begin(), clamped.end() - 1) == Floats{0.25F, -0.25F, 0.5F, -0.5F, 0.5F, -0.5F});
+  CHECK(std::isnan(clamped.back()));
+}
+
 TEST_CASE("rms_norm by hand", "[known]") {
   KnownValues r;
   const Tensor x = r.of({{1, 2}, {3, 4}}), weight = r.of({{2}, {1, 2}});

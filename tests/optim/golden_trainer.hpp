@@ -14,14 +14,25 @@
 
 namespace collie::test {
 
+// How the steps of a golden.json are taken, but for what a test changes.
+struct GoldenSettings {
+  double weight_decay = 0.1;
+  bool decay_norms_and_biases = true;
+  double clip_grad_value = 0, clip_grad_norm = 1;
+};
+
 // A whole model on one rank, with the buckets, masters and states of a run.
 class GoldenTrainer {
  public:
-  GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision)
-      : operations_(std::move(operations)), loss_(losses().find("cross_entropy")()) {
+  GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision,
+                const GoldenSettings& settings)
+      : settings_(settings), operations_(std::move(operations)), loss_(losses().find("cross_entropy")()) {
     OptimizerConfig config;
-    config.options = {
-        {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
+    config.decay_norms_and_biases = settings.decay_norms_and_biases;
+    config.options = {{"lr", 1.0},
+                      {"betas", std::vector<double>{0.9, 0.95}},
+                      {"eps", 1e-8},
+                      {"weight_decay", settings.weight_decay}};
     optimizers_ = std::make_unique<ParameterGroups>(config);
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),
@@ -52,9 +63,11 @@ class GoldenTrainer {
     }
     state_->gradients().finish();
     add_tied_gradients();
+    if (settings_.clip_grad_value > 0) state_->clamp_gradients(settings_.clip_grad_value);
     Tensor squares = own.rows(1, own.numel());
     state_->sum_squares(squares);
-    const Tensor outcome = reduce_step_outcome(*operations_, order_, own, {nullptr}, 1.0);
+    const Tensor outcome =
+        reduce_step_outcome(*operations_, order_, own, {nullptr}, settings_.clip_grad_norm);
     state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
     const std::vector<double> values = operations_->read(outcome).value();
     norm = values[1];
@@ -74,6 +87,7 @@ class GoldenTrainer {
     }
   }
 
+  GoldenSettings settings_;
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<Loss> loss_;
   std::unique_ptr<ParameterGroups> optimizers_;
@@ -88,12 +102,13 @@ struct Difference {
   double loss = 0, norm = 0;  // the largest of 20 steps: absolute, relative
 };
 
-inline Difference difference_from_golden(const std::string& name, std::unique_ptr<Operations> operations,
-                                         const Precision& precision) {
+// `golden` has the losses and norms, and the checkpoint's own golden.json the micro-batches.
+inline Difference difference_from(const nlohmann::json& golden, const std::string& name,
+                                  std::unique_ptr<Operations> operations, const Precision& precision,
+                                  const GoldenSettings& settings) {
   const std::string folder = golden_folder + name;
-  const nlohmann::json golden = read_json(folder + "/golden.json");
-  GoldenTrainer trainer(folder, std::move(operations), precision);
-  const nlohmann::json& steps = golden["steps"];
+  const nlohmann::json steps = read_json(folder + "/golden.json")["steps"];
+  GoldenTrainer trainer(folder, std::move(operations), precision, settings);
   REQUIRE(golden["losses"].size() == 20);
   Difference difference;
   for (size_t step = 0; step < golden["losses"].size(); ++step) {
@@ -104,6 +119,12 @@ inline Difference difference_from_golden(const std::string& name, std::unique_pt
     difference.norm = std::max(difference.norm, std::abs(trainer.norm - norm) / norm);
   }
   return difference;
+}
+
+inline Difference difference_from_golden(const std::string& name, std::unique_ptr<Operations> operations,
+                                         const Precision& precision) {
+  return difference_from(read_json(golden_folder + name + "/golden.json"), name, std::move(operations),
+                         precision, {});
 }
 
 }  // namespace collie::test

@@ -103,17 +103,99 @@ OptimizerConfig three_groups() {
 }  // namespace
 
 TEST_CASE("a parameter is in the first group that matches it, or in the rest", "[groups]") {
-  const ParameterGroups groups(three_groups());
-  REQUIRE(groups.all().size() == 4);
-  CHECK(groups.index_of("model.norm.weight") == 0);
-  CHECK(groups.index_of("model.layers.0.input_layernorm.weight") == 0);
-  CHECK(groups.index_of("model.layers.1.mlp.up_proj.weight") == 1);
-  CHECK(groups.index_of("model.layers.2.mlp.up_proj.weight") == 3);
-  CHECK(groups.index_of("lm_head.weight") == 2);
-  CHECK(groups.all()[0].lr == 0.5);
-  CHECK(groups.all()[1].lr == 0.25);
-  CHECK(groups.all()[2].lr == 0.125);
-  CHECK(groups.all()[3].lr == 0.5);
+  OptimizerConfig config = three_groups();
+  config.decay_norms_and_biases = GENERATE(false, true);
+  const Shape vector{8}, matrix{8, 4};
+  const ParameterGroups groups(config);
+  REQUIRE(groups.all().size() == (config.decay_norms_and_biases ? 4 : 7));
+  CHECK(groups.index_of("model.norm.weight", vector) == 0);
+  CHECK(groups.index_of("model.layers.0.input_layernorm.weight", vector) == 0);
+  CHECK(groups.index_of("model.layers.1.mlp.up_proj.weight", matrix) == 1);
+  CHECK(groups.index_of("model.layers.2.mlp.up_proj.weight", matrix) == 3);
+  CHECK(groups.index_of("lm_head.weight", matrix) == 2);
+  CHECK(groups.of("model.norm.weight", vector).lr == 0.5);
+  CHECK(groups.of("model.layers.1.mlp.up_proj.weight", matrix).lr == 0.25);
+  CHECK(groups.of("lm_head.weight", matrix).lr == 0.125);
+  CHECK(groups.of("model.layers.2.mlp.up_proj.weight", matrix).lr == 0.5);
+}
+
+namespace {
+
+// What a step without a gradient leaves of a parameter's weights: 1 - lr * weight_decay, where that covers
+// it.
+double kept_by_decay(const OptimizerConfig& config, const std::string& parameter, const Shape& shape) {
+  const auto owner = make_operations("reference");
+  Operations& operations = *owner.operations;
+  const ParameterGroups groups(config);
+  const ParameterGroups::Group& group = groups.of(parameter, shape);
+  const auto filled = [&](double value) {
+    Tensor x = operations.empty({3}, Category::workspace);
+    operations.fill(x, value);
+    return x;
+  };
+  Tensor weight = filled(1), factor = operations.empty({1}, DType::f64, Category::workspace);
+  operations.fill(factor, 1);
+  Optimizer* const optimizer = group.optimizer.get();
+  std::vector<Tensor> states;
+  for (const StateDeclaration& state : optimizer->states()) states.push_back(filled(state.initial));
+  ParameterRange range{parameter, weight, filled(0), states, {}};
+  optimizer->update(operations, {&range, 1}, {group.lr, 1, factor, {}});
+  return static_cast<double>(values(operations, weight).front());
+}
+
+}  // namespace
+
+TEST_CASE("weight decay covers matrices, and what a group gives it to", "[groups]") {
+  const Shape vector{8}, matrix{8, 4};
+  OptimizerConfig config;
+  config.options = {{"lr", 0.5}, {"weight_decay", 0.25}};
+  config.groups = {group_of({"*input_layernorm*"}, "", {{"weight_decay", 0.25}}),
+                   group_of({"model.layers.0.*"}, "", {{"lr_scale", 0.5}}),
+                   group_of({"model.layers.1.*"}, "lion", {{"lr", 0.25}, {"weight_decay", 0.5}}),
+                   group_of({"model.layers.2.mlp.*"}, "", {{"weight_decay", 0.0}})};
+  const auto kept = [&](const std::string& name, const Shape& shape) {
+    return Approx(kept_by_decay(config, name, shape)).epsilon(1e-6);
+  };
+  CHECK(0.875 == kept("lm_head.weight", matrix));
+  CHECK(1.0 == kept("model.norm.weight", vector));
+  CHECK(1.0 == kept("model.layers.3.mlp.up_proj.bias", vector));
+  CHECK(0.875 == kept("model.layers.0.input_layernorm.weight", vector));  // the group gives it
+  CHECK(0.9375 == kept("model.layers.0.mlp.up_proj.weight", matrix));
+  CHECK(1.0 == kept("model.layers.0.mlp.up_proj.bias", vector));
+  CHECK(0.875 == kept("model.layers.1.mlp.up_proj.weight", matrix));
+  CHECK(0.875 == kept("model.layers.1.mlp.up_proj.bias", vector));  // the group gives it
+  CHECK(1.0 == kept("model.layers.2.mlp.up_proj.weight", matrix));
+  config.decay_norms_and_biases = true;
+  CHECK(0.875 == kept("model.norm.weight", vector));
+  CHECK(0.9375 == kept("model.layers.0.mlp.up_proj.bias", vector));
+  CHECK(1.0 == kept("model.layers.2.mlp.up_proj.bias", vector));
+}
+
+TEST_CASE("vectors have a group of their own only where weight decay would reach them", "[groups]") {
+  OptimizerConfig config;
+  config.options = {{"weight_decay", 0.0}};
+  CHECK(ParameterGroups(config).all().size() == 1);
+  config.options = {};
+  CHECK(ParameterGroups(config).all().size() == 2);
+  config.name = "sgd";  // without weight decay unless it is asked for
+  CHECK(ParameterGroups(config).all().size() == 1);
+  OptimizerDeclaration declaration;
+  declaration.options = {learning_rate_option(2)};
+  add_optimizer("without_decay", declaration,
+                [](const OptionValues&) { return std::unique_ptr<Optimizer>(); });
+  config.name = "without_decay";
+  CHECK(ParameterGroups(config).all().size() == 1);
+}
+
+TEST_CASE("a group that gives weight decay is another than one that has the same by default",
+          "[groups][config]") {
+  Config given;
+  given.optimizer.groups = {group_of({"*norm*"}, "", {{"weight_decay", 0.1}})};
+  Config not_given;
+  not_given.optimizer.groups = {group_of({"*norm*"}, "", {})};
+  CHECK(fingerprint(given) != fingerprint(not_given));
+  given.optimizer.decay_norms_and_biases = not_given.optimizer.decay_norms_and_biases = true;
+  CHECK(fingerprint(given) == fingerprint(not_given));
 }
 
 TEST_CASE("a group has the section's options unless its rule is another", "[groups]") {

@@ -65,7 +65,7 @@ TEST_CASE("what changes a result is in the fingerprint, and nothing else", "[pla
   config.run.dir = "elsewhere";
   config.checkpoint.every_n_steps = 7;
   CHECK(fingerprint(config) == before);
-  config.lr_scheduler.min_lr_ratio = 0.5;
+  config.lr_scheduler.options.set("min_lr_ratio", 0.5);
   CHECK(fingerprint(config) != before);
   CHECK(fingerprint(config)["lr_scheduler"]["min_lr_ratio"] == 0.5);
 }

@@ -1,5 +1,6 @@
 // The model worker through whole steps, in one thread: what the schedule, the split of the backward and the
 // number of ranks may not change, and what the worker may not keep.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -303,6 +304,44 @@ TEST_CASE("model worker: all ranks agree on one loss and one norm, whatever the 
   CHECK(one.second > clip_grad_norm);  // so that the other cases clip
   CHECK(agreed(2) == one);
   CHECK(agreed(3) == one);
+}
+
+TEST_CASE("model worker: gradients are clamped when they are whole, before their norm is taken",
+          "[actors][worker][clip]") {
+  const bool tied = GENERATE(false, true);
+  const int ranks = GENERATE(1, 2, 3);
+  CAPTURE(tied, ranks);
+  constexpr float most = 0.003F;
+  const ModelConfig model = three_blocks(tied);
+  // The first step's momentum is the gradient.
+  const auto step = [&](double clip_grad_value) {
+    ModelWorkerSettings settings = settings_of(model, ranks);
+    settings.optimizer.name = "sgd";
+    settings.optimizer.options = {{"lr", 1.0}, {"momentum", 0.5}};
+    settings.clip_grad_norm = 0;
+    settings.clip_grad_value = clip_grad_value;
+    LocalPipeline pipeline(layout_with(ranks, tied), settings);
+    pipeline.train(step_batch(4, 1), 1e-2);
+    std::map<std::string, std::vector<float>> gradients;
+    for (const auto& slice : pipeline.snapshot())
+      if (slice.state == "momentum_buffer") gradients[slice.name] = floats_of(slice.data);
+    return std::pair(pipeline.norm(), gradients);
+  };
+  auto [norm, expected] = step(0);
+  const auto [clamped_norm, found] = step(most);
+  double squares = 0;
+  size_t clamped = 0, elements = 0;
+  for (auto& [name, values] : expected)
+    for (float& value : values) {
+      clamped += std::abs(value) > most;
+      ++elements;
+      value = std::clamp(value, -most, most);
+      squares += static_cast<double>(value) * static_cast<double>(value);
+    }
+  CHECK((clamped > elements / 20 && clamped < elements));
+  CHECK((found == expected));
+  CHECK(clamped_norm == Approx(std::sqrt(squares)).epsilon(1e-12));
+  CHECK(clamped_norm < norm);
 }
 
 TEST_CASE("model worker: the norm alone is the next step's, and changes nothing", "[actors][worker]") {

@@ -36,7 +36,7 @@ inline Config tiny_run(const TemporaryFolder& folder, const std::string& name = 
   config.train.gradient_accumulation_steps = 4;
   config.parallel.pp_size = 2;
   config.optimizer.options.set("lr", 1e-2);
-  config.lr_scheduler.warmup_steps = 2;
+  config.lr_scheduler.options.set("warmup_steps", int64_t{2});
   config.eval.every_n_steps = 2;
   config.checkpoint.every_n_steps = 2;
   config.monitor.console = "none";

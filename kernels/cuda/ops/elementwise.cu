@@ -47,6 +47,18 @@ __global__ void scale_kernel(Typed<T> x, float factor) {
   });
 }
 
+// Comparisons with NaN are false, so NaN stays.
+template <int V, class T>
+__global__ void clamp_kernel(Typed<T> x, float limit) {
+  for_packs<V>(x.rows, x.width, [&](int64_t row, int64_t column) {
+    float values[V];
+    load<V>(x.row(row) + column, values);
+#pragma unroll
+    for (float& each : values) each = each > limit ? limit : each < -limit ? -limit : each;
+    store<V>(x.row(row) + column, values);
+  });
+}
+
 template <int V, class T>
 __global__ void divide_by_root_kernel(Typed<T> x, const double* square, double least) {
   const double root = sqrt(*square);
@@ -133,6 +145,17 @@ void divide_by_root(cudaStream_t stream, const Matrix& whole, const double* squa
     with_width<T>({x}, [&](auto v) {
       launch(stream, over_packs<v>(x), "divide_by_root", divide_by_root_kernel<v, T>, typed<T>(x), square,
              least);
+    });
+  });
+}
+
+void clamp(cudaStream_t stream, const Matrix& whole, float limit) {
+  Matrix x = whole;
+  flatten({&x});
+  with_type(x.element, [&](auto type) {
+    using T = decltype(type);
+    with_width<T>({x}, [&](auto v) {
+      launch(stream, over_packs<v>(x), "clamp", clamp_kernel<v, T>, typed<T>(x), limit);
     });
   });
 }

@@ -13,6 +13,7 @@ void convert(CUstream_st* stream, const Matrix& from, const Matrix& to);  // ele
 void add(CUstream_st* stream, const Matrix& a, const Matrix& b, const Matrix& out);
 void scale(CUstream_st* stream, const Matrix& x, float factor);
 void divide_by_root(CUstream_st* stream, const Matrix& x, const double* square, double least);
+void clamp(CUstream_st* stream, const Matrix& x, float limit);
 void add_row(CUstream_st* stream, const Matrix& x, const void* row);  // row [width], x's element type
 
 }  // namespace collie::cuda
