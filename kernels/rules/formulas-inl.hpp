@@ -12,12 +12,13 @@
 // and the states s by the gradient g, which the clipping factor has already multiplied.
 #include "kernels/rules/adam-inl.hpp"
 #include "kernels/rules/adamw-inl.hpp"
+#include "kernels/rules/adan-inl.hpp"
 #include "kernels/rules/lion-inl.hpp"
 #include "kernels/rules/sgd-inl.hpp"
 
 template <class... All>
 struct FormulaList {};
-using Formulas = FormulaList<Adam, AdamW, Lion, Sgd, SgdMomentum, SgdNesterov>;
+using Formulas = FormulaList<Adam, AdamW, Adan, Lion, Sgd, SgdMomentum, SgdNesterov>;
 
 // Calls f with the formula of that index.
 template <class F, class... All>

@@ -42,7 +42,7 @@ struct MathsOptions {
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
   std::string optimizer =
-      "adamw";  // or sgd (with momentum), adam, lion, or "mixed": three of them, and no state
+      "adamw";  // or sgd (with momentum), adam, adan, lion, or "mixed": three of them, and no state
   std::vector<std::string> frozen = {};  // model.frozen
   std::string family = "llama";          // model_type
   bool dropout = false;                  // with the rates of the family's config.json

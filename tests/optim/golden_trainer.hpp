@@ -14,14 +14,20 @@
 
 namespace collie::test {
 
+// The optimizer of make_model_golden.py. The rates are those that a step is given.
+inline OptimizerConfig golden_adamw() {
+  OptimizerConfig config;
+  config.options = {
+      {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
+  return config;
+}
+
 // A whole model on one rank, with the buckets, masters and states of a run.
 class GoldenTrainer {
  public:
-  GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision)
+  GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision,
+                const OptimizerConfig& config = golden_adamw())
       : operations_(std::move(operations)), loss_(losses().find("cross_entropy")()) {
-    OptimizerConfig config;
-    config.options = {
-        {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
     optimizers_ = std::make_unique<ParameterGroups>(config);
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),

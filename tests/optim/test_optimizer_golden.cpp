@@ -6,6 +6,7 @@
 #include "tests/catch.hpp"
 #include "tests/models/messages.hpp"
 #include "tests/models/support.hpp"
+#include "tests/optim/rule_options.hpp"
 
 using namespace collie;
 using namespace collie::test;
@@ -15,18 +16,6 @@ namespace {
 
 json golden() {
   return json::parse(std::ifstream(std::string(COLLIE_SOURCE_DIR) + "/tests/golden/optimizers.json"));
-}
-
-OptionValues options_of(const json& object) {
-  OptionValues options;
-  for (const auto& [name, value] : object.items())
-    if (value.is_boolean())
-      options.set(name, value.get<bool>());
-    else if (value.is_array())
-      options.set(name, value.get<std::vector<double>>());
-    else
-      options.set(name, value.get<double>());
-  return options;
 }
 
 Tensor tensor_of(Operations& operations, const json& numbers) {
