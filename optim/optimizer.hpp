@@ -34,6 +34,12 @@ struct UpdateArguments {
   Rounding rounding;       // of weights in bfloat16
 };
 
+struct EstimateArguments {
+  int64_t targets = 0;     // the gradient is of the mean of so many losses
+  Tensor gradient_factor;  // f64 [1]: 1, or NaN where nothing may change
+  Rounding rounding;       // of states in bfloat16
+};
+
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -42,6 +48,13 @@ class Optimizer {
   // All ranges that a rank updates in a step, so that a device can do them at a time.
   virtual void update(Operations& operations, std::span<ParameterRange> ranges,
                       const UpdateArguments& arguments) = 0;
+  // A rule that estimates the curvature of the loss gets gradients for it, before its updates 1, 1 +
+  // interval,
+  // ...; 0: it never does. Their labels are sampled from the softmax of the logits
+  // (models/sampled_labels.hpp), they are not clipped, and estimate() changes states alone.
+  virtual int64_t estimate_interval() const { return 0; }
+  virtual void estimate(Operations& operations, std::span<ParameterRange> ranges,
+                        const EstimateArguments& arguments);
   // Whether update() does what arguments.rounding says.
   virtual bool rounds_stochastically() const { return false; }
 };

@@ -8,7 +8,7 @@ namespace collie {
 
 ParameterGroups::ParameterGroups(const OptimizerConfig& config) {
   const auto add = [&](std::vector<std::string> match, const std::string& rule, const OptionValues& options) {
-    groups_.push_back({std::move(match), make_optimizer(rule, options), options.number("lr")});
+    groups_.push_back({std::move(match), make_optimizer(rule, options), options.number("lr"), rule});
   };
   for (const OptimizerGroup& group : config.groups)
     add(group.match, rule_of(config, group), options_in_force(config, group));
@@ -28,6 +28,16 @@ size_t ParameterGroups::most_states() const {
   size_t most = 0;
   for (const Group& group : groups_) most = std::max(most, group.optimizer->states().size());
   return most;
+}
+
+bool is_estimate_due(const Optimizer& optimizer, int64_t update) {
+  const int64_t interval = optimizer.estimate_interval();
+  return interval > 0 && (update - 1) % interval == 0;
+}
+
+bool ParameterGroups::estimate_due(int64_t update) const {
+  return std::any_of(groups_.begin(), groups_.end(),
+                     [&](const Group& group) { return is_estimate_due(*group.optimizer, update); });
 }
 
 void check_groups(const OptimizerConfig& config, const ConfigFile& file,

@@ -14,7 +14,8 @@ class ParameterGroups {
   struct Group {
     std::vector<std::string> match;  // globs (fnmatch); empty for the rest
     std::unique_ptr<Optimizer> optimizer;
-    double lr = 0;  // at its highest
+    double lr = 0;     // at its highest
+    std::string rule;  // the optimizer's name
   };
 
   // Throws UserError if an optimizer is unknown.
@@ -25,12 +26,18 @@ class ParameterGroups {
   size_t index_of(const std::string& parameter) const;
   const Group& of(const std::string& parameter) const { return groups_[index_of(parameter)]; }
 
+  // Whether an optimizer wants an estimate of the curvature before the update of that number, from 1.
+  bool estimate_due(int64_t update) const;
+
   // The most states that a parameter of any group has.
   size_t most_states() const;
 
  private:
   std::vector<Group> groups_;
 };
+
+// The same of one optimizer.
+bool is_estimate_due(const Optimizer& optimizer, int64_t update);
 
 // Throws UserError if a pattern matches none of the parameters, or if a group has none because earlier groups
 // have them all. The messages begin with the key's place.

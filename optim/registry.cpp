@@ -4,6 +4,10 @@
 
 namespace collie {
 
+void Optimizer::estimate(Operations&, std::span<ParameterRange>, const EstimateArguments&) {
+  COLLIE_ASSERT(false, "this optimizer estimates nothing: estimate_interval() says so");
+}
+
 Registry<OptimizerFactory>& optimizers() {
   static Registry<OptimizerFactory>& registry = []() -> Registry<OptimizerFactory>& {
     static Registry<OptimizerFactory> all("optimizer", "optimizer.name");

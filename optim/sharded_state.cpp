@@ -132,12 +132,29 @@ ParameterRange ShardedState::range_of(Owned& owned) {
   return range;
 }
 
+// [groups of the optimizers'].
+std::vector<std::vector<ParameterRange>> ShardedState::ranges_by_group() {
+  std::vector<std::vector<ParameterRange>> ranges(optimizers_->all().size());
+  for (Owned& owned : owned_)
+    if (parameter(owned.range.id).trainable) ranges[owned.group].push_back(range_of(owned));
+  return ranges;
+}
+
+void ShardedState::estimate(int64_t update, EstimateArguments arguments) {
+  // The random bits are not those of an update.
+  if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, -update);
+  std::vector<std::vector<ParameterRange>> ranges = ranges_by_group();
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    Optimizer& optimizer = *optimizers_->all()[i].optimizer;
+    if (is_estimate_due(optimizer, update) && !ranges[i].empty())
+      optimizer.estimate(operations_, ranges[i], arguments);
+  }
+}
+
 void ShardedState::update(double lr_factor, UpdateArguments arguments) {
   if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
   weights_.wait();
-  std::vector<std::vector<ParameterRange>> ranges(optimizers_->all().size());  // [groups]
-  for (Owned& owned : owned_)
-    if (parameter(owned.range.id).trainable) ranges[owned.group].push_back(range_of(owned));
+  std::vector<std::vector<ParameterRange>> ranges = ranges_by_group();
   for (size_t i = 0; i < ranges.size(); ++i) {
     const ParameterGroups::Group& group = optimizers_->all()[i];
     arguments.lr = group.lr * lr_factor;

@@ -10,10 +10,11 @@ ElementwiseRule adamw_rule();
 ElementwiseRule adan_rule();
 ElementwiseRule lion_rule();
 ElementwiseRule sgd_rule();
+ElementwiseRule sophia_rule();
 
 // In the order of their names.
 inline std::vector<ElementwiseRule> all_rules() {
-  return {adam_rule(), adamw_rule(), adan_rule(), lion_rule(), sgd_rule()};
+  return {adam_rule(), adamw_rule(), adan_rule(), lion_rule(), sgd_rule(), sophia_rule()};
 }
 
 }  // namespace collie

@@ -28,6 +28,16 @@ def philox4x32(counter, key):
     return c
 
 
+def gumbel_labels(logits, numbers, key):
+    """Labels sampled as kernels/gumbel.hpp says. logits [tokens, vocab] in double; numbers: the tokens' in the run."""
+    ids = np.arange(logits.shape[1], dtype=np.uint64)
+    numbers = np.asarray(numbers, dtype=np.uint64)[:, None]
+    words = philox4x32([numbers & np.uint64(0xFFFFFFFF), numbers >> np.uint64(32), ids[None] // np.uint64(4), 0], key)
+    word = np.choose((ids % np.uint64(4)).astype(int), words)
+    noise = -np.log(-np.log((word.astype(np.float64) + 0.5) * 2.0**-32))
+    return np.argmax(logits + noise, axis=1)
+
+
 def uniform(key, indices):
     """RandomStream(key).uniform(index): [0, 1), 53 bits."""
     indices = np.asarray(indices, dtype=np.uint64)

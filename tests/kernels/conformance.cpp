@@ -730,6 +730,22 @@ TEST_CASE("block_sums_of_squares conforms", "[conformance]") {
   }
 }
 
+TEST_CASE("sophia's estimate of the curvature conforms, and has no part in other states", "[conformance]") {
+  const ElementwiseRule& sophia = elementwise_rule("sophia");
+  const CurvatureEstimate estimate = sophia.with(with_defaults(sophia.options, {})).estimate;
+  REQUIRE(estimate.interval == 10);
+  REQUIRE(formula_properties(estimate.formula).states == 0);
+  const Values gradient = random_values({5003}, 34, 0.1);
+  conforms([&](Bench& bench) {
+    Tensor curvature = bench.statistics(Shape{5003});
+    bench.ops.fill(curvature, 0);
+    for (int i = 0; i < 3; ++i)
+      update(bench.ops, curvature, bench.gradient(gradient, true), {},
+             {estimate.formula, estimate.factors(1000), doubles(bench.ops, {1}), {}});
+    return Outputs{bench.read(curvature)};
+  });
+}
+
 TEST_CASE("every update rule conforms over several steps", "[conformance]") {
   for (const RuleCase& rule : all_rules_to_test())
     for (const int64_t numel : {int64_t{0}, int64_t{1}, int64_t{37}, int64_t{70001}}) {

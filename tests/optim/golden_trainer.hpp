@@ -44,32 +44,50 @@ class GoldenTrainer {
 
   // Returns the mean loss.
   double step(const std::vector<MicroBatch>& batches) {
+    const Tensor outcome = backward(batches, 1.0, {});
+    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
+    const std::vector<double> values = operations_->read(outcome).value();
+    norm = values[1];
+    return values[0] / static_cast<double>(targets_of(batches));
+  }
+
+  // The estimate of the curvature before the next step, if it has one. The batches number their tokens.
+  void estimate(const std::vector<MicroBatch>& batches, uint64_t seed) {
+    if (!optimizers_->estimate_due(steps_ + 1)) return;
+    const Tensor outcome = backward(batches, 0, LabelDraw{seed, steps_ + 1});
+    state_->estimate(steps_ + 1, {targets_of(batches), outcome.rows(2, 3), {}});
+  }
+
+  double norm = 0;  // of the last step's gradients, before clipping
+
+ private:
+  static int64_t targets_of(const std::vector<MicroBatch>& batches) {
     int64_t targets = 0;
     for (const MicroBatch& batch : batches) targets += batch.target_tokens;
+    return targets;
+  }
+
+  // The gradients of a step, and its outcome.
+  Tensor backward(const std::vector<MicroBatch>& batches, double max_norm, std::optional<LabelDraw> labels) {
     state_->gradients().start_step(static_cast<int>(batches.size()));
     Tensor own = operations_->empty({order_.width()}, DType::f64, Category::workspace);
     operations_->fill(own, 0);
     Tensor loss_sum = own.rows(0, 1);
     for (const MicroBatch& batch : batches) {
       LayerContext context{*operations_, state_->weights(), &state_->gradients()};
+      context.labels = labels;
       ActivationStash stash;
-      model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets), *loss_, loss_sum, stash);
+      model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets_of(batches)), *loss_, loss_sum,
+                      stash);
       model_->backward(context, batch, {}, stash);
     }
     state_->gradients().finish();
     add_tied_gradients();
     Tensor squares = own.rows(1, own.numel());
     state_->sum_squares(squares);
-    const Tensor outcome = reduce_step_outcome(*operations_, order_, own, {nullptr}, 1.0);
-    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
-    const std::vector<double> values = operations_->read(outcome).value();
-    norm = values[1];
-    return values[0] / static_cast<double>(targets);
+    return reduce_step_outcome(*operations_, order_, own, {nullptr}, max_norm);
   }
 
-  double norm = 0;  // of the last step's gradients, before clipping
-
- private:
   void add_tied_gradients() {
     const auto& parameters = model_->parameters();
     for (size_t id = 0; id < parameters.size(); ++id) {

@@ -26,7 +26,15 @@ TEST_CASE("20 steps of an optimizer follow PyTorch's losses", "[golden]") {
     for (size_t step = 0; step < losses.size(); ++step) {
       CAPTURE(step);
       std::vector<MicroBatch> batches;
-      for (const json& documents : steps[step % steps.size()]) batches.push_back(pack(documents));
+      auto number = 1000 * static_cast<int64_t>(step + 1);  // of the next token
+      for (const json& documents : steps[step % steps.size()]) {
+        batches.push_back(pack(documents));
+        const std::vector<int32_t>& starts = batches.back().document_starts;
+        for (size_t i = 0; i + 1 < starts.size(); ++i)
+          batches.back().first_tokens.push_back(number + starts[i]);
+        number += starts.back();
+      }
+      trainer.estimate(batches, golden.at("seed").get<uint64_t>());
       CHECK(trainer.step(batches) == Approx(losses[step].get<double>()).margin(1e-4).epsilon(0));
     }
   }

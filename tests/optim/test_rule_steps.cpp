@@ -2,7 +2,7 @@
 #include <fstream>
 
 #include "base/random.hpp"
-#include "optim/optimizer.hpp"
+#include "optim/parameter_groups.hpp"
 #include "tests/models/support.hpp"
 #include "tests/optim/rule_options.hpp"
 
@@ -78,12 +78,20 @@ TEST_CASE("50 steps of a rule are those of its paper's equations", "[golden]") {
     std::vector<std::vector<Tensor>> states;  // [states][tensors]
     for (const StateDeclaration& state : declared) states.push_back(tensors.filled(state.initial));
     for (int64_t step = 1; step <= golden.at("steps").get<int64_t>(); ++step) {
-      const std::vector<Tensor> gradients = tensors.draw("gradient", step - 1, false);
-      std::vector<ParameterRange> ranges;
-      for (size_t i = 0; i < weights.size(); ++i) {
-        ranges.push_back({rule, weights[i], gradients[i], {}, {}});
-        for (const std::vector<Tensor>& state : states) ranges.back().states.push_back(state[i]);
+      const auto ranges_with = [&](const std::string& purpose) {
+        const std::vector<Tensor> gradients = tensors.draw(purpose, step - 1, false);
+        std::vector<ParameterRange> ranges;
+        for (size_t i = 0; i < weights.size(); ++i) {
+          ranges.push_back({rule, weights[i], gradients[i], {}, {}});
+          for (const std::vector<Tensor>& state : states) ranges.back().states.push_back(state[i]);
+        }
+        return ranges;
+      };
+      if (is_estimate_due(*optimizer, step)) {
+        std::vector<ParameterRange> ranges = ranges_with("estimate");
+        optimizer->estimate(*owner.operations, ranges, {golden.at("targets").get<int64_t>(), {}, {}});
       }
+      std::vector<ParameterRange> ranges = ranges_with("gradient");
       optimizer->update(*owner.operations, ranges, {golden.at("lr").get<double>(), step, {}, {}});
     }
     CHECK(relative_error(tensors.read(weights), each.at("weights").get<std::vector<double>>()) < 1e-6);

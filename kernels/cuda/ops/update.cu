@@ -33,6 +33,10 @@ __device__ __forceinline__ float sign(float a) {
   return a == 0.0F || std::isnan(a) ? a : copysignf(1.0F, a);
 }
 
+__device__ __forceinline__ float clip(float a) {
+  return fabsf(a) > 1 ? copysignf(1.0F, a) : a;
+}
+
 #define COLLIE_FORMULA __device__ __forceinline__
 #include "kernels/rules/formulas-inl.hpp"
 #undef COLLIE_FORMULA
