@@ -27,6 +27,7 @@ CheckpointPlace place_of(const RunPlan& plan) {
 nlohmann::json metadata_of(const RunPlan& plan, const SnapshotExpected& expected) {
   return {{"position", expected.position},
           {"steps_without_targets", expected.steps_without_targets},
+          {"estimated_step", expected.estimated_step},
           {"total_steps", plan.total_steps},
           {"ranks", plan.layout.grid.ranks()},
           {"maths", resume_fingerprint(plan)}};

@@ -197,7 +197,7 @@ auto inspect(Inspector& f, Decoding& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, ProgramKind& x) {
-  return f(x.pass, x.gradients, x.epilogue);
+  return f(x.pass, x.gradients, x.epilogue, x.labels);
 }
 
 // Shared parts are written in full; a null is written as an empty part.

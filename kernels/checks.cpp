@@ -466,6 +466,16 @@ void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> l
   doubles("cross_entropy", "loss_sum", loss_sum, 1);
 }
 
+void gumbel_max(DType dtype, const Tensor& logits, int64_t first, std::span<const uint64_t> rows,
+                const Tensor& best) {
+  of_rank("gumbel_max", "logits", logits, 2, dtype);
+  host_values("gumbel_max", "rows", rows.size(), logits);
+  COLLIE_ASSERT(first >= 0, "gumbel_max: a shard of logits {} that starts at id {}",
+                logits.shape().to_string(), first);
+  of_shape("gumbel_max", "best", best, Shape{logits.dim(0), 2}, DType::f64);
+  contiguous("gumbel_max", "best", best);
+}
+
 void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                         const Tensor& statistics) {
   shard_of_logits("softmax_statistics", dtype, logits, labels, first);

@@ -67,6 +67,8 @@ void activate_backward(DType dtype, const Tensor& x, const Tensor& d_out, const 
 void dropout(DType dtype, const Tensor& x, double rate, std::span<const uint64_t> rows, const Tensor& out);
 void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
                    const Tensor& loss_sum);
+void gumbel_max(DType dtype, const Tensor& logits, int64_t first, std::span<const uint64_t> rows,
+                const Tensor& best);
 void softmax_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels, int64_t first,
                         const Tensor& statistics);
 void cross_entropy_from_statistics(DType dtype, const Tensor& logits, std::span<const int32_t> labels,

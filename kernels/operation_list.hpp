@@ -92,6 +92,9 @@
      (Tensor & logits, std::span<const int32_t> labels, int64_t first, const Tensor& statistics,             \
       double gradient_scale, Tensor& loss_sum),                                                              \
      (logits, labels, first, statistics, gradient_scale, loss_sum))                                          \
+  OP(void, gumbel_max,                                                                                       \
+     (const Tensor& logits, int64_t first, uint64_t key, std::span<const uint64_t> rows, Tensor& best),      \
+     (logits, first, key, rows, best))                                                                       \
   OP(void, block_sums_of_squares, (const Tensor& x, Tensor& sums), (x, sums))                                \
   OP(void, ordered_sums, (const Tensor& values, const OrderedRuns& runs, Tensor& sums),                      \
      (values, runs, sums))                                                                                   \

@@ -311,6 +311,16 @@ class Operations {
                                              const Tensor& statistics, double gradient_scale,
                                              Tensor& loss_sum) = 0;
 
+  // --- labels drawn from softmax(logits) by Gumbel-max: the index of the largest logit with noise, where
+  // each index has a random number of its own, has the softmax's distribution logits [chunk, width] are those
+  // of the ids [first, first + width); rows [chunk] on the host are the rows' numbers. best f64 [chunk, 2]
+  // gets the largest of logit + noise, and its id, the lower one of equals; if no logit is a number above
+  // -infinity, it is -infinity and `first`. The noise depends on the key, the row's number and the id alone
+  // (kernels/gumbel.hpp). So the largest of all shards' `best`s is that of the whole vocabulary, on every
+  // device and in every layout.
+  virtual void gumbel_max(const Tensor& logits, int64_t first, uint64_t key, std::span<const uint64_t> rows,
+                          Tensor& best) = 0;
+
   // --- reductions, in double
   // x is contiguous, in dtype() or accumulation_dtype(). sums f64 [blocks] gets the sum of squares of each
   // block of reduction_block elements, counted from the start.

@@ -4,6 +4,6 @@
 
 namespace collie {
 
-constexpr int most_states = 2, most_factors = 8;
+constexpr int most_states = 4, most_factors = 14;
 
 }  // namespace collie

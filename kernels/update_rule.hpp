@@ -32,11 +32,21 @@ struct StateDeclaration {
   bool operator==(const StateDeclaration&) const = default;
 };
 
+// What a rule estimates of the loss's curvature from gradients of their own, those of losses whose labels the
+// model has sampled from its softmax.
+struct CurvatureEstimate {
+  int64_t interval = 0;  // before the rule's updates 1, 1 + interval, ...; 0: never
+  size_t state = 0;      // the one that keeps it
+  int formula = 0;       // has that state in the place of the weight, and no states
+  std::function<UpdateFactors(int64_t targets)> factors = {};  // targets: the mean loss is over so many
+};
+
 // A rule whose options are known.
 struct ElementwiseUpdateRule {
   int formula = 0;                                                // scalar::index_of<Formula>
   std::vector<StateDeclaration> states;                           // in the order of the formula's
   std::function<UpdateFactors(double lr, int64_t step)> factors;  // step: of the rule's updates, from 1
+  CurvatureEstimate estimate = {};
 };
 
 struct ElementwiseRule {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/once_per_micro_batch.hpp"
+#include "models/sampled_labels.hpp"
 
 namespace collie {
 namespace {
@@ -40,7 +41,8 @@ void Head::chunk_loss(LayerContext& context, Loss& loss, Tensor& scores, std::sp
 }
 
 void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStream stream,
-                   double gradient_scale, Loss& loss, Tensor& loss_sum, HeadStash& stash) const {
+                   double gradient_scale, Loss& loss, Tensor& loss_sum, HeadStash& stash,
+                   std::span<const uint64_t> numbers) const {
   Operations& operations = context.operations;
   const Shape shape = stream.x.shape();
   const int64_t tokens = tokens_inside(context, stream.x), chunk = operations.head_chunk(vocab_);
@@ -65,7 +67,14 @@ void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStrea
     LinearStash kept;
     if (end > begin) {
       projection_->forward(inner, normed, scores, &kept);
-      chunk_loss(inner, loss, scores, labels_of(batch, begin, end), gradient_scale, loss_sum);
+      std::vector<int32_t> sampled;
+      std::span<const int32_t> labels = labels_of(batch, begin, end);
+      if (context.labels) {
+        sampled = sample_labels(inner, *context.labels, scores, labels,
+                                numbers.subspan(static_cast<size_t>(begin), labels.size()));
+        labels = sampled;
+      }
+      chunk_loss(inner, loss, scores, labels, gradient_scale, loss_sum);
     }
     projection_->backward_weight(inner, normed, scores, kept);
     if (end > begin) projection_->backward_input(inner, scores, normed, false, kept);

@@ -26,9 +26,10 @@ class Head {
 
   // Of the stream [tokens, hidden]. Adds the losses of the targets to loss_sum f64 [1], chunk by chunk. The
   // projection's gradient goes to context.sink, opened once a micro-batch whatever the number of chunks
-  // (Operations::head_chunk).
+  // (Operations::head_chunk). numbers [tokens]: the tokens' in the run, where context.labels wants labels
+  // sampled.
   void forward(LayerContext& context, const MicroBatch& batch, ResidualStream stream, double gradient_scale,
-               Loss& loss, Tensor& loss_sum, HeadStash& stash) const;
+               Loss& loss, Tensor& loss_sum, HeadStash& stash, std::span<const uint64_t> numbers = {}) const;
   // d(x) [tokens, hidden].
   Tensor backward_input(LayerContext& context, const HeadStash& stash) const;
   // The norm's gradient; empties the stash.

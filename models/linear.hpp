@@ -22,6 +22,12 @@ struct DropoutDraw {
   int64_t step = 0;
 };
 
+// What the labels of a step are drawn from where the model samples them (sampled_labels.hpp).
+struct LabelDraw {
+  uint64_t seed = 0;
+  int64_t step = 0;
+};
+
 // What a layer computes with. `sink` is null where no weight gradients are wanted; a group, or a group's
 // queue, is null where the rank has nobody to share that dimension with.
 struct LayerContext {
@@ -34,6 +40,7 @@ struct LayerContext {
   // group holds a share outside the matrices. -1: every rank holds all of them.
   int64_t sequence_tokens = -1;
   std::optional<DropoutDraw> dropout = {};  // in training, of a model that drops
+  std::optional<LabelDraw> labels = {};     // where the head samples labels in place of the batch's
 };
 
 // What a Linear keeps of one micro-batch beside its input, from its forward until its backward_weight. It

@@ -10,6 +10,7 @@ class CrossEntropy final : public Loss {
     operations.cross_entropy(logits, labels, gradient_scale, loss_sum);
   }
 
+  bool is_cross_entropy() const override { return true; }
   bool supports_shards() const override { return true; }
 
   // Shoeybi et al., arXiv 1909.08053, section 3: three numbers a token travel instead of the logits.
@@ -36,6 +37,14 @@ void check_loss_shards(const std::string& name, const Loss& loss, int tensor_siz
   if (tensor_size > 1 && !loss.supports_shards())
     throw UserError("train.loss: '{}' needs full logits; parallel.tp_size must be 1, it is {}", name,
                     tensor_size);
+}
+
+void check_loss_curvature(const std::string& name, const Loss& loss, const std::string& optimizer) {
+  if (!loss.is_cross_entropy())
+    throw UserError(
+        "train.loss: '{}' does not go with the optimizer {}, which estimates the curvature from labels that "
+        "are sampled from the softmax of the logits; that is right for cross_entropy",
+        name, optimizer);
 }
 
 Registry<LossFactory>& losses() {

@@ -20,6 +20,9 @@ class Loss {
   virtual void chunk(Operations& operations, Tensor& logits, std::span<const int32_t> labels,
                      double gradient_scale, Tensor& loss_sum) = 0;
 
+  // Whether the loss is -log(probability of the label) by the softmax of the logits. Only then do labels that
+  // are sampled from that softmax tell of the loss's curvature.
+  virtual bool is_cross_entropy() const { return false; }
   // Whether chunk_of_shard() is there; a loss without it needs whole logits, and so tensor parallelism of 1.
   virtual bool supports_shards() const { return false; }
   // The same where each rank of `group` has the logits [chunk, width] of width consecutive ids, from `first`.
@@ -34,5 +37,7 @@ Registry<LossFactory>& losses();  // built in: "cross_entropy"
 
 // Throws UserError where `loss`, known as `name`, needs whole logits and tensor_size ranks share them.
 void check_loss_shards(const std::string& name, const Loss& loss, int tensor_size);
+// Throws UserError where `loss`, known as `name`, is not one whose curvature `optimizer` can estimate.
+void check_loss_curvature(const std::string& name, const Loss& loss, const std::string& optimizer);
 
 }  // namespace collie

@@ -115,12 +115,13 @@ class DecoderStage final : public StageModel {
     ActivationStash::Contents& contents = *stash.contents;
     contents.blocks.resize(blocks_.size());
     contents.on_host.resize(blocks_.size());
-    const LocalBatch local(batch, shard_, outer.dropout.has_value());
+    const LocalBatch local(batch, shard_, outer.dropout.has_value() || (head_ && outer.labels.has_value()));
     LayerContext context = training_context(outer, local.tokens());
     ResidualStream stream = run_blocks(context, local, input, &contents);
     if (!head_) return stream.sum(context.operations);
     context.source.prefetch(head_layer(), head_layer() - 1);  // its own backward follows
-    head_->forward(context, *local, std::move(stream), gradient_scale, loss, loss_sum, contents.head);
+    head_->forward(context, *local, std::move(stream), gradient_scale, loss, loss_sum, contents.head,
+                   local.rows());
     return {};
   }
 
@@ -319,6 +320,7 @@ class DecoderStage final : public StageModel {
     LayerContext context = decoding_context(outer);
     context.context = queue_of("context", outer.context, shard_.context_rank, shard_.context_size);
     if (rates_.any()) context.dropout = outer.dropout;
+    context.labels = outer.labels;
     if (shard_.sequence_parallel && context.tensor != nullptr) context.sequence_tokens = tokens;
     return context;
   }

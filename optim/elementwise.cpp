@@ -23,6 +23,18 @@ class ElementwiseOptimizer final : public Optimizer {
                                 arguments.gradient_factor, arguments.rounding});
   }
 
+  int64_t estimate_interval() const override { return rule_.estimate.interval; }
+
+  void estimate(Operations& operations, std::span<ParameterRange> ranges,
+                const EstimateArguments& arguments) override {
+    std::vector<UpdateTensors> tensors;
+    tensors.reserve(ranges.size());
+    for (const ParameterRange& range : ranges)
+      tensors.push_back({range.states.at(rule_.estimate.state), range.gradient, {}, {}, range.first_index});
+    operations.update(tensors, {rule_.estimate.formula, rule_.estimate.factors(arguments.targets),
+                                arguments.gradient_factor, arguments.rounding});
+  }
+
  private:
   std::string name_;
   ElementwiseUpdateRule rule_;

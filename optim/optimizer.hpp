@@ -69,6 +69,12 @@ struct UpdateArguments {
   Rounding rounding;       // of weights in bfloat16
 };
 
+struct EstimateArguments {
+  int64_t targets = 0;     // the gradient is of the mean of so many losses
+  Tensor gradient_factor;  // f64 [1]: 1, or NaN where nothing may change
+  Rounding rounding;       // of states in bfloat16
+};
+
 // Of a Hugging Face tensor of that shape.
 Shape state_shape(const StateDeclaration& state, const Shape& tensor);
 
@@ -86,6 +92,13 @@ class Optimizer {
   // same on all ranks of the stage.
   virtual void update_matrices(Operations& operations, std::span<MatrixShare> shares,
                                const MatrixGroups& groups, const UpdateArguments& arguments);
+  // A rule that estimates the curvature of the loss gets gradients for it, before its updates 1, 1 +
+  // interval,
+  // ...; 0: it never does. Their labels are sampled from the softmax of the logits
+  // (models/sampled_labels.hpp), they are not clipped, and estimate() changes states alone.
+  virtual int64_t estimate_interval() const { return 0; }
+  virtual void estimate(Operations& operations, std::span<ParameterRange> ranges,
+                        const EstimateArguments& arguments);
   // Whether update() does what arguments.rounding says.
   virtual bool rounds_stochastically() const { return false; }
 };

@@ -29,7 +29,7 @@ ParameterGroups::ParameterGroups(const OptimizerConfig& config) {
 void ParameterGroups::add(std::vector<std::string> match, const std::string& rule,
                           const OptionValues& options) {
   const size_t index = groups_.size();
-  groups_.push_back({std::move(match), make_optimizer(rule, options), options.number("lr"), index});
+  groups_.push_back({std::move(match), make_optimizer(rule, options), options.number("lr"), index, rule});
 }
 
 // Nothing is added if the rule has no weight decay, or none is wanted.
@@ -61,6 +61,16 @@ size_t ParameterGroups::most_states() const {
                  })));
   }
   return most;
+}
+
+bool is_estimate_due(const Optimizer& optimizer, int64_t update) {
+  const int64_t interval = optimizer.estimate_interval();
+  return interval > 0 && (update - 1) % interval == 0;
+}
+
+bool ParameterGroups::estimate_due(int64_t update) const {
+  return std::any_of(groups_.begin(), groups_.end(),
+                     [&](const Group& group) { return is_estimate_due(*group.optimizer, update); });
 }
 
 void check_groups(const OptimizerConfig& config, const ConfigFile& file,

@@ -17,6 +17,7 @@ class ParameterGroups {
     std::unique_ptr<Optimizer> optimizer;
     double lr = 0;          // at its highest
     size_t of_vectors = 0;  // the index of the group that has those of its parameters that are vectors
+    std::string rule;       // the optimizer's name
   };
 
   // Throws UserError if an optimizer is unknown.
@@ -31,6 +32,9 @@ class ParameterGroups {
     return groups_[index_of(parameter, shape)];
   }
 
+  // Whether an optimizer wants an estimate of the curvature before the update of that number, from 1.
+  bool estimate_due(int64_t update) const;
+
   // The most states of a parameter's own shape that one of any group has.
   size_t most_states() const;
 
@@ -41,6 +45,9 @@ class ParameterGroups {
   std::vector<Group> groups_;
   size_t rest_ = 0;  // the index of the group that has what no pattern matches
 };
+
+// The same of one optimizer.
+bool is_estimate_due(const Optimizer& optimizer, int64_t update);
 
 // Throws UserError if a pattern matches none of the parameters, or if a group has none because earlier groups
 // have them all. The messages begin with the key's place.

@@ -29,6 +29,10 @@ void Optimizer::update_matrices(Operations&, std::span<MatrixShare>, const Matri
                 takes_matrices() ? "them" : "ranges");
 }
 
+void Optimizer::estimate(Operations&, std::span<ParameterRange>, const EstimateArguments&) {
+  COLLIE_ASSERT(false, "this optimizer estimates nothing: estimate_interval() says so");
+}
+
 Registry<OptimizerFactory>& optimizers() {
   static Registry<OptimizerFactory>& registry = []() -> Registry<OptimizerFactory>& {
     static Registry<OptimizerFactory> all("optimizer", "optimizer.name");

@@ -205,10 +205,26 @@ void ShardedState::update_group(size_t group, const UpdateArguments& arguments) 
     if (!shares.empty()) optimizer.update_matrices(operations_, shares, matrix_groups_, arguments);
     return;
   }
+  std::vector<ParameterRange> ranges = ranges_of(group);
+  if (!ranges.empty()) optimizer.update(operations_, ranges, arguments);
+}
+
+std::vector<ParameterRange> ShardedState::ranges_of(size_t group) {
   std::vector<ParameterRange> ranges;
   for (Owned& owned : owned_)
     if (owned.group == group && parameter(owned.range.id).trainable) ranges.push_back(range_of(owned));
-  if (!ranges.empty()) optimizer.update(operations_, ranges, arguments);
+  return ranges;
+}
+
+void ShardedState::estimate(int64_t update, EstimateArguments arguments) {
+  // The random bits are not those of an update.
+  if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, -update);
+  for (size_t group = 0; group < optimizers_->all().size(); ++group) {
+    Optimizer& optimizer = *optimizers_->all()[group].optimizer;
+    if (!is_estimate_due(optimizer, update)) continue;
+    std::vector<ParameterRange> ranges = ranges_of(group);
+    if (!ranges.empty()) optimizer.estimate(operations_, ranges, arguments);
+  }
 }
 
 void ShardedState::update(double lr_factor, UpdateArguments arguments) {

@@ -54,6 +54,9 @@ class ShardedState {
   // Updates what this rank owns and lets the others of the data group have it. lr_factor: of each group's lr;
   // arguments.lr is not read.
   void update(double lr_factor, UpdateArguments arguments);
+  // Lets the optimizers that want it before the update of that number have the gradients for their estimates
+  // of the curvature. No weight changes. arguments.rounding is not read.
+  void estimate(int64_t update, EstimateArguments arguments);
   // change(bucket, part) may write this rank's part of each bucket of weights, flat; each storage comes once.
   // If it is `published`, what is on its way is waited for, and the others of the data group get the part.
   void change_weights(const std::function<void(int bucket, Tensor& part)>& change, bool published);
@@ -81,6 +84,7 @@ class ShardedState {
   void append_ranges(Owned& owned, MatrixShare& share);
   std::vector<MatrixShare> shares_of(size_t group);
   void update_group(size_t group, const UpdateArguments& arguments);
+  std::vector<ParameterRange> ranges_of(size_t group);
   void load_weights(const std::function<void(ParameterId, Tensor&)>& fill);
   std::vector<OwnedRange> owned_pieces(int bucket) const;
   CheckpointSlice slice_of(const TensorRectangle& rectangle, const std::string& state, const Tensor& flat,

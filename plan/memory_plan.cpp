@@ -336,8 +336,10 @@ class MetaRun {
   std::vector<PlannedRank> run(const GridPlace& place) {
     MetaPipeline pipeline(plan_, place);
     const std::shared_ptr<const StepBatch> batch = training_batch(place.data);
+    const bool estimates = ParameterGroups(plan_.config.optimizer).estimate_due(1);
     const auto train = [&] {
-      pipeline.start_counting();
+      if (estimates) pipeline.run(estimate_program, batch);
+      pipeline.start_counting();  // what a step sends that has no estimate
       pipeline.run(training_program, batch);
     };
     train();

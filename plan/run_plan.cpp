@@ -218,7 +218,9 @@ void check_names(const Config& config) {
       throw UserError("{}: stochastic is not what every optimizer here can do; nearest is right",
                       place("optimizer.rounding"));
   check_options(config.lr_scheduler, place);
-  losses().find(config.train.loss, place("train.loss"));
+  const std::unique_ptr<Loss> loss = losses().find(config.train.loss, place("train.loss"))();
+  for (const ParameterGroups::Group& group : optimizers.all())
+    if (group.optimizer->estimate_interval() > 0) check_loss_curvature(config.train.loss, *loss, group.rule);
   for (const auto& name : config.callbacks) callbacks().find(name, place("callbacks"));
   if (!schedule::names_a_file(config.parallel.schedule))
     schedule::schedules().find(config.parallel.schedule, place("parallel.schedule"));
@@ -313,7 +315,8 @@ void go_on_from_checkpoint(RunPlan& plan) {
   const json& metadata = plan.checkpoint->metadata();
   plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
   plan.origin = {plan.checkpoint->step(), metadata.at("position").get<int64_t>()};
-  // Earlier versions did not write this key.
+  // Earlier versions did not write these keys.
+  plan.estimated_step = metadata.value("estimated_step", int64_t{0});
   plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});
   count_steps(plan);
 }

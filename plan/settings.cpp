@@ -24,6 +24,9 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   settings.layout = plan.layout;
   settings.total_steps = plan.total_steps;
   settings.cadence = cadence_of(plan);
+  settings.estimate_due = [groups = std::make_shared<const ParameterGroups>(plan.config.optimizer)](
+                              int64_t update) { return groups->estimate_due(update); };
+  settings.estimated_step = plan.estimated_step;
   settings.done_position = plan.origin.position;
   settings.done_without_targets = plan.steps_without_targets;
   if (plan.checkpoint) {

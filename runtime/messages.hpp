@@ -100,6 +100,7 @@ struct SnapshotExpected {
   int64_t step = 0;
   int64_t position = 0;               // sequences consumed so far
   int64_t steps_without_targets = 0;  // steps so far whose batch had no targets
+  int64_t estimated_step = 0;         // the last step whose estimate of the curvature is in the states
   bool final = false;                 // also write the final model folder
 };
 

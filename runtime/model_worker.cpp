@@ -118,6 +118,8 @@ LayerContext ModelWorker::context(Chunk& chunk, bool training) {
   LayerContext context{*operations_, chunk.state->weights(), training ? &chunk.state->gradients() : nullptr,
                        settings_.groups.tensor.get(), settings_.groups.context_queue.get()};
   if (training && settings_.model.dropout) context.dropout = DropoutDraw{settings_.seed, batch_->step};
+  if (training && program_.kind.labels == Labels::sampled)
+    context.labels = LabelDraw{settings_.seed, batch_->step};
   return context;
 }
 
@@ -204,8 +206,10 @@ void ModelWorker::compute(const Task& task) {
 }
 
 void ModelWorker::queue_as_graphs(int64_t task, const std::function<void()>& work) {
-  // Every token of a generation, and every document, has different shapes.
-  if (!settings_.graphs || program_.kind.pass == Pass::decode || program_.per_document) return work();
+  // Every token of a generation, and every document, has different shapes. Sampled labels are read back.
+  const bool repeats =
+      program_.kind.pass != Pass::decode && !program_.per_document && program_.kind.labels == Labels::given;
+  if (!settings_.graphs || !repeats) return work();
   operations_->as_graphs(task, work);
 }
 
@@ -378,7 +382,7 @@ void ModelWorker::sum_squares() {
   // A test lets one rank enter a collective alone. The rank waits here until the group is aborted.
   if (failpoint("stage.collective") && settings_.groups.tensor) settings_.groups.tensor->barrier();
   call_hooks(&StepHook::before_norm);
-  if (settings_.clip_grad_value > 0)
+  if (settings_.clip_grad_value > 0 && program_.kind.gradients != GradientUse::estimate)
     for (const auto& chunk : chunks_) chunk->state->clamp_gradients(settings_.clip_grad_value);
   contribution_ = operations_->empty({norm_order_.width()}, DType::f64, Category::workspace);
   operations_->fill(contribution_, 0);
@@ -399,8 +403,9 @@ bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
   std::vector<ProcessGroup*> groups(norm_order_.levels.size(), nullptr);
   const auto& tree = settings_.groups.reduction_tree;
   for (size_t level = 0; level < tree.size(); ++level) groups[level] = tree[level].get();
-  synchronized_ =
-      reduce_step_outcome(*operations_, norm_order_, contribution_, groups, settings_.clip_grad_norm);
+  // An estimate is of the gradient as it is: the paper clips the gradients of updates alone.
+  const double max_norm = program_.kind.gradients == GradientUse::estimate ? 0 : settings_.clip_grad_norm;
+  synchronized_ = reduce_step_outcome(*operations_, norm_order_, contribution_, groups, max_norm);
   contribution_ = {};
   outcome_ = operations_->read(synchronized_);
   if (program_.kind.gradients == GradientUse::norm_only) synchronized_ = {};  // nothing is updated
@@ -434,6 +439,7 @@ void ModelWorker::check_communication() const {
 
 void ModelWorker::update() {
   failpoint("stage.update");
+  if (program_.kind.gradients == GradientUse::estimate) return estimate();
   constexpr int64_t update_task = -1;
   queue_as_graphs(update_task, [&] {
     for (const auto& chunk : chunks_)
@@ -444,6 +450,12 @@ void ModelWorker::update() {
   });
   synchronized_ = {};
   call_hooks(&StepHook::after_update);
+}
+
+void ModelWorker::estimate() {
+  for (const auto& chunk : chunks_)
+    chunk->state->estimate(program_.update, {batch_->global_target_tokens, synchronized_.rows(2, 3), {}});
+  synchronized_ = {};
 }
 
 void ModelWorker::copy_tied_weight(const Tensor& weight) {

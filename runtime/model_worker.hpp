@@ -124,6 +124,7 @@ class ModelWorker final : public StageWorker {
   void reduce_gradients();
   void add_tied_gradient();
   void sum_squares();
+  void estimate();
   void copy_tied_weight(const Tensor& weight);
   void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
                  int index);

@@ -37,8 +37,10 @@ bool is_of_frozen(const schedule::Action& action, int first_trained_stage) {
 void check(const ProgramKind& kind) {
   const bool trains = kind.pass == Pass::train;
   COLLIE_ASSERT(trains == (kind.gradients != GradientUse::none), "gradients come from a training pass alone");
-  COLLIE_ASSERT((kind.gradients == GradientUse::update) == (kind.epilogue == Epilogue::update),
+  const bool updates = kind.gradients == GradientUse::update || kind.gradients == GradientUse::estimate;
+  COLLIE_ASSERT(updates == (kind.epilogue == Epilogue::update),
                 "an update needs the gradients, and nothing else does");
+  COLLIE_ASSERT(trains || kind.labels == Labels::given, "labels are sampled in a training pass alone");
   COLLIE_ASSERT((kind.pass == Pass::decode) == (kind.epilogue == Epilogue::sample),
                 "a sample is drawn after decoding, and always");
   COLLIE_ASSERT((kind.pass == Pass::none) ==
@@ -80,11 +82,11 @@ void append_synchronization(const Layout& layout, TaskLists& lists) {
   append_to_all(TaskKind::synchronize_step, lists);
 }
 
-void append_update(const Layout& layout, TaskLists& lists) {
+void append_update(const Layout& layout, bool changes_weights, TaskLists& lists) {
   const auto first = static_cast<size_t>(layout.rank_of_stage.front());
   const auto last = static_cast<size_t>(layout.rank_of_stage.back());
   append_to_all(TaskKind::update, lists);
-  if (layout.tied && first != last) {
+  if (changes_weights && layout.tied && first != last) {
     lists[first].push_back({TaskKind::send_tied_weight, {}});
     lists[last].push_back({TaskKind::receive_tied_weight, {}});
   }
@@ -94,7 +96,7 @@ void append_epilogue(const ProgramKind& kind, const Layout& layout, TaskLists& l
   auto& of_head = lists[static_cast<size_t>(layout.rank_of_stage.back())];
   switch (kind.epilogue) {
     case Epilogue::update:
-      return append_update(layout, lists);
+      return append_update(layout, kind.gradients == GradientUse::update, lists);
     case Epilogue::report:  // the synchronised step reports itself, as soon as its outcome is there
       if (kind.gradients == GradientUse::none) of_head.push_back({TaskKind::report_losses, {}});
       return;

@@ -47,8 +47,7 @@ int micro_batch_of(const Task& task);  // 0 for tasks of the whole step
 
 using TaskLists = std::vector<std::vector<Task>>;  // [pipeline positions]
 
-// What a program does with its batch. The labels are the batch's own; labels that the model samples itself
-// come with their first user.
+// What a program does with its batch.
 enum class Pass : uint8_t {
   none,    // it has no batch
   train,   // forward and backward
@@ -56,16 +55,23 @@ enum class Pass : uint8_t {
   decode,  // forward over a key/value cache: the logits of the last token
 };
 
+// The labels of Pass::train.
+enum class Labels : uint8_t {
+  given,    // the batch's own
+  sampled,  // those that the model samples from its softmax, where the batch has one
+};
+
 // What becomes of the gradients of Pass::train.
 enum class GradientUse : uint8_t {
   none,       // there are no gradients
   update,     // they are accumulated for the optimizer
+  estimate,   // the optimizer estimates the loss's curvature from them; no weight changes
   norm_only,  // loss and norm are computed as in a step; then the gradients are dropped
 };
 
 // The end of a program, after its pass.
 enum class Epilogue : uint8_t {
-  update,    // runs the optimizer
+  update,    // runs the optimizer, or its estimate
   report,    // sends losses, and the norm if there are gradients, to who asked
   sample,    // samples the next token and sends it to who asked
   snapshot,  // sends weights and optimizer states to the checkpoint writer
@@ -76,10 +82,13 @@ struct ProgramKind {
   Pass pass = Pass::train;
   GradientUse gradients = GradientUse::update;
   Epilogue epilogue = Epilogue::update;
+  Labels labels = Labels::given;
   bool operator==(const ProgramKind&) const = default;
 };
 
 inline constexpr ProgramKind training_program{};
+inline constexpr ProgramKind estimate_program{Pass::train, GradientUse::estimate, Epilogue::update,
+                                              Labels::sampled};
 inline constexpr ProgramKind norm_program{Pass::train, GradientUse::norm_only, Epilogue::report};
 inline constexpr ProgramKind evaluation_program{Pass::loss, GradientUse::none, Epilogue::report};
 inline constexpr ProgramKind generation_program{Pass::decode, GradientUse::none, Epilogue::sample};
@@ -104,9 +113,12 @@ struct Program {
   uint64_t id = 0;  // consecutive from 1; set by the trainer
   Request request;  // who asked, and gets the values
   ProgramKind kind;
-  int64_t step = 0;  // of a training step: the one that it computes; otherwise: the last one computed
+  // Of a training step, or the estimate before its update: the one that is computed; otherwise: the last one
+  // computed.
+  int64_t step = 0;
   // Of a training step: the number of updates that the weights have had after this program. It equals the
-  // number of steps minus the steps without targets, because those update nothing.
+  // number of steps minus the steps without targets, because those update nothing. Of an estimate: that of
+  // the update that follows.
   int64_t update = 0;
   DoubleBits lr_factor;  // of a training step: what the schedule makes of every learning rate in this step
   std::shared_ptr<const TaskLists> lists;

@@ -35,7 +35,7 @@ class StageWorker {
   // Throws the failure of a device, or of the communication of its work, if there was one since the work was
   // queued. Does not wait.
   virtual void check() {}
-  virtual void update() = 0;
+  virtual void update() = 0;                           // or the estimate, by the program's GradientUse
   virtual std::vector<NamedValues> loss_values() = 0;  // over the program's micro-batches
   virtual std::vector<NamedValues> sample() = 0;       // the tokens drawn from the last logits
   virtual std::vector<CheckpointSlice> snapshot() = 0;

@@ -16,6 +16,7 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
   step_ = settings_.done_steps;
   position_ = settings_.done_position;
   steps_without_targets_ = settings_.done_without_targets;
+  estimated_step_ = settings_.estimated_step;
   recorded_step_ = settings_.done_steps;
   saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
   rank_ready_.resize(ranks, false);
@@ -100,16 +101,42 @@ void TrainerCore::compute_step() {
   if (step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
   phase_ = Phase::computing;
   if (batch_.front()->global_target_tokens == 0) return pass_over_step();
-  const int micro_batches = static_cast<int>(batch_.front()->micro_batches.size());
+  step_in_flight_ = true;
+  estimating_ = estimated_step_ < step_ && settings_.estimate_due(step_ - steps_without_targets_);
+  submit_step(estimating_ ? estimate_program : training_program);
+}
+
+void TrainerCore::submit_step(const ProgramKind& kind) {
   Program program;
-  program.kind = training_program;
+  program.kind = kind;
   program.step = step_;
   program.update = step_ - steps_without_targets_;
   program.lr_factor = lr_factor_of(step_);
   program.batches = batch_;
-  add_tasks(program, micro_batches);
-  step_in_flight_ = true;
+  add_tasks(program, static_cast<int>(batch_.front()->micro_batches.size()));
   submit(std::move(program));
+}
+
+// The estimate is of the weights before the step's update, as the paper has it, and a program of its own: the
+// gradients of the step need the same memory. So a run may be interrupted between the two. The states then
+// have an estimate that no update has used, and the checkpoint says so.
+void TrainerCore::estimated(const ProgramReply& reply) {
+  estimating_ = false;
+  const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
+  if (!std::isfinite(loss_sum) || !std::isfinite(norm))
+    return fail_not_finite(" of the estimate of the curvature", loss_sum, norm);
+  estimated_step_ = step_;
+  interrupted() ? step_given_up() : submit_step(training_program);
+}
+
+// Nothing has changed: Operations::step_outcome().
+void TrainerCore::fail_not_finite(const std::string& whose, double loss_sum, double norm) {
+  const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
+  fail({settings_.tag, FailureKind::run, fmt::format("step {}", step_),
+        fmt::format("the {}{} is {}; the weights were left as they were after step {}. A lower optimizer.lr "
+                    "or a longer warm-up usually helps",
+                    std::isfinite(loss) ? "gradient norm" : "loss", whose, std::isfinite(loss) ? norm : loss,
+                    step_ - 1)});
 }
 
 // Without a target there is no loss and every gradient is zero. The ranks have nothing to do, and weights and
@@ -126,18 +153,13 @@ void TrainerCore::pass_over_step() {
 
 void TrainerCore::stepped(const ProgramReply& reply) {
   COLLIE_ASSERT(step_in_flight_, "program {} reports a step where none is computed", reply.program);
-  step_in_flight_ = false;
   if (const auto found = outstanding_.find(reply.program); found != outstanding_.end())
     found->second.counts = true;
+  if (estimating_) return estimated(reply);
+  step_in_flight_ = false;
   const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
   const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
-  if (!std::isfinite(loss_sum) || !std::isfinite(norm))
-    return fail(
-        {settings_.tag, FailureKind::run, fmt::format("step {}", step_),
-         fmt::format("the {} is {}; the weights were left as they were after step {}. A lower optimizer.lr "
-                     "or a longer warm-up usually helps",
-                     std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss,
-                     step_ - 1)});
+  if (!std::isfinite(loss_sum) || !std::isfinite(norm)) return fail_not_finite("", loss_sum, norm);
   record_step(loss, norm);
   insert_requests();
   finish_step();
@@ -240,7 +262,7 @@ void TrainerCore::snapshot(bool final) {
   saved_step_ = step_;
   save_asked_ = false;
   final_saved_ = final_saved_ || final;
-  outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, final});
+  outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, estimated_step_, final});
   Program program;
   program.kind = snapshot_program;
   program.step = step_;
@@ -448,7 +470,8 @@ bool TrainerCore::is_answered(const Program& program) {
 }
 
 bool TrainerCore::is_awaited(const Program& program) {
-  return program.kind == training_program || program.request.requester == evaluator_name;
+  return program.kind == training_program || program.kind == estimate_program ||
+         program.request.requester == evaluator_name;
 }
 
 void TrainerCore::awaited_given_up() {
@@ -470,7 +493,7 @@ void TrainerCore::cut_if_due() {
 }
 
 void TrainerCore::step_given_up() {
-  step_in_flight_ = false;
+  step_in_flight_ = estimating_ = false;
   --step_;
   save_or_continue();
 }

@@ -28,6 +28,11 @@ struct TrainerSettings {
   int64_t done_steps = 0, total_steps = 0;  // a resumed run starts after its checkpoint's step
   int64_t done_position = 0;                // sequences that those steps consumed
   int64_t done_without_targets = 0;         // those of the steps whose batch had no targets
+  // Whether the optimizer estimates the curvature before the update of that number, from 1.
+  std::function<bool(int64_t update)> estimate_due = [](int64_t) { return false; };
+  // The last step whose estimate the states have. It is the one after done_steps if the run was interrupted
+  // between a step's estimate and its update; the estimate is not made again then.
+  int64_t estimated_step = 0;
   Cadence cadence;
   // The record of the last of `done_steps` if that record has no evaluation. If an evaluation was due, the
   // run makes up for it.
@@ -133,6 +138,9 @@ class TrainerCore {
   bool make_up_for_evaluation();
   void begin_step();
   void compute_step();
+  void submit_step(const ProgramKind& kind);
+  void estimated(const ProgramReply& reply);
+  void fail_not_finite(const std::string& whose, double loss_sum, double norm);
   void pass_over_step();
   double lr_factor_of(int64_t step) const;
   bool call_back(const std::function<void()>& call);
@@ -173,6 +181,7 @@ class TrainerCore {
   int64_t step_ = 0;                   // the step that is being computed, or the last one computed
   int64_t position_ = 0;               // sequences consumed after step_
   int64_t steps_without_targets_ = 0;  // up to step_
+  int64_t estimated_step_ = 0;         // the last step whose estimate the states have
   std::optional<RunStatus> stop_;
   using ReplicaBatches = std::vector<std::shared_ptr<const StepBatch>>;  // [replicas]; null: not arrived
   bool batches_of_next_step_are_there() const;
@@ -194,6 +203,7 @@ class TrainerCore {
   std::deque<Program> waiting_programs_;  // wait until a rank has room, and get their id then
   std::map<uint64_t, Outstanding> outstanding_;
   bool step_in_flight_ = false;  // the program of a step is submitted and its outcome is not known
+  bool estimating_ = false;      // and it is the estimate before the step's update
   // The first program that the ranks were told to give up; 0: none. Once one rank has given up before the
   // step is synchronised, no rank can get past the synchronisation. So either all ranks finish the step or
   // none does.

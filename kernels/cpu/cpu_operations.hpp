@@ -79,6 +79,8 @@ class CpuOperations final : public Operations {
   void cross_entropy_from_statistics(Tensor& logits, std::span<const int32_t> labels, int64_t first,
                                      const Tensor& statistics, double gradient_scale,
                                      Tensor& loss_sum) override;
+  void gumbel_max(const Tensor& logits, int64_t first, uint64_t key, std::span<const uint64_t> rows,
+                  Tensor& best) override;
   void block_sums_of_squares(const Tensor& x, Tensor& sums) override;
   void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
   void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override;

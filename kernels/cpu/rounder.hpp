@@ -6,7 +6,6 @@
 #include "base/random.hpp"
 #include "kernels/cpu/convert.hpp"
 #include "kernels/rounding.hpp"
-#include "kernels/update_formula.hpp"
 
 namespace collie::cpu {
 
@@ -19,7 +18,8 @@ inline void store_by(float x, uint32_t random, bfloat16* to) {
 }
 
 // Stores the numbers of one range that are rounded: weights (number 0) and states (1, 2, ...). Each number of
-// an element has 16 bits of its own. Two elements share a block of the stream (the bits of kernels/cuda).
+// an element has 16 bits of its own. Two elements share a block of the stream for their numbers 0 to 3, and
+// another for the numbers from 4 on (the bits of kernels/cuda).
 class Rounder {
  public:
   explicit Rounder(const Rounding& rounding) : rounding_(rounding) {}
@@ -35,10 +35,10 @@ class Rounder {
   uint32_t random_bits(uint64_t index, int number) const {
     const uint64_t block = index / 2;
     const auto words =
-        philox4x32({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0},
+        philox4x32({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32),
+                    static_cast<uint32_t>(number / 4), 0},
                    {static_cast<uint32_t>(rounding_.key), static_cast<uint32_t>(rounding_.key >> 32)});
-    static_assert(1 + most_states <= 4);
-    return words[index % 2 * 2 + static_cast<size_t>(number / 2)] >> (number % 2 * 16);
+    return words[index % 2 * 2 + static_cast<size_t>(number % 4 / 2)] >> (number % 2 * 16);
   }
 
   Rounding rounding_;

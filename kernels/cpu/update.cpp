@@ -54,6 +54,11 @@ HWY_INLINE Vec sign(Vec a) {
   return hn::IfThenElse(keeps, a, hn::CopySign(constant(1), a));
 }
 
+HWY_INLINE Vec clip(Vec a) {
+  const Vec one = constant(1);
+  return hn::IfThenElse(hn::Gt(hn::Abs(a), one), hn::CopySign(one, a), a);
+}
+
 #define COLLIE_FORMULA HWY_INLINE
 #include "kernels/rules/formulas-inl.hpp"
 #undef COLLIE_FORMULA

@@ -17,6 +17,7 @@
 #include "kernels/cuda/ops/elementwise.hpp"
 #include "kernels/cuda/ops/embedding.hpp"
 #include "kernels/cuda/ops/factored.hpp"
+#include "kernels/cuda/ops/gumbel_max.hpp"
 #include "kernels/cuda/ops/layer_norm.hpp"
 #include "kernels/cuda/ops/ordered_sums.hpp"
 #include "kernels/cuda/ops/reductions.hpp"
@@ -470,6 +471,14 @@ void CudaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<con
                                       statistics.data<double>(), statistics.dim(0),
                                       static_cast<float>(gradient_scale), losses.data<double>());
   cuda::add_sum(stream_->native(), losses.data<double>(), losses.numel(), loss_sum.data<double>());
+}
+
+void CudaOperations::gumbel_max(const Tensor& logits, int64_t first, uint64_t key,
+                                std::span<const uint64_t> rows, Tensor& best) {
+  check::gumbel_max(dtype(), logits, first, rows, best);
+  if (rows.empty()) return;
+  cuda::gumbel_max(stream_->native(), view(logits), first, key, indices_.on_device(cuda::words_of_rows(rows)),
+                   best.data<double>());
 }
 
 // --- reductions and optimizers

@@ -149,6 +149,11 @@ void MetaGpuOperations::cross_entropy_from_statistics(Tensor& logits, std::span<
   MetaOperations::cross_entropy_from_statistics(logits, labels, first, statistics, gradient_scale, loss_sum);
   hold_losses(labels);
 }
+void MetaGpuOperations::gumbel_max(const Tensor& logits, int64_t first, uint64_t key,
+                                   std::span<const uint64_t> rows, Tensor& best) {
+  MetaOperations::gumbel_max(logits, first, key, rows, best);
+  if (!rows.empty()) arrays_.find(cuda::words_of_rows(rows));
+}
 void MetaGpuOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) {
   MetaOperations::ordered_sums(values, runs, sums);
   if (sums.numel() > 0) arrays_.find(cuda::words_of({runs.starts, runs.firsts, runs.counts}));

@@ -208,6 +208,10 @@ void MetaOperations::cross_entropy_from_statistics(Tensor& logits, std::span<con
                                                    Tensor& loss_sum) {
   check::cross_entropy_from_statistics(dtype(), logits, labels, first, statistics, loss_sum);
 }
+void MetaOperations::gumbel_max(const Tensor& logits, int64_t first, uint64_t, std::span<const uint64_t> rows,
+                                Tensor& best) {
+  check::gumbel_max(dtype(), logits, first, rows, best);
+}
 void MetaOperations::block_sums_of_squares(const Tensor& x, Tensor& sums) {
   check::block_sums_of_squares(dtype(), x, sums);
 }

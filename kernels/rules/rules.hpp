@@ -9,13 +9,15 @@ FactoredRule adafactor_rule();
 ElementwiseRule adam_rule();
 FactoredRule adalomo_rule();
 ElementwiseRule adamw_rule();
+ElementwiseRule adan_rule();
 ElementwiseRule lion_rule();
 OrthogonalRule muon_rule();
 ElementwiseRule sgd_rule();
+ElementwiseRule sophia_rule();
 
 // The elementwise ones, in the order of their names.
 inline std::vector<ElementwiseRule> all_rules() {
-  return {adam_rule(), adamw_rule(), lion_rule(), sgd_rule()};
+  return {adam_rule(), adamw_rule(), adan_rule(), lion_rule(), sgd_rule(), sophia_rule()};
 }
 
 }  // namespace collie

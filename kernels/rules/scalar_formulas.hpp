@@ -26,6 +26,10 @@ inline double sign(double a) {
   return a == 0 || std::isnan(a) ? a : std::copysign(1.0, a);
 }
 
+inline double clip(double a) {
+  return std::abs(a) > 1 ? std::copysign(1.0, a) : a;
+}
+
 #include "kernels/rules/formulas-inl.hpp"
 
 // The number by which the operation update() knows a formula.

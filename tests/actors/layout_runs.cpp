@@ -86,6 +86,10 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
     config.options = {{"lr", 2e-2}, {"relative_step", false}, {"beta1", 0.9}, {"weight_decay", 0.1}};
   if (optimizer == "muon") config.options = {{"lr", 3e-3}};
   if (optimizer == "adalomo") config.options = {{"lr", 2e-2}, {"weight_decay", 0.1}};
+  if (optimizer == "adan") config.options.set("weight_decay", 0.02);
+  // An estimate every three steps, so that a resume falls on one and between two.
+  if (optimizer == "sophia")
+    config.options = {{"lr", 1e-3}, {"weight_decay", 0.1}, {"hessian_interval", 3.0}};
   if (optimizer == "mixed")
     config.groups = {{{"*norm*", "*.bias"}, "sgd", {{"lr", 0.1}}},
                      {{"*embed_tokens*"}, "", {{"lr_scale", 0.5}, {"weight_decay", 0.0}}},
@@ -263,6 +267,8 @@ const std::vector<MathsOptions>& all_maths() {
       with_optimizer("sgd", {false, true, true}),       // untied, masked prompts
       with_optimizer("adam", {true, false, true}),      // one document a sequence
       with_optimizer("lion", {true, true, false, 20}),  // micro-batches that four stages do not divide
+      with_optimizer("adan", {true, true, true}),
+      with_optimizer("sophia", {true, true, false, 20}),
       with_optimizer("mixed", {false, true, false, 32, 2}),
       of_family("gpt2", true, {}),
       of_family("qwen2", false, {false, true, true}),

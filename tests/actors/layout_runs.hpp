@@ -41,8 +41,7 @@ struct MathsOptions {
   std::string dtype = "float32";  // model.dtype, and what of optimizer goes with it
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
-  std::string optimizer = "adamw";       // or sgd (with momentum), adam, lion, adafactor, adalomo, muon, or
-                                         // "mixed": three of them, and no state
+  std::string optimizer = "adamw";       // a rule's name, or "mixed": three of them, and no state
   std::vector<std::string> frozen = {};  // model.frozen
   std::string family = "llama";          // model_type
   bool dropout = false;                  // with the rates of the family's config.json
@@ -51,7 +50,8 @@ struct MathsOptions {
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes
   // whole steps of what was rounded.
   double loss_tolerance() const {
-    return optimizer == "lion" || optimizer == "muon" || optimizer == "mixed" ? 1e-3 : 1e-5;
+    const auto is = [&](const char* name) { return optimizer == name; };
+    return is("lion") || is("sophia") || is("muon") || is("mixed") ? 1e-3 : 1e-5;
   }
 };
 // What MathsOptions::optimizer stands for.

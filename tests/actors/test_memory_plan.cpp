@@ -329,6 +329,7 @@ TEST_CASE("memory plan: it counts the states that each parameter's optimizer has
                                          {optimizer_config("lion"), 4 * elements},
                                          {optimizer_config("adam"), 8 * elements},
                                          {optimizer_config("adamw"), 8 * elements},
+                                         {optimizer_config("adan"), 16 * elements},
                                          {optimizer_config("mixed"), size_t{1}}}) {
     CAPTURE(optimizer.name, optimizer.groups.size());
     const Layout layout = layout_of(1, true, "1f1b");

@@ -50,7 +50,10 @@ Parts parts_of(int64_t count, const Types& types, uint64_t seed) {
   return {rounded(random_values({count}, seed), types.weight),
           rounded(random_values({count}, seed + 1, 0.1), types.gradient),
           {rounded(random_values({count}, seed + 2, 0.1), types.state),
-           rounded(non_negative(random_values({count}, seed + 3, 0.01)), types.state)}};
+           rounded(non_negative(random_values({count}, seed + 3, 0.01)), types.state),
+           rounded(random_values({count}, seed + 4, 0.1), types.state),
+           rounded(random_values({count}, seed + 5, 0.1), types.state)}};
+  static_assert(most_states == 4);
 }
 
 cuda::UpdateArrays upload(Device& device, const Parts& parts, const Types& types) {
@@ -80,7 +83,8 @@ cuda::UpdateArrays tail(const cuda::UpdateArrays& x, int64_t first) {
   cuda::UpdateArrays part = x;
   part.weight = at(x.weight, x.weight_element);
   part.gradient = at(x.gradient, x.gradient_element);
-  for (void*& state : part.states) state = at(state, x.state_element);
+  for (void*& state : part.states)
+    if (state != nullptr) state = at(state, x.state_element);
   part.count = x.count - first;
   part.first_index = x.first_index + static_cast<uint64_t>(first);
   return part;
@@ -120,6 +124,8 @@ TEST_CASE("update rules agree with the reference in every mixture of element typ
 
 TEST_CASE("an update over a list gives each tensor the bits that it gets alone, wherever it starts",
           "[cuda]") {
+  const RuleCase rule = GENERATE(adamw, RuleCase{"adan", {}});  // of two states, and of four
+  const int states = states_of(third_step(rule));
   for (const bool stochastic : {false, true}) {
     const Rounding rounding = stochastic ? stochastic_rounding(5, 3) : Rounding{};
     Device device;
@@ -137,12 +143,12 @@ TEST_CASE("an update over a list gives each tensor the bits that it gets alone, 
     // Of one tensor, the two halves: neither aligned nor from an even index.
     list.push_back(tail(list[100], 4501));
     list[100].count = 4501;
-    update(device, list, adamw, rounding);
+    update(device, list, rule, rounding);
     list.pop_back();
     list[100].count = 9000;
     for (size_t i = 0; i < alone.size(); ++i) {
-      update(device, {&alone[i], 1}, adamw, rounding);
-      CHECK(read(device, list[i]) == read(device, alone[i]));
+      update(device, {&alone[i], 1}, rule, rounding);
+      CHECK(read(device, list[i], states) == read(device, alone[i], states));
     }
   }
 }

@@ -1,11 +1,17 @@
-"""Makes optimizers.json, the goldens of tests/optim/test_optimizer_golden.cpp, from torch.optim and lion-pytorch.
+"""Makes optimizers.json, the goldens of tests/optim/test_optimizer_golden.cpp, from torch.optim, lion-pytorch and
+pytorch-optimizer.
 
     python make_optimizer_golden.py
 
 A case has the engine's name of the rule, its options, and after each of the steps the weights that the library's own
 optimizer gives, in float64; behind the last step the states, too. All cases share the first weights, the gradients
 and the learning rates of the steps. The first element's gradient is zero in each step, the second's in the first
-three; the third weight is zero. Made with torch 2.15.0, lion-pytorch 0.2.5.
+three; the third weight is zero. Made with torch 2.15.0, lion-pytorch 0.2.5,
+pytorch-optimizer 4.1.0.
+
+pytorch-optimizer's Adan is the authors' (sail-sg/Adan) but for the names of its options and of a state. adan-pytorch
+0.1.0 does not follow the paper: it leaves all means at zero in the first step and yet corrects their bias as if they
+were not.
 """
 
 import json
@@ -14,7 +20,9 @@ import sys
 
 import torch
 from lion_pytorch import Lion
+from pytorch_optimizer import Adan
 
+NAMES = {"previous_grad": "neg_pre_grad"}  # as the authors of the optimizer call the state
 HERE = pathlib.Path(__file__).parent
 ELEMENTS, STEPS = 11, 6
 
@@ -25,6 +33,10 @@ CASES = [
     ("adam", {}, lambda p: torch.optim.Adam(p)),
     ("adam", {"betas": [0.8, 0.97], "eps": 1e-3, "weight_decay": 0.1},
      lambda p: torch.optim.Adam(p, betas=(0.8, 0.97), eps=1e-3, weight_decay=0.1)),
+    ("adan", {}, lambda p: Adan(p)),
+    ("adan", {"betas": [0.9, 0.8, 0.95], "eps": 1e-3, "weight_decay": 0.5},
+     lambda p: Adan(p, betas=(0.9, 0.8, 0.95), eps=1e-3, weight_decay=0.5, weight_decouple=False)),
+    ("adan", {"weight_decay": 0.5, "no_prox": True}, lambda p: Adan(p, weight_decay=0.5, weight_decouple=True)),
     ("sgd", {}, lambda p: torch.optim.SGD(p)),
     ("sgd", {"weight_decay": 0.1}, lambda p: torch.optim.SGD(p, weight_decay=0.1)),
     ("sgd", {"momentum": 0.9, "weight_decay": 0.1}, lambda p: torch.optim.SGD(p, momentum=0.9, weight_decay=0.1)),
@@ -54,7 +66,7 @@ def main():
             weight.grad = gradients[step].clone()
             optimizer.step()
             weights.append(weight.tolist())
-        states = {name: value.tolist() for name, value in optimizer.state[weight].items()
+        states = {NAMES.get(name, name): value.tolist() for name, value in optimizer.state[weight].items()
                   if isinstance(value, torch.Tensor) and value.shape == weight.shape}
         cases.append({"rule": rule, "options": options, "weights": weights, "states": states})
     golden = {"rates": rates, "first": first.tolist(), "gradients": gradients.tolist(), "cases": cases}

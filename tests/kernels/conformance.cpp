@@ -636,6 +636,107 @@ TEST_CASE("cross_entropy over shards of the vocabulary conforms", "[conformance]
   }
 }
 
+namespace {
+
+// Multiples of 1/4, which every dtype has, so that all tables see the same logits.
+Values exact_logits(int64_t tokens, int64_t vocab) {
+  Values logits = random_values({tokens, vocab}, 61, 3);
+  for (float& value : logits.data) value = std::round(value * 4) / 4;
+  return logits;
+}
+
+// gumbel_max of the shards that begin at `starts`, [shards, tokens, 2].
+std::vector<double> gumbel_max_of(Bench& bench, const Values& logits, std::span<const uint64_t> rows,
+                                  const std::vector<int64_t>& starts) {
+  const Tensor all = bench.input(logits);
+  const int64_t tokens = logits.shape[0];
+  std::vector<double> found;
+  for (size_t i = 0; i + 1 < starts.size(); ++i) {
+    Tensor best = bench.ops.empty({tokens, 2}, DType::f64, Category::workspace);
+    bench.ops.fill(best, std::numeric_limits<double>::quiet_NaN());
+    bench.ops.gumbel_max(all.columns(starts[i], starts[i + 1]), starts[i], 0xFEDCBA9876543210, rows, best);
+    for (const double x : bench.ops.read(best.reshape({2 * tokens})).value()) found.push_back(x);
+  }
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("gumbel_max finds the same ids on every table, of the whole vocabulary or over its shards",
+          "[conformance]") {
+  for (const auto& [tokens, vocab] : sizes) {
+    if (vocab == 0) continue;
+    CAPTURE(tokens, vocab);
+    const Values logits = exact_logits(tokens, vocab);
+    const auto rows = rows_of_a_part(tokens);
+    const auto reference = make_reference_operations(std::make_shared<MemoryAccount>());
+    Bench exact(*reference, false);
+    const std::vector<double> expected = gumbel_max_of(exact, logits, rows, {0, vocab});
+    on_every_table([&](Operations& ops) {
+      Bench bench(ops, true);
+      const auto same = [&](const std::vector<double>& found) {
+        for (size_t i = 0; i < expected.size(); i += 2) {
+          if (found[i + 1] != expected[i + 1]) return false;
+          if (std::abs(found[i] - expected[i]) > 1e-12 * (1 + std::abs(expected[i]))) return false;
+        }
+        return found.size() == expected.size();
+      };
+      CHECK(same(gumbel_max_of(bench, logits, rows, {0, vocab})));
+      const auto shards = gumbel_max_of(bench, logits, rows, {0, vocab / 5, vocab / 3, vocab / 3, vocab});
+      std::vector<double> best(shards.begin(), shards.begin() + 2 * tokens);
+      for (size_t i = 0; i < shards.size(); i += 2) {
+        const size_t token = i % best.size();
+        if (!(shards[i] > best[token])) continue;
+        best[token] = shards[i];
+        best[token + 1] = shards[i + 1];
+      }
+      CHECK(same(best));
+    });
+  }
+}
+
+TEST_CASE("gumbel_max draws each id as often as the softmax says", "[conformance]") {
+  constexpr int64_t tokens = 20000;
+  const std::vector<float> logits{0, 1.5F, -1, 2, 0.25F, -std::numeric_limits<float>::infinity(), 1};
+  Values rows_of_logits{{tokens, 7}, {}};
+  for (int64_t i = 0; i < tokens; ++i)
+    rows_of_logits.data.insert(rows_of_logits.data.end(), logits.begin(), logits.end());
+  std::vector<uint64_t> rows(tokens);
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = 1'000'000 + i;
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+  on_every_table([&](Operations& ops) {
+    Bench bench(ops, false);
+    const std::vector<double> found = gumbel_max_of(bench, rows_of_logits, rows, {0, 7});
+    std::vector<double> counts(7);
+    for (size_t i = 1; i < found.size(); i += 2) counts[static_cast<size_t>(found[i])] += 1;
+    CHECK(counts[5] == 0);
+    double chi_squared = 0;
+    for (size_t i = 0; i < 7; ++i) {
+      const double expected = tokens * std::exp(static_cast<double>(logits[i])) / sum;
+      if (expected > 0) chi_squared += (counts[i] - expected) * (counts[i] - expected) / expected;
+    }
+    CHECK(chi_squared < 20.5);  // 0.1 % of draws of five degrees of freedom are above
+  });
+}
+
+TEST_CASE("gumbel_max of logits that are no numbers is the first id", "[conformance]") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), least = -std::numeric_limits<float>::infinity();
+  on_every_table([&](Operations& ops) {
+    Bench bench(ops, false);
+    Tensor logits = bench.input({{3, 2}, {nan, nan, least, least, nan, 0}});
+    Tensor best = ops.empty({3, 2}, DType::f64, Category::workspace);
+    ops.gumbel_max(logits, 40, 7, std::vector<uint64_t>{5, 6, 7}, best);
+    const std::vector<double> found = ops.read(best.reshape({6})).value();
+    CHECK(found[0] == -std::numeric_limits<double>::infinity());
+    CHECK(found[1] == 40);
+    CHECK(found[2] == -std::numeric_limits<double>::infinity());
+    CHECK(found[3] == 40);
+    CHECK(std::isfinite(found[4]));
+    CHECK(found[5] == 41);
+  });
+}
+
 TEST_CASE("block_sums_of_squares conforms", "[conformance]") {
   for (const int64_t numel :
        {int64_t{0}, int64_t{1}, int64_t{31}, reduction_block, 5 * reduction_block + 17}) {
@@ -648,6 +749,22 @@ TEST_CASE("block_sums_of_squares conforms", "[conformance]") {
       return Outputs{sums};
     });
   }
+}
+
+TEST_CASE("sophia's estimate of the curvature conforms, and has no part in other states", "[conformance]") {
+  const ElementwiseRule& sophia = elementwise_rule("sophia");
+  const CurvatureEstimate estimate = sophia.with(with_defaults(sophia.options, {})).estimate;
+  REQUIRE(estimate.interval == 10);
+  REQUIRE(formula_properties(estimate.formula).states == 0);
+  const Values gradient = random_values({5003}, 34, 0.1);
+  conforms([&](Bench& bench) {
+    Tensor curvature = bench.statistics(Shape{5003});
+    bench.ops.fill(curvature, 0);
+    for (int i = 0; i < 3; ++i)
+      update(bench.ops, curvature, bench.gradient(gradient, true), {},
+             {estimate.formula, estimate.factors(1000), doubles(bench.ops, {1}), {}});
+    return Outputs{bench.read(curvature)};
+  });
 }
 
 TEST_CASE("every update rule conforms over several steps", "[conformance]") {

@@ -94,6 +94,10 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   Tensor statistics = doubles({4, 3}), all_statistics = doubles({2, 4, 3}), wide = doubles({4, 4});
   Tensor sum = doubles({1}), two_sums = doubles({2}), three_sums = doubles({3}),
          narrow_sum = ops->empty({1}, DType::bf16, Category::workspace);
+  Tensor best = doubles({4, 2});
+  refused("gumbel_max", {"3 rows", "[4, 6]"}, [&] { ops->gumbel_max(a, 0, 1, few_rows, best); });
+  refused("gumbel_max", {"[4, 6]", "-6"}, [&] { ops->gumbel_max(a, -6, 1, all_rows, best); });
+  refused("gumbel_max", {"[4, 3]", "[4, 2]"}, [&] { ops->gumbel_max(a, 0, 1, all_rows, statistics); });
   refused("cross_entropy", {"3 labels", "[4, 6]"}, [&] {
     ops->cross_entropy(a, std::vector<int32_t>{0, 1, 2}, 1, sum);
   });

@@ -225,8 +225,11 @@ inline const std::vector<RuleCase>& all_rules_to_test() {
       {"adamw", {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.1}}},
       // A decay in the gradient, and so in the states, brings the rounding of a bfloat16 weight along.
       {"adam", {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.01}}},
+      {"adan", {{"lr", 1e-2}, {"weight_decay", 0.1}}},
+      {"adan", {{"lr", 1e-2}, {"weight_decay", 0.1}, {"no_prox", true}}},
       // With these betas no two bfloat16 numbers cancel each other, so that no sign is a matter of rounding.
       {"lion", {{"lr", 1e-2}, {"betas", std::vector<double>{0.85, 0.9}}, {"weight_decay", 0.1}}},
+      {"sophia", {{"lr", 1e-2}, {"weight_decay", 0.1}}},
       {"sgd", {{"lr", 1e-2}, {"weight_decay", 0.1}}},
       {"sgd", {{"lr", 1e-2}, {"momentum", 0.9}, {"dampening", 0.2}, {"weight_decay", 0.1}}},
       {"sgd", {{"lr", 1e-2}, {"momentum", 0.9}, {"nesterov", true}, {"weight_decay", 0.1}}},

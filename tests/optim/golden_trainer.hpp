@@ -14,10 +14,20 @@
 
 namespace collie::test {
 
+// The optimizer of make_model_golden.py. The rates are those that a step is given.
+inline OptimizerConfig golden_adamw() {
+  OptimizerConfig config;
+  config.decay_norms_and_biases = true;
+  config.options = {
+      {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
+  return config;
+}
+
 // How the steps of a golden.json are taken, but for what a test changes.
 struct GoldenSettings {
-  double weight_decay = 0.1;
-  bool decay_norms_and_biases = true;
+  GoldenSettings(OptimizerConfig config = golden_adamw()) : optimizer(std::move(config)) {}
+
+  OptimizerConfig optimizer;
   double clip_grad_value = 0, clip_grad_norm = 1;
 };
 
@@ -25,14 +35,9 @@ struct GoldenSettings {
 class GoldenTrainer {
  public:
   GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision,
-                const GoldenSettings& settings)
+                const GoldenSettings& settings = {})
       : settings_(settings), operations_(std::move(operations)), loss_(losses().find("cross_entropy")()) {
-    OptimizerConfig config;
-    config.decay_norms_and_biases = settings.decay_norms_and_biases;
-    config.options = {{"lr", 1.0},
-                      {"betas", std::vector<double>{0.9, 0.95}},
-                      {"eps", 1e-8},
-                      {"weight_decay", settings.weight_decay}};
+    const OptimizerConfig& config = settings.optimizer;
     optimizers_ = std::make_unique<ParameterGroups>(config);
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),
@@ -49,16 +54,41 @@ class GoldenTrainer {
 
   // Returns the mean loss.
   double step(const std::vector<MicroBatch>& batches) {
+    const Tensor outcome = backward(batches, settings_.clip_grad_norm, {});
+    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
+    const std::vector<double> values = operations_->read(outcome).value();
+    norm = values[1];
+    return values[0] / static_cast<double>(targets_of(batches));
+  }
+
+  // The estimate of the curvature before the next step, if it has one. The batches number their tokens.
+  void estimate(const std::vector<MicroBatch>& batches, uint64_t seed) {
+    if (!optimizers_->estimate_due(steps_ + 1)) return;
+    const Tensor outcome = backward(batches, 0, LabelDraw{seed, steps_ + 1});
+    state_->estimate(steps_ + 1, {targets_of(batches), outcome.rows(2, 3), {}});
+  }
+
+  double norm = 0;  // of the last step's gradients, before clipping
+
+ private:
+  static int64_t targets_of(const std::vector<MicroBatch>& batches) {
     int64_t targets = 0;
     for (const MicroBatch& batch : batches) targets += batch.target_tokens;
+    return targets;
+  }
+
+  // The gradients of a step, and its outcome.
+  Tensor backward(const std::vector<MicroBatch>& batches, double max_norm, std::optional<LabelDraw> labels) {
     state_->gradients().start_step(static_cast<int>(batches.size()));
     Tensor own = operations_->empty({order_.width()}, DType::f64, Category::workspace);
     operations_->fill(own, 0);
     Tensor loss_sum = own.rows(0, 1);
     for (const MicroBatch& batch : batches) {
       LayerContext context{*operations_, state_->weights(), &state_->gradients()};
+      context.labels = labels;
       ActivationStash stash;
-      model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets), *loss_, loss_sum, stash);
+      model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets_of(batches)), *loss_, loss_sum,
+                      stash);
       model_->backward(context, batch, {}, stash);
     }
     state_->gradients().finish();
@@ -66,17 +96,9 @@ class GoldenTrainer {
     if (settings_.clip_grad_value > 0) state_->clamp_gradients(settings_.clip_grad_value);
     Tensor squares = own.rows(1, own.numel());
     state_->sum_squares(squares);
-    const Tensor outcome =
-        reduce_step_outcome(*operations_, order_, own, {nullptr}, settings_.clip_grad_norm);
-    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
-    const std::vector<double> values = operations_->read(outcome).value();
-    norm = values[1];
-    return values[0] / static_cast<double>(targets);
+    return reduce_step_outcome(*operations_, order_, own, {nullptr}, max_norm);
   }
 
-  double norm = 0;  // of the last step's gradients, before clipping
-
- private:
   void add_tied_gradients() {
     const auto& parameters = model_->parameters();
     for (size_t id = 0; id < parameters.size(); ++id) {

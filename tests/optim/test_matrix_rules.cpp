@@ -8,7 +8,7 @@
 #include "optim/optimizer.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/support.hpp"
-#include "tests/optim/golden_options.hpp"
+#include "tests/optim/rule_options.hpp"
 
 using namespace collie;
 using namespace collie::test;

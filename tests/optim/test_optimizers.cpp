@@ -137,7 +137,8 @@ double kept_by_decay(const OptimizerConfig& config, const std::string& parameter
   operations.fill(factor, 1);
   Optimizer* const optimizer = group.optimizer.get();
   std::vector<Tensor> states;
-  for (const StateDeclaration& state : optimizer->states()) states.push_back(filled(state.initial));
+  for (const StateDeclaration& state : optimizer->states({"a tensor", {1}}))
+    states.push_back(filled(state.initial));
   ParameterRange range{parameter, weight, filled(0), states, {}};
   optimizer->update(operations, {&range, 1}, {group.lr, 1, factor, {}});
   return static_cast<double>(values(operations, weight).front());

@@ -63,6 +63,17 @@ TEST_CASE("programs: a tied matrix's gradient goes to the embedding, its weight 
   CHECK_THAT(middle, !contains("tied"));
 }
 
+TEST_CASE("programs: an estimate is a step that changes no weight", "[actors][program]") {
+  CHECK(text_of(tasks_of(estimate_program, layout_of(1), 2)) ==
+        text_of(tasks_of(training_program, layout_of(1), 2)));
+  CHECK(text_of(tasks_of(estimate_program, layout_of(2, true), 1)) ==
+        std::vector<std::string>{
+            "0F0, 0SEND_F0, 0RECV_B0, 0B0, reduce gradients, receive tied gradient, add tied gradient, sum "
+            "squares, synchronize step, update",
+            "1RECV_F0, 1F0, 1B0, 1SEND_B0, reduce gradients, send tied gradient, sum squares, synchronize "
+            "step, update"});
+}
+
 TEST_CASE("programs: a split backward", "[actors][program]") {
   CHECK(text_of(tasks_of(training_program, layout_of(1, false, true), 1)) ==
         std::vector<std::string>{"0F0, 0I0, 0W0, reduce gradients, sum squares, synchronize step, update"});

@@ -17,6 +17,7 @@ constexpr RunTag tag{7, 1};
 
 inline std::string word_for(const ProgramKind& kind) {
   if (kind == training_program) return "train";
+  if (kind == estimate_program) return "estimate";
   if (kind == norm_program) return "norm";
   if (kind == evaluation_program) return "evaluate";
   if (kind == generation_program) return "generate";

@@ -34,42 +34,57 @@ __device__ __forceinline__ float sign(float a) {
   return a == 0.0F || std::isnan(a) ? a : copysignf(1.0F, a);
 }
 
+__device__ __forceinline__ float clip(float a) {
+  return fabsf(a) > 1 ? copysignf(1.0F, a) : a;
+}
+
 #define COLLIE_FORMULA __device__ __forceinline__
 #include "kernels/rules/formulas-inl.hpp"
 #undef COLLIE_FORMULA
 
-constexpr int list_length = 64;  // so that the list fits the 4 KB of a kernel's parameters
 constexpr int V = 4, packs = 4;  // per thread
 constexpr unsigned threads = 256;
 constexpr int64_t block_elements = int64_t{threads} * packs * V;
 
+// A launch's tensors. The list is as long as fits the 4 KB of a kernel's parameters; a power of two.
+template <int states_of_each>
 struct Tensors {
+  static constexpr int length = states_of_each <= 2 ? 64 : 32;
   struct Each {
-    void *weight, *gradient, *states[most_states], *rounded;
+    void *weight, *gradient, *states[states_of_each == 0 ? 1 : states_of_each], *rounded;
     int64_t count;
     uint64_t first_index;
   };
-  Each each[list_length];
-  unsigned first_block[list_length];
+  Each each[length];
+  unsigned first_block[length];
   int count;
   bool copied;  // `rounded` gets the weights unrounded
 };
-static_assert(sizeof(Tensors) + sizeof(FloatFactors) + sizeof(Rounding) + sizeof(double*) <= 4096);
+template <int states>
+constexpr size_t parameter_bytes = sizeof(Tensors<states>) + sizeof(FloatFactors) + sizeof(Rounding) +
+                                   sizeof(double*);
 
-// The numbers of one element that are rounded: its weight and states. Each has 16 bits of its own; two
-// elements share a Philox block.
-constexpr int most_numbers = 1 + most_states;
-static_assert(most_numbers <= 4);
-__device__ __forceinline__ void random_bits(uint64_t key, uint64_t index, unsigned (&bits)[most_numbers][V]) {
-  uint4 block = philox(key, index / 2);
+// The numbers of one element that are rounded: its weight and states. Each has 16 bits of its own. Two
+// elements share a Philox block for their numbers 0 to 3, and another for the numbers from 4 on.
+template <int numbers>
+__device__ __forceinline__ void random_bits(uint64_t key, uint64_t index, unsigned (&bits)[numbers][V]) {
 #pragma unroll
-  for (int i = 0; i < V; ++i) {
-    const bool odd = (index + i) % 2 == 1;
-    if (i > 0 && !odd) block = philox(key, (index + i) / 2);
-    const unsigned words[] = {odd ? block.z : block.x, odd ? block.w : block.y};
+  for (int first = 0; first < numbers; first += 4) {
+    const auto block_of = [&](uint64_t element) {
+      const uint64_t pair = element / 2;
+      return philox(key, uint4{static_cast<unsigned>(pair), static_cast<unsigned>(pair >> 32),
+                               static_cast<unsigned>(first / 4), 0});
+    };
+    uint4 block = block_of(index);
 #pragma unroll
-    for (int number = 0; number < most_numbers; ++number)
-      bits[number][i] = words[number / 2] >> (number % 2 * 16);
+    for (int i = 0; i < V; ++i) {
+      const bool odd = (index + i) % 2 == 1;
+      if (i > 0 && !odd) block = block_of(index + i);
+      const unsigned words[] = {odd ? block.z : block.x, odd ? block.w : block.y};
+#pragma unroll
+      for (int number = first; number < numbers && number < first + 4; ++number)
+        bits[number][i] = words[number % 4 / 2] >> (number % 2 * 16);
+    }
   }
 }
 
@@ -106,14 +121,14 @@ __device__ __forceinline__ bool aligned(const void* a, size_t bytes) {
 
 template <bool stochastic, class Formula, class W, class G, class S>
 __global__ void __launch_bounds__(threads)
-    update_kernel(const __grid_constant__ Tensors tensors, const FloatFactors f, const Rounding rounding,
-                  const double* gradient_factor) {
+    update_kernel(const __grid_constant__ Tensors<Formula::states> tensors, const FloatFactors f,
+                  const Rounding rounding, const double* gradient_factor) {
   constexpr int states = Formula::states;
   const double factor = gradient_factor == nullptr ? 1 : *gradient_factor;
   int which = 0;
-  for (int step = list_length / 2; step > 0; step /= 2)
+  for (int step = tensors.length / 2; step > 0; step /= 2)
     if (which + step < tensors.count && tensors.first_block[which + step] <= blockIdx.x) which += step;
-  const Tensors::Each& x = tensors.each[which];
+  const auto& x = tensors.each[which];
   W* const weight = static_cast<W*>(x.weight);
   const G* const gradient = static_cast<const G*>(x.gradient);
   bool vectors = aligned(weight, V * sizeof(W)) && aligned(gradient, V * sizeof(G)) &&
@@ -133,7 +148,7 @@ __global__ void __launch_bounds__(threads)
     for (int k = 0; k < states; ++k) load_some(static_cast<const S*>(x.states[k]) + at, whole, left, s[k]);
     if (std::isnan(factor)) return;  // tested here, so that the loads do not wait for the factor
     const auto gradient_scale = static_cast<float>(factor);
-    unsigned bits[most_numbers][V]{};
+    unsigned bits[1 + states][V]{};
     if constexpr (stochastic) random_bits(rounding.key, x.first_index + static_cast<uint64_t>(at), bits);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
@@ -165,18 +180,19 @@ bool same_elements(const UpdateArrays& a, const UpdateArrays& b) {
 }
 
 // Takes one launch's tensors from the front of the list. `blocks` gets the number of blocks they take.
-Tensors take(std::span<const UpdateArrays>& list, unsigned& blocks) {
-  Tensors tensors{};
+template <int states>
+Tensors<states> take(std::span<const UpdateArrays>& list, unsigned& blocks) {
+  Tensors<states> tensors{};
   blocks = 0;
   const UpdateArrays& first = list.front();
   tensors.copied = is_copied(first);
-  while (!list.empty() && tensors.count < list_length && same_elements(list.front(), first)) {
+  while (!list.empty() && tensors.count < tensors.length && same_elements(list.front(), first)) {
     const UpdateArrays& x = list.front();
     if (x.count > 0) {
       tensors.first_block[tensors.count] = blocks;
-      Tensors::Each& each = tensors.each[tensors.count++];
+      auto& each = tensors.each[tensors.count++];
       each = {x.weight, x.gradient, {}, x.rounded, x.count, x.first_index};
-      for (int k = 0; k < most_states; ++k) each.states[k] = x.states[k];
+      for (int k = 0; k < states; ++k) each.states[k] = x.states[k];
       blocks += static_cast<unsigned>(divide_up(x.count, block_elements));
     }
     list = list.subspan(1);
@@ -187,10 +203,11 @@ Tensors take(std::span<const UpdateArrays>& list, unsigned& blocks) {
 template <class Formula>
 void update_by(cudaStream_t stream, std::span<const UpdateArrays> list, const FloatFactors& factors,
                const Rounding& rounding, const double* gradient_factor) {
+  static_assert(parameter_bytes<Formula::states> <= 4096);
   while (!list.empty()) {
     const UpdateArrays like = list.front();
     unsigned blocks = 0;
-    const Tensors tensors = take(list, blocks);
+    const auto tensors = take<Formula::states>(list, blocks);
     const LaunchShape shape{{blocks}, {threads}};
     const auto start = [&](auto w, auto g, auto s) {
       using W = decltype(w);

@@ -4,6 +4,7 @@
 // shuffles only. Names and meanings are those of the CUDA Runtime API and the CUDA C++ Programming Guide.
 #pragma once
 
+#include <bit>
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -149,6 +150,9 @@ T atomicMax(T* address, T value) {
   const T before = *address;
   *address = std::max(before, value);
   return before;
+}
+inline int __clz(int a) {
+  return std::countl_zero(static_cast<unsigned>(a));
 }
 inline unsigned __umulhi(unsigned a, unsigned b) {
   return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32);

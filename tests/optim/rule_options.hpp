@@ -1,8 +1,7 @@
-// The options of an optimizer as a golden has them.
+// Options of a rule as a golden has them.
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <vector>
 
 #include "base/option.hpp"
 
