@@ -107,14 +107,23 @@ class Describer : public Sections {
   }
 
   // Other optimizers' options, as a comment.
-  void describe_optimizer(const std::string& rule, const std::vector<Option>& options) {
+  void describe_optimizer(const std::string& rule, const OptimizerDeclaration& declared) {
     line(fmt::format("# with name: {}", rule));
     OptionValues none;
-    for (const Key& key : option_schema(options, none, "optimizer")) describe(key, "#   ");
+    for (const Key& key : option_schema(declared.options, none, "optimizer")) describe(key, "#   ");
+    describe_default("master", declared.keys.master, "unless it is given");
+    describe_default("rounding", declared.keys.rounding,
+                     "unless it is given, with model.dtype bfloat16 and without master");
+    describe_default("lr_scheduler.name", declared.keys.scheduler, "unless it is given");
   }
 
  private:
   static constexpr size_t column_ = 34, width_ = 115 - column_ - 2;
+
+  template <class Value>
+  void describe_default(const std::string& key, const std::optional<Value>& value, const std::string& when) {
+    if (value) line(fmt::format("{:<{}}# {}", fmt::format("#   {}: {}", key, *value), column_ - 2, when));
+  }
 
   static std::string default_of(const Key& key) {
     if (std::holds_alternative<std::vector<DataSource>*>(key.target)) return "[]";
@@ -158,7 +167,7 @@ std::string describe_keys(const std::map<std::string, std::vector<std::string>>&
     if (key.path != "optimizer.groups") continue;
     for (const std::string& name : optimizer_declarations().names())
       if (name != defaults.optimizer.name)
-        describer.describe_optimizer(name, optimizer_declarations().find(name).options);
+        describer.describe_optimizer(name, optimizer_declarations().find(name));
   }
   return describer.text();
 }

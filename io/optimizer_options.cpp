@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include "io/config_schema.hpp"
-#include "kernels/update_rule.hpp"
 
 namespace collie {
 
@@ -44,7 +43,7 @@ Registry<OptimizerDeclaration>& optimizer_declarations() {
   static Registry<OptimizerDeclaration>& registry = []() -> Registry<OptimizerDeclaration>& {
     static Registry<OptimizerDeclaration> all("optimizer", "optimizer.name");
     for (const ElementwiseRule& rule : elementwise_rules())
-      all.add(rule.name, {rule.options, rule.complaint});
+      all.add(rule.name, {rule.options, rule.complaint, rule.keys});
     return all;
   }();
   return registry;
@@ -70,7 +69,7 @@ OptionValues options_in_force(const OptimizerConfig& optimizer, const OptimizerG
 
 bool OptimizerConfig::operator==(const OptimizerConfig& other) const {
   if (name != other.name || master != other.master || grad_dtype != other.grad_dtype ||
-      rounding != other.rounding || groups != other.groups)
+      state_dtype != other.state_dtype || rounding != other.rounding || groups != other.groups)
     return false;
   if (!optimizer_declarations().contains(name)) return options == other.options;
   return options_in_force(*this) == options_in_force(other);
@@ -95,6 +94,16 @@ void check_options(const OptimizerConfig& optimizer,
     check_given(rule_of(optimizer, group), group.options, section, place);
     check_together(rule_of(optimizer, group), options_in_force(optimizer, group), section, place);
   }
+}
+
+void set_key_defaults(Config& config, const std::function<bool(const std::string& key)>& given) {
+  const KeyDefaults keys = optimizer_declarations().find(config.optimizer.name).keys;
+  OptimizerConfig& optimizer = config.optimizer;
+  if (keys.master && !given("optimizer.master")) optimizer.master = *keys.master;
+  // Elsewhere there is nothing to round.
+  const bool rounds_weights = config.model.dtype == "bfloat16" && !optimizer.master;
+  if (keys.rounding && rounds_weights && !given("optimizer.rounding")) optimizer.rounding = *keys.rounding;
+  if (keys.scheduler && !given("lr_scheduler.name")) config.lr_scheduler.name = *keys.scheduler;
 }
 
 std::string names_of_options(const std::string& rule) {

@@ -9,6 +9,7 @@
 #include "base/option.hpp"
 #include "base/registry.hpp"
 #include "io/config.hpp"
+#include "kernels/update_rule.hpp"
 
 namespace collie {
 
@@ -16,6 +17,7 @@ struct OptimizerDeclaration {
   std::vector<Option> options;  // "lr" must be among them
   // Options that contradict each other: the name of one, and what is wrong. ("", "") if there are none.
   std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
+  KeyDefaults keys = {};
 };
 
 // Built in: the rules of kernels/rules/. optim/optimizer.hpp adds those of a host program.
@@ -33,6 +35,11 @@ const std::string& rule_of(const OptimizerConfig& optimizer, const OptimizerGrou
 // if options contradict each other. `place` makes the beginning of a message about a key.
 void check_options(const OptimizerConfig& optimizer,
                    const std::function<std::string(const std::string& key)>& place);
+
+// Sets optimizer.master, optimizer.rounding and lr_scheduler.name to what the optimizer makes of them
+// (KeyDefaults), unless `given` says of a key ("optimizer.master") that the user has given it. load_config()
+// does this; a host program that builds a configuration may do it when it has chosen the optimizer.
+void set_key_defaults(Config& config, const std::function<bool(const std::string& key)>& given);
 
 // "lr, betas, eps": for messages.
 std::string names_of_options(const std::string& rule);

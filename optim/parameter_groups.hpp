@@ -28,6 +28,12 @@ class ParameterGroups {
   // The most states that a parameter of any group has.
   size_t most_states() const;
 
+  // What each group remembers before the first update, and what update `step` adds to that, with lr_factor of
+  // each group's lr.
+  std::vector<UpdateMemory> memory() const;
+  void remember(std::vector<UpdateMemory>& memory, double lr_factor, int64_t step) const;
+  bool has_averages() const;
+
  private:
   std::vector<Group> groups_;
 };

@@ -17,6 +17,7 @@
 #include "models/weights_io.hpp"
 #include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
+#include "plan/checkpoint_metadata.hpp"
 #include "plan/existing_run.hpp"
 #include "schedule/schedules.hpp"
 
@@ -132,6 +133,11 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
       schedule::rank_of_stage(layout.schedule, layout.grid.pipeline, layout.virtual_stages);
   // A matrix that is frozen is on both stages, and nothing is exchanged for it.
   layout.tied = plan.model.architecture.tie_word_embeddings && model_parameters(plan.model).front().trainable;
+  if (layout.tied && plan.purpose == Purpose::train)
+    layout.tied_average = ParameterGroups(plan.config.optimizer)
+                              .of(model_parameters(plan.model).front().name)
+                              .optimizer->average()
+                              .has_value();
   check_shard(plan.model.architecture,
               {0, parallel.tp_size, parallel.sequence_parallel, 0, parallel.cp_size});
   check_loss_shards(plan.config.train.loss, *losses().find(plan.config.train.loss)(), parallel.tp_size);
@@ -212,11 +218,15 @@ void check_names(const Config& config) {
   const auto place = [&](const std::string& key) { return config.file.place(key); };
   check_options(config.optimizer, place);
   const ParameterGroups optimizers(config.optimizer);
-  for (const ParameterGroups::Group& group : optimizers.all())
-    if (precision_of(config.optimizer, config.model.dtype, 0).stochastic &&
-        !group.optimizer->rounds_stochastically())
+  const Precision precision = precision_of(config.optimizer, config.model.dtype, 0);
+  for (const ParameterGroups::Group& group : optimizers.all()) {
+    if (precision.stochastic && !group.optimizer->rounds_stochastically())
       throw UserError("{}: stochastic is not what every optimizer here can do; nearest is right",
                       place("optimizer.rounding"));
+    if (precision.narrow_states && !group.optimizer->takes_narrow_states())
+      throw UserError("{}: bfloat16 is not what every optimizer here can do; float32 is right",
+                      place("optimizer.state_dtype"));
+  }
   learning_rate_schedules().find(config.lr_scheduler.name, place("lr_scheduler.name"))(config.lr_scheduler);
   losses().find(config.train.loss, place("train.loss"));
   for (const auto& name : config.callbacks) callbacks().find(name, place("callbacks"));
@@ -236,9 +246,15 @@ bool names(const std::string& allowed, const std::string& key) {
   return key == allowed || key.rfind(allowed + ".", 0) == 0;
 }
 
+// What a checkpoint says of the maths, with what earlier versions did where they lacked a key.
+json maths_of(const Checkpoint& checkpoint) {
+  json maths{{"/optimizer/state_dtype", "float32"}};
+  maths.update(checkpoint.metadata().at("maths").flatten());
+  return maths;
+}
+
 void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
-  const json now = resume_fingerprint(plan).flatten(),
-             then = plan.checkpoint->metadata().at("maths").flatten();
+  const json now = resume_fingerprint(plan).flatten(), then = maths_of(*plan.checkpoint);
   json both = then;
   both.update(now);
   std::vector<std::string> unused = allowed_changes;
@@ -296,6 +312,7 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   if (!plan.checkpoint) return check_never_saved(plan);
   check_unchanged(plan, allowed_changes);
   check_checkpoint(plan);
+  memory_of(*plan.checkpoint, ParameterGroups(plan.config.optimizer));  // refuses that of others
   go_on_from_checkpoint(plan);
   // The final model of an earlier, shorter run may still be there.
   plan.already_finished = plan.checkpoint->step() >= plan.total_steps &&

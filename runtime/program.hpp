@@ -109,6 +109,7 @@ struct Program {
   // number of steps minus the steps without targets, because those update nothing.
   int64_t update = 0;
   DoubleBits lr_factor;  // of a training step: what the schedule makes of every learning rate in this step
+  std::vector<std::vector<DoubleBits>> memory;  // of a training step: UpdateMemory of each parameter group
   std::shared_ptr<const TaskLists> lists;
   std::vector<int> activation_limits;  // ProgramTasks::activation_limits
   // One batch per data-parallel replica, all with the same number of micro-batches. Empty if the program has
@@ -132,6 +133,7 @@ struct Layout {
   bool tied = false;  // the embedding is tied; its head is on the last stage
   // Stages before it have nothing that is trained, and no backward.
   int first_trained_stage = 0;
+  bool tied_average = false;  // what is tied is evaluated with other weights than those that are trained
 };
 
 struct ProgramTasks {

@@ -16,6 +16,7 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
   step_ = settings_.done_steps;
   position_ = settings_.done_position;
   steps_without_targets_ = settings_.done_without_targets;
+  memory_ = settings_.memory;
   recorded_step_ = settings_.done_steps;
   saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
   rank_ready_.resize(ranks, false);
@@ -106,6 +107,10 @@ void TrainerCore::compute_step() {
   program.step = step_;
   program.update = step_ - steps_without_targets_;
   program.lr_factor = lr_factor_of(step_);
+  next_memory_ = memory_;
+  if (settings_.remember) settings_.remember(next_memory_, program.lr_factor, program.update);
+  for (const UpdateMemory& of_group : next_memory_)
+    program.memory.emplace_back(of_group.begin(), of_group.end());
   program.batches = batch_;
   add_tasks(program, micro_batches);
   step_in_flight_ = true;
@@ -138,6 +143,7 @@ void TrainerCore::stepped(const ProgramReply& reply) {
                      "or a longer warm-up usually helps",
                      std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss,
                      step_ - 1)});
+  memory_ = std::move(next_memory_);
   record_step(loss, norm);
   insert_requests();
   finish_step();
@@ -240,7 +246,7 @@ void TrainerCore::snapshot(bool final) {
   saved_step_ = step_;
   save_asked_ = false;
   final_saved_ = final_saved_ || final;
-  outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, final});
+  outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, final, memory_});
   Program program;
   program.kind = snapshot_program;
   program.step = step_;

@@ -11,8 +11,8 @@ namespace {
 
 constexpr double gradient_tolerance = 1e-5;
 
-// The first state after one step is the gradient times a factor of the rule; a parameter without states tells
-// nothing.
+// The first state after one step is the gradient, or its square, times a factor of the rule. A state that
+// starts as the weight is another weight, and a parameter without states tells nothing.
 void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const auto checkpoint =
       latest_checkpoint((std::filesystem::path(plan.config.run.dir) / "checkpoints").string());
@@ -20,7 +20,8 @@ void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const auto account = std::make_shared<MemoryAccount>();
   const ParameterGroups groups(plan.config.optimizer);
   for (const auto& [tensor, shape] : tensors_of(model_parameters(plan.model))) {
-    const std::vector<StateDeclaration> states = groups.of(tensor).optimizer->states();
+    std::vector<StateDeclaration> states = groups.of(tensor).optimizer->states();
+    std::erase_if(states, [](const StateDeclaration& state) { return state.starts_as_weight; });
     if (states.empty() || !plan.model.trains(tensor)) continue;
     Tensor moment = Tensor::host(shape, DType::f32, account, Category::workspace);
     checkpoint->read(tensor, states.front().name, shape,
@@ -77,6 +78,7 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
   config.options.set("lr", 3e-3);
   if (optimizer != "mixed") config.name = optimizer;
   if (optimizer == "sgd") config.options = {{"lr", 0.1}, {"momentum", 0.9}, {"nesterov", true}};
+  if (optimizer == "adamw_schedule_free") config.options = {{"lr", 3e-3}, {"weight_decay", 0.1}};
   if (optimizer == "lion") config.options = {{"lr", 1e-3}, {"weight_decay", 0.1}};
   if (optimizer == "mixed")
     config.groups = {{{"*norm*", "*.bias"}, "sgd", {{"lr", 0.1}}},
@@ -120,6 +122,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.optimizer = optimizer_config(maths.optimizer);
   config.optimizer.master = maths.master;
   config.optimizer.grad_dtype = maths.grad_dtype;
+  config.optimizer.state_dtype = maths.state_dtype;
   config.optimizer.rounding = maths.rounding;
   config.tokenizer.kind = "byte";
   DataSource source;
@@ -257,6 +260,7 @@ const std::vector<MathsOptions>& all_maths() {
       with_optimizer("lion", {true, true, false, 20}),  // micro-batches that four stages do not divide
       with_optimizer("mixed", {false, true, false, 32, 2}),
       of_family("gpt2", true, {}),
+      with_optimizer("adamw_schedule_free", {true, true, true}),
       of_family("qwen2", false, {false, true, true}),
   };
   return all;

@@ -42,10 +42,11 @@ struct MathsOptions {
   bool master = true;
   std::string grad_dtype = "float32", rounding = "nearest";
   std::string optimizer =
-      "adamw";  // or sgd (with momentum), adam, lion, or "mixed": three of them, and no state
+      "adamw";  // or sgd (with momentum), adam, lion, adamw_schedule_free, or "mixed": several, and no state
   std::vector<std::string> frozen = {};  // model.frozen
   std::string family = "llama";          // model_type
   bool dropout = false;                  // with the rates of the family's config.json
+  std::string state_dtype = "float32";
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign makes whole steps of what was rounded.
   double loss_tolerance() const { return optimizer == "lion" || optimizer == "mixed" ? 1e-3 : 1e-5; }

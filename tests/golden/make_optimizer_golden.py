@@ -1,11 +1,13 @@
-"""Makes optimizers.json, the goldens of tests/optim/test_optimizer_golden.cpp, from torch.optim and lion-pytorch.
+"""Makes optimizers.json, the goldens of tests/optim/test_optimizer_golden.cpp, from torch.optim,
+lion-pytorch and schedulefree.
 
     python make_optimizer_golden.py
 
 A case has the engine's name of the rule, its options, and after each of the steps the weights that the library's own
 optimizer gives, in float64; behind the last step the states, too. All cases share the first weights, the gradients
 and the learning rates of the steps. The first element's gradient is zero in each step, the second's in the first
-three; the third weight is zero. Made with torch 2.15.0, lion-pytorch 0.2.5.
+three; the third weight is zero. Made with torch 2.15.0, lion-pytorch 0.2.5,
+schedulefree 1.4.1.
 """
 
 import json
@@ -14,6 +16,7 @@ import sys
 
 import torch
 from lion_pytorch import Lion
+from schedulefree import AdamWScheduleFree
 
 HERE = pathlib.Path(__file__).parent
 ELEMENTS, STEPS = 11, 6
@@ -33,6 +36,9 @@ CASES = [
      lambda p: torch.optim.SGD(p, momentum=0.9, nesterov=True, weight_decay=0.05)),
     ("lion", {}, lambda p: Lion(p)),
     ("lion", {"betas": [0.95, 0.98], "weight_decay": 0.5}, lambda p: Lion(p, betas=(0.95, 0.98), weight_decay=0.5)),
+    ("adamw_schedule_free", {}, lambda p: AdamWScheduleFree(p)),
+    ("adamw_schedule_free", {"betas": [0.85, 0.97], "eps": 1e-3, "weight_decay": 0.1, "r": 0.5, "weight_lr_power": 1},
+     lambda p: AdamWScheduleFree(p, betas=(0.85, 0.97), eps=1e-3, weight_decay=0.1, r=0.5, weight_lr_power=1)),
 ]
 
 
@@ -48,6 +54,8 @@ def main():
     for rule, options, make in CASES:
         weight = torch.nn.Parameter(first.clone())
         optimizer = make([weight])
+        if hasattr(optimizer, "train"):
+            optimizer.train()
         weights = []
         for step in range(STEPS):
             optimizer.param_groups[0]["lr"] = rates[step]

@@ -136,6 +136,7 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "weight_decay is wanted"},
       {"optimizer: adamw",
        "c.yaml:1: optimizer: found 'adamw'; a map of name, lr, betas, eps, weight_decay, master, grad_dtype, "
+       "state_dtype, "
        "rounding, "
        "groups is wanted"},
       {"train: {steps: 1.5}",
@@ -270,7 +271,7 @@ TEST_CASE("each optimizer has options of its own") {
       {"optimizer:\n  name: sgd\n  betas: [0.9, 0.95]",
        "c.yaml:3: optimizer.betas: unknown key; the keys of optimizer are name, lr, momentum, dampening, "
        "nesterov, "
-       "weight_decay, master, grad_dtype, rounding, groups" +
+       "weight_decay, master, grad_dtype, state_dtype, rounding, groups" +
            options},
       {"optimizer: {name: sgd, momentun: 0.9}",
        "c.yaml:1: optimizer.momentun: unknown key; the nearest valid key is optimizer.momentum" + options},

@@ -14,15 +14,23 @@
 
 namespace collie::test {
 
+// What make_model_golden.py trains with.
+inline OptimizerConfig golden_adamw() {
+  OptimizerConfig config;
+  config.options = {
+      {"lr", 1e-3}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
+  return config;
+}
+
 // A whole model on one rank, with the buckets, masters and states of a run.
 class GoldenTrainer {
  public:
-  GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision)
-      : operations_(std::move(operations)), loss_(losses().find("cross_entropy")()) {
-    OptimizerConfig config;
-    config.options = {
-        {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
-    optimizers_ = std::make_unique<ParameterGroups>(config);
+  GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision,
+                const OptimizerConfig& config = golden_adamw())
+      : operations_(std::move(operations)),
+        loss_(losses().find("cross_entropy")()),
+        optimizers_(std::make_unique<ParameterGroups>(config)),
+        memory_(optimizers_->memory()) {
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),
                                             precision, false, ShardedState::Groups{});
@@ -36,10 +44,9 @@ class GoldenTrainer {
     });
   }
 
-  // Returns the mean loss.
-  double step(const std::vector<MicroBatch>& batches) {
-    int64_t targets = 0;
-    for (const MicroBatch& batch : batches) targets += batch.target_tokens;
+  // Returns the mean loss. lr_factor: of the rate that the configuration has.
+  double step(const std::vector<MicroBatch>& batches, double lr_factor = 1) {
+    const int64_t targets = targets_of(batches);
     state_->gradients().start_step(static_cast<int>(batches.size()));
     Tensor own = operations_->empty({order_.width()}, DType::f64, Category::workspace);
     operations_->fill(own, 0);
@@ -55,15 +62,42 @@ class GoldenTrainer {
     Tensor squares = own.rows(1, own.numel());
     state_->sum_squares(squares);
     const Tensor outcome = reduce_step_outcome(*operations_, order_, own, {nullptr}, 1.0);
-    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
+    optimizers_->remember(memory_, lr_factor, ++steps_);
+    state_->update(lr_factor, {0, steps_, outcome.rows(2, 3), {}}, memory_);
     const std::vector<double> values = operations_->read(outcome).value();
     norm = values[1];
     return values[0] / static_cast<double>(targets);
   }
 
+  // The mean loss of the weights that are evaluated.
+  double evaluate(const std::vector<MicroBatch>& batches) {
+    state_->use_averages();
+    const double loss = evaluate_trained(batches);
+    state_->use_trained(true);
+    return loss;
+  }
+
+  double evaluate_trained(const std::vector<MicroBatch>& batches) {
+    Tensor loss_sum = operations_->empty({1}, DType::f64, Category::workspace);
+    operations_->fill(loss_sum, 0);
+    for (const MicroBatch& batch : batches) {
+      LayerContext context{*operations_, state_->weights(), nullptr};
+      model_->evaluate(context, batch, {}, *loss_, loss_sum);
+    }
+    return operations_->read(loss_sum).value().front() / static_cast<double>(targets_of(batches));
+  }
+
+  ShardedState& state() { return *state_; }
+
   double norm = 0;  // of the last step's gradients, before clipping
 
  private:
+  static int64_t targets_of(const std::vector<MicroBatch>& batches) {
+    int64_t targets = 0;
+    for (const MicroBatch& batch : batches) targets += batch.target_tokens;
+    return targets;
+  }
+
   void add_tied_gradients() {
     const auto& parameters = model_->parameters();
     for (size_t id = 0; id < parameters.size(); ++id) {
@@ -77,6 +111,7 @@ class GoldenTrainer {
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<Loss> loss_;
   std::unique_ptr<ParameterGroups> optimizers_;
+  std::vector<UpdateMemory> memory_;
   std::unique_ptr<StageModel> model_;
   std::unique_ptr<ShardedState> state_;
   NormOrder order_;
