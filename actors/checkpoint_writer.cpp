@@ -8,6 +8,7 @@
 #include "io/json_text.hpp"
 #include "io/model_folder.hpp"
 #include "models/pieces.hpp"
+#include "plan/checkpoint_metadata.hpp"
 
 namespace collie {
 namespace {
@@ -24,21 +25,12 @@ CheckpointPlace place_of(const RunPlan& plan) {
   return {plan.folder->checkpoints(), plan.folder->run()};
 }
 
-nlohmann::json metadata_of(const RunPlan& plan, const SnapshotExpected& expected) {
-  return {{"position", expected.position},
-          {"steps_without_targets", expected.steps_without_targets},
-          {"estimated_step", expected.estimated_step},
-          {"total_steps", plan.total_steps},
-          {"ranks", plan.layout.grid.ranks()},
-          {"maths", resume_fingerprint(plan)}};
-}
-
 void finish(const RunPlan& plan, const SnapshotExpected& expected,
             const std::vector<nlohmann::json>& shards) {
   const CheckpointPlace place = place_of(plan);
   plan.folder->check_in_place();
   const std::string path =
-      CheckpointFolderSink(place).seal(expected.step, metadata_of(plan, expected), shards);
+      CheckpointFolderSink(place).seal(expected.step, checkpoint_metadata(plan, expected), shards);
   plan.folder->note_checkpoint();
   purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last);
   if (!expected.final) return;

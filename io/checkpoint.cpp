@@ -1,6 +1,7 @@
 #include "io/checkpoint.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 
@@ -97,6 +98,29 @@ void Checkpoint::read(const std::string& name, const std::string& state, const S
   }
   COLLIE_ASSERT(filled == out.numel(), "{}: {} of '{}' gave {} of {} values", path(), state, name, filled,
                 out.numel());
+}
+
+void Checkpoint::read_evaluated(const std::string& name, const Shape& global_shape,
+                                const std::vector<int64_t>& offsets, Tensor& out) const {
+  read(name, "weight", global_shape, offsets, out);
+  const nlohmann::json averages = metadata().value("averages", nlohmann::json::object());
+  if (!averages.contains(name)) return;
+  const nlohmann::json& average = averages.at(name);
+  std::string state;
+  float of_weight = 0, of_state = 0;
+  try {
+    state = average.at("state").get<std::string>();
+    of_weight = average.at("of_weight").get<float>();
+    of_state = average.at("of_state").get<float>();
+  } catch (const nlohmann::json::exception& error) {
+    throw UserError("{}: averages of '{}': {}; a state and two factors are wanted", path(), name,
+                    error.what());
+  }
+  Tensor values =
+      Tensor::host(out.shape(), DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
+  read(name, state, global_shape, offsets, values);
+  for (int64_t i = 0; i < out.numel(); ++i)
+    out.data<float>()[i] = std::fma(of_state, values.data<float>()[i], of_weight * out.data<float>()[i]);
 }
 
 std::optional<Checkpoint> latest_checkpoint(const std::string& folder) {

@@ -38,6 +38,13 @@ class Checkpoint {
   void read(const std::string& name, const std::string& state, const Shape& global_shape,
             const std::vector<int64_t>& offsets, Tensor& out) const;
 
+  // The same of the weights that are evaluated, saved in final/ and used. They are the trained ones
+  // ("weight"), unless metadata() says under "averages" how they follow from these and a state: {NAME:
+  // {"state": "z", "of_weight": a, "of_state": b}} means a * weight + b * state, with the bits of a run's own
+  // evaluations.
+  void read_evaluated(const std::string& name, const Shape& global_shape, const std::vector<int64_t>& offsets,
+                      Tensor& out) const;
+
  private:
   const std::vector<size_t>& slices_of(const std::string& name, const std::string& state) const;
 

@@ -94,7 +94,7 @@ struct OptimizerConfig {
   std::string name = "adamw";
   OptionValues options;  // those that are given: "lr", "weight_decay", ... (io/optimizer_options.hpp)
   bool master = true;
-  std::string grad_dtype = "float32", rounding = "nearest";
+  std::string grad_dtype = "float32", state_dtype = "float32", rounding = "nearest";
   std::vector<OptimizerGroup> groups;
   bool decay_norms_and_biases = false;
   bool operator==(const OptimizerConfig& other) const;  // compares the values in force

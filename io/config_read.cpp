@@ -30,6 +30,7 @@ class Reader {
     }
     keys_ = schema(config_);
     read_section(root, "", keys_);
+    set_key_defaults(config_, [&](const std::string& key) { return file_.places.count(key) > 0; });
   }
   const Places& places() const { return places_; }
 

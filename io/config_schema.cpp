@@ -174,8 +174,12 @@ std::vector<Key> how_it_is_updated(Config& c) {
               .doc("in which gradients are summed over micro-batches and ranks, with model.dtype bfloat16")
               .fingerprinted()
               .one_of({"float32", "bfloat16"}),
+          Key("optimizer.state_dtype", &c.optimizer.state_dtype)
+              .doc("in which the optimizer's states are stored; z of adamw_schedule_free stays float32")
+              .fingerprinted()
+              .one_of({"float32", "bfloat16"}),
           Key("optimizer.rounding", &c.optimizer.rounding)
-              .doc("of updated bfloat16 weights without master")
+              .doc("of updated bfloat16 weights without master, and of bfloat16 states")
               .fingerprinted()
               .one_of({"nearest", "stochastic"}),
           Key("optimizer.decay_norms_and_biases", &c.optimizer.decay_norms_and_biases)

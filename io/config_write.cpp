@@ -108,19 +108,34 @@ class Describer : public Sections {
   }
 
   // The options of a section's other pieces, as comments.
-  void describe_others(const Registry<OptionDeclaration>& declarations, const std::string& section,
+  template <class Declaration>
+  void describe_others(const Registry<Declaration>& declarations, const std::string& section,
                        const std::string& described) {
     OptionValues none;
     for (const std::string& name : declarations.names()) {
       if (name == described) continue;
       line(fmt::format("# with name: {}", name));
-      for (const Key& key : option_schema(declarations.find(name).options, none, section))
-        describe(key, "#   ");
+      const Declaration declared = declarations.find(name);
+      for (const Key& key : option_schema(declared.options, none, section)) describe(key, "#   ");
+      if constexpr (std::is_same_v<Declaration, OptimizerDeclaration>) describe_defaults(declared.keys);
     }
+  }
+
+  // What an optimizer makes of other keys.
+  void describe_defaults(const KeyDefaults& keys) {
+    describe_default("master", keys.master, "unless it is given");
+    describe_default("rounding", keys.rounding,
+                     "unless it is given, with model.dtype bfloat16 and without master");
+    describe_default("lr_scheduler.name", keys.scheduler, "unless it is given");
   }
 
  private:
   static constexpr size_t column_ = 34, width_ = 115 - column_ - 2;
+
+  template <class Value>
+  void describe_default(const std::string& key, const std::optional<Value>& value, const std::string& when) {
+    if (value) line(fmt::format("{:<{}}# {}", fmt::format("#   {}: {}", key, *value), column_ - 2, when));
+  }
 
   static std::string default_of(const Key& key) {
     if (std::holds_alternative<std::vector<DataSource>*>(key.target)) return "[]";

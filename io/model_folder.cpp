@@ -42,8 +42,8 @@ std::vector<SafetensorsItem> items_of(const std::vector<std::string>& names, con
     items.push_back({name, dtype == DType::bf16 ? "BF16" : "F32", dims, [=, &checkpoint] {
                        *whole = Tensor();
                        *whole = Tensor::host(shape, DType::f32, account, Category::workspace);
-                       checkpoint.read(name, "weight", shape,
-                                       std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), *whole);
+                       checkpoint.read_evaluated(
+                           name, shape, std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), *whole);
                        if (dtype == DType::bf16) *whole = rounded(*whole, account);
                        return std::span(static_cast<const std::byte*>(whole->raw()), whole->bytes());
                      }});

@@ -1,7 +1,6 @@
 #include "io/optimizer_options.hpp"
 
 #include "io/config_schema.hpp"
-#include "kernels/update_rule.hpp"
 
 namespace collie {
 
@@ -20,9 +19,10 @@ Registry<OptimizerDeclaration>& optimizer_declarations() {
   static Registry<OptimizerDeclaration>& registry = []() -> Registry<OptimizerDeclaration>& {
     static Registry<OptimizerDeclaration> all("optimizer", "optimizer.name");
     for (const ElementwiseRule& rule : elementwise_rules())
-      all.add(rule.name, {rule.options, rule.complaint});
-    for (const FactoredRule& rule : factored_rules()) all.add(rule.name, {rule.options});
-    for (const OrthogonalRule& rule : orthogonal_rules()) all.add(rule.name, {rule.options, rule.complaint});
+      all.add(rule.name, {{rule.options, rule.complaint}, rule.keys});
+    for (const FactoredRule& rule : factored_rules()) all.add(rule.name, {{rule.options}, rule.keys});
+    for (const OrthogonalRule& rule : orthogonal_rules())
+      all.add(rule.name, {{rule.options, rule.complaint}, {}});
     return all;
   }();
   return registry;
@@ -48,7 +48,7 @@ OptionValues options_in_force(const OptimizerConfig& optimizer, const OptimizerG
 
 bool OptimizerConfig::operator==(const OptimizerConfig& other) const {
   if (name != other.name || master != other.master || grad_dtype != other.grad_dtype ||
-      rounding != other.rounding || groups != other.groups ||
+      rounding != other.rounding || groups != other.groups || state_dtype != other.state_dtype ||
       decay_norms_and_biases != other.decay_norms_and_biases)
     return false;
   if (!optimizer_declarations().contains(name)) return options == other.options;
@@ -77,6 +77,16 @@ void check_options(const OptimizerConfig& optimizer, const PlaceOfKey& place) {
     check_rule(rule_of(optimizer, group), group.options, section, place);
     check_together_of(rule_of(optimizer, group), options_in_force(optimizer, group), section);
   }
+}
+
+void set_key_defaults(Config& config, const std::function<bool(const std::string& key)>& given) {
+  const KeyDefaults keys = optimizer_declarations().find(config.optimizer.name).keys;
+  OptimizerConfig& optimizer = config.optimizer;
+  if (keys.master && !given("optimizer.master")) optimizer.master = *keys.master;
+  // Elsewhere there is nothing to round.
+  const bool rounds_weights = config.model.dtype == "bfloat16" && !optimizer.master;
+  if (keys.rounding && rounds_weights && !given("optimizer.rounding")) optimizer.rounding = *keys.rounding;
+  if (keys.scheduler && !given("lr_scheduler.name")) config.lr_scheduler.name = *keys.scheduler;
 }
 
 }  // namespace collie

@@ -7,10 +7,13 @@
 #include "base/registry.hpp"
 #include "io/config.hpp"
 #include "io/option_check.hpp"
+#include "kernels/update_rule.hpp"
 
 namespace collie {
 
-using OptimizerDeclaration = OptionDeclaration;  // "lr" must be among the options
+struct OptimizerDeclaration : OptionDeclaration {  // "lr" must be among the options
+  KeyDefaults keys = {};
+};
 
 // Built in: the rules of kernels/rules/. optim/optimizer.hpp adds those of a host program.
 Registry<OptimizerDeclaration>& optimizer_declarations();
@@ -26,5 +29,10 @@ const std::string& rule_of(const OptimizerConfig& optimizer, const OptimizerGrou
 // Throws UserError if an optimizer is unknown or lacks an option that is given, if a value is not valid, or
 // if options contradict each other. `place` makes the beginning of a message about a key.
 void check_options(const OptimizerConfig& optimizer, const PlaceOfKey& place);
+
+// Sets optimizer.master, optimizer.rounding and lr_scheduler.name to what the optimizer makes of them
+// (KeyDefaults), unless `given` says of a key ("optimizer.master") that the user has given it. load_config()
+// does this; a host program that builds a configuration may do it when it has chosen the optimizer.
+void set_key_defaults(Config& config, const std::function<bool(const std::string& key)>& given);
 
 }  // namespace collie

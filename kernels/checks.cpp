@@ -521,6 +521,28 @@ void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Te
   doubles("step_outcome", "outcome", outcome, 3);
 }
 
+namespace {
+
+// States are of one dtype, which may be bfloat16, but for the wide ones, which never are.
+void check_states(DType dtype, const UpdateTensors& range, const FormulaProperties& formula) {
+  const Tensor* narrow = nullptr;
+  for (size_t i = 0; i < range.states.size(); ++i) {
+    const Tensor& state = range.states[i];
+    const bool wide = (formula.wide_states >> i & 1U) != 0;
+    if (dtype != DType::f32 || wide || !state.defined() || state.dtype() != DType::bf16)
+      of_either_dtype(formula.name, "a state", state, wide ? accumulation_dtype(dtype) : dtype);
+    contiguous(formula.name, "a state", state);
+    COLLIE_ASSERT(state.numel() == range.weight.numel(), "{}: a state has shape {}, but weight has shape {}",
+                  formula.name, state.shape().to_string(), range.weight.shape().to_string());
+    if (wide) continue;
+    if (narrow == nullptr) narrow = &state;
+    COLLIE_ASSERT(state.dtype() == narrow->dtype(), "{}: states are {} and {}", formula.name,
+                  name(narrow->dtype()), name(state.dtype()));
+  }
+}
+
+}  // namespace
+
 void update(DType dtype, std::span<const UpdateTensors> ranges, const ElementwiseUpdate& step) {
   const FormulaProperties formula = formula_properties(step.formula);
   if (step.gradient_factor.defined()) doubles(formula.name, "gradient_factor", step.gradient_factor, 1);
@@ -535,11 +557,7 @@ void update(DType dtype, std::span<const UpdateTensors> ranges, const Elementwis
     fits("gradient", range.gradient);
     COLLIE_ASSERT(range.states.size() == static_cast<size_t>(formula.states),
                   "{}: {} states, there must be {}", formula.name, range.states.size(), formula.states);
-    for (const Tensor& state : range.states) {
-      fits("a state", state);
-      COLLIE_ASSERT(state.dtype() == range.states.front().dtype(), "{}: states are {} and {}", formula.name,
-                    name(range.states.front().dtype()), name(state.dtype()));
-    }
+    check_states(dtype, range, formula);
     if (!range.rounded.defined()) continue;
     fits("rounded", range.rounded);
     of_dtype(formula.name, "rounded", range.rounded, dtype);
@@ -649,7 +667,12 @@ void factored_update(DType dtype, std::span<const FactoredTile> tiles, const Fac
     fits("gradient", tile.gradient);
     COLLIE_ASSERT(tile.momentum.defined() == (step.momentum != 0), "{}: {} of momentum {}", op,
                   tile.momentum.defined() ? "a state" : "no state", step.momentum);
-    if (tile.momentum.defined()) fits("momentum", tile.momentum);
+    if (tile.momentum.defined()) {
+      contiguous(op, "momentum", tile.momentum);
+      if (dtype == DType::f64 || tile.momentum.dtype() != DType::bf16)
+        of_either_dtype(op, "momentum", tile.momentum, dtype);
+      like(op, "momentum", tile.momentum, "weight", tile.weight, tile.momentum.dtype());
+    }
     lines_fit(op, "scales of rows,", tile.row_scale, tile.weight.dim(0), scales);
     lines_fit(op, "scales of columns,", tile.column_scale, tile.weight.dim(1), scales);
     COLLIE_ASSERT(tile.matrix >= 0 && tile.matrix < rates.dim(0), "{}: matrix {} of {}", op, tile.matrix,

@@ -46,7 +46,7 @@ struct FactoredStep {
 // A rectangle of a matrix that a factored rule updates.
 struct FactoredTile {
   Tensor weight, gradient;  // [rows, columns], contiguous, each in dtype() or accumulation_dtype()
-  Tensor momentum;          // the same; undefined if the step has none
+  Tensor momentum;          // the same, or bfloat16; undefined if the step has none
   Tensor rounded;           // if defined: gets the new weight in dtype(), rounded to nearest
   int64_t row_scale = 0, column_scale = 0;  // as in MatrixTile
   int64_t matrix = 0;                       // the index of its rates

@@ -86,7 +86,8 @@ struct TreeRuns {
 };
 
 // One range of elements that an update rule works on. The tensors are contiguous and of equal numel, each in
-// dtype() or accumulation_dtype(). The states are of one dtype.
+// dtype() or accumulation_dtype(). The states are of one dtype, which may also be bfloat16 in a table of
+// float32; those that the formula has wide are of accumulation_dtype().
 struct UpdateTensors {
   Tensor weight, gradient;
   std::vector<Tensor> states;  // in the order of the formula's

@@ -31,6 +31,23 @@ const ElementwiseRule& elementwise_rule(const std::string& name) {
   return *found;
 }
 
+UpdateFactors factors_of(const ElementwiseUpdateRule& rule, double lr, int64_t step,
+                         const UpdateMemory& memory) {
+  UpdateFactors factors = rule.factors(lr, step);
+  COLLIE_ASSERT(memory.size() == rule.memory.size(), "{} numbers are remembered, there must be {}",
+                memory.size(), rule.memory.size());
+  if (rule.recall) rule.recall(memory, factors);
+  return factors;
+}
+
+AverageFormula average_formula(const WeightAverage& average) {
+  using F = scalar::Average;
+  AverageFormula formula{scalar::index_of<F>, {}};
+  formula.factors[F::of_weight] = average.of_weight;
+  formula.factors[F::of_state] = average.of_state;
+  return formula;
+}
+
 Option learning_rate_option(double initial) {
   return {.name = "lr",
           .initial = initial,
@@ -59,11 +76,11 @@ Option weight_decay_option(double initial, const std::string& doc) {
 }
 
 FormulaProperties formula_properties(int formula) {
-  FormulaProperties properties{nullptr, 0};
+  FormulaProperties properties{nullptr, 0, 0};
   scalar::with_formula(formula, scalar::Formulas(), [&](auto each) {
     using Formula = decltype(each);
     static_assert(Formula::states <= most_states && Formula::factors <= most_factors);
-    properties = {Formula::name, Formula::states};
+    properties = {Formula::name, Formula::states, wide_states<Formula>};
   });
   COLLIE_ASSERT(properties.name != nullptr, "there is no update formula {}", formula);
   return properties;

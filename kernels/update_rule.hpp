@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,11 +25,13 @@ using UpdateFactors = std::array<double, most_factors>;  // of one step, in the 
 // The shape of a state of a Hugging Face tensor [rows, columns]. A vector has no rows.
 enum class StateShape : uint8_t { elements, rows, columns };
 
-// A state is of the operation table's accumulation_dtype().
+// A state is of the operation table's accumulation_dtype() unless optimizer.state_dtype says otherwise.
 struct StateDeclaration {
   std::string name;  // in checkpoints; as PyTorch calls it where PyTorch has it
   double initial = 0;
   StateShape shape = StateShape::elements;
+  bool starts_as_weight = false;  // instead of `initial`
+  bool wide = false;              // never stored in bfloat16 (the formula's wide_states)
   bool operator==(const StateDeclaration&) const = default;
 };
 
@@ -41,13 +44,48 @@ struct CurvatureEstimate {
   std::function<UpdateFactors(int64_t targets)> factors = {};  // targets: the mean loss is over so many
 };
 
+// What a rule remembers of its updates beside the states of parameters: a few numbers, equal on all ranks.
+// The trainer keeps them, sends them with each update, and writes them to checkpoints.
+using UpdateMemory = std::vector<double>;
+
+// The weights with which a model is evaluated, saved and used, where they are not those that are trained:
+// of_weight * weight + of_state * state.
+struct WeightAverage {
+  std::string state;  // one of the rule's
+  double of_weight = 1, of_state = 0;
+};
+
+// What a rule makes of keys of the configuration that are not given. Those that are given win.
+struct KeyDefaults {
+  std::optional<bool> master;            // optimizer.master
+  std::optional<std::string> rounding;   // optimizer.rounding, where weights are updated in bfloat16
+  std::optional<std::string> scheduler;  // lr_scheduler.name
+};
+
 // A rule whose options are known.
 struct ElementwiseUpdateRule {
   int formula = 0;                                                // scalar::index_of<Formula>
   std::vector<StateDeclaration> states;                           // in the order of the formula's
   std::function<UpdateFactors(double lr, int64_t step)> factors;  // step: of the rule's updates, from 1
   CurvatureEstimate estimate = {};
+  // Where an update depends on the rates of those before it: the memory before the first one; what each
+  // update adds to it, before it is made; and the factors that follow from it.
+  UpdateMemory memory = {};
+  std::function<void(UpdateMemory& memory, double lr, int64_t step)> remember = {};
+  std::function<void(const UpdateMemory& memory, UpdateFactors& factors)> recall = {};
+  std::optional<WeightAverage> average = {};
 };
+
+// The factors of an update whose rate `memory` has, if the rule remembers anything.
+UpdateFactors factors_of(const ElementwiseUpdateRule& rule, double lr, int64_t step,
+                         const UpdateMemory& memory);
+// The formula that computes a WeightAverage: the weight becomes of_weight times what stands in the gradient's
+// place, plus of_state times its one state.
+struct AverageFormula {
+  int formula = 0;
+  UpdateFactors factors{};
+};
+AverageFormula average_formula(const WeightAverage& average);
 
 struct ElementwiseRule {
   std::string name;             // as optimizer.name has it
@@ -55,6 +93,7 @@ struct ElementwiseRule {
   std::function<ElementwiseUpdateRule(const OptionValues&)> with;  // gets a value of every option
   // Options that contradict each other: the name of one, and what is wrong. ("", "") if there are none.
   std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
+  KeyDefaults keys = {};
 };
 
 // A rule with factored second moments (kernels/matrix_tiles.hpp) whose options are known.
@@ -67,6 +106,7 @@ struct FactoredRule {
   std::string name;
   std::vector<Option> options;
   std::function<FactoredUpdateRule(const OptionValues&)> with;
+  KeyDefaults keys = {};
 };
 
 // A rule that moves hidden matrices by orthogonal matrices, and everything else as another rule does.
@@ -102,6 +142,7 @@ Option weight_decay_option(double initial, const std::string& doc);
 struct FormulaProperties {
   const char* name;
   int states;
+  unsigned wide_states;
 };
 FormulaProperties formula_properties(int formula);
 

@@ -12,6 +12,16 @@ class ElementwiseOptimizer final : public Optimizer {
 
   bool rounds_stochastically() const override { return true; }
 
+  bool takes_narrow_states() const override { return true; }
+
+  UpdateMemory memory() const override { return rule_.memory; }
+
+  void remember(UpdateMemory& memory, double lr, int64_t step) const override {
+    if (rule_.remember) rule_.remember(memory, lr, step);
+  }
+
+  std::optional<WeightAverage> average() const override { return rule_.average; }
+
   void update(Operations& operations, std::span<ParameterRange> ranges,
               const UpdateArguments& arguments) override {
     COLLIE_ASSERT(arguments.step >= 1, "{}: step {} must count from 1", name_, arguments.step);
@@ -19,8 +29,9 @@ class ElementwiseOptimizer final : public Optimizer {
     tensors.reserve(ranges.size());
     for (const ParameterRange& range : ranges)
       tensors.push_back({range.weight, range.gradient, range.states, range.rounded, range.first_index});
-    operations.update(tensors, {rule_.formula, rule_.factors(arguments.lr, arguments.step),
-                                arguments.gradient_factor, arguments.rounding});
+    operations.update(tensors,
+                      {rule_.formula, factors_of(rule_, arguments.lr, arguments.step, arguments.memory),
+                       arguments.gradient_factor, arguments.rounding});
   }
 
   int64_t estimate_interval() const override { return rule_.estimate.interval; }

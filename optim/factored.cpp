@@ -54,15 +54,17 @@ class FactoredOptimizer final : public Optimizer {
                   tensor.shape.to_string());
     std::vector<StateDeclaration> all;
     if (rank == 1)
-      all = {{"exp_avg_sq", 0, StateShape::columns}};
+      all = {{.name = "exp_avg_sq", .shape = StateShape::columns, .wide = true}};
     else
-      all = {{"exp_avg_sq_row", 0, StateShape::rows}, {"exp_avg_sq_col", 0, StateShape::columns}};
+      all = {{.name = "exp_avg_sq_row", .shape = StateShape::rows, .wide = true},
+             {.name = "exp_avg_sq_col", .shape = StateShape::columns, .wide = true}};
     if (rule_.momentum != 0) all.insert(all.begin(), {"exp_avg"});
     return all;
   }
 
   bool takes_matrices() const override { return true; }
   bool rounds_stochastically() const override { return true; }
+  bool takes_narrow_states() const override { return true; }
 
   void update_matrices(Operations& operations, std::span<MatrixShare> shares, const MatrixGroups& groups,
                        const UpdateArguments& arguments) override {

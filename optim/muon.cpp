@@ -65,6 +65,7 @@ class OrthogonalOptimizer final : public Optimizer {
   }
   bool takes_matrices() const override { return true; }
   bool rounds_stochastically() const override { return true; }
+  bool takes_narrow_states() const override { return true; }
 
   void update_matrices(Operations& operations, std::span<MatrixShare> shares, const MatrixGroups& groups,
                        const UpdateArguments& arguments) override {

@@ -21,7 +21,7 @@ namespace collie {
 
 // A range of one parameter, [begin, begin + numel) of its flattened elements. weight and states are of the
 // operation table's accumulation_dtype(), but where there is no master copy: then weight is the model's own,
-// of its dtype(). The gradient may be either.
+// of its dtype(). The gradient may be either, and so may states that are not wide (optimizer.state_dtype).
 struct ParameterRange {
   const std::string& name;     // Hugging Face name
   Tensor weight, gradient;     // flat [numel]
@@ -62,11 +62,12 @@ struct MatrixGroups {
 };
 
 struct UpdateArguments {
-  double lr = 0;           // of this step, from the schedule
-  int64_t step = 1;        // from 1; of those that update something, which one without targets does not
-  Tensor gradient_factor;  // f64 [1]: multiplies the gradient first (clipping); where it is NaN nothing may
-                           // change
-  Rounding rounding;       // of weights in bfloat16
+  double lr = 0;             // of this step, from the schedule
+  int64_t step = 1;          // from 1; of those that update something, which one without targets does not
+  Tensor gradient_factor;    // f64 [1]: multiplies the gradient first (clipping); where it is NaN nothing may
+                             // change
+  Rounding rounding;         // of weights and states in bfloat16
+  UpdateMemory memory = {};  // what remember() has made of it for this update
 };
 
 struct EstimateArguments {
@@ -101,6 +102,14 @@ class Optimizer {
                         const EstimateArguments& arguments);
   // Whether update() does what arguments.rounding says.
   virtual bool rounds_stochastically() const { return false; }
+  // Whether update() takes states in bfloat16, but for those that are wide.
+  virtual bool takes_narrow_states() const { return false; }
+  // What is remembered before the first update, and what an update adds before it is made, on any rank or
+  // none.
+  virtual UpdateMemory memory() const { return {}; }
+  virtual void remember(UpdateMemory& /*memory*/, double /*lr*/, int64_t /*step*/) const {}
+  // The weights that are evaluated and saved, if they are not those that are trained.
+  virtual std::optional<WeightAverage> average() const { return {}; }
 };
 
 // Gets a value of every option that the optimizer has declared.

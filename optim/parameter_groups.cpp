@@ -73,6 +73,24 @@ bool ParameterGroups::estimate_due(int64_t update) const {
                      [&](const Group& group) { return is_estimate_due(*group.optimizer, update); });
 }
 
+std::vector<UpdateMemory> ParameterGroups::memory() const {
+  std::vector<UpdateMemory> all;
+  for (const Group& group : groups_) all.push_back(group.optimizer->memory());
+  return all;
+}
+
+void ParameterGroups::remember(std::vector<UpdateMemory>& memory, double lr_factor, int64_t step) const {
+  COLLIE_ASSERT(memory.size() == groups_.size(), "{} groups are remembered, there are {}", memory.size(),
+                groups_.size());
+  for (size_t i = 0; i < groups_.size(); ++i)
+    groups_[i].optimizer->remember(memory[i], groups_[i].lr * lr_factor, step);
+}
+
+bool ParameterGroups::has_averages() const {
+  return std::any_of(groups_.begin(), groups_.end(),
+                     [](const Group& group) { return group.optimizer->average().has_value(); });
+}
+
 void check_groups(const OptimizerConfig& config, const ConfigFile& file,
                   const std::vector<std::string>& parameters) {
   std::vector<std::string> left = parameters;

@@ -38,6 +38,12 @@ class ParameterGroups {
   // The most states of a parameter's own shape that one of any group has.
   size_t most_states() const;
 
+  // What each group remembers before the first update, and what update `step` adds to that, with lr_factor of
+  // each group's lr.
+  std::vector<UpdateMemory> memory() const;
+  void remember(std::vector<UpdateMemory>& memory, double lr_factor, int64_t step) const;
+  bool has_averages() const;
+
  private:
   void add(std::vector<std::string> match, const std::string& rule, const OptionValues& options);
   void add_without_decay(size_t beside, const std::string& rule, OptionValues options);

@@ -16,12 +16,13 @@ Precision precision_of(const OptimizerConfig& config, const std::string& model_d
   precision.full_precision_gradients = config.grad_dtype == "float32";
   precision.stochastic = config.rounding == "stochastic";
   precision.seed = seed;
-  if (precision.stochastic && (!narrow || config.master))
+  precision.narrow_states = config.state_dtype == "bfloat16";
+  if (precision.stochastic && !precision.narrow_states && (!narrow || config.master))
     throw UserError(
-        "optimizer.rounding: stochastic is for weights that are updated in bfloat16: it needs model.dtype "
-        "bfloat16 (it is "
-        "{}) and optimizer.master false (it is {})",
-        model_dtype, config.master);
+        "optimizer.rounding: stochastic is for what is updated in bfloat16: it needs model.dtype bfloat16 "
+        "(it is "
+        "{}) and optimizer.master false (it is {}), or optimizer.state_dtype bfloat16 (it is {})",
+        model_dtype, config.master, config.state_dtype);
   return precision;
 }
 

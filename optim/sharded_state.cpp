@@ -1,8 +1,10 @@
 #include "optim/sharded_state.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/divide.hpp"
+#include "kernels/host_data.hpp"
 #include "models/pieces.hpp"
 
 namespace collie {
@@ -25,6 +27,7 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       plan_(parameters_, model.range(), sharding),
       weights_(plan_, parameters_, sharding, operations, groups.data) {
   if (optimizers == nullptr) return;
+  offload_ = offload;
   norm_shares_ = collie::norm_shares(parameters_, plan_, sharding_);
   norm_sums_ = sums_of_shares(norm_shares_);
   matrices_ = std::make_unique<SharedMatrices>(parameters_, *optimizers, operations);
@@ -40,16 +43,20 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
                   {piece.tensor, piece.tensor_shape, parameter(range.id).is_table},
                   optimizers->index_of(piece.tensor, piece.tensor_shape),
                   {},
+                  {},
                   {}};
-      const auto state = [&] {
-        const Shape shape{range.numel};
-        return offload ? operations.empty_on_host(shape, operations.accumulation_dtype(), Category::optimizer)
-                       : operations.empty(shape, operations.accumulation_dtype(), Category::optimizer);
-      };
-      if (precision.keeps_master(operations) && parameter(range.id).trainable) owned.master = state();
-      while (owned.states.size() < states_of(owned).size()) owned.states.push_back(state());
+      if (precision.keeps_master(operations) && parameter(range.id).trainable)
+        owned.master = kept(range.numel, operations.accumulation_dtype());
+      for (const StateDeclaration& state : states_of(owned))
+        owned.states.push_back(kept(range.numel, precision.state(operations, state)));
       owned_.push_back(std::move(owned));
     }
+}
+
+// Where masters and states are.
+Tensor ShardedState::kept(int64_t numel, DType dtype) const {
+  return offload_ ? operations_.empty_on_host({numel}, dtype, Category::optimizer)
+                  : operations_.empty({numel}, dtype, Category::optimizer);
 }
 
 // What this rank updates of a bucket, each range within one piece. A tied copy is updated where its owner is.
@@ -77,49 +84,74 @@ void ShardedState::load(const std::function<void(ParameterId, Tensor&)>& fill) {
   if (matrices_) matrices_->load(operations_);
   for (Owned& owned : owned_) {
     const std::vector<StateDeclaration> states = states_of(owned);
-    for (size_t i = 0; i < states.size(); ++i) operations_.fill(owned.states[i], states[i].initial);
+    for (size_t i = 0; i < states.size(); ++i)
+      if (!states[i].starts_as_weight) operations_.fill(owned.states[i], states[i].initial);
   }
 }
 
-// The masters are what the weights are before they are rounded.
+// The masters, and states that start as weights, are what the weights are before they are rounded. States of
+// a checkpoint are read over these.
 void ShardedState::load_weights(const std::function<void(ParameterId, Tensor&)>& fill) {
   weights_.load([&](ParameterId id, Tensor& values) {
     fill(id, values);
     const Tensor flat = values.reshape({values.numel()});
-    for (Owned& owned : owned_)
-      if (owned.range.id == id && owned.master.defined())
-        operations_.copy(flat.rows(owned.range.begin, owned.range.begin + owned.range.numel), owned.master);
+    for (Owned& owned : owned_) {
+      if (owned.range.id != id) continue;
+      const Tensor own = flat.rows(owned.range.begin, owned.range.begin + owned.range.numel);
+      if (owned.master.defined()) operations_.copy(own, owned.master);
+      const std::vector<StateDeclaration> states = states_of(owned);
+      for (size_t i = 0; i < states.size(); ++i)
+        if (states[i].starts_as_weight) operations_.copy(own, owned.states[i]);
+    }
   });
 }
 
-void ShardedState::read(const Checkpoint& checkpoint, const std::string& state, const OwnedRange& range,
-                        const Tensor& flat) const {
+// Fills `flat`, the elements of a range, from float32 rectangles of Hugging Face's tensors.
+void ShardedState::read(const OwnedRange& range, const Tensor& flat,
+                        const ReadRectangle& read_rectangle) const {
   const auto account = std::make_shared<MemoryAccount>();
-  for_each_rectangle(
-      parameter(range.id), range.begin, range.begin + range.numel, [&](const TensorRectangle& rectangle) {
-        const auto read_into = [&](Tensor values) {
-          checkpoint.read(rectangle.piece.tensor, state, rectangle.piece.tensor_shape, rectangle.offsets,
-                          values);
-        };
-        const int64_t at = rectangle.begin - range.begin;
-        Tensor elements = flat.rows(at, at + rectangle.shape.numel());
-        if (elements.device() == DeviceKind::cpu && !rectangle.transposed)
-          return read_into(elements.reshape(rectangle.shape));
-        Tensor values = Tensor::host(rectangle.shape, elements.dtype(), account, Category::workspace);
-        read_into(values);
-        if (rectangle.transposed) values = transposed_on_host(values, account, Category::workspace);
-        operations_.from_host(values.reshape({values.numel()}), elements);
-      });
+  const auto on_host = [&](const Shape& shape, DType dtype) {
+    return Tensor::host(shape, dtype, account, Category::workspace);
+  };
+  for_each_rectangle(parameter(range.id), range.begin, range.begin + range.numel,
+                     [&](const TensorRectangle& rectangle) {
+                       const int64_t at = rectangle.begin - range.begin;
+                       Tensor elements = flat.rows(at, at + rectangle.shape.numel());
+                       const bool narrow = elements.dtype() == DType::bf16;
+                       if (elements.device() == DeviceKind::cpu && !rectangle.transposed && !narrow) {
+                         Tensor in_place = elements.reshape(rectangle.shape);
+                         return read_rectangle(rectangle, in_place);
+                       }
+                       Tensor values = on_host(rectangle.shape, DType::f32);
+                       read_rectangle(rectangle, values);
+                       if (rectangle.transposed)
+                         values = transposed_on_host(values, account, Category::workspace);
+                       if (narrow) {
+                         Tensor rounded = on_host(values.shape(), DType::bf16);
+                         host::upload({values.data<float>(), static_cast<size_t>(values.numel())}, rounded);
+                         values = rounded;
+                       }
+                       operations_.from_host(values.reshape({values.numel()}), elements);
+                     });
 }
 
 void ShardedState::load(const Checkpoint& checkpoint) {
   load_weights([&](ParameterId id, Tensor& values) {
-    read(checkpoint, "weight", {id, 0, values.numel(), 0}, values.reshape({values.numel()}));
+    read({id, 0, values.numel(), 0}, values.reshape({values.numel()}),
+         [&](const TensorRectangle& rectangle, Tensor& weights) {
+           const auto& [tensor, shape] = std::pair(rectangle.piece.tensor, rectangle.piece.tensor_shape);
+           optimizers_ != nullptr ? checkpoint.read(tensor, "weight", shape, rectangle.offsets, weights)
+                                  : checkpoint.read_evaluated(tensor, shape, rectangle.offsets, weights);
+         });
   });
   if (matrices_) matrices_->load(operations_, checkpoint);
   for (const Owned& owned : owned_) {
     const std::vector<StateDeclaration> states = states_of(owned);
-    for (size_t i = 0; i < states.size(); ++i) read(checkpoint, states[i].name, owned.range, owned.states[i]);
+    for (size_t i = 0; i < states.size(); ++i)
+      read(owned.range, owned.states[i], [&](const TensorRectangle& rectangle, Tensor& values) {
+        checkpoint.read(rectangle.piece.tensor, states[i].name, rectangle.piece.tensor_shape,
+                        rectangle.offsets, values);
+      });
   }
 }
 
@@ -227,16 +259,62 @@ void ShardedState::estimate(int64_t update, EstimateArguments arguments) {
   }
 }
 
-void ShardedState::update(double lr_factor, UpdateArguments arguments) {
+void ShardedState::update(double lr_factor, UpdateArguments arguments,
+                          const std::vector<UpdateMemory>& memory) {
   if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
   weights_.wait();
   for (size_t group = 0; group < optimizers_->all().size(); ++group) {
     arguments.lr = optimizers_->all()[group].lr * lr_factor;
+    if (!memory.empty()) arguments.memory = memory.at(group);
     update_group(group, arguments);
   }
+  publish_trained();
+}
+
+void ShardedState::publish_trained() {
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     if (plan_.buckets()[bucket].trainable && !parameter(plan_.buckets()[bucket].slots.front().id).tied_copy)
       weights_.publish(static_cast<int>(bucket));
+}
+
+void ShardedState::use_averages() {
+  weights_.wait();
+  has_averages_in_use_ = true;
+  for (Owned& owned : owned_)
+    if (const auto average = average_of(owned)) use_average(owned, *average);
+  publish_trained();
+}
+
+void ShardedState::use_average(Owned& owned, const WeightAverage& average) {
+  const Tensor weight = view(weights_.part(owned.bucket), owned.range);
+  if (!owned.master.defined()) {
+    owned.trained = kept(weight.numel(), weight.dtype());
+    operations_.copy(weight, owned.trained);
+  }
+  const std::vector<StateDeclaration> states = states_of(owned);
+  const auto at = std::find_if(states.begin(), states.end(),
+                               [&](const StateDeclaration& state) { return state.name == average.state; });
+  const AverageFormula formula = average_formula(average);
+  UpdateTensors range{weight,
+                      owned.master.defined() ? owned.master : owned.trained,
+                      {owned.states.at(static_cast<size_t>(at - states.begin()))},
+                      {}};
+  operations_.update({&range, 1}, {formula.formula, formula.factors, {}, {}});
+}
+
+void ShardedState::use_trained(bool published) {
+  if (!has_averages_in_use_) return;
+  if (published) weights_.wait();
+  for (Owned& owned : owned_) {
+    if (!average_of(owned)) continue;
+    Tensor weight = view(weights_.part(owned.bucket), owned.range);
+    if (owned.master.defined())
+      operations_.convert(owned.master, weight);
+    else if (owned.trained.defined())
+      operations_.copy(std::exchange(owned.trained, {}), weight);
+  }
+  if (published) publish_trained();
+  has_averages_in_use_ = false;
 }
 
 void ShardedState::change_weights(const std::function<void(int bucket, Tensor& part)>& change,

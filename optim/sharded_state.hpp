@@ -35,7 +35,8 @@ class ShardedState {
   // Every weight from fill(id, values), which gives the values of the parameter's rectangle, in
   // accumulation_dtype(); optimizer states as they begin.
   void load(const std::function<void(ParameterId, Tensor&)>& fill);
-  // All of it from a checkpoint of any layout. Throws UserError where that lacks something.
+  // All of it from a checkpoint of any layout; where nothing is trained, the weights that are evaluated.
+  // Throws UserError where that lacks something.
   void load(const Checkpoint& checkpoint);
 
   BucketWeights& weights() { return weights_; }
@@ -52,11 +53,18 @@ class ShardedState {
   // clip_grad_value_. They must be complete: reduced, and a tied matrix's two added.
   void clamp_gradients(double limit);
   // Updates what this rank owns and lets the others of the data group have it. lr_factor: of each group's lr;
-  // arguments.lr is not read.
-  void update(double lr_factor, UpdateArguments arguments);
+  // memory: of each group, for this update; it may be empty where none remembers anything. arguments.lr and
+  // arguments.memory are not read.
+  void update(double lr_factor, UpdateArguments arguments, const std::vector<UpdateMemory>& memory = {});
   // Lets the optimizers that want it before the update of that number have the gradients for their estimates
   // of the curvature. No weight changes. arguments.rounding is not read.
   void estimate(int64_t update, EstimateArguments arguments);
+  // Lets the weights be what is evaluated (Optimizer::average), and then, to the bit, what is trained again.
+  // A weight without a master is kept meanwhile. If it is `published`, the others of the data group get the
+  // weights, too. The second one may come without the first, or after
+  // one of the two has failed.
+  void use_averages();
+  void use_trained(bool published);
   // change(bucket, part) may write this rank's part of each bucket of weights, flat; each storage comes once.
   // If it is `published`, what is on its way is waited for, and the others of the data group get the part.
   void change_weights(const std::function<void(int bucket, Tensor& part)>& change, bool published);
@@ -72,6 +80,7 @@ class ShardedState {
     size_t group = 0;            // of the optimizers'
     Tensor master;               // [numel], where the weights are narrower
     std::vector<Tensor> states;  // [numel] each, in the order of states_of()
+    Tensor trained;              // [numel], the weight without a master while its average is in its place
   };
 
   const Parameter& parameter(ParameterId id) const { return parameters_[static_cast<size_t>(id)]; }
@@ -80,6 +89,13 @@ class ShardedState {
   }
   // Those of StateShape::elements; SharedMatrices has the others.
   std::vector<StateDeclaration> states_of(const Owned& owned) const;
+  std::optional<WeightAverage> average_of(const Owned& owned) const {
+    if (!parameter(owned.range.id).trainable) return {};
+    return optimizers_->all()[owned.group].optimizer->average();
+  }
+  Tensor kept(int64_t numel, DType dtype) const;
+  void use_average(Owned& owned, const WeightAverage& average);
+  void publish_trained();
   ParameterRange range_of(Owned& owned);
   void append_ranges(Owned& owned, MatrixShare& share);
   std::vector<MatrixShare> shares_of(size_t group);
@@ -89,8 +105,8 @@ class ShardedState {
   std::vector<OwnedRange> owned_pieces(int bucket) const;
   CheckpointSlice slice_of(const TensorRectangle& rectangle, const std::string& state, const Tensor& flat,
                            int64_t first) const;
-  void read(const Checkpoint& checkpoint, const std::string& state, const OwnedRange& range,
-            const Tensor& flat) const;
+  using ReadRectangle = std::function<void(const TensorRectangle& rectangle, Tensor& values)>;
+  void read(const OwnedRange& range, const Tensor& flat, const ReadRectangle& read_rectangle) const;
 
   const std::vector<Parameter>& parameters_;
   DataSharding sharding_;
@@ -103,6 +119,8 @@ class ShardedState {
   std::vector<Owned> owned_;                    // without tied copies, in the order of the buckets
   std::unique_ptr<SharedMatrices> matrices_;    // where something is trained
   MatrixGroups matrix_groups_;
+  bool offload_ = false;
+  bool has_averages_in_use_ = false;
   std::vector<NormShare> norm_shares_;
   TreeRuns norm_sums_{{0}, {}, {}, {}};
 };

@@ -168,6 +168,8 @@ class MetaPipeline {
     program.id = ++programs_;
     program.kind = kind;
     program.step = program.update = 1;
+    for (const UpdateMemory& of_group : ParameterGroups(plan_.config.optimizer).memory())
+      program.memory.emplace_back(of_group.begin(), of_group.end());
     program.lists = std::make_shared<const TaskLists>(std::move(tasks.lists));
     program.activation_limits = std::move(tasks.activation_limits);
     if (batch) program.batches.assign(static_cast<size_t>(plan_.layout.grid.data), std::move(batch));

@@ -17,6 +17,7 @@
 #include "models/weights_io.hpp"
 #include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
+#include "plan/checkpoint_metadata.hpp"
 #include "plan/existing_run.hpp"
 #include "schedule/schedules.hpp"
 
@@ -132,6 +133,11 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
       schedule::rank_of_stage(layout.schedule, layout.grid.pipeline, layout.virtual_stages);
   // A matrix that is frozen is on both stages, and nothing is exchanged for it.
   layout.tied = plan.model.architecture.tie_word_embeddings && model_parameters(plan.model).front().trainable;
+  if (layout.tied && plan.purpose == Purpose::train)
+    layout.tied_average = ParameterGroups(plan.config.optimizer)
+                              .of(model_parameters(plan.model).front().name)
+                              .optimizer->average()
+                              .has_value();
   check_shard(plan.model.architecture,
               {0, parallel.tp_size, parallel.sequence_parallel, 0, parallel.cp_size});
   check_loss_shards(plan.config.train.loss, *losses().find(plan.config.train.loss)(), parallel.tp_size);
@@ -212,11 +218,15 @@ void check_names(const Config& config) {
   const auto place = [&](const std::string& key) { return config.file.place(key); };
   check_options(config.optimizer, place);
   const ParameterGroups optimizers(config.optimizer);
-  for (const ParameterGroups::Group& group : optimizers.all())
-    if (precision_of(config.optimizer, config.model.dtype, 0).stochastic &&
-        !group.optimizer->rounds_stochastically())
+  const Precision precision = precision_of(config.optimizer, config.model.dtype, 0);
+  for (const ParameterGroups::Group& group : optimizers.all()) {
+    if (precision.stochastic && !group.optimizer->rounds_stochastically())
       throw UserError("{}: stochastic is not what every optimizer here can do; nearest is right",
                       place("optimizer.rounding"));
+    if (precision.narrow_states && !group.optimizer->takes_narrow_states())
+      throw UserError("{}: bfloat16 is not what every optimizer here can do; float32 is right",
+                      place("optimizer.state_dtype"));
+  }
   check_options(config.lr_scheduler, place);
   const std::unique_ptr<Loss> loss = losses().find(config.train.loss, place("train.loss"))();
   for (const ParameterGroups::Group& group : optimizers.all())
@@ -243,6 +253,7 @@ json maths_of_run(const Checkpoint& checkpoint) {
   json maths = checkpoint.metadata().at("maths").flatten();
   // Before the key existed, weight decay covered everything.
   if (!maths.contains("/optimizer/decay_norms_and_biases")) maths["/optimizer/decay_norms_and_biases"] = true;
+  if (!maths.contains("/optimizer/state_dtype")) maths["/optimizer/state_dtype"] = "float32";
   // A constant rate had this key once, and did not read it.
   if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
   return maths;
@@ -330,6 +341,7 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   keep_reach_of_decay(plan);
   check_unchanged(plan, allowed_changes);
   check_checkpoint(plan);
+  memory_of(*plan.checkpoint, ParameterGroups(plan.config.optimizer));  // refuses that of others
   go_on_from_checkpoint(plan);
   // The final model of an earlier, shorter run may still be there.
   plan.already_finished = plan.checkpoint->step() >= plan.total_steps &&

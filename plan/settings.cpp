@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "optim/optimizer.hpp"
+#include "plan/checkpoint_metadata.hpp"
 #include "runtime/step_record.hpp"
 
 namespace collie {
@@ -35,6 +36,13 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
       settings.unevaluated = unevaluated_step(
           (std::filesystem::path(plan.config.run.dir) / metrics_name).string(), plan.checkpoint->step());
   }
+  const auto optimizers = std::make_shared<const ParameterGroups>(plan.config.optimizer);
+  settings.memory = plan.checkpoint && plan.purpose == Purpose::train
+                        ? memory_of(*plan.checkpoint, *optimizers)
+                        : optimizers->memory();
+  settings.remember = [optimizers](std::vector<UpdateMemory>& memory, double lr_factor, int64_t update) {
+    optimizers->remember(memory, lr_factor, update);
+  };
   settings.learning_rate = options_in_force(plan.config.optimizer).number("lr");
   settings.schedule = make_learning_rate_schedule(plan.config.lr_scheduler);
   return settings;

@@ -10,6 +10,7 @@
 #include "io/checkpoint.hpp"
 #include "kernels/graph_counts.hpp"
 #include "kernels/tensor.hpp"
+#include "kernels/update_rule.hpp"
 #include "runtime/double_bits.hpp"
 #include "runtime/events.hpp"
 #include "runtime/program.hpp"
@@ -98,10 +99,11 @@ struct SnapshotPart {
 struct SnapshotExpected {
   RunTag tag;
   int64_t step = 0;
-  int64_t position = 0;               // sequences consumed so far
-  int64_t steps_without_targets = 0;  // steps so far whose batch had no targets
-  int64_t estimated_step = 0;         // the last step whose estimate of the curvature is in the states
-  bool final = false;                 // also write the final model folder
+  int64_t position = 0;                   // sequences consumed so far
+  int64_t steps_without_targets = 0;      // steps so far whose batch had no targets
+  int64_t estimated_step = 0;             // the last step whose estimate of the curvature is in the states
+  bool final = false;                     // also write the final model folder
+  std::vector<UpdateMemory> memory = {};  // of each parameter group, after the step
 };
 
 // The writer tells the nodes' shard writers that the folder for the snapshot's shards exists.

@@ -133,7 +133,9 @@ void ModelWorker::begin(const Program& program) {
       "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
   program_ = program;
   batch_ = program.batches.empty() ? nullptr : program.batches.at(static_cast<size_t>(place_.data));
-  has_computed_ = hooks_.empty();
+  averages_are_due_ = optimizers_ && optimizers_->has_averages() &&
+                      (program.kind.pass == Pass::loss || program.kind.pass == Pass::decode);
+  has_computed_ = hooks_.empty() && !averages_are_due_;
   loss_sums_ = {};
   for (const auto& chunk : chunks_) {
     if (program.kind.pass == Pass::train)
@@ -154,15 +156,42 @@ void ModelWorker::call_hooks(void (StepHook::*event)(const HookContext&)) {
 void ModelWorker::begin_computing() {
   has_computed_ = true;
   if (program_.kind.gradients == GradientUse::update) call_hooks(&StepHook::before_step);
+  use_averages();
   if (program_.kind.pass != Pass::loss) return;
   is_evaluating_ = true;
   call_hooks(&StepHook::before_evaluation);
 }
 
 void ModelWorker::end() {
-  if (!is_evaluating_) return;
-  call_hooks(&StepHook::after_evaluation);
+  if (is_evaluating_) call_hooks(&StepHook::after_evaluation);
   is_evaluating_ = false;  // if a hook has thrown, it is called again when the program is given up
+  use_trained();
+}
+
+// Before the program's first task, if it is due: hooks find the weights that are evaluated.
+void ModelWorker::use_averages() {
+  if (!std::exchange(averages_are_due_, false)) return;
+  for (const auto& chunk : chunks_) chunk->state->use_averages();
+  if (has_two_tied_uses()) use_tied_average(tied_owner_.weight());
+}
+
+void ModelWorker::use_tied_average(const Tensor& weight) {
+  tied_copy_.chunk->state->weights().wait();
+  trained_copy_ = copy_of(tied_copy_.weight(), Category::optimizer);
+  copy_tied_weight(weight);
+}
+
+// Does nothing where the weights are those that are trained.
+void ModelWorker::use_trained() {
+  averages_are_due_ = false;
+  for (const auto& chunk : chunks_) chunk->state->use_trained(!given_up_);
+  if (trained_copy_.defined()) copy_tied_weight(trained_copy_, !given_up_);
+  trained_copy_ = {};
+}
+
+// Whether this rank has both in storages of their own. The copy then follows its owner.
+bool ModelWorker::has_two_tied_uses() const {
+  return tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight());
 }
 
 void ModelWorker::prepare_caches(Chunk& chunk) {
@@ -333,6 +362,7 @@ Tensor ModelWorker::leaving(const Channel& channel, int index) {
     case Direction::tied_gradient:
       return copy_of(tied_copy_.gradient(), Category::communication);
     case Direction::tied_weight:
+      use_averages();
       return copy_of(tied_owner_.weight(), Category::communication);
   }
   COLLIE_ASSERT(false, "unknown direction of {}", to_string(channel));
@@ -353,7 +383,8 @@ void ModelWorker::put(const Channel& channel, int index, Tensor tensor) {
       tied_gradient_ = std::move(own);
       return;
     case Direction::tied_weight:
-      return copy_tied_weight(own);
+      use_averages();
+      return program_.kind.pass == Pass::train ? copy_tied_weight(own) : use_tied_average(own);
   }
 }
 
@@ -441,12 +472,12 @@ void ModelWorker::update() {
   failpoint("stage.update");
   if (program_.kind.gradients == GradientUse::estimate) return estimate();
   constexpr int64_t update_task = -1;
+  std::vector<UpdateMemory> memory;
+  for (const auto& of_group : program_.memory) memory.emplace_back(of_group.begin(), of_group.end());
   queue_as_graphs(update_task, [&] {
     for (const auto& chunk : chunks_)
-      chunk->state->update(program_.lr_factor, {0, program_.update, synchronized_.rows(2, 3), {}});
-    // If one rank has both uses in two chunks, the copy has its own storage and follows its owner.
-    if (tied_owner_ && tied_copy_ && !tied_owner_.weight().begins_with(tied_copy_.weight()))
-      copy_tied_weight(tied_owner_.weight());
+      chunk->state->update(program_.lr_factor, {0, program_.update, synchronized_.rows(2, 3), {}}, memory);
+    if (has_two_tied_uses()) copy_tied_weight(tied_owner_.weight());
   });
   synchronized_ = {};
   call_hooks(&StepHook::after_update);
@@ -458,12 +489,13 @@ void ModelWorker::estimate() {
   synchronized_ = {};
 }
 
-void ModelWorker::copy_tied_weight(const Tensor& weight) {
+// If it is `published`, the others of the data group get it.
+void ModelWorker::copy_tied_weight(const Tensor& weight, bool published) {
   BucketWeights& weights = tied_copy_.chunk->state->weights();
-  weights.wait();
+  if (published) weights.wait();
   Tensor copy = tied_copy_.weight();
   operations_->copy(weight, copy);
-  weights.publish(tied_copy_.bucket);
+  if (published) weights.publish(tied_copy_.bucket);
 }
 
 std::vector<NamedValues> ModelWorker::loss_values() {

@@ -109,6 +109,10 @@ class ModelWorker final : public StageWorker {
   const MicroBatch& micro_batch(int index) const;
   void call_hooks(void (StepHook::*event)(const HookContext&));
   void begin_computing();
+  void use_averages();
+  bool has_two_tied_uses() const;
+  void use_trained();
+  void use_tied_average(const Tensor& weight);
   void prepare_caches(Chunk& chunk);
   void make_loss_sums();
   Tensor loss_sums_of(int index) const;
@@ -125,7 +129,7 @@ class ModelWorker final : public StageWorker {
   void add_tied_gradient();
   void sum_squares();
   void estimate();
-  void copy_tied_weight(const Tensor& weight);
+  void copy_tied_weight(const Tensor& weight, bool published = true);
   void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
                  int index);
   Tensor leaving(const Channel& channel, int index);
@@ -147,6 +151,8 @@ class ModelWorker final : public StageWorker {
   std::vector<ShardedState*> states_;  // of the chunks, for the hooks
   bool has_computed_ = true;           // or there is no hook that asks
   bool is_evaluating_ = false;         // between the two hooks around an evaluation
+  bool averages_are_due_ = false;      // the program evaluates other weights than those that are trained
+  Tensor trained_copy_;                // what is trained of the tied copy while it has its owner's average
 
   bool given_up_ = false;  // a program was given up; its communication may have been aborted
   Program program_;

@@ -48,12 +48,23 @@ void check(const ProgramKind& kind) {
                 "a program without a batch is a snapshot or a release, and no other is");
 }
 
+// The head's rank has no state to make the average of. It gets that from the embedding's rank.
+void prepend_tied_weight(const Layout& layout, TaskLists& lists) {
+  const auto first = static_cast<size_t>(layout.rank_of_stage.front());
+  const auto last = static_cast<size_t>(layout.rank_of_stage.back());
+  if (first == last) return;
+  lists[first].insert(lists[first].begin(), {TaskKind::send_tied_weight, {}});
+  lists[last].insert(lists[last].begin(), {TaskKind::receive_tied_weight, {}});
+}
+
 ProgramTasks pass_tasks(Pass pass, const Layout& layout, int micro_batches) {
   if (pass == Pass::none) return {TaskLists(static_cast<size_t>(layout.grid.pipeline)), {}};
-  if (pass != Pass::train)
-    return {pipeline_tasks(
-                schedule::with_communication(schedule::forward_only(layout.rank_of_stage, micro_batches))),
-            {}};
+  if (pass != Pass::train) {
+    TaskLists lists = pipeline_tasks(
+        schedule::with_communication(schedule::forward_only(layout.rank_of_stage, micro_batches)));
+    if (layout.tied_average) prepend_tied_weight(layout, lists);
+    return {std::move(lists), {}};
+  }
   const schedule::Schedule schedule = schedule::make_schedule(
       layout.schedule, {layout.grid.pipeline, micro_batches, layout.virtual_stages, layout.split_backward});
   TaskLists lists = pipeline_tasks(schedule::with_communication(schedule));

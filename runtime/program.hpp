@@ -121,6 +121,7 @@ struct Program {
   // the update that follows.
   int64_t update = 0;
   DoubleBits lr_factor;  // of a training step: what the schedule makes of every learning rate in this step
+  std::vector<std::vector<DoubleBits>> memory;  // of a training step: UpdateMemory of each parameter group
   std::shared_ptr<const TaskLists> lists;
   std::vector<int> activation_limits;  // ProgramTasks::activation_limits
   // One batch per data-parallel replica, all with the same number of micro-batches. Empty if the program has
@@ -144,6 +145,7 @@ struct Layout {
   bool tied = false;  // the embedding is tied; its head is on the last stage
   // Stages before it have nothing that is trained, and no backward.
   int first_trained_stage = 0;
+  bool tied_average = false;  // what is tied is evaluated with other weights than those that are trained
 };
 
 struct ProgramTasks {

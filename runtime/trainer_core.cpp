@@ -17,6 +17,7 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
   position_ = settings_.done_position;
   steps_without_targets_ = settings_.done_without_targets;
   estimated_step_ = settings_.estimated_step;
+  memory_ = settings_.memory;
   recorded_step_ = settings_.done_steps;
   saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
   rank_ready_.resize(ranks, false);
@@ -112,6 +113,10 @@ void TrainerCore::submit_step(const ProgramKind& kind) {
   program.step = step_;
   program.update = step_ - steps_without_targets_;
   program.lr_factor = lr_factor_of(step_);
+  next_memory_ = memory_;
+  if (settings_.remember) settings_.remember(next_memory_, program.lr_factor, program.update);
+  for (const UpdateMemory& of_group : next_memory_)
+    program.memory.emplace_back(of_group.begin(), of_group.end());
   program.batches = batch_;
   add_tasks(program, static_cast<int>(batch_.front()->micro_batches.size()));
   submit(std::move(program));
@@ -160,6 +165,7 @@ void TrainerCore::stepped(const ProgramReply& reply) {
   const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
   const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
   if (!std::isfinite(loss_sum) || !std::isfinite(norm)) return fail_not_finite("", loss_sum, norm);
+  memory_ = std::move(next_memory_);
   record_step(loss, norm);
   insert_requests();
   finish_step();
@@ -262,7 +268,8 @@ void TrainerCore::snapshot(bool final) {
   saved_step_ = step_;
   save_asked_ = false;
   final_saved_ = final_saved_ || final;
-  outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, estimated_step_, final});
+  outbox_.expect_snapshot(
+      {settings_.tag, step_, position_, steps_without_targets_, estimated_step_, final, memory_});
   Program program;
   program.kind = snapshot_program;
   program.step = step_;

@@ -39,6 +39,9 @@ struct TrainerSettings {
   std::optional<StepFinished> unevaluated;
   double learning_rate = 0;  // at its highest, for the records
   LearningRateSchedule schedule;
+  std::vector<UpdateMemory> memory;  // of each parameter group, after done_steps
+  // What update `update` adds to it.
+  std::function<void(std::vector<UpdateMemory>& memory, double lr_factor, int64_t update)> remember;
   int monitor_credits = 64;  // how many step records the monitor may lag behind
 };
 
@@ -178,10 +181,12 @@ class TrainerCore {
   TrainerOutbox& outbox_;
 
   Phase phase_ = Phase::starting;
-  int64_t step_ = 0;                   // the step that is being computed, or the last one computed
-  int64_t position_ = 0;               // sequences consumed after step_
-  int64_t steps_without_targets_ = 0;  // up to step_
-  int64_t estimated_step_ = 0;         // the last step whose estimate the states have
+  int64_t step_ = 0;                       // the step that is being computed, or the last one computed
+  int64_t position_ = 0;                   // sequences consumed after step_
+  int64_t steps_without_targets_ = 0;      // up to step_
+  int64_t estimated_step_ = 0;             // the last step whose estimate the states have
+  std::vector<UpdateMemory> memory_;       // after the last step whose outcome is known
+  std::vector<UpdateMemory> next_memory_;  // after the step that is being computed
   std::optional<RunStatus> stop_;
   using ReplicaBatches = std::vector<std::shared_ptr<const StepBatch>>;  // [replicas]; null: not arrived
   bool batches_of_next_step_are_there() const;

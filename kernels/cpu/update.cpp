@@ -37,6 +37,9 @@ namespace collie::HWY_NAMESPACE {
 HWY_INLINE Vec mul(Vec a, Vec b) {
   return hn::Mul(a, b);
 }
+HWY_INLINE Vec sub(Vec a, Vec b) {
+  return hn::Sub(a, b);
+}
 HWY_INLINE Vec mul_add(Vec a, Vec b, Vec c) {
   return hn::MulAdd(a, b, c);
 }

@@ -515,6 +515,7 @@ void CudaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_s
 
 void CudaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
   check::update(dtype(), ranges, step);
+  const unsigned wide = formula_properties(step.formula).wide_states;
   std::vector<cuda::UpdateArrays> arrays;
   arrays.reserve(ranges.size());
   for (const UpdateTensors& range : ranges) {
@@ -525,7 +526,9 @@ void CudaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUp
     x.rounded = range.rounded.defined() ? range.rounded.raw() : nullptr;
     x.weight_element = element_of(range.weight);
     x.gradient_element = element_of(range.gradient);
-    x.state_element = range.states.empty() ? Element::f32 : element_of(range.states.front());
+    x.state_element = Element::f32;  // of the states that are not wide
+    for (size_t i = 0; i < range.states.size(); ++i)
+      if ((wide >> i & 1U) == 0) x.state_element = element_of(range.states[i]);
     x.rounded_element = range.rounded.defined() ? element_of(range.rounded) : Element::bf16;
     x.count = range.weight.numel();
     x.first_index = range.first_index;

@@ -17,7 +17,8 @@ FactoredRule adafactor_rule() {
                       decay_rate_option(),
                       {"beta1", 0.0, "decay of the running mean of updates; 0: no such state is kept",
                        NumberRange::from_to_below(0, 1)},
-                      weight_decay_option(0.0, "of all parameters, times the rate in force"),
+                      weight_decay_option(0.0,
+                                          "times the rate in force; of matrices, see decay_norms_and_biases"),
                       {"scale_parameter", true, "the rate is of the weights' root mean square"},
                       {"relative_step", true, "the rate is at most 1 / sqrt(step)"}},
           .with = [](const OptionValues& options) -> FactoredUpdateRule {

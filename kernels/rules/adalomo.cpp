@@ -11,7 +11,8 @@ FactoredRule adalomo_rule() {
       .name = "adalomo",
       .options = {learning_rate_option(1e-3), factored_eps_option(), clip_threshold_option(),
                   decay_rate_option(),
-                  weight_decay_option(0.0, "of all parameters, times the rate in force")},
+                  weight_decay_option(0.0,
+                                      "times the rate in force; of matrices, see decay_norms_and_biases")},
       .with = [](const OptionValues& options) -> FactoredUpdateRule {
         return {0, [of = FactoredOptions(options)](double lr, int64_t step) { return of.step(lr, step); }};
       }};

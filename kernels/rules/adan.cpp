@@ -15,7 +15,7 @@ ElementwiseRule adan_rule() {
                               "(1 minus the paper's)",
                        .range = NumberRange::from_to_below(0, 1)},
                       eps_option(1e-8),
-                      weight_decay_option(0.0, "of all parameters"),
+                      weight_decay_option(0.0, "of matrices, see decay_norms_and_biases"),
                       {"no_prox", false, "decay before the step, as AdamW; false: shrink after it"}},
           .with = [](const OptionValues& options) -> ElementwiseUpdateRule {
             const std::vector<double> betas = options.numbers("betas");

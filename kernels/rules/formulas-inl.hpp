@@ -3,16 +3,19 @@
 // reference and the rules themselves with doubles (scalar_formulas.hpp).
 //
 // So this file has no include guard, and is included inside a namespace that has declared, for its values:
-// mul(a, b); mul_add(a, b, c) = a·b + c and neg_mul_add(a, b, c) = c - a·b, rounded once where the device
-// can; div(a, b); root(a); sign(a), which is a itself if a is 0 or not a number; clip(a) from -1 to 1, which
-// keeps what is not a number. COLLIE_FORMULA stands before each function.
+// mul(a, b); sub(a, b); mul_add(a, b, c) = a·b + c and neg_mul_add(a, b, c) = c - a·b, rounded once where the
+// device can; div(a, b); root(a); sign(a), which is a itself if a is 0 or not a number; clip(a) from -1 to 1,
+// which keeps what is not a number. COLLIE_FORMULA stands before each function.
 //
 // A functor has a name for messages, the number of its states (at most most_states), its factors (at most
-// most_factors; they are computed in double, once per step) and update(f, w, g, s): it updates the weight w
-// and the states s by the gradient g, which the clipping factor has already multiplied.
+// most_factors; they are computed in double, once per step), where it needs them wide_states, and update(f,
+// w, g, s): it updates the weight w and the states s by the gradient g, which the clipping factor has already
+// multiplied.
 #include "kernels/rules/adam-inl.hpp"
 #include "kernels/rules/adamw-inl.hpp"
+#include "kernels/rules/adamw_schedule_free-inl.hpp"
 #include "kernels/rules/adan-inl.hpp"
+#include "kernels/rules/average-inl.hpp"
 #include "kernels/rules/lion-inl.hpp"
 #include "kernels/rules/muon-inl.hpp"
 #include "kernels/rules/sgd-inl.hpp"
@@ -20,8 +23,8 @@
 
 template <class... All>
 struct FormulaList {};
-using Formulas = FormulaList<Adam, AdamW, Adan, Lion, MuonDirection, MuonStep, Sgd, SgdMomentum, SgdNesterov,
-                             Sophia, SophiaEstimate>;
+using Formulas = FormulaList<Adam, AdamW, AdamWScheduleFree, Adan, Average, Lion, MuonDirection, MuonStep,
+                             Sgd, SgdMomentum, SgdNesterov, Sophia, SophiaEstimate>;
 
 // Calls f with the formula of that index.
 template <class F, class... All>

@@ -28,7 +28,7 @@ OrthogonalRule muon_rule() {
                   {"nesterov", true, "Nesterov's momentum"},
                   {"ns_steps", 5.0, "Newton-Schulz iterations", NumberRange::at_least(1)},
                   {"match_rms_adamw", true, "updates as large as AdamW's; else of spectral norm about 1"},
-                  weight_decay_option(0.1, "of all parameters"),
+                  weight_decay_option(0.1, "of matrices, see decay_norms_and_biases"),
                   betas_option(0.9, 0.95),
                   eps_option(1e-8)},
       .with = [](const OptionValues& options) -> OrthogonalUpdateRule {

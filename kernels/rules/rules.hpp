@@ -9,6 +9,7 @@ FactoredRule adafactor_rule();
 ElementwiseRule adam_rule();
 FactoredRule adalomo_rule();
 ElementwiseRule adamw_rule();
+ElementwiseRule adamw_schedule_free_rule();
 ElementwiseRule adan_rule();
 ElementwiseRule lion_rule();
 OrthogonalRule muon_rule();
@@ -17,7 +18,8 @@ ElementwiseRule sophia_rule();
 
 // The elementwise ones, in the order of their names.
 inline std::vector<ElementwiseRule> all_rules() {
-  return {adam_rule(), adamw_rule(), adan_rule(), lion_rule(), sgd_rule(), sophia_rule()};
+  return {adam_rule(), adamw_rule(), adamw_schedule_free_rule(), adan_rule(), lion_rule(),
+          sgd_rule(),  sophia_rule()};
 }
 
 }  // namespace collie

@@ -10,6 +10,9 @@ namespace collie::scalar {
 inline double mul(double a, double b) {
   return a * b;
 }
+inline double sub(double a, double b) {
+  return a - b;
+}
 inline double mul_add(double a, double b, double c) {
   return a * b + c;
 }

@@ -4,6 +4,7 @@
 struct Sophia {
   static constexpr const char* name = "sophia";
   static constexpr int states = 2;
+  static constexpr unsigned wide_states = 2;  // the estimate updates h in the place of a weight
   enum Factor { decay, beta1, rest1, rho, tiny, rate, factors };
 
   template <class V>

@@ -32,7 +32,7 @@ ElementwiseRule sophia_rule() {
                       betas_option(0.965, 0.99),
                       {"rho", 0.04, "of the curvature in the denominator: a larger one makes smaller steps",
                        NumberRange::above(0)},
-                      weight_decay_option(0.1, "of all parameters"),
+                      weight_decay_option(0.1, "of matrices, see decay_norms_and_biases"),
                       {"hessian_interval", 10.0,
                        "updates from one estimate of the curvature to the next; a whole number",
                        NumberRange::at_least(1)},
@@ -44,7 +44,7 @@ ElementwiseRule sophia_rule() {
             const double beta1 = options.numbers("betas")[0], rho = options.number("rho");
             const double weight_decay = options.number("weight_decay");
             return {scalar::index_of<scalar::Sophia>,
-                    {{"exp_avg"}, {"hessian"}},
+                    {{"exp_avg"}, {.name = "hessian", .wide = true}},
                     [=](double lr, int64_t) {
                       using F = scalar::Sophia;
                       UpdateFactors f{};

@@ -11,8 +11,9 @@ namespace {
 
 constexpr double gradient_tolerance = 1e-5;
 
-// The first state after one step is the gradient times a factor of the rule, or, if the rule sees whole
-// matrices, means of its squares; a parameter without states tells nothing.
+// The first state after one step is the gradient, or its square, times a factor of the rule, or, if the rule
+// sees whole matrices, means of its squares. A state that starts as the weight is another weight, and a
+// parameter without states tells nothing.
 void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const auto checkpoint =
       latest_checkpoint((std::filesystem::path(plan.config.run.dir) / "checkpoints").string());
@@ -20,8 +21,8 @@ void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const auto account = std::make_shared<MemoryAccount>();
   const ParameterGroups groups(plan.config.optimizer);
   for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) {
-    const std::vector<StateDeclaration> states =
-        groups.of(tensor.name, tensor.shape).optimizer->states(tensor);
+    std::vector<StateDeclaration> states = groups.of(tensor.name, tensor.shape).optimizer->states(tensor);
+    std::erase_if(states, [](const StateDeclaration& state) { return state.starts_as_weight; });
     if (states.empty() || !plan.model.trains(tensor.name)) continue;
     const bool of_lines = states.back().shape != StateShape::elements;
     const StateDeclaration& state = of_lines ? states.back() : states.front();
@@ -81,6 +82,7 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
   config.options.set("lr", 3e-3);
   if (optimizer != "mixed") config.name = optimizer;
   if (optimizer == "sgd") config.options = {{"lr", 0.1}, {"momentum", 0.9}, {"nesterov", true}};
+  if (optimizer == "adamw_schedule_free") config.options = {{"lr", 3e-3}, {"weight_decay", 0.1}};
   if (optimizer == "lion") config.options = {{"lr", 1e-3}, {"weight_decay", 0.1}};
   if (optimizer == "adafactor")
     config.options = {{"lr", 2e-2}, {"relative_step", false}, {"beta1", 0.9}, {"weight_decay", 0.1}};
@@ -132,6 +134,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.optimizer = optimizer_config(maths.optimizer);
   config.optimizer.master = maths.master;
   config.optimizer.grad_dtype = maths.grad_dtype;
+  config.optimizer.state_dtype = maths.state_dtype;
   config.optimizer.rounding = maths.rounding;
   config.tokenizer.kind = "byte";
   DataSource source;
@@ -271,6 +274,7 @@ const std::vector<MathsOptions>& all_maths() {
       with_optimizer("sophia", {true, true, false, 20}),
       with_optimizer("mixed", {false, true, false, 32, 2}),
       of_family("gpt2", true, {}),
+      with_optimizer("adamw_schedule_free", {true, true, true}),
       of_family("qwen2", false, {false, true, true}),
   };
   return all;

@@ -46,6 +46,7 @@ struct MathsOptions {
   std::string family = "llama";          // model_type
   bool dropout = false;                  // with the rates of the family's config.json
   double clip_grad_value = 0;
+  std::string state_dtype = "float32";
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes
   // whole steps of what was rounded.

@@ -324,12 +324,14 @@ TEST_CASE("memory plan: it counts the states that each parameter's optimizer has
   const auto elements = static_cast<size_t>(parameter_count(model));
   OptimizerConfig plain_sgd;
   plain_sgd.name = "sgd";
+  // Schedule-free keeps z and a mean of squares, and while it evaluates the weights that it trains.
   for (const auto& [optimizer, bytes] : {std::pair(plain_sgd, size_t{0}),
                                          {optimizer_config("sgd"), 4 * elements},
                                          {optimizer_config("lion"), 4 * elements},
                                          {optimizer_config("adam"), 8 * elements},
                                          {optimizer_config("adamw"), 8 * elements},
                                          {optimizer_config("adan"), 16 * elements},
+                                         {optimizer_config("adamw_schedule_free"), 12 * elements},
                                          {optimizer_config("mixed"), size_t{1}}}) {
     CAPTURE(optimizer.name, optimizer.groups.size());
     const Layout layout = layout_of(1, true, "1f1b");
@@ -340,6 +342,59 @@ TEST_CASE("memory plan: it counts the states that each parameter's optimizer has
     const size_t states = real[0].peak_bytes[static_cast<size_t>(Category::optimizer)];
     if (optimizer.groups.empty()) CHECK(states == bytes);
     if (!optimizer.groups.empty()) CHECK((states > 4 * elements && states < 8 * elements));
+  }
+}
+
+TEST_CASE("memory plan: it counts masters, and states in the dtype that is asked for, to the byte",
+          "[actors][plan][state_dtype]") {
+  ModelConfig model = tiny_config(true);
+  model.max_position_embeddings = 128;
+  struct Case {
+    const char* rule;
+    DType dtype;
+    bool master, narrow;
+    size_t bytes;  // a parameter
+  };
+  const auto f32 = DType::f32, bf16 = DType::bf16;
+  // What schedule-free evaluates is made from the master; without one, the trained weight is kept meanwhile.
+  for (const Case& each :
+       {Case{"adamw", f32, false, true, 4}, Case{"adamw", bf16, true, false, 12},
+        Case{"adamw", bf16, true, true, 8}, Case{"adamw", bf16, false, true, 4},
+        Case{"lion", bf16, false, true, 2}, Case{"adamw_schedule_free", f32, false, true, 10},
+        Case{"adamw_schedule_free", bf16, true, true, 10},
+        Case{"adamw_schedule_free", bf16, false, false, 10},
+        Case{"adamw_schedule_free", bf16, false, true, 8}}) {
+    CAPTURE(each.rule, name(each.dtype), each.master, each.narrow);
+    Precision precision;
+    precision.master = each.master;
+    precision.narrow_states = each.narrow;
+    const OptimizerConfig optimizer = optimizer_config(each.rule);
+    const Layout layout = layout_of(1, true, "1f1b");
+    const auto real = accounts_of(layout, model, cpu_operations(each.dtype), {}, optimizer, precision);
+    const auto meta =
+        accounts_of(layout, model, meta_operations(each.dtype), fake_world(1), optimizer, precision);
+    CHECK(meta[0].peak_bytes == real[0].peak_bytes);
+    CHECK(real[0].peak_bytes[static_cast<size_t>(Category::optimizer)] ==
+          each.bytes * static_cast<size_t>(parameter_count(model)));
+  }
+}
+
+TEST_CASE("memory plan: the accounts of averages are those of real steps, to the byte, in every schedule",
+          "[actors][plan][schedule_free]") {
+  ModelConfig model = tiny_config(true);
+  model.num_hidden_layers = 4;
+  model.max_position_embeddings = 128;
+  for (const auto& [ranks, schedule] : {std::pair<int, std::string>{2, "1f1b"}, {2, "zbv"}, {4, "gpipe"}}) {
+    CAPTURE(schedule, ranks);
+    Layout layout = layout_of(ranks, true, schedule);
+    layout.tied_average = true;
+    const OptimizerConfig optimizer = optimizer_config("adamw_schedule_free");
+    const auto real = accounts_of(layout, model, cpu_operations(DType::f32), {}, optimizer);
+    const auto meta = accounts_of(layout, model, meta_operations(DType::f32), fake_world(ranks), optimizer);
+    for (size_t rank = 0; rank < real.size(); ++rank) {
+      CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
+      CHECK(meta[rank].current_total_bytes == real[rank].current_total_bytes);
+    }
   }
 }
 

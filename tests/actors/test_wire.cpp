@@ -41,6 +41,7 @@ Program full_program() {
   program.step = 5;
   program.update = 4;
   program.lr_factor = 0.25;
+  program.memory = {{}, {1.0 / 3, 0.5}};
   program.lists = std::make_shared<const TaskLists>(TaskLists{
       {Task{TaskKind::pipeline, {schedule::ActionKind::forward, 1, 2}}}, {Task{TaskKind::sample, {}}}});
   program.activation_limits = {2, 1};
@@ -69,6 +70,10 @@ TEST_CASE("wire: a program is read as it was written", "[actors][wire]") {
   CHECK(read.step == 5);
   CHECK(read.update == 4);
   CHECK(read.lr_factor == 0.25);
+  REQUIRE(read.memory.size() == 2);
+  CHECK(read.memory[0].empty());
+  CHECK(std::vector<double>(read.memory[1].begin(), read.memory[1].end()) ==
+        std::vector<double>{1.0 / 3, 0.5});
   CHECK(*read.lists == *program.lists);
   CHECK(read.activation_limits == program.activation_limits);
   CHECK(read.batches.at(0)->micro_batches.at(0).first_tokens == std::vector<int64_t>{40});

@@ -22,7 +22,8 @@ Outputs updated(Operations& ops, const RuleCase& rule, const Rounding& rounding)
     for (const DType gradient : {DType::bf16, DType::f32})
       for (const DType state : {DType::bf16, DType::f32}) {
         UpdateTensors range{random(weight, 0), random(gradient, 0), {}, random(DType::bf16, 0), 12345 + seed};
-        for (int i = 0; i < states_of(step); ++i) range.states.push_back(random(state, i == 1 ? 1 : 0));
+        for (int i = 0; i < states_of(step); ++i)
+          range.states.push_back(random(is_wide(step, i) ? DType::f32 : state, i == 1 ? 1 : 0));
         ranges.push_back(range);
       }
   ops.update(ranges, step);

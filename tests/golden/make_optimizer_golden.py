@@ -1,5 +1,5 @@
-"""Makes optimizers.json, the goldens of tests/optim/test_optimizer_golden.cpp, from torch.optim, lion-pytorch and
-pytorch-optimizer.
+"""Makes optimizers.json, the goldens of tests/optim/test_optimizer_golden.cpp, from torch.optim, lion-pytorch,
+pytorch-optimizer and schedulefree.
 
     python make_optimizer_golden.py
 
@@ -7,7 +7,7 @@ A case has the engine's name of the rule, its options, and after each of the ste
 optimizer gives, in float64; behind the last step the states, too. All cases share the first weights, the gradients
 and the learning rates of the steps. The first element's gradient is zero in each step, the second's in the first
 three; the third weight is zero. Made with torch 2.15.0, lion-pytorch 0.2.5,
-pytorch-optimizer 4.1.0.
+pytorch-optimizer 4.1.0, schedulefree 1.4.1.
 
 pytorch-optimizer's Adan is the authors' (sail-sg/Adan) but for the names of its options and of a state. adan-pytorch
 0.1.0 does not follow the paper: it leaves all means at zero in the first step and yet corrects their bias as if they
@@ -21,6 +21,7 @@ import sys
 import torch
 from lion_pytorch import Lion
 from pytorch_optimizer import Adan
+from schedulefree import AdamWScheduleFree
 
 NAMES = {"previous_grad": "neg_pre_grad"}  # as the authors of the optimizer call the state
 HERE = pathlib.Path(__file__).parent
@@ -45,6 +46,9 @@ CASES = [
      lambda p: torch.optim.SGD(p, momentum=0.9, nesterov=True, weight_decay=0.05)),
     ("lion", {}, lambda p: Lion(p)),
     ("lion", {"betas": [0.95, 0.98], "weight_decay": 0.5}, lambda p: Lion(p, betas=(0.95, 0.98), weight_decay=0.5)),
+    ("adamw_schedule_free", {}, lambda p: AdamWScheduleFree(p)),
+    ("adamw_schedule_free", {"betas": [0.85, 0.97], "eps": 1e-3, "weight_decay": 0.1, "r": 0.5, "weight_lr_power": 1},
+     lambda p: AdamWScheduleFree(p, betas=(0.85, 0.97), eps=1e-3, weight_decay=0.1, r=0.5, weight_lr_power=1)),
 ]
 
 
@@ -60,6 +64,8 @@ def main():
     for rule, options, make in CASES:
         weight = torch.nn.Parameter(first.clone())
         optimizer = make([weight])
+        if hasattr(optimizer, "train"):
+            optimizer.train()
         weights = []
         for step in range(STEPS):
             optimizer.param_groups[0]["lr"] = rates[step]

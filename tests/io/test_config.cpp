@@ -44,7 +44,7 @@ data:
 train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_value: 0, loss: cross_entropy}
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
              bucket_elements: 4194304, schedule: 1f1b, virtual_stages: 1, partition: parameters}
-optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, rounding: nearest, decay_norms_and_biases: false, groups: []}
+optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, state_dtype: float32, rounding: nearest, decay_norms_and_biases: false, groups: []}
 lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
 peft:       {type: none}
 quantization: {kind: none}
@@ -101,6 +101,7 @@ Config everything_changed() {
                         {{"[x]"}, "", {{"lr", 1e-7}, {"nesterov", false}}}};
   c.optimizer.master = false;
   c.optimizer.grad_dtype = "bfloat16";
+  c.optimizer.state_dtype = "bfloat16";
   c.optimizer.rounding = "stochastic";
   c.optimizer.decay_norms_and_biases = true;
   c.model.dtype = "bfloat16";
@@ -228,6 +229,37 @@ data:
   CHECK(config.data.train[1].path == "b");
   CHECK(config.data.train[1].text == "body");
   CHECK((config.data.eval == config.data.train));
+}
+
+TEST_CASE("a rule has defaults for keys beside its options, and what is given wins") {
+  static const bool added = [] {
+    OptimizerDeclaration declaration;
+    declaration.options = {learning_rate_option(0.1)};
+    declaration.keys = {.master = false, .rounding = "stochastic", .scheduler = "constant"};
+    optimizer_declarations().add("with defaults", declaration);
+    return true;
+  }();
+  REQUIRE(added);
+  const auto keys_of = [](const std::string& yaml, const std::vector<std::string>& settings = {}) {
+    const Config config = load("optimizer: {name: with defaults}\n" + yaml, settings);
+    CHECK(parse_config(to_yaml(config)) == config);  // what is in force is written, and read as given
+    return fmt::format("{} {} {}", config.optimizer.master, config.optimizer.rounding,
+                       config.lr_scheduler.name);
+  };
+  CHECK(keys_of("model: {dtype: bfloat16}") == "false stochastic constant");
+  CHECK(keys_of("") == "false nearest constant");  // nothing is rounded
+  const std::string narrow = "model: {dtype: bfloat16}\n";
+  CHECK(keys_of(narrow, {"optimizer.rounding=nearest"}) == "false nearest constant");
+  CHECK(keys_of(narrow, {"optimizer.master=true"}) == "true nearest constant");
+  CHECK(keys_of(narrow + "lr_scheduler: {name: cosine}") == "false stochastic cosine");
+  CHECK(keys_of(narrow + "lr_scheduler: {warmup_steps: 5}") == "false stochastic constant");
+  CHECK(load("optimizer: {name: adamw_schedule_free}").lr_scheduler.name == "constant");
+  CHECK(load("optimizer: {groups: [{match: [a], name: adamw_schedule_free}]}").lr_scheduler.name == "cosine");
+  Config built;  // by a host program
+  built.optimizer.name = "with defaults";
+  set_key_defaults(built, [](const std::string& key) { return key == "optimizer.master"; });
+  CHECK(built.optimizer.master);
+  CHECK(built.lr_scheduler.name == "constant");
 }
 
 TEST_CASE("data sources remember their lines") {

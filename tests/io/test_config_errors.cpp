@@ -138,7 +138,7 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "weight_decay is wanted"},
       {"optimizer: adamw",
        "c.yaml:1: optimizer: found 'adamw'; a map of name, lr, betas, eps, weight_decay, master, grad_dtype, "
-       "rounding, decay_norms_and_biases, "
+       "state_dtype, rounding, decay_norms_and_biases, "
        "groups is wanted"},
       {"train: {steps: 1.5}",
        "c.yaml:1: train.steps: found 1.5; a whole number from 1 to 1000000000, or null, is wanted"},
@@ -317,7 +317,7 @@ TEST_CASE("each optimizer has options of its own") {
       {"optimizer:\n  name: sgd\n  betas: [0.9, 0.95]",
        "c.yaml:3: optimizer.betas: unknown key; the keys of optimizer are name, lr, momentum, dampening, "
        "nesterov, "
-       "weight_decay, master, grad_dtype, rounding, decay_norms_and_biases, groups" +
+       "weight_decay, master, grad_dtype, state_dtype, rounding, decay_norms_and_biases, groups" +
            options},
       {"optimizer: {name: sgd, momentun: 0.9}",
        "c.yaml:1: optimizer.momentun: unknown key; the nearest valid key is optimizer.momentum" + options},

@@ -274,17 +274,22 @@ TEST_CASE("without a gradient, and without decay, no update rule changes anythin
         return x;
       };
       const Tensor gradient = zeros(Category::gradients);
+      const ElementwiseRule& declared = elementwise_rule(rule.rule);
+      const std::vector<StateDeclaration> declarations =
+          declared.with(with_defaults(declared.options, rule.options)).states;
       std::vector<Tensor> states;
-      for (int i = 0; i < states_of(step_of(rule.rule, rule.options, 1)); ++i)
+      for (const StateDeclaration& state : declarations) {
         states.push_back(zeros(Category::optimizer));
+        if (state.starts_as_weight) ops.copy(weight, states.back());
+      }
       for (int64_t step = 1; step < 4; ++step)
         update(ops, weight, gradient, states, step_of(rule.rule, rule.options, step));
       std::vector<float> found(1000);
       ops.download(weight, found);
       CHECK(found == values.data);
-      for (const Tensor& state : states) {
-        ops.download(state, found);
-        CHECK(all_zero(found));
+      for (size_t i = 0; i < states.size(); ++i) {
+        ops.download(states[i], found);
+        CHECK(found == (declarations[i].starts_as_weight ? values.data : std::vector<float>(1000)));
       }
     });
   }

@@ -215,12 +215,12 @@ class Update {
   Update(Operations& ops, RuleCase rule, bool states_on_host) : ops_(ops), rule_(std::move(rule)) {
     for (const DType weight : {ops.dtype(), ops.accumulation_dtype()})
       for (const DType gradient : {ops.dtype(), ops.accumulation_dtype()})
-        for (const DType states : {ops.dtype(), ops.accumulation_dtype()})
+        for (const DType states : state_dtypes(ops))
           for (const bool rounds : {false, true})
             for (const int64_t count : {int64_t{1}, int64_t{37}, int64_t{9001}}) {
-              const auto state = [&] {
-                return states_on_host ? ops.empty_on_host({count}, states, Category::optimizer)
-                                      : ops.empty({count}, states, Category::optimizer);
+              const auto state = [&](DType dtype) {
+                return states_on_host ? ops.empty_on_host({count}, dtype, Category::optimizer)
+                                      : ops.empty({count}, dtype, Category::optimizer);
               };
               UpdateTensors range{random(ops.empty({count}, weight, Category::weights)),
                                   random(ops.empty({count}, gradient, Category::gradients)),
@@ -228,8 +228,10 @@ class Update {
                                   {},
                                   static_cast<uint64_t>(10000 * ranges_.size())};
               // The second of two is a mean of squares.
-              for (int i = 0; i < states_of(step_of(rule_.rule, rule_.options, 3)); ++i)
-                range.states.push_back(random(state(), i == 1));
+              const ElementwiseUpdate step = step_of(rule_.rule, rule_.options, 3);
+              for (int i = 0; i < states_of(step); ++i)
+                range.states.push_back(
+                    random(state(is_wide(step, i) ? ops.accumulation_dtype() : states), i == 1));
               if (rounds) range.rounded = random(ops.empty({count}, Category::weights));
               ranges_.push_back(std::move(range));
             }
@@ -267,6 +269,11 @@ class Update {
   }
 
  private:
+  // A float32 model may have states in bfloat16, too.
+  static std::vector<DType> state_dtypes(const Operations& ops) {
+    if (ops.dtype() == DType::f32) return {DType::f32, DType::bf16};
+    return {ops.dtype(), ops.accumulation_dtype()};
+  }
   std::vector<float> values_of(const Tensor& x) {
     std::vector<float> values(static_cast<size_t>(x.numel()));
     ops_.download(x, values);

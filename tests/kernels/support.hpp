@@ -202,10 +202,16 @@ inline ElementwiseUpdate step_of(const std::string& rule, const OptionValues& op
   const ElementwiseRule& declared = elementwise_rule(rule);
   const OptionValues values = with_defaults(declared.options, options);
   const ElementwiseUpdateRule update = declared.with(values);
-  return {update.formula, update.factors(values.number("lr"), step), gradient_factor, rounding};
+  const double lr = values.number("lr");
+  UpdateMemory memory = update.memory;
+  for (int64_t each = 1; update.remember && each <= step; ++each) update.remember(memory, lr, each);
+  return {update.formula, factors_of(update, lr, step, memory), gradient_factor, rounding};
 }
 inline int states_of(const ElementwiseUpdate& step) {
   return formula_properties(step.formula).states;
+}
+inline bool is_wide(const ElementwiseUpdate& step, int state) {
+  return (formula_properties(step.formula).wide_states >> static_cast<unsigned>(state) & 1U) != 0;
 }
 
 // One step on one range.
@@ -225,6 +231,8 @@ inline const std::vector<RuleCase>& all_rules_to_test() {
       {"adamw", {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.1}}},
       // A decay in the gradient, and so in the states, brings the rounding of a bfloat16 weight along.
       {"adam", {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.01}}},
+      {"adamw_schedule_free",
+       {{"lr", 1e-2}, {"betas", std::vector<double>{0.9, 0.95}}, {"weight_decay", 0.1}, {"r", 0.5}}},
       {"adan", {{"lr", 1e-2}, {"weight_decay", 0.1}}},
       {"adan", {{"lr", 1e-2}, {"weight_decay", 0.1}, {"no_prox", true}}},
       // With these betas no two bfloat16 numbers cancel each other, so that no sign is a matter of rounding.

@@ -14,12 +14,12 @@
 
 namespace collie::test {
 
-// The optimizer of make_model_golden.py. The rates are those that a step is given.
+// What make_model_golden.py trains with.
 inline OptimizerConfig golden_adamw() {
   OptimizerConfig config;
   config.decay_norms_and_biases = true;
   config.options = {
-      {"lr", 1.0}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
+      {"lr", 1e-3}, {"betas", std::vector<double>{0.9, 0.95}}, {"eps", 1e-8}, {"weight_decay", 0.1}};
   return config;
 }
 
@@ -36,9 +36,11 @@ class GoldenTrainer {
  public:
   GoldenTrainer(const std::string& folder, std::unique_ptr<Operations> operations, const Precision& precision,
                 const GoldenSettings& settings = {})
-      : settings_(settings), operations_(std::move(operations)), loss_(losses().find("cross_entropy")()) {
-    const OptimizerConfig& config = settings.optimizer;
-    optimizers_ = std::make_unique<ParameterGroups>(config);
+      : settings_(settings),
+        operations_(std::move(operations)),
+        loss_(losses().find("cross_entropy")()),
+        optimizers_(std::make_unique<ParameterGroups>(settings.optimizer)),
+        memory_(optimizers_->memory()) {
     model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),
                                             precision, false, ShardedState::Groups{});
@@ -52,10 +54,11 @@ class GoldenTrainer {
     });
   }
 
-  // Returns the mean loss.
-  double step(const std::vector<MicroBatch>& batches) {
+  // Returns the mean loss. lr_factor: of the rate that the configuration has.
+  double step(const std::vector<MicroBatch>& batches, double lr_factor = 1) {
     const Tensor outcome = backward(batches, settings_.clip_grad_norm, {});
-    state_->update(1e-3, {0, ++steps_, outcome.rows(2, 3), {}});
+    optimizers_->remember(memory_, lr_factor, ++steps_);
+    state_->update(lr_factor, {0, steps_, outcome.rows(2, 3), {}}, memory_);
     const std::vector<double> values = operations_->read(outcome).value();
     norm = values[1];
     return values[0] / static_cast<double>(targets_of(batches));
@@ -67,6 +70,26 @@ class GoldenTrainer {
     const Tensor outcome = backward(batches, 0, LabelDraw{seed, steps_ + 1});
     state_->estimate(steps_ + 1, {targets_of(batches), outcome.rows(2, 3), {}});
   }
+
+  // The mean loss of the weights that are evaluated.
+  double evaluate(const std::vector<MicroBatch>& batches) {
+    state_->use_averages();
+    const double loss = evaluate_trained(batches);
+    state_->use_trained(true);
+    return loss;
+  }
+
+  double evaluate_trained(const std::vector<MicroBatch>& batches) {
+    Tensor loss_sum = operations_->empty({1}, DType::f64, Category::workspace);
+    operations_->fill(loss_sum, 0);
+    for (const MicroBatch& batch : batches) {
+      LayerContext context{*operations_, state_->weights(), nullptr};
+      model_->evaluate(context, batch, {}, *loss_, loss_sum);
+    }
+    return operations_->read(loss_sum).value().front() / static_cast<double>(targets_of(batches));
+  }
+
+  ShardedState& state() { return *state_; }
 
   double norm = 0;  // of the last step's gradients, before clipping
 
@@ -113,6 +136,7 @@ class GoldenTrainer {
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<Loss> loss_;
   std::unique_ptr<ParameterGroups> optimizers_;
+  std::vector<UpdateMemory> memory_;
   std::unique_ptr<StageModel> model_;
   std::unique_ptr<ShardedState> state_;
   NormOrder order_;

@@ -44,12 +44,16 @@ TEST_CASE("every update rule follows its library's steps", "[golden]") {
     for (const StateDeclaration& state : optimizer->states({rule, weight.shape()})) {
       states.push_back(operations.empty(weight.shape(), Category::optimizer));
       operations.fill(states.back(), state.initial);
+      if (state.starts_as_weight) operations.copy(weight, states.back());
     }
+    UpdateMemory memory = optimizer->memory();
     for (size_t step = 0; step < all.at("rates").size(); ++step) {
       CAPTURE(step);
+      const double rate = all.at("rates")[step].get<double>();
+      const auto count = static_cast<int64_t>(step) + 1;
+      optimizer->remember(memory, rate, count);
       ParameterRange range{rule, weight, tensor_of(operations, all.at("gradients")[step]), states, {}};
-      optimizer->update(operations, {&range, 1},
-                        {all.at("rates")[step].get<double>(), static_cast<int64_t>(step) + 1, {}, {}});
+      optimizer->update(operations, {&range, 1}, {rate, count, {}, {}, memory});
       CHECK(relative_error(values(operations, weight), each.at("weights")[step].get<std::vector<double>>()) <
             tolerance);
     }

@@ -18,7 +18,7 @@ TEST_CASE("20 steps of an optimizer follow PyTorch's losses", "[golden]") {
     config.name = each.at("rule").get<std::string>();
     config.options = options_of(each.at("options"));
     config.decay_norms_and_biases = true;  // as PyTorch does
-    config.options.set("lr", 1.0);         // golden_trainer.hpp's steps have the rate
+    config.options.set("lr", 1e-3);
     const std::string folder = golden_folder + checkpoint;
     GoldenTrainer trainer(folder, make_operations(device).operations, {}, config);
     const json steps = read_json(folder + "/golden.json").at("steps");

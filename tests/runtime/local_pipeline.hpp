@@ -41,7 +41,7 @@ class LocalPipeline {
   // that their operations have; by default the host's.
   LocalPipeline(Layout layout, const ModelWorkerSettings& settings,
                 std::vector<std::shared_ptr<ProcessGroup>> world = {})
-      : layout_(std::move(layout)) {
+      : layout_(std::move(layout)), optimizers_(settings.optimizer), memory_(optimizers_.memory()) {
     if (world.empty()) world = make_in_process_group(layout_.grid.pipeline);
     for (int rank = 0; rank < layout_.grid.pipeline; ++rank) {
       auto& at = *ranks_.emplace_back(std::make_unique<Rank>());
@@ -65,6 +65,9 @@ class LocalPipeline {
     Program program = program_of(training_program, std::move(batch));
     program.step = program.update = ++step_;
     program.lr_factor = lr_factor;
+    optimizers_.remember(memory_, lr_factor, step_);
+    for (const UpdateMemory& of_group : memory_)
+      program.memory.emplace_back(of_group.begin(), of_group.end());
     return run(std::move(program));
   }
   // The same without its update; norm() is the norm.
@@ -167,6 +170,8 @@ class LocalPipeline {
   std::vector<CheckpointSlice> slices_;
   ProgramReply reply_;
   int64_t step_ = 0;
+  ParameterGroups optimizers_;
+  std::vector<UpdateMemory> memory_;
   uint64_t programs_ = 0;
 };
 

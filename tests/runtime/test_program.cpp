@@ -74,6 +74,23 @@ TEST_CASE("programs: an estimate is a step that changes no weight", "[actors][pr
             "step, update"});
 }
 
+TEST_CASE("programs: the head's rank gets the average of a tied matrix before it evaluates or decodes",
+          "[actors][program]") {
+  Layout layout = layout_of(3, true);
+  layout.tied_average = true;
+  for (const ProgramKind& kind : {evaluation_program, generation_program}) {
+    const auto text = text_of(tasks_of(kind, layout, 1));
+    CHECK_THAT(text[0], contains("send tied weight, 0F0"));
+    CHECK_THAT(text[1], !contains("tied"));
+    CHECK_THAT(text[2], contains("receive tied weight, 2RECV_F0"));
+  }
+  CHECK(text_of(tasks_of(training_program, layout, 1)) ==
+        text_of(tasks_of(training_program, layout_of(3, true), 1)));
+  Layout alone = layout_of(1, true);
+  alone.tied_average = true;
+  CHECK_THAT(text_of(tasks_of(evaluation_program, alone, 1))[0], !contains("tied"));
+}
+
 TEST_CASE("programs: a split backward", "[actors][program]") {
   CHECK(text_of(tasks_of(training_program, layout_of(1, false, true), 1)) ==
         std::vector<std::string>{"0F0, 0I0, 0W0, reduce gradients, sum squares, synchronize step, update"});

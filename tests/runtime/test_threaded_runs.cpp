@@ -27,13 +27,19 @@ struct ThreadedLayout {
   int zero = 0;
   std::string schedule = "1f1b";
   bool sequence_parallel = false;
+  std::string optimizer = "adamw";
 
   bool bitwise() const { return dp == 1 && cp == 1 && tp == 1; }
   std::string name() const {
-    return fmt::format("pp{} dp{} cp{} tp{} zero{} {}{}", pp, dp, cp, tp, zero, schedule,
-                       sequence_parallel ? " sp" : "");
+    return fmt::format("pp{} dp{} cp{} tp{} zero{} {}{} {}", pp, dp, cp, tp, zero, schedule,
+                       sequence_parallel ? " sp" : "", optimizer);
   }
 };
+
+ThreadedLayout schedule_free(ThreadedLayout layout) {
+  layout.optimizer = "adamw_schedule_free";
+  return layout;
+}
 
 // Three steps of eight sequences, an evaluation after the second, snapshots after each, so that they are
 // copied while the next step is waiting.
@@ -43,6 +49,7 @@ Config config_of(const TemporaryFolder& folder, const ThreadedLayout& layout) {
   config.data.sequence_length = 9;
   config.train.steps = 3;
   config.train.gradient_accumulation_steps = 4 / layout.dp;
+  config.optimizer.name = layout.optimizer;
   config.parallel.pp_size = layout.pp;
   config.parallel.dp_size = layout.dp;
   config.parallel.cp_size = layout.cp;
@@ -100,12 +107,15 @@ double difference_by_norm(const std::vector<double>& a, const std::vector<double
   return std::isnan(relative) ? INFINITY : relative;
 }
 
-const ThreadedOutcome& one_rank() {
-  static const ThreadedOutcome outcome = run({});
-  return outcome;
+const ThreadedOutcome& one_rank(const std::string& optimizer) {
+  static std::map<std::string, ThreadedOutcome> outcomes;
+  ThreadedLayout layout;
+  layout.optimizer = optimizer;
+  if (!outcomes.contains(optimizer)) outcomes[optimizer] = run(layout);
+  return outcomes[optimizer];
 }
 
-void check_against_one_rank(const ThreadedLayout& layout, const ThreadedOutcome& expected = one_rank(),
+void check_against_one_rank(const ThreadedLayout& layout, const ThreadedOutcome& expected,
                             const std::function<void(Config&)>& change = nullptr) {
   CAPTURE(layout.name());
   const ThreadedOutcome found = run(layout, change);
@@ -131,6 +141,10 @@ void check_against_one_rank(const ThreadedLayout& layout, const ThreadedOutcome&
     CAPTURE(key.first, key.second);
     CHECK(difference_by_norm(found.states.at(key), values) < tolerance);
   }
+}
+
+void check_against_one_rank(const ThreadedLayout& layout) {
+  check_against_one_rank(layout, one_rank(layout.optimizer));
 }
 
 TEST_CASE("cores on threads: pipelines compute one rank's bits", "[cores]") {
@@ -174,6 +188,51 @@ TEST_CASE("cores on threads: sophia's sampled labels and estimates are the same 
         ThreadedLayout{1, 1, 1, 2, 0, "1f1b", true}, ThreadedLayout{1, 1, 2, 1, 2},
         ThreadedLayout{2, 2, 2, 1, 3, "interleaved_1f1b"}, ThreadedLayout{2, 1, 2, 2, 1, "zbv", true}})
     check_against_one_rank(layout, expected, change);
+}
+
+TEST_CASE(
+    "cores on threads: averages of weights are evaluated alike under every layout, and change no training",
+    "[cores][schedule_free]") {
+  for (const ThreadedLayout& layout :
+       {ThreadedLayout{2, 1, 1, 1, 0, "1f1b"}, ThreadedLayout{2, 1, 1, 1, 0, "zbv"},
+        ThreadedLayout{2, 1, 1, 1, 0, "interleaved_1f1b"}, ThreadedLayout{1, 2, 1, 1, 0},
+        ThreadedLayout{1, 2, 1, 1, 1}, ThreadedLayout{1, 2, 1, 1, 2}, ThreadedLayout{1, 2, 1, 1, 3},
+        ThreadedLayout{1, 1, 1, 2, 0, "1f1b", true}, ThreadedLayout{1, 1, 2, 2, 1},
+        ThreadedLayout{2, 2, 1, 2, 2, "zb_h1"}, ThreadedLayout{2, 2, 2, 1, 3, "interleaved_1f1b"}}) {
+    check_against_one_rank(schedule_free(layout));
+    CAPTURE(layout.name());
+    const ThreadedOutcome once = run(schedule_free(layout));
+    const TemporaryFolder folder;
+    Config config = config_of(folder, schedule_free(layout));
+    config.eval.every_n_steps = 1;
+    const ThreadedOutcome found = run_on_threads(plan_of(std::move(config)));
+    CHECK(found.end.message == "");
+    CHECK(found.evaluations.size() == 3);
+    CHECK(found.losses == once.losses);
+    CHECK(found.norms == once.norms);
+    CHECK(found.snapshots == once.snapshots);
+  }
+}
+
+TEST_CASE("cores on threads: parameters of one rule are evaluated by their averages, others as they are",
+          "[cores][schedule_free]") {
+  std::vector<double> evaluations;
+  for (const ThreadedLayout& layout : {ThreadedLayout{}, ThreadedLayout{2, 1, 1, 1, 0, "1f1b"},
+                                       ThreadedLayout{1, 2, 1, 1, 1}, ThreadedLayout{2, 2, 1, 1, 3, "zbv"}})
+    for (const char* pattern : {"*_proj.weight", "model.embed_tokens.weight"}) {
+      CAPTURE(layout.name(), pattern);
+      const TemporaryFolder folder;
+      Config config = config_of(folder, layout);
+      config.optimizer.groups = {{{pattern}, "adamw_schedule_free", {{"lr", 1e-2}}}};
+      const ThreadedOutcome found = run_on_threads(plan_of(std::move(config)));
+      CHECK(found.end.message == "");
+      REQUIRE(found.evaluations.size() == 1);
+      const size_t which = std::string(pattern).starts_with("*") ? 0 : 1;
+      if (layout.pp == 1 && layout.dp == 1) evaluations.push_back(found.evaluations[0]);
+      CHECK(found.evaluations[0] == Approx(evaluations.at(which)).epsilon(1e-10));
+      CHECK(found.states.contains({"model.embed_tokens.weight", "z"}) == (which == 1));
+    }
+  CHECK(evaluations[0] != evaluations[1]);
 }
 
 // Lets the model continue three texts, of different lengths, over and over.
@@ -313,7 +372,8 @@ TEST_CASE("cores on threads: who asks between steps changes no bit of training, 
   for (const ThreadedLayout& layout :
        {ThreadedLayout{}, ThreadedLayout{2, 1, 1, 1, 0, "dualpipe_v"}, ThreadedLayout{1, 2, 1, 1, 3},
         ThreadedLayout{1, 1, 2, 2, 1, "1f1b", true}, ThreadedLayout{2, 2, 1, 2, 2, "zb_h1"},
-        ThreadedLayout{2, 2, 2, 1, 3, "interleaved_1f1b"}}) {
+        ThreadedLayout{2, 2, 2, 1, 3, "interleaved_1f1b"}, schedule_free({}),
+        schedule_free({2, 1, 1, 1, 0, "1f1b"}), schedule_free({2, 2, 1, 1, 2, "zbv"})}) {
     CAPTURE(layout.name());
     const ThreadedOutcome expected = run(layout);
     const TemporaryFolder folder;
@@ -463,9 +523,8 @@ TEST_CASE("cores on threads: weights that are swapped for an evaluation come bac
   }
 }
 
-TEST_CASE("cores on threads: an interruption of an evaluation leaves the weights of training", "[cores]") {
-  for (const ThreadedLayout& layout :
-       {ThreadedLayout{2, 1, 1, 1, 0}, ThreadedLayout{1, 2, 1, 1, 1}, ThreadedLayout{1, 2, 1, 1, 3}}) {
+void check_interrupted_evaluations(const std::vector<ThreadedLayout>& layouts) {
+  for (const ThreadedLayout& layout : layouts) {
     CAPTURE(layout.name());
     const ThreadedOutcome whole = run(layout);
     // Every call of the loss from the first step to the evaluation after the second.
@@ -478,6 +537,16 @@ TEST_CASE("cores on threads: an interruption of an evaluation leaves the weights
       if (found.end.step > 0) CHECK(found.snapshots.at(found.end.step) == whole.snapshots.at(found.end.step));
     }
   }
+}
+
+TEST_CASE("cores on threads: an interruption of an evaluation leaves the weights of training", "[cores]") {
+  check_interrupted_evaluations({{2, 1, 1, 1, 0}, {1, 2, 1, 1, 1}, {1, 2, 1, 1, 3}});
+}
+
+TEST_CASE("cores on threads: an interruption of an evaluation by averages leaves the weights of training",
+          "[cores][schedule_free]") {
+  check_interrupted_evaluations({schedule_free({2, 1, 1, 1, 0}), schedule_free({2, 1, 1, 1, 0, "zbv"}),
+                                 schedule_free({2, 2, 1, 1, 1})});
 }
 
 TEST_CASE("cores on threads: an interruption gives up what others asked for, too", "[cores]") {

@@ -305,6 +305,32 @@ TEST_CASE("trainer core: a step without any target is recorded without a loss, a
   CHECK_THAT(run.outbox.warnings[1], contains("2 of 4 steps had no target tokens"));
 }
 
+TEST_CASE(
+    "trainer core: programs and snapshots have what updates remember, and steps without targets add nothing",
+    "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(4);
+  settings.cadence.checkpoint_every = 1;
+  settings.memory = {{}, {100}};
+  settings.remember = [](std::vector<UpdateMemory>& memory, double lr_factor, int64_t update) {
+    memory[1][0] += lr_factor + 10 * static_cast<double>(update);
+  };
+  Run run(settings);
+  run.ready();
+  run.step(1);
+  CHECK(run.outbox.programs[0]->memory.at(0).empty());
+  CHECK(run.outbox.programs[0]->memory.at(1).at(0) == 110.25);
+  CHECK(run.outbox.snapshots.back().memory == std::vector<UpdateMemory>{{}, {110.25}});
+  run.last_done();
+  run.written(1);
+  run.batch(2, tag, 0);
+  run.recorded(2);
+  CHECK(run.outbox.snapshots.back().memory == std::vector<UpdateMemory>{{}, {110.25}});
+  run.last_done();
+  run.written(2);
+  run.batch(3);
+  CHECK(run.outbox.programs.back()->memory.at(1).at(0) == 131);
+}
+
 TEST_CASE("trainer core: many steps without targets follow each other, up to what the monitor is behind",
           "[actors][trainer]") {
   TrainerSettings settings = two_ranks(9);

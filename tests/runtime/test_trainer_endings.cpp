@@ -168,6 +168,25 @@ TEST_CASE("trainer core: an interruption gives the step up, and saves the one be
   CHECK(run.outbox.ends[0].step == 1);
 }
 
+TEST_CASE("trainer core: a step that was given up is not remembered", "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(9);
+  settings.memory = {{0}};
+  settings.remember = [](std::vector<UpdateMemory>& memory, double, int64_t update) {
+    memory[0][0] += static_cast<double>(update);
+  };
+  Run run(settings);
+  run.ready(true);
+  run.step(1);
+  run.batch(2);  // program 2
+  CHECK(run.outbox.programs.back()->memory.at(0).at(0) == 3);
+  run.core.stop(RunStatus::interrupted);
+  run.core.told();
+  run.done_by(1, 2, true);
+  run.done_by(0, 2, true);
+  REQUIRE(run.outbox.snapshots.size() == 1);
+  CHECK(run.outbox.snapshots[0].memory == std::vector<UpdateMemory>{{1}});
+}
+
 TEST_CASE("trainer core: waits are not ended while a rank is at an earlier program", "[actors][trainer]") {
   TrainerSettings settings = two_ranks(9);
   settings.cadence.checkpoint_every = 1;

@@ -18,6 +18,9 @@ namespace {
 __device__ __forceinline__ float mul(float a, float b) {
   return a * b;
 }
+__device__ __forceinline__ float sub(float a, float b) {
+  return a - b;
+}
 __device__ __forceinline__ float mul_add(float a, float b, float c) {
   return fmaf(a, b, c);
 }
@@ -115,6 +118,11 @@ __device__ __forceinline__ void store_some(T* to, bool whole, int64_t left, cons
     if (i < left) to[i] = pack.values[i];
 }
 
+// Of Formula::wide_states, which are float32 whatever the others are.
+__device__ __forceinline__ constexpr bool is_in(unsigned wide, int state) {
+  return (wide >> static_cast<unsigned>(state) & 1U) != 0;
+}
+
 __device__ __forceinline__ bool aligned(const void* a, size_t bytes) {
   return reinterpret_cast<uintptr_t>(a) % bytes == 0;
 }
@@ -124,6 +132,7 @@ __global__ void __launch_bounds__(threads)
     update_kernel(const __grid_constant__ Tensors<Formula::states> tensors, const FloatFactors f,
                   const Rounding rounding, const double* gradient_factor) {
   constexpr int states = Formula::states;
+  constexpr unsigned wide = wide_states<Formula>;
   const double factor = gradient_factor == nullptr ? 1 : *gradient_factor;
   int which = 0;
   for (int step = tensors.length / 2; step > 0; step /= 2)
@@ -134,7 +143,8 @@ __global__ void __launch_bounds__(threads)
   bool vectors = aligned(weight, V * sizeof(W)) && aligned(gradient, V * sizeof(G)) &&
                  aligned(x.rounded, V * (tensors.copied ? sizeof(W) : sizeof(bfloat16)));
 #pragma unroll
-  for (int k = 0; k < states; ++k) vectors = vectors && aligned(x.states[k], V * sizeof(S));
+  for (int k = 0; k < states; ++k)
+    vectors = vectors && aligned(x.states[k], V * (is_in(wide, k) ? sizeof(float) : sizeof(S)));
   const int64_t start = (blockIdx.x - tensors.first_block[which]) * block_elements + threadIdx.x * V;
 #pragma unroll 2
   for (int pack = 0; pack < packs; ++pack) {
@@ -145,7 +155,12 @@ __global__ void __launch_bounds__(threads)
     load_some(weight + at, whole, left, w);
     load_some(gradient + at, whole, left, g);
 #pragma unroll
-    for (int k = 0; k < states; ++k) load_some(static_cast<const S*>(x.states[k]) + at, whole, left, s[k]);
+    for (int k = 0; k < states; ++k) {
+      if (is_in(wide, k))
+        load_some(static_cast<const float*>(x.states[k]) + at, whole, left, s[k]);
+      else
+        load_some(static_cast<const S*>(x.states[k]) + at, whole, left, s[k]);
+    }
     if (std::isnan(factor)) return;  // tested here, so that the loads do not wait for the factor
     const auto gradient_scale = static_cast<float>(factor);
     unsigned bits[1 + states][V]{};
@@ -165,8 +180,12 @@ __global__ void __launch_bounds__(threads)
     else if (x.rounded != nullptr)
       store_some<false>(static_cast<bfloat16*>(x.rounded) + at, whole, left, w, bits[0]);
 #pragma unroll
-    for (int k = 0; k < states; ++k)
-      store_some<stochastic>(static_cast<S*>(x.states[k]) + at, whole, left, s[k], bits[1 + k]);
+    for (int k = 0; k < states; ++k) {
+      if (is_in(wide, k))
+        store_some<stochastic>(static_cast<float*>(x.states[k]) + at, whole, left, s[k], bits[1 + k]);
+      else
+        store_some<stochastic>(static_cast<S*>(x.states[k]) + at, whole, left, s[k], bits[1 + k]);
+    }
   }
 }
 
