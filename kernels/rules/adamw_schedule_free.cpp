@@ -40,6 +40,7 @@ ElementwiseUpdateRule rule_with(const OptionValues& values) {
   return {scalar::index_of<Free>,
           {{.name = "z", .starts_as_weight = true, .wide = true}, {.name = "exp_avg_sq"}},
           [=](double lr, int64_t step) { return factors_before_memory(options, lr, step); },
+          {},
           UpdateMemory(remembered, 0.0),
           [=](UpdateMemory& memory, double lr, int64_t step) { remember(memory, lr, step, r, power); },
           [=](const UpdateMemory& memory, UpdateFactors& f) {
