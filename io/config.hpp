@@ -61,6 +61,7 @@ struct TrainSection {
   std::optional<int64_t> steps, epochs;
   int64_t micro_batch_size = 4, gradient_accumulation_steps = 4;
   double clip_grad_norm = 1.0, clip_grad_value = 0;
+  std::string clip_grad_norm_mode = "exact";  // of fused updates
   std::string loss = "cross_entropy";
   bool operator==(const TrainSection&) const = default;
 };
@@ -94,6 +95,7 @@ struct OptimizerConfig {
   std::string name = "adamw";
   OptionValues options;  // those that are given: "lr", "weight_decay", ... (io/optimizer_options.hpp)
   bool master = true;
+  bool fused_update = false;  // inside backward
   std::string grad_dtype = "float32", state_dtype = "float32", rounding = "nearest";
   std::vector<OptimizerGroup> groups;
   bool decay_norms_and_biases = false;

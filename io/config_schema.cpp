@@ -109,6 +109,11 @@ std::vector<Key> how_it_is_trained(Config& c) {
           .fingerprinted()
           .at_least(0)
           .also_known_as({"max_grad_norm"}),
+      Key("train.clip_grad_norm_mode", &c.train.clip_grad_norm_mode)
+          .doc("of a fused update. exact: by the norm of the step's gradient, which takes a second backward "
+               "where a step has one micro-batch; previous: by that of the step before, in one")
+          .fingerprinted()
+          .one_of({"exact", "previous"}),
       Key("train.clip_grad_value", &c.train.clip_grad_value)
           .doc("each element of the gradient is clamped to +-this before the norm is taken; 0: never")
           .fingerprinted()
@@ -169,6 +174,10 @@ std::vector<Key> how_it_is_updated(Config& c) {
           Key("optimizer.master", &c.optimizer.master)
               .doc("with model.dtype bfloat16: a float32 copy of the weights is updated and rounded to the "
                    "model's; in checkpoints, too")
+              .fingerprinted(),
+          Key("optimizer.fused_update", &c.optimizer.fused_update)
+              .doc("update each layer inside backward, as soon as its gradient is complete, and free the "
+                   "gradient; for lomo, adalomo, adafactor and sgd")
               .fingerprinted(),
           Key("optimizer.grad_dtype", &c.optimizer.grad_dtype)
               .doc("in which gradients are summed over micro-batches and ranks, with model.dtype bfloat16")

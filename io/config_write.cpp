@@ -126,6 +126,7 @@ class Describer : public Sections {
     describe_default("master", keys.master, "unless it is given");
     describe_default("rounding", keys.rounding,
                      "unless it is given, with model.dtype bfloat16 and without master");
+    describe_default("fused_update", keys.fused_update, "unless it is given");
     describe_default("lr_scheduler.name", keys.scheduler, "unless it is given");
   }
 

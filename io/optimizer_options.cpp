@@ -49,7 +49,7 @@ OptionValues options_in_force(const OptimizerConfig& optimizer, const OptimizerG
 bool OptimizerConfig::operator==(const OptimizerConfig& other) const {
   if (name != other.name || master != other.master || grad_dtype != other.grad_dtype ||
       rounding != other.rounding || groups != other.groups || state_dtype != other.state_dtype ||
-      decay_norms_and_biases != other.decay_norms_and_biases)
+      decay_norms_and_biases != other.decay_norms_and_biases || fused_update != other.fused_update)
     return false;
   if (!optimizer_declarations().contains(name)) return options == other.options;
   return options_in_force(*this) == options_in_force(other);
@@ -86,6 +86,7 @@ void set_key_defaults(Config& config, const std::function<bool(const std::string
   // Elsewhere there is nothing to round.
   const bool rounds_weights = config.model.dtype == "bfloat16" && !optimizer.master;
   if (keys.rounding && rounds_weights && !given("optimizer.rounding")) optimizer.rounding = *keys.rounding;
+  if (keys.fused_update && !given("optimizer.fused_update")) optimizer.fused_update = *keys.fused_update;
   if (keys.scheduler && !given("lr_scheduler.name")) config.lr_scheduler.name = *keys.scheduler;
 }
 

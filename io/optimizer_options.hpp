@@ -30,7 +30,7 @@ const std::string& rule_of(const OptimizerConfig& optimizer, const OptimizerGrou
 // if options contradict each other. `place` makes the beginning of a message about a key.
 void check_options(const OptimizerConfig& optimizer, const PlaceOfKey& place);
 
-// Sets optimizer.master, optimizer.rounding and lr_scheduler.name to what the optimizer makes of them
+// Sets optimizer.master, rounding and fused_update, and lr_scheduler.name to what the optimizer makes of them
 // (KeyDefaults), unless `given` says of a key ("optimizer.master") that the user has given it. load_config()
 // does this; a host program that builds a configuration may do it when it has chosen the optimizer.
 void set_key_defaults(Config& config, const std::function<bool(const std::string& key)>& given);

@@ -515,6 +515,12 @@ void tree_sums(const Tensor& values, const TreeRuns& runs, const Tensor& sums) {
   heights_fit(runs);
 }
 
+void keep_if_finite(const Tensor& factor, const Tensor& value, const Tensor& kept) {
+  doubles("keep_if_finite", "factor", factor, 1);
+  doubles("keep_if_finite", "value", value, 1);
+  doubles("keep_if_finite", "kept", kept, 1);
+}
+
 void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Tensor& outcome) {
   doubles("step_outcome", "loss_sum", loss_sum, 1);
   doubles("step_outcome", "sum_of_squares", sum_of_squares, 1);

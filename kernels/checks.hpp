@@ -77,6 +77,7 @@ void block_sums_of_squares(DType dtype, const Tensor& x, const Tensor& sums);
 void ordered_sums(const Tensor& values, const OrderedRuns& runs, const Tensor& sums);
 void tree_sums(const Tensor& values, const TreeRuns& runs, const Tensor& sums);
 void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Tensor& outcome);
+void keep_if_finite(const Tensor& factor, const Tensor& value, const Tensor& kept);
 void update(DType dtype, std::span<const UpdateTensors> ranges, const ElementwiseUpdate& step);
 void line_maxima(DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor, const Tensor& maxima);
 void line_sums_of_squares(DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor,

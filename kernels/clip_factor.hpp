@@ -21,4 +21,10 @@ constexpr double step_factor(double loss_sum, double norm, double max_norm) {
   return finite ? clip_factor(norm, max_norm) : std::numeric_limits<double>::quiet_NaN();
 }
 
+// The factor, or not a number if `value` is not finite.
+constexpr double factor_if_finite(double factor, double value) {
+  constexpr double most = std::numeric_limits<double>::max();
+  return value >= -most && value <= most ? factor : std::numeric_limits<double>::quiet_NaN();
+}
+
 }  // namespace collie

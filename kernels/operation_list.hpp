@@ -102,6 +102,7 @@
   OP(void, step_outcome,                                                                                     \
      (const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome),               \
      (loss_sum, sum_of_squares, max_norm, outcome))                                                          \
+  OP(void, keep_if_finite, (const Tensor& factor, const Tensor& value, Tensor& kept), (factor, value, kept)) \
   OP(void, update, (std::span<UpdateTensors> ranges, const ElementwiseUpdate& step), (ranges, step))         \
   OP(void, line_maxima, (std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima),           \
      (tiles, factor, maxima))                                                                                \

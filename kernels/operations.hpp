@@ -337,6 +337,9 @@ class Operations {
   virtual void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                             Tensor& outcome) = 0;
 
+  // kept f64 [1] = factor f64 [1], or not a number if `value` f64 [1] is not finite. kept may be factor.
+  virtual void keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) = 0;
+
   // --- optimizer updates, elementwise, of a list of ranges at a time, by a formula of kernels/rules/. If the
   // gradient_factor is NaN, nothing changes.
   virtual void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) = 0;

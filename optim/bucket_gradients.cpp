@@ -7,30 +7,38 @@
 namespace collie {
 
 BucketGradients::BucketGradients(const BucketPlan& plan, const std::vector<Parameter>& parameters,
-                                 const DataSharding& sharding, Operations& operations, DType dtype,
+                                 const DataSharding& sharding, Operations& operations, DType dtype, bool kept,
                                  CollectiveQueue* queue, const GradientGroups& groups)
     : plan_(plan),
       parameters_(parameters),
       sharding_(sharding),
       operations_(operations),
       dtype_(dtype),
+      kept_(kept),
       queue_(queue),
       groups_(groups),
       states_(plan.buckets().size()),
       contributions_(parameters.size(), 0) {
   COLLIE_ASSERT(sharding.size == 1 || queue != nullptr, "a data group of {} has no queue", sharding.size);
-  for (size_t bucket = 0; bucket < states_.size(); ++bucket) {
-    const Bucket& whole = plan.buckets()[bucket];
-    if (!whole.trainable) continue;
-    Tensor& kept = scatters_each() ? states_[bucket].part : states_[bucket].whole;
-    kept = operations.empty({scatters_each() ? whole.part : whole.numel}, dtype, Category::gradients);
-    operations.fill(kept, 0);  // the padding travels with the rest
-  }
+  for (size_t bucket = 0; kept && bucket < states_.size(); ++bucket)
+    if (plan.buckets()[bucket].trainable) allocate(static_cast<int>(bucket));
 }
 
-void BucketGradients::start_step(int micro_batches) {
+// What a step keeps of a bucket's gradient.
+void BucketGradients::allocate(int bucket) {
+  const Bucket& whole = plan_.buckets()[static_cast<size_t>(bucket)];
+  State& state = states_[static_cast<size_t>(bucket)];
+  Tensor& gradient = scatters_each() ? state.part : state.whole;
+  gradient = operations_.empty({scatters_each() ? whole.part : whole.numel}, dtype_, Category::gradients);
+  operations_.fill(gradient, 0);  // the padding travels with the rest
+}
+
+void BucketGradients::start_step(int micro_batches, FusedUse used) {
   COLLIE_ASSERT(micro_batches > 0, "a step of {} micro-batches", micro_batches);
+  COLLIE_ASSERT(!used.use || !kept_, "gradients that are kept are used as they get complete");
   micro_batches_ = micro_batches;
+  used_ = std::move(used);
+  complete_.reset();
   contributions_.assign(contributions_.size(), 0);
   for (State& state : states_) {
     COLLIE_ASSERT(!state.reducing, "a step begins before the one before was finished");
@@ -64,7 +72,8 @@ GradientTarget BucketGradients::open(ParameterId id) {
   const int contributed = contributions_.at(static_cast<size_t>(id));
   COLLIE_ASSERT(contributed < micro_batches_, "{} gets a gradient too many in a step of {} micro-batches",
                 parameters_[static_cast<size_t>(id)].name, micro_batches_);
-  if (!state.whole.defined()) start_micro_batch(plan_.bucket_of(id));
+  if (!state.whole.defined())
+    scatters_each() ? start_micro_batch(plan_.bucket_of(id)) : allocate(plan_.bucket_of(id));
   const BucketSlot& slot = plan_.slot_of(id);
   return {state.whole.rows(slot.offset, slot.offset + slot.numel)
               .reshape(parameters_[static_cast<size_t>(id)].shape),
@@ -82,7 +91,27 @@ void BucketGradients::close(ParameterId id) {
       scatters_each() ? state.contributions % slots == 0 : state.contributions == slots * micro_batches_;
   if (!complete) return;
   sum_shares(bucket);
+  // The bucket before was reduced while this one was computed, and this one is while the next one is.
+  use_complete();
   if (queue_ != nullptr) reduce(bucket);
+  const bool last = state.contributions == slots * micro_batches_;
+  if (last && used_.use && !used_.later[static_cast<size_t>(bucket)]) complete_ = bucket;
+  if (queue_ == nullptr) use_complete();
+}
+
+void BucketGradients::use_complete() {
+  if (!complete_) return;
+  const int bucket = *complete_;
+  State& state = states_[static_cast<size_t>(bucket)];
+  complete_.reset();
+  collect(state);
+  used_.use(bucket);
+  state.whole = state.part = Tensor();
+}
+
+void BucketGradients::release() {
+  if (kept_) return;
+  for (State& state : states_) state.whole = state.part = Tensor();
 }
 
 // A parameter that several tensor ranks hold, each with a share of the gradient: on this thread, in the order
@@ -115,7 +144,8 @@ void BucketGradients::reduce(int bucket) {
         bytes);
   } else {
     collect(state);  // the micro-batch before
-    state.arriving = operations_.empty(state.part.shape(), dtype_, Category::communication);
+    state.arriving = operations_.empty({plan_.buckets()[static_cast<size_t>(bucket)].part}, dtype_,
+                                       Category::communication);
     // The operation holds the only handle to the whole gradient, which goes with it.
     state.reduction = queue_->submit(
         label,
@@ -134,6 +164,8 @@ void BucketGradients::collect(State& state) {
   state.reducing = false;
   state.reduction.wait();
   if (!scatters_each()) return;
+  if (!state.part.defined())
+    state.part = operations_.empty(state.arriving.shape(), dtype_, Category::gradients);
   if (state.added++ == 0)
     operations_.copy(state.arriving, state.part);
   else
@@ -146,6 +178,7 @@ void BucketGradients::finish() {
     COLLIE_ASSERT(!parameters_[id].trainable || contributions_[id] == micro_batches_,
                   "{} has {} contributions after {} micro-batches", parameters_[id].name, contributions_[id],
                   micro_batches_);
+  use_complete();
   for (State& state : states_) collect(state);
 }
 

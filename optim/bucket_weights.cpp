@@ -123,6 +123,11 @@ void BucketWeights::wait() {
   }
 }
 
+void BucketWeights::wait(int bucket) {
+  await(storage(bucket));
+  storage(bucket).gathered = Tensor();
+}
+
 void BucketWeights::publish(int bucket) {
   if (sharding_.stage() != 1 && sharding_.stage() != 2) return;
   Storage& of = storage(bucket);

@@ -32,6 +32,8 @@ class BucketWeights final : public ParameterSource {
   bool is_shared(int bucket) const { return storage_of(bucket) != bucket; }
   // Waits for what is on its way, and drops what was gathered: the weights are about to change.
   void wait();
+  // The same of one bucket.
+  void wait(int bucket);
   // The part has changed: the other ranks get it, and this one theirs, before the next acquire() (ZeRO-1,
   // -2).
   void publish(int bucket);

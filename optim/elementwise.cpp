@@ -11,6 +11,8 @@ class ElementwiseOptimizer final : public Optimizer {
   std::vector<StateDeclaration> states(const NamedTensor&) const override { return rule_.states; }
 
   bool rounds_stochastically() const override { return true; }
+  // An estimate needs the gradients of all parameters at a time, and what is remembered that of a whole step.
+  bool updates_in_parts() const override { return rule_.estimate.interval == 0 && rule_.memory.empty(); }
 
   bool takes_narrow_states() const override { return true; }
 

@@ -64,6 +64,7 @@ class FactoredOptimizer final : public Optimizer {
 
   bool takes_matrices() const override { return true; }
   bool rounds_stochastically() const override { return true; }
+  bool updates_in_parts() const override { return true; }
   bool takes_narrow_states() const override { return true; }
 
   void update_matrices(Operations& operations, std::span<MatrixShare> shares, const MatrixGroups& groups,

@@ -93,6 +93,12 @@ TreeRuns sums_of_shares(const std::vector<NormShare>& shares) {
   return runs;
 }
 
+Tensor one_double(Operations& operations, double value) {
+  Tensor x = doubles(operations, 1);
+  operations.fill(x, value);
+  return x;
+}
+
 OrderedRuns sum_of_first(int64_t count, int64_t first) {
   return {{0, 1}, {static_cast<int32_t>(first)}, {static_cast<int32_t>(count)}};
 }

@@ -34,6 +34,9 @@ bool is_primary(const Parameter& parameter, const Bucket& bucket, const DataShar
 // Of the sums of squares of all blocks of these shares, one share after another: a sum a node.
 TreeRuns sums_of_shares(const std::vector<NormShare>& shares);
 
+// f64 [1] with that value.
+Tensor one_double(Operations& operations, double value);
+
 // One sum, of `count` values from the first on.
 OrderedRuns sum_of_first(int64_t count, int64_t first = 0);
 

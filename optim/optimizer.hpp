@@ -100,6 +100,8 @@ class Optimizer {
   virtual int64_t estimate_interval() const { return 0; }
   virtual void estimate(Operations& operations, std::span<ParameterRange> ranges,
                         const EstimateArguments& arguments);
+  // Whether some of the parameters may be updated before the others, in several calls for one step.
+  virtual bool updates_in_parts() const { return false; }
   // Whether update() does what arguments.rounding says.
   virtual bool rounds_stochastically() const { return false; }
   // Whether update() takes states in bfloat16, but for those that are wide.

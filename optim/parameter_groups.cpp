@@ -12,7 +12,7 @@ constexpr const char* weight_decay = "weight_decay";
 
 }  // namespace
 
-ParameterGroups::ParameterGroups(const OptimizerConfig& config) {
+ParameterGroups::ParameterGroups(const OptimizerConfig& config) : fuses_(config.fused_update) {
   for (const OptimizerGroup& group : config.groups)
     add(group.match, rule_of(config, group), options_in_force(config, group));
   rest_ = groups_.size();

@@ -32,6 +32,8 @@ class ParameterGroups {
     return groups_[index_of(parameter, shape)];
   }
 
+  // Whether updates are made inside backward (optimizer.fused_update).
+  bool fuses() const { return fuses_; }
   // Whether an optimizer wants an estimate of the curvature before the update of that number, from 1.
   bool estimate_due(int64_t update) const;
 
@@ -49,6 +51,7 @@ class ParameterGroups {
   void add_without_decay(size_t beside, const std::string& rule, OptionValues options);
 
   std::vector<Group> groups_;
+  bool fuses_ = false;
   size_t rest_ = 0;  // the index of the group that has what no pattern matches
 };
 

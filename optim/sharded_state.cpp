@@ -6,9 +6,14 @@
 #include "base/divide.hpp"
 #include "kernels/host_data.hpp"
 #include "models/pieces.hpp"
+#include "optim/matrix_collectives.hpp"
 
 namespace collie {
 namespace {
+
+bool every_bucket(int) {
+  return true;
+}
 
 int64_t blocks_of(const NormShare& share) {
   return divide_up(share.range.numel, reduction_block);
@@ -30,11 +35,11 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
   offload_ = offload;
   norm_shares_ = collie::norm_shares(parameters_, plan_, sharding_);
   norm_sums_ = sums_of_shares(norm_shares_);
-  matrices_ = std::make_unique<SharedMatrices>(parameters_, *optimizers, operations);
+  matrices_ = std::make_unique<SharedMatrices>(parameters_, plan_, *optimizers, operations);
   matrix_groups_ = {groups.gradients.tensor, groups.data, sharding.stage() > 0};
-  gradients_ =
-      std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
-                                        precision.gradients(operations), groups.data, groups.gradients);
+  gradients_ = std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
+                                                 precision.gradients(operations), !optimizers->fuses(),
+                                                 groups.data, groups.gradients);
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
     for (const OwnedRange& range : owned_pieces(static_cast<int>(bucket))) {
       const Piece piece = piece_at(parameter(range.id), range.begin);
@@ -155,17 +160,24 @@ void ShardedState::load(const Checkpoint& checkpoint) {
   }
 }
 
-void ShardedState::sum_squares(Tensor& values) const {
+// values f64 [nodes of the shares]
+void ShardedState::sum_shares(std::span<const NormShare> shares, const TreeRuns& runs, Tensor& values) const {
   int64_t count = 0;
-  for (const NormShare& share : norm_shares_) count += blocks_of(share);
+  for (const NormShare& share : shares) count += blocks_of(share);
   Tensor blocks = operations_.empty({count}, DType::f64, Category::workspace);
   int64_t at = 0;
-  for (const NormShare& share : norm_shares_) {
+  for (const NormShare& share : shares) {
     Tensor sums = blocks.rows(at, at + blocks_of(share));
     operations_.block_sums_of_squares(view(gradients_->part(share.bucket), share.range), sums);
     at += sums.numel();
   }
-  operations_.tree_sums(blocks, norm_sums_, values);
+  operations_.tree_sums(blocks, runs, values);
+}
+
+void ShardedState::sum_squares(Tensor& values) {
+  if (!fused_) return sum_shares(norm_shares_, norm_sums_, values);
+  for (const int bucket : fused_->later) sum_squares_of(bucket);
+  operations_.copy(fused_sums_, values);
 }
 
 // Whole buckets, because what lies between parameters is zero. A tied copy's gradient is in its owner's.
@@ -174,7 +186,7 @@ void ShardedState::clamp_gradients(double limit) {
     const Bucket& whole = plan_.buckets()[static_cast<size_t>(bucket)];
     if (!whole.trainable || parameter(whole.slots.front().id).tied_copy) continue;
     Tensor gradient = gradients_->part(bucket);
-    operations_.clamp(gradient, limit);
+    if (gradient.defined()) operations_.clamp(gradient, limit);  // else it was, inside backward
   }
 }
 
@@ -218,10 +230,10 @@ void ShardedState::append_ranges(Owned& owned, MatrixShare& share) {
   });
 }
 
-std::vector<MatrixShare> ShardedState::shares_of(size_t group) {
-  std::vector<MatrixShare> shares = matrices_->shares_of(group);
+std::vector<MatrixShare> ShardedState::shares_of(size_t group, const Chosen& chosen) {
+  std::vector<MatrixShare> shares = matrices_->shares_of(group, chosen);
   for (Owned& owned : owned_) {
-    if (owned.group != group || !parameter(owned.range.id).trainable) continue;
+    if (owned.group != group || !parameter(owned.range.id).trainable || !chosen(owned.bucket)) continue;
     const auto share = std::find_if(shares.begin(), shares.end(), [&](const MatrixShare& each) {
       return each.tensor.name == owned.tensor.name;
     });
@@ -230,21 +242,32 @@ std::vector<MatrixShare> ShardedState::shares_of(size_t group) {
   return shares;
 }
 
-void ShardedState::update_group(size_t group, const UpdateArguments& arguments) {
+void ShardedState::update_group(size_t group, const Chosen& chosen, const UpdateArguments& arguments) {
   Optimizer& optimizer = *optimizers_->all()[group].optimizer;
   if (optimizer.takes_matrices()) {
-    std::vector<MatrixShare> shares = shares_of(group);
+    std::vector<MatrixShare> shares = shares_of(group, chosen);
     if (!shares.empty()) optimizer.update_matrices(operations_, shares, matrix_groups_, arguments);
     return;
   }
-  std::vector<ParameterRange> ranges = ranges_of(group);
+  std::vector<ParameterRange> ranges = ranges_of(group, chosen);
   if (!ranges.empty()) optimizer.update(operations_, ranges, arguments);
 }
 
-std::vector<ParameterRange> ShardedState::ranges_of(size_t group) {
+void ShardedState::update_groups(const Chosen& chosen, double lr_factor, UpdateArguments arguments,
+                                 const std::vector<UpdateMemory>& memory) {
+  if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
+  for (size_t group = 0; group < optimizers_->all().size(); ++group) {
+    arguments.lr = optimizers_->all()[group].lr * lr_factor;
+    if (!memory.empty()) arguments.memory = memory.at(group);
+    update_group(group, chosen, arguments);
+  }
+}
+
+std::vector<ParameterRange> ShardedState::ranges_of(size_t group, const Chosen& chosen) {
   std::vector<ParameterRange> ranges;
   for (Owned& owned : owned_)
-    if (owned.group == group && parameter(owned.range.id).trainable) ranges.push_back(range_of(owned));
+    if (owned.group == group && parameter(owned.range.id).trainable && chosen(owned.bucket))
+      ranges.push_back(range_of(owned));
   return ranges;
 }
 
@@ -254,21 +277,102 @@ void ShardedState::estimate(int64_t update, EstimateArguments arguments) {
   for (size_t group = 0; group < optimizers_->all().size(); ++group) {
     Optimizer& optimizer = *optimizers_->all()[group].optimizer;
     if (!is_estimate_due(optimizer, update)) continue;
-    std::vector<ParameterRange> ranges = ranges_of(group);
+    std::vector<ParameterRange> ranges = ranges_of(group, every_bucket);
     if (!ranges.empty()) optimizer.estimate(operations_, ranges, arguments);
   }
 }
 
 void ShardedState::update(double lr_factor, UpdateArguments arguments,
                           const std::vector<UpdateMemory>& memory) {
-  if (precision_.stochastic) arguments.rounding = stochastic_rounding(precision_.seed, arguments.step);
+  if (fused_) return finish_fused_step(std::move(arguments));
   weights_.wait();
-  for (size_t group = 0; group < optimizers_->all().size(); ++group) {
-    arguments.lr = optimizers_->all()[group].lr * lr_factor;
-    if (!memory.empty()) arguments.memory = memory.at(group);
-    update_group(group, arguments);
-  }
+  update_groups(every_bucket, lr_factor, std::move(arguments), memory);
   publish_trained();
+  gradients_->release();
+}
+
+// --- a step whose update is made inside backward
+
+void ShardedState::start_step(int micro_batches) {
+  fused_.reset();
+  gradients_->start_step(micro_batches);
+}
+
+void ShardedState::start_fused_step(int micro_batches, FusedStep step) {
+  fused_ = std::move(step);
+  FusedUse used{[this](int bucket) { use_gradient(bucket); }, {}};
+  used.later.resize(plan_.buckets().size());
+  for (const int bucket : fused_->later) used.later[static_cast<size_t>(bucket)] = true;
+  fused_sums_ = operations_.empty({norm_values()}, DType::f64, Category::workspace);
+  operations_.fill(fused_sums_, 0);
+  const Tensor& factor = fused_->arguments.gradient_factor;
+  gate_ = factor.defined() ? factor : one_double(operations_, 1);
+  gradients_->start_step(micro_batches, std::move(used));
+}
+
+// What this rank contributes to the norm by a bucket.
+void ShardedState::sum_squares_of(int bucket) {
+  const auto of_bucket = [&](const NormShare& share) { return share.bucket == bucket; };
+  const auto first = std::find_if(norm_shares_.begin(), norm_shares_.end(), of_bucket);
+  const auto last = std::find_if_not(first, norm_shares_.end(), of_bucket);
+  const auto nodes = [](auto begin, auto end) {
+    int64_t count = 0;
+    for (auto share = begin; share != end; ++share) count += static_cast<int64_t>(share->nodes.size());
+    return count;
+  };
+  const int64_t at = nodes(norm_shares_.begin(), first), count = nodes(first, last);
+  if (count == 0) return;
+  Tensor values = fused_sums_.rows(at, at + count);
+  const std::vector<NormShare> shares(first, last);
+  sum_shares(shares, sums_of_shares(shares), values);
+}
+
+void ShardedState::use_gradient(int bucket) {
+  Tensor gradient = gradients_->part(bucket);
+  if (fused_->clip_grad_value > 0) operations_.clamp(gradient, fused_->clip_grad_value);
+  sum_squares_of(bucket);
+  if (!fused_->updates) return;
+  close_gate(bucket);
+  UpdateArguments arguments = fused_->arguments;
+  arguments.gradient_factor = gate_;
+  weights_.wait(bucket);
+  update_groups([bucket](int of) { return of == bucket; }, fused_->lr_factor, arguments, fused_->memory);
+  weights_.publish(bucket);
+}
+
+// From here on nothing is updated if this gradient, on any of the ranks that hold a part, or a loss is not
+// finite. All of them come to the same.
+void ShardedState::close_gate(int bucket) {
+  Tensor found = operations_.empty({2}, DType::f64, Category::workspace);
+  operations_.fill(found, 0);
+  Tensor squares = found.rows(0, 1), losses = found.rows(1, 2);
+  const Tensor part = gradients_->part(bucket);
+  const int64_t blocks = divide_up(part.numel(), reduction_block);
+  Tensor sums = operations_.empty({blocks}, DType::f64, Category::workspace);
+  operations_.block_sums_of_squares(part, sums);
+  operations_.ordered_sums(sums, sum_of_first(blocks), squares);
+  if (fused_->losses.defined())
+    operations_.ordered_sums(fused_->losses, sum_of_first(fused_->losses.numel()), losses);
+  all_reduce_sum({matrix_groups_.tensor, matrix_groups_.data, matrix_groups_.data != nullptr}, found);
+  operations_.keep_if_finite(gate_, squares, gate_);
+  operations_.keep_if_finite(gate_, losses, gate_);
+}
+
+// Those that waited for their gradients to be complete: a tied matrix's.
+void ShardedState::finish_fused_step(UpdateArguments arguments) {
+  const auto waits = [this](int bucket) {
+    return std::find(fused_->later.begin(), fused_->later.end(), bucket) != fused_->later.end();
+  };
+  const Tensor norm = arguments.gradient_factor;
+  arguments = fused_->arguments;
+  operations_.keep_if_finite(gate_, norm, gate_);
+  arguments.gradient_factor = gate_;
+  for (const int bucket : fused_->later) weights_.wait(bucket);
+  update_groups(waits, fused_->lr_factor, arguments, fused_->memory);
+  for (const int bucket : fused_->later)
+    if (!parameter(plan_.buckets()[static_cast<size_t>(bucket)].slots.front().id).tied_copy)
+      weights_.publish(bucket);
+  gradients_->release();
 }
 
 void ShardedState::publish_trained() {

@@ -19,6 +19,19 @@
 
 namespace collie {
 
+// A step whose update is made inside backward, bucket by bucket.
+struct FusedStep {
+  bool updates = true;   // or the norm alone is taken, of gradients that are freed
+  double lr_factor = 0;  // as of ShardedState::update
+  UpdateArguments arguments{};
+  std::vector<UpdateMemory> memory{};
+  double clip_grad_value = 0;  // of ShardedState::clamp_gradients; 0: none
+  // f64 [n], where the head is: losses that are complete before the first bucket is. Nothing is updated if
+  // their sum is not finite.
+  Tensor losses{};
+  std::vector<int> later{};  // buckets that ShardedState::update updates, when their gradients are complete
+};
+
 class ShardedState {
  public:
   struct Groups {
@@ -43,11 +56,17 @@ class ShardedState {
   BucketGradients& gradients() { return *gradients_; }
   const BucketPlan& plan() const { return plan_; }
 
+  // The gradients of a step follow, which is updated bucket by bucket. The ranks that share the stage make
+  // the same calls.
+  void start_fused_step(int micro_batches, FusedStep step);
+  // The gradients of any other step.
+  void start_step(int micro_batches);
+
   // What this rank contributes to the gradient's norm (optim/gradient_norm.hpp), of parameters by
   // ParameterId.
   const std::vector<NormShare>& norm_shares() const { return norm_shares_; }
   // The sums of squares of their nodes, one share after another. values f64 [norm_values()].
-  void sum_squares(Tensor& values) const;
+  void sum_squares(Tensor& values);
   int64_t norm_values() const { return static_cast<int64_t>(norm_sums_.starts.size()) - 1; }
   // Clamps every element of the gradients that this rank updates by to [-limit, limit], as PyTorch's
   // clip_grad_value_. They must be complete: reduced, and a tied matrix's two added.
@@ -96,11 +115,19 @@ class ShardedState {
   Tensor kept(int64_t numel, DType dtype) const;
   void use_average(Owned& owned, const WeightAverage& average);
   void publish_trained();
+  using Chosen = std::function<bool(int bucket)>;
   ParameterRange range_of(Owned& owned);
   void append_ranges(Owned& owned, MatrixShare& share);
-  std::vector<MatrixShare> shares_of(size_t group);
-  void update_group(size_t group, const UpdateArguments& arguments);
-  std::vector<ParameterRange> ranges_of(size_t group);
+  std::vector<MatrixShare> shares_of(size_t group, const Chosen& chosen);
+  void update_group(size_t group, const Chosen& chosen, const UpdateArguments& arguments);
+  void update_groups(const Chosen& chosen, double lr_factor, UpdateArguments arguments,
+                     const std::vector<UpdateMemory>& memory);
+  void sum_squares_of(int bucket);
+  void use_gradient(int bucket);
+  void close_gate(int bucket);
+  void finish_fused_step(UpdateArguments arguments);
+  void sum_shares(std::span<const NormShare> shares, const TreeRuns& runs, Tensor& values) const;
+  std::vector<ParameterRange> ranges_of(size_t group, const Chosen& chosen);
   void load_weights(const std::function<void(ParameterId, Tensor&)>& fill);
   std::vector<OwnedRange> owned_pieces(int bucket) const;
   CheckpointSlice slice_of(const TensorRectangle& rectangle, const std::string& state, const Tensor& flat,
@@ -123,6 +150,9 @@ class ShardedState {
   bool has_averages_in_use_ = false;
   std::vector<NormShare> norm_shares_;
   TreeRuns norm_sums_{{0}, {}, {}, {}};
+  std::optional<FusedStep> fused_;  // the step that is being computed
+  Tensor fused_sums_;               // f64 [norm_values()]
+  Tensor gate_;                     // f64 [1]: what multiplies gradients; NaN since something was not finite
 };
 
 }  // namespace collie

@@ -6,34 +6,27 @@
 
 namespace collie {
 
-namespace {
-
-// Whether the parameters store a tensor transposed: all of its pieces, or none.
-bool transposed(const std::string& tensor, const std::vector<Parameter>& parameters) {
-  for (const Parameter& parameter : parameters)
-    for (const Piece& piece : pieces_of(parameter))
-      if (piece.tensor == tensor) return piece.transposed;
-  return false;
+SharedMatrices::SharedMatrices(const std::vector<Parameter>& parameters, const BucketPlan& plan,
+                               const ParameterGroups& optimizers, Operations& operations) {
+  for (ParameterId id = 0; id < static_cast<int>(parameters.size()); ++id) {
+    const Parameter& parameter = parameters[static_cast<size_t>(id)];
+    if (!parameter.trainable || parameter.tied_copy) continue;
+    for (const NamedTensor& tensor : tensors_of({parameter})) {
+      const size_t group = optimizers.index_of(tensor.name, tensor.shape);
+      if (!optimizers.all()[group].optimizer->takes_matrices()) continue;
+      const bool transposed = pieces_of(parameter).front().transposed;
+      matrices_.push_back({tensor, transposed, plan.bucket_of(id), group, {}, {}});
+      add_states(matrices_.back(), *optimizers.all()[group].optimizer, operations);
+    }
+  }
 }
 
-}  // namespace
-
-SharedMatrices::SharedMatrices(const std::vector<Parameter>& parameters, const ParameterGroups& optimizers,
-                               Operations& operations) {
-  std::vector<Parameter> trained;
-  std::copy_if(parameters.begin(), parameters.end(), std::back_inserter(trained),
-               [](const Parameter& parameter) { return parameter.trainable && !parameter.tied_copy; });
-  for (const NamedTensor& tensor : tensors_of(trained)) {
-    const size_t group = optimizers.index_of(tensor.name, tensor.shape);
-    const Optimizer& optimizer = *optimizers.all()[group].optimizer;
-    if (!optimizer.takes_matrices()) continue;
-    Matrix& matrix = matrices_.emplace_back(Matrix{tensor, transposed(tensor.name, trained), group, {}, {}});
-    for (const StateDeclaration& state : optimizer.states(tensor)) {
-      if (state.shape == StateShape::elements) continue;
-      matrix.declared.push_back(state);
-      matrix.states.push_back(operations.empty(state_shape(state, tensor.shape),
-                                               operations.accumulation_dtype(), Category::optimizer));
-    }
+void SharedMatrices::add_states(Matrix& matrix, const Optimizer& optimizer, Operations& operations) {
+  for (const StateDeclaration& state : optimizer.states(matrix.tensor)) {
+    if (state.shape == StateShape::elements) continue;
+    matrix.declared.push_back(state);
+    matrix.states.push_back(operations.empty(state_shape(state, matrix.tensor.shape),
+                                             operations.accumulation_dtype(), Category::optimizer));
   }
 }
 
@@ -54,10 +47,12 @@ void SharedMatrices::load(Operations& operations, const Checkpoint& checkpoint) 
     }
 }
 
-std::vector<MatrixShare> SharedMatrices::shares_of(size_t group) const {
+std::vector<MatrixShare> SharedMatrices::shares_of(size_t group,
+                                                   const std::function<bool(int bucket)>& chosen) const {
   std::vector<MatrixShare> shares;
   for (const Matrix& matrix : matrices_)
-    if (matrix.group == group) shares.push_back({matrix.tensor, {}, matrix.states, matrix.transposed});
+    if (matrix.group == group && chosen(matrix.bucket))
+      shares.push_back({matrix.tensor, {}, matrix.states, matrix.transposed});
   return shares;
 }
 

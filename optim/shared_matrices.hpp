@@ -2,11 +2,13 @@
 // whole rows and columns, which every rank of the stage holds.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "io/checkpoint.hpp"
 #include "models/stage_model.hpp"
+#include "optim/bucket_plan.hpp"
 #include "optim/parameter_groups.hpp"
 
 namespace collie {
@@ -16,24 +18,27 @@ class SharedMatrices {
   struct Matrix {
     NamedTensor tensor;
     bool transposed = false;
+    int bucket = 0;
     size_t group = 0;                        // of the optimizers'
     std::vector<StateDeclaration> declared;  // of rows and columns
     std::vector<Tensor> states;              // in their order
   };
 
   // All trained tensors of the parameters whose group's optimizer takes matrices.
-  SharedMatrices(const std::vector<Parameter>& parameters, const ParameterGroups& optimizers,
-                 Operations& operations);
+  SharedMatrices(const std::vector<Parameter>& parameters, const BucketPlan& plan,
+                 const ParameterGroups& optimizers, Operations& operations);
 
   // The states as they begin, or from a checkpoint.
   void load(Operations& operations);
   void load(Operations& operations, const Checkpoint& checkpoint);
-  // The shares of a group's tensors, without ranges.
-  std::vector<MatrixShare> shares_of(size_t group) const;
+  // The shares of those of a group's tensors that are in chosen buckets, without ranges.
+  std::vector<MatrixShare> shares_of(size_t group, const std::function<bool(int bucket)>& chosen) const;
   // The states, copied to the host.
   std::vector<CheckpointSlice> snapshot(Operations& operations) const;
 
  private:
+  static void add_states(Matrix& matrix, const Optimizer& optimizer, Operations& operations);
+
   std::vector<Matrix> matrices_;
 };
 

@@ -37,6 +37,7 @@ nlohmann::json checkpoint_metadata(const RunPlan& plan, const SnapshotExpected& 
   nlohmann::json metadata{{"position", expected.position},
                           {"steps_without_targets", expected.steps_without_targets},
                           {"estimated_step", expected.estimated_step},
+                          {"gradient_norm", expected.last_norm},
                           {"total_steps", plan.total_steps},
                           {"ranks", plan.layout.grid.ranks()},
                           {"maths", resume_fingerprint(plan)}};

@@ -342,7 +342,8 @@ class MetaRun {
     const auto train = [&] {
       if (estimates) pipeline.run(estimate_program, batch);
       pipeline.start_counting();  // what a step sends that has no estimate
-      pipeline.run(training_program, batch);
+      for (const ProgramKind& pass : passes_of(plan_.config).of_step(batch->micro_batches.size()))
+        pipeline.run(pass, batch);
     };
     train();
     if (evaluates(plan_)) pipeline.run(evaluation_program, evaluation_share(plan_, place.data));

@@ -214,6 +214,19 @@ void check_schedule(const RunPlan& plan) {
   tasks_of(training_program, plan.layout, static_cast<int>(plan.sizes.gradient_accumulation_steps));
 }
 
+void check_fused_update(const Config& config, const ParameterGroups& optimizers) {
+  const bool fuses = config.optimizer.fused_update;
+  if (!fuses && config.train.clip_grad_norm_mode == "previous")
+    throw UserError("{}: previous is for optimizer.fused_update, which is false; exact is right",
+                    config.file.place("train.clip_grad_norm_mode"));
+  for (const ParameterGroups::Group& group : optimizers.all())
+    if (fuses && !group.optimizer->updates_in_parts())
+      throw UserError(
+          "{}: {} needs all gradients at a time, and does not update inside backward; false, or lomo, "
+          "adalomo, adafactor or sgd is right",
+          config.file.place("optimizer.fused_update"), group.rule);
+}
+
 void check_names(const Config& config) {
   const auto place = [&](const std::string& key) { return config.file.place(key); };
   check_options(config.optimizer, place);
@@ -227,6 +240,7 @@ void check_names(const Config& config) {
       throw UserError("{}: bfloat16 is not what every optimizer here can do; float32 is right",
                       place("optimizer.state_dtype"));
   }
+  check_fused_update(config, optimizers);
   check_options(config.lr_scheduler, place);
   const std::unique_ptr<Loss> loss = losses().find(config.train.loss, place("train.loss"))();
   for (const ParameterGroups::Group& group : optimizers.all())
@@ -254,6 +268,8 @@ json maths_of_run(const Checkpoint& checkpoint) {
   // Before the key existed, weight decay covered everything.
   if (!maths.contains("/optimizer/decay_norms_and_biases")) maths["/optimizer/decay_norms_and_biases"] = true;
   if (!maths.contains("/optimizer/state_dtype")) maths["/optimizer/state_dtype"] = "float32";
+  if (!maths.contains("/optimizer/fused_update")) maths["/optimizer/fused_update"] = false;
+  if (!maths.contains("/train/clip_grad_norm_mode")) maths["/train/clip_grad_norm_mode"] = "exact";
   // A constant rate had this key once, and did not read it.
   if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
   return maths;
@@ -328,6 +344,7 @@ void go_on_from_checkpoint(RunPlan& plan) {
   plan.origin = {plan.checkpoint->step(), metadata.at("position").get<int64_t>()};
   // Earlier versions did not write these keys.
   plan.estimated_step = metadata.value("estimated_step", int64_t{0});
+  plan.last_norm = metadata.value("gradient_norm", 0.0);
   plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});
   count_steps(plan);
 }

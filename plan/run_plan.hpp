@@ -68,6 +68,7 @@ struct RunPlan {
   StepSizes sizes;
   StepOrigin origin;                  // the steps that a resumed run has already done
   int64_t steps_without_targets = 0;  // the origin's steps whose batch had no targets
+  double last_norm = 0;               // of the last step's gradients
   int64_t estimated_step = 0;         // the last one whose estimate of the curvature the states have
   int64_t steps_per_epoch = 0, total_steps = 0;
   std::shared_ptr<const SequenceOrder> evaluation_order;  // or null

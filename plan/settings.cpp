@@ -18,6 +18,11 @@ Cadence cadence_of(const RunPlan& plan) {
   return cadence;
 }
 
+StepPasses passes_of(const Config& config) {
+  return {config.optimizer.fused_update, config.train.clip_grad_norm,
+          config.train.clip_grad_norm_mode == "previous"};
+}
+
 TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   TrainerSettings settings;
   settings.tag = tag;
@@ -28,6 +33,8 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   settings.estimate_due = [groups = std::make_shared<const ParameterGroups>(plan.config.optimizer)](
                               int64_t update) { return groups->estimate_due(update); };
   settings.estimated_step = plan.estimated_step;
+  settings.passes = passes_of(plan.config);
+  settings.last_norm = plan.last_norm;
   settings.done_position = plan.origin.position;
   settings.done_without_targets = plan.steps_without_targets;
   if (plan.checkpoint) {

@@ -11,6 +11,7 @@
 namespace collie {
 
 Cadence cadence_of(const RunPlan& plan);
+StepPasses passes_of(const Config& config);
 TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag);
 
 ActivationMemory activation_memory_of(const Config& config);

@@ -102,6 +102,7 @@ struct SnapshotExpected {
   int64_t position = 0;                   // sequences consumed so far
   int64_t steps_without_targets = 0;      // steps so far whose batch had no targets
   int64_t estimated_step = 0;             // the last step whose estimate of the curvature is in the states
+  double last_norm = 0;                   // of the gradients of the last step that had some
   bool final = false;                     // also write the final model folder
   std::vector<UpdateMemory> memory = {};  // of each parameter group, after the step
 };

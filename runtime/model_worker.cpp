@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
+#include "kernels/clip_factor.hpp"
 #include "models/weights_io.hpp"
 #include "runtime/norm_nodes.hpp"
 
@@ -138,24 +139,51 @@ void ModelWorker::begin(const Program& program) {
   has_computed_ = hooks_.empty() && !averages_are_due_;
   loss_sums_ = {};
   for (const auto& chunk : chunks_) {
-    if (program.kind.pass == Pass::train)
-      chunk->state->gradients().start_step(static_cast<int>(batch_->micro_batches.size()));
     if (chunk->model->range().head && batch_) make_loss_sums();
+    if (program.kind.pass == Pass::train) start_step(*chunk);
     if (program.kind.pass == Pass::decode) prepare_caches(*chunk);
     if (program.kind.epilogue == Epilogue::release) chunk->caches.erase(program.request.requester);
   }
 }
 
+void ModelWorker::start_step(Chunk& chunk) {
+  const auto micro_batches = static_cast<int>(batch_->micro_batches.size());
+  const GradientUse use = program_.kind.gradients;
+  // A norm alone needs no gradient for longer than a fused update does.
+  const bool passes_on = use == GradientUse::fused || use == GradientUse::clip ||
+                         (use == GradientUse::norm_only && optimizers_->fuses());
+  if (!passes_on) return chunk.state->start_step(micro_batches);
+  FusedStep step;
+  step.updates = use == GradientUse::fused;
+  step.lr_factor = program_.lr_factor;
+  step.arguments.step = program_.update;
+  if (program_.clip_norm > 0)
+    step.arguments.gradient_factor =
+        one_double(*operations_, clip_factor(program_.clip_norm, settings_.clip_grad_norm));
+  step.memory = memory_of_program();
+  step.clip_grad_value = settings_.clip_grad_value;
+  if (chunk.model->range().head) step.losses = loss_sums_;
+  for (const TiedUse& tied : {tied_owner_, tied_copy_})
+    if (tied.chunk == &chunk) step.later.push_back(tied.bucket);
+  chunk.state->start_fused_step(micro_batches, std::move(step));
+}
+
+std::vector<UpdateMemory> ModelWorker::memory_of_program() const {
+  std::vector<UpdateMemory> memory;
+  for (const auto& of_group : program_.memory) memory.emplace_back(of_group.begin(), of_group.end());
+  return memory;
+}
+
 void ModelWorker::call_hooks(void (StepHook::*event)(const HookContext&)) {
   const HookContext context{*operations_, states_, program_.step,
-                            program_.kind.gradients == GradientUse::update, !given_up_};
+                            changes_weights(program_.kind), !given_up_};
   for (const auto& hook : hooks_) (hook.get()->*event)(context);
 }
 
 // Before the program's first task that computes.
 void ModelWorker::begin_computing() {
   has_computed_ = true;
-  if (program_.kind.gradients == GradientUse::update) call_hooks(&StepHook::before_step);
+  if (changes_weights(program_.kind)) call_hooks(&StepHook::before_step);
   use_averages();
   if (program_.kind.pass != Pass::loss) return;
   is_evaluating_ = true;
@@ -306,8 +334,18 @@ Tensor ModelWorker::take_d_output(Chunk& chunk, int index) {
 
 void ModelWorker::put_d_input(Chunk& chunk, int index, Tensor d_input) {
   if (chunk.stage <= settings_.first_trained_stage) return;
+  if (chunk.model->range().head && program_.kind.gradients == GradientUse::fused) mark_if_not_finite(d_input);
   d_inputs_[{chunk.stage, index}] = std::move(d_input);
   hand_over(d_inputs_, d_outputs_, chunk.stage, chunk.stage - 1, index);
+}
+
+// Earlier stages update layers before they know the loss. If it is not finite, their gradients say so.
+void ModelWorker::mark_if_not_finite(Tensor& d_input) const {
+  Tensor loss_sum = operations_->empty({1}, DType::f64, Category::workspace);
+  operations_->ordered_sums(loss_sums_, sum_of_first(loss_sums_.numel()), loss_sum);
+  Tensor one = one_double(*operations_, 1);
+  operations_->keep_if_finite(one, loss_sum, one);
+  operations_->divide_by_root(d_input, one, 0);
 }
 
 void ModelWorker::drop_stash(Chunk& chunk, int index) {
@@ -439,7 +477,7 @@ bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
   synchronized_ = reduce_step_outcome(*operations_, norm_order_, contribution_, groups, max_norm);
   contribution_ = {};
   outcome_ = operations_->read(synchronized_);
-  if (program_.kind.gradients == GradientUse::norm_only) synchronized_ = {};  // nothing is updated
+  if (program_.kind.gradients == GradientUse::norm_only) drop_gradients();
   if (outcome_.there()) return true;
   operations_->when_done(std::move(on_outcome_ready));
   return false;
@@ -471,9 +509,9 @@ void ModelWorker::check_communication() const {
 void ModelWorker::update() {
   failpoint("stage.update");
   if (program_.kind.gradients == GradientUse::estimate) return estimate();
+  if (program_.kind.gradients == GradientUse::clip) return drop_gradients();
   constexpr int64_t update_task = -1;
-  std::vector<UpdateMemory> memory;
-  for (const auto& of_group : program_.memory) memory.emplace_back(of_group.begin(), of_group.end());
+  const std::vector<UpdateMemory> memory = memory_of_program();
   queue_as_graphs(update_task, [&] {
     for (const auto& chunk : chunks_)
       chunk->state->update(program_.lr_factor, {0, program_.update, synchronized_.rows(2, 3), {}}, memory);
@@ -481,6 +519,12 @@ void ModelWorker::update() {
   });
   synchronized_ = {};
   call_hooks(&StepHook::after_update);
+}
+
+// Of a pass that only measures them.
+void ModelWorker::drop_gradients() {
+  synchronized_ = {};
+  for (const auto& chunk : chunks_) chunk->state->gradients().release();
 }
 
 void ModelWorker::estimate() {

@@ -129,6 +129,10 @@ class ModelWorker final : public StageWorker {
   void add_tied_gradient();
   void sum_squares();
   void estimate();
+  void drop_gradients();
+  void start_step(Chunk& chunk);
+  std::vector<UpdateMemory> memory_of_program() const;
+  void mark_if_not_finite(Tensor& d_input) const;
   void copy_tied_weight(const Tensor& weight, bool published = true);
   void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
                  int index);

@@ -37,8 +37,8 @@ bool is_of_frozen(const schedule::Action& action, int first_trained_stage) {
 void check(const ProgramKind& kind) {
   const bool trains = kind.pass == Pass::train;
   COLLIE_ASSERT(trains == (kind.gradients != GradientUse::none), "gradients come from a training pass alone");
-  const bool updates = kind.gradients == GradientUse::update || kind.gradients == GradientUse::estimate;
-  COLLIE_ASSERT(updates == (kind.epilogue == Epilogue::update),
+  const bool reports = kind.gradients == GradientUse::none || kind.gradients == GradientUse::norm_only;
+  COLLIE_ASSERT(reports == (kind.epilogue != Epilogue::update),
                 "an update needs the gradients, and nothing else does");
   COLLIE_ASSERT(trains || kind.labels == Labels::given, "labels are sampled in a training pass alone");
   COLLIE_ASSERT((kind.pass == Pass::decode) == (kind.epilogue == Epilogue::sample),
@@ -93,11 +93,11 @@ void append_synchronization(const Layout& layout, TaskLists& lists) {
   append_to_all(TaskKind::synchronize_step, lists);
 }
 
-void append_update(const Layout& layout, bool changes_weights, TaskLists& lists) {
+void append_update(const Layout& layout, bool has_new_weights, TaskLists& lists) {
   const auto first = static_cast<size_t>(layout.rank_of_stage.front());
   const auto last = static_cast<size_t>(layout.rank_of_stage.back());
   append_to_all(TaskKind::update, lists);
-  if (changes_weights && layout.tied && first != last) {
+  if (has_new_weights && layout.tied && first != last) {
     lists[first].push_back({TaskKind::send_tied_weight, {}});
     lists[last].push_back({TaskKind::receive_tied_weight, {}});
   }
@@ -107,7 +107,7 @@ void append_epilogue(const ProgramKind& kind, const Layout& layout, TaskLists& l
   auto& of_head = lists[static_cast<size_t>(layout.rank_of_stage.back())];
   switch (kind.epilogue) {
     case Epilogue::update:
-      return append_update(layout, kind.gradients == GradientUse::update, lists);
+      return append_update(layout, changes_weights(kind), lists);
     case Epilogue::report:  // the synchronised step reports itself, as soon as its outcome is there
       if (kind.gradients == GradientUse::none) of_head.push_back({TaskKind::report_losses, {}});
       return;
@@ -121,6 +121,10 @@ void append_epilogue(const ProgramKind& kind, const Layout& layout, TaskLists& l
 }
 
 }  // namespace
+
+bool changes_weights(const ProgramKind& kind) {
+  return kind.gradients == GradientUse::update || kind.gradients == GradientUse::fused;
+}
 
 std::string to_string(const Task& task) {
   switch (task.kind) {

@@ -66,12 +66,14 @@ enum class GradientUse : uint8_t {
   none,       // there are no gradients
   update,     // they are accumulated for the optimizer
   estimate,   // the optimizer estimates the loss's curvature from them; no weight changes
+  fused,      // layers are updated inside the pass, as soon as their gradients are complete
+  clip,       // loss and norm are computed, by which the fused update that follows clips
   norm_only,  // loss and norm are computed as in a step; then the gradients are dropped
 };
 
 // The end of a program, after its pass.
 enum class Epilogue : uint8_t {
-  update,    // runs the optimizer, or its estimate
+  update,    // runs the optimizer, or its estimate, or what a fused pass has left of it
   report,    // sends losses, and the norm if there are gradients, to who asked
   sample,    // samples the next token and sends it to who asked
   snapshot,  // sends weights and optimizer states to the checkpoint writer
@@ -86,9 +88,14 @@ struct ProgramKind {
   bool operator==(const ProgramKind&) const = default;
 };
 
+// Whether the optimizer changes weights.
+bool changes_weights(const ProgramKind& kind);
+
 inline constexpr ProgramKind training_program{};
 inline constexpr ProgramKind estimate_program{Pass::train, GradientUse::estimate, Epilogue::update,
                                               Labels::sampled};
+inline constexpr ProgramKind fused_program{Pass::train, GradientUse::fused, Epilogue::update};
+inline constexpr ProgramKind clip_program{Pass::train, GradientUse::clip, Epilogue::update};
 inline constexpr ProgramKind norm_program{Pass::train, GradientUse::norm_only, Epilogue::report};
 inline constexpr ProgramKind evaluation_program{Pass::loss, GradientUse::none, Epilogue::report};
 inline constexpr ProgramKind generation_program{Pass::decode, GradientUse::none, Epilogue::sample};
@@ -121,6 +128,8 @@ struct Program {
   // the update that follows.
   int64_t update = 0;
   DoubleBits lr_factor;  // of a training step: what the schedule makes of every learning rate in this step
+  // Of a fused pass: the gradient's norm by which it clips; 0: it does not.
+  DoubleBits clip_norm;
   std::vector<std::vector<DoubleBits>> memory;  // of a training step: UpdateMemory of each parameter group
   std::shared_ptr<const TaskLists> lists;
   std::vector<int> activation_limits;  // ProgramTasks::activation_limits

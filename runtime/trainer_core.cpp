@@ -17,6 +17,7 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
   position_ = settings_.done_position;
   steps_without_targets_ = settings_.done_without_targets;
   estimated_step_ = settings_.estimated_step;
+  last_norm_ = settings_.last_norm;
   memory_ = settings_.memory;
   recorded_step_ = settings_.done_steps;
   saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
@@ -103,16 +104,29 @@ void TrainerCore::compute_step() {
   phase_ = Phase::computing;
   if (batch_.front()->global_target_tokens == 0) return pass_over_step();
   step_in_flight_ = true;
-  estimating_ = estimated_step_ < step_ && settings_.estimate_due(step_ - steps_without_targets_);
-  submit_step(estimating_ ? estimate_program : training_program);
+  const std::vector<ProgramKind> passes = settings_.passes.of_step(batch_.front()->micro_batches.size());
+  passes_.assign(passes.begin(), passes.end());
+  clip_norm_ = settings_.passes.clips_by_last ? last_norm_ : 0;
+  if (estimated_step_ < step_ && settings_.estimate_due(step_ - steps_without_targets_))
+    passes_.push_front(estimate_program);
+  submit_pass();
 }
 
-void TrainerCore::submit_step(const ProgramKind& kind) {
+std::vector<ProgramKind> StepPasses::of_step(size_t micro_batches) const {
+  if (!fuses) return {training_program};
+  if (clip_grad_norm == 0 || clips_by_last) return {fused_program};
+  if (micro_batches > 1) return {training_program};
+  return {clip_program, fused_program};
+}
+
+// The next of the step's programs.
+void TrainerCore::submit_pass() {
   Program program;
-  program.kind = kind;
+  program.kind = passes_.front();
   program.step = step_;
   program.update = step_ - steps_without_targets_;
   program.lr_factor = lr_factor_of(step_);
+  if (program.kind == fused_program && settings_.passes.clip_grad_norm > 0) program.clip_norm = clip_norm_;
   next_memory_ = memory_;
   if (settings_.remember) settings_.remember(next_memory_, program.lr_factor, program.update);
   for (const UpdateMemory& of_group : next_memory_)
@@ -122,26 +136,18 @@ void TrainerCore::submit_step(const ProgramKind& kind) {
   submit(std::move(program));
 }
 
-// The estimate is of the weights before the step's update, as the paper has it, and a program of its own: the
-// gradients of the step need the same memory. So a run may be interrupted between the two. The states then
-// have an estimate that no update has used, and the checkpoint says so.
-void TrainerCore::estimated(const ProgramReply& reply) {
-  estimating_ = false;
-  const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
-  if (!std::isfinite(loss_sum) || !std::isfinite(norm))
-    return fail_not_finite(" of the estimate of the curvature", loss_sum, norm);
-  estimated_step_ = step_;
-  interrupted() ? step_given_up() : submit_step(training_program);
-}
-
-// Nothing has changed: Operations::step_outcome().
-void TrainerCore::fail_not_finite(const std::string& whose, double loss_sum, double norm) {
+// Nothing has changed (Operations::step_outcome()), unless a fused update found it on its way.
+void TrainerCore::fail_not_finite(const ProgramKind& kind, double loss_sum, double norm) {
   const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
+  const bool half_done = kind == fused_program && std::isfinite(loss);
+  const std::string state =
+      half_done ? "some layers were updated before it was found, so the run goes on from a checkpoint alone"
+                : fmt::format("the weights were left as they were after step {}", step_ - 1);
   fail({settings_.tag, FailureKind::run, fmt::format("step {}", step_),
-        fmt::format("the {}{} is {}; the weights were left as they were after step {}. A lower optimizer.lr "
-                    "or a longer warm-up usually helps",
-                    std::isfinite(loss) ? "gradient norm" : "loss", whose, std::isfinite(loss) ? norm : loss,
-                    step_ - 1)});
+        fmt::format("the {}{} is {}; {}. A lower optimizer.lr or a longer warm-up usually helps",
+                    std::isfinite(loss) ? "gradient norm" : "loss",
+                    kind == estimate_program ? " of the estimate of the curvature" : "",
+                    std::isfinite(loss) ? norm : loss, state)});
 }
 
 // Without a target there is no loss and every gradient is zero. The ranks have nothing to do, and weights and
@@ -160,12 +166,19 @@ void TrainerCore::stepped(const ProgramReply& reply) {
   COLLIE_ASSERT(step_in_flight_, "program {} reports a step where none is computed", reply.program);
   if (const auto found = outstanding_.find(reply.program); found != outstanding_.end())
     found->second.counts = true;
-  if (estimating_) return estimated(reply);
-  step_in_flight_ = false;
+  const ProgramKind kind = passes_.front();
+  passes_.pop_front();
   const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
-  const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
-  if (!std::isfinite(loss_sum) || !std::isfinite(norm)) return fail_not_finite("", loss_sum, norm);
+  if (!std::isfinite(loss_sum) || !std::isfinite(norm)) return fail_not_finite(kind, loss_sum, norm);
+  // An estimate is of the weights before the step's update, as the paper has it. A run may be interrupted
+  // between the two; the states then have an estimate that no update has used, and the checkpoint says so.
+  if (kind == estimate_program) estimated_step_ = step_;
+  if (kind == clip_program) clip_norm_ = norm;
+  if (!passes_.empty()) return interrupted() ? step_given_up() : submit_pass();
+  step_in_flight_ = false;
   memory_ = std::move(next_memory_);
+  last_norm_ = norm;
+  const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
   record_step(loss, norm);
   insert_requests();
   finish_step();
@@ -269,7 +282,7 @@ void TrainerCore::snapshot(bool final) {
   save_asked_ = false;
   final_saved_ = final_saved_ || final;
   outbox_.expect_snapshot(
-      {settings_.tag, step_, position_, steps_without_targets_, estimated_step_, final, memory_});
+      {settings_.tag, step_, position_, steps_without_targets_, estimated_step_, last_norm_, final, memory_});
   Program program;
   program.kind = snapshot_program;
   program.step = step_;
@@ -325,7 +338,7 @@ void TrainerCore::release_programs() {
     program.tag = settings_.tag;
     program.id = next_program_++;
     outstanding_[program.id] = {settings_.layout.grid.ranks(), is_awaited(program),
-                                program.kind.pass == Pass::none};
+                                program.kind.pass == Pass::none || program.kind == fused_program};
     if (is_answered(program)) asked_[program.id] = {program.kind, {}};
     outbox_.broadcast(std::make_shared<const Program>(std::move(program)));
   }
@@ -477,8 +490,7 @@ bool TrainerCore::is_answered(const Program& program) {
 }
 
 bool TrainerCore::is_awaited(const Program& program) {
-  return program.kind == training_program || program.kind == estimate_program ||
-         program.request.requester == evaluator_name;
+  return program.kind.epilogue == Epilogue::update || program.request.requester == evaluator_name;
 }
 
 void TrainerCore::awaited_given_up() {

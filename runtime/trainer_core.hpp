@@ -33,6 +33,8 @@ struct TrainerSettings {
   // The last step whose estimate the states have. It is the one after done_steps if the run was interrupted
   // between a step's estimate and its update; the estimate is not made again then.
   int64_t estimated_step = 0;
+  StepPasses passes;
+  double last_norm = 0;  // of the last of done_steps; 0: of none
   Cadence cadence;
   // The record of the last of `done_steps` if that record has no evaluation. If an evaluation was due, the
   // run makes up for it.
@@ -43,6 +45,17 @@ struct TrainerSettings {
   // What update `update` adds to it.
   std::function<void(std::vector<UpdateMemory>& memory, double lr_factor, int64_t update)> remember;
   int monitor_credits = 64;  // how many step records the monitor may lag behind
+};
+
+// How a run's steps are made of programs.
+struct StepPasses {
+  bool fuses = false;          // layers are updated inside backward (optimizer.fused_update)
+  double clip_grad_norm = 0;   // 0: no clipping
+  bool clips_by_last = false;  // a fused update clips by the norm of the step before, not by its own
+
+  // The programs of a step, but for an estimate. With several micro-batches gradients stand whole anyway, and
+  // the norm is known before the update.
+  std::vector<ProgramKind> of_step(size_t micro_batches) const;
 };
 
 class TrainerOutbox {
@@ -141,9 +154,8 @@ class TrainerCore {
   bool make_up_for_evaluation();
   void begin_step();
   void compute_step();
-  void submit_step(const ProgramKind& kind);
-  void estimated(const ProgramReply& reply);
-  void fail_not_finite(const std::string& whose, double loss_sum, double norm);
+  void submit_pass();
+  void fail_not_finite(const ProgramKind& kind, double loss_sum, double norm);
   void pass_over_step();
   double lr_factor_of(int64_t step) const;
   bool call_back(const std::function<void()>& call);
@@ -207,8 +219,10 @@ class TrainerCore {
   uint64_t next_program_ = 1;
   std::deque<Program> waiting_programs_;  // wait until a rank has room, and get their id then
   std::map<uint64_t, Outstanding> outstanding_;
-  bool step_in_flight_ = false;  // the program of a step is submitted and its outcome is not known
-  bool estimating_ = false;      // and it is the estimate before the step's update
+  bool step_in_flight_ = false;     // the program of a step is submitted and its outcome is not known
+  std::deque<ProgramKind> passes_;  // of the step, from the one that is computed on
+  double last_norm_ = 0;            // of the last step that had one
+  double clip_norm_ = 0;            // by which the step's fused update clips; 0: it does not
   // The first program that the ranks were told to give up; 0: none. Once one rank has given up before the
   // step is synchronised, no rank can get past the synchronisation. So either all ranks finish the step or
   // none does.

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/checks.hpp"
+#include "kernels/clip_factor.hpp"
 #include "kernels/cpu/cpu_operations.hpp"
 #include "kernels/cpu/pieces.hpp"
 #include "kernels/host_sums.hpp"
@@ -82,6 +83,11 @@ void CpuOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tensor
   check::tree_sums(values, runs, sums);
   double* const out = sums.data<double>();
   arena_.for_each(sums.numel(), [&](int64_t which) { out[which] = host::tree_sum(values, runs, which); });
+}
+
+void CpuOperations::keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) {
+  check::keep_if_finite(factor, value, kept);
+  *kept.data<double>() = factor_if_finite(*factor.data<double>(), *value.data<double>());
 }
 
 void CpuOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,

@@ -513,6 +513,11 @@ void CudaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_s
                      outcome.data<double>());
 }
 
+void CudaOperations::keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) {
+  check::keep_if_finite(factor, value, kept);
+  cuda::keep_if_finite(stream_->native(), factor.data<double>(), value.data<double>(), kept.data<double>());
+}
+
 void CudaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
   check::update(dtype(), ranges, step);
   const unsigned wide = formula_properties(step.formula).wide_states;

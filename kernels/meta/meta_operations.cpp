@@ -221,6 +221,9 @@ void MetaOperations::ordered_sums(const Tensor& values, const OrderedRuns& runs,
 void MetaOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) {
   check::tree_sums(values, runs, sums);
 }
+void MetaOperations::keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) {
+  check::keep_if_finite(factor, value, kept);
+}
 void MetaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double,
                                   Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);

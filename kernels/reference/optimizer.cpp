@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/checks.hpp"
+#include "kernels/clip_factor.hpp"
 #include "kernels/host_sums.hpp"
 #include "kernels/reference/reference_operations.hpp"
 #include "kernels/rules/scalar_formulas.hpp"
@@ -27,6 +28,11 @@ void ReferenceOperations::ordered_sums(const Tensor& values, const OrderedRuns& 
 void ReferenceOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) {
   check::tree_sums(values, runs, sums);
   for (int64_t i = 0; i < sums.numel(); ++i) sums.data<double>()[i] = host::tree_sum(values, runs, i);
+}
+
+void ReferenceOperations::keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) {
+  check::keep_if_finite(factor, value, kept);
+  *kept.data<double>() = factor_if_finite(*factor.data<double>(), *value.data<double>());
 }
 
 void ReferenceOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,

@@ -78,6 +78,7 @@ class ReferenceOperations final : public Operations {
   void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override;
   void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
                     Tensor& outcome) override;
+  void keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) override;
   void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) override;
   void line_maxima(std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima) override;
   void line_sums_of_squares(std::span<const MatrixTile> tiles, const Tensor& factor, const Tensor& scales,

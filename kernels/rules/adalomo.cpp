@@ -15,7 +15,8 @@ FactoredRule adalomo_rule() {
                                       "times the rate in force; of matrices, see decay_norms_and_biases")},
       .with = [](const OptionValues& options) -> FactoredUpdateRule {
         return {0, [of = FactoredOptions(options)](double lr, int64_t step) { return of.step(lr, step); }};
-      }};
+      },
+      .keys = {.master = false, .rounding = "stochastic", .scheduler = {}, .fused_update = true}};
 }
 
 }  // namespace collie

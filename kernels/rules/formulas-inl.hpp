@@ -17,14 +17,15 @@
 #include "kernels/rules/adan-inl.hpp"
 #include "kernels/rules/average-inl.hpp"
 #include "kernels/rules/lion-inl.hpp"
+#include "kernels/rules/lomo-inl.hpp"
 #include "kernels/rules/muon-inl.hpp"
 #include "kernels/rules/sgd-inl.hpp"
 #include "kernels/rules/sophia-inl.hpp"
 
 template <class... All>
 struct FormulaList {};
-using Formulas = FormulaList<Adam, AdamW, AdamWScheduleFree, Adan, Average, Lion, MuonDirection, MuonStep,
-                             Sgd, SgdMomentum, SgdNesterov, Sophia, SophiaEstimate>;
+using Formulas = FormulaList<Adam, AdamW, AdamWScheduleFree, Adan, Average, Lion, Lomo, MuonDirection, Sgd,
+                             SgdMomentum, SgdNesterov, Sophia, SophiaEstimate>;
 
 // Calls f with the formula of that index.
 template <class F, class... All>

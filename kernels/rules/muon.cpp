@@ -46,9 +46,9 @@ OrthogonalRule muon_rule() {
               f[F::of_mean] = nesterov ? beta : 1;
               return f;
             }};
-        rule.formula = scalar::index_of<scalar::MuonStep>;
+        rule.formula = scalar::index_of<scalar::Lomo>;
         rule.factors = [=](double lr, int64_t rows, int64_t columns) {
-          using F = scalar::MuonStep;
+          using F = scalar::Lomo;
           UpdateFactors f{};
           f[F::decay] = 1 - lr * decay;
           f[F::rate] = lr * size_factor(matches, rows, columns);

@@ -88,6 +88,16 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
     config.options = {{"lr", 2e-2}, {"relative_step", false}, {"beta1", 0.9}, {"weight_decay", 0.1}};
   if (optimizer == "muon") config.options = {{"lr", 3e-3}};
   if (optimizer == "adalomo") config.options = {{"lr", 2e-2}, {"weight_decay", 0.1}};
+  if (optimizer == "lomo") config.options = {{"lr", 0.1}};
+  if (optimizer == "plain sgd") {
+    config.name = "sgd";
+    config.options = {{"lr", 0.1}};
+  }
+  if (optimizer == "adalomo after backward") {
+    config.name = "adalomo";
+    config.options = {{"lr", 2e-2}, {"weight_decay", 0.1}};
+  }
+  config.fused_update = optimizer == "adalomo" || optimizer == "lomo";
   if (optimizer == "adan") config.options.set("weight_decay", 0.02);
   // An estimate every three steps, so that a resume falls on one and between two.
   if (optimizer == "sophia")
@@ -151,7 +161,8 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.train.steps = steps;
   config.train.micro_batch_size = maths.micro_batch_size;
   config.train.gradient_accumulation_steps = maths.sequences_per_step / maths.micro_batch_size / layout.dp;
-  config.train.clip_grad_norm = 0;
+  config.train.clip_grad_norm = maths.clip_grad_norm;
+  config.train.clip_grad_norm_mode = maths.clip_grad_norm_mode;
   config.train.clip_grad_value = maths.clip_grad_value;
   config.parallel.dp_size = layout.dp;
   config.parallel.tp_size = layout.tp;

@@ -45,7 +45,8 @@ struct MathsOptions {
   std::vector<std::string> frozen = {};  // model.frozen
   std::string family = "llama";          // model_type
   bool dropout = false;                  // with the rates of the family's config.json
-  double clip_grad_value = 0;
+  double clip_grad_value = 0, clip_grad_norm = 0;
+  std::string clip_grad_norm_mode = "exact";
   std::string state_dtype = "float32";
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes

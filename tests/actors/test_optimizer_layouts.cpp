@@ -29,7 +29,8 @@ MathsOptions maths_of(const std::string& optimizer, const std::string& family, b
 }
 
 // Rules beside those of all_maths().
-const std::vector<std::string> rules = {"adafactor", "adalomo", "muon"};
+const std::vector<std::string> rules = {"adafactor", "adalomo", "adamw_schedule_free", "adan", "lomo",
+                                        "muon",      "sophia"};
 
 void trains_as_one_rank(const MathsOptions& maths, const std::vector<Halves>& layouts) {
   const LayoutOutcome expected = run_one_rank(maths);

@@ -41,10 +41,10 @@ data:
   sequence_length: 256
   packing: true
   shuffle: true
-train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_value: 0, loss: cross_entropy}
+train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_norm_mode: exact, clip_grad_value: 0, loss: cross_entropy}
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
              bucket_elements: 4194304, schedule: 1f1b, virtual_stages: 1, partition: parameters}
-optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, grad_dtype: float32, state_dtype: float32, rounding: nearest, decay_norms_and_biases: false, groups: []}
+optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, fused_update: false, grad_dtype: float32, state_dtype: float32, rounding: nearest, decay_norms_and_biases: false, groups: []}
 lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
 peft:       {type: none}
 quantization: {kind: none}
@@ -100,6 +100,8 @@ Config everything_changed() {
   c.optimizer.groups = {{{"*norm*", "a: b"}, "adamw", {{"lr_scale", 0.1}, {"eps", 5e-324}}},
                         {{"[x]"}, "", {{"lr", 1e-7}, {"nesterov", false}}}};
   c.optimizer.master = false;
+  c.optimizer.fused_update = true;
+  c.train.clip_grad_norm_mode = "previous";
   c.optimizer.grad_dtype = "bfloat16";
   c.optimizer.state_dtype = "bfloat16";
   c.optimizer.rounding = "stochastic";

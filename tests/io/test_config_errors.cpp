@@ -137,7 +137,8 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "c.yaml:1: optimizer.groups.0: found 'x'; a map of match, name, lr_scale, lr, betas, eps, "
        "weight_decay is wanted"},
       {"optimizer: adamw",
-       "c.yaml:1: optimizer: found 'adamw'; a map of name, lr, betas, eps, weight_decay, master, grad_dtype, "
+       "c.yaml:1: optimizer: found 'adamw'; a map of name, lr, betas, eps, weight_decay, master, "
+       "fused_update, grad_dtype, "
        "state_dtype, rounding, decay_norms_and_biases, "
        "groups is wanted"},
       {"train: {steps: 1.5}",
@@ -317,7 +318,8 @@ TEST_CASE("each optimizer has options of its own") {
       {"optimizer:\n  name: sgd\n  betas: [0.9, 0.95]",
        "c.yaml:3: optimizer.betas: unknown key; the keys of optimizer are name, lr, momentum, dampening, "
        "nesterov, "
-       "weight_decay, master, grad_dtype, state_dtype, rounding, decay_norms_and_biases, groups" +
+       "weight_decay, master, fused_update, grad_dtype, state_dtype, rounding, decay_norms_and_biases, "
+       "groups" +
            options},
       {"optimizer: {name: sgd, momentun: 0.9}",
        "c.yaml:1: optimizer.momentun: unknown key; the nearest valid key is optimizer.momentum" + options},

@@ -102,7 +102,7 @@ class GoldenTrainer {
 
   // The gradients of a step, and its outcome.
   Tensor backward(const std::vector<MicroBatch>& batches, double max_norm, std::optional<LabelDraw> labels) {
-    state_->gradients().start_step(static_cast<int>(batches.size()));
+    state_->start_step(static_cast<int>(batches.size()));
     Tensor own = operations_->empty({order_.width()}, DType::f64, Category::workspace);
     operations_->fill(own, 0);
     Tensor loss_sum = own.rows(0, 1);

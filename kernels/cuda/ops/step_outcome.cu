@@ -17,7 +17,15 @@ __global__ void step_outcome_kernel(const double* loss_sum, const double* sum_of
   outcome[2] = step_factor(loss, norm, max_norm);
 }
 
+__global__ void keep_if_finite_kernel(const double* factor, const double* value, double* kept) {
+  *kept = factor_if_finite(*factor, *value);
+}
+
 }  // namespace
+
+void keep_if_finite(cudaStream_t stream, const double* factor, const double* value, double* kept) {
+  launch(stream, {{1}, {1}}, "keep_if_finite", keep_if_finite_kernel, factor, value, kept);
+}
 
 void step_outcome(cudaStream_t stream, const double* loss_sum, const double* sum_of_squares, double max_norm,
                   double* outcome) {

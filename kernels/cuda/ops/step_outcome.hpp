@@ -9,4 +9,7 @@ namespace collie::cuda {
 void step_outcome(CUstream_st* stream, const double* loss_sum, const double* sum_of_squares, double max_norm,
                   double* outcome);
 
+// *kept = factor_if_finite(*factor, *value)
+void keep_if_finite(CUstream_st* stream, const double* factor, const double* value, double* kept);
+
 }  // namespace collie::cuda
