@@ -63,9 +63,11 @@ NormOrder norm_order(const std::vector<std::vector<std::vector<NormNode>>>& node
                      int parameters);
 
 // What all ranks agree on: Operations::step_outcome() of the losses and gradients of all of them, on every
-// rank, without the host waiting for a device. own f64 [order.width()], zeros behind its values; groups: of
+// rank, without the host waiting for a device. `parameters`, if given, gets the sum of squares of each
+// parameter, f64 [parameters], where order.top. own f64 [order.width()], zeros behind its values; groups: of
 // each level; null where the rank is alone in it.
 Tensor reduce_step_outcome(Operations& operations, const NormOrder& order, const Tensor& own,
-                           const std::vector<ProcessGroup*>& groups, double max_norm);
+                           const std::vector<ProcessGroup*>& groups, double max_norm,
+                           Tensor* parameters = nullptr);
 
 }  // namespace collie

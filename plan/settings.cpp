@@ -34,6 +34,8 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
                               int64_t update) { return groups->estimate_due(update); };
   settings.estimated_step = plan.estimated_step;
   settings.passes = passes_of(plan.config);
+  for (const Parameter& parameter : model_parameters(plan.model))
+    if (parameter.trainable) settings.parameters.push_back(parameter.name);
   settings.last_norm = plan.last_norm;
   settings.done_position = plan.origin.position;
   settings.done_without_targets = plan.steps_without_targets;

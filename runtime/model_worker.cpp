@@ -1,6 +1,7 @@
 #include "runtime/model_worker.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
@@ -175,8 +176,7 @@ std::vector<UpdateMemory> ModelWorker::memory_of_program() const {
 }
 
 void ModelWorker::call_hooks(void (StepHook::*event)(const HookContext&)) {
-  const HookContext context{*operations_, states_, program_.step,
-                            changes_weights(program_.kind), !given_up_};
+  const HookContext context{*operations_, states_, program_.step, changes_weights(program_.kind), !given_up_};
   for (const auto& hook : hooks_) (hook.get()->*event)(context);
 }
 
@@ -474,7 +474,8 @@ bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
   for (size_t level = 0; level < tree.size(); ++level) groups[level] = tree[level].get();
   // An estimate is of the gradient as it is: the paper clips the gradients of updates alone.
   const double max_norm = program_.kind.gradients == GradientUse::estimate ? 0 : settings_.clip_grad_norm;
-  synchronized_ = reduce_step_outcome(*operations_, norm_order_, contribution_, groups, max_norm);
+  synchronized_ =
+      reduce_step_outcome(*operations_, norm_order_, contribution_, groups, max_norm, &parameter_squares_);
   contribution_ = {};
   outcome_ = operations_->read(synchronized_);
   if (program_.kind.gradients == GradientUse::norm_only) drop_gradients();
@@ -486,7 +487,17 @@ bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
 StepOutcome ModelWorker::outcome() {
   const std::vector<double>& values = outcome_.value();
   check_communication();
-  return {values.at(0), values.at(1)};
+  StepOutcome outcome{values.at(0), values.at(1)};
+  if (!std::isfinite(outcome.gradient_norm)) outcome.first_not_finite = first_not_finite();
+  parameter_squares_ = {};
+  return outcome;
+}
+
+int ModelWorker::first_not_finite() {
+  if (!parameter_squares_.defined()) return -1;
+  const std::vector<double> squares = operations_->read(parameter_squares_).value();
+  const auto found = std::find_if(squares.begin(), squares.end(), [](double x) { return !std::isfinite(x); });
+  return found == squares.end() ? -1 : static_cast<int>(found - squares.begin());
 }
 
 void ModelWorker::check() {

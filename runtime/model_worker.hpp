@@ -132,6 +132,7 @@ class ModelWorker final : public StageWorker {
   void drop_gradients();
   void start_step(Chunk& chunk);
   std::vector<UpdateMemory> memory_of_program() const;
+  int first_not_finite();
   void mark_if_not_finite(Tensor& d_input) const;
   void copy_tied_weight(const Tensor& weight, bool published = true);
   void hand_over(std::map<Key, Tensor>& outputs, std::map<Key, Tensor>& inputs, int from_stage, int to_stage,
@@ -173,6 +174,7 @@ class ModelWorker final : public StageWorker {
   NormOrder norm_order_;                   // set if the worker trains
   Tensor contribution_;                    // f64 [norm_order_.width()]: this rank's part of the step
   Tensor synchronized_;                    // f64 [3]: Operations::step_outcome()
+  Tensor parameter_squares_;               // f64 [parameters], where the tree of norms ends
   Deferred<std::vector<double>> outcome_;  // copies synchronized_ to the host
 };
 

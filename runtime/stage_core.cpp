@@ -72,7 +72,11 @@ void StageCore::report_outcome() {
   const StepOutcome outcome = worker_.outcome();
   const ProgramPtr program = std::exchange(awaited_, nullptr);
   if (settings_.rank != 0) return;
-  reply(*program, {{loss_sum_name, {outcome.loss_sum}}, {gradient_norm_name, {outcome.gradient_norm}}});
+  std::vector<NamedValues> values{{loss_sum_name, {outcome.loss_sum}},
+                                  {gradient_norm_name, {outcome.gradient_norm}}};
+  if (outcome.first_not_finite >= 0)
+    values.push_back({first_not_finite_name, {static_cast<double>(outcome.first_not_finite)}});
+  reply(*program, std::move(values));
 }
 
 void StageCore::reply(const Program& program, std::vector<NamedValues> values) {

@@ -12,6 +12,9 @@ namespace collie {
 // The result of the synchronised step, equal on all ranks.
 struct StepOutcome {
   double loss_sum = 0, gradient_norm = 0;
+  // The first trained parameter, in canonical order, whose gradient is not finite; -1: there is none, or this
+  // rank does not know.
+  int first_not_finite = -1;
 };
 
 class StageWorker {

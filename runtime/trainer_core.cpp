@@ -137,17 +137,31 @@ void TrainerCore::submit_pass() {
 }
 
 // Nothing has changed (Operations::step_outcome()), unless a fused update found it on its way.
-void TrainerCore::fail_not_finite(const ProgramKind& kind, double loss_sum, double norm) {
-  const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
-  const bool half_done = kind == fused_program && std::isfinite(loss);
+void TrainerCore::fail_not_finite(const ProgramKind& kind, const ProgramReply& reply) {
+  const double norm = value_of(reply, gradient_norm_name);
+  const double loss =
+      value_of(reply, loss_sum_name) / static_cast<double>(batch_.front()->global_target_tokens);
+  const std::string whose = kind == estimate_program ? " of the estimate of the curvature" : "";
+  const std::string what = std::isfinite(loss)
+                               ? fmt::format("gradient norm{} is {}{}", whose, norm, where(reply))
+                               : fmt::format("loss{} is {}", whose, loss);
   const std::string state =
-      half_done ? "some layers were updated before it was found, so the run goes on from a checkpoint alone"
-                : fmt::format("the weights were left as they were after step {}", step_ - 1);
+      kind == fused_program && std::isfinite(loss)
+          ? "layers were updated before it was found, so the run can go on from a checkpoint alone"
+          : fmt::format("the weights were left as they were after step {}", step_ - 1);
   fail({settings_.tag, FailureKind::run, fmt::format("step {}", step_),
-        fmt::format("the {}{} is {}; {}. A lower optimizer.lr or a longer warm-up usually helps",
-                    std::isfinite(loss) ? "gradient norm" : "loss",
-                    kind == estimate_program ? " of the estimate of the curvature" : "",
-                    std::isfinite(loss) ? norm : loss, state)});
+        fmt::format("the {}; {}. A lower optimizer.lr or a longer warm-up usually helps", what, state)});
+}
+
+// Which gradient is not finite, if that is known.
+std::string TrainerCore::where(const ProgramReply& reply) const {
+  for (const NamedValues& named : reply.values) {
+    if (named.name != first_not_finite_name) continue;
+    const auto index = static_cast<size_t>(static_cast<double>(named.values.at(0)));
+    if (index < settings_.parameters.size())
+      return fmt::format(", because of the gradient of {}", settings_.parameters[index]);
+  }
+  return "";
 }
 
 // Without a target there is no loss and every gradient is zero. The ranks have nothing to do, and weights and
@@ -169,7 +183,7 @@ void TrainerCore::stepped(const ProgramReply& reply) {
   const ProgramKind kind = passes_.front();
   passes_.pop_front();
   const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
-  if (!std::isfinite(loss_sum) || !std::isfinite(norm)) return fail_not_finite(kind, loss_sum, norm);
+  if (!std::isfinite(loss_sum) || !std::isfinite(norm)) return fail_not_finite(kind, reply);
   // An estimate is of the weights before the step's update, as the paper has it. A run may be interrupted
   // between the two; the states then have an estimate that no update has used, and the checkpoint says so.
   if (kind == estimate_program) estimated_step_ = step_;

@@ -34,7 +34,8 @@ struct TrainerSettings {
   // between a step's estimate and its update; the estimate is not made again then.
   int64_t estimated_step = 0;
   StepPasses passes;
-  double last_norm = 0;  // of the last of done_steps; 0: of none
+  std::vector<std::string> parameters;  // trained ones in canonical order, for messages
+  double last_norm = 0;                 // of the last of done_steps; 0: of none
   Cadence cadence;
   // The record of the last of `done_steps` if that record has no evaluation. If an evaluation was due, the
   // run makes up for it.
@@ -155,7 +156,8 @@ class TrainerCore {
   void begin_step();
   void compute_step();
   void submit_pass();
-  void fail_not_finite(const ProgramKind& kind, double loss_sum, double norm);
+  void fail_not_finite(const ProgramKind& kind, const ProgramReply& reply);
+  std::string where(const ProgramReply& reply) const;
   void pass_over_step();
   double lr_factor_of(int64_t step) const;
   bool call_back(const std::function<void()>& call);
