@@ -26,6 +26,9 @@ class ParameterGroups {
   size_t index_of(const std::string& parameter) const;
   const Group& of(const std::string& parameter) const { return groups_[index_of(parameter)]; }
 
+  // The updates from one estimate of the curvature to the next, of the optimizer that wants the most; 0: none
+  // does.
+  int64_t estimate_interval() const;
   // Whether an optimizer wants an estimate of the curvature before the update of that number, from 1.
   bool estimate_due(int64_t update) const;
 

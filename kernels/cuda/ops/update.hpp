@@ -26,8 +26,8 @@ struct FloatFactors {
 };
 
 // One update of every tensor in the list, by the same formula and factors. There is one launch per 64
-// consecutive tensors of the same element types (32 if they have more than two states), whatever their sizes. gradient_factor is on the device and
-// multiplies the gradients; if it is NaN, nothing changes; null means 1.
+// consecutive tensors of the same element types (32 if they have more than two states), whatever their sizes.
+// gradient_factor is on the device and multiplies the gradients; if it is NaN, nothing changes; null means 1.
 void update(CUstream_st* stream, std::span<const UpdateArrays> tensors, int formula,
             const FloatFactors& factors, const Rounding& rounding = {},
             const double* gradient_factor = nullptr);
