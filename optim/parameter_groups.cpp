@@ -68,6 +68,14 @@ bool is_estimate_due(const Optimizer& optimizer, int64_t update) {
   return interval > 0 && (update - 1) % interval == 0;
 }
 
+int64_t ParameterGroups::estimate_interval() const {
+  int64_t shortest = 0;
+  for (const Group& group : groups_)
+    if (const int64_t interval = group.optimizer->estimate_interval(); interval > 0)
+      shortest = shortest == 0 ? interval : std::min(shortest, interval);
+  return shortest;
+}
+
 bool ParameterGroups::estimate_due(int64_t update) const {
   return std::any_of(groups_.begin(), groups_.end(),
                      [&](const Group& group) { return is_estimate_due(*group.optimizer, update); });

@@ -34,6 +34,9 @@ class ParameterGroups {
 
   // Whether updates are made inside backward (optimizer.fused_update).
   bool fuses() const { return fuses_; }
+  // The updates from one estimate of the curvature to the next, of the optimizer that wants the most; 0: none
+  // does.
+  int64_t estimate_interval() const;
   // Whether an optimizer wants an estimate of the curvature before the update of that number, from 1.
   bool estimate_due(int64_t update) const;
 

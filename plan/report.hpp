@@ -42,6 +42,8 @@ struct PlanReport {
   int64_t tokens = 0, targets = 0;                                                      // of the first step
   StepWork work;                                                                        // of the first step
   int64_t total_steps = 0, steps_per_epoch = 0;
+  // Updates from one estimate of the curvature to the next, each of which takes as long as a step; 0: none.
+  int64_t estimate_interval = 0;
 
   std::vector<PlannedRank> ranks;
   std::vector<int> node_of_rank;  // [ranks]; empty: one node

@@ -89,7 +89,10 @@ ordered_json to_json(const PlanReport& report) {
                            {"matrices", report.work.matrices},
                            {"attention", report.work.attention},
                            {"matrix_elements", report.matrix_elements}}}}},
-                       {"steps", {{"total", report.total_steps}, {"an_epoch", report.steps_per_epoch}}},
+                       {"steps",
+                        {{"total", report.total_steps},
+                         {"an_epoch", report.steps_per_epoch},
+                         {"estimate_interval", report.estimate_interval}}},
                        {"schedule", json_of_schedule(report)},
                        {"stages", std::move(stages)},
                        {"ranks", std::move(ranks)}};

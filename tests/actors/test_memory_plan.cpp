@@ -229,7 +229,11 @@ std::vector<RankSummary> accounts_of(const Layout& layout, const ModelSpec& mode
     batch->micro_batches.push_back(make_batch({5, 70 + i % 2}, 11, fmt::format("batch {}", i)));
     batch->global_target_tokens += batch->micro_batches.back().target_tokens;
   }
-  for (int step = 0; step < 2; ++step) pipeline.train(batch, 1e-2);
+  const ParameterGroups optimizers(optimizer);
+  for (int step = 0; step < 2; ++step) {
+    if (optimizers.estimate_due(step + 1)) pipeline.estimate(batch);
+    pipeline.train(batch, 1e-2);
+  }
   pipeline.evaluate(batch);
   pipeline.snapshot();
   std::vector<RankSummary> summaries;
@@ -332,6 +336,7 @@ TEST_CASE("memory plan: it counts the states that each parameter's optimizer has
                                          {optimizer_config("adamw"), 8 * elements},
                                          {optimizer_config("adan"), 16 * elements},
                                          {optimizer_config("adamw_schedule_free"), 12 * elements},
+                                         {optimizer_config("sophia"), 8 * elements},
                                          {optimizer_config("mixed"), size_t{1}}}) {
     CAPTURE(optimizer.name, optimizer.groups.size());
     const Layout layout = layout_of(1, true, "1f1b");

@@ -130,6 +130,21 @@ TEST_CASE("a signal at any named point ends a run with what resumes to the same 
   for (size_t i = 0; i < moments().size(); ++i) check_moment(moments()[i], signals[i % 3]);
 }
 
+TEST_CASE("a signal in an estimate of sophia, or between it and its step, resumes to the same bits",
+          "[slow][signals]") {
+  const Settings sophia = {"optimizer.name=sophia", "optimizer.hessian_interval=2", "optimizer.rho=1"};
+  // Of the estimate before step 3, while it is computed and when its outcome is known; then of that step.
+  for (const Moment& moment : std::vector<Moment>{{"stage.forward", 21, sophia},
+                                                  {"stage.backward", 23, sophia},
+                                                  {"stage.update", 7, sophia},
+                                                  {"stage.forward", 27, sophia},
+                                                  {"stage.update", 10, sophia},
+                                                  {"stage.forward", 28, sophia + wide},
+                                                  {"stage.update", 14, sophia + wide},
+                                                  {"stage.forward", 36, sophia + wide}})
+    check_moment(moment, SIGINT);
+}
+
 TEST_CASE(
     "an interrupted step is given up at its next micro-batch, and the checkpoint is the last whole step's",
     "[slow]") {

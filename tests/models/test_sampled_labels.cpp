@@ -10,11 +10,11 @@ using namespace collie::test;
 
 namespace {
 
-constexpr int64_t tokens = 8, inputs = 4, vocab = 5;
-
 // Softmax of x · Wᵀ with random x [tokens, inputs] and W [vocab, inputs]; every second token is a target.
 class LinearSoftmax {
  public:
+  static constexpr int64_t tokens = 8, inputs = 4, vocab = 5;
+
   explicit LinearSoftmax(Operations& operations)
       : operations_(operations), x_(random({tokens, inputs}, 1)), weight_(random({vocab, inputs}, 2)) {
     for (int64_t i = 0; i < tokens; ++i) {
@@ -31,7 +31,7 @@ class LinearSoftmax {
     operations_.cross_entropy(scores, labels, 1.0 / targets, sum);
     Tensor gradient = operations_.empty({vocab, inputs}, Category::workspace);
     operations_.gemm(GemmForm::tn, scores, x_, gradient, false);
-    std::vector<double> squares = values(operations_, gradient);
+    std::vector<double> squares = doubles_of(gradient);
     for (double& each : squares) each *= each * targets;
     return squares;
   }
@@ -44,7 +44,7 @@ class LinearSoftmax {
 
   // The diagonal of the Gauss-Newton matrix: the mean over targets of x_i² p_c (1 - p_c), for weight [c, i].
   std::vector<double> exact() {
-    const std::vector<double> x = values(operations_, x_), scores = values(operations_, logits());
+    const std::vector<double> x = doubles_of(x_), scores = doubles_of(logits());
     std::vector<double> diagonal(vocab * inputs);
     for (size_t t = 1; t < tokens; t += 2) {
       double sum = 0;
@@ -69,6 +69,10 @@ class LinearSoftmax {
     Tensor x = operations_.empty(shape, Category::workspace);
     operations_.upload(numbers, x);
     return x;
+  }
+  std::vector<double> doubles_of(const Tensor& x) {
+    const std::vector<float> numbers = values(operations_, x);
+    return {numbers.begin(), numbers.end()};
   }
   Tensor logits() {
     Tensor scores = operations_.empty({tokens, vocab}, Category::workspace);
@@ -116,7 +120,7 @@ TEST_CASE("sampled labels depend on seed, step and the token's number, and are o
   size_t different_step = 0, different_seed = 0;
   for (int64_t step = 1; step <= 50; ++step) {
     const std::vector<int32_t> labels = model.sampled({1, step});
-    REQUIRE(labels.size() == tokens);
+    REQUIRE(labels.size() == static_cast<size_t>(LinearSoftmax::tokens));
     for (size_t i = 0; i < labels.size(); ++i) CHECK((labels[i] == ignored_label) == (i % 2 == 0));
     CHECK(model.sampled({1, step}) == labels);
     different_step += model.sampled({1, step + 1}) != labels;

@@ -70,7 +70,13 @@ class LocalPipeline {
       program.memory.emplace_back(of_group.begin(), of_group.end());
     return run(std::move(program));
   }
-  // The same without its update; norm() is the norm.
+  // The estimate of the curvature before the next of them; returns the sum of the losses of sampled labels.
+  double estimate(std::shared_ptr<const StepBatch> batch) {
+    Program program = program_of(estimate_program, std::move(batch));
+    program.step = program.update = step_ + 1;
+    return run(std::move(program));
+  }
+  // The same as train() without its update; norm() is the norm.
   double compute_norm(std::shared_ptr<const StepBatch> batch) {
     return run(program_of(norm_program, std::move(batch)));
   }

@@ -617,5 +617,23 @@ TEST_CASE("cores on threads: a rank that fails ends all others, wherever they ar
   }
 }
 
+TEST_CASE("cores on threads: sophia is refused with a loss that is no cross-entropy", "[cores]") {
+  class Other final : public Loss {
+   public:
+    void chunk(Operations&, Tensor&, std::span<const int32_t>, double, Tensor&) override {}
+  };
+  losses().add("other", [] { return std::make_unique<Other>(); });
+  const TemporaryFolder folder;
+  Config config = config_of(folder, {});
+  config.train.loss = "other";
+  const bool in_group = GENERATE(false, true);
+  if (in_group)
+    config.optimizer.groups = {{{"*norm*"}, "sophia", {}}};
+  else
+    use_sophia(config);
+  CHECK_THROWS_WITH(plan_training(config, ExistingRun::refuse),
+                    contains("train.loss") && contains("'other'") && contains("sophia"));
+}
+
 }  // namespace
 }  // namespace collie::test
