@@ -74,7 +74,7 @@ class Reader {
   // the last, which is being read.
   std::string options_at(const std::string& path) const {
     const OptimizerConfig& optimizer = config_.optimizer;
-    const auto words = [](const std::string& piece, const Registry<OptionDeclaration>& declarations) {
+    const auto words = [](const std::string& piece, const auto& declarations) {
       return fmt::format(" (the options of {} are {})", piece,
                          names_of_options(declarations.find(piece).options));
     };
