@@ -71,10 +71,11 @@ bool LayoutOptions::every_option_counts() const {
 
 std::string MathsOptions::name() const {
   return fmt::format(
-      "{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, rounded {}", family,
-      dropout ? " with dropout" : "", optimizer, tied ? "tied" : "untied", packing ? ", packed" : "",
+      "{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, states {}, rounded "
+      "{}",
+      family, dropout ? " with dropout" : "", optimizer, tied ? "tied" : "untied", packing ? ", packed" : "",
       masked ? ", masked" : "", sequences_per_step, micro_batch_size, dtype, master ? " with masters" : "",
-      grad_dtype, rounding);
+      grad_dtype, state_dtype, rounding);
 }
 
 OptimizerConfig optimizer_config(const std::string& optimizer) {

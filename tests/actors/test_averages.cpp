@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include "actors/cluster.hpp"
+#include "io/files.hpp"
 #include "io/safetensors.hpp"
+#include "io/sealed_json.hpp"
 #include "tests/actors/layout_runs.hpp"
 #include "tests/actors/threaded_config.hpp"
 #include "tests/catch.hpp"
@@ -166,6 +168,26 @@ TEST_CASE("a resume with states of another dtype is refused by the key, or conve
     REQUIRE(found.losses.size() == 3);
     CHECK(loss_difference(found, expected) < 2e-2);
   }
+}
+
+TEST_CASE("a checkpoint of a version without optimizer.state_dtype is resumed with float32",
+          "[actors][state_dtype]") {
+  MathsOptions maths;
+  maths.sequences_per_step = 4;
+  const TemporaryFolder folder;
+  write_texts(folder);
+  LayoutOutcome outcome;
+  run_to_the_end(plan_training(layout_config(folder, maths, on_one_rank, 1), ExistingRun::resume), outcome);
+  const std::string manifest = (folder / "run" / "checkpoints" / "step-00000001" / "manifest.json").string();
+  nlohmann::json object = unseal(read_stream(manifest, size_t{1} << 24), manifest);
+  CHECK(object.at("metadata").at("maths").at("optimizer").erase("state_dtype") == 1);
+  object.erase("sha256");
+  std::ofstream(manifest) << seal(object);
+  CHECK_NOTHROW(plan_training(layout_config(folder, maths, on_one_rank, 2), ExistingRun::resume));
+  maths.state_dtype = "bfloat16";
+  check_says(
+      message_of([&] { plan_training(layout_config(folder, maths, on_one_rank, 2), ExistingRun::resume); }),
+      {"optimizer.state_dtype", "started with \"float32\""});
 }
 
 }  // namespace collie::test

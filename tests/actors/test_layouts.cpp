@@ -156,6 +156,23 @@ TEST_CASE("layouts: gradients are clipped by value as one rank clips them, once 
   }
 }
 
+TEST_CASE("layouts: schedule-free AdamW trains as on one rank, and resumes in another layout",
+          "[actors][layouts][schedule_free][slow]") {
+  for (const bool tied : {true, false}) {
+    MathsOptions maths{tied, true, true};
+    maths.optimizer = "adamw_schedule_free";
+    const LayoutOutcome expected = run_one_rank(maths);
+    CHECK(expected.losses.back() < 0.9 * expected.losses.front());
+    for (const auto& [first, then] :
+         {std::pair(LayoutOptions{1, 1, 2, 1, "interleaved_1f1b"}, LayoutOptions{1, 1, 2, 1, "dualpipe_v"}),
+          {{2, 1, 2, 1, "zbv", 1}, {1, 2, 1, 2, "1f1b", 0, true}},
+          {{1, 2, 2, 1, "zb_h1"}, {4, 1, 1, 1, "1f1b", 3}}}) {
+      INFO(maths.name() << ": " << first.name() << ", from step 11 on " << then.name());
+      CHECK(complaint_of_halves(run_halves(maths, first, then), expected, maths, first, then) == "");
+    }
+  }
+}
+
 TEST_CASE("layouts: computing activations again changes no bit in any of them", "[actors][layouts][slow]") {
   const MathsOptions maths{true, true, false, 16, 2};
   for (const LayoutOptions& grid :

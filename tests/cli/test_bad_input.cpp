@@ -144,8 +144,13 @@ TEST_CASE("settings that cannot work are refused before anything is written") {
   check_run_refused(bench, {"optimizer.name=sgdd"}, {"optimizer.name", "sgdd", "adamw"});
   check_run_refused(bench, {"optimizer.grad_dtype=bfloat16"},
                     {"optimizer.grad_dtype", "model.dtype", "float32"});
-  check_run_refused(bench, {"optimizer.rounding=stochastic"},
-                    {"optimizer.rounding", "stochastic", "model.dtype", "optimizer.master"});
+  check_run_refused(
+      bench, {"optimizer.rounding=stochastic"},
+      {"optimizer.rounding", "stochastic", "model.dtype", "optimizer.master", "optimizer.state_dtype"});
+  check_run_refused(bench, {"optimizer.state_dtype=float16"},
+                    {"optimizer.state_dtype", "float16", "bfloat16"});
+  check_run_refused(bench, {"optimizer.name=adamw_schedule_free", "optimizer.betas=[0, 0.9]"},
+                    {"optimizer.betas", "0", "above 0"});
   check_run_refused(bench, {"train.loss=mse"}, {"mse", "cross_entropy"});
   check_run_refused(bench, {"callbacks=[confetti]"}, {"callback", "confetti"});
   check_run_refused(bench, {"lr_scheduler.name=staircase"}, {"lr_scheduler.name", "staircase", "cosine"});

@@ -1,4 +1,6 @@
 // Whole runs on the emulated GPU, several ranks sharing it, compared with one rank's on the CPU.
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <tuple>
 
 #include "io/safetensors.hpp"
@@ -118,6 +120,65 @@ TEST_CASE("activations on the host, or computed again, change no bit", "[slow]")
     INFO(layout.name() << ", offload " << offload << ", recompute " << recompute << ", graphs " << graphs);
     CHECK(complaint_of(run_in(maths, other, other), expected, true) == "");
   }
+}
+
+namespace {
+
+// The losses of three steps, and those of the evaluations, if there are any.
+std::pair<std::vector<double>, std::vector<double>> evaluated(const MathsOptions& maths,
+                                                              const LayoutOptions& layout, int64_t every) {
+  set_gpu_backend(&cuda_backend());
+  const TemporaryFolder folder;
+  folder.write("train.txt", "The collie herds sheep, and the sheep follow. The collie herds more of them.");
+  Config config = layout_config(folder, maths, layout, 3);
+  config.data.eval = config.data.train;
+  config.eval.every_n_steps = every;
+  LayoutOutcome outcome;
+  run_to_the_end(plan_training(std::move(config), ExistingRun::refuse), outcome);
+  std::vector<double> evaluations;
+  std::ifstream metrics(folder / "run" / "metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);)
+    if (const auto step = nlohmann::json::parse(line); step.contains("eval_loss"))
+      evaluations.push_back(step.at("eval_loss").get<double>());
+  return {outcome.losses, evaluations};
+}
+
+}  // namespace
+
+TEST_CASE("averages of weights on a GPU are those on the CPU, also of states on the host, and change no bit",
+          "[slow]") {
+  MathsOptions maths =
+      GENERATE(small_maths(), bfloat16(true, "float32", "nearest"), bfloat16(false, "float32", "stochastic"));
+  maths.optimizer = "adamw_schedule_free";
+  if (maths.rounding == "stochastic") maths.state_dtype = "bfloat16";
+  INFO(maths.name());
+  const auto expected = evaluated(maths, gpu_layout(1, 1, 1, 1), 1);
+  REQUIRE(expected.second.size() == 3);
+  CHECK(evaluated(maths, gpu_layout(1, 1, 1, 1), 0).first == expected.first);
+  CHECK(evaluated(maths, gpu_layout(1, 1, 2, 1), 1) == expected);
+  LayoutOptions offloaded = gpu_layout(1, 1, 2, 1, 0, "zbv");
+  offloaded.offload = "optimizer";
+  CHECK(evaluated(maths, offloaded, 1) == expected);
+  const auto on_cpu = evaluated(maths, LayoutOptions{}, 1);
+  for (size_t i = 0; i < 3; ++i)
+    CHECK(on_cpu.second[i] == Approx(expected.second[i]).epsilon(maths.dtype == "float32" ? 1e-5 : 5e-3));
+}
+
+TEST_CASE("states in bfloat16 of a float32 model have the same bits in a pipeline, with ZeRO-1 and offloaded",
+          "[slow]") {
+  MathsOptions maths = small_maths();
+  maths.state_dtype = "bfloat16";
+  maths.rounding = "stochastic";
+  const LayoutOptions one = gpu_layout(1, 1, 1, 1);
+  const LayoutOutcome expected = run_in(maths, one, one);
+  CHECK(complaint_of(run_in(maths, one, gpu_layout(1, 1, 2, 1)), expected, true) == "");
+  LayoutOptions offloaded = one;
+  offloaded.offload = "optimizer";
+  CHECK(complaint_of(run_in(maths, offloaded, one), expected, true) == "");
+  CHECK(complaint_of(run_in(maths, gpu_layout(2, 1, 1, 1, 1), gpu_layout(2, 1, 1, 1, 0)),
+                     run_in(maths, gpu_layout(2, 1, 1, 1, 0), gpu_layout(2, 1, 1, 1, 1)), true) == "");
+  CHECK(loss_difference(expected, on_the_cpu()) < 2e-2);
+  CHECK(loss_difference(expected, on_the_cpu()) > 0);
 }
 
 TEST_CASE("a node in another process takes a GPU of its own machine") {

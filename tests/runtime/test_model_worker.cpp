@@ -503,6 +503,45 @@ TEST_CASE("model worker: texts are the same together and alone, and leave nothin
   CHECK(together[0] != together[3]);
 }
 
+TEST_CASE("model worker: texts, evaluations and a checkpoint that is read for them are of the averages",
+          "[actors][worker][schedule_free]") {
+  const int ranks = GENERATE(1, 2, 3);
+  CAPTURE(ranks);
+  ModelWorkerSettings settings = settings_of(three_blocks(true), ranks);
+  settings.optimizer.name = "adamw_schedule_free";
+  Layout layout = layout_with(ranks, true);
+  layout.tied_average = true;
+  LocalPipeline trained(layout, settings);
+  for (int step = 0; step < 6; ++step) trained.train(step_batch(2, step), 5e-2);
+
+  nlohmann::json averages = nlohmann::json::object();
+  const std::vector<CheckpointSlice> slices = trained.snapshot();
+  for (const CheckpointSlice& slice : slices)  // beta1 is 0.9
+    averages[slice.name] = {{"state", "z"}, {"of_weight", 1 / 0.9}, {"of_state", 1 - 1 / 0.9}};
+  // From the same slices, what is evaluated or what is trained.
+  const auto restored = [&](const nlohmann::json& metadata) {
+    MemorySink sink;
+    write_checkpoint(sink, 6, metadata, {slices});
+    const Checkpoint checkpoint(sink.sealed.at(6));
+    ModelWorkerSettings alone = settings_of(three_blocks(true), 1);
+    alone.training = false;
+    alone.checkpoint = &checkpoint;
+    return LocalPipeline(layout_with(1, true), alone);
+  };
+  LocalPipeline averaged = restored({{"averages", averages}}), plain = restored(nlohmann::json::object());
+  const auto batch = step_batch(2, 0);
+  const double loss = trained.evaluate(batch);
+  CHECK(averaged.evaluate(batch) == loss);
+  CHECK(plain.evaluate(batch) != loss);
+  Sampling warm;
+  warm.temperature = 2;
+  warm.seed = 9;
+  const std::vector<Prompt> prompts = {{{5, 9, 2, 7}, 40, warm}, {{3}, 40, warm}, {{8, 8, 1}, 40, warm}};
+  const auto texts = generate(trained, prompts);
+  CHECK(generate(averaged, prompts) == texts);
+  CHECK(generate(plain, prompts) != texts);
+}
+
 TEST_CASE("model worker: the losses of documents are those of each alone, and add up", "[actors][worker]") {
   const int ranks = GENERATE(1, 2);
   CAPTURE(ranks);

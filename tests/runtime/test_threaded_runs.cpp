@@ -196,7 +196,7 @@ TEST_CASE(
   for (const ThreadedLayout& layout :
        {ThreadedLayout{2, 1, 1, 1, 0, "1f1b"}, ThreadedLayout{2, 1, 1, 1, 0, "zbv"},
         ThreadedLayout{2, 1, 1, 1, 0, "interleaved_1f1b"}, ThreadedLayout{1, 2, 1, 1, 0},
-        ThreadedLayout{1, 2, 1, 1, 1}, ThreadedLayout{1, 2, 1, 1, 2}, ThreadedLayout{1, 2, 1, 1, 3},
+        ThreadedLayout{1, 2, 1, 1, 1}, ThreadedLayout{1, 2, 1, 1, 3},
         ThreadedLayout{1, 1, 1, 2, 0, "1f1b", true}, ThreadedLayout{1, 1, 2, 2, 1},
         ThreadedLayout{2, 2, 1, 2, 2, "zb_h1"}, ThreadedLayout{2, 2, 2, 1, 3, "interleaved_1f1b"}}) {
     check_against_one_rank(schedule_free(layout));
