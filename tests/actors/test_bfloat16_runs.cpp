@@ -60,6 +60,17 @@ TEST_CASE("a run in bfloat16 on the CPU has the same bits in any pipeline, and r
   CHECK(loss_difference(expected, in_float32()) > 0);
 }
 
+TEST_CASE("a run in bfloat16 with four states, and one with estimates, has the same bits in a pipeline",
+          "[actors][bfloat16][slow]") {
+  MathsOptions maths =
+      GENERATE(bfloat16(true, "float32", "nearest"), bfloat16(false, "bfloat16", "stochastic"));
+  maths.optimizer = GENERATE("adan", "sophia");
+  INFO(maths.name());
+  const LayoutOutcome expected = run_in(maths, one_rank, one_rank);
+  CHECK(complaint_of(run_in(maths, {1, 1, 2, 1, "zbv"}, one_rank), expected, true) == "");
+  CHECK(loss_difference(run_in(maths, {2, 1, 1, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b"}), expected) < 5e-3);
+}
+
 TEST_CASE("in bfloat16 on the CPU, ZeRO-1 gives the bits of ZeRO-0, and ZeRO-3 those of ZeRO-2",
           "[actors][bfloat16][slow]") {
   const MathsOptions maths =

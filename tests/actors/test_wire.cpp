@@ -88,6 +88,17 @@ TEST_CASE("wire: a program is read as it was written", "[actors][wire]") {
   CHECK(read.decoding.ended == std::vector<int64_t>{5, 6});
 }
 
+TEST_CASE("wire: every kind of program is read as it was written", "[actors][wire]") {
+  WireConfig config;
+  caf::actor_system system{config};
+  for (const ProgramKind& kind : {training_program, estimate_program, norm_program, evaluation_program,
+                                  generation_program, snapshot_program, release_program}) {
+    Program program = full_program();
+    program.kind = kind;
+    CHECK(round_trip(system, ProgramMessage{std::make_shared<const Program>(program)}).program->kind == kind);
+  }
+}
+
 TEST_CASE("wire: replies and what ends a program are read as they were written", "[actors][wire]") {
   WireConfig config;
   caf::actor_system system{config};

@@ -13,6 +13,7 @@ TEST_CASE("20 steps of an optimizer follow PyTorch's losses", "[golden]") {
   const json golden = read_json(golden_folder + "optimizer_losses.json");
   for (const json& each : golden.at("cases")) {
     const auto checkpoint = each.at("checkpoint").get<std::string>();
+    if (device == "reference" && checkpoint != "llama_tied") continue;  // it is slow
     CAPTURE(device, checkpoint, each.at("rule").get<std::string>());
     OptimizerConfig config;
     config.name = each.at("rule").get<std::string>();
