@@ -133,11 +133,11 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
       schedule::rank_of_stage(layout.schedule, layout.grid.pipeline, layout.virtual_stages);
   // A matrix that is frozen is on both stages, and nothing is exchanged for it.
   layout.tied = plan.model.architecture.tie_word_embeddings && model_parameters(plan.model).front().trainable;
-  if (layout.tied && plan.purpose == Purpose::train)
-    layout.tied_average = ParameterGroups(plan.config.optimizer)
-                              .of(model_parameters(plan.model).front().name)
-                              .optimizer->average()
-                              .has_value();
+  if (layout.tied && plan.purpose == Purpose::train) {
+    const Parameter embedding = model_parameters(plan.model).front();
+    const ParameterGroups optimizers(plan.config.optimizer);
+    layout.tied_average = optimizers.of(embedding.name, embedding.shape).optimizer->average().has_value();
+  }
   check_shard(plan.model.architecture,
               {0, parallel.tp_size, parallel.sequence_parallel, 0, parallel.cp_size});
   check_loss_shards(plan.config.train.loss, *losses().find(plan.config.train.loss)(), parallel.tp_size);

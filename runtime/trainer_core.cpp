@@ -526,7 +526,8 @@ void TrainerCore::cut_if_due() {
 }
 
 void TrainerCore::step_given_up() {
-  step_in_flight_ = estimating_ = false;
+  step_in_flight_ = false;
+  passes_.clear();
   --step_;
   save_or_continue();
 }

@@ -21,6 +21,17 @@ namespace collie {
 
 enum class Purpose : uint8_t { train, evaluate, generate };
 
+// How a run's steps are made of programs.
+struct StepPasses {
+  bool fuses = false;          // layers are updated inside backward (optimizer.fused_update)
+  double clip_grad_norm = 0;   // 0: no clipping
+  bool clips_by_last = false;  // a fused update clips by the norm of the step before, not by its own
+
+  // The programs of a step, but for an estimate. With several micro-batches gradients stand whole anyway, and
+  // the norm is known before the update.
+  std::vector<ProgramKind> of_step(size_t micro_batches) const;
+};
+
 struct TrainerSettings {
   RunTag tag;
   Purpose purpose = Purpose::train;
@@ -46,17 +57,6 @@ struct TrainerSettings {
   // What update `update` adds to it.
   std::function<void(std::vector<UpdateMemory>& memory, double lr_factor, int64_t update)> remember;
   int monitor_credits = 64;  // how many step records the monitor may lag behind
-};
-
-// How a run's steps are made of programs.
-struct StepPasses {
-  bool fuses = false;          // layers are updated inside backward (optimizer.fused_update)
-  double clip_grad_norm = 0;   // 0: no clipping
-  bool clips_by_last = false;  // a fused update clips by the norm of the step before, not by its own
-
-  // The programs of a step, but for an estimate. With several micro-batches gradients stand whole anyway, and
-  // the norm is known before the update.
-  std::vector<ProgramKind> of_step(size_t micro_batches) const;
 };
 
 class TrainerOutbox {
