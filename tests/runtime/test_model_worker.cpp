@@ -62,6 +62,19 @@ class InfiniteLoss final : public Loss {
   std::unique_ptr<Loss> inner_ = losses().find("cross_entropy")();
 };
 
+// Makes one gradient of each rank a value.
+class SpoilingHook final : public StepHook {
+ public:
+  explicit SpoilingHook(double value) : value_(value) {}
+  void before_norm(const HookContext& context) override {
+    Tensor first = context.stages.front()->gradients().part(0).rows(0, 1);
+    context.operations.fill(first, value_);
+  }
+
+ private:
+  double value_;
+};
+
 LocalPipeline pipeline_of(const ModelConfig& model, const Layout& layout) {
   return LocalPipeline(layout, settings_of(model, layout.stages));
 }
@@ -342,6 +355,26 @@ TEST_CASE("model worker: gradients are clamped when they are whole, before their
   CHECK((found == expected));
   CHECK(clamped_norm == Approx(std::sqrt(squares)).epsilon(1e-12));
   CHECK(clamped_norm < norm);
+}
+
+TEST_CASE("model worker: clipping by value keeps a gradient that is no number, which changes nothing",
+          "[actors][worker][clip]") {
+  const bool clips = GENERATE(false, true);
+  const int ranks = GENERATE(1, 2);
+  CAPTURE(clips, ranks);
+  const auto norm_with = [&](double gradient, bool changes) {
+    step_hooks().add("spoiling", [=] { return std::make_unique<SpoilingHook>(gradient); });
+    ModelWorkerSettings settings = settings_of(three_blocks(true), ranks);
+    settings.hooks = {"spoiling"};
+    settings.clip_grad_value = clips ? 0.003 : 0;
+    LocalPipeline pipeline(layout_with(ranks, true), settings);
+    const auto before = bits_of(pipeline.snapshot());
+    pipeline.train(step_batch(2, 1), 1e-2);
+    CHECK((bits_of(pipeline.snapshot()) != before) == changes);
+    return pipeline.norm();
+  };
+  CHECK(std::isnan(norm_with(NAN, false)));
+  CHECK(std::isfinite(norm_with(INFINITY, clips)) == clips);  // as in PyTorch, it becomes the value
 }
 
 TEST_CASE("model worker: the norm alone is the next step's, and changes nothing", "[actors][worker]") {
