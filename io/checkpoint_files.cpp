@@ -1,5 +1,6 @@
 #include "io/checkpoint_files.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.hpp"
@@ -23,8 +24,8 @@ void check_marker(const std::string& path, const Manifest& manifest) {
 
 void check_tensor(const SafetensorsFile& file, const ManifestSlice& slice) {
   const SafetensorsEntry& tensor = file.find(slice.tensor);
-  if (tensor.dtype != "F32" && tensor.dtype != "BF16")
-    throw UserError("{}: tensor '{}' is {}; in a checkpoint it must be F32 or BF16", file.path().string(),
+  if (tensor.dtype != "F32" && tensor.dtype != "BF16" && tensor.dtype != "U8")
+    throw UserError("{}: tensor '{}' is {}; in a checkpoint it must be F32, BF16 or U8", file.path().string(),
                     slice.tensor, tensor.dtype);
   if (tensor.dtype != slice.dtype || tensor.shape != slice.shape)
     throw UserError("{}: tensor '{}' is {} {}, but the manifest says {} {}", file.path().string(),
@@ -53,7 +54,12 @@ CheckpointFolder::CheckpointFolder(const std::string& path) : path_(path) {
 }
 
 void CheckpointFolder::read(size_t index, std::span<float> values) const {
-  stored_.at(index).file->to_float(stored_[index].tensor, values);
+  const Stored& stored = stored_.at(index);
+  const SafetensorsEntry& entry = stored.file->find(stored.tensor);
+  if (entry.dtype != "U8") return stored.file->to_float(stored.tensor, values);
+  COLLIE_ASSERT(entry.bytes.size() == values.size(), "{} values for {}", values.size(), entry.bytes.size());
+  std::transform(entry.bytes.begin(), entry.bytes.end(), values.begin(),
+                 [](std::byte code) { return static_cast<float>(code); });
 }
 
 }  // namespace collie

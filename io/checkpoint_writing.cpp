@@ -38,12 +38,25 @@ std::string tensor_key(const CheckpointSlice& slice) {
   return key;
 }
 
+std::string dtype_in_file(const CheckpointSlice& slice) {
+  switch (slice.data.dtype()) {
+    case DType::f32:
+      return "F32";
+    case DType::bf16:
+      return "BF16";
+    case DType::u8:
+      return "U8";
+    default:
+      COLLIE_ASSERT(false, "slice {} is {}, not float32, bfloat16 or uint8", slice.name,
+                    name(slice.data.dtype()));
+      return "";
+  }
+}
+
 SafetensorsItem item_of(const CheckpointSlice& slice) {
   const Tensor data = slice.data;
-  const bool narrow = data.dtype() == DType::bf16;
-  COLLIE_ASSERT(data.contiguous() && (narrow || data.dtype() == DType::f32),
-                "slice {} is {}, not dense float32 or bfloat16", slice.name, name(data.dtype()));
-  return {tensor_key(slice), narrow ? "BF16" : "F32", data.shape().to_vector(),
+  COLLIE_ASSERT(data.contiguous(), "slice {} of {} is not dense", slice.name, slice.state);
+  return {tensor_key(slice), dtype_in_file(slice), data.shape().to_vector(),
           [data] { return std::span(static_cast<const std::byte*>(data.raw()), data.bytes()); }};
 }
 

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/divide.hpp"
+#include "kernels/rules/scalar_formulas.hpp"
 #include "kernels/tree_sum.hpp"
 
 namespace collie::check {
@@ -567,6 +568,35 @@ void update(DType dtype, std::span<const UpdateTensors> ranges, const Elementwis
     if (!range.rounded.defined()) continue;
     fits("rounded", range.rounded);
     of_dtype(formula.name, "rounded", range.rounded, dtype);
+  }
+}
+
+void update_quantised(DType dtype, std::span<const QuantisedTensors> ranges, const ElementwiseUpdate& step) {
+  constexpr std::string_view op = "update_quantised";
+  COLLIE_ASSERT(step.formula == scalar::index_of<scalar::AdamW>,
+                "{}: by the formula {}, there is AdamW's alone", op, formula_properties(step.formula).name);
+  if (step.gradient_factor.defined()) doubles(op, "gradient_factor", step.gradient_factor, 1);
+  for (const QuantisedTensors& range : ranges) {
+    const auto fits = [&](std::string_view what, const Tensor& x) {
+      of_either_dtype(op, what, x, dtype);
+      contiguous(op, what, x);
+      COLLIE_ASSERT(x.numel() == range.weight.numel(), "{}: {} has shape {}, but weight has shape {}", op,
+                    what, x.shape().to_string(), range.weight.shape().to_string());
+    };
+    fits("weight", range.weight);
+    fits("gradient", range.gradient);
+    for (const Tensor& codes : range.codes) {
+      of_shape(op, "codes", codes, Shape{range.weight.numel()}, DType::u8);
+      contiguous(op, "codes", codes);
+    }
+    for (const Tensor& absmax : range.absmax) {
+      of_shape(op, "absmax", absmax, Shape{divide_up(range.weight.numel(), quantisation_block)},
+               accumulation_dtype(dtype));
+      contiguous(op, "absmax", absmax);
+    }
+    if (!range.rounded.defined()) continue;
+    fits("rounded", range.rounded);
+    of_dtype(op, "rounded", range.rounded, dtype);
   }
 }
 

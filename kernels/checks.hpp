@@ -79,6 +79,7 @@ void tree_sums(const Tensor& values, const TreeRuns& runs, const Tensor& sums);
 void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const Tensor& outcome);
 void keep_if_finite(const Tensor& factor, const Tensor& value, const Tensor& kept);
 void update(DType dtype, std::span<const UpdateTensors> ranges, const ElementwiseUpdate& step);
+void update_quantised(DType dtype, std::span<const QuantisedTensors> ranges, const ElementwiseUpdate& step);
 void line_maxima(DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor, const Tensor& maxima);
 void line_sums_of_squares(DType dtype, std::span<const MatrixTile> tiles, const Tensor& factor,
                           const Tensor& scales, const Tensor& bounds, const Tensor& sums);

@@ -11,6 +11,8 @@ size_t size_of(DType dtype) {
       return 8;
     case DType::bf16:
       return 2;
+    case DType::u8:
+      return 1;
   }
   COLLIE_ASSERT(false, "unknown dtype {}", static_cast<int>(dtype));
   return 0;
@@ -26,6 +28,8 @@ std::string_view name(DType dtype) {
       return "bfloat16";
     case DType::i32:
       return "int32";
+    case DType::u8:
+      return "uint8";
   }
   COLLIE_ASSERT(false, "unknown dtype {}", static_cast<int>(dtype));
   return {};

@@ -37,6 +37,11 @@ void fill_as(const Tensor& x, T value) {
   for_each_row<T>(x, [&](T* row, int64_t, int64_t width) { std::fill_n(row, width, value); });
 }
 
+uint8_t to_code(double value) {
+  COLLIE_ASSERT(value >= 0 && value <= 255, "{} is no number of 8 bits", value);
+  return static_cast<uint8_t>(value);
+}
+
 }  // namespace
 
 Rows rows_of(const Tensor& x) {
@@ -65,6 +70,8 @@ void fill(const Tensor& x, double value) {
       return fill_as(x, to_bf16(static_cast<float>(value)));
     case DType::i32:
       return fill_as(x, static_cast<int32_t>(value));
+    case DType::u8:
+      return fill_as(x, to_code(value));
   }
 }
 
@@ -93,6 +100,8 @@ void upload(std::span<const float> values, const Tensor& x) {
       return upload_as<uint16_t>(values, x, to_bf16);
     case DType::i32:
       return upload_as<int32_t>(values, x, [](float v) { return static_cast<int32_t>(v); });
+    case DType::u8:
+      return upload_as<uint8_t>(values, x, to_code);
   }
 }
 
@@ -107,6 +116,8 @@ void download(const Tensor& x, std::span<float> values) {
       return download_as<uint16_t>(x, values, from_bf16);
     case DType::i32:
       return download_as<int32_t>(x, values, [](int32_t v) { return static_cast<float>(v); });
+    case DType::u8:
+      return download_as<uint8_t>(x, values, [](uint8_t v) { return static_cast<float>(v); });
   }
 }
 

@@ -104,6 +104,8 @@
      (loss_sum, sum_of_squares, max_norm, outcome))                                                          \
   OP(void, keep_if_finite, (const Tensor& factor, const Tensor& value, Tensor& kept), (factor, value, kept)) \
   OP(void, update, (std::span<UpdateTensors> ranges, const ElementwiseUpdate& step), (ranges, step))         \
+  OP(void, update_quantised, (std::span<QuantisedTensors> ranges, const ElementwiseUpdate& step),            \
+     (ranges, step))                                                                                         \
   OP(void, line_maxima, (std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima),           \
      (tiles, factor, maxima))                                                                                \
   OP(void, line_sums_of_squares,                                                                             \

@@ -18,6 +18,7 @@
 #include "kernels/graph_counts.hpp"
 #include "kernels/matrix_tiles.hpp"
 #include "kernels/offload.hpp"
+#include "kernels/quantised_states.hpp"
 #include "kernels/rounding.hpp"
 #include "kernels/tensor.hpp"
 #include "kernels/update_rule.hpp"
@@ -343,6 +344,12 @@ class Operations {
   // --- optimizer updates, elementwise, of a list of ranges at a time, by a formula of kernels/rules/. If the
   // gradient_factor is NaN, nothing changes.
   virtual void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) = 0;
+  // The same of AdamW's formula with states of 8 bits (Dettmers et al., arXiv 2110.02861): a block's states
+  // are decoded, the weight is updated by the new states as they are, and these are encoded by the new
+  // maximum of their absolute values, which is 0 if they all are. Beside bitsandbytes': its kernels for CUDA
+  // give a negative first moment that rounds to 0 the code below that of 0; its other implementations do not,
+  // and neither do we.
+  virtual void update_quantised(std::span<QuantisedTensors> ranges, const ElementwiseUpdate& step) = 0;
 
   // --- optimizer updates of matrices by tiles (kernels/matrix_tiles.hpp). factor f64 [1] multiplies the
   // values of clipped tiles; undefined: 1. Vectors of lines are maxima, scales and bounds [lines] in

@@ -16,7 +16,7 @@
 
 namespace collie {
 
-enum class DType : uint8_t { f32, f64, bf16, i32 };
+enum class DType : uint8_t { f32, f64, bf16, i32, u8 };
 size_t size_of(DType dtype);
 std::string_view name(DType dtype);  // "float32", ...
 
@@ -33,6 +33,10 @@ constexpr DType dtype_of<double>() {
 template <>
 constexpr DType dtype_of<int32_t>() {
   return DType::i32;
+}
+template <>
+constexpr DType dtype_of<uint8_t>() {
+  return DType::u8;
 }
 
 // A shape has up to four dimensions, outermost first.

@@ -23,6 +23,11 @@ const std::vector<OrthogonalRule>& orthogonal_rules() {
   return all;
 }
 
+const std::vector<QuantisedRule>& quantised_rules() {
+  static const std::vector<QuantisedRule> all = {adamw_8bit_rule()};
+  return all;
+}
+
 const ElementwiseRule& elementwise_rule(const std::string& name) {
   const auto& all = elementwise_rules();
   const auto found =

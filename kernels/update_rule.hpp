@@ -23,7 +23,9 @@ namespace collie {
 using UpdateFactors = std::array<double, most_factors>;  // of one step, in the order of the formula's Factor
 
 // The shape of a state of a Hugging Face tensor [rows, columns]. A vector has no rows.
-enum class StateShape : uint8_t { elements, rows, columns };
+// Blocks are those of quantised states (kernels/dynamic_map.hpp), of the tensor as parameters store it:
+// [rows, columns / 256] if that is whole, else [blocks] of the flattened tensor.
+enum class StateShape : uint8_t { elements, rows, columns, blocks };
 
 // A state is of the operation table's accumulation_dtype() unless optimizer.state_dtype says otherwise.
 struct StateDeclaration {
@@ -32,6 +34,7 @@ struct StateDeclaration {
   StateShape shape = StateShape::elements;
   bool starts_as_weight = false;  // instead of `initial`
   bool wide = false;              // never stored in bfloat16 (the formula's wide_states)
+  bool codes = false;             // of 8 bits (DType::u8)
   bool operator==(const StateDeclaration&) const = default;
 };
 
@@ -126,10 +129,24 @@ struct OrthogonalRule {
   std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
 };
 
+// AdamW whose states are 8-bit codes, but in tensors of fewer elements than `least_numel`.
+struct QuantisedUpdateRule {
+  ElementwiseUpdateRule adamw;
+  int64_t least_numel = 0;
+};
+
+struct QuantisedRule {
+  std::string name;
+  std::vector<Option> options;
+  std::function<QuantisedUpdateRule(const OptionValues&)> with;
+  KeyDefaults keys = {};
+};
+
 // All rules of a kind, in the order of their names.
 const std::vector<ElementwiseRule>& elementwise_rules();
 const std::vector<FactoredRule>& factored_rules();
 const std::vector<OrthogonalRule>& orthogonal_rules();
+const std::vector<QuantisedRule>& quantised_rules();
 // The rule of that name, which must be there.
 const ElementwiseRule& elementwise_rule(const std::string& name);
 

@@ -38,6 +38,7 @@ struct NamedTensor {
   Shape shape;
   // Whether its rows belong to tokens or positions: an embedding or a head, and no hidden matrix.
   bool is_table = false;
+  bool transposed = false;  // Piece::transposed, of all of its pieces
 };
 
 struct Parameter {

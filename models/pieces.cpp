@@ -164,7 +164,7 @@ std::vector<NamedTensor> tensors_of(const std::vector<Parameter>& parameters) {
   for (const Parameter& parameter : parameters)
     for (const Piece& piece : pieces_of(parameter))
       if (seen.insert(piece.tensor).second)
-        all.push_back({piece.tensor, piece.tensor_shape, parameter.is_table});
+        all.push_back({piece.tensor, piece.tensor_shape, parameter.is_table, piece.transposed});
   return all;
 }
 

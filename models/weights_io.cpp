@@ -67,9 +67,9 @@ bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
 std::vector<std::string> check_weights(const std::string& folder, const ModelSpec& model) {
   const SafetensorsFile file = open_weights(folder);
   std::set<std::string> known;
-  for (const auto& [name, shape, is_table] : tensors_of(model_parameters(model))) {
-    check_tensor(file, name, shape);
-    known.insert(name_in_file(file, name));
+  for (const NamedTensor& tensor : tensors_of(model_parameters(model))) {
+    check_tensor(file, tensor.name, tensor.shape);
+    known.insert(name_in_file(file, tensor.name));
   }
   std::vector<std::string> surplus;
   for (const SafetensorsEntry& entry : file.tensors())

@@ -5,6 +5,7 @@
 
 #include "base/divide.hpp"
 #include "kernels/operations.hpp"
+#include "models/pieces.hpp"
 
 namespace collie {
 BucketPlan::BucketPlan(const std::vector<Parameter>& parameters, const StageRange& range,
@@ -70,6 +71,19 @@ std::vector<OwnedRange> BucketPlan::owned(int bucket, int rank) const {
   for (const BucketSlot& slot : whole.slots) {
     const int64_t begin = std::max(first, slot.offset), end = std::min(last, slot.offset + slot.numel);
     if (begin < end) ranges.push_back({slot.id, begin - slot.offset, end - begin, begin - first});
+  }
+  return ranges;
+}
+
+std::vector<OwnedRange> owned_pieces(const BucketPlan& plan, const std::vector<Parameter>& parameters,
+                                     int bucket, int rank) {
+  std::vector<OwnedRange> ranges;
+  for (const OwnedRange& range : plan.owned(bucket, rank)) {
+    const Parameter& of = parameters.at(static_cast<size_t>(range.id));
+    if (of.tied_copy) continue;
+    const std::vector<int64_t> bounds = piece_bounds(of, range.begin, range.begin + range.numel);
+    for (size_t i = 0; i + 1 < bounds.size(); ++i)
+      ranges.push_back({range.id, bounds[i], bounds[i + 1] - bounds[i], range.at + bounds[i] - range.begin});
   }
   return ranges;
 }

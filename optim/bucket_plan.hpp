@@ -68,4 +68,8 @@ class BucketPlan {
   std::vector<Place> places_;  // by ParameterId
 };
 
+// The same without tied copies, which are updated where their owners are, each range within one piece.
+std::vector<OwnedRange> owned_pieces(const BucketPlan& plan, const std::vector<Parameter>& parameters,
+                                     int bucket, int rank);
+
 }  // namespace collie

@@ -122,7 +122,8 @@ class OrthogonalOptimizer final : public Optimizer {
 
   // The matrix as parameters store it, which is what the tiles are rectangles of.
   static Shape stored_shape(const MatrixShare& share) {
-    return share.transposed ? Shape{share.columns(), share.rows()} : Shape{share.rows(), share.columns()};
+    return share.tensor.transposed ? Shape{share.columns(), share.rows()}
+                                   : Shape{share.rows(), share.columns()};
   }
   static Tensor tile_of(const Tensor& whole, const MatrixRange& range) {
     const int64_t row = range.transposed ? range.column : range.row;

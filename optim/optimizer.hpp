@@ -25,7 +25,7 @@ namespace collie {
 struct ParameterRange {
   const std::string& name;     // Hugging Face name
   Tensor weight, gradient;     // flat [numel]
-  std::vector<Tensor> states;  // flat [numel] each, in the order of states()
+  std::vector<Tensor> states;  // flat [numel] or [blocks], in the order of states()
   Tensor rounded;              // where defined: must get the new weight, as Operations::convert() rounds it
   uint64_t first_index = 0;    // of UpdateTensors
 };
@@ -48,7 +48,6 @@ struct MatrixShare {
   std::vector<MatrixRange> ranges;
   // Of whole rows and columns, the same on every rank; in the order of states().
   std::vector<Tensor> line_states;
-  bool transposed = false;  // whether the ranges are, here and on other ranks
 
   int64_t rows() const { return tensor.shape.rank() == 1 ? 1 : tensor.shape[0]; }
   int64_t columns() const { return tensor.shape[-1]; }
@@ -76,8 +75,7 @@ struct EstimateArguments {
   Rounding rounding;       // of states in bfloat16
 };
 
-// Of a Hugging Face tensor of that shape.
-Shape state_shape(const StateDeclaration& state, const Shape& tensor);
+Shape state_shape(const StateDeclaration& state, const NamedTensor& tensor);
 
 class Optimizer {
  public:

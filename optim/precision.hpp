@@ -22,6 +22,7 @@ struct Precision {
     return full_precision_gradients ? operations.accumulation_dtype() : operations.dtype();
   }
   DType state(const Operations& operations, const StateDeclaration& state) const {
+    if (state.codes) return DType::u8;
     const bool narrow = narrow_states && !state.wide && operations.accumulation_dtype() == DType::f32;
     return narrow ? DType::bf16 : operations.accumulation_dtype();
   }

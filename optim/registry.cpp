@@ -3,17 +3,21 @@
 #include "optim/learning_rate.hpp"
 #include "optim/muon.hpp"
 #include "optim/optimizer.hpp"
+#include "optim/quantised.hpp"
+#include "optim/state_blocks.hpp"
 
 namespace collie {
 
-Shape state_shape(const StateDeclaration& state, const Shape& tensor) {
+Shape state_shape(const StateDeclaration& state, const NamedTensor& tensor) {
   switch (state.shape) {
     case StateShape::elements:
-      return tensor;
+      return tensor.shape;
     case StateShape::rows:
-      return {tensor[0]};
+      return {tensor.shape[0]};
     case StateShape::columns:
-      return {tensor[-1]};
+      return {tensor.shape[-1]};
+    case StateShape::blocks:
+      return shape_of_blocks(tensor.shape, tensor.transposed);
   }
   COLLIE_ASSERT(false, "unknown shape of the state {}", state.name);
 }
@@ -39,6 +43,7 @@ Registry<OptimizerFactory>& optimizers() {
     for (const ElementwiseRule& rule : elementwise_rules()) all.add(rule.name, elementwise_optimizer(rule));
     for (const FactoredRule& rule : factored_rules()) all.add(rule.name, factored_optimizer(rule));
     for (const OrthogonalRule& rule : orthogonal_rules()) all.add(rule.name, orthogonal_optimizer(rule));
+    for (const QuantisedRule& rule : quantised_rules()) all.add(rule.name, quantised_optimizer(rule));
     return all;
   }();
   return registry;

@@ -7,6 +7,7 @@
 #include "kernels/host_data.hpp"
 #include "models/pieces.hpp"
 #include "optim/matrix_collectives.hpp"
+#include "optim/state_blocks.hpp"
 
 namespace collie {
 namespace {
@@ -41,11 +42,12 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
                                                  precision.gradients(operations), !optimizers->fuses(),
                                                  groups.data, groups.gradients);
   for (size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket)
-    for (const OwnedRange& range : owned_pieces(static_cast<int>(bucket))) {
+    for (const OwnedRange& range :
+         owned_pieces(plan_, parameters_, static_cast<int>(bucket), sharding_.rank)) {
       const Piece piece = piece_at(parameter(range.id), range.begin);
       Owned owned{range,
                   static_cast<int>(bucket),
-                  {piece.tensor, piece.tensor_shape, parameter(range.id).is_table},
+                  {piece.tensor, piece.tensor_shape, parameter(range.id).is_table, piece.transposed},
                   optimizers->index_of(piece.tensor, piece.tensor_shape),
                   {},
                   {},
@@ -53,7 +55,7 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       if (precision.keeps_master(operations) && parameter(range.id).trainable)
         owned.master = kept(range.numel, operations.accumulation_dtype());
       for (const StateDeclaration& state : states_of(owned))
-        owned.states.push_back(kept(range.numel, precision.state(operations, state)));
+        owned.states.push_back(kept(held_numel(state, range.numel), precision.state(operations, state)));
       owned_.push_back(std::move(owned));
     }
 }
@@ -64,23 +66,12 @@ Tensor ShardedState::kept(int64_t numel, DType dtype) const {
                   : operations_.empty({numel}, dtype, Category::optimizer);
 }
 
-// What this rank updates of a bucket, each range within one piece. A tied copy is updated where its owner is.
-std::vector<OwnedRange> ShardedState::owned_pieces(int bucket) const {
-  std::vector<OwnedRange> ranges;
-  for (const OwnedRange& range : plan_.owned(bucket, sharding_.rank)) {
-    const Parameter& of = parameter(range.id);
-    if (of.tied_copy) continue;
-    const std::vector<int64_t> bounds = piece_bounds(of, range.begin, range.begin + range.numel);
-    for (size_t i = 0; i + 1 < bounds.size(); ++i)
-      ranges.push_back({range.id, bounds[i], bounds[i + 1] - bounds[i], range.at + bounds[i] - range.begin});
-  }
-  return ranges;
-}
-
 std::vector<StateDeclaration> ShardedState::states_of(const Owned& owned) const {
   if (!parameter(owned.range.id).trainable) return {};
   std::vector<StateDeclaration> states = optimizers_->all()[owned.group].optimizer->states(owned.tensor);
-  std::erase_if(states, [](const StateDeclaration& state) { return state.shape != StateShape::elements; });
+  std::erase_if(states, [](const StateDeclaration& state) {
+    return state.shape == StateShape::rows || state.shape == StateShape::columns;
+  });
   return states;
 }
 
@@ -111,38 +102,36 @@ void ShardedState::load_weights(const std::function<void(ParameterId, Tensor&)>&
   });
 }
 
-// Fills `flat`, the elements of a range, from float32 rectangles of Hugging Face's tensors.
-void ShardedState::read(const OwnedRange& range, const Tensor& flat,
+// Fills `flat`, elements [begin, begin + flat.numel()) of `of`, from float32 rectangles of its tensors.
+void ShardedState::read(const Parameter& of, int64_t begin, const Tensor& flat,
                         const ReadRectangle& read_rectangle) const {
   const auto account = std::make_shared<MemoryAccount>();
   const auto on_host = [&](const Shape& shape, DType dtype) {
     return Tensor::host(shape, dtype, account, Category::workspace);
   };
-  for_each_rectangle(parameter(range.id), range.begin, range.begin + range.numel,
-                     [&](const TensorRectangle& rectangle) {
-                       const int64_t at = rectangle.begin - range.begin;
-                       Tensor elements = flat.rows(at, at + rectangle.shape.numel());
-                       const bool narrow = elements.dtype() == DType::bf16;
-                       if (elements.device() == DeviceKind::cpu && !rectangle.transposed && !narrow) {
-                         Tensor in_place = elements.reshape(rectangle.shape);
-                         return read_rectangle(rectangle, in_place);
-                       }
-                       Tensor values = on_host(rectangle.shape, DType::f32);
-                       read_rectangle(rectangle, values);
-                       if (rectangle.transposed)
-                         values = transposed_on_host(values, account, Category::workspace);
-                       if (narrow) {
-                         Tensor rounded = on_host(values.shape(), DType::bf16);
-                         host::upload({values.data<float>(), static_cast<size_t>(values.numel())}, rounded);
-                         values = rounded;
-                       }
-                       operations_.from_host(values.reshape({values.numel()}), elements);
-                     });
+  for_each_rectangle(of, begin, begin + flat.numel(), [&](const TensorRectangle& rectangle) {
+    const int64_t at = rectangle.begin - begin;
+    Tensor elements = flat.rows(at, at + rectangle.shape.numel());
+    const bool narrow = elements.dtype() == DType::bf16 || elements.dtype() == DType::u8;
+    if (elements.device() == DeviceKind::cpu && !rectangle.transposed && !narrow) {
+      Tensor in_place = elements.reshape(rectangle.shape);
+      return read_rectangle(rectangle, in_place);
+    }
+    Tensor values = on_host(rectangle.shape, DType::f32);
+    read_rectangle(rectangle, values);
+    if (rectangle.transposed) values = transposed_on_host(values, account, Category::workspace);
+    if (narrow) {
+      Tensor rounded = on_host(values.shape(), elements.dtype());
+      host::upload({values.data<float>(), static_cast<size_t>(values.numel())}, rounded);
+      values = rounded;
+    }
+    operations_.from_host(values.reshape({values.numel()}), elements);
+  });
 }
 
 void ShardedState::load(const Checkpoint& checkpoint) {
   load_weights([&](ParameterId id, Tensor& values) {
-    read({id, 0, values.numel(), 0}, values.reshape({values.numel()}),
+    read(parameter(id), 0, values.reshape({values.numel()}),
          [&](const TensorRectangle& rectangle, Tensor& weights) {
            const auto& [tensor, shape] = std::pair(rectangle.piece.tensor, rectangle.piece.tensor_shape);
            optimizers_ != nullptr ? checkpoint.read(tensor, "weight", shape, rectangle.offsets, weights)
@@ -152,11 +141,13 @@ void ShardedState::load(const Checkpoint& checkpoint) {
   if (matrices_) matrices_->load(operations_, checkpoint);
   for (const Owned& owned : owned_) {
     const std::vector<StateDeclaration> states = states_of(owned);
-    for (size_t i = 0; i < states.size(); ++i)
-      read(owned.range, owned.states[i], [&](const TensorRectangle& rectangle, Tensor& values) {
+    for (size_t i = 0; i < states.size(); ++i) {
+      const StatePlace place = place_of_state(states[i], parameter(owned.range.id), owned.range);
+      read(place.of, place.begin, owned.states[i], [&](const TensorRectangle& rectangle, Tensor& values) {
         checkpoint.read(rectangle.piece.tensor, states[i].name, rectangle.piece.tensor_shape,
                         rectangle.offsets, values);
       });
+    }
   }
 }
 
@@ -455,15 +446,17 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
   for (const Owned& owned : owned_) {
     const Parameter& of = parameter(owned.range.id);
     if (!is_primary(of, plan_.buckets()[static_cast<size_t>(owned.bucket)], sharding_)) continue;
-    const auto add = [&](const std::string& state, const Tensor& flat) {
-      for_each_rectangle(of, owned.range.begin, owned.range.begin + owned.range.numel,
+    const auto add = [&](const std::string& state, const StatePlace& place, const Tensor& flat) {
+      for_each_rectangle(place.of, place.begin, place.begin + flat.numel(),
                          [&](const TensorRectangle& rectangle) {
-                           slices.push_back(slice_of(rectangle, state, flat, owned.range.begin));
+                           slices.push_back(slice_of(rectangle, state, flat, place.begin));
                          });
     };
-    add("weight", owned.master.defined() ? owned.master : view(weights_.part(owned.bucket), owned.range));
+    add("weight", {of, owned.range.begin},
+        owned.master.defined() ? owned.master : view(weights_.part(owned.bucket), owned.range));
     const std::vector<StateDeclaration> states = states_of(owned);
-    for (size_t i = 0; i < states.size(); ++i) add(states[i].name, owned.states[i]);
+    for (size_t i = 0; i < states.size(); ++i)
+      add(states[i].name, place_of_state(states[i], of, owned.range), owned.states[i]);
   }
   return slices;
 }

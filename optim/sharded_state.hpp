@@ -98,7 +98,7 @@ class ShardedState {
     NamedTensor tensor;
     size_t group = 0;            // of the optimizers'
     Tensor master;               // [numel], where the weights are narrower
-    std::vector<Tensor> states;  // [numel] each, in the order of states_of()
+    std::vector<Tensor> states;  // [numel] or [blocks], in the order of states_of()
     Tensor trained;              // [numel], the weight without a master while its average is in its place
   };
 
@@ -106,7 +106,7 @@ class ShardedState {
   Tensor view(const Tensor& part, const OwnedRange& range) const {
     return part.rows(range.at, range.at + range.numel);
   }
-  // Those of StateShape::elements; SharedMatrices has the others.
+  // But for those of rows and columns, which SharedMatrices has.
   std::vector<StateDeclaration> states_of(const Owned& owned) const;
   std::optional<WeightAverage> average_of(const Owned& owned) const {
     if (!parameter(owned.range.id).trainable) return {};
@@ -129,11 +129,11 @@ class ShardedState {
   void sum_shares(std::span<const NormShare> shares, const TreeRuns& runs, Tensor& values) const;
   std::vector<ParameterRange> ranges_of(size_t group, const Chosen& chosen);
   void load_weights(const std::function<void(ParameterId, Tensor&)>& fill);
-  std::vector<OwnedRange> owned_pieces(int bucket) const;
   CheckpointSlice slice_of(const TensorRectangle& rectangle, const std::string& state, const Tensor& flat,
                            int64_t first) const;
   using ReadRectangle = std::function<void(const TensorRectangle& rectangle, Tensor& values)>;
-  void read(const OwnedRange& range, const Tensor& flat, const ReadRectangle& read_rectangle) const;
+  void read(const Parameter& of, int64_t begin, const Tensor& flat,
+            const ReadRectangle& read_rectangle) const;
 
   const std::vector<Parameter>& parameters_;
   DataSharding sharding_;

@@ -14,8 +14,7 @@ SharedMatrices::SharedMatrices(const std::vector<Parameter>& parameters, const B
     for (const NamedTensor& tensor : tensors_of({parameter})) {
       const size_t group = optimizers.index_of(tensor.name, tensor.shape);
       if (!optimizers.all()[group].optimizer->takes_matrices()) continue;
-      const bool transposed = pieces_of(parameter).front().transposed;
-      matrices_.push_back({tensor, transposed, plan.bucket_of(id), group, {}, {}});
+      matrices_.push_back({tensor, plan.bucket_of(id), group, {}, {}});
       add_states(matrices_.back(), *optimizers.all()[group].optimizer, operations);
     }
   }
@@ -25,7 +24,7 @@ void SharedMatrices::add_states(Matrix& matrix, const Optimizer& optimizer, Oper
   for (const StateDeclaration& state : optimizer.states(matrix.tensor)) {
     if (state.shape == StateShape::elements) continue;
     matrix.declared.push_back(state);
-    matrix.states.push_back(operations.empty(state_shape(state, matrix.tensor.shape),
+    matrix.states.push_back(operations.empty(state_shape(state, matrix.tensor),
                                              operations.accumulation_dtype(), Category::optimizer));
   }
 }
@@ -51,8 +50,7 @@ std::vector<MatrixShare> SharedMatrices::shares_of(size_t group,
                                                    const std::function<bool(int bucket)>& chosen) const {
   std::vector<MatrixShare> shares;
   for (const Matrix& matrix : matrices_)
-    if (matrix.group == group && chosen(matrix.bucket))
-      shares.push_back({matrix.tensor, {}, matrix.states, matrix.transposed});
+    if (matrix.group == group && chosen(matrix.bucket)) shares.push_back({matrix.tensor, {}, matrix.states});
   return shares;
 }
 

@@ -17,7 +17,6 @@ class SharedMatrices {
  public:
   struct Matrix {
     NamedTensor tensor;
-    bool transposed = false;
     int bucket = 0;
     size_t group = 0;                        // of the optimizers'
     std::vector<StateDeclaration> declared;  // of rows and columns

@@ -118,7 +118,7 @@ void check_checkpoint(const RunPlan& plan) {
     plan.checkpoint->check(tensor.name, "weight", tensor.shape);
     if (!trains || !plan.model.trains(tensor.name)) continue;
     for (const StateDeclaration& state : optimizers->of(tensor.name, tensor.shape).optimizer->states(tensor))
-      plan.checkpoint->check(tensor.name, state.name, state_shape(state, tensor.shape));
+      plan.checkpoint->check(tensor.name, state.name, state_shape(state, tensor));
   }
 }
 

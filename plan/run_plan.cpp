@@ -17,6 +17,7 @@
 #include "models/weights_io.hpp"
 #include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
+#include "optim/state_blocks.hpp"
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/existing_run.hpp"
 #include "schedule/schedules.hpp"
@@ -257,6 +258,19 @@ void check_parameter_groups(const RunPlan& plan) {
   check_groups(plan.config.optimizer, plan.config.file, names);
 }
 
+// Of every rank. Blocks do not depend on how the layers are partitioned.
+void check_state_blocks(const RunPlan& plan) {
+  const ParallelSection& parallel = plan.config.parallel;
+  const ParameterGroups optimizers(plan.config.optimizer);
+  const DataSharding sharding{0, plan.layout.grid.data_ranks(), parallel.zero_stage,
+                              parallel.bucket_elements};
+  for (const StageRange& range : plan.ranges)
+    for (int tensor = 0; tensor < parallel.tp_size; ++tensor)
+      check_blocks(
+          stage_parameters(plan.model, range, {tensor, parallel.tp_size, parallel.sequence_parallel}), range,
+          sharding, optimizers, plan.config.file.place("optimizer.name"));
+}
+
 // "optimizer.betas.0" is matched by itself and by "optimizer.betas".
 bool names(const std::string& allowed, const std::string& key) {
   return key == allowed || key.rfind(allowed + ".", 0) == 0;
@@ -407,6 +421,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   resolve_common(plan);
   check_sequence_length(plan);
   check_parameter_groups(plan);
+  check_state_blocks(plan);
   open_training_data(plan);
   open_evaluation_data(plan);
   check_schedule(plan);

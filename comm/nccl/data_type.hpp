@@ -15,6 +15,7 @@ constexpr DataType type_of(DType dtype) {
     case DType::bf16:
       return DataType::bfloat16;
     case DType::i32:
+    case DType::u8:  // is not sent
       break;
   }
   return DataType::int32;

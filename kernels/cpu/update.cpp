@@ -8,6 +8,7 @@
 #include "kernels/cpu/cpu_operations.hpp"
 #include "kernels/cpu/pieces.hpp"
 #include "kernels/cpu/rounder.hpp"
+#include "kernels/cpu/update_kernel.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/update.cpp"
@@ -15,23 +16,11 @@
 
 #include "kernels/cpu/vector-inl.hpp"
 
-#ifndef COLLIE_KERNELS_CPU_UPDATE_ARRAYS
-#define COLLIE_KERNELS_CPU_UPDATE_ARRAYS
-namespace collie {
-struct UpdateArrays {
-  float* weight;
-  const float* gradient;
-  float* states[most_states];
-};
-struct FloatFactors {
-  float gradient;
-  float of_formula[most_factors];
-};
-}  // namespace collie
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace collie::HWY_NAMESPACE {
+
+using cpu::FloatFactors;
+using cpu::UpdateArrays;
 
 // What the formulas are made of.
 HWY_INLINE Vec mul(Vec a, Vec b) {
@@ -98,11 +87,15 @@ namespace collie {
 HWY_EXPORT(update_vectors);
 
 using cpu::Elements;
+using cpu::FloatFactors;
+using cpu::UpdateArrays;
+using cpu::UpdateKernel;
+
+UpdateKernel cpu::update_kernel() {
+  return &HWY_DYNAMIC_DISPATCH(update_vectors);
+}
 
 namespace {
-
-// Updates one piece of a range whose tensors are all float32.
-using UpdateKernel = void (*)(int formula, const UpdateArrays& x, const FloatFactors& by, int64_t n);
 
 // The elements that are converted to floats at a time, on the stack.
 constexpr int64_t most_converted = 1024;
@@ -162,11 +155,10 @@ void store_copy(const UpdateTensors& range, int64_t first, int64_t last) {
 
 void CpuOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
   check::update(dtype(), ranges, step);
-  const UpdateKernel kernel = &HWY_DYNAMIC_DISPATCH(update_vectors);
+  const UpdateKernel kernel = cpu::update_kernel();
   const double gradient_factor = step.gradient_factor_on_host();
   if (std::isnan(gradient_factor)) return;
-  FloatFactors factors{static_cast<float>(gradient_factor), {}};
-  for (size_t i = 0; i < most_factors; ++i) factors.of_formula[i] = static_cast<float>(step.factors[i]);
+  const FloatFactors factors = cpu::float_factors(step, gradient_factor);
   const cpu::Rounder rounder(step.rounding);
   for (const UpdateTensors& range : ranges)
     arena_.for_pieces(range.weight.numel(), cpu::piece_size, [&](int64_t first, int64_t last) {

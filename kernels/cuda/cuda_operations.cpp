@@ -26,6 +26,7 @@
 #include "kernels/cuda/ops/step_outcome.hpp"
 #include "kernels/cuda/ops/tree_sums.hpp"
 #include "kernels/cuda/ops/update.hpp"
+#include "kernels/cuda/ops/update_quantised.hpp"
 #include "kernels/host_data.hpp"
 
 namespace collie {
@@ -518,6 +519,20 @@ void CudaOperations::keep_if_finite(const Tensor& factor, const Tensor& value, T
   cuda::keep_if_finite(stream_->native(), factor.data<double>(), value.data<double>(), kept.data<double>());
 }
 
+namespace {
+
+const double* value_of(const Tensor& factor) {
+  return factor.defined() ? factor.data<double>() : nullptr;
+}
+
+cuda::FloatFactors factors_of(const ElementwiseUpdate& step) {
+  cuda::FloatFactors factors{};
+  for (size_t i = 0; i < most_factors; ++i) factors.values[i] = static_cast<float>(step.factors[i]);
+  return factors;
+}
+
+}  // namespace
+
 void CudaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
   check::update(dtype(), ranges, step);
   const unsigned wide = formula_properties(step.formula).wide_states;
@@ -538,18 +553,38 @@ void CudaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUp
     x.count = range.weight.numel();
     x.first_index = range.first_index;
   }
-  cuda::FloatFactors factors{};
-  for (size_t i = 0; i < most_factors; ++i) factors.values[i] = static_cast<float>(step.factors[i]);
-  const Tensor& factor = step.gradient_factor;
-  cuda::update(stream_->native(), arrays, step.formula, factors, step.rounding,
-               factor.defined() ? factor.data<double>() : nullptr);
+  cuda::update(stream_->native(), arrays, step.formula, factors_of(step), step.rounding,
+               value_of(step.gradient_factor));
+}
+
+void CudaOperations::update_quantised(std::span<QuantisedTensors> ranges, const ElementwiseUpdate& step) {
+  check::update_quantised(dtype(), ranges, step);
+  std::vector<cuda::QuantisedArrays> arrays;
+  arrays.reserve(ranges.size());
+  for (const QuantisedTensors& range : ranges) {
+    cuda::QuantisedArrays& x = arrays.emplace_back();
+    x.weight = range.weight.raw();
+    x.gradient = range.gradient.raw();
+    x.rounded = range.rounded.defined() ? range.rounded.raw() : nullptr;
+    for (size_t i = 0; i < range.codes.size(); ++i) {
+      x.codes[i] = range.codes[i].data<uint8_t>();
+      x.absmax[i] = range.absmax[i].data<float>();
+    }
+    x.weight_element = element_of(range.weight);
+    x.gradient_element = element_of(range.gradient);
+    x.rounded_element = range.rounded.defined() ? element_of(range.rounded) : Element::bf16;
+    x.count = range.weight.numel();
+    x.first_index = range.first_index;
+  }
+  static_assert(cuda::quantised_codes == map_size);
+  cuda::CodeValues values{};
+  for (size_t i = 0; i < std::size(quantised_with_signs); ++i)
+    std::copy_n(dynamic_map(quantised_with_signs[i]).values.begin(), map_size, values.values[i]);
+  cuda::update_quantised(stream_->native(), arrays, values, factors_of(step), step.rounding,
+                         value_of(step.gradient_factor));
 }
 
 namespace {
-
-const double* value_of(const Tensor& factor) {
-  return factor.defined() ? factor.data<double>() : nullptr;
-}
 
 std::vector<cuda::LineTile> lines_of(std::span<const MatrixTile> tiles) {
   std::vector<cuda::LineTile> all;

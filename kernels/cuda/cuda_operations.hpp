@@ -115,6 +115,7 @@ class CudaOperations final : public Operations {
                     Tensor& outcome) override;
   void keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) override;
   void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) override;
+  void update_quantised(std::span<QuantisedTensors> ranges, const ElementwiseUpdate& step) override;
   void line_maxima(std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima) override;
   void line_sums_of_squares(std::span<const MatrixTile> tiles, const Tensor& factor, const Tensor& scales,
                             const Tensor& bounds, Tensor& sums) override;

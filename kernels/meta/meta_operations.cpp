@@ -231,6 +231,9 @@ void MetaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_s
 void MetaOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {
   check::update(dtype(), ranges, step);
 }
+void MetaOperations::update_quantised(std::span<QuantisedTensors> ranges, const ElementwiseUpdate& step) {
+  check::update_quantised(dtype(), ranges, step);
+}
 
 void MetaOperations::line_maxima(std::span<const MatrixTile> tiles, const Tensor& factor, Tensor& maxima) {
   check::line_maxima(dtype(), tiles, factor, maxima);

@@ -9,6 +9,7 @@ FactoredRule adafactor_rule();
 ElementwiseRule adam_rule();
 FactoredRule adalomo_rule();
 ElementwiseRule adamw_rule();
+QuantisedRule adamw_8bit_rule();
 ElementwiseRule adamw_schedule_free_rule();
 ElementwiseRule adan_rule();
 ElementwiseRule lion_rule();

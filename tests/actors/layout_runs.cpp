@@ -12,8 +12,8 @@ namespace {
 constexpr double gradient_tolerance = 1e-5;
 
 // The first state after one step is the gradient, or its square, times a factor of the rule, or, if the rule
-// sees whole matrices, means of its squares. A state that starts as the weight is another weight, and a
-// parameter without states tells nothing.
+// sees whole matrices or quantises, means or maxima of its squares. A state that starts as the weight is
+// another weight, and a parameter without states tells nothing.
 void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
   const auto checkpoint =
       latest_checkpoint((std::filesystem::path(plan.config.run.dir) / "checkpoints").string());
@@ -26,7 +26,7 @@ void read_gradients(const RunPlan& plan, LayoutOutcome& outcome) {
     if (states.empty() || !plan.model.trains(tensor.name)) continue;
     const bool of_lines = states.back().shape != StateShape::elements;
     const StateDeclaration& state = of_lines ? states.back() : states.front();
-    const Shape of_state = state_shape(state, tensor.shape);
+    const Shape of_state = state_shape(state, tensor);
     Tensor moment = Tensor::host(of_state, DType::f32, account, Category::workspace);
     checkpoint->read(tensor.name, state.name, of_state,
                      std::vector<int64_t>(static_cast<size_t>(of_state.rank()), 0), moment);
@@ -98,7 +98,9 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
     config.name = "adalomo";
     config.options = {{"lr", 2e-2}, {"weight_decay", 0.1}};
   }
-  config.fused_update = optimizer == "adalomo" || optimizer == "lomo";
+  if (optimizer == "adamw_8bit inside backward") config.name = "adamw_8bit";
+  config.fused_update =
+      optimizer == "adalomo" || optimizer == "lomo" || optimizer == "adamw_8bit inside backward";
   if (optimizer == "adan") config.options.set("weight_decay", 0.02);
   // An estimate every three steps, so that a resume falls on one and between two.
   if (optimizer == "sophia")
@@ -114,7 +116,7 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
 // Eight blocks, four heads, bytes as tokens.
 static nlohmann::json model_config(const MathsOptions& maths) {
   if (maths.family == "gpt2")
-    return {{"model_type", "gpt2"}, {"n_embd", 32},
+    return {{"model_type", "gpt2"}, {"n_embd", maths.in_blocks ? 64 : 32},
             {"n_inner", 48},        {"n_layer", 8},
             {"n_head", 4},          {"vocab_size", 260},
             {"n_positions", 64},    {"tie_word_embeddings", maths.tied}};
@@ -128,6 +130,7 @@ static nlohmann::json model_config(const MathsOptions& maths) {
                            {"max_position_embeddings", 64},
                            {"tie_word_embeddings", maths.tied}};
   if (maths.family == "llama") object.update({{"attention_bias", true}, {"mlp_bias", true}});
+  if (maths.in_blocks) object.update({{"head_dim", 128}, {"intermediate_size", 512}, {"vocab_size", 272}});
   return object;
 }
 

@@ -48,12 +48,15 @@ struct MathsOptions {
   double clip_grad_value = 0, clip_grad_norm = 0;
   std::string clip_grad_norm_mode = "exact";
   std::string state_dtype = "float32";
+  // Matrices whose parts on two tensor ranks (GPT-2: on one) are whole blocks of 8-bit states, and larger
+  // ones.
+  bool in_blocks = false;
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes
-  // whole steps of what was rounded.
+  // whole steps of what was rounded, and so does one that quantises.
   double loss_tolerance() const {
     const auto is = [&](const char* name) { return optimizer == name; };
-    return is("lion") || is("sophia") || is("muon") || is("mixed") ? 1e-3 : 1e-5;
+    return is("lion") || is("sophia") || is("muon") || is("mixed") || is("adamw_8bit") ? 1e-3 : 1e-5;
   }
 };
 // What MathsOptions::optimizer stands for.

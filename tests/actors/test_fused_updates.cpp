@@ -93,4 +93,14 @@ TEST_CASE("fused: AdaLomo inside backward gives the bits of AdaLomo after it", "
   }
 }
 
+TEST_CASE("fused: AdamW in 8 bits inside backward gives the bits of the same after it",
+          "[actors][fused][slow]") {
+  for (const LayoutOptions& layout : {LayoutOptions{2, 2, 1, 1, "1f1b", 3, true}, {1, 1, 2, 1, "zbv"}}) {
+    MathsOptions maths = maths_of("adamw_8bit inside backward", 2), after = maths_of("adamw_8bit", 2);
+    maths.in_blocks = after.in_blocks = true;
+    INFO(layout.name());
+    CHECK(complaint_of(outcome_of(maths, layout), outcome_of(after, layout), true) == "");
+  }
+}
+
 }  // namespace collie::test

@@ -384,6 +384,28 @@ TEST_CASE("memory plan: it counts masters, and states in the dtype that is asked
   }
 }
 
+TEST_CASE("memory plan: states of 8 bits take two bytes an element and two maxima a block, to the byte",
+          "[actors][plan][quantised]") {
+  ModelConfig model = tiny_config(true);
+  model.max_position_embeddings = 128;
+  model.vocab_size = 700;  // [700, 8]: 21 blocks and a part of one
+  OptimizerConfig optimizer = optimizer_config("adamw_8bit");
+  const auto of_table = size_t{700 * 8}, others = static_cast<size_t>(parameter_count(model)) - of_table;
+  const auto bytes_with = [&](int64_t least_numel, DType dtype) {
+    optimizer.options.set("min_8bit_size", least_numel);
+    const Layout layout = layout_of(1, true, "1f1b");
+    const auto real = accounts_of(layout, model, cpu_operations(dtype), {}, optimizer, Precision());
+    const auto meta =
+        accounts_of(layout, model, meta_operations(dtype), fake_world(1), optimizer, Precision());
+    CHECK(meta[0].peak_bytes == real[0].peak_bytes);
+    return real[0].peak_bytes[static_cast<size_t>(Category::optimizer)];
+  };
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    CHECK(bytes_with(4096, dtype) == 2 * of_table + 2 * 22 * sizeof(float) + 8 * others);
+    CHECK(bytes_with(5601, dtype) == 8 * (of_table + others));
+  }
+}
+
 TEST_CASE("memory plan: the accounts of averages are those of real steps, to the byte, in every schedule",
           "[actors][plan][schedule_free]") {
   ModelConfig model = tiny_config(true);

@@ -21,16 +21,30 @@ const std::vector<Halves>& some_layouts() {
   return all;
 }
 
+// The same with at most so many tensor ranks, and longer pipelines instead.
+std::vector<Halves> with_tensor_ranks(int most, std::vector<Halves> layouts) {
+  const auto bound = [&](LayoutOptions& layout) {
+    for (; layout.tp > most; layout.tp /= 2) layout.pp *= 2;
+    if (layout.tp == 1) layout.sequence_parallel = false;
+  };
+  for (auto& [first, then] : layouts) {
+    bound(first);
+    bound(then);
+  }
+  return layouts;
+}
+
 MathsOptions maths_of(const std::string& optimizer, const std::string& family, bool tied) {
   MathsOptions maths{tied, true, false, 16};
+  maths.in_blocks = optimizer == "adamw_8bit";
   maths.optimizer = optimizer;
   maths.family = family;
   return maths;
 }
 
 // Rules beside those of all_maths().
-const std::vector<std::string> rules = {"adafactor", "adalomo", "adamw_schedule_free", "adan", "lomo",
-                                        "muon",      "sophia"};
+const std::vector<std::string> rules = {"adafactor", "adalomo", "adamw_8bit", "adamw_schedule_free",
+                                        "adan",      "lomo",    "muon",       "sophia"};
 
 void trains_as_one_rank(const MathsOptions& maths, const std::vector<Halves>& layouts) {
   const LayoutOutcome expected = run_one_rank(maths);
@@ -47,13 +61,15 @@ void trains_as_one_rank(const MathsOptions& maths, const std::vector<Halves>& la
 TEST_CASE("layouts: every optimizer trains as on one rank, and resumes in another layout",
           "[actors][layouts][slow]") {
   const std::string rule = GENERATE(from_range(rules));
-  trains_as_one_rank(maths_of(rule, "llama", true), some_layouts());
+  const MathsOptions maths = maths_of(rule, "llama", true);
+  trains_as_one_rank(maths, with_tensor_ranks(maths.in_blocks ? 2 : 4, some_layouts()));
 }
 
 TEST_CASE("layouts: every optimizer sees transposed and packed matrices as they are",
           "[actors][layouts][slow]") {
   const std::string rule = GENERATE(from_range(rules));
-  trains_as_one_rank(maths_of(rule, "gpt2", false), {some_layouts().front()});
+  const MathsOptions maths = maths_of(rule, "gpt2", false);
+  trains_as_one_rank(maths, with_tensor_ranks(maths.in_blocks ? 1 : 4, {some_layouts().front()}));
 }
 
 TEST_CASE("layouts: every optimizer gives the bits of ZeRO-0 in ZeRO-1, and of any pipeline",
@@ -74,6 +90,31 @@ TEST_CASE("layouts: every optimizer gives the bits of ZeRO-0 in ZeRO-1, and of a
   const LayoutOptions replicas{2, 2, 1, 1, "1f1b", 0}, sharded{2, 2, 1, 1, "1f1b", 1};
   CHECK(complaint_of(outcome(sharded, replicas), outcome(replicas, sharded), true) == "");
   CHECK(complaint_of(outcome({1, 1, 2, 1, "zbv"}, {}), outcome({}, {}), true) == "");
+}
+
+TEST_CASE("layouts: a rank that would have a part of a block of 8-bit states is refused before the start",
+          "[actors][layouts]") {
+  const TemporaryFolder folder;
+  folder.write("train.txt",
+               "The collie herds sheep, and sheep eat grass, whatever the weather is like today.");
+  const auto complaint = [&](const LayoutOptions& layout, const OptionValues& options) {
+    Config config = layout_config(folder, maths_of("adamw_8bit", "llama", true), layout, 1);
+    for (const auto& [name, value] : options.all()) config.optimizer.options.set(name, value);
+    try {
+      plan_training(std::move(config), ExistingRun::ignore);
+    } catch (const UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(complaint({1, 2, 1, 1, "1f1b", 0}, {}) == "");
+  CHECK(complaint({4, 2, 1, 1, "1f1b", 3}, {}) == "");
+  const std::string cut = complaint({1, 4, 1, 1, "1f1b", 0}, {});
+  CHECK(
+      cut.find("'model.layers.0.self_attn.o_proj.weight' [32, 512] a rank would have 128 of the 512 elements "
+               "of each row") != std::string::npos);
+  CHECK(cut.find("optimizer.min_8bit_size above 16384") != std::string::npos);
+  CHECK(complaint({1, 4, 1, 1, "1f1b", 0}, {{"min_8bit_size", int64_t{16385}}}) == "");
 }
 
 }  // namespace collie::test

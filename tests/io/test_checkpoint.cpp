@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "io/run_marker.hpp"
+#include "io/safetensors.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/scratch_folder.hpp"
 
@@ -45,6 +46,23 @@ void write_one(const std::string& folder, int64_t step, const std::string& run =
 }
 
 }  // namespace
+
+TEST_CASE("codes of 8 bits are one byte each in a checkpoint, and read as the numbers they are") {
+  const test::ScratchFolder folder;
+  const auto codes = [](int64_t first, int64_t count) {
+    Tensor x = Tensor::host({count}, DType::u8, std::make_shared<MemoryAccount>(), Category::optimizer);
+    for (int64_t i = 0; i < count; ++i) x.data<uint8_t>()[i] = static_cast<uint8_t>(first + i);
+    return CheckpointSlice{"w", "exp_avg_codes", {256}, {first}, x};
+  };
+  CheckpointFolderSink sink({folder.path(), our_run});
+  write_checkpoint(sink, 3, metadata(), {{codes(0, 100)}, {codes(100, 156)}});
+  const fs::path shard = fs::path(folder / "step-00000003") / "shard-00001.safetensors";
+  CHECK(SafetensorsFile(shard).tensors().front().dtype == "U8");
+  CHECK(SafetensorsFile(shard).tensors().front().bytes.size() == 156);
+  Tensor part = host_tensor({200});
+  Checkpoint::open(folder / "step-00000003").read("w", "exp_avg_codes", {256}, {50}, part);
+  for (int64_t i = 0; i < 200; ++i) CHECK(part.data<float>()[i] == static_cast<float>(50 + i));
+}
 
 TEST_CASE("a checkpoint cut one way is read in any other") {
   const test::ScratchFolder folder;

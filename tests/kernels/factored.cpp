@@ -10,7 +10,7 @@ using namespace collie::test;
 
 namespace {
 
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double not_a_factor = std::numeric_limits<double>::quiet_NaN();
 
 // A matrix whose rows and columns are of very different sizes.
 Values uneven_matrix(int64_t rows, int64_t columns, uint64_t seed) {
@@ -171,7 +171,7 @@ TEST_CASE("a term is rounded so that sums are exact and close", "[exact]") {
   CHECK(std::abs(forward - static_cast<double>(exact)) < count * bound_of_term);
   CHECK(rounded_term(0, rounding_anchor(0, 1)) == 0);
   CHECK(rounded_term(4, rounding_anchor(2, 1)) == 4);
-  CHECK(std::isnan(rounded_term(not_a_number, anchor)));
+  CHECK(std::isnan(rounded_term(not_a_factor, anchor)));
 }
 
 TEST_CASE("steps with factored moments conform, of matrices and vectors", "[conformance]") {
@@ -192,7 +192,7 @@ TEST_CASE("a factor that is not a number keeps moments and weights of factored r
         3, 4, 0, 0, bench.statistics(random_values({3}, 3)), bench.statistics(random_values({4}, 4))};
     const auto before =
         std::vector{bench.read(weight), bench.read(matrix.row_moments), bench.read(matrix.column_moments)};
-    const Tensor factor = doubles(ops, {not_a_number});
+    const Tensor factor = doubles(ops, {not_a_factor});
     Tensor maxima = zeros(ops, {7}, wide), sums = zeros(ops, {7}, DType::f64), scales = zeros(ops, {7}, wide),
            bounds = zeros(ops, {3}, wide), rates = zeros(ops, {1, 2}, wide);
     ops.factored_moments({&matrix, 1}, {.beta = 0.5}, factor, maxima, sums, scales, bounds);

@@ -57,7 +57,9 @@ struct Held {
 
   Held(Operations& operations, const Optimizer& optimizer, std::string of, const Shape& whole,
        std::vector<Part> held)
-      : tensor{of, whole, of == "table"}, parts(std::move(held)), declared(optimizer.states(tensor)) {
+      : tensor{of, whole, of == "table", !held.empty() && held.front().transposed},
+        parts(std::move(held)),
+        declared(optimizer.states(tensor)) {
     const auto state = [&](const Shape& of_state, double initial) {
       Tensor x = operations.empty(of_state, operations.accumulation_dtype(), Category::optimizer);
       operations.fill(x, initial);
@@ -65,7 +67,7 @@ struct Held {
     };
     for (const StateDeclaration& each : declared)
       if (each.shape != StateShape::elements)
-        line_states.push_back(state(state_shape(each, whole), each.initial));
+        line_states.push_back(state(state_shape(each, tensor), each.initial));
     const std::vector<float> weights = weights_of(tensor.name, whole.numel());
     for (const Part& part : parts) {
       const Shape tile = part.transposed ? Shape{part.columns, part.rows} : Shape{part.rows, part.columns};
@@ -101,7 +103,7 @@ struct Held {
   MatrixShare share(Operations& operations, int64_t step) {
     const std::vector<float> gradients = gradients_of(tensor.name, tensor.shape.numel(), step);
     for (size_t i = 0; i < parts.size(); ++i) operations.upload(cut(gradients, parts[i]), ranges[i].gradient);
-    return {tensor, ranges, line_states, !parts.empty() && parts.front().transposed};
+    return {tensor, ranges, line_states};
   }
 
   // Puts the parts of what `of` gives of each range where they stand in the whole tensor.

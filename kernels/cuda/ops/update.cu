@@ -6,46 +6,15 @@
 
 #include <cmath>
 
-#include "kernels/cuda/ops/packs.hpp"
-#include "kernels/cuda/ops/philox.hpp"
-#include "kernels/cuda/ops/stochastic.hpp"
+#include "kernels/cuda/ops/update_elements.hpp"
 
 namespace collie::cuda {
 
+using namespace formulas;
+
 namespace {
 
-// What the formulas are made of, in the bits of kernels/cpu.
-__device__ __forceinline__ float mul(float a, float b) {
-  return a * b;
-}
-__device__ __forceinline__ float sub(float a, float b) {
-  return a - b;
-}
-__device__ __forceinline__ float mul_add(float a, float b, float c) {
-  return fmaf(a, b, c);
-}
-__device__ __forceinline__ float neg_mul_add(float a, float b, float c) {
-  return fmaf(-a, b, c);
-}
-__device__ __forceinline__ float div(float a, float b) {
-  return a / b;
-}
-__device__ __forceinline__ float root(float a) {
-  return sqrtf(a);
-}
-__device__ __forceinline__ float sign(float a) {
-  return a == 0.0F || std::isnan(a) ? a : copysignf(1.0F, a);
-}
-
-__device__ __forceinline__ float clip(float a) {
-  return fabsf(a) > 1 ? copysignf(1.0F, a) : a;
-}
-
-#define COLLIE_FORMULA __device__ __forceinline__
-#include "kernels/rules/formulas-inl.hpp"
-#undef COLLIE_FORMULA
-
-constexpr int V = 4, packs = 4;  // per thread
+constexpr int V = update_width, packs = 4;  // per thread
 constexpr unsigned threads = 256;
 constexpr int64_t block_elements = int64_t{threads} * packs * V;
 
@@ -67,64 +36,9 @@ template <int states>
 constexpr size_t parameter_bytes = sizeof(Tensors<states>) + sizeof(FloatFactors) + sizeof(Rounding) +
                                    sizeof(double*);
 
-// The numbers of one element that are rounded: its weight and states. Each has 16 bits of its own. Two
-// elements share a Philox block for their numbers 0 to 3, and another for the numbers from 4 on.
-template <int numbers>
-__device__ __forceinline__ void random_bits(uint64_t key, uint64_t index, unsigned (&bits)[numbers][V]) {
-#pragma unroll
-  for (int first = 0; first < numbers; first += 4) {
-    const auto block_of = [&](uint64_t element) {
-      const uint64_t pair = element / 2;
-      return philox(key, uint4{static_cast<unsigned>(pair), static_cast<unsigned>(pair >> 32),
-                               static_cast<unsigned>(first / 4), 0});
-    };
-    uint4 block = block_of(index);
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const bool odd = (index + i) % 2 == 1;
-      if (i > 0 && !odd) block = block_of(index + i);
-      const unsigned words[] = {odd ? block.z : block.x, odd ? block.w : block.y};
-#pragma unroll
-      for (int number = first; number < numbers && number < first + 4; ++number)
-        bits[number][i] = words[number % 4 / 2] >> (number % 2 * 16);
-    }
-  }
-}
-
-// A pack that may have fewer elements or may not be aligned.
-template <class T>
-__device__ __forceinline__ void load_some(const T* from, bool whole, int64_t left, float (&values)[V]) {
-  if (whole) return load<V>(from, values);
-#pragma unroll
-  for (int i = 0; i < V; ++i) values[i] = i < left ? to_float(from[i]) : 0.0F;
-}
-template <bool stochastic, class T>
-__device__ __forceinline__ void store_some(T* to, bool whole, int64_t left, const float (&values)[V],
-                                           const unsigned (&random)[V]) {
-  Pack<T, V> pack;
-#pragma unroll
-  for (int i = 0; i < V; ++i) {
-    if constexpr (stochastic && sizeof(T) == 2)
-      pack.values[i] = round_by(values[i], random[i]);
-    else
-      pack.values[i] = from_float<T>(values[i]);
-  }
-  if (whole) {
-    *reinterpret_cast<Pack<T, V>*>(to) = pack;
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < V; ++i)
-    if (i < left) to[i] = pack.values[i];
-}
-
 // Of Formula::wide_states, which are float32 whatever the others are.
 __device__ __forceinline__ constexpr bool is_in(unsigned wide, int state) {
   return (wide >> static_cast<unsigned>(state) & 1U) != 0;
-}
-
-__device__ __forceinline__ bool aligned(const void* a, size_t bytes) {
-  return reinterpret_cast<uintptr_t>(a) % bytes == 0;
 }
 
 template <bool stochastic, class Formula, class W, class G, class S>
