@@ -109,11 +109,17 @@ TEST_CASE("layouts: a rank that would have a part of a block of 8-bit states is 
   };
   CHECK(complaint({1, 2, 1, 1, "1f1b", 0}, {}) == "");
   CHECK(complaint({4, 2, 1, 1, "1f1b", 3}, {}) == "");
-  const std::string cut = complaint({1, 4, 1, 1, "1f1b", 0}, {});
-  CHECK(
-      cut.find("'model.layers.0.self_attn.o_proj.weight' [32, 512] a rank would have 128 of the 512 elements "
-               "of each row") != std::string::npos);
-  CHECK(cut.find("optimizer.min_8bit_size above 16384") != std::string::npos);
+  const auto cut_in_four = [&](int64_t least_numel, const std::string& part) {
+    const std::string found = complaint({1, 4, 1, 1, "1f1b", 0}, {{"min_8bit_size", least_numel}});
+    INFO(found);
+    CHECK(found.find(part) != std::string::npos);
+  };
+  cut_in_four(4096, "'model.embed_tokens.weight' [272, 32] a rank would have elements 0 to 2175 of its 8704");
+  cut_in_four(
+      8705,
+      "'model.layers.0.self_attn.o_proj.weight' [32, 512] a rank would have 128 of the 512 elements of "
+      "each row");
+  cut_in_four(8705, "optimizer.min_8bit_size above 16384");
   CHECK(complaint({1, 4, 1, 1, "1f1b", 0}, {{"min_8bit_size", int64_t{16385}}}) == "");
 }
 

@@ -1,20 +1,25 @@
 """Makes optimizer_losses.json: losses of 20 steps of the small checkpoints beside it, with optimizers other than AdamW.
 
-    python make_optimizer_losses.py
+    TORCHDYNAMO_DISABLE=1 python make_optimizer_losses.py
 
 The steps' micro-batches are those of NAME/golden.json (make_model_golden.py), the gradient is clipped to norm 1, and
 the rate is 1e-3. Sophia is its authors' (sophia-opt); its labels are sampled by the engine's random numbers
-(philox.py), where a step's tokens are numbered from 1000 · step on. Made with torch 2.15.0, transformers 5.24.0,
-pytorch-optimizer 4.1.0, sophia-opt 0.2.2, in float32.
+(philox.py), where a step's tokens are numbered from 1000 · step on. adamw_8bit is bitsandbytes' update in plain
+PyTorch (make_eight_bit_golden.py) of tensors from 256 elements on, GPT-2's matrices transposed as the engine stores
+them, and PyTorch's AdamW of the others. Made with torch 2.15.0, transformers 5.24.0, pytorch-optimizer 4.1.0,
+sophia-opt 0.2.2, bitsandbytes 0.50.2, in float32.
 """
 
 import json
 import pathlib
 
 import torch
+from bitsandbytes.backends.triton.kernels_optim import optimizer_update_8bit_blockwise_pytorch
+from bitsandbytes.functional import create_dynamic_map
 from pytorch_optimizer import Adan
 from sophia_opt import SophiaG
 from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from make_model_golden import token_losses
 from philox import gumbel_labels, random_key
@@ -93,7 +98,46 @@ def sophia(name, batch_size=0):
     return losses
 
 
-RULES = [("adan", {"weight_decay": 0.1}, adan), ("sophia", SOPHIA, sophia),
+EIGHT_BIT = {"betas": [0.9, 0.95], "weight_decay": 0.1}
+
+
+class EightBit:
+    """The states of one tensor, in blocks of 256 elements of it, or of its transpose."""
+
+    def __init__(self, parameter, transposed):
+        self.parameter, self.transposed, self.step_count = parameter, transposed, 0
+        self.maps = [create_dynamic_map(signed=signed) for signed in (True, False)]
+        self.codes = [torch.zeros(parameter.numel(), dtype=torch.uint8) for _ in self.maps]
+        self.absmax = [torch.zeros(-(-parameter.numel() // 256)) for _ in self.maps]
+
+    def stored(self, x):
+        return (x.t() if self.transposed else x).contiguous().flatten()
+
+    @torch.no_grad()
+    def step(self):
+        self.step_count += 1
+        weight, p = self.stored(self.parameter), self.parameter
+        optimizer_update_8bit_blockwise_pytorch(
+            weight, self.stored(p.grad), *self.codes, *EIGHT_BIT["betas"], 0.0, 0.0, 1e-8, self.step_count, LR,
+            *self.maps, *self.absmax, EIGHT_BIT["weight_decay"], 1.0, False, optimizer_name="adam")
+        p.copy_(weight.view(p.shape[::-1]).t() if self.transposed else weight.view(p.shape))
+
+
+def adamw_8bit(name):
+    model, steps = load(name)
+    transposed = {id(m.weight) for m in model.modules() if isinstance(m, Conv1D)}
+    large = [EightBit(p, id(p) in transposed) for p in model.parameters() if p.numel() >= 256]
+    small = torch.optim.AdamW([p for p in model.parameters() if p.numel() < 256], lr=LR, **EIGHT_BIT)
+    losses = []
+    for step in range(STEPS):
+        losses.append(backward(model, steps[step % len(steps)]))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+        for optimizer in [*large, small]:
+            optimizer.step()
+    return losses
+
+
+RULES = [("adamw_8bit", EIGHT_BIT, adamw_8bit), ("adan", {"weight_decay": 0.1}, adan), ("sophia", SOPHIA, sophia),
          ("sophia", {**SOPHIA, "batch_size": 50}, lambda name: sophia(name, 50))]
 
 

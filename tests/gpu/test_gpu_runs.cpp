@@ -164,6 +164,22 @@ TEST_CASE("averages of weights on a GPU are those on the CPU, also of states on 
     CHECK(on_cpu.second[i] == Approx(expected.second[i]).epsilon(maths.dtype == "float32" ? 1e-5 : 5e-3));
 }
 
+TEST_CASE("states of 8 bits have the same bits in a pipeline, with ZeRO-1 and offloaded", "[slow]") {
+  MathsOptions maths = GENERATE(small_maths(), bfloat16(false, "float32", "stochastic"));
+  maths.optimizer = "adamw_8bit";  // of the embedding, and of nothing else that is so large
+  INFO(maths.name());
+  const LayoutOptions one = gpu_layout(1, 1, 1, 1);
+  const LayoutOutcome expected = run_in(maths, one, one);
+  CHECK(expected.losses.back() < expected.losses.front());
+  CHECK(complaint_of(run_in(maths, one, gpu_layout(1, 1, 2, 1)), expected, true) == "");
+  LayoutOptions offloaded = one;
+  offloaded.offload = "optimizer";
+  CHECK(complaint_of(run_in(maths, offloaded, one), expected, true) == "");
+  CHECK(complaint_of(run_in(maths, gpu_layout(2, 1, 1, 1, 1), gpu_layout(2, 1, 1, 1, 0)),
+                     run_in(maths, gpu_layout(2, 1, 1, 1, 0), gpu_layout(2, 1, 1, 1, 1)), true) == "");
+  CHECK(loss_difference(expected, run_in(maths, LayoutOptions{}, LayoutOptions{})) < 2e-2);
+}
+
 TEST_CASE("states in bfloat16 of a float32 model have the same bits in a pipeline, with ZeRO-1 and offloaded",
           "[slow]") {
   MathsOptions maths = small_maths();
