@@ -16,8 +16,7 @@ namespace {
 struct WriterState {
   const char* name = "checkpoint_writer";
   std::vector<caf::actor> shard_writers;  // [nodes]
-  std::optional<SnapshotExpected> expected;
-  std::map<int, nlohmann::json> shards;  // by rank
+  std::map<int, nlohmann::json> shards;   // by rank
 };
 using WriterActor = caf::stateful_actor<WriterState>;
 
@@ -54,10 +53,13 @@ void in_folder(const RunPlan& plan, Work work) {
 caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
                                caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "checkpoint writer");
+  // The snapshot that is being written. It outlives the actor's state, which is destroyed before what is
+  // attached to the actor's end runs.
+  const auto expected_now = std::make_shared<std::optional<SnapshotExpected>>();
   // However the actor ends, it removes an unfinished checkpoint.
   self->attach_functor([=] {
-    if (!self->state.expected) return;
-    CheckpointFolderSink(place_of(*plan)).abandon(self->state.expected->step);
+    if (!*expected_now) return;
+    CheckpointFolderSink(place_of(*plan)).abandon((*expected_now)->step);
     // Nothing stays in a folder that took the run's place meanwhile.
     std::error_code not_empty;
     if (!plan->folder->is_in_place()) std::filesystem::remove(plan->folder->checkpoints(), not_empty);
@@ -68,7 +70,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
       },
       [=](const SnapshotExpected& expected) {
         if (!(expected.tag == tag)) return;
-        self->state.expected = expected;
+        *expected_now = expected;
         plan->folder->check_in_place();
         // The path is absolute, because nodes may have been started in another folder.
         std::string folder;
@@ -82,7 +84,7 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
       [=](const ShardWritten& written) {
         if (!(written.tag == tag)) return;
         WriterState& state = self->state;
-        COLLIE_ASSERT(state.expected && state.expected->step == written.step,
+        COLLIE_ASSERT(*expected_now && (*expected_now)->step == written.step,
                       "rank {} has written a shard of step {}, which nobody asked for", written.rank,
                       written.step);
         state.shards[written.rank] = parse_json_object(written.entry, "a shard's entry");
@@ -90,8 +92,8 @@ caf::behavior writer_behaviour(WriterActor* self, RunTag tag, std::shared_ptr<co
         std::vector<nlohmann::json> shards;
         for (auto& [rank, shard] : state.shards) shards.push_back(std::move(shard));
         state.shards.clear();
-        in_folder(*plan, [&] { finish(*plan, *state.expected, shards); });
-        state.expected.reset();
+        in_folder(*plan, [&] { finish(*plan, **expected_now, shards); });
+        expected_now->reset();
         self->send(trainer, SnapshotWritten{tag, written.step, plan->folder->checkpoints()});
       },
   };

@@ -61,8 +61,8 @@ struct TrainSection {
   std::optional<int64_t> steps, epochs;
   int64_t micro_batch_size = 4, gradient_accumulation_steps = 4;
   double clip_grad_norm = 1.0, clip_grad_value = 0;
-  std::string clip_grad_norm_mode = "exact";  // of fused updates
   std::string loss = "cross_entropy";
+  std::string clip_grad_norm_mode = "exact";  // of fused updates
   bool operator==(const TrainSection&) const = default;
 };
 

@@ -115,7 +115,8 @@ std::vector<Key> how_it_is_trained(Config& c) {
           .fingerprinted()
           .one_of({"exact", "previous"}),
       Key("train.clip_grad_value", &c.train.clip_grad_value)
-          .doc("each element of the gradient is clamped to +-this before the norm is taken; 0: never")
+          .doc(
+              "each element of the gradient is clamped to [-value, value] before the norm is taken; 0: never")
           .fingerprinted()
           .at_least(0),
       Key("train.loss", &c.train.loss).doc("or one that a host program registered").fingerprinted(),

@@ -60,10 +60,10 @@ struct WeightAverage {
 
 // What a rule makes of keys of the configuration that are not given. Those that are given win.
 struct KeyDefaults {
-  std::optional<bool> master;            // optimizer.master
-  std::optional<std::string> rounding;   // optimizer.rounding, where weights are updated in bfloat16
-  std::optional<std::string> scheduler;  // lr_scheduler.name
-  std::optional<bool> fused_update;      // optimizer.fused_update
+  std::optional<bool> master = {};            // optimizer.master
+  std::optional<std::string> rounding = {};   // optimizer.rounding, where weights are updated in bfloat16
+  std::optional<std::string> scheduler = {};  // lr_scheduler.name
+  std::optional<bool> fused_update = {};      // optimizer.fused_update
 };
 
 // A rule whose options are known.

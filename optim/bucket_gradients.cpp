@@ -186,7 +186,7 @@ Tensor BucketGradients::part(int bucket) const {
   const Bucket& whole = plan_.buckets().at(static_cast<size_t>(bucket));
   const State& state = states_[static_cast<size_t>(bucket)];
   if (scatters_each()) return state.part;
-  if (!whole.sharded()) return state.whole;
+  if (!whole.sharded() || !state.whole.defined()) return state.whole;
   return state.whole.rows(sharding_.rank * whole.part, (sharding_.rank + 1) * whole.part);
 }
 

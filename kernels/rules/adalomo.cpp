@@ -16,7 +16,7 @@ FactoredRule adalomo_rule() {
       .with = [](const OptionValues& options) -> FactoredUpdateRule {
         return {0, [of = FactoredOptions(options)](double lr, int64_t step) { return of.step(lr, step); }};
       },
-      .keys = {.master = false, .rounding = "stochastic", .scheduler = {}, .fused_update = true}};
+      .keys = {.master = false, .rounding = "stochastic", .fused_update = true}};
 }
 
 }  // namespace collie

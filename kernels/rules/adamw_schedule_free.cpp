@@ -72,7 +72,7 @@ ElementwiseRule adamw_schedule_free_rule() {
                     "found 0 as the first number; the average follows from the weights only where it "
                     "is above 0"};
           },
-          .keys = {.master = {}, .rounding = {}, .scheduler = "constant", .fused_update = {}}};
+          .keys = {.scheduler = "constant"}};
 }
 
 }  // namespace collie

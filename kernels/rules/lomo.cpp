@@ -19,7 +19,7 @@ ElementwiseRule lomo_rule() {
                       return f;
                     }};
           },
-          .keys = {.master = false, .rounding = "stochastic", .scheduler = {}, .fused_update = true}};
+          .keys = {.master = false, .rounding = "stochastic", .fused_update = true}};
 }
 
 }  // namespace collie

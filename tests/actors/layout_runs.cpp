@@ -206,7 +206,7 @@ LayoutOutcome run_layouts(const MathsOptions& maths,
     if (layout.processes > 1) config.cluster.nodes = {nodes.begin(), nodes.begin() + layout.processes};
     RunPlan plan = plan_training(std::move(config), ExistingRun::resume);
     run_to_the_end(plan, outcome);
-    if (outcome.gradients.empty()) read_gradients(plan, outcome);
+    if (steps == 1) read_gradients(plan, outcome);
   }
   return outcome;
 }

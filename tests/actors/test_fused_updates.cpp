@@ -23,7 +23,7 @@ const std::vector<LayoutOptions>& fused_layouts() {
   static const std::vector<LayoutOptions> all = {
       {1, 1, 1, 1, "1f1b"},     {2, 1, 1, 1, "1f1b", 0},       {2, 1, 1, 1, "1f1b", 1},
       {2, 1, 2, 1, "zb_h1", 2}, {2, 2, 1, 1, "1f1b", 3, true}, {1, 2, 2, 1, "zbv"},
-      {2, 1, 1, 2, "1f1b", 3},  {1, 1, 4, 1, "dualpipe_v"},    {1, 1, 2, 2, "interleaved_1f1b", 1},
+      {2, 1, 1, 2, "1f1b", 3},  {1, 1, 4, 1, "gpipe"},         {1, 1, 2, 2, "interleaved_1f1b", 1},
   };
   return all;
 }

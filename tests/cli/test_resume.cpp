@@ -173,6 +173,17 @@ TEST_CASE("a run with a constant rate from before schedules had options of their
   CHECK_SAME(expected, bench.training(run));
 }
 
+TEST_CASE("whoever allows another schedule allows what only one of the two has") {
+  const std::string run = killed_copy("another_schedule");
+  const Settings straight{"lr_scheduler={name: step, warmup_steps: 4, step_size: 100}"};
+  const Settings shorter{"lr_scheduler={name: step, warmup_steps: 3, step_size: 100}"};
+  const std::vector<std::string> flags{"--resume", "--allow-change", "lr_scheduler.name"};
+  check_refused(killed_run().run(run, shorter, flags), 2,
+                {"lr_scheduler.warmup_steps", "is 3", "--allow-change lr_scheduler.warmup_steps"});
+  REQUIRE_CODE(killed_run().run(run, straight, flags), 0);
+  CHECK(killed_run().training(run).steps.at(11).at("lr") == "0.003");
+}
+
 TEST_CASE("every schedule goes on where it was, and no option of it may change") {
   const Workbench& bench = killed_run();
   const auto& [settings, change, key] = GENERATE(values<std::tuple<Settings, std::string, std::string>>({

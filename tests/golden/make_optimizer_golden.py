@@ -7,7 +7,9 @@ A case has the engine's name of the rule, its options, and after each of the ste
 optimizer gives, in float64; behind the last step the states, too. All cases share the first weights, the gradients
 and the learning rates of the steps. The first element's gradient is zero in each step, the second's in the first
 three; the third weight is zero. Made with torch 2.15.0, lion-pytorch 0.2.5,
-pytorch-optimizer 4.1.0, schedulefree 1.4.1.
+pytorch-optimizer 4.1.0, schedulefree 1.4.1, lomo-optim 0.1.1.
+
+lomo-optim updates inside backward, and in float32. LOMO is written here in double, and must agree with it.
 
 pytorch-optimizer's Adan is the authors' (sail-sg/Adan) but for the names of its options and of a state. adan-pytorch
 0.1.0 does not follow the paper: it leaves all means at zero in the first step and yet corrects their bias as if they
@@ -20,12 +22,32 @@ import sys
 
 import torch
 from lion_pytorch import Lion
+import lomo_optim
 from pytorch_optimizer import Adan
 from schedulefree import AdamWScheduleFree
 
 NAMES = {"previous_grad": "neg_pre_grad"}  # as the authors of the optimizer call the state
 HERE = pathlib.Path(__file__).parent
 ELEMENTS, STEPS = 11, 6
+
+
+class Lomo:
+    """A step of LOMO (arXiv 2306.09782) in double, with a public one beside it."""
+
+    def __init__(self, parameters, weight_decay=0.0):
+        (self.weight,) = parameters
+        self.weight_decay = weight_decay
+        self.param_groups, self.state = [{"lr": 0.0}], {self.weight: {}}
+        self.public = torch.nn.ParameterDict({"w": torch.nn.Parameter(self.weight.detach().float().clone())})
+        self.optimizer = lomo_optim.Lomo(self.public, lr=0.0, weight_decay=weight_decay)
+
+    def step(self):
+        lr, gradient = self.param_groups[0]["lr"], self.weight.grad
+        with torch.no_grad():
+            self.weight.mul_(1 - lr * self.weight_decay).sub_(lr * gradient)
+        self.optimizer.fused_backward((self.public["w"] * gradient.float()).sum(), lr)
+        torch.testing.assert_close(self.public["w"].detach().double(), self.weight.detach(), rtol=1e-5, atol=1e-6)
+
 
 # (the engine's rule, the engine's options, the library's optimizer with its own names)
 CASES = [
@@ -46,6 +68,8 @@ CASES = [
      lambda p: torch.optim.SGD(p, momentum=0.9, nesterov=True, weight_decay=0.05)),
     ("lion", {}, lambda p: Lion(p)),
     ("lion", {"betas": [0.95, 0.98], "weight_decay": 0.5}, lambda p: Lion(p, betas=(0.95, 0.98), weight_decay=0.5)),
+    ("lomo", {}, lambda p: Lomo(p)),
+    ("lomo", {"weight_decay": 0.5}, lambda p: Lomo(p, weight_decay=0.5)),
     ("adamw_schedule_free", {}, lambda p: AdamWScheduleFree(p)),
     ("adamw_schedule_free", {"betas": [0.85, 0.97], "eps": 1e-3, "weight_decay": 0.1, "r": 0.5, "weight_lr_power": 1},
      lambda p: AdamWScheduleFree(p, betas=(0.85, 0.97), eps=1e-3, weight_decay=0.1, r=0.5, weight_lr_power=1)),

@@ -34,6 +34,36 @@ TEST_CASE("fill, copy, add and scale conform", "[conformance]") {
   }
 }
 
+TEST_CASE("divide_by_root conforms, and what is not a number spoils all of it", "[conformance]") {
+  constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+  for (const auto& [rows, width] : sizes) {
+    CAPTURE(rows, width);
+    const Values x = random_values({rows, width}, 4);
+    conforms([&](Bench& bench) {
+      Tensor by_root = bench.input(x), by_least = bench.table(x), spoiled = bench.input(x);
+      bench.ops.divide_by_root(by_root, doubles(bench.ops, {7.0}), 1e-7);
+      bench.ops.divide_by_root(by_least, doubles(bench.ops, {1e-20}), 0.5);
+      bench.ops.divide_by_root(spoiled, doubles(bench.ops, {not_a_number}), 0);
+      for (const float value : bench.read(spoiled)) REQUIRE(std::isnan(value));
+      return Outputs{bench.read(by_root), bench.read(by_least)};
+    });
+  }
+}
+
+TEST_CASE("gemm of matrices of the accumulation dtype conforms in every form", "[conformance]") {
+  constexpr int64_t m = 33, n = 21, k = 40;
+  const Values a = random_values({m, k}, 5), a_t = random_values({k, m}, 6), b = random_values({k, n}, 7),
+               b_t = random_values({n, k}, 8);
+  conforms([&](Bench& bench) {
+    Tensor nn = bench.table(random_values({m, n}, 9)), nt = bench.statistics(Shape{m, n}),
+           tn = bench.statistics(Shape{m, n});
+    bench.ops.gemm(GemmForm::nn, bench.table(a), bench.table(b), nn, true);
+    bench.ops.gemm(GemmForm::nt, bench.table(a), bench.table(b_t), nt, false);
+    bench.ops.gemm(GemmForm::tn, bench.table(a_t), bench.table(b), tn, false);
+    return Outputs{bench.read(nn), bench.read(nt), bench.read(tn)};
+  });
+}
+
 TEST_CASE("clamp conforms: infinities become the limit, NaN stays NaN", "[conformance]") {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   for (const auto& [rows, width] : sizes)

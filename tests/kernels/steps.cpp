@@ -207,6 +207,26 @@ TEST_CASE("a step whose loss or norm is not finite has a factor that is not a nu
   }
 }
 
+TEST_CASE("a factor is kept if a value is finite, and is not a number from the first that is not on",
+          "[conformance]") {
+  on_every_table([&](Operations& ops) {
+    Tensor factor = doubles(ops, {0.25});
+    const auto keep = [&](double value) {
+      ops.keep_if_finite(factor, doubles(ops, {value}), factor);
+      return ops.read(factor).value().front();
+    };
+    CHECK(keep(1e300) == 0.25);
+    CHECK(keep(0) == 0.25);
+    CHECK(keep(-1e300) == 0.25);
+    CHECK(std::isnan(keep(infinite)));
+    CHECK(std::isnan(keep(1)));
+    for (const double value : {-infinite, not_a_number}) {
+      ops.fill(factor, 0.5);
+      CHECK(std::isnan(keep(value)));
+    }
+  });
+}
+
 namespace {
 
 // One range of each kind there is, in every mixture of dtypes that the table takes.

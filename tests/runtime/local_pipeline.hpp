@@ -70,6 +70,14 @@ class LocalPipeline {
       program.memory.emplace_back(of_group.begin(), of_group.end());
     return run(std::move(program));
   }
+  // The same, updated inside backward and clipped by that norm; 0: not at all.
+  double train_fused(std::shared_ptr<const StepBatch> batch, double lr_factor, double clip_norm = 0) {
+    Program program = program_of(fused_program, std::move(batch));
+    program.step = program.update = ++step_;
+    program.lr_factor = lr_factor;
+    program.clip_norm = clip_norm;
+    return run(std::move(program));
+  }
   // The estimate of the curvature before the next of them; returns the sum of the losses of sampled labels.
   double estimate(std::shared_ptr<const StepBatch> batch) {
     Program program = program_of(estimate_program, std::move(batch));

@@ -62,6 +62,27 @@ class InfiniteLoss final : public Loss {
   std::unique_ptr<Loss> inner_ = losses().find("cross_entropy")();
 };
 
+std::string infinite_loss() {
+  static const bool added = [] {
+    losses().add("infinite", [] { return std::make_unique<InfiniteLoss>(); });
+    return true;
+  }();
+  return added ? "infinite" : "";
+}
+
+// Makes one gradient of each rank a value.
+class SpoilingHook final : public StepHook {
+ public:
+  explicit SpoilingHook(double value) : value_(value) {}
+  void before_norm(const HookContext& context) override {
+    Tensor first = context.stages.front()->gradients().part(0).rows(0, 1);
+    context.operations.fill(first, value_);
+  }
+
+ private:
+  double value_;
+};
+
 LocalPipeline pipeline_of(const ModelConfig& model, const Layout& layout) {
   return LocalPipeline(layout, settings_of(model, layout.stages));
 }
@@ -344,6 +365,26 @@ TEST_CASE("model worker: gradients are clamped when they are whole, before their
   CHECK(clamped_norm < norm);
 }
 
+TEST_CASE("model worker: clipping by value keeps a gradient that is no number, which changes nothing",
+          "[actors][worker][clip]") {
+  const bool clips = GENERATE(false, true);
+  const int ranks = GENERATE(1, 2);
+  CAPTURE(clips, ranks);
+  const auto norm_with = [&](double gradient, bool changes) {
+    step_hooks().add("spoiling", [=] { return std::make_unique<SpoilingHook>(gradient); });
+    ModelWorkerSettings settings = settings_of(three_blocks(true), ranks);
+    settings.hooks = {"spoiling"};
+    settings.clip_grad_value = clips ? 0.003 : 0;
+    LocalPipeline pipeline(layout_with(ranks, true), settings);
+    const auto before = bits_of(pipeline.snapshot());
+    pipeline.train(step_batch(2, 1), 1e-2);
+    CHECK((bits_of(pipeline.snapshot()) != before) == changes);
+    return pipeline.norm();
+  };
+  CHECK(std::isnan(norm_with(NAN, false)));
+  CHECK(std::isfinite(norm_with(INFINITY, clips)) == clips);  // as in PyTorch, it becomes the value
+}
+
 TEST_CASE("model worker: the norm alone is the next step's, and changes nothing", "[actors][worker]") {
   const bool tied = GENERATE(false, true);
   const int ranks = GENERATE(1, 2, 3);
@@ -587,16 +628,86 @@ TEST_CASE("model worker: the losses of documents are those of each alone, and ad
 TEST_CASE("model worker: where a step's loss is not finite nothing changes", "[actors][worker]") {
   const int ranks = GENERATE(1, 2);
   CAPTURE(ranks);
-  static const bool added = [] {
-    losses().add("infinite", [] { return std::make_unique<InfiniteLoss>(); });
-    return true;
-  }();
   ModelWorkerSettings settings = settings_of(three_blocks(true), ranks);
-  settings.loss = added ? "infinite" : "";
+  settings.loss = infinite_loss();
   LocalPipeline pipeline(layout_with(ranks, true), settings);
   const auto before = bits_of(pipeline.snapshot());
   CHECK(std::isinf(pipeline.train(step_batch(2, 1), 1e-2)));
   CHECK((bits_of(pipeline.snapshot()) == before));
+}
+
+namespace {
+
+ModelWorkerSettings fused_settings(const ModelConfig& model, int ranks, const std::string& rule) {
+  ModelWorkerSettings settings = settings_of(model, ranks);
+  settings.optimizer.name = rule;
+  settings.optimizer.fused_update = true;
+  settings.bucket_elements = 1;  // a bucket a block
+  return settings;
+}
+
+size_t peak_gradients(LocalPipeline& pipeline) {
+  return pipeline.worker(0).summary().peak_bytes[static_cast<size_t>(Category::gradients)];
+}
+
+}  // namespace
+
+TEST_CASE("model worker: an update inside backward with a loss that is not finite changes no weight",
+          "[actors][worker][fused]") {
+  const int ranks = GENERATE(1, 2, 3);
+  const std::string rule = GENERATE("lomo", "adalomo");
+  const bool tied = GENERATE(false, true);
+  CAPTURE(ranks, rule, tied);
+  ModelWorkerSettings settings = fused_settings(three_blocks(tied), ranks, rule);
+  settings.loss = infinite_loss();
+  LocalPipeline pipeline(layout_with(ranks, tied), settings);
+  const auto before = bits_of(pipeline.snapshot());
+  CHECK(std::isinf(pipeline.train_fused(step_batch(2, 1), 1e-2)));
+  CHECK((bits_of(pipeline.snapshot()) == before));
+}
+
+TEST_CASE("model worker: an update inside backward is the one after it, by the same norm",
+          "[actors][worker][fused]") {
+  const int ranks = GENERATE(1, 2, 3);
+  const std::string rule = GENERATE("lomo", "adalomo");
+  const bool tied = GENERATE(false, true);
+  CAPTURE(ranks, rule, tied);
+  LocalPipeline fused(layout_with(ranks, tied), fused_settings(three_blocks(tied), ranks, rule));
+  LocalPipeline after(layout_with(ranks, tied), fused_settings(three_blocks(tied), ranks, rule));
+  for (int step = 1; step <= 3; ++step) {
+    const auto batch = step_batch(step, step);
+    const auto before = bits_of(fused.snapshot());
+    fused.run(fused.program_of(clip_program, batch));
+    const double norm = fused.norm();
+    CHECK((bits_of(fused.snapshot()) == before));
+    CHECK(fused.train_fused(batch, 1e-2, norm) == after.train(batch, 1e-2));
+    CHECK(fused.norm() == norm);
+    CHECK(after.norm() == norm);
+    CHECK(norm > clip_grad_norm);
+    CHECK((bits_of(fused.snapshot()) == bits_of(after.snapshot())));
+  }
+}
+
+TEST_CASE("model worker: inside backward a layer's gradient is freed when it is used",
+          "[actors][worker][fused]") {
+  const ModelConfig model = three_blocks(false);
+  LocalPipeline fused(layout_with(1, false), fused_settings(model, 1, "lomo"));
+  fused.train_fused(step_batch(1, 1), 1e-2);
+  const std::vector<Parameter> parameters = model_parameters(model);
+  std::map<int, size_t> of_layer;  // the head's matrix has a bucket of its own
+  for (const Parameter& parameter : parameters) {
+    const auto bytes = static_cast<size_t>(parameter.shape.numel()) * sizeof(float);
+    of_layer[parameter.name == "lm_head.weight" ? 100 : parameter.layer] += bytes;
+  }
+  size_t largest = 0, all = 0;
+  for (const auto& [layer, bytes] : of_layer) {
+    largest = std::max(largest, bytes);
+    all += bytes;
+  }
+  CHECK(peak_gradients(fused) == largest);
+  LocalPipeline after(layout_with(1, false), fused_settings(model, 1, "lomo"));
+  after.train(step_batch(1, 1), 1e-2);
+  CHECK(peak_gradients(after) == all);
 }
 
 TEST_CASE("model worker: begun programs may not inherit tensors", "[actors][worker]") {
