@@ -85,7 +85,7 @@ def measured(binary, folder, keys):
 
 
 def bars(rows):
-    width, row_height, left, scale = 760, 24, 270, 24
+    width, row_height, left, scale = 760, 24, 270, 18
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{row_height * (len(rows) + 2)}" '
              'font-family="sans-serif" font-size="13">', '<rect width="100%" height="100%" fill="white"/>']
     for i, (name, plans) in enumerate(rows):
