@@ -178,7 +178,7 @@ std::vector<Key> how_it_is_updated(Config& c) {
               .fingerprinted(),
           Key("optimizer.fused_update", &c.optimizer.fused_update)
               .doc("update each layer inside backward, as soon as its gradient is complete, and free the "
-                   "gradient; for lomo, adalomo, adafactor and sgd")
+                   "gradient; for all but adamw_schedule_free, muon and sophia")
               .fingerprinted(),
           Key("optimizer.grad_dtype", &c.optimizer.grad_dtype)
               .doc("in which gradients are summed over micro-batches and ranks, with model.dtype bfloat16")

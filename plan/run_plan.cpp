@@ -223,8 +223,8 @@ void check_fused_update(const Config& config, const ParameterGroups& optimizers)
   for (const ParameterGroups::Group& group : optimizers.all())
     if (fuses && !group.optimizer->updates_in_parts())
       throw UserError(
-          "{}: {} needs all gradients at a time, and does not update inside backward; false, or lomo, "
-          "adalomo, adafactor or sgd is right",
+          "{}: {} needs all gradients at a time, and does not update inside backward; false, or another "
+          "optimizer than adamw_schedule_free, muon and sophia is right",
           config.file.place("optimizer.fused_update"), group.rule);
 }
 
