@@ -229,15 +229,3 @@ TEST_CASE("a pattern that matches nothing, and a group that gets nothing, are re
   config.groups[1].match = {"model.*"};
   CHECK_NOTHROW(check_groups(config, file, names));
 }
-
-// The configuration's page and the refusal name the rules that cannot.
-TEST_CASE("every optimizer but three can update inside backward", "[fused]") {
-  std::vector<std::string> others;
-  for (const std::string& name : optimizer_declarations().names()) {
-    OptimizerConfig config;
-    config.name = name;
-    const ParameterGroups groups(config);
-    if (!groups.all().at(0).optimizer->updates_in_parts()) others.push_back(name);
-  }
-  CHECK(others == std::vector<std::string>{"adamw_schedule_free", "muon", "sophia"});
-}

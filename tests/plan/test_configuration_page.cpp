@@ -6,6 +6,7 @@
 #include "io/config.hpp"
 #include "models/loss.hpp"
 #include "optim/optimizer.hpp"
+#include "optim/parameter_groups.hpp"
 #include "runtime/callback.hpp"
 #include "schedule/schedules.hpp"
 #include "tests/catch.hpp"
@@ -26,6 +27,18 @@ std::string text_of(const std::string& file) {
 template <class Factory>
 void add_names(const Registry<Factory>& registry, std::map<std::string, std::vector<std::string>>& names) {
   names[registry.key()] = registry.names();
+}
+
+// The page and the refusal name the rules that cannot.
+TEST_CASE("every optimizer but three can update inside backward", "[plan][docs]") {
+  std::vector<std::string> others;
+  for (const std::string& name : optimizer_declarations().names()) {
+    OptimizerConfig config;
+    config.name = name;
+    const ParameterGroups groups(config);
+    if (!groups.all().at(0).optimizer->updates_in_parts()) others.push_back(name);
+  }
+  CHECK(others == std::vector<std::string>{"adamw_schedule_free", "muon", "sophia"});
 }
 
 TEST_CASE("the page of the configuration has every key as it is", "[plan][docs]") {
