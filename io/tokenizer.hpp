@@ -12,6 +12,13 @@
 
 namespace collie {
 
+// The tokens of a text, and where each begins in it.
+struct Encoding {
+  std::vector<int32_t> ids;
+  std::vector<size_t>
+      starts;  // bytes; where a character of the text became several tokens, they share its start
+};
+
 // It is immutable, so threads may share one.
 class Tokenizer {
  public:
@@ -21,6 +28,9 @@ class Tokenizer {
   // added tokens alone. Special tokens that are spelled out in the text become their ids, as in transformers.
   // Throws UserError with the byte offset if the text is not valid UTF-8.
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special) const = 0;
+
+  // Works like encode(text, false), and says where the tokens begin.
+  virtual Encoding encode_with_starts(std::string_view text) const = 0;
 
   // Works like transformers' decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False). Ids
   // that name no token are skipped.

@@ -1,4 +1,4 @@
-// UTF-8 (RFC 3629), and the two Unicode properties that tokenizers ask for.
+// UTF-8 (RFC 3629).
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,5 @@ void append_utf8(std::string& text, char32_t code_point);
 // Replaces each maximal ill-formed part of `bytes` by U+FFFD (the Unicode standard, section 3.9; browsers do
 // the same).
 std::string replace_invalid_utf8(std::string_view bytes);
-
-bool is_white_space(char32_t code_point);     // property White_Space, the regular expression \s
-bool is_word_character(char32_t code_point);  // the regular expression \w (UTS 18, annex C)
 
 }  // namespace collie

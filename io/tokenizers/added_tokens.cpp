@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "io/unicode.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -27,6 +28,7 @@ std::vector<AddedToken> read_added_tokens(const JsonPlace& list) {
 
 void AddedTokenFinder::add(const AddedToken& token, const std::string& pattern) {
   if (pattern.empty()) return;
+  begins_[static_cast<unsigned char>(pattern.front())] = true;
   size_t node = 0;
   for (const char byte : pattern) {
     const auto [entry, added] = nodes_[node].next.emplace(byte, static_cast<int32_t>(nodes_.size()));
@@ -88,6 +90,10 @@ std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view tex
   size_t done = 0;
   if (!tokens_.empty()) {
     for (size_t position = 0; position < text.size();) {
+      if (!begins_[static_cast<unsigned char>(text[position])]) {
+        ++position;
+        continue;
+      }
       const Match match = longest_at(text, position);
       if (match.token < 0) {
         ++position;

@@ -1,6 +1,7 @@
 // Tokens that are found in the text literally, before the model sees the text between them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -48,6 +49,7 @@ class AddedTokenFinder {
   };
   Match longest_at(std::string_view text, size_t begin) const;
 
+  std::array<bool, 256> begins_{};  // the bytes that patterns begin with
   std::vector<AddedToken> tokens_;
   std::vector<Node> nodes_ = std::vector<Node>(1);
 };

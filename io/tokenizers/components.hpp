@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/quote.hpp"
+#include "io/tokenizers/aligned_text.hpp"
 #include "io/tokenizers/json_place.hpp"
 
 namespace collie {
@@ -18,20 +19,29 @@ namespace collie {
 class Normalizer {
  public:
   virtual ~Normalizer() = default;
-  virtual std::string normalize(std::string text) const = 0;
+  virtual void normalize(AlignedText& text) const = 0;
 };
 
-// A part of the text on its way to the model, which sees each part on its own.
-struct TextPiece {
-  std::string text;
-  bool at_start = false;  // it starts where the original text does
+// A text and the pieces of it that are left. The model sees each piece on its own.
+struct TextPieces {
+  AlignedText text;
+  std::vector<TextRange> pieces;  // in order, not overlapping, none of them empty
+  // Each byte of the text stands for its printable character (byte_characters()). ByteLevel, which is nearly
+  // always last, leaves writing them out to who needs it.
+  bool bytes_are_characters = false;
+
+  std::string_view text_of(const TextRange& piece) const {
+    return text.text().substr(piece.begin, piece.size());
+  }
+  void write_out_characters();
 };
 
-// Cuts each piece into smaller ones (and may rewrite them). Empty pieces are dropped.
+// Cuts each piece into smaller ones, leaves parts out, and may rewrite the text.
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  virtual std::vector<TextPiece> split(std::vector<TextPiece> pieces) const = 0;
+  virtual void split(TextPieces& text) const = 0;
+  virtual bool needs_origins() const { return false; }
 };
 
 // Maps tokens to parts of text. What the last decoder returns is joined.
@@ -50,9 +60,6 @@ std::unique_ptr<Decoder> make_decoder(const JsonPlace& description);
 // Replaces every non-overlapping `pattern` (not empty) in `text` by `content`, from the left.
 std::string replace_all(std::string_view text, std::string_view pattern, std::string_view content);
 
-// The literal pattern of a Replace component: {"String": "..."}. {"Regex": "..."} is refused.
-std::string read_literal_pattern(const JsonPlace& description);
-
 // A setting that must be exactly one code point.
 std::string read_character(const JsonPlace& setting);
 
@@ -60,17 +67,22 @@ std::string read_character(const JsonPlace& setting);
 // https://github.com/openai/gpt-2/blob/master/src/encoder.py
 const std::vector<char32_t>& byte_characters();  // [256]
 
+// Appends the stand-ins of `bytes` to `text`.
+void append_byte_characters(std::string& text, std::string_view bytes);
+
 // Makes a Part, as the Component that it is.
 template <class Component, class Part>
 std::unique_ptr<Component> make_part(const JsonPlace& description) {
   return std::make_unique<Part>(description);
 }
 
+template <class Component>
+using ComponentTable = std::map<std::string, std::function<std::unique_ptr<Component>(const JsonPlace&)>>;
+
 // Looks up description["type"] in `known` and makes that component.
 template <class Component>
-std::unique_ptr<Component> make_component(
-    const JsonPlace& description, const char* kind,
-    const std::map<std::string, std::function<std::unique_ptr<Component>(const JsonPlace&)>>& known) {
+std::unique_ptr<Component> make_component(const JsonPlace& description, const char* kind,
+                                          const ComponentTable<Component>& known) {
   const JsonPlace type = description["type"];
   const auto found = known.find(type.text());
   if (found != known.end()) return found->second(description);

@@ -2,6 +2,7 @@
 #include <unordered_map>
 
 #include "io/tokenizers/components.hpp"
+#include "io/tokenizers/text_pattern.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -11,14 +12,24 @@ namespace {
 class ReplaceInTokens : public Decoder {
  public:
   explicit ReplaceInTokens(const JsonPlace& description)
-      : pattern_(read_literal_pattern(description)), content_(description["content"].text()) {}
+      : pattern_(read_pattern(description)), content_(description["content"].text()) {}
   std::vector<std::string> decode(std::vector<std::string> tokens) const override {
-    for (auto& token : tokens) token = replace_all(token, pattern_, content_);
+    for (auto& token : tokens) token = replaced(token);
     return tokens;
   }
 
  private:
-  std::string pattern_, content_;
+  std::string replaced(const std::string& token) const {
+    std::vector<PatternPart> parts;
+    pattern_->find(token, parts);
+    std::string result;
+    for (const auto& part : parts)
+      result += part.matches ? content_ : token.substr(part.range.begin, part.range.size());
+    return result;
+  }
+
+  std::unique_ptr<TextPattern> pattern_;
+  std::string content_;
 };
 
 // Runs of byte tokens ("<0xE2>") become the text they spell. If a run as a whole is not UTF-8, each of its
@@ -140,6 +151,51 @@ class ByteLevelDecoder : public Decoder {
   std::unordered_map<char32_t, char> bytes_;
 };
 
+// Tokens that do not begin with the prefix begin a word, and get a space before them.
+class WordPieceDecoder : public Decoder {
+ public:
+  explicit WordPieceDecoder(const JsonPlace& description)
+      : prefix_(description.text("prefix", "##")), cleanup_(description.flag("cleanup", true)) {}
+
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (i > 0) {
+        const bool continues = tokens[i].compare(0, prefix_.size(), prefix_) == 0;
+        tokens[i] = continues ? tokens[i].substr(prefix_.size()) : " " + tokens[i];
+      }
+      if (cleanup_) clean_up(tokens[i]);
+    }
+    return tokens;
+  }
+
+ private:
+  static void clean_up(std::string& text) {
+    static constexpr std::pair<const char*, const char*> changes[] = {
+        {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+        {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+    for (const auto& [from, to] : changes) text = replace_all(text, from, to);
+  }
+
+  std::string prefix_;
+  bool cleanup_;
+};
+
+// The suffix of a word's last token becomes a space, but not at the end of the text.
+class BpeDecoder : public Decoder {
+ public:
+  explicit BpeDecoder(const JsonPlace& description) : suffix_(description.text("suffix", "</w>")) {
+    if (suffix_.empty()) description["suffix"].refuse("it must not be empty");
+  }
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override {
+    for (size_t i = 0; i < tokens.size(); ++i)
+      tokens[i] = replace_all(tokens[i], suffix_, i + 1 == tokens.size() ? "" : " ");
+    return tokens;
+  }
+
+ private:
+  std::string suffix_;
+};
+
 class DecoderSequence : public Decoder {
  public:
   explicit DecoderSequence(const JsonPlace& description) {
@@ -159,13 +215,15 @@ class DecoderSequence : public Decoder {
 
 std::unique_ptr<Decoder> make_decoder(const JsonPlace& description) {
   return make_component<Decoder>(description, "decoder",
-                                 {{"ByteFallback", make_part<Decoder, ByteFallback>},
+                                 {{"BPEDecoder", make_part<Decoder, BpeDecoder>},
+                                  {"ByteFallback", make_part<Decoder, ByteFallback>},
                                   {"ByteLevel", make_part<Decoder, ByteLevelDecoder>},
                                   {"Fuse", make_part<Decoder, Fuse>},
                                   {"Metaspace", make_part<Decoder, MetaspaceDecoder>},
                                   {"Replace", make_part<Decoder, ReplaceInTokens>},
                                   {"Sequence", make_part<Decoder, DecoderSequence>},
-                                  {"Strip", make_part<Decoder, StripFromTokens>}});
+                                  {"Strip", make_part<Decoder, StripFromTokens>},
+                                  {"WordPiece", make_part<Decoder, WordPieceDecoder>}});
 }
 
 }  // namespace collie

@@ -11,50 +11,41 @@
 
 namespace collie {
 
-namespace {
-
-std::unique_ptr<BpeModel> make_model(const JsonPlace& model) {
-  // The oldest files have no type; then the library goes by the keys.
-  if (const auto type = model.find("type"); type && type->text() != "BPE")
-    type->refuse(fmt::format("the model '{}' is not supported yet; supported: BPE", shortened(type->text())));
-  return std::make_unique<BpeModel>(model);
-}
-
-void append(std::vector<int32_t>& to, const std::vector<int32_t>& more) {
-  to.insert(to.end(), more.begin(), more.end());
-}
-
-}  // namespace
-
 JsonTokenizer::JsonTokenizer(TokenizerFiles files, const std::filesystem::path& folder)
     : files_(std::move(files)) {
   const std::string file = (folder / "tokenizer.json").string();
   const nlohmann::json parsed = parse_json_object(files_.at("tokenizer.json"), file);
   const JsonPlace top(parsed, file);
-  model_ = make_model(top["model"]);
-  vocab_size_ = model_->size();
+  model_ = make_token_model(top["model"]);
+  vocab_size_ = model_->vocabulary().size();
   if (const auto part = top.find("normalizer")) normalizer_ = make_normalizer(*part);
   if (const auto part = top.find("pre_tokenizer")) pre_tokenizer_ = make_pre_tokenizer(*part);
   if (const auto part = top.find("decoder")) decoder_ = make_decoder(*part);
   if (const auto list = top.find("added_tokens")) read_added(*list);
-  if (const auto part = top.find("post_processor")) read_template(*part);
+  if (const auto part = top.find("post_processor")) around_ = read_post_processor(*part, vocab_size_);
   read_settings(folder);
 }
+
+JsonTokenizer::~JsonTokenizer() = default;
 
 void JsonTokenizer::read_added(const JsonPlace& list) {
   const auto tokens = read_added_tokens(list);
   for (size_t i = 0; i < tokens.size(); ++i) {
     const AddedToken& token = tokens[i];
-    const auto in_model = model_->find(token.content);
+    const auto in_model = model_->vocabulary().find(token.content);
     if (in_model && *in_model != token.id)
       list[i].refuse(fmt::format("'{}' has id {}, but id {} in model.vocab; they must agree",
                                  shortened(token.content), token.id, *in_model));
-    if (const std::string* other = model_->token(token.id); other && *other != token.content)
+    if (const std::string* other = model_->vocabulary().token(token.id); other && *other != token.content)
       list[i].refuse(
           fmt::format("'{}' has id {}, which is that of '{}' in model.vocab; each token needs its own",
                       shortened(token.content), token.id, shortened(*other)));
     std::string pattern = token.content;
-    if (token.normalized && normalizer_) pattern = normalizer_->normalize(std::move(pattern));
+    if (token.normalized && normalizer_) {
+      AlignedText text(pattern, 0, false);
+      normalizer_->normalize(text);
+      pattern = text.text();
+    }
     const auto [entry, added] = added_.emplace(token.id, Added{token.content, pattern, token.special});
     if (!added)
       list[i].refuse(fmt::format("'{}' has id {}, which is that of '{}'; each token needs its own",
@@ -64,39 +55,8 @@ void JsonTokenizer::read_added(const JsonPlace& list) {
   }
 }
 
-// TemplateProcessing adds special tokens before and after the text ("single"; pairs of texts are not used
-// here).
-void JsonTokenizer::read_template(const JsonPlace& post_processor) {
-  const JsonPlace type = post_processor["type"];
-  if (type.text() == "ByteLevel") return;  // only moves offsets
-  if (type.text() != "TemplateProcessing")
-    type.refuse(
-        fmt::format("the post_processor '{}' is not supported yet; supported: ByteLevel, TemplateProcessing",
-                    shortened(type.text())));
-  const JsonPlace pieces = post_processor["single"];
-  bool text_seen = false;
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    const JsonPlace piece = pieces[i];
-    if (const auto sequence = piece.find("Sequence")) {
-      const JsonPlace id = (*sequence)["id"];
-      if (id.text() != "A" || text_seen)
-        id.refuse("a template for one text must have sequence A once, and no other");
-      text_seen = true;
-      continue;
-    }
-    const std::string name = piece["SpecialToken"]["id"].text();
-    const JsonPlace ids = post_processor["special_tokens"][name]["ids"];
-    for (size_t k = 0; k < ids.size(); ++k) {
-      const int64_t id = ids[k].integer();
-      if (id < 0 || id >= vocab_size_) ids[k].refuse(fmt::format("id {} is not in the vocabulary", id));
-      (text_seen ? suffix_ : prefix_).push_back(static_cast<int32_t>(id));
-    }
-  }
-  if (!text_seen) pieces.refuse("it has no {\"Sequence\": {\"id\": \"A\"}}, so the text would be lost");
-}
-
 std::optional<int32_t> JsonTokenizer::find(const std::string& token) const {
-  if (const auto id = model_->find(token)) return id;
+  if (const auto id = model_->vocabulary().find(token)) return id;
   for (const auto& [id, added] : added_)
     if (added.content == token) return id;
   return std::nullopt;
@@ -135,37 +95,140 @@ void JsonTokenizer::read_settings(const std::filesystem::path& folder) {
   const nlohmann::json parsed = parse_json_object(file->second, (folder / "tokenizer_config.json").string());
   const JsonPlace settings(parsed, (folder / "tokenizer_config.json").string());
   if (!settings.find("add_bos_token") && !settings.find("add_eos_token")) return;
-  prefix_.clear();
-  suffix_.clear();
-  if (settings.flag("add_bos_token", false) && bos_) prefix_ = {*bos_};
-  if (settings.flag("add_eos_token", false) && eos_) suffix_ = {*eos_};
+  around_ = {};
+  if (settings.flag("add_bos_token", false) && bos_) around_.before = {*bos_};
+  if (settings.flag("add_eos_token", false) && eos_) around_.after = {*eos_};
+}
+
+struct JsonTokenizer::Workspace {
+  std::unique_ptr<TokenModel::Workspace> model;
+  WordCache cache;
+  std::vector<WordToken> tokens;
+  std::string characters;         // of a word whose bytes are characters
+  std::vector<uint32_t> byte_of;  // [characters.size()] the byte that a stand-in comes from
+};
+
+std::unique_ptr<JsonTokenizer::Workspace> JsonTokenizer::borrow() const {
+  const std::lock_guard lock(mutex_);
+  if (idle_.empty()) {
+    auto workspace = std::make_unique<Workspace>();
+    workspace->model = model_->make_workspace();
+    return workspace;
+  }
+  auto workspace = std::move(idle_.back());
+  idle_.pop_back();
+  return workspace;
+}
+
+void JsonTokenizer::give_back(std::unique_ptr<Workspace> workspace) const {
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(workspace));
+}
+
+// One call of encode().
+class JsonTokenizer::Encoder {
+ public:
+  Encoder(const JsonTokenizer& tokenizer, bool with_starts)
+      : tokenizer_(tokenizer), with_starts_(with_starts), space_(tokenizer.borrow()) {
+    const auto& cuts = tokenizer.pre_tokenizer_;
+    aligned_ = with_starts || (cuts && cuts->needs_origins());
+  }
+  ~Encoder() { tokenizer_.give_back(std::move(space_)); }
+
+  Encoding run(std::string_view text) {
+    original_ = text;
+    for (const auto& part : tokenizer_.in_raw_text_.split(text))
+      if (part.id >= 0)
+        append(part.id, part.begin);
+      else
+        encode_part(AlignedText(text.substr(part.begin, part.end - part.begin), part.begin, aligned_));
+    return std::move(result_);
+  }
+
+ private:
+  void append(int32_t id, size_t start) {
+    result_.ids.push_back(id);
+    if (!with_starts_) return;
+    while (start > 0 && start < original_.size() && is_continuation(original_[start])) --start;
+    result_.starts.push_back(start);
+  }
+
+  static bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0u) == 0x80u; }
+
+  void encode_part(AlignedText text) {
+    if (tokenizer_.normalizer_) tokenizer_.normalizer_->normalize(text);
+    const auto parts = tokenizer_.in_normalized_text_.split(text.text());
+    for (const auto& part : parts)
+      if (part.id >= 0)
+        append(part.id, with_starts_ ? text.origin(part.begin) : 0);
+      else
+        encode_pieces(parts.size() == 1 ? std::move(text) : text.part({part.begin, part.end}));
+  }
+
+  void encode_pieces(AlignedText text) {
+    TextPieces pieces{std::move(text), {}, false};
+    pieces.pieces.push_back({0, pieces.text.text().size()});
+    if (tokenizer_.pre_tokenizer_) tokenizer_.pre_tokenizer_->split(pieces);
+    for (const auto& piece : pieces.pieces) {
+      space_->tokens.clear();
+      encode_word(pieces.text_of(piece), pieces.bytes_are_characters);
+      for (const auto& [id, begin] : space_->tokens)
+        append(id, with_starts_ ? pieces.text.origin(piece.begin + begin) : 0);
+    }
+  }
+
+  // Sets space_->tokens.
+  void encode_word(std::string_view word, bool as_characters) {
+    if (word.size() > UINT32_MAX / 2)
+      throw UserError("{} bytes of text that the tokenizer takes as one word; at most {} are supported",
+                      word.size(), UINT32_MAX / 2);
+    if (space_->cache.find(word, space_->tokens)) return;
+    if (as_characters)
+      encode_characters(word);
+    else
+      tokenizer_.model_->encode(word, space_->model.get(), space_->tokens);
+    space_->cache.add(word, space_->tokens);
+  }
+
+  void encode_characters(std::string_view word) {
+    auto& [model, cache, tokens, characters, byte_of] = *space_;
+    characters.clear();
+    byte_of.clear();
+    for (size_t i = 0; i < word.size(); ++i) {
+      append_byte_characters(characters, word.substr(i, 1));
+      byte_of.resize(characters.size(), static_cast<uint32_t>(i));
+    }
+    tokenizer_.model_->encode(characters, model.get(), tokens);
+    for (auto& token : tokens) token.begin = byte_of[token.begin];
+  }
+
+  const JsonTokenizer& tokenizer_;
+  std::string_view original_;
+  bool with_starts_, aligned_ = false;
+  std::unique_ptr<Workspace> space_;
+  Encoding result_;
+};
+
+namespace {
+
+void check_utf8(std::string_view text) {
+  if (const auto offset = first_invalid_utf8(text))
+    throw UserError("the text to encode is not valid UTF-8 at byte {}", *offset);
+}
+
+}  // namespace
+
+Encoding JsonTokenizer::encode_with_starts(std::string_view text) const {
+  check_utf8(text);
+  return Encoder(*this, true).run(text);
 }
 
 std::vector<int32_t> JsonTokenizer::encode(std::string_view text, bool add_special) const {
-  if (const auto offset = first_invalid_utf8(text))
-    throw UserError("the text to encode is not valid UTF-8 at byte {}", *offset);
-  std::vector<int32_t> ids;
-  if (add_special) ids = prefix_;
-  for (const auto& raw : in_raw_text_.split(text)) {
-    if (raw.id >= 0) {
-      ids.push_back(raw.id);
-      continue;
-    }
-    std::string part(text.substr(raw.begin, raw.end - raw.begin));
-    if (normalizer_) part = normalizer_->normalize(std::move(part));
-    for (const auto& piece : in_normalized_text_.split(part)) {
-      if (piece.id >= 0) {
-        ids.push_back(piece.id);
-      } else if (!pre_tokenizer_) {
-        model_->encode(std::string_view(part).substr(piece.begin, piece.end - piece.begin), ids);
-      } else {
-        std::vector<TextPiece> whole{
-            {part.substr(piece.begin, piece.end - piece.begin), raw.begin == 0 && piece.begin == 0}};
-        for (const auto& word : pre_tokenizer_->split(std::move(whole))) model_->encode(word.text, ids);
-      }
-    }
-  }
-  if (add_special) append(ids, suffix_);
+  check_utf8(text);
+  std::vector<int32_t> ids = Encoder(*this, false).run(text).ids;
+  if (!add_special) return ids;
+  ids.insert(ids.begin(), around_.before.begin(), around_.before.end());
+  ids.insert(ids.end(), around_.after.begin(), around_.after.end());
   return ids;
 }
 
@@ -174,7 +237,7 @@ std::string JsonTokenizer::decode(std::span<const int32_t> ids) const {
   for (const int32_t id : ids) {
     if (const auto added = added_.find(id); added != added_.end()) {
       if (!added->second.special) tokens.push_back(added->second.spelling);
-    } else if (const std::string* token = model_->token(id)) {
+    } else if (const std::string* token = model_->vocabulary().token(id)) {
       tokens.push_back(*token);
     }
   }
@@ -195,7 +258,8 @@ void JsonTokenizer::save_to(const std::filesystem::path& folder) const {
 
 std::string JsonTokenizer::fingerprint() const {
   std::string all = files_.at("tokenizer.json");
-  for (const auto& ids : {prefix_, suffix_, std::vector<int32_t>{bos_.value_or(-1), eos_.value_or(-1)}})
+  for (const auto& ids :
+       {around_.before, around_.after, std::vector<int32_t>{bos_.value_or(-1), eos_.value_or(-1)}})
     all += fmt::format("|{}", nlohmann::json(ids).dump());
   return sha256_hex(std::as_bytes(std::span(all)));
 }

@@ -54,6 +54,9 @@ class PlainBytes : public Tokenizer {
     if (add_special && adds_bos_) ids.insert(ids.begin(), 256);
     return ids;
   }
+  Encoding encode_with_starts(std::string_view text) const override {
+    return byte_tokenizer()->encode_with_starts(text);
+  }
   std::string decode(std::span<const int32_t> ids) const override { return byte_tokenizer()->decode(ids); }
   int64_t vocab_size() const override { return 258; }
   std::optional<int32_t> bos() const override { return 256; }

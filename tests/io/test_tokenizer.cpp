@@ -70,6 +70,51 @@ TEST_CASE("every supported component gives the ids and texts of the tokenizers l
   }
 }
 
+TEST_CASE("every model and component gives the ids, starts and texts of the tokenizers library") {
+  const json all = json::parse(read_text_file((golden_folder / "tokenizer_components.json").string()));
+  for (const auto& [name, entry] : all["tokenizers"].items()) {
+    const TemporaryFolder folder;
+    folder.write("tokenizer.json", entry["tokenizer"].dump());
+    const auto tokenizer = load_tokenizer(folder.path(), "auto");
+    const json& results = entry["results"];
+    REQUIRE(results.size() == all["texts"].size());
+    for (size_t i = 0; i < results.size(); ++i) {
+      const auto text = all["texts"][i].get<std::string>();
+      CAPTURE(name, all["texts"][i].dump());
+      const auto expected = results[i][0].get<std::vector<int32_t>>();
+      CHECK(tokenizer->encode(text, true) == expected);
+      CHECK(tokenizer->decode(expected) == results[i][2].get<std::string>());
+      const Encoding bare = tokenizer->encode_with_starts(text);
+      CHECK(bare.ids == tokenizer->encode(text, false));
+      if (!results[i][1].is_null()) CHECK(bare.starts == results[i][1].get<std::vector<size_t>>());
+    }
+  }
+}
+
+TEST_CASE("a token begins where the characters that it was made of do") {
+  const auto load = [](const json& patch) {
+    json description = tiny();
+    description.merge_patch(patch);
+    const TemporaryFolder folder;
+    folder.write("tokenizer.json", description.dump());
+    return load_tokenizer(folder.path(), "auto");
+  };
+  const auto starts = [](const Tokenizer& tokenizer, const std::string& text) {
+    std::vector<std::string> tokens;
+    const Encoding encoding = tokenizer.encode_with_starts(text);
+    for (size_t i = 0; i < encoding.ids.size(); ++i)
+      tokens.push_back(tokenizer.decode({{encoding.ids[i]}}) + "@" + std::to_string(encoding.starts[i]));
+    return tokens;
+  };
+  // The prefix that the normalizer adds belongs to the first character, and a mark to the space that it
+  // replaces.
+  CHECK(starts(*load(json::object()), "the ship") == std::vector<std::string>{"the@0", "s@3", "hi@5", "p@7"});
+  // Two spaces and an accent that NFC joins: three bytes of input become two.
+  const auto composed = load({{"normalizer", {{"type", "NFC"}, {"normalizers", nullptr}}}});
+  CHECK(composed->encode_with_starts("  e\xCC\x81 a").starts.back() == 6);
+  CHECK(composed->encode_with_starts("<s>ab").starts == std::vector<size_t>{0, 3, 4});
+}
+
 TEST_CASE("the tokenizer of stories260K gives the ids and texts of the tokenizers library") {
   const auto folder = test::shared_data("stories260K");
   if (!std::filesystem::exists(folder)) {

@@ -120,20 +120,14 @@ TEST_CASE("components that are not there yet are refused by name") {
     check(message, key + ".type: ", "'" + type + "'");
     check(message, "", "not supported yet; supported: ");
   };
-  for (const char* type : {"WordPiece", "Unigram", "WordLevel"}) refuses("model", type);
-  for (const char* type : {"BertNormalizer", "Lowercase", "Precompiled", "ByteLevel"})
-    refuses("normalizer", type);
-  for (const char* type : {"Split", "BertPreTokenizer", "Whitespace", "Digits"})
-    refuses("pre_tokenizer", type);
-  for (const char* type : {"WordPiece", "CTC", "BPEDecoder"}) refuses("decoder", type);
-  for (const char* type : {"BertProcessing", "RobertaProcessing", "Sequence"})
-    refuses("post_processor", type);
-  check(refusal("/pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}),
-        "pre_tokenizer.type: ", "'ByteLevel' with use_regex is not supported yet");
+  check(refusal("/model", {{"type", "Huffman"}}), "model.type: the model 'Huffman' is not supported");
+  refuses("normalizer", "Uppercase");
+  refuses("pre_tokenizer", "UnicodeScripts");
+  refuses("decoder", "CTC");
+  check(refusal("/post_processor", {{"type", "Padding"}}),
+        "post_processor.type: the post_processor 'Padding' is not supported; supported: BertProcessing");
   check(refusal("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Split"}}}}}),
-        "pre_tokenizer.pretokenizers[0].type: the pre_tokenizer 'Split' is not supported yet");
-  check(refusal("/normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", " +"}}}, {"content", " "}}),
-        "normalizer.pattern: a Regex pattern is not supported yet");
+        "pre_tokenizer.pretokenizers[0]: it has no 'pattern'");
   check(refusal("/normalizer", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", " "}}),
         "normalizer.pattern.String: it must not be empty");
   check(refusal("/normalizer", {{"type", "Strip"}, {"strip_left", 1}}),
@@ -144,8 +138,56 @@ TEST_CASE("components that are not there yet are refused by name") {
         "pre_tokenizer.replacement: it must be one character");
   check(refusal("/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}}),
         "pre_tokenizer.prepend_scheme: it must be always, first or never, not 'last'");
-  check(refusal("/model/continuing_subword_prefix", "##"),
-        "model.continuing_subword_prefix: it is not supported yet");
-  check(refusal("/model/end_of_word_suffix", "</w>"), "model.end_of_word_suffix: it is not supported yet");
   check(refusal("/model/dropout", 0.1), "model.dropout: BPE dropout is not supported yet");
+}
+
+TEST_CASE("a regular expression that cannot mean here what it means elsewhere is refused with its place") {
+  const auto refuses = [](const std::string& expression, const std::string& reason) {
+    const json split = {{"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", "Isolated"}};
+    check(refusal("/pre_tokenizer", split), "pre_tokenizer.pattern.Regex: ", reason);
+  };
+  refuses("(a", "is wrong: missing closing parenthesis");
+  refuses("[a-z[^b]]", "a class within a class at byte 4");
+  refuses("[a&&b]", "an intersection of classes ('&&') at byte 2");
+  refuses("a{1,3}+", "'+' after a counted repetition at byte 6");
+  refuses("(?m:.)", "the flag m at byte 0");
+  refuses("(*LIMIT_MATCH=1)a", "'(*' at byte 0");
+  refuses("[^\\S]", "'\\S' within a class");
+  refuses("\\R", "'\\R' at byte 0");
+  refuses("\\p{L", "'\\p{' without '}'");
+  refuses("a\\", "a backslash at the end");
+  refuses(std::string(70000, 'a'), "70000 bytes; at most 65536 are supported");
+  check(refusal("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Kept"}}),
+        "pre_tokenizer.behavior: it must be Contiguous, Isolated,", "not 'Kept'");
+}
+
+TEST_CASE("a regular expression that takes too many steps ends with a message, not never") {
+  json description = smallest();
+  description["pre_tokenizer"] = {
+      {"type", "Split"}, {"pattern", {{"Regex", "(a+)+b|(a|aa)+c"}}}, {"behavior", "Isolated"}};
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", description.dump());
+  const auto tokenizer = load_tokenizer(folder.path(), "auto");
+  CHECK_THROWS_WITH(tokenizer->encode(std::string(60, 'a'), false), test::contains("gives up at byte 0"));
+}
+
+TEST_CASE("other models' broken parts are refused with their key") {
+  const auto unigram = [](json vocab, json unknown) {
+    return refusal("/model",
+                   {{"type", "Unigram"}, {"vocab", std::move(vocab)}, {"unk_id", std::move(unknown)}});
+  };
+  check(unigram(json::array(), 0), "model.vocab: it must be a list of [token, score]");
+  check(unigram(json::parse(R"([["a", -1.0], ["b"]])"), 0), "model.vocab[1]: it must be [token, score]");
+  check(unigram(json::parse(R"([["a", -1.0]])"), 1),
+        "model.unk_id: id 1 is not in the vocabulary, which has 1");
+  check(refusal("/model", {{"type", "WordPiece"}, {"vocab", json::array()}}),
+        "model.vocab: it must be an object");
+  const auto charsmap = [](const std::string& base64) {
+    return refusal("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", base64}});
+  };
+  check(charsmap("?"), "normalizer.precompiled_charsmap: it must be base64");
+  check(charsmap("AAAA"), "normalizer.precompiled_charsmap: its 3 bytes are not a trie's size");
+  check(charsmap("////////"), "normalizer.precompiled_charsmap: its 6 bytes are not");
+  // One node, which is its own leaf, and one byte of texts: 04000000 00010000 41.
+  check(charsmap("BAAAAAABAABB"), "normalizer.precompiled_charsmap: node 0 of its trie points to byte");
 }

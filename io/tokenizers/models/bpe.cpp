@@ -1,10 +1,10 @@
-#include "io/tokenizers/bpe.hpp"
+#include "io/tokenizers/models/bpe.hpp"
 
 #include <algorithm>
 #include <functional>
 
 #include "base/error.hpp"
-#include "base/quote.hpp"
+#include "io/tokenizers/models/models.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -36,50 +36,19 @@ void MergeTable::insert(int32_t left, int32_t right, uint32_t rank, int32_t merg
   places_[place] = {pair, rank, merged};
 }
 
-BpeModel::BpeModel(const JsonPlace& model) {
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
-    if (!model.text(key, "").empty()) model[key].refuse("it is not supported yet; supported: null");
+BpeModel::BpeModel(const JsonPlace& model)
+    : continuing_prefix_(model.text("continuing_subword_prefix", "")),
+      end_suffix_(model.text("end_of_word_suffix", "")),
+      fuse_unknown_(model.flag("fuse_unk", false)),
+      byte_fallback_(model.flag("byte_fallback", false)),
+      ignore_merges_(model.flag("ignore_merges", false)) {
   if (const auto dropout = model.find("dropout"); dropout && dropout->value() != 0)
     dropout->refuse("BPE dropout is not supported yet; supported: null");
-  fuse_unknown_ = model.flag("fuse_unk", false);
-  byte_fallback_ = model.flag("byte_fallback", false);
-  ignore_merges_ = model.flag("ignore_merges", false);
-  read_vocabulary(model["vocab"]);
-  read_unknown(model);
+  vocabulary_ = Vocabulary(model["vocab"]);
+  unknown_ = read_unknown_token(model, "unk_token", vocabulary_).value_or(-1);
   read_merges(model["merges"]);
   find_characters();
   find_joints();
-}
-
-void BpeModel::read_vocabulary(const JsonPlace& vocabulary) {
-  if (!vocabulary.value().is_object() || vocabulary.value().empty())
-    vocabulary.refuse("it must be an object from tokens to ids, with at least one");
-  // Tables are as long as the largest id, so a small file must not have a large one.
-  const auto count = static_cast<int64_t>(vocabulary.value().size());
-  const int64_t most_ids = std::min(int64_t{1} << 24, std::max(int64_t{1} << 20, 16 * count));
-  ids_.reserve(vocabulary.value().size());
-  for (const auto& [token, value] : vocabulary.value().items()) {
-    const JsonPlace place = vocabulary.inside(value, "'" + shortened(token) + "'");
-    const int64_t id = place.integer();
-    if (id < 0 || id >= most_ids)
-      place.refuse(fmt::format("id {} is out of range; ids go from 0 to {}", id, most_ids - 1));
-    if (id >= size()) tokens_.resize(static_cast<size_t>(id) + 1);
-    auto& named = tokens_[static_cast<size_t>(id)];
-    if (named)
-      place.refuse(
-          fmt::format("id {} is also that of '{}'; each token needs its own", id, shortened(*named)));
-    named = &ids_.emplace(token, static_cast<int32_t>(id)).first->first;
-  }
-}
-
-void BpeModel::read_unknown(const JsonPlace& model) {
-  const auto unknown = model.find("unk_token");
-  if (!unknown) return;
-  const auto id = find(unknown->text());
-  if (!id)
-    unknown->refuse(
-        fmt::format("'{}' is not in the vocabulary; it must be, or be null", shortened(unknown->text())));
-  unknown_ = *id;
 }
 
 void BpeModel::read_merges(const JsonPlace& merges) {
@@ -102,21 +71,23 @@ void BpeModel::read_merges(const JsonPlace& merges) {
       merges[rank].refuse("it must be \"left right\" or [\"left\", \"right\"]");
     }
     const auto known = [&](const std::string& token) {
-      const auto id = find(token);
+      const auto id = vocabulary_.find(token);
       if (!id)
         merges[rank].refuse(fmt::format("it merges '{}' and '{}', but '{}' is not in the vocabulary",
                                         shortened(left), shortened(right), shortened(token)));
       return *id;
     };
     const int32_t left_id = known(left), right_id = known(right);
-    merges_.insert(left_id, right_id, static_cast<uint32_t>(rank), known(left + right));
+    std::string merged = left;
+    merged.append(right, std::min(continuing_prefix_.size(), right.size()));
+    merges_.insert(left_id, right_id, static_cast<uint32_t>(rank), known(merged));
   }
 }
 
 void BpeModel::find_characters() {
   ascii_.fill(-1);
   bytes_.fill(-1);
-  for (const auto& [token, id] : ids_) {
+  for (const auto& [token, id] : vocabulary_.ids()) {
     if (token.empty()) continue;
     size_t position = 0;
     const char32_t character = next_code_point(token, position);
@@ -127,14 +98,15 @@ void BpeModel::find_characters() {
       characters_.emplace(character, id);
   }
   for (unsigned byte = 0; byte < 256; ++byte)
-    if (const auto id = find(fmt::format("<0x{:02X}>", byte))) bytes_[byte] = *id;
+    if (const auto id = vocabulary_.find(fmt::format("<0x{:02X}>", byte))) bytes_[byte] = *id;
 }
 
 // A merge works across a boundary only if its left token can end, and its right token begin, with the symbols
 // there. Boundaries that no merge crosses split the text into segments. Each segment can be merged on its
 // own, with exactly the result of doing all at once.
 void BpeModel::find_joints() {
-  std::vector<char> initial(tokens_.size(), 0);  // symbols that a text consists of at first
+  const auto count = static_cast<size_t>(vocabulary_.size());
+  std::vector<char> initial(count, 0);  // symbols that a word consists of at first
   const auto mark = [&](int32_t id) {
     if (id >= 0) initial[static_cast<size_t>(id)] = 1;
   };
@@ -142,12 +114,14 @@ void BpeModel::find_joints() {
   for (const int32_t id : ascii_) mark(id);
   for (const int32_t id : bytes_) mark(id);
   for (const auto& [character, id] : characters_) mark(id);
+  if (!continuing_prefix_.empty() || !end_suffix_.empty())  // a symbol is more than a character
+    std::fill(initial.begin(), initial.end(), 1);
 
-  using Symbols = std::vector<int32_t>;
-  std::vector<Symbols> first(tokens_.size()), last(tokens_.size());
-  for (size_t id = 0; id < tokens_.size(); ++id)
+  using Ids = std::vector<int32_t>;
+  std::vector<Ids> first(count), last(count);
+  for (size_t id = 0; id < count; ++id)
     if (initial[id]) first[id] = last[id] = {static_cast<int32_t>(id)};
-  const auto unite = [](Symbols& into, const Symbols& from) {
+  const auto unite = [](Ids& into, const Ids& from) {
     bool changed = false;
     for (const int32_t symbol : from)
       if (std::find(into.begin(), into.end(), symbol) == into.end()) {
@@ -177,53 +151,50 @@ void BpeModel::find_joints() {
       for (const int32_t after : first[right(merge)]) joints_.insert(before, after, 0, 0);
 }
 
-std::optional<int32_t> BpeModel::find(const std::string& token) const {
-  const auto found = ids_.find(token);
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
-}
-
-const std::string* BpeModel::token(int32_t id) const {
-  return id < 0 || id >= size() ? nullptr : tokens_[static_cast<size_t>(id)];
+// The id of a character in its place in the word; -1 if the vocabulary lacks it.
+int32_t BpeModel::symbol_of(char32_t character, std::string_view spelled, bool first, bool last) const {
+  const bool prefixed = !first && !continuing_prefix_.empty(), suffixed = last && !end_suffix_.empty();
+  if (prefixed || suffixed) {
+    std::string symbol(prefixed ? continuing_prefix_ : "");
+    symbol += spelled;
+    if (suffixed) symbol += end_suffix_;
+    return vocabulary_.find(symbol).value_or(-1);
+  }
+  if (character < 128) return ascii_[character];
+  const auto found = characters_.find(character);
+  return found == characters_.end() ? -1 : found->second;
 }
 
 // Appends one symbol per character. If a character is not in the vocabulary, it appends its bytes or the
 // unknown token. A pending unknown token is written in the library's order.
-void BpeModel::append_symbols(std::string_view text, std::vector<int32_t>& symbols) const {
-  bool pending = false;
+void BpeModel::append_symbols(std::string_view word, std::vector<WordToken>& symbols) const {
+  std::optional<uint32_t> pending;  // where an unknown token begins
   const auto flush = [&] {
-    if (pending) symbols.push_back(unknown_);
-    pending = false;
+    if (pending) symbols.push_back({unknown_, *pending});
+    pending.reset();
   };
-  for (size_t position = 0; position < text.size();) {
-    const size_t begin = position;
-    const char32_t character = next_code_point(text, position);
-    int32_t id = -1;
-    if (character < 128) {
-      id = ascii_[character];
-    } else if (const auto found = characters_.find(character); found != characters_.end()) {
-      id = found->second;
-    }
-    if (id >= 0) {
+  for (size_t next = 0; next < word.size();) {
+    const size_t begin = next;
+    const char32_t character = next_code_point(word, next);
+    const auto spelled = word.substr(begin, next - begin);
+    if (const int32_t id = symbol_of(character, spelled, begin == 0, next == word.size()); id >= 0) {
       flush();
-      symbols.push_back(id);
+      symbols.push_back({id, static_cast<uint32_t>(begin)});
       continue;
     }
-    const auto spelled = text.substr(begin, position - begin);
     const auto byte_id = [&](char byte) { return bytes_[static_cast<unsigned char>(byte)]; };
     if (byte_fallback_ &&
         std::all_of(spelled.begin(), spelled.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
-      for (const char byte : spelled) symbols.push_back(byte_id(byte));
+      for (size_t i = begin; i < next; ++i) symbols.push_back({byte_id(word[i]), static_cast<uint32_t>(i)});
     } else if (unknown_ >= 0) {
       if (!fuse_unknown_) flush();
-      pending = true;
+      if (!pending) pending = static_cast<uint32_t>(begin);
     }
   }
   flush();
 }
 
-// It is reused from segment to segment.
-struct BpeModel::Word {
+struct BpeModel::Scratch : Workspace {
   struct Symbol {
     int32_t id, previous, next;  // positions; -1 at the ends. id -1: merged away
   };
@@ -234,32 +205,40 @@ struct BpeModel::Word {
       return rank != other.rank ? rank > other.rank : position > other.position;
     }
   };
+  struct Merged {
+    int32_t id, position;  // of its first symbol
+  };
 
+  std::vector<WordToken> word;  // its characters
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
+  std::vector<Merged> merged;  // the result of merge()
 
-  // Segments that occurred before in this text.
+  // Segments that occurred before.
   struct Found {
     std::vector<int32_t> symbols;
-    size_t begin, count;  // in `found_ids`
+    std::vector<Merged> merged;
   };
   std::unordered_multimap<uint64_t, Found> found;
-  std::vector<int32_t> found_ids;
 };
 
-void BpeModel::merge(std::span<const int32_t> symbols, Word& word, std::vector<int32_t>& ids) const {
-  const auto at = [&](int32_t position) -> Word::Symbol& {
-    return word.symbols[static_cast<size_t>(position)];
+std::unique_ptr<TokenModel::Workspace> BpeModel::make_workspace() const {
+  return std::make_unique<Scratch>();
+}
+
+void BpeModel::merge(Symbols symbols, Scratch& scratch) const {
+  const auto at = [&](int32_t position) -> Scratch::Symbol& {
+    return scratch.symbols[static_cast<size_t>(position)];
   };
-  const auto find_candidate = [&](int32_t position) -> std::optional<Word::Candidate> {
+  const auto find_candidate = [&](int32_t position) -> std::optional<Scratch::Candidate> {
     const auto* merge = merges_.find(at(position).id, at(at(position).next).id);
     if (!merge) return std::nullopt;
-    return Word::Candidate{merge->rank, position, merge->merged};
+    return Scratch::Candidate{merge->rank, position, merge->merged};
   };
   const auto push = [&](int32_t position) {
     if (const auto candidate = find_candidate(position)) {
-      word.heap.push_back(*candidate);
-      std::push_heap(word.heap.begin(), word.heap.end(), std::greater<>());
+      scratch.heap.push_back(*candidate);
+      std::push_heap(scratch.heap.begin(), scratch.heap.end(), std::greater<>());
     }
   };
 
@@ -267,21 +246,22 @@ void BpeModel::merge(std::span<const int32_t> symbols, Word& word, std::vector<i
     throw UserError("{} characters of text that the tokenizer takes as one word; at most {} are supported",
                     symbols.size(), INT32_MAX - 1);
   const auto count = static_cast<int32_t>(symbols.size());
-  word.symbols.clear();
-  word.heap.clear();
+  scratch.symbols.clear();
+  scratch.heap.clear();
+  scratch.merged.clear();
   for (int32_t i = 0; i < count; ++i)
-    word.symbols.push_back({symbols[static_cast<size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
+    scratch.symbols.push_back({symbols[static_cast<size_t>(i)].id, i - 1, i + 1 < count ? i + 1 : -1});
   for (int32_t i = 0; i + 1 < count; ++i)
-    if (const auto candidate = find_candidate(i)) word.heap.push_back(*candidate);
-  std::make_heap(word.heap.begin(), word.heap.end(), std::greater<>());
+    if (const auto candidate = find_candidate(i)) scratch.heap.push_back(*candidate);
+  std::make_heap(scratch.heap.begin(), scratch.heap.end(), std::greater<>());
 
-  while (!word.heap.empty()) {
-    std::pop_heap(word.heap.begin(), word.heap.end(), std::greater<>());
-    const Word::Candidate top = word.heap.back();
-    word.heap.pop_back();
-    Word::Symbol& symbol = at(top.position);
+  while (!scratch.heap.empty()) {
+    std::pop_heap(scratch.heap.begin(), scratch.heap.end(), std::greater<>());
+    const Scratch::Candidate top = scratch.heap.back();
+    scratch.heap.pop_back();
+    Scratch::Symbol& symbol = at(top.position);
     if (symbol.id < 0 || symbol.next < 0) continue;
-    Word::Symbol& after = at(symbol.next);
+    Scratch::Symbol& after = at(symbol.next);
     // The neighbours may have changed since. As in the library, only the result of the merge is compared.
     const auto* current = merges_.find(symbol.id, after.id);
     if (!current || current->merged != top.merged) continue;
@@ -294,52 +274,55 @@ void BpeModel::merge(std::span<const int32_t> symbols, Word& word, std::vector<i
     }
     if (symbol.previous >= 0) push(symbol.previous);
   }
-  for (int32_t i = 0; i >= 0; i = at(i).next) ids.push_back(at(i).id);
+  for (int32_t i = 0; i >= 0; i = at(i).next) scratch.merged.push_back({at(i).id, i});
 }
 
-// Calls merge() once per different short segment of a text, because words come again and again.
-void BpeModel::merge_or_recall(std::span<const int32_t> symbols, uint64_t hash, Word& word,
-                               std::vector<int32_t>& ids) const {
+// Calls merge() once per different short segment, because words come again and again.
+void BpeModel::merge_or_recall(Symbols symbols, uint64_t hash, Scratch& scratch,
+                               std::vector<WordToken>& tokens) const {
+  const auto append = [&](const std::vector<Scratch::Merged>& merged) {
+    for (const auto& [id, position] : merged)
+      tokens.push_back({id, symbols[static_cast<size_t>(position)].begin});
+  };
   constexpr size_t longest_kept = 32, most_kept = size_t{1} << 16;
-  if (symbols.size() > longest_kept) return merge(symbols, word, ids);
-  const auto [from, to] = word.found.equal_range(hash);
+  if (symbols.size() > longest_kept) {
+    merge(symbols, scratch);
+    return append(scratch.merged);
+  }
+  const auto [from, to] = scratch.found.equal_range(hash);
   const auto known = std::find_if(from, to, [&](const auto& entry) {
     return std::equal(entry.second.symbols.begin(), entry.second.symbols.end(), symbols.begin(),
-                      symbols.end());
+                      symbols.end(), [](int32_t id, const WordToken& symbol) { return id == symbol.id; });
   });
-  if (known != to) {
-    const auto start = word.found_ids.begin() + static_cast<std::ptrdiff_t>(known->second.begin);
-    ids.insert(ids.end(), start, start + static_cast<std::ptrdiff_t>(known->second.count));
-    return;
-  }
-  const size_t before = ids.size();
-  merge(symbols, word, ids);
-  if (word.found.size() >= most_kept) return;
-  word.found.emplace(
-      hash, Word::Found{{symbols.begin(), symbols.end()}, word.found_ids.size(), ids.size() - before});
-  word.found_ids.insert(word.found_ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(before), ids.end());
+  if (known != to) return append(known->second.merged);
+  merge(symbols, scratch);
+  append(scratch.merged);
+  if (scratch.found.size() >= most_kept) scratch.found.clear();
+  std::vector<int32_t> ids;
+  for (const auto& symbol : symbols) ids.push_back(symbol.id);
+  scratch.found.emplace(hash, Scratch::Found{std::move(ids), scratch.merged});
 }
 
-void BpeModel::encode(std::string_view text, std::vector<int32_t>& ids) const {
+void BpeModel::encode(std::string_view word, Workspace* workspace, std::vector<WordToken>& tokens) const {
   if (ignore_merges_)
-    if (const auto id = find(std::string(text))) {
-      ids.push_back(*id);
-      return;
-    }
-  std::vector<int32_t> symbols;
-  symbols.reserve(text.size());
-  append_symbols(text, symbols);
-  Word word;
-  const std::span<const int32_t> all = symbols;
+    if (const auto id = vocabulary_.find(std::string(word))) return tokens.push_back({*id, 0});
+  auto& scratch = static_cast<Scratch&>(*workspace);
+  scratch.word.clear();
+  append_symbols(word, scratch.word);
+  const Symbols all = scratch.word;
   for (size_t begin = 0, end; begin < all.size(); begin = end) {
-    uint64_t hash = static_cast<uint32_t>(all[begin]);
-    for (end = begin + 1; end < all.size() && joints_.find(all[end - 1], all[end]); ++end)
-      hash = (hash ^ static_cast<uint32_t>(all[end])) * 0x100000001b3u + end - begin;
+    uint64_t hash = static_cast<uint32_t>(all[begin].id);
+    for (end = begin + 1; end < all.size() && joints_.find(all[end - 1].id, all[end].id); ++end)
+      hash = (hash ^ static_cast<uint32_t>(all[end].id)) * 0x100000001b3u + end - begin;
     if (end == begin + 1)
-      ids.push_back(all[begin]);
+      tokens.push_back(all[begin]);
     else
-      merge_or_recall(all.subspan(begin, end - begin), hash, word, ids);
+      merge_or_recall(all.subspan(begin, end - begin), hash, scratch, tokens);
   }
+}
+
+std::unique_ptr<TokenModel> make_bpe(const JsonPlace& model) {
+  return std::make_unique<BpeModel>(model);
 }
 
 }  // namespace collie

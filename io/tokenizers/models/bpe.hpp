@@ -4,14 +4,13 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "io/tokenizers/json_place.hpp"
+#include "io/tokenizers/models/token_model.hpp"
 
 namespace collie {
 
@@ -49,39 +48,35 @@ class MergeTable {
   size_t used_ = 0;
 };
 
-class BpeModel {
+class BpeModel : public TokenModel {
  public:
-  // Takes the `model` object of a tokenizer.json. Throws UserError naming the file and the key.
   explicit BpeModel(const JsonPlace& model);
 
-  // Appends the ids of `text` (valid UTF-8), taken as a whole: only the ranks of merges decide. O(n log n).
-  void encode(std::string_view text, std::vector<int32_t>& ids) const;
+  std::unique_ptr<Workspace> make_workspace() const override;
 
-  std::optional<int32_t> find(const std::string& token) const;
-  const std::string* token(int32_t id) const;                            // null if no token has that id
-  int64_t size() const { return static_cast<int64_t>(tokens_.size()); }  // one more than the largest id
+  // Only the ranks of merges decide. O(n log n).
+  void encode(std::string_view word, Workspace* workspace, std::vector<WordToken>& tokens) const override;
 
  private:
-  struct Word;  // the workspace of one encode()
+  struct Scratch;
+  using Symbols = std::span<const WordToken>;
 
-  void read_vocabulary(const JsonPlace& vocabulary);
   void read_merges(const JsonPlace& merges);
-  void read_unknown(const JsonPlace& model);
   void find_characters();
   void find_joints();
 
-  void append_symbols(std::string_view text, std::vector<int32_t>& symbols) const;
-  void merge(std::span<const int32_t> symbols, Word& word, std::vector<int32_t>& ids) const;
-  void merge_or_recall(std::span<const int32_t> symbols, uint64_t hash, Word& word,
-                       std::vector<int32_t>& ids) const;
+  int32_t symbol_of(char32_t character, std::string_view spelled, bool first, bool last) const;
+  void append_symbols(std::string_view word, std::vector<WordToken>& symbols) const;
+  void merge(Symbols symbols, Scratch& scratch) const;
+  void merge_or_recall(Symbols symbols, uint64_t hash, Scratch& scratch,
+                       std::vector<WordToken>& tokens) const;
 
-  std::unordered_map<std::string, int32_t> ids_;
-  std::vector<const std::string*> tokens_;            // by id; null for ids without a token
   std::array<int32_t, 128> ascii_{};                  // id of a character, -1 if it has none
   std::unordered_map<char32_t, int32_t> characters_;  // the other characters
   std::array<int32_t, 256> bytes_{};                  // id of "<0xNN>", -1 if it has none
   MergeTable merges_;
   MergeTable joints_;  // the pairs of neighbouring symbols across which something can merge at all
+  std::string continuing_prefix_, end_suffix_;  // of symbols that do not begin, or that end, a word
   int32_t unknown_ = -1;
   bool fuse_unknown_ = false, byte_fallback_ = false, ignore_merges_ = false;
 };
