@@ -2,27 +2,41 @@
 
 #include <algorithm>
 
+#include "io/tokenizers/models/vocabulary.hpp"
 #include "io/unicode.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
 
+namespace {
+
+int32_t checked_id(const JsonPlace& place, int64_t id) {
+  if (id < 0 || id >= most_token_ids) place.refuse(fmt::format("id {} is out of range", id));
+  return static_cast<int32_t>(id);
+}
+
+}  // namespace
+
+int32_t checked_token_id(const JsonPlace& place) {
+  return checked_id(place, place.integer());
+}
+
+AddedToken read_added_token(const JsonPlace& entry, int64_t id) {
+  AddedToken token;
+  token.id = checked_id(entry, id);
+  token.content = entry["content"].text();
+  token.special = entry.flag("special", false);
+  token.single_word = entry.flag("single_word", false);
+  token.lstrip = entry.flag("lstrip", false);
+  token.rstrip = entry.flag("rstrip", false);
+  token.normalized = entry.flag("normalized", !token.special);
+  return token;
+}
+
 std::vector<AddedToken> read_added_tokens(const JsonPlace& list) {
   std::vector<AddedToken> tokens;
-  for (size_t i = 0; i < list.size(); ++i) {
-    const JsonPlace entry = list[i];
-    const int64_t id = entry["id"].integer();
-    if (id < 0 || id >= (int64_t{1} << 24)) entry["id"].refuse(fmt::format("id {} is out of range", id));
-    AddedToken token;
-    token.id = static_cast<int32_t>(id);
-    token.content = entry["content"].text();
-    token.special = entry.flag("special", false);
-    token.single_word = entry.flag("single_word", false);
-    token.lstrip = entry.flag("lstrip", false);
-    token.rstrip = entry.flag("rstrip", false);
-    token.normalized = entry.flag("normalized", !token.special);
-    tokens.push_back(std::move(token));
-  }
+  for (size_t i = 0; i < list.size(); ++i)
+    tokens.push_back(read_added_token(list[i], checked_token_id(list[i]["id"])));
   return tokens;
 }
 

@@ -25,6 +25,12 @@ struct AddedToken {
 
 std::vector<AddedToken> read_added_tokens(const JsonPlace& list);
 
+// One entry, whose id is known. Throws UserError if the id is out of range.
+AddedToken read_added_token(const JsonPlace& entry, int64_t id);
+
+// An id that a table may be made for.
+int32_t checked_token_id(const JsonPlace& place);
+
 // Finds a set of patterns in a text. It goes from the left, takes the longest pattern that starts there, and
 // goes on after its end.
 class AddedTokenFinder {

@@ -1,6 +1,6 @@
-#include <charconv>
 #include <unordered_map>
 
+#include "io/tokenizers/byte_tokens.hpp"
 #include "io/tokenizers/components.hpp"
 #include "io/tokenizers/text_pattern.hpp"
 #include "io/utf8.hpp"
@@ -42,7 +42,7 @@ class ByteFallback : public Decoder {
     std::vector<std::string> result;
     std::string run;
     for (auto& token : tokens) {
-      if (const int byte = byte_of(token); byte >= 0) {
+      if (const int byte = byte_of_token(token); byte >= 0) {
         run.push_back(static_cast<char>(byte));
         continue;
       }
@@ -54,19 +54,10 @@ class ByteFallback : public Decoder {
   }
 
  private:
-  static int byte_of(const std::string& token) {
-    if (token.size() != 6 || token.compare(0, 3, "<0x") != 0 || token[5] != '>') return -1;
-    unsigned byte = 0;
-    const auto parsed = std::from_chars(token.data() + 3, token.data() + 5, byte, 16);
-    return parsed.ec == std::errc() && parsed.ptr == token.data() + 5 ? static_cast<int>(byte) : -1;
-  }
-
   static void flush(std::string& run, std::vector<std::string>& result) {
     if (run.empty()) return;
-    if (first_invalid_utf8(run))
-      result.insert(result.end(), run.size(), "\xEF\xBF\xBD");
-    else
-      result.push_back(run);
+    result.emplace_back();
+    append_byte_run(run, result.back());
     run.clear();
   }
 };

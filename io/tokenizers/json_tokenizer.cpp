@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/quote.hpp"
 #include "base/sha256.hpp"
 #include "io/files.hpp"
@@ -22,37 +23,68 @@ JsonTokenizer::JsonTokenizer(TokenizerFiles files, const std::filesystem::path& 
   if (const auto part = top.find("pre_tokenizer")) pre_tokenizer_ = make_pre_tokenizer(*part);
   if (const auto part = top.find("decoder")) decoder_ = make_decoder(*part);
   if (const auto list = top.find("added_tokens")) read_added(*list);
+  read_added_beside(folder);
   if (const auto part = top.find("post_processor")) around_ = read_post_processor(*part, vocab_size_);
-  read_settings(folder);
+  const SpecialIds ids = read_special_ids(
+      files_, folder, [this](const std::string& token) { return find(token); }, vocab_size_);
+  bos_ = ids.bos;
+  eos_ = ids.eos;
+  warn_of_contradictions(folder);
 }
 
 JsonTokenizer::~JsonTokenizer() = default;
 
 void JsonTokenizer::read_added(const JsonPlace& list) {
   const auto tokens = read_added_tokens(list);
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const AddedToken& token = tokens[i];
-    const auto in_model = model_->vocabulary().find(token.content);
-    if (in_model && *in_model != token.id)
-      list[i].refuse(fmt::format("'{}' has id {}, but id {} in model.vocab; they must agree",
-                                 shortened(token.content), token.id, *in_model));
-    if (const std::string* other = model_->vocabulary().token(token.id); other && *other != token.content)
-      list[i].refuse(
-          fmt::format("'{}' has id {}, which is that of '{}' in model.vocab; each token needs its own",
-                      shortened(token.content), token.id, shortened(*other)));
-    std::string pattern = token.content;
-    if (token.normalized && normalizer_) {
-      AlignedText text(pattern, 0, false);
-      normalizer_->normalize(text);
-      pattern = text.text();
-    }
-    const auto [entry, added] = added_.emplace(token.id, Added{token.content, pattern, token.special});
-    if (!added)
-      list[i].refuse(fmt::format("'{}' has id {}, which is that of '{}'; each token needs its own",
-                                 shortened(token.content), token.id, shortened(entry->second.content)));
-    vocab_size_ = std::max<int64_t>(vocab_size_, int64_t{token.id} + 1);
-    (token.normalized ? in_normalized_text_ : in_raw_text_).add(token, pattern);
+  for (size_t i = 0; i < tokens.size(); ++i) add(tokens[i], list[i]);
+}
+
+// transformers adds what tokenizer_config.json lists and tokenizer.json lacks.
+void JsonTokenizer::read_added_beside(const std::filesystem::path& folder) {
+  const nlohmann::json none = nlohmann::json::object();
+  const JsonPlace place(none, (folder / "tokenizer_config.json").string(), "added_tokens_decoder");
+  for (const AddedToken& token : read_added_tokens_beside(files_, folder))
+    if (!find(token.content)) add(token, place);
+}
+
+void JsonTokenizer::add(const AddedToken& token, const JsonPlace& place) {
+  const Vocabulary& vocabulary = model_->vocabulary();
+  const auto in_model = vocabulary.find(token.content);
+  if (in_model && *in_model != token.id)
+    place.refuse(fmt::format("'{}' has id {}, but id {} in model.vocab; they must agree",
+                             shortened(token.content), token.id, *in_model));
+  if (const std::string* other = vocabulary.token(token.id); other && *other != token.content)
+    place.refuse(fmt::format("'{}' has id {}, which is that of '{}' in model.vocab; each token needs its own",
+                             shortened(token.content), token.id, shortened(*other)));
+  std::string pattern = token.content;
+  if (token.normalized && normalizer_) {
+    AlignedText text(pattern, 0, false);
+    normalizer_->normalize(text);
+    pattern = text.text();
   }
+  const auto [entry, added] = added_.emplace(token.id, Added{token.content, pattern, token.special});
+  if (!added)
+    place.refuse(fmt::format("'{}' has id {}, which is that of '{}'; each token needs its own",
+                             shortened(token.content), token.id, shortened(entry->second.content)));
+  vocab_size_ = std::max<int64_t>(vocab_size_, int64_t{token.id} + 1);
+  (token.normalized ? in_normalized_text_ : in_raw_text_).add(token, pattern);
+}
+
+void JsonTokenizer::warn_of_contradictions(const std::filesystem::path& folder) const {
+  const nlohmann::json config = parsed_file(files_, "tokenizer_config.json", folder);
+  const JsonPlace settings(config, (folder / "tokenizer_config.json").string());
+  const auto check = [&](const char* key, bool adds) {
+    const auto says = settings.find(key);
+    if (says && says->flag() != adds)
+      log::warn(
+          "{}: {} is {}, but tokenizer.json's post_processor {} it; the latter counts, as in transformers 5",
+          settings.file(), key, says->flag(), adds ? "adds" : "does not add");
+  };
+  const auto has = [](const std::vector<int32_t>& ids, std::optional<int32_t> id) {
+    return id && std::find(ids.begin(), ids.end(), *id) != ids.end();
+  };
+  check("add_bos_token", has(around_.before, bos_));
+  check("add_eos_token", has(around_.after, eos_));
 }
 
 std::optional<int32_t> JsonTokenizer::find(const std::string& token) const {
@@ -60,44 +92,6 @@ std::optional<int32_t> JsonTokenizer::find(const std::string& token) const {
   for (const auto& [id, added] : added_)
     if (added.content == token) return id;
   return std::nullopt;
-}
-
-// A token named by its content ("<s>", or an object with "content"), or by its id (or by a list of ids, of
-// which the first counts).
-std::optional<int32_t> JsonTokenizer::find_named(const JsonPlace& settings, const std::string& key) const {
-  if (const auto token = settings.find(key + "_token")) {
-    const JsonPlace content = token->value().is_object() ? (*token)["content"] : *token;
-    if (const auto id = find(content.text())) return id;
-    content.refuse(fmt::format("'{}' is not in the vocabulary of tokenizer.json", shortened(content.text())));
-  }
-  if (const auto token = settings.find(key + "_token_id")) {
-    const JsonPlace id = token->value().is_array() && !token->value().empty() ? (*token)[size_t{0}] : *token;
-    if (id.integer() >= 0 && id.integer() < vocab_size_) return static_cast<int32_t>(id.integer());
-    id.refuse(fmt::format("id {} is not in the vocabulary of tokenizer.json, which has {}", id.integer(),
-                          vocab_size_));
-  }
-  return std::nullopt;
-}
-
-void JsonTokenizer::read_settings(const std::filesystem::path& folder) {
-  for (const char* name :
-       {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"}) {
-    const auto file = files_.find(name);
-    if (file == files_.end()) continue;
-    const nlohmann::json parsed = parse_json_object(file->second, (folder / name).string());
-    const JsonPlace settings(parsed, (folder / name).string());
-    if (!bos_) bos_ = find_named(settings, "bos");
-    if (!eos_) eos_ = find_named(settings, "eos");
-  }
-  // What tokenizer_config.json states directly overrides the template, as in transformers.
-  const auto file = files_.find("tokenizer_config.json");
-  if (file == files_.end()) return;
-  const nlohmann::json parsed = parse_json_object(file->second, (folder / "tokenizer_config.json").string());
-  const JsonPlace settings(parsed, (folder / "tokenizer_config.json").string());
-  if (!settings.find("add_bos_token") && !settings.find("add_eos_token")) return;
-  around_ = {};
-  if (settings.flag("add_bos_token", false) && bos_) around_.before = {*bos_};
-  if (settings.flag("add_eos_token", false) && eos_) around_.after = {*eos_};
 }
 
 struct JsonTokenizer::Workspace {

@@ -11,17 +11,17 @@
 #include "io/tokenizers/components.hpp"
 #include "io/tokenizers/models/token_model.hpp"
 #include "io/tokenizers/post_processors.hpp"
+#include "io/tokenizers/settings.hpp"
 #include "io/tokenizers/word_cache.hpp"
 
 namespace collie {
 
-// The part of a tokenizer's folder that is kept: file name to contents.
-using TokenizerFiles = std::map<std::string, std::string>;
-
 class JsonTokenizer : public Tokenizer {
  public:
-  // `files` has tokenizer.json and those of tokenizer_config.json, special_tokens_map.json,
-  // generation_config.json and config.json that exist. `folder` is their place, for messages.
+  // `files` has tokenizer.json and those of read_settings_files() that exist. `folder` is their place, for
+  // messages. What is added around a text is what tokenizer.json's post_processor says: like transformers 5,
+  // unlike 4, add_bos_token and add_eos_token of tokenizer_config.json change nothing (a contradiction is
+  // logged).
   JsonTokenizer(TokenizerFiles files, const std::filesystem::path& folder);
   ~JsonTokenizer() override;
 
@@ -48,9 +48,10 @@ class JsonTokenizer : public Tokenizer {
   class Encoder;
 
   void read_added(const JsonPlace& list);
-  void read_settings(const std::filesystem::path& folder);
+  void read_added_beside(const std::filesystem::path& folder);
+  void add(const AddedToken& token, const JsonPlace& place);
+  void warn_of_contradictions(const std::filesystem::path& folder) const;
   std::optional<int32_t> find(const std::string& token) const;
-  std::optional<int32_t> find_named(const JsonPlace& settings, const std::string& key) const;
   std::unique_ptr<Workspace> borrow() const;
   void give_back(std::unique_ptr<Workspace> workspace) const;
 

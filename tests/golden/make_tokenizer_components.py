@@ -3,10 +3,12 @@
 
     python tests/golden/make_tokenizer_components.py
 
-Each entry has a small tokenizer.json, which was trained on a few lines, and for nasty strings the ids, the byte
+Each entry of "tokenizers" has a small tokenizer.json, which was trained on a few lines, and for nasty strings the ids, the byte
 where each token begins in the text (without special tokens), and the text that the ids decode to. Together the
-entries have every model, normalizer, pre-tokenizer, post-processor and decoder that is supported.
+entries have every model, normalizer, pre-tokenizer, post-processor and decoder that is supported. The entries of
+"sentencepiece" have a tokenizer.model in base64 instead, and what libsentencepiece makes of the texts.
 """
+import base64
 import json
 import tempfile
 from pathlib import Path
@@ -51,22 +53,44 @@ def byte_level(size, pattern=None, prefix=False, **parts):
     return train(models.BPE(), trainer, pre_tokenizer=cut, decoder=decoders.ByteLevel(), **parts)
 
 
-def sentencepiece_model(folder, rules):
-    (folder / "text").write_text(TEXT * 3)
-    (folder / "rules.tsv").write_text(rules)
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(folder / "text"), model_prefix=str(folder / "m"), vocab_size=120, model_type="unigram",
-        normalization_rule_tsv=str(folder / "rules.tsv"), minloglevel=2, hard_vocab_limit=False)
-    model = sentencepiece_model_pb2.ModelProto()
-    model.ParseFromString((folder / "m.model").read_bytes())
-    return model
+# A few rules, so that the table stays small: half-width to full-width, a ligature, a character that goes.
+RULES = "FB01\t66 69\nFF21\t41\nFF22\t42\nFF76 FF9E\t30AC\n65 301\tE9\nA0\t20\n200B\t\n"
+
+
+def sentencepiece_bytes(**settings):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "text").write_text(TEXT * 3)
+        (folder / "rules.tsv").write_text(RULES)
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(folder / "text"), model_prefix=str(folder / "m"), minloglevel=2, hard_vocab_limit=False,
+            normalization_rule_tsv=str(folder / "rules.tsv"), **settings)
+        return (folder / "m.model").read_bytes()
+
+
+def sentencepieces():
+    models_of = {
+        "unigram": sentencepiece_bytes(model_type="unigram", vocab_size=120),
+        "bpe": sentencepiece_bytes(model_type="bpe", vocab_size=400, byte_fallback=True, split_digits=True,
+                                   remove_extra_whitespaces=False, user_defined_symbols=["[WORD]", "ships"])}
+    result = {}
+    for name, model in models_of.items():
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        texts = [text for text in TEXTS if "<s>" not in text and "</s>" not in text]
+        results = []
+        for text in texts:
+            pieces = processor.encode(text, return_type="proto").pieces
+            ids = [piece.id for piece in pieces]
+            starts = [piece.begin for piece in pieces]
+            known = [index for index in ids if not processor.is_unknown(index)]
+            results.append([text, ids, starts, processor.decode(known)])
+        result[name] = {"model": base64.b64encode(model).decode(), "results": results}
+    return result
 
 
 def unigrams():
-    # A few rules, so that the table stays small: half-width to full-width, a ligature, a character that goes.
-    rules = "FB01\t66 69\nFF21\t41\nFF22\t42\nFF76 FF9E\t30AC\n65 301\tE9\nA0\t20\n200B\t\n"
-    with tempfile.TemporaryDirectory() as folder:
-        model = sentencepiece_model(Path(folder), rules)
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(sentencepiece_bytes(model_type="unigram", vocab_size=120))
     pieces = [(piece.piece, piece.score) for piece in model.pieces]
     charsmap = normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap)
     plain = Tokenizer(models.Unigram(pieces, 0))
@@ -159,7 +183,7 @@ def starts_of(tokenizer, text):
 
 
 def main():
-    golden = {"texts": TEXTS, "tokenizers": {}}
+    golden = {"texts": TEXTS, "tokenizers": {}, "sentencepiece": sentencepieces()}
     for name, tokenizer in {**others(), **berts(), **splits(), **unigrams()}.items():
         description = json.loads(tokenizer.to_str())
         results = []

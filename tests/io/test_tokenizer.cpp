@@ -212,15 +212,17 @@ TEST_CASE("BOS and EOS come from the tokenizer's settings, then from the model's
       {{"config.json", R"({"eos_token_id": 0})"}, {"tokenizer_config.json", R"({"eos_token": "</s>"})"}});
   CHECK(first->eos() == 2);
 
-  const std::string named = R"("bos_token": "<s>", "eos_token": {"content": "</s>"})";
-  const auto without = load({{"tokenizer_config.json", "{\"add_bos_token\": false, " + named + "}"}});
-  CHECK_FALSE(without->adds_bos());
-  CHECK(without->encode("", true).empty());
-  const auto both =
-      load({{"tokenizer_config.json", "{\"add_bos_token\": true, \"add_eos_token\": true, " + named + "}"}});
-  CHECK(both->adds_bos());
-  CHECK(both->encode("", true) == std::vector<int32_t>{1, 2});
-  CHECK(both->fingerprint() != without->fingerprint());
+  // As in transformers 5, tokenizer.json alone decides what is added.
+  const auto contradicted = load(
+      {{"tokenizer_config.json", R"({"add_bos_token": false, "add_eos_token": true, "bos_token": "<s>"})"}});
+  CHECK(contradicted->adds_bos());
+  CHECK(contradicted->encode("", true) == std::vector<int32_t>{1});
+
+  const auto more = load({{"tokenizer_config.json", R"({"eos_token": "<end>", "added_tokens_decoder": {
+    "0": {"content": "<unk>", "special": true}, "5000": {"content": "<end>", "special": true}}})"}});
+  CHECK(more->eos() == 5000);
+  CHECK(more->vocab_size() == 5001);
+  CHECK(more->encode("<end>", false) == std::vector<int32_t>{5000});
 
   CHECK_THROWS_WITH(load({{"tokenizer_config.json", R"({"eos_token": "<end>"})"}}),
                     contains("tokenizer_config.json: eos_token: '<end>' is not in the vocabulary"));

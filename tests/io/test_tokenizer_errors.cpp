@@ -60,9 +60,6 @@ TEST_CASE("a missing tokenizer.json is named, with what can be done") {
   const TemporaryFolder folder;
   CHECK_THROWS_WITH(load_tokenizer(folder.path(), "auto"),
                     test::contains((folder / "tokenizer.json").string()) && test::contains("tokenizer.kind"));
-  folder.write("tokenizer.model", "x");
-  CHECK_THROWS_WITH(load_tokenizer(folder.path(), "auto"),
-                    test::contains("tokenizer.model, which is not supported yet"));
   CHECK_THROWS_WITH(load_tokenizer(folder.path(), "word"), test::contains("known: auto, byte"));
 }
 
