@@ -20,4 +20,7 @@ void add_plan_command(CLI::App& app, int& exit_code);
 // collie-engine schedule: prints a pipeline schedule as CSV, text or SVG.
 void add_schedule_command(CLI::App& app, int& exit_code);
 
+// collie-engine tokenizer: makes tokenizers, uses them and looks at them.
+void add_tokenizer_command(CLI::App& app, int& exit_code);
+
 }  // namespace collie

@@ -43,17 +43,21 @@ struct DataSource {
   std::string format = "text";
   double weight = 1.0;
   std::string text, prompt, completion;             // jsonl keys
+  std::string add_bos = "auto", add_eos = "auto";   // auto | true | false
   int line = 0;                                     // in the configuration file, for messages
   bool operator==(const DataSource& other) const {  // equal wherever they were written
     return path == other.path && format == other.format && weight == other.weight && text == other.text &&
-           prompt == other.prompt && completion == other.completion;
+           prompt == other.prompt && completion == other.completion && add_bos == other.add_bos &&
+           add_eos == other.add_eos;
   }
 };
 
 struct DataSection {
   std::vector<DataSource> train, eval;
   int64_t sequence_length = 256;
-  bool packing = true, shuffle = true;
+  std::string packing = "auto";  // auto | true | samples | false
+  std::string too_long = "cut";  // cut | drop | refuse
+  bool shuffle = true;
   bool operator==(const DataSection&) const = default;
 };
 

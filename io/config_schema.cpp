@@ -78,9 +78,17 @@ std::vector<Key> what_is_trained(Config& c) {
           .from_to(1, 2147483647)
           .also_known_as({"seq_length", "seq_len", "max_length", "block_size", "context_length"}),
       Key("data.packing", &c.data.packing)
+          .doc("true: windows are cut from the documents' stream; samples: several whole documents in a "
+               "window; "
+               "false: one document in a sequence; auto: samples for prompt/completion and chat data, else "
+               "true. "
+               "Documents do not see each other")
+          .one_of({"auto", "true", "samples", "false"}),
+      Key("data.too_long", &c.data.too_long)
           .doc(
-              "several documents in a window, which do not see each other; false: one document in a sequence")
-          .fingerprinted(),
+              "what becomes of a document that is longer than a window, where documents stay whole (packing: "
+              "samples or false): cut into several, drop, or refuse the data")
+          .one_of({"cut", "drop", "refuse"}),
       Key("data.shuffle", &c.data.shuffle)
           .doc("another order of the sequences in each epoch")
           .fingerprinted(),
@@ -332,6 +340,8 @@ std::vector<Key> source_schema(DataSource& source, const std::string& path) {
       Key(path + ".text", &source.text).or_null(),
       Key(path + ".prompt", &source.prompt).or_null(),
       Key(path + ".completion", &source.completion).or_null().also_known_as({"response", "answer"}),
+      Key(path + ".add_bos", &source.add_bos).one_of({"auto", "true", "false"}),
+      Key(path + ".add_eos", &source.add_eos).one_of({"auto", "true", "false"}),
   };
 }
 

@@ -13,21 +13,31 @@
 
 namespace collie {
 
+// Tokens [begin, end) of a document.
+struct TokenSpan {
+  int32_t begin = 0, end = 0;
+  bool operator==(const TokenSpan&) const = default;
+};
+
 // A document of n tokens has n - 1 pairs of input and target: pair j reads token j and predicts token j + 1,
-// which is a target unless j + 1 < masked.
+// which is a target if it lies in one of the spans (a prompt, and what others than the assistant say, do
+// not).
 struct DocumentView {
-  std::span<const int32_t> tokens;  // [n]
-  int64_t masked = 0;               // leading tokens that are never targets (a prompt)
+  std::span<const int32_t> tokens;     // [n]
+  std::span<const TokenSpan> targets;  // ascending, apart, none empty
 
   int64_t pairs() const { return tokens.empty() ? 0 : static_cast<int64_t>(tokens.size()) - 1; }
+  // The number of targets among pairs [first, first + count).
+  int64_t target_count(int64_t first, int64_t count) const;
 };
 
 // Documents of one file, or documents made in memory. A Dataset consists of such blocks.
 struct DocumentBlock {
-  std::span<const int32_t> tokens;    // [T] of all documents
-  std::span<const uint64_t> offsets;  // [D + 1] into tokens, from 0 to T
-  std::span<const int32_t> masked;    // [D]
-  std::shared_ptr<const void> owner;  // keeps the memory alive
+  std::span<const int32_t> tokens;        // [T] of all documents
+  std::span<const uint64_t> offsets;      // [D + 1] into tokens, from 0 to T
+  std::span<const TokenSpan> targets;     // [S] of all documents
+  std::span<const uint64_t> first_spans;  // [D + 1] into targets, from 0 to S
+  std::shared_ptr<const void> owner;      // keeps the memory alive
 };
 
 // The documents of all sources in their natural order: sources as configured, files sorted bytewise,
@@ -55,11 +65,15 @@ class Dataset {
   int64_t document_count_ = 0, token_count_ = 0, pair_count_ = 0, target_count_ = 0;
 };
 
-// One document made by hand (tests, host programs).
+// One document as a data set format makes it (also tests, host programs).
 struct Document {
   std::vector<int32_t> tokens;
-  int32_t masked = 0;
+  std::vector<TokenSpan> targets;  // as in DocumentView
 };
+// The tokens from number `first` on are targets.
+Document document_from(std::vector<int32_t> tokens, int64_t first);
+// Throws a programmer's error if the spans are not what DocumentView says.
+void check_spans(size_t tokens, std::span<const TokenSpan> targets);
 DocumentBlock make_block(const std::vector<Document>& documents);
 
 // Tokenises `sources` with `tokenizer`, once. The result is kept under `cache_folder`, which is made if it is

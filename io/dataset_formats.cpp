@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/quote.hpp"
 #include "io/json_text.hpp"
 
@@ -12,36 +14,76 @@ namespace collie {
 
 namespace {
 
-using Tokens = std::vector<int32_t>;
+// Makes documents of the texts of one file.
+class DocumentMaker {
+ public:
+  DocumentMaker(const DataFile& file, const Tokenizer& tokenizer) : file_(file), tokenizer_(tokenizer) {
+    const DataSource& source = file.source;
+    adds_bos_ = source.add_bos == "auto" ? tokenizer.adds_bos() : source.add_bos == "true";
+    if (adds_bos_ && !tokenizer.bos())
+      throw UserError("{}: add_bos is true, but the tokenizer has no BOS token", source.path);
+    adds_eos_ = source.add_eos != "false";
+    if (adds_eos_ && !tokenizer.eos())
+      throw UserError(
+          "the tokenizer has no EOS token, and every document ends with it; name one as eos_token in "
+          "tokenizer_config.json");
+  }
 
-Tokens start_document(const Tokenizer& tokenizer) {
-  Tokens tokens;
-  if (tokenizer.adds_bos()) tokens.push_back(*tokenizer.bos());
-  return tokens;
-}
+  Document whole(std::string_view text) {
+    std::vector<int32_t> tokens = started();
+    append(tokenizer_.encode(text, false), tokens);
+    return ended(std::move(tokens), 0);
+  }
 
-void append_text(Tokens& tokens, const Tokenizer& tokenizer, std::string_view text) {
-  Tokens more = tokenizer.encode(text, false);
-  if (tokens.empty())
-    tokens = std::move(more);
-  else
-    tokens.insert(tokens.end(), more.begin(), more.end());
-}
+  // A token belongs to the completion if it begins at or behind the boundary.
+  Document completed(const std::string& prompt, const std::string& completion) {
+    std::vector<int32_t> tokens = started();
+    const Encoding encoding = tokenizer_.encode_with_starts(prompt + completion);
+    const auto boundary = std::find_if(encoding.starts.begin(), encoding.starts.end(),
+                                       [&](size_t start) { return start >= prompt.size(); });
+    const auto first = static_cast<int64_t>(tokens.size()) + (boundary - encoding.starts.begin());
+    append(encoding.ids, tokens);
+    return ended(std::move(tokens), first);
+  }
 
-void end_document(Tokens& tokens, const Tokenizer& tokenizer) {
-  if (!tokenizer.eos())
-    throw UserError(
-        "the tokenizer has no EOS token, and every document ends with it; name one as eos_token in "
-        "tokenizer_config.json");
-  tokens.push_back(*tokenizer.eos());
-}
+ private:
+  std::vector<int32_t> started() const {
+    return adds_bos_ ? std::vector<int32_t>{*tokenizer_.bos()} : std::vector<int32_t>();
+  }
+
+  void append(const std::vector<int32_t>& ids, std::vector<int32_t>& tokens) {
+    if (adds_bos_ && !ids.empty() && ids.front() == *tokenizer_.bos())
+      warn_of_double("BOS", "begins", "add_bos");
+    if (adds_eos_ && !ids.empty() && ids.back() == *tokenizer_.eos())
+      warn_of_double("EOS", "ends", "add_eos");
+    if (tokens.empty())
+      tokens = ids;
+    else
+      tokens.insert(tokens.end(), ids.begin(), ids.end());
+  }
+
+  Document ended(std::vector<int32_t> tokens, int64_t first) const {
+    if (adds_eos_) tokens.push_back(*tokenizer_.eos());
+    return document_from(std::move(tokens), first);
+  }
+
+  // Once a file and token.
+  void warn_of_double(const char* token, const char* where, const char* key) {
+    if (!warned_.insert(key).second) return;
+    log::warn(
+        "{}: a text {} with the {} token, and one more is added; set {}: false for this source if that is "
+        "not meant",
+        file_.path, where, token, key);
+  }
+
+  const DataFile& file_;
+  const Tokenizer& tokenizer_;
+  bool adds_bos_ = false, adds_eos_ = true;
+  std::set<std::string> warned_;
+};
 
 void read_text(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
-  if (file.text.empty()) return;
-  Tokens tokens = start_document(tokenizer);
-  append_text(tokens, tokenizer, file.text);
-  end_document(tokens, tokenizer);
-  sink(tokens, 0);
+  if (!file.text.empty()) sink(DocumentMaker(file, tokenizer).whole(file.text));
 }
 
 // One line of a JSONL file.
@@ -75,27 +117,13 @@ class Sample {
   nlohmann::json value_;
 };
 
-void read_sample(const Sample& sample, const DataSource& source, const Tokenizer& tokenizer,
-                 const DocumentSink& sink) {
-  Tokens tokens = start_document(tokenizer);
-  size_t masked = 0;
-  if (!source.text.empty()) {
-    append_text(tokens, tokenizer, sample.text(source.text));
-  } else {
-    append_text(tokens, tokenizer, sample.text(source.prompt));
-    masked = tokens.size();
-    append_text(tokens, tokenizer, sample.text(source.completion));
-  }
-  end_document(tokens, tokenizer);
-  sink(tokens, static_cast<int64_t>(masked));
-}
-
 void read_jsonl(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
   const DataSource& source = file.source;
   if (source.text.empty() ? source.prompt.empty() || source.completion.empty()
                           : !source.prompt.empty() || !source.completion.empty())
     throw UserError("{}: a jsonl source names its keys as either text, or prompt and completion",
                     source.path);
+  DocumentMaker documents(file, tokenizer);
   // Far above any real sample. Tokenising one takes some ten times its size in memory, and a file whose line
   // never ends is a mistake.
   constexpr size_t longest_line = size_t{256} << 20;
@@ -108,7 +136,9 @@ void read_jsonl(const DataFile& file, const Tokenizer& tokenizer, const Document
     if (text.size() > longest_line)
       throw UserError("{}:{}: the line has {} bytes; a sample of at most {} is wanted, on a line of its own",
                       file.path, line, text.size(), longest_line);
-    read_sample(Sample(file, line, text), source, tokenizer, sink);
+    const Sample sample(file, line, text);
+    sink(source.text.empty() ? documents.completed(sample.text(source.prompt), sample.text(source.completion))
+                             : documents.whole(sample.text(source.text)));
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/registry.hpp"
 #include "io/config.hpp"
+#include "io/dataset.hpp"
 #include "io/tokenizer.hpp"
 
 namespace collie {
@@ -20,8 +21,8 @@ struct DataFile {
   std::string_view text;  // its contents, valid UTF-8
 };
 
-// Takes the documents in order: tokens [n], of which the first `masked` are never targets.
-using DocumentSink = std::function<void(std::span<const int32_t> tokens, int64_t masked)>;
+// Takes the documents in order.
+using DocumentSink = std::function<void(const Document& document)>;
 
 // Reads a file's documents. Throws UserError naming the file (and line), what was found and what would be
 // right. The result may depend only on the text, the tokenizer and the source's keys, since it is cached by
@@ -32,9 +33,10 @@ using DatasetFormat =
 // The built-in formats:
 //   text   the file is one document (none if it is empty)
 //   jsonl  one JSON object per line (blank lines are skipped; 256 MiB at most), each a document: {text: KEY}
-//          or {prompt: KEY, completion: KEY}; prompt and completion are tokenised separately and joined
-//          without a separator, and the prompt is masked
-// Documents start with BOS if the tokenizer adds it, and all end with EOS.
+//          or {prompt: KEY, completion: KEY}; prompt and completion are joined without a separator and
+//          tokenised as one text, and the tokens that begin in the completion are the targets
+// Documents start with BOS if the tokenizer adds it, and all end with EOS, which is a target; the source's
+// add_bos and add_eos say otherwise.
 Registry<DatasetFormat>& dataset_formats();
 
 }  // namespace collie

@@ -96,9 +96,9 @@ std::vector<std::shared_ptr<const StepBatch>> deal(std::shared_ptr<const StepBat
 }
 
 std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset,
-                                                      int64_t sequence_length, bool packing) {
-  return std::make_shared<const SequenceOrder>(std::move(dataset),
-                                               SequenceSettings{sequence_length, packing, false, 0});
+                                                      int64_t sequence_length, Packing packing) {
+  return std::make_shared<const SequenceOrder>(
+      std::move(dataset), SequenceSettings{sequence_length, packing, false, 0, TooLong::cut});
 }
 
 int64_t evaluation_batch_count(const SequenceOrder& order, int64_t micro_batch_size) {
@@ -114,7 +114,7 @@ MicroBatch evaluation_batch(const SequenceOrder& order, int64_t micro_batch_size
 }
 
 std::vector<MicroBatch> evaluation_batches(std::shared_ptr<const Dataset> dataset, int64_t sequence_length,
-                                           bool packing, int64_t micro_batch_size) {
+                                           Packing packing, int64_t micro_batch_size) {
   const auto order = evaluation_order(std::move(dataset), sequence_length, packing);
   std::vector<MicroBatch> batches;
   for (int64_t i = 0; i < evaluation_batch_count(*order, micro_batch_size); ++i)

@@ -49,15 +49,16 @@ StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, co
 // one in its place. [replicas]
 std::vector<std::shared_ptr<const StepBatch>> deal(std::shared_ptr<const StepBatch> whole, int replicas);
 
-// For evaluation: all target tokens of `dataset` once, in natural order, without shuffling.
+// For evaluation: all target tokens of `dataset` once, in natural order, without shuffling. Documents that
+// are too long are cut, whatever training does with them.
 std::shared_ptr<const SequenceOrder> evaluation_order(std::shared_ptr<const Dataset> dataset,
-                                                      int64_t sequence_length, bool packing);
+                                                      int64_t sequence_length, Packing packing);
 int64_t evaluation_batch_count(const SequenceOrder& order, int64_t micro_batch_size);
 // Batch `index` (from 0) has sequences [index * micro_batch_size, ...) of epoch 0; the last batch may have
 // fewer.
 MicroBatch evaluation_batch(const SequenceOrder& order, int64_t micro_batch_size, int64_t index);
 // All batches at once, for small data.
 std::vector<MicroBatch> evaluation_batches(std::shared_ptr<const Dataset> dataset, int64_t sequence_length,
-                                           bool packing, int64_t micro_batch_size);
+                                           Packing packing, int64_t micro_batch_size);
 
 }  // namespace collie

@@ -22,14 +22,15 @@ static_assert(std::endian::native == std::endian::little, "token caches are litt
 
 struct Header {
   char magic[8] = {'C', 'O', 'L', 'L', 'I', 'E', 'T', 'K'};
-  uint32_t version = 1;
+  uint32_t version = 2;
   uint32_t header_bytes = 128;
   char key[64] = {};
   uint64_t tokens = 0;
   uint64_t documents = 0;
+  uint64_t spans = 0;
   uint64_t payload_checksum = 0;
   uint64_t header_checksum = 0;  // of everything before it
-  char unused[16] = {};
+  char unused[8] = {};
 };
 static_assert(sizeof(Header) == 128);
 
@@ -108,23 +109,25 @@ void TokenCacheWriter::flush() {
   buffer_.clear();
 }
 
-void TokenCacheWriter::add(std::span<const int32_t> tokens, int64_t masked) {
-  COLLIE_ASSERT(masked >= 0 && masked <= static_cast<int64_t>(tokens.size()) && masked <= INT32_MAX,
-                "{} masked tokens of {}", masked, tokens.size());
+void TokenCacheWriter::add(std::span<const int32_t> tokens, std::span<const TokenSpan> targets) {
+  check_spans(tokens.size(), targets);
   write(tokens.data(), tokens.size_bytes());
+  targets_.insert(targets_.end(), targets.begin(), targets.end());
   offsets_.push_back(offsets_.back() + tokens.size());
-  masked_.push_back(static_cast<int32_t>(masked));
+  first_spans_.push_back(targets_.size());
 }
 
 void TokenCacheWriter::finish() {
   Header header;
   header.tokens = offsets_.back();
-  header.documents = masked_.size();
+  header.documents = offsets_.size() - 1;
+  header.spans = targets_.size();
   std::memcpy(header.key, key_.data(), sizeof(header.key));
   constexpr std::array<std::byte, 8> zeros{};
   write(zeros.data(), token_bytes(header.tokens) - header.tokens * sizeof(int32_t));
   write(offsets_.data(), offsets_.size() * sizeof(uint64_t));
-  write(masked_.data(), masked_.size() * sizeof(int32_t));
+  write(first_spans_.data(), first_spans_.size() * sizeof(uint64_t));
+  write(targets_.data(), targets_.size() * sizeof(TokenSpan));
   flush();
   header.payload_checksum = checksum(MappedFile(temporary_).bytes().subspan(sizeof(Header)));
   header.header_checksum = header_checksum(header);
@@ -148,21 +151,36 @@ std::string find_fault(std::span<const std::byte> bytes, const std::string& key,
   if (header.header_checksum != header_checksum(header)) return "its header is damaged";
   if (std::memcmp(header.key, key.data(), sizeof(header.key)) != 0) return "it was made from something else";
   const uint64_t most = bytes.size() / sizeof(int32_t);  // keeps the products below from overflowing
-  if (header.tokens > most || header.documents > most ||
+  if (header.tokens > most || header.documents > most || header.spans > most ||
       bytes.size() != sizeof(header) + token_bytes(header.tokens) +
-                          (header.documents + 1) * sizeof(uint64_t) + header.documents * sizeof(int32_t))
+                          2 * (header.documents + 1) * sizeof(uint64_t) + header.spans * sizeof(TokenSpan))
     return "it has the wrong size";
   if (header.payload_checksum != checksum(bytes.subspan(sizeof(header)))) return "its contents are damaged";
   return "";
 }
 
+// `limits` go from 0 to `size` and never fall.
+bool are_limits(std::span<const uint64_t> limits, size_t size) {
+  return limits.front() == 0 && limits.back() == size && std::is_sorted(limits.begin(), limits.end());
+}
+
+bool are_spans(std::span<const TokenSpan> spans, uint64_t tokens) {
+  int32_t free = 0;
+  for (const TokenSpan& span : spans) {
+    if (span.begin < free || span.end <= span.begin || static_cast<uint64_t>(span.end) > tokens) return false;
+    free = span.end;
+  }
+  return true;
+}
+
 std::string find_fault(const DocumentBlock& block, int64_t vocab_size) {
-  if (block.offsets.front() != 0 || block.offsets.back() != block.tokens.size())
+  if (!are_limits(block.offsets, block.tokens.size()) || !are_limits(block.first_spans, block.targets.size()))
     return "its offsets are wrong";
-  for (size_t i = 0; i < block.masked.size(); ++i)
-    if (block.offsets[i] > block.offsets[i + 1] || block.masked[i] < 0 ||
-        static_cast<uint64_t>(block.masked[i]) > block.offsets[i + 1] - block.offsets[i])
+  for (size_t i = 0; i + 1 < block.offsets.size(); ++i) {
+    const uint64_t first = block.first_spans[i], last = block.first_spans[i + 1];
+    if (!are_spans(block.targets.subspan(first, last - first), block.offsets[i + 1] - block.offsets[i]))
       return "its documents are wrong";
+  }
   for (const int32_t token : block.tokens)
     if (token < 0 || token >= vocab_size) return fmt::format("it has id {}, outside the vocabulary", token);
   return "";
@@ -203,10 +221,12 @@ std::optional<DocumentBlock> open_token_cache(const std::filesystem::path& file,
   if (!reason.empty()) return std::nullopt;
   const std::byte* tokens = bytes.data() + sizeof(header);
   const std::byte* offsets = tokens + token_bytes(header.tokens);
-  const std::byte* masked = offsets + (header.documents + 1) * sizeof(uint64_t);
+  const std::byte* first_spans = offsets + (header.documents + 1) * sizeof(uint64_t);
+  const std::byte* targets = first_spans + (header.documents + 1) * sizeof(uint64_t);
   const DocumentBlock block{{reinterpret_cast<const int32_t*>(tokens), header.tokens},
                             {reinterpret_cast<const uint64_t*>(offsets), header.documents + 1},
-                            {reinterpret_cast<const int32_t*>(masked), header.documents},
+                            {reinterpret_cast<const TokenSpan*>(targets), header.spans},
+                            {reinterpret_cast<const uint64_t*>(first_spans), header.documents + 1},
                             owner};
   reason = find_fault(block, vocab_size);
   if (!reason.empty()) return std::nullopt;

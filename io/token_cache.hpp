@@ -1,7 +1,7 @@
 // The tokens of one data file on disk, to be mapped into memory.
 //
 // Layout (little-endian): a header of 128 bytes (token_cache.cpp), int32 tokens[T], zeros up to a multiple of
-// 8, uint64 offsets[D + 1], int32 masked[D].
+// 8, uint64 offsets[D + 1], uint64 first_spans[D + 1], int32 targets[S][2].
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ class TokenCacheWriter {
   TokenCacheWriter(const TokenCacheWriter&) = delete;
   TokenCacheWriter& operator=(const TokenCacheWriter&) = delete;
 
-  void add(std::span<const int32_t> tokens, int64_t masked);
+  void add(std::span<const int32_t> tokens, std::span<const TokenSpan> targets);
   void finish();
 
  private:
@@ -38,8 +38,8 @@ class TokenCacheWriter {
   std::string key_;
   int descriptor_ = -1;
   std::vector<std::byte> buffer_;
-  std::vector<uint64_t> offsets_ = {0};
-  std::vector<int32_t> masked_;
+  std::vector<uint64_t> offsets_ = {0}, first_spans_ = {0};
+  std::vector<TokenSpan> targets_;
 };
 
 // Maps the cache at `file`. Everything in it is verified, ids against `vocab_size`. Returns nothing if there

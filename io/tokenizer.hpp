@@ -41,8 +41,9 @@ class Tokenizer {
   virtual std::optional<int32_t> eos() const = 0;
   virtual bool adds_bos() const = 0;  // whether encode(text, true) starts with BOS
 
-  // Writes tokenizer.json or tokenizer.model (and tokenizer_config.json and special_tokens_map.json if there are
-  // any) into `folder`, which must exist, for Hugging Face's libraries and for load_tokenizer. Throws RunError.
+  // Writes tokenizer.json or tokenizer.model (and tokenizer_config.json and special_tokens_map.json if there
+  // are any) into `folder`, which must exist, for Hugging Face's libraries and for load_tokenizer. Throws
+  // RunError.
   virtual void save_to(const std::filesystem::path& folder) const = 0;
 
   // SHA-256 (hexadecimal) of everything that decides which ids a text gets.
@@ -51,9 +52,9 @@ class Tokenizer {
 
 // `kind` "auto" reads folder/tokenizer.json (Hugging Face `tokenizers` format), else tokenizer.model
 // (SentencePiece's, or tiktoken's), else vocab.json with merges.txt, vocab.txt or *.tiktoken
-// (io/tokenizers/older_files.hpp). BOS and EOS come from tokenizer_config.json, else special_tokens_map.json, else
-// generation_config.json, else config.json. `kind` "byte" is the byte tokenizer, and `folder` is not looked at.
-// Throws UserError naming the file, the key, what was found and what would be right.
+// (io/tokenizers/older_files.hpp). BOS and EOS come from tokenizer_config.json, else special_tokens_map.json,
+// else generation_config.json, else config.json. `kind` "byte" is the byte tokenizer, and `folder` is not
+// looked at. Throws UserError naming the file, the key, what was found and what would be right.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& folder, const std::string& kind);
 
 // Ids 0-255 are the bytes of the text, 256 is BOS, 257 is EOS. encode(text, true) starts with BOS.

@@ -41,7 +41,7 @@ std::shared_ptr<const StepBatch> largest_batch(const RunPlan& plan, int replica)
       largest_size = size;
       largest = batch;
     }
-    if (plan.config.data.packing &&
+    if (plan.order->settings().packing == Packing::stream &&
         static_cast<int64_t>(size) == plan.sizes.micro_batch_size * plan.config.data.sequence_length)
       break;  // no batch can be larger
     seen += 1;

@@ -19,6 +19,7 @@
 #include "optim/precision.hpp"
 #include "optim/state_blocks.hpp"
 #include "plan/checkpoint_metadata.hpp"
+#include "plan/data_order.hpp"
 #include "plan/existing_run.hpp"
 #include "schedule/schedules.hpp"
 
@@ -181,7 +182,7 @@ void open_evaluation_data(RunPlan& plan) {
   const Config& config = plan.config;
   if (config.data.eval.empty()) return;
   plan.evaluation_order = evaluation_order(open_data(plan, config.data.eval, "data.eval"),
-                                           config.data.sequence_length, config.data.packing);
+                                           config.data.sequence_length, packing_of(config.data, config.data.eval));
 }
 
 // The run ends at whichever limit comes first; epochs count from the data's position.
@@ -195,18 +196,10 @@ void count_steps(RunPlan& plan) {
 
 void open_training_data(RunPlan& plan) {
   const Config& config = plan.config;
-  const SequenceSettings settings{config.data.sequence_length, config.data.packing, config.data.shuffle,
-                                  config.run.seed};
-  plan.order =
-      std::make_shared<const SequenceOrder>(open_data(plan, config.data.train, "data.train"), settings);
+  plan.order = training_order(config, open_data(plan, config.data.train, "data.train"));
   plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps,
                 config.parallel.dp_size, 0};
   plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
-  if (const int64_t without = plan.order->sequences_without_targets(0); without > 0)
-    log::warn(
-        "data.train: {} of the {} sequences of the first epoch have no target token, and teach nothing: "
-        "prompts fill them. A larger data.sequence_length, or shorter prompts, would help",
-        without, plan.order->sequences_per_epoch());
   count_steps(plan);
 }
 
@@ -284,6 +277,8 @@ json maths_of_run(const Checkpoint& checkpoint) {
   if (!maths.contains("/optimizer/state_dtype")) maths["/optimizer/state_dtype"] = "float32";
   if (!maths.contains("/optimizer/fused_update")) maths["/optimizer/fused_update"] = false;
   if (!maths.contains("/train/clip_grad_norm_mode")) maths["/train/clip_grad_norm_mode"] = "exact";
+  // It was true or false once, and is a name now.
+  if (json& packing = maths["/data/packing"]; packing.is_boolean()) packing = packing ? "true" : "false";
   // A constant rate had this key once, and did not read it.
   if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
   return maths;
@@ -490,6 +485,8 @@ json resume_fingerprint(const RunPlan& plan) {
   print["model"]["config"] = to_hugging_face(plan.model.architecture);
   print["tokenizer"] = plan.tokenizer->fingerprint();
   const Dataset& data = plan.order->dataset();
+  print["data"]["packing"] = name_of(plan.order->settings().packing);
+  if (plan.config.data.too_long != "cut") print["data"]["too_long"] = plan.config.data.too_long;
   print["data"]["contents"] = data.fingerprint();
   print["data"]["documents"] = data.document_count();
   print["data"]["tokens"] = data.token_count();

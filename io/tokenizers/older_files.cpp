@@ -11,6 +11,7 @@
 #include "io/json_text.hpp"
 #include "io/tokenizers/components.hpp"
 #include "io/tokenizers/models/vocabulary.hpp"
+#include "io/tokenizers/tokenizer_description.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -19,11 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-constexpr const char* llama3_pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* qwen_pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 // Calls use(line, number) for each line (from 1) that is not empty.
 template <class Use>
@@ -42,34 +38,6 @@ std::string read_utf8(const fs::path& file) {
   if (const auto offset = first_invalid_utf8(text))
     throw UserError("{}: it is not valid UTF-8 at byte {}", file.string(), *offset);
   return text;
-}
-
-Json byte_level(bool prefix, bool regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", prefix}, {"trim_offsets", true}, {"use_regex", regex}};
-}
-
-Json split_and_byte_level(const std::string& pattern, bool prefix) {
-  const Json split = {
-      {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-  return {{"type", "Sequence"}, {"pretokenizers", Json::array({split, byte_level(prefix, false)})}};
-}
-
-Json bpe(Json vocabulary, Json merges, bool ignore_merges) {
-  return {{"type", "BPE"},
-          {"dropout", nullptr},
-          {"unk_token", nullptr},
-          {"continuing_subword_prefix", nullptr},
-          {"end_of_word_suffix", nullptr},
-          {"fuse_unk", false},
-          {"byte_fallback", false},
-          {"ignore_merges", ignore_merges},
-          {"vocab", std::move(vocabulary)},
-          {"merges", std::move(merges)}};
-}
-
-Json added_token(const std::string& content, int64_t id) {
-  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
-          {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
 // What a folder's settings say about a tokenizer that has no tokenizer.json.
@@ -114,32 +82,9 @@ Json special_tokens(const Json& vocabulary, const std::vector<std::string>& cont
   return list;
 }
 
-// BOS and EOS around a text, where the settings ask for them.
-Json post_processor(const Settings& settings, const std::string& bos, const std::string& eos,
-                    const Json& vocabulary) {
-  Json single = Json::array(), tokens = Json::object();
-  const auto put = [&](const std::string& content) {
-    if (!vocabulary.contains(content)) return;
-    single.push_back({{"SpecialToken", {{"id", content}, {"type_id", 0}}}});
-    tokens[content] = {
-        {"id", content}, {"ids", Json::array({vocabulary[content]})}, {"tokens", Json::array({content})}};
-  };
-  if (settings.config().flag("add_bos_token", false)) put(bos);
-  single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
-  if (settings.config().flag("add_eos_token", false)) put(eos);
-  return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", single}, {"special_tokens", tokens}};
-}
-
-Json described(Json added, Json normalizer, Json pre_tokenizer, Json post, Json decoder, Json model) {
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", std::move(added)},
-          {"normalizer", std::move(normalizer)},
-          {"pre_tokenizer", std::move(pre_tokenizer)},
-          {"post_processor", std::move(post)},
-          {"decoder", std::move(decoder)},
-          {"model", std::move(model)}};
+// A token that tokenizer_config.json wants around a text ("add_bos_token"), or none.
+std::string asked_for(const Settings& settings, const std::string& which, const std::string& token) {
+  return settings.config().flag("add_" + which + "_token", false) ? token : "";
 }
 
 Json describe_merges(const fs::path& folder, const Settings& settings) {
@@ -164,11 +109,11 @@ Json describe_merges(const fs::path& folder, const Settings& settings) {
   const bool prefix = settings.config().flag("add_prefix_space", false);
   Json special = special_tokens(
       vocabulary, {bos, eos, settings.token("unk_token", end), settings.token("pad_token", qwen ? end : "")});
-  Json post = post_processor(settings, bos, eos, vocabulary);
-  return described(std::move(special), qwen ? Json{{"type", "NFC"}} : Json(),
-                   qwen ? split_and_byte_level(qwen_pattern, prefix) : byte_level(prefix, true),
-                   std::move(post), byte_level(true, true),
-                   bpe(std::move(vocabulary), std::move(merges), false));
+  Json post = around_text(asked_for(settings, "bos", bos), asked_for(settings, "eos", eos), vocabulary);
+  return describe_tokenizer(std::move(special), qwen ? Json{{"type", "NFC"}} : Json(),
+                            qwen ? split_and_byte_level(qwen_pattern, prefix) : byte_level(prefix, true),
+                            std::move(post), byte_level(true, true),
+                            bpe_model(std::move(vocabulary), std::move(merges), false));
 }
 
 Json describe_words(const fs::path& folder, const Settings& settings) {
@@ -204,13 +149,13 @@ Json describe_words(const fs::path& folder, const Settings& settings) {
                      {"cls", Json::array({cls, vocabulary[cls]})}};
   Json special = special_tokens(vocabulary, {settings.token("pad_token", "[PAD]"), unknown, cls, sep,
                                              settings.token("mask_token", "[MASK]")});
-  return described(std::move(special), normalizer, {{"type", "BertPreTokenizer"}}, post,
-                   {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}},
-                   {{"type", "WordPiece"},
-                    {"unk_token", unknown},
-                    {"continuing_subword_prefix", "##"},
-                    {"max_input_chars_per_word", 100},
-                    {"vocab", std::move(vocabulary)}});
+  return describe_tokenizer(std::move(special), normalizer, {{"type", "BertPreTokenizer"}}, post,
+                            {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}},
+                            {{"type", "WordPiece"},
+                             {"unk_token", unknown},
+                             {"continuing_subword_prefix", "##"},
+                             {"max_input_chars_per_word", 100},
+                             {"vocab", std::move(vocabulary)}});
 }
 
 // tiktoken's ranks: the token (bytes) and its rank, which is its id.
@@ -262,12 +207,12 @@ Json describe_ranks(const fs::path& file, const Settings& settings) {
   for (const auto& [token, rank] : ranks) vocabulary[characters_of(token)] = rank;
   const std::string name = file.filename().string();
   const bool gpt2 = name.rfind("gpt2", 0) == 0, qwen = name.rfind("qwen", 0) == 0;
-  Json post =
-      post_processor(settings, settings.token("bos_token", ""), settings.token("eos_token", ""), vocabulary);
-  return described(
+  Json post = around_text(asked_for(settings, "bos", settings.token("bos_token", "")),
+                          asked_for(settings, "eos", settings.token("eos_token", "")), vocabulary);
+  return describe_tokenizer(
       Json::array(), Json(),
       gpt2 ? byte_level(false, true) : split_and_byte_level(qwen ? qwen_pattern : llama3_pattern, false),
-      std::move(post), byte_level(true, true), bpe(std::move(vocabulary), merges_of(ranks), true));
+      std::move(post), byte_level(true, true), bpe_model(std::move(vocabulary), merges_of(ranks), true));
 }
 
 std::optional<fs::path> find_ranks(const fs::path& folder) {

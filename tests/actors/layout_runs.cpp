@@ -161,7 +161,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   }
   config.data.train = {source};
   config.data.sequence_length = 33;  // odd, so that nothing divides it
-  config.data.packing = maths.packing;
+  config.data.packing = maths.packing ? "true" : "false";
   config.train.steps = steps;
   config.train.micro_batch_size = maths.micro_batch_size;
   config.train.gradient_accumulation_steps = maths.sequences_per_step / maths.micro_batch_size / layout.dp;

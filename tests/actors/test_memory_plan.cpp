@@ -58,7 +58,7 @@ Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options
                          {"max_position_embeddings", 256},
                          {"tie_word_embeddings", options.tied}};
   config.data.sequence_length = 128;
-  config.data.packing = true;
+  config.data.packing = "true";
   if (options.evaluate) {
     DataSource source;
     source.path = (folder / "eval.txt").string();

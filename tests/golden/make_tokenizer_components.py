@@ -183,7 +183,7 @@ def starts_of(tokenizer, text):
 
 
 def main():
-    golden = {"texts": TEXTS, "tokenizers": {}, "sentencepiece": sentencepieces()}
+    golden = {"texts": TEXTS, "trained_on": TEXT.splitlines(), "tokenizers": {}, "sentencepiece": sentencepieces()}
     for name, tokenizer in {**others(), **berts(), **splits(), **unigrams()}.items():
         description = json.loads(tokenizer.to_str())
         results = []

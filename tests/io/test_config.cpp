@@ -39,7 +39,8 @@ data:
   train:    [{path: "glob", format: text, weight: 1.0}]
   eval:     [{path: "glob", format: text}]
   sequence_length: 256
-  packing: true
+  packing: auto
+  too_long: cut
   shuffle: true
 train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_norm_mode: exact, clip_grad_value: 0, loss: cross_entropy}
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
@@ -71,7 +72,9 @@ Config everything_changed() {
   c.data.train = {{"data/*.txt", "text", 1.0, "", "", ""}, {"[ab]", "jsonl", 1.0, "true", "", ""}};
   c.data.eval = {{"- x", "jsonl", 1.0, "", "the question", "answer"}};
   c.data.sequence_length = 7;
-  c.data.packing = c.data.shuffle = false;
+  c.data.packing = "false";
+  c.data.too_long = "drop";
+  c.data.shuffle = false;
   c.train = {1000000000, 3, 1, 9, 1e-300, 5e-324, "my loss"};
   c.parallel.dp_size = 4;
   c.parallel.tp_size = 2;

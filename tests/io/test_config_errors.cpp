@@ -149,15 +149,16 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "c.yaml:1: train.micro_batch_size: found 2.0; a whole number from 1 to 2147483647 is wanted"},
       {"run: {name: 5}", "c.yaml:1: run.name: found 5; a text is wanted (to mean the text, write \"5\")"},
       {"run: {name: [a]}", "c.yaml:1: run.name: found a list; a text is wanted"},
-      {"data: {packing: yes}", "c.yaml:1: data.packing: found 'yes'; true or false is wanted"},
-      {"data: {packing: True}", "c.yaml:1: data.packing: found 'True'; true or false is wanted"},
-      {"data: {packing: 1}", "c.yaml:1: data.packing: found 1; true or false is wanted"},
-      {"data: {packing: 'true'}", "c.yaml:1: data.packing: found the text \"true\"; true or false is wanted"},
+      {"data: {shuffle: yes}", "c.yaml:1: data.shuffle: found 'yes'; true or false is wanted"},
+      {"data: {shuffle: True}", "c.yaml:1: data.shuffle: found 'True'; true or false is wanted"},
+      {"data: {shuffle: 1}", "c.yaml:1: data.shuffle: found 1; true or false is wanted"},
+      {"data: {shuffle: 'true'}", "c.yaml:1: data.shuffle: found the text \"true\"; true or false is wanted"},
       {"data: {train: {path: x}}",
        "c.yaml:1: data.train: found a map; a list of sources, such as [{path: \"data/*.txt\"}], is wanted"},
       {"data: {train: [a.txt]}",
-       "c.yaml:1: data.train.0: found 'a.txt'; a map of path, format, weight, text, prompt, completion is "
-       "wanted"},
+       "c.yaml:1: data.train.0: found 'a.txt'; a map of path, format, weight, text, prompt, completion, "
+       "add_bos, "
+       "add_eos is wanted"},
       {"data: {train: [~]}",
        "c.yaml:1: data.train.0: found nothing; a source such as {path: \"data/*.txt\"} is wanted"},
       {"callbacks: x", "c.yaml:1: callbacks: found 'x'; a list of names is wanted"},

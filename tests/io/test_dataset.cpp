@@ -45,6 +45,16 @@ std::string spell(const DocumentView& document) {
   return text;
 }
 
+// What the document's targets spell.
+std::string targets(const DocumentView& document) {
+  std::string text;
+  for (const TokenSpan& span : document.targets)
+    text += spell(
+        {document.tokens.subspan(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)),
+         {}});
+  return text;
+}
+
 // The byte tokenizer, with or without BOS and EOS.
 class PlainBytes : public Tokenizer {
  public:
@@ -102,7 +112,7 @@ TEST_CASE("a text file is one document from BOS to EOS, files in bytewise order"
   CHECK(spell(data->document(0)) == "^Bee$");
   CHECK(spell(data->document(1)) == "^ay$");
   CHECK(spell(data->document(2)) == "^bee\n$");
-  CHECK(data->document(2).masked == 0);
+  CHECK(targets(data->document(2)) == "^bee\n$");
   CHECK(data->token_count() == 5 + 4 + 6);
   CHECK(data->pair_count() == 4 + 3 + 5);
   CHECK(data->target_count() == 4 + 3 + 5);  // every token but the first
@@ -133,16 +143,16 @@ TEST_CASE("jsonl samples are documents; prompts are masked") {
                                   folder / "cache", "data.train");
   REQUIRE(pairs->document_count() == 2);
   CHECK(spell(pairs->document(0)) == "^Q?A$");
-  CHECK(pairs->document(0).masked == 3);
+  CHECK(targets(pairs->document(0)) == "A$");
   CHECK(spell(pairs->document(1)) == "^B\xC3\xA9$");
-  CHECK(pairs->document(1).masked == 1);
+  CHECK(targets(pairs->document(1)) == "B\xC3\xA9$");
   CHECK(pairs->target_count() == 2 + 4);  // A$ and B, two bytes, $
 
   const auto bare = open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, PlainBytes(false, true),
                                  folder / "cache", "data.train");
   CHECK(spell(bare->document(0)) == "Q?A$");
-  CHECK(bare->document(0).masked == 2);
-  CHECK(bare->document(1).masked == 0);
+  CHECK(targets(bare->document(0)) == "A$");
+  CHECK(targets(bare->document(1)) == "B\xC3\xA9$");
   CHECK(bare->target_count() == 2 + 3);
 }
 
@@ -330,7 +340,7 @@ TEST_CASE("a data set that fails to build leaves nothing in the cache") {
 
 TEST_CASE("a host program can add a data set format") {
   dataset_formats().add("test-letters", [](const DataFile& file, const Tokenizer&, const DocumentSink& sink) {
-    for (const char letter : file.text) sink(std::vector<int32_t>{letter, 257}, 0);
+    for (const char letter : file.text) sink(document_from({letter, 257}, 0));
   });
   const TemporaryFolder folder;
   auto source = text_source(folder.write("a.txt", "abc"));
@@ -351,4 +361,35 @@ TEST_CASE("GSM8K is read") {
                                  folder / "cache", "data.eval");
   CHECK(data->document_count() == 200);
   CHECK(data->target_count() < data->pair_count());
+}
+
+TEST_CASE("a prompt and its completion are one text, and a token belongs to where it begins") {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", R"({"model": {"type": "BPE", "merges": [["_", "b"]],
+    "vocab": {"a": 0, "_": 1, "b": 2, "_b": 3, "$": 5}}, "added_tokens": [{"id": 5, "content": "$", "special": true}]})");
+  folder.write("tokenizer_config.json", R"({"eos_token": "$"})");
+  const auto tokenizer = load_tokenizer(folder.path(), "auto");
+  folder.write("x.jsonl", "{\"p\": \"a\", \"c\": \"_b\"}\n{\"p\": \"a_\", \"c\": \"b\"}\n");
+  const auto data = open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, *tokenizer,
+                                 folder / "cache", "data.train");
+  for (int64_t i = 0; i < 2; ++i)
+    CHECK(std::vector<int32_t>(data->document(i).tokens.begin(), data->document(i).tokens.end()) ==
+          std::vector<int32_t>{0, 3, 5});
+  CHECK(data->document(0).targets.front() == TokenSpan{1, 3});  // "_b" begins at the boundary
+  CHECK(data->document(1).targets.front() == TokenSpan{2, 3});  // "_b" begins before it
+}
+
+TEST_CASE("a source says whether BOS and EOS are added, and a text that brings its own is warned of") {
+  const TemporaryFolder folder;
+  folder.write("x.jsonl", "{\"t\": \"<|byte:bos|>ab<|byte:eos|>\"}\n");
+  const auto spelled = [&](const std::string& bos, const std::string& eos) {
+    auto source = jsonl_source(folder / "x.jsonl", "t");
+    source.add_bos = bos;
+    source.add_eos = eos;
+    return spell(open_dataset({source}, *byte_tokenizer(), folder / "cache", "data.train")->document(0));
+  };
+  CHECK(spelled("auto", "auto") == "^^ab$$");
+  CHECK(spelled("false", "auto") == "^ab$$");
+  CHECK(spelled("true", "false") == "^^ab$");
+  CHECK(spelled("false", "false") == "^ab$");
 }

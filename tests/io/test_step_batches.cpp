@@ -15,8 +15,8 @@ std::shared_ptr<const Dataset> random_dataset(std::mt19937& random, int document
     Document document;
     document.tokens.resize(2 + random() % 20);
     for (auto& token : document.tokens) token = static_cast<int32_t>(random() % 1000);
-    if (with_prompts) document.masked = static_cast<int32_t>(random() % document.tokens.size());
-    all.push_back(document);
+    const auto masked = with_prompts ? static_cast<int64_t>(random() % document.tokens.size()) : 0;
+    all.push_back(document_from(document.tokens, masked));
   }
   return std::make_shared<const Dataset>(std::vector<DocumentBlock>{make_block(all)}, "data.train");
 }
@@ -74,8 +74,8 @@ Global gather(const SequenceOrder& order, StepSizes sizes, int64_t position) {
 TEST_CASE("the global batches and target counts are the same for dp 1, 2 and 4, from any starting position") {
   std::mt19937 random(3);
   for (const bool with_prompts : {false, true})
-    for (const bool packing : {true, false}) {
-      CAPTURE(with_prompts, packing);
+    for (const Packing packing : {Packing::stream, Packing::samples, Packing::none}) {
+      CAPTURE(with_prompts, static_cast<int>(packing));
       const auto data = random_dataset(random, 40, with_prompts);
       const SequenceSettings settings{8, packing, true, 99};
       // One order walks from the start with dp 1; others are asked at once, each anew.
@@ -105,7 +105,7 @@ TEST_CASE("the global batches and target counts are the same for dp 1, 2 and 4, 
 
 TEST_CASE("a replica's sequences are those the contract deals to it") {
   std::mt19937 random(4);
-  const SequenceOrder order(random_dataset(random, 60, true), {5, true, true, 1});
+  const SequenceOrder order(random_dataset(random, 60, true), {5, Packing::stream, true, 1});
   const StepSizes sizes{3, 2, 2, 1};
   const StepBatch step = make_step_batch(order, sizes, {}, 1);
   REQUIRE(step.micro_batches.size() == 2);
@@ -119,8 +119,9 @@ TEST_CASE("a replica's sequences are those the contract deals to it") {
 TEST_CASE("an epoch's last step is short and no step crosses an epoch") {
   // 11 sequences of one pair; a full step takes 8.
   const auto data = std::make_shared<const Dataset>(
-      std::vector<DocumentBlock>{make_block(std::vector<Document>(11, Document{{1, 2}, 0}))}, "data.train");
-  const SequenceOrder order(data, {1, true, true, 1});
+      std::vector<DocumentBlock>{make_block(std::vector<Document>(11, document_from({1, 2}, 0)))},
+      "data.train");
+  const SequenceOrder order(data, {1, Packing::stream, true, 1});
   REQUIRE(order.sequences_per_epoch() == 11);
   StepSizes sizes{2, 2, 2, 0};
   CHECK(steps_per_epoch(order, sizes) == 2);
@@ -160,7 +161,7 @@ TEST_CASE("an epoch's last step is short and no step crosses an epoch") {
 TEST_CASE("steps whose sizes change see every target once an epoch") {
   std::mt19937 random(6);
   const std::vector<StepSizes> all{{2, 2, 1, 0}, {2, 4, 1, 0}, {1, 3, 2, 0}, {7, 1, 1, 0}, {1, 1, 1, 0}};
-  for (const bool packing : {true, false}) {
+  for (const Packing packing : {Packing::stream, Packing::none}) {
     const auto data = random_dataset(random, 40, true);
     const SequenceOrder order(data, {8, packing, true, 99});
     constexpr int64_t epochs = 3;
@@ -170,7 +171,7 @@ TEST_CASE("steps whose sizes change see every target once an epoch") {
     for (size_t change = 0; change == 0 || origin.steps < total; ++change) {
       StepSizes sizes = all[change % all.size()];
       total = last_step_of_epoch(order, sizes, origin, epochs);
-      CAPTURE(packing, change, origin.steps, origin.position, total);
+      CAPTURE(static_cast<int>(packing), change, origin.steps, origin.position, total);
       // Some steps with these sizes; those of the last change to the end.
       const int64_t until = change < 12 ? std::min(origin.steps + 3, total) : total;
       for (int64_t step = origin.steps + 1; step <= until; ++step) {
@@ -200,7 +201,7 @@ TEST_CASE("steps whose sizes change see every target once an epoch") {
 
 TEST_CASE("where a resumed run's epochs are over, no step is left") {
   std::mt19937 random(7);
-  const SequenceOrder order(random_dataset(random, 20, false), {8, true, true, 1});
+  const SequenceOrder order(random_dataset(random, 20, false), {8, Packing::stream, true, 1});
   const int64_t sequences = order.sequences_per_epoch();
   CHECK(last_step_of_epoch(order, {2, 2, 1, 0}, {5, 2 * sequences}, 2) == 5);
   CHECK(last_step_of_epoch(order, {2, 2, 1, 0}, {5, 2 * sequences}, 1) == 5);
@@ -210,8 +211,8 @@ TEST_CASE("where a resumed run's epochs are over, no step is left") {
 
 TEST_CASE("a step whose targets are all masked says so") {
   const auto data = std::make_shared<const Dataset>(
-      std::vector<DocumentBlock>{make_block({Document{{1, 2, 3, 4, 5}, 4}})}, "data.train");
-  const SequenceOrder order(data, {2, true, false, 1});
+      std::vector<DocumentBlock>{make_block({document_from({1, 2, 3, 4, 5}, 4)})}, "data.train");
+  const SequenceOrder order(data, {2, Packing::stream, false, 1});
   const StepBatch masked = make_step_batch(order, {1, 1, 1, 0}, {}, 1);
   CHECK(masked.global_target_tokens == 0);
   CHECK(masked.micro_batches.at(0).labels == std::vector<int32_t>{-100, -100});
@@ -220,13 +221,13 @@ TEST_CASE("a step whose targets are all masked says so") {
 
 TEST_CASE("evaluation sees every target once, in natural order") {
   std::mt19937 random(5);
-  for (const bool packing : {true, false}) {
+  for (const Packing packing : {Packing::stream, Packing::none}) {
     const auto data = random_dataset(random, 30, true);
     std::vector<int32_t> expected;
     for (int64_t i = 0; i < data->document_count(); ++i) {
       const auto document = data->document(i);
-      for (int64_t j = std::max<int64_t>(1, document.masked);
-           j < static_cast<int64_t>(document.tokens.size()); ++j)
+      const int64_t first = document.targets.empty() ? document.pairs() + 1 : document.targets.front().begin;
+      for (int64_t j = std::max<int64_t>(1, first); j < static_cast<int64_t>(document.tokens.size()); ++j)
         expected.push_back(document.tokens[static_cast<size_t>(j)]);
     }
     const auto batches = evaluation_batches(data, 7, packing, 4);

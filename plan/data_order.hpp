@@ -1,0 +1,22 @@
+// How a run's documents become sequences, as the configuration says.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/config.hpp"
+#include "io/sequence_order.hpp"
+
+namespace collie {
+
+// What data.packing means for `sources`. With auto, samples stay whole where they have a prompt or messages.
+Packing packing_of(const DataSection& data, const std::vector<DataSource>& sources);
+const char* name_of(Packing packing);  // as the key has it
+
+// The order of training. Logs how many documents, tokens and targets there are, and what is cut or dropped.
+// Throws UserError as SequenceOrder does.
+std::shared_ptr<const SequenceOrder> training_order(const Config& config,
+                                                    std::shared_ptr<const Dataset> data);
+
+}  // namespace collie
