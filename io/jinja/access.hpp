@@ -18,7 +18,7 @@ Value get_item(Runtime& runtime, const Value& value, const Value& key);
 Value get_slice(Runtime& runtime, const Value& value, const Value& start, const Value& stop,
                 const Value& step);
 
-// A method of a str, or none: methods.hpp has what other types have.
+// A method of a str, a dict, or a list or tuple; none if it has no such method.
 std::optional<Value> text_method(const Value& value, const std::string& name);
 std::optional<Value> dict_method(const Value& value, const std::string& name);
 std::optional<Value> sequence_method(const Value& value, const std::string& name);

@@ -1,6 +1,7 @@
 // FORMAT.format(...), as Python has it.
 #include <algorithm>
 
+#include "base/quote.hpp"
 #include "io/jinja/access.hpp"
 #include "io/jinja/format.hpp"
 #include "io/jinja/format_spec.hpp"
@@ -35,10 +36,12 @@ class BraceFormatter {
         result += c;
         at += 2;
       } else if (c == '}') {
-        throw Problem("the format '{}' has a single '}}'; write '}}}}' for the character", format_);
+        throw Problem("the format '{}' has a single '}}'; write '}}}}' for the character",
+                      shortened(format_));
       } else {
         const size_t end = format_.find('}', at);
-        if (end == std::string::npos) throw Problem("the format '{}' ends inside a field", format_);
+        if (end == std::string::npos)
+          throw Problem("the format '{}' ends inside a field", shortened(format_));
         result += field(std::string_view(format_).substr(at + 1, end - at - 1));
         at = end + 1;
       }
@@ -50,14 +53,14 @@ class BraceFormatter {
  private:
   std::string field(std::string_view text) {
     if (text.find('{') != std::string_view::npos)
-      throw Problem("a field of the format '{}' holds a field, which is not supported", format_);
+      throw Problem("a field of the format '{}' holds a field, which is not supported", shortened(format_));
     const size_t colon = std::min(text.find(':'), text.size());
     std::string_view name = text.substr(0, colon);
     const std::string_view spec = text.substr(std::min(colon + 1, text.size()));
     char conversion = 0;
     if (const size_t mark = name.find('!'); mark != std::string_view::npos) {
       if (name.size() != mark + 2 || (name[mark + 1] != 's' && name[mark + 1] != 'r'))
-        throw Problem("a field of the format '{}' has a conversion other than !s and !r", format_);
+        throw Problem("a field of the format '{}' has a conversion other than !s and !r", shortened(format_));
       conversion = name[mark + 1];
       name = name.substr(0, mark);
     }
@@ -73,7 +76,8 @@ class BraceFormatter {
     for (name.remove_prefix(end); !name.empty();) {
       const bool item = name[0] == '[';
       const size_t stop = item ? name.find(']') : std::min(name.find_first_of(".[", 1), name.size());
-      if (stop == std::string_view::npos) throw Problem("a field of the format '{}' lacks its ']'", format_);
+      if (stop == std::string_view::npos)
+        throw Problem("a field of the format '{}' lacks its ']'", shortened(format_));
       const std::string part(name.substr(1, stop - 1));
       if (item)
         value =
@@ -90,15 +94,16 @@ class BraceFormatter {
     if (name.empty() || is_index(name)) {
       (name.empty() ? counted_ : numbered_) = true;
       if (counted_ && numbered_)
-        throw Problem("the format '{}' has fields with and without numbers; write all of one kind", format_);
+        throw Problem("the format '{}' has fields with and without numbers; write all of one kind",
+                      shortened(format_));
       const auto index = name.empty() ? static_cast<int64_t>(next_++) : *parse_python_integer(name, 10);
       if (index >= static_cast<int64_t>(arguments_.positional.size()))
-        throw Problem("the format '{}' has no argument {}", format_, index);
+        throw Problem("the format '{}' has no argument {}", shortened(format_), index);
       return arguments_.positional[static_cast<size_t>(index)];
     }
     for (const auto& [its_name, value] : arguments_.named)
       if (its_name == name) return value;
-    throw Problem("the format '{}' has no argument '{}'", format_, name);
+    throw Problem("the format '{}' has no argument '{}'", shortened(format_), name);
   }
 
   Runtime& runtime_;

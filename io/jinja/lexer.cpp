@@ -134,6 +134,7 @@ class Lexer {
       const bool has_sign = at > at_ && (source_[at - 1] == '-' || source_[at - 1] == '+');
       return finish_tag(tag_end(has_sign ? at - 1 : at, "#}"));
     }
+    if (at_ == source_.size()) return;  // as Jinja2, which looks for the end only where there is a comment
     refuse("a comment has no end; '#}' is missing");
   }
 
@@ -149,6 +150,7 @@ class Lexer {
       if (!text.empty()) add(TokenType::data, text);
       return finish_tag(end);
     }
+    if (at_ == source_.size()) return;
     refuse("a raw block has no end; '{% endraw %}' is missing");
   }
 

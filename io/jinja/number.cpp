@@ -17,19 +17,19 @@ namespace {
   throw Problem("an int goes beyond 64 bits, which is not supported");
 }
 
-int64_t narrow(__int128 value) {
+int64_t narrow(Wide value) {
   if (value > std::numeric_limits<int64_t>::max() || value < std::numeric_limits<int64_t>::min())
     refuse_large();
   return static_cast<int64_t>(value);
 }
 
 int64_t floor_quotient(int64_t a, int64_t b) {
-  const __int128 quotient = static_cast<__int128>(a) / b;
-  return narrow(static_cast<__int128>(a) % b != 0 && (a < 0) != (b < 0) ? quotient - 1 : quotient);
+  const Wide quotient = static_cast<Wide>(a) / b;
+  return narrow(static_cast<Wide>(a) % b != 0 && (a < 0) != (b < 0) ? quotient - 1 : quotient);
 }
 
 int64_t floor_remainder(int64_t a, int64_t b) {
-  const __int128 remainder = static_cast<__int128>(a) % b;
+  const Wide remainder = static_cast<Wide>(a) % b;
   return narrow(remainder != 0 && (remainder < 0) != (b < 0) ? remainder + b : remainder);
 }
 
@@ -38,7 +38,7 @@ int64_t integer_power(int64_t base, int64_t exponent) {
   if (base == -1) return exponent % 2 == 0 ? 1 : -1;
   if (exponent > 64) refuse_large();
   int64_t result = 1;
-  for (; exponent > 0; --exponent) result = narrow(static_cast<__int128>(result) * base);
+  for (; exponent > 0; --exponent) result = narrow(static_cast<Wide>(result) * base);
   return result;
 }
 
@@ -76,11 +76,11 @@ double float_quotient(const Value& a, const Value& b) {
 Value calculate_integers(Operator operation, int64_t a, int64_t b) {
   switch (operation) {
     case Operator::add:
-      return narrow(static_cast<__int128>(a) + b);
+      return narrow(static_cast<Wide>(a) + b);
     case Operator::subtract:
-      return narrow(static_cast<__int128>(a) - b);
+      return narrow(static_cast<Wide>(a) - b);
     case Operator::multiply:
-      return narrow(static_cast<__int128>(a) * b);
+      return narrow(static_cast<Wide>(a) * b);
     case Operator::floor_divide:
       return floor_quotient(a, b);
     case Operator::modulo:
@@ -146,7 +146,7 @@ int64_t round_integer(int64_t number, int64_t digits) {
   const int64_t unit = integer_power(10, -digits);
   const int64_t below = floor_quotient(number, unit), rest = floor_remainder(number, unit);
   const bool up = rest * 2 > unit || (rest * 2 == unit && below % 2 != 0);
-  return narrow(static_cast<__int128>(below + (up ? 1 : 0)) * unit);
+  return narrow(static_cast<Wide>(below + (up ? 1 : 0)) * unit);
 }
 
 }  // namespace
@@ -162,7 +162,7 @@ Value calculate(Operator operation, const Value& a, const Value& b) {
 
 Value negated(const Value& value) {
   if (value.is_float()) return -value.number();
-  return narrow(-static_cast<__int128>(value.integer()));
+  return narrow(-static_cast<Wide>(value.integer()));
 }
 
 std::string float_text(double number) {

@@ -9,6 +9,9 @@
 
 namespace collie::jinja {
 
+// Holds the results of 64-bit arithmetic until they are checked.
+__extension__ using Wide = __int128;
+
 enum class Operator { add, subtract, multiply, divide, floor_divide, modulo, power };
 
 // a OPERATOR b for numbers. Throws Problem for a division by zero and for results beyond 64 bits.

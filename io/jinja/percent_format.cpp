@@ -1,6 +1,7 @@
 // FORMAT % VALUE, as Python has it.
 #include <cmath>
 
+#include "base/quote.hpp"
 #include "io/jinja/access.hpp"
 #include "io/jinja/format.hpp"
 #include "io/jinja/format_spec.hpp"
@@ -28,15 +29,17 @@ class PercentFormatter {
       if (percent < format_.size()) result += conversion();
       if (result.size() > longest_text) throw Problem("a string of more than {} bytes is made", longest_text);
     }
-    const bool takes_rest = value_.is_dict() || (value_.is_sequence() && !value_.is(SequenceKind::tuple));
+    // Python takes what has items by key or index for a mapping, which may have more items than fields.
+    const bool takes_rest = value_.is_dict() || value_.is_undefined() || value_.is(SequenceKind::list) ||
+                            value_.is(SequenceKind::range);
     if (!takes_rest && next_ < (value_.is(SequenceKind::tuple) ? value_.sequence().items.size() : 1))
-      throw Problem("not all arguments are converted by the format '{}'", format_);
+      throw Problem("not all arguments are converted by the format '{}'", shortened(format_));
     return result;
   }
 
  private:
   char peek() const {
-    if (at_ >= format_.size()) throw Problem("the format '{}' ends inside a field", format_);
+    if (at_ >= format_.size()) throw Problem("the format '{}' ends inside a field", shortened(format_));
     return format_[at_];
   }
 
@@ -45,7 +48,7 @@ class PercentFormatter {
     const bool is_tuple = value_.is(SequenceKind::tuple);
     const size_t index = next_++;
     if (index >= (is_tuple ? value_.sequence().items.size() : 1))
-      throw Problem("the format '{}' has more fields than values", format_);
+      throw Problem("the format '{}' has more fields than values", shortened(format_));
     return is_tuple ? value_.sequence().items[index] : value_;
   }
 
@@ -53,11 +56,11 @@ class PercentFormatter {
     named_.reset();
     if (peek() != '(') return;
     const size_t end = format_.find(')', at_);
-    if (end == std::string::npos) throw Problem("the format '{}' ends inside a name", format_);
+    if (end == std::string::npos) throw Problem("the format '{}' ends inside a name", shortened(format_));
     if (!value_.is_dict())
-      throw Problem("the format '{}' has names, so what follows % must be a dict", format_);
+      throw Problem("the format '{}' has names, so what follows % must be a dict", shortened(format_));
     const Value* found = value_.dict().find(std::string_view(format_).substr(at_ + 1, end - at_ - 1));
-    if (found == nullptr) throw Problem("the dict lacks a name of the format '{}'", format_);
+    if (found == nullptr) throw Problem("the dict lacks a name of the format '{}'", shortened(format_));
     named_ = *found;
     at_ = end + 1;
   }
@@ -139,7 +142,7 @@ class PercentFormatter {
       case 'c':
         return as_character(next_value(), spec);
       default:
-        throw Problem("the format '{}' has the type '{}', which is not supported", format_, type);
+        throw Problem("the format '{}' has the type '{}', which is not supported", shortened(format_), type);
     }
   }
 

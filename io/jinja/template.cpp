@@ -1,6 +1,9 @@
 #include "io/jinja/template.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
+#include "base/quote.hpp"
 #include "io/jinja/lexer.hpp"
 #include "io/jinja/limits.hpp"
 #include "io/jinja/parser.hpp"
@@ -11,6 +14,8 @@
 namespace collie::jinja {
 
 namespace {
+
+constexpr size_t longest_message = 500;  // bytes; names of a template may be long
 
 Body parse_checked(const std::string& source, const std::string& file) {
   if (source.size() > largest_template)
@@ -23,10 +28,20 @@ Body parse_checked(const std::string& source, const std::string& file) {
     check_names(body);
     return body;
   } catch (const SyntaxError& error) {
-    throw UserError("{}:{}: {}", file, error.line, error.message);
+    throw UserError("{}:{}: {}", file, error.line, shortened(error.message, longest_message));
   } catch (const Problem& problem) {
     throw UserError("{}: {}", file, problem.what());
   }
+}
+
+bool holds_generation(const Body& body) {
+  return std::any_of(body.begin(), body.end(), [](const auto& statement) {
+    if (statement->kind == StatementKind::generation) return true;
+    for (const auto& branch : statement->branches)
+      if (holds_generation(branch.body)) return true;
+    if (statement->macro != nullptr && holds_generation(statement->macro->body)) return true;
+    return holds_generation(statement->body) || holds_generation(statement->otherwise);
+  });
 }
 
 }  // namespace
@@ -37,6 +52,10 @@ Template::~Template() = default;
 Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
 
+bool Template::has_generation() const {
+  return holds_generation(body_);
+}
+
 Rendering Template::render(const Dict& variables, const std::tm& now, const std::string& where) const {
   Renderer renderer(variables, now);
   try {
@@ -45,7 +64,8 @@ Rendering Template::render(const Dict& variables, const std::tm& now, const std:
     throw UserError("{}: the template ({}:{}) refuses this: {}", where, file_, renderer.line(),
                     refusal.what());
   } catch (const Problem& problem) {
-    throw UserError("{}: {}:{}: {}", where, file_, renderer.line(), problem.what());
+    throw UserError("{}: {}:{}: {}", where, file_, renderer.line(),
+                    shortened(problem.what(), longest_message));
   }
 }
 

@@ -2,10 +2,11 @@
 // trim_blocks, lstrip_blocks, break and continue, {% generation %}, its own "tojson", raise_exception and
 // strftime_now. Source: the documentation and behaviour of Jinja2 3.1 and transformers 5.24.
 //
-// What differs: integers have 64 bits. Printing a function or generator, and comparing strings by identity,
-// is refused. The tags block, extends, include, import, from and autoescape, the filters groupby, urlize,
-// xmlattr, pprint, random, striptags, wordwrap and filesizeformat, and the functions cycler, joiner and
-// lipsum are refused when a template is read. io/jinja/limits.hpp states what a template may use.
+// What differs: integers have 64 bits. The filter urlencode takes strings only. Printing a function or
+// generator, and comparing strings by identity, is refused. The tags block, extends, include, import, from
+// and autoescape, the filters groupby, urlize, xmlattr, pprint, random, striptags, wordwrap and
+// filesizeformat, and the functions cycler, joiner and lipsum are refused when a template is read.
+// io/jinja/limits.hpp states what a template may use.
 #pragma once
 
 #include <ctime>
@@ -47,6 +48,8 @@ class Template {
   Rendering render(const Dict& variables, const std::tm& now, const std::string& where) const;
 
   const std::string& file() const { return file_; }
+  // Whether a {% generation %} block is anywhere in it.
+  bool has_generation() const;
 
  private:
   std::string file_;

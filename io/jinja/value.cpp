@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "io/jinja/limits.hpp"
+#include "io/jinja/number.hpp"
 #include "io/jinja/problem.hpp"
 #include "io/jinja/runtime.hpp"
 #include "io/utf8.hpp"
@@ -161,11 +162,11 @@ Value make_dict(Dict dict) {
 
 Value make_range(Range range) {
   if (range.step == 0) throw Problem("range() has the step 0; its step must not be 0");
-  const __int128 distance = static_cast<__int128>(range.stop) - range.start;
-  const __int128 step = range.step;
-  const __int128 count = (step > 0) == (distance > 0) && distance != 0
-                             ? (distance + (step > 0 ? step - 1 : step + 1)) / step
-                             : 0;
+  const Wide distance = static_cast<Wide>(range.stop) - range.start;
+  const Wide step = range.step;
+  const Wide count = (step > 0) == (distance > 0) && distance != 0
+                         ? (distance + (step > 0 ? step - 1 : step + 1)) / step
+                         : 0;
   if (count > longest_range)
     throw Problem("range() has more than {} items, which Jinja2's sandbox does not allow either",
                   longest_range);
@@ -216,6 +217,11 @@ std::string hash_key(const Value& key) {
       if (text.size() > longest_text) throw Problem("a key of a dict is longer than {} bytes", longest_text);
     }
     return text;
+  }
+  if (key.is(SequenceKind::range)) {
+    const auto& items = key.sequence().items;  // ranges are equal if their items are
+    const int64_t step = items.size() > 1 ? key.sequence().range.step : 0;
+    return fmt::format("r{}:{}:{}", items.size(), items.empty() ? 0 : items[0].integer(), step);
   }
   if (key.is_undefined()) return "u";
   if (key.object() != nullptr) return fmt::format("o{}", key.address());
