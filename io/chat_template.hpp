@@ -74,6 +74,7 @@ class ChatTemplate {
   // before it, stays as it was while the conversation goes on. A turn that the template writes differently
   // later (without its <think>, without its end token) has a text of its own, which ends with the turn: this
   // is what the model is given and must generate. Messages behind the last turn of an assistant are left out.
+  // A turn to which the template adds nothing has no span.
   //
   // Throws UserError naming the message where no such place exists, and if a template refuses the messages.
   std::vector<ChatText> training_texts(const Conversation& conversation, const std::tm& now,

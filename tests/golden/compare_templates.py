@@ -96,7 +96,7 @@ def variables(conversation):
 def expected(source, names):
     """The text and the spans of generation blocks (bytes), or the error."""
     try:
-        compiled = chat._cached_compile_jinja_template(source)
+        compiled = chat._compile_jinja_template(source)
         blocks, spans = [], []
         with compiled.environment.activate_tracker(blocks, spans):
             for block in compiled.generate(**json.loads(json.dumps(names))):
@@ -157,6 +157,10 @@ def compare_templates(program, folder):
 def check_training(result, source, conversation):
     """What is wrong with the texts and spans of a conversation; nothing if they are as Jinja2 renders its parts."""
     messages, trained = conversation["messages"], []
+    declared = expected(source, variables({**conversation, "add_generation_prompt": False}))
+    if declared.get("generations"):  # the template itself says what is generated
+        spans = [span[:2] for text in result["texts"] for span in text["spans"]]
+        return "" if spans == [span for span in declared["generations"] if span[0] < span[1]] else f"{spans}, declared {declared}"
     for text in result["texts"]:
         whole = text["text"].encode()
         for begin, end, message, follows_prompt in text["spans"]:
@@ -167,8 +171,15 @@ def check_training(result, source, conversation):
             right = whole[:begin] == prompt if follows_prompt else prompt.startswith(whole[:begin]) and not turn.startswith(prompt)
             if not right or not turn.startswith(whole[:end]) or turn[end:].strip():
                 return f"message {message}: {whole[begin:end]!r} after {whole[:begin][-80:]!r}"
-    turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    turns = [index for index, message in enumerate(messages) if message["role"] == "assistant" and adds_text(source, conversation, index)]
     return "" if sorted(trained) == turns else f"messages {trained} of {turns}"
+
+
+def adds_text(source, conversation, message):
+    messages = conversation["messages"]
+    before = expected(source, variables({**conversation, "messages": messages[:message], "add_generation_prompt": True}))
+    through = expected(source, variables({**conversation, "messages": messages[:message + 1], "add_generation_prompt": False}))
+    return before["text"] != through["text"]
 
 
 def compare_training(program, folder):
