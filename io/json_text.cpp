@@ -1,6 +1,8 @@
 #include "io/json_text.hpp"
 
 #include <optional>
+#include <type_traits>
+#include <unordered_set>
 #include <vector>
 
 #include "base/error.hpp"
@@ -37,19 +39,26 @@ class CountingIterator {
 
 // Builds the value from the parser's events, and refuses it before anything nests too deep. nlohmann's own
 // functions recurse as deep as the value.
-class Builder : public nlohmann::json_sax<json> {
+template <class Json>
+class Builder : public nlohmann::json_sax<Json> {
  public:
+  using number_integer_t = typename Json::number_integer_t;
+  using number_unsigned_t = typename Json::number_unsigned_t;
+  using number_float_t = typename Json::number_float_t;
+  using string_t = typename Json::string_t;
+  using binary_t = typename Json::binary_t;
+
   Builder(std::string_view text, std::string where, std::map<std::string, int>* lines)
       : text_(text), where_(std::move(where)), lines_(lines) {}
 
-  json build() {
+  Json build() {
     // The lexer takes a NUL for the end of the text.
     if (const size_t nul = text_.find('\0'); nul != std::string_view::npos) {
       line_ = 1 + std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(nul), '\n');
       refuse("it is not JSON: a NUL byte");
     }
     const CountingIterator begin(text_.data(), &line_), end(text_.data() + text_.size(), &line_);
-    json::sax_parse(begin, end, this);
+    Json::sax_parse(begin, end, this);
     return std::move(root_);
   }
 
@@ -61,23 +70,21 @@ class Builder : public nlohmann::json_sax<json> {
   bool string(string_t& value) override { return put(std::move(value)); }
   bool binary(binary_t&) override { return false; }  // occurs in binary formats only
 
-  bool start_object(std::size_t) override { return open(json::object()); }
-  bool start_array(std::size_t) override { return open(json::array()); }
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
 
   bool key(string_t& key) override {
-    auto& object = open_.back()->get_ref<json::object_t&>();
-    const auto [entry, is_new] = object.emplace(key, nullptr);
-    if (!is_new)
+    auto& object = open_.back()->template get_ref<typename Json::object_t&>();
+    if (!add_member(object, key))
       refuse(fmt::format("key '{}' is there twice in one object; it must be there once", shortened(key)));
     if (lines_ != nullptr && open_.size() == 1) lines_->emplace(key, static_cast<int>(line_));
-    member_ = &entry->second;
     return true;
   }
 
   bool parse_error(std::size_t position, const std::string& last_token,
-                   const json::exception& error) override {
+                   const nlohmann::json::exception& error) override {
     // The error says "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while
     // parsing value - unexpected end of input; expected ..."; its quotation may be as long as the text.
     std::string reason = error.what();
@@ -90,6 +97,7 @@ class Builder : public nlohmann::json_sax<json> {
       break;
     }
     refuse(fmt::format("it is not JSON (byte {}): {}", position, shortened(reason, 200)));
+    return false;  // never reached
   }
 
  private:
@@ -98,29 +106,45 @@ class Builder : public nlohmann::json_sax<json> {
     throw UserError("{}{}: {}", where_, one_line ? "" : fmt::format(":{}", line_), complaint);
   }
 
-  bool put(json value) {
+  // Adds a key without a value, which becomes the current member. False if the object has the key.
+  bool add_member(typename Json::object_t& object, const std::string& key) {
+    if constexpr (std::is_same_v<Json, nlohmann::ordered_json>) {
+      // Its own search for a key takes as long as the object.
+      if (!keys_.back().insert(key).second) return false;
+      member_ = &object.emplace_back(key, nullptr).second;
+      return true;
+    } else {
+      const auto [entry, is_new] = object.emplace(key, nullptr);
+      member_ = &entry->second;
+      return is_new;
+    }
+  }
+
+  bool put(Json value) {
     place() = std::move(value);
     return true;
   }
 
   // The place of the next value.
-  json& place() {
+  Json& place() {
     if (open_.empty()) return root_;
     if (open_.back()->is_object()) return *member_;
     return open_.back()->emplace_back(nullptr);
   }
 
-  bool open(json empty) {
+  bool open(Json empty) {
     if (open_.size() == deepest_json)
       refuse(fmt::format("more than {} lists and objects are one inside the other", deepest_json));
-    json& at = place();
+    Json& at = place();
     at = std::move(empty);
     open_.push_back(&at);
+    keys_.emplace_back();
     return true;
   }
 
   bool close() {
     open_.pop_back();
+    keys_.pop_back();
     return true;
   }
 
@@ -128,9 +152,11 @@ class Builder : public nlohmann::json_sax<json> {
   std::string where_;
   std::map<std::string, int>* lines_;
   int64_t line_ = 1;
-  json root_;
-  std::vector<json*> open_;  // the values being read, the outermost first
-  json* member_ = nullptr;   // of the innermost value, if that is an object
+  Json root_;
+  std::vector<Json*> open_;  // the values being read, the outermost first
+  std::vector<std::unordered_set<std::string>>
+      keys_;                // of the open objects, where their keys keep their order
+  Json* member_ = nullptr;  // of the innermost value, if that is an object
 };
 
 constexpr size_t longest_quote = 80;
@@ -161,11 +187,15 @@ void append_in_short(const json& value, std::string& text) {
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& where) {
-  return Builder(text, where, nullptr).build();
+  return Builder<json>(text, where, nullptr).build();
+}
+
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where) {
+  return Builder<nlohmann::ordered_json>(text, where, nullptr).build();
 }
 
 json parse_json_object(std::string_view text, const std::string& where, std::map<std::string, int>* lines) {
-  json value = Builder(text, where, lines).build();
+  json value = Builder<json>(text, where, lines).build();
   if (!value.is_object()) throw UserError("{}: it must be a JSON object, not {}", where, in_short(value));
   return value;
 }

@@ -18,6 +18,9 @@ constexpr int deepest_json = 100;
 // skipped.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 
+// The same, with the keys of objects in the order of the text.
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where);
+
 // The same for text that must be an object. `lines` gets the line, from 1, of each of its keys.
 nlohmann::json parse_json_object(std::string_view text, const std::string& where,
                                  std::map<std::string, int>* lines = nullptr);

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
-#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, sinks, pytorch; none: all of them
+#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, sinks, templates, pytorch; none: all of them
 # sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. sanitizers:
 # AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one rank, in one process, two and
-# four. sinks: scripts/check_sinks.sh (TensorBoard and pandas). pytorch: comparisons with PyTorch and transformers, by the Python that
-# COLLIE_PYTHON names (torch, transformers, tokenizers). Without COLLIE_PYTHON they are skipped with a message.
+# four. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates: scripts/check_templates.sh (Jinja2). pytorch: comparisons with
+# PyTorch and transformers. The last two use the Python that COLLIE_PYTHON names (torch, transformers, tokenizers); without it they are
+# skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts sinks pytorch
+[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts sinks templates pytorch
 engine=build/release/collie-engine
 
 sources() {
@@ -41,6 +42,7 @@ layouts() {
   build/release/bench/bench_layouts 4
 }
 sinks() { scripts/check_sinks.sh; }
+templates() { scripts/check_templates.sh; }
 pytorch() {
   [ -n "${COLLIE_PYTHON:-}" ] || { echo "left out: comparisons with PyTorch (COLLIE_PYTHON names no Python)"; return; }
   scripts/build.sh collie-engine
@@ -64,9 +66,9 @@ pytorch() {
 
 for part in "$@"; do
   case $part in
-    sources | tests | hostile | sanitizers | layouts | sinks | pytorch) ;;
+    sources | tests | hostile | sanitizers | layouts | sinks | templates | pytorch) ;;
     *)
-      sed -n '2,7s/^# \?//p' "$0" >&2
+      sed -n '2,8s/^# \?//p' "$0" >&2
       exit 2
       ;;
   esac

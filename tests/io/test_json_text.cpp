@@ -2,8 +2,10 @@
 
 #include "base/error.hpp"
 #include "tests/catch.hpp"
+#include "tests/io/matchers.hpp"
 
 using namespace collie;
+using collie::test::contains;
 using nlohmann::json;
 
 namespace {
@@ -72,6 +74,18 @@ TEST_CASE("a key that is twice in one object is refused, at any depth") {
   CHECK(refused_json("[\n{\"x\": {\"a\": 1,\n\"a\": 3}}]") ==
         "f.json:3: key 'a' is there twice in one object; it must be there once");
   CHECK(refused_json("{\"a\": {\"a\": [{\"a\": 1}, {\"a\": 1}]}}") == "accepted");
+}
+
+TEST_CASE("keys keep their order where that is asked for, with the same refusals") {
+  const std::string text = R"({"z": [{"b": 1, "a": {}}], "a": "x", "m": null})";
+  CHECK(parse_ordered_json(text, "f.json").dump() == R"({"z":[{"b":1,"a":{}}],"a":"x","m":null})");
+  CHECK_THROWS_WITH(parse_ordered_json(R"({"a": {"b": 1, "c": 2, "b": 3}})", "f.json"),
+                    contains("key 'b' is there twice"));
+  CHECK(parse_ordered_json(R"([{"a": 1}, {"a": 2}])", "f.json").size() == 2);
+  CHECK_THROWS_WITH(parse_ordered_json(std::string(200, '['), "f.json"), contains("one inside the other"));
+  std::string many = "{";
+  for (int i = 0; i < 100'000; ++i) many += "\"k" + std::to_string(i) + "\":1,";
+  CHECK(parse_ordered_json(many + "\"z\":1}", "f.json").size() == 100'001);
 }
 
 TEST_CASE("depth is bounded while the text is read") {
