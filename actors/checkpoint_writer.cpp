@@ -7,6 +7,7 @@
 #include "actors/guard.hpp"
 #include "io/json_text.hpp"
 #include "io/model_folder.hpp"
+#include "io/weight_shards.hpp"
 #include "models/pieces.hpp"
 #include "plan/checkpoint_metadata.hpp"
 
@@ -35,8 +36,10 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
   if (!expected.final) return;
   std::vector<std::string> names;
   for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);
+  const CheckpointSection& settings = plan.config.checkpoint;
   write_model_folder(plan.folder->final_model(), place.run, plan.model_json, *plan.tokenizer, names,
-                     Checkpoint::open(path));
+                     Checkpoint::open(path),
+                     shard_bytes_of(settings.max_shard_size, "checkpoint.max_shard_size"));
 }
 
 // If the work fails because somebody has removed the folder, the error says so.

@@ -24,6 +24,8 @@ Checkpoint Checkpoint::open(const std::string& path) {
 
 namespace {
 
+constexpr int64_t most_values_at_once = 1 << 18;  // but for a longer row
+
 bool overlap(const std::vector<int64_t>& a_offsets, const std::vector<int64_t>& a_shape,
              const std::vector<int64_t>& b_offsets, const std::vector<int64_t>& b_shape) {
   for (size_t axis = 0; axis < a_offsets.size(); ++axis)
@@ -66,6 +68,31 @@ int64_t copy_overlap(const std::vector<int64_t>& from_offsets, const std::vector
   return total;
 }
 
+// Copies what a slice has of the rectangle at `offsets`, a few rows of the slice at a time. Returns the
+// number of elements copied.
+int64_t copy_slice(const CheckpointSource& source, size_t index, const std::vector<int64_t>& offsets,
+                   Tensor& out) {
+  const CheckpointSource::Slice& slice = source.slices()[index];
+  const std::vector<int64_t> wanted = out.shape().to_vector();
+  if (Shape::from(slice.shape).numel() == 0) return 0;
+  const int64_t width = Shape::from(slice.shape).numel() / slice.shape[0];
+  const int64_t first = std::max<int64_t>(0, offsets[0] - slice.offsets[0]);
+  const int64_t last = std::min(slice.shape[0], offsets[0] + wanted[0] - slice.offsets[0]);
+  const int64_t rows_at_once = std::max<int64_t>(1, most_values_at_once / width);
+  std::vector<float> values;
+  int64_t copied = 0;
+  for (int64_t row = first; row < last; row += rows_at_once) {
+    const int64_t rows = std::min(rows_at_once, last - row);
+    values.resize(static_cast<size_t>(rows * width));
+    source.read(index, row * width, values);
+    std::vector<int64_t> part_offsets = slice.offsets, part_shape = slice.shape;
+    part_offsets[0] += row;
+    part_shape[0] = rows;
+    copied += copy_overlap(part_offsets, part_shape, values.data(), offsets, wanted, out.data<float>());
+  }
+  return copied;
+}
+
 }  // namespace
 
 const std::vector<size_t>& Checkpoint::slices_of(const std::string& name, const std::string& state) const {
@@ -91,10 +118,7 @@ void Checkpoint::read(const std::string& name, const std::string& state, const S
   for (const size_t index : slices_of(name, state)) {
     const CheckpointSource::Slice& slice = source_->slices()[index];
     if (!overlap(slice.offsets, slice.shape, offsets, out.shape().to_vector())) continue;
-    std::vector<float> values(static_cast<size_t>(Shape::from(slice.shape).numel()));
-    source_->read(index, values);
-    filled += copy_overlap(slice.offsets, slice.shape, values.data(), offsets, out.shape().to_vector(),
-                           out.data<float>());
+    filled += copy_slice(*source_, index, offsets, out);
   }
   COLLIE_ASSERT(filled == out.numel(), "{}: {} of '{}' gave {} of {} values", path(), state, name, filled,
                 out.numel());
@@ -116,11 +140,19 @@ void Checkpoint::read_evaluated(const std::string& name, const Shape& global_sha
     throw UserError("{}: averages of '{}': {}; a state and two factors are wanted", path(), name,
                     error.what());
   }
-  Tensor values =
-      Tensor::host(out.shape(), DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
-  read(name, state, global_shape, offsets, values);
-  for (int64_t i = 0; i < out.numel(); ++i)
-    out.data<float>()[i] = std::fma(of_state, values.data<float>()[i], of_weight * out.data<float>()[i]);
+  // A few rows at a time, as `out` may be large.
+  const int64_t rows = out.numel() == 0 ? 0 : out.dim(0), width = rows == 0 ? 1 : out.numel() / rows;
+  const int64_t rows_at_once = std::max<int64_t>(1, most_values_at_once / width);
+  for (int64_t row = 0; row < rows; row += rows_at_once) {
+    Tensor part = out.rows(row, std::min(rows, row + rows_at_once));
+    Tensor values =
+        Tensor::host(part.shape(), DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
+    std::vector<int64_t> part_offsets = offsets;
+    part_offsets[0] += row;
+    read(name, state, global_shape, part_offsets, values);
+    for (int64_t i = 0; i < part.numel(); ++i)
+      part.data<float>()[i] = std::fma(of_state, values.data<float>()[i], of_weight * part.data<float>()[i]);
+  }
 }
 
 std::optional<Checkpoint> latest_checkpoint(const std::string& folder) {

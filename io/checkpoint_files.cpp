@@ -23,7 +23,7 @@ void check_marker(const std::string& path, const Manifest& manifest) {
 }
 
 void check_tensor(const SafetensorsFile& file, const ManifestSlice& slice) {
-  const SafetensorsEntry& tensor = file.find(slice.tensor);
+  const StoredTensor& tensor = file.find(slice.tensor);
   if (tensor.dtype != "F32" && tensor.dtype != "BF16" && tensor.dtype != "U8")
     throw UserError("{}: tensor '{}' is {}; in a checkpoint it must be F32, BF16 or U8", file.path().string(),
                     slice.tensor, tensor.dtype);
@@ -53,12 +53,14 @@ CheckpointFolder::CheckpointFolder(const std::string& path) : path_(path) {
   }
 }
 
-void CheckpointFolder::read(size_t index, std::span<float> values) const {
+void CheckpointFolder::read(size_t index, int64_t begin, std::span<float> values) const {
   const Stored& stored = stored_.at(index);
-  const SafetensorsEntry& entry = stored.file->find(stored.tensor);
-  if (entry.dtype != "U8") return stored.file->to_float(stored.tensor, values);
-  COLLIE_ASSERT(entry.bytes.size() == values.size(), "{} values for {}", values.size(), entry.bytes.size());
-  std::transform(entry.bytes.begin(), entry.bytes.end(), values.begin(),
+  const StoredTensor& tensor = stored.file->find(stored.tensor);
+  const TensorReader reader(stored.file->file(), tensor);
+  if (tensor.dtype != "U8") return reader.read(begin, values);
+  std::vector<std::byte> codes(values.size());
+  reader.read_bytes(begin, codes);
+  std::transform(codes.begin(), codes.end(), values.begin(),
                  [](std::byte code) { return static_cast<float>(code); });
 }
 

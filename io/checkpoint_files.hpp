@@ -36,7 +36,7 @@ class CheckpointFolder final : public CheckpointSource {
   int64_t step() const override { return step_; }
   const nlohmann::json& metadata() const override { return metadata_; }
   const std::vector<Slice>& slices() const override { return slices_; }
-  void read(size_t index, std::span<float> values) const override;
+  void read(size_t index, int64_t begin, std::span<float> values) const override;
 
  private:
   struct Stored {

@@ -34,8 +34,9 @@ class CheckpointSource {
   virtual const nlohmann::json& metadata() const = 0;  // Manifest::metadata
   // All slices. Those of a state cover it, each element once.
   virtual const std::vector<Slice>& slices() const = 0;
-  // Fills `values` with all elements of slices()[index]. Throws UserError or RunError that names the place.
-  virtual void read(size_t index, std::span<float> values) const = 0;
+  // Fills `values` with the elements [begin, begin + values.size()) of slices()[index], flattened. Throws
+  // UserError or RunError that names the place.
+  virtual void read(size_t index, int64_t begin, std::span<float> values) const = 0;
 };
 
 // Several processes may write one checkpoint: one begins and seals it, and each writes its shards in between.

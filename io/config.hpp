@@ -26,6 +26,7 @@ struct ModelSection {
   nlohmann::json config =
       nlohmann::json::object();  // Hugging Face config.json keys; they override path/config.json
   std::string dtype = "float32";
+  std::string save_dtype = "auto";  // of final/; auto: dtype
   std::string recompute = "none";
   std::vector<std::string> frozen;
   std::string dropout = "0.0";  // or "config": config.json's rates
@@ -129,6 +130,7 @@ struct EvalSection {
 
 struct CheckpointSection {
   int64_t every_n_steps = 100, keep_last = 2;
+  std::string max_shard_size = "50GB";  // of a file in final/ (io/weight_shards.hpp)
   bool operator==(const CheckpointSection&) const = default;
 };
 

@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
+#include "io/weight_shards.hpp"
 
 namespace collie {
 
@@ -76,6 +77,7 @@ void check_ranks(const ParallelSection& parallel, const Places& places) {
 void check_between_keys(const Config& config, const Places& places) {
   check_ranks(config.parallel, places);
   check_partition_size(config.parallel, places);
+  shard_bytes_of(config.checkpoint.max_shard_size, places.of("checkpoint.max_shard_size"));
   const auto place = [&](const std::string& key) { return places.of(key); };
   check_options(config.optimizer, place);
   check_options(config.lr_scheduler, place);

@@ -44,6 +44,11 @@ std::vector<Key> what_is_trained(Config& c) {
           .fingerprinted()
           .one_of({"float32", "bfloat16"})
           .also_known_as({"precision"}),
+      Key("model.save_dtype", &c.model.save_dtype)
+          .doc("in which final/ stores the weights; auto: model.dtype. A weight beyond float16's range, "
+               "65504, ends "
+               "the run with an error")
+          .one_of({"auto", "float32", "bfloat16", "float16"}),
       Key("model.recompute", &c.model.recompute)
           .doc("activations that backward computes again instead of keeping them, with the same bits. "
                "selective: the norms' outputs and SwiGLU's, no matrix products; full: all of a block but its "
@@ -248,6 +253,10 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .doc("older checkpoints are removed")
           .from_to(1, kMostSteps)
           .also_known_as({"save_total_limit"}),
+      Key("checkpoint.max_shard_size", &c.checkpoint.max_shard_size)
+          .doc("of a file of weights in final/: 50GB, 500MB (powers of 1,000), or bytes. A larger model has "
+               "several files "
+               "and an index, as transformers writes them"),
 
       Key("monitor.console", &c.monitor.console)
           .doc("progress: one line that is rewritten, where standard error is a terminal (TERM is set and "

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -18,8 +17,6 @@ namespace collie {
 
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
-
 constexpr uint64_t length_bytes = 8;
 constexpr uint64_t longest_header = 100'000'000;  // the reference reader's limit
 
@@ -30,36 +27,13 @@ constexpr std::array<std::pair<std::string_view, int>, 22> dtype_bits = {{
     {"C64", 64},        {"F64", 64},        {"I64", 64},  {"U64", 64},
 }};
 
-float float_from_half(uint16_t half) {
-  const uint32_t sign = uint32_t{half & 0x8000u} << 16;
-  const uint32_t exponent = (half >> 10) & 0x1fu;
-  const uint32_t fraction = half & 0x3ffu;
-  if (exponent == 0) {  // zero, or subnormal: fraction * 2^-24 is exact in a float
-    const float magnitude = static_cast<float>(fraction) * 0x1.0p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  const uint32_t wide_exponent = exponent == 0x1f ? 0xffu : exponent + (127 - 15);
-  return std::bit_cast<float>(sign | (wide_exponent << 23) | (fraction << 13));
-}
-
-template <class Stored, class Convert>
-void convert_all(std::span<const std::byte> bytes, std::span<float> values, Convert convert) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    Stored stored;
-    std::memcpy(&stored, bytes.data() + i * sizeof(Stored), sizeof(Stored));
-    values[i] = convert(stored);
-  }
-}
-
 // Reads the header of one file, entry by entry. Every message names the file and the tensor.
 class HeaderReader {
  public:
-  HeaderReader(const std::string& file, std::span<const std::byte> file_bytes)
-      : file_(file), bytes_(file_bytes) {}
+  HeaderReader(const PositionalFile& file) : opened_(file), file_(file.path().string()) {}
 
   void read() {
-    const std::string_view text = find_header();
-    const nlohmann::json header = parse(text);
+    const nlohmann::json header = parse(header_text());
     for (const auto& [name, description] : header.items()) {
       if (name == "__metadata__")
         read_metadata(description);
@@ -69,7 +43,7 @@ class HeaderReader {
     check_cover();
   }
 
-  std::vector<SafetensorsEntry> tensors;
+  std::vector<StoredTensor> tensors;
   std::map<std::string, std::string> metadata;
 
  private:
@@ -79,18 +53,21 @@ class HeaderReader {
                     fmt::format(format, std::forward<Arguments>(arguments)...));
   }
 
-  std::string_view find_header() {
-    if (bytes_.size() < length_bytes)
-      refuse("it has {} bytes, and the format starts with an 8-byte header length", bytes_.size());
+  std::string header_text() {
+    if (opened_.size() < length_bytes)
+      refuse("it has {} bytes, and the format starts with an 8-byte header length", opened_.size());
     uint64_t length = 0;
-    std::memcpy(&length, bytes_.data(), length_bytes);
+    opened_.read(0, std::as_writable_bytes(std::span(&length, 1)));
     if (length > longest_header)
       refuse("its header length is {}, and the format allows at most {} bytes", length, longest_header);
-    if (length > bytes_.size() - length_bytes)
+    if (length > opened_.size() - length_bytes)
       refuse("its header length is {}, but only {} bytes follow (is the file truncated?)", length,
-             bytes_.size() - length_bytes);
-    data_ = bytes_.subspan(length_bytes + length);
-    return {reinterpret_cast<const char*>(bytes_.data()) + length_bytes, length};
+             opened_.size() - length_bytes);
+    data_begin_ = length_bytes + length;
+    data_bytes_ = opened_.size() - data_begin_;
+    std::string text(static_cast<size_t>(length), '\0');
+    opened_.read(length_bytes, std::as_writable_bytes(std::span(text)));
+    return text;
   }
 
   nlohmann::json parse(std::string_view text) const {
@@ -116,7 +93,7 @@ class HeaderReader {
       if (key != "dtype" && key != "shape" && key != "data_offsets")
         refuse("tensor '{}' has an unknown key '{}'; it must have dtype, shape and data_offsets",
                shortened(name), shortened(key));
-    SafetensorsEntry entry;
+    StoredTensor entry;
     entry.name = name;
     read_dtype(entry, description);
     read_shape(entry, description);
@@ -132,7 +109,7 @@ class HeaderReader {
     return *found;
   }
 
-  void read_dtype(SafetensorsEntry& entry, const nlohmann::json& description) const {
+  void read_dtype(StoredTensor& entry, const nlohmann::json& description) const {
     const auto& dtype = member(entry.name, description, "dtype");
     if (!dtype.is_string())
       refuse("tensor '{}': dtype is {}; it must be a string such as \"F32\"", shortened(entry.name),
@@ -148,7 +125,7 @@ class HeaderReader {
     entry.element_bits = *bits;
   }
 
-  void read_shape(SafetensorsEntry& entry, const nlohmann::json& description) const {
+  void read_shape(StoredTensor& entry, const nlohmann::json& description) const {
     const auto& shape = member(entry.name, description, "shape");
     if (!shape.is_array())
       refuse("tensor '{}': shape is {}; it must be a list of sizes", shortened(entry.name),
@@ -166,7 +143,7 @@ class HeaderReader {
     }
   }
 
-  void read_offsets(SafetensorsEntry& entry, const nlohmann::json& description) {
+  void read_offsets(StoredTensor& entry, const nlohmann::json& description) {
     const auto& offsets = member(entry.name, description, "data_offsets");
     if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
         !offsets[1].is_number_unsigned())
@@ -174,10 +151,9 @@ class HeaderReader {
              in_short(offsets));
     const auto begin = offsets[0].get<uint64_t>();
     const auto end = offsets[1].get<uint64_t>();
-    if (begin > end || end > data_.size())
+    if (begin > end || end > data_bytes_)
       refuse("tensor '{}': data_offsets [{}, {}] do not lie within the {} bytes after the header{}",
-             shortened(entry.name), begin, end, data_.size(),
-             begin <= end ? " (is the file truncated?)" : "");
+             shortened(entry.name), begin, end, data_bytes_, begin <= end ? " (is the file truncated?)" : "");
     int64_t bits = 0;
     if (__builtin_mul_overflow(entry.elements, int64_t{entry.element_bits}, &bits) || bits % 8 != 0 ||
         static_cast<uint64_t>(bits / 8) != end - begin)
@@ -185,31 +161,32 @@ class HeaderReader {
              shortened(entry.name), begin, end, end - begin,
              in_short(member(entry.name, description, "shape")), entry.dtype,
              bits > 0 ? std::to_string(bits) : "too many");
-    entry.bytes = data_.subspan(begin, end - begin);
+    entry.begin = data_begin_ + begin;
   }
 
   // The format allows no overlaps, no holes and nothing after the last tensor.
   void check_cover() {
-    std::sort(tensors.begin(), tensors.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
-      return std::tuple(a.bytes.data(), a.bytes.size(), std::string_view(a.name)) <
-             std::tuple(b.bytes.data(), b.bytes.size(), std::string_view(b.name));
+    std::sort(tensors.begin(), tensors.end(), [](const StoredTensor& a, const StoredTensor& b) {
+      return std::tuple(a.begin, a.bytes(), std::string_view(a.name)) <
+             std::tuple(b.begin, b.bytes(), std::string_view(b.name));
     });
-    size_t covered = 0;
+    uint64_t covered = 0;
     for (const auto& tensor : tensors) {
-      const auto begin = static_cast<size_t>(tensor.bytes.data() - data_.data());
+      const uint64_t begin = tensor.begin - data_begin_;
       if (begin != covered)
         refuse("tensor '{}' starts at byte {} of the data, but the tensors before it end at {}: {}",
                shortened(tensor.name), begin, covered,
                begin < covered ? "they overlap" : "the format allows no hole");
-      covered += tensor.bytes.size();
+      covered += tensor.bytes();
     }
-    if (covered != data_.size())
+    if (covered != data_bytes_)
       refuse("the tensors end at byte {} of the data, and {} bytes follow; the format allows none", covered,
-             data_.size() - covered);
+             data_bytes_ - covered);
   }
 
-  const std::string& file_;
-  std::span<const std::byte> bytes_, data_;
+  const PositionalFile& opened_;
+  const std::string file_;
+  uint64_t data_begin_ = 0, data_bytes_ = 0;
 };
 
 }  // namespace
@@ -220,20 +197,19 @@ std::optional<int> safetensors_element_bits(std::string_view dtype) {
   return std::nullopt;
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : map_(file) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : file_(file) {
   read_header();
 }
 
 void SafetensorsFile::read_header() {
-  const std::string file = path().string();
-  HeaderReader reader(file, map_.bytes());
+  HeaderReader reader(file_);
   reader.read();
   tensors_ = std::move(reader.tensors);
   metadata_ = std::move(reader.metadata);
   for (size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].name, i);
 }
 
-const SafetensorsEntry& SafetensorsFile::find(const std::string& name) const {
+const StoredTensor& SafetensorsFile::find(const std::string& name) const {
   const auto found = index_.find(name);
   if (found == index_.end())
     throw UserError("{}: it has no tensor '{}' among its {}", path().string(), shortened(name),
@@ -242,34 +218,15 @@ const SafetensorsEntry& SafetensorsFile::find(const std::string& name) const {
 }
 
 void SafetensorsFile::to_float(const std::string& name, std::span<float> values) const {
-  const SafetensorsEntry& entry = find(name);
+  const StoredTensor& entry = find(name);
   COLLIE_ASSERT(static_cast<int64_t>(values.size()) == entry.elements,
                 "{}: {} values for the {} elements of '{}'", path().string(), values.size(), entry.elements,
                 name);
-  to_float(name, 0, values);
+  TensorReader(file_, entry).read(0, values);
 }
 
-void SafetensorsFile::to_float(const std::string& name, int64_t begin, std::span<float> values) const {
-  const SafetensorsEntry& entry = find(name);
-  const auto count = static_cast<int64_t>(values.size());
-  COLLIE_ASSERT(begin >= 0 && begin + count <= entry.elements, "{}: elements [{}, {}) of the {} of '{}'",
-                path().string(), begin, begin + count, entry.elements, name);
-  // The types below are whole bytes; other types are not read.
-  const size_t width = static_cast<size_t>(entry.element_bits) / 8;
-  const std::span bytes = entry.bytes.subspan(static_cast<size_t>(begin) * width, values.size() * width);
-  if (entry.dtype == "F32") {
-    if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-  } else if (entry.dtype == "BF16") {
-    convert_all<uint16_t>(bytes, values,
-                          [](uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); });
-  } else if (entry.dtype == "F16") {
-    convert_all<uint16_t>(bytes, values, float_from_half);
-  } else if (entry.dtype == "F64") {
-    convert_all<double>(bytes, values, [](double value) { return static_cast<float>(value); });
-  } else {
-    throw UserError("{}: tensor '{}' has dtype {}; as real numbers only F32, BF16, F16 and F64 can be read",
-                    path().string(), shortened(name), entry.dtype);
-  }
+std::vector<std::byte> SafetensorsFile::bytes(const std::string& name) const {
+  return TensorReader(file_, find(name)).bytes();
 }
 
 }  // namespace collie

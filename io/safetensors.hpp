@@ -15,7 +15,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "io/mapped_file.hpp"
+#include "io/positional_file.hpp"
+#include "io/stored_tensor.hpp"
 
 namespace collie {
 
@@ -23,43 +24,34 @@ namespace collie {
 // empty if the dtype is unknown.
 std::optional<int> safetensors_element_bits(std::string_view dtype);
 
-// One tensor of an open file. `bytes` is valid as long as the SafetensorsFile it comes from. It need not be
-// aligned.
-struct SafetensorsEntry {
-  std::string name;
-  std::string dtype;           // as the file spells it
-  int element_bits = 0;        // 32 for F32; a multiple of 8 except for F4 and F6_*
-  std::vector<int64_t> shape;  // [] for a scalar
-  int64_t elements = 0;        // product of the shape
-  std::span<const std::byte> bytes;
-};
-
-// A memory-mapped safetensors file, which is verified as a whole when it is opened. It is immutable, so
-// threads may share it.
+// A safetensors file. Its header is read and verified, against the file's size, when it is opened. It is
+// immutable, so threads may share it.
 class SafetensorsFile {
  public:
   // Throws UserError naming file, tensor, what was found and what would be right.
   explicit SafetensorsFile(const std::filesystem::path& file);
 
-  const std::filesystem::path& path() const { return map_.path(); }
-  const std::vector<SafetensorsEntry>& tensors() const { return tensors_; }  // in the order of their bytes
+  const std::filesystem::path& path() const { return file_.path(); }
+  const std::vector<StoredTensor>& tensors() const { return tensors_; }  // in the order of their bytes
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   bool contains(const std::string& name) const { return index_.count(name) > 0; }
   // Throws UserError naming the file if it has no tensor of that name.
-  const SafetensorsEntry& find(const std::string& name) const;
+  const StoredTensor& find(const std::string& name) const;
 
   // Converts tensor `name` (F32, BF16, F16 or F64; else UserError) to `values`, whose size must be the
   // tensor's element count.
   void to_float(const std::string& name, std::span<float> values) const;
-  // The same for the tensor's elements [begin, begin + values.size()), flattened.
-  void to_float(const std::string& name, int64_t begin, std::span<float> values) const;
+  // The file itself, for a TensorReader.
+  const PositionalFile& file() const { return file_; }
+  // The tensor's bytes as they are. Throws UserError like find().
+  std::vector<std::byte> bytes(const std::string& name) const;
 
  private:
   void read_header();
 
-  MappedFile map_;
-  std::vector<SafetensorsEntry> tensors_;
+  PositionalFile file_;
+  std::vector<StoredTensor> tensors_;
   std::unordered_map<std::string, size_t> index_;
   std::map<std::string, std::string> metadata_;
 };

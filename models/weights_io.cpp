@@ -1,29 +1,25 @@
 #include "models/weights_io.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <set>
+#include <utility>
 
+#include "base/error.hpp"
 #include "base/name_pattern.hpp"
 #include "base/quote.hpp"
-#include "io/files.hpp"
-#include "io/safetensors.hpp"
 #include "models/families/family.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
-namespace {
 
-SafetensorsFile open_weights(const std::string& folder) {
-  const std::filesystem::path file = std::filesystem::path(folder) / "model.safetensors";
-  const std::filesystem::path index = std::filesystem::path(folder) / "model.safetensors.index.json";
-  if (!may_be_there(file.string()) && may_be_there(index.string()))
-    throw UserError("{}: weights in several files are not yet supported; save them as one model.safetensors",
-                    index.string());
-  return SafetensorsFile(file);
-}
+namespace fs = std::filesystem;
+
+namespace {
 
 std::string text_of(const std::vector<int64_t>& shape) {
   std::string text;
@@ -31,29 +27,62 @@ std::string text_of(const std::vector<int64_t>& shape) {
   return "[" + shortened(text) + "]";
 }
 
-// What the file calls the tensor. A model that was saved without its head has names without the first part:
+// What the files call the tensor. A model that was saved without its head has names without the first part:
 // "h.0.ln_1.weight" for "transformer.h.0.ln_1.weight".
-std::string name_in_file(const SafetensorsFile& file, const std::string& name) {
-  if (file.contains(name)) return name;
+std::string name_in_folder(const WeightFolder& folder, const std::string& name) {
+  if (folder.contains(name)) return name;
   const std::string rest = name.substr(name.find('.') + 1);
-  return file.contains(rest) ? rest : name;
+  return folder.contains(rest) ? rest : name;
 }
 
-void check_tensor(const SafetensorsFile& file, const std::string& name, const Shape& whole) {
-  const std::string path = file.path().string(), expected = whole.to_string();
-  if (!file.contains(name_in_file(file, name)))
-    throw UserError("{}: tensor {} is missing; the model needs it with shape {}", path, name, expected);
-  const SafetensorsEntry& entry = file.find(name_in_file(file, name));
-  bool same = static_cast<int>(entry.shape.size()) == whole.rank();
-  for (int axis = 0; same && axis < whole.rank(); ++axis)
-    same = entry.shape[static_cast<size_t>(axis)] == whole[axis];
-  if (!same)
-    throw UserError("{}: tensor {} has shape {}; the model needs {}", path, name, text_of(entry.shape),
-                    expected);
-  static const std::set<std::string> readable = {"F32", "BF16", "F16", "F64"};
-  if (!readable.count(entry.dtype))
-    throw UserError("{}: tensor {} is {}; F32, BF16, F16 or F64 is needed", path, name, entry.dtype);
-}
+// What does not fit, in kinds, each with a few of its tensors in words.
+class Mismatches {
+ public:
+  // Notes what is wrong with the tensor, if anything.
+  void check(const WeightFolder& folder, const std::string& name, const Shape& whole) {
+    const std::string expected = whole.to_string(), found = name_in_folder(folder, name);
+    if (!folder.contains(found)) return missing_.push_back(fmt::format("{} {}", name, expected));
+    const StoredTensor& tensor = *folder.find(found).tensor;
+    // Of several files the one that has the tensor is named, too.
+    const fs::path& file = folder.find(found).file->path();
+    const std::string where = file == folder.path() ? "" : " in " + file.filename().string();
+    if (tensor.shape != whole.to_vector())
+      misshapen_.push_back(
+          fmt::format("{}{} has shape {}, {} is right", name, where, text_of(tensor.shape), expected));
+    else if (!is_real_dtype(tensor.dtype))
+      unreadable_.push_back(fmt::format("{}{} is {}", name, where, tensor.dtype));
+  }
+
+  // Throws if anything is wrong.
+  void refuse(const WeightFolder& folder, const std::vector<std::string>& surplus) const {
+    const std::array<std::pair<const char*, const std::vector<std::string>*>, 4> kinds = {
+        {{"of another shape", &misshapen_},
+         {"of a dtype that cannot be read (F32, BF16, F16 or F64 is needed)", &unreadable_},
+         {"missing", &missing_},
+         {"left over", &surplus}}};
+    if (misshapen_.empty() && unreadable_.empty() && missing_.empty()) return;
+    const auto present =
+        std::count_if(kinds.begin(), kinds.end(), [](const auto& kind) { return !kind.second->empty(); });
+    std::string text;
+    for (const auto& [words, names] : kinds)
+      if (!names->empty())
+        text += fmt::format("{}{} {}: {}", text.empty() ? "" : "; ", names->size(), words,
+                            a_few_of(*names, most_named / static_cast<size_t>(present)));
+    throw UserError("{}: its tensors are not the model's: {}", folder.path().string(), text);
+  }
+
+  static std::string a_few_of(const std::vector<std::string>& names, size_t most) {
+    std::string text;
+    for (size_t i = 0; i < std::min(most, names.size()); ++i)
+      text += (i ? ", " : "") + shortened(names[i], longest_name);
+    if (names.size() > most) text += fmt::format(" and {} more", names.size() - most);
+    return text;
+  }
+
+ private:
+  static constexpr size_t most_named = 10, longest_name = 200;  // bytes
+  std::vector<std::string> missing_, misshapen_, unreadable_;
+};
 
 bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
   const Family& family = family_of(config);
@@ -64,37 +93,39 @@ bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
 
 }  // namespace
 
-std::vector<std::string> check_weights(const std::string& folder, const ModelSpec& model) {
-  const SafetensorsFile file = open_weights(folder);
+std::vector<std::string> check_weights(const std::string& path, const ModelSpec& model) {
+  const WeightFolder folder(path);
+  Mismatches mismatches;
   std::set<std::string> known;
   for (const NamedTensor& tensor : tensors_of(model_parameters(model))) {
-    check_tensor(file, tensor.name, tensor.shape);
-    known.insert(name_in_file(file, tensor.name));
+    mismatches.check(folder, tensor.name, tensor.shape);
+    known.insert(name_in_folder(folder, tensor.name));
   }
   std::vector<std::string> surplus;
-  for (const SafetensorsEntry& entry : file.tensors())
-    if (!known.count(entry.name) && !is_expected_surplus(entry.name, model.architecture))
-      surplus.push_back(entry.name);
-  std::sort(surplus.begin(), surplus.end());
+  for (const auto& [name, place] : folder.tensors())
+    if (!known.count(name) && !is_expected_surplus(name, model.architecture)) surplus.push_back(name);
+  mismatches.refuse(folder, surplus);
   return surplus;
 }
 
-bool has_own_head(const std::string& folder, const ModelConfig& config) {
-  if (!std::filesystem::exists(std::filesystem::path(folder) / "model.safetensors")) return false;
-  const SafetensorsFile file = open_weights(folder);
+bool has_own_head(const std::string& path, const ModelConfig& config) {
+  if (!WeightFolder::is_there(path)) return false;
+  const WeightFolder folder(path);
   const TensorNames& names = family_of(config).names;
-  const std::string head_weight = names.head, embedding_weight = name_in_file(file, names.embedding);
-  if (!file.contains(head_weight) || !file.contains(embedding_weight)) return false;
-  const SafetensorsEntry &head = file.find(head_weight), &embedding = file.find(embedding_weight);
-  if (head.shape != embedding.shape) return true;
-  if (head.dtype == embedding.dtype)
-    return std::memcmp(head.bytes.data(), embedding.bytes.data(), head.bytes.size()) != 0;
+  const std::string embedding_name = name_in_folder(folder, names.embedding);
+  if (!folder.contains(names.head) || !folder.contains(embedding_name)) return false;
+  const WeightFolder::Place &head = folder.find(names.head), &embedding = folder.find(embedding_name);
+  // What is not as it must be is refused later, by check_weights().
+  if (head.tensor->shape != embedding.tensor->shape) return true;
+  if (head.tensor->shape != std::vector<int64_t>{config.vocab_size, config.hidden_size}) return false;
+  if (!is_real_dtype(head.tensor->dtype) || !is_real_dtype(embedding.tensor->dtype)) return true;
+  const TensorReader left_reader(*head.file, *head.tensor), right_reader(*embedding.file, *embedding.tensor);
   constexpr int64_t piece = 1 << 16;
   std::vector<float> left(piece), right(piece);
-  for (int64_t begin = 0; begin < head.elements; begin += piece) {
-    const auto count = static_cast<size_t>(std::min(piece, head.elements - begin));
-    file.to_float(head_weight, begin, std::span(left).first(count));
-    file.to_float(embedding_weight, begin, std::span(right).first(count));
+  for (int64_t begin = 0; begin < head.tensor->elements; begin += piece) {
+    const auto count = static_cast<size_t>(std::min(piece, head.tensor->elements - begin));
+    left_reader.read(begin, std::span(left).first(count));
+    right_reader.read(begin, std::span(right).first(count));
     if (std::memcmp(left.data(), right.data(), count * sizeof(float)) != 0) return true;
   }
   return false;
@@ -102,33 +133,66 @@ bool has_own_head(const std::string& folder, const ModelConfig& config) {
 
 std::string surplus_warning(const std::string& folder, const std::vector<std::string>& surplus) {
   if (surplus.empty()) return "";
-  std::string names;
-  constexpr size_t most = 5;
-  for (size_t i = 0; i < std::min(most, surplus.size()); ++i)
-    names += (i ? ", " : "") + shortened(surplus[i], 120);
-  if (surplus.size() > most) names += fmt::format(" and {} more", surplus.size() - most);
-  return fmt::format("{}/model.safetensors: {} tensor{} ignored, the model has no use for: {}", folder,
-                     surplus.size(), surplus.size() == 1 ? "" : "s", names);
+  return fmt::format("{}: {} tensor{} ignored, the model has no use for: {}",
+                     WeightFolder(folder).path().string(), surplus.size(), surplus.size() == 1 ? "" : "s",
+                     Mismatches::a_few_of(surplus, 5));
 }
 
-void read_weights(const std::string& folder, const std::vector<Parameter>& parameters, Operations& operations,
-                  std::vector<Tensor>& weights) {
+namespace {
+
+// The reader of the tensor that was asked for last: parameters come in the order of their pieces.
+class LastReader {
+ public:
+  explicit LastReader(const WeightFolder& folder) : folder_(folder) {}
+
+  const TensorReader& of(const std::string& tensor) {
+    if (reader_ && tensor == tensor_) return *reader_;
+    reader_.reset();  // before the next tensor is in memory
+    const WeightFolder::Place& place = folder_.find(name_in_folder(folder_, tensor));
+    reader_.emplace(*place.file, *place.tensor);
+    tensor_ = tensor;
+    return *reader_;
+  }
+
+ private:
+  const WeightFolder& folder_;
+  std::string tensor_;
+  std::optional<TensorReader> reader_;
+};
+
+// Some elements at a time, so that no second copy of the parameter is in memory.
+void read_parameter(const Parameter& parameter, LastReader& readers, Operations& operations, Tensor& weight) {
+  constexpr int64_t most = 1 << 20;  // elements
+  const int64_t elements = parameter.shape.numel();
+  const Tensor flat = weight.reshape({elements});
+  std::vector<float> values;
+  for (int64_t begin = 0; begin < elements; begin += most) {
+    const int64_t end = std::min(elements, begin + most);
+    values.resize(static_cast<size_t>(end - begin));
+    for_each_run(parameter, begin, end, [&](const TensorRun& run) {
+      fill_run(run, values.data() + (run.held - begin),
+               [&](std::span<float> dense) { readers.of(run.piece.tensor).read(run.first, dense); });
+    });
+    Tensor part = flat.rows(begin, end);
+    operations.upload(values, part);
+  }
+}
+
+}  // namespace
+
+void read_weights(const WeightFolder& folder, const std::vector<Parameter>& parameters,
+                  Operations& operations, std::vector<Tensor>& weights) {
   COLLIE_ASSERT(parameters.size() == weights.size(), "{} tensors for {} parameters", weights.size(),
                 parameters.size());
-  const SafetensorsFile file = open_weights(folder);
-  for (const NamedTensor& tensor : tensors_of(parameters)) check_tensor(file, tensor.name, tensor.shape);
-  std::vector<float> values;
+  Mismatches mismatches;
+  for (const NamedTensor& tensor : tensors_of(parameters))
+    mismatches.check(folder, tensor.name, tensor.shape);
+  mismatches.refuse(folder, {});
+  LastReader readers(folder);
   for (size_t i = 0; i < parameters.size(); ++i) {
-    const Parameter& parameter = parameters[i];
-    COLLIE_ASSERT(weights[i].shape() == parameter.shape, "{}: {} given for {}", parameter.name,
-                  weights[i].shape().to_string(), parameter.shape.to_string());
-    values.resize(static_cast<size_t>(parameter.shape.numel()));
-    for_each_run(parameter, 0, parameter.shape.numel(), [&](const TensorRun& run) {
-      const std::string name = name_in_file(file, run.piece.tensor);
-      fill_run(run, values.data() + run.held,
-               [&](std::span<float> dense) { file.to_float(name, run.first, dense); });
-    });
-    operations.upload(values, weights[i]);
+    COLLIE_ASSERT(weights[i].shape() == parameters[i].shape, "{}: {} given for {}", parameters[i].name,
+                  weights[i].shape().to_string(), parameters[i].shape.to_string());
+    read_parameter(parameters[i], readers, operations, weights[i]);
   }
 }
 

@@ -84,12 +84,13 @@ void untie(ModelConfig& model, const ModelSection& section) {
   constexpr const char* key = "tie_word_embeddings";
   if (section.config.contains(key))
     return log::warn(
-        "{}/model.safetensors: lm_head.weight is ignored, as model.config.{} is true, though it is another "
-        "matrix than the embedding",
+        "{}: its lm_head.weight is ignored, as model.config.{} is true, though it is another matrix than the "
+        "embedding",
         section.path, key);
   log::warn(
-      "{}/config.json: {} is true, but lm_head.weight in model.safetensors is another matrix than the "
-      "embedding; both are loaded, untied",
+      "{}/config.json: {} is true, but the folder's lm_head.weight is another matrix than the embedding; "
+      "both "
+      "are loaded, untied",
       section.path, key);
   model.tie_word_embeddings = false;
 }
@@ -115,7 +116,9 @@ void resolve_model(RunPlan& plan) {
       has_own_head(section.path, plan.model.architecture))
     untie(plan.model.architecture, section);
   plan.model_json = to_hugging_face(plan.model.architecture);
-  plan.model_json["torch_dtype"] = section.dtype;
+  // transformers 5 reads dtype, earlier ones torch_dtype.
+  for (const char* key : {"dtype", "torch_dtype"})
+    plan.model_json[key] = section.save_dtype == "auto" ? section.dtype : section.save_dtype;
   if (plan.tokenizer->vocab_size() > plan.model.architecture.vocab_size)
     throw UserError("{}: vocab_size is {}, but the tokenizer has {} tokens; it must be at least that", where,
                     plan.model.architecture.vocab_size, plan.tokenizer->vocab_size());

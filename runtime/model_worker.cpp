@@ -66,11 +66,13 @@ void ModelWorker::load(Chunk& chunk) {
   if (failpoint("stage.load") && settings_.groups.tensor) settings_.groups.tensor->barrier();
   if (!operations_->has_values()) return chunk.state->load([](ParameterId, Tensor&) {});
   if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
+  std::optional<WeightFolder> folder;
+  if (!settings_.weights_folder.empty()) folder.emplace(settings_.weights_folder);
   chunk.state->load([&](ParameterId id, Tensor& weight) {
     const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
-    if (settings_.weights_folder.empty()) return initialise(parameter, settings_.seed, *operations_, weight);
+    if (!folder) return initialise(parameter, settings_.seed, *operations_, weight);
     std::vector<Tensor> weights{weight};
-    read_weights(settings_.weights_folder, {parameter}, *operations_, weights);
+    read_weights(*folder, {parameter}, *operations_, weights);
   });
 }
 

@@ -56,8 +56,10 @@ struct Edge : Workbench {
   std::map<std::string, std::string> weights(const std::string& folder) const {
     std::map<std::string, std::string> all;
     const SafetensorsFile file(*this / (folder + "/model.safetensors"));
-    for (const SafetensorsEntry& entry : file.tensors())
-      all[entry.name] = {reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size()};
+    for (const StoredTensor& entry : file.tensors()) {
+      const std::vector<std::byte> bytes = file.bytes(entry.name);
+      all[entry.name] = {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    }
     return all;
   }
 };

@@ -222,7 +222,7 @@ TEST_CASE("a run in bfloat16 leaves a model folder in bfloat16") {
   LayoutOutcome outcome;
   run_to_the_end(plan_training(std::move(config), ExistingRun::refuse), outcome);
   const SafetensorsFile weights(folder / "run" / "final" / "model.safetensors");
-  for (const SafetensorsEntry& entry : weights.tensors()) {
+  for (const StoredTensor& entry : weights.tensors()) {
     INFO(entry.name);
     CHECK(entry.dtype == "BF16");
   }

@@ -21,6 +21,7 @@
 #include "models/stage_model.hpp"
 #include "models/weights_io.hpp"
 #include "schedule/schedules.hpp"
+#include "tests/io/torch_archive.hpp"
 #include "tests/paths.hpp"
 
 namespace collie::test {
@@ -123,8 +124,8 @@ void read_tokenizer_config(const std::string& folder, const std::string& content
 void read_safetensors(const std::string& folder, const std::string& contents) {
   const std::string path = put(folder, "model.safetensors", contents);
   const SafetensorsFile file(path);
-  for (const SafetensorsEntry& entry : file.tensors()) {
-    must(entry.bytes.size() <= contents.size(), "a tensor is longer than its file");
+  for (const StoredTensor& entry : file.tensors()) {
+    must(entry.bytes() <= contents.size(), "a tensor is longer than its file");
     std::vector<float> values(static_cast<size_t>(entry.elements));
     if (entry.dtype == "F32" || entry.dtype == "BF16" || entry.dtype == "F16")
       file.to_float(entry.name, values);
@@ -137,6 +138,46 @@ void read_safetensors_header(const std::string& folder, const std::string& conte
   const uint64_t length = contents.size();
   read_safetensors(folder, std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + contents +
                                std::string(64, 'd'));
+}
+
+// Values are read as far as a tiny model could ask for them.
+void use_weights(const WeightFolder& weights) {
+  for (const auto& [name, place] : weights.tensors()) {
+    constexpr int64_t most = 1 << 16;
+    const StoredTensor& tensor = *place.tensor;
+    if (tensor.elements > most || !is_real_dtype(tensor.dtype)) continue;
+    std::vector<float> values(static_cast<size_t>(tensor.elements));
+    TensorReader(*place.file, tensor).read(0, values);
+  }
+}
+
+void read_torch_file(const std::string& folder, const std::string& contents) {
+  put(folder, "pytorch_model.bin", contents);
+  use_weights(WeightFolder(folder));
+}
+
+// The contents are the pickle; the archive and two storages of six numbers are put around it.
+void read_pickle(const std::string& folder, const std::string& contents) {
+  const std::string six = floats({0, 1, 2, 3, 4, 5});
+  read_torch_file(folder, torch_file(contents, {six, six}));
+}
+
+std::string pickle_example() {
+  return pickle_of(dict_of({{"dense", pickled_tensor(pickled_storage("0", 6), 0, {2, 3}, {3, 1})},
+                            {"transposed", pickled_tensor(pickled_storage("0", 6), 0, {3, 2}, {1, 3})},
+                            {"other", pickled_tensor(pickled_storage("1", 6), 1, {5}, {1})}}));
+}
+
+// The contents are the index of two files.
+void read_weight_index(const std::string& folder, const std::string& contents) {
+  put(folder, "model.safetensors.index.json", contents);
+  for (const char* name : {"a", "b"}) {
+    const float value = 1;
+    const std::vector<SafetensorsItem> items = {
+        {name, "F32", {1}, [&] { return std::as_bytes(std::span(&value, 1)); }}};
+    write_safetensors(fs::path(folder) / (std::string(name) + ".safetensors"), items);
+  }
+  use_weights(WeightFolder(folder));
 }
 
 constexpr const char* header_example =
@@ -248,6 +289,11 @@ const std::vector<FileFormat>& file_formats() {
       {"tokenizer_config.json", golden_text("byte_tokenizer/tokenizer_config.json"), read_tokenizer_config},
       {"safetensors", golden_text("llama_tied/model.safetensors"), read_safetensors},
       {"safetensors, header", header_example, read_safetensors_header},
+      {"pytorch_model.bin", golden_text("weights/tensors.bin"), read_torch_file},
+      {"pytorch_model.bin, pickle", pickle_example(), read_pickle},
+      {"index of weights",
+       R"({"metadata": {"total_size": 8}, "weight_map": {"a": "a.safetensors", "b": "b.safetensors"}})",
+       read_weight_index},
       {"jsonl",
        "{\"question\": \"What?\", \"answer\": \"That: \\u00e9.\"}\n\n{\"answer\": \"4\", \"question\": "
        "\"2\", "

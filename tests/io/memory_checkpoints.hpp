@@ -28,10 +28,12 @@ class MemoryCheckpoint final : public CheckpointSource {
   int64_t step() const override { return step_; }
   const nlohmann::json& metadata() const override { return metadata_; }
   const std::vector<Slice>& slices() const override { return slices_; }
-  void read(size_t index, std::span<float> values) const override {
+  void read(size_t index, int64_t begin, std::span<float> values) const override {
     const std::vector<float>& held = values_.at(index);
-    COLLIE_ASSERT(held.size() == values.size(), "{} values for {}", values.size(), held.size());
-    std::copy(held.begin(), held.end(), values.begin());
+    const auto count = static_cast<int64_t>(values.size());
+    COLLIE_ASSERT(begin >= 0 && begin + count <= static_cast<int64_t>(held.size()), "[{}, {}) of {}", begin,
+                  begin + count, held.size());
+    std::copy_n(held.begin() + begin, count, values.begin());
   }
 
  private:

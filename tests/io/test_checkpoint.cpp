@@ -58,7 +58,7 @@ TEST_CASE("codes of 8 bits are one byte each in a checkpoint, and read as the nu
   write_checkpoint(sink, 3, metadata(), {{codes(0, 100)}, {codes(100, 156)}});
   const fs::path shard = fs::path(folder / "step-00000003") / "shard-00001.safetensors";
   CHECK(SafetensorsFile(shard).tensors().front().dtype == "U8");
-  CHECK(SafetensorsFile(shard).tensors().front().bytes.size() == 156);
+  CHECK(SafetensorsFile(shard).tensors().front().bytes() == 156);
   Tensor part = host_tensor({200});
   Checkpoint::open(folder / "step-00000003").read("w", "exp_avg_codes", {256}, {50}, part);
   for (int64_t i = 0; i < 200; ++i) CHECK(part.data<float>()[i] == static_cast<float>(50 + i));

@@ -32,7 +32,7 @@ std::vector<std::string> warnings_of(const std::string& yaml) {
 // The block of the design document, section 5.
 constexpr const char* kDesign = R"(
 run:        {name: quickstart, dir: runs/quickstart, seed: 42, stall_timeout_s: 600}
-model:      {path: DIR, from_scratch: false, config: {}, dtype: float32, recompute: none, frozen: [], dropout: 0.0}
+model:      {path: DIR, from_scratch: false, config: {}, dtype: float32, save_dtype: auto, recompute: none, frozen: [], dropout: 0.0}
             # config: Hugging Face config.json keys; dtype: float32 | bfloat16, what is stored and computed in
 tokenizer:  {path: DIR, kind: auto}           # auto | byte; default: the model's folder
 data:
@@ -50,7 +50,7 @@ lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio:
 peft:       {type: none}
 quantization: {kind: none}
 eval:       {every_n_steps: 50, every_n_epochs: 0}
-checkpoint: {every_n_steps: 100, keep_last: 2}
+checkpoint: {every_n_steps: 100, keep_last: 2, max_shard_size: 50GB}
 monitor:    {console: auto, tensorboard: true, csv: true, trace: false}
 callbacks:  []
 plugins:    []
@@ -110,6 +110,7 @@ Config everything_changed() {
   c.optimizer.rounding = "stochastic";
   c.optimizer.decay_norms_and_biases = true;
   c.model.dtype = "bfloat16";
+  c.model.save_dtype = "float16";
   c.model.recompute = "full";
   c.model.frozen = {"*norm*", "model.layers.[0-3].*"};
   c.model.dropout = "config";
@@ -120,7 +121,7 @@ Config everything_changed() {
   c.lr_scheduler = {
       "on", {{"warmup_ratio", 0.1 + 0.2}, {"min_lr_ratio", 1.0}, {"shape", "1"}, {"tail", int64_t{1} << 60}}};
   c.eval = {0, 2};
-  c.checkpoint = {0, 1};
+  c.checkpoint = {0, 1, "5000000"};
   c.monitor.console = "plain";
   c.monitor.tensorboard = c.monitor.csv = false;
   c.monitor.trace = true;

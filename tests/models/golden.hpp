@@ -50,7 +50,7 @@ inline Pipeline load(Operations& operations, const std::string& folder,
   CHECK(check_weights(folder, config).empty());
   Pipeline pipeline(operations, config, ranges);
   for (Stage& stage : pipeline.stages)
-    read_weights(folder, stage.model->parameters(), operations, stage.weights);
+    read_weights(WeightFolder(folder), stage.model->parameters(), operations, stage.weights);
   return pipeline;
 }
 

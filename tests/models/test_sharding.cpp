@@ -249,7 +249,7 @@ TEST_CASE("a rank reads its rectangle of every tensor of a file", "[sharding][we
   for (int rank = 0; rank < 4; ++rank) {
     const auto model = make_stage_model(config, all_of_it, *owner.operations, {rank, 4});
     std::vector<Tensor> weights = like(*owner.operations, model->parameters(), NAN);
-    read_weights(folder.path().string(), model->parameters(), *owner.operations, weights);
+    read_weights(WeightFolder(folder.path().string()), model->parameters(), *owner.operations, weights);
     for (size_t i = 0; i < weights.size(); ++i) {
       INFO(model->parameters()[i].name);
       std::vector<float> expected;

@@ -50,7 +50,8 @@ class GoldenTrainer {
     order_ = norm_order({{nodes}}, true, static_cast<int>(state_->norm_shares().size()));
     state_->load([&](ParameterId id, Tensor& values) {
       std::vector<Tensor> weights{values};
-      read_weights(folder, {model_->parameters()[static_cast<size_t>(id)]}, *operations_, weights);
+      read_weights(WeightFolder(folder), {model_->parameters()[static_cast<size_t>(id)]}, *operations_,
+                   weights);
     });
   }
 
