@@ -104,7 +104,7 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
   if (optimizer == "adan") config.options.set("weight_decay", 0.02);
   // An estimate every three steps, so that a resume falls on one and between two.
   if (optimizer == "sophia")
-    config.options = {{"lr", 1e-3}, {"weight_decay", 0.1}, {"hessian_interval", 3.0}};
+    config.options = {{"lr", 1e-3}, {"weight_decay", 0.1}, {"hessian_interval", int64_t{3}}};
   if (optimizer == "mixed")
     config.groups = {{{"*norm*", "*.bias"}, "sgd", {{"lr", 0.1}}},
                      {{"*embed_tokens*"}, "", {{"lr_scale", 0.5}, {"weight_decay", 0.0}}},

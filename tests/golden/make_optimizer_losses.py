@@ -3,16 +3,17 @@
     TORCHDYNAMO_DISABLE=1 python make_optimizer_losses.py
 
 The steps' micro-batches are those of NAME/golden.json (make_model_golden.py), the gradient is clipped to norm 1, and
-the rate is 1e-3 unless a case has its own. Sophia is its authors' (sophia-opt); its labels are sampled by the engine's random numbers
-(philox.py), where a step's tokens are numbered from 1000 · step on. adamw_8bit is bitsandbytes' update in plain
-PyTorch (make_eight_bit_golden.py) of tensors from 256 elements on, GPT-2's matrices transposed as the engine stores
-them, and PyTorch's AdamW of the others. LOMO and AdaLomo are their authors' (lomo-optim), whose two backward passes
-are over all micro-batches of a step at a time, Adafactor is transformers', and Muon is PyTorch's, of two-dimensional
-weights but embeddings and heads, beside PyTorch's AdamW. Its Newton-Schulz iterations are in float32 here.
+the rate is 1e-3 unless a case has its own. Sophia is its authors' (sophia-opt); its labels are sampled by the engine's
+random numbers (philox.py), where a step's tokens are numbered from 1000 · step on. adamw_8bit is bitsandbytes' update
+in plain PyTorch (make_eight_bit_golden.py) of tensors from 256 elements on, GPT-2's matrices transposed as the engine
+stores them, and PyTorch's AdamW of the others. LOMO and AdaLomo are their authors' (lomo-optim), whose two backward
+passes are over all micro-batches of a step at a time, Adafactor is transformers', and Muon is PyTorch's, of
+two-dimensional weights but embeddings and heads, beside PyTorch's AdamW. Its Newton-Schulz iterations are in float32.
 
 main() prints the losses of other public implementations, too. Those of pytorch-optimizer (LOMO, AdaLOMO, AdaFactor,
-Muon) agree, but its LOMO has no weight decay. torch.optim.Adafactor has another place for eps: the paper (arXiv 1804.04235,
-algorithm 4) adds it to each squared gradient, as transformers does, and PyTorch bounds the moments by its square.
+Muon) agree, but its LOMO has no weight decay. torch.optim.Adafactor has another place for eps: the paper (arXiv
+1804.04235, algorithm 4) adds it to each squared gradient, as transformers does, and PyTorch bounds the moments by its
+square.
 Made with torch 2.15.0, transformers 5.24.0, pytorch-optimizer 4.1.0, lomo-optim 0.1.1, sophia-opt 0.2.2, bitsandbytes
 0.50.2, in float32.
 """
@@ -271,7 +272,8 @@ def main():
         for what, losses in other_implementations(name):
             print("another implementation:", what, name, losses[0], "->", losses[-1])
     golden = {"lr": LR, "max_norm": MAX_NORM, "seed": SEED, "cases": cases}
-    (HERE / "optimizer_losses.json").write_text(json.dumps(golden, separators=(",", ":")).replace("},{", "},\n{") + "\n")
+    text = json.dumps(golden, separators=(",", ":")).replace("},{", "},\n{")
+    (HERE / "optimizer_losses.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ TEST_CASE("every rule that takes matrices follows its paper over 50 steps", "[go
     tested.insert(rule);
     const auto owner = make_operations(device);
     Operations& operations = *owner.operations;
-    const auto optimizer = make_optimizer(rule, options_of(each.at("options")));
+    const auto optimizer = make_optimizer(rule, options_of_rule(rule, each.at("options")));
     std::vector<Held> held;
     for (const auto& [name, dims] : all.at("shapes").items()) {
       const Shape shape = Shape::from(dims.get<std::vector<int64_t>>());

@@ -17,7 +17,7 @@ TEST_CASE("20 steps of an optimizer follow PyTorch's losses", "[golden]") {
     CAPTURE(device, checkpoint, each.at("rule").get<std::string>());
     OptimizerConfig config;
     config.name = each.at("rule").get<std::string>();
-    config.options = options_of(each.at("options"));
+    config.options = options_of_rule(config.name, each.at("options"));
     config.decay_norms_and_biases = true;  // as PyTorch does
     if (!config.options.has("lr")) config.options.set("lr", golden.at("lr").get<double>());
     const bool quantised = config.name == "adamw_8bit";
