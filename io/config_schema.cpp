@@ -195,7 +195,8 @@ std::vector<Key> how_it_is_updated(Config& c) {
           Key("optimizer.decay_norms_and_biases", &c.optimizer.decay_norms_and_biases)
               .doc("weight_decay covers parameters of one dimension, too; false: those of two or more, and "
                    "those of groups that give weight_decay")
-              .fingerprinted(),
+              .fingerprinted()
+              .formerly(true),
           Key("optimizer.groups", GroupsTarget{&c.optimizer})
               .doc("parameters with another rule or other options: {match: [pattern, ...], name, lr_scale, "
                    "and the "

@@ -278,12 +278,7 @@ bool names(const std::string& allowed, const std::string& key) {
 
 // What the run was computed with, flattened, as this version would have recorded it.
 json maths_of_run(const Checkpoint& checkpoint) {
-  json maths = checkpoint.metadata().at("maths").flatten();
-  // Before the key existed, weight decay covered everything.
-  if (!maths.contains("/optimizer/decay_norms_and_biases")) maths["/optimizer/decay_norms_and_biases"] = true;
-  if (!maths.contains("/optimizer/state_dtype")) maths["/optimizer/state_dtype"] = "float32";
-  if (!maths.contains("/optimizer/fused_update")) maths["/optimizer/fused_update"] = false;
-  if (!maths.contains("/train/clip_grad_norm_mode")) maths["/train/clip_grad_norm_mode"] = "exact";
+  json maths = complete_fingerprint(checkpoint.metadata().at("maths")).flatten();
   // A constant rate had this key once, and did not read it.
   if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
   return maths;
