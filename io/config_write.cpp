@@ -6,6 +6,7 @@
 
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
+#include "io/json_text.hpp"
 #include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 
@@ -165,7 +166,7 @@ nlohmann::json::json_pointer pointer_to(std::string path) {
 // Adds the options that a recorded group's optimizer has got since. `groups`: as Key::json() has them.
 void complete_groups(nlohmann::json& groups) {
   if (!groups.is_string()) return;
-  nlohmann::json all = nlohmann::json::parse(groups.get<std::string>());
+  nlohmann::json all = parse_json(groups.get<std::string>(), "optimizer.groups of an earlier version");
   for (nlohmann::json& group : all) {
     const auto rule = group.at("name").get<std::string>();
     if (!optimizer_declarations().contains(rule)) continue;
