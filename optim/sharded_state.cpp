@@ -6,7 +6,6 @@
 #include "base/divide.hpp"
 #include "kernels/host_data.hpp"
 #include "models/pieces.hpp"
-#include "optim/matrix_collectives.hpp"
 #include "optim/state_blocks.hpp"
 
 namespace collie {
@@ -36,7 +35,10 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
   offload_ = offload;
   norm_shares_ = collie::norm_shares(parameters_, plan_, sharding_);
   norm_sums_ = sums_of_shares(norm_shares_);
-  matrices_ = std::make_unique<SharedMatrices>(parameters_, plan_, *optimizers, operations);
+  ProcessGroup* const tensor = groups.gradients.tensor;
+  matrices_ = std::make_unique<SharedMatrices>(
+      tensor != nullptr ? groups.parameters : std::vector<std::vector<Parameter>>(1, parameters_),
+      tensor != nullptr ? tensor->rank() : 0, model.range(), sharding, *optimizers, operations);
   matrix_groups_ = {groups.gradients.tensor, groups.data, sharding.stage() > 0};
   gradients_ = std::make_unique<BucketGradients>(plan_, parameters_, sharding, operations,
                                                  precision.gradients(operations), !optimizers->fuses(),
@@ -201,12 +203,10 @@ void ShardedState::append_ranges(Owned& owned, MatrixShare& share) {
   const int64_t begin = owned.range.begin;
   const ParameterRange whole = range_of(owned);
   for_each_rectangle(of, begin, begin + owned.range.numel, [&](const TensorRectangle& rectangle) {
-    const bool is_vector = rectangle.shape.rank() == 1, transposed = rectangle.piece.transposed;
-    Shape shape = is_vector ? Shape{1, rectangle.shape[0]} : rectangle.shape;
-    if (transposed) shape = {rectangle.shape[1], rectangle.shape[0]};
-    const int64_t first = rectangle.begin - begin, last = first + shape.numel();
+    const MatrixPart part = part_of(rectangle);
+    const int64_t first = rectangle.begin - begin, last = first + part.shape.numel();
     const auto view_of = [&](const Tensor& flat) {
-      return flat.defined() ? flat.rows(first, last).reshape(shape) : Tensor();
+      return flat.defined() ? flat.rows(first, last).reshape(part.shape) : Tensor();
     };
     MatrixRange& range = share.ranges.emplace_back();
     range.weight = view_of(whole.weight);
@@ -214,9 +214,9 @@ void ShardedState::append_ranges(Owned& owned, MatrixShare& share) {
     range.rounded = view_of(whole.rounded);
     for (const Tensor& state : whole.states) range.states.push_back(view_of(state));
     range.first_index = whole.first_index + static_cast<uint64_t>(first);
-    range.row = is_vector ? 0 : rectangle.offsets[0];
-    range.column = rectangle.offsets.back();
-    range.transposed = transposed;
+    range.row = part.row;
+    range.column = part.column;
+    range.transposed = part.transposed;
     range.counts = of.is_primary;
   });
 }
