@@ -158,10 +158,15 @@ TEST_CASE("layouts: computing activations again changes no bit in any of them", 
 TEST_CASE("layouts: replicas and shards in four processes give the bits of one process",
           "[actors][layouts][slow]") {
   const Nodes nodes(4);
-  LayoutOptions layout{2, 2, 1, 1, "1f1b", 3, true};
-  const LayoutOutcome expected = outcome_of(layout, {});
-  layout.processes = 4;
-  CHECK(complaint_of(outcome_of(layout, {}, nodes.addresses()), expected, true) == "");
+  for (const char* optimizer : {"adamw", "muon", "adalomo"}) {
+    MathsOptions maths;
+    maths.optimizer = optimizer;
+    CAPTURE(optimizer);
+    LayoutOptions layout{2, 2, 1, 1, "1f1b", 3, true};
+    const LayoutOutcome expected = outcome_of(layout, maths);
+    layout.processes = 4;
+    CHECK(complaint_of(outcome_of(layout, maths, nodes.addresses()), expected, true) == "");
+  }
 }
 
 TEST_CASE("layouts: a run repeats bitwise", "[actors][layouts]") {
