@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/screen.hpp"
+#include "plan/settings.hpp"
 #include "runtime/summary.hpp"
 
 namespace collie {
@@ -33,6 +34,7 @@ void describe_plan(const RunPlan& plan) {
               plan.ranges[stage].first_block, plan.ranges[stage].last_block - 1,
               plan.ranges[stage].embedding ? ", embedding" : "",
               plan.ranges[stage].head ? ", head and loss" : "");
+  if (const std::string whole = whole_gradients(plan).words(); !whole.empty()) log::info("  {}", whole);
   if (plan.checkpoint)
     log::info("  goes on after step {} from {}", plan.checkpoint->step(), plan.checkpoint->path());
 }

@@ -1,25 +1,27 @@
-// How fast the update of each elementwise rule is beside a copy that reads and writes as many bytes, in
-// turns:
+// How fast the update of each optimizer is beside a copy that reads and writes as many bytes, in turns:
 //
-//   bench_updates [threads]
+//   bench_updates [threads [optimizer...]]
 //
-// float32 weights, gradients and states of 16 million elements. A rule reads the gradient, and reads and
-// writes the weight and its states; the copy moves half of these bytes from one place to another.
+// float32 weights, gradients and states of a matrix [4096, 4096], or, if the optimizer takes whole matrices,
+// [1024, 4096]; adamw_8bit has its codes. An update must read the gradient, and read and write the weight and
+// the states; the copy moves half of these bytes from one place to another. An optimizer that reads something
+// more than once, or multiplies matrices (muon), is slower than the copy for that.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <string>
 #include <vector>
 
-#include "kernels/operations.hpp"
-
-namespace {
+#include "optim/optimizer.hpp"
+#include "optim/state_blocks.hpp"
 
 using namespace collie;
 
-constexpr int64_t elements = int64_t{16} << 20;
+namespace {
+
 constexpr int turns = 9;
 
 double seconds_of(const std::function<void()>& work) {
@@ -33,27 +35,62 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-void measure(Operations& operations, const ElementwiseRule& declared) {
-  const ElementwiseUpdateRule rule = declared.with(with_defaults(declared.options, {}));
-  const auto made = [&](int64_t count) {
-    Tensor x = operations.empty({count}, Category::workspace);
-    operations.fill(x, 0.01);
-    return x;
-  };
-  UpdateTensors range{made(elements), made(elements), {}, {}};
-  for (size_t i = 0; i < rule.states.size(); ++i) range.states.push_back(made(elements));
-  ElementwiseUpdate step{rule.formula, rule.factors(1e-4, 10), {}, {}};
-  if (rule.recall) rule.recall(rule.memory, step.factors);
-  const int64_t moved = elements * static_cast<int64_t>(3 + 2 * rule.states.size());  // read or written
-  const Tensor from = made(moved / 2);
-  Tensor to = made(moved / 2);
+// One tensor with what an optimizer keeps of it.
+struct Held {
+  Held(Operations& operations, const Optimizer& optimizer)
+      : tensor{"weight", {optimizer.takes_matrices() ? 1024 : 4096, 4096}} {
+    const auto made = [&](int64_t count, DType dtype, double value) {
+      Tensor x = operations.empty({count}, dtype, Category::workspace);
+      operations.fill(x, value);
+      moved += 2 * static_cast<int64_t>(x.bytes());  // read and written
+      return x;
+    };
+    const int64_t numel = tensor.shape.numel();
+    weight = made(numel, DType::f32, 0.01);
+    gradient = made(numel, DType::f32, 0.01);
+    moved -= static_cast<int64_t>(gradient.bytes());  // read alone
+    for (const StateDeclaration& state : optimizer.states(tensor)) {
+      const bool of_lines = state.shape == StateShape::rows || state.shape == StateShape::columns;
+      const int64_t count = of_lines ? state_shape(state, tensor).numel() : held_numel(state, numel);
+      (of_lines ? line_states : states)
+          .push_back(made(count, state.codes ? DType::u8 : DType::f32, state.codes ? 0 : 0.01));
+    }
+  }
+
+  void update(Operations& operations, Optimizer& optimizer, const UpdateArguments& arguments) {
+    if (!optimizer.takes_matrices()) {
+      ParameterRange range{tensor.name, weight, gradient, states, {}};
+      return optimizer.update(operations, {&range, 1}, arguments);
+    }
+    MatrixRange range;
+    range.weight = weight.reshape(tensor.shape);
+    range.gradient = gradient.reshape(tensor.shape);
+    for (const Tensor& state : states) range.states.push_back(state.reshape(tensor.shape));
+    const MatrixPart whole{tensor.shape};
+    MatrixShare share{tensor, {range}, line_states, [&](int, int) { return std::vector{whole}; }};
+    optimizer.update_matrices(operations, {&share, 1}, {}, arguments);
+  }
+
+  NamedTensor tensor;
+  Tensor weight, gradient;                  // [numel]
+  std::vector<Tensor> states, line_states;  // [numel] or [blocks]; [rows] or [columns]
+  int64_t moved = 0;                        // bytes that an update must read or write
+};
+
+void measure(Operations& operations, const std::string& name) {
+  const auto optimizer = make_optimizer(name, {});
+  Held held(operations, *optimizer);
+  const UpdateArguments arguments{1e-4, 10, {}, {}, optimizer->memory()};
+  Tensor from = operations.empty({held.moved / 8}, Category::workspace);
+  Tensor to = operations.empty({held.moved / 8}, Category::workspace);
+  for (Tensor* const x : {&from, &to}) operations.fill(*x, 0.01);
   std::vector<double> updates, copies;
   for (int turn = 0; turn < turns; ++turn) {
-    updates.push_back(seconds_of([&] { operations.update({&range, 1}, step); }));
+    updates.push_back(seconds_of([&] { held.update(operations, *optimizer, arguments); }));
     copies.push_back(seconds_of([&] { operations.copy(from, to); }));
   }
-  const double gigabytes = 4e-9 * static_cast<double>(moved);
-  fmt::print("{:<22} {:>6.1f} ms {:>6.1f} GB/s   copy {:>6.1f} GB/s   {:>4.0f} %\n", declared.name,
+  const double gigabytes = 1e-9 * static_cast<double>(held.moved);
+  fmt::print("{:<22} {:>8.1f} ms {:>6.1f} GB/s   copy {:>6.1f} GB/s   {:>4.0f} %\n", name,
              1e3 * median(updates), gigabytes / median(updates), gigabytes / median(copies),
              100 * median(copies) / median(updates));
 }
@@ -62,7 +99,9 @@ void measure(Operations& operations, const ElementwiseRule& declared) {
 
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 2;
-  const auto operations = collie::make_cpu_operations(threads, std::make_shared<collie::MemoryAccount>());
-  for (const collie::ElementwiseRule& rule : collie::elementwise_rules()) measure(*operations, rule);
+  const auto operations = make_cpu_operations(threads, std::make_shared<MemoryAccount>());
+  std::vector<std::string> names(argv + std::min(argc, 2), argv + argc);
+  if (names.empty()) names = optimizer_declarations().names();
+  for (const std::string& name : names) measure(*operations, name);
   return 0;
 }

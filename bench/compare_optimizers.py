@@ -4,9 +4,10 @@
     scripts/compare_optimizers.sh MODEL TEXT [--engine build/release/collie-engine] [--out docs] [--only RULE ...]
 
 MODEL is a Hugging Face folder of a small Llama with a tokenizer, such as stories260K; its shape, from random weights,
-is what rates are tuned on: 24 steps each of five rates, of which the one with the lowest loss at the end counts. Then a
-model of 3 million parameters is trained from random weights for 100 steps of 4,096 tokens of TEXT. Writes the table
-between the marks of OUT/optimizers.md and the picture OUT/optimizers.svg. Needs Python alone.
+is what rates are tuned on: as many steps as are compared, each of five rates, half a decade apart, and of further ones
+as long as the best is the lowest or the highest so far. The one with the lowest loss at the end counts. Then a model of
+3 million parameters is trained from random weights for 100 steps of 4,096 tokens of TEXT. Writes the table between the
+marks of OUT/optimizers.md and the picture OUT/optimizers.svg. Needs Python alone.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import pathlib
 import subprocess
 import tempfile
 
-TUNING_STEPS, STEPS = 24, 100
+STEPS = 100
 # (name in the table, rate in the middle of those that are tried, other keys)
 RULES = [
     ("adamw", 3e-3, []),
@@ -76,13 +77,16 @@ class Comparison:
         return losses + [math.inf] * (steps - len(losses)), seconds
 
     def tuned_rate(self, rule, middle, keys):
-        rates = [middle * 10 ** (power / 2) for power in (-2, -1, 0, 1, 2)]
-
-        def at_the_end(rate):
-            losses, _ = self.losses(rule, rate, keys, True, TUNING_STEPS)
+        def at_the_end(power):
+            losses, _ = self.losses(rule, middle * 10 ** (power / 2), keys, True, STEPS)
+            print(f"{rule} at {middle * 10 ** (power / 2):.2g}: {sum(losses[-5:]) / 5:.3f}", flush=True)
             return sum(losses[-5:]) / 5
 
-        return min(rates, key=at_the_end)
+        tried = {power: at_the_end(power) for power in (-2, -1, 0, 1, 2)}
+        while (best := min(tried, key=tried.get)) in (min(tried), max(tried)):
+            further = best + (1 if best == max(tried) else -1)
+            tried[further] = at_the_end(further)
+        return middle * 10 ** (best / 2)
 
 
 def picture(curves):

@@ -220,6 +220,9 @@ void require_eval(const Config& config);
 // The values of all keys that change what is computed, {"optimizer": {"lr": 0.001, ...}, ...}. A resumed run
 // must have the same ones.
 nlohmann::json fingerprint(const Config& config);
+// The fingerprint() that an earlier version recorded, as this one would have: keys that it did not know are
+// added, with what the schema says of older runs, else with their defaults. Nothing else changes.
+nlohmann::json complete_fingerprint(nlohmann::json recorded);
 
 // All keys as YAML with their defaults, each with its meaning and its valid values. A star marks the keys of
 // fingerprint(). `names` lists, by key path, the registered names for keys whose values come from a registry.

@@ -254,6 +254,12 @@ Key Key::fingerprinted() const {
   return key;
 }
 
+Key Key::formerly(nlohmann::json value) const {
+  Key key = *this;
+  key.in_older_runs = std::move(value);
+  return key;
+}
+
 Key Key::also_known_as(std::vector<std::string> names) const {
   Key key = *this;
   key.aliases = std::move(names);

@@ -93,7 +93,9 @@ std::vector<Key> what_is_trained(Config& c) {
           .doc(
               "what becomes of a document that is longer than a window, where documents stay whole (packing: "
               "samples or false): cut into several, drop, or refuse the data")
-          .one_of({"cut", "drop", "refuse"}),
+          .one_of({"cut", "drop", "refuse"})
+          .fingerprinted()
+          .formerly("cut"),
       Key("data.shuffle", &c.data.shuffle)
           .doc("another order of the sequences in each epoch")
           .fingerprinted(),
@@ -208,7 +210,8 @@ std::vector<Key> how_it_is_updated(Config& c) {
           Key("optimizer.decay_norms_and_biases", &c.optimizer.decay_norms_and_biases)
               .doc("weight_decay covers parameters of one dimension, too; false: those of two or more, and "
                    "those of groups that give weight_decay")
-              .fingerprinted(),
+              .fingerprinted()
+              .formerly(true),
           Key("optimizer.groups", GroupsTarget{&c.optimizer})
               .doc("parameters with another rule or other options: {match: [pattern, ...], name, lr_scale, "
                    "and the "

@@ -50,8 +50,10 @@ struct Key {
   std::optional<std::string> only_value;  // the only valid value that the engine has, as to_yaml prints it
   bool nullable = false;                  // for a text: null and "" mean that it is not given
   std::string warning_if_true;
-  std::string description;           // for the page of the keys; empty: not there yet
-  bool in_fingerprint = false;       // changes what is computed: a resumed run must have the same
+  std::string description;      // for the page of the keys; empty: not there yet
+  bool in_fingerprint = false;  // changes what is computed: a resumed run must have the same
+  // In a run of a version that did not know the key, where that was not what the key's default is.
+  std::optional<nlohmann::json> in_older_runs;
   std::vector<std::string> aliases;  // names in other programs; for suggestions only
 
   // These build the table.
@@ -67,6 +69,7 @@ struct Key {
   Key warn_if_true(std::string warning) const;
   Key doc(std::string line) const;
   Key fingerprinted() const;
+  Key formerly(nlohmann::json value) const;  // in_older_runs
   Key also_known_as(std::vector<std::string> names) const;
 
   // Describes the right values, for messages: "a whole number of at least 1".

@@ -6,6 +6,7 @@
 
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
+#include "io/json_text.hpp"
 #include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 
@@ -156,6 +157,26 @@ class Describer : public Sections {
   const std::map<std::string, std::vector<std::string>>& names_;
 };
 
+// Where fingerprint() has a key.
+nlohmann::json::json_pointer pointer_to(std::string path) {
+  std::replace(path.begin(), path.end(), '.', '/');
+  return nlohmann::json::json_pointer("/" + path);
+}
+
+// Adds the options that a recorded group's optimizer has got since. `groups`: as Key::json() has them.
+void complete_groups(nlohmann::json& groups) {
+  if (!groups.is_string()) return;
+  nlohmann::json all = parse_json(groups.get<std::string>(), "optimizer.groups of an earlier version");
+  for (nlohmann::json& group : all) {
+    const auto rule = group.at("name").get<std::string>();
+    if (!optimizer_declarations().contains(rule)) continue;
+    for (const Option& option : optimizer_declarations().find(rule).options)
+      if (!group.contains(option.name) && !option.nullable())
+        std::visit([&](const auto& value) { group[option.name] = value; }, option.initial);
+  }
+  groups = all.dump();
+}
+
 }  // namespace
 
 }  // namespace config
@@ -163,13 +184,31 @@ class Describer : public Sections {
 nlohmann::json fingerprint(const Config& values_in_force) {
   Config copy = values_in_force;  // the table holds pointers to members that could be changed through it
   nlohmann::json values = nlohmann::json::object();
-  for (const config::Key& key : config::schema(copy)) {
-    if (!key.in_fingerprint) continue;
-    std::string pointer = "/" + key.path;
-    std::replace(pointer.begin(), pointer.end(), '.', '/');
-    values[nlohmann::json::json_pointer(pointer)] = key.json();
-  }
+  for (const config::Key& key : config::schema(copy))
+    if (key.in_fingerprint) values[config::pointer_to(key.path)] = key.json();
   return values;
+}
+
+nlohmann::json complete_fingerprint(nlohmann::json recorded) {
+  Config config;
+  // A host program's piece may be unknown here. Then nothing is known of its options.
+  const auto knows = [&](const auto& declarations, const std::string& section, std::string& name) {
+    const std::string found = recorded.value(config::pointer_to(section + ".name"), name);
+    if (declarations.contains(found)) name = found;
+    return name == found;
+  };
+  const std::map<std::string, bool> known{
+      {"optimizer", knows(optimizer_declarations(), "optimizer", config.optimizer.name)},
+      {"lr_scheduler", knows(learning_rate_declarations(), "lr_scheduler", config.lr_scheduler.name)}};
+  for (const config::Key& key : config::schema(config)) {
+    const auto pointer = config::pointer_to(key.path);
+    if (!key.in_fingerprint || recorded.contains(pointer)) continue;
+    const bool is_option = std::holds_alternative<config::OptionTarget>(key.target);
+    if (is_option && !known.at(key.path.substr(0, key.path.find('.')))) continue;
+    recorded[pointer] = key.in_older_runs ? *key.in_older_runs : key.json();
+  }
+  config::complete_groups(recorded.at("optimizer").at("groups"));
+  return recorded;
 }
 
 std::string describe_keys(const std::map<std::string, std::vector<std::string>>& names) {

@@ -21,8 +21,7 @@ Registry<OptimizerDeclaration>& optimizer_declarations() {
     for (const ElementwiseRule& rule : elementwise_rules())
       all.add(rule.name, {{rule.options, rule.complaint}, rule.keys});
     for (const FactoredRule& rule : factored_rules()) all.add(rule.name, {{rule.options}, rule.keys});
-    for (const OrthogonalRule& rule : orthogonal_rules())
-      all.add(rule.name, {{rule.options, rule.complaint}, {}});
+    for (const OrthogonalRule& rule : orthogonal_rules()) all.add(rule.name, {{rule.options}, {}});
     for (const QuantisedRule& rule : quantised_rules()) all.add(rule.name, {{rule.options}, rule.keys});
     return all;
   }();

@@ -126,7 +126,6 @@ struct OrthogonalRule {
   std::string name;
   std::vector<Option> options;
   std::function<OrthogonalUpdateRule(const OptionValues&)> with;
-  std::function<std::pair<std::string, std::string>(const OptionValues&)> complaint = {};
 };
 
 // AdamW whose states are 8-bit codes, but in tensors of fewer elements than `least_numel`.

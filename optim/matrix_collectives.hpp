@@ -18,8 +18,13 @@ class SharedWork {
 
   int ranks() const { return tensor_size() * (groups_.data == nullptr ? 1 : groups_.data->size()); }
   int rank() const { return data_rank() * tensor_size() + tensor_rank(); }
-  // In place, over the ranks that have different parts; the others have the same values.
-  void sum(Tensor& x) const;
+  using Parts = std::function<std::vector<MatrixPart>(int data, int tensor)>;
+  using Place = std::function<void(const MatrixPart& part, const Tensor& values)>;
+  // Brings the parts of a matrix to the rank `to`, which gets each of them by place(). own [n]: the values of
+  // this rank's parts, one behind another. A part is sent over the data group, then over the tensor group, at
+  // most once over each; nothing is sent by ranks that have the same parts as others.
+  void gather(Operations& operations, const Tensor& own, const Parts& parts, int to,
+              const Place& place) const;
   // What the rank `from` has, to all.
   void broadcast(Tensor& x, int from) const;
 
@@ -27,6 +32,7 @@ class SharedWork {
   int tensor_size() const { return groups_.tensor == nullptr ? 1 : groups_.tensor->size(); }
   int tensor_rank() const { return groups_.tensor == nullptr ? 0 : groups_.tensor->rank(); }
   int data_rank() const { return groups_.data == nullptr ? 0 : groups_.data->rank(); }
+  Tensor collect_over_data(Operations& operations, const Tensor& own, const Parts& parts) const;
 
   MatrixGroups groups_;
 };

@@ -106,7 +106,7 @@ class OrthogonalOptimizer final : public Optimizer {
       const size_t count = std::min(matrices.size() - first, static_cast<size_t>(work.ranks()));
       Tensor own;
       for (size_t i = 0; i < count; ++i) {
-        Tensor whole = gather(operations, *matrices[first + i], work, arguments);
+        Tensor whole = gather(operations, *matrices[first + i], work, static_cast<int>(i), arguments);
         if (static_cast<int>(i) == work.rank()) own = std::move(whole);
       }
       if (own.defined()) orthogonalise(operations, own, rule_.iterations);
@@ -125,33 +125,44 @@ class OrthogonalOptimizer final : public Optimizer {
     return share.tensor.transposed ? Shape{share.columns(), share.rows()}
                                    : Shape{share.rows(), share.columns()};
   }
-  static Tensor tile_of(const Tensor& whole, const MatrixRange& range) {
-    const int64_t row = range.transposed ? range.column : range.row;
-    const int64_t column = range.transposed ? range.row : range.column;
-    return whole.rows(row, row + range.weight.dim(0)).columns(column, column + range.weight.dim(1));
+  static Tensor tile_of(const Tensor& whole, const MatrixPart& part) {
+    const int64_t row = part.transposed ? part.column : part.row;
+    const int64_t column = part.transposed ? part.row : part.column;
+    return whole.rows(row, row + part.shape[0]).columns(column, column + part.shape[1]);
+  }
+  static MatrixPart part_of(const MatrixRange& range) {
+    return {range.weight.shape(), range.row, range.column, range.transposed};
   }
 
-  // Moves the running means, and puts the directions of all ranks together.
-  Tensor gather(Operations& operations, MatrixShare& share, const SharedWork& work,
+  // Moves the running means, and puts the directions of all ranks together on the rank `to`. Elsewhere
+  // nothing is returned.
+  Tensor gather(Operations& operations, MatrixShare& share, const SharedWork& work, int to,
                 const UpdateArguments& arguments) const {
-    Tensor whole = wide_matrix(operations, stored_shape(share));
-    operations.fill(whole, 0);
+    int64_t all = 0, counted = 0;
+    for (const MatrixRange& range : share.ranges) all += range.weight.numel();
+    Tensor directions = wide_matrix(operations, {all});  // [those that count, then the others]
+    operations.fill(directions, 0);
     std::vector<UpdateTensors> ranges;
-    std::vector<Tensor> directions;
-    for (const MatrixRange& range : share.ranges) {
-      directions.push_back(wide_matrix(operations, range.weight.shape()));
-      operations.fill(directions.back(), 0);
-      ranges.push_back(
-          {flat(directions.back()), flat(range.gradient), flat(range.states), {}, range.first_index});
+    int64_t at = 0;
+    for (const bool counts : {true, false}) {
+      for (const MatrixRange& range : share.ranges) {
+        if (range.counts != counts) continue;
+        const int64_t end = at + range.weight.numel();
+        ranges.push_back(
+            {directions.rows(at, end), flat(range.gradient), flat(range.states), {}, range.first_index});
+        at = end;
+      }
+      if (counts) counted = at;
     }
     operations.update(ranges, {rule_.direction.formula, rule_.direction.factors(arguments.lr, arguments.step),
                                arguments.gradient_factor, arguments.rounding});
-    for (size_t i = 0; i < share.ranges.size(); ++i) {
-      if (!share.ranges[i].counts) continue;
-      Tensor tile = tile_of(whole, share.ranges[i]);
-      operations.copy(directions[i], tile);
-    }
-    work.sum(whole);
+    Tensor whole;
+    if (to == work.rank()) whole = wide_matrix(operations, stored_shape(share));
+    work.gather(operations, directions.rows(0, counted), share.parts, to,
+                [&](const MatrixPart& part, const Tensor& values) {
+                  Tensor tile = tile_of(whole, part);
+                  operations.copy(values, tile);
+                });
     return whole;
   }
 
@@ -160,7 +171,7 @@ class OrthogonalOptimizer final : public Optimizer {
     std::vector<UpdateTensors> ranges;
     for (const MatrixRange& range : share.ranges) {
       Tensor change = wide_matrix(operations, range.weight.shape());
-      operations.copy(tile_of(whole, range), change);
+      operations.copy(tile_of(whole, part_of(range)), change);
       ranges.push_back({flat(range.weight), flat(change), {}, flat(range.rounded), range.first_index});
     }
     operations.update(ranges, {rule_.formula, rule_.factors(arguments.lr, share.rows(), share.columns()),

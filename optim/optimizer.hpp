@@ -42,12 +42,21 @@ struct MatrixRange {
   bool counts = true;
 };
 
+// Where such a rectangle stands, of any rank.
+struct MatrixPart {
+  Shape shape;  // [rows, columns], as MatrixRange::weight has it
+  int64_t row = 0, column = 0;
+  bool transposed = false;
+};
+
 // What this rank has of one tensor; it may be nothing.
 struct MatrixShare {
   const NamedTensor& tensor;  // [rows, columns] or [columns]
   std::vector<MatrixRange> ranges;
   // Of whole rows and columns, the same on every rank; in the order of states().
   std::vector<Tensor> line_states;
+  // Where the ranges that count stand, in their order, of any rank of the data and the tensor group.
+  std::function<std::vector<MatrixPart>(int data, int tensor)> parts = {};
 
   int64_t rows() const { return tensor.shape.rank() == 1 ? 1 : tensor.shape[0]; }
   int64_t columns() const { return tensor.shape[-1]; }

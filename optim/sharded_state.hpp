@@ -37,6 +37,8 @@ class ShardedState {
   struct Groups {
     CollectiveQueue* data = nullptr;  // null where the data group has one rank
     GradientGroups gradients;
+    // The stage's parameters on each rank of gradients.tensor; empty where there is no such group.
+    std::vector<std::vector<Parameter>> parameters = {};
   };
 
   // `optimizers`: null where nothing is trained; then there are weights alone. `offload`: optimizer states

@@ -1,13 +1,26 @@
 #include "optim/shared_matrices.hpp"
 
-#include <algorithm>
-
-#include "models/pieces.hpp"
+#include <utility>
 
 namespace collie {
 
-SharedMatrices::SharedMatrices(const std::vector<Parameter>& parameters, const BucketPlan& plan,
+MatrixPart part_of(const TensorRectangle& rectangle) {
+  const Shape& shape = rectangle.shape;
+  const bool is_vector = shape.rank() == 1, transposed = rectangle.piece.transposed;
+  MatrixPart part{is_vector ? Shape{1, shape[0]} : shape, is_vector ? 0 : rectangle.offsets[0],
+                  rectangle.offsets.back(), transposed};
+  if (transposed) part.shape = {shape[1], shape[0]};
+  return part;
+}
+
+SharedMatrices::SharedMatrices(std::vector<std::vector<Parameter>> of_ranks, int tensor_rank,
+                               const StageRange& range, const DataSharding& sharding,
                                const ParameterGroups& optimizers, Operations& operations) {
+  for (std::vector<Parameter>& of_rank : of_ranks) {
+    BucketPlan plan(of_rank, range, sharding);
+    layouts_.push_back({std::move(of_rank), std::move(plan)});
+  }
+  const auto& [parameters, plan] = layouts_.at(static_cast<size_t>(tensor_rank));
   for (ParameterId id = 0; id < static_cast<int>(parameters.size()); ++id) {
     const Parameter& parameter = parameters[static_cast<size_t>(id)];
     if (!parameter.trainable || parameter.tied_copy) continue;
@@ -18,6 +31,7 @@ SharedMatrices::SharedMatrices(const std::vector<Parameter>& parameters, const B
       add_states(matrices_.back(), *optimizers.all()[group].optimizer, operations);
     }
   }
+  if (matrices_.empty()) layouts_.clear();
 }
 
 void SharedMatrices::add_states(Matrix& matrix, const Optimizer& optimizer, Operations& operations) {
@@ -46,11 +60,26 @@ void SharedMatrices::load(Operations& operations, const Checkpoint& checkpoint) 
     }
 }
 
+std::vector<MatrixPart> SharedMatrices::parts_of(const Matrix& matrix, int data, int tensor) const {
+  const Layout& layout = layouts_.at(static_cast<size_t>(tensor));
+  std::vector<MatrixPart> parts;
+  for (const OwnedRange& range : owned_pieces(layout.plan, layout.parameters, matrix.bucket, data)) {
+    const Parameter& of = layout.parameters[static_cast<size_t>(range.id)];
+    if (!of.is_primary || piece_at(of, range.begin).tensor != matrix.tensor.name) continue;
+    for_each_rectangle(of, range.begin, range.begin + range.numel,
+                       [&](const TensorRectangle& rectangle) { parts.push_back(part_of(rectangle)); });
+  }
+  return parts;
+}
+
 std::vector<MatrixShare> SharedMatrices::shares_of(size_t group,
                                                    const std::function<bool(int bucket)>& chosen) const {
   std::vector<MatrixShare> shares;
   for (const Matrix& matrix : matrices_)
-    if (matrix.group == group && chosen(matrix.bucket)) shares.push_back({matrix.tensor, {}, matrix.states});
+    if (matrix.group == group && chosen(matrix.bucket))
+      shares.push_back({matrix.tensor, {}, matrix.states, [this, &matrix](int data, int tensor) {
+                          return parts_of(matrix, data, tensor);
+                        }});
   return shares;
 }
 

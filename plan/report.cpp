@@ -82,6 +82,7 @@ PlanReport make_plan_report(const RunPlan& plan, std::vector<int> node_of_rank) 
   report.total_steps = plan.total_steps;
   report.steps_per_epoch = plan.steps_per_epoch;
   report.estimate_interval = ParameterGroups(plan.config.optimizer).estimate_interval();
+  report.whole_gradients = whole_gradients(plan);
   report.ranks = predict_memory(plan);
   COLLIE_ASSERT(node_of_rank.empty() || node_of_rank.size() == report.ranks.size(),
                 "nodes of {} ranks for {}", node_of_rank.size(), report.ranks.size());

@@ -8,6 +8,7 @@
 
 #include "plan/memory_plan.hpp"
 #include "plan/model_work.hpp"
+#include "plan/settings.hpp"
 #include "schedule/simulator.hpp"
 
 namespace collie {
@@ -44,6 +45,7 @@ struct PlanReport {
   int64_t total_steps = 0, steps_per_epoch = 0;
   // Updates from one estimate of the curvature to the next, each of which takes as long as a step; 0: none.
   int64_t estimate_interval = 0;
+  WholeGradients whole_gradients;
 
   std::vector<PlannedRank> ranks;
   std::vector<int> node_of_rank;  // [ranks]; empty: one node

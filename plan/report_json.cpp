@@ -84,6 +84,7 @@ ordered_json to_json(const PlanReport& report) {
                          {"sequence_length", report.sequence_length},
                          {"tokens", report.tokens},
                          {"targets", report.targets},
+                         {"whole_gradient_bytes", report.whole_gradients.bytes},
                          {"flops",
                           {{"total", report.work.total()},
                            {"matrices", report.work.matrices},

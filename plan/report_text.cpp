@@ -55,17 +55,20 @@ std::string step(const PlanReport& report) {
           ? fmt::format("\n  an estimate of the curvature, once in {} updates, takes as long as a step",
                         grouped(report.estimate_interval))
           : "";
+  const std::string whole = report.whole_gradients.words();
   return fmt::format(
       "a step: {} ({} of {} a replica), at most {} each\n"
       "  first step: {} tokens, {} targets, {:.3g} floating-point operations:\n"
       "    matrices   {:.3g} = 6 · {} elements · tokens\n"
       "    attention  {:.3g} = 12 · blocks · heads · head_dim · visible keys\n"
+      "{}"
       "steps: {}, of which {} an epoch{}\n",
       counted(report.sequences, "sequence", "sequences"),
       counted(report.micro_batches, "micro-batch", "micro-batches"), report.micro_batch_size,
       counted(report.sequence_length, "token", "tokens"), grouped(report.tokens), grouped(report.targets),
       report.work.total(), report.work.matrices, grouped(report.matrix_elements), report.work.attention,
-      grouped(report.total_steps), grouped(report.steps_per_epoch), estimates);
+      whole.empty() ? "" : fmt::format("  {}\n", whole), grouped(report.total_steps),
+      grouped(report.steps_per_epoch), estimates);
 }
 
 std::string schedule_and_stages(const PlanReport& report) {

@@ -274,14 +274,10 @@ bool names(const std::string& allowed, const std::string& key) {
 
 // What the run was computed with, flattened, as this version would have recorded it.
 json maths_of_run(const Checkpoint& checkpoint) {
-  json maths = checkpoint.metadata().at("maths").flatten();
-  // Before the key existed, weight decay covered everything.
-  if (!maths.contains("/optimizer/decay_norms_and_biases")) maths["/optimizer/decay_norms_and_biases"] = true;
-  if (!maths.contains("/optimizer/state_dtype")) maths["/optimizer/state_dtype"] = "float32";
-  if (!maths.contains("/optimizer/fused_update")) maths["/optimizer/fused_update"] = false;
-  if (!maths.contains("/train/clip_grad_norm_mode")) maths["/train/clip_grad_norm_mode"] = "exact";
+  json maths = complete_fingerprint(checkpoint.metadata().at("maths")).flatten();
   // It was true or false once, and is a name now.
-  if (json& packing = maths["/data/packing"]; packing.is_boolean()) packing = packing ? "true" : "false";
+  if (const auto packing = maths.find("/data/packing"); packing != maths.end() && packing->is_boolean())
+    *packing = *packing ? "true" : "false";
   // A constant rate had this key once, and did not read it.
   if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
   return maths;
@@ -489,7 +485,6 @@ json resume_fingerprint(const RunPlan& plan) {
   print["tokenizer"] = plan.tokenizer->fingerprint();
   const Dataset& data = plan.order->dataset();
   print["data"]["packing"] = name_of(plan.order->settings().packing);
-  if (plan.config.data.too_long != "cut") print["data"]["too_long"] = plan.config.data.too_long;
   print["data"]["contents"] = data.fingerprint();
   print["data"]["documents"] = data.document_count();
   print["data"]["tokens"] = data.token_count();

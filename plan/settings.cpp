@@ -1,5 +1,7 @@
 #include "plan/settings.hpp"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 
 #include "optim/optimizer.hpp"
@@ -21,6 +23,22 @@ Cadence cadence_of(const RunPlan& plan) {
 StepPasses passes_of(const Config& config) {
   return {config.optimizer.fused_update, config.train.clip_grad_norm,
           config.train.clip_grad_norm_mode == "previous"};
+}
+
+std::string WholeGradients::words() const {
+  if (bytes == 0) return "";
+  return fmt::format("fused update: gradients stand whole over {} micro-batches, {} bytes a parameter{}",
+                     micro_batches, bytes,
+                     shared_by > 1 ? fmt::format(", shared by {} ranks", shared_by) : "");
+}
+
+WholeGradients whole_gradients(const RunPlan& plan) {
+  const int64_t micro_batches = plan.sizes.gradient_accumulation_steps;
+  if (!plan.config.optimizer.fused_update || micro_batches == 1) return {};
+  const bool narrow = plan.config.optimizer.grad_dtype == "bfloat16";
+  const bool shared = plan.config.parallel.zero_stage >= 2;
+  return {static_cast<int64_t>(size_of(narrow ? DType::bf16 : DType::f32)), micro_batches,
+          shared ? plan.layout.grid.data_ranks() : 1};
 }
 
 TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {

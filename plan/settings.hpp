@@ -12,6 +12,17 @@ namespace collie {
 
 Cadence cadence_of(const RunPlan& plan);
 StepPasses passes_of(const Config& config);
+
+// The gradients of a fused update where a step has several micro-batches: they stand whole, and no layer's is
+// freed before the last micro-batch.
+struct WholeGradients {
+  int64_t bytes = 0;  // a trained parameter; 0: there are none, or nothing is fused
+  int64_t micro_batches = 0;
+  int shared_by = 1;          // ranks, each of which has a part
+  std::string words() const;  // one line for people; "" where bytes is 0
+};
+WholeGradients whole_gradients(const RunPlan& plan);
+
 TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag);
 
 ActivationMemory activation_memory_of(const Config& config);

@@ -54,10 +54,16 @@ void ModelWorker::build_chunk(int stage) {
 
   const RankGroups& groups = settings_.groups;
   const DataSharding data = sharding_of(settings_, place_);
-  chunk->state = std::make_unique<ShardedState>(
-      *chunk->model, data, *operations_, optimizers_.get(), settings_.precision, settings_.offload_optimizer,
-      ShardedState::Groups{data.size > 1 ? groups.data_queue.get() : nullptr,
-                           {groups.tensor.get(), groups.key_value.get()}});
+  ShardedState::Groups shared{data.size > 1 ? groups.data_queue.get() : nullptr,
+                              {groups.tensor.get(), groups.key_value.get()}};
+  for (int rank = 0; groups.tensor && rank < groups.tensor->size(); ++rank) {
+    ModelShard of_rank = shard();
+    of_rank.tensor_rank = rank;
+    shared.parameters.push_back(stage_parameters(settings_.model, chunk->model->range(), of_rank));
+  }
+  chunk->state =
+      std::make_unique<ShardedState>(*chunk->model, data, *operations_, optimizers_.get(),
+                                     settings_.precision, settings_.offload_optimizer, std::move(shared));
   load(*chunk);
   chunks_.push_back(std::move(chunk));
 }

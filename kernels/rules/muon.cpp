@@ -26,7 +26,7 @@ OrthogonalRule muon_rule() {
                   {"momentum", 0.95, "decay of the running mean of gradients",
                    NumberRange::from_to_below(0, 1)},
                   {"nesterov", true, "Nesterov's momentum"},
-                  {"ns_steps", 5.0, "Newton-Schulz iterations", NumberRange::at_least(1)},
+                  {"ns_steps", int64_t{5}, "Newton-Schulz iterations", NumberRange{1, 100}},
                   {"match_rms_adamw", true, "updates as large as AdamW's; else of spectral norm about 1"},
                   weight_decay_option(0.1, "of matrices, see decay_norms_and_biases"),
                   betas_option(0.9, 0.95),
@@ -35,7 +35,7 @@ OrthogonalRule muon_rule() {
         const double beta = options.number("momentum"), decay = options.number("weight_decay");
         const bool nesterov = options.flag("nesterov"), matches = options.flag("match_rms_adamw");
         OrthogonalUpdateRule rule;
-        rule.iterations = static_cast<int>(options.number("ns_steps"));
+        rule.iterations = static_cast<int>(options.whole_number("ns_steps"));
         rule.direction = {
             scalar::index_of<scalar::MuonDirection>, {{"momentum_buffer"}}, [=](double, int64_t) {
               using F = scalar::MuonDirection;
@@ -57,11 +57,6 @@ OrthogonalRule muon_rule() {
         rule.others = adamw_rule().with(
             {{"betas", options.numbers("betas")}, {"eps", options.number("eps")}, {"weight_decay", decay}});
         return rule;
-      },
-      .complaint = [](const OptionValues& options) -> std::pair<std::string, std::string> {
-        const double steps = options.number("ns_steps");
-        if (steps == std::floor(steps) && steps <= 100) return {};
-        return {"ns_steps", "a whole number of at most 100 is wanted"};
       }};
 }
 

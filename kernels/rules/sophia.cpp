@@ -1,7 +1,3 @@
-#include <cmath>
-
-#include <fmt/format.h>
-
 #include "kernels/rules/rules.hpp"
 #include "kernels/rules/scalar_formulas.hpp"
 
@@ -11,8 +7,8 @@ namespace {
 
 CurvatureEstimate estimate_with(const OptionValues& options) {
   const double beta2 = options.numbers("betas")[1], batch_size = options.number("batch_size");
-  return {static_cast<int64_t>(options.number("hessian_interval")), 1,
-          scalar::index_of<scalar::SophiaEstimate>, [=](int64_t targets) {
+  return {options.whole_number("hessian_interval"), 1, scalar::index_of<scalar::SophiaEstimate>,
+          [=](int64_t targets) {
             using F = scalar::SophiaEstimate;
             UpdateFactors f{};
             f[F::beta2] = beta2;
@@ -33,9 +29,8 @@ ElementwiseRule sophia_rule() {
                       {"rho", 0.04, "of the curvature in the denominator: a larger one makes smaller steps",
                        NumberRange::above(0)},
                       weight_decay_option(0.1, "of matrices, see decay_norms_and_biases"),
-                      {"hessian_interval", 10.0,
-                       "updates from one estimate of the curvature to the next; a whole number",
-                       NumberRange::at_least(1)},
+                      {"hessian_interval", int64_t{10},
+                       "updates from one estimate of the curvature to the next", NumberRange{1, 1e9}},
                       {"batch_size", 0.0,
                        "of the estimate, in target tokens, which multiplies the squared gradient of the mean "
                        "loss; 0: as many as the step has",
@@ -57,12 +52,6 @@ ElementwiseRule sophia_rule() {
                       return f;
                     },
                     estimate_with(options)};
-          },
-          .complaint = [](const OptionValues& options) -> std::pair<std::string, std::string> {
-            const double interval = options.number("hessian_interval");
-            if (interval == std::floor(interval) && interval <= 1e9) return {};
-            return {"hessian_interval",
-                    fmt::format("found {}; a whole number from 1 to 1000000000 is right", interval)};
           }};
 }
 

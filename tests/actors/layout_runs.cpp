@@ -2,14 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "actors/cluster.hpp"
 #include "models/pieces.hpp"
 #include "tests/actors/threaded_config.hpp"
 
 namespace collie::test {
 namespace {
-
-constexpr double gradient_tolerance = 1e-5;
 
 // The first state after one step is the gradient, or its square, times a factor of the rule, or, if the rule
 // sees whole matrices or quantises, means or maxima of its squares. A state that starts as the weight is
@@ -104,7 +104,7 @@ OptimizerConfig optimizer_config(const std::string& optimizer) {
   if (optimizer == "adan") config.options.set("weight_decay", 0.02);
   // An estimate every three steps, so that a resume falls on one and between two.
   if (optimizer == "sophia")
-    config.options = {{"lr", 1e-3}, {"weight_decay", 0.1}, {"hessian_interval", 3.0}};
+    config.options = {{"lr", 1e-3}, {"weight_decay", 0.1}, {"hessian_interval", int64_t{3}}};
   if (optimizer == "mixed")
     config.groups = {{{"*norm*", "*.bias"}, "sgd", {{"lr", 0.1}}},
                      {{"*embed_tokens*"}, "", {{"lr_scale", 0.5}, {"weight_decay", 0.0}}},
@@ -267,6 +267,38 @@ std::vector<LayoutOptions> all_layouts(const std::vector<int>& processes) {
   return all;
 }
 
+std::vector<std::string> options_of(const LayoutOptions& layout) {
+  std::vector<std::string> options = {fmt::format("dp{}", layout.dp), fmt::format("tp{}", layout.tp),
+                                      fmt::format("pp{}", layout.pp), fmt::format("cp{}", layout.cp)};
+  if (layout.pp > 1) options.push_back(layout.schedule);
+  if (layout.dp * layout.cp > 1) options.push_back(fmt::format("zero{}", layout.zero));
+  if (layout.tp > 1) options.push_back(fmt::format("sp{}", layout.sequence_parallel));
+  options.push_back(fmt::format("{} processes", layout.processes));
+  return options;
+}
+
+std::vector<size_t> covering_array(const std::vector<std::vector<std::string>>& cases) {
+  std::map<std::pair<std::string, std::string>, size_t> numbers;  // of pairs
+  std::vector<std::vector<size_t>> pairs(cases.size());
+  for (size_t index = 0; index < cases.size(); ++index)
+    for (size_t i = 0; i < cases[index].size(); ++i)
+      for (size_t j = i + 1; j < cases[index].size(); ++j)
+        pairs[index].push_back(
+            numbers.emplace(std::pair(cases[index][i], cases[index][j]), numbers.size()).first->second);
+  std::vector<bool> missing(numbers.size(), true);
+  const auto fresh_of = [&](const std::vector<size_t>& of) {
+    return std::count_if(of.begin(), of.end(), [&](size_t pair) { return missing[pair]; });
+  };
+  std::vector<size_t> chosen;
+  while (std::count(missing.begin(), missing.end(), true) > 0) {
+    const auto best = std::max_element(
+        pairs.begin(), pairs.end(), [&](const auto& a, const auto& b) { return fresh_of(a) < fresh_of(b); });
+    chosen.push_back(static_cast<size_t>(best - pairs.begin()));
+    for (const size_t pair : *best) missing[pair] = false;
+  }
+  return chosen;
+}
+
 static MathsOptions of_family(const std::string& family, bool dropout, MathsOptions maths) {
   maths.family = family;
   maths.dropout = dropout;
@@ -297,7 +329,7 @@ const std::vector<MathsOptions>& all_maths() {
 
 // "" where the run is what one rank's is.
 std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise,
-                         double loss_tolerance) {
+                         double loss_tolerance, double gradient_tolerance) {
   if (bitwise && found.losses != expected.losses) return "the losses' bits differ";
   if (bitwise && found.norms != expected.norms) return "the norms' bits differ";
   if (const double difference = loss_difference(found, expected); !(difference <= loss_tolerance))
@@ -312,8 +344,8 @@ std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expect
 std::string complaint_of_halves(const LayoutOutcome& found, const LayoutOutcome& one_rank,
                                 const MathsOptions& maths, const LayoutOptions& first,
                                 const LayoutOptions& then) {
-  const std::string complaint =
-      complaint_of(found, one_rank, first.bitwise() && then.bitwise(), maths.loss_tolerance());
+  const std::string complaint = complaint_of(found, one_rank, first.bitwise() && then.bitwise(),
+                                             maths.loss_tolerance(), maths.gradient_tolerance());
   if (!complaint.empty() || (first.processes == 1 && then.processes == 1)) return complaint;
   LayoutOptions first_here = first, then_here = then;
   first_here.processes = then_here.processes = 1;

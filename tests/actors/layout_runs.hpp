@@ -56,8 +56,10 @@ struct MathsOptions {
   // whole steps of what was rounded, and so does one that quantises.
   double loss_tolerance() const {
     const auto is = [&](const char* name) { return optimizer == name; };
+    if (dtype == "bfloat16") return 5e-3;
     return is("lion") || is("sophia") || is("muon") || is("mixed") || is("adamw_8bit") ? 1e-3 : 1e-5;
   }
+  double gradient_tolerance() const { return dtype == "bfloat16" ? 2e-2 : 1e-5; }
 };
 // What MathsOptions::optimizer stands for.
 OptimizerConfig optimizer_config(const std::string& optimizer);
@@ -98,9 +100,16 @@ std::vector<LayoutOptions> all_layouts(const std::vector<int>& processes = {1});
 // Every layout can do all of them.
 const std::vector<MathsOptions>& all_maths();
 
+// The options of a layout, such as "dp2" and "zbv", as far as they do something (every_option_counts()).
+std::vector<std::string> options_of(const LayoutOptions& layout);
+// Of cases with such options, the indices of some that have every pair of options that any of them has.
+// Greedily: the case with the most pairs that no earlier one has, until all pairs are there.
+std::vector<size_t> covering_array(const std::vector<std::vector<std::string>>& cases);
+
 // "" where the run is what one rank's is: to the bit, or within the bound of what changes the order of sums.
 std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise,
-                         double loss_tolerance = MathsOptions().loss_tolerance());
+                         double loss_tolerance = MathsOptions().loss_tolerance(),
+                         double gradient_tolerance = MathsOptions().gradient_tolerance());
 // "" where run_halves() gave one rank's outcome, and over processes the bits of the same layouts in one.
 std::string complaint_of_halves(const LayoutOutcome& found, const LayoutOutcome& one_rank,
                                 const MathsOptions& maths, const LayoutOptions& first,

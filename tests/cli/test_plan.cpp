@@ -38,6 +38,30 @@ TEST_CASE("plan says as text what every rank would take, and leaves nothing behi
   }
 }
 
+TEST_CASE("plan, and the start of a run, say what gradients a fused update does not free") {
+  const Workbench bench;
+  const Settings lomo{"optimizer.name=lomo", "train.steps=1", "train.clip_grad_norm=1.0"};
+  const auto says = [&](const Settings& settings, const std::string& words) {
+    const Outcome plan = bench.command(plan_arguments(lomo + settings));
+    REQUIRE_CODE(plan, 0);
+    const Outcome run = bench.run("run", lomo + settings, {"--dry-run"});
+    REQUIRE_CODE(run, 0);
+    INFO(plan.report() << run.report());
+    CHECK(has(plan.output, words.empty() ? "stand whole" : words + "\n") == !words.empty());
+    CHECK(has(run.errors, words.empty() ? "stand whole" : words + "\n") == !words.empty());
+    const Outcome json = bench.command(plan_arguments(lomo + settings, {"--format", "json"}));
+    REQUIRE_CODE(json, 0);
+    return nlohmann::json::parse(json.output).at("step").at("whole_gradient_bytes").get<int>();
+  };
+  const Settings several{"train.gradient_accumulation_steps=4"};
+  CHECK(says(several, "fused update: gradients stand whole over 4 micro-batches, 4 bytes a parameter") == 4);
+  CHECK(says(several + Settings{"parallel.dp_size=2", "parallel.zero_stage=2", "model.dtype=bfloat16",
+                                "optimizer.grad_dtype=bfloat16"},
+             "over 4 micro-batches, 2 bytes a parameter, shared by 2 ranks") == 2);
+  CHECK(says({"train.gradient_accumulation_steps=1"}, "") == 0);
+  CHECK(says(several + Settings{"optimizer.fused_update=false"}, "") == 0);
+}
+
 TEST_CASE("plan as JSON has a documented object for every rank") {
   const Workbench bench;
   const Outcome outcome = bench.command(plan_arguments(

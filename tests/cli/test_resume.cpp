@@ -173,6 +173,18 @@ TEST_CASE("a run with a constant rate from before schedules had options of their
   CHECK_SAME(expected, bench.training(run));
 }
 
+TEST_CASE("a run of a version that knew fewer keys goes on") {
+  const std::string run = killed_copy("fewer_keys");
+  change_maths(run, [](nlohmann::json& maths) {
+    for (const char* key : {"fused_update", "state_dtype", "master"}) maths.at("optimizer").erase(key);
+    maths.at("train").erase("clip_grad_norm_mode");
+    maths.at("model").erase("dropout");
+    maths.at("lr_scheduler").erase("warmup_ratio");
+  });
+  REQUIRE_CODE(killed_run().resume(run), 0);
+  CHECK_SAME(never_stopped(), killed_run().training(run));
+}
+
 TEST_CASE("whoever allows another schedule allows what only one of the two has") {
   const std::string run = killed_copy("another_schedule");
   const Settings straight{"lr_scheduler={name: step, warmup_steps: 4, step_size: 100}"};

@@ -19,6 +19,17 @@ TEST_CASE("ranks with a GPU each communicate over NCCL, and train as one rank on
   CHECK(!take_nccl_calls(1).empty());
 }
 
+TEST_CASE("the parts of matrices go between GPUs, and between ranks that share one", "[slow]") {
+  MathsOptions maths = small_maths();
+  maths.optimizer = "muon";
+  const LayoutOutcome expected = run_layouts(maths, {{LayoutOptions(), 1}, {LayoutOptions(), gpu_steps}});
+  const Gpus gpus(GENERATE(1, 2));
+  const LayoutOptions layout = gpu_layout(2, 2, 1, 1, 1);
+  set_gpu_backend(&cuda_backend());
+  const LayoutOutcome found = run_layouts(maths, {{layout, 1}, {layout, gpu_steps}});
+  CHECK(complaint_of(found, expected, false, maths.loss_tolerance()) == "");
+}
+
 TEST_CASE("with sums in rank order, GPUs over NCCL give the bits of ranks that share one", "[slow]") {
   const LayoutOptions layout = GENERATE(gpu_layout(2, 1, 1, 1, 1), gpu_layout(1, 2, 1, 1));
   INFO(layout.name());

@@ -265,6 +265,15 @@ TEST_CASE("an unknown optimizer, a group and options that contradict each other 
        "c.yaml:1: optimizer.groups.0.lr_scale: found beside lr; one of the two is wanted"},
       {"optimizer: {groups: [{match: [a], lr_scale: -1}]}",
        "c.yaml:1: optimizer.groups.0.lr_scale: found -1; a number of at least 0 is wanted"},
+      {"optimizer: {name: muon, ns_steps: 1.5}",
+       "c.yaml:1: optimizer.ns_steps: found 1.5; a whole number from 1 to 100 is wanted"},
+      {"optimizer: {name: muon, ns_steps: 101}",
+       "c.yaml:1: optimizer.ns_steps: found 101; a whole number from 1 to 100 is wanted"},
+      {"optimizer: {name: sophia, hessian_interval: 2.5}",
+       "c.yaml:1: optimizer.hessian_interval: found 2.5; a whole number from 1 to 1000000000 is wanted"},
+      {"optimizer: {groups: [{match: [a], name: sophia, hessian_interval: 0}]}",
+       "c.yaml:1: optimizer.groups.0.hessian_interval: found 0; a whole number from 1 to 1000000000 is "
+       "wanted"},
   });
 }
 

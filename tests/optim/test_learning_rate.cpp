@@ -7,6 +7,7 @@
 
 #include "tests/catch.hpp"
 #include "tests/models/messages.hpp"
+#include "tests/optim/rule_options.hpp"
 
 using namespace collie;
 using namespace collie::test;
@@ -30,17 +31,6 @@ std::string complaint_about(const std::string& name, const OptionValues& options
   });
 }
 
-// With the types that the schedule has declared.
-OptionValues options_of(const std::string& name, const json& object) {
-  OptionValues options;
-  const std::vector<Option> declared = learning_rate_declarations().find(name).options;
-  for (const auto& [key, value] : object.items())
-    std::visit([&, &key = key, &value = value](
-                   const auto& initial) { options.set(key, value.get<std::decay_t<decltype(initial)>>()); },
-               find_option(declared, key)->initial);
-  return options;
-}
-
 }  // namespace
 
 TEST_CASE("every schedule is PyTorch's or transformers' of that name", "[schedule][golden]") {
@@ -51,7 +41,8 @@ TEST_CASE("every schedule is PyTorch's or transformers' of that name", "[schedul
     const auto name = each.at("name").get<std::string>();
     tested.insert(name);
     CAPTURE(name, each.at("options").dump());
-    const LearningRateSchedule factor = make(name, options_of(name, each.at("options")));
+    const LearningRateSchedule factor =
+        make(name, typed_options(learning_rate_declarations().find(name).options, each.at("options")));
     const auto steps = each.at("steps").get<int64_t>();
     REQUIRE(each.at("factors").size() == static_cast<size_t>(steps));
     for (int64_t step = 1; step <= steps; ++step) {

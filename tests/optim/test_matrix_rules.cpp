@@ -2,9 +2,11 @@
 // them.
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <set>
 #include <thread>
 
+#include "comm/metered_group.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/support.hpp"
@@ -103,7 +105,17 @@ struct Held {
   MatrixShare share(Operations& operations, int64_t step) {
     const std::vector<float> gradients = gradients_of(tensor.name, tensor.shape.numel(), step);
     for (size_t i = 0; i < parts.size(); ++i) operations.upload(cut(gradients, parts[i]), ranges[i].gradient);
-    return {tensor, ranges, line_states};
+    return {tensor, ranges, line_states, [this](int, int) { return counted(parts); }};
+  }
+
+  // Where those that count stand.
+  static std::vector<MatrixPart> counted(const std::vector<Part>& parts) {
+    std::vector<MatrixPart> all;
+    for (const Part& part : parts)
+      if (part.counts)
+        all.push_back({part.transposed ? Shape{part.columns, part.rows} : Shape{part.rows, part.columns},
+                       part.row, part.column, part.transposed});
+    return all;
   }
 
   // Puts the parts of what `of` gives of each range where they stand in the whole tensor.
@@ -151,7 +163,7 @@ TEST_CASE("every rule that takes matrices follows its paper over 50 steps", "[go
     tested.insert(rule);
     const auto owner = make_operations(device);
     Operations& operations = *owner.operations;
-    const auto optimizer = make_optimizer(rule, options_of(each.at("options")));
+    const auto optimizer = make_optimizer(rule, options_of_rule(rule, each.at("options")));
     std::vector<Held> held;
     for (const auto& [name, dims] : all.at("shapes").items()) {
       const Shape shape = Shape::from(dims.get<std::vector<int64_t>>());
@@ -203,9 +215,20 @@ struct Result {
   bool operator==(const Result&) const = default;
 };
 
+std::shared_ptr<MeteredGroup> metered(std::shared_ptr<ProcessGroup> group) {
+  return std::make_shared<MeteredGroup>(std::move(group));
+}
+
+using Sent = std::map<std::string, int64_t>;  // bytes by operation, of all ranks together
+void add(const MeteredGroup& group, Sent& sent) {
+  for (const auto& [operation, traffic] : group.traffic()) sent[operation] += traffic.bytes;
+}
+
+constexpr int64_t steps = 4;
+
 // Some steps of all ranks, each on a thread: `tensor_size` ranks of every data rank.
 Result run(const OptionValues& options, const std::string& rule, const std::vector<Cut>& cuts,
-           int tensor_size) {
+           int tensor_size, Sent* sent = nullptr) {
   const auto size = static_cast<int>(cuts.size());
   const int data_size = size / tensor_size;
   std::vector<std::vector<std::shared_ptr<ProcessGroup>>> tensor_groups, data_groups;
@@ -219,11 +242,11 @@ Result run(const OptionValues& options, const std::string& rule, const std::vect
     Operations& operations = *owner.operations;
     const auto optimizer = make_optimizer(rule, options);
     const int data = which / tensor_size, tensor = which % tensor_size;
-    CollectiveQueue queue(data_groups[static_cast<size_t>(tensor)][static_cast<size_t>(data)], 4,
-                          CollectiveQueue::Undriven());
+    const auto data_group = metered(data_groups[static_cast<size_t>(tensor)][static_cast<size_t>(data)]);
+    const auto tensor_group = metered(tensor_groups[static_cast<size_t>(data)][static_cast<size_t>(tensor)]);
+    CollectiveQueue queue(data_group, 4, CollectiveQueue::Undriven());
     MatrixGroups groups;
-    if (tensor_size > 1)
-      groups.tensor = tensor_groups[static_cast<size_t>(data)][static_cast<size_t>(tensor)].get();
+    if (tensor_size > 1) groups.tensor = tensor_group.get();
     if (data_size > 1) {
       groups.data = &queue;
       groups.data_cut = true;
@@ -232,12 +255,19 @@ Result run(const OptionValues& options, const std::string& rule, const std::vect
     for (size_t i = 0; i < tensors().size(); ++i)
       held.emplace_back(operations, *optimizer, tensors()[i].first, tensors()[i].second,
                         cuts[static_cast<size_t>(which)][i]);
-    for (int64_t step = 1; step <= 4; ++step) {
+    for (int64_t step = 1; step <= steps; ++step) {
       std::vector<MatrixShare> shares;
-      for (Held& each : held) shares.push_back(each.share(operations, step));
+      for (size_t i = 0; i < held.size(); ++i) {
+        shares.push_back(held[i].share(operations, step));
+        shares.back().parts = [&, i](int of_data, int of_tensor) {
+          return Held::counted(cuts[static_cast<size_t>(of_data * tensor_size + of_tensor)][i]);
+        };
+      }
       optimizer->update_matrices(operations, shares, groups, {0.01, step, {}, {}});
     }
     const std::lock_guard lock(collecting);
+    if (sent != nullptr)
+      for (const auto& group : {data_group, tensor_group}) add(*group, *sent);
     std::vector<std::vector<float>> lines;
     for (size_t i = 0; i < held.size(); ++i) {
       held[i].collect(operations, weight_of, result.weights[i]);
@@ -257,7 +287,14 @@ Result run(const OptionValues& options, const std::string& rule, const std::vect
 
 }  // namespace
 
-TEST_CASE("a rule that takes matrices gives the same bits however ranks cut them", "[matrix]") {
+namespace {
+
+struct Cuts {
+  Cut all;
+  std::vector<Cut> by_tensor, by_data, both;
+};
+
+Cuts cuts_of_tensors() {
   const std::vector<Held::Part> whole{{0, 0, rows, columns}}, whole_other{{0, 0, columns, rows}},
       vector{{0, 0, 1, length}};
   const Cut all{whole, whole_other, vector};
@@ -274,6 +311,13 @@ TEST_CASE("a rule that takes matrices gives the same bits however ranks cut them
       {{{5, 0, rows - 5, 3}}, {{0, 6, 4, rows - 6, true}}, {{0, 0, 1, length, false, false}}},
       {{{0, 3, 5, columns - 3}}, {{4, 0, columns - 4, 6, true}}, {}},
       {{{5, 3, rows - 5, columns - 3}}, {{4, 6, columns - 4, rows - 6, true}}, {}}};
+  return {all, by_tensor, by_data, both};
+}
+
+}  // namespace
+
+TEST_CASE("a rule that takes matrices gives the same bits however ranks cut them", "[matrix]") {
+  const auto [all, by_tensor, by_data, both] = cuts_of_tensors();
   for (const std::string& rule : rules_of_matrices()) {
     OptionValues options{{"weight_decay", 0.1}};
     if (rule == "adafactor") options.set("beta1", 0.9);
@@ -289,4 +333,22 @@ TEST_CASE("a rule that takes matrices gives the same bits however ranks cut them
             (i == 1 ? 1e-6 : 1e-30));
     CHECK(transposed.line_states == expected.line_states);
   }
+}
+
+TEST_CASE("the parts of a matrix are sent to the rank that makes it orthogonal, and nowhere else",
+          "[matrix]") {
+  const Cuts cuts = cuts_of_tensors();
+  // Of float32 numbers in all steps. A sum over n ranks would send 2 (n - 1) times the 260 of both matrices.
+  const auto sent_in = [&](const std::vector<Cut>& by, int tensor_size) {
+    Sent sent;
+    run({}, "muon", by, tensor_size, &sent);
+    CHECK(sent.count("all_reduce_sum") == 0);
+    return sent["send"] / (4 * steps);
+  };
+  CHECK(sent_in({cuts.all}, 1) == 0);
+  CHECK(sent_in(cuts.by_tensor, 2) == 8 * 10 + 10 * 6);
+  CHECK(sent_in(cuts.by_data, 1) == 6 + 5 * 10 + 130);
+  // What other data ranks have goes to the rank of the same tensor shard first, and then on with its own.
+  const int64_t over_data = 5 * 7 + 8 * 7 + 6 * 6 + 6 * 7, over_tensor = 8 * 10 + 10 * 6;
+  CHECK(sent_in(cuts.both, 2) == over_data + over_tensor);
 }

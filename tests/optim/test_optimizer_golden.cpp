@@ -38,7 +38,7 @@ TEST_CASE("every update rule follows its library's steps", "[golden]") {
     CAPTURE(device, rule, each.at("options").dump());
     const auto owner = make_operations(device);
     Operations& operations = *owner.operations;
-    const auto optimizer = make_optimizer(rule, options_of(each.at("options")));
+    const auto optimizer = make_optimizer(rule, options_of_rule(rule, each.at("options")));
     Tensor weight = tensor_of(operations, all.at("first"));
     std::vector<Tensor> states;
     for (const StateDeclaration& state : optimizer->states({rule, weight.shape()})) {

@@ -72,7 +72,7 @@ TEST_CASE("50 steps of a rule are those of its paper's equations", "[golden]") {
   for (const json& each : golden.at("cases")) {
     const auto rule = each.at("rule").get<std::string>();
     CAPTURE(device, rule, each.at("options").dump());
-    const auto optimizer = make_optimizer(rule, options_of(each.at("options")));
+    const auto optimizer = make_optimizer(rule, options_of_rule(rule, each.at("options")));
     const std::vector<StateDeclaration> declared = optimizer->states({"a tensor", {1}});
     const std::vector<Tensor> weights = tensors.draw("weight", 0, true);
     std::vector<std::vector<Tensor>> states;  // [states][tensors]

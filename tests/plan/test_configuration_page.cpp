@@ -83,5 +83,55 @@ TEST_CASE("what changes a result is in the fingerprint, and nothing else", "[pla
   CHECK(fingerprint(config)["lr_scheduler"]["min_lr_ratio"] == 0.5);
 }
 
+// The keys of a fingerprint, one "/section/name" each.
+std::vector<nlohmann::json::json_pointer> keys_of(const nlohmann::json& print) {
+  std::vector<nlohmann::json::json_pointer> keys;
+  for (const auto& [section, values] : print.items())
+    for (const auto& [name, value] : values.items()) keys.emplace_back("/" + section + "/" + name);
+  return keys;
+}
+
+void erase(nlohmann::json& print, const nlohmann::json::json_pointer& key) {
+  print.at(key.parent_pointer()).erase(key.back());
+}
+
+TEST_CASE("a recorded run gets any key that its version did not know", "[plan]") {
+  Config config;
+  config.optimizer.name = GENERATE("adamw", "sophia", "muon");
+  config.lr_scheduler.name = "warmup_stable_decay";
+  config.optimizer.groups = {{{"*norm*"}, "sgd", {{"lr", 0.1}}}};
+  const nlohmann::json print = fingerprint(config);
+  CHECK(complete_fingerprint(print) == print);
+  REQUIRE(keys_of(print).size() > 25);
+  for (const auto& key : keys_of(print)) {
+    if (key.back() == "name" || key.back() == "groups") continue;
+    nlohmann::json older = print;
+    erase(older, key);
+    nlohmann::json expected = print;
+    if (key.back() == "decay_norms_and_biases") expected[key] = true;  // decay covered everything
+    CAPTURE(key.to_string());
+    CHECK(complete_fingerprint(older) == expected);
+  }
+  const nlohmann::json::json_pointer groups("/optimizer/groups");
+  nlohmann::json older = print, recorded = nlohmann::json::parse(print.at(groups).get<std::string>());
+  REQUIRE(recorded.at(0).erase("nesterov") == 1);
+  older[groups] = recorded.dump();
+  CHECK(older != print);
+  CHECK(complete_fingerprint(older) == print);
+}
+
+TEST_CASE("what is recorded of a run, and of pieces that nobody knows here, stays as it is", "[plan]") {
+  nlohmann::json print = fingerprint({});
+  print["optimizer"] = {
+      {"name", "a host's"}, {"lr", 0.5}, {"master", false}, {"groups", nlohmann::json::array()}};
+  print["data"]["contents"] = "abc";
+  const nlohmann::json complete = complete_fingerprint(print);
+  CHECK(complete.at("optimizer").at("lr") == 0.5);
+  CHECK(complete.at("optimizer").at("master") == false);
+  CHECK_FALSE(complete.at("optimizer").contains("betas"));
+  CHECK(complete.at("optimizer").at("rounding") == "nearest");
+  CHECK(complete.at("data").at("contents") == "abc");
+}
+
 }  // namespace
 }  // namespace collie::test

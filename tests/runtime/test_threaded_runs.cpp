@@ -66,7 +66,7 @@ Config config_of(const TemporaryFolder& folder, const ThreadedLayout& layout) {
 // With an estimate of the curvature before the first and the third step.
 void use_sophia(Config& config) {
   config.optimizer.name = "sophia";
-  config.optimizer.options = {{"lr", 1e-2}, {"rho", 1.0}, {"hessian_interval", 2.0}};
+  config.optimizer.options = {{"lr", 1e-2}, {"rho", 1.0}, {"hessian_interval", int64_t{2}}};
 }
 
 RunPlan plan_of(Config config) {
