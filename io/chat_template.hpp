@@ -48,6 +48,9 @@ class ChatTemplate {
   // file, and the line in a template.
   static std::optional<ChatTemplate> load(const std::filesystem::path& folder);
 
+  // The template in `file`, with the special tokens of `folder`.
+  static ChatTemplate from_file(const std::filesystem::path& file, const std::filesystem::path& folder);
+
   // `templates` by name ("default", "tool_use", ...). `special_tokens` by name ("bos_token", ...).
   ChatTemplate(std::map<std::string, jinja::Template> templates,
                std::map<std::string, std::string> special_tokens);

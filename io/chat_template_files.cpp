@@ -98,13 +98,10 @@ void add_end_tokens(const json& generation, const json& tokenizer, ChatTemplate&
 
 }  // namespace
 
-std::optional<ChatTemplate> ChatTemplate::load(const std::filesystem::path& folder) {
-  const auto config_file = folder / "tokenizer_config.json", older_file = folder / "chat_template.json";
-  const json config = read_object(config_file);
-  Templates templates = template_files(folder);
-  if (templates.empty()) templates = listed_templates(config, config_file.string());
-  if (templates.empty()) templates = listed_templates(read_object(older_file), older_file.string());
-  if (templates.empty()) return std::nullopt;
+namespace {
+
+// The template with the folder's special tokens.
+ChatTemplate with_tokens(Templates templates, const std::filesystem::path& folder, const json& config) {
   Tokens tokens;
   add_tokens(config, tokens);
   if (!config.contains("added_tokens_decoder"))
@@ -112,6 +109,24 @@ std::optional<ChatTemplate> ChatTemplate::load(const std::filesystem::path& fold
   ChatTemplate chat(std::move(templates), std::move(tokens));
   add_end_tokens(read_object(folder / "generation_config.json"), config, chat);
   return chat;
+}
+
+}  // namespace
+
+std::optional<ChatTemplate> ChatTemplate::load(const std::filesystem::path& folder) {
+  const auto config_file = folder / "tokenizer_config.json", older_file = folder / "chat_template.json";
+  const json config = read_object(config_file);
+  Templates templates = template_files(folder);
+  if (templates.empty()) templates = listed_templates(config, config_file.string());
+  if (templates.empty()) templates = listed_templates(read_object(older_file), older_file.string());
+  if (templates.empty()) return std::nullopt;
+  return with_tokens(std::move(templates), folder, config);
+}
+
+ChatTemplate ChatTemplate::from_file(const std::filesystem::path& file, const std::filesystem::path& folder) {
+  Templates templates;
+  add_file(templates, "default", file);
+  return with_tokens(std::move(templates), folder, read_object(folder / "tokenizer_config.json"));
 }
 
 }  // namespace collie

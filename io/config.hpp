@@ -43,13 +43,16 @@ struct DataSource {
   std::string path;  // glob
   std::string format = "text";
   double weight = 1.0;
-  std::string text, prompt, completion;             // jsonl keys
+  std::string text, prompt, completion;             // jsonl: keys of a record
+  std::string messages, tools, chat_template;       // chat: keys of a record; a file
+  std::string tokens, labels;                       // tokens: keys of a record
   std::string add_bos = "auto", add_eos = "auto";   // auto | true | false
   int line = 0;                                     // in the configuration file, for messages
   bool operator==(const DataSource& other) const {  // equal wherever they were written
     return path == other.path && format == other.format && weight == other.weight && text == other.text &&
-           prompt == other.prompt && completion == other.completion && add_bos == other.add_bos &&
-           add_eos == other.add_eos;
+           prompt == other.prompt && completion == other.completion && messages == other.messages &&
+           tools == other.tools && chat_template == other.chat_template && tokens == other.tokens &&
+           labels == other.labels && add_bos == other.add_bos && add_eos == other.add_eos;
   }
 };
 
@@ -59,6 +62,7 @@ struct DataSection {
   std::string packing = "auto";  // auto | true | samples | false
   std::string too_long = "cut";  // cut | drop | refuse
   bool shuffle = true;
+  int64_t max_bad_lines = 0;
   bool operator==(const DataSection&) const = default;
 };
 

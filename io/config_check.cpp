@@ -17,19 +17,37 @@ namespace {
 
 constexpr const char* kSourceExample = "a list of sources is wanted, such as [{path: \"data/*.txt\"}]";
 
+// The keys of a source that belong to one format, and their values.
+struct Column {
+  const char* format;
+  const char* name;
+  const std::string& value;
+};
+
 void check_columns(const DataSource& source, const std::string& path, const Places& places) {
   constexpr const char* kWanted = "either text: KEY, or prompt: KEY and completion: KEY, is wanted";
-  std::string given, first;
-  const std::pair<const char*, const std::string&> columns[] = {
-      {"text", source.text}, {"prompt", source.prompt}, {"completion", source.completion}};
-  for (const auto& [name, value] : columns) {
+  const Column columns[] = {{"jsonl", "text", source.text},
+                            {"jsonl", "prompt", source.prompt},
+                            {"jsonl", "completion", source.completion},
+                            {"chat", "messages", source.messages},
+                            {"chat", "tools", source.tools},
+                            {"chat", "chat_template", source.chat_template},
+                            {"tokens", "tokens", source.tokens},
+                            {"tokens", "labels", source.labels}};
+  std::string given;
+  for (const auto& [format, name, value] : columns) {
     if (value.empty()) continue;
-    if (first.empty()) first = name;
+    if (source.format != format) {
+      std::vector<std::string> same;
+      for (const Column& column : columns)
+        if (std::string(column.format) == format) same.push_back(column.name);
+      const std::string last = same.back();
+      same.pop_back();
+      throw UserError("{}: found with format {}; {} and {} belong to format {}", places.of(join(path, name)),
+                      source.format, fmt::join(same, ", "), last, format);
+    }
     given += (given.empty() ? "" : ", ") + std::string(name);
   }
-  if (source.format == "text" && !given.empty())
-    throw UserError("{}: found with format text; text, prompt and completion belong to format jsonl",
-                    places.of(join(path, first)));
   if (source.format == "jsonl" && given != "text" && given != "prompt, completion")
     throw UserError("{}: found {} with format jsonl; {}", places.of(path),
                     given.empty() ? "none of text, prompt, completion" : given, kWanted);

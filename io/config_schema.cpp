@@ -96,6 +96,9 @@ std::vector<Key> what_is_trained(Config& c) {
           .one_of({"cut", "drop", "refuse"})
           .fingerprinted()
           .formerly("cut"),
+      Key("data.max_bad_lines", &c.data.max_bad_lines)
+          .doc("lines of a data file that may be wrong; they are left out, with a warning")
+          .from_to(0, 1e12),
       Key("data.shuffle", &c.data.shuffle)
           .doc("another order of the sequences in each epoch")
           .fingerprinted(),
@@ -347,11 +350,18 @@ std::vector<Key> group_schema(const OptimizerConfig& optimizer, OptimizerGroup& 
 std::vector<Key> source_schema(DataSource& source, const std::string& path) {
   return {
       Key(path + ".path", &source.path).or_null().also_known_as({"file", "files"}),
-      Key(path + ".format", &source.format).one_of({"text", "jsonl"}).also_known_as({"type", "kind"}),
+      Key(path + ".format", &source.format)
+          .one_of({"text", "jsonl", "chat", "tokens"})
+          .also_known_as({"type", "kind"}),
       Key(path + ".weight", &source.weight).above(0).only("1.0"),
       Key(path + ".text", &source.text).or_null(),
       Key(path + ".prompt", &source.prompt).or_null(),
       Key(path + ".completion", &source.completion).or_null().also_known_as({"response", "answer"}),
+      Key(path + ".messages", &source.messages).or_null().also_known_as({"conversations"}),
+      Key(path + ".tools", &source.tools).or_null(),
+      Key(path + ".chat_template", &source.chat_template).or_null(),
+      Key(path + ".tokens", &source.tokens).or_null().also_known_as({"input_ids"}),
+      Key(path + ".labels", &source.labels).or_null(),
       Key(path + ".add_bos", &source.add_bos).one_of({"auto", "true", "false"}),
       Key(path + ".add_eos", &source.add_eos).one_of({"auto", "true", "false"}),
   };

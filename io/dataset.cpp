@@ -1,17 +1,21 @@
 #include "io/dataset.hpp"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "base/regular_file.hpp"
 #include "base/sha256.hpp"
+#include "io/chat_template.hpp"
 #include "io/dataset_formats.hpp"
 #include "io/file_hash.hpp"
 #include "io/files.hpp"
 #include "io/mapped_file.hpp"
 #include "io/token_cache.hpp"
+#include "io/unpacked_file.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -98,49 +102,104 @@ DocumentBlock make_block(const std::vector<Document>& documents) {
 
 namespace {
 
-// What a cache is made from. The data of older runs have the same key where they have the same tokens.
-std::string make_key(const DataSource& source, const std::string& fingerprint, const std::string& contents) {
-  nlohmann::json parts = {"collie-engine token cache 1",
-                          source.format,
-                          source.text,
-                          source.prompt,
-                          source.completion,
-                          fingerprint,
-                          contents};
-  if (!source.prompt.empty()) parts.push_back("prompt and completion are one text");
-  if (source.add_bos != "auto" || source.add_eos != "auto")
-    parts.push_back({{"add_bos", source.add_bos}, {"add_eos", source.add_eos}});
+// How one source is read.
+struct SourceReader {
+  const DataSource& source;
+  const Tokenizer& tokenizer;
+  const DatasetOptions& options;
+  std::optional<ChatTemplate> chat_template;
+  std::string fingerprint;  // of all that decides what becomes of a file's contents
+};
+
+// The files that a chat template and its special tokens come from.
+std::string chat_files(const DataSource& source, const std::filesystem::path& folder) {
+  std::string all;
+  if (!source.chat_template.empty()) all += read_text_file(source.chat_template);
+  for (const char* name : {"chat_template.jinja", "tokenizer_config.json", "special_tokens_map.json",
+                           "generation_config.json", "chat_template.json"})
+    if (const auto path = folder / name; may_be_there(path.string()))
+      all += fmt::format("|{}|{}", name, read_text_file(path.string()));
+  std::error_code none;
+  std::map<std::string, std::string> more;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "additional_chat_templates", none))
+    more[entry.path().filename().string()] = read_text_file(entry.path().string());
+  for (const auto& [name, contents] : more) all += fmt::format("|{}|{}", name, contents);
+  return sha256_hex(std::as_bytes(std::span(all)));
+}
+
+// The data of older runs have the same fingerprint where they have the same tokens.
+nlohmann::json parts_of_key(const DataSource& source, const std::string& tokenizer,
+                            const DatasetOptions& options) {
+  nlohmann::json more = nlohmann::json::object();
+  const auto put = [&](const char* key, const std::string& value, const std::string& usual) {
+    if (value != usual) more[key] = value;
+  };
+  if (!source.prompt.empty()) more["joined"] = "prompt and completion are one text";
+  put("add_bos", source.add_bos, "auto");
+  put("add_eos", source.add_eos, "auto");
+  put("messages", source.messages, "");
+  put("tools", source.tools, "");
+  put("tokens", source.tokens, "");
+  put("labels", source.labels, "");
+  if (source.format == "chat") more["chat"] = chat_files(source, options.tokenizer_folder);
+  if (options.max_bad_lines > 0) more["max_bad_lines"] = options.max_bad_lines;
+  nlohmann::json parts = {
+      "collie-engine token cache 1", source.format, source.text, source.prompt, source.completion, tokenizer};
+  if (!more.empty()) parts.push_back(more);
+  return parts;
+}
+
+SourceReader make_reader(const DataSource& source, const Tokenizer& tokenizer, const std::string& fingerprint,
+                         const DatasetOptions& options) {
+  SourceReader reader{source, tokenizer, options, std::nullopt, ""};
+  if (source.format == "chat")
+    reader.chat_template = source.chat_template.empty()
+                               ? ChatTemplate::load(options.tokenizer_folder)
+                               : ChatTemplate::from_file(source.chat_template, options.tokenizer_folder);
+  reader.fingerprint = parts_of_key(source, fingerprint, options)
+                           .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return reader;
+}
+
+// What a cache is made from.
+std::string make_key(const SourceReader& reader, const std::string& contents) {
+  nlohmann::json parts = nlohmann::json::parse(reader.fingerprint);
+  parts.push_back(contents);
   const std::string text = parts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return sha256_hex(std::as_bytes(std::span(text)));
 }
 
-void build_cache(const std::filesystem::path& cache, const std::string& key, const DataSource& source,
-                 const MappedFile& file, const Tokenizer& tokenizer) {
-  if (const auto offset = first_invalid_utf8(file.text()))
+void build_cache(const std::filesystem::path& cache, const std::string& key, const SourceReader& reader,
+                 const MappedFile& file) {
+  const UnpackedFile unpacked(file, cache);
+  const std::string_view text = unpacked.text();
+  if (const auto offset = first_invalid_utf8(text))
     throw UserError("{}: it is not valid UTF-8 at byte {} (0x{:02X}); data files must be UTF-8",
-                    file.path().string(), *offset, std::to_integer<unsigned>(file.bytes()[*offset]));
-  const DatasetFormat read = dataset_formats().find(source.format);
+                    file.path().string(), *offset,
+                    static_cast<unsigned>(static_cast<unsigned char>(text[*offset])));
+  const DatasetFormat read = dataset_formats().find(reader.source.format);
   TokenCacheWriter writer(cache, key);
   failpoint("data.tokenise");
-  read({source, file.path().string(), file.text()}, tokenizer,
-       [&](const Document& document) { writer.add(document.tokens, document.targets); });
+  read({reader.source, file.path().string(), text, reader.chat_template ? &*reader.chat_template : nullptr,
+        reader.options.max_bad_lines},
+       reader.tokenizer, [&](const Document& document) { writer.add(document.tokens, document.targets); });
   writer.finish();
 }
 
 // Adds the file's key to `keys`.
-DocumentBlock open_file(const std::string& path, const DataSource& source, const Tokenizer& tokenizer,
-                        const std::string& fingerprint, const std::filesystem::path& cache_folder,
-                        std::string& keys) {
+DocumentBlock open_file(const std::string& path, const SourceReader& reader,
+                        const std::filesystem::path& cache_folder, std::string& keys) {
   const MappedFile file(path);
   const FileHash hash(file, cache_folder);
-  const std::string key = make_key(source, fingerprint, hash.sha256());
+  const std::string key = make_key(reader, hash.sha256());
   keys += key;
   const auto cache = cache_folder / (key + ".tokens");
   std::string reason;
-  if (auto block = open_token_cache(cache, key, tokenizer.vocab_size(), reason)) return *block;
+  const int64_t vocab_size = reader.tokenizer.vocab_size();
+  if (auto block = open_token_cache(cache, key, vocab_size, reason)) return *block;
   if (!reason.empty()) log::warn("token cache {}: {}; it is made anew", cache.string(), reason);
-  build_cache(cache, key, source, file, tokenizer);
-  if (auto block = open_token_cache(cache, key, tokenizer.vocab_size(), reason)) {
+  build_cache(cache, key, reader, file);
+  if (auto block = open_token_cache(cache, key, vocab_size, reason)) {
     hash.remember();
     return *block;
   }
@@ -160,20 +219,23 @@ void check_source(const DataSource& source, const std::string& name) {
 std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources,
                                             const Tokenizer& tokenizer,
                                             const std::filesystem::path& cache_folder,
-                                            const std::string& name) {
-  for (const auto& source : sources) check_source(source, name);
+                                            const DatasetOptions& options) {
+  for (const auto& source : sources) check_source(source, options.name);
   std::error_code error;
   std::filesystem::create_directories(cache_folder, error);
   if (error) throw RunError("cannot make the folder {}: {}", cache_folder.string(), error.message());
   const std::string fingerprint = tokenizer.fingerprint();
   std::vector<DocumentBlock> blocks;
   std::string keys;
-  for (const auto& source : sources)
+  for (const auto& source : sources) {
+    const SourceReader reader = make_reader(source, tokenizer, fingerprint, options);
     for (const auto& path : expand_glob(source.path)) {
-      check_regular_file(path, name);
-      blocks.push_back(open_file(path, source, tokenizer, fingerprint, cache_folder, keys));
+      check_regular_file(path, options.name);
+      blocks.push_back(open_file(path, reader, cache_folder, keys));
     }
-  return std::make_shared<const Dataset>(std::move(blocks), name, sha256_hex(std::as_bytes(std::span(keys))));
+  }
+  return std::make_shared<const Dataset>(std::move(blocks), options.name,
+                                         sha256_hex(std::as_bytes(std::span(keys))));
 }
 
 }  // namespace collie

@@ -76,13 +76,19 @@ Document document_from(std::vector<int32_t> tokens, int64_t first);
 void check_spans(size_t tokens, std::span<const TokenSpan> targets);
 DocumentBlock make_block(const std::vector<Document>& documents);
 
+struct DatasetOptions {
+  std::string name;  // the configuration key of the sources ("data.train"), for messages
+  std::filesystem::path tokenizer_folder = "";  // where the chat template is
+  int64_t max_bad_lines = 0;                    // data.max_bad_lines
+};
+
 // Tokenises `sources` with `tokenizer`, once. The result is kept under `cache_folder`, which is made if it is
 // absent, keyed by the contents of the data file, the tokenizer and the source's settings. Later calls map
 // it. Several processes may call it at once. Throws UserError (file, line or byte offset, what was found,
-// what would be right). `name` is the configuration key of the sources ("data.train"), for messages.
+// what would be right).
 std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources,
                                             const Tokenizer& tokenizer,
                                             const std::filesystem::path& cache_folder,
-                                            const std::string& name);
+                                            const DatasetOptions& options);
 
 }  // namespace collie

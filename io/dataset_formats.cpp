@@ -1,121 +1,25 @@
 #include "io/dataset_formats.hpp"
 
-#include <algorithm>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <vector>
 
 #include "base/error.hpp"
-#include "base/log.hpp"
 #include "base/quote.hpp"
+#include "io/chat_format.hpp"
+#include "io/document_maker.hpp"
+#include "io/json_records.hpp"
 #include "io/json_text.hpp"
 
 namespace collie {
 
 namespace {
 
-// Makes documents of the texts of one file.
-class DocumentMaker {
- public:
-  DocumentMaker(const DataFile& file, const Tokenizer& tokenizer) : file_(file), tokenizer_(tokenizer) {
-    const DataSource& source = file.source;
-    adds_bos_ = source.add_bos == "auto" ? tokenizer.adds_bos() : source.add_bos == "true";
-    if (adds_bos_ && !tokenizer.bos())
-      throw UserError("{}: add_bos is true, but the tokenizer has no BOS token", source.path);
-    adds_eos_ = source.add_eos != "false";
-    if (adds_eos_ && !tokenizer.eos())
-      throw UserError(
-          "the tokenizer has no EOS token, and every document ends with it; name one as eos_token in "
-          "tokenizer_config.json");
-  }
-
-  Document whole(std::string_view text) {
-    std::vector<int32_t> tokens = started();
-    append(tokenizer_.encode(text, false), tokens);
-    return ended(std::move(tokens), 0);
-  }
-
-  // A token belongs to the completion if it begins at or behind the boundary.
-  Document completed(const std::string& prompt, const std::string& completion) {
-    std::vector<int32_t> tokens = started();
-    const Encoding encoding = tokenizer_.encode_with_starts(prompt + completion);
-    const auto boundary = std::find_if(encoding.starts.begin(), encoding.starts.end(),
-                                       [&](size_t start) { return start >= prompt.size(); });
-    const auto first = static_cast<int64_t>(tokens.size()) + (boundary - encoding.starts.begin());
-    append(encoding.ids, tokens);
-    return ended(std::move(tokens), first);
-  }
-
- private:
-  std::vector<int32_t> started() const {
-    return adds_bos_ ? std::vector<int32_t>{*tokenizer_.bos()} : std::vector<int32_t>();
-  }
-
-  void append(const std::vector<int32_t>& ids, std::vector<int32_t>& tokens) {
-    if (adds_bos_ && !ids.empty() && ids.front() == *tokenizer_.bos())
-      warn_of_double("BOS", "begins", "add_bos");
-    if (adds_eos_ && !ids.empty() && ids.back() == *tokenizer_.eos())
-      warn_of_double("EOS", "ends", "add_eos");
-    if (tokens.empty())
-      tokens = ids;
-    else
-      tokens.insert(tokens.end(), ids.begin(), ids.end());
-  }
-
-  Document ended(std::vector<int32_t> tokens, int64_t first) const {
-    if (adds_eos_) tokens.push_back(*tokenizer_.eos());
-    return document_from(std::move(tokens), first);
-  }
-
-  // Once a file and token.
-  void warn_of_double(const char* token, const char* where, const char* key) {
-    if (!warned_.insert(key).second) return;
-    log::warn(
-        "{}: a text {} with the {} token, and one more is added; set {}: false for this source if that is "
-        "not meant",
-        file_.path, where, token, key);
-  }
-
-  const DataFile& file_;
-  const Tokenizer& tokenizer_;
-  bool adds_bos_ = false, adds_eos_ = true;
-  std::set<std::string> warned_;
-};
-
-void read_text(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
-  if (!file.text.empty()) sink(DocumentMaker(file, tokenizer).whole(file.text));
+AddedByFormat usual(const Tokenizer& tokenizer) {
+  return {tokenizer.adds_bos(), true};
 }
 
-// One line of a JSONL file.
-class Sample {
- public:
-  Sample(const DataFile& file, int64_t line, std::string_view text)
-      : place_(fmt::format("{}:{}", file.path, line)), value_(parse_json_object(text, place_)) {}
-
-  const std::string& text(const std::string& key) const {
-    const auto found = value_.find(key);
-    if (found == value_.end())
-      throw UserError("{}: it has no key '{}'; it has: {}", place_, shortened(key), keys());
-    if (!found->is_string())
-      throw UserError("{}: key '{}' must be a string, not {}", place_, shortened(key), found->type_name());
-    return found->get_ref<const std::string&>();
-  }
-
- private:
-  static constexpr size_t longest_list = 200;
-
-  std::string keys() const {
-    std::string all;
-    for (const auto& [key, value] : value_.items()) {
-      all += (all.empty() ? "'" : ", '") + shortened(key) + "'";
-      if (all.size() > longest_list) return all + ", ...";
-    }
-    return all.empty() ? "none" : all;
-  }
-
-  std::string place_;
-  nlohmann::json value_;
-};
+void read_text(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
+  if (!file.text.empty()) sink(DocumentMaker(file, tokenizer, usual(tokenizer)).whole(file.text));
+}
 
 void read_jsonl(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
   const DataSource& source = file.source;
@@ -123,23 +27,57 @@ void read_jsonl(const DataFile& file, const Tokenizer& tokenizer, const Document
                           : !source.prompt.empty() || !source.completion.empty())
     throw UserError("{}: a jsonl source names its keys as either text, or prompt and completion",
                     source.path);
-  DocumentMaker documents(file, tokenizer);
-  // Far above any real sample. Tokenising one takes some ten times its size in memory, and a file whose line
-  // never ends is a mistake.
-  constexpr size_t longest_line = size_t{256} << 20;
-  std::string_view rest = file.text;
-  for (int64_t line = 1; !rest.empty(); ++line) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view text = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    if (text.size() > longest_line)
-      throw UserError("{}:{}: the line has {} bytes; a sample of at most {} is wanted, on a line of its own",
-                      file.path, line, text.size(), longest_line);
-    const Sample sample(file, line, text);
-    sink(source.text.empty() ? documents.completed(sample.text(source.prompt), sample.text(source.completion))
-                             : documents.whole(sample.text(source.text)));
+  DocumentMaker documents(file, tokenizer, usual(tokenizer));
+  for_each_record(file, [&](const JsonRecord& record) {
+    sink(source.text.empty() ? documents.completed(record.text(source.prompt), record.text(source.completion))
+                             : documents.whole(record.text(source.text)));
+  });
+}
+
+std::vector<int32_t> read_ids(const JsonRecord& record, const std::string& key, int64_t least,
+                              int64_t vocab_size) {
+  const nlohmann::ordered_json& list = record.at(key);
+  if (!list.is_array())
+    throw UserError("{}: key '{}' must be a list of token ids", record.place(), shortened(key));
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const auto& id = list[i];
+    if (!id.is_number_integer() || id < least || id >= vocab_size)
+      throw UserError("{}: {}[{}] is {}; a token id from {} to {} is wanted", record.place(), shortened(key),
+                      i, in_short(id), least, vocab_size - 1);
+    ids.push_back(id.get<int32_t>());
   }
+  return ids;
+}
+
+// Labels as transformers has them: -100, or the token at the same place.
+std::vector<bool> read_targets(const JsonRecord& record, const std::string& key,
+                               const std::vector<int32_t>& tokens, int64_t vocab_size) {
+  const std::vector<int32_t> labels = read_ids(record, key, -100, vocab_size);
+  if (labels.size() != tokens.size())
+    throw UserError("{}: {} labels for {} tokens; each token has its own, or -100", record.place(),
+                    labels.size(), tokens.size());
+  std::vector<bool> targets;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] != -100 && labels[i] != tokens[i])
+      throw UserError(
+          "{}: {}[{}] is {}, but the token there is {}; a label is the token at its own place, or -100",
+          record.place(), shortened(key), i, labels[i], tokens[i]);
+    targets.push_back(labels[i] != -100);
+  }
+  return targets;
+}
+
+void read_tokens(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
+  const DataSource& source = file.source;
+  const std::string key = source.tokens.empty() ? "tokens" : source.tokens;
+  DocumentMaker documents(file, tokenizer, {false, false});
+  for_each_record(file, [&](const JsonRecord& record) {
+    const std::vector<int32_t> tokens = read_ids(record, key, 0, tokenizer.vocab_size());
+    sink(documents.given(tokens, source.labels.empty()
+                                     ? std::vector<bool>(tokens.size(), true)
+                                     : read_targets(record, source.labels, tokens, tokenizer.vocab_size())));
+  });
 }
 
 }  // namespace
@@ -149,6 +87,8 @@ Registry<DatasetFormat>& dataset_formats() {
   static const bool filled = [] {
     formats.add("text", read_text);
     formats.add("jsonl", read_jsonl);
+    formats.add("chat", read_chat);
+    formats.add("tokens", read_tokens);
     return true;
   }();
   static_cast<void>(filled);

@@ -14,11 +14,15 @@
 
 namespace collie {
 
+class ChatTemplate;
+
 // One data file of a source.
 struct DataFile {
   const DataSource& source;
-  std::string path;       // for messages
-  std::string_view text;  // its contents, valid UTF-8
+  std::string path;                             // for messages
+  std::string_view text;                        // its contents, valid UTF-8
+  const ChatTemplate* chat_template = nullptr;  // of the source or of the tokenizer's folder; null: none
+  int64_t max_bad_lines = 0;
 };
 
 // Takes the documents in order.
@@ -35,8 +39,12 @@ using DatasetFormat =
 //   jsonl  one JSON object per line (blank lines are skipped; 256 MiB at most), each a document: {text: KEY}
 //          or {prompt: KEY, completion: KEY}; prompt and completion are joined without a separator and
 //          tokenised as one text, and the tokens that begin in the completion are the targets
-// Documents start with BOS if the tokenizer adds it, and all end with EOS, which is a target; the source's
-// add_bos and add_eos say otherwise.
+//   chat   JSON objects with messages: io/chat_format.hpp
+//   tokens {tokens: KEY, labels: KEY}: token ids, and perhaps for each of them itself or -100, which is no
+//   target;
+//          nothing is added
+// Documents of text and jsonl start with BOS if the tokenizer adds it, and all end with EOS, which is a
+// target; the source's add_bos and add_eos say otherwise.
 Registry<DatasetFormat>& dataset_formats();
 
 }  // namespace collie

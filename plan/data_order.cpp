@@ -11,8 +11,9 @@ Packing packing_of(const DataSection& data, const std::vector<DataSource>& sourc
   if (data.packing == "true") return Packing::stream;
   if (data.packing == "false") return Packing::none;
   if (data.packing == "samples") return Packing::samples;
-  const bool samples = std::any_of(sources.begin(), sources.end(),
-                                   [](const DataSource& source) { return !source.prompt.empty(); });
+  const bool samples = std::any_of(sources.begin(), sources.end(), [](const DataSource& source) {
+    return !source.prompt.empty() || source.format == "chat";
+  });
   return samples ? Packing::samples : Packing::stream;
 }
 

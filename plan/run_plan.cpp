@@ -40,11 +40,16 @@ fs::path cache_folder(const RunPlan& plan) {
 
 // A failure to write the data is an input error, because the run has not begun. The message names run.dir if
 // the data are cached there.
+std::string tokenizer_folder(const Config& config) {
+  return config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
+}
+
 std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<DataSource>& sources,
                                          const std::string& name) {
   const fs::path cache = cache_folder(plan);
   try {
-    return open_dataset(sources, *plan.tokenizer, cache, name);
+    return open_dataset(sources, *plan.tokenizer, cache,
+                        {name, tokenizer_folder(plan.config), plan.config.data.max_bad_lines});
   } catch (const RunError& error) {
     throw UserError("{}: {}", cache.filename() == "cache" ? "run.dir" : name, error.what());
   }
@@ -52,7 +57,7 @@ std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<
 
 void resolve_tokenizer(RunPlan& plan) {
   const Config& config = plan.config;
-  const std::string folder = config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
+  const std::string folder = tokenizer_folder(config);
   if (config.tokenizer.kind != "byte" && folder.empty())
     throw UserError(
         "tokenizer.path: nothing to read a tokenizer from; give tokenizer.path, model.path or "
@@ -184,8 +189,9 @@ void check_sequence_length(const RunPlan& plan) {
 void open_evaluation_data(RunPlan& plan) {
   const Config& config = plan.config;
   if (config.data.eval.empty()) return;
-  plan.evaluation_order = evaluation_order(open_data(plan, config.data.eval, "data.eval"),
-                                           config.data.sequence_length, packing_of(config.data, config.data.eval));
+  plan.evaluation_order =
+      evaluation_order(open_data(plan, config.data.eval, "data.eval"), config.data.sequence_length,
+                       packing_of(config.data, config.data.eval));
 }
 
 // The run ends at whichever limit comes first; epochs count from the data's position.

@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(g++ cmake ninja-build pkg-config ccache
   libcaf-dev libssl-dev libtbb-dev libopenblas-pthread-dev libdnnl-dev libhwy-dev
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
-  libpcre2-dev libutf8proc-dev libsentencepiece-dev libgloo-dev libboost-context-dev catch2 libbenchmark-dev
+  libpcre2-dev libutf8proc-dev libsentencepiece-dev zlib1g-dev libzstd-dev libgloo-dev libboost-context-dev catch2 libbenchmark-dev
   "$@")
 
 missing=()

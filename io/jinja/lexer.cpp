@@ -8,6 +8,7 @@
 #include "io/jinja/problem.hpp"
 #include "io/jinja/string_escapes.hpp"
 #include "io/jinja/text.hpp"
+#include "io/unicode.hpp"
 #include "io/utf8.hpp"
 
 namespace collie::jinja {

@@ -7,6 +7,7 @@
 
 #include "io/jinja/limits.hpp"
 #include "io/jinja/problem.hpp"
+#include "io/unicode.hpp"
 #include "io/utf8.hpp"
 
 namespace collie::jinja {

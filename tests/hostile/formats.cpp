@@ -187,7 +187,7 @@ constexpr const char* header_example =
 void read_data(const std::string& folder, const std::string& file, const std::string& contents,
                DataSource source) {
   source.path = put(folder, file, contents);
-  const auto dataset = open_dataset({source}, *byte_tokenizer(), folder + "/cache", "data.train");
+  const auto dataset = open_dataset({source}, *byte_tokenizer(), folder + "/cache", {"data.train"});
   must(dataset->token_count() >= dataset->pair_count(), "more pairs than tokens");
 }
 

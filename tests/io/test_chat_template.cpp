@@ -75,7 +75,7 @@ ordered_json trained(const ChatTemplate& with, const Conversation& of) {
   return result;
 }
 
-std::string refusal(const ChatTemplate& with, const Conversation& of) {
+std::string refusal_of_chat(const ChatTemplate& with, const Conversation& of) {
   try {
     return "no refusal: " + trained(with, of).dump();
   } catch (const UserError& error) {
@@ -179,13 +179,13 @@ TEST_CASE("where the prompt opens what the turn lacks, the span begins at the me
   CHECK(result[0][1] == ordered_json{{1, "<b></s>", false}, {3, " C</s>", false}});
   const auto cut =
       R"([{"role": "user", "content": "U"}, {"role": "assistant", "content": "<think>R</think>A"}])";
-  CHECK_THAT(refusal(with, conversation(cut)),
+  CHECK_THAT(refusal_of_chat(with, conversation(cut)),
              contains("data.jsonl:7: message 1 cannot be trained on with the template chat.jinja: the "
                       "generation prompt goes on with "
                       "'<think>") &&
                  contains("where the turn goes on with 'A</s>'"));
   const auto calls = R"([{"role": "user", "content": "U"}, {"role": "assistant", "tool_calls": [1]}])";
-  CHECK_THAT(refusal(with, conversation(calls)), contains("where the turn goes on with 'call>'"));
+  CHECK_THAT(refusal_of_chat(with, conversation(calls)), contains("where the turn goes on with 'call>'"));
 }
 
 TEST_CASE("generation blocks are the spans, with the message that their loop is at") {
@@ -197,26 +197,27 @@ TEST_CASE("generation blocks are the spans, with the message that their loop is 
   REQUIRE(result.size() == 1);
   CHECK(result[0][0] == "(S)(U1)[A1|](U2)[Ä2|]");
   CHECK(result[0][1] == ordered_json{{2, "A1|", true}, {4, "Ä2|", true}});
-  CHECK_THAT(refusal(chat("{% generation %}x{% endgeneration %}"), conversation(two_turns)),
+  CHECK_THAT(refusal_of_chat(chat("{% generation %}x{% endgeneration %}"), conversation(two_turns)),
              contains("not inside of a loop over the messages"));
-  CHECK_THAT(
-      refusal(chat("{% set x %}{% generation %}x{% endgeneration %}{% endset %}"), conversation(two_turns)),
-      contains("chat.jinja: line 1: a generation block is inside"));
+  CHECK_THAT(refusal_of_chat(chat("{% set x %}{% generation %}x{% endgeneration %}{% endset %}"),
+                             conversation(two_turns)),
+             contains("chat.jinja: line 1: a generation block is inside"));
 }
 
 TEST_CASE("messages that a template or transformers does not take are refused with their place") {
-  CHECK(refusal(chat(chat_ml), conversation("{}")) ==
+  CHECK(refusal_of_chat(chat(chat_ml), conversation("{}")) ==
         "data.jsonl:7: the messages are {}; they must be a list of one or more objects");
-  CHECK(refusal(chat(chat_ml), conversation("[]")) ==
+  CHECK(refusal_of_chat(chat(chat_ml), conversation("[]")) ==
         "data.jsonl:7: the messages are []; they must be a list of one or more objects");
-  CHECK(refusal(chat(chat_ml), conversation(R"(["a"])")) ==
+  CHECK(refusal_of_chat(chat(chat_ml), conversation(R"(["a"])")) ==
         "data.jsonl:7: message 0 is \"a\"; it must be an object with a role");
-  CHECK_THAT(refusal(chat("{{ raise_exception('No.') }}"), conversation(two_turns)),
+  CHECK_THAT(refusal_of_chat(chat("{{ raise_exception('No.') }}"), conversation(two_turns)),
              contains("refuses this: No."));
-  CHECK_THAT(refusal(chat("{{ messages[0].role.x }}{% for m in messages %}{{ m.content }}{% endfor %}"),
-                     conversation(R"([{"role": "assistant", "content": "A"}])")),
-             contains("data.jsonl:7: message 0 cannot be trained on with the template chat.jinja: the "
-                      "messages before it do not render"));
+  CHECK_THAT(
+      refusal_of_chat(chat("{{ messages[0].role.x }}{% for m in messages %}{{ m.content }}{% endfor %}"),
+                      conversation(R"([{"role": "assistant", "content": "A"}])")),
+      contains("data.jsonl:7: message 0 cannot be trained on with the template chat.jinja: the "
+               "messages before it do not render"));
   CHECK(trained(chat(chat_ml), conversation(R"([{"role": "user", "content": "U"}])")).empty());
 }
 

@@ -41,6 +41,7 @@ data:
   sequence_length: 256
   packing: auto
   too_long: cut
+  max_bad_lines: 0
   shuffle: true
 train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_norm_mode: exact, clip_grad_value: 0, loss: cross_entropy}
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
@@ -69,8 +70,21 @@ Config everything_changed() {
       "rms_norm_eps": 1e-06, "tie_word_embeddings": false, "pad_token_id": null, "rope_scaling": {"type": "yes", "": 1},
       "big": 18446744073709551615, "low": -9223372036854775808, "text": "3e-4", "<<": {"1": "null", "a b": []}})");
   c.tokenizer = {"~/tokenizer", "byte"};
-  c.data.train = {{"data/*.txt", "text", 1.0, "", "", ""}, {"[ab]", "jsonl", 1.0, "true", "", ""}};
-  c.data.eval = {{"- x", "jsonl", 1.0, "", "the question", "answer"}};
+  c.data.train.resize(3);
+  c.data.train[0].path = "data/*.txt";
+  c.data.train[1].path = "[ab]";
+  c.data.train[1].format = "jsonl";
+  c.data.train[1].text = "true";
+  c.data.train[2].path = "talk";
+  c.data.train[2].format = "chat";
+  c.data.train[2].messages = "conversation";
+  c.data.train[2].add_eos = "true";
+  c.data.eval.resize(1);
+  c.data.eval[0].path = "- x";
+  c.data.eval[0].format = "jsonl";
+  c.data.eval[0].prompt = "the question";
+  c.data.eval[0].completion = "answer";
+  c.data.max_bad_lines = 3;
   c.data.sequence_length = 7;
   c.data.packing = "false";
   c.data.too_long = "drop";

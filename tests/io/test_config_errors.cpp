@@ -248,7 +248,7 @@ TEST_CASE("a text outside its list is refused with the list") {
       {"parallel: {partition: half}",
        "c.yaml:1: parallel.partition: found 'half'; " + kPartition + " is wanted"},
       {"data: {eval: [{path: x, format: csv}]}",
-       "c.yaml:1: data.eval.0.format: found 'csv'; one of text, jsonl is wanted"},
+       "c.yaml:1: data.eval.0.format: found 'csv'; one of text, jsonl, chat, tokens is wanted"},
   });
 }
 

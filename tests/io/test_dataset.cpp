@@ -84,7 +84,7 @@ class PlainBytes : public Tokenizer {
 std::string refusal(const std::vector<DataSource>& sources, const Tokenizer& tokenizer = *byte_tokenizer()) {
   const TemporaryFolder cache;
   try {
-    open_dataset(sources, tokenizer, cache.path(), "data.train");
+    open_dataset(sources, tokenizer, cache.path(), {"data.train"});
   } catch (const UserError& error) {
     return error.what();
   }
@@ -107,12 +107,12 @@ TEST_CASE("a text file is one document from BOS to EOS, files in bytewise order"
   folder.write("B.txt", "Bee");
   folder.write("empty.txt", "");
   const auto data =
-      open_dataset({text_source(folder / "*.txt")}, *byte_tokenizer(), folder / "cache", "data.train");
+      open_dataset({text_source(folder / "*.txt")}, *byte_tokenizer(), folder / "cache", {"data.train"});
   REQUIRE(data->document_count() == 3);
   CHECK(spell(data->document(0)) == "^Bee$");
   CHECK(spell(data->document(1)) == "^ay$");
   CHECK(spell(data->document(2)) == "^bee\n$");
-  CHECK(targets(data->document(2)) == "^bee\n$");
+  CHECK(targets(data->document(2)) == "bee\n$");
   CHECK(data->token_count() == 5 + 4 + 6);
   CHECK(data->pair_count() == 4 + 3 + 5);
   CHECK(data->target_count() == 4 + 3 + 5);  // every token but the first
@@ -121,8 +121,8 @@ TEST_CASE("a text file is one document from BOS to EOS, files in bytewise order"
 TEST_CASE("without BOS the first token of a text is no target") {
   const TemporaryFolder folder;
   folder.write("a.txt", "abc");
-  const auto data =
-      open_dataset({text_source(folder / "a.txt")}, PlainBytes(false, true), folder / "cache", "data.train");
+  const auto data = open_dataset({text_source(folder / "a.txt")}, PlainBytes(false, true), folder / "cache",
+                                 {"data.train"});
   CHECK(spell(data->document(0)) == "abc$");
   CHECK(data->target_count() == 3);
 }
@@ -133,14 +133,14 @@ TEST_CASE("jsonl samples are documents; prompts are masked") {
                "{\"t\": \"one\", \"p\": \"Q?\", \"c\": \"A\"}\r\n\n  \n{\"t\": \"\", \"p\": \"\", \"c\": "
                "\"B\\u00e9\"}");
   const auto text = open_dataset({jsonl_source(folder / "x.jsonl", "t")}, *byte_tokenizer(), folder / "cache",
-                                 "data.train");
+                                 {"data.train"});
   REQUIRE(text->document_count() == 2);
   CHECK(spell(text->document(0)) == "^one$");
   CHECK(spell(text->document(1)) == "^$");
   CHECK(text->target_count() == 4 + 1);
 
   const auto pairs = open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, *byte_tokenizer(),
-                                  folder / "cache", "data.train");
+                                  folder / "cache", {"data.train"});
   REQUIRE(pairs->document_count() == 2);
   CHECK(spell(pairs->document(0)) == "^Q?A$");
   CHECK(targets(pairs->document(0)) == "A$");
@@ -149,7 +149,7 @@ TEST_CASE("jsonl samples are documents; prompts are masked") {
   CHECK(pairs->target_count() == 2 + 4);  // A$ and B, two bytes, $
 
   const auto bare = open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, PlainBytes(false, true),
-                                 folder / "cache", "data.train");
+                                 folder / "cache", {"data.train"});
   CHECK(spell(bare->document(0)) == "Q?A$");
   CHECK(targets(bare->document(0)) == "A$");
   CHECK(targets(bare->document(1)) == "B\xC3\xA9$");
@@ -161,7 +161,7 @@ TEST_CASE("sources follow one another as configured") {
   folder.write("a.txt", "a");
   folder.write("b.jsonl", R"({"t":"b"})");
   const auto data = open_dataset({jsonl_source(folder / "b.jsonl", "t"), text_source(folder / "a.txt")},
-                                 *byte_tokenizer(), folder / "cache", "data.train");
+                                 *byte_tokenizer(), folder / "cache", {"data.train"});
   REQUIRE(data->document_count() == 2);
   CHECK(spell(data->document(0)) == "^b$");
   CHECK(spell(data->document(1)) == "^a$");
@@ -240,7 +240,8 @@ TEST_CASE("a data set without targets, with weights or of an unknown format is r
   CHECK_THAT(refusal({weighted}), contains("not supported yet"));
   auto unknown = text_source(folder / "y.txt");
   unknown.format = "parquet";
-  CHECK_THAT(refusal({unknown}), contains("unknown data set format 'parquet'; known: jsonl, text"));
+  CHECK_THAT(refusal({unknown}),
+             contains("unknown data set format 'parquet'; known: chat, jsonl, text, tokens"));
 }
 
 TEST_CASE("the cache is used again, and only for the same contents, tokenizer and settings") {
@@ -249,7 +250,7 @@ TEST_CASE("the cache is used again, and only for the same contents, tokenizer an
   folder.write("a.jsonl", R"({"t":"abc","u":"xyz"})");
   const auto open = [&](const std::string& file, const std::string& key, const Tokenizer& tokenizer) {
     return spell(
-        open_dataset({jsonl_source(folder / file, key)}, tokenizer, cache, "data.train")->document(0));
+        open_dataset({jsonl_source(folder / file, key)}, tokenizer, cache, {"data.train"})->document(0));
   };
   CHECK(open("a.jsonl", "t", *byte_tokenizer()) == "^abc$");
   REQUIRE(files_in(cache).size() == 1);
@@ -275,7 +276,7 @@ TEST_CASE("a broken or foreign cache is made anew") {
   folder.write("a.txt", "some text to keep");
   const auto open = [&] {
     return spell(
-        open_dataset({text_source(folder / "a.txt")}, *byte_tokenizer(), cache, "data.train")->document(0));
+        open_dataset({text_source(folder / "a.txt")}, *byte_tokenizer(), cache, {"data.train"})->document(0));
   };
   open();
   const auto file = files_in(cache).at(0);
@@ -298,7 +299,7 @@ TEST_CASE("a broken or foreign cache is made anew") {
   }
   // The cache of other text under this one's name.
   folder.write("b.txt", "other text");
-  open_dataset({text_source(folder / "b.txt")}, *byte_tokenizer(), cache, "data.train");
+  open_dataset({text_source(folder / "b.txt")}, *byte_tokenizer(), cache, {"data.train"});
   for (const auto& other : files_in(cache))
     if (other != file)
       std::filesystem::copy_file(other, file, std::filesystem::copy_options::overwrite_existing);
@@ -313,8 +314,8 @@ TEST_CASE("a cache that is being built by several at once is right for all") {
   for (auto& result : results)
     threads.emplace_back([&] {
       try {
-        const auto data =
-            open_dataset({text_source(folder / "a.txt")}, *byte_tokenizer(), folder / "cache", "data.train");
+        const auto data = open_dataset({text_source(folder / "a.txt")}, *byte_tokenizer(), folder / "cache",
+                                       {"data.train"});
         result = spell(data->document(0)) == "^" + std::string(300'000, 'a') + "$" ? "right" : "wrong";
       } catch (const std::exception& error) {
         result = error.what();
@@ -329,13 +330,13 @@ TEST_CASE("a data set that fails to build leaves nothing in the cache") {
   const TemporaryFolder folder;
   folder.write("a.jsonl", "{\"t\":\"abc\"}\nbroken");
   CHECK_THROWS_AS(open_dataset({jsonl_source(folder / "a.jsonl", "t")}, *byte_tokenizer(), folder / "cache",
-                               "data.train"),
+                               {"data.train"}),
                   UserError);
   CHECK(files_in(folder / "cache").empty());
   folder.write("file", "");
-  CHECK_THROWS_AS(
-      open_dataset({jsonl_source(folder / "a.jsonl", "t")}, *byte_tokenizer(), folder / "file", "data.train"),
-      RunError);
+  CHECK_THROWS_AS(open_dataset({jsonl_source(folder / "a.jsonl", "t")}, *byte_tokenizer(), folder / "file",
+                               {"data.train"}),
+                  RunError);
 }
 
 TEST_CASE("a host program can add a data set format") {
@@ -345,7 +346,7 @@ TEST_CASE("a host program can add a data set format") {
   const TemporaryFolder folder;
   auto source = text_source(folder.write("a.txt", "abc"));
   source.format = "test-letters";
-  const auto data = open_dataset({source}, *byte_tokenizer(), folder / "cache", "data.train");
+  const auto data = open_dataset({source}, *byte_tokenizer(), folder / "cache", {"data.train"});
   REQUIRE(data->document_count() == 3);
   CHECK(spell(data->document(2)) == "c$");
 }
@@ -358,7 +359,7 @@ TEST_CASE("GSM8K is read") {
   }
   const TemporaryFolder folder;
   const auto data = open_dataset({jsonl_source(file, "", "question", "answer")}, *byte_tokenizer(),
-                                 folder / "cache", "data.eval");
+                                 folder / "cache", {"data.eval"});
   CHECK(data->document_count() == 200);
   CHECK(data->target_count() < data->pair_count());
 }
@@ -371,7 +372,7 @@ TEST_CASE("a prompt and its completion are one text, and a token belongs to wher
   const auto tokenizer = load_tokenizer(folder.path(), "auto");
   folder.write("x.jsonl", "{\"p\": \"a\", \"c\": \"_b\"}\n{\"p\": \"a_\", \"c\": \"b\"}\n");
   const auto data = open_dataset({jsonl_source(folder / "x.jsonl", "", "p", "c")}, *tokenizer,
-                                 folder / "cache", "data.train");
+                                 folder / "cache", {"data.train"});
   for (int64_t i = 0; i < 2; ++i)
     CHECK(std::vector<int32_t>(data->document(i).tokens.begin(), data->document(i).tokens.end()) ==
           std::vector<int32_t>{0, 3, 5});
@@ -386,7 +387,7 @@ TEST_CASE("a source says whether BOS and EOS are added, and a text that brings i
     auto source = jsonl_source(folder / "x.jsonl", "t");
     source.add_bos = bos;
     source.add_eos = eos;
-    return spell(open_dataset({source}, *byte_tokenizer(), folder / "cache", "data.train")->document(0));
+    return spell(open_dataset({source}, *byte_tokenizer(), folder / "cache", {"data.train"})->document(0));
   };
   CHECK(spelled("auto", "auto") == "^^ab$$");
   CHECK(spelled("false", "auto") == "^ab$$");

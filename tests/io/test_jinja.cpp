@@ -40,7 +40,8 @@ jinja::Rendering render(const std::string& source, const ordered_json& variables
 }
 
 // The message with which a template is refused, when it is read or when it is rendered.
-std::string refusal(const std::string& source, const ordered_json& variables = ordered_json::object()) {
+std::string refusal_of_template(const std::string& source,
+                                const ordered_json& variables = ordered_json::object()) {
   try {
     const std::string text = render(source, variables).text;
     return "no refusal: " + text.substr(0, 200);
@@ -90,44 +91,47 @@ TEST_CASE("templates give the texts and generation spans of Jinja2") {
 }
 
 TEST_CASE("a template that is wrong is refused with file, line, what is found and what would be right") {
-  CHECK(refusal("a\n{% if x %}\n") == "t.jinja:2: the template ends where '{% endif %}' would be right");
-  CHECK(refusal("{{ x y }}") == "t.jinja:1: found 'y' where '}}' would be right");
-  CHECK(refusal("\n\n{% for x of y %}") == "t.jinja:3: found 'of' where 'in' would be right");
-  CHECK(refusal("{% if 1 %}{% endfor %}") ==
+  CHECK(refusal_of_template("a\n{% if x %}\n") ==
+        "t.jinja:2: the template ends where '{% endif %}' would be right");
+  CHECK(refusal_of_template("{{ x y }}") == "t.jinja:1: found 'y' where '}}' would be right");
+  CHECK(refusal_of_template("\n\n{% for x of y %}") == "t.jinja:3: found 'of' where 'in' would be right");
+  CHECK(refusal_of_template("{% if 1 %}{% endfor %}") ==
         "t.jinja:1: found the tag 'endfor' where 'elif' or 'else' or 'endif' would be right");
-  CHECK(refusal("{{ (1] }}") == "t.jinja:1: ']' is found where ')' would be right");
-  CHECK(refusal("x\n{{ 'a\n}}") == "t.jinja:2: a string has no end; ' is missing");
-  CHECK(refusal("{{ 1\n") == "t.jinja:1: '}}' is missing");
-  CHECK(refusal("{{ '\\ud800' }}") == "t.jinja:1: an escape of a string names U+D800, which is no character");
-  CHECK_THAT(refusal("\xFF"), contains("t.jinja: byte 0 is not UTF-8"));
-  CHECK(refusal("{{ 99999999999999999999 }}") ==
+  CHECK(refusal_of_template("{{ (1] }}") == "t.jinja:1: ']' is found where ')' would be right");
+  CHECK(refusal_of_template("x\n{{ 'a\n}}") == "t.jinja:2: a string has no end; ' is missing");
+  CHECK(refusal_of_template("{{ 1\n") == "t.jinja:1: '}}' is missing");
+  CHECK(refusal_of_template("{{ '\\ud800' }}") ==
+        "t.jinja:1: an escape of a string names U+D800, which is no character");
+  CHECK_THAT(refusal_of_template("\xFF"), contains("t.jinja: byte 0 is not UTF-8"));
+  CHECK(refusal_of_template("{{ 99999999999999999999 }}") ==
         "t.jinja:1: an int goes beyond 64 bits, which is not supported");
 }
 
 TEST_CASE("what Jinja2 has and the engine lacks is refused when a template is read") {
-  CHECK(refusal("a\n{% if 0 %}{{ x | groupby('a') }}{% endif %}") ==
+  CHECK(refusal_of_template("a\n{% if 0 %}{{ x | groupby('a') }}{% endif %}") ==
         "t.jinja:2: the filter 'groupby' is not supported");
-  CHECK(refusal("{% include 'x' %}") ==
+  CHECK(refusal_of_template("{% include 'x' %}") ==
         "t.jinja:1: the tag 'include' is not supported; a chat template stands alone");
-  CHECK(refusal("{% if 0 %}{{ cycler(1) }}{% endif %}") ==
+  CHECK(refusal_of_template("{% if 0 %}{{ cycler(1) }}{% endif %}") ==
         "t.jinja:1: the function 'cycler' is not supported");
-  CHECK(refusal("{% if 0 %}{{ x.encode() }}{% endif %}") ==
+  CHECK(refusal_of_template("{% if 0 %}{{ x.encode() }}{% endif %}") ==
         "t.jinja:1: the method 'encode' is not supported");
-  CHECK(refusal("{{ 1 | nothing }}") == "t.jinja:1: there is no filter 'nothing'");
-  CHECK(refusal("{{ 1 is nothing }}") == "t.jinja:1: there is no test 'nothing'");
+  CHECK(refusal_of_template("{{ 1 | nothing }}") == "t.jinja:1: there is no filter 'nothing'");
+  CHECK(refusal_of_template("{{ 1 is nothing }}") == "t.jinja:1: there is no test 'nothing'");
 }
 
 TEST_CASE("what a template refuses reaches the user with its own words and the sample's place") {
-  CHECK(refusal("\n{{ raise_exception('Roles must alternate.') }}") ==
+  CHECK(refusal_of_template("\n{{ raise_exception('Roles must alternate.') }}") ==
         "data.jsonl:3: the template (t.jinja:2) refuses this: Roles must alternate.");
-  CHECK(refusal("\n\n{{ x.y }}") == "data.jsonl:3: t.jinja:3: 'x' is undefined");
-  CHECK(refusal("{{ {'a': 1}.b.c }}") == "data.jsonl:3: t.jinja:1: 'dict object' has no attribute 'b'");
-  CHECK(refusal("{{ [1].append(2) }}") ==
+  CHECK(refusal_of_template("\n\n{{ x.y }}") == "data.jsonl:3: t.jinja:3: 'x' is undefined");
+  CHECK(refusal_of_template("{{ {'a': 1}.b.c }}") ==
+        "data.jsonl:3: t.jinja:1: 'dict object' has no attribute 'b'");
+  CHECK(refusal_of_template("{{ [1].append(2) }}") ==
         "data.jsonl:3: t.jinja:1: 'append' of a list changes it, which templates may not do; build a new one "
         "with + or a loop");
-  CHECK(refusal("{% macro m(a) %}{% endmacro %}{{ m(b=1) }}") ==
+  CHECK(refusal_of_template("{% macro m(a) %}{% endmacro %}{{ m(b=1) }}") ==
         "data.jsonl:3: t.jinja:1: the macro 'm' has no argument 'b'");
-  CHECK(refusal("{{ 'a' | replace('b') }}") ==
+  CHECK(refusal_of_template("{{ 'a' | replace('b') }}") ==
         "data.jsonl:3: t.jinja:1: the filter 'replace' misses its argument 'new'");
 }
 
@@ -150,30 +154,32 @@ TEST_CASE("a generation block whose place is not known is named") {
 TEST_CASE("a template that loops, recurses or grows without end is refused") {
   const std::string loops =
       "{% for a in range(90000) %}{% for b in range(90000) %}{{ '' }}{% endfor %}{% endfor %}";
-  CHECK_THAT(refusal(loops), contains("more than 20000000 steps"));
-  CHECK_THAT(refusal("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
+  CHECK_THAT(refusal_of_template(loops), contains("more than 20000000 steps"));
+  CHECK_THAT(refusal_of_template("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
              contains("more than 100 calls of macros"));
-  CHECK_THAT(refusal("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}"),
+  CHECK_THAT(refusal_of_template("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}"),
              contains("one inside the other"));
-  CHECK_THAT(refusal("{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(60) %}{% set ns.x = "
-                     "ns.x + ns.x %}{% endfor %}"),
+  CHECK_THAT(refusal_of_template(
+                 "{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(60) %}{% set ns.x = "
+                 "ns.x + ns.x %}{% endfor %}"),
              contains("a string of"));
-  CHECK_THAT(refusal("{% set ns = namespace(x=[1, 2]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x "
-                     "%}{% endfor %}"),
+  CHECK_THAT(refusal_of_template(
+                 "{% set ns = namespace(x=[1, 2]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x "
+                 "%}{% endfor %}"),
              contains("steps"));
-  CHECK_THAT(refusal("{{ 'a' * 999999999999 }}"), contains("a string of more than"));
-  CHECK_THAT(refusal("{{ [1] * 999999999999 }}"), contains("steps"));
-  CHECK_THAT(refusal("{% set x = 'a' * 9000000 %}{% for i in range(9) %}{{ x }}{% endfor %}"),
+  CHECK_THAT(refusal_of_template("{{ 'a' * 999999999999 }}"), contains("a string of more than"));
+  CHECK_THAT(refusal_of_template("{{ [1] * 999999999999 }}"), contains("steps"));
+  CHECK_THAT(refusal_of_template("{% set x = 'a' * 9000000 %}{% for i in range(9) %}{{ x }}{% endfor %}"),
              contains("longer than 67108864 bytes"));
-  CHECK_THAT(refusal("{{ 'a' | center(999999999) }}"), contains("a width is more than"));
-  CHECK_THAT(refusal("{{ '%999999999d' % 1 }}"), contains("more than 100000"));
-  CHECK_THAT(refusal("{{ '%.999999999f' % 1 }}"), contains("more than 100000"));
-  CHECK_THAT(refusal("{{ '{:999999999}'.format(1) }}"), contains("more than 100000"));
-  CHECK_THAT(refusal("{{ range(999999999) }}"), contains("more than 100000 items"));
-  CHECK_THAT(refusal("{{ [1] | batch(999999999, 0) | list }}"), contains("steps"));
-  CHECK_THAT(refusal("{{ [1] | slice(999999999) | list }}"), contains("steps"));
-  CHECK_THAT(refusal("{{ strftime_now('%c' * 1000) }}"), contains("at most 1000"));
-  CHECK_THAT(refusal("{{ 9 ** 99 }}"), contains("64 bits"));
+  CHECK_THAT(refusal_of_template("{{ 'a' | center(999999999) }}"), contains("a width is more than"));
+  CHECK_THAT(refusal_of_template("{{ '%999999999d' % 1 }}"), contains("more than 100000"));
+  CHECK_THAT(refusal_of_template("{{ '%.999999999f' % 1 }}"), contains("more than 100000"));
+  CHECK_THAT(refusal_of_template("{{ '{:999999999}'.format(1) }}"), contains("more than 100000"));
+  CHECK_THAT(refusal_of_template("{{ range(999999999) }}"), contains("more than 100000 items"));
+  CHECK_THAT(refusal_of_template("{{ [1] | batch(999999999, 0) | list }}"), contains("steps"));
+  CHECK_THAT(refusal_of_template("{{ [1] | slice(999999999) | list }}"), contains("steps"));
+  CHECK_THAT(refusal_of_template("{{ strftime_now('%c' * 1000) }}"), contains("at most 1000"));
+  CHECK_THAT(refusal_of_template("{{ 9 ** 99 }}"), contains("64 bits"));
 }
 
 TEST_CASE("a template that is nested too deep, or makes values that are, is refused") {
@@ -182,29 +188,37 @@ TEST_CASE("a template that is nested too deep, or makes values that are, is refu
     for (int i = 0; i < times; ++i) result += text;
     return result;
   };
-  CHECK_THAT(refusal("{{ " + repeated("(", 100000) + "1" + repeated(")", 100000) + " }}"),
+  CHECK_THAT(refusal_of_template("{{ " + repeated("(", 100000) + "1" + repeated(")", 100000) + " }}"),
              contains("one inside the other"));
-  CHECK_THAT(refusal("{{ " + repeated("[", 100000) + repeated("]", 100000) + " }}"),
+  CHECK_THAT(refusal_of_template("{{ " + repeated("[", 100000) + repeated("]", 100000) + " }}"),
              contains("one inside the other"));
-  CHECK_THAT(refusal("{{ " + repeated("- ", 100000) + "1 }}"), contains("one inside the other"));
-  CHECK_THAT(refusal("{{ " + repeated("not ", 100000) + "1 }}"), contains("one inside the other"));
-  CHECK_THAT(refusal("{{ 1" + repeated(" + 1", 100000) + " }}"), contains("more than 600 operators"));
-  CHECK_THAT(refusal("{{ x" + repeated(".a", 100000) + " }}"), contains("more than 600 operators"));
-  CHECK_THAT(refusal("{{ x" + repeated(" | list", 100000) + " }}"), contains("more than 600 operators"));
-  CHECK_THAT(refusal("{{ 1" + repeated(" if 1 else 1", 100000) + " }}"), contains("one inside the other"));
-  CHECK_THAT(refusal(repeated("{% if 1 %}", 100000)), contains("one inside the other"));
-  CHECK_THAT(refusal("{% set " + repeated("(", 100000) + "a" + repeated(")", 100000) + " = 1 %}"),
+  CHECK_THAT(refusal_of_template("{{ " + repeated("- ", 100000) + "1 }}"), contains("one inside the other"));
+  CHECK_THAT(refusal_of_template("{{ " + repeated("not ", 100000) + "1 }}"),
+             contains("one inside the other"));
+  CHECK_THAT(refusal_of_template("{{ 1" + repeated(" + 1", 100000) + " }}"),
+             contains("more than 600 operators"));
+  CHECK_THAT(refusal_of_template("{{ x" + repeated(".a", 100000) + " }}"),
+             contains("more than 600 operators"));
+  CHECK_THAT(refusal_of_template("{{ x" + repeated(" | list", 100000) + " }}"),
+             contains("more than 600 operators"));
+  CHECK_THAT(refusal_of_template("{{ 1" + repeated(" if 1 else 1", 100000) + " }}"),
+             contains("one inside the other"));
+  CHECK_THAT(refusal_of_template(repeated("{% if 1 %}", 100000)), contains("one inside the other"));
+  CHECK_THAT(refusal_of_template("{% set " + repeated("(", 100000) + "a" + repeated(")", 100000) + " = 1 %}"),
              contains("one inside the other"));
   CHECK_THAT(
-      refusal("{% set ns = namespace(x=1) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}"),
+      refusal_of_template(
+          "{% set ns = namespace(x=1) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}"),
       contains("more than 200 lists and dicts"));
-  CHECK_THAT(refusal("{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x].index "
-                     "%}{% endfor %}"),
+  CHECK_THAT(refusal_of_template(
+                 "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x].index "
+                 "%}{% endfor %}"),
              contains("one inside the other"));
-  CHECK_THAT(refusal("{% set ns = namespace(x=[1]) %}{% for i in range(150) %}{% set ns.x = [ns.x, ns.x] "
-                     "%}{% endfor %}{{ ns.x }}"),
+  CHECK_THAT(refusal_of_template(
+                 "{% set ns = namespace(x=[1]) %}{% for i in range(150) %}{% set ns.x = [ns.x, ns.x] "
+                 "%}{% endfor %}{{ ns.x }}"),
              contains("a string of more than"));
-  CHECK_THAT(refusal(std::string(jinja::largest_template + 1, ' ')), contains("at most 4194304"));
+  CHECK_THAT(refusal_of_template(std::string(jinja::largest_template + 1, ' ')), contains("at most 4194304"));
   CHECK(render("{{ 1" + repeated(" + 1", 500) + " }}").text == "501");
 }
 
@@ -214,7 +228,7 @@ TEST_CASE("namespaces, macros and loops that hold each other are let go") {
       "%}done";
   CHECK(render(chain).text == "done");
   CHECK(render("{% set a = namespace() %}{% set a.a = a %}{% set a.l = [a] %}ok").text == "ok");
-  CHECK_THAT(refusal("{% set a = namespace() %}{% set a.a = a %}{{ a }}"),
+  CHECK_THAT(refusal_of_template("{% set a = namespace() %}{% set a.a = a %}{{ a }}"),
              contains("namespaces are one inside the other"));
   const std::string macros =
       "{% set ns = namespace(m=none) %}{% for i in range(20000) %}{% macro m() %}{{ i }}{% endmacro %}{% set "
@@ -222,7 +236,8 @@ TEST_CASE("namespaces, macros and loops that hold each other are let go") {
       "{% set ns.l = loop %}{% endfor %}{{ ns.m[0]() }}";
   CHECK(render(macros).text == "19999");
   CHECK_THAT(
-      refusal("{% set ns = namespace() %}{% for i in [1] %}{% set ns.l = loop %}{% endfor %}{{ ns.l.last }}"),
+      refusal_of_template(
+          "{% set ns = namespace() %}{% for i in [1] %}{% set ns.l = loop %}{% endfor %}{{ ns.l.last }}"),
       contains("after its end"));
 }
 
@@ -230,9 +245,9 @@ TEST_CASE("searching takes linear time") {
   const std::string start = "{% set a = 'a' * 4000000 %}{% set b = 'a' * 2000000 ~ 'b' %}";
   CHECK(render(start + "{{ a.find(b) }}{{ b in a }}{{ a.count(b) }}{{ a.replace(b, '') | length }}").text ==
         "-1False04000000");
-  CHECK_THAT(refusal(start + "{{ a.rfind(b) }}"), contains("steps"));
-  CHECK_THAT(refusal(start + "{{ a.rsplit(b) | length }}"), contains("steps"));
-  CHECK_THAT(refusal(start + "{{ a.strip(b) | length }}"), contains("steps"));
+  CHECK_THAT(refusal_of_template(start + "{{ a.rfind(b) }}"), contains("steps"));
+  CHECK_THAT(refusal_of_template(start + "{{ a.rsplit(b) | length }}"), contains("steps"));
+  CHECK_THAT(refusal_of_template(start + "{{ a.strip(b) | length }}"), contains("steps"));
 }
 
 TEST_CASE("whatever becomes of a template, it renders or is refused") {

@@ -23,7 +23,7 @@ std::string frame(const std::string& header, const std::string& data) {
 }
 
 // The message with which opening a file of these contents is refused.
-std::string refusal(const std::string& content) {
+std::string refusal_of_weights(const std::string& content) {
   const TemporaryFolder folder;
   const auto file = folder.write("model.safetensors", content);
   try {
@@ -176,27 +176,27 @@ TEST_CASE("a missing or odd safetensors file is refused and named") {
 }
 
 TEST_CASE("a truncated safetensors file is refused and named") {
-  CHECK(says(refusal(""), "8-byte header length"));
-  CHECK(says(refusal("1234567"), "it has 7 bytes"));
+  CHECK(says(refusal_of_weights(""), "8-byte header length"));
+  CHECK(says(refusal_of_weights("1234567"), "it has 7 bytes"));
   const std::string whole = frame(R"({"x":)" + tensor("F32", "[4]", 0, 16) + "}", std::string(16, 'x'));
-  CHECK(refusal(whole) == "accepted");
+  CHECK(refusal_of_weights(whole) == "accepted");
   for (size_t size = 0; size < whole.size(); ++size) {
     CAPTURE(size);
-    CHECK(refusal(whole.substr(0, size)) != "accepted");
+    CHECK(refusal_of_weights(whole.substr(0, size)) != "accepted");
   }
-  CHECK(says(refusal(whole.substr(0, whole.size() - 1)), "truncated"));
-  CHECK(says(refusal(whole.substr(0, whole.size() - 1)), "'x'"));
+  CHECK(says(refusal_of_weights(whole.substr(0, whole.size() - 1)), "truncated"));
+  CHECK(says(refusal_of_weights(whole.substr(0, whole.size() - 1)), "'x'"));
 }
 
 TEST_CASE("a header that is not a JSON object is refused") {
-  CHECK(says(refusal(frame("", "")), "JSON object"));
-  CHECK(says(refusal(frame("[]", "")), "JSON object"));
-  CHECK(says(refusal(frame(" {}", "")), "JSON object"));
-  CHECK(says(refusal(frame("{\"a\":", "")), "not JSON"));
-  CHECK(says(refusal(frame("{} {}", "")), "not JSON"));
-  CHECK(says(refusal(frame("{\"\xFF\":1}", "")), "not JSON"));
-  CHECK(says(refusal(frame(R"({"x":1})", "")), "'x' is number"));
-  CHECK(refusal(frame("{}   ", "")) == "accepted");
+  CHECK(says(refusal_of_weights(frame("", "")), "JSON object"));
+  CHECK(says(refusal_of_weights(frame("[]", "")), "JSON object"));
+  CHECK(says(refusal_of_weights(frame(" {}", "")), "JSON object"));
+  CHECK(says(refusal_of_weights(frame("{\"a\":", "")), "not JSON"));
+  CHECK(says(refusal_of_weights(frame("{} {}", "")), "not JSON"));
+  CHECK(says(refusal_of_weights(frame("{\"\xFF\":1}", "")), "not JSON"));
+  CHECK(says(refusal_of_weights(frame(R"({"x":1})", "")), "'x' is number"));
+  CHECK(refusal_of_weights(frame("{}   ", "")) == "accepted");
 }
 
 TEST_CASE("a header length beyond the limit or the file is refused") {
@@ -206,21 +206,22 @@ TEST_CASE("a header length beyond the limit or the file is refused") {
        {std::pair(huge, "at most 100000000"), std::pair(beyond, "only 2 bytes follow"),
         std::pair(most, "at most 100000000")}) {
     std::memcpy(content.data(), &length, sizeof(length));
-    CHECK(says(refusal(content), part));
+    CHECK(says(refusal_of_weights(content), part));
   }
 }
 
 TEST_CASE("a repeated key in the header is refused") {
-  CHECK(says(refusal(frame(
+  CHECK(says(refusal_of_weights(frame(
                  R"({"x":)" + tensor("U8", "[0]", 0, 0) + R"(,"x":)" + tensor("U8", "[1]", 0, 1) + "}", "d")),
              "key 'x' is there twice"));
-  CHECK(says(refusal(frame(R"({"x":{"dtype":"U8","dtype":"I8","shape":[0],"data_offsets":[0,0]}})", "")),
-             "twice"));
+  CHECK(says(
+      refusal_of_weights(frame(R"({"x":{"dtype":"U8","dtype":"I8","shape":[0],"data_offsets":[0,0]}})", "")),
+      "twice"));
 }
 
 TEST_CASE("a tensor's dtype, shape and offsets must be there and make sense") {
   const auto one = [](const std::string& description, const std::string& data = std::string(8, 'd')) {
-    return refusal(frame(R"({"w":)" + description + "}", data));
+    return refusal_of_weights(frame(R"({"w":)" + description + "}", data));
   };
   CHECK(one(tensor("F32", "[2]", 0, 8)) == "accepted");
   CHECK(one(tensor("F4", "[16]", 0, 8)) == "accepted");
@@ -246,22 +247,22 @@ TEST_CASE("a tensor's dtype, shape and offsets must be there and make sense") {
 
 TEST_CASE("tensors that overlap, leave holes or end early are refused") {
   const auto two = [](int begin, int end, size_t size) {
-    return refusal(frame(R"({"a":)" + tensor("U8", "[4]", 0, 4) + R"(,"b":)" +
-                             tensor("U8", fmt::format("[{}]", end - begin), begin, end) + "}",
-                         std::string(size, 'd')));
+    return refusal_of_weights(frame(R"({"a":)" + tensor("U8", "[4]", 0, 4) + R"(,"b":)" +
+                                        tensor("U8", fmt::format("[{}]", end - begin), begin, end) + "}",
+                                    std::string(size, 'd')));
   };
   CHECK(two(4, 8, 8) == "accepted");
   CHECK(says(two(3, 8, 8), "overlap"));
   CHECK(says(two(0, 4, 4), "overlap"));
   CHECK(says(two(5, 8, 8), "no hole"));
   CHECK(says(two(4, 8, 9), "1 bytes follow"));
-  CHECK(says(refusal(frame("{}", "x")), "1 bytes follow"));
+  CHECK(says(refusal_of_weights(frame("{}", "x")), "1 bytes follow"));
 }
 
 TEST_CASE("the metadata must be strings") {
-  CHECK(refusal(frame(R"({"__metadata__":{"a":"b"}})", "")) == "accepted");
-  CHECK(says(refusal(frame(R"({"__metadata__":{"a":1}})", "")), "__metadata__ 'a'"));
-  CHECK(says(refusal(frame(R"({"__metadata__":["a"]})", "")), "object of strings"));
+  CHECK(refusal_of_weights(frame(R"({"__metadata__":{"a":"b"}})", "")) == "accepted");
+  CHECK(says(refusal_of_weights(frame(R"({"__metadata__":{"a":1}})", "")), "__metadata__ 'a'"));
+  CHECK(says(refusal_of_weights(frame(R"({"__metadata__":["a"]})", "")), "object of strings"));
 }
 
 TEST_CASE("any single changed byte of the header is refused or still consistent") {

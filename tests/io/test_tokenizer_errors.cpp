@@ -38,7 +38,7 @@ json smallest() {
 }
 
 // The refusal of the smallest tokenizer.json with `value` put at `pointer`.
-std::string refusal(const std::string& pointer, const json& value) {
+std::string refusal_of_key(const std::string& pointer, const json& value) {
   json description = smallest();
   description[json::json_pointer(pointer)] = value;
   return refusal_of_text(description.dump());
@@ -75,37 +75,38 @@ TEST_CASE("a tokenizer.json that is not the JSON it should be is refused") {
 }
 
 TEST_CASE("a broken vocabulary or merge is refused with its key") {
-  check(refusal("/model/vocab", json::array()), "model.vocab: it must be an object");
-  check(refusal("/model/vocab", json::object()), "model.vocab: it must be an object");
-  check(refusal("/model/vocab/b", 0), "model.vocab.'b': id 0 is also that of 'a'");
-  check(refusal("/model/vocab/b", -1), "model.vocab.'b': id -1 is out of range");
-  check(refusal("/model/vocab/b", 1 << 30), "model.vocab.'b': id 1073741824 is out of range");
-  check(refusal("/model/vocab/b", "1"), "model.vocab.'b': it must be a whole number, not \"1\"");
-  check(refusal("/model/vocab/b", 1.5), "model.vocab.'b': it must be a whole number, not 1.5");
-  check(refusal("/model/merges", "a b"), "model.merges: it must be a list");
-  check(refusal("/model/merges/0", "a"), "model.merges[0]: 'a' must be two tokens with one space");
-  check(refusal("/model/merges/0", "a b c"), "model.merges[0]: 'a b c'");
-  check(refusal("/model/merges/0", 7), "model.merges[0]: it must be \"left right\" or");
-  check(refusal("/model/merges/0", json::array({"a", "b", "c"})), "model.merges[0]: it must be");
-  check(refusal("/model/merges/0", "a x"),
+  check(refusal_of_key("/model/vocab", json::array()), "model.vocab: it must be an object");
+  check(refusal_of_key("/model/vocab", json::object()), "model.vocab: it must be an object");
+  check(refusal_of_key("/model/vocab/b", 0), "model.vocab.'b': id 0 is also that of 'a'");
+  check(refusal_of_key("/model/vocab/b", -1), "model.vocab.'b': id -1 is out of range");
+  check(refusal_of_key("/model/vocab/b", 1 << 30), "model.vocab.'b': id 1073741824 is out of range");
+  check(refusal_of_key("/model/vocab/b", "1"), "model.vocab.'b': it must be a whole number, not \"1\"");
+  check(refusal_of_key("/model/vocab/b", 1.5), "model.vocab.'b': it must be a whole number, not 1.5");
+  check(refusal_of_key("/model/merges", "a b"), "model.merges: it must be a list");
+  check(refusal_of_key("/model/merges/0", "a"), "model.merges[0]: 'a' must be two tokens with one space");
+  check(refusal_of_key("/model/merges/0", "a b c"), "model.merges[0]: 'a b c'");
+  check(refusal_of_key("/model/merges/0", 7), "model.merges[0]: it must be \"left right\" or");
+  check(refusal_of_key("/model/merges/0", json::array({"a", "b", "c"})), "model.merges[0]: it must be");
+  check(refusal_of_key("/model/merges/0", "a x"),
         "model.merges[0]: it merges 'a' and 'x', but 'x' is not in the vocabulary");
-  check(refusal("/model/merges/0", "b a"), "model.merges[0]: it merges 'b' and 'a', but 'ba' is not");
-  check(refusal("/model/unk_token", "<unk>"), "model.unk_token: '<unk>' is not in the vocabulary");
-  check(refusal("/model/fuse_unk", 1), "model.fuse_unk: it must be true or false, not 1");
+  check(refusal_of_key("/model/merges/0", "b a"), "model.merges[0]: it merges 'b' and 'a', but 'ba' is not");
+  check(refusal_of_key("/model/unk_token", "<unk>"), "model.unk_token: '<unk>' is not in the vocabulary");
+  check(refusal_of_key("/model/fuse_unk", 1), "model.fuse_unk: it must be true or false, not 1");
 }
 
 TEST_CASE("broken added tokens and templates are refused with their key") {
-  check(refusal("/added_tokens/0/id", 1), "added_tokens[0]: '<s>' has id 1, which is that of 'b'");
-  check(refusal("/added_tokens/0/id", -1), "added_tokens[0].id: id -1");
-  check(refusal("/added_tokens/0/content", "ab"), "added_tokens[0]: 'ab' has id 3, but id 2 in model.vocab");
-  check(refusal("/added_tokens/0/content", nullptr),
+  check(refusal_of_key("/added_tokens/0/id", 1), "added_tokens[0]: '<s>' has id 1, which is that of 'b'");
+  check(refusal_of_key("/added_tokens/0/id", -1), "added_tokens[0].id: id -1");
+  check(refusal_of_key("/added_tokens/0/content", "ab"),
+        "added_tokens[0]: 'ab' has id 3, but id 2 in model.vocab");
+  check(refusal_of_key("/added_tokens/0/content", nullptr),
         "added_tokens[0].content: it must be a string, not null");
-  check(refusal("/added_tokens/0/lstrip", "no"), "added_tokens[0].lstrip: it must be true or false");
-  check(refusal("/added_tokens/1", json{{"id", 3}, {"content", "x"}}),
+  check(refusal_of_key("/added_tokens/0/lstrip", "no"), "added_tokens[0].lstrip: it must be true or false");
+  check(refusal_of_key("/added_tokens/1", json{{"id", 3}, {"content", "x"}}),
         "added_tokens[1]: 'x' has id 3, which is that of '<s>'");
-  check(refusal("/post_processor/special_tokens/<s>/ids/0", 9),
+  check(refusal_of_key("/post_processor/special_tokens/<s>/ids/0", 9),
         "post_processor.special_tokens.<s>.ids[0]: id 9");
-  check(refusal("/post_processor/single/1/Sequence/id", "B"), "post_processor.single[1].Sequence.id");
+  check(refusal_of_key("/post_processor/single/1/Sequence/id", "B"), "post_processor.single[1].Sequence.id");
   check(refusal_without("/post_processor/single/1"), "post_processor.single: it has no");
   check(refusal_without("/post_processor/special_tokens/<s>"),
         "post_processor.special_tokens: it has no '<s>'");
@@ -113,35 +114,36 @@ TEST_CASE("broken added tokens and templates are refused with their key") {
 
 TEST_CASE("components that are not there yet are refused by name") {
   const auto refuses = [](const std::string& key, const std::string& type) {
-    const std::string message = refusal("/" + key, {{"type", type}});
+    const std::string message = refusal_of_key("/" + key, {{"type", type}});
     check(message, key + ".type: ", "'" + type + "'");
     check(message, "", "not supported yet; supported: ");
   };
-  check(refusal("/model", {{"type", "Huffman"}}), "model.type: the model 'Huffman' is not supported");
+  check(refusal_of_key("/model", {{"type", "Huffman"}}), "model.type: the model 'Huffman' is not supported");
   refuses("normalizer", "Uppercase");
   refuses("pre_tokenizer", "UnicodeScripts");
   refuses("decoder", "CTC");
-  check(refusal("/post_processor", {{"type", "Padding"}}),
+  check(refusal_of_key("/post_processor", {{"type", "Padding"}}),
         "post_processor.type: the post_processor 'Padding' is not supported; supported: BertProcessing");
-  check(refusal("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Split"}}}}}),
+  check(refusal_of_key("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Split"}}}}}),
         "pre_tokenizer.pretokenizers[0]: it has no 'pattern'");
-  check(refusal("/normalizer", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", " "}}),
+  check(refusal_of_key("/normalizer", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", " "}}),
         "normalizer.pattern.String: it must not be empty");
-  check(refusal("/normalizer", {{"type", "Strip"}, {"strip_left", 1}}),
+  check(refusal_of_key("/normalizer", {{"type", "Strip"}, {"strip_left", 1}}),
         "normalizer.strip_left: it must be true or false");
-  check(refusal("/normalizer", {{"kind", "NFC"}}), "normalizer: it has no 'type'");
-  check(refusal("/normalizer", "NFC"), "normalizer: it must be an object");
-  check(refusal("/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "__"}}),
+  check(refusal_of_key("/normalizer", {{"kind", "NFC"}}), "normalizer: it has no 'type'");
+  check(refusal_of_key("/normalizer", "NFC"), "normalizer: it must be an object");
+  check(refusal_of_key("/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "__"}}),
         "pre_tokenizer.replacement: it must be one character");
-  check(refusal("/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}}),
+  check(refusal_of_key("/pre_tokenizer",
+                       {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}}),
         "pre_tokenizer.prepend_scheme: it must be always, first or never, not 'last'");
-  check(refusal("/model/dropout", 0.1), "model.dropout: BPE dropout is not supported yet");
+  check(refusal_of_key("/model/dropout", 0.1), "model.dropout: BPE dropout is not supported yet");
 }
 
 TEST_CASE("a regular expression that cannot mean here what it means elsewhere is refused with its place") {
   const auto refuses = [](const std::string& expression, const std::string& reason) {
     const json split = {{"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", "Isolated"}};
-    check(refusal("/pre_tokenizer", split), "pre_tokenizer.pattern.Regex: ", reason);
+    check(refusal_of_key("/pre_tokenizer", split), "pre_tokenizer.pattern.Regex: ", reason);
   };
   refuses("(a", "is wrong: missing closing parenthesis");
   refuses("[a-z[^b]]", "a class within a class at byte 4");
@@ -154,7 +156,8 @@ TEST_CASE("a regular expression that cannot mean here what it means elsewhere is
   refuses("\\p{L", "'\\p{' without '}'");
   refuses("a\\", "a backslash at the end");
   refuses(std::string(70000, 'a'), "70000 bytes; at most 65536 are supported");
-  check(refusal("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Kept"}}),
+  check(refusal_of_key("/pre_tokenizer",
+                       {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Kept"}}),
         "pre_tokenizer.behavior: it must be Contiguous, Isolated,", "not 'Kept'");
 }
 
@@ -170,17 +173,17 @@ TEST_CASE("a regular expression that takes too many steps ends with a message, n
 
 TEST_CASE("other models' broken parts are refused with their key") {
   const auto unigram = [](json vocab, json unknown) {
-    return refusal("/model",
-                   {{"type", "Unigram"}, {"vocab", std::move(vocab)}, {"unk_id", std::move(unknown)}});
+    return refusal_of_key("/model",
+                          {{"type", "Unigram"}, {"vocab", std::move(vocab)}, {"unk_id", std::move(unknown)}});
   };
   check(unigram(json::array(), 0), "model.vocab: it must be a list of [token, score]");
   check(unigram(json::parse(R"([["a", -1.0], ["b"]])"), 0), "model.vocab[1]: it must be [token, score]");
   check(unigram(json::parse(R"([["a", -1.0]])"), 1),
         "model.unk_id: id 1 is not in the vocabulary, which has 1");
-  check(refusal("/model", {{"type", "WordPiece"}, {"vocab", json::array()}}),
+  check(refusal_of_key("/model", {{"type", "WordPiece"}, {"vocab", json::array()}}),
         "model.vocab: it must be an object");
   const auto charsmap = [](const std::string& base64) {
-    return refusal("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", base64}});
+    return refusal_of_key("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", base64}});
   };
   check(charsmap("?"), "normalizer.precompiled_charsmap: it must be base64");
   check(charsmap("AAAA"), "normalizer.precompiled_charsmap: its 3 bytes are not a trie's size");

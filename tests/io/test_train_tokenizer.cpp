@@ -24,7 +24,7 @@ const json& goldens() {
   return parsed;
 }
 
-NextText texts(const std::vector<std::string>& list) {
+NextText in_turn(const std::vector<std::string>& list) {
   return [&list, at = size_t{0}](std::string_view& text) mutable {
     if (at == list.size()) return false;
     text = list[at++];
@@ -36,7 +36,7 @@ std::vector<std::string> training_lines() {
   return goldens()["trained_on"].get<std::vector<std::string>>();
 }
 
-std::shared_ptr<const Tokenizer> load(const TokenizerFiles& files) {
+std::shared_ptr<const Tokenizer> loaded(const TokenizerFiles& files) {
   const TemporaryFolder folder;
   for (const auto& [name, contents] : files) folder.write(name, contents);
   return load_tokenizer(folder.path(), "auto");
@@ -56,7 +56,7 @@ TEST_CASE("byte-level BPE learns the merges of the tokenizers library, in its or
     training.vocab_size = static_cast<int64_t>(model["vocab"].size());
     training.min_frequency = 0;
     training.special_tokens = {"<|end|>"};
-    const LearntMerges learnt = learn_merges(training, pattern, texts(lines));
+    const LearntMerges learnt = learn_merges(training, pattern, in_turn(lines));
     REQUIRE(learnt.vocabulary.size() == model["vocab"].size());
     for (size_t id = 0; id < learnt.vocabulary.size(); ++id)
       CHECK(model["vocab"][learnt.vocabulary[id]] == id);
@@ -77,9 +77,9 @@ TEST_CASE("a trained tokenizer gives every text back, ends documents and is made
     training.special_tokens = {"<|user|>"};
     training.bos = "<s>";
     training.eos = "<|end|>";
-    const TokenizerFiles files = train_tokenizer(training, texts(lines));
-    CHECK(train_tokenizer(training, texts(lines)) == files);
-    const auto tokenizer = load(files);
+    const TokenizerFiles files = train_tokenizer(training, in_turn(lines));
+    CHECK(train_tokenizer(training, in_turn(lines)) == files);
+    const auto tokenizer = loaded(files);
     CHECK(tokenizer->vocab_size() == 400);
     CHECK(tokenizer->adds_bos());
     REQUIRE(tokenizer->eos());
@@ -96,7 +96,7 @@ TEST_CASE("a tokenizer that cannot be trained is refused with the option") {
   const auto lines = training_lines();
   const auto refusal = [&](const TokenizerTraining& training) {
     try {
-      train_tokenizer(training, texts(lines));
+      train_tokenizer(training, in_turn(lines));
     } catch (const UserError& error) {
       return std::string(error.what());
     }
