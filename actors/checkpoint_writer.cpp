@@ -39,7 +39,7 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
   const CheckpointSection& settings = plan.config.checkpoint;
   write_model_folder(plan.folder->final_model(), place.run, plan.model_json, *plan.tokenizer, names,
                      Checkpoint::open(path),
-                     shard_bytes_of(settings.max_shard_size, "checkpoint.max_shard_size"));
+                     shard_bytes_of(settings.max_shard_size, "checkpoint.max_shard_size"), plan.kept_files);
 }
 
 // If the work fails because somebody has removed the folder, the error says so.

@@ -110,6 +110,11 @@ json generation_config(const json& config) {
   return generation;
 }
 
+void write_others(const fs::path& folder, const std::map<std::string, std::string>& others) {
+  for (const auto& [name, contents] : others)
+    write_file_durably((folder / name).string(), std::string_view(contents));
+}
+
 // The folder's files and their hashes, of which those of the weights are known.
 std::map<std::string, std::string> files_of(const fs::path& folder,
                                             std::map<std::string, std::string> files) {
@@ -124,7 +129,8 @@ std::map<std::string, std::string> files_of(const fs::path& folder,
 
 void write_model_folder(const std::string& folder, const std::string& run, const json& config,
                         const Tokenizer& tokenizer, const std::vector<std::string>& names,
-                        const Checkpoint& checkpoint, uint64_t most_bytes) {
+                        const Checkpoint& checkpoint, uint64_t most_bytes,
+                        const std::map<std::string, std::string>& others) {
   const fs::path partial = folder + ".partial";
   begin_folder(partial.string(), run);
   try {
@@ -134,6 +140,7 @@ void write_model_folder(const std::string& folder, const std::string& run, const
     write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
     write_file_durably((partial / "generation_config.json").string(),
                        generation_config(config).dump(2) + "\n");
+    write_others(partial, others);
     tokenizer.save_to(partial);
     const auto files = files_of(partial, weights);
     failpoint("final.rename");

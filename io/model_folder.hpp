@@ -1,6 +1,7 @@
 // Writes a plain Hugging Face model folder, which transformers loads.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -12,15 +13,17 @@
 namespace collie {
 
 // Writes config.json, generation_config.json, the weights that `checkpoint` evaluates, in order of `names`,
-// and the tokenizer's files. The weights are in config's dtype (float32, bfloat16 or float16), in
-// model.safetensors or, if they have more than `most_bytes`, in several files with an index
-// (io/weight_shards.hpp). One tensor is in memory at a time. The folder appears as a whole or not at all,
-// with the marker of `run` in it. An older folder of the run is replaced (io/run_files.hpp says what is done
-// with files that the run did not write). The checkpoint's step is kept in the files of weights. Throws
-// RunError, also if a weight is too large for float16, and UserError if a weight is missing.
+// the tokenizer's files and `others` (name and contents; those of the tokenizer win). The weights are in
+// config's dtype (float32, bfloat16 or float16), in model.safetensors or, if they have more than
+// `most_bytes`, in several files with an index (io/weight_shards.hpp). One tensor is in memory at a time. The
+// folder appears as a whole or not at all, with the marker of `run` in it. An older folder of the run is
+// replaced (io/run_files.hpp says what is done with files that the run did not write). The checkpoint's step
+// is kept in the files of weights. Throws RunError, also if a weight is too large for float16, and UserError
+// if a weight is missing.
 void write_model_folder(const std::string& folder, const std::string& run, const nlohmann::json& config,
                         const Tokenizer& tokenizer, const std::vector<std::string>& names,
-                        const Checkpoint& checkpoint, uint64_t most_bytes);
+                        const Checkpoint& checkpoint, uint64_t most_bytes,
+                        const std::map<std::string, std::string>& others = {});
 
 // The step of a folder that write_model_folder wrote; none if there is no such folder or it is damaged.
 std::optional<int64_t> step_of_model_folder(const std::string& folder);

@@ -19,6 +19,7 @@
 #include "optim/precision.hpp"
 #include "optim/state_blocks.hpp"
 #include "plan/checkpoint_metadata.hpp"
+#include "plan/companion_files.hpp"
 #include "plan/data_order.hpp"
 #include "plan/existing_run.hpp"
 #include "schedule/schedules.hpp"
@@ -127,8 +128,11 @@ void resolve_model(RunPlan& plan) {
   if (plan.tokenizer->vocab_size() > plan.model.architecture.vocab_size)
     throw UserError("{}: vocab_size is {}, but the tokenizer has {} tokens; it must be at least that", where,
                     plan.model.architecture.vocab_size, plan.tokenizer->vocab_size());
-  if (plan.tokenizer->bos()) plan.model_json["bos_token_id"] = *plan.tokenizer->bos();
-  if (plan.tokenizer->eos()) plan.model_json["eos_token_id"] = *plan.tokenizer->eos();
+  const bool own_tokenizer =
+      !section.from_scratch && plan.config.tokenizer.path.empty() && plan.config.tokenizer.kind != "byte";
+  set_special_ids(keys.object, own_tokenizer, *plan.tokenizer, plan.model_json);
+  plan.stop_ids = stop_ids(plan.config, *plan.tokenizer);
+  plan.kept_files = kept_files(plan.config);
 }
 
 // `ranks_here`: the number of ranks in this process, which share its threads.

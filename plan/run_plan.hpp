@@ -50,6 +50,8 @@ struct RunPlan {
   ModelSpec model;
   nlohmann::json model_json;  // written to final/config.json
   std::shared_ptr<const Tokenizer> tokenizer;
+  std::vector<int32_t> stop_ids;                  // any of them ends a text that is generated
+  std::map<std::string, std::string> kept_files;  // of final/, from the folders that the run started from
   WeightOrigin weights;
 
   Layout layout;

@@ -7,8 +7,8 @@
 
 namespace collie {
 
-GeneratorCore::GeneratorCore(std::vector<Prompt> prompts, std::optional<int32_t> eos, int64_t positions)
-    : eos_(eos) {
+GeneratorCore::GeneratorCore(std::vector<Prompt> prompts, std::vector<int32_t> stops, int64_t positions)
+    : stops_(std::move(stops)) {
   COLLIE_ASSERT(!prompts.empty(), "there is no prompt");
   for (Prompt& prompt : prompts) {
     const auto length = static_cast<int64_t>(prompt.tokens.size());
@@ -64,10 +64,10 @@ std::vector<GeneratorCore::Drawn> GeneratorCore::add(const ProgramReply& reply) 
   for (size_t i = 0; i < asked_.size(); ++i) {
     const auto token = static_cast<int32_t>(tokens[i]);
     Text& text = texts_[asked_[i]];
-    const bool is_eos = eos_ && token == *eos_;
-    if (!is_eos) drawn.push_back({asked_[i], token});
+    const bool stops = std::find(stops_.begin(), stops_.end(), token) != stops_.end();
+    if (!stops) drawn.push_back({asked_[i], token});
     text.pending = {token};
-    text.finished = is_eos || ++text.generated >= text.max_new;
+    text.finished = stops || ++text.generated >= text.max_new;
     if (text.finished) ended_.push_back(static_cast<int64_t>(asked_[i]));
   }
   return drawn;

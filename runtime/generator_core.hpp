@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "runtime/asker.hpp"
@@ -26,13 +25,14 @@ class GeneratorCore {
   };
 
   // `positions`: the number of the model's positions. Prompts are numbered from 0, as their sequences are.
-  GeneratorCore(std::vector<Prompt> prompts, std::optional<int32_t> eos, int64_t positions);
+  // Any of `stops` ends a text, as EOS does.
+  GeneratorCore(std::vector<Prompt> prompts, std::vector<int32_t> stops, int64_t positions);
 
   bool finished() const;  // all texts
 
   // Asks for the next tokens of all texts that are not finished.
   ProgramRequest next(Asker& asker);
-  // Adds the tokens drawn after that. Returns those that are part of a text, which EOS is not.
+  // Adds the tokens drawn after that. Returns those that are part of a text, which a stop is not.
   std::vector<Drawn> add(const ProgramReply& reply);
 
  private:
@@ -48,7 +48,7 @@ class GeneratorCore {
   std::vector<Text> texts_;
   std::vector<size_t> asked_;   // the texts of the last request
   std::vector<int64_t> ended_;  // sequences that have ended since
-  std::optional<int32_t> eos_;
+  std::vector<int32_t> stops_;
 };
 
 }  // namespace collie

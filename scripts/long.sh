@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
-#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, sinks, templates, pytorch; none: all of them
+#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, sinks, templates, tokenizers, pytorch; none: all of them
 # sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. sanitizers:
 # AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one rank, in one process, two and
-# four. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates: scripts/check_templates.sh (Jinja2). pytorch: comparisons with
-# PyTorch and transformers. The last two use the Python that COLLIE_PYTHON names (torch, transformers, tokenizers); without it they are
+# four. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates: scripts/check_templates.sh (Jinja2). tokenizers:
+# scripts/check_tokenizers.sh. pytorch: comparisons with
+# PyTorch and transformers. The last three use the Python that COLLIE_PYTHON names (torch, transformers, tokenizers); without it they are
 # skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts sinks templates pytorch
+[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts sinks templates tokenizers pytorch
 engine=build/release/collie-engine
 
 sources() {
@@ -43,6 +44,7 @@ layouts() {
 }
 sinks() { scripts/check_sinks.sh; }
 templates() { scripts/check_templates.sh; }
+tokenizers() { scripts/check_tokenizers.sh; }
 pytorch() {
   [ -n "${COLLIE_PYTHON:-}" ] || { echo "left out: comparisons with PyTorch (COLLIE_PYTHON names no Python)"; return; }
   scripts/build.sh collie-engine

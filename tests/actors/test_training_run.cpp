@@ -365,7 +365,7 @@ TEST_CASE("run: who asks for programs between its steps changes no bit of it", "
     }
     if (!text)
       text = std::make_unique<GeneratorCore>(std::vector<Prompt>{{{84, 104, 101}, 3, {}}, {{104}, 2, {}}},
-                                             std::nullopt, 64);
+                                             std::vector<int32_t>{}, 64);
     self->send(trainer, text->next(*speaker));
   };
   events.on_start = [&](const RunStarted& start) {

@@ -157,8 +157,7 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "c.yaml:1: data.train: found a map; a list of sources, such as [{path: \"data/*.txt\"}], is wanted"},
       {"data: {train: [a.txt]}",
        "c.yaml:1: data.train.0: found 'a.txt'; a map of path, format, weight, text, prompt, completion, "
-       "add_bos, "
-       "add_eos is wanted"},
+       "messages, tools, chat_template, tokens, labels, add_bos, add_eos is wanted"},
       {"data: {train: [~]}",
        "c.yaml:1: data.train.0: found nothing; a source such as {path: \"data/*.txt\"} is wanted"},
       {"callbacks: x", "c.yaml:1: callbacks: found 'x'; a list of names is wanted"},

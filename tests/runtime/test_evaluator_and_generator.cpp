@@ -12,10 +12,10 @@ namespace {
 // `count` documents of five tokens: four targets each.
 std::shared_ptr<const SequenceOrder> order_of(int count) {
   std::vector<Document> documents;
-  for (int i = 0; i < count; ++i) documents.push_back({{1, 2, 3, 4, 5}, 0});
+  for (int i = 0; i < count; ++i) documents.push_back(document_from({1, 2, 3, 4, 5}, 0));
   auto dataset =
       std::make_shared<const Dataset>(std::vector<DocumentBlock>{make_block(documents)}, "data.eval");
-  return evaluation_order(std::move(dataset), 4, true);
+  return evaluation_order(std::move(dataset), 4, Packing::stream);
 }
 
 TEST_CASE("evaluator core: one program where everything fits into it", "[actors][evaluator]") {
@@ -60,8 +60,8 @@ constexpr RunTag generator_tag{7, 1};
 
 // A generator and the trainer that answers it.
 struct Texts {
-  Texts(std::vector<Prompt> prompts, std::optional<int32_t> eos, int64_t positions)
-      : core(std::move(prompts), eos, positions) {}
+  Texts(std::vector<Prompt> prompts, std::vector<int32_t> stops, int64_t positions)
+      : core(std::move(prompts), std::move(stops), positions) {}
 
   // The micro-batch of the next request.
   const MicroBatch& next() {
@@ -86,7 +86,7 @@ using Drawn = std::vector<GeneratorCore::Drawn>;
 TEST_CASE("generator core: the prompt, then a token at a time at the next position", "[actors][generator]") {
   Sampling sampling;
   sampling.seed = 5;
-  Texts texts({{{5, 6, 7}, 3, sampling}}, 99, 100);
+  Texts texts({{{5, 6, 7}, 3, sampling}}, {98, 99}, 100);
   MicroBatch batch = texts.next();
   CHECK(batch.tokens == std::vector<int32_t>{5, 6, 7});
   CHECK(batch.positions == std::vector<int32_t>{0, 1, 2});
@@ -113,20 +113,20 @@ TEST_CASE("generator core: the prompt, then a token at a time at the next positi
 }
 
 TEST_CASE("generator core: EOS ends the text and is not part of it", "[actors][generator]") {
-  Texts texts({{{5}, 10, {}}}, 99, 100);
+  Texts texts({{{5}, 10, {}}}, {98, 99}, 100);
   texts.next();
   CHECK(texts.add({7}).size() == 1);
   texts.next();
   CHECK(texts.add({99}).empty());
   CHECK(texts.core.finished());
 
-  Texts endless({{{5}, 2, {}}}, std::nullopt, 100);
+  Texts endless({{{5}, 2, {}}}, {}, 100);
   endless.next();
   CHECK(endless.add({99}).size() == 1);
 }
 
 TEST_CASE("generator core: several texts, each as long as it gets", "[actors][generator]") {
-  Texts texts({{{5, 6}, 4, {}}, {{1}, 0, {}}, {{7}, 1, {}}, {{8, 9, 10}, 3, {}}}, 99, 100);
+  Texts texts({{{5, 6}, 4, {}}, {{1}, 0, {}}, {{7}, 1, {}}, {{8, 9, 10}, 3, {}}}, {98, 99}, 100);
   MicroBatch batch = texts.next();
   CHECK(batch.tokens == std::vector<int32_t>{5, 6, 7, 8, 9, 10});
   CHECK(batch.positions == std::vector<int32_t>{0, 1, 0, 0, 1, 2});
@@ -147,7 +147,7 @@ TEST_CASE("generator core: several texts, each as long as it gets", "[actors][ge
 }
 
 TEST_CASE("generator core: the model's last position ends the text", "[actors][generator]") {
-  Texts texts({{{5, 6, 7}, 100, {}}}, std::nullopt, 5);
+  Texts texts({{{5, 6, 7}, 100, {}}}, {}, 5);
   int32_t drawn = 0;
   while (!texts.core.finished()) {
     CHECK(texts.next().positions.back() < 5);
@@ -158,9 +158,9 @@ TEST_CASE("generator core: the model's last position ends the text", "[actors][g
 }
 
 TEST_CASE("generator core: no new tokens, or an impossible prompt", "[actors][generator]") {
-  CHECK(Texts({{{5}, 0, {}}}, std::nullopt, 100).core.finished());
+  CHECK(Texts({{{5}, 0, {}}}, {}, 100).core.finished());
   const auto refusal = [](std::vector<Prompt> prompts) {
-    return assertion_of([&] { GeneratorCore(prompts, std::nullopt, 4); });
+    return assertion_of([&] { GeneratorCore(prompts, {}, 4); });
   };
   CHECK_THAT(refusal({{{}, 1, {}}}), contains("a prompt of 0 tokens"));
   CHECK_THAT(refusal({{{1, 2, 3, 4}, 1, {}}}), contains("4 positions"));

@@ -490,7 +490,7 @@ TEST_CASE("checkpoints: one that cannot be written is abandoned", "[actors][work
 std::vector<std::vector<int32_t>> generate(LocalPipeline& pipeline, const std::vector<Prompt>& prompts) {
   std::vector<std::vector<int32_t>> texts(prompts.size());
   Asker asker({1, 1}, "speaker");
-  GeneratorCore core(prompts, std::nullopt, 64);
+  GeneratorCore core(prompts, {}, 64);
   const auto run = [&](ProgramRequest request) {
     Program program = pipeline.program_of(generation_program, request.batch);
     program.request = request.request;
@@ -499,7 +499,7 @@ std::vector<std::vector<int32_t>> generate(LocalPipeline& pipeline, const std::v
     return pipeline.reply();
   };
   Asker other({1, 1}, "other");
-  GeneratorCore interruption({{{1, 2, 3}, 5, {}}}, std::nullopt, 64);
+  GeneratorCore interruption({{{1, 2, 3}, 5, {}}}, {}, 64);
   const auto interrupt = [&] {
     const ProgramReply reply = run(interruption.next(other));
     REQUIRE(other.accept(reply));

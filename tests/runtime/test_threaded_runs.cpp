@@ -244,7 +244,7 @@ class Speaker final : public Guest {
     if (!core_ || core_->finished()) {
       core_ = std::make_unique<GeneratorCore>(
           std::vector<Prompt>{{{84, 104, 101}, 4, {}}, {{84}, 2, {}}, {{104, 101, 114, 100, 115}, 3, {}}},
-          std::nullopt, 64);
+          std::vector<int32_t>{}, 64);
       ProgramRequest request = core_->next(asker);
       request.decoding.ended = still_held_;
       still_held_.clear();
