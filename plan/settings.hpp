@@ -11,6 +11,10 @@
 namespace collie {
 
 Cadence cadence_of(const RunPlan& plan);
+// Whether a training run, from its start to its last step, has any evaluation.
+bool evaluates(const RunPlan& plan);
+// Whether it writes a checkpoint before its last step begins.
+bool saves_before_the_end(const RunPlan& plan);
 StepPasses passes_of(const Config& config);
 TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag);
 

@@ -1,0 +1,32 @@
+// The weights of a Hugging Face folder, read as those of a checkpoint are.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/checkpoint_source.hpp"
+#include "kernels/operations.hpp"
+#include "models/model_spec.hpp"
+
+namespace collie {
+
+class ModelFolderSource final : public CheckpointSource {
+ public:
+  // `folder` must have passed check_weights() for `model`. It has the state "weight" of every tensor of the
+  // model, whole, after step 0.
+  ModelFolderSource(std::string folder, const ModelSpec& model);
+
+  std::string place() const override { return folder_; }
+  int64_t step() const override { return 0; }
+  const nlohmann::json& metadata() const override { return metadata_; }
+  const std::vector<Slice>& slices() const override { return slices_; }
+  void read(size_t index, std::span<float> values) const override;
+
+ private:
+  std::string folder_;
+  nlohmann::json metadata_ = nlohmann::json::object();
+  std::vector<Slice> slices_;
+};
+
+}  // namespace collie
