@@ -1,4 +1,6 @@
 // collie-engine export (--run DIR [--checkpoint STEP|best|last] | --model DIR) --out DIR
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "app/checkpoint_option.hpp"

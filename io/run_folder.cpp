@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "base/failpoint.hpp"
 #include "io/checkpoint.hpp"
 #include "io/checkpoint_name.hpp"
 #include "io/files.hpp"
@@ -260,6 +261,7 @@ void RunFolder::discard(const RunMarker& marker) {
 std::string RunFolder::set_aside(std::vector<int64_t> steps, bool with_final) {
   const fs::path folder = folder_, aside = make_first_free(folder / "set-aside");
   const auto move = [&](const fs::path& from) {
+    failpoint("run.set_aside");
     std::error_code error;
     if (fs::rename(from, aside / from.filename(), error); error)
       throw RunError("{}: cannot be moved to {}: {}", from.string(), aside.string(), error.message());

@@ -1,8 +1,10 @@
 #include "models/model_folder_source.hpp"
 
 #include <algorithm>
+#include <memory>
 
 #include "base/error.hpp"
+#include "kernels/operations.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "models/weights_io.hpp"

@@ -1,12 +1,11 @@
 // The weights of a Hugging Face folder, read as those of a checkpoint are.
 #pragma once
 
-#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "io/checkpoint_source.hpp"
-#include "kernels/operations.hpp"
 #include "models/model_spec.hpp"
 
 namespace collie {

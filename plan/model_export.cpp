@@ -1,6 +1,7 @@
 #include "plan/model_export.hpp"
 
 #include <filesystem>
+#include <memory>
 
 #include "base/error.hpp"
 #include "io/files.hpp"

@@ -423,6 +423,26 @@ TEST_CASE("a run that is killed after it was resumed from a chosen step does not
   CHECK_FALSE(fs::exists(bench / "killed/set-aside-2"));
 }
 
+TEST_CASE("a run killed while it sets later steps aside goes on to the same bits, from what it has left") {
+  const Workbench bench;
+  const Settings three = overfits + Settings{"checkpoint.keep_last=2"};
+  const Training expected = bench.train("run", three);
+  REQUIRE(bench.checkpoints("run") == names({4, 10, 14}));
+  // final/ goes first, then the newest checkpoint, then the older one.
+  const auto& [moves, says] = GENERATE(values<std::pair<int, std::string>>(
+      {{1, "nothing to do"}, {2, "goes on after step 14"}, {3, "goes on after step 10"}}));
+  CAPTURE(moves);
+  const Outcome killed = bench.run("run", three, {"--resume=4"}, fmt::format("run.set_aside:{}:kill", moves));
+  REQUIRE(killed.signal == SIGKILL);
+  const bool again = GENERATE(false, true);
+  const Outcome outcome = again ? bench.run("run", three, {"--resume=best"}) : bench.resume("run", three);
+  REQUIRE_CODE(outcome, 0);
+  CHECK(has(outcome.errors, again ? "goes on after step 4 " : says));
+  CHECK_SAME(expected, bench.training("run"));
+  CHECK(fs::exists(bench / "run/set-aside-1/metrics.jsonl"));
+  CHECK(bench.checkpoints("run") == names({4, 10, 14}));
+}
+
 TEST_CASE(
     "a resume from the newest step sets nothing aside, and one from a step that is not there is refused") {
   const BestRun& run = best_run();
