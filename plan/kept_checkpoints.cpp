@@ -71,6 +71,23 @@ void warn_of_best_that_go(const RunPlan& plan) {
         keep.keep_best, fmt::join(going, ", "));
 }
 
+void warn_of_another_model(const RunPlan& plan) {
+  const nlohmann::json& maths = plan.checkpoint->metadata().at("maths");
+  const nlohmann::json::json_pointer config("/model/config"), tokenizer("/tokenizer");
+  std::vector<std::string> changed;
+  if (maths.contains(config)) {
+    // A key that only one of two versions writes says nothing.
+    const nlohmann::json now = to_hugging_face(plan.model.architecture);
+    for (const auto& [key, then] : maths.at(config).items())
+      if (now.contains(key) && now.at(key) != then) changed.push_back("model.config." + key);
+  }
+  if (maths.contains(tokenizer) && maths.at(tokenizer) != plan.tokenizer->fingerprint())
+    changed.emplace_back("tokenizer");
+  if (!changed.empty())
+    log::warn("{}: it was trained with another {} than the configuration describes now",
+              plan.checkpoint->path(), fmt::join(changed, ", "));
+}
+
 void find_later_steps(RunPlan& plan) {
   const int64_t step = plan.checkpoint->step();
   const fs::path folder = plan.config.run.dir;

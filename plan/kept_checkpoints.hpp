@@ -26,6 +26,10 @@ void find_evaluated_checkpoints(RunPlan& plan);
 // Warns of checkpoints that the run has kept as its best, and that checkpoint.keep_best no longer keeps.
 void warn_of_best_that_go(const RunPlan& plan);
 
+// For what comes after a training: warns if the run's model or tokenizer was another one than the
+// configuration describes now, although plan.checkpoint has the same shapes. (A resume refuses that.)
+void warn_of_another_model(const RunPlan& plan);
+
 // For a resume from a chosen step: sets plan.later_checkpoints and plan.later_final.
 void find_later_steps(RunPlan& plan);
 

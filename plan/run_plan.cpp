@@ -377,8 +377,8 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   check_checkpoint(plan);
   memory_of(*plan.checkpoint, ParameterGroups(plan.config.optimizer));  // refuses that of others
   go_on_from_checkpoint(plan);
-  // The final model of an earlier, shorter run may still be there.
   find_evaluated_checkpoints(plan);
+  // The final model of an earlier, shorter run may still be there.
   plan.already_finished = plan.checkpoint->step() >= plan.total_steps && plan.later_checkpoints.empty() &&
                           step_of_model_folder((folder / "final").string()) == plan.checkpoint->step();
   if (plan.already_finished) return;
@@ -419,6 +419,7 @@ void choose_weights(RunPlan& plan, const CheckpointChoice& from) {
   if (!config.run.dir.empty()) plan.checkpoint = open_checkpoint(checkpoints_of(config), from);
   if (plan.checkpoint) {
     check_checkpoint(plan);
+    warn_of_another_model(plan);
     plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
     return;
   }

@@ -240,6 +240,27 @@ TEST_CASE("a run interrupted in its first evaluation makes up for it when it is 
   CHECK_SAME(expected, bench.training("run"));
 }
 
+TEST_CASE("the model before the first step may be the best, and a run goes on from it") {
+  const Workbench bench;
+  bench.train("base", {"train.steps=6", "lr_scheduler.warmup_steps=0"});
+  const Settings worse =
+      from_model("base/final") +
+      Settings{"train.steps=6",         "eval.every_n_steps=2", "lr_scheduler.warmup_steps=0",
+               "optimizer.lr=0.5",      "eval.at_start=true",   "checkpoint.keep_best=1",
+               "checkpoint.keep_last=1"};
+  const Training expected = bench.train("run", worse);
+  REQUIRE(best_step(evaluations(bench, "run")) == 0);
+  CHECK(bench.checkpoints("run") == names({0, 6}));
+  const Settings dir = {"run.dir=run"};
+  const std::string best = evaluated_loss(
+      bench, words({"eval", "config.yaml", "--checkpoint", "best"}, worse + dir), "evaluates step 0 of");
+  CHECK(best == expected.steps.at(0).at("eval_loss"));
+  CHECK(evaluated_loss(bench, words({"eval", "config.yaml", "--checkpoint", "base"}, worse + dir), "") ==
+        best);
+  REQUIRE_CODE(bench.run("run", worse, {"--resume=best"}), 0);
+  CHECK_SAME(expected, bench.training("run"));  // with one record of step 0
+}
+
 // --- eval, generate, export
 
 TEST_CASE(
@@ -374,6 +395,20 @@ TEST_CASE("a run whose model is named relative to another folder says what to do
   const std::vector<std::string> generate = {"generate", "--run", "../run", "--prompt", "a"};
   check_refused(run_command(generate, elsewhere), 2, {"model.path", "'base/final'", "--set model.path=DIR"});
   REQUIRE_CODE(run_command(words(generate, {"model.path=../base/final"}), elsewhere), 0);
+}
+
+TEST_CASE("eval says where the configuration is not that of the run any more") {
+  const BestRun& run = best_run();
+  const std::string warning = "it was trained with another model.config.rms_norm_eps than";
+  const auto command = [](const Settings& more) {
+    return words({"eval", "config.yaml"}, Settings{"run.dir=run"} + more);
+  };
+  const Outcome changed = run.bench.command(command({"model.config.rms_norm_eps=0.1"}));
+  REQUIRE_CODE(changed, 0);
+  CHECK(has(changed.errors, warning));
+  const Outcome same = run.bench.command(command({}));
+  REQUIRE_CODE(same, 0);
+  CHECK_FALSE(has(same.errors, "trained with another"));
 }
 
 // --- resume from a chosen step
