@@ -246,7 +246,7 @@ TEST_CASE("the model before the first step may be the best, and a run goes on fr
   const Settings worse =
       from_model("base/final") +
       Settings{"train.steps=6",         "eval.every_n_steps=2", "lr_scheduler.warmup_steps=0",
-               "optimizer.lr=0.5",      "eval.at_start=true",   "checkpoint.keep_best=1",
+               "optimizer.lr=2.0",      "eval.at_start=true",   "checkpoint.keep_best=1",
                "checkpoint.keep_last=1"};
   const Training expected = bench.train("run", worse);
   REQUIRE(best_step(evaluations(bench, "run")) == 0);
