@@ -32,7 +32,7 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
   const std::string path =
       CheckpointFolderSink(place).seal(expected.step, checkpoint_metadata(plan, expected), shards);
   plan.folder->note_checkpoint();
-  purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last);
+  purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last, plan.config.checkpoint.keep_best);
   if (!expected.final) return;
   std::vector<std::string> names;
   for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);

@@ -40,7 +40,7 @@ caf::behavior monitor_behaviour(MonitorActor* self, RunTag tag, std::shared_ptr<
         failpoint("monitor.record");
         const Event event = event_of(step);
         for (const auto& sink : self->state.sinks) sink->write(event);
-        if (self->state.trace && !step.loss)
+        if (self->state.trace && !step.loss && step.step > 0)
           self->state.trace->mark("step " + std::to_string(step.step) + ": no targets", steady_seconds());
         self->send(trainer, StepRecorded{tag, step.step});
       },

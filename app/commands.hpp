@@ -4,15 +4,19 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <string>
 
 namespace collie {
 
-// collie-engine run: runs a training run.
-void add_run_command(CLI::App& app, int& exit_code);
+// collie-engine run: runs a training run. `program` is how the command was called, for messages.
+void add_run_command(CLI::App& app, int& exit_code, const std::string& program);
 // collie-engine eval: prints one JSON object of metrics.
 void add_eval_command(CLI::App& app, int& exit_code);
-// collie-engine generate: generates text from a model folder.
+// collie-engine generate: generates text from a model folder or a run's checkpoint.
 void add_generate_command(CLI::App& app, int& exit_code);
+
+// collie-engine export: writes a run's checkpoint, or a model, to a Hugging Face folder.
+void add_export_command(CLI::App& app, int& exit_code);
 // collie-engine node: holds ranks for runs of other processes.
 void add_node_command(CLI::App& app, int& exit_code);
 // collie-engine plan: shows the resources that a run would take.

@@ -1,4 +1,5 @@
-// collie-engine eval CONFIG.yaml [--set key.path=value]...: prints {"loss", "perplexity", "tokens"}.
+// collie-engine eval CONFIG.yaml [--checkpoint STEP|best|last|base] [--set key.path=value]...: prints
+// {"loss", "perplexity", "tokens"}.
 #include <fmt/format.h>
 
 #include <memory>
@@ -7,19 +8,36 @@
 #include "app/commands.hpp"
 #include "app/host.hpp"
 #include "app/standard_streams.hpp"
+#include "base/log.hpp"
 
 namespace collie {
 namespace {
 
 struct EvalOptions {
-  std::string file;
+  std::string file, checkpoint;
   std::vector<std::string> settings;
 };
+
+CheckpointChoice choice_of(const EvalOptions& options) {
+  if (options.checkpoint.empty()) return {};
+  return parse_checkpoint_choice(options.checkpoint, "--checkpoint", true);
+}
+
+// Which weights are evaluated is not plain from the configuration alone.
+void say_what_is_evaluated(const RunPlan& plan) {
+  const std::string& dir = plan.config.run.dir;
+  if (plan.checkpoint)
+    log::info("evaluates step {} of the run in '{}': {}", plan.checkpoint->step(), dir,
+              plan.checkpoint->path());
+  else
+    log::info("evaluates the model in '{}' (model.path)", plan.weights.path);
+}
 
 int evaluate(const EvalOptions& options) {
   std::vector<std::string> warnings;
   Config config = load_config(options.file, options.settings, warnings);
-  RunPlan plan = plan_evaluation(std::move(config));
+  RunPlan plan = plan_evaluation(std::move(config), choice_of(options));
+  say_what_is_evaluated(plan);
   RunHandlers handlers;
   std::string text;
   handlers.evaluated = [&](const EvaluationFinished& result) {
@@ -40,6 +58,9 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   CLI::App* command =
       app.add_subcommand("eval", "Evaluates a model on data.eval and prints its metrics as JSON");
   command->add_option("config", options->file, "The configuration file")->required();
+  command->add_option("--checkpoint", options->checkpoint,
+                      "Of the run in run.dir: a step, best or last; base: the model in model.path. Default: "
+                      "last, or base if the run has no checkpoint");
   command->add_option("--set", options->settings, "key.path=value laid over the file; may be given again")
       ->allow_extra_args(false);
   command->callback([options, &exit_code] { exit_code = evaluate(*options); });

@@ -1,20 +1,24 @@
-// collie-engine generate --model DIR --prompt TEXT: prints the text that follows the prompt.
+// collie-engine generate (--model DIR | --run DIR [--checkpoint STEP|best|last]) --prompt TEXT: prints the
+// text that follows the prompt.
 #include <fmt/format.h>
 
 #include <limits>
 #include <memory>
 
+#include "app/checkpoint_option.hpp"
 #include "app/commands.hpp"
 #include "app/host.hpp"
 #include "app/number_option.hpp"
 #include "app/standard_streams.hpp"
 #include "base/error.hpp"
+#include "base/log.hpp"
 
 namespace collie {
 namespace {
 
 struct GenerateOptions {
   std::string model;
+  RunOptionValues run;
   Generation generation;
   std::vector<std::string> settings;
 };
@@ -28,11 +32,23 @@ std::string continuation(const Tokenizer& tokenizer, const std::vector<int32_t>&
   return text.compare(0, before.size(), before) == 0 ? text.substr(before.size()) : text;
 }
 
-int generate(const GenerateOptions& options) {
-  std::vector<std::string> settings = options.settings, warnings;
-  Config config = load_config("", settings, warnings);
+RunPlan plan_of(const GenerateOptions& options) {
+  if (options.run.run.empty() == options.model.empty())
+    throw UserError("generate: give --model DIR or --run DIR, one of the two");
+  if (!options.run.run.empty()) {
+    RunPlan plan = plan_generation(config_of_run(options.run.run, options.settings), options.generation,
+                                   choice_of(options.run));
+    log::info("generates from {}", plan.checkpoint->path());
+    return plan;
+  }
+  std::vector<std::string> warnings;
+  Config config = load_config("", options.settings, warnings);
   config.model.path = options.model;
-  RunPlan plan = plan_generation(std::move(config), options.generation);
+  return plan_generation(std::move(config), options.generation);
+}
+
+int generate(const GenerateOptions& options) {
+  RunPlan plan = plan_of(options);
   const auto tokenizer = plan.tokenizer;
   const auto prompt = plan.prompt_tokens;
   std::vector<int32_t> generated;
@@ -48,7 +64,10 @@ int generate(const GenerateOptions& options) {
 void add_generate_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* command = app.add_subcommand("generate", "Prints the text a model writes after a prompt");
-  command->add_option("--model", options->model, "A Hugging Face folder, such as a run's final/")->required();
+  CLI::Option* model =
+      command->add_option("--model", options->model, "A Hugging Face folder, such as a run's final/");
+  add_run_options(*command, options->run);
+  model->excludes("--run");
   command->add_option("--prompt", options->generation.prompt, "Where to start; empty: from BOS alone")
       ->required();
   Generation& generation = options->generation;

@@ -68,9 +68,11 @@ class CheckpointFolderSink final : public CheckpointSink {
 };
 
 // Call it once the checkpoint of `newest_step` is written. Of the run's checkpoints up to that step it keeps
-// the `keep_last` newest and removes the others. It also removes partial checkpoints and those of later
-// steps. (A resumed run leaves later ones behind if they were damaged.)
-void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last);
+// the `keep_last` newest and the `keep_best` best (io/evaluated_checkpoints.hpp) and removes the others. It
+// also removes partial checkpoints and those of later steps. (A resumed run leaves later ones behind if they
+// were damaged.)
+void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last,
+                       int64_t keep_best = 0);
 
 // Removes all checkpoints of the run, including partial ones.
 void discard_checkpoints(const CheckpointPlace& place);

@@ -10,6 +10,7 @@
 #include "base/failpoint.hpp"
 #include "io/checkpoint_files.hpp"
 #include "io/checkpoint_name.hpp"
+#include "io/evaluated_checkpoints.hpp"
 #include "io/files.hpp"
 #include "io/run_files.hpp"
 #include "io/run_marker.hpp"
@@ -98,17 +99,33 @@ void discard(const fs::path& folder, const std::string& run) {
   discard_folder(folder.string(), run);
 }
 
+// Says whether it is a complete folder of the run.
+bool is_whole(const CheckpointPlace& place, int64_t step) {
+  const std::string folder = complete_folder(place, step);
+  restore_marker(folder, place.run);
+  return is_of_run(folder, place.run) && fs::exists(fs::path(folder) / manifest_name);
+}
+
 // The newest steps up to `newest_step` for which the run has complete folders.
-std::set<std::string> kept_names(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last) {
+std::set<std::string> newest_names(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last) {
   std::set<std::string> kept;
   const auto steps = checkpoint_steps(place.folder);
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    const std::string folder = complete_folder(place, *step);
     if (*step > newest_step || static_cast<int64_t>(kept.size()) >= std::max<int64_t>(keep_last, 1)) continue;
-    restore_marker(folder, place.run);
-    if (is_of_run(folder, place.run) && fs::exists(fs::path(folder) / manifest_name))
-      kept.insert(checkpoint_name(*step));
+    if (is_whole(place, *step)) kept.insert(checkpoint_name(*step));
   }
+  return kept;
+}
+
+// The best of the steps up to `newest_step`.
+std::set<std::string> best_names(const CheckpointPlace& place, int64_t newest_step, int64_t keep_best) {
+  std::set<std::string> kept;
+  if (keep_best == 0) return kept;
+  std::vector<EvaluatedCheckpoint> evaluated = evaluated_checkpoints(place.folder);
+  std::erase_if(evaluated, [&](const auto& each) { return each.step > newest_step; });
+  for (const EvaluatedCheckpoint& each : best_first(evaluated))
+    if (static_cast<int64_t>(kept.size()) < keep_best && is_whole(place, each.step))
+      kept.insert(checkpoint_name(each.step));
   return kept;
 }
 
@@ -201,9 +218,12 @@ std::string write_checkpoint(CheckpointSink& sink, int64_t step, const json& met
   }
 }
 
-void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last) {
+void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last,
+                       int64_t keep_best) {
   failpoint("checkpoint.purge");
-  discard_all_but(place, kept_names(place, newest_step, keep_last));
+  std::set<std::string> kept = newest_names(place, newest_step, keep_last);
+  kept.merge(best_names(place, newest_step, keep_best));
+  discard_all_but(place, kept);
 }
 
 void discard_checkpoints(const CheckpointPlace& place) {

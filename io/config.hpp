@@ -129,11 +129,13 @@ struct QuantizationSection {
 
 struct EvalSection {
   int64_t every_n_steps = 50, every_n_epochs = 0;
+  bool at_start = false, at_end = true;
   bool operator==(const EvalSection&) const = default;
 };
 
 struct CheckpointSection {
-  int64_t every_n_steps = 100, keep_last = 2;
+  int64_t every_n_steps = 100, keep_last = 2, keep_best = 0;
+  std::string best_metric = "eval_loss";
   std::string max_shard_size = "50GB";  // of a file in final/ (io/weight_shards.hpp)
   bool operator==(const CheckpointSection&) const = default;
 };

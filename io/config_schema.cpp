@@ -250,6 +250,10 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .from_to(0, kMostSteps)
           .also_known_as({"eval_steps"}),
       Key("eval.every_n_epochs", &c.eval.every_n_epochs).doc("0: never").from_to(0, kMostSteps),
+      Key("eval.at_start", &c.eval.at_start)
+          .doc("also before the first step; metrics.jsonl then has an object of step 0")
+          .also_known_as({"eval_on_start"}),
+      Key("eval.at_end", &c.eval.at_end).doc("also after the last step"),
 
       Key("checkpoint.every_n_steps", &c.checkpoint.every_n_steps)
           .doc("0: only at the end, on Ctrl-C and on SIGUSR1")
@@ -263,6 +267,12 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .doc("of a file of weights in final/: 50GB, 500MB (powers of 1,000), or bytes. A larger model has "
                "several files "
                "and an index, as transformers writes them"),
+      Key("checkpoint.keep_best", &c.checkpoint.keep_best)
+          .doc("beside them, so many with the lowest best_metric; each is written when it is evaluated")
+          .from_to(0, kMostSteps),
+      Key("checkpoint.best_metric", &c.checkpoint.best_metric)
+          .one_of({"eval_loss"})
+          .also_known_as({"metric_for_best_model"}),
 
       Key("monitor.console", &c.monitor.console)
           .doc("progress: one line that is rewritten, where standard error is a terminal (TERM is set and "

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "base/failpoint.hpp"
 #include "io/checkpoint.hpp"
 #include "io/checkpoint_name.hpp"
 #include "io/files.hpp"
@@ -181,6 +182,15 @@ fs::path claim_name(const std::string& folder, const fs::path& whole) {
   }
 }
 
+// The same for PATH-N, in the run's own folder.
+fs::path make_first_free(const fs::path& path) {
+  for (int64_t number = 1;; ++number) {
+    const fs::path made = fmt::format("{}-{}", path.string(), number);
+    if (::mkdir(made.c_str(), 0777) == 0) return made;
+    if (errno != EEXIST) throw RunError("{}: cannot be created: {}", made.string(), std::strerror(errno));
+  }
+}
+
 }  // namespace
 
 RunFolderView look_at_run_folder(const std::string& folder, const RunOutputs& outputs) {
@@ -246,6 +256,23 @@ void RunFolder::discard(const RunMarker& marker) {
   discard_checkpoints({checkpoints(), marker.run});
   discard_folder(final_model() + ".partial", marker.run);
   discard_folder(final_model(), marker.run);
+}
+
+std::string RunFolder::set_aside(std::vector<int64_t> steps, bool with_final) {
+  const fs::path folder = folder_, aside = make_first_free(folder / "set-aside");
+  const auto move = [&](const fs::path& from) {
+    failpoint("run.set_aside");
+    std::error_code error;
+    if (fs::rename(from, aside / from.filename(), error); error)
+      throw RunError("{}: cannot be moved to {}: {}", from.string(), aside.string(), error.message());
+  };
+  if (entry_exists(folder / metrics_name))
+    write_file_durably((aside / metrics_name).string(), read_text_file((folder / metrics_name).string()));
+  if (with_final) move(final_model());
+  std::sort(steps.rbegin(), steps.rend());  // the newest first
+  for (const int64_t step : steps) move(fs::path(checkpoints()) / checkpoint_name(step));
+  for (const fs::path& changed : {aside, fs::path(checkpoints()), folder}) fsync_directory(changed.string());
+  return aside.string();
 }
 
 void RunFolder::forget_steps(const RunMarker& marker) {

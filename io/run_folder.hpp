@@ -5,6 +5,7 @@
 // marker names it. A folder there is the run's if it holds a marker of the same run.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,6 +64,11 @@ class RunFolder {
   // Call it before begin(). Removes what the run of `marker` wrote, except cache/. Everything else stays.
   // Throws RunError.
   void discard(const RunMarker& marker);
+  // Call it before begin(). Moves what came after the step from which the run goes on, the checkpoints of
+  // `steps` and, if `with_final`, final/, to set-aside-N in the folder (the first free N from 1), with a copy
+  // of metrics.jsonl. Returns that path. If it is interrupted, what is left is the run as it was after an
+  // earlier one of the steps. Throws RunError.
+  std::string set_aside(std::vector<int64_t> steps, bool with_final);
   // Call it before begin(). Removes the outputs, metrics.jsonl among them, of a run that never had a
   // checkpoint. Throws RunError.
   void forget_steps(const RunMarker& marker);

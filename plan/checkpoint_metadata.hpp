@@ -11,8 +11,12 @@
 namespace collie {
 
 // position, steps_without_targets, total_steps, ranks; maths: what a resume compares; memory: what each group
-// of parameters remembers (UpdateMemory); averages: Checkpoint::read_evaluated(), where there are any.
+// of parameters remembers (UpdateMemory); averages: Checkpoint::read_evaluated(), where there are any;
+// evaluation: the step's (io/evaluated_checkpoints.hpp), if it was evaluated.
 nlohmann::json checkpoint_metadata(const RunPlan& plan, const SnapshotExpected& expected);
+
+// What a plan's evaluations are of (EvaluatedCheckpoint::data); null if there is no data.eval.
+nlohmann::json evaluation_data_of(const RunPlan& plan);
 
 // The memory that a checkpoint has for these groups. Throws UserError if it is that of other groups.
 std::vector<UpdateMemory> memory_of(const Checkpoint& checkpoint, const ParameterGroups& optimizers);

@@ -27,10 +27,8 @@ TooLong too_long_of(const std::string& name) {
   return name == "drop" ? TooLong::drop : name == "refuse" ? TooLong::refuse : TooLong::cut;
 }
 
-void log_sizes(const SequenceOrder& order) {
+void warn_of_cuts(const SequenceOrder& order) {
   const Dataset& data = order.dataset();
-  log::info("{}: {} documents, {} tokens, {} targets; {} sequences an epoch", data.name(),
-            data.document_count(), data.token_count(), data.target_count(), order.sequences_per_epoch());
   const SequenceSettings& settings = order.settings();
   const int64_t dropped =
       settings.packing != Packing::stream && settings.too_long == TooLong::drop ? order.long_documents() : 0;
@@ -38,8 +36,8 @@ void log_sizes(const SequenceOrder& order) {
     log::warn(
         "{}: {} of {} documents are longer than data.sequence_length, {}, and are dropped (data.too_long)",
         data.name(), dropped, data.document_count(), settings.sequence_length);
-  // A stream of texts is cut anyway. A sample that is cut answers a question that it does not see.
-  if (settings.packing == Packing::stream && data.target_count() == data.pair_count()) return;
+  // Texts are cut anyway. A sample that is cut answers a question that it does not see.
+  if (settings.packing != Packing::samples && data.target_count() == data.pair_count()) return;
   if (const int64_t cut = order.cut_documents(); cut > 0)
     log::warn("{}: {} of {} documents do not stay whole: data.sequence_length is {}{}", data.name(), cut,
               data.document_count(), settings.sequence_length,
@@ -65,7 +63,7 @@ std::shared_ptr<const SequenceOrder> training_order(const Config& config,
   const SequenceSettings settings{config.data.sequence_length, packing_of(config.data, config.data.train),
                                   config.data.shuffle, config.run.seed, too_long_of(config.data.too_long)};
   auto order = std::make_shared<const SequenceOrder>(std::move(data), settings);
-  log_sizes(*order);
+  warn_of_cuts(*order);
   warn_of_nothing_to_learn(*order);
   return order;
 }

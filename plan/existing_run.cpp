@@ -82,11 +82,24 @@ std::optional<RunMarker> make_way(const RunPlan& plan, RunFolder& folder) {
     marker->has_checkpointed = false;
   } else if (!plan.checkpoint) {
     folder.forget_steps(*marker);
+  } else if (!plan.later_checkpoints.empty() || plan.later_final) {
+    log::info("{} and a copy of {} are now in '{}'", later_steps(plan), metrics_name,
+              folder.set_aside(plan.later_checkpoints, plan.later_final));
   }
   return marker;
 }
 
 }  // namespace
+
+std::string later_steps(const RunPlan& plan) {
+  std::vector<std::string> all;
+  if (!plan.later_checkpoints.empty())
+    all.push_back(fmt::format("the checkpoint{} of step{} {}", plan.later_checkpoints.size() == 1 ? "" : "s",
+                              plan.later_checkpoints.size() == 1 ? "" : "s",
+                              fmt::join(plan.later_checkpoints, ", ")));
+  if (plan.later_final) all.emplace_back("final/");
+  return fmt::format("{}", fmt::join(all, ", "));
+}
 
 void check_nothing_foreign(const RunPlan& plan) {
   check_nothing_foreign_among(plan.folder_seen.foreign, plan);

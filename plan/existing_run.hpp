@@ -28,10 +28,13 @@ void check_nothing_foreign(const RunPlan& plan);
 // states, or has one of another shape.
 void check_checkpoint(const RunPlan& plan);
 
+// What the start of the run sets aside: "the checkpoints of steps 40, 60, final/"; "" if nothing.
+std::string later_steps(const RunPlan& plan);
+
 // Prepares the run folder, once, when the run is about to start. It moves aside or removes the run in the
-// folder, as the plan says, and writes config.resolved.yaml. For a resume it cuts the sinks' outputs, such as
-// metrics.jsonl, back to the checkpoint. Throws UserError naming run.dir, also if the folder has changed
-// since the plan read it.
+// folder, or sets its later steps aside, as the plan says, and writes config.resolved.yaml. For a resume it
+// cuts the sinks' outputs, such as metrics.jsonl, back to the checkpoint. Throws UserError naming run.dir,
+// also if the folder has changed since the plan read it.
 std::shared_ptr<RunFolder> prepare_run_folder(const RunPlan& plan);
 
 }  // namespace collie

@@ -56,12 +56,6 @@ std::shared_ptr<const StepBatch> evaluation_share(const RunPlan& plan, int repli
   return deal(evaluator.next(), plan.layout.grid.data).at(static_cast<size_t>(replica));
 }
 
-bool evaluates(const RunPlan& plan) {
-  if (!plan.order) return false;
-  return cadence_of(plan).evaluates_within(
-      plan.total_steps, position_before_step(*plan.order, plan.sizes, plan.origin, plan.total_steps + 1));
-}
-
 // --- the ranks of one pipeline
 
 RankGroups fake_groups(const Grid& grid, int rank, int key_value_heads) {
@@ -347,7 +341,7 @@ class MetaRun {
     };
     train();
     if (evaluates(plan_)) pipeline.run(evaluation_program, evaluation_share(plan_, place.data));
-    if (cadence_of(plan_).saves_before(plan_.total_steps)) pipeline.run(snapshot_program, nullptr);
+    if (saves_before_the_end(plan_)) pipeline.run(snapshot_program, nullptr);
     if (plan_.total_steps > 1) train();
     const std::vector<PlannedRank> traffic = pipeline.planned();
     pipeline.release_snapshot();

@@ -22,6 +22,7 @@
 #include "plan/companion_files.hpp"
 #include "plan/data_order.hpp"
 #include "plan/existing_run.hpp"
+#include "plan/kept_checkpoints.hpp"
 #include "schedule/schedules.hpp"
 
 namespace collie {
@@ -367,23 +368,27 @@ void go_on_from_checkpoint(RunPlan& plan) {
   count_steps(plan);
 }
 
-// A run that continues does so from its newest complete checkpoint.
-void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed_changes) {
+// A run that continues does so from its newest complete checkpoint, or from the chosen one.
+void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed_changes,
+                          const CheckpointChoice& from) {
   if (plan.existing != ExistingRun::resume || !plan.folder_seen.marker) return;
   const fs::path folder = plan.config.run.dir;
-  plan.checkpoint = latest_checkpoint((folder / "checkpoints").string());
+  plan.checkpoint = open_checkpoint(checkpoints_of(plan.config), from);
   if (!plan.checkpoint) return check_never_saved(plan);
+  if (is_chosen(from)) find_later_steps(plan);
   keep_reach_of_decay(plan);
   check_unchanged(plan, allowed_changes);
   check_checkpoint(plan);
   memory_of(*plan.checkpoint, ParameterGroups(plan.config.optimizer));  // refuses that of others
   go_on_from_checkpoint(plan);
+  find_evaluated_checkpoints(plan);
   // The final model of an earlier, shorter run may still be there.
-  plan.already_finished = plan.checkpoint->step() >= plan.total_steps &&
+  plan.already_finished = plan.checkpoint->step() >= plan.total_steps && plan.later_checkpoints.empty() &&
                           step_of_model_folder((folder / "final").string()) == plan.checkpoint->step();
   if (plan.already_finished) return;
   check_nothing_foreign(plan);
   warn_of_another_length(plan);
+  warn_of_best_that_go(plan);
 }
 
 // This comes last, because it takes time and is only worthwhile for a valid plan.
@@ -407,6 +412,34 @@ void resolve_weights(RunPlan& plan) {
   if (!surplus.empty()) log::warn("{}", surplus_warning(plan.config.model.path, surplus));
 }
 
+// The weights of the run's checkpoint that `from` means, or those that the run began with.
+void choose_weights(RunPlan& plan, const CheckpointChoice& from) {
+  const Config& config = plan.config;
+  const bool needs_run =
+      from.kind != CheckpointChoice::Kind::automatic && from.kind != CheckpointChoice::Kind::base;
+  if (needs_run && config.run.dir.empty())
+    throw UserError("{}: missing; --checkpoint {} is of the run in that folder", config.file.place("run.dir"),
+                    to_string(from));
+  if (!config.run.dir.empty()) plan.checkpoint = open_checkpoint(checkpoints_of(config), from);
+  if (plan.checkpoint) {
+    check_checkpoint(plan);
+    warn_of_another_model(plan);
+    plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
+    return;
+  }
+  if (needs_run)
+    throw UserError("--checkpoint {}: '{}' holds no checkpoint; run the training first", to_string(from),
+                    checkpoints_of(config));
+  if (config.model.from_scratch)
+    throw UserError(
+        "model.from_scratch: there is nothing to read weights from, {}; run the training first or give "
+        "model.path",
+        from.kind == CheckpointChoice::Kind::base
+            ? "as --checkpoint base means model.path"
+            : fmt::format("'{}' holds no checkpoint", checkpoints_of(config)));
+  resolve_weights(plan);
+}
+
 }  // namespace
 
 void set_ranges(RunPlan& plan, std::vector<StageRange> ranges) {
@@ -414,7 +447,8 @@ void set_ranges(RunPlan& plan, std::vector<StageRange> ranges) {
   plan.ranges = std::move(ranges);
 }
 
-RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std::string>& allowed_changes) {
+RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std::string>& allowed_changes,
+                      const CheckpointChoice& from) {
   require_training(config);
   RunPlan plan;
   plan.config = std::move(config);
@@ -422,20 +456,22 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.existing = existing;
   check_names(plan.config);
   look_at_existing_run(plan);  // refuses all that it can before any data are read
+  check_chosen_run(plan, from);
   resolve_common(plan);
   check_sequence_length(plan);
   check_parameter_groups(plan);
   check_state_blocks(plan);
   open_training_data(plan);
   open_evaluation_data(plan);
+  check_keep_best(plan);
   check_schedule(plan);
   resolve_weights(plan);
-  resolve_existing_run(plan, allowed_changes);
+  resolve_existing_run(plan, allowed_changes, from);
   measure_partition(plan);
   return plan;
 }
 
-RunPlan plan_evaluation(Config config) {
+RunPlan plan_evaluation(Config config, const CheckpointChoice& from) {
   require_eval(config);
   RunPlan plan;
   plan.config = std::move(config);
@@ -444,23 +480,12 @@ RunPlan plan_evaluation(Config config) {
   resolve_common(plan);
   check_sequence_length(plan);
   open_evaluation_data(plan);
-  resolve_weights(plan);
-  if (plan.config.model.from_scratch) {
-    const std::string folder = (fs::path(plan.config.run.dir) / "checkpoints").string();
-    plan.checkpoint = latest_checkpoint(folder);
-    if (!plan.checkpoint)
-      throw UserError(
-          "model.from_scratch: there is nothing to evaluate, '{}' holds no checkpoint; run the training "
-          "first or give model.path",
-          folder);
-    check_checkpoint(plan);
-    plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
-  }
+  choose_weights(plan, from);
   measure_partition(plan);
   return plan;
 }
 
-RunPlan plan_generation(Config config, Generation generation) {
+RunPlan plan_generation(Config config, Generation generation, const CheckpointChoice& from) {
   RunPlan plan;
   plan.config = std::move(config);
   plan.purpose = Purpose::generate;
@@ -472,7 +497,7 @@ RunPlan plan_generation(Config config, Generation generation) {
           "parallel.{}: is {}, but one text is generated by one replica, token by token; it must be 1", key,
           size);
   resolve_common(plan);
-  resolve_weights(plan);
+  choose_weights(plan, from);
   plan.prompt_tokens = plan.tokenizer->encode(plan.generation.prompt, true);
   if (plan.prompt_tokens.empty()) {
     if (!plan.tokenizer->bos())
@@ -486,6 +511,16 @@ RunPlan plan_generation(Config config, Generation generation) {
         length, plan.model.architecture.max_position_embeddings,
         plan.model.architecture.max_position_embeddings - 1);
   measure_partition(plan);
+  return plan;
+}
+
+RunPlan plan_export(Config config, const CheckpointChoice& from) {
+  RunPlan plan;
+  plan.config = std::move(config);
+  plan.purpose = Purpose::evaluate;
+  resolve_tokenizer(plan);
+  resolve_model(plan);
+  choose_weights(plan, from);
   return plan;
 }
 

@@ -9,8 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "io/checkpoint.hpp"
+#include "io/checkpoint_choice.hpp"
 #include "io/config.hpp"
+#include "io/evaluated_checkpoints.hpp"
 #include "io/run_folder.hpp"
 #include "io/sequence_order.hpp"
 #include "io/step_batches.hpp"
@@ -76,6 +77,11 @@ struct RunPlan {
   std::shared_ptr<const SequenceOrder> evaluation_order;  // or null
   std::optional<Checkpoint> checkpoint;                   // the checkpoint that the run resumes from
   bool already_finished = false;                          // a resume with no steps left
+  // A resume: the evaluated checkpoints of its steps so far, on the same data as those to come.
+  std::vector<EvaluatedCheckpoint> evaluated;
+  // A resume from an earlier step than the newest: what comes after that step and is set aside at the start.
+  std::vector<int64_t> later_checkpoints;
+  bool later_final = false;
 
   RunFolderView folder_seen;          // training: content of the run folder when the plan was made
   std::shared_ptr<RunFolder> folder;  // training, once the run has started
@@ -89,10 +95,16 @@ void set_ranges(RunPlan& plan, std::vector<StageRange> ranges);
 
 // Each function throws UserError, which names the error and a correct value. Warnings go to the log.
 // `allowed_changes` lists the configuration keys that a resume may change although they change the maths.
+// `from` is the checkpoint of run.dir that a resume goes on from, or that is evaluated or generates text;
+// base and, if the run has no checkpoint, automatic mean model.path.
 RunPlan plan_training(Config config, ExistingRun existing,
-                      const std::vector<std::string>& allowed_changes = {});
-RunPlan plan_evaluation(Config config);
-RunPlan plan_generation(Config config, Generation generation);
+                      const std::vector<std::string>& allowed_changes = {},
+                      const CheckpointChoice& from = CheckpointChoice::last());
+RunPlan plan_evaluation(Config config, const CheckpointChoice& from = {});
+RunPlan plan_generation(Config config, Generation generation,
+                        const CheckpointChoice& from = CheckpointChoice::base());
+// Decides the model and its weights alone, for plan/model_export.hpp.
+RunPlan plan_export(Config config, const CheckpointChoice& from);
 
 // Returns the factory for the operation table of `rank`: the host's own, or the device's.
 OperationsFactory operations_of(const RunPlan& plan, int rank);

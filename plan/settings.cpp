@@ -14,10 +14,34 @@ Cadence cadence_of(const RunPlan& plan) {
   Cadence cadence;
   cadence.evaluate_every = plan.config.eval.every_n_steps;
   cadence.evaluate_every_epochs = plan.config.eval.every_n_epochs;
+  cadence.evaluate_at_start = plan.config.eval.at_start;
+  cadence.evaluate_at_end = plan.config.eval.at_end;
   cadence.checkpoint_every = plan.config.checkpoint.every_n_steps;
+  cadence.keep_best = plan.config.checkpoint.keep_best;
   if (plan.order) cadence.sequences_per_epoch = plan.order->sequences_per_epoch();
   cadence.has_evaluation = plan.evaluation_order != nullptr;
   return cadence;
+}
+
+namespace {
+
+// Sequences that the run has consumed before `step`.
+int64_t position_before(const RunPlan& plan, int64_t step) {
+  return position_before_step(*plan.order, plan.sizes, plan.origin, step);
+}
+
+}  // namespace
+
+bool evaluates(const RunPlan& plan) {
+  if (!plan.order) return false;
+  const Cadence cadence = cadence_of(plan);
+  return (cadence.has_evaluation && cadence.evaluate_at_end) ||
+         cadence.evaluates_within(plan.total_steps, position_before(plan, plan.total_steps + 1));
+}
+
+bool saves_before_the_end(const RunPlan& plan) {
+  return plan.order &&
+         cadence_of(plan).saves_before(plan.total_steps, position_before(plan, plan.total_steps));
 }
 
 StepPasses passes_of(const Config& config) {
@@ -60,8 +84,12 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   if (plan.checkpoint) {
     settings.done_steps = plan.checkpoint->step();
     if (plan.purpose == Purpose::train)
-      settings.unevaluated = unevaluated_step(
+      settings.last_record = recorded_step(
           (std::filesystem::path(plan.config.run.dir) / metrics_name).string(), plan.checkpoint->step());
+    for (const EvaluatedCheckpoint& each : plan.evaluated) {
+      settings.best_eval_losses.push_back(each.loss);
+      if (each.step == settings.done_steps) settings.last_eval_loss = each.loss;
+    }
   }
   const auto optimizers = std::make_shared<const ParameterGroups>(plan.config.optimizer);
   settings.memory = plan.checkpoint && plan.purpose == Purpose::train

@@ -11,6 +11,10 @@
 namespace collie {
 
 Cadence cadence_of(const RunPlan& plan);
+// Whether a training run, from its start to its last step, has any evaluation.
+bool evaluates(const RunPlan& plan);
+// Whether it writes a checkpoint before its last step begins.
+bool saves_before_the_end(const RunPlan& plan);
 StepPasses passes_of(const Config& config);
 
 // The gradients of a fused update where a step has several micro-batches: they stand whole, and no layer's is

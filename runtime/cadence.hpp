@@ -11,23 +11,31 @@ struct Cadence {
   int64_t evaluate_every_epochs = 0;  // epochs; 0: never
   int64_t checkpoint_every = 0;       // steps; 0: only at the end
   int64_t sequences_per_epoch = 1;
+  bool evaluate_at_start = false, evaluate_at_end = false;
+  int64_t keep_best = 0;        // the best evaluated steps have a checkpoint; 0: only if one is due
   bool has_evaluation = false;  // whether there is data to evaluate on
 
-  // Whether an evaluation is due after step `step` (from 1). The step ended at `position`, the number of
-  // sequences consumed so far.
-  bool evaluation_due(int64_t step, int64_t position) const {
-    return has_evaluation &&
-           (divides(evaluate_every, step) || divides(evaluate_every_epochs * sequences_per_epoch, position));
+  // Whether an evaluation is due after step `step`, or before the first step (0). The step ended at
+  // `position`, the number of sequences consumed so far. `last`: no step follows.
+  bool evaluation_due(int64_t step, int64_t position, bool last) const {
+    if (!has_evaluation) return false;
+    if (step == 0) return evaluate_at_start;
+    return divides(evaluate_every, step) || divides(evaluate_every_epochs * sequences_per_epoch, position) ||
+           (evaluate_at_end && last);
   }
-  bool checkpoint_due(int64_t step) const { return divides(checkpoint_every, step); }
+  bool checkpoint_due(int64_t step) const { return step > 0 && divides(checkpoint_every, step); }
 
-  // Whether a run from the start has an evaluation within `steps` steps, the last of which ends at
-  // `position`.
+  // Whether a run from the start has an evaluation before or within its first `steps` steps, the last of
+  // which ends at `position`. The one at the end of the run does not count.
   bool evaluates_within(int64_t steps, int64_t position) const {
-    return has_evaluation &&
-           (within(evaluate_every, steps) || within(evaluate_every_epochs * sequences_per_epoch, position));
+    return has_evaluation && (evaluate_at_start || within(evaluate_every, steps) ||
+                              within(evaluate_every_epochs * sequences_per_epoch, position));
   }
-  bool saves_before(int64_t last_step) const { return within(checkpoint_every, last_step - 1); }
+  // Whether such a run saves before `last_step`, which begins at `position`.
+  bool saves_before(int64_t last_step, int64_t position) const {
+    return within(checkpoint_every, last_step - 1) ||
+           (keep_best > 0 && evaluates_within(last_step - 1, position));
+  }
 
  private:
   static bool divides(int64_t every, int64_t number) { return every > 0 && number % every == 0; }

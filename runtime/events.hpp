@@ -21,6 +21,7 @@ struct RunStarted {
   int ranks = 1;
 };
 
+// Step 0 stands for the evaluation before the first step. It has no numbers but that of the evaluation.
 struct StepFinished {
   RunTag tag;
   int64_t step = 0, total_steps = 0, epoch = 0;

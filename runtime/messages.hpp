@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -105,6 +106,7 @@ struct SnapshotExpected {
   double last_norm = 0;                   // of the gradients of the last step that had some
   bool final = false;                     // also write the final model folder
   std::vector<UpdateMemory> memory = {};  // of each parameter group, after the step
+  std::optional<double> eval_loss = {};   // of the step, if it was evaluated and the loss is finite
 };
 
 // The writer tells the nodes' shard writers that the folder for the snapshot's shards exists.

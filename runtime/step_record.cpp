@@ -1,6 +1,7 @@
 #include "runtime/step_record.hpp"
 
 #include <fstream>
+#include <limits>
 
 #include "base/error.hpp"
 #include "io/json_text.hpp"
@@ -12,12 +13,14 @@ Event event_of(const StepFinished& step) {
   event.step = step.step;
   event.amended = step.amended;
   event.add("epoch", step.epoch);
+  // Before the first step there are no numbers but the evaluation's. The keys are there for readers.
+  const auto of_step = [&](double value) { return step.step > 0 ? EventValue(value) : nullptr; };
   event.add("loss", step.loss ? EventValue(static_cast<double>(*step.loss)) : nullptr);
-  event.add("lr", static_cast<double>(step.lr));
-  event.add("grad_norm", static_cast<double>(step.grad_norm));
+  event.add("lr", of_step(step.lr));
+  event.add("grad_norm", of_step(step.grad_norm));
   event.add("tokens", step.tokens);
-  event.add("tokens_per_second", static_cast<double>(step.tokens_per_second));
-  event.add("step_seconds", static_cast<double>(step.step_s));
+  event.add("tokens_per_second", of_step(step.tokens_per_second));
+  event.add("step_seconds", of_step(step.step_s));
   event.add("memory_bytes", static_cast<int64_t>(step.memory_bytes));
   if (step.evaluated) event.add("eval_loss", static_cast<double>(step.eval_loss));
   return event;
@@ -25,29 +28,37 @@ Event event_of(const StepFinished& step) {
 
 namespace {
 
-std::optional<StepFinished> step_of(const nlohmann::json& record) {
+// null stands for what JSON cannot say, and for what a step does not have.
+double number_of(const nlohmann::json& record, const char* key) {
+  const nlohmann::json& value = record.at(key);
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+StepFinished step_of(const nlohmann::json& record) {
   StepFinished step;
   step.step = record.at("step").get<int64_t>();
   step.epoch = record.at("epoch").get<int64_t>();
   if (!record.at("loss").is_null()) step.loss = record.at("loss").get<double>();
-  step.lr = record.at("lr").get<double>();
-  step.grad_norm = record.at("grad_norm").get<double>();
+  step.lr = number_of(record, "lr");
+  step.grad_norm = number_of(record, "grad_norm");
   step.tokens = record.at("tokens").get<int64_t>();
-  step.tokens_per_second = record.at("tokens_per_second").get<double>();
-  step.step_s = record.at("step_seconds").get<double>();
+  step.tokens_per_second = number_of(record, "tokens_per_second");
+  step.step_s = number_of(record, "step_seconds");
   step.memory_bytes = record.at("memory_bytes").get<uint64_t>();
+  step.evaluated = record.contains("eval_loss");
+  if (step.evaluated) step.eval_loss = number_of(record, "eval_loss");
   return step;
 }
 
 }  // namespace
 
-std::optional<StepFinished> unevaluated_step(const std::string& path, int64_t step) {
+std::optional<StepFinished> recorded_step(const std::string& path, int64_t step) {
   std::ifstream lines(path);
   for (std::string line; std::getline(lines, line);) {
     try {
       const nlohmann::json record = parse_json_object(line, path);
       if (record.value("step", nlohmann::json()) != step) continue;
-      return record.contains("eval_loss") ? std::nullopt : step_of(record);
+      return step_of(record);
     } catch (const UserError&) {                  // the line is no record
     } catch (const nlohmann::json::exception&) {  // another program wrote the line
     }

@@ -12,8 +12,8 @@ namespace collie {
 
 Event event_of(const StepFinished& step);
 
-// Returns the step of that number from `path`, which is metrics.jsonl, if its line is complete and has no
-// evaluation. The run was then interrupted in that step.
-std::optional<StepFinished> unevaluated_step(const std::string& path, int64_t step);
+// Returns the step of that number from `path`, which is metrics.jsonl, if its line is complete. A step that
+// was to be evaluated and has no evaluation is the one in which the run was interrupted.
+std::optional<StepFinished> recorded_step(const std::string& path, int64_t step);
 
 }  // namespace collie

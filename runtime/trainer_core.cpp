@@ -21,6 +21,14 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
   memory_ = settings_.memory;
   recorded_step_ = settings_.done_steps;
   saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
+  sent_step_ = settings_.done_steps;
+  eval_loss_ = settings_.last_eval_loss;
+  best_losses_ = settings_.best_eval_losses;
+  std::sort(best_losses_.begin(), best_losses_.end());
+  if (settings_.last_record) record_ = *settings_.last_record;
+  if (record_.evaluated) evaluated_step_ = record_.step;
+  record_.tag = settings_.tag;
+  record_.total_steps = settings_.total_steps;
   rank_ready_.resize(ranks, false);
   summaries_.resize(ranks);
   busy_s_.resize(ranks, 0.0);
@@ -41,7 +49,7 @@ void TrainerCore::ready(const RankReady& ready) {
   switch (settings_.purpose) {
     case Purpose::train:
       if (!stop_ && step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
-      if (!make_up_for_evaluation()) begin_step();
+      if (!evaluate_first()) begin_step();
       return;
     case Purpose::evaluate:
       phase_ = Phase::evaluating;
@@ -52,16 +60,19 @@ void TrainerCore::ready(const RankReady& ready) {
   }
 }
 
-// Evaluates the last step of the resumed run if the run was interrupted during that evaluation.
-bool TrainerCore::make_up_for_evaluation() {
-  if (!settings_.unevaluated || !evaluation_due()) return false;
-  record_ = *settings_.unevaluated;
-  record_.tag = settings_.tag;
-  record_.total_steps = settings_.total_steps;
-  record_.amended = true;
+// The evaluation before the first step. If the run was resumed: the evaluation during which it was
+// interrupted.
+bool TrainerCore::evaluate_first() {
+  const bool has_record = step_ == 0 || settings_.last_record;
+  if (!has_record || evaluated_step_ == step_ || !evaluation_due()) return false;
+  record_.amended = step_ > 0;
+  evaluate();
+  return true;
+}
+
+void TrainerCore::evaluate() {
   phase_ = Phase::evaluating;
   outbox_.evaluate(step_);
-  return true;
 }
 
 void TrainerCore::begin_step() {
@@ -219,6 +230,7 @@ void TrainerCore::record_step(std::optional<double> loss, double norm) {
   }
   step_started_s_ = now;
   position_ = batch_.front()->next_position;
+  eval_loss_.reset();
 }
 
 // Returns false if the callback threw; the run has then ended.
@@ -238,15 +250,40 @@ void TrainerCore::finish_step() {
           if (callback->on_step(record_)) stop(RunStatus::stopped);
         }))
       return;
-  if (evaluation_due() && !interrupted()) {
-    phase_ = Phase::evaluating;
-    return outbox_.evaluate(step_);
-  }
+  if (evaluation_due() && !interrupted()) return evaluate();
   after_evaluation();
 }
 
 bool TrainerCore::evaluation_due() const {
-  return settings_.cadence.evaluation_due(step_, position_);
+  return settings_.cadence.evaluation_due(step_, position_, last_step());
+}
+
+// Whether a step turned out to be the last one after it was over, because somebody asked the run to stop.
+bool TrainerCore::last_evaluation_due() const {
+  return step_ > 0 && last_step() && !interrupted() && record_.step == step_ && evaluated_step_ != step_ &&
+         evaluation_due();
+}
+
+void TrainerCore::evaluate_last() {
+  record_.amended = sent_step_ == step_;
+  // The monitor acknowledges steps by their number, so the record and its amendment are not on their way at
+  // the same time.
+  if (record_.amended && recorded_step_ < step_) {
+    phase_ = Phase::recording;
+    return;
+  }
+  evaluate();
+}
+
+// Says whether the step is one of the best so far. Of two that are equal the earlier one is better.
+void TrainerCore::rank_evaluation(double loss) {
+  if (!std::isfinite(loss)) return;
+  eval_loss_ = loss;
+  const auto worse = std::upper_bound(best_losses_.begin(), best_losses_.end(), loss);
+  better_ = worse - best_losses_.begin() < settings_.cadence.keep_best;
+  best_losses_.insert(worse, loss);
+  const size_t most = static_cast<size_t>(settings_.cadence.keep_best);
+  if (best_losses_.size() > most) best_losses_.resize(most);
 }
 
 void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
@@ -258,6 +295,8 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
   }
   record_.evaluated = true;
   record_.eval_loss = evaluation.loss;
+  evaluated_step_ = step_;
+  rank_evaluation(evaluation.loss);
   step_started_s_ = outbox_.now_s();  // the next step's time does not include the evaluation
   for (const auto& callback : callbacks_)
     if (!call_back([&] { callback->on_evaluation(evaluation); })) return;
@@ -265,16 +304,23 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
 }
 
 void TrainerCore::after_evaluation() {
-  if (record_.evaluated || !record_.amended) outbox_.record(record_);
+  const bool is_new = step_ > 0 && !record_.amended;
+  if (record_.evaluated || is_new) {
+    outbox_.record(record_);
+    sent_step_ = step_;
+    if (!is_new) recorded_step_ = step_ - 1;  // what there is of the step is not all any more
+  }
   save_or_continue();
 }
 
 bool TrainerCore::checkpoint_due() const {
+  if (better_) return true;
   if (saved_step_ == step_) return last_step() && !final_saved_ && stop_ != RunStatus::interrupted;
   return last_step() || save_asked_ || settings_.cadence.checkpoint_due(step_);
 }
 
 void TrainerCore::save_or_continue() {
+  if (last_evaluation_due()) return evaluate_last();
   if (!checkpoint_due()) return begin_step();
   // The step's record must be in metrics.jsonl before a checkpoint of the step exists, so that a resume keeps
   // both or neither.
@@ -293,10 +339,10 @@ void TrainerCore::save_or_continue() {
 void TrainerCore::snapshot(bool final) {
   writer_busy_ = true;
   saved_step_ = step_;
-  save_asked_ = false;
+  save_asked_ = better_ = false;
   final_saved_ = final_saved_ || final;
-  outbox_.expect_snapshot(
-      {settings_.tag, step_, position_, steps_without_targets_, estimated_step_, last_norm_, final, memory_});
+  outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, estimated_step_,
+                           last_norm_, final, memory_, eval_loss_});
   Program program;
   program.kind = snapshot_program;
   program.step = step_;

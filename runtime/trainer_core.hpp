@@ -48,10 +48,12 @@ struct TrainerSettings {
   std::vector<std::string> parameters;  // trained ones in canonical order, for messages
   double last_norm = 0;                 // of the last of done_steps; 0: of none
   Cadence cadence;
-  // The record of the last of `done_steps` if that record has no evaluation. If an evaluation was due, the
+  // The record of the last of `done_steps`, if there is one. If it has no evaluation although one is due, the
   // run makes up for it.
-  std::optional<StepFinished> unevaluated;
-  double learning_rate = 0;  // at its highest, for the records
+  std::optional<StepFinished> last_record;
+  std::optional<double> last_eval_loss;  // of the same step, as its checkpoint has it
+  std::vector<double> best_eval_losses;  // of the checkpoints that exist, comparable with those to come
+  double learning_rate = 0;              // at its highest, for the records
   LearningRateSchedule schedule;
   std::vector<UpdateMemory> memory;  // of each parameter group, after done_steps
   // What update `update` adds to it.
@@ -152,7 +154,11 @@ class TrainerCore {
     std::map<int, ProgramReply> replies;  // by rank
   };
 
-  bool make_up_for_evaluation();
+  bool evaluate_first();
+  void evaluate();
+  bool last_evaluation_due() const;
+  void evaluate_last();
+  void rank_evaluation(double loss);
   void begin_step();
   void compute_step();
   void submit_pass();
@@ -217,6 +223,11 @@ class TrainerCore {
   bool writer_busy_ = false;
   bool final_saved_ = false;
   bool save_asked_ = false;
+  int64_t sent_step_ = 0;            // the last step whose record is on its way to the monitor
+  int64_t evaluated_step_ = -1;      // the last step that was evaluated; 0: before the first
+  std::optional<double> eval_loss_;  // of step_, if it was evaluated and the loss is finite
+  std::vector<double> best_losses_;  // of the best checkpoints; at most as many as are kept
+  bool better_ = false;              // step_ is one of the best, and is not saved yet
 
   uint64_t next_program_ = 1;
   std::deque<Program> waiting_programs_;  // wait until a rank has room, and get their id then

@@ -72,6 +72,10 @@ std::string Console::line(const Event& event, double now_s, int columns) {
     first_step_ = event.step;
     first_s_ = now_s;
   }
+  if (event.step == 0)  // the evaluation before the first step
+    return fitted({{fmt::format("step 0/{}", total_steps_), 0},
+                   {fmt::format("eval loss {:.4f}", event.number("eval_loss").value_or(0)), 1}},
+                  columns);
   const auto loss = event.number("loss"), memory_bytes = event.number("memory_bytes"),
              eval_loss = event.number("eval_loss");
   std::vector<Part> parts = {

@@ -18,7 +18,7 @@ namespace collie {
 using EventValue = std::variant<std::nullptr_t, int64_t, double, std::string>;
 
 struct Event {
-  int64_t step = 0;  // from 1
+  int64_t step = 0;  // from 1; 0: before the first step
   // Each name occurs once; sinks keep the order. A name is "loss", "eval_loss", or, of a set or a program of
   // its own, "gsm8k/accuracy".
   std::vector<std::pair<std::string, EventValue>> values;

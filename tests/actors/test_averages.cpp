@@ -84,7 +84,8 @@ TEST_CASE("a run, eval of its checkpoint, and final/ have the same averaged weig
   of_final.model.from_scratch = false;
   of_final.model.config = nlohmann::json::object();
   of_final.model.path = (folder / "run" / "final").string();
-  CHECK(evaluations_of(plan_evaluation(of_final)) == std::vector<double>{during.back()});
+  CHECK(evaluations_of(plan_evaluation(of_final, CheckpointChoice::base())) ==
+        std::vector<double>{during.back()});
 
   // The trained weights are others: a checkpoint has them beside z.
   const auto checkpoint = latest_checkpoint((folder / "run" / "checkpoints").string());

@@ -31,6 +31,8 @@ struct MemoryOptions {
   int64_t checkpoint_every = 0;
   bool evaluate = false;
   std::string dtype = "float32";
+  bool only_at_end = false;  // is it evaluated
+  int64_t keep_best = 0;
 
   std::string name() const {
     return fmt::format("{}{}, {}, {} micro-batches{}{}", layout.name(), tied ? " tied" : "", dtype,
@@ -68,7 +70,8 @@ Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options
   config.train.gradient_accumulation_steps = options.micro_batches;
   config.parallel.bucket_elements = 1 << 20;  // a block is a bucket
   config.checkpoint.every_n_steps = options.checkpoint_every;
-  config.eval.every_n_steps = 1;
+  config.checkpoint.keep_best = options.keep_best;
+  config.eval.every_n_steps = options.only_at_end ? 0 : 1;
   return config;
 }
 
@@ -467,6 +470,12 @@ TEST_CASE("memory plan: tensor parallelism divides the weights and what belongs 
 TEST_CASE("memory plan: what is predicted is what a run takes", "[actors][plan][slow]") {
   const std::string dtype = GENERATE("float32", "bfloat16");
   check_prediction({{1, 1, 2, 1, "1f1b", 0, false}, false, 2, 0, false, dtype});
+}
+
+TEST_CASE("memory plan: an evaluation at the end and checkpoints of the best steps are predicted",
+          "[actors][plan][slow]") {
+  check_prediction({{1, 1, 2, 1, "1f1b", 0, false}, false, 2, 0, true, "float32", true});
+  check_prediction({{1, 1, 2, 1, "1f1b", 0, false}, false, 2, 0, true, "float32", false, 1});
 }
 
 TEST_CASE("memory plan: what is predicted is what a run takes, in any layout", "[actors][plan][slow]") {

@@ -90,8 +90,9 @@ TEST_CASE("eval prints one JSON object: the loss that training saw at its last c
   CHECK(evaluate({"--set", "parallel.pp_size=1"}) == text);
   CHECK(evaluate({"--set", "parallel.pp_size=4", "--set", "device.threads=1"}) == text);
   // The same weights as a model of its own.
-  CHECK(evaluate({"--set", "model.path=run/final", "--set", "model.from_scratch=false", "--set",
-                  "model.config={}", "--set", "tokenizer.kind=auto"}) == text);
+  CHECK(evaluate({"--checkpoint", "base", "--set", "model.path=run/final", "--set",
+                  "model.from_scratch=false", "--set", "model.config={}", "--set", "tokenizer.kind=auto"}) ==
+        text);
 }
 
 TEST_CASE("training goes on from a final model") {

@@ -50,8 +50,8 @@ optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_de
 lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
 peft:       {type: none}
 quantization: {kind: none}
-eval:       {every_n_steps: 50, every_n_epochs: 0}
-checkpoint: {every_n_steps: 100, keep_last: 2, max_shard_size: 50GB}
+eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true}
+checkpoint: {every_n_steps: 100, keep_last: 2, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss}
 monitor:    {console: auto, tensorboard: true, csv: true, trace: false}
 callbacks:  []
 plugins:    []
@@ -134,8 +134,8 @@ Config everything_changed() {
   learning_rate_declarations().add("on", schedule);
   c.lr_scheduler = {
       "on", {{"warmup_ratio", 0.1 + 0.2}, {"min_lr_ratio", 1.0}, {"shape", "1"}, {"tail", int64_t{1} << 60}}};
-  c.eval = {0, 2};
-  c.checkpoint = {0, 1, "5000000"};
+  c.eval = {0, 2, true, false};
+  c.checkpoint = {0, 1, 3, "eval_loss", "5000000"};
   c.monitor.console = "plain";
   c.monitor.tensorboard = c.monitor.csv = false;
   c.monitor.trace = true;

@@ -117,6 +117,10 @@ TEST_CASE("console: a line has the step's numbers and the time left", "[actors][
   CHECK_THAT(console.line(event_of(without_targets), 100.5, wide),
              contains("step 12/200  no targets  lr 1.80e-04"));
   CHECK_THAT(console.line(evaluated_at(13), 101, wide), contains("  eval loss 4.2500"));
+  StepFinished before;
+  before.evaluated = true;
+  before.eval_loss = 4.25;
+  CHECK(console.line(event_of(before), 102, wide) == "step 0/200  eval loss 4.2500");
   Console long_run("none", 20000, capture.screen());
   long_run.line(event_at(11), 100, wide);
   CHECK_THAT(long_run.line(event_at(20), 109, wide), contains("  5:33:00 left  "));

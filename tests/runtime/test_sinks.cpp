@@ -64,6 +64,39 @@ TEST_CASE("event: a step's names, their order and its numbers are those of metri
   CHECK(event_of(step).amended);
 }
 
+TEST_CASE("event: the evaluation before the first step has every key, null where there is no number",
+          "[sinks]") {
+  StepFinished step;
+  step.evaluated = true;
+  step.eval_loss = 4.5;
+  CHECK(json_of(event_of(step)).dump() ==
+        R"({"step":0,"epoch":0,"loss":null,"lr":null,"grad_norm":null,"tokens":0,)"
+        R"("tokens_per_second":null,"step_seconds":null,"memory_bytes":0,"eval_loss":4.5})");
+}
+
+TEST_CASE("event: a step is read back from metrics.jsonl as it was recorded", "[sinks]") {
+  const TemporaryFolder folder;
+  StepFinished before, evaluated = step_of(2), without_loss = step_of(3);
+  before.evaluated = evaluated.evaluated = true;
+  before.eval_loss = 4.5;
+  evaluated.eval_loss = 5e-324;
+  without_loss.loss.reset();
+  without_loss.grad_norm = std::numeric_limits<double>::infinity();  // null in JSON
+  std::string lines = "no record\n";
+  for (const StepFinished& step : {before, step_of(1), evaluated, without_loss})
+    lines += json_of(event_of(step)).dump() + "\n";
+  const std::string path = folder.write(metrics_name, lines + "{\"step\": 4, \"loss\"").string();
+  for (const StepFinished& step : {before, step_of(1), evaluated, without_loss}) {
+    CAPTURE(step.step);
+    const auto found = recorded_step(path, step.step);
+    REQUIRE(found);
+    CHECK(found->evaluated == step.evaluated);
+    CHECK(json_of(event_of(*found)).dump() == json_of(event_of(step)).dump());
+  }
+  CHECK_FALSE(recorded_step(path, 4));
+  CHECK_FALSE(recorded_step((folder / "none").string(), 1));
+}
+
 TEST_CASE("event: values of any name and kind, found by their names", "[sinks]") {
   Event event;
   event.step = 3;

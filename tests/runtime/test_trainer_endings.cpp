@@ -259,9 +259,9 @@ TEST_CASE("trainer core: an evaluation that was given up is made up for when the
   settings.cadence.evaluate_every = 2;
   settings.done_steps = 2;
   settings.done_position = 8;
-  settings.unevaluated.emplace();
-  settings.unevaluated->step = 2;
-  settings.unevaluated->loss = 3.5;
+  settings.last_record.emplace();
+  settings.last_record->step = 2;
+  settings.last_record->loss = 3.5;
   Run run(settings);
   run.ready();
   CHECK(run.news() == Log{"batch 3", "evaluation 2"});
