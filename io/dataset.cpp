@@ -108,7 +108,7 @@ struct SourceReader {
   const Tokenizer& tokenizer;
   const DatasetOptions& options;
   std::optional<ChatTemplate> chat_template;
-  std::string fingerprint;  // of all that decides what becomes of a file's contents
+  nlohmann::json parts_of_key;  // all that decides what becomes of a file's contents
 };
 
 // The files that a chat template and its special tokens come from.
@@ -151,19 +151,17 @@ nlohmann::json parts_of_key(const DataSource& source, const std::string& tokeniz
 
 SourceReader make_reader(const DataSource& source, const Tokenizer& tokenizer, const std::string& fingerprint,
                          const DatasetOptions& options) {
-  SourceReader reader{source, tokenizer, options, std::nullopt, ""};
+  SourceReader reader{source, tokenizer, options, std::nullopt, parts_of_key(source, fingerprint, options)};
   if (source.format == "chat")
     reader.chat_template = source.chat_template.empty()
                                ? ChatTemplate::load(options.tokenizer_folder)
                                : ChatTemplate::from_file(source.chat_template, options.tokenizer_folder);
-  reader.fingerprint = parts_of_key(source, fingerprint, options)
-                           .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return reader;
 }
 
 // What a cache is made from.
 std::string make_key(const SourceReader& reader, const std::string& contents) {
-  nlohmann::json parts = nlohmann::json::parse(reader.fingerprint);
+  nlohmann::json parts = reader.parts_of_key;
   parts.push_back(contents);
   const std::string text = parts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return sha256_hex(std::as_bytes(std::span(text)));

@@ -94,7 +94,8 @@ TEST_CASE("an assistant's message with weight 0 or train false is no target") {
     source.messages = "talk";
     return marked(open_source(folder, source)->document(0));
   };
-  CHECK(text(R"(, "weight": 0)", R"(, "weight": 1)") == "<user>a;\n<assistant>b;\n<user>c;\n<assistant>[d;]\n");
+  CHECK(text(R"(, "weight": 0)", R"(, "weight": 1)") ==
+        "<user>a;\n<assistant>b;\n<user>c;\n<assistant>[d;]\n");
   CHECK(text("", R"(, "train": false)") == "<user>a;\n<assistant>[b;]\n<user>c;\n<assistant>d;\n");
   folder.write("y.jsonl", R"({"messages": [{"role": "assistant", "content": "b", "weight": 0.5}]})");
   CHECK_THAT(refusal_of_source(folder, source_of(folder / "y.jsonl", "chat")),

@@ -56,7 +56,7 @@ std::string merges_txt(const json& model) {
   return text;
 }
 
-std::string refusal_of_folder(const TemporaryFolder& folder) {
+std::string refusal_of_tokenizer(const TemporaryFolder& folder) {
   try {
     load_tokenizer(folder.path(), "auto");
   } catch (const UserError& error) {
@@ -147,7 +147,7 @@ TEST_CASE("vocab.json with merges.txt is read as GPT-2's and Qwen2's tokenizers 
   CHECK(qwen->encode("<|end|>", false) == std::vector<int32_t>{*qwen->eos()});
 
   folder.write("tokenizer_config.json", R"({"tokenizer_class": "CLIPTokenizer"})");
-  CHECK_THAT(refusal_of_folder(folder),
+  CHECK_THAT(refusal_of_tokenizer(folder),
              contains("tokenizer_config.json: tokenizer_class: 'CLIPTokenizer' reads vocab.json"));
 }
 
@@ -161,9 +161,10 @@ TEST_CASE("vocab.txt is read as BertTokenizer reads it") {
   folder.write("vocab.txt", lines);
   check_same_ids(*load_tokenizer(folder.path(), "auto"), "bert");
   folder.write("vocab.txt", "[UNK]\n[CLS]\n");
-  CHECK_THAT(refusal_of_folder(folder), contains("vocab.txt: it has no '[SEP]', which BertTokenizer needs"));
+  CHECK_THAT(refusal_of_tokenizer(folder),
+             contains("vocab.txt: it has no '[SEP]', which BertTokenizer needs"));
   folder.write("tokenizer_config.json", R"({"tokenizer_class": "XLNetTokenizer"})");
-  CHECK_THAT(refusal_of_folder(folder), contains("'XLNetTokenizer' reads vocab.txt in a way of its own"));
+  CHECK_THAT(refusal_of_tokenizer(folder), contains("'XLNetTokenizer' reads vocab.txt in a way of its own"));
 }
 
 TEST_CASE("a file of tiktoken's ranks gives the ids of the tokenizer.json with the same merges") {
@@ -190,20 +191,20 @@ TEST_CASE("a file of tiktoken's ranks gives the ids of the tokenizer.json with t
   }
   const TemporaryFolder broken;
   broken.write("some.tiktoken", "IQ== 0\nIg==\n");
-  CHECK_THAT(refusal_of_folder(broken),
+  CHECK_THAT(refusal_of_tokenizer(broken),
              contains("some.tiktoken:2: found 'Ig=='; a token in base64, a space and its rank"));
   broken.write("some.tiktoken", "IQ== 0\nIQ== 1\n");
-  CHECK_THAT(refusal_of_folder(broken), contains("some.tiktoken:2: this token is there twice"));
+  CHECK_THAT(refusal_of_tokenizer(broken), contains("some.tiktoken:2: this token is there twice"));
   broken.write("other.tiktoken", "IQ== 0\n");
-  CHECK_THAT(refusal_of_folder(broken), contains("it has 2 files *.tiktoken"));
+  CHECK_THAT(refusal_of_tokenizer(broken), contains("it has 2 files *.tiktoken"));
 }
 
 TEST_CASE("a tokenizer.model that is no model is refused with its name") {
   const TemporaryFolder folder;
   const auto file = folder.write("tokenizer.model", std::string("\x0A\xFF\xFF\xFF\x0F", 5));
-  CHECK_THAT(refusal_of_folder(folder), contains(file.string() + ": libsentencepiece cannot read it"));
+  CHECK_THAT(refusal_of_tokenizer(folder), contains(file.string() + ": libsentencepiece cannot read it"));
   folder.write("tokenizer.model", "");
-  CHECK_THAT(refusal_of_folder(folder), contains(file.string() + ": libsentencepiece cannot read it"));
+  CHECK_THAT(refusal_of_tokenizer(folder), contains(file.string() + ": libsentencepiece cannot read it"));
 }
 
 TEST_CASE("base64 is decoded, and what is none is refused") {
