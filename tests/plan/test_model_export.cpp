@@ -51,14 +51,14 @@ TEST_CASE("an exported model folder of any family has the tensors that PyTorch w
     const SafetensorsFile golden(fs::path(golden_file(name)) / "model.safetensors"),
         exported(fs::path(out) / "model.safetensors");
     CHECK(exported.tensors().size() > 10);
-    for (const SafetensorsEntry& tensor : exported.tensors()) {
+    for (const StoredTensor& tensor : exported.tensors()) {
       CAPTURE(tensor.name);
       const std::string short_name = tensor.name.substr(tensor.name.find('.') + 1);
       const std::string in_golden = golden.contains(tensor.name) ? tensor.name : short_name;
       CHECK(tensor.shape == golden.find(in_golden).shape);
       CHECK(floats_of(exported, tensor.name) == floats_of(golden, in_golden));
     }
-    for (const SafetensorsEntry& tensor : golden.tensors()) {
+    for (const StoredTensor& tensor : golden.tensors()) {
       CAPTURE(tensor.name);
       const bool is_mask = tensor.name.ends_with("attn.bias") || tensor.name.ends_with("masked_bias") ||
                            tensor.name.ends_with("inv_freq") || tensor.name.ends_with("attention.bias");
