@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/screen.hpp"
+#include "plan/data_order.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/settings.hpp"
 #include "runtime/summary.hpp"
@@ -34,9 +35,7 @@ void describe_plan(const RunPlan& plan) {
   const auto& layout = plan.layout;
   log::info("{}: {} parameters, {} steps of {} sequences ({} steps an epoch)", plan.config.run.name,
             parameter_count(plan.model), plan.total_steps, plan.sizes.sequences(), plan.steps_per_epoch);
-  const Dataset& data = plan.order->dataset();
-  log::info("  {} documents, {} tokens, {} targets, in {} sequences an epoch", data.document_count(),
-            data.token_count(), data.target_count(), plan.order->sequences_per_epoch());
+  log::info("  {}", words_of_data(*plan.order));
   log::info("  computes on {}", plan.device.description);
   for (size_t stage = 0; stage < plan.ranges.size(); ++stage)
     log::info("  stage {} on rank {}: blocks {} to {}{}{}", stage, layout.rank_of_stage[stage],

@@ -27,25 +27,6 @@ TooLong too_long_of(const std::string& name) {
   return name == "drop" ? TooLong::drop : name == "refuse" ? TooLong::refuse : TooLong::cut;
 }
 
-void warn_of_cuts(const SequenceOrder& order) {
-  const Dataset& data = order.dataset();
-  const SequenceSettings& settings = order.settings();
-  const int64_t dropped =
-      settings.packing != Packing::stream && settings.too_long == TooLong::drop ? order.long_documents() : 0;
-  if (dropped > 0)
-    log::warn(
-        "{}: {} of {} documents are longer than data.sequence_length, {}, and are dropped (data.too_long)",
-        data.name(), dropped, data.document_count(), settings.sequence_length);
-  // Texts are cut anyway. A sample that is cut answers a question that it does not see.
-  if (settings.packing != Packing::samples && data.target_count() == data.pair_count()) return;
-  if (const int64_t cut = order.cut_documents(); cut > 0)
-    log::warn("{}: {} of {} documents do not stay whole: data.sequence_length is {}{}", data.name(), cut,
-              data.document_count(), settings.sequence_length,
-              settings.packing == Packing::stream
-                  ? ", and data.packing: samples would keep all that fit it whole"
-                  : "");
-}
-
 void warn_of_nothing_to_learn(const SequenceOrder& order) {
   const int64_t without = order.sequences_without_targets(0);
   if (without == 0) return;
@@ -63,9 +44,26 @@ std::shared_ptr<const SequenceOrder> training_order(const Config& config,
   const SequenceSettings settings{config.data.sequence_length, packing_of(config.data, config.data.train),
                                   config.data.shuffle, config.run.seed, too_long_of(config.data.too_long)};
   auto order = std::make_shared<const SequenceOrder>(std::move(data), settings);
-  warn_of_cuts(*order);
   warn_of_nothing_to_learn(*order);
   return order;
+}
+
+std::string words_of_data(const SequenceOrder& order) {
+  const Dataset& data = order.dataset();
+  const SequenceSettings& settings = order.settings();
+  std::string words =
+      fmt::format("{} documents, {} tokens, {} targets, in {} sequences an epoch", data.document_count(),
+                  data.token_count(), data.target_count(), order.sequences_per_epoch());
+  const bool drops = settings.packing != Packing::stream && settings.too_long == TooLong::drop;
+  if (drops && order.long_documents() > 0)
+    words += fmt::format("; {} documents are dropped, as they are longer than data.sequence_length, {}",
+                         order.long_documents(), settings.sequence_length);
+  const int64_t cut = order.cut_documents();
+  if (cut > 0) words += fmt::format("; {} documents do not stay whole", cut);
+  // A sample that is cut answers a question that it does not see.
+  if (cut > 0 && settings.packing == Packing::stream && data.target_count() < data.pair_count())
+    words += ", and would with data.packing: samples if they fit";
+  return words;
 }
 
 }  // namespace collie

@@ -14,9 +14,12 @@ namespace collie {
 Packing packing_of(const DataSection& data, const std::vector<DataSource>& sources);
 const char* name_of(Packing packing);  // as the key has it
 
-// The order of training. Logs how many documents, tokens and targets there are, and what is cut or dropped.
-// Throws UserError as SequenceOrder does.
+// The order of training. Warns of sequences without targets. Throws UserError as SequenceOrder does.
 std::shared_ptr<const SequenceOrder> training_order(const Config& config,
                                                     std::shared_ptr<const Dataset> data);
+
+// How many documents, tokens and targets there are, and how many documents are cut or dropped; for the start
+// of a run.
+std::string words_of_data(const SequenceOrder& order);
 
 }  // namespace collie

@@ -25,6 +25,7 @@ data:
   train: [{path: "texts/*.txt"}, {path: chat.jsonl, format: jsonl, prompt: question, completion: answer}]
   eval: [{path: held_out.txt}]
   sequence_length: 32
+  packing: true
 train: {steps: 12, micro_batch_size: 2, gradient_accumulation_steps: 3, clip_grad_norm: 0.25}
 parallel: {pp_size: 2}
 optimizer: {lr: 3.0e-3}
