@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.hpp"
+#include "io/base64.hpp"
 #include "io/checkpoint.hpp"
 #include "io/config.hpp"
 #include "io/csv_file.hpp"
@@ -115,6 +116,24 @@ void read_tokenizer(const std::string& folder, const std::string& contents) {
   use_tokenizer(folder);
 }
 
+// A small tokenizer of tests/golden/make_tokenizer_components.py.
+std::string component(const std::string& name) {
+  static const nlohmann::json all =
+      parse_json_object(golden_text("tokenizer_components.json"), "tokenizer_components.json");
+  return all.at("tokenizers").at(name).at("tokenizer").dump();
+}
+
+std::string sentencepiece_model() {
+  const nlohmann::json all =
+      parse_json_object(golden_text("tokenizer_components.json"), "tokenizer_components.json");
+  return decode_base64(all.at("sentencepiece").at("bpe").at("model").get<std::string>()).value();
+}
+
+void read_tokenizer_model(const std::string& folder, const std::string& contents) {
+  put(folder, "tokenizer.model", contents);
+  use_tokenizer(folder);
+}
+
 void read_tokenizer_config(const std::string& folder, const std::string& contents) {
   put(folder, "tokenizer.json", golden_text("byte_tokenizer/tokenizer.json"));
   put(folder, "tokenizer_config.json", contents);
@@ -184,11 +203,40 @@ constexpr const char* header_example =
     R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,4],"data_offsets":[0,32]},)"
     R"("b":{"dtype":"BF16","shape":[16],"data_offsets":[32,64]}})";
 
+constexpr const char* chat_template_example =
+    "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content | trim }}{% "
+    "endgeneration %}"
+    "{% else %}<{{ m.role }}>{{ m['content'][:5] ~ loop.index }}{% endif %}{% endfor %}";
+constexpr const char* chat_example =
+    "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}, {\"role\": \"assistant\", \"content\": "
+    "\"Yes.\", \"weight\": 1}], \"tools\": [{\"name\": \"f\"}]}\n";
+
 void read_data(const std::string& folder, const std::string& file, const std::string& contents,
                DataSource source) {
   source.path = put(folder, file, contents);
   const auto dataset = open_dataset({source}, *byte_tokenizer(), folder + "/cache", {"data.train"});
   must(dataset->token_count() >= dataset->pair_count(), "more pairs than tokens");
+}
+
+void read_chat(const std::string& folder, const std::string& contents) {
+  DataSource source;
+  source.format = "chat";
+  source.chat_template = put(folder, "t.jinja", chat_template_example);
+  read_data(folder, "talk.jsonl", contents, source);
+}
+
+void read_chat_template(const std::string& folder, const std::string& contents) {
+  DataSource source;
+  source.format = "chat";
+  source.chat_template = put(folder, "t.jinja", contents);
+  read_data(folder, "talk.jsonl", chat_example, source);
+}
+
+void read_tokens(const std::string& folder, const std::string& contents) {
+  DataSource source;
+  source.format = "tokens";
+  source.labels = "labels";
+  read_data(folder, "ids.jsonl", contents, source);
 }
 
 void read_jsonl(const std::string& folder, const std::string& contents) {
@@ -262,8 +310,8 @@ void read_metrics(const std::string& folder, const std::string& contents) {
 std::string token_cache_example() {
   const std::string file = some_checkpoint() + "-cache";
   TokenCacheWriter writer(file, std::string(64, 'a'));
-  writer.add(std::vector<int32_t>{1, 2, 3}, 1);
-  writer.add(std::vector<int32_t>{4, 5}, 0);
+  writer.add(std::vector<int32_t>{1, 2, 3}, std::vector<TokenSpan>{{0, 1}, {2, 3}});
+  writer.add(std::vector<int32_t>{4, 5}, std::vector<TokenSpan>{{1, 2}});
   writer.finish();
   std::string text = read_text_file(file);
   fs::remove(file);
@@ -286,6 +334,11 @@ const std::vector<FileFormat>& file_formats() {
       {"config.json", golden_text("llama_untied/config.json"), read_model_config},
       {"tokenizer.json", golden_text("tokenizer_tiny/tokenizer.json"), read_tokenizer},
       {"tokenizer.json, bytes", golden_text("byte_tokenizer/tokenizer.json"), read_tokenizer},
+      {"tokenizer.json, unigram", component("unigram_charsmap"), read_tokenizer},
+      {"tokenizer.json, words", component("bert"), read_tokenizer},
+      {"tokenizer.json, regular expression", component("gpt4"), read_tokenizer},
+      {"tokenizer.json, suffixes", component("clip"), read_tokenizer},
+      {"tokenizer.model", sentencepiece_model(), read_tokenizer_model},
       {"tokenizer_config.json", golden_text("byte_tokenizer/tokenizer_config.json"), read_tokenizer_config},
       {"safetensors", golden_text("llama_tied/model.safetensors"), read_safetensors},
       {"safetensors, header", header_example, read_safetensors_header},
@@ -299,6 +352,11 @@ const std::vector<FileFormat>& file_formats() {
        "\"2\", "
        "\"n\": [1, {}]}\n",
        read_jsonl},
+      {"chat", chat_example, read_chat},
+      {"chat template", chat_template_example, read_chat_template},
+      {"tokens",
+       "{\"tokens\": [1, 2, 257], \"labels\": [-100, 2, 257]}\n{\"tokens\": [3], \"labels\": [3]}\n",
+       read_tokens},
       {"text", "A text.\nWith two lines and caf\xc3\xa9.\n", read_text},
       {"schedule", golden_text("schedule_dualpipe_v_2_4.csv"), read_schedule},
       {"schedule, lists", golden_text("schedule_engine_1f1b_4_6_split_communication.csv"), read_schedule},
