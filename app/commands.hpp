@@ -24,6 +24,8 @@ void add_plan_command(CLI::App& app, int& exit_code);
 // collie-engine schedule: prints a pipeline schedule as CSV, text or SVG.
 void add_schedule_command(CLI::App& app, int& exit_code);
 
+// collie-engine data: shows what a run's data are.
+void add_data_command(CLI::App& app, int& exit_code);
 // collie-engine tokenizer: makes tokenizers, uses them and looks at them.
 void add_tokenizer_command(CLI::App& app, int& exit_code);
 

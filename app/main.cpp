@@ -44,6 +44,7 @@ int run(int argc, char** argv) {
   collie::add_node_command(app, exit_code);
   collie::add_plan_command(app, exit_code);
   collie::add_schedule_command(app, exit_code);
+  collie::add_data_command(app, exit_code);
   collie::add_tokenizer_command(app, exit_code);
   check_command_name(app, argc > 1 ? argv[1] : "");
   try {

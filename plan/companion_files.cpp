@@ -63,10 +63,6 @@ std::string card_of_trained(const std::string& card, const std::string& source) 
          "', by collie-engine. What follows is the card of that model.\n\n" + text;
 }
 
-std::string tokenizer_folder(const Config& config) {
-  return config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
-}
-
 nlohmann::json object_in(const std::string& folder, const char* name) {
   const std::string file = (fs::path(folder) / name).string();
   return folder.empty() || !may_be_there(file) ? nlohmann::json::object()
@@ -85,6 +81,10 @@ void add_ids(const nlohmann::json& object, const std::string& file, std::vector<
 }
 
 }  // namespace
+
+std::string tokenizer_folder(const Config& config) {
+  return config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
+}
 
 std::map<std::string, std::string> kept_files(const Config& config) {
   std::map<std::string, std::string> files;

@@ -11,6 +11,9 @@
 
 namespace collie {
 
+// Where the tokenizer's files are: tokenizer.path, or else model.path.
+std::string tokenizer_folder(const Config& config);
+
 // The files that final/ has from the folders that a run starts from: name and contents
 // (additional_chat_templates/ is not among them). From the tokenizer's folder come the files of tokenizers
 // and chat templates, those that the engine does not know among them; from the model's folder

@@ -42,10 +42,6 @@ fs::path cache_folder(const RunPlan& plan) {
 
 // A failure to write the data is an input error, because the run has not begun. The message names run.dir if
 // the data are cached there.
-std::string tokenizer_folder(const Config& config) {
-  return config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
-}
-
 std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<DataSource>& sources,
                                          const std::string& name) {
   const fs::path cache = cache_folder(plan);

@@ -127,7 +127,7 @@ std::string train_sentencepiece(const TokenizerTraining& training, const std::ve
       &lines, &model);
   if (!status.ok())
     throw UserError("--vocab-size: libsentencepiece cannot make {} tokens of the text: {}",
-                    training.vocab_size, shortened(status.message()));
+                    training.vocab_size, shortened(status.message(), 300));
   return model;
 }
 
