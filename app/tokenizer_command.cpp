@@ -15,6 +15,7 @@
 #include "io/mapped_file.hpp"
 #include "io/tokenizer.hpp"
 #include "io/tokenizers/training/train_tokenizer.hpp"
+#include "io/unpacked_file.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -80,11 +81,11 @@ int encode(const TokenizerOptions& options) {
   return 0;
 }
 
-std::vector<int32_t> ids_of(const nlohmann::json& value, const std::string& place) {
+std::vector<int32_t> ids_of(const nlohmann::json& value, const std::string& place, int64_t vocab_size) {
   std::vector<int32_t> ids;
   for (const auto& id : value) {
-    if (!id.is_number_integer() || id < 0 || id > INT32_MAX)
-      throw UserError("{}: found {}; token ids are whole numbers from 0", place, in_short(id));
+    if (!id.is_number_integer() || id < 0 || id >= vocab_size)
+      throw UserError("{}: found {}; a token id from 0 to {} is wanted", place, in_short(id), vocab_size - 1);
     ids.push_back(id.get<int32_t>());
   }
   return ids;
@@ -94,15 +95,15 @@ int decode(const TokenizerOptions& options) {
   const auto tokenizer = load(options);
   if (!options.ids.empty()) {
     std::vector<int32_t> ids;
-    for (const std::string& id : options.ids)
-      ids.push_back(parse_number_option<int32_t>("ID", id, 0, std::numeric_limits<int32_t>::max()));
+    const auto last = static_cast<int32_t>(tokenizer->vocab_size()) - 1;
+    for (const std::string& id : options.ids) ids.push_back(parse_number_option<int32_t>("ID", id, 0, last));
     write_result(tokenizer->decode(ids) + "\n");
     return 0;
   }
   for_json_lines([&](const nlohmann::json& value, const std::string& place) {
     if (!value.is_array())
       throw UserError("{}: a JSON list of ids is wanted, not {}", place, in_short(value));
-    const std::string text = tokenizer->decode(ids_of(value, place));
+    const std::string text = tokenizer->decode(ids_of(value, place, tokenizer->vocab_size()));
     write_result((options.json_lines ? nlohmann::json(text).dump() : text) + "\n");
   });
   return 0;
@@ -171,8 +172,10 @@ class TextFiles {
   bool next(std::string_view& part) {
     while (rest_.empty()) {
       if (at_ == paths_.size()) return false;
+      unpacked_.reset();
       file_ = std::make_unique<MappedFile>(paths_[at_++]);
-      rest_ = file_->text();
+      unpacked_ = std::make_unique<UnpackedFile>(*file_, fs::temp_directory_path() / "collie-engine-train");
+      rest_ = unpacked_->text();
       if (const auto offset = first_invalid_utf8(rest_))
         throw UserError("{}: it is not valid UTF-8 at byte {}", file_->path().string(), *offset);
     }
@@ -188,6 +191,7 @@ class TextFiles {
   std::vector<std::string> paths_;
   size_t at_ = 0;
   std::unique_ptr<MappedFile> file_;
+  std::unique_ptr<UnpackedFile> unpacked_;
   std::string_view rest_;
 };
 

@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/quote.hpp"
 #include "io/chat_template.hpp"
 #include "io/document_maker.hpp"
@@ -72,6 +73,53 @@ FlaggedConversation read_conversation(const JsonRecord& record, const DataSource
 
 }  // namespace
 
+namespace {
+
+// What a file's conversations had that deserves a word, said once at its end.
+class Remarks {
+ public:
+  void without_turn(const JsonRecord& record, const Json& messages) {
+    if (++without_turn_ > 1) return;
+    std::string roles;
+    for (const Json& message : messages)
+      if (roles.size() < 100) roles += (roles.empty() ? "" : ", ") + message["role"].get<std::string>();
+    first_without_ = fmt::format("{} (roles: {})", record.place(), shortened(roles, 120));
+  }
+
+  void turn(const JsonRecord& record, const ChatSpan& span) {
+    if (!span.follows_prompt && ++beside_prompt_ == 1) first_beside_ = record.place();
+  }
+
+  void say(const std::string& file) const {
+    if (without_turn_ > 0)
+      log::warn("{}: {} conversations have no turn to train on and are left out; the first: {}", file,
+                without_turn_, first_without_);
+    if (beside_prompt_ > 0)
+      log::warn(
+          "{}: {} turns do not begin with the template's whole generation prompt (perhaps it opens a <think> "
+          "that they "
+          "lack), so they are learnt behind another prompt than generation gives; the first: {}",
+          file, beside_prompt_, first_beside_);
+  }
+
+ private:
+  int64_t without_turn_ = 0, beside_prompt_ = 0;
+  std::string first_without_, first_beside_;
+};
+
+// If the whole conversation does not render, its error says more than that of a part.
+std::vector<ChatText> training_texts(const ChatTemplate& chat, const Conversation& conversation,
+                                     const std::tm& now, const std::string& where) {
+  try {
+    return chat.training_texts(conversation, now, where);
+  } catch (const UserError&) {
+    chat.render(conversation, false, now, where);
+    throw;
+  }
+}
+
+}  // namespace
+
 void read_chat(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
   if (!file.chat_template)
     throw UserError(
@@ -82,15 +130,24 @@ void read_chat(const DataFile& file, const Tokenizer& tokenizer, const DocumentS
   const std::tm now = local_time();
   DocumentMaker documents(file, tokenizer,
                           {false, false});  // the template writes what a model begins and ends with
+  Remarks remarks;
   for_each_record(file, [&](const JsonRecord& record) {
     const FlaggedConversation read = read_conversation(record, file.source);
-    for (const ChatText& text : file.chat_template->training_texts(read.conversation, now, record.place())) {
+    bool trained = false;
+    for (const ChatText& text : training_texts(*file.chat_template, read.conversation, now, record.place())) {
       std::vector<std::pair<size_t, size_t>> spans;
-      for (const ChatSpan& span : text.spans)
-        if (read.trained.at(span.message)) spans.emplace_back(span.begin, span.end);
-      if (!spans.empty()) sink(documents.spanned(text.text, spans));
+      for (const ChatSpan& span : text.spans) {
+        if (!read.trained.at(span.message) || span.begin == span.end) continue;
+        spans.emplace_back(span.begin, span.end);
+        remarks.turn(record, span);
+      }
+      if (spans.empty()) continue;
+      trained = true;
+      sink(documents.spanned(text.text, spans));
     }
+    if (!trained) remarks.without_turn(record, read.conversation.messages);
   });
+  remarks.say(file.path);
 }
 
 }  // namespace collie

@@ -37,6 +37,11 @@ Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name, std::strin
     pair_count_ += view.pairs();
     target_count_ += view.target_count(0, view.pairs());
   }
+  if (document_count_ == 0)
+    throw UserError(
+        "{}: there is nothing to learn from: the files have no documents (empty files, or lines that are "
+        "left out)",
+        name_);
   if (target_count_ == 0)
     throw UserError("{}: there is nothing to learn from: {} documents without a single target token", name_,
                     document_count_);

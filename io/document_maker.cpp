@@ -4,8 +4,19 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/quote.hpp"
 
 namespace collie {
+
+namespace {
+
+// The beginning of the first character at `position` or behind it.
+size_t whole_character(std::string_view text, size_t position) {
+  while (position < text.size() && (static_cast<unsigned char>(text[position]) & 0xC0u) == 0x80u) ++position;
+  return position;
+}
+
+}  // namespace
 
 DocumentMaker::DocumentMaker(const DataFile& file, const Tokenizer& tokenizer, AddedByFormat added)
     : file_(file), tokenizer_(tokenizer) {
@@ -66,6 +77,19 @@ Document DocumentMaker::completed(const std::string& prompt, const std::string& 
   const Encoding encoding = tokenizer_.encode_with_starts(text);
   std::vector<bool> targets;
   for (const size_t start : encoding.starts) targets.push_back(start >= prompt.size());
+  const auto first = std::find(targets.begin(), targets.end(), true);
+  const bool parts = prompt.empty() || completion.empty() ||
+                     (first != targets.end() &&
+                      encoding.starts[static_cast<size_t>(first - targets.begin())] == prompt.size());
+  if (!parts && warned_.insert("joined").second)
+    log::warn(
+        "{}: a token joins the end of a prompt and the beginning of its completion, so that it is no target "
+        "(the first "
+        "prompt ends with '{}', its completion begins with '{}')",
+        file_.path,
+        shortened(
+            prompt.substr(whole_character(prompt, prompt.size() - std::min<size_t>(prompt.size(), 20)))),
+        shortened(completion.substr(0, 40), 20));
   return around(encoding.ids, targets);
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "io/files.hpp"
 #include "io/json_text.hpp"
 
@@ -63,6 +64,24 @@ std::string card_of_trained(const std::string& card, const std::string& source) 
          "', by collie-engine. What follows is the card of that model.\n\n" + text;
 }
 
+// The template file that the chat sources of training name, if they agree.
+std::string own_chat_template(const Config& config) {
+  std::string file;
+  for (const DataSource& source : config.data.train) {
+    if (source.format != "chat" || source.chat_template == file) continue;
+    if (!file.empty()) {
+      log::warn(
+          "data.train: its sources name several chat templates ('{}' and '{}' among them), so final/ has "
+          "that of "
+          "the tokenizer's folder, if any",
+          file, source.chat_template);
+      return "";
+    }
+    file = source.chat_template;
+  }
+  return file;
+}
+
 nlohmann::json object_in(const std::string& folder, const char* name) {
   const std::string file = (fs::path(folder) / name).string();
   return folder.empty() || !may_be_there(file) ? nlohmann::json::object()
@@ -89,6 +108,8 @@ std::string tokenizer_folder(const Config& config) {
 std::map<std::string, std::string> kept_files(const Config& config) {
   std::map<std::string, std::string> files;
   if (config.tokenizer.kind != "byte") keep(tokenizer_folder(config), belongs_to_tokenizer, files);
+  if (const std::string own = own_chat_template(config); !own.empty())
+    files["chat_template.jinja"] = read_text_file(own);
   const fs::path folder = config.model.path;
   if (config.model.path.empty() || config.model.from_scratch) return files;
   keep(folder, belongs_to_model, files);

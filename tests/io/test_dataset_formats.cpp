@@ -128,6 +128,15 @@ TEST_CASE("a source may name its own chat template, and another template is othe
   CHECK(first->fingerprint() != second->fingerprint());
 }
 
+TEST_CASE("data without a conversation to train on say so", "[data]") {
+  const TemporaryFolder folder;
+  folder.write("chat_template.jinja", chatml);
+  folder.write("x.jsonl",
+               R"({"messages": [{"role": "user", "content": "a"}, {"role": "assisstant", "content": "b"}]})");
+  CHECK_THAT(refusal_of_source(folder, source_of(folder / "x.jsonl", "chat")),
+             contains("data.train: there is nothing to learn from: the files have no documents"));
+}
+
 TEST_CASE("what a template refuses names the line of the data and says the template's own words") {
   const TemporaryFolder folder;
   folder.write("chat_template.jinja", "{{ raise_exception('no talk today') }}");

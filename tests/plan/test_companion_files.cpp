@@ -54,6 +54,20 @@ TEST_CASE("final/ keeps what belongs to a model's folder, and nothing else", "[p
   CHECK(kept_files(config).empty());
 }
 
+TEST_CASE("final/ has the chat template that was trained with", "[plan]") {
+  const TemporaryFolder model;
+  model.write("chat_template.jinja", "the model's");
+  Config config = starting_from(model);
+  config.data.train.resize(2);
+  for (DataSource& source : config.data.train) {
+    source.format = "chat";
+    source.chat_template = model.write("own.jinja", "its own").string();
+  }
+  CHECK(kept_files(config).at("chat_template.jinja") == "its own");
+  config.data.train[1].chat_template = model.write("other.jinja", "another").string();
+  CHECK(kept_files(config).at("chat_template.jinja") == "the model's");
+}
+
 TEST_CASE("a model card keeps its fields and says what became of the model", "[plan]") {
   const TemporaryFolder model;
   model.write("README.md", "---\nlicense: apache-2.0\n---\n# A model\n");

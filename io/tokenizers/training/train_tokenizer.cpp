@@ -30,6 +30,10 @@ void check(const TokenizerTraining& training) {
   if (training.vocab_size < least)
     throw UserError("--vocab-size: found {}; at least {} are needed: 256 bytes and the special tokens",
                     training.vocab_size, least);
+  for (size_t i = 0; i < training.special_tokens.size(); ++i)
+    if (std::count(training.special_tokens.begin(), training.special_tokens.end(),
+                   training.special_tokens[i]) > 1)
+      throw UserError("--special: '{}' is given twice", shortened(training.special_tokens[i]));
   for (const std::string& token : all_special(training))
     if (token.empty()) throw UserError("--special: a special token must not be empty");
 }
