@@ -69,10 +69,10 @@ std::vector<Key> what_is_trained(Config& c) {
           .fingerprinted(),
 
       Key("tokenizer.path", &c.tokenizer.path)
-          .doc("a folder with tokenizer.json; null: model.path")
+          .doc("a folder with a tokenizer (data.md); null: model.path")
           .or_null(),
       Key("tokenizer.kind", &c.tokenizer.kind)
-          .doc("auto: tokenizer.json; byte: a token for each byte")
+          .doc("auto: the folder's; byte: a token for each byte")
           .one_of({"auto", "byte"}),
 
       Key("data.train", &c.data.train).doc("must be given; a list of sources, see below"),

@@ -42,8 +42,7 @@ void DocumentMaker::warn_of_double(const char* token, const char* where, const c
       file_.path, where, token, key);
 }
 
-// EOS is a target if the last token is.
-Document DocumentMaker::around(const std::vector<int32_t>& ids, const std::vector<bool>& targets) {
+Document DocumentMaker::given(const std::vector<int32_t>& ids, const std::vector<bool>& targets) {
   Document document;
   const auto put = [&](int32_t id, bool target) {
     const auto at = static_cast<int32_t>(document.tokens.size());
@@ -69,7 +68,7 @@ Document DocumentMaker::around(const std::vector<int32_t>& ids, const std::vecto
 
 Document DocumentMaker::whole(std::string_view text) {
   const std::vector<int32_t> ids = tokenizer_.encode(text, false);
-  return around(ids, std::vector<bool>(ids.size(), true));
+  return given(ids, std::vector<bool>(ids.size(), true));
 }
 
 Document DocumentMaker::completed(const std::string& prompt, const std::string& completion) {
@@ -90,7 +89,7 @@ Document DocumentMaker::completed(const std::string& prompt, const std::string& 
         shortened(
             prompt.substr(whole_character(prompt, prompt.size() - std::min<size_t>(prompt.size(), 20)))),
         shortened(completion.substr(0, 40), 20));
-  return around(encoding.ids, targets);
+  return given(encoding.ids, targets);
 }
 
 Document DocumentMaker::spanned(std::string_view text, const std::vector<std::pair<size_t, size_t>>& spans) {
@@ -100,11 +99,7 @@ Document DocumentMaker::spanned(std::string_view text, const std::vector<std::pa
     targets.push_back(std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
       return start >= span.first && start < span.second;
     }));
-  return around(encoding.ids, targets);
-}
-
-Document DocumentMaker::given(const std::vector<int32_t>& tokens, const std::vector<bool>& targets) {
-  return around(tokens, targets);
+  return given(encoding.ids, targets);
 }
 
 }  // namespace collie

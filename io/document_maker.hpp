@@ -26,11 +26,10 @@ class DocumentMaker {
   Document completed(const std::string& prompt, const std::string& completion);
   // The tokens that begin in one of `spans` (bytes of the text; in order, apart) are targets.
   Document spanned(std::string_view text, const std::vector<std::pair<size_t, size_t>>& spans);
-  // Tokens that somebody else made.
+  // Tokens, and for each whether it is a target. EOS, where it is added, is one.
   Document given(const std::vector<int32_t>& tokens, const std::vector<bool>& targets);
 
  private:
-  Document around(const std::vector<int32_t>& ids, const std::vector<bool>& targets);
   void warn_of_double(const char* token, const char* where, const char* key);
 
   const DataFile& file_;

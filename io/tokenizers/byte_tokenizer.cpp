@@ -1,4 +1,5 @@
 #include "io/tokenizers/json_tokenizer.hpp"
+#include "io/tokenizers/tokenizer_description.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -13,11 +14,6 @@ constexpr const char* eos_token = "<|byte:eos|>";
 
 using Json = nlohmann::ordered_json;
 
-Json special_token(int32_t id, const char* content) {
-  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
-          {"rstrip", false}, {"normalized", false}, {"special", true}};
-}
-
 // BPE without merges over GPT-2's stand-ins for bytes. It is described in the `tokenizers` library's own
 // terms, so that what is saved is by construction what was used.
 Json tokenizer_json() {
@@ -27,39 +23,11 @@ Json tokenizer_json() {
     append_utf8(character, byte_characters()[static_cast<size_t>(byte)]);
     vocabulary[character] = byte;
   }
-  const Json bos = {{"SpecialToken", {{"id", bos_token}, {"type_id", 0}}}};
-  const Json text_a = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-  const Json text_b = {{"Sequence", {{"id", "B"}, {"type_id", 1}}}};
-  const Json bos_b = {{"SpecialToken", {{"id", bos_token}, {"type_id", 1}}}};
-  const Json byte_level = {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
-  return {
-      {"version", "1.0"},
-      {"truncation", nullptr},
-      {"padding", nullptr},
-      {"added_tokens", Json::array({special_token(bos_id, bos_token), special_token(eos_id, eos_token)})},
-      {"normalizer", nullptr},
-      {"pre_tokenizer", byte_level},
-      {"post_processor",
-       {{"type", "TemplateProcessing"},
-        {"single", Json::array({bos, text_a})},
-        {"pair", Json::array({bos, text_a, bos_b, text_b})},
-        {"special_tokens",
-         {{bos_token,
-           {{"id", bos_token}, {"ids", Json::array({bos_id})}, {"tokens", Json::array({bos_token})}}}}}}},
-      {"decoder", byte_level},
-      {"model",
-       {{"type", "BPE"},
-        {"dropout", nullptr},
-        {"unk_token", nullptr},
-        {"continuing_subword_prefix", nullptr},
-        {"end_of_word_suffix", nullptr},
-        {"fuse_unk", false},
-        {"byte_fallback", false},
-        {"ignore_merges", false},
-        {"vocab", vocabulary},
-        {"merges", Json::array()}}},
-  };
+  Json cut = byte_level(false, false);
+  cut["trim_offsets"] = false;
+  const Json specials = Json::array({added_token(bos_token, bos_id), added_token(eos_token, eos_id)});
+  return describe_tokenizer(specials, Json(), cut, around_text(bos_token, "", {{bos_token, bos_id}}), cut,
+                            bpe_model(std::move(vocabulary), Json::array(), false));
 }
 
 Json tokenizer_config_json() {

@@ -32,12 +32,12 @@ std::optional<int32_t> find_named(const JsonPlace& settings, const std::string& 
   if (const auto token = settings.find(key + "_token")) {
     const JsonPlace content = token->value().is_object() ? (*token)["content"] : *token;
     if (const auto id = find(content.text())) return id;
-    content.refuse(fmt::format("'{}' is not in the vocabulary of tokenizer.json", shortened(content.text())));
+    content.refuse(fmt::format("'{}' is not in the vocabulary of the tokenizer", shortened(content.text())));
   }
   if (const auto token = settings.find(key + "_token_id")) {
     const JsonPlace id = token->value().is_array() && !token->value().empty() ? (*token)[size_t{0}] : *token;
     if (id.integer() >= 0 && id.integer() < vocab_size) return static_cast<int32_t>(id.integer());
-    id.refuse(fmt::format("id {} is not in the vocabulary of tokenizer.json, which has {}", id.integer(),
+    id.refuse(fmt::format("id {} is not in the vocabulary of the tokenizer, which has {}", id.integer(),
                           vocab_size));
   }
   return std::nullopt;

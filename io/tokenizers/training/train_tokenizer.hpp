@@ -29,7 +29,7 @@ using NextText = std::function<bool(std::string_view& text)>;
 // (the message names the command's option).
 TokenizerFiles train_tokenizer(const TokenizerTraining& training, const NextText& next);
 
-// The merges that BpeTrainer finds. The words are counted by `split`, which cuts a text into words.
+// The merges that BpeTrainer finds in the words that the regular expression `pattern` cuts a text into.
 struct LearntMerges {
   std::vector<std::string>
       vocabulary;  // by id: the special tokens, the bytes' characters, and what was merged
