@@ -138,7 +138,7 @@ class Cases {
     std::iota(rows.begin(), rows.end(), uint64_t{1} << 33);
     add("dropout", residual, 2 * residual.numel(), [=](Operations& operations) {
       Tensor x = random(operations, residual), out = operations.empty(residual, Category::workspace);
-      return [=, &operations]() mutable { operations.dropout(x, 0.1, 7, rows, out); };
+      return [=, &operations]() mutable { operations.dropout(x, 0.1, 7, rows, 0, out); };
     });
   }
 

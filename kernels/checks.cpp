@@ -449,9 +449,11 @@ void activate_backward(DType dtype, const Tensor& x, const Tensor& d_out, const 
   like(op, "dx", dx, "x", x, dtype);
 }
 
-void dropout(DType dtype, const Tensor& x, double rate, std::span<const uint64_t> rows, const Tensor& out) {
+void dropout(DType dtype, const Tensor& x, double rate, std::span<const uint64_t> rows, int64_t first_column,
+             const Tensor& out) {
   of_rank("dropout", "x", x, 2, dtype);
   COLLIE_ASSERT(rate >= 0 && rate <= 1, "dropout: a rate of {}, must be from 0 to 1", rate);
+  COLLIE_ASSERT(first_column >= 0, "dropout: a first column of {}, must be at least 0", first_column);
   host_values("dropout", "rows", rows.size(), x);
   like("dropout", "out", out, "x", x, dtype);
 }

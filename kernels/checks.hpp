@@ -64,7 +64,8 @@ void gated_backward(DType dtype, const Tensor& gate, const Tensor& up, const Ten
                     const Tensor& d_gate, const Tensor& d_up);
 void activate(DType dtype, const Tensor& x, const Tensor& out);
 void activate_backward(DType dtype, const Tensor& x, const Tensor& d_out, const Tensor& dx);
-void dropout(DType dtype, const Tensor& x, double rate, std::span<const uint64_t> rows, const Tensor& out);
+void dropout(DType dtype, const Tensor& x, double rate, std::span<const uint64_t> rows, int64_t first_column,
+             const Tensor& out);
 void cross_entropy(DType dtype, const Tensor& logits, std::span<const int32_t> labels,
                    const Tensor& loss_sum);
 void gumbel_max(DType dtype, const Tensor& logits, int64_t first, std::span<const uint64_t> rows,

@@ -80,8 +80,9 @@
   OP(void, activate_backward, (Activation activation, const Tensor& x, const Tensor& d_out, Tensor& dx),     \
      (activation, x, d_out, dx))                                                                             \
   OP(void, dropout,                                                                                          \
-     (const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows, Tensor& out),              \
-     (x, rate, key, rows, out))                                                                              \
+     (const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows, int64_t first_column,      \
+      Tensor& out),                                                                                          \
+     (x, rate, key, rows, first_column, out))                                                                \
   OP(void, cross_entropy,                                                                                    \
      (Tensor & logits, std::span<const int32_t> labels, double gradient_scale, Tensor& loss_sum),            \
      (logits, labels, gradient_scale, loss_sum))                                                             \

@@ -286,11 +286,12 @@ class Operations {
 
   // --- dropout (Srivastava et al., JMLR 15, 2014): out = 0 if an element is dropped, else x / (1 - rate)
   // x, out [tokens, width]; rate in [0, 1]; rows [tokens] on the host are the numbers of the rows of x in the
-  // whole of which x may be a part. Which elements are dropped depends on the key, the row's number and the
-  // column alone (kernels/dropout_mask.hpp). So the mask is the same on every device, and on whichever rank
-  // a row is computed. It is its own backward: d_x is the dropout of d_out. out may be x.
+  // whole of which x may be a part; first_column is the number of its first column there, at least 0. Which
+  // elements are dropped depends on the key, the row's and the column's number alone
+  // (kernels/dropout_mask.hpp). So the mask is the same on every device, and on whichever rank an element is
+  // computed. It is its own backward: d_x is the dropout of d_out. out may be x.
   virtual void dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
-                       Tensor& out) = 0;
+                       int64_t first_column, Tensor& out) = 0;
 
   // --- loss: softmax cross-entropy fused with its gradient, on one chunk of tokens
   // logits [chunk, vocab] is overwritten with d(loss)/d(logits) = (softmax - onehot) · gradient_scale. labels

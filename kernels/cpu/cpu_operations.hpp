@@ -70,7 +70,7 @@ class CpuOperations final : public Operations {
   void activate_backward(Activation activation, const Tensor& x, const Tensor& d_out, Tensor& dx) override;
 
   void dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
-               Tensor& out) override;
+               int64_t first_column, Tensor& out) override;
 
   void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
                      Tensor& loss_sum) override;

@@ -435,11 +435,11 @@ void CudaOperations::activate_backward(Activation activation, const Tensor& x, c
 }
 
 void CudaOperations::dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
-                             Tensor& out) {
-  check::dropout(dtype(), x, rate, rows, out);
+                             int64_t first_column, Tensor& out) {
+  check::dropout(dtype(), x, rate, rows, first_column, out);
   if (rows.empty()) return;
   cuda::dropout(stream_->native(), view(x), dropout_mask(key, rate),
-                indices_.on_device(cuda::words_of_rows(rows)), view(out));
+                indices_.on_device(cuda::words_of_rows(rows)), first_column, view(out));
 }
 
 // --- loss

@@ -128,8 +128,8 @@ void MetaGpuOperations::attention_backward(const Tensor& q, const Tensor& k, con
 }
 
 void MetaGpuOperations::dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
-                                Tensor& out) {
-  MetaOperations::dropout(x, rate, key, rows, out);
+                                int64_t first_column, Tensor& out) {
+  MetaOperations::dropout(x, rate, key, rows, first_column, out);
   if (!rows.empty()) arrays_.find(cuda::words_of_rows(rows));
 }
 

@@ -42,7 +42,7 @@ class MetaGpuOperations final : public MetaOperations {
                           const Tensor& d_out, Tensor& dq, Tensor& dk, Tensor& dv) override;
 
   void dropout(const Tensor& x, double rate, uint64_t key, std::span<const uint64_t> rows,
-               Tensor& out) override;
+               int64_t first_column, Tensor& out) override;
 
   void cross_entropy(Tensor& logits, std::span<const int32_t> labels, double gradient_scale,
                      Tensor& loss_sum) override;

@@ -191,8 +191,8 @@ void MetaOperations::activate_backward(Activation, const Tensor& x, const Tensor
 }
 
 void MetaOperations::dropout(const Tensor& x, double rate, uint64_t, std::span<const uint64_t> rows,
-                             Tensor& out) {
-  check::dropout(dtype(), x, rate, rows, out);
+                             int64_t first_column, Tensor& out) {
+  check::dropout(dtype(), x, rate, rows, first_column, out);
 }
 
 void MetaOperations::cross_entropy(Tensor& logits, std::span<const int32_t> labels, double,

@@ -53,8 +53,8 @@ TEST_CASE("the weight gradient of layer_norm is charged with its slices' sums", 
 TEST_CASE("dropout is charged with the numbers of its rows", "[cuda]") {
   charge_the_same([](Operations& ops) {
     Tensor x = made(ops, {300, 8});
-    ops.dropout(x, 0.5, 3, numbers(300), x);
-    ops.dropout(x, 0.5, 4, numbers(300), x);  // the same rows
+    ops.dropout(x, 0.5, 3, numbers(300), 0, x);
+    ops.dropout(x, 0.5, 4, numbers(300), 0, x);  // the same rows
   });
 }
 

@@ -530,21 +530,22 @@ std::vector<uint64_t> rows_of_a_part(int64_t tokens) {
 TEST_CASE("dropout conforms, its output apart or in place, to the same elements on every table",
           "[conformance]") {
   const double rate = GENERATE(0.0, 0.1, 0.5, 1.0);
+  const int64_t first_column = GENERATE(0, 8, 37);
   for (const auto& [tokens, width] : sizes) {
-    CAPTURE(tokens, width, rate);
+    CAPTURE(tokens, width, rate, first_column);
     const Values x = random_values({tokens, width}, 44, 1, 3);
     const auto rows = rows_of_a_part(tokens);
     conforms([&](Bench& bench) {
       Tensor in = bench.input(x), out = bench.output(x.shape);
-      bench.ops.dropout(in, rate, 0x123456789ABCDEF0, rows, out);
-      bench.ops.dropout(in, rate, 0x123456789ABCDEF0, rows, in);
+      bench.ops.dropout(in, rate, 0x123456789ABCDEF0, rows, first_column, out);
+      bench.ops.dropout(in, rate, 0x123456789ABCDEF0, rows, first_column, in);
       CHECK(bench.read(in) == bench.read(out));
       return Outputs{bench.read(out)};
     });
   }
 }
 
-TEST_CASE("dropout drops where the host's generator says, whatever part of the rows is there",
+TEST_CASE("dropout drops where the host's generator says whatever part of the whole is there",
           "[conformance]") {
   const int64_t tokens = 41, width = 67;
   const uint64_t key = random_key(7, "dropout test");
@@ -559,10 +560,12 @@ TEST_CASE("dropout drops where the host's generator says, whatever part of the r
   on_every_table([&](Operations& ops) {
     Bench bench(ops, true);
     Tensor x = bench.input({{tokens, width}, std::vector<float>(static_cast<size_t>(tokens * width), 3)});
-    for (const auto& [first, last] : {std::pair{0, 13}, {13, 41}}) {
-      Tensor part = x.rows(first, last);
-      ops.dropout(part, 0.25, key, std::span(rows).subspan(static_cast<size_t>(first), part.dim(0)), part);
-    }
+    for (const auto& [first, last] : {std::pair{0, 13}, {13, 41}})
+      for (const auto& [left, right] : {std::pair{0, 24}, {24, 50}, {50, 67}}) {
+        Tensor part = x.rows(first, last).columns(left, right);
+        ops.dropout(part, 0.25, key, std::span(rows).subspan(static_cast<size_t>(first), part.dim(0)), left,
+                    part);
+      }
     const std::vector<float> found = bench.read(x);
     int64_t wrong = 0, gone = 0;
     for (int64_t i = 0; i < tokens * width; ++i) {
@@ -584,7 +587,7 @@ TEST_CASE("dropout's masks of other keys and other rows have nothing to do with 
     const Tensor ones = bench.input({{2, width}, std::vector<float>(static_cast<size_t>(2 * width), 1)});
     const auto mask = [&](uint64_t key, uint64_t row) {
       Tensor out = bench.output(Shape{2, width});
-      ops.dropout(ones, 0.5, key, std::vector<uint64_t>{row, row + 1}, out);
+      ops.dropout(ones, 0.5, key, std::vector<uint64_t>{row, row + 1}, 0, out);
       return bench.read(out);
     };
     const std::vector<float> one = mask(1, 5), other_key = mask(2, 5), next_row = mask(1, 6);

@@ -87,9 +87,9 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("activate", {"[4, 6]", "[4, 5]"}, [&] { ops->activate(relu, a, b); });
   refused("activate_backward", {"[4, 6]", "[4, 5]"}, [&] { ops->activate_backward(relu, a, a2, b); });
   const std::vector<uint64_t> all_rows{0, 1, 2, 3}, few_rows{0, 1, 2};
-  refused("dropout", {"[4, 6]", "[4, 5]"}, [&] { ops->dropout(a, 0.5, 1, all_rows, b); });
-  refused("dropout", {"3 rows", "[4, 6]"}, [&] { ops->dropout(a, 0.5, 1, few_rows, a2); });
-  refused("dropout", {"rate of 1.5"}, [&] { ops->dropout(a, 1.5, 1, all_rows, a2); });
+  refused("dropout", {"[4, 6]", "[4, 5]"}, [&] { ops->dropout(a, 0.5, 1, all_rows, 0, b); });
+  refused("dropout", {"3 rows", "[4, 6]"}, [&] { ops->dropout(a, 0.5, 1, few_rows, 0, a2); });
+  refused("dropout", {"rate of 1.5"}, [&] { ops->dropout(a, 1.5, 1, all_rows, 0, a2); });
   const auto doubles = [&](const Shape& shape) { return ops->empty(shape, DType::f64, Category::workspace); };
   Tensor statistics = doubles({4, 3}), all_statistics = doubles({2, 4, 3}), wide = doubles({4, 4});
   Tensor sum = doubles({1}), two_sums = doubles({2}), three_sums = doubles({3}),

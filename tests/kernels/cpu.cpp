@@ -55,7 +55,7 @@ Outputs block_of_work(Bench& bench) {
   bench.ops.layer_norm_backward_input(y, x, weight, of_rows, {}, d_normed);
   bench.ops.layer_norm_backward_weight(y, x, of_rows, d_norm_weight, false);
   const std::vector<uint64_t> rows(37, 5);
-  bench.ops.dropout(x, 0.3, 7, rows, dropped);
+  bench.ops.dropout(x, 0.3, 7, rows, 0, dropped);
   for (const Tensor& each : {normed, of_rows, d_normed, d_norm_weight, dropped, scored, scored_lse, scored_dq,
                              scored_dk, scored_dv})
     more.push_back(bench.read(each));
@@ -124,7 +124,7 @@ TEST_CASE("a NaN is never lost", "[cpu]") {
     Tensor of_rows = bench.statistics(Shape{1, 2});
     ops->layer_norm(gate, up.reshape({40}), {}, 1e-5, out, of_rows);
     CHECK(std::isnan(bench.read(out)[0]));
-    ops->dropout(gate, 0, 1, std::vector<uint64_t>{0}, out);
+    ops->dropout(gate, 0, 1, std::vector<uint64_t>{0}, 0, out);
     CHECK(std::isnan(bench.read(out)[at]));
     CHECK(std::isnan(block_sums_of_squares(*ops, bench.input(poisoned)).front()));
     Tensor clamped = bench.input(poisoned);

@@ -284,10 +284,10 @@ TEST_CASE("dropout is its own gradient", "[gradients]") {
   const std::vector<uint64_t> rows{3, 1, uint64_t{1} << 33};
   const Tensor x = r.random({3, 9}, 31), d_out = r.random({3, 9}, 32);
   Tensor dx = r.nan({3, 9});
-  r.ops->dropout(d_out, 0.4, 17, rows, dx);
+  r.ops->dropout(d_out, 0.4, 17, rows, 0, dx);
   check_gradient("dx", x, dx, [&] {
     Tensor out = r.nan({3, 9});
-    r.ops->dropout(x, 0.4, 17, rows, out);
+    r.ops->dropout(x, 0.4, 17, rows, 0, out);
     return dot(out, d_out);
   });
 }

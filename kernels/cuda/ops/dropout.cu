@@ -36,12 +36,13 @@ __device__ __forceinline__ void words_of_columns(uint64_t key, const int32_t* ro
 }
 
 template <int V, class T>
-__global__ void dropout_kernel(Typed<T> x, DeviceMask mask, const int32_t* rows, Typed<T> out) {
+__global__ void dropout_kernel(Typed<T> x, DeviceMask mask, const int32_t* rows, int64_t first_column,
+                               Typed<T> out) {
   for_packs<V>(x.rows, x.width, [&](int64_t row, int64_t column) {
     float values[V];
     unsigned words[V];
     load<V>(x.row(row) + column, values);
-    words_of_columns(mask.key, rows + 2 * row, column, words);
+    words_of_columns(mask.key, rows + 2 * row, first_column + column, words);
 #pragma unroll
     for (int i = 0; i < V; ++i) values[i] = words[i] < mask.dropped ? 0.0F : values[i] * mask.factor;
     store<V>(out.row(row) + column, values);
@@ -51,14 +52,17 @@ __global__ void dropout_kernel(Typed<T> x, DeviceMask mask, const int32_t* rows,
 }  // namespace
 
 void dropout(cudaStream_t stream, const Matrix& x, const DropoutMask& mask, const int32_t* rows,
-             const Matrix& out) {
+             int64_t first_column, const Matrix& out) {
   const DeviceMask of_device{mask.key, mask.dropped, static_cast<float>(mask.factor)};
   with_type(x.element, [&](auto type) {
     using T = decltype(type);
-    with_width<T>({x, out}, [&](auto v) {
+    const auto drop = [&](auto v) {
       launch(stream, over_packs<v>(x), "dropout", dropout_kernel<v, T>, typed<T>(x), of_device, rows,
-             typed<T>(out));
-    });
+             first_column, typed<T>(out));
+    };
+    // A pack's words begin with a block of the generator.
+    if (first_column % 4 == 0) return with_width<T>({x, out}, drop);
+    drop(std::integral_constant<int, 1>());
   });
 }
 

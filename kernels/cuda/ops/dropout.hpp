@@ -21,8 +21,9 @@ inline std::vector<int32_t> words_of_rows(std::span<const uint64_t> rows) {
   return words;
 }
 
-// rows: words_of_rows() of x's rows, on the device. out may be x; both have one element type.
+// rows: words_of_rows() of x's rows, on the device; first_column: the number of x's first column. out may be
+// x; both have one element type.
 void dropout(CUstream_st* stream, const Matrix& x, const DropoutMask& mask, const int32_t* rows,
-             const Matrix& out);
+             int64_t first_column, const Matrix& out);
 
 }  // namespace collie::cuda
