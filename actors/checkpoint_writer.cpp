@@ -6,10 +6,8 @@
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "io/json_text.hpp"
-#include "io/model_folder.hpp"
-#include "io/weight_shards.hpp"
-#include "models/pieces.hpp"
 #include "plan/checkpoint_metadata.hpp"
+#include "plan/final_folder.hpp"
 
 namespace collie {
 namespace {
@@ -34,12 +32,7 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
   plan.folder->note_checkpoint();
   purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last, plan.config.checkpoint.keep_best);
   if (!expected.final) return;
-  std::vector<std::string> names;
-  for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);
-  const CheckpointSection& settings = plan.config.checkpoint;
-  write_model_folder(plan.folder->final_model(), place.run, plan.model_json, *plan.tokenizer, names,
-                     Checkpoint::open(path),
-                     shard_bytes_of(settings.max_shard_size, "checkpoint.max_shard_size"), plan.kept_files);
+  write_final_folder(plan, plan.folder->final_model(), place.run, Checkpoint::open(path));
 }
 
 // If the work fails because somebody has removed the folder, the error says so.

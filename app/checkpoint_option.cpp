@@ -39,6 +39,14 @@ void add_run_options(CLI::App& command, RunOptionValues& values) {
       ->needs(run);
 }
 
+CLI::Option* add_adapter_option(CLI::App& command, std::vector<std::string>& adapters) {
+  return command
+      .add_option(
+          "--adapter", adapters,
+          "[NAME=]DIR[@SCALE]: a folder of Hugging Face's peft, used with the model; may be given again")
+      ->allow_extra_args(false);
+}
+
 CheckpointChoice choice_of(const RunOptionValues& values) {
   if (values.checkpoint.empty()) return CheckpointChoice::last();
   return parse_checkpoint_choice(values.checkpoint, "--checkpoint", false);
@@ -52,6 +60,7 @@ Config config_of_run(const std::string& folder, const std::vector<std::string>& 
   all.insert(all.end(), settings.begin(), settings.end());
   Config config = load_config(file, all, warnings);
   config.run.dir = folder;
+  config.peft.path.clear();  // the run's checkpoints have its adapters
   check_found(folder, "model.path", config.model.path);
   check_found(folder, "tokenizer.path", config.tokenizer.path);
   return config;

@@ -18,6 +18,9 @@ struct RunOptionValues {
 // Adds --run and --checkpoint to a command that else has --model.
 void add_run_options(CLI::App& command, RunOptionValues& values);
 
+// Adds --adapter [NAME=]DIR[@SCALE], which may be given again (peft/adapter_choice.hpp).
+CLI::Option* add_adapter_option(CLI::App& command, std::vector<std::string>& adapters);
+
 // Which checkpoint of the run in --run is meant: the newest unless --checkpoint says otherwise. Throws
 // UserError.
 CheckpointChoice choice_of(const RunOptionValues& values);

@@ -14,6 +14,8 @@ namespace {
 
 struct ExportOptions {
   std::string model, out;
+  std::vector<std::string> adapters;
+  bool merge = false;
   RunOptionValues run;
   std::vector<std::string> settings;
 };
@@ -33,8 +35,9 @@ void export_to_folder(const ExportOptions& options) {
   Config config = config_of(options);
   check_export_folder(options.out, config);
   const RunPlan plan =
-      plan_export(std::move(config), of_run ? choice_of(options.run) : CheckpointChoice::base());
-  export_model(plan, options.out);
+      plan_export(std::move(config), of_run ? choice_of(options.run) : CheckpointChoice::base(),
+                  parse_adapter_choices(options.adapters));
+  export_model(plan, options.out, options.merge);
   log::info("{} is now in '{}'",
             plan.checkpoint ? plan.checkpoint->path() : fmt::format("the model in '{}'", plan.weights.path),
             options.out);
@@ -49,6 +52,9 @@ void add_export_command(CLI::App& app, int& exit_code) {
   CLI::Option* model = command->add_option("--model", options->model, "A Hugging Face folder");
   add_run_options(*command, options->run);
   model->excludes("--run");
+  add_adapter_option(*command, options->adapters)->excludes("--run");
+  command->add_flag("--merge", options->merge,
+                    "Of a model with adapters: write the model with them merged into it, not the adapters");
   command->add_option("--out", options->out, "The folder to be written, new or empty")->required();
   command
       ->add_option("--set", options->settings,

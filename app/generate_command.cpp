@@ -18,6 +18,7 @@ namespace {
 
 struct GenerateOptions {
   std::string model;
+  std::vector<std::string> adapters;
   RunOptionValues run;
   Generation generation;
   std::vector<std::string> settings;
@@ -44,7 +45,8 @@ RunPlan plan_of(const GenerateOptions& options) {
   std::vector<std::string> warnings;
   Config config = load_config("", options.settings, warnings);
   config.model.path = options.model;
-  return plan_generation(std::move(config), options.generation);
+  return plan_generation(std::move(config), options.generation, CheckpointChoice::base(),
+                         parse_adapter_choices(options.adapters));
 }
 
 int generate(const GenerateOptions& options) {
@@ -68,6 +70,7 @@ void add_generate_command(CLI::App& app, int& exit_code) {
       command->add_option("--model", options->model, "A Hugging Face folder, such as a run's final/");
   add_run_options(*command, options->run);
   model->excludes("--run");
+  add_adapter_option(*command, options->adapters)->excludes("--run");
   command->add_option("--prompt", options->generation.prompt, "Where to start; empty: from BOS alone")
       ->required();
   Generation& generation = options->generation;

@@ -33,8 +33,14 @@ struct RunOptions {
 
 void describe_plan(const RunPlan& plan) {
   const auto& layout = plan.layout;
-  log::info("{}: {} parameters, {} steps of {} sequences ({} steps an epoch)", plan.config.run.name,
-            parameter_count(plan.model), plan.total_steps, plan.sizes.sequences(), plan.steps_per_epoch);
+  const int64_t parameters = parameter_count(plan.model), trained = trained_parameter_count(plan.model);
+  log::info("{}: {} parameters{}, {} steps of {} sequences ({} steps an epoch)", plan.config.run.name,
+            parameters,
+            trained == parameters
+                ? ""
+                : fmt::format(" ({} trained, {:.2f} %)", trained,
+                              100.0 * static_cast<double>(trained) / static_cast<double>(parameters)),
+            plan.total_steps, plan.sizes.sequences(), plan.steps_per_epoch);
   log::info("  {}", words_of_data(*plan.order));
   log::info("  computes on {}", plan.device.description);
   for (size_t stage = 0; stage < plan.ranges.size(); ++stage)

@@ -23,6 +23,7 @@ class Checkpoint {
   // That of a folder; throws as CheckpointFolder does.
   static Checkpoint open(const std::string& path);
 
+  const std::shared_ptr<const CheckpointSource>& source() const { return source_; }
   std::string path() const { return source_->place(); }
   int64_t step() const { return source_->step(); }
   const nlohmann::json& metadata() const { return source_->metadata(); }

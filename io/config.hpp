@@ -71,6 +71,7 @@ struct TrainSection {
   int64_t micro_batch_size = 4, gradient_accumulation_steps = 4;
   double clip_grad_norm = 1.0, clip_grad_value = 0;
   std::string loss = "cross_entropy";
+  std::vector<std::string> trainable;         // patterns of the only tensors that are trained; empty: all
   std::string clip_grad_norm_mode = "exact";  // of fused updates
   bool operator==(const TrainSection&) const = default;
 };
@@ -117,8 +118,21 @@ struct LearningRateConfig {
   bool operator==(const LearningRateConfig& other) const;  // compares the values in force
 };
 
+// The names and defaults are those of Hugging Face's peft.
 struct PeftSection {
-  std::string type = "none";
+  std::string type = "none";  // none | lora
+  std::string path;           // of an adapter to go on from; empty: a new one
+  int64_t r = 8;
+  double lora_alpha = 8, lora_dropout = 0;
+  std::vector<std::string> target_modules;  // patterns, or all-linear; empty: attention's, as in peft
+  nlohmann::json rank_pattern = nlohmann::json::object();  // regular expression -> r
+  nlohmann::json alpha_pattern = nlohmann::json::object();
+  nlohmann::json layers_to_transform = nlohmann::json::array();  // numbers of blocks; empty: all
+  std::vector<std::string> modules_to_save;
+  std::string bias = "none";  // none | all | lora_only
+  bool use_rslora = false, use_dora = false;
+  std::string init_lora_weights = "true";  // true | gaussian | false
+  double loraplus_lr_ratio = 1;
   bool operator==(const PeftSection&) const = default;
 };
 
@@ -198,6 +212,9 @@ struct Config {
   ConfigFile file;
   bool operator==(const Config&) const = default;
 };
+
+// The value of a key in force, as YAML; "" for an unknown one.
+std::string value_of_key(const Config& config, const std::string& key);
 
 // Reads CONFIG.yaml, then lays each "key.path=value" of `settings` over it, in their order. The value, which
 // is YAML, replaces what was there. Numbers in the path are list indices, and the index after the last

@@ -5,6 +5,8 @@
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
+#include "base/quote.hpp"
+#include "io/json_text.hpp"
 #include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 #include "io/weight_shards.hpp"
@@ -92,6 +94,45 @@ void check_ranks(const ParallelSection& parallel, const Places& places) {
         most_ranks);
 }
 
+// The key of the first value that stands elsewhere than at its default.
+std::string first_changed(const Config& config, const std::string& section) {
+  Config given = config, initial;
+  const std::vector<Key> keys = schema(given), defaults = schema(initial);
+  for (const Key& key : keys) {
+    if (key.path.rfind(section, 0) != 0) continue;
+    const Key* const other = find_key(defaults, key.path);
+    if (other != nullptr && other->yaml() != key.yaml()) return key.path;
+  }
+  return "";
+}
+
+// Numbers by regular expressions of modules' names.
+void check_pattern_map(const nlohmann::json& map, const std::string& path, bool whole, const Places& places) {
+  const std::string wanted = whole ? "a whole number from 1 to 65536" : "a number above 0";
+  for (const auto& [pattern, value] : map.items()) {
+    const bool right =
+        whole ? value.is_number_integer() && value >= 1 && value <= 65536 : value.is_number() && value > 0;
+    if (!right)
+      throw UserError("{}: found {} for '{}'; {} is wanted", places.of(path), in_short(value),
+                      shortened(pattern), wanted);
+  }
+}
+
+void check_peft(const Config& config, const Places& places) {
+  const PeftSection& peft = config.peft;
+  if (peft.type == "none" && peft.path.empty()) {
+    if (const std::string key = first_changed(config, "peft."); !key.empty())
+      throw UserError("{}: given, but peft.type is none; peft.type: lora is wanted with it", places.of(key));
+    return;
+  }
+  check_pattern_map(peft.rank_pattern, "peft.rank_pattern", true, places);
+  check_pattern_map(peft.alpha_pattern, "peft.alpha_pattern", false, places);
+  for (const nlohmann::json& block : peft.layers_to_transform)
+    if (!block.is_number_integer() || block < 0)
+      throw UserError("{}: found {} in the list; the numbers of blocks, from 0, are wanted",
+                      places.of("peft.layers_to_transform"), in_short(block));
+}
+
 void check_between_keys(const Config& config, const Places& places) {
   check_ranks(config.parallel, places);
   check_partition_size(config.parallel, places);
@@ -99,6 +140,7 @@ void check_between_keys(const Config& config, const Places& places) {
   const auto place = [&](const std::string& key) { return places.of(key); };
   check_options(config.optimizer, place);
   check_options(config.lr_scheduler, place);
+  check_peft(config, places);
   // A micro-batch counts its tokens in 32 bits (io/batch.hpp).
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   if (config.train.micro_batch_size > kMost / config.data.sequence_length)

@@ -236,6 +236,12 @@ Key Key::or_null() const {
   return key;
 }
 
+Key Key::alone(std::string text) const {
+  Key key = *this;
+  key.in_place_of_list = std::move(text);
+  return key;
+}
+
 Key Key::warn_if_true(std::string warning) const {
   Key key = *this;
   key.warning_if_true = std::move(warning);
@@ -274,7 +280,10 @@ std::string Key::wanted() const {
           [&](const double*) { return number_words(*this, "a number"); },
           [&](const std::optional<int64_t>*) { return number_words(*this, "a whole number") + ", or null,"; },
           [&](const std::vector<double>*) { return number_words(*this, "a list of numbers, each"); },
-          [](const std::vector<std::string>*) -> std::string { return "a list of names"; },
+          [&](const std::vector<std::string>*) -> std::string {
+            return in_place_of_list.empty() ? "a list of names"
+                                            : fmt::format("a list of names, or {},", in_place_of_list);
+          },
           [](const nlohmann::json* json) -> std::string { return json->is_array() ? "a list" : "a map"; },
           [](const std::vector<DataSource>*) -> std::string {
             return "a list of sources, such as [{path: \"data/*.txt\"}],";
@@ -330,7 +339,10 @@ std::string Key::yaml() const {
             return *number ? fmt::format("{}", **number) : "null";
           },
           [](const std::vector<double>* numbers) { return list_of(*numbers); },
-          [](const std::vector<std::string>* texts) { return list_of(*texts); },
+          [&](const std::vector<std::string>* texts) {
+            return texts->size() == 1 && texts->front() == in_place_of_list ? in_place_of_list
+                                                                            : list_of(*texts);
+          },
           [](const nlohmann::json* json) { return yaml_of(*json); },
           [](const std::vector<DataSource>* sources) { return fmt::format("{} sources", sources->size()); },
           [](const PartitionTarget& partition) {

@@ -184,6 +184,9 @@ class Reader {
 
   static void read_value(const Node& node, const Key& key, std::vector<std::string>* target) {
     target->clear();
+    if (node.kind == Node::Kind::scalar && !key.in_place_of_list.empty() &&
+        node.scalar == key.in_place_of_list)
+      return target->push_back(node.scalar);
     for (const Node& item : items_of(node, key)) target->push_back(read_text(item, key));
   }
 

@@ -137,6 +137,11 @@ std::vector<Key> how_it_is_trained(Config& c) {
               "each element of the gradient is clamped to [-value, value] before the norm is taken; 0: never")
           .fingerprinted()
           .at_least(0),
+      Key("train.trainable", &c.train.trainable)
+          .doc("patterns over Hugging Face names, as in optimizer.groups; what matches none is not trained, "
+               "as "
+               "if model.frozen named it; []: all is trained")
+          .fingerprinted(),
       Key("train.loss", &c.train.loss).doc("or one that a host program registered").fingerprinted(),
 
       Key("parallel.dp_size", &c.parallel.dp_size)
@@ -236,9 +241,72 @@ std::vector<Key> how_the_rate_goes(Config& c) {
   return all;
 }
 
+std::vector<Key> which_adapters_there_are(Config& c) {
+  return {
+      Key("peft.type", &c.peft.type)
+          .doc("lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name "
+               "(peft.md). All keys here are those of Hugging Face's peft")
+          .fingerprinted()
+          .one_of({"none", "lora"})
+          .not_yet({"adalora", "ia3", "prompt_tuning", "p_tuning", "prefix_tuning", "adapter"}),
+      Key("peft.path", &c.peft.path)
+          .doc("a folder with adapter_config.json, to go on from; it says what the keys below are")
+          .or_null(),
+      Key("peft.r", &c.peft.r)
+          .doc("the adapters' rank")
+          .fingerprinted()
+          .from_to(1, 65536)
+          .also_known_as({"rank", "lora_r"}),
+      Key("peft.lora_alpha", &c.peft.lora_alpha)
+          .doc("what an adapter gives is multiplied by lora_alpha / r")
+          .fingerprinted()
+          .above(0)
+          .at_most(1e6)
+          .also_known_as({"alpha"}),
+      Key("peft.lora_dropout", &c.peft.lora_dropout)
+          .doc("of what an adapter reads, in training")
+          .fingerprinted()
+          .from_to_below(0, 1)
+          .also_known_as({"dropout"}),
+      Key("peft.target_modules", &c.peft.target_modules)
+          .doc("the matrices with an adapter: names such as q_proj, or patterns, which match the ends of "
+               "module names; or all-linear, without the head. []: q_proj and v_proj, or what holds them")
+          .fingerprinted()
+          .alone("all-linear"),
+      Key("peft.rank_pattern", &c.peft.rank_pattern)
+          .doc("regular expression of a module's name: its r, such as {\"layers.0.*q_proj\": 16}")
+          .fingerprinted(),
+      Key("peft.alpha_pattern", &c.peft.alpha_pattern).doc("the same of lora_alpha").fingerprinted(),
+      Key("peft.layers_to_transform", &c.peft.layers_to_transform)
+          .doc("numbers of the blocks, from 0, that have adapters; []: all")
+          .fingerprinted(),
+      Key("peft.modules_to_save", &c.peft.modules_to_save)
+          .doc("modules that are trained and saved whole, such as lm_head")
+          .fingerprinted(),
+      Key("peft.bias", &c.peft.bias)
+          .doc("which biases are trained; lora_only: those of matrices with an adapter")
+          .fingerprinted()
+          .one_of({"none", "all", "lora_only"}),
+      Key("peft.use_rslora", &c.peft.use_rslora)
+          .doc("what an adapter gives is multiplied by lora_alpha / sqrt(r) (arXiv 2312.03732)")
+          .fingerprinted(),
+      Key("peft.use_dora", &c.peft.use_dora).only("false"),
+      Key("peft.init_lora_weights", &c.peft.init_lora_weights)
+          .doc("B begins as zeros; A as a linear layer does (true), or normal, of deviation 1 / r; false: "
+               "both "
+               "as linear layers do, for tests")
+          .one_of({"true", "gaussian", "false"})
+          .not_yet({"pissa", "olora"}),
+      Key("peft.loraplus_lr_ratio", &c.peft.loraplus_lr_ratio)
+          .doc("the learning rate of B by that of A (LoRA+, arXiv 2402.12354)")
+          .fingerprinted()
+          .above(0)
+          .at_most(1e6),
+  };
+}
+
 std::vector<Key> what_is_not_there_yet(Config& c) {
   return {
-      Key("peft.type", &c.peft.type).one_of({"none"}).not_yet({"lora", "dora"}),
       Key("quantization.kind", &c.quantization.kind).one_of({"none"}).not_yet({"nf4", "int8"}),
   };
 }
@@ -325,6 +393,7 @@ std::vector<Key> schema(Config& config) {
   add(all, how_it_is_trained(config));
   add(all, how_it_is_updated(config));
   add(all, how_the_rate_goes(config));
+  add(all, which_adapters_there_are(config));
   add(all, what_is_not_there_yet(config));
   add(all, what_goes_on_around_it(config));
   return all;

@@ -181,6 +181,13 @@ void complete_groups(nlohmann::json& groups) {
 
 }  // namespace config
 
+std::string value_of_key(const Config& config, const std::string& key) {
+  Config copy = config;  // the table holds pointers to members that could be changed through it
+  const std::vector<config::Key> keys = config::schema(copy);
+  const config::Key* const found = config::find_key(keys, key);
+  return found == nullptr ? "" : found->yaml();
+}
+
 nlohmann::json fingerprint(const Config& values_in_force) {
   Config copy = values_in_force;  // the table holds pointers to members that could be changed through it
   nlohmann::json values = nlohmann::json::object();

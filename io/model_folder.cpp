@@ -26,6 +26,7 @@ using nlohmann::json;
 namespace {
 
 constexpr const char* step_key = "step";
+constexpr const char* adapter_file = "adapter_model.safetensors";
 
 struct SavedDType {
   const char* name;  // in config.json
@@ -34,8 +35,7 @@ struct SavedDType {
 constexpr std::array<SavedDType, 3> saved_dtypes = {
     {{"float32", "F32"}, {"bfloat16", "BF16"}, {"float16", "F16"}}};
 
-std::string dtype_in_file(const json& config) {
-  const std::string name = config.value("dtype", "float32");
+std::string dtype_in_file(const std::string& name) {
   for (const SavedDType& dtype : saved_dtypes)
     if (name == dtype.name) return dtype.in_file;
   COLLIE_ASSERT(false, "weights are not saved as {}", name);
@@ -125,21 +125,16 @@ std::map<std::string, std::string> files_of(const fs::path& folder,
   return files;
 }
 
-}  // namespace
-
-void write_model_folder(const std::string& folder, const std::string& run, const json& config,
-                        const Tokenizer& tokenizer, const std::vector<std::string>& names,
-                        const Checkpoint& checkpoint, uint64_t most_bytes,
-                        const std::map<std::string, std::string>& others) {
+// Has write(partial) write the files, of which it returns the hashes that it knows, and then the tokenizer's,
+// and lets them appear at `folder` at once.
+template <class Write>
+void publish_model(const std::string& folder, const std::string& run, const Tokenizer& tokenizer,
+                   const std::map<std::string, std::string>& others, const Write& write) {
   const fs::path partial = folder + ".partial";
   begin_folder(partial.string(), run);
   try {
     failpoint("final.begin");
-    const auto weights = write_weights(partial, items_of(names, checkpoint, dtype_in_file(config)),
-                                       most_bytes, checkpoint.step());
-    write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
-    write_file_durably((partial / "generation_config.json").string(),
-                       generation_config(config).dump(2) + "\n");
+    const std::map<std::string, std::string> weights = write(partial);
     write_others(partial, others);
     tokenizer.save_to(partial);
     const auto files = files_of(partial, weights);
@@ -152,9 +147,44 @@ void write_model_folder(const std::string& folder, const std::string& run, const
   }
 }
 
+}  // namespace
+
+void write_model_folder(const std::string& folder, const std::string& run, const json& config,
+                        const Tokenizer& tokenizer, const std::vector<std::string>& names,
+                        const Checkpoint& checkpoint, uint64_t most_bytes,
+                        const std::map<std::string, std::string>& others) {
+  publish_model(folder, run, tokenizer, others, [&](const fs::path& partial) {
+    const std::string dtype = dtype_in_file(config.value("dtype", "float32"));
+    const auto weights =
+        write_weights(partial, items_of(names, checkpoint, dtype), most_bytes, checkpoint.step());
+    write_file_durably((partial / "config.json").string(), config.dump(2) + "\n");
+    write_file_durably((partial / "generation_config.json").string(),
+                       generation_config(config).dump(2) + "\n");
+    return weights;
+  });
+}
+
+void write_adapter_folder(const std::string& folder, const std::string& run, const AdapterContents& contents,
+                          const Tokenizer& tokenizer, const Checkpoint& checkpoint) {
+  std::vector<std::string> names;
+  for (const auto& [ours, in_file] : contents.names) names.push_back(ours);
+  std::vector<SafetensorsItem> items = items_of(names, checkpoint, dtype_in_file(contents.dtype));
+  for (SafetensorsItem& item : items) item.name = contents.names.at(item.name);
+  publish_model(folder, run, tokenizer, contents.others, [&](const fs::path& partial) {
+    write_file_durably((partial / "adapter_config.json").string(), contents.config.dump(2) + "\n");
+    const std::map<std::string, std::string> metadata = {{"format", "pt"},
+                                                         {step_key, std::to_string(checkpoint.step())}};
+    return std::map<std::string, std::string>{
+        {adapter_file, write_safetensors(partial / adapter_file, items, true, metadata).sha256}};
+  });
+}
+
 std::optional<int64_t> step_of_model_folder(const std::string& folder) {
   try {
-    return std::stoll(WeightFolder(folder).metadata().at(step_key));
+    constexpr std::array<const char*, 1> of_adapter = {adapter_file};
+    const WeightFolder weights =
+        WeightFolder::is_there(folder) ? WeightFolder(folder) : WeightFolder(folder, of_adapter);
+    return std::stoll(weights.metadata().at(step_key));
   } catch (const std::exception&) {
     return std::nullopt;
   }

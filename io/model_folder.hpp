@@ -25,7 +25,17 @@ void write_model_folder(const std::string& folder, const std::string& run, const
                         const Checkpoint& checkpoint, uint64_t most_bytes,
                         const std::map<std::string, std::string>& others = {});
 
-// The step of a folder that write_model_folder wrote; none if there is no such folder or it is damaged.
+// An adapter's folder, as Hugging Face's peft writes it (peft/adapter_folder.hpp), with the same promises.
+struct AdapterContents {
+  nlohmann::json config;                           // adapter_config.json
+  std::map<std::string, std::string> names;        // of the tensors in adapter_model.safetensors, by ours
+  std::string dtype = "float32";                   // or bfloat16, float16
+  std::map<std::string, std::string> others = {};  // beside the tokenizer's files
+};
+void write_adapter_folder(const std::string& folder, const std::string& run, const AdapterContents& contents,
+                          const Tokenizer& tokenizer, const Checkpoint& checkpoint);
+
+// The step of a folder that one of the two wrote; none if there is no such folder or it is damaged.
 std::optional<int64_t> step_of_model_folder(const std::string& folder);
 
 }  // namespace collie

@@ -19,12 +19,14 @@ namespace {
 constexpr std::array<const char*, 4> weight_files = {"model.safetensors", "model.safetensors.index.json",
                                                      "pytorch_model.bin", "pytorch_model.bin.index.json"};
 
-fs::path find_weights(const std::string& folder) {
-  for (const char* name : weight_files)
+fs::path find_weights(const std::string& folder, std::span<const char* const> files) {
+  for (const char* name : files)
     if (const fs::path file = fs::path(folder) / name; may_be_there(file.string())) return file;
-  throw UserError("{}: No such file or directory, nor {}, {} or {}; one of them is wanted",
-                  (fs::path(folder) / weight_files[0]).string(), weight_files[1], weight_files[2],
-                  weight_files[3]);
+  std::string others;
+  for (size_t i = 1; i < files.size(); ++i)
+    others += (i == 1 ? "" : i + 1 == files.size() ? " or " : ", ") + std::string(files[i]);
+  throw UserError("{}: No such file or directory, nor {}; one of them is wanted",
+                  (fs::path(folder) / files.front()).string(), others);
 }
 
 // A file of the folder itself. Anything else might be any file of the machine.
@@ -74,7 +76,10 @@ struct WeightFolder::File {
   std::vector<StoredTensor> torch_tensors;
 };
 
-WeightFolder::WeightFolder(const std::string& folder) : path_(find_weights(folder)) {
+WeightFolder::WeightFolder(const std::string& folder) : WeightFolder(folder, weight_files) {}
+
+WeightFolder::WeightFolder(const std::string& folder, std::span<const char* const> files)
+    : path_(find_weights(folder, files)) {
   if (path_.extension() == ".json")
     open_files(read_weight_map(path_.string()));
   else
@@ -109,6 +114,12 @@ void WeightFolder::open_files(const std::map<std::string, std::string>& weight_m
       throw UserError("{}: weight_map says that '{}' is in {}, but it is {}", path_.string(),
                       shortened(tensor), shortened(name), where);
   }
+}
+
+std::vector<fs::path> WeightFolder::files() const {
+  std::vector<fs::path> paths;
+  for (const auto& file : files_) paths.push_back(file->file().path());
+  return paths;
 }
 
 bool WeightFolder::is_there(const std::string& folder) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,16 @@ class WeightFolder {
   // naming file and tensor: for a file that is missing or damaged, for a tensor that is in two files, or is
   // not in the file that the index says.
   explicit WeightFolder(const std::string& folder);
+  // The same of the first of other files (one safetensors file, or one of PyTorch).
+  WeightFolder(const std::string& folder, std::span<const char* const> files);
 
   // Whether the folder has, or may have, one of the four files.
   static bool is_there(const std::string& folder);
 
   // The file that counts: that of the weights, or the index.
   const std::filesystem::path& path() const { return path_; }
+  // The files that hold tensors, sorted by name.
+  std::vector<std::filesystem::path> files() const;
   const std::map<std::string, std::string>& metadata() const {
     return metadata_;
   }  // of a first safetensors file

@@ -33,7 +33,7 @@ void AttentionStash::append_kept_to(std::vector<Tensor*>& all) {
 Attention::Attention(const ModelConfig& config, int64_t block, const BlockIds& ids,
                      const RotaryTables& tables, const LinearFactory& linears)
     : qkv_(make_qkv(config, ids, linears)),
-      o_(make_row_parallel_linear(linears({ids.o.weight}), ids.o.bias)),
+      o_(make_row_parallel_linear(linears(ids.o.without_bias()), ids.o.bias)),
       tables_(tables),
       head_dim_(config.head_dim),
       q_width_(config.num_attention_heads * config.head_dim),
@@ -193,7 +193,7 @@ void Attention::backward_input(LayerContext& context, const TokenLayout& layout,
   rotate(context, layout, stash.d_qkv, true);
   if (q_norm_) normalise_heads_backward(context, *q_norm_, q_of(stash.d_qkv), stash.of_q_norm);
   if (k_norm_) normalise_heads_backward(context, *k_norm_, k_of(stash.d_qkv), stash.of_k_norm);
-  if (!dx.defined()) return;
+  if (!dx.defined()) return qkv_->skip_input(context, stash.d_qkv, stash.of_qkv);
   Tensor partial = partial_sums(context, dx, stash.d_qkv.dim(0));
   qkv_->backward_input(context, stash.d_qkv, partial, false, stash.of_qkv);
   reduce_scatter_to_sequence_region(context, partial, dx);

@@ -31,14 +31,24 @@ std::array<double, 4> four_normals(uint64_t key, uint64_t index) {
   return normals;
 }
 
-void fill_normal(uint64_t key, double deviation, int64_t begin, std::span<float> values) {
+// One Philox block gives four numbers from [-1, 1).
+std::array<double, 4> four_uniforms(uint64_t key, uint64_t index) {
+  const auto words = philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), 0, 0},
+                                {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)});
+  std::array<double, 4> uniforms{};
+  for (size_t i = 0; i < 4; ++i) uniforms[i] = static_cast<double>(words[i]) * 0x1.0p-31 - 1.0;
+  return uniforms;
+}
+
+void fill_random(const Parameter& parameter, uint64_t key, int64_t begin, std::span<float> values) {
+  const auto four = parameter.initialisation == Initialisation::normal ? four_normals : four_uniforms;
   const int64_t end = begin + static_cast<int64_t>(values.size());
   for (int64_t block = begin / 4; 4 * block < end; ++block) {
-    const auto normals = four_normals(key, static_cast<uint64_t>(block));
+    const auto numbers = four(key, static_cast<uint64_t>(block));
     for (int64_t lane = 0; lane < 4; ++lane)
       if (const int64_t index = 4 * block + lane; index >= begin && index < end)
         values[static_cast<size_t>(index - begin)] =
-            static_cast<float>(deviation * normals[static_cast<size_t>(lane)]);
+            static_cast<float>(parameter.deviation * numbers[static_cast<size_t>(lane)]);
   }
 }
 
@@ -49,7 +59,7 @@ void initialise_range(const Parameter& parameter, uint64_t seed, int64_t begin, 
   const int64_t numel = flat.numel();
   COLLIE_ASSERT(begin >= 0 && begin + numel <= parameter.shape.numel(), "{}: elements [{}, {}) of {}",
                 parameter.name, begin, begin + numel, parameter.shape.to_string());
-  if (parameter.initialisation != Initialisation::normal)
+  if (parameter.initialisation == Initialisation::ones || parameter.initialisation == Initialisation::zeros)
     return operations.fill(flat, parameter.initialisation == Initialisation::ones ? 1.0 : 0.0);
   constexpr int64_t block = 1 << 22, piece = 1 << 14;  // the block bounds the host buffer
   std::vector<float> values;
@@ -60,7 +70,7 @@ void initialise_range(const Parameter& parameter, uint64_t seed, int64_t begin, 
       for_each_run(parameter, begin + from + first, begin + from + last, [&](const TensorRun& run) {
         const uint64_t key = random_key(seed, "initialise/" + run.piece.tensor);
         fill_run(run, values.data() + (run.held - begin - from),
-                 [&](std::span<float> dense) { fill_normal(key, parameter.deviation, run.first, dense); });
+                 [&](std::span<float> dense) { fill_random(parameter, key, run.first, dense); });
       });
     });
     Tensor part = flat.rows(from, to);

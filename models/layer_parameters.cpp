@@ -1,6 +1,7 @@
 #include "models/layer_parameters.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "models/pieces.hpp"
@@ -18,19 +19,59 @@ Parameter rows_of_matrix(const std::string& tensor, int64_t out, int64_t in, int
 
 }  // namespace
 
+// What a matrix reads is the same on all ranks of a tensor group if they share its rows. Each then has the
+// part of d(A x) that comes from its rows, so A's gradient is a sum over the ranks. If they share its
+// columns, they share A's, and each has B whole and the gradient that comes from its part of A x. In both
+// cases B (A x) is added to the rank's own partial product, and costs no communication in forward or
+// backward.
+std::vector<LowRankIds> LayerParameters::add_adapters(const std::string& name, int64_t out, int64_t in,
+                                                      bool is_row_parallel,
+                                                      const std::function<Parameter(Parameter whole)>& cut) {
+  std::vector<LowRankIds> all;
+  const auto adapters = model_.adapters.find(name);
+  if (adapters == model_.adapters.end()) return all;
+  const auto shared = [&](Parameter parameter) {
+    parameter.is_primary = shard_.tensor_rank == 0;
+    if (shard_.tensor_size > 1) parameter.gradient_shares = GradientShares::tensor;
+    return parameter;
+  };
+  for (const LowRankAdapter& adapter : adapters->second) {
+    Parameter a = whole_tensor(name_of_a(name, adapter), {adapter.rank, in});
+    Parameter b = whole_tensor(name_of_b(name, adapter), {out, adapter.rank});
+    a.is_adapter = b.is_adapter = true;
+    const bool normal = adapter.start == AdapterStart::gaussian;
+    a.initialisation = normal ? Initialisation::normal : Initialisation::uniform;
+    a.deviation = normal ? 1.0 / static_cast<double>(adapter.rank) : 1.0 / std::sqrt(static_cast<double>(in));
+    b.initialisation =
+        adapter.start == AdapterStart::random ? Initialisation::uniform : Initialisation::zeros;
+    b.deviation = 1.0 / std::sqrt(static_cast<double>(adapter.rank));
+    LowRankIds ids{no_parameter, no_parameter, adapter.scale, adapter.dropout, name_of_a(name, adapter)};
+    if (is_row_parallel) ids.first_column = shard_.tensor_rank * (in / shard_.tensor_size);
+    ids.a = add(is_row_parallel ? cut(std::move(a)) : shared(std::move(a)));
+    ids.b = add(is_row_parallel ? shared(std::move(b)) : cut(std::move(b)));
+    all.push_back(std::move(ids));
+  }
+  return all;
+}
+
 template <class Cut>
 MatrixIds LayerParameters::add_matrix(const std::string& name, int64_t out, int64_t in, bool bias,
-                                      Stored stored, double deviation, const Cut& cut) {
+                                      Stored stored, double deviation, bool is_row_parallel, const Cut& cut) {
   MatrixIds ids;
   Parameter weight = rows_of_matrix(name + ".weight", out, in, 0, out, stored);
   weight.deviation = deviation;
   cut(weight);
   ids.weight = add(std::move(weight));
-  if (!bias) return ids;
-  Parameter shift = whole_tensor(name + ".bias", {out});
-  shift.initialisation = Initialisation::zeros;
-  cut(shift);
-  ids.bias = add(std::move(shift));
+  if (bias) {
+    Parameter shift = whole_tensor(name + ".bias", {out});
+    shift.initialisation = Initialisation::zeros;
+    cut(shift);
+    ids.bias = add(std::move(shift));
+  }
+  ids.adapters = add_adapters(name, out, in, is_row_parallel, [&](Parameter whole) {
+    cut(whole);
+    return whole;
+  });
   return ids;
 }
 
@@ -80,13 +121,13 @@ NormIds LayerParameters::add_head_norm(const std::string& name) {
 
 MatrixIds LayerParameters::add_column_parallel(const std::string& name, int64_t out, bool bias,
                                                Stored stored) {
-  return add_matrix(name, out, config_.hidden_size, bias, stored, config_.initializer_range,
+  return add_matrix(name, out, config_.hidden_size, bias, stored, config_.initializer_range, false,
                     [this](Parameter& parameter) { cut_axis(parameter, 0, shard_); });
 }
 
 MatrixIds LayerParameters::add_key_value(const std::string& name, bool bias, Stored stored) {
   return add_matrix(name, config_.num_key_value_heads * config_.head_dim, config_.hidden_size, bias, stored,
-                    config_.initializer_range,
+                    config_.initializer_range, false,
                     [this](Parameter& parameter) { cut_key_value_heads(parameter, config_, shard_); });
 }
 
@@ -98,9 +139,11 @@ MatrixIds LayerParameters::add_fused_qkv(const std::string& name, bool bias, Sto
                 config_.num_attention_heads);
   const int64_t width = config_.num_attention_heads * config_.head_dim, held = width / shard_.tensor_size;
   std::vector<Parameter> weights, shifts;
+  std::vector<std::pair<int64_t, int64_t>> rows_held;  // first, number
   for (int64_t part = 0; part < 3; ++part)
     for (int64_t row = shard_.tensor_rank * held; row < (shard_.tensor_rank + 1) * held; row += run) {
       const int64_t rows = std::min(run, (shard_.tensor_rank + 1) * held - row), first = first_of(part, row);
+      rows_held.emplace_back(first, rows);
       weights.push_back(
           rows_of_matrix(name + ".weight", 3 * width, config_.hidden_size, first, rows, stored));
       weights.back().deviation = config_.initializer_range;
@@ -110,6 +153,16 @@ MatrixIds LayerParameters::add_fused_qkv(const std::string& name, bool bias, Sto
   MatrixIds ids;
   ids.weight = add(stacked(name + ".weight", weights));
   if (bias) ids.bias = add(stacked(name + ".bias", shifts));
+  ids.adapters = add_adapters(name, 3 * width, config_.hidden_size, false, [&](const Parameter& whole) {
+    std::vector<Parameter> parts;
+    for (const auto& [first, count] : rows_held) {
+      parts.push_back(part_of_tensor(whole.name, whole.shape, first, count, false));
+      parts.back().is_adapter = true;
+      parts.back().initialisation = whole.initialisation;
+      parts.back().deviation = whole.deviation;
+    }
+    return stacked(whole.name, parts);
+  });
   return ids;
 }
 
@@ -128,7 +181,7 @@ MatrixIds LayerParameters::add_interleaved_qkv(const std::string& name, bool bia
 MatrixIds LayerParameters::add_row_parallel(const std::string& name, int64_t in, bool bias, Stored stored) {
   return add_matrix(
       name, config_.hidden_size, in, bias, stored,
-      config_.initializer_range * config_.residual_initializer_factor, [this](Parameter& parameter) {
+      config_.initializer_range * config_.residual_initializer_factor, true, [this](Parameter& parameter) {
         parameter.shape.rank() == 2 ? cut_axis(parameter, 1, shard_) : replicate(parameter, shard_);
       });
 }
@@ -136,6 +189,7 @@ MatrixIds LayerParameters::add_row_parallel(const std::string& name, int64_t in,
 ParameterId LayerParameters::add(Parameter parameter) {
   parameter.layer = layer_;
   parameter.trainable = model_.trains(parameter.name);
+  parameter.is_saved = model_.adapters.empty() || parameter.is_adapter || parameter.trainable;
   list_.push_back(std::move(parameter));
   return static_cast<ParameterId>(list_.size()) - 1;
 }

@@ -66,6 +66,14 @@ class SplitLinear final : public Linear {
     }
   }
 
+  void skip_input(LayerContext& context, const Tensor& dy, LinearStash& stash) override {
+    int64_t begin = 0;
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      parts_[i]->skip_input(context, dy.columns(begin, begin + widths_[i]), stash.parts.at(i));
+      begin += widths_[i];
+    }
+  }
+
   // The last one first, as layers do.
   void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
                        LinearStash& stash) override {
@@ -89,6 +97,8 @@ void LinearStash::append_to(std::vector<Tensor*>& all) {
 }
 
 std::unique_ptr<Linear> make_dense_linear(const MatrixIds& matrix) {
+  COLLIE_ASSERT(matrix.adapters.empty(), "a matrix with {} adapters is made as one without",
+                matrix.adapters.size());
   return std::make_unique<DenseLinear>(matrix);
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "comm/process_group.hpp"
@@ -39,8 +40,9 @@ struct LayerContext {
   // Set by the stage, for its layers, with sequence parallelism: the tokens of which each rank of the tensor
   // group holds a share outside the matrices. -1: every rank holds all of them.
   int64_t sequence_tokens = -1;
-  std::optional<DropoutDraw> dropout = {};  // in training, of a model that drops
-  std::optional<LabelDraw> labels = {};     // where the head samples labels in place of the batch's
+  std::optional<DropoutDraw> dropout = {};    // in training, of a model that drops
+  std::optional<LabelDraw> labels = {};       // where the head samples labels in place of the batch's
+  std::span<const uint64_t> token_rows = {};  // the numbers of all tokens inside the matrices, in training
 };
 
 // What a Linear keeps of one micro-batch beside its input, from its forward until its backward_weight. It
@@ -62,12 +64,15 @@ class Linear {
   virtual void keep(LayerContext& /*context*/, const Tensor& /*x*/, LinearStash& /*stash*/) {}
   virtual void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate,
                               LinearStash& stash) = 0;
-  // Hands its gradients to context.sink.
+  // In place of backward_input, where nobody needs dx: keeps what backward_weight needs of weights.
+  virtual void skip_input(LayerContext& /*context*/, const Tensor& /*dy*/, LinearStash& /*stash*/) {}
+  // Hands its gradients to context.sink. Needs no weights.
   virtual void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
                                LinearStash& stash) = 0;
 };
 
-// weight [out, in]; bias [out], or none (no_parameter).
+// weight [out, in]; bias [out], or none (no_parameter). Asserts that it has no adapters, which are another's
+// (peft/adapted_linear.hpp).
 std::unique_ptr<Linear> make_dense_linear(const MatrixIds& matrix);
 // Parts that read the same x and write columns of the same y, one after another: part i writes widths[i].
 std::unique_ptr<Linear> make_split_linear(std::vector<std::unique_ptr<Linear>> parts,

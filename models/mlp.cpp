@@ -15,7 +15,7 @@ Mlp::Mlp(const ModelConfig& config, const BlockIds& ids, const LinearFactory& li
     : activation_(config.activation),
       gate_(config.gated_mlp ? linears(ids.gate) : nullptr),
       up_(linears(ids.up)),
-      down_(make_row_parallel_linear(linears({ids.down.weight}), ids.down.bias)),
+      down_(make_row_parallel_linear(linears(ids.down.without_bias()), ids.down.bias)),
       width_(config.intermediate_size) {}
 
 void Mlp::widen(LayerContext& context, const Tensor& x, MlpStash& stash, Category category) const {
@@ -70,7 +70,10 @@ void Mlp::backward_input(LayerContext& context, const TokenLayout&, const Tensor
   else
     operations.activate_backward(activation_, stash.up, d_activated, stash.d_up);
   d_activated = stash.gate = stash.up = Tensor();
-  if (!dx.defined()) return;
+  if (!dx.defined()) {
+    if (gate_) gate_->skip_input(context, stash.d_gate, stash.of_gate);
+    return up_->skip_input(context, stash.d_up, stash.of_up);
+  }
   Tensor partial = partial_sums(context, dx, shape[0]);
   if (gate_) gate_->backward_input(context, stash.d_gate, partial, false, stash.of_gate);
   up_->backward_input(context, stash.d_up, partial, gate_ != nullptr, stash.of_up);

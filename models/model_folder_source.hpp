@@ -2,13 +2,14 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "io/checkpoint_source.hpp"
+#include "io/stored_tensor.hpp"
 #include "io/weight_folder.hpp"
-#include "kernels/tensor.hpp"
 #include "models/model_spec.hpp"
 
 namespace collie {
@@ -31,8 +32,8 @@ class ModelFolderSource final : public CheckpointSource {
   nlohmann::json metadata_ = nlohmann::json::object();
   std::vector<Slice> slices_;
   mutable std::mutex mutex_;
+  mutable std::optional<TensorReader> reader_;  // of the tensor that was read last
   mutable size_t last_index_ = 0;
-  mutable std::vector<Tensor> last_;  // the whole tensor of last_index_, or nothing
 };
 
 }  // namespace collie

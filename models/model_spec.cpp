@@ -10,16 +10,29 @@
 namespace collie {
 
 bool ModelSpec::trains(const std::string& tensor) const {
-  return std::none_of(frozen.begin(), frozen.end(),
-                      [&](const std::string& pattern) { return matches_pattern(pattern, tensor); });
+  const auto matches = [&](const std::string& pattern) { return matches_pattern(pattern, tensor); };
+  if (std::any_of(frozen.begin(), frozen.end(), matches)) return false;
+  return trained.empty() || std::any_of(trained.begin(), trained.end(), matches);
 }
 
-void check_frozen(const ModelSpec& model, const std::string& place) {
+bool ModelSpec::drops() const {
+  return dropout || std::any_of(adapters.begin(), adapters.end(), [](const auto& of_matrix) {
+           return std::any_of(of_matrix.second.begin(), of_matrix.second.end(),
+                              [](const LowRankAdapter& adapter) { return adapter.dropout > 0; });
+         });
+}
+
+ModelSpec ModelSpec::base() const {
+  return ModelSpec(architecture, frozen, dropout);
+}
+
+void check_trained(const ModelSpec& model, const std::vector<std::string>& patterns,
+                   const std::string& place) {
   std::vector<std::string> names;
   for (const NamedTensor& tensor : tensors_of(model_parameters(model))) names.push_back(tensor.name);
-  for (const std::string& pattern : model.frozen) check_pattern_matches(pattern, names, place);
+  for (const std::string& pattern : patterns) check_pattern_matches(pattern, names, place);
   if (std::none_of(names.begin(), names.end(), [&](const std::string& name) { return model.trains(name); }))
-    throw UserError("{}: the patterns match every tensor of the model, so nothing is left to train", place);
+    throw UserError("{}: with these patterns nothing is left to train", place);
 }
 
 }  // namespace collie

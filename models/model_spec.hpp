@@ -1,19 +1,22 @@
 // What a model is, but for the values of its weights: the one source of its parameters. The plan decides it
-// once, and it travels to nodes and ranks. Adapters and quantised weights will be parts of it.
+// once, and it travels to nodes and ranks. Quantised weights will be a part of it.
 #pragma once
 
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "models/adapters.hpp"
 #include "models/model_config.hpp"
 
 namespace collie {
 
 struct ModelSpec {
   ModelConfig architecture;
-  std::vector<std::string> frozen;  // patterns (base/name_pattern.hpp) of tensors that are not trained
-  bool dropout = false;             // with the architecture's rates
+  std::vector<std::string> frozen;   // patterns (base/name_pattern.hpp) of tensors that are not trained
+  bool dropout = false;              // with the architecture's rates
+  std::vector<std::string> trained;  // patterns of the only tensors that are trained; none: all are
+  Adapters adapters;
 
   ModelSpec() = default;
   // A plain model is its architecture.
@@ -22,10 +25,15 @@ struct ModelSpec {
 
   // Whether the tensor of that Hugging Face name is trained.
   bool trains(const std::string& tensor) const;
+  // Whether anything is dropped in training.
+  bool drops() const;
+  // The same without adapters: what a folder of the whole model holds.
+  ModelSpec base() const;
 };
 
-// Throws UserError, which begins with `place`, if a pattern of `frozen` matches no tensor of the model, or if
-// nothing is left to train.
-void check_frozen(const ModelSpec& model, const std::string& place);
+// Throws UserError, which begins with `place`, if one of `patterns`, which are those of `frozen` or of
+// `trained`, matches no tensor of the model, or if nothing is left to train.
+void check_trained(const ModelSpec& model, const std::vector<std::string>& patterns,
+                   const std::string& place);
 
 }  // namespace collie

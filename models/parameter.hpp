@@ -11,7 +11,7 @@
 
 namespace collie {
 
-enum class Initialisation : uint8_t { normal, ones, zeros };
+enum class Initialisation : uint8_t { normal, uniform, ones, zeros };
 
 // Over which ranks a gradient of a parameter that several ranks hold must be summed, because each of them
 // computes a share of it. (Beside that, the ranks of a context group, as data-parallel replicas, each compute
@@ -45,13 +45,16 @@ struct Parameter {
   std::string name;  // Hugging Face name, e.g. "model.layers.0.self_attn.q_proj.weight"; unique in a model
   Shape shape;       // of what this rank holds; matrices are [out, in]
   Initialisation initialisation = Initialisation::normal;
-  double deviation = 0.02;  // of Initialisation::normal
+  double deviation = 0.02;  // of Initialisation::normal; of uniform: the bound, [-deviation, deviation)
+  bool is_adapter = false;  // a part of an adapter: no folder of the whole model has it
   // A second use of a tied matrix (the head's use of the embedding): an accumulator of its own, but not a
   // parameter of the model: not counted, saved, or updated. `name` is the owner's name.
   bool tied_copy = false;
   bool is_table = false;  // NamedTensor::is_table of its tensors
   // Whether it is trained. One that is frozen has no gradient, master or optimizer state, and is in no norm.
   bool trainable = true;
+  // Whether checkpoints hold it. Those of a model with adapters hold what is trained, and not the model.
+  bool is_saved = true;
 
   // The layer of the stage it belongs to, from 0: the embedding, a block, the head (final norm included).
   int layer = 0;

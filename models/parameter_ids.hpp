@@ -1,16 +1,29 @@
 // Where the parameters of the parts of a model stand in its list.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "models/parameter.hpp"
 
 namespace collie {
 
 inline constexpr ParameterId no_parameter = -1;
 
+// A low-rank adapter of a matrix (adapters.hpp), of which a rank holds a part.
+struct LowRankIds {
+  ParameterId a = no_parameter, b = no_parameter;  // [rank, in], [out, rank]
+  double scale = 1, dropout = 0;
+  std::string place;         // of its dropout, in the model
+  int64_t first_column = 0;  // of the matrix's input, where the ranks share it
+};
+
 struct MatrixIds {
   ParameterId weight = no_parameter, bias = no_parameter;
+  std::vector<LowRankIds> adapters = {};
 
   bool exists() const { return weight != no_parameter; }
+  MatrixIds without_bias() const { return {weight, no_parameter, adapters}; }
 };
 
 struct NormIds {

@@ -74,6 +74,13 @@ std::vector<Parameter> model_parameters(const ModelSpec& model) {
   return list;
 }
 
+int64_t trained_parameter_count(const ModelSpec& model) {
+  int64_t count = 0;
+  for (const Parameter& parameter : model_parameters(model))
+    if (parameter.trainable) count += parameter.shape.numel();
+  return count;
+}
+
 int64_t parameter_count(const ModelSpec& model) {
   int64_t count = 0;
   for (const Parameter& parameter : model_parameters(model)) count += parameter.shape.numel();

@@ -95,6 +95,7 @@ class DecoderStage final : public StageModel {
     ModelConfig share = share_of(config, shard);
     if (!model.dropout) share.dropout = {};
     rates_ = share.dropout;
+    drops_ = model.drops();
     for (int64_t block = range.first_block; block < range.last_block; ++block)
       blocks_.emplace_back(share, block, add_block(model, block, parameters_, shard), tables, linears,
                            memory.recompute);
@@ -116,7 +117,7 @@ class DecoderStage final : public StageModel {
     contents.blocks.resize(blocks_.size());
     contents.on_host.resize(blocks_.size());
     const LocalBatch local(batch, shard_, outer.dropout.has_value() || (head_ && outer.labels.has_value()));
-    LayerContext context = training_context(outer, local.tokens());
+    LayerContext context = training_context(outer, local);
     ResidualStream stream = run_blocks(context, local, input, &contents);
     if (!head_) return stream.sum(context.operations);
     context.source.prefetch(head_layer(), head_layer() - 1);  // its own backward follows
@@ -129,7 +130,7 @@ class DecoderStage final : public StageModel {
                         ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
     const LocalBatch local(batch, shard_, outer.dropout.has_value());
-    LayerContext context = training_context(outer, local.tokens());
+    LayerContext context = training_context(outer, local);
     const TokenLayout layout = local.layout();
     Tensor gradient = output_gradient(context, d_output, contents);
     for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);)
@@ -142,7 +143,7 @@ class DecoderStage final : public StageModel {
   void backward_weight(LayerContext& outer, const MicroBatch& batch, ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
     const LocalBatch local(batch, shard_, outer.dropout.has_value());
-    LayerContext context = training_context(outer, local.tokens());
+    LayerContext context = training_context(outer, local);
     if (head_) head_->backward_weight(context, contents.head);
     for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);)
       blocks_[i].backward_weight(context, contents.blocks[i]);
@@ -154,7 +155,7 @@ class DecoderStage final : public StageModel {
                   ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
     const LocalBatch local(batch, shard_, outer.dropout.has_value());
-    LayerContext context = training_context(outer, local.tokens());
+    LayerContext context = training_context(outer, local);
     const TokenLayout layout = local.layout();
     Tensor gradient = output_gradient(context, d_output, contents);
     if (head_) head_->backward_weight(context, contents.head);
@@ -174,7 +175,7 @@ class DecoderStage final : public StageModel {
                   Tensor& loss_sums) override {
     check_batch(batch);
     const LocalBatch local(batch, shard_, outer.dropout.has_value());
-    LayerContext context = training_context(outer, local.tokens());
+    LayerContext context = training_context(outer, local);
     Tensor output = run_blocks(context, local, input, nullptr).sum(context.operations);
     if (!head_) return output;
     const auto documents = static_cast<int64_t>((*local).document_starts.size()) - 1;
@@ -316,12 +317,13 @@ class DecoderStage final : public StageModel {
     return {outer.operations, outer.source, outer.sink,
             group_of("tensor", outer.tensor, shard_.tensor_rank, shard_.tensor_size)};
   }
-  LayerContext training_context(const LayerContext& outer, int64_t tokens) const {
+  LayerContext training_context(const LayerContext& outer, const LocalBatch& local) const {
     LayerContext context = decoding_context(outer);
+    context.token_rows = local.rows();
     context.context = queue_of("context", outer.context, shard_.context_rank, shard_.context_size);
-    if (rates_.any()) context.dropout = outer.dropout;
+    if (drops_) context.dropout = outer.dropout;
     context.labels = outer.labels;
-    if (shard_.sequence_parallel && context.tensor != nullptr) context.sequence_tokens = tokens;
+    if (shard_.sequence_parallel && context.tensor != nullptr) context.sequence_tokens = local.tokens();
     return context;
   }
 
@@ -399,6 +401,7 @@ class DecoderStage final : public StageModel {
   ModelShard shard_;
   bool offload_;
   DropoutRates rates_;  // those that are applied
+  bool drops_ = false;  // the rates or adapters do
   std::vector<Parameter> parameters_;
   std::optional<Embedding> embedding_;
   std::vector<DecoderBlock> blocks_;

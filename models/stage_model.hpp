@@ -119,6 +119,7 @@ std::vector<DocumentPiece> documents_of(const MicroBatch& batch, const ModelShar
 // parameters() one after another, but for tied copies): the order in which norms are combined.
 std::vector<Parameter> model_parameters(const ModelSpec& model);
 int64_t parameter_count(const ModelSpec& model);
+int64_t trained_parameter_count(const ModelSpec& model);
 
 // Initial values of what a rank holds of a parameter. That of element `index` of the whole tensor depends on
 // (seed, name, index) alone.

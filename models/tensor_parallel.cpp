@@ -50,6 +50,10 @@ class RowParallelLinear final : public Linear {
     matrix_->backward_input(context, gather_from_sequence_region(context, dy), dx, accumulate, stash);
   }
 
+  void skip_input(LayerContext& context, const Tensor& dy, LinearStash& stash) override {
+    matrix_->skip_input(context, gather_from_sequence_region(context, dy), stash);
+  }
+
   void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
                        LinearStash& stash) override {
     matrix_->backward_weight(context, x, gather_from_sequence_region(context, dy), stash);

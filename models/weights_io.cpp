@@ -108,6 +108,28 @@ std::vector<std::string> check_weights(const std::string& path, const ModelSpec&
   return surplus;
 }
 
+std::vector<std::string> check_tensors(const WeightFolder& folder, const std::vector<NamedTensor>& expected) {
+  Mismatches mismatches;
+  std::set<std::string> known;
+  for (const NamedTensor& tensor : expected) {
+    mismatches.check(folder, tensor.name, tensor.shape);
+    known.insert(tensor.name);
+  }
+  std::vector<std::string> surplus;
+  for (const auto& [name, place] : folder.tensors())
+    if (known.count(name) == 0) surplus.push_back(name);
+  mismatches.refuse(folder, surplus);
+  return surplus;
+}
+
+const WeightFolder::Place& place_of_tensor(const WeightFolder& folder, const std::string& tensor) {
+  return folder.find(name_in_folder(folder, tensor));
+}
+
+std::string a_few_tensors(const std::vector<std::string>& names) {
+  return Mismatches::a_few_of(names, 5);
+}
+
 bool has_own_head(const std::string& path, const ModelConfig& config) {
   if (!WeightFolder::is_there(path)) return false;
   const WeightFolder folder(path);
@@ -148,7 +170,7 @@ class LastReader {
   const TensorReader& of(const std::string& tensor) {
     if (reader_ && tensor == tensor_) return *reader_;
     reader_.reset();  // before the next tensor is in memory
-    const WeightFolder::Place& place = folder_.find(name_in_folder(folder_, tensor));
+    const WeightFolder::Place& place = place_of_tensor(folder_, tensor);
     reader_.emplace(*place.file, *place.tensor);
     tensor_ = tensor;
     return *reader_;

@@ -19,6 +19,13 @@ namespace collie {
 // of models that were saved without their head.
 std::vector<std::string> check_weights(const std::string& folder, const ModelSpec& model);
 
+// The same for any tensors, whose names are as they are in the folder. What is left over is returned, too.
+std::vector<std::string> check_tensors(const WeightFolder& folder, const std::vector<NamedTensor>& expected);
+// The tensor of the model in the folder, whose names may lack their first part.
+const WeightFolder::Place& place_of_tensor(const WeightFolder& folder, const std::string& tensor);
+// The first names of a list, for messages.
+std::string a_few_tensors(const std::vector<std::string>& names);
+
 // Whether the folder has a head's matrix of other values than its embedding. false where one of the two is
 // not there or not of the model's shape, or no weights. They are compared piece by piece, up to the first
 // difference.

@@ -366,7 +366,8 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
   if (matrices_ && first_of_stage) slices = matrices_->snapshot(operations_);
   for (const Owned& owned : owned_) {
     const Parameter& of = parameter(owned.range.id);
-    if (!is_primary(of, plan_.buckets()[static_cast<size_t>(owned.bucket)], sharding_)) continue;
+    if (!of.is_saved || !is_primary(of, plan_.buckets()[static_cast<size_t>(owned.bucket)], sharding_))
+      continue;
     const auto add = [&](const std::string& state, const StatePlace& place, const Tensor& flat) {
       for_each_rectangle(place.of, place.begin, place.begin + flat.numel(),
                          [&](const TensorRectangle& rectangle) {

@@ -4,13 +4,14 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "io/checkpoint_layers.hpp"
 #include "io/files.hpp"
-#include "io/model_folder.hpp"
 #include "io/run_files.hpp"
 #include "io/run_marker.hpp"
-#include "io/weight_shards.hpp"
 #include "models/model_folder_source.hpp"
-#include "models/pieces.hpp"
+#include "peft/adapter_folder.hpp"
+#include "peft/merged_source.hpp"
+#include "plan/final_folder.hpp"
 
 namespace collie {
 
@@ -25,9 +26,15 @@ std::string plain(const std::string& folder) {
   return path;
 }
 
+// The weights of the plan's model, adapters included.
 Checkpoint weights_of(const RunPlan& plan) {
   if (plan.checkpoint) return *plan.checkpoint;
-  return Checkpoint(std::make_shared<const ModelFolderSource>(plan.weights.path, plan.model));
+  const auto model = std::make_shared<const ModelFolderSource>(plan.weights.path, plan.model.base());
+  std::shared_ptr<const CheckpointSource> all = model;
+  for (const AdapterOrigin& origin : plan.weights.adapters)
+    all = std::make_shared<const LayeredSource>(
+        std::make_shared<const AdapterFolderSource>(origin, plan.model), all);
+  return Checkpoint(all);
 }
 
 }  // namespace
@@ -44,17 +51,22 @@ void check_export_folder(const std::string& folder, const Config& config) {
                       config.run.dir);
 }
 
-void export_model(const RunPlan& plan, const std::string& folder) {
+void export_model(const RunPlan& plan, const std::string& folder, bool merge) {
+  if (merge && plan.model.adapters.empty())
+    throw UserError(
+        "--merge: there are no adapters to merge; give --adapter DIR, or --run of a run with peft");
   const std::string path = plain(folder);
   const fs::path parent = fs::path(path).parent_path();
   std::error_code error;
   if (fs::create_directories(parent, error); error && !fs::is_directory(parent))
     throw UserError("--out: '{}' cannot be created: {}", parent.string(), error.message());
-  std::vector<std::string> names;
-  for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);
-  write_model_folder(path, new_run_id(), plan.model_json, *plan.tokenizer, names, weights_of(plan),
-                     shard_bytes_of(plan.config.checkpoint.max_shard_size, "checkpoint.max_shard_size"),
-                     plan.kept_files);
+  if (!merge && !plan.adapters.empty())
+    throw UserError("--adapter: an adapter's folder is one already; --merge is wanted beside it");
+  if (!merge) return write_final_folder(plan, path, new_run_id(), weights_of(plan));
+  RunPlan merged = plan;
+  merged.model = plan.model.base();
+  write_final_folder(merged, path, new_run_id(),
+                     Checkpoint(std::make_shared<const MergedSource>(weights_of(plan), plan.model)));
 }
 
 }  // namespace collie

@@ -1,5 +1,9 @@
 #include "plan/model_work.hpp"
 
+#include <algorithm>
+#include <climits>
+#include <vector>
+
 namespace collie {
 
 int64_t matrix_elements_of_block(const ModelConfig& config) {
@@ -26,10 +30,27 @@ int64_t visible_keys(const MicroBatch& batch) {
   return sum;
 }
 
-StepWork work_of_step(const ModelConfig& config, int64_t tokens, int64_t visible_keys) {
+StepWork work_of_step(const ModelSpec& model, int64_t tokens, int64_t visible_keys) {
+  const ModelConfig& config = model.architecture;
+  const std::vector<Parameter> parameters =
+      stage_parameters(model, {0, config.num_hidden_layers, true, true}, {});
+  const auto lowest = std::find_if(parameters.begin(), parameters.end(),
+                                   [](const Parameter& parameter) { return parameter.trainable; });
+  const int first = lowest == parameters.end() ? INT_MAX : lowest->layer;
+  StepWork work;
+  for (const Parameter& parameter : parameters) {
+    // The embedding's layer has lookups alone.
+    if (parameter.shape.rank() != 2 || parameter.layer == 0) continue;
+    const int products = 1 + (parameter.layer >= first ? 1 : 0) + (parameter.trainable ? 1 : 0);
+    work.matrices +=
+        2.0 * products * static_cast<double>(parameter.shape.numel()) * static_cast<double>(tokens);
+  }
+  // The embedding is layer 0, and blocks follow.
+  const auto blocks = static_cast<double>(config.num_hidden_layers);
+  const double reached = std::clamp(blocks + 1 - std::max(1.0, static_cast<double>(first)), 0.0, blocks);
   const auto width = static_cast<double>(config.num_attention_heads * config.head_dim);
-  return {6.0 * static_cast<double>(matrix_elements(config)) * static_cast<double>(tokens),
-          12.0 * static_cast<double>(config.num_hidden_layers) * width * static_cast<double>(visible_keys)};
+  work.attention = (4.0 * blocks + 8.0 * reached) * width * static_cast<double>(visible_keys);
+  return work;
 }
 
 }  // namespace collie

@@ -21,12 +21,13 @@ int64_t visible_keys(const MicroBatch& batch);
 
 // Floating-point operations of a training step. A multiplication and an addition count as two, and the
 // backward counts as twice the forward (Kaplan et al., arXiv 2001.08361; Narayanan et al., arXiv 2104.04473,
-// less recomputing).
+// less recomputing). A matrix that is not trained has no product for its gradient, and below the lowest layer
+// that is trained there is no backward; of that layer all is counted.
 struct StepWork {
-  double matrices = 0;   // 6 · matrix_elements · tokens
+  double matrices = 0;   // 6 · matrix_elements · tokens, where all is trained
   double attention = 0;  // 12 · blocks · heads · head_dim · visible keys: scores, and sums of values
   double total() const { return matrices + attention; }
 };
-StepWork work_of_step(const ModelConfig& config, int64_t tokens, int64_t visible_keys);
+StepWork work_of_step(const ModelSpec& model, int64_t tokens, int64_t visible_keys);
 
 }  // namespace collie

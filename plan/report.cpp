@@ -48,7 +48,7 @@ void measure_first_step(const RunPlan& plan, PlanReport& report) {
       keys += visible_keys(micro_batch);
     }
   }
-  report.work = work_of_step(plan.model.architecture, report.tokens, keys);
+  report.work = work_of_step(plan.model, report.tokens, keys);
 }
 
 }  // namespace
@@ -57,6 +57,7 @@ PlanReport make_plan_report(const RunPlan& plan, std::vector<int> node_of_rank) 
   PlanReport report;
   report.name = plan.config.run.name;
   report.parameters = parameter_count(plan.model);
+  report.trained_parameters = trained_parameter_count(plan.model);
   report.matrix_elements = matrix_elements(plan.model.architecture);
   report.grid = plan.layout.grid;
   report.zero_stage = plan.config.parallel.zero_stage;

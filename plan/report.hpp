@@ -15,7 +15,8 @@ namespace collie {
 
 struct PlanReport {
   std::string name;
-  int64_t parameters = 0;  // of the model
+  int64_t parameters = 0;  // of the model, with its adapters
+  int64_t trained_parameters = 0;
   // Elements of the parameters (and of a tied head) that every token is multiplied with.
   int64_t matrix_elements = 0;
   Grid grid;

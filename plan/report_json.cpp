@@ -64,6 +64,7 @@ ordered_json to_json(const PlanReport& report) {
   for (const PlannedRank& rank : report.ranks) ranks.push_back(json_of(rank));
   ordered_json json = {{"name", report.name},
                        {"parameters", report.parameters},
+                       {"trained_parameters", report.trained_parameters},
                        {"layout",
                         {{"ranks", report.grid.ranks()},
                          {"pipeline", report.grid.pipeline},

@@ -34,10 +34,13 @@ std::string wrapped(const std::string& head, const std::vector<std::string>& par
 
 std::string heading(const PlanReport& report) {
   const Grid& grid = report.grid;
-  std::string text =
-      fmt::format("{}: {} parameters on {}: pipeline {} × data {} × context {} × tensor {}\n", report.name,
-                  grouped(report.parameters), counted(grid.ranks(), "rank", "ranks"), grid.pipeline,
-                  grid.data, grid.context, grid.tensor);
+  std::string text = fmt::format(
+      "{}: {} parameters{} on {}: pipeline {} × data {} × context {} × tensor {}\n", report.name,
+      grouped(report.parameters),
+      report.trained_parameters == report.parameters
+          ? ""
+          : fmt::format(" ({} trained)", grouped(report.trained_parameters)),
+      counted(grid.ranks(), "rank", "ranks"), grid.pipeline, grid.data, grid.context, grid.tensor);
   std::vector<std::string> facts{fmt::format("ZeRO stage {}", report.zero_stage)};
   if (report.sequence_parallel) facts.emplace_back("sequence parallelism");
   if (report.tied) facts.emplace_back("tied embedding");

@@ -28,6 +28,7 @@ void add_data(const std::vector<DataSource>& sources, const std::string& key, st
 std::vector<Input> inputs_of(const Config& config) {
   std::vector<Input> inputs = {{"model.path", config.model.path},
                                {"tokenizer.path", config.tokenizer.path},
+                               {"peft.path", config.peft.path},
                                {"parallel.schedule", config.parallel.schedule},
                                {"cluster.tls.certificate", config.cluster.tls.certificate},
                                {"cluster.tls.key", config.cluster.tls.key},

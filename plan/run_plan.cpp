@@ -18,6 +18,9 @@
 #include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
 #include "optim/state_blocks.hpp"
+#include "peft/adapter_folder.hpp"
+#include "peft/model_of_config.hpp"
+#include "plan/base_model.hpp"
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/companion_files.hpp"
 #include "plan/data_order.hpp"
@@ -113,7 +116,8 @@ void resolve_model(RunPlan& plan) {
   const std::string where = keys.where;
   if (section.from_scratch && !keys.object.contains("vocab_size"))
     keys.object["vocab_size"] = plan.tokenizer->vocab_size();
-  plan.model = {parse_model_config(keys), section.frozen, section.dropout == "config"};
+  plan.model = model_of_config(plan.config, parse_model_config(keys));
+  if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
   if (plan.purpose == Purpose::train) say_ignored_dropout(plan.model, where);
   if (plan.model.architecture.tie_word_embeddings && !section.from_scratch &&
       has_own_head(section.path, plan.model.architecture))
@@ -255,7 +259,9 @@ void check_names(const Config& config) {
 }
 
 void check_parameter_groups(const RunPlan& plan) {
-  if (!plan.model.frozen.empty()) check_frozen(plan.model, plan.config.file.place("model.frozen"));
+  for (const auto& [key, patterns] : {std::pair("model.frozen", &plan.config.model.frozen),
+                                      std::pair("train.trainable", &plan.config.train.trainable)})
+    if (!patterns->empty()) check_trained(plan.model, *patterns, plan.config.file.place(key));
   std::vector<std::string> names;
   for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);
   check_groups(plan.config.optimizer, plan.config.file, names);
@@ -352,10 +358,21 @@ void warn_of_another_length(const RunPlan& plan) {
             last < next ? fmt::format("had come, at step {}, to", last) : "would have been", then);
 }
 
+// Adapters that a command names are used in place of those that the configuration would train.
+void use_adapters(RunPlan& plan, std::vector<AdapterChoice> adapters) {
+  plan.adapters = std::move(adapters);
+  if (!plan.adapters.empty()) plan.config.peft = {};
+}
+
+void use_checkpoint(RunPlan& plan) {
+  const std::string base = plan.model.adapters.empty() ? "" : plan.config.model.path;
+  plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path(), base, {}};
+}
+
 // The data continue at the checkpoint's position, whatever sizes the steps had before it.
 void go_on_from_checkpoint(RunPlan& plan) {
   const json& metadata = plan.checkpoint->metadata();
-  plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
+  use_checkpoint(plan);
   plan.origin = {plan.checkpoint->step(), metadata.at("position").get<int64_t>()};
   // Earlier versions did not write these keys.
   plan.estimated_step = metadata.value("estimated_step", int64_t{0});
@@ -369,7 +386,7 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
                           const CheckpointChoice& from) {
   if (plan.existing != ExistingRun::resume || !plan.folder_seen.marker) return;
   const fs::path folder = plan.config.run.dir;
-  plan.checkpoint = open_checkpoint(checkpoints_of(plan.config), from);
+  plan.checkpoint = over_base(plan, open_checkpoint(checkpoints_of(plan.config), from));
   if (!plan.checkpoint) return check_never_saved(plan);
   if (is_chosen(from)) find_later_steps(plan);
   keep_reach_of_decay(plan);
@@ -403,8 +420,14 @@ void measure_partition(RunPlan& plan) {
 void resolve_weights(RunPlan& plan) {
   failpoint("plan.weights");
   if (plan.config.model.from_scratch) return;
-  plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path};
-  const auto surplus = check_weights(plan.config.model.path, plan.model);
+  plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path, "", {}};
+  for (const AdapterChoice& choice : plan.adapters)
+    plan.weights.adapters.push_back({choice.name, choice.folder});
+  if (plan.adapters.empty() && !plan.config.peft.path.empty()) {
+    AdapterFolder(plan.config.peft.path).check(plan.model);
+    plan.weights.adapters.push_back({"", plan.config.peft.path});
+  }
+  const auto surplus = check_weights(plan.config.model.path, plan.model.base());
   if (!surplus.empty()) log::warn("{}", surplus_warning(plan.config.model.path, surplus));
 }
 
@@ -416,12 +439,12 @@ void choose_weights(RunPlan& plan, const CheckpointChoice& from) {
   if (needs_run && config.run.dir.empty())
     throw UserError("{}: missing; --checkpoint {} is of the run in that folder", config.file.place("run.dir"),
                     to_string(from));
-  if (!config.run.dir.empty()) plan.checkpoint = open_checkpoint(checkpoints_of(config), from);
+  if (!config.run.dir.empty())
+    plan.checkpoint = over_base(plan, open_checkpoint(checkpoints_of(config), from));
   if (plan.checkpoint) {
     check_checkpoint(plan);
     warn_of_another_model(plan);
-    plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path()};
-    return;
+    return use_checkpoint(plan);
   }
   if (needs_run)
     throw UserError("--checkpoint {}: '{}' holds no checkpoint; run the training first", to_string(from),
@@ -433,6 +456,8 @@ void choose_weights(RunPlan& plan, const CheckpointChoice& from) {
         from.kind == CheckpointChoice::Kind::base
             ? "as --checkpoint base means model.path"
             : fmt::format("'{}' holds no checkpoint", checkpoints_of(config)));
+  // The model that adapters were to be trained for has none yet.
+  if (config.peft.path.empty() && plan.adapters.empty()) plan.model = plan.model.base();
   resolve_weights(plan);
 }
 
@@ -450,6 +475,8 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.config = std::move(config);
   plan.purpose = Purpose::train;
   plan.existing = existing;
+  complete_adapter_config(plan.config);
+  add_loraplus_group(plan.config);
   check_names(plan.config);
   look_at_existing_run(plan);  // refuses all that it can before any data are read
   check_chosen_run(plan, from);
@@ -462,16 +489,20 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   check_keep_best(plan);
   check_schedule(plan);
   resolve_weights(plan);
+  if (!plan.model.adapters.empty() && plan.existing != ExistingRun::ignore)
+    plan.base_hash = weights_hash(plan.config.model.path, cache_folder(plan));
   resolve_existing_run(plan, allowed_changes, from);
   measure_partition(plan);
   return plan;
 }
 
-RunPlan plan_evaluation(Config config, const CheckpointChoice& from) {
+RunPlan plan_evaluation(Config config, const CheckpointChoice& from, std::vector<AdapterChoice> adapters) {
   require_eval(config);
   RunPlan plan;
   plan.config = std::move(config);
+  use_adapters(plan, std::move(adapters));
   plan.purpose = Purpose::evaluate;
+  complete_adapter_config(plan.config);
   losses().find(plan.config.train.loss);
   resolve_common(plan);
   check_sequence_length(plan);
@@ -481,10 +512,13 @@ RunPlan plan_evaluation(Config config, const CheckpointChoice& from) {
   return plan;
 }
 
-RunPlan plan_generation(Config config, Generation generation, const CheckpointChoice& from) {
+RunPlan plan_generation(Config config, Generation generation, const CheckpointChoice& from,
+                        std::vector<AdapterChoice> adapters) {
   RunPlan plan;
   plan.config = std::move(config);
+  use_adapters(plan, std::move(adapters));
   plan.purpose = Purpose::generate;
+  complete_adapter_config(plan.config);
   plan.generation = std::move(generation);
   for (const auto& [key, size] : {std::pair("dp_size", plan.config.parallel.dp_size),
                                   std::pair("cp_size", plan.config.parallel.cp_size)})
@@ -510,10 +544,12 @@ RunPlan plan_generation(Config config, Generation generation, const CheckpointCh
   return plan;
 }
 
-RunPlan plan_export(Config config, const CheckpointChoice& from) {
+RunPlan plan_export(Config config, const CheckpointChoice& from, std::vector<AdapterChoice> adapters) {
   RunPlan plan;
   plan.config = std::move(config);
+  use_adapters(plan, std::move(adapters));
   plan.purpose = Purpose::evaluate;
+  complete_adapter_config(plan.config);
   resolve_tokenizer(plan);
   resolve_model(plan);
   choose_weights(plan, from);
@@ -523,6 +559,7 @@ RunPlan plan_export(Config config, const CheckpointChoice& from) {
 json resume_fingerprint(const RunPlan& plan) {
   json print = fingerprint(plan.config);
   print["model"]["config"] = to_hugging_face(plan.model.architecture);
+  if (!plan.base_hash.empty()) print["model"]["weights"] = plan.base_hash;
   print["tokenizer"] = plan.tokenizer->fingerprint();
   const Dataset& data = plan.order->dataset();
   print["data"]["packing"] = name_of(plan.order->settings().packing);
@@ -539,13 +576,27 @@ std::string for_nodes(const RunPlan& plan) {
   for (const StageRange& range : plan.ranges)
     blocks.push_back(static_cast<int>(range.last_block - range.first_block));
   // The paths are absolute, because nodes may have been started in another folder.
-  const std::string weights_path = plan.weights.path.empty() ? "" : fs::absolute(plan.weights.path).string();
+  const auto absolute = [](const std::string& path) {
+    return path.empty() ? path : fs::absolute(path).string();
+  };
+  const WeightOrigin& weights = plan.weights;
+  json adapters = json::array();
+  for (const AdapterOrigin& origin : weights.adapters)
+    adapters.push_back({{"name", origin.name}, {"folder", absolute(origin.folder)}});
+  std::vector<AdapterChoice> choices = plan.adapters;
+  for (AdapterChoice& choice : choices) choice.folder = absolute(choice.folder);
   return json{{"config", to_yaml(plan.config)},
               {"model", to_hugging_face(plan.model.architecture)},
               {"blocks", blocks},
               {"purpose", static_cast<int>(plan.purpose)},
               {"step_hooks", plan.step_hooks},
-              {"weights", {{"kind", static_cast<int>(plan.weights.kind)}, {"path", weights_path}}}}
+              {"weights",
+               {{"kind", static_cast<int>(weights.kind)},
+                {"path", absolute(weights.path)},
+                {"base", absolute(weights.base)},
+                {"adapters", adapters}}},
+              {"adapters", to_json(choices)},
+              {"has_adapters", !plan.model.adapters.empty()}}
       .dump();
 }
 
@@ -556,17 +607,26 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
   plan.step_hooks = description.at("step_hooks").get<std::vector<std::string>>();
   resolve_device(plan);
-  plan.model = {parse_model_config(description.at("model"), "the trainer's model"), plan.config.model.frozen,
-                plan.config.model.dropout == "config"};
+  plan.model =
+      model_of_config(plan.config, parse_model_config(description.at("model"), "the trainer's model"));
+  plan.adapters = adapter_choices_of(description.at("adapters"));
+  if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
+  if (!description.at("has_adapters").get<bool>()) plan.model = plan.model.base();
   plan.config.parallel.partition.clear();  // the run uses the trainer's partition, whatever this key says
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
   resolve_layout(plan, ranks_here);
   const json& weights = description.at("weights");
   plan.weights = {static_cast<WeightOrigin::Kind>(weights.at("kind").get<int>()),
-                  weights.at("path").get<std::string>()};
-  if (plan.weights.kind == WeightOrigin::Kind::folder) check_weights(plan.weights.path, plan.model);
+                  weights.at("path").get<std::string>(),
+                  weights.at("base").get<std::string>(),
+                  {}};
+  for (const json& origin : weights.at("adapters"))
+    plan.weights.adapters.push_back(
+        {origin.at("name").get<std::string>(), origin.at("folder").get<std::string>()});
+  plan.config.model.path = plan.weights.base.empty() ? plan.weights.path : plan.weights.base;
+  if (plan.weights.kind == WeightOrigin::Kind::folder) check_weights(plan.weights.path, plan.model.base());
   if (plan.weights.kind == WeightOrigin::Kind::checkpoint)
-    plan.checkpoint = Checkpoint::open(plan.weights.path);
+    plan.checkpoint = over_base(plan, Checkpoint::open(plan.weights.path));
   return plan;
 }
 

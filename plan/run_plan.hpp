@@ -18,6 +18,8 @@
 #include "io/tokenizer.hpp"
 #include "models/model_config.hpp"
 #include "models/stage_model.hpp"
+#include "peft/adapter_choice.hpp"
+#include "peft/adapter_folder.hpp"
 #include "plan/layer_times.hpp"
 #include "runtime/device.hpp"
 #include "runtime/program.hpp"
@@ -41,6 +43,10 @@ struct Generation {
 struct WeightOrigin {
   enum class Kind : uint8_t { random, folder, checkpoint } kind = Kind::random;
   std::string path;  // path of the Hugging Face folder or of the checkpoint
+  // Of a model with adapters: the folder of the model itself, if `path` is a checkpoint of its adapters; and
+  // the adapters' own folders, if `path` is that of the model and they do not begin anew.
+  std::string base;
+  std::vector<AdapterOrigin> adapters;
 };
 
 struct RunPlan {
@@ -49,7 +55,9 @@ struct RunPlan {
   ExistingRun existing = ExistingRun::refuse;
 
   ModelSpec model;
-  nlohmann::json model_json;  // written to final/config.json
+  nlohmann::json model_json;            // written to final/config.json
+  std::vector<AdapterChoice> adapters;  // that are used, without training, whatever config.peft says
+  std::string base_hash;  // of the weights that the adapters are trained for, if there are adapters
   std::shared_ptr<const Tokenizer> tokenizer;
   std::vector<int32_t> stop_ids;                  // any of them ends a text that is generated
   std::map<std::string, std::string> kept_files;  // of final/, from the folders that the run started from
@@ -100,11 +108,14 @@ void set_ranges(RunPlan& plan, std::vector<StageRange> ranges);
 RunPlan plan_training(Config config, ExistingRun existing,
                       const std::vector<std::string>& allowed_changes = {},
                       const CheckpointChoice& from = CheckpointChoice::last());
-RunPlan plan_evaluation(Config config, const CheckpointChoice& from = {});
+// `adapters` are used with the model.
+RunPlan plan_evaluation(Config config, const CheckpointChoice& from = {},
+                        std::vector<AdapterChoice> adapters = {});
 RunPlan plan_generation(Config config, Generation generation,
-                        const CheckpointChoice& from = CheckpointChoice::base());
+                        const CheckpointChoice& from = CheckpointChoice::base(),
+                        std::vector<AdapterChoice> adapters = {});
 // Decides the model and its weights alone, for plan/model_export.hpp.
-RunPlan plan_export(Config config, const CheckpointChoice& from);
+RunPlan plan_export(Config config, const CheckpointChoice& from, std::vector<AdapterChoice> adapters = {});
 
 // Returns the factory for the operation table of `rank`: the host's own, or the device's.
 OperationsFactory operations_of(const RunPlan& plan, int rank);

@@ -128,6 +128,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.threads = plan.threads_per_rank;
   settings.training = plan.purpose == Purpose::train;
   if (plan.weights.kind == WeightOrigin::Kind::folder) settings.weights_folder = plan.weights.path;
+  settings.adapters = plan.weights.adapters;
   if (plan.weights.kind == WeightOrigin::Kind::checkpoint) settings.checkpoint = &*plan.checkpoint;
   settings.sequence_parallel = plan.config.parallel.sequence_parallel;
   settings.zero_stage = plan.config.parallel.zero_stage;

@@ -7,6 +7,7 @@
 #include "base/failpoint.hpp"
 #include "kernels/clip_factor.hpp"
 #include "models/weights_io.hpp"
+#include "peft/adapted_linear.hpp"
 #include "runtime/norm_nodes.hpp"
 
 namespace collie {
@@ -50,7 +51,7 @@ void ModelWorker::build_chunk(int stage) {
   auto chunk = std::make_unique<Chunk>();
   chunk->stage = stage;
   chunk->model = make_stage_model(settings_.model, settings_.ranges[static_cast<size_t>(stage)], *operations_,
-                                  shard(), settings_.activations);
+                                  shard(), settings_.activations, make_adapted_linear);
 
   const RankGroups& groups = settings_.groups;
   const DataSharding data = sharding_of(settings_, place_);
@@ -74,9 +75,12 @@ void ModelWorker::load(Chunk& chunk) {
   if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
   std::optional<WeightFolder> folder;
   if (!settings_.weights_folder.empty()) folder.emplace(settings_.weights_folder);
+  const std::vector<AdapterFolder> adapters(settings_.adapters.begin(), settings_.adapters.end());
   chunk.state->load([&](ParameterId id, Tensor& weight) {
     const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
-    if (!folder) return initialise(parameter, settings_.seed, *operations_, weight);
+    for (const AdapterFolder& adapter : adapters)
+      if (adapter.has(parameter)) return adapter.read(settings_.model, parameter, *operations_, weight);
+    if (!folder || parameter.is_adapter) return initialise(parameter, settings_.seed, *operations_, weight);
     std::vector<Tensor> weights{weight};
     read_weights(*folder, {parameter}, *operations_, weights);
   });
@@ -127,7 +131,7 @@ ModelWorker::Chunk& ModelWorker::chunk_of(int stage) {
 LayerContext ModelWorker::context(Chunk& chunk, bool training) {
   LayerContext context{*operations_, chunk.state->weights(), training ? &chunk.state->gradients() : nullptr,
                        settings_.groups.tensor.get(), settings_.groups.context_queue.get()};
-  if (training && settings_.model.dropout) context.dropout = DropoutDraw{settings_.seed, batch_->step};
+  if (training && settings_.model.drops()) context.dropout = DropoutDraw{settings_.seed, batch_->step};
   if (training && program_.kind.labels == Labels::sampled)
     context.labels = LabelDraw{settings_.seed, batch_->step};
   return context;

@@ -15,6 +15,7 @@
 #include "optim/gradient_norm.hpp"
 #include "optim/parameter_groups.hpp"
 #include "optim/sharded_state.hpp"
+#include "peft/adapter_folder.hpp"
 #include "runtime/operations_factory.hpp"
 #include "runtime/rank_groups.hpp"
 #include "runtime/stage_worker.hpp"
@@ -44,6 +45,7 @@ struct ModelWorkerSettings {
   double clip_grad_norm = 0, clip_grad_value = 0;  // 0: no clipping
   bool training = true;                            // allocate gradients and optimizer states
   std::string weights_folder;                      // Hugging Face folder; empty: random from `seed`
+  std::vector<AdapterOrigin> adapters{};           // laid over weights_folder; none: adapters begin anew
   const Checkpoint* checkpoint = nullptr;          // if given, it is read instead of the folder or the seed
   RankGroups groups;                               // their owner aborts them
   OperationsFactory make_operations = cpu_operations(DType::f32);

@@ -71,11 +71,12 @@ bool LayoutOptions::every_option_counts() const {
 
 std::string MathsOptions::name() const {
   return fmt::format(
-      "{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, states {}, rounded "
+      "{}{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, states {}, "
+      "rounded "
       "{}",
-      family, dropout ? " with dropout" : "", optimizer, tied ? "tied" : "untied", packing ? ", packed" : "",
-      masked ? ", masked" : "", sequences_per_step, micro_batch_size, dtype, master ? " with masters" : "",
-      grad_dtype, state_dtype, rounding);
+      family, dropout ? " with dropout" : "", peft == "none" ? "" : " with " + peft, optimizer,
+      tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "", sequences_per_step,
+      micro_batch_size, dtype, master ? " with masters" : "", grad_dtype, state_dtype, rounding);
 }
 
 OptimizerConfig optimizer_config(const std::string& optimizer) {
@@ -134,6 +135,31 @@ static nlohmann::json model_config(const MathsOptions& maths) {
   return object;
 }
 
+PeftSection peft_section(const std::string& peft) {
+  PeftSection section;
+  if (peft == "none") return section;
+  section.type = "lora";
+  section.r = 4;
+  section.init_lora_weights = "false";  // else A's first gradient is zero
+  if (peft == "lora") return section;
+  section.r = 3;
+  section.target_modules = {"all-linear"};
+  section.lora_dropout = 0.1;
+  section.use_rslora = true;
+  section.bias = "lora_only";
+  section.rank_pattern = {{".*\\.1\\..*", 5}};
+  return section;
+}
+
+void write_base(const TemporaryFolder& folder, const MathsOptions& maths) {
+  MathsOptions plain = maths;
+  plain.peft = "none";
+  Config config = layout_config(folder, plain, {}, 1);
+  config.run.dir = (folder / "base").string();
+  LayoutOutcome ignored;
+  run_to_the_end(plan_training(std::move(config), ExistingRun::refuse), ignored);
+}
+
 Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
                      int64_t steps) {
   Config config;
@@ -144,6 +170,12 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.model.config = model_config(maths);
   config.model.dropout = maths.dropout ? "config" : "0.0";
   config.model.dtype = maths.dtype;
+  config.peft = peft_section(maths.peft);
+  if (maths.peft != "none") {
+    config.model.from_scratch = false;
+    config.model.config = nlohmann::json::object();
+    config.model.path = (folder / "base/final").string();
+  }
   config.model.frozen = maths.frozen;
   config.optimizer = optimizer_config(maths.optimizer);
   config.optimizer.master = maths.master;
@@ -200,6 +232,7 @@ LayoutOutcome run_layouts(const MathsOptions& maths,
   }
   folder.write("train.txt", text);
   folder.write("train.jsonl", pairs);
+  if (maths.peft != "none") write_base(folder, maths);
   LayoutOutcome outcome;
   for (const auto& [layout, steps] : until) {
     Config config = layout_config(folder, maths, layout, steps);
@@ -310,6 +343,11 @@ static MathsOptions with_optimizer(const std::string& optimizer, MathsOptions ma
   return maths;
 }
 
+static MathsOptions with_adapters(const std::string& peft, MathsOptions maths) {
+  maths.peft = peft;
+  return maths;
+}
+
 // What is computed varies from case to case, too: every layout can do all of it.
 const std::vector<MathsOptions>& all_maths() {
   static const std::vector<MathsOptions> all = {
@@ -323,6 +361,7 @@ const std::vector<MathsOptions>& all_maths() {
       of_family("gpt2", true, {}),
       with_optimizer("adamw_schedule_free", {true, true, true}),
       of_family("qwen2", false, {false, true, true}),
+      with_adapters("lora_all", {true, true, true}),
   };
   return all;
 }

@@ -51,6 +51,7 @@ struct MathsOptions {
   // Matrices whose parts on two tensor ranks (GPT-2: on one) are whole blocks of 8-bit states, and larger
   // ones.
   bool in_blocks = false;
+  std::string peft = "none";  // or "lora" (queries and values), "lora_all" (all matrices, dropout, biases)
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes
   // whole steps of what was rounded, and so does one that quantises.
@@ -61,7 +62,8 @@ struct MathsOptions {
   }
   double gradient_tolerance() const { return dtype == "bfloat16" ? 2e-2 : 1e-5; }
 };
-// What MathsOptions::optimizer stands for.
+// What MathsOptions::peft and MathsOptions::optimizer stand for.
+PeftSection peft_section(const std::string& peft);
 OptimizerConfig optimizer_config(const std::string& optimizer);
 
 struct LayoutOutcome {
@@ -77,6 +79,9 @@ using NodeAddresses = std::vector<std::string>;
 // few ten thousand parameters.
 Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, const LayoutOptions& layout,
                      int64_t steps);
+
+// Writes a random model of the maths, without its adapters, for runs with adapters: to FOLDER/base/final.
+void write_base(const TemporaryFolder& folder, const MathsOptions& maths);
 
 // Adds the steps of a run to the outcome. Throws RunError where it fails.
 void run_to_the_end(RunPlan plan, LayoutOutcome& outcome);

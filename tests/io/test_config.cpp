@@ -43,12 +43,14 @@ data:
   too_long: cut
   max_bad_lines: 0
   shuffle: true
-train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_norm_mode: exact, clip_grad_value: 0, loss: cross_entropy}
+train:      {steps: 200, epochs: null, micro_batch_size: 4, gradient_accumulation_steps: 4, clip_grad_norm: 1.0, clip_grad_norm_mode: exact, clip_grad_value: 0, trainable: [], loss: cross_entropy}
 parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: false, zero_stage: 0, offload: none,
              bucket_elements: 4194304, schedule: 1f1b, virtual_stages: 1, partition: parameters}
 optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, fused_update: false, grad_dtype: float32, state_dtype: float32, rounding: nearest, decay_norms_and_biases: false, groups: []}
 lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
-peft:       {type: none}
+peft:       {type: none, path: null, r: 8, lora_alpha: 8, lora_dropout: 0, target_modules: [], rank_pattern: {}, alpha_pattern: {},
+             layers_to_transform: [], modules_to_save: [], bias: none, use_rslora: false, use_dora: false, init_lora_weights: true,
+             loraplus_lr_ratio: 1}
 quantization: {kind: none}
 eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true}
 checkpoint: {every_n_steps: 100, keep_last: 2, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss}
@@ -89,7 +91,22 @@ Config everything_changed() {
   c.data.packing = "false";
   c.data.too_long = "drop";
   c.data.shuffle = false;
-  c.train = {1000000000, 3, 1, 9, 1e-300, 5e-324, "my loss"};
+  c.peft = {"lora",
+            "adapters/mine",
+            3,
+            1.5,
+            0.25,
+            {"q_proj", "*.0.*"},
+            nlohmann::json::object({{"a.*b", 4}}),
+            nlohmann::json::object({{"q", 0.5}}),
+            nlohmann::json::array({1, 0}),
+            {"lm_head"},
+            "all",
+            true,
+            false,
+            "gaussian",
+            2.5};
+  c.train = {1000000000, 3, 1, 9, 1e-300, 5e-324, "my loss", {"*.bias", "[01]"}};
   c.parallel.dp_size = 4;
   c.parallel.tp_size = 2;
   c.parallel.pp_size = 3;

@@ -100,7 +100,7 @@ TEST_CASE("an unknown key is refused with the nearest valid one") {
       {"data:\n  train:\n    - {path: x}\n    - {path: x, sequence_length: 3}",
        "c.yaml:4: data.train.1.sequence_length: unknown key; the nearest valid key is data.sequence_length"},
       {"foo: 1", "c.yaml:1: foo: unknown key; the sections are " + kSections},
-      {"peft: {r: 8}", "c.yaml:1: peft.r: unknown key; the keys of peft are type"},
+      {"peft: {rank: 8}", "c.yaml:1: peft.rank: unknown key; the nearest valid key is peft.r"},
       {"lr_scheduler: {'': 3}",
        "c.yaml:1: lr_scheduler.: unknown key; the keys of lr_scheduler are name, warmup_steps, "
        "warmup_ratio, min_lr_ratio (the options of cosine are warmup_steps, warmup_ratio, min_lr_ratio)"},
@@ -361,7 +361,12 @@ TEST_CASE("what the engine lacks so far is refused as such") {
       {"parallel: {offload: parameters}",
        "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer, activations, all "
        "are"},
-      {"peft: {r: 8, type: lora}", "c.yaml:1: peft.type: lora is not supported yet; only none is"},
+      {"peft: {r: 8, type: adalora}",
+       "c.yaml:1: peft.type: adalora is not supported yet; only none, lora are"},
+      {"peft: {use_dora: true, type: lora}",
+       "c.yaml:1: peft.use_dora: true is not supported yet; only false is"},
+      {"peft: {type: lora, init_lora_weights: pissa}",
+       "c.yaml:1: peft.init_lora_weights: pissa is not supported yet; only true, gaussian, false are"},
       {"quantization: {kind: nf4}", "c.yaml:1: quantization.kind: nf4 is not supported yet; only none is"},
       {"data: {train: [{path: x, weight: 2}]}",
        "c.yaml:1: data.train.0.weight: 2 is not supported yet; only 1.0 is"},

@@ -83,16 +83,17 @@ struct Rank {
   };
 
   Rank(const std::string& device, const ModelSpec& config, const std::vector<StageRange>& ranges,
-       const ModelShard& the_shard)
+       const ModelShard& the_shard, const LinearFactory& linears = make_dense_linear,
+       const ActivationMemory& memory = {})
       : shard(the_shard),
-        drops(config.dropout),
+        drops(config.drops()),
         account(std::make_shared<MemoryAccount>()),
         operations(device == "reference" ? make_reference_operations(account)
                                          : make_cpu_operations(1, account)),
         loss(losses().find("cross_entropy")()) {
     for (const StageRange& range : ranges) {
       Stage stage;
-      stage.model = make_stage_model(config, range, *operations, shard);
+      stage.model = make_stage_model(config, range, *operations, shard, memory, linears);
       for (const Parameter& parameter : stage.model->parameters()) stage.weights.push_back(weight(parameter));
       stage.gradients = like(*operations, stage.model->parameters(), NAN);
       stage.source = std::make_unique<ResidentSource>(stage.weights);
@@ -221,12 +222,14 @@ struct Rank {
 
 // All ranks of a layout, context after tensor: rank = context_rank * tensor_size + tensor_rank.
 struct Grid {
-  Grid(const ModelSpec& config, const std::vector<StageRange>& ranges, const GridLayout& the_layout)
+  Grid(const ModelSpec& config, const std::vector<StageRange>& ranges, const GridLayout& the_layout,
+       const LinearFactory& linears = make_dense_linear)
       : layout(the_layout) {
     for (int c = 0; c < layout.context; ++c)
       for (int t = 0; t < layout.tensor; ++t)
         ranks.push_back(std::make_unique<Rank>(
-            layout.device, config, ranges, ModelShard{t, layout.tensor, layout.sequence, c, layout.context}));
+            layout.device, config, ranges, ModelShard{t, layout.tensor, layout.sequence, c, layout.context},
+            linears));
     for (int c = 0; c < layout.context && layout.tensor > 1; ++c) {
       const auto group = make_in_process_group(layout.tensor);
       for (int t = 0; t < layout.tensor; ++t)

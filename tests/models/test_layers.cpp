@@ -225,49 +225,6 @@ struct Order {
   bool head_norms = false;
 };
 
-// A matrix with a low-rank adapter, W + B A, whose A and B are the parameters that come last. It keeps A x of
-// each micro-batch: what an adapter needs of the seam.
-class LowRank final : public Linear {
- public:
-  LowRank(std::unique_ptr<Linear> base, ParameterId down, ParameterId up)
-      : base_(std::move(base)), down_(make_dense_linear({down})), up_(make_dense_linear({up})) {}
-
-  void forward(LayerContext& context, const Tensor& x, Tensor& y, LinearStash* stash) override {
-    base_->forward(context, x, y, nullptr);
-    Tensor narrow = narrowed(context, x), added = context.operations.empty(y.shape(), Category::workspace);
-    up_->forward(context, narrow, added, nullptr);
-    context.operations.add(y, added, y);
-    if (stash) stash->tensors = {narrow};
-  }
-  void keep(LayerContext& context, const Tensor& x, LinearStash& stash) override {
-    stash.tensors = {narrowed(context, x)};
-  }
-  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate,
-                      LinearStash& stash) override {
-    base_->backward_input(context, dy, dx, accumulate, stash);
-    Tensor d_narrow = context.operations.empty(stash.tensors.at(0).shape(), Category::workspace);
-    up_->backward_input(context, dy, d_narrow, false, stash);
-    down_->backward_input(context, d_narrow, dx, true, stash);
-  }
-  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
-                       LinearStash& stash) override {
-    base_->backward_weight(context, x, dy, stash);
-    Tensor d_narrow = context.operations.empty(stash.tensors.at(0).shape(), Category::workspace);
-    up_->backward_input(context, dy, d_narrow, false, stash);
-    up_->backward_weight(context, stash.tensors[0], dy, stash);
-    down_->backward_weight(context, x, d_narrow, stash);
-  }
-
- private:
-  Tensor narrowed(LayerContext& context, const Tensor& x) {
-    Tensor narrow = context.operations.empty({x.dim(0), 2}, Category::activations);
-    down_->forward(context, x, narrow, nullptr);
-    return narrow;
-  }
-
-  std::unique_ptr<Linear> base_, down_, up_;
-};
-
 }  // namespace
 
 TEST_CASE("gradients of blocks in every residual order agree with finite differences",
@@ -339,25 +296,6 @@ TEST_CASE("gradients through dropout agree with finite differences, and the mask
   CHECK(first != output());
   context.dropout.reset();
   CHECK(first != output());
-}
-
-TEST_CASE("an adapter wraps every matrix of a block, and keeps what it needs of a micro-batch",
-          "[layers][differences]") {
-  const auto recompute = GENERATE(Recompute::none, Recompute::selective, Recompute::full);
-  CAPTURE(static_cast<int>(recompute));
-  Bench bench;
-  const ModelConfig config = tiny_config();
-  const BlockIds ids = add_block(config, 0, bench.parameters);
-  const LinearFactory adapted = [&](const MatrixIds& matrix) -> std::unique_ptr<Linear> {
-    const Parameter base = bench.parameters.at(static_cast<size_t>(matrix.weight));
-    const auto next = static_cast<ParameterId>(bench.parameters.size());
-    bench.parameters.push_back({base.name + ".A", {2, base.shape[1]}});
-    bench.parameters.push_back({base.name + ".B", {base.shape[0], 2}});
-    return std::make_unique<LowRank>(make_dense_linear(matrix), next, next + 1);
-  };
-  const DecoderBlock block(config, 0, ids, make_rotary_tables(config, bench.operations), adapted, recompute);
-  bench.fill();
-  check_block(bench, block, bench.context());
 }
 
 TEST_CASE("a block whose input's gradient nobody wants gives its weights' gradients all the same",

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,6 +30,11 @@ struct GoldenSettings {
 
   OptimizerConfig optimizer;
   double clip_grad_value = 0, clip_grad_norm = 1;
+  // Of a model with adapters: what it is, how its matrices are made, and who reads a parameter that is not
+  // the folder's.
+  std::function<ModelSpec(const ModelConfig&)> model = [](const ModelConfig& config) { return config; };
+  LinearFactory linears = make_dense_linear;
+  std::function<bool(const Parameter&, Operations&, Tensor&)> read = nullptr;
 };
 
 // A whole model on one rank, with the buckets, masters and states of a run.
@@ -41,17 +47,24 @@ class GoldenTrainer {
         loss_(losses().find("cross_entropy")()),
         optimizers_(std::make_unique<ParameterGroups>(settings.optimizer)),
         memory_(optimizers_->memory()) {
-    model_ = make_stage_model(load_model_config(folder), ranges_of(folder, false)[0], *operations_);
+    model_ = make_stage_model(settings.model(load_model_config(folder)), ranges_of(folder, false)[0],
+                              *operations_, {}, {}, settings.linears);
     state_ = std::make_unique<ShardedState>(*model_, DataSharding{}, *operations_, optimizers_.get(),
                                             precision, false, ShardedState::Groups{});
     std::vector<NormNode> nodes{{-1, 0, {}}};
+    std::vector<int> number;  // [parameters] among those that are trained
+    for (const Parameter& parameter : model_->parameters())
+      number.push_back((number.empty() ? -1 : number.back()) +
+                       (parameter.trainable && !parameter.tied_copy ? 1 : 0));
     for (const NormShare& share : state_->norm_shares())
-      for (const BlockNode& node : share.nodes) nodes.push_back({share.range.id, 0, node});
-    order_ = norm_order({{nodes}}, true, static_cast<int>(state_->norm_shares().size()));
+      for (const BlockNode& node : share.nodes)
+        nodes.push_back({number[static_cast<size_t>(share.range.id)], 0, node});
+    order_ = norm_order({{nodes}}, true, number.back() + 1);
     state_->load([&](ParameterId id, Tensor& values) {
+      const Parameter& parameter = model_->parameters()[static_cast<size_t>(id)];
+      if (settings_.read && settings_.read(parameter, *operations_, values)) return;
       std::vector<Tensor> weights{values};
-      read_weights(WeightFolder(folder), {model_->parameters()[static_cast<size_t>(id)]}, *operations_,
-                   weights);
+      read_weights(WeightFolder(folder), {parameter}, *operations_, weights);
     });
   }
 
@@ -92,6 +105,25 @@ class GoldenTrainer {
 
   ShardedState& state() { return *state_; }
 
+  // Computes the gradients of the batches alone, and returns their mean loss.
+  double gradients_of(const std::vector<MicroBatch>& batches) {
+    const Tensor outcome = backward(batches, 0, {});
+    return operations_->read(outcome).value()[0] / static_cast<double>(targets_of(batches));
+  }
+  // Those of what is trained, by the parameters' names.
+  std::vector<std::pair<std::string, std::vector<float>>> gradients_by_name() {
+    std::vector<std::pair<std::string, std::vector<float>>> all;
+    for (size_t id = 0; id < model_->parameters().size(); ++id) {
+      const Parameter& parameter = model_->parameters()[id];
+      if (!parameter.trainable || parameter.tied_copy) continue;
+      const BucketSlot& slot = state_->plan().slot_of(static_cast<ParameterId>(id));
+      const Tensor part = state_->gradients().part(state_->plan().bucket_of(static_cast<ParameterId>(id)));
+      all.emplace_back(parameter.name,
+                       values(*operations_, part.rows(slot.offset, slot.offset + slot.numel)));
+    }
+    return all;
+  }
+
   double norm = 0;  // of the last step's gradients, before clipping
 
  private:
@@ -126,7 +158,7 @@ class GoldenTrainer {
   void add_tied_gradients() {
     const auto& parameters = model_->parameters();
     for (size_t id = 0; id < parameters.size(); ++id) {
-      if (!parameters[id].tied_copy) continue;
+      if (!parameters[id].tied_copy || !parameters[id].trainable) continue;
       Tensor owner = state_->gradients().part(state_->plan().bucket_of(0));
       operations_->add(owner, state_->gradients().part(state_->plan().bucket_of(static_cast<int>(id))),
                        owner);

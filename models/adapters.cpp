@@ -1,0 +1,20 @@
+#include "models/adapters.hpp"
+
+namespace collie {
+namespace {
+
+std::string tensor_of(const std::string& matrix, const char* part, const std::string& adapter) {
+  return matrix + "." + part + (adapter.empty() ? "" : "." + adapter) + ".weight";
+}
+
+}  // namespace
+
+std::string name_of_a(const std::string& matrix, const LowRankAdapter& adapter) {
+  return tensor_of(matrix, "lora_A", adapter.name);
+}
+
+std::string name_of_b(const std::string& matrix, const LowRankAdapter& adapter) {
+  return tensor_of(matrix, "lora_B", adapter.name);
+}
+
+}  // namespace collie

@@ -1,0 +1,107 @@
+#include "peft/adapter_choice.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "base/error.hpp"
+#include "base/quote.hpp"
+#include "peft/adapter_folder.hpp"
+#include "peft/model_of_config.hpp"
+
+namespace collie {
+namespace {
+
+bool is_name(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '_';
+  });
+}
+
+// What is behind the last @, if it is a number.
+double take_scale(std::string& text) {
+  const size_t at = text.rfind('@');
+  if (at == std::string::npos) return 1;
+  double scale = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data() + at + 1, end, scale);
+  if (error != std::errc() || stopped != end || !std::isfinite(scale))
+    throw UserError("--adapter: found '{}' behind the @ of '{}'; a number is wanted there",
+                    shortened(text.substr(at + 1)), shortened(text));
+  text.resize(at);
+  return scale;
+}
+
+AdapterChoice parse(std::string text) {
+  AdapterChoice choice;
+  const std::string whole = text;
+  choice.scale = take_scale(text);
+  if (const size_t equals = text.find('='); equals != std::string::npos) {
+    choice.name = text.substr(0, equals);
+    text.erase(0, equals + 1);
+    if (!is_name(choice.name))
+      throw UserError("--adapter: '{}' is no name; letters, digits, - and _ are wanted before the =",
+                      shortened(choice.name));
+  }
+  if (text.empty()) throw UserError("--adapter: '{}' names no folder; [NAME=]DIR[@SCALE] is wanted", whole);
+  choice.folder = text;
+  return choice;
+}
+
+}  // namespace
+
+std::vector<AdapterChoice> parse_adapter_choices(const std::vector<std::string>& texts) {
+  std::vector<AdapterChoice> choices;
+  for (const std::string& text : texts) {
+    AdapterChoice choice = parse(text);
+    if (choice.name.empty() && texts.size() > 1) choice.name = fmt::format("adapter_{}", choices.size());
+    for (const AdapterChoice& other : choices)
+      if (other.name == choice.name)
+        throw UserError("--adapter: two have the name '{}'; a name each is wanted", choice.name);
+    choices.push_back(std::move(choice));
+  }
+  if (choices.size() == 1) choices.front().name.clear();
+  return choices;
+}
+
+nlohmann::json to_json(const std::vector<AdapterChoice>& choices) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const AdapterChoice& choice : choices)
+    json.push_back({{"name", choice.name}, {"folder", choice.folder}, {"scale", choice.scale}});
+  return json;
+}
+
+std::vector<AdapterChoice> adapter_choices_of(const nlohmann::json& json) {
+  std::vector<AdapterChoice> choices;
+  for (const nlohmann::json& each : json)
+    choices.push_back({each.at("name").get<std::string>(), each.at("folder").get<std::string>(),
+                       each.at("scale").get<double>()});
+  return choices;
+}
+
+ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>& choices) {
+  ModelSpec all = model.base();
+  for (const AdapterChoice& choice : choices) {
+    Config config;
+    config.peft.path = choice.folder;
+    complete_adapter_config(config);
+    if (choices.size() > 1 && (config.peft.bias != "none" || !config.peft.modules_to_save.empty()))
+      throw UserError(
+          "--adapter: '{}' has biases or whole modules of its own, so it cannot be one of several; give it "
+          "alone, or merge it (export --merge)",
+          choice.folder);
+    const ModelSpec one = model_of_config(config, model.architecture);
+    AdapterFolder(choice.folder).check(one);
+    if (choices.size() == 1) all.trained = one.trained;  // what else is in its folder
+    for (const auto& [matrix, adapters] : one.adapters)
+      for (LowRankAdapter adapter : adapters) {
+        adapter.name = choice.name;
+        adapter.scale *= choice.scale;
+        adapter.dropout = 0;
+        all.adapters[matrix].push_back(std::move(adapter));
+      }
+  }
+  return all;
+}
+
+}  // namespace collie

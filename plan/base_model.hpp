@@ -1,0 +1,21 @@
+// The model under adapters: checkpoints of adapters do not hold it.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "io/checkpoint.hpp"
+#include "plan/run_plan.hpp"
+
+namespace collie {
+
+// The checkpoint, laid over the weights in model.path if the plan's model has adapters. Throws UserError if
+// these are not the model's.
+std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoint> checkpoint);
+
+// One hash of all files of weights in `folder`, which says whether a run goes on with the model that it began
+// with. Those of the files are remembered in `cache` (io/file_hash.hpp).
+std::string weights_hash(const std::string& folder, const std::filesystem::path& cache);
+
+}  // namespace collie

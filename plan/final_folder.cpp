@@ -1,0 +1,37 @@
+#include "plan/final_folder.hpp"
+
+#include "io/model_folder.hpp"
+#include "io/weight_shards.hpp"
+#include "models/pieces.hpp"
+#include "peft/adapter_folder.hpp"
+#include "plan/companion_files.hpp"
+
+namespace collie {
+namespace {
+
+// An adapter is small, and peft keeps it in float32 whatever the model is stored in.
+AdapterContents adapter_contents(const RunPlan& plan) {
+  AdapterContents contents;
+  contents.config = adapter_config_of(plan.config, plan.model);
+  for (const NamedTensor& tensor : adapter_tensors(plan.model))
+    contents.names[tensor.name] = name_in_adapter(plan.model, tensor.name);
+  const std::string& dtype = plan.config.model.save_dtype;
+  if (dtype != "auto") contents.dtype = dtype;
+  contents.others = plan.kept_files;
+  return contents;
+}
+
+}  // namespace
+
+void write_final_folder(const RunPlan& plan, const std::string& folder, const std::string& run,
+                        const Checkpoint& checkpoint) {
+  if (!plan.model.adapters.empty())
+    return write_adapter_folder(folder, run, adapter_contents(plan), *plan.tokenizer, checkpoint);
+  std::vector<std::string> names;
+  for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);
+  write_model_folder(folder, run, plan.model_json, *plan.tokenizer, names, checkpoint,
+                     shard_bytes_of(plan.config.checkpoint.max_shard_size, "checkpoint.max_shard_size"),
+                     plan.kept_files);
+}
+
+}  // namespace collie

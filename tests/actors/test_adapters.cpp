@@ -1,0 +1,253 @@
+// Low-rank adapters are trained in every layout as on one rank, and cost what they should.
+#include <fmt/format.h>
+
+#include "actors/cluster.hpp"
+#include "io/weight_folder.hpp"
+#include "models/pieces.hpp"
+#include "peft/adapter_folder.hpp"
+#include "plan/memory_plan.hpp"
+#include "plan/model_export.hpp"
+#include "tests/actors/layout_runs.hpp"
+#include "tests/actors/threaded_config.hpp"
+#include "tests/catch.hpp"
+#include "tests/io/matchers.hpp"
+
+namespace collie::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+MathsOptions maths_with(const std::string& peft, const std::string& family = "llama",
+                        const std::string& dtype = "float32") {
+  MathsOptions maths{true, true, false, 16, 2};
+  maths.peft = peft;
+  maths.family = family;
+  maths.dtype = dtype;
+  return maths;
+}
+
+void write_data(const TemporaryFolder& folder) {
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
+  folder.write("train.txt", text);
+}
+
+std::string refusal_of(const Config& config, ExistingRun existing = ExistingRun::ignore) {
+  try {
+    plan_training(config, existing);
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+double evaluated_loss(RunPlan plan) {
+  ThreadedConfig config;
+  caf::actor_system system(config);
+  caf::scoped_actor self(system);
+  spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
+  double loss = NAN;
+  bool ended = false;
+  while (!ended)
+    self->receive([](const RunStarted&) {}, [](const StepFinished&) {},
+                  [&](const EvaluationFinished& event) { loss = event.loss; }, [](const CheckpointSaved&) {},
+                  [&](const RunEnded& end) {
+                    if (end.exit_code != 0) throw RunError("{}", end.message);
+                    ended = true;
+                  });
+  return loss;
+}
+
+double bytes_of(const RunPlan& plan, Category category) {
+  double bytes = 0;
+  for (const PlannedRank& rank : predict_memory(plan))
+    bytes += static_cast<double>(rank.peak_bytes[static_cast<size_t>(category)]);
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("adapters: every layout trains as one rank does, and resumes in another",
+          "[actors][adapters][slow]") {
+  const std::vector<LayoutOptions> layouts = {
+      {1, 1, 2, 1, "1f1b", 0}, {1, 1, 2, 1, "zb_h1", 0},      {1, 1, 4, 1, "interleaved_1f1b", 0},
+      {1, 1, 2, 1, "zbv", 0},  {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
+      {2, 1, 2, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
+      {1, 4, 1, 1, "1f1b", 0}, {2, 2, 2, 1, "1f1b", 1, true}, {1, 2, 1, 2, "1f1b", 3, true}};
+  for (const MathsOptions& maths :
+       {maths_with("lora"), maths_with("lora_all"), maths_with("lora_all", "gpt2"),
+        maths_with("lora_all", "llama", "bfloat16")}) {
+    const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
+    REQUIRE_FALSE(expected.gradients.empty());
+    for (size_t i = 0; i < layouts.size(); ++i) {
+      const LayoutOptions &first = layouts[i], &then = layouts[(i + 3) % layouts.size()];
+      INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
+      try {
+        CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected,
+                           first.bitwise() && then.bitwise(), maths.loss_tolerance(),
+                           maths.gradient_tolerance()) == "");
+      } catch (const std::exception& error) {
+        FAIL_CHECK(error.what());
+      }
+    }
+  }
+}
+
+TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][adapters]") {
+  const LayoutOptions layout =
+      GENERATE(LayoutOptions{}, LayoutOptions{2, 1, 1, 1, "1f1b", 3}, LayoutOptions{1, 2, 2, 1, "1f1b", 0});
+  CAPTURE(layout.name());
+  const TemporaryFolder folder;
+  write_data(folder);
+  const MathsOptions maths = maths_with("lora_all");
+  write_base(folder, maths);
+  Config config = layout_config(folder, maths, layout, 3);
+  config.peft.modules_to_save = {"model.norm"};
+  LayoutOutcome outcome;
+  run_to_the_end(plan_training(config, ExistingRun::refuse), outcome);
+  const auto checkpoint = latest_checkpoint((folder / "run/checkpoints").string());
+  REQUIRE(checkpoint);
+  bool has_norm = false;
+  for (const CheckpointSource::Slice& slice : checkpoint->source()->slices()) {
+    INFO(slice.name);
+    has_norm = has_norm || slice.name == "model.norm.weight";
+    CHECK((slice.name.find(".lora_") != std::string::npos || slice.name == "model.norm.weight" ||
+           slice.name.ends_with(".bias")));
+  }
+  CHECK(has_norm);
+  const RunPlan plan = plan_training(config, ExistingRun::ignore);
+  const std::string final_folder = (folder / "run/final").string();
+  CHECK_NOTHROW(AdapterFolder(final_folder).check(plan.model));
+  CHECK_FALSE(WeightFolder::is_there(final_folder));
+  CHECK(plan_training(config, ExistingRun::resume).already_finished);
+
+  // Going on from it in a new run begins where it ended.
+  Config next = config;
+  next.run.dir = (folder / "next").string();
+  next.peft = {};
+  next.peft.path = final_folder;
+  const RunPlan continued = plan_training(next, ExistingRun::refuse);
+  CHECK(continued.config.peft.lora_dropout == 0.1);
+  CHECK(continued.model.adapters.size() == plan.model.adapters.size());
+  REQUIRE(continued.weights.adapters.size() == 1);
+  CHECK(continued.weights.adapters.front().folder == final_folder);
+
+  // Merged, it is a model of its own, and gives the same evaluation.
+  const auto loss_of = [&](Config of) {
+    of.data.eval = of.data.train;
+    const bool of_run = !of.run.dir.empty();
+    return evaluated_loss(plan_evaluation(of, of_run ? CheckpointChoice() : CheckpointChoice::base()));
+  };
+  export_model(plan_export(config, CheckpointChoice::last()), (folder / "merged").string(), true);
+  Config merged = config;
+  merged.run.dir.clear();
+  merged.peft = {};
+  merged.model.path = (folder / "merged").string();
+  Config by_folder = merged;
+  by_folder.model.path = config.model.path;
+  by_folder.peft.path = final_folder;
+  const double expected = loss_of(config);
+  CHECK(loss_of(merged) == Approx(expected).epsilon(1e-5));
+  CHECK(loss_of(by_folder) == Approx(expected).epsilon(1e-6));
+  Config base = by_folder;
+  base.peft = {};
+  CHECK(std::abs(loss_of(base) - expected) > 1e-3);
+}
+
+TEST_CASE("adapters: a resume on another base is refused", "[actors][adapters]") {
+  const TemporaryFolder folder;
+  write_data(folder);
+  const MathsOptions maths = maths_with("lora");
+  write_base(folder, maths);
+  const Config config = layout_config(folder, maths, {}, 2);
+  LayoutOutcome outcome;
+  run_to_the_end(plan_training(config, ExistingRun::refuse), outcome);
+  Config longer = config;
+  longer.train.steps = 3;
+  CHECK(refusal_of(longer, ExistingRun::resume) == "");
+  // Another base of the same shapes.
+  fs::rename(folder / "base", folder / "first");
+  Config other = layout_config(folder, MathsOptions{true, true, false, 16, 2}, {}, 1);
+  other.run.dir = (folder / "base").string();
+  other.run.seed = 43;
+  run_to_the_end(plan_training(std::move(other), ExistingRun::refuse), outcome);
+  const std::string refusal = refusal_of(longer, ExistingRun::resume);
+  CHECK_THAT(refusal, contains("model.weights: is "));
+}
+
+TEST_CASE("adapters: what is frozen costs its weights alone", "[actors][adapters]") {
+  const TemporaryFolder folder;
+  write_data(folder);
+  const MathsOptions maths = maths_with("lora");
+  write_base(folder, maths);
+  const RunPlan all = plan_training(layout_config(folder, maths_with("none"), {}, 2), ExistingRun::ignore);
+  const RunPlan adapters = plan_training(layout_config(folder, maths, {}, 2), ExistingRun::ignore);
+  int64_t trained = 0;
+  for (const Parameter& parameter : model_parameters(adapters.model))
+    if (parameter.trainable) trained += parameter.shape.numel();
+  CHECK(bytes_of(adapters, Category::optimizer) == static_cast<double>(2 * 4 * trained));
+  CHECK(bytes_of(adapters, Category::gradients) == static_cast<double>(4 * trained));
+  CHECK(bytes_of(adapters, Category::weights) ==
+        bytes_of(all, Category::weights) + static_cast<double>(4 * trained));
+}
+
+TEST_CASE("adapters: what cannot be is refused before the weights are read", "[actors][adapters]") {
+  const TemporaryFolder folder;
+  write_data(folder);
+  write_base(folder, maths_with("lora"));
+  const auto refusal = [&](const std::function<void(Config&)>& change) {
+    Config config = layout_config(folder, maths_with("lora"), {}, 2);
+    change(config);
+    std::vector<std::string> warnings;
+    try {
+      check_config(config, warnings);
+    } catch (const UserError& error) {
+      return std::string(error.what());
+    }
+    return refusal_of(config);
+  };
+  CHECK(refusal([](Config&) {}) == "");
+  CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"q_prj"}; }),
+             contains("peft.target_modules: 'q_prj' matches no module of the model; its matrices are q_proj, "
+                      "k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"lm_head"}; }), contains("matches no module"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"embed_tokens"}; }),
+             contains("adapters of embeddings and heads are not supported yet"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"input_layernorm"}; }),
+             contains("which is no matrix"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.r = 1000; }), contains("peft.r: 1000 is more than"));
+  CHECK_THAT(refusal([](Config& c) {
+               c.peft.layers_to_transform = {0, 8};
+             }),
+             contains("peft.layers_to_transform: found 8; the model has blocks 0 to 7"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.modules_to_save = {"embed_tokens"}; }),
+             contains("is the model's head, too"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.modules_to_save = {"q_proj"}; }), contains("has an adapter"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.modules_to_save = {"score"}; }),
+             contains("peft.modules_to_save: 'score' matches no module"));
+  CHECK_THAT(refusal([](Config& c) { c.model.frozen = {"*norm*"}; }), contains("model.frozen: given beside"));
+  CHECK_THAT(refusal([](Config& c) { c.train.trainable = {"*norm*"}; }),
+             contains("train.trainable: given beside"));
+  CHECK_THAT(refusal([](Config& c) { c.model.from_scratch = true; }), contains("adapters need the weights"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.type = "none"; }), contains("given, but peft.type is none"));
+  CHECK_THAT(refusal([](Config& c) {
+               c.peft.rank_pattern = {{"q_proj", 0}};
+             }),
+             contains("peft.rank_pattern: found 0 for 'q_proj'"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.rank_pattern = {{"(", 4}}; }), contains("peft.rank_pattern"));
+}
+
+TEST_CASE("trainable: patterns name all that is trained", "[actors][frozen]") {
+  const TemporaryFolder folder;
+  write_data(folder);
+  Config config = layout_config(folder, MathsOptions{true, true, false, 16, 2}, {}, 2);
+  config.train.trainable = {"*.layers.7.*", "model.norm.weight"};
+  const RunPlan plan = plan_training(config, ExistingRun::ignore);
+  for (const Parameter& parameter : model_parameters(plan.model))
+    CHECK(parameter.trainable ==
+          (parameter.name.find(".layers.7.") != std::string::npos || parameter.name == "model.norm.weight"));
+  config.train.trainable = {"*.layers.8.*"};
+  CHECK_THAT(refusal_of(config), contains("train.trainable: '*.layers.8.*' matches no parameter"));
+}
+
+}  // namespace collie::test

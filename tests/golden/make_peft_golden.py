@@ -1,0 +1,115 @@
+"""Makes the goldens of tests/peft from Hugging Face's peft (float32, CPU), over the checkpoints that
+make_model_golden.py made.
+
+    python make_peft_golden.py [CASE...]
+
+Writes beside itself, for each case (all, or those named):
+    peft/CASE/adapter_config.json, adapter_model.safetensors   what save_pretrained writes, of a random adapter
+    peft/CASE/gradients.safetensors                            d(loss)/d(parameter) of the base's `batch`, by the
+                                                               names of adapter_model.safetensors
+    peft/CASE/golden.json                                      base, loss and logits of the base's golden.json's
+                                                               `batch` and `sequences`; losses of its 20 steps
+    peft/CASE/trained.safetensors                              the adapter after these steps
+Made with torch 2.15.0, transformers 5.24.0, peft 0.21.2.
+"""
+
+import argparse
+import json
+import pathlib
+
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from make_model_golden import HERE, STEPS, token_losses
+
+CASES = {
+    "lora_llama": ("llama_tied", {}),
+    "lora_all_llama": ("llama_tied", dict(
+        target_modules="all-linear", r=4, lora_alpha=6, rank_pattern={"layers.1.mlp.down_proj": 3},
+        alpha_pattern={r".*\.0\..*q_proj": 9})),
+    "rslora_qwen2": ("qwen2", dict(
+        target_modules=["q_proj", "k_proj", "down_proj"], r=5, lora_alpha=3, use_rslora=True, bias="all")),
+    "lora_bias_llama": ("llama_bias", dict(
+        target_modules=["o_proj", "up_proj"], r=3, layers_to_transform=[1], bias="lora_only",
+        modules_to_save=["lm_head", "model.norm"])),
+    "lora_gpt2": ("gpt2", dict(target_modules=["c_attn", "mlp.c_proj"], r=4)),
+    "loraplus_llama": ("llama_untied", dict(target_modules=["v_proj", "gate_proj"], r=4)),
+}
+RATIO = {"loraplus_llama": 4.0}  # LoRA+: the rate of B by that of A
+
+
+def saved_names(model):
+    """Each trained parameter's name in adapter_model.safetensors."""
+    by_storage = {value.data_ptr(): name for name, value in get_peft_model_state_dict(model).items()}
+    return {name: by_storage[value.data_ptr()] for name, value in model.named_parameters() if value.requires_grad}
+
+
+def make(case, base, settings, seed):
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_pretrained(HERE / base, dtype=torch.float32, attn_implementation="eager")
+    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, **settings)).eval()
+    with torch.no_grad():  # of a size at which it matters
+        for name, value in model.named_parameters():
+            if "lora_" in name:
+                value.copy_(0.3 * torch.randn(value.shape) * value.shape[-1] ** -0.5)
+    folder = HERE / "peft" / case
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = base  # no path of the machine that made it
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+    golden = json.loads((HERE / base / "golden.json").read_text())
+    names = saved_names(model)
+    total, targets = token_losses(model, golden["batch"])
+    (total / targets).backward()
+    save_file({names[name]: value.grad.contiguous() for name, value in model.named_parameters() if value.requires_grad},
+              folder / "gradients.safetensors")
+    with torch.no_grad():
+        logits = [model(input_ids=torch.tensor([tokens])).logits[0].tolist() for tokens in golden["sequences"]]
+
+    model.zero_grad()
+    ratio = RATIO.get(case, 1.0)
+    trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [{"params": [value for name, value in trained if "lora_B" not in name], "lr": 1e-2},
+         {"params": [value for name, value in trained if "lora_B" in name], "lr": ratio * 1e-2}],
+        betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    losses = []
+    for step in range(STEPS):
+        micro_batches = golden["steps"][step % len(golden["steps"])]
+        optimizer.zero_grad()
+        targets = sum(sum(label != -100 for d in documents for label in d["labels"]) for documents in micro_batches)
+        loss = 0.0
+        for documents in micro_batches:
+            part, _ = token_losses(model, documents)
+            (part / targets).backward()
+            loss += part.item()
+        torch.nn.utils.clip_grad_norm_([value for _, value in trained], 1.0)
+        optimizer.step()
+        losses.append(loss / targets)
+    save_file({key: value.contiguous() for key, value in get_peft_model_state_dict(model).items()},
+              folder / "trained.safetensors")
+    result = {"base": base, "lr_ratio": ratio, "loss": total.item() / token_losses_targets(golden["batch"]),
+              "logits": [[[round(x, 7) for x in row] for row in rows] for rows in logits], "losses": losses}
+    (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
+    print(case, "loss", result["loss"], "losses", losses[0], "->", losses[-1])
+
+
+def token_losses_targets(documents):
+    return sum(label != -100 for document in documents for label in document["labels"])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for number, (name, (checkpoint, options)) in enumerate(CASES.items(), start=1):
+        if not arguments.cases or name in arguments.cases:
+            make(name, checkpoint, options, number)

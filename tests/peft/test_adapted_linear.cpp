@@ -1,0 +1,117 @@
+// Low-rank adapters against finite differences, and cut among ranks against one rank.
+#include "peft/adapted_linear.hpp"
+
+#include "models/pieces.hpp"
+#include "tests/catch.hpp"
+#include "tests/models/rank_harness.hpp"
+
+namespace collie::test {
+namespace {
+
+// Sizes that four ranks can share.
+ModelConfig config_of(const std::string& family, int64_t kv_heads) {
+  ModelConfig config = tiny_config(family != "gpt_neox");
+  config.hidden_size = 32;
+  config.intermediate_size = 20;
+  config.num_attention_heads = 8;
+  config.num_key_value_heads = kv_heads;
+  config.vocab_size = 24;
+  return as_family(config, family);
+}
+
+// Every matrix has one, some have two; no two are alike.
+ModelSpec adapted(const ModelConfig& config, double dropout) {
+  ModelSpec model(config);
+  int64_t number = 0;
+  for (const Parameter& parameter : model_parameters(config)) {
+    if (parameter.shape.rank() != 2 || parameter.is_table) continue;
+    const std::string matrix = parameter.name.substr(0, parameter.name.rfind('.'));
+    LowRankAdapter adapter;
+    adapter.rank = 1 + number % 3;
+    adapter.scale = 0.5 + 0.25 * static_cast<double>(number % 2);
+    adapter.dropout = dropout;
+    model.adapters[matrix].push_back(adapter);
+    adapter.name = "second";
+    if (number++ % 2 == 0) model.adapters[matrix].push_back(adapter);
+  }
+  return model;
+}
+
+double forward_loss(Rank& rank, const MicroBatch& batch) {
+  const double sum = rank.forward(batch, 1);
+  rank.stashes.clear();
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("gradients of adapters and of what they wrap agree with finite differences",
+          "[peft][differences]") {
+  const auto recompute = GENERATE(Recompute::none, Recompute::selective, Recompute::full);
+  const double dropout = GENERATE(0.0, 0.3);
+  CAPTURE(static_cast<int>(recompute), dropout);
+  const ModelSpec model = adapted(tiny_config(), dropout);
+  Rank rank("reference", model, one_stage, {}, make_adapted_linear, {recompute, false});
+  const MicroBatch batch = make_batch({3, 1, 4}, model.architecture.vocab_size, "tokens");
+  rank.micro_batch(batch, 1);
+  Rank::Stage& stage = rank.stages.front();
+  const auto f = [&] { return forward_loss(rank, batch); };
+  // Forward hands the head's gradient over once more, so what is compared is kept.
+  std::vector<std::vector<double>> gradients;
+  for (const Tensor& gradient : stage.gradients) gradients.push_back(numbers(*rank.operations, gradient));
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const Parameter& parameter = stage.model->parameters()[i];
+    if (parameter.is_table) continue;
+    INFO(parameter.name);
+    CHECK(relative_error(gradients[i], finite_differences(stage.weights[i], f), 1e-4) < 1e-6);
+  }
+}
+
+TEST_CASE("adapters cut among ranks give the losses and gradients of one rank", "[peft][parallel]") {
+  const std::string family = GENERATE("llama", "gpt2", "gpt_neox");
+  const int64_t kv_heads = GENERATE(1, 2, 8);
+  if (family != "llama" && kv_heads != 8) return;
+  const auto [tensor, sequence, context] = GENERATE(
+      table<int, bool, int>({{2, false, 1}, {4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
+  const double dropout = GENERATE(0.0, 0.3);
+  CAPTURE(family, kv_heads, tensor, sequence, context, dropout);
+  const ModelSpec model = adapted(config_of(family, kv_heads), dropout);
+  Grid one(model, two_stages, {}, make_adapted_linear);
+  Grid grid(model, two_stages, {tensor, sequence, context}, make_adapted_linear);
+  for (const std::vector<int>& lengths : std::vector<std::vector<int>>{{5, 3, 7}, {1}, {2, 19, 1}}) {
+    const MicroBatch batch = make_batch(lengths, model.architecture.vocab_size, "tokens");
+    const double expected = one.ranks[0]->micro_batch(batch, 0.05);
+    CHECK(grid.sum_of_losses([&](Rank& rank) { return rank.micro_batch(batch, 0.05); }) ==
+          Approx(expected).epsilon(1e-10));
+  }
+  const auto expected = one.gradients(), found = grid.gradients();
+  REQUIRE(found.size() == expected.size());
+  for (const auto& [name, gradient] : expected) {
+    INFO(name);
+    CHECK(relative_error(found.at(name), gradient, 1e-3) < 1e-10);
+  }
+}
+
+TEST_CASE("adapters of a frozen model have the gradients that they have when all is trained", "[peft]") {
+  ModelSpec model = adapted(config_of("llama", 2), 0.2);
+  Grid all(model, two_stages, {2, true, 1}, make_adapted_linear);
+  model.trained = {"*.lora_*"};
+  Grid alone(model, two_stages, {2, true, 1}, make_adapted_linear);
+  const MicroBatch batch = make_batch({5, 3, 7}, model.architecture.vocab_size, "tokens");
+  all.sum_of_losses([&](Rank& rank) { return rank.micro_batch(batch, 0.05); });
+  // In two halves, as schedules with split backward have it.
+  alone.sum_of_losses([&](Rank& rank) {
+    const double sum = rank.forward(batch, 0.05);
+    rank.backward_input(batch);
+    rank.backward_weight(batch);
+    return sum;
+  });
+  const auto expected = all.gradients(), found = alone.gradients();
+  for (const auto& [name, gradient] : expected) {
+    if (name.find("lora_") == std::string::npos) continue;
+    INFO(name);
+    CHECK(found.at(name) == gradient);
+  }
+}
+
+}  // namespace collie::test
