@@ -9,7 +9,7 @@ engine=${COLLIE_ENGINE:-build/release/collie-engine}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for i in $(seq 200); do echo "The ${i}th collie herds $((i * i % 97)) sheep, and the dog herds them back. "; done > "$work/train.txt"
-sizes="hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4"
+sizes="max_position_embeddings: 256, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4"
 number=0
 while IFS='|' read -r model peft; do
   number=$((number + 1))
@@ -17,7 +17,7 @@ while IFS='|' read -r model peft; do
     --set monitor.console=none --set run.name=adapters --set eval.every_n_steps=0)
   echo "$model: $peft"
   "$engine" run /dev/null "${common[@]}" --set "run.dir=$work/base$number" --set model.from_scratch=true \
-    --set "model.config={$model, vocab_size: 272, max_position_embeddings: 256}" --set train.steps=30 --set optimizer.lr=3.0e-3
+    --set "model.config={$model, vocab_size: 272}" --set train.steps=30 --set optimizer.lr=3.0e-3
   "$engine" run /dev/null "${common[@]}" --set "run.dir=$work/run$number" --set "model.path=$work/base$number/final" \
     --set "peft={type: lora, $peft}" --set train.steps=30 --set optimizer.lr=2.0e-2
   "$COLLIE_PYTHON" tests/golden/check_adapter_folder.py "$work/base$number/final" "$work/run$number/final" "$engine"

@@ -157,8 +157,10 @@ PeftSection peft_section(const std::string& peft) {
 void write_base(const TemporaryFolder& folder, const MathsOptions& maths) {
   MathsOptions plain = maths;
   plain.peft = "none";
+  plain.dtype = "float32";
   Config config = layout_config(folder, plain, {}, 1);
   config.run.dir = (folder / "base").string();
+  config.model.save_dtype = "bfloat16";  // the same weights for runs of either dtype
   LayoutOutcome ignored;
   run_to_the_end(plan_training(std::move(config), ExistingRun::refuse), ignored);
 }
