@@ -1,4 +1,4 @@
-#include "examples/embed/pieces.hpp"
+#include "pieces.hpp"
 
 #include <cmath>
 #include <cstdio>
