@@ -50,7 +50,7 @@ Config config_of_run(const std::string& folder, const std::vector<std::string>& 
     throw UserError("--run: there is no run in '{}': it holds no {}", folder, resolved_config_name);
   std::vector<std::string> all = one_rank, warnings;
   all.insert(all.end(), settings.begin(), settings.end());
-  Config config = load_config(file, all, warnings);
+  Config config = load_config(file, all, warnings, PluginSource::settings);
   config.run.dir = folder;
   check_found(folder, "model.path", config.model.path);
   check_found(folder, "tokenizer.path", config.tokenizer.path);
