@@ -146,7 +146,7 @@ TEST_CASE("what is no plugin of this engine is refused with its name", "[plugins
   refused(with_plugin("missing.so"), {"--set plugins: cannot read missing.so: No such file"});
   refused(with_plugin("."), {"--set plugins: cannot read .: "});
   refused(with_plugin("config.yaml"), {"'config.yaml' is not a shared library"});
-  refused(with_plugin(COLLIE_FEW_THREADS), {"is a shared library, but not a plugin", "COLLIE_PLUGIN"});
+  refused(with_plugin("/proc/self/exe"), {"is a shared library, but not a plugin", "COLLIE_PLUGIN"});
   refused(with_plugin(bench.write("cut.so", text_of(example).substr(0, 5000))),
           {"cut.so' is a shared library that was cut: it has 5000 bytes"});
   other_plugin(bench, "copy.so");
