@@ -1,9 +1,10 @@
-// A plugin with three pieces: an optimizer, a learning-rate schedule and a data set format.
+// A plugin with four pieces: an optimizer, a learning-rate schedule, a data set format and a callback.
 //
 //   plugins: [build/example_plugin.so]
 //   data: {train: [{path: "poems/*.txt", format: lines}]}
 //   optimizer: {name: signum, lr: 1.0e-4, momentum: 0.9}
 //   lr_scheduler: {name: triangle, peak: 0.5}
+//   callbacks: [halved]
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "io/dataset_formats.hpp"
 #include "io/document_maker.hpp"
 #include "optim/optimizer.hpp"
+#include "runtime/callback.hpp"
 
 namespace {
 
@@ -86,10 +88,25 @@ void read_lines(const collie::DataFile& file, const collie::Tokenizer& tokenizer
   }
 }
 
+// Ends the run when the loss is below half of the first step's.
+class Halved final : public collie::Callback {
+ public:
+  bool on_step(const collie::StepFinished& step) override {
+    if (!step.loss) return false;  // a step without target tokens
+    const auto loss = static_cast<double>(*step.loss);
+    if (first_ == 0) first_ = loss;
+    return loss < first_ / 2;
+  }
+
+ private:
+  double first_ = 0;
+};
+
 void register_pieces() {
   add_signum();
   add_triangle();
   collie::dataset_formats().add("lines", read_lines);
+  collie::callbacks().add("halved", [] { return std::make_unique<Halved>(); });
 }
 
 }  // namespace

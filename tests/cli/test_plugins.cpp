@@ -26,12 +26,13 @@ const Settings of_plugin = {"optimizer={name: signum, lr: 0.002, momentum: 0.9}"
 const Settings of_engine = {"optimizer={name: lion, lr: 0.002, betas: [0.9, 0.9], weight_decay: 0.0}",
                             "train.clip_grad_norm=0"};
 
-std::vector<double> rates_of(const Workbench& bench, const std::string& run) {
-  std::vector<double> rates;
+// A number of each step.
+std::vector<double> numbers(const Workbench& bench, const std::string& run, const char* name) {
+  std::vector<double> all;
   std::istringstream lines(text_of(bench / (run + "/metrics.jsonl")));
   for (std::string line; std::getline(lines, line);)
-    rates.push_back(nlohmann::json::parse(line).at("lr").get<double>());
-  return rates;
+    all.push_back(nlohmann::json::parse(line).at(name).get<double>());
+  return all;
 }
 
 // A file with the plugin's code that is not the same file.
@@ -82,11 +83,22 @@ TEST_CASE("a plugin's data format and learning-rate schedule do what they say", 
   const Training found =
       bench.train("lines", common + Settings{"data.train=[{path: poem.txt, format: lines}]"});
   CHECK_SAME(expected, found);
-  const std::vector<double> rates = rates_of(bench, "lines");
+  const std::vector<double> rates = numbers(bench, "lines", "lr");
   REQUIRE(rates.size() == 12);
   for (size_t step = 1; step <= 12; ++step)
     CHECK(rates[step - 1] ==
           Approx(0.003 * (step < 3 ? step / 3.0 : (12.0 - static_cast<double>(step)) / 9.0)));
+}
+
+TEST_CASE("a plugin's callback ends a run", "[plugins]") {
+  const Workbench bench;
+  require_done(bench.run("run", with_plugin(example) + Settings{"callbacks=[halved]", "train.steps=1000",
+                                                                "optimizer.lr=0.01", "data.eval=[]"}));
+  const std::vector<double> losses = numbers(bench, "run", "loss");
+  REQUIRE(losses.size() >= 2);
+  REQUIRE(losses.size() < 1000);
+  CHECK(losses.back() < losses.front() / 2);
+  CHECK(losses[losses.size() - 2] >= losses.front() / 2);
 }
 
 TEST_CASE("a run with a plugin goes on with the same file, and with another one only if that is allowed",
@@ -107,6 +119,19 @@ TEST_CASE("a run with a plugin goes on with the same file, and with another one 
   check_refused(bench.resume("changed", of_engine), 2, {"--allow-change"});
   require_done(bench.run("changed", settings, {"--resume", "--allow-change", "plugins"}));
   CHECK_SAME(expected, bench.training("changed"));
+}
+
+TEST_CASE("data that another version of a plugin has read are other data", "[plugins]") {
+  const Workbench bench;
+  bench.write("mine.so", text_of(example));
+  const Settings settings = with_plugin("mine.so") +
+                            Settings{"data.train=[{path: \"texts/*.txt\", format: lines}]", "data.eval=[]"};
+  REQUIRE(bench.run("run", settings, {}, "checkpoint.purge:2:kill").signal == SIGKILL);
+  other_plugin(bench, "mine.so");
+  check_refused(bench.run("run", settings, {"--resume", "--allow-change", "plugins"}), 2,
+                {"data.contents: is ", "--allow-change data.contents"});
+  require_done(bench.run("run", settings,
+                         {"--resume", "--allow-change", "plugins", "--allow-change", "data.contents"}));
 }
 
 TEST_CASE("commands after a run take its plugin if it is named, and not because the run's folder names it",
