@@ -24,7 +24,7 @@ foreach(header IN LISTS COLLIE_HEADERS)
   install(FILES "${header}" DESTINATION "${COLLIE_HEADERS_DIR}/${folder}" COMPONENT development)
 endforeach()
 install(FILES "${COLLIE_INTERFACE_HEADER}" DESTINATION "${COLLIE_HEADERS_DIR}/base" COMPONENT development)
-install(DIRECTORY examples DESTINATION "${COLLIE_DOC_DIR}" COMPONENT development)
+install(DIRECTORY examples DESTINATION "${COLLIE_DOC_DIR}" COMPONENT development PATTERN build EXCLUDE)
 
 install(EXPORT collieTargets NAMESPACE collie:: DESTINATION "${COLLIE_PACKAGE_DIR}" COMPONENT development)
 set(INCLUDES "${COLLIE_HEADERS_DIR}")

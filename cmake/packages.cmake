@@ -1,8 +1,8 @@
 # Debian packages: `cpack -G DEB` in the build's folder makes collie-engine and collie-engine-dev.
+set(CPACK_PACKAGE_CONTACT "collie-engine <collie-engine@example.invalid>" CACHE STRING "Maintainer of the packages: Name <address>")
 
 # What Debian wants in a form of its own: a copyright that names its copy of the licence, a change log and a manual page that
 # are compressed, and one folder of pages for both packages.
-set(CPACK_PACKAGE_CONTACT "collie-engine <collie-engine@example.invalid>" CACHE STRING "Maintainer of the packages: Name <address>")
 set(folder "${COLLIE_GENERATED}/debian")
 file(WRITE "${folder}/copyright"
   "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
