@@ -58,7 +58,7 @@ Config config_of_run(const std::string& folder, const std::vector<std::string>& 
     throw UserError("--run: there is no run in '{}': it holds no {}", folder, resolved_config_name);
   std::vector<std::string> all = one_rank, warnings;
   all.insert(all.end(), settings.begin(), settings.end());
-  Config config = load_config(file, all, warnings);
+  Config config = load_config(file, all, warnings, PluginSource::settings);
   config.run.dir = folder;
   config.peft.path.clear();  // the run's checkpoints have its adapters
   check_found(folder, "model.path", config.model.path);

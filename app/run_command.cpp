@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/screen.hpp"
+#include "io/plugins.hpp"
 #include "plan/data_order.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/settings.hpp"
@@ -42,6 +43,8 @@ void describe_plan(const RunPlan& plan) {
                               100.0 * static_cast<double>(trained) / static_cast<double>(parameters)),
             plan.total_steps, plan.sizes.sequences(), plan.steps_per_epoch);
   log::info("  {}", words_of_data(*plan.order));
+  for (const Plugin& plugin : find_plugins(plan.config.plugins))
+    log::info("  with the plugin {} (SHA-256 {})", plugin.name(), plugin.sha256.substr(0, 12));
   log::info("  computes on {}", plan.device.description);
   for (size_t stage = 0; stage < plan.ranges.size(); ++stage)
     log::info("  stage {} on rank {}: blocks {} to {}{}{}", stage, layout.rank_of_stage[stage],

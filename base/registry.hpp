@@ -1,5 +1,5 @@
 // A registry maps names to factories. Optimizers, losses, learning-rate schedules, callbacks and the rest are
-// found this way. Built-in pieces register exactly as a host program's do.
+// found this way. Built-in pieces register exactly as those of a host program or a plugin do.
 #pragma once
 
 #include <functional>
@@ -13,6 +13,17 @@
 
 namespace collie {
 
+// While one lives, no registry takes a name that it has already on this thread. A plugin registers its pieces
+// so: whoever names it in a configuration does not know what it would replace.
+class NewNamesOnly {
+ public:
+  NewNamesOnly();
+  ~NewNamesOnly();
+  NewNamesOnly(const NewNamesOnly&) = delete;
+  NewNamesOnly& operator=(const NewNamesOnly&) = delete;
+  static bool wanted();
+};
+
 template <class Factory>
 class Registry {
  public:
@@ -20,9 +31,13 @@ class Registry {
   // ("optimizer.name").
   Registry(std::string kind, std::string key) : kind_(std::move(kind)), key_(std::move(key)) {}
 
-  // Adds `name`; an existing name is replaced, so that a host program may override a built-in piece.
+  // Adds `name`. An existing name is replaced, so that a host program may override a built-in piece; a plugin
+  // may not (NewNamesOnly), and gets a UserError.
   void add(const std::string& name, Factory factory) {
     const std::lock_guard lock(mutex_);
+    if (NewNamesOnly::wanted() && factories_.count(name) > 0)
+      throw UserError("{} '{}' is registered already; a plugin's pieces need names of their own", kind_,
+                      shortened(name));
     factories_[name] = std::move(factory);
   }
 

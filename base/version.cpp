@@ -5,7 +5,7 @@
 namespace collie {
 
 // Counts the changes of the messages between processes.
-constexpr const char* messages = " (messages 2)";
+constexpr const char* messages = " (messages 3)";
 
 // COLLIE_ENGINE_VERSION lets a test play a node of another version.
 std::string engine_version() {

@@ -21,25 +21,12 @@ find_package(dnnl REQUIRED)
 find_path(OPENBLAS_INCLUDE_DIR cblas.h REQUIRED
   PATH_SUFFIXES x86_64-linux-gnu/openblas-pthread aarch64-linux-gnu/openblas-pthread openblas-pthread)
 
-# CAF 0.17 as Debian packages it ships no CMake configuration.
-find_path(CAF_INCLUDE_DIR caf/detail/build_config.hpp REQUIRED)
-file(STRINGS "${CAF_INCLUDE_DIR}/caf/config.hpp" _caf_version REGEX "#define CAF_VERSION [0-9]+")
-string(REGEX MATCH "[0-9]+" CAF_VERSION_INT "${_caf_version}")
-if(CAF_VERSION_INT LESS 1706 OR NOT CAF_VERSION_INT LESS 1800)
-  message(FATAL_ERROR "collie-engine needs CAF 0.17.x (0.17.6 or later), found ${CAF_VERSION_INT} in ${CAF_INCLUDE_DIR}")
-endif()
-foreach(component core io)
-  find_library(CAF_${component}_LIB caf_${component} REQUIRED)
-  add_library(CAF::${component} UNKNOWN IMPORTED)
-  set_target_properties(CAF::${component} PROPERTIES
-    IMPORTED_LOCATION "${CAF_${component}_LIB}"
-    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${CAF_INCLUDE_DIR}")
-endforeach()
-target_link_libraries(CAF::core INTERFACE Threads::Threads)
-target_link_libraries(CAF::io INTERFACE CAF::core)
+find_package(CAF 0.17.6 REQUIRED)
 
-# Catch2 version 2 (Debian 12) and 3 (newer) are both supported; tests include "tests/catch.hpp".
-find_package(Catch2 REQUIRED)
-find_package(benchmark REQUIRED)
-# Fibers for the emulated GPU, on which tests run kernels/cuda.
-find_package(Boost REQUIRED COMPONENTS context)
+if(COLLIE_TESTS)
+  # Catch2 version 2 (Debian 12) and 3 (newer) are both supported; tests include "tests/catch.hpp".
+  find_package(Catch2 REQUIRED)
+  find_package(benchmark REQUIRED)
+  # Fibers for the emulated GPU, on which tests run kernels/cuda.
+  find_package(Boost REQUIRED COMPONENTS context)
+endif()

@@ -223,13 +223,18 @@ std::string value_of_key(const Config& config, const std::string& key);
 // that the schema knows but the engine does not have yet are refused as "not supported yet". `warnings`
 // collects, once each, what a user would miss. Missing keys have their defaults. require_training and its
 // like ask for the keys that a command cannot do without.
+//
+// `plugins` are loaded before anything else is read (io/plugins.hpp). PluginSource::settings refuses those
+// that FILE itself names, for a file that is no program of the user's own but part of a run's folder.
+enum class PluginSource : uint8_t { file_and_settings, settings };
 Config load_config(const std::string& file, const std::vector<std::string>& settings,
-                   std::vector<std::string>& warnings);
+                   std::vector<std::string>& warnings,
+                   PluginSource plugins = PluginSource::file_and_settings);
 
-// Reads what to_yaml wrote in another process.
+// Reads what to_yaml wrote in another process. Loads no plugins.
 Config parse_config(const std::string& yaml);
 
-// Makes the same checks for a configuration that a host program built.
+// Makes the same checks for a configuration that a host program built. Loads no plugins.
 void check_config(const Config& config, std::vector<std::string>& warnings);
 
 // Throws a UserError that names the first key that training needs and the configuration lacks: run.name,

@@ -26,6 +26,10 @@ struct Column {
   const std::string& value;
 };
 
+bool is_built_in(const std::string& format) {
+  return format == "text" || format == "jsonl" || format == "chat" || format == "tokens";
+}
+
 void check_columns(const DataSource& source, const std::string& path, const Places& places) {
   constexpr const char* kWanted = "either text: KEY, or prompt: KEY and completion: KEY, is wanted";
   const Column columns[] = {{"jsonl", "text", source.text},
@@ -39,6 +43,7 @@ void check_columns(const DataSource& source, const std::string& path, const Plac
   std::string given;
   for (const auto& [format, name, value] : columns) {
     if (value.empty()) continue;
+    if (!is_built_in(source.format)) continue;  // it takes which it wants
     if (source.format != format) {
       std::vector<std::string> same;
       for (const Column& column : columns)

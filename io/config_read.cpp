@@ -1,4 +1,5 @@
 // Reads CONFIG.yaml and --set into a Config.
+#include <functional>
 #include <limits>
 
 #include "base/error.hpp"
@@ -11,6 +12,7 @@
 #include "io/files.hpp"
 #include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
+#include "io/plugins.hpp"
 
 namespace collie {
 
@@ -18,12 +20,18 @@ namespace config {
 
 namespace {
 
+// Called with the path of each plugin, and where it was given.
+using PluginLoader = std::function<void(const std::string& path, const Origin& origin)>;
+
 // Fills the members of a Config from the tree, key by key in the table's order.
 class Reader {
  public:
-  Reader(Config& config, Origin file) : config_(config), file_(config.file), places_(std::move(file)) {}
+  Reader(Config& config, Origin file, PluginLoader load_plugin)
+      : config_(config), file_(config.file), places_(std::move(file)), load_plugin_(std::move(load_plugin)) {}
 
   void read(const Node& root) {
+    for (const Entry& section : root.entries)
+      if (section.key == "plugins") read_plugins(section.value);
     for (const Entry& section : root.entries) {
       if (section.key == "optimizer") read_name(section.value, section.key, config_.optimizer.name);
       if (section.key == "lr_scheduler") read_name(section.value, section.key, config_.lr_scheduler.name);
@@ -56,6 +64,12 @@ class Reader {
       const std::string path = join(section, entry.key);
       if (find_key(keys, path) == nullptr && !is_section(keys, path)) refuse_unknown(entry.value, path, keys);
     }
+  }
+
+  // Plugins have names that the other keys may give, so they are loaded before those are read.
+  void read_plugins(const Node& node) {
+    read_key(node, Key("plugins", &config_.plugins));
+    for (size_t i = 0; i < node.items.size(); ++i) load_plugin_(config_.plugins[i], node.items[i].origin);
   }
 
   // The name of a piece decides which options there are, so it is read before them. If it is no text,
@@ -253,6 +267,7 @@ class Reader {
   Keys keys_;
   ConfigFile& file_;
   Places places_;
+  PluginLoader load_plugin_;
 };
 
 }  // namespace
@@ -262,14 +277,14 @@ class Reader {
 namespace {
 
 Config read_config(const std::string& yaml, const std::string& file, const std::vector<std::string>& settings,
-                   std::vector<std::string>& warnings) {
+                   std::vector<std::string>& warnings, config::PluginLoader load_plugin) {
   config::Origin origin;
   origin.file = file;
   config::Node root = config::parse_yaml(yaml, origin, "");
   for (const std::string& setting : settings) config::apply_setting(root, setting);
   Config result;
   result.file.path = file;
-  config::Reader reader(result, origin);
+  config::Reader reader(result, origin, std::move(load_plugin));
   reader.read(root);
   config::check_all(result, reader.places(), warnings);
   return result;
@@ -284,12 +299,22 @@ std::string ConfigFile::place(const std::string& key) const {
 
 Config parse_config(const std::string& yaml) {
   std::vector<std::string> ignored;  // its writer has seen the warnings already
-  return read_config(yaml, "", {}, ignored);
+  return read_config(yaml, "", {}, ignored, [](const std::string&, const config::Origin&) {});
 }
 
 Config load_config(const std::string& file, const std::vector<std::string>& settings,
-                   std::vector<std::string>& warnings) {
-  return read_config(file.empty() ? "" : read_stream(file, config::longest_yaml), file, settings, warnings);
+                   std::vector<std::string>& warnings, PluginSource plugins) {
+  const auto load = [&](const std::string& path, const config::Origin& origin) {
+    const std::string place = origin.place("plugins");
+    if (plugins == PluginSource::settings && !origin.from_setting)
+      throw UserError(
+          "{}: found '{}'; a plugin is a program, and none is run because a run's folder names it: name it "
+          "yourself, --set 'plugins=[{}]', or leave it out, --set 'plugins=[]'",
+          place, shortened(path, 200), shortened(path, 200));
+    load_plugin(path, place);
+  };
+  return read_config(file.empty() ? "" : read_stream(file, config::longest_yaml), file, settings, warnings,
+                     load);
 }
 
 }  // namespace collie

@@ -1,5 +1,8 @@
 #include "io/config_schema.hpp"
 
+#include <algorithm>
+
+#include "io/dataset_formats.hpp"
 #include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
 
@@ -142,7 +145,9 @@ std::vector<Key> how_it_is_trained(Config& c) {
                "as "
                "if model.frozen named it; []: all is trained")
           .fingerprinted(),
-      Key("train.loss", &c.train.loss).doc("or one that a host program registered").fingerprinted(),
+      Key("train.loss", &c.train.loss)
+          .doc("or one that a host program or a plugin registered")
+          .fingerprinted(),
 
       Key("parallel.dp_size", &c.parallel.dp_size)
           .doc("replicas. Ranks are dp_size x tp_size x pp_size x cp_size")
@@ -188,9 +193,10 @@ std::vector<Key> how_it_is_trained(Config& c) {
 // The rule's own options stand behind its name.
 std::vector<Key> how_it_is_updated(Config& c) {
   const std::string place = c.file.place("optimizer.name");
-  std::vector<Key> all{Key("optimizer.name", &c.optimizer.name)
-                           .doc("or one that a host program registered. Each has options of its own")
-                           .fingerprinted()};
+  std::vector<Key> all{
+      Key("optimizer.name", &c.optimizer.name)
+          .doc("or one that a host program or a plugin registered. Each has options of its own")
+          .fingerprinted()};
   add(all, option_schema(optimizer_declarations().find(c.optimizer.name, place).options, c.optimizer.options,
                          "optimizer"));
   add(all,
@@ -232,10 +238,11 @@ std::vector<Key> how_it_is_updated(Config& c) {
 // The schedule's own options stand behind its name.
 std::vector<Key> how_the_rate_goes(Config& c) {
   const std::string place = c.file.place("lr_scheduler.name");
-  std::vector<Key> all{Key("lr_scheduler.name", &c.lr_scheduler.name)
-                           .doc("or one that a host program registered. Each has options of its own")
-                           .fingerprinted()
-                           .also_known_as({"type", "lr_scheduler_type"})};
+  std::vector<Key> all{
+      Key("lr_scheduler.name", &c.lr_scheduler.name)
+          .doc("or one that a host program or a plugin registered. Each has options of its own")
+          .fingerprinted()
+          .also_known_as({"type", "lr_scheduler_type"})};
   add(all, option_schema(learning_rate_declarations().find(c.lr_scheduler.name, place).options,
                          c.lr_scheduler.options, "lr_scheduler"));
   return all;
@@ -352,8 +359,10 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
       Key("monitor.csv", &c.monitor.csv).doc("metrics.csv, of the same numbers"),
       Key("monitor.trace", &c.monitor.trace).doc("trace.json, which https://ui.perfetto.dev opens"),
 
-      Key("callbacks", &c.callbacks).doc("names that a host program registered"),
-      Key("plugins", &c.plugins).only("[]"),
+      Key("callbacks", &c.callbacks).doc("names that a host program or a plugin registered"),
+      Key("plugins", &c.plugins)
+          .doc("shared libraries that register pieces (see extending.md). They are loaded before the other "
+               "keys are read. A resumed run must have the same files"),
 
       Key("cluster.nodes", &c.cluster.nodes)
           .doc("HOST:PORT of nodes that hold the ranks (see cluster.md); empty: this process does"),
@@ -427,12 +436,22 @@ std::vector<Key> group_schema(const OptimizerConfig& optimizer, OptimizerGroup& 
   return keys;
 }
 
+namespace {
+
+// The built-in ones in the order of their page, then those of host programs and plugins.
+std::vector<std::string> names_of_formats() {
+  std::vector<std::string> names = {"text", "jsonl", "chat", "tokens"};
+  for (const std::string& name : dataset_formats().names())
+    if (!std::count(names.begin(), names.end(), name)) names.push_back(name);
+  return names;
+}
+
+}  // namespace
+
 std::vector<Key> source_schema(DataSource& source, const std::string& path) {
   return {
       Key(path + ".path", &source.path).or_null().also_known_as({"file", "files"}),
-      Key(path + ".format", &source.format)
-          .one_of({"text", "jsonl", "chat", "tokens"})
-          .also_known_as({"type", "kind"}),
+      Key(path + ".format", &source.format).one_of(names_of_formats()).also_known_as({"type", "kind"}),
       Key(path + ".weight", &source.weight).above(0).only("1.0"),
       Key(path + ".text", &source.text).or_null(),
       Key(path + ".prompt", &source.prompt).or_null(),

@@ -14,6 +14,7 @@
 #include "io/file_hash.hpp"
 #include "io/files.hpp"
 #include "io/mapped_file.hpp"
+#include "io/plugins.hpp"
 #include "io/token_cache.hpp"
 #include "io/unpacked_file.hpp"
 #include "io/utf8.hpp"
@@ -147,6 +148,7 @@ nlohmann::json parts_of_key(const DataSource& source, const std::string& tokeniz
   put("tokens", source.tokens, "");
   put("labels", source.labels, "");
   if (source.format == "chat") more["chat"] = chat_files(source, options.tokenizer_folder);
+  put("plugin", plugin_of_format(source.format), "");  // another version of it may read otherwise
   if (options.max_bad_lines > 0) more["max_bad_lines"] = options.max_bad_lines;
   nlohmann::json parts = {
       "collie-engine token cache 1", source.format, source.text, source.prompt, source.completion, tokenizer};

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -98,6 +99,10 @@ PeerCredentials::PeerCredentials(const ClusterSection& cluster) {
   if (!files.key.empty() || !files.ca.empty())
     throw UserError("cluster.tls: certificate is missing; certificate, key and ca are needed together");
   secret_ = cluster_secret(cluster);
+}
+
+void PeerChannel::Free::operator()(ssl_st* ssl) const {
+  ::SSL_free(ssl);
 }
 
 PeerChannel::PeerChannel(int socket, const PeerCredentials& credentials, Side side)

@@ -1,16 +1,19 @@
 // A connected TCP socket to another process, encrypted or not, and the credentials that open one.
 #pragma once
 
-#include <openssl/ssl.h>
-
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "io/config.hpp"
 #include "net/address.hpp"
 #include "net/peer_handshake.hpp"
+
+// SSL and SSL_CTX of OpenSSL, whose headers a host program does not need.
+struct ssl_st;
+struct ssl_ctx_st;
 
 namespace collie {
 
@@ -20,11 +23,11 @@ class PeerCredentials {
   // Throws UserError as check_certificates() and cluster_secret() do.
   explicit PeerCredentials(const ClusterSection& cluster);
 
-  SSL_CTX* tls() const { return tls_.get(); }        // null without certificates
+  ssl_ctx_st* tls() const { return tls_.get(); }     // null without certificates
   const PeerKey& secret() const { return secret_; }  // unused with certificates
 
  private:
-  std::shared_ptr<SSL_CTX> tls_;
+  std::shared_ptr<ssl_ctx_st> tls_;
   PeerKey secret_{};
 };
 
@@ -62,13 +65,13 @@ class PeerChannel {
  private:
   State result(int returned);
   struct Free {
-    void operator()(SSL* ssl) const { ::SSL_free(ssl); }
+    void operator()(ssl_st* ssl) const;
   };
 
   const int socket_;
   int owned_;
   const PeerKey secret_;
-  std::unique_ptr<SSL, Free> ssl_;
+  std::unique_ptr<ssl_st, Free> ssl_;
   std::string failure_;
 };
 

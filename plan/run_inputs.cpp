@@ -33,6 +33,7 @@ std::vector<Input> inputs_of(const Config& config) {
                                {"cluster.tls.certificate", config.cluster.tls.certificate},
                                {"cluster.tls.key", config.cluster.tls.key},
                                {"cluster.tls.ca", config.cluster.tls.ca}};
+  for (const std::string& path : config.plugins) inputs.push_back({"plugins", path});
   add_data(config.data.train, "data.train", inputs);
   add_data(config.data.eval, "data.eval", inputs);
   // The resolved configuration that a run has written itself may describe the run again, so it does not

@@ -12,6 +12,7 @@
 #include "io/files.hpp"
 #include "io/json_text.hpp"
 #include "io/model_folder.hpp"
+#include "io/plugins.hpp"
 #include "kernels/cpu/bfloat16_product.hpp"
 #include "models/pieces.hpp"
 #include "models/weights_io.hpp"
@@ -236,6 +237,7 @@ void check_fused_update(const Config& config, const ParameterGroups& optimizers)
 }
 
 void check_names(const Config& config) {
+  find_plugins(config.plugins);  // first, since others may be names of their pieces
   const auto place = [&](const std::string& key) { return config.file.place(key); };
   check_options(config.optimizer, place);
   const ParameterGroups optimizers(config.optimizer);
@@ -568,6 +570,8 @@ json resume_fingerprint(const RunPlan& plan) {
   print["data"]["tokens"] = data.token_count();
   print["data"]["targets"] = data.target_count();
   print["train"]["sequences_a_step"] = plan.sizes.sequences();
+  if (const json plugins = hashes_of(find_plugins(plan.config.plugins)); !plugins.empty())
+    print["plugins"] = plugins;
   return print;
 }
 
@@ -585,7 +589,8 @@ std::string for_nodes(const RunPlan& plan) {
     adapters.push_back({{"name", origin.name}, {"folder", absolute(origin.folder)}});
   std::vector<AdapterChoice> choices = plan.adapters;
   for (AdapterChoice& choice : choices) choice.folder = absolute(choice.folder);
-  return json{{"config", to_yaml(plan.config)},
+  return json{{"plugins", hashes_of(find_plugins(plan.config.plugins))},
+              {"config", to_yaml(plan.config)},
               {"model", to_hugging_face(plan.model.architecture)},
               {"blocks", blocks},
               {"purpose", static_cast<int>(plan.purpose)},
@@ -602,6 +607,7 @@ std::string for_nodes(const RunPlan& plan) {
 
 RunPlan plan_of_node(const std::string& text, int ranks_here) {
   const json description = parse_json_object(text, "the trainer's plan");
+  check_plugins(description.at("plugins"));  // before the configuration, which may name their pieces
   RunPlan plan;
   plan.config = parse_config(description.at("config").get<std::string>());
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());

@@ -123,13 +123,13 @@ OperationsFactory operations_of(const RunPlan& plan, int rank);
 DeviceChoice device_of(const RunPlan& plan);
 
 // The configuration keys that change the computation (fingerprint() of io/config.hpp), the model, the
-// tokenizer and the data. Every checkpoint stores them, and a resume compares them.
+// tokenizer, the data and the plugins' files. Every checkpoint stores them, and a resume compares them.
 nlohmann::json resume_fingerprint(const RunPlan& plan);
 
 // for_nodes() returns as JSON what another process must know of a plan to hold ranks of it. plan_of_node()
 // makes from it the plan that nodes and ranks read there, without data. `ranks_here` ranks share the
 // process's threads. Throws UserError, for example if the other process does not see the files of the model
-// or the checkpoint.
+// or the checkpoint, or has not loaded the run's plugins: it loads none because the trainer says so.
 std::string for_nodes(const RunPlan& plan);
 RunPlan plan_of_node(const std::string& text, int ranks_here);
 

@@ -72,11 +72,14 @@ openblas=$(ldconfig -p | awk '$1 == "libopenblas.so.0" && !found { print $NF; fo
 } | sort -u >"$work/libraries"
 while read -r library path; do
   cp -L "$path" "$bundle/lib/$library"
+  [[ $path != "$PWD/$build/"* ]] || continue  # the engine's own
   package=$(package_of "$path")
   [ -n "$package" ] || { echo "$path is of no package: its licence is not known" >&2; exit 1; }
   cp -L "/usr/share/doc/$package/copyright" "$bundle/licenses/$package"
   dpkg-query -W -f='${Package} ${Version}\n' "$package" >>"$work/packages"
 done <"$work/libraries"
+plugin=$build/examples/plugin/example_plugin.so  # for the tests
+[ ! -e "$plugin" ] || cp "$plugin" "$bundle/lib/"
 chmod u+w "$bundle"/lib/*
 strip --strip-unneeded "$bundle"/lib/*
 # RPATH is used and not RUNPATH, because it precedes LD_LIBRARY_PATH, which on clusters has libraries of other versions.

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
-#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, sinks, templates, tokenizers, pytorch; none: all of them
+#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, packages, sinks, templates, tokenizers, pytorch;
+#   none: all of them
 # sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. sanitizers:
 # AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one rank, in one process, two and
-# four. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates: scripts/check_templates.sh (Jinja2). tokenizers:
-# scripts/check_tokenizers.sh. pytorch: comparisons with
+# four. packages: scripts/check_package.sh --deb. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates:
+# scripts/check_templates.sh (Jinja2). tokenizers: scripts/check_tokenizers.sh. pytorch: comparisons with
 # PyTorch and transformers. The last three use the Python that COLLIE_PYTHON names (torch, transformers, tokenizers); without it they are
 # skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts sinks templates tokenizers pytorch
+[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts packages sinks templates tokenizers pytorch
 engine=build/release/collie-engine
 
 sources() {
@@ -42,6 +43,10 @@ layouts() {
   build/release/bench/bench_layouts 2
   build/release/bench/bench_layouts 4
 }
+packages() {
+  scripts/build.sh collie-engine
+  scripts/check_package.sh --deb
+}
 sinks() { scripts/check_sinks.sh; }
 templates() { scripts/check_templates.sh; }
 tokenizers() { scripts/check_tokenizers.sh; }
@@ -68,9 +73,9 @@ pytorch() {
 
 for part in "$@"; do
   case $part in
-    sources | tests | hostile | sanitizers | layouts | sinks | templates | pytorch) ;;
+    sources | tests | hostile | sanitizers | layouts | packages | sinks | templates | tokenizers | pytorch) ;;
     *)
-      sed -n '2,8s/^# \?//p' "$0" >&2
+      sed -n '2,10s/^# \?//p' "$0" >&2
       exit 2
       ;;
   esac

@@ -23,6 +23,13 @@ inline std::string golden_file(const std::string& name) {
   return (source_folder() / "tests/golden" / name).string();
 }
 
+#ifdef COLLIE_EXAMPLE_PLUGIN
+inline std::string example_plugin() {
+  const auto bundle = bundle_folder();
+  return bundle ? (*bundle / "lib/example_plugin.so").string() : COLLIE_EXAMPLE_PLUGIN;
+}
+#endif
+
 // Real material that is not part of the project; tests that need it skip, visibly, where it is absent.
 inline std::string shared_data(const std::string& name) {
   return (source_folder() / "../shared/data" / name).string();

@@ -7,7 +7,7 @@
 #include <exception>
 
 #include "actors/engine.hpp"
-#include "examples/embed/pieces.hpp"
+#include "pieces.hpp"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "examples/embed/pieces.hpp"
+#include "pieces.hpp"
 
 #include <cmath>
 #include <cstdio>
@@ -17,6 +17,7 @@ class LabelSmoothing final : public collie::Loss {
  public:
   void chunk(collie::Operations&, collie::Tensor& logits, std::span<const int32_t> labels,
              double gradient_scale, collie::Tensor& loss_sum) override {
+    if (!logits.has_memory()) return;  // `plan` counts memory, and computes nothing
     double sum = 0;
     for (size_t token = 0; token < labels.size(); ++token) {
       float* row = logits.data<float>() + static_cast<int64_t>(token) * logits.row_stride();
@@ -58,6 +59,7 @@ class Momentum final : public collie::Optimizer {
   }
   void update(collie::Operations&, std::span<collie::ParameterRange> ranges,
               const collie::UpdateArguments& arguments) override {
+    if (!arguments.gradient_factor.has_memory()) return;  // `plan` counts memory, and computes nothing
     const double factor = *arguments.gradient_factor.data<double>();
     if (std::isnan(factor)) return;  // the loss or the gradients are not finite
     for (collie::ParameterRange& range : ranges)

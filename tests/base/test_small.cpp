@@ -2,6 +2,7 @@
 #include "base/checked.hpp"
 #include "base/nearest_name.hpp"
 #include "base/quote.hpp"
+#include "base/registry.hpp"
 #include "tests/catch.hpp"
 
 using namespace collie;
@@ -38,4 +39,20 @@ TEST_CASE("the nearest name is found, and none for what is like nothing") {
   CHECK(nearest_name("headdim", known) == "head_dim");
   CHECK(nearest_name("elephant", known) == std::nullopt);
   CHECK(nearest_name(std::string(1 << 20, 'h'), known) == std::nullopt);
+}
+
+TEST_CASE("a registry replaces a piece for a host program, and refuses that to a plugin") {
+  Registry<int> registry("tune", "tune.name");
+  registry.add("march", 1);
+  registry.add("march", 2);
+  CHECK(registry.find("march") == 2);
+  {
+    const NewNamesOnly strict;
+    registry.add("waltz", 3);
+    CHECK_THROWS_WITH(registry.add("march", 4),
+                      "tune 'march' is registered already; a plugin's pieces need names of their own");
+  }
+  registry.add("waltz", 5);
+  CHECK(registry.find("march") == 2);
+  CHECK(registry.find("waltz") == 5);
 }

@@ -157,6 +157,7 @@ Config everything_changed() {
   c.monitor.tensorboard = c.monitor.csv = false;
   c.monitor.trace = true;
   c.callbacks = {"print_samples", "2"};
+  c.plugins = {"mine.so", "3"};
   c.device = {"cpu", 5, "auto"};
   return c;
 }
@@ -209,7 +210,7 @@ TEST_CASE("what is written is read back equal, for every key") {
   CHECK((load(to_yaml(Config{})) == Config{}));
   const std::string yaml = to_yaml(changed);
   INFO(yaml);
-  const Config again = load(yaml);
+  const Config again = parse_config(yaml);  // which loads no plugins
   CHECK(to_yaml(again) == yaml);
   CHECK((again == changed));
 

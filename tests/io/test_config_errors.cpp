@@ -370,7 +370,16 @@ TEST_CASE("what the engine lacks so far is refused as such") {
       {"quantization: {kind: nf4}", "c.yaml:1: quantization.kind: nf4 is not supported yet; only none is"},
       {"data: {train: [{path: x, weight: 2}]}",
        "c.yaml:1: data.train.0.weight: 2 is not supported yet; only 1.0 is"},
-      {"plugins: [x.so]", "c.yaml:1: plugins: [x.so] is not supported yet; only [] is"},
+  });
+}
+
+TEST_CASE("plugins that are no plugins are refused before anything else is read") {
+  check({
+      {"optimizer: {name: mine}\nplugins: [x.so]",
+       "c.yaml:2: plugins: cannot read x.so: No such file or directory"},
+      {"plugins: x.so", "c.yaml:1: plugins: found 'x.so'; a list of names is wanted"},
+      {"plugins: [3]",
+       "c.yaml:1: plugins: found 3; a list of names is wanted (to mean the text, write \"3\")"},
   });
 }
 
