@@ -36,6 +36,7 @@ void describe_plan(const RunPlan& plan) {
   log::info("{}: {} parameters, {} steps of {} sequences ({} steps an epoch)", plan.config.run.name,
             parameter_count(plan.model), plan.total_steps, plan.sizes.sequences(), plan.steps_per_epoch);
   log::info("  {}", words_of_data(*plan.order));
+  if (const std::string mixture = words_of_mixture(*plan.order); !mixture.empty()) log::info("  {}", mixture);
   log::info("  computes on {}", plan.device.description);
   for (size_t stage = 0; stage < plan.ranges.size(); ++stage)
     log::info("  stage {} on rank {}: blocks {} to {}{}{}", stage, layout.rank_of_stage[stage],

@@ -364,7 +364,7 @@ std::vector<Key> source_schema(DataSource& source, const std::string& path) {
       Key(path + ".format", &source.format)
           .one_of({"text", "jsonl", "chat", "tokens"})
           .also_known_as({"type", "kind"}),
-      Key(path + ".weight", &source.weight).above(0).only("1.0"),
+      Key(path + ".weight", &source.weight).at_least(0),
       Key(path + ".text", &source.text).or_null(),
       Key(path + ".prompt", &source.prompt).or_null(),
       Key(path + ".completion", &source.completion).or_null().also_known_as({"response", "answer"}),

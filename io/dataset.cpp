@@ -20,23 +20,53 @@
 
 namespace collie {
 
+namespace {
+
+void count(const DocumentBlock& block, DatasetSource& source) {
+  source.documents += static_cast<int64_t>(block.offsets.size()) - 1;
+  source.tokens += static_cast<int64_t>(block.tokens.size());
+  for (size_t i = 0; i + 1 < block.offsets.size(); ++i) {
+    const DocumentView view = block.document(i);
+    source.pairs += view.pairs();
+    source.targets += view.target_count(0, view.pairs());
+  }
+}
+
+}  // namespace
+
+DocumentView DocumentBlock::document(size_t index) const {
+  const uint64_t begin = offsets[index], end = offsets[index + 1];
+  const uint64_t first = first_spans[index], last = first_spans[index + 1];
+  return {tokens.subspan(begin, end - begin), targets.subspan(first, last - first)};
+}
+
 Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name, std::string fingerprint)
-    : name_(std::move(name)), fingerprint_(std::move(fingerprint)), blocks_(std::move(blocks)) {
-  for (const auto& block : blocks_) {
-    COLLIE_ASSERT(block.offsets.size() == block.first_spans.size() &&
-                      block.offsets.back() == block.tokens.size() &&
-                      block.first_spans.back() == block.targets.size(),
-                  "{}: a block of documents does not fit together", name_);
-    first_document_.push_back(document_count_);
-    document_count_ += static_cast<int64_t>(block.offsets.size()) - 1;
-    token_count_ += static_cast<int64_t>(block.tokens.size());
+    : Dataset(blocks, {{.path = "", .settings = "", .contents = "", .blocks = blocks.size()}},
+              std::move(name), std::move(fingerprint)) {}
+
+Dataset::Dataset(std::vector<DocumentBlock> blocks, std::vector<DatasetSource> sources, std::string name,
+                 std::string fingerprint)
+    : name_(std::move(name)),
+      fingerprint_(std::move(fingerprint)),
+      blocks_(std::move(blocks)),
+      sources_(std::move(sources)) {
+  first_document_.push_back(0);
+  auto block = blocks_.begin();
+  for (DatasetSource& source : sources_) {
+    for (size_t i = 0; i < source.blocks; ++i, ++block) {
+      COLLIE_ASSERT(block->offsets.size() == block->first_spans.size() &&
+                        block->offsets.back() == block->tokens.size() &&
+                        block->first_spans.back() == block->targets.size(),
+                    "{}: a block of documents does not fit together", name_);
+      count(*block, source);
+      first_document_.push_back(document_count_ + source.documents);
+    }
+    document_count_ += source.documents;
+    token_count_ += source.tokens;
+    pair_count_ += source.pairs;
+    target_count_ += source.targets;
   }
-  first_document_.push_back(document_count_);
-  for (int64_t i = 0; i < document_count_; ++i) {
-    const DocumentView view = document(i);
-    pair_count_ += view.pairs();
-    target_count_ += view.target_count(0, view.pairs());
-  }
+  COLLIE_ASSERT(block == blocks_.end(), "{}: more blocks than its sources have", name_);
   if (document_count_ == 0)
     throw UserError(
         "{}: there is nothing to learn from: the files have no documents (empty files, or lines that are "
@@ -45,6 +75,13 @@ Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name, std::strin
   if (target_count_ == 0)
     throw UserError("{}: there is nothing to learn from: {} documents without a single target token", name_,
                     document_count_);
+}
+
+size_t Dataset::source_of(int64_t document) const {
+  size_t source = 0;
+  while (source + 1 < sources_.size() && document >= sources_[source].documents)
+    document -= sources_[source++].documents;
+  return source;
 }
 
 int64_t DocumentView::target_count(int64_t first, int64_t count) const {
@@ -64,9 +101,7 @@ DocumentView Dataset::document(int64_t index) const {
   const auto number = static_cast<size_t>(after - first_document_.begin()) - 1;
   const DocumentBlock& block = blocks_[number];
   const auto local = static_cast<size_t>(index - first_document_[number]);
-  const uint64_t begin = block.offsets[local], end = block.offsets[local + 1];
-  const uint64_t first = block.first_spans[local], last = block.first_spans[local + 1];
-  return {block.tokens.subspan(begin, end - begin), block.targets.subspan(first, last - first)};
+  return block.document(local);
 }
 
 Document document_from(std::vector<int32_t> tokens, int64_t first) {
@@ -210,35 +245,36 @@ DocumentBlock open_file(const std::string& path, const SourceReader& reader,
                  reason.empty() ? "it is gone" : reason);
 }
 
-void check_source(const DataSource& source, const std::string& name) {
-  if (source.weight != 1.0)
-    throw UserError("{}: weight {} for '{}': weights other than 1 are not supported yet", name, source.weight,
-                    source.path);
-  dataset_formats().find(source.format);
-}
-
 }  // namespace
 
 std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sources,
                                             const Tokenizer& tokenizer,
                                             const std::filesystem::path& cache_folder,
                                             const DatasetOptions& options) {
-  for (const auto& source : sources) check_source(source, options.name);
+  for (const auto& source : sources) dataset_formats().find(source.format);
   std::error_code error;
   std::filesystem::create_directories(cache_folder, error);
   if (error) throw RunError("cannot make the folder {}: {}", cache_folder.string(), error.message());
   const std::string fingerprint = tokenizer.fingerprint();
   std::vector<DocumentBlock> blocks;
-  std::string keys;
+  std::vector<DatasetSource> opened;
+  std::string all_keys;
   for (const auto& source : sources) {
     const SourceReader reader = make_reader(source, tokenizer, fingerprint, options);
+    std::string keys;
+    const size_t before = blocks.size();
     for (const auto& path : expand_glob(source.path)) {
       check_regular_file(path, options.name);
       blocks.push_back(open_file(path, reader, cache_folder, keys));
     }
+    opened.push_back({.path = source.path,
+                      .settings = reader.parts_of_key.dump(),
+                      .contents = sha256_hex(std::as_bytes(std::span(keys))),
+                      .blocks = blocks.size() - before});
+    all_keys += keys;
   }
-  return std::make_shared<const Dataset>(std::move(blocks), options.name,
-                                         sha256_hex(std::as_bytes(std::span(keys))));
+  return std::make_shared<const Dataset>(std::move(blocks), std::move(opened), options.name,
+                                         sha256_hex(std::as_bytes(std::span(all_keys))));
 }
 
 }  // namespace collie

@@ -38,6 +38,17 @@ struct DocumentBlock {
   std::span<const TokenSpan> targets;     // [S] of all documents
   std::span<const uint64_t> first_spans;  // [D + 1] into targets, from 0 to S
   std::shared_ptr<const void> owner;      // keeps the memory alive
+
+  DocumentView document(size_t index) const;
+};
+
+// One source of a data set, and what came of it.
+struct DatasetSource {
+  std::string path;      // as configured
+  std::string settings;  // how its files were read, as JSON; for messages
+  std::string contents;  // SHA-256 over its files, hexadecimal
+  size_t blocks = 0;     // of the data set
+  int64_t documents = 0, tokens = 0, pairs = 0, targets = 0;
 };
 
 // The documents of all sources in their natural order: sources as configured, files sorted bytewise,
@@ -47,11 +58,17 @@ class Dataset {
   // Throws UserError if no document has a target; `name` ("data.train") is used in messages. `fingerprint` is
   // described below; a data set made by hand need not have one.
   Dataset(std::vector<DocumentBlock> blocks, std::string name, std::string fingerprint = "");
+  // The same with several sources: the blocks of one after those of another, as many as `blocks` of each
+  // says. Counts the rest.
+  Dataset(std::vector<DocumentBlock> blocks, std::vector<DatasetSource> sources, std::string name,
+          std::string fingerprint = "");
 
   const std::string& name() const { return name_; }
   // Hexadecimal SHA-256 over the contents of all data files, how they were read, and the tokenizer. The paths
   // do not count.
   const std::string& fingerprint() const { return fingerprint_; }
+  const std::vector<DatasetSource>& sources() const { return sources_; }  // at least one
+  size_t source_of(int64_t document) const;                               // an index into sources()
   int64_t document_count() const { return document_count_; }
   int64_t token_count() const { return token_count_; }
   int64_t pair_count() const { return pair_count_; }      // inputs per epoch
@@ -61,6 +78,7 @@ class Dataset {
  private:
   std::string name_, fingerprint_;
   std::vector<DocumentBlock> blocks_;
+  std::vector<DatasetSource> sources_;
   std::vector<int64_t> first_document_;  // [blocks + 1]
   int64_t document_count_ = 0, token_count_ = 0, pair_count_ = 0, target_count_ = 0;
 };

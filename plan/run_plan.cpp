@@ -21,6 +21,7 @@
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/companion_files.hpp"
 #include "plan/data_order.hpp"
+#include "plan/data_resume.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
 #include "schedule/schedules.hpp"
@@ -285,6 +286,8 @@ json maths_of_run(const Checkpoint& checkpoint) {
   // It was true or false once, and is a name now.
   if (const auto packing = maths.find("/data/packing"); packing != maths.end() && packing->is_boolean())
     *packing = *packing ? "true" : "false";
+  // Sources had no weights once.
+  if (!maths.contains("/data/weights")) maths["/data/weights"] = words_of_weights({});
   // A constant rate had this key once, and did not read it.
   if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
   return maths;
@@ -325,6 +328,15 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
     const json value = now.value(pointer, json()), before = then.value(pointer, json());
     if (value == before || std::any_of(allowed_changes.begin(), allowed_changes.end(), allows)) continue;
     if (follows_from_name(key, now, then, allowed_changes)) continue;
+    if (key == "data.contents")
+      if (const std::string source = changed_source(plan.order->dataset(), plan.checkpoint->metadata());
+          !source.empty()) {
+        changed = fmt::format(
+            "data.contents: {}, in the run in '{}'; a resumed run must see the same data. Set it back, or "
+            "allow it by name: --allow-change {}",
+            source, plan.config.run.dir, "data");
+        continue;
+      }
     // Another optimizer or schedule has other options; its name says more than they do.
     if (changed.empty() || key == "optimizer.name" || key == "lr_scheduler.name")
       changed = fmt::format(
@@ -352,6 +364,17 @@ void warn_of_another_length(const RunPlan& plan) {
             last < next ? fmt::format("had come, at step {}, to", last) : "would have been", then);
 }
 
+// A run that mixed its sources does so from its own places on.
+void go_on_in_data(RunPlan& plan) {
+  const SequenceOrder& planned = *plan.order;
+  std::vector<MixturePhase> phases =
+      resumed_phases(planned, plan.checkpoint->metadata(), plan.checkpoint->path());
+  if (phases == planned.mixture().phases()) return;
+  plan.order =
+      std::make_shared<const SequenceOrder>(planned.shared_dataset(), planned.settings(), std::move(phases));
+  plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
+}
+
 // The data continue at the checkpoint's position, whatever sizes the steps had before it.
 void go_on_from_checkpoint(RunPlan& plan) {
   const json& metadata = plan.checkpoint->metadata();
@@ -361,6 +384,7 @@ void go_on_from_checkpoint(RunPlan& plan) {
   plan.estimated_step = metadata.value("estimated_step", int64_t{0});
   plan.last_norm = metadata.value("gradient_norm", 0.0);
   plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});
+  go_on_in_data(plan);
   count_steps(plan);
 }
 
@@ -527,6 +551,7 @@ json resume_fingerprint(const RunPlan& plan) {
   const Dataset& data = plan.order->dataset();
   print["data"]["packing"] = name_of(plan.order->settings().packing);
   print["data"]["contents"] = data.fingerprint();
+  print["data"]["weights"] = words_of_weights(plan.order->mixture().phases().back().weights);
   print["data"]["documents"] = data.document_count();
   print["data"]["tokens"] = data.token_count();
   print["data"]["targets"] = data.target_count();

@@ -227,7 +227,7 @@ TEST_CASE("broken data are refused with file and line or byte") {
              contains("no EOS token"));
 }
 
-TEST_CASE("a data set without targets, with weights or of an unknown format is refused") {
+TEST_CASE("a data set without targets or of an unknown format is refused") {
   const TemporaryFolder folder;
   CHECK_THAT(refusal({text_source(folder.write("x.txt", ""))}),
              contains("data.train: there is nothing to learn from"));
@@ -235,10 +235,7 @@ TEST_CASE("a data set without targets, with weights or of an unknown format is r
              contains("nothing to learn from"));
   CHECK_THAT(refusal({jsonl_source(folder.write("y.jsonl", R"({"t":""})"), "t")}, PlainBytes(false, true)),
              contains("1 documents without a single target"));
-  auto weighted = text_source(folder.write("y.txt", "abc"));
-  weighted.weight = 0.5;
-  CHECK_THAT(refusal({weighted}), contains("not supported yet"));
-  auto unknown = text_source(folder / "y.txt");
+  auto unknown = text_source(folder.write("y.txt", "abc"));
   unknown.format = "parquet";
   CHECK_THAT(refusal({unknown}),
              contains("unknown data set format 'parquet'; known: chat, jsonl, text, tokens"));
