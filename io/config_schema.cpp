@@ -112,7 +112,7 @@ std::vector<Key> how_it_is_trained(Config& c) {
           .from_to(1, kMostSteps)
           .also_known_as({"max_steps", "num_steps"}),
       Key("train.epochs", &c.train.epochs)
-          .doc("times that every target is seen")
+          .doc("passes over the data; a source with a weight is seen so many times in each")
           .from_to(1, kMostSteps)
           .also_known_as({"num_train_epochs", "max_epochs"}),
       Key("train.micro_batch_size", &c.train.micro_batch_size)

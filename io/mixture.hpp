@@ -7,6 +7,7 @@
 // been seen equally often, give or take one.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -384,13 +384,15 @@ void SequenceOrder::append_sequence(int64_t epoch, int64_t index, MicroBatch& ba
   for_each_piece(epoch, index, [&](const Piece& piece) {
     batch.first_tokens.push_back(std::exchange(token, token + piece.count));
     const DocumentView document = dataset_->document(piece.document);
+    std::vector<int32_t> tokens(static_cast<size_t>(piece.count) + 1);  // inputs, and the last one's target
+    dataset_->read_tokens(piece.document, piece.first, tokens);
     auto span = document.targets.begin();
     for (int64_t i = 0; i < piece.count; ++i) {
       const int64_t pair = piece.first + i;
       while (span != document.targets.end() && span->end <= pair + 1) ++span;
       const bool target = span != document.targets.end() && span->begin <= pair + 1;
-      batch.tokens.push_back(document.tokens[static_cast<size_t>(pair)]);
-      batch.labels.push_back(target ? document.tokens[static_cast<size_t>(pair) + 1] : -100);
+      batch.tokens.push_back(tokens[static_cast<size_t>(i)]);
+      batch.labels.push_back(target ? tokens[static_cast<size_t>(i) + 1] : -100);
       batch.positions.push_back(static_cast<int32_t>(i));
       batch.target_tokens += target;
     }

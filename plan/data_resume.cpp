@@ -5,17 +5,13 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/quote.hpp"
+#include "io/utf8.hpp"
 
 namespace collie {
 
 using nlohmann::json;
 
 namespace {
-
-// A path may hold bytes that JSON cannot.
-std::string in_utf8(const std::string& path) {
-  return json::parse(json(path).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
-}
 
 json to_json(const MixturePhase& phase) {
   json places = json::array();
@@ -73,7 +69,7 @@ std::vector<MixturePhase> saved_phases(const json& metadata, size_t sources, con
 void add_data_metadata(const SequenceOrder& order, int64_t position, json& metadata) {
   json& sources = metadata["sources"] = json::array();
   for (const DatasetSource& source : order.dataset().sources())
-    sources.push_back({{"path", in_utf8(source.path)},
+    sources.push_back({{"path", replace_invalid_utf8(source.path)},
                        {"settings", source.settings},
                        {"contents", source.contents},
                        {"documents", source.documents},
@@ -115,7 +111,8 @@ std::string changed_source(const Dataset& data, const json& metadata) {
   try {
     for (size_t i = 0; i < std::min(now.size(), before.size()); ++i) {
       const json& then = before[i];
-      const std::string place = fmt::format("{}[{}] ('{}')", data.name(), i, in_utf8(now[i].path));
+      const std::string place =
+          fmt::format("{}[{}] ('{}')", data.name(), i, replace_invalid_utf8(now[i].path));
       if (then.at("settings") != now[i].settings)
         return fmt::format("{} is read in another way, with {}; it was {}", place,
                            shortened(now[i].settings, 400),

@@ -41,6 +41,10 @@ fs::path cache_folder(const RunPlan& plan) {
   return elsewhere ? fs::temp_directory_path() / "collie-engine-cache" : fs::path(folder) / "cache";
 }
 
+int threads_of(const Config& config) {
+  return config.device.threads > 0 ? config.device.threads : usable_processors();
+}
+
 // A failure to write the data is an input error, because the run has not begun. The message names run.dir if
 // the data are cached there.
 std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<DataSource>& sources,
@@ -48,7 +52,11 @@ std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<
   const fs::path cache = cache_folder(plan);
   try {
     return open_dataset(sources, *plan.tokenizer, cache,
-                        {name, tokenizer_folder(plan.config), plan.config.data.max_bad_lines});
+                        {.name = name,
+                         .tokenizer_folder = tokenizer_folder(plan.config),
+                         .max_bad_lines = plan.config.data.max_bad_lines,
+                         .threads = threads_of(plan.config),
+                         .shows_progress = plan.config.monitor.console != "none"});
   } catch (const RunError& error) {
     throw UserError("{}: {}", cache.filename() == "cache" ? "run.dir" : name, error.what());
   }
@@ -161,8 +169,7 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   if (static_cast<int>(plan.ranges.size()) != layout.stages)
     throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(),
                     layout.stages);
-  const int total = plan.config.device.threads > 0 ? plan.config.device.threads : usable_processors();
-  plan.threads_per_rank = std::max(1, total / ranks_here);
+  plan.threads_per_rank = std::max(1, threads_of(plan.config) / ranks_here);
 }
 
 void resolve_device(RunPlan& plan) {

@@ -284,8 +284,8 @@ TEST_CASE("a broken or foreign cache is made anew") {
                                      good.substr(0, good.size() - 1),
                                      good + "x",
                                      std::string(good.size(), '\0')};
-  for (size_t place = 0; place < good.size(); place += place < 112 ? 5 : 17) {
-    if (place >= 112 && place < 128) continue;  // unused
+  for (size_t place = 0; place < good.size(); place += place < 136 ? 5 : 17) {
+    if (place >= 136 && place < 192) continue;  // unused
     broken.push_back(good);
     broken.back()[place] = static_cast<char>(broken.back()[place] ^ 1);
   }
@@ -337,9 +337,12 @@ TEST_CASE("a data set that fails to build leaves nothing in the cache") {
 }
 
 TEST_CASE("a host program can add a data set format") {
-  dataset_formats().add("test-letters", [](const DataFile& file, const Tokenizer&, const DocumentSink& sink) {
-    for (const char letter : file.text) sink(document_from({letter, 257}, 0));
-  });
+  dataset_formats().add("test-letters",
+                        {.by_line = false,
+                         .read = [](const DataFile&, const DataRecord& record, const Tokenizer&,
+                                    const DocumentSink& sink, DataFindings&) {
+                           for (const char letter : record.text) sink(document_from({letter, 257}, 0));
+                         }});
   const TemporaryFolder folder;
   auto source = text_source(folder.write("a.txt", "abc"));
   source.format = "test-letters";
