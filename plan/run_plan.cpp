@@ -321,6 +321,13 @@ bool follows_from_name(const std::string& key, const json& now, const json& then
          std::count(allowed_changes.begin(), allowed_changes.end(), section + ".name") > 0;
 }
 
+// Other data have other numbers of documents, too.
+bool follows_from_contents(const std::string& key, const std::vector<std::string>& allowed_changes) {
+  const bool counts = key == "data.documents" || key == "data.tokens" || key == "data.targets";
+  return counts && std::any_of(allowed_changes.begin(), allowed_changes.end(),
+                               [](const std::string& allowed) { return names(allowed, "data.contents"); });
+}
+
 void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
   const json now = resume_fingerprint(plan).flatten(), then = maths_of_run(*plan.checkpoint);
   json both = then;
@@ -335,13 +342,14 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
     const json value = now.value(pointer, json()), before = then.value(pointer, json());
     if (value == before || std::any_of(allowed_changes.begin(), allowed_changes.end(), allows)) continue;
     if (follows_from_name(key, now, then, allowed_changes)) continue;
+    if (follows_from_contents(key, allowed_changes)) continue;
     if (key == "data.contents")
       if (const std::string source = changed_source(plan.order->dataset(), plan.checkpoint->metadata());
           !source.empty()) {
         changed = fmt::format(
             "data.contents: {}, in the run in '{}'; a resumed run must see the same data. Set it back, or "
             "allow it by name: --allow-change {}",
-            source, plan.config.run.dir, "data");
+            source, plan.config.run.dir, key);
         continue;
       }
     // Another optimizer or schedule has other options; its name says more than they do.

@@ -143,7 +143,11 @@ Settings mixed(const std::string& some, const std::string& others, const std::st
   return {fmt::format("data.train=[{{path: some.jsonl, format: jsonl, text: t, weight: {}}}, {{path: "
                       "others.jsonl, format: jsonl, text: t, weight: {}}}]",
                       some, others),
-          "data.packing=" + packing, "data.eval=[]", "train.steps=14", "checkpoint.every_n_steps=3"};
+          "data.packing=" + packing,
+          "data.eval=[]",
+          "train.steps=14",
+          "lr_scheduler.name=constant",
+          "checkpoint.every_n_steps=3"};
 }
 
 }  // namespace
@@ -169,7 +173,7 @@ TEST_CASE("weights that change on resume are refused by name, or go on at each s
   const Settings before = mixed("0.5", "1", "samples"), after = mixed("1", "0", "samples");
   require_done(bench.run("one", before + Settings{"train.steps=4"}));
   check_refused(bench.resume("one", after), 2,
-                {"data.weights: is 1, 0, but the run in 'one' was started with 0.5, 1;",
+                {"data.weights: is \"1, 0\", but the run in 'one' was started with \"0.5, 1\";",
                  "--allow-change data.weights"});
   // Twice: a resume of the changed run needs no permission, and computes the same.
   for (const std::string run : {"one", "two"}) {
@@ -193,6 +197,8 @@ TEST_CASE("data that change on resume are refused by source", "[data]") {
       bench.resume("one", settings), 2,
       {"data.contents: data.train[1] ('others.jsonl') has other contents: 1 documents with 7 tokens and 6 "
        "targets; there were 5 with 75 and 70"});
+  REQUIRE_CODE(bench.run("one", settings, {"--resume", "--allow-change", "data.contents"}), 0);
+  CHECK(bench.steps_done("one") == 14);
 }
 
 }  // namespace collie::test

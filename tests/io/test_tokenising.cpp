@@ -104,6 +104,30 @@ TEST_CASE("several threads write the caches that one writes, bit for bit", "[tok
   }
 }
 
+TEST_CASE("several threads render conversations as one does", "[tokenising]") {
+  const TemporaryFolder folder;
+  folder.write(
+      "chat_template.jinja",
+      "{%- set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}<{{ m.role }} {{ ns.n "
+      "}}>{{ m.content | trim }};\n{% endfor %}{% if add_generation_prompt %}<assistant {{ ns.n + 1 }}>{% "
+      "endif %}");
+  std::string lines;
+  for (int i = 0; i < 2000; ++i)
+    lines += fmt::format(
+        R"({{"messages": [{{"role": "user", "content": " {0}{1}"}}, {{"role": "assistant", "content": "{0}"}}]}})"
+        "\n",
+        i, std::string(static_cast<size_t>(i) % 900, 'q'));
+  folder.write("x.jsonl", lines);
+  DataSource source = text_of(folder / "x.jsonl");
+  source.format = "chat";
+  for (const int threads : {1, 2, 4})
+    open_dataset({source}, *byte_tokenizer(), folder / std::to_string(threads),
+                 {.name = "data.train", .tokenizer_folder = folder.path(), .threads = threads});
+  REQUIRE(caches_in(folder / "1").size() == 1);
+  CHECK(caches_in(folder / "2") == caches_in(folder / "1"));
+  CHECK(caches_in(folder / "4") == caches_in(folder / "1"));
+}
+
 TEST_CASE("of several bad lines the first is named, whichever thread sees it", "[tokenising]") {
   const TemporaryFolder folder;
   std::mt19937 random(6);
@@ -286,11 +310,11 @@ TEST_CASE("tokenises the long line of a test", "[.][long_line_child]") {
   if (!test::folder_of_child().empty()) read_long_line(test::folder_of_child());
 }
 
-TEST_CASE("a line of n bytes takes at most 30 n bytes of memory", "[tokenising][slow]") {
+TEST_CASE("a line of n bytes takes at most 40 n bytes of memory", "[tokenising][slow]") {
   if (!test::memory_can_be_measured) return;
   const TemporaryFolder folder;
   folder.write("x.jsonl", "{\"t\": \"" + std::string(size_t{32} << 20, 'x') + "\"}\n");
   const int64_t growth = test::growth_of_child_kib(folder.path(), "[long_line_child]");
   WARN("memory grew by " << growth / 1024 << " MiB for a line of 32 MiB");
-  CHECK(growth < 30 * 32 * 1024);
+  CHECK(growth < 40 * 32 * 1024);
 }
