@@ -1,5 +1,7 @@
 #include "plan/data_report.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <utility>
