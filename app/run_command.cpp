@@ -45,6 +45,7 @@ void describe_plan(const RunPlan& plan) {
   log::info("  {}", words_of_data(*plan.order));
   for (const Plugin& plugin : find_plugins(plan.config.plugins))
     log::info("  with the plugin {} (SHA-256 {})", plugin.name(), plugin.sha256.substr(0, 12));
+  if (const std::string mixture = words_of_mixture(*plan.order); !mixture.empty()) log::info("  {}", mixture);
   log::info("  computes on {}", plan.device.description);
   for (size_t stage = 0; stage < plan.ranges.size(); ++stage)
     log::info("  stage {} on rank {}: blocks {} to {}{}{}", stage, layout.rank_of_stage[stage],

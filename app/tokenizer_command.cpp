@@ -10,12 +10,11 @@
 #include "app/standard_streams.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "io/data_pieces.hpp"
 #include "io/files.hpp"
 #include "io/json_text.hpp"
-#include "io/mapped_file.hpp"
 #include "io/tokenizer.hpp"
 #include "io/tokenizers/training/train_tokenizer.hpp"
-#include "io/unpacked_file.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -170,29 +169,26 @@ class TextFiles {
   }
 
   bool next(std::string_view& part) {
-    while (rest_.empty()) {
+    while (!file_ || !file_->next(piece_)) {
+      file_.reset();
       if (at_ == paths_.size()) return false;
-      unpacked_.reset();
-      file_ = std::make_unique<MappedFile>(paths_[at_++]);
-      unpacked_ = std::make_unique<UnpackedFile>(*file_, fs::temp_directory_path() / "collie-engine-train");
-      rest_ = unpacked_->text();
-      if (const auto offset = first_invalid_utf8(rest_))
-        throw UserError("{}: it is not valid UTF-8 at byte {}", file_->path().string(), *offset);
+      file_ = std::make_unique<DataPieces>(paths_[at_++], DataPieces::Cut::lines, size_t{1} << 20);
     }
-    constexpr size_t most = size_t{1} << 20;
-    size_t end = rest_.size() <= most ? rest_.size() : rest_.find('\n', most);
-    end = end == std::string_view::npos || end == rest_.size() ? rest_.size() : end + 1;
-    part = rest_.substr(0, end);
-    rest_.remove_prefix(end);
+    const std::string& path = paths_[at_ - 1];
+    if (piece_.overlong > 0)
+      throw UserError("{}:{}: the line has {} bytes; at most {} are wanted", path, piece_.first_line,
+                      piece_.overlong, longest_line);
+    part = piece_.text;
+    if (const auto offset = first_invalid_utf8(part))
+      throw UserError("{}: it is not valid UTF-8 at byte {}", path, piece_.first_byte + *offset);
     return true;
   }
 
  private:
   std::vector<std::string> paths_;
   size_t at_ = 0;
-  std::unique_ptr<MappedFile> file_;
-  std::unique_ptr<UnpackedFile> unpacked_;
-  std::string_view rest_;
+  std::unique_ptr<DataPieces> file_;
+  DataPiece piece_;
 };
 
 int train(const TokenizerOptions& options) {

@@ -1,10 +1,7 @@
 // The data set format "chat": conversations, through the model's chat template.
 #include "io/chat_format.hpp"
 
-#include <ctime>
-
 #include "base/error.hpp"
-#include "base/log.hpp"
 #include "base/quote.hpp"
 #include "io/chat_template.hpp"
 #include "io/document_maker.hpp"
@@ -15,13 +12,6 @@ namespace collie {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::tm local_time() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::localtime_r(&now, &parts);
-  return parts;
-}
 
 // Whether an assistant's message is trained on: "weight" is 0 or 1 (OpenAI's fine-tuning format), "train" is
 // true or false. Takes the flags off, because templates print messages.
@@ -60,8 +50,15 @@ FlaggedConversation read_conversation(const JsonRecord& record, const DataSource
     result.trained.push_back(take_flags(messages[i], where));
   }
   result.conversation.messages = std::move(messages);
-  if (const Json* tools = record.find(source.tools.empty() ? "tools" : source.tools))
+  const std::string tools_key = source.tools.empty() ? "tools" : source.tools;
+  if (const Json* tools = record.find(tools_key)) {
+    if (!tools->is_array())
+      throw UserError("{}: key '{}' must be a list of tools, not {}", record.place(), shortened(tools_key),
+                      tools->is_string()
+                          ? "a string; a list that was written as a string must be parsed first"
+                          : tools->type_name());
     result.conversation.tools = *tools;
+  }
   if (const Json* documents = record.find("documents")) result.conversation.documents = *documents;
   if (const Json* variables = record.find("chat_template_kwargs")) {
     if (!variables->is_object())
@@ -71,41 +68,13 @@ FlaggedConversation read_conversation(const JsonRecord& record, const DataSource
   return result;
 }
 
-}  // namespace
-
-namespace {
-
-// What a file's conversations had that deserves a word, said once at its end.
-class Remarks {
- public:
-  void without_turn(const JsonRecord& record, const Json& messages) {
-    if (++without_turn_ > 1) return;
-    std::string roles;
-    for (const Json& message : messages)
-      if (roles.size() < 100) roles += (roles.empty() ? "" : ", ") + message["role"].get<std::string>();
-    first_without_ = fmt::format("{} (roles: {})", record.place(), shortened(roles, 120));
-  }
-
-  void turn(const JsonRecord& record, const ChatSpan& span) {
-    if (!span.follows_prompt && ++beside_prompt_ == 1) first_beside_ = record.place();
-  }
-
-  void say(const std::string& file) const {
-    if (without_turn_ > 0)
-      log::warn("{}: {} conversations have no turn to train on and are left out; the first: {}", file,
-                without_turn_, first_without_);
-    if (beside_prompt_ > 0)
-      log::warn(
-          "{}: {} turns do not begin with the template's whole generation prompt (perhaps it opens a <think> "
-          "that they "
-          "lack), so they are learnt behind another prompt than generation gives; the first: {}",
-          file, beside_prompt_, first_beside_);
-  }
-
- private:
-  int64_t without_turn_ = 0, beside_prompt_ = 0;
-  std::string first_without_, first_beside_;
-};
+// The roles of a conversation without a turn to train on.
+std::string words_of_roles(const JsonRecord& record, const Json& messages) {
+  std::string roles;
+  for (const Json& message : messages)
+    if (roles.size() < 100) roles += (roles.empty() ? "" : ", ") + message["role"].get<std::string>();
+  return fmt::format("{} (roles: {})", record.place(), shortened(roles, 120));
+}
 
 // If the whole conversation does not render, its error says more than that of a part.
 std::vector<ChatText> training_texts(const ChatTemplate& chat, const Conversation& conversation,
@@ -120,34 +89,28 @@ std::vector<ChatText> training_texts(const ChatTemplate& chat, const Conversatio
 
 }  // namespace
 
-void read_chat(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
-  if (!file.chat_template)
-    throw UserError(
-        "{}: format chat needs a chat template, and the tokenizer's folder has none; give this source a "
-        "chat_template: "
-        "FILE",
-        file.source.path);
-  const std::tm now = local_time();
+void read_chat(const DataFile& file, const DataRecord& line, const Tokenizer& tokenizer,
+               const DocumentSink& sink, DataFindings& findings) {
+  const JsonRecord record(line);
   DocumentMaker documents(file, tokenizer,
-                          {false, false});  // the template writes what a model begins and ends with
-  Remarks remarks;
-  for_each_record(file, [&](const JsonRecord& record) {
-    const FlaggedConversation read = read_conversation(record, file.source);
-    bool trained = false;
-    for (const ChatText& text : training_texts(*file.chat_template, read.conversation, now, record.place())) {
-      std::vector<std::pair<size_t, size_t>> spans;
-      for (const ChatSpan& span : text.spans) {
-        if (!read.trained.at(span.message) || span.begin == span.end) continue;
-        spans.emplace_back(span.begin, span.end);
-        remarks.turn(record, span);
-      }
-      if (spans.empty()) continue;
-      trained = true;
-      sink(documents.spanned(text.text, spans));
+                          {false, false},  // the template writes what a model begins and ends with
+                          findings);
+  const FlaggedConversation read = read_conversation(record, file.source);
+  bool trained = false;
+  for (const ChatText& text :
+       training_texts(*file.chat_template, read.conversation, file.now, record.place())) {
+    std::vector<std::pair<size_t, size_t>> spans;
+    for (const ChatSpan& span : text.spans) {
+      if (!read.trained.at(span.message) || span.begin == span.end) continue;
+      spans.emplace_back(span.begin, span.end);
+      if (!span.follows_prompt) findings.add(DataFindings::Kind::beside_prompt, record.place());
     }
-    if (!trained) remarks.without_turn(record, read.conversation.messages);
-  });
-  remarks.say(file.path);
+    if (spans.empty()) continue;
+    trained = true;
+    sink(documents.spanned(text.text, spans, text.marked_by_template));
+  }
+  if (!trained)
+    findings.add(DataFindings::Kind::without_turn, words_of_roles(record, read.conversation.messages));
 }
 
 }  // namespace collie

@@ -150,6 +150,7 @@ class ChatTemplate::Session {
           template_.file(), rendering.generation_problem);
     ChatText result;
     result.text = rendering.text;
+    result.marked_by_template = true;
     for (const auto& generation : rendering.generations)
       if (generation.begin < generation.end)
         result.spans.push_back({generation.begin, generation.end, message_of(generation), true});
@@ -275,6 +276,11 @@ const jinja::Template& ChatTemplate::choose(const Conversation& conversation,
   std::string names;
   for (const auto& [name, its_template] : templates_) names += (names.empty() ? "'" : "', '") + name;
   throw UserError("{}: the model has the chat templates {}', none of which is named 'default'", where, names);
+}
+
+bool ChatTemplate::has_generation() const {
+  return std::any_of(templates_.begin(), templates_.end(),
+                     [](const auto& named) { return named.second.has_generation(); });
 }
 
 std::string ChatTemplate::render(const Conversation& conversation, bool add_generation_prompt,

@@ -34,7 +34,8 @@ struct ChatSpan {
 
 struct ChatText {
   std::string text;
-  std::vector<ChatSpan> spans;  // in the order of the text; they do not overlap
+  std::vector<ChatSpan> spans;      // in the order of the text; they do not overlap
+  bool marked_by_template = false;  // the spans are the template's {% generation %} blocks
 };
 
 class ChatTemplate {
@@ -54,6 +55,9 @@ class ChatTemplate {
   // `templates` by name ("default", "tool_use", ...). `special_tokens` by name ("bos_token", ...).
   ChatTemplate(std::map<std::string, jinja::Template> templates,
                std::map<std::string, std::string> special_tokens);
+
+  // Whether any of the templates has {% generation %} blocks.
+  bool has_generation() const;
 
   // A text that ends a turn when a model generates it, besides the EOS token.
   void add_end_token(const std::string& text);

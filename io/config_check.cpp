@@ -60,6 +60,17 @@ void check_columns(const DataSource& source, const std::string& path, const Plac
                     given.empty() ? "none of text, prompt, completion" : given, kWanted);
 }
 
+void check_weight(const DataSource& source, const std::string& list, const std::string& place) {
+  constexpr double least = 1e-6, most = 1e6;
+  if (list != "data.train" && source.weight != 1)
+    throw UserError(
+        "{}: found {}; an evaluation reads every document once, so that only data.train has weights", place,
+        source.weight);
+  if (source.weight > most || (source.weight > 0 && source.weight < least))
+    throw UserError("{}: found {}; a weight from {} to {}, or 0, is wanted", place, source.weight, least,
+                    most);
+}
+
 void check_sources(std::vector<DataSource>& sources, const std::string& list, const Places& places) {
   for (size_t i = 0; i < sources.size(); ++i) {
     const std::string path = source_path(list, i);
@@ -68,6 +79,7 @@ void check_sources(std::vector<DataSource>& sources, const std::string& list, co
       throw UserError("{}: missing; a file or a pattern such as data/*.txt is wanted",
                       places.of(path + ".path"));
     check_columns(sources[i], path, places);
+    check_weight(sources[i], list, places.of(path + ".weight"));
   }
 }
 

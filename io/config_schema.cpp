@@ -115,7 +115,7 @@ std::vector<Key> how_it_is_trained(Config& c) {
           .from_to(1, kMostSteps)
           .also_known_as({"max_steps", "num_steps"}),
       Key("train.epochs", &c.train.epochs)
-          .doc("times that every target is seen")
+          .doc("passes over the data; a source with a weight is seen so many times in each")
           .from_to(1, kMostSteps)
           .also_known_as({"num_train_epochs", "max_epochs"}),
       Key("train.micro_batch_size", &c.train.micro_batch_size)
@@ -452,7 +452,7 @@ std::vector<Key> source_schema(DataSource& source, const std::string& path) {
   return {
       Key(path + ".path", &source.path).or_null().also_known_as({"file", "files"}),
       Key(path + ".format", &source.format).one_of(names_of_formats()).also_known_as({"type", "kind"}),
-      Key(path + ".weight", &source.weight).above(0).only("1.0"),
+      Key(path + ".weight", &source.weight).at_least(0),
       Key(path + ".text", &source.text).or_null(),
       Key(path + ".prompt", &source.prompt).or_null(),
       Key(path + ".completion", &source.completion).or_null().also_known_as({"response", "answer"}),

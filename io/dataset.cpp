@@ -1,43 +1,77 @@
 #include "io/dataset.hpp"
 
 #include <algorithm>
+#include <ctime>
 #include <map>
 #include <optional>
+#include <set>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
-#include "base/failpoint.hpp"
 #include "base/log.hpp"
 #include "base/regular_file.hpp"
+#include "base/screen.hpp"
 #include "base/sha256.hpp"
 #include "io/chat_template.hpp"
 #include "io/dataset_formats.hpp"
 #include "io/file_hash.hpp"
 #include "io/files.hpp"
-#include "io/mapped_file.hpp"
 #include "io/plugins.hpp"
+#include "io/positional_file.hpp"
 #include "io/token_cache.hpp"
-#include "io/unpacked_file.hpp"
+#include "io/tokenising.hpp"
+#include "io/tokenising_progress.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
 
+namespace {
+
+void count(const DocumentBlock& block, DatasetSource& source) {
+  source.documents += static_cast<int64_t>(block.offsets.size()) - 1;
+  source.tokens += static_cast<int64_t>(block.tokens.size());
+  for (size_t i = 0; i + 1 < block.offsets.size(); ++i) {
+    const DocumentView view = block.document(i);
+    source.pairs += view.pairs();
+    source.targets += view.target_count(0, view.pairs());
+  }
+}
+
+}  // namespace
+
+DocumentView DocumentBlock::document(size_t index) const {
+  const uint64_t begin = offsets[index], end = offsets[index + 1];
+  const uint64_t first = first_spans[index], last = first_spans[index + 1];
+  return {tokens.subspan(begin, end - begin), targets.subspan(first, last - first)};
+}
+
 Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name, std::string fingerprint)
-    : name_(std::move(name)), fingerprint_(std::move(fingerprint)), blocks_(std::move(blocks)) {
-  for (const auto& block : blocks_) {
-    COLLIE_ASSERT(block.offsets.size() == block.first_spans.size() &&
-                      block.offsets.back() == block.tokens.size() &&
-                      block.first_spans.back() == block.targets.size(),
-                  "{}: a block of documents does not fit together", name_);
-    first_document_.push_back(document_count_);
-    document_count_ += static_cast<int64_t>(block.offsets.size()) - 1;
-    token_count_ += static_cast<int64_t>(block.tokens.size());
+    : Dataset(blocks, {{.path = "", .settings = "", .contents = "", .blocks = blocks.size()}},
+              std::move(name), std::move(fingerprint)) {}
+
+Dataset::Dataset(std::vector<DocumentBlock> blocks, std::vector<DatasetSource> sources, std::string name,
+                 std::string fingerprint)
+    : name_(std::move(name)),
+      fingerprint_(std::move(fingerprint)),
+      blocks_(std::move(blocks)),
+      sources_(std::move(sources)) {
+  first_document_.push_back(0);
+  auto block = blocks_.begin();
+  for (DatasetSource& source : sources_) {
+    for (size_t i = 0; i < source.blocks; ++i, ++block) {
+      COLLIE_ASSERT(block->offsets.size() == block->first_spans.size() &&
+                        block->offsets.back() == block->tokens.size() &&
+                        block->first_spans.back() == block->targets.size(),
+                    "{}: a block of documents does not fit together", name_);
+      count(*block, source);
+      first_document_.push_back(document_count_ + source.documents);
+    }
+    document_count_ += source.documents;
+    token_count_ += source.tokens;
+    pair_count_ += source.pairs;
+    target_count_ += source.targets;
   }
-  first_document_.push_back(document_count_);
-  for (int64_t i = 0; i < document_count_; ++i) {
-    const DocumentView view = document(i);
-    pair_count_ += view.pairs();
-    target_count_ += view.target_count(0, view.pairs());
-  }
+  COLLIE_ASSERT(block == blocks_.end(), "{}: more blocks than its sources have", name_);
   if (document_count_ == 0)
     throw UserError(
         "{}: there is nothing to learn from: the files have no documents (empty files, or lines that are "
@@ -46,6 +80,13 @@ Dataset::Dataset(std::vector<DocumentBlock> blocks, std::string name, std::strin
   if (target_count_ == 0)
     throw UserError("{}: there is nothing to learn from: {} documents without a single target token", name_,
                     document_count_);
+}
+
+size_t Dataset::source_of(int64_t document) const {
+  size_t source = 0;
+  while (source + 1 < sources_.size() && document >= sources_[source].documents)
+    document -= sources_[source++].documents;
+  return source;
 }
 
 int64_t DocumentView::target_count(int64_t first, int64_t count) const {
@@ -58,16 +99,28 @@ int64_t DocumentView::target_count(int64_t first, int64_t count) const {
   return found;
 }
 
-DocumentView Dataset::document(int64_t index) const {
-  COLLIE_ASSERT(index >= 0 && index < document_count_, "{}: document {} of {}", name_, index,
+Dataset::Place Dataset::find(int64_t document) const {
+  COLLIE_ASSERT(document >= 0 && document < document_count_, "{}: document {} of {}", name_, document,
                 document_count_);
-  const auto after = std::upper_bound(first_document_.begin(), first_document_.end(), index);
+  const auto after = std::upper_bound(first_document_.begin(), first_document_.end(), document);
   const auto number = static_cast<size_t>(after - first_document_.begin()) - 1;
-  const DocumentBlock& block = blocks_[number];
-  const auto local = static_cast<size_t>(index - first_document_[number]);
-  const uint64_t begin = block.offsets[local], end = block.offsets[local + 1];
-  const uint64_t first = block.first_spans[local], last = block.first_spans[local + 1];
-  return {block.tokens.subspan(begin, end - begin), block.targets.subspan(first, last - first)};
+  return {blocks_[number], static_cast<size_t>(document - first_document_[number])};
+}
+
+DocumentView Dataset::document(int64_t index) const {
+  const auto [block, local] = find(index);
+  return block.document(local);
+}
+
+void Dataset::read_tokens(int64_t document, int64_t first, std::span<int32_t> out) const {
+  const auto [block, index] = find(document);
+  const uint64_t begin = block.offsets[index] + static_cast<uint64_t>(first);
+  COLLIE_ASSERT(first >= 0 && begin + out.size() <= block.offsets[index + 1],
+                "{}: {} tokens from {} of document {}", name_, out.size(), first, document);
+  if (block.file)
+    block.file->read(block.first_byte + begin * sizeof(int32_t), std::as_writable_bytes(out));
+  else
+    std::copy_n(block.tokens.data() + begin, out.size(), out.data());
 }
 
 Document document_from(std::vector<int32_t> tokens, int64_t first) {
@@ -156,6 +209,26 @@ nlohmann::json parts_of_key(const DataSource& source, const std::string& tokeniz
   return parts;
 }
 
+// The keys of a source that decide what becomes of its files, for messages.
+std::string words_of_settings(const DataSource& source) {
+  const std::pair<const char*, const std::string&> keys[] = {{"format", source.format},
+                                                             {"text", source.text},
+                                                             {"prompt", source.prompt},
+                                                             {"completion", source.completion},
+                                                             {"messages", source.messages},
+                                                             {"tools", source.tools},
+                                                             {"chat_template", source.chat_template},
+                                                             {"tokens", source.tokens},
+                                                             {"labels", source.labels},
+                                                             {"add_bos", source.add_bos},
+                                                             {"add_eos", source.add_eos}};
+  std::string words;
+  for (const auto& [name, value] : keys)
+    if (!value.empty() && value != "auto")
+      words += fmt::format("{}{}: {}", words.empty() ? "" : ", ", name, replace_invalid_utf8(value));
+  return words;
+}
+
 SourceReader make_reader(const DataSource& source, const Tokenizer& tokenizer, const std::string& fingerprint,
                          const DatasetOptions& options) {
   SourceReader reader{source, tokenizer, options, std::nullopt, parts_of_key(source, fingerprint, options)};
@@ -163,6 +236,8 @@ SourceReader make_reader(const DataSource& source, const Tokenizer& tokenizer, c
     reader.chat_template = source.chat_template.empty()
                                ? ChatTemplate::load(options.tokenizer_folder)
                                : ChatTemplate::from_file(source.chat_template, options.tokenizer_folder);
+  if (reader.chat_template && reader.chat_template->has_generation())
+    reader.parts_of_key.push_back("tokens that overlap generation blocks");
   return reader;
 }
 
@@ -174,49 +249,114 @@ std::string make_key(const SourceReader& reader, const std::string& contents) {
   return sha256_hex(std::as_bytes(std::span(text)));
 }
 
-void build_cache(const std::filesystem::path& cache, const std::string& key, const SourceReader& reader,
-                 const MappedFile& file) {
-  const UnpackedFile unpacked(file, cache);
-  const std::string_view text = unpacked.text();
-  if (const auto offset = first_invalid_utf8(text))
-    throw UserError("{}: it is not valid UTF-8 at byte {} (0x{:02X}); data files must be UTF-8",
-                    file.path().string(), *offset,
-                    static_cast<unsigned>(static_cast<unsigned char>(text[*offset])));
-  const DatasetFormat read = dataset_formats().find(reader.source.format);
-  TokenCacheWriter writer(cache, key);
-  failpoint("data.tokenise");
-  read({reader.source, file.path().string(), text, reader.chat_template ? &*reader.chat_template : nullptr,
-        reader.options.max_bad_lines},
-       reader.tokenizer, [&](const Document& document) { writer.add(document.tokens, document.targets); });
-  writer.finish();
+std::tm local_time() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::localtime_r(&now, &parts);
+  return parts;
 }
 
-// Adds the file's key to `keys`.
-DocumentBlock open_file(const std::string& path, const SourceReader& reader,
-                        const std::filesystem::path& cache_folder, std::string& keys) {
-  const MappedFile file(path);
-  const FileHash hash(file, cache_folder);
-  const std::string key = make_key(reader, hash.sha256());
-  keys += key;
-  const auto cache = cache_folder / (key + ".tokens");
-  std::string reason;
-  const int64_t vocab_size = reader.tokenizer.vocab_size();
-  if (auto block = open_token_cache(cache, key, vocab_size, reason)) return *block;
-  if (!reason.empty()) log::warn("token cache {}: {}; it is made anew", cache.string(), reason);
-  build_cache(cache, key, reader, file);
-  if (auto block = open_token_cache(cache, key, vocab_size, reason)) {
-    hash.remember();
-    return *block;
+// A data file of the set.
+struct OpenedFile {
+  const SourceReader* reader;
+  std::string path;
+  FileHash hash;
+  std::string key;
+  std::filesystem::path cache;
+  std::optional<TokenCache> tokens = std::nullopt;
+};
+
+class DatasetOpener {
+ public:
+  DatasetOpener(const Tokenizer& tokenizer, std::filesystem::path cache_folder, const DatasetOptions& options)
+      : tokenizer_(tokenizer), cache_folder_(std::move(cache_folder)), options_(options) {}
+
+  // Looks for the caches of the source's files.
+  void add(const SourceReader& reader) {
+    for (const auto& path : expand_glob(reader.source.path)) {
+      check_regular_file(path, options_.name);
+      FileHash hash(path, cache_folder_);
+      const std::string key = make_key(reader, hash.sha256());
+      files_.push_back({&reader, path, std::move(hash), key, cache_folder_ / (key + ".tokens")});
+      OpenedFile& file = files_.back();
+      const std::string reason = open(file);
+      if (!reason.empty()) log::warn("token cache {}: {}; it is made anew", file.cache.string(), reason);
+    }
   }
-  throw RunError("the token cache {} cannot be read back: {}", cache.string(),
-                 reason.empty() ? "it is gone" : reason);
+
+  // Tokenises the files that have no cache.
+  void tokenise_others() {
+    std::vector<TokenisingTask> tasks;
+    std::set<std::string> wanted;
+    uint64_t bytes = 0;
+    for (const OpenedFile& file : files_) {
+      if (file.tokens || !wanted.insert(file.key).second) continue;
+      const SourceReader& reader = *file.reader;
+      tasks.push_back(
+          {{reader.source, file.path, reader.chat_template ? &*reader.chat_template : nullptr, local_time()},
+           file.cache,
+           file.key});
+      bytes += open_regular_file(file.path).bytes;
+      if (const auto& check = dataset_formats().find(reader.source.format).check)
+        check(tasks.back().file, tokenizer_);
+    }
+    TokenisingProgress progress(bytes, standard_error(), steady_seconds());
+    TokenisingOptions how{options_.max_bad_lines, options_.threads};
+    if (options_.shows_progress)
+      how.progress = [&](uint64_t done, const std::string& path) {
+        progress.show(done, path, steady_seconds());
+      };
+    tokenise(tasks, tokenizer_, how);
+    for (OpenedFile& file : files_) {
+      if (file.tokens) continue;
+      const std::string reason = open(file);
+      if (!file.tokens)
+        throw RunError("the token cache {} cannot be read back: {}", file.cache.string(),
+                       reason.empty() ? "it is gone" : reason);
+      file.hash.remember();
+    }
+  }
+
+  void say_findings() const {
+    for (const OpenedFile& file : files_) try {
+        DataFindings::from_text(file.tokens->findings, file.path).say(file.path);
+      } catch (const std::exception& error) {
+        log::warn("token cache {}: what it says of its file cannot be read: {}", file.cache.string(),
+                  error.what());
+      }
+  }
+
+  const std::vector<OpenedFile>& files() const { return files_; }
+
+ private:
+  // The reason if there is a cache and it is of no use.
+  std::string open(OpenedFile& file) const {
+    std::string reason;
+    file.tokens = open_token_cache(file.cache, file.key, tokenizer_.vocab_size(), reason);
+    return reason;
+  }
+
+  const Tokenizer& tokenizer_;
+  std::filesystem::path cache_folder_;
+  const DatasetOptions& options_;
+  std::vector<OpenedFile> files_;
+};
+
+// Records taken as running text teach their braces and keys.
+void warn_of_records_as_text(const DataSource& source) {
+  if (source.format != "text") return;
+  std::filesystem::path path = source.path;
+  if (path.extension() == ".gz" || path.extension() == ".zst") path = path.stem();
+  if (path.extension() == ".jsonl" || path.extension() == ".ndjson")
+    log::warn(
+        "{}: the whole file is taken as one text, braces and keys included, as its format is text; format "
+        "jsonl, "
+        "chat or tokens reads its lines as records",
+        source.path);
 }
 
-void check_source(const DataSource& source, const std::string& name) {
-  if (source.weight != 1.0)
-    throw UserError("{}: weight {} for '{}': weights other than 1 are not supported yet", name, source.weight,
-                    source.path);
-  dataset_formats().find(source.format);
+std::string hash_of(const std::string& text) {
+  return sha256_hex(std::as_bytes(std::span(text)));
 }
 
 }  // namespace
@@ -225,22 +365,39 @@ std::shared_ptr<const Dataset> open_dataset(const std::vector<DataSource>& sourc
                                             const Tokenizer& tokenizer,
                                             const std::filesystem::path& cache_folder,
                                             const DatasetOptions& options) {
-  for (const auto& source : sources) check_source(source, options.name);
+  for (const auto& source : sources) dataset_formats().find(source.format);
   std::error_code error;
   std::filesystem::create_directories(cache_folder, error);
   if (error) throw RunError("cannot make the folder {}: {}", cache_folder.string(), error.message());
   const std::string fingerprint = tokenizer.fingerprint();
-  std::vector<DocumentBlock> blocks;
-  std::string keys;
+  std::vector<SourceReader> readers;
+  readers.reserve(sources.size());
+  DatasetOpener opener(tokenizer, cache_folder, options);
   for (const auto& source : sources) {
-    const SourceReader reader = make_reader(source, tokenizer, fingerprint, options);
-    for (const auto& path : expand_glob(source.path)) {
-      check_regular_file(path, options.name);
-      blocks.push_back(open_file(path, reader, cache_folder, keys));
-    }
+    warn_of_records_as_text(source);
+    opener.add(readers.emplace_back(make_reader(source, tokenizer, fingerprint, options)));
   }
-  return std::make_shared<const Dataset>(std::move(blocks), options.name,
-                                         sha256_hex(std::as_bytes(std::span(keys))));
+  opener.tokenise_others();
+  opener.say_findings();
+  std::vector<DocumentBlock> blocks;
+  std::vector<DatasetSource> opened;
+  std::string all_keys;
+  for (const SourceReader& reader : readers) {
+    std::string contents;
+    const size_t before = blocks.size();
+    for (const OpenedFile& file : opener.files()) {
+      if (file.reader != &reader) continue;
+      blocks.push_back(file.tokens->block);
+      contents += file.hash.sha256();
+      all_keys += file.key;
+    }
+    opened.push_back({.path = reader.source.path,
+                      .settings = words_of_settings(reader.source),
+                      .contents = hash_of(contents),
+                      .blocks = blocks.size() - before});
+  }
+  return std::make_shared<const Dataset>(std::move(blocks), std::move(opened), options.name,
+                                         hash_of(all_keys));
 }
 
 }  // namespace collie

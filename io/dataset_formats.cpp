@@ -17,21 +17,32 @@ AddedByFormat usual(const Tokenizer& tokenizer) {
   return {tokenizer.adds_bos(), true};
 }
 
-void read_text(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
-  if (!file.text.empty()) sink(DocumentMaker(file, tokenizer, usual(tokenizer)).whole(file.text));
+void read_text(const DataFile& file, const DataRecord& record, const Tokenizer& tokenizer,
+               const DocumentSink& sink, DataFindings& findings) {
+  sink(DocumentMaker(file, tokenizer, usual(tokenizer), findings).whole(record.text));
 }
 
-void read_jsonl(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
+void check_text(const DataFile& file, const Tokenizer& tokenizer) {
+  DataFindings none;
+  const DocumentMaker documents(file, tokenizer, usual(tokenizer), none);
+}
+
+void check_jsonl(const DataFile& file, const Tokenizer& tokenizer) {
   const DataSource& source = file.source;
   if (source.text.empty() ? source.prompt.empty() || source.completion.empty()
                           : !source.prompt.empty() || !source.completion.empty())
     throw UserError("{}: a jsonl source names its keys as either text, or prompt and completion",
                     source.path);
-  DocumentMaker documents(file, tokenizer, usual(tokenizer));
-  for_each_record(file, [&](const JsonRecord& record) {
-    sink(source.text.empty() ? documents.completed(record.text(source.prompt), record.text(source.completion))
-                             : documents.whole(record.text(source.text)));
-  });
+  check_text(file, tokenizer);
+}
+
+void read_jsonl(const DataFile& file, const DataRecord& line, const Tokenizer& tokenizer,
+                const DocumentSink& sink, DataFindings& findings) {
+  const DataSource& source = file.source;
+  const JsonRecord record(line);
+  DocumentMaker documents(file, tokenizer, usual(tokenizer), findings);
+  sink(source.text.empty() ? documents.completed(record.text(source.prompt), record.text(source.completion))
+                           : documents.whole(record.text(source.text)));
 }
 
 std::vector<int32_t> read_ids(const JsonRecord& record, const std::string& key, int64_t least,
@@ -68,16 +79,30 @@ std::vector<bool> read_targets(const JsonRecord& record, const std::string& key,
   return targets;
 }
 
-void read_tokens(const DataFile& file, const Tokenizer& tokenizer, const DocumentSink& sink) {
+void check_added(const DataFile& file, const Tokenizer& tokenizer) {
+  DataFindings none;
+  const DocumentMaker documents(file, tokenizer, {false, false}, none);
+}
+
+void read_tokens(const DataFile& file, const DataRecord& line, const Tokenizer& tokenizer,
+                 const DocumentSink& sink, DataFindings& findings) {
   const DataSource& source = file.source;
-  const std::string key = source.tokens.empty() ? "tokens" : source.tokens;
-  DocumentMaker documents(file, tokenizer, {false, false});
-  for_each_record(file, [&](const JsonRecord& record) {
-    const std::vector<int32_t> tokens = read_ids(record, key, 0, tokenizer.vocab_size());
-    sink(documents.given(tokens, source.labels.empty()
-                                     ? std::vector<bool>(tokens.size(), true)
-                                     : read_targets(record, source.labels, tokens, tokenizer.vocab_size())));
-  });
+  const JsonRecord record(line);
+  const std::vector<int32_t> tokens =
+      read_ids(record, source.tokens.empty() ? "tokens" : source.tokens, 0, tokenizer.vocab_size());
+  DocumentMaker documents(file, tokenizer, {false, false}, findings);
+  sink(documents.given(tokens, source.labels.empty()
+                                   ? std::vector<bool>(tokens.size(), true)
+                                   : read_targets(record, source.labels, tokens, tokenizer.vocab_size())));
+}
+
+void check_chat(const DataFile& file, const Tokenizer& tokenizer) {
+  if (!file.chat_template)
+    throw UserError(
+        "{}: format chat needs a chat template, and the tokenizer's folder has none; give this source a "
+        "chat_template: FILE",
+        file.source.path);
+  check_added(file, tokenizer);
 }
 
 }  // namespace
@@ -85,10 +110,10 @@ void read_tokens(const DataFile& file, const Tokenizer& tokenizer, const Documen
 Registry<DatasetFormat>& dataset_formats() {
   static Registry<DatasetFormat> formats("data set format", "format");
   static const bool filled = [] {
-    formats.add("text", read_text);
-    formats.add("jsonl", read_jsonl);
-    formats.add("chat", read_chat);
-    formats.add("tokens", read_tokens);
+    formats.add("text", {false, read_text, check_text});
+    formats.add("jsonl", {true, read_jsonl, check_jsonl});
+    formats.add("chat", {true, read_chat, check_chat});
+    formats.add("tokens", {true, read_tokens, check_added});
     return true;
   }();
   static_cast<void>(filled);

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/error.hpp"
-#include "base/log.hpp"
 #include "base/quote.hpp"
 
 namespace collie {
@@ -18,8 +17,9 @@ size_t whole_character(std::string_view text, size_t position) {
 
 }  // namespace
 
-DocumentMaker::DocumentMaker(const DataFile& file, const Tokenizer& tokenizer, AddedByFormat added)
-    : file_(file), tokenizer_(tokenizer) {
+DocumentMaker::DocumentMaker(const DataFile& file, const Tokenizer& tokenizer, AddedByFormat added,
+                             DataFindings& findings)
+    : tokenizer_(tokenizer), findings_(findings) {
   const auto says = [](const std::string& key, bool otherwise) {
     return key == "auto" ? otherwise : key == "true";
   };
@@ -31,15 +31,6 @@ DocumentMaker::DocumentMaker(const DataFile& file, const Tokenizer& tokenizer, A
     throw UserError(
         "the tokenizer has no EOS token, and every document ends with it; name one as eos_token in "
         "tokenizer_config.json");
-}
-
-// Once a file and token.
-void DocumentMaker::warn_of_double(const char* token, const char* where, const char* key) {
-  if (!warned_.insert(key).second) return;
-  log::warn(
-      "{}: a text {} with the {} token, and one more is added; set {}: false for this source if that is not "
-      "meant",
-      file_.path, where, token, key);
 }
 
 Document DocumentMaker::given(const std::vector<int32_t>& ids, const std::vector<bool>& targets) {
@@ -55,12 +46,12 @@ Document DocumentMaker::given(const std::vector<int32_t>& ids, const std::vector
   };
   document.tokens.reserve(ids.size() + 2);
   if (adds_bos_) {
-    if (!ids.empty() && ids.front() == *tokenizer_.bos()) warn_of_double("BOS", "begins", "add_bos");
+    if (!ids.empty() && ids.front() == *tokenizer_.bos()) findings_.add(DataFindings::Kind::double_bos, "");
     put(*tokenizer_.bos(), false);  // nothing predicts the first token
   }
   for (size_t i = 0; i < ids.size(); ++i) put(ids[i], targets[i]);
   if (adds_eos_) {
-    if (!ids.empty() && ids.back() == *tokenizer_.eos()) warn_of_double("EOS", "ends", "add_eos");
+    if (!ids.empty() && ids.back() == *tokenizer_.eos()) findings_.add(DataFindings::Kind::double_eos, "");
     put(*tokenizer_.eos(), true);
   }
   return document;
@@ -80,25 +71,29 @@ Document DocumentMaker::completed(const std::string& prompt, const std::string& 
   const bool parts = prompt.empty() || completion.empty() ||
                      (first != targets.end() &&
                       encoding.starts[static_cast<size_t>(first - targets.begin())] == prompt.size());
-  if (!parts && warned_.insert("joined").second)
-    log::warn(
-        "{}: a token joins the end of a prompt and the beginning of its completion, so that it is no target "
-        "(the first "
-        "prompt ends with '{}', its completion begins with '{}')",
-        file_.path,
-        shortened(
-            prompt.substr(whole_character(prompt, prompt.size() - std::min<size_t>(prompt.size(), 20)))),
-        shortened(completion.substr(0, 40), 20));
+  if (!parts)
+    findings_.add(DataFindings::Kind::joined,
+                  fmt::format("a prompt that ends with '{}', and a completion that begins with '{}'",
+                              shortened(prompt.substr(whole_character(
+                                  prompt, prompt.size() - std::min<size_t>(prompt.size(), 20)))),
+                              shortened(completion.substr(0, 40), 20)));
   return given(encoding.ids, targets);
 }
 
-Document DocumentMaker::spanned(std::string_view text, const std::vector<std::pair<size_t, size_t>>& spans) {
+Document DocumentMaker::spanned(std::string_view text, const std::vector<std::pair<size_t, size_t>>& spans,
+                                bool straddling) {
   const Encoding encoding = tokenizer_.encode_with_starts(text);
-  std::vector<bool> targets;
-  for (const size_t start : encoding.starts)
-    targets.push_back(std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
-      return start >= span.first && start < span.second;
-    }));
+  const std::vector<size_t>& starts = encoding.starts;
+  std::vector<bool> targets(starts.size());
+  for (const auto& [begin, end] : spans) {
+    // The first token that begins in the span or behind it. If none begins with the span, the token before it
+    // reaches into it. Of several that share a start, only the last does: the others are parts of its first
+    // character.
+    auto first = std::lower_bound(starts.begin(), starts.end(), begin);
+    if (straddling && first != starts.begin() && (first == starts.end() || *first != begin)) --first;
+    for (; first != starts.end() && *first < end; ++first)
+      targets[static_cast<size_t>(first - starts.begin())] = true;
+  }
   return given(encoding.ids, targets);
 }
 

@@ -11,14 +11,31 @@
 #include <optional>
 #include <string>
 
-#include "io/mapped_file.hpp"
-
 namespace collie {
+
+// A text about a file, which holds as long as the file is as it was.
+class FileMemory {
+ public:
+  // Looks at the state of `file` now. The text is kept under `folder`, with a name of its own for each
+  // `suffix`.
+  FileMemory(const std::string& file, const std::filesystem::path& folder, const std::string& suffix);
+
+  // What was kept of the file in this state; empty if nothing was.
+  std::string recall() const;
+  // Keeps `text`, if the file is still in the state that the constructor saw, and that may be remembered. If
+  // it cannot be written, nothing is kept.
+  void keep(const std::string& text) const;
+
+ private:
+  std::filesystem::path memory_;  // the file that remembers
+  std::string path_, state_;      // state_ is empty if it is not to be remembered
+};
 
 class FileHash {
  public:
-  // The hash of `file`, either as remembered under `folder` or computed from its bytes.
-  FileHash(const MappedFile& file, const std::filesystem::path& folder);
+  // The hash of the file at `path`, either as remembered under `folder` or computed from its bytes, which are
+  // read piece by piece. Throws UserError naming the file and the system's reason.
+  FileHash(const std::string& path, const std::filesystem::path& folder);
 
   const std::string& sha256() const { return sha256_; }
   // Remembers the hash if it is new and may be kept. If it cannot be written, the file is hashed again the
@@ -26,9 +43,8 @@ class FileHash {
   void remember() const;
 
  private:
-  std::filesystem::path memory_;  // the file that remembers
-  std::string state_;             // of the data file, before it was hashed; empty: not to be remembered
-  std::string path_, sha256_;
+  FileMemory memory_;
+  std::string sha256_;
   bool remembered_ = false;
 };
 

@@ -36,36 +36,50 @@ int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes,
                              int64_t step) {
   COLLIE_ASSERT(step > origin.steps && origin.steps >= 0 && origin.position >= 0, "step {} after {} at {}",
                 step, origin.steps, origin.position);
-  const int64_t sequences = order.sequences_per_epoch(), between = step - 1 - origin.steps;
+  int64_t between = step - 1 - origin.steps, position = origin.position;
   // The origin may lie in the middle of an epoch, whose rest is seen first.
-  const int64_t epoch_end = (origin.position / sequences + 1) * sequences;
-  const int64_t in_rest = divide_up(epoch_end - origin.position, sizes.sequences());
-  if (between < in_rest) return origin.position + between * sizes.sequences();
-  const int64_t per_epoch = steps_per_epoch(order, sizes);
-  return epoch_end + (between - in_rest) / per_epoch * sequences +
-         (between - in_rest) % per_epoch * sizes.sequences();
+  for (int64_t epoch = order.epoch_of(position);; ++epoch) {
+    const int64_t end = order.first_sequence(epoch + 1);
+    const int64_t in_rest = divide_up(end - position, sizes.sequences());
+    if (between < in_rest) return position + between * sizes.sequences();
+    between -= in_rest;
+    position = end;
+    if (!order.is_even_from(epoch + 1)) continue;
+    const int64_t sequences = order.sequences_in(epoch + 1);
+    const int64_t per_epoch = divide_up(sequences, sizes.sequences());
+    return position + between / per_epoch * sequences + between % per_epoch * sizes.sequences();
+  }
 }
 
 int64_t last_step_of_epoch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
                            int64_t epochs) {
-  const int64_t sequences = order.sequences_per_epoch();
-  const int64_t whole = epochs - origin.position / sequences;  // includes the epoch of the origin
-  if (whole < 1) return origin.steps;
-  return origin.steps + divide_up(sequences - origin.position % sequences, sizes.sequences()) +
-         (whole - 1) * steps_per_epoch(order, sizes);
+  int64_t steps = origin.steps, position = origin.position;
+  for (int64_t epoch = order.epoch_of(position); epoch < epochs; ++epoch) {
+    const int64_t end = order.first_sequence(epoch + 1);
+    steps += divide_up(end - position, sizes.sequences());
+    position = end;
+    if (order.is_even_from(epoch + 1))
+      return steps + (epochs - epoch - 1) * divide_up(order.sequences_in(epoch + 1), sizes.sequences());
+  }
+  return steps;
+}
+
+EpochsDone epochs_done(const SequenceOrder& order, int64_t position) {
+  const int64_t epoch = order.epoch_of(position);
+  return {epoch, order.first_sequence(epoch) == position};
 }
 
 StepBatch make_step_batch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
                           int64_t number) {
   check_sizes(sizes);
   const int64_t position = position_before_step(order, sizes, origin, number);
-  const int64_t per_epoch = order.sequences_per_epoch();
-  const int64_t first = position % per_epoch;
-  const int64_t end = std::min(per_epoch, first + sizes.sequences());
+  const int64_t epoch = order.epoch_of(position);
+  const int64_t first = position - order.first_sequence(epoch);
+  const int64_t end = std::min(order.sequences_in(epoch), first + sizes.sequences());
   const int64_t across = sizes.micro_batch_size * sizes.dp_size;  // sequences per micro-batch of all replicas
 
   StepBatch step;
-  step.epoch = position / per_epoch;
+  step.epoch = epoch;
   step.step = number;
   step.position = position;
   step.next_position = position + end - first;

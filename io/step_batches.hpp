@@ -19,7 +19,8 @@ struct StepSizes {
   }  // sequences in a full step
 };
 
-// The number of steps per epoch; the last step may be short. A step never crosses an epoch.
+// The number of steps of an epoch (order.first_epoch()); the last step may be short. A step never crosses an
+// epoch.
 int64_t steps_per_epoch(const SequenceOrder& order, const StepSizes& sizes);
 
 // The point from which on every step has the same sizes: the start of the run, or a checkpoint from which a
@@ -35,6 +36,14 @@ int64_t position_before_step(const SequenceOrder& order, const StepSizes& sizes,
 // The step that ends epoch `epochs` (from 1), or the origin's last step if that lies beyond.
 int64_t last_step_of_epoch(const SequenceOrder& order, const StepSizes& sizes, const StepOrigin& origin,
                            int64_t epochs);
+
+// How many epochs a run has finished when it has consumed `position` sequences, and whether one has just
+// ended.
+struct EpochsDone {
+  int64_t epochs = 0;
+  bool just_ended = false;
+};
+EpochsDone epochs_done(const SequenceOrder& order, int64_t position);
 
 // The batch that replica sizes.dp_rank computes in step `step`. Sequence g of the step (from 0) belongs to
 // micro-batch g / (dp_size * micro_batch_size), and within it to replica (g / micro_batch_size) % dp_size. So

@@ -22,8 +22,7 @@ std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoin
 std::string weights_hash(const std::string& folder, const std::filesystem::path& cache) {
   std::string hashes;
   for (const std::filesystem::path& path : WeightFolder(folder).files()) {
-    const MappedFile file(path);
-    const FileHash hash(file, cache);
+    const FileHash hash(path.string(), cache);
     hash.remember();
     hashes += hash.sha256() + "\n";
   }

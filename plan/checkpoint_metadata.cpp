@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "io/evaluated_checkpoints.hpp"
 #include "models/pieces.hpp"
+#include "plan/data_resume.hpp"
 
 namespace collie {
 
@@ -42,6 +43,7 @@ nlohmann::json checkpoint_metadata(const RunPlan& plan, const SnapshotExpected& 
                           {"total_steps", plan.total_steps},
                           {"ranks", plan.layout.grid.ranks()},
                           {"maths", resume_fingerprint(plan)}};
+  add_data_metadata(*plan.order, expected.position, metadata);
   if (remembers(expected.memory)) metadata["memory"] = expected.memory;
   if (nlohmann::json averages = averages_of(plan); !averages.empty())
     metadata["averages"] = std::move(averages);

@@ -1,6 +1,7 @@
 #include "plan/data_order.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -28,7 +29,7 @@ TooLong too_long_of(const std::string& name) {
 }
 
 void warn_of_nothing_to_learn(const SequenceOrder& order) {
-  const int64_t without = order.sequences_without_targets(0);
+  const int64_t without = order.sequences_without_targets(order.first_epoch());
   if (without == 0) return;
   log::warn(
       "{}: {} of the {} sequences of the first epoch have no target token, and teach nothing: prompts fill "
@@ -43,9 +44,37 @@ std::shared_ptr<const SequenceOrder> training_order(const Config& config,
                                                     std::shared_ptr<const Dataset> data) {
   const SequenceSettings settings{config.data.sequence_length, packing_of(config.data, config.data.train),
                                   config.data.shuffle, config.run.seed, too_long_of(config.data.too_long)};
-  auto order = std::make_shared<const SequenceOrder>(std::move(data), settings);
+  auto order = std::make_shared<const SequenceOrder>(std::move(data), settings,
+                                                     std::vector{first_phase(weights_of(config.data.train))});
   warn_of_nothing_to_learn(*order);
   return order;
+}
+
+std::vector<int64_t> weights_of(const std::vector<DataSource>& sources) {
+  std::vector<int64_t> weights;
+  for (const DataSource& source : sources)
+    weights.push_back(std::llround(source.weight * static_cast<double>(whole_weight)));
+  return weights;
+}
+
+std::string words_of_mixture(const SequenceOrder& order) {
+  const std::vector<int64_t>& weights = order.mixture().phases().back().weights;
+  if (std::all_of(weights.begin(), weights.end(), [](int64_t weight) { return weight == whole_weight; }))
+    return "";
+  const std::vector<DatasetSource>& sources = order.dataset().sources();
+  double all = 0;
+  const auto part = [&](size_t i) {
+    return static_cast<double>(weights[i]) / static_cast<double>(whole_weight) *
+           static_cast<double>(sources[i].targets);
+  };
+  for (size_t i = 0; i < sources.size(); ++i) all += part(i);
+  std::string words = "an epoch has of its targets";
+  for (size_t i = 0; i < sources.size(); ++i)
+    words += fmt::format("{} {:.1f} % of '{}' (weight {}, {} documents)", i == 0 ? "" : ",",
+                         100 * part(i) / std::max(all, 1.0), sources[i].path,
+                         static_cast<double>(weights[i]) / static_cast<double>(whole_weight),
+                         sources[i].documents);
+  return words;
 }
 
 std::string words_of_data(const SequenceOrder& order) {

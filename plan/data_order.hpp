@@ -18,6 +18,12 @@ const char* name_of(Packing packing);  // as the key has it
 std::shared_ptr<const SequenceOrder> training_order(const Config& config,
                                                     std::shared_ptr<const Dataset> data);
 
+// The weights of sources in millionths.
+std::vector<int64_t> weights_of(const std::vector<DataSource>& sources);
+
+// What part each source has of an epoch, where a weight is not 1; otherwise empty.
+std::string words_of_mixture(const SequenceOrder& order);
+
 // How many documents, tokens and targets there are, and how many documents are cut or dropped; for the start
 // of a run.
 std::string words_of_data(const SequenceOrder& order);

@@ -1,7 +1,10 @@
 #include "plan/data_report.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "plan/data_order.hpp"
 
@@ -42,16 +45,42 @@ ShownDocument shown(const Dataset& data, const Tokenizer& tokenizer, int64_t ind
   return result;
 }
 
-void count_lengths(const Dataset& data, DataReport& report) {
-  for (int64_t i = 0; i < data.document_count(); ++i) {
-    const auto tokens = static_cast<int64_t>(data.document(i).tokens.size());
-    const auto place =
-        static_cast<size_t>(std::bit_width(static_cast<uint64_t>(std::max<int64_t>(tokens, 1)))) - 1;
-    if (report.lengths.size() <= place) report.lengths.resize(place + 1);
-    ++report.lengths[place];
-    report.shortest = i == 0 ? tokens : std::min(report.shortest, tokens);
-    report.longest = std::max(report.longest, tokens);
+void count_document(const DocumentView& document, DataReport& report, DataReport::Source& source) {
+  const auto tokens = static_cast<int64_t>(document.tokens.size());
+  const auto place =
+      static_cast<size_t>(std::bit_width(static_cast<uint64_t>(std::max<int64_t>(tokens, 1)))) - 1;
+  if (report.lengths.size() <= place) report.lengths.resize(place + 1);
+  ++report.lengths[place];
+  report.shortest = report.documents == 0 ? tokens : std::min(report.shortest, tokens);
+  report.longest = std::max(report.longest, tokens);
+  ++report.documents;
+  ++source.documents;
+  source.tokens += tokens;
+  source.targets += document.target_count(0, document.pairs());
+}
+
+// Counts the documents that are read, and returns their numbers.
+std::vector<int64_t> count_documents(const SequenceOrder& order, DataReport& report) {
+  const Dataset& data = order.dataset();
+  std::vector<int64_t> read;
+  int64_t first = 0;
+  for (size_t i = 0; i < data.sources().size(); ++i) {
+    const DatasetSource& source = data.sources()[i];
+    const int64_t weight = order.mixture().phases().back().weights[i];
+    DataReport::Source& counted = report.sources.emplace_back();
+    counted.path = source.path;
+    counted.weight = static_cast<double>(weight) / static_cast<double>(whole_weight);
+    const int64_t last = first + source.documents;
+    for (int64_t number = std::exchange(first, last); number < last && weight > 0; ++number) {
+      const DocumentView document = data.document(number);
+      if (order.drops(document.pairs())) continue;
+      count_document(document, report, counted);
+      read.push_back(number);
+    }
+    report.tokens += counted.tokens;
+    report.targets += counted.targets;
   }
+  return read;
 }
 
 std::string histogram(const DataReport& report) {
@@ -84,17 +113,14 @@ DataReport make_data_report(const SequenceOrder& order, const Tokenizer& tokeniz
   DataReport report;
   report.name = data.name();
   report.packing = name_of(settings.packing);
-  report.documents = data.document_count();
-  report.tokens = data.token_count();
-  report.targets = data.target_count();
   report.sequences = order.sequences_per_epoch();
   report.cut = order.cut_documents();
   const bool drops = settings.packing != Packing::stream && settings.too_long == TooLong::drop;
   report.dropped = drops ? order.long_documents() : 0;
-  count_lengths(data, report);
+  const std::vector<int64_t> read = count_documents(order, report);
   const int64_t count = std::min(samples, report.documents);
   for (int64_t i = 0; i < count; ++i)
-    report.samples.push_back(shown(data, tokenizer, i * report.documents / count));
+    report.samples.push_back(shown(data, tokenizer, read[static_cast<size_t>(i * report.documents / count)]));
   return report;
 }
 
@@ -104,13 +130,23 @@ std::string to_text(const DataReport& report, bool colours) {
       "  {} documents do not stay whole, {} are dropped; from {} to {} tokens a document\n",
       report.name, report.documents, report.tokens, report.targets, report.sequences, report.packing,
       report.cut, report.dropped, report.shortest, report.longest);
+  if (report.sources.size() > 1)
+    for (const DataReport::Source& source : report.sources)
+      text += fmt::format("  {}: weight {}, {} documents, {} tokens, {} targets\n", source.path,
+                          source.weight, source.documents, source.tokens, source.targets);
   text += histogram(report);
   for (const ShownDocument& document : report.samples) text += text_of(document, colours);
   return text;
 }
 
 nlohmann::ordered_json to_json(const DataReport& report) {
-  nlohmann::ordered_json lengths = nlohmann::ordered_json::array(), samples = lengths;
+  nlohmann::ordered_json lengths = nlohmann::ordered_json::array(), samples = lengths, sources = lengths;
+  for (const DataReport::Source& source : report.sources)
+    sources.push_back({{"path", source.path},
+                       {"weight", source.weight},
+                       {"documents", source.documents},
+                       {"tokens", source.tokens},
+                       {"targets", source.targets}});
   for (size_t place = 0; place < report.lengths.size(); ++place)
     if (report.lengths[place] > 0)
       lengths.push_back({{"from", int64_t{1} << place}, {"documents", report.lengths[place]}});
@@ -125,7 +161,8 @@ nlohmann::ordered_json to_json(const DataReport& report) {
   return {{"name", report.name},       {"packing", report.packing}, {"documents", report.documents},
           {"tokens", report.tokens},   {"targets", report.targets}, {"sequences", report.sequences},
           {"cut", report.cut},         {"dropped", report.dropped}, {"shortest", report.shortest},
-          {"longest", report.longest}, {"lengths", lengths},        {"samples", samples}};
+          {"longest", report.longest}, {"sources", sources},        {"lengths", lengths},
+          {"samples", samples}};
 }
 
 }  // namespace collie

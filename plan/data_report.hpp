@@ -22,9 +22,18 @@ struct ShownDocument {
 };
 
 struct DataReport {
+  struct Source {
+    std::string path;
+    double weight = 1;
+    int64_t documents = 0, tokens = 0, targets = 0;  // without those that are dropped
+  };
   std::string name;  // "data.train"
   std::string packing;
-  int64_t documents = 0, tokens = 0, targets = 0, sequences = 0, cut = 0, dropped = 0;
+  // Of the documents that are read: those that are dropped, or in sources of weight 0, count nowhere else.
+  int64_t documents = 0, tokens = 0, targets = 0;
+  int64_t sequences = 0;  // of the first epoch
+  int64_t cut = 0, dropped = 0;
+  std::vector<Source> sources;
   int64_t shortest = 0, longest = 0;  // tokens of a document
   // Documents of [2^k, 2^(k+1)) tokens at place k; documents without tokens are at place 0, too.
   std::vector<int64_t> lengths;

@@ -31,7 +31,8 @@ MicroBatch batch_of(const RunPlan& plan) {
   if (plan.purpose == Purpose::evaluate)
     return evaluation_batch(*plan.evaluation_order, plan.config.train.micro_batch_size, 0);
   if (plan.purpose == Purpose::train) {
-    std::vector<MicroBatch> all = make_step_batch(*plan.order, plan.sizes, {}, 1).micro_batches;
+    std::vector<MicroBatch> all =
+        make_step_batch(*plan.order, plan.sizes, plan.origin, plan.origin.steps + 1).micro_batches;
     return *std::max_element(all.begin(), all.end(), [](const MicroBatch& a, const MicroBatch& b) {
       return a.tokens.size() < b.tokens.size();
     });

@@ -41,7 +41,7 @@ void measure_first_step(const RunPlan& plan, PlanReport& report) {
   for (int64_t replica = 0; replica < plan.sizes.dp_size; ++replica) {
     StepSizes sizes = plan.sizes;
     sizes.dp_rank = replica;
-    const StepBatch batch = make_step_batch(*plan.order, sizes, {}, 1);
+    const StepBatch batch = make_step_batch(*plan.order, sizes, plan.origin, plan.origin.steps + 1);
     report.targets = batch.global_target_tokens;
     for (const MicroBatch& micro_batch : batch.micro_batches) {
       report.tokens += static_cast<int64_t>(micro_batch.tokens.size());

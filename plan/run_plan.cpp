@@ -25,6 +25,7 @@
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/companion_files.hpp"
 #include "plan/data_order.hpp"
+#include "plan/data_resume.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
 #include "schedule/schedules.hpp"
@@ -44,6 +45,10 @@ fs::path cache_folder(const RunPlan& plan) {
   return elsewhere ? fs::temp_directory_path() / "collie-engine-cache" : fs::path(folder) / "cache";
 }
 
+int threads_of(const Config& config) {
+  return config.device.threads > 0 ? config.device.threads : usable_processors();
+}
+
 // A failure to write the data is an input error, because the run has not begun. The message names run.dir if
 // the data are cached there.
 std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<DataSource>& sources,
@@ -51,7 +56,11 @@ std::shared_ptr<const Dataset> open_data(const RunPlan& plan, const std::vector<
   const fs::path cache = cache_folder(plan);
   try {
     return open_dataset(sources, *plan.tokenizer, cache,
-                        {name, tokenizer_folder(plan.config), plan.config.data.max_bad_lines});
+                        {.name = name,
+                         .tokenizer_folder = tokenizer_folder(plan.config),
+                         .max_bad_lines = plan.config.data.max_bad_lines,
+                         .threads = threads_of(plan.config),
+                         .shows_progress = plan.config.monitor.console != "none"});
   } catch (const RunError& error) {
     throw UserError("{}: {}", cache.filename() == "cache" ? "run.dir" : name, error.what());
   }
@@ -165,8 +174,7 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   if (static_cast<int>(plan.ranges.size()) != layout.stages)
     throw UserError("parallel.partition: lists {} stages, the layout has {}", plan.ranges.size(),
                     layout.stages);
-  const int total = plan.config.device.threads > 0 ? plan.config.device.threads : usable_processors();
-  plan.threads_per_rank = std::max(1, total / ranks_here);
+  plan.threads_per_rank = std::max(1, threads_of(plan.config) / ranks_here);
 }
 
 void resolve_device(RunPlan& plan) {
@@ -293,6 +301,8 @@ json maths_of_run(const Checkpoint& checkpoint) {
   // It was true or false once, and is a name now.
   if (const auto packing = maths.find("/data/packing"); packing != maths.end() && packing->is_boolean())
     *packing = *packing ? "true" : "false";
+  // Sources had no weights once.
+  if (!maths.contains("/data/weights")) maths["/data/weights"] = words_of_weights({});
   // A constant rate had this key once, and did not read it.
   if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
   return maths;
@@ -319,6 +329,13 @@ bool follows_from_name(const std::string& key, const json& now, const json& then
          std::count(allowed_changes.begin(), allowed_changes.end(), section + ".name") > 0;
 }
 
+// Other data have other numbers of documents, too.
+bool follows_from_contents(const std::string& key, const std::vector<std::string>& allowed_changes) {
+  const bool counts = key == "data.documents" || key == "data.tokens" || key == "data.targets";
+  return counts && std::any_of(allowed_changes.begin(), allowed_changes.end(),
+                               [](const std::string& allowed) { return names(allowed, "data.contents"); });
+}
+
 void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
   const json now = resume_fingerprint(plan).flatten(), then = maths_of_run(*plan.checkpoint);
   json both = then;
@@ -333,6 +350,16 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
     const json value = now.value(pointer, json()), before = then.value(pointer, json());
     if (value == before || std::any_of(allowed_changes.begin(), allowed_changes.end(), allows)) continue;
     if (follows_from_name(key, now, then, allowed_changes)) continue;
+    if (follows_from_contents(key, allowed_changes)) continue;
+    if (key == "data.contents")
+      if (const std::string source = changed_source(plan.order->dataset(), plan.checkpoint->metadata());
+          !source.empty()) {
+        changed = fmt::format(
+            "data.contents: {}, in the run in '{}'; a resumed run must see the same data. Set it back, or "
+            "allow it by name: --allow-change {}",
+            source, plan.config.run.dir, key);
+        continue;
+      }
     // Another optimizer or schedule has other options; its name says more than they do.
     if (changed.empty() || key == "optimizer.name" || key == "lr_scheduler.name")
       changed = fmt::format(
@@ -371,6 +398,17 @@ void use_checkpoint(RunPlan& plan) {
   plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path(), base, {}};
 }
 
+// A run that mixed its sources does so from its own places on.
+void go_on_in_data(RunPlan& plan) {
+  const SequenceOrder& planned = *plan.order;
+  std::vector<MixturePhase> phases =
+      resumed_phases(planned, plan.checkpoint->metadata(), plan.checkpoint->path());
+  if (phases == planned.mixture().phases()) return;
+  plan.order =
+      std::make_shared<const SequenceOrder>(planned.shared_dataset(), planned.settings(), std::move(phases));
+  plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
+}
+
 // The data continue at the checkpoint's position, whatever sizes the steps had before it.
 void go_on_from_checkpoint(RunPlan& plan) {
   const json& metadata = plan.checkpoint->metadata();
@@ -380,6 +418,7 @@ void go_on_from_checkpoint(RunPlan& plan) {
   plan.estimated_step = metadata.value("estimated_step", int64_t{0});
   plan.last_norm = metadata.value("gradient_norm", 0.0);
   plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});
+  go_on_in_data(plan);
   count_steps(plan);
 }
 
@@ -566,6 +605,7 @@ json resume_fingerprint(const RunPlan& plan) {
   const Dataset& data = plan.order->dataset();
   print["data"]["packing"] = name_of(plan.order->settings().packing);
   print["data"]["contents"] = data.fingerprint();
+  print["data"]["weights"] = words_of_weights(plan.order->mixture().phases().back().weights);
   print["data"]["documents"] = data.document_count();
   print["data"]["tokens"] = data.token_count();
   print["data"]["targets"] = data.target_count();

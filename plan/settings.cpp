@@ -18,7 +18,8 @@ Cadence cadence_of(const RunPlan& plan) {
   cadence.evaluate_at_end = plan.config.eval.at_end;
   cadence.checkpoint_every = plan.config.checkpoint.every_n_steps;
   cadence.keep_best = plan.config.checkpoint.keep_best;
-  if (plan.order) cadence.sequences_per_epoch = plan.order->sequences_per_epoch();
+  if (plan.order)
+    cadence.epochs_done = [order = plan.order](int64_t position) { return epochs_done(*order, position); };
   cadence.has_evaluation = plan.evaluation_order != nullptr;
   return cadence;
 }

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+
+#include "io/step_batches.hpp"
 
 namespace collie {
 
@@ -10,7 +13,8 @@ struct Cadence {
   int64_t evaluate_every = 0;         // steps; 0: never
   int64_t evaluate_every_epochs = 0;  // epochs; 0: never
   int64_t checkpoint_every = 0;       // steps; 0: only at the end
-  int64_t sequences_per_epoch = 1;
+  // The epochs that end before or at a number of consumed sequences; needed for evaluate_every_epochs.
+  std::function<EpochsDone(int64_t position)> epochs_done = {};
   bool evaluate_at_start = false, evaluate_at_end = false;
   int64_t keep_best = 0;        // the best evaluated steps have a checkpoint; 0: only if one is due
   bool has_evaluation = false;  // whether there is data to evaluate on
@@ -20,16 +24,16 @@ struct Cadence {
   bool evaluation_due(int64_t step, int64_t position, bool last) const {
     if (!has_evaluation) return false;
     if (step == 0) return evaluate_at_start;
-    return divides(evaluate_every, step) || divides(evaluate_every_epochs * sequences_per_epoch, position) ||
-           (evaluate_at_end && last);
+    return divides(evaluate_every, step) || epoch_due(position) || (evaluate_at_end && last);
   }
   bool checkpoint_due(int64_t step) const { return step > 0 && divides(checkpoint_every, step); }
 
   // Whether a run from the start has an evaluation before or within its first `steps` steps, the last of
   // which ends at `position`. The one at the end of the run does not count.
   bool evaluates_within(int64_t steps, int64_t position) const {
-    return has_evaluation && (evaluate_at_start || within(evaluate_every, steps) ||
-                              within(evaluate_every_epochs * sequences_per_epoch, position));
+    return has_evaluation &&
+           (evaluate_at_start || within(evaluate_every, steps) ||
+            (evaluate_every_epochs > 0 && within(evaluate_every_epochs, epochs_done(position).epochs)));
   }
   // Whether such a run saves before `last_step`, which begins at `position`.
   bool saves_before(int64_t last_step, int64_t position) const {
@@ -38,6 +42,11 @@ struct Cadence {
   }
 
  private:
+  bool epoch_due(int64_t position) const {
+    if (evaluate_every_epochs == 0) return false;
+    const EpochsDone done = epochs_done(position);
+    return done.just_ended && done.epochs > 0 && divides(evaluate_every_epochs, done.epochs);
+  }
   static bool divides(int64_t every, int64_t number) { return every > 0 && number % every == 0; }
   static bool within(int64_t every, int64_t number) { return every > 0 && every <= number; }
 };

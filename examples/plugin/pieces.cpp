@@ -5,10 +5,8 @@
 //   optimizer: {name: signum, lr: 1.0e-4, momentum: 0.9}
 //   lr_scheduler: {name: triangle, peak: 0.5}
 //   callbacks: [halved]
-#include <algorithm>
 #include <cmath>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "base/plugin.hpp"
@@ -77,15 +75,12 @@ void add_triangle() {
       });
 }
 
-// Each line of a file that is not empty is a document.
-void read_lines(const collie::DataFile& file, const collie::Tokenizer& tokenizer,
-                const collie::DocumentSink& sink) {
-  collie::DocumentMaker documents(file, tokenizer, {tokenizer.adds_bos(), true});
-  for (std::string_view rest = file.text; !rest.empty();) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    if (!line.empty()) sink(documents.whole(line));
-    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-  }
+// Each line of a file that is not blank is a document.
+void read_line(const collie::DataFile& file, const collie::DataRecord& record,
+               const collie::Tokenizer& tokenizer, const collie::DocumentSink& sink,
+               collie::DataFindings& findings) {
+  collie::DocumentMaker documents(file, tokenizer, {tokenizer.adds_bos(), true}, findings);
+  sink(documents.whole(record.text));
 }
 
 // Ends the run when the loss is below half of the first step's.
@@ -105,7 +100,7 @@ class Halved final : public collie::Callback {
 void register_pieces() {
   add_signum();
   add_triangle();
-  collie::dataset_formats().add("lines", read_lines);
+  collie::dataset_formats().add("lines", {.read = read_line});
   collie::callbacks().add("halved", [] { return std::make_unique<Halved>(); });
 }
 

@@ -126,4 +126,79 @@ TEST_CASE("a run says what is cut, and refuses or drops it when asked", "[data]"
                 {"data.train: document 2 has 202 tokens; a window holds 33"});
 }
 
+namespace {
+
+// Two sources, and how often a run has seen each of their documents, by the sum of its targets.
+void write_two_sources(const Workbench& bench) {
+  std::string some, others;
+  for (int i = 0; i < 9; ++i)
+    some += json{{"t", std::string(static_cast<size_t>(5 + 3 * i), 'a')}}.dump() + "\n";
+  for (int i = 0; i < 5; ++i)
+    others += json{{"t", std::string(static_cast<size_t>(9 + 2 * i), 'b')}}.dump() + "\n";
+  bench.write("some.jsonl", some);
+  bench.write("others.jsonl", others);
+}
+
+Settings mixed(const std::string& some, const std::string& others, const std::string& packing) {
+  return {fmt::format("data.train=[{{path: some.jsonl, format: jsonl, text: t, weight: {}}}, {{path: "
+                      "others.jsonl, format: jsonl, text: t, weight: {}}}]",
+                      some, others),
+          "data.packing=" + packing,
+          "data.eval=[]",
+          "train.steps=14",
+          "lr_scheduler.name=constant",
+          "checkpoint.every_n_steps=3"};
+}
+
+}  // namespace
+
+TEST_CASE("sources with weights train alike on every layout and after a resume, packed or not", "[data]") {
+  for (const std::string packing : {"true", "samples", "false"}) {
+    CAPTURE(packing);
+    const Workbench bench;
+    write_two_sources(bench);
+    const Settings weighted = mixed("0.5", "1.7", packing);
+    const Training one = bench.train("one", weighted + Settings{"parallel.pp_size=1"});
+    REQUIRE(one.steps.size() == 14);
+    CHECK_SAME(one, bench.train("two", weighted));
+    require_done(bench.run("again", weighted + Settings{"train.steps=5"}));
+    require_done(bench.resume("again", weighted + four_stages));
+    CHECK_SAME(one, bench.training("again"));
+  }
+}
+
+TEST_CASE("weights that change on resume are refused by name, or go on at each source's place", "[data]") {
+  const Workbench bench;
+  write_two_sources(bench);
+  const Settings before = mixed("0.5", "1", "samples"), after = mixed("1", "0", "samples");
+  require_done(bench.run("one", before + Settings{"train.steps=4"}));
+  check_refused(bench.resume("one", after), 2,
+                {"data.weights: is \"1, 0\", but the run in 'one' was started with \"0.5, 1\";",
+                 "--allow-change data.weights"});
+  // Twice: a resume of the changed run needs no permission, and computes the same.
+  for (const std::string run : {"one", "two"}) {
+    if (run == "two") require_done(bench.run("two", before + Settings{"train.steps=4"}));
+    const Settings steps = run == "one" ? Settings{} : Settings{"train.steps=8"};
+    const Outcome changed = bench.run(run, after + steps, {"--resume", "--allow-change", "data.weights"});
+    REQUIRE_CODE(changed, 0);
+    CHECK(has(changed.errors, "data.weights: 1, 0 from epoch "));
+    if (run == "two") require_done(bench.resume("two", after + four_stages));
+  }
+  CHECK_SAME(bench.training("one"), bench.training("two"));
+}
+
+TEST_CASE("data that change on resume are refused by source", "[data]") {
+  const Workbench bench;
+  write_two_sources(bench);
+  const Settings settings = mixed("1", "1", "true");
+  require_done(bench.run("one", settings + Settings{"train.steps=4"}));
+  bench.write("others.jsonl", "{\"t\": \"other\"}\n");
+  check_refused(
+      bench.resume("one", settings), 2,
+      {"data.contents: data.train[1] ('others.jsonl') has other contents: 1 documents with 7 tokens and 6 "
+       "targets; there were 5 with 75 and 70"});
+  REQUIRE_CODE(bench.run("one", settings, {"--resume", "--allow-change", "data.contents"}), 0);
+  CHECK(bench.steps_done("one") == 14);
+}
+
 }  // namespace collie::test

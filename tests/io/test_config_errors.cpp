@@ -225,8 +225,14 @@ TEST_CASE("a number out of its range is refused with the range") {
       {"parallel: {schedule: zbv, virtual_stages: 2, partition: [1, 2, 3]}",
        "c.yaml:1: parallel.partition: found 3 numbers; one for each of the 2 stages (pp_size x "
        "virtual_stages) is wanted"},
-      {"data: {train: [{path: x, weight: 0}]}",
-       "c.yaml:1: data.train.0.weight: found 0; a number above 0 is wanted"},
+      {"data: {train: [{path: x, weight: -1}]}",
+       "c.yaml:1: data.train.0.weight: found -1; a number of at least 0 is wanted"},
+      {"data: {train: [{path: x, weight: 1.0e-9}]}",
+       "c.yaml:1: data.train.0.weight: found 1e-09; a weight from 1e-06 to 1000000, or 0, is wanted"},
+      {"data: {eval: [{path: x, weight: 2}]}",
+       "c.yaml:1: data.eval.0.weight: found 2; an evaluation reads every document once, so that only "
+       "data.train "
+       "has weights"},
       {"model: {config: {x: .inf}}",
        "c.yaml:1: model.config.x: found '.inf'; a finite number is wanted, or the text in quotes"},
       {"model: {config: {x: 1e999}}",
@@ -368,8 +374,6 @@ TEST_CASE("what the engine lacks so far is refused as such") {
       {"peft: {type: lora, init_lora_weights: pissa}",
        "c.yaml:1: peft.init_lora_weights: pissa is not supported yet; only true, gaussian, false are"},
       {"quantization: {kind: nf4}", "c.yaml:1: quantization.kind: nf4 is not supported yet; only none is"},
-      {"data: {train: [{path: x, weight: 2}]}",
-       "c.yaml:1: data.train.0.weight: 2 is not supported yet; only 1.0 is"},
   });
 }
 

@@ -227,7 +227,7 @@ TEST_CASE("broken data are refused with file and line or byte") {
              contains("no EOS token"));
 }
 
-TEST_CASE("a data set without targets, with weights or of an unknown format is refused") {
+TEST_CASE("a data set without targets or of an unknown format is refused") {
   const TemporaryFolder folder;
   CHECK_THAT(refusal({text_source(folder.write("x.txt", ""))}),
              contains("data.train: there is nothing to learn from"));
@@ -235,10 +235,7 @@ TEST_CASE("a data set without targets, with weights or of an unknown format is r
              contains("nothing to learn from"));
   CHECK_THAT(refusal({jsonl_source(folder.write("y.jsonl", R"({"t":""})"), "t")}, PlainBytes(false, true)),
              contains("1 documents without a single target"));
-  auto weighted = text_source(folder.write("y.txt", "abc"));
-  weighted.weight = 0.5;
-  CHECK_THAT(refusal({weighted}), contains("not supported yet"));
-  auto unknown = text_source(folder / "y.txt");
+  auto unknown = text_source(folder.write("y.txt", "abc"));
   unknown.format = "parquet";
   CHECK_THAT(refusal({unknown}),
              contains("unknown data set format 'parquet'; known: chat, jsonl, text, tokens"));
@@ -287,8 +284,8 @@ TEST_CASE("a broken or foreign cache is made anew") {
                                      good.substr(0, good.size() - 1),
                                      good + "x",
                                      std::string(good.size(), '\0')};
-  for (size_t place = 0; place < good.size(); place += place < 112 ? 5 : 17) {
-    if (place >= 112 && place < 128) continue;  // unused
+  for (size_t place = 0; place < good.size(); place += place < 136 ? 5 : 17) {
+    if (place >= 136 && place < 192) continue;  // unused
     broken.push_back(good);
     broken.back()[place] = static_cast<char>(broken.back()[place] ^ 1);
   }
@@ -340,9 +337,12 @@ TEST_CASE("a data set that fails to build leaves nothing in the cache") {
 }
 
 TEST_CASE("a host program can add a data set format") {
-  dataset_formats().add("test-letters", [](const DataFile& file, const Tokenizer&, const DocumentSink& sink) {
-    for (const char letter : file.text) sink(document_from({letter, 257}, 0));
-  });
+  dataset_formats().add("test-letters",
+                        {.by_line = false,
+                         .read = [](const DataFile&, const DataRecord& record, const Tokenizer&,
+                                    const DocumentSink& sink, DataFindings&) {
+                           for (const char letter : record.text) sink(document_from({letter, 257}, 0));
+                         }});
   const TemporaryFolder folder;
   auto source = text_source(folder.write("a.txt", "abc"));
   source.format = "test-letters";

@@ -2,12 +2,17 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
 #include "base/error.hpp"
 #include "io/dataset.hpp"
+#include "io/files.hpp"
 #include "io/tokenizer.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/io/temporary_folder.hpp"
+#include "tests/paths.hpp"
 
 using namespace collie;
 using collie::test::contains;
@@ -128,6 +133,23 @@ TEST_CASE("a source may name its own chat template, and another template is othe
   CHECK(first->fingerprint() != second->fingerprint());
 }
 
+TEST_CASE("tools that are no list are refused") {
+  const TemporaryFolder folder;
+  folder.write("chat_template.jinja", chatml);
+  const auto refusal = [&](const std::string& tools) {
+    folder.write("x.jsonl",
+                 R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],)"
+                 R"( "tools": )" +
+                     tools + "}");
+    return refusal_of_source(folder, source_of(folder / "x.jsonl", "chat"));
+  };
+  CHECK_THAT(refusal(R"("[{\"type\": \"function\"}]")"),
+             contains("x.jsonl:1: key 'tools' must be a list of tools, not a string"));
+  CHECK_THAT(refusal("{}"), contains("must be a list of tools, not object"));
+  CHECK(refusal("[]") == "accepted");
+  CHECK(refusal("null") == "accepted");
+}
+
 TEST_CASE("data without a conversation to train on say so", "[data]") {
   const TemporaryFolder folder;
   folder.write("chat_template.jinja", chatml);
@@ -212,4 +234,34 @@ TEST_CASE("files of gzip and Zstandard are unpacked, whatever they are called") 
   folder.write("cut.gz", "\x1F\x8B\x08 no deflate stream");
   zstd.path = (folder / "cut.gz").string();
   CHECK_THAT(refusal_of_source(folder, zstd), contains("cut.gz: it is compressed by gzip, and damaged: "));
+}
+
+// Against transformers: tests/golden/make_generation_golden.py made the golden.
+TEST_CASE("the targets of generation blocks are the tokens that overlap them, as transformers counts") {
+  const auto golden = nlohmann::json::parse(read_text_file(test::golden_file("generation_masks.json")));
+  const TemporaryFolder folder;
+  nlohmann::json tokenizer = {
+      {"model", {{"type", "BPE"}, {"vocab", golden["vocab"]}, {"merges", golden["merges"]}}},
+      {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}},
+      {"decoder", {{"type", "ByteLevel"}}}};
+  folder.write("tokenizer.json", tokenizer.dump());
+  folder.write("chat_template.jinja", golden["template"].get<std::string>());
+  std::string lines;
+  for (const auto& one : golden["cases"])
+    lines += nlohmann::json{{"messages", one["messages"]}}.dump() + "\n";
+  folder.write("x.jsonl", lines);
+  const auto data =
+      open_dataset({source_of(folder / "x.jsonl", "chat")}, *load_tokenizer(folder.path(), "auto"),
+                   folder / "cache", {"data.train", folder.path()});
+  REQUIRE(data->document_count() == static_cast<int64_t>(golden["cases"].size()));
+  for (size_t i = 0; i < golden["cases"].size(); ++i) {
+    CAPTURE(i);
+    const DocumentView document = data->document(static_cast<int64_t>(i));
+    CHECK(std::vector<int32_t>(document.tokens.begin(), document.tokens.end()) ==
+          golden["cases"][i]["ids"].get<std::vector<int32_t>>());
+    std::vector<int> masks(document.tokens.size());
+    for (const TokenSpan& span : document.targets)
+      std::fill(masks.begin() + span.begin, masks.begin() + span.end, 1);
+    CHECK(masks == golden["cases"][i]["masks"].get<std::vector<int>>());
+  }
 }

@@ -86,7 +86,9 @@ inline TrainerSettings two_ranks(int64_t total_steps) {
   settings.layout.grid.pipeline = settings.layout.stages = 2;
   settings.layout.rank_of_stage = {0, 1};
   settings.total_steps = total_steps;
-  settings.cadence.sequences_per_epoch = 12;
+  settings.cadence.epochs_done = [](int64_t position) {
+    return EpochsDone{position / 12, position % 12 == 0};
+  };
   settings.learning_rate = 0.5;
   settings.schedule = [](int64_t step, int64_t total) {
     return static_cast<double>(step) / static_cast<double>(total);

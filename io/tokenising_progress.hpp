@@ -1,0 +1,33 @@
+// How far the tokenising of data files is, on the screen.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/screen.hpp"
+
+namespace collie {
+
+// Shows nothing of what takes less than two seconds. A terminal has one line that is rewritten; anything else
+// gets a line every ten seconds.
+class TokenisingProgress {
+ public:
+  // `bytes`: of all files. `start_s` as steady_seconds(), when reading begins.
+  TokenisingProgress(uint64_t bytes, Screen& screen, double start_s);
+  ~TokenisingProgress();
+  TokenisingProgress(const TokenisingProgress&) = delete;
+  TokenisingProgress& operator=(const TokenisingProgress&) = delete;
+
+  // `now_s` as steady_seconds().
+  void show(uint64_t bytes, const std::string& path, double now_s);
+  // The line that it would show, at most `columns` wide.
+  std::string line(uint64_t bytes, const std::string& path, double now_s, int columns) const;
+
+ private:
+  uint64_t bytes_;
+  Screen& screen_;
+  double start_s_, shown_s_;
+  bool open_ = false;  // a line that is rewritten is on the screen
+};
+
+}  // namespace collie
