@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
 # Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
-#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, sinks, templates, tokenizers, pytorch; none: all of them
-# sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. sanitizers:
-# AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one rank, in one process, two and
-# four. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates: scripts/check_templates.sh (Jinja2). tokenizers:
-# scripts/check_tokenizers.sh. pytorch: comparisons with
-# PyTorch and transformers. The last three use the Python that COLLIE_PYTHON names (torch, transformers, tokenizers); without it they are
-# skipped with a message.
+#   scripts/long.sh [PART...]   PART: sources, tests, hostile, fuzz, sanitizers, layouts, sinks, templates, tokenizers, pytorch; none: all
+# sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. fuzz:
+# scripts/fuzz.sh. sanitizers: AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one
+# rank, in one process, two and four. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates: scripts/check_templates.sh
+# (Jinja2). tokenizers: scripts/check_tokenizers.sh. pytorch: comparisons with PyTorch and transformers. The last three use the
+# Python that COLLIE_PYTHON names (torch, transformers, tokenizers); without it they are skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts sinks templates tokenizers pytorch
+[ $# -gt 0 ] || set -- sources tests hostile fuzz sanitizers layouts sinks templates tokenizers pytorch
 engine=build/release/collie-engine
 
 sources() {
@@ -32,6 +31,7 @@ tests() {
   scripts/test.sh --all
 }
 hostile() { scripts/hostile.sh; }
+fuzz() { scripts/fuzz.sh; }
 sanitizers() {
   scripts/sanitize.sh thread
   scripts/sanitize.sh address
@@ -68,7 +68,7 @@ pytorch() {
 
 for part in "$@"; do
   case $part in
-    sources | tests | hostile | sanitizers | layouts | sinks | templates | pytorch) ;;
+    sources | tests | hostile | fuzz | sanitizers | layouts | sinks | templates | tokenizers | pytorch) ;;
     *)
       sed -n '2,8s/^# \?//p' "$0" >&2
       exit 2
