@@ -42,13 +42,8 @@ bool take_flags(Json& message, const std::string& where) {
   return trains;
 }
 
-struct FlaggedConversation {
-  Conversation conversation;
-  std::vector<bool> trained;  // [messages]
-};
-
-FlaggedConversation read_conversation(const JsonRecord& record, const DataSource& source) {
-  FlaggedConversation result;
+Conversation read_conversation(const JsonRecord& record, const DataSource& source) {
+  Conversation result;
   const std::string key = source.messages.empty() ? "messages" : source.messages;
   Json messages = record.at(key);
   if (!messages.is_array())
@@ -59,14 +54,13 @@ FlaggedConversation read_conversation(const JsonRecord& record, const DataSource
       throw UserError("{}: a message must be an object with a role, which is a string", where);
     result.trained.push_back(take_flags(messages[i], where));
   }
-  result.conversation.messages = std::move(messages);
-  if (const Json* tools = record.find(source.tools.empty() ? "tools" : source.tools))
-    result.conversation.tools = *tools;
-  if (const Json* documents = record.find("documents")) result.conversation.documents = *documents;
+  result.messages = std::move(messages);
+  if (const Json* tools = record.find(source.tools.empty() ? "tools" : source.tools)) result.tools = *tools;
+  if (const Json* documents = record.find("documents")) result.documents = *documents;
   if (const Json* variables = record.find("chat_template_kwargs")) {
     if (!variables->is_object())
       throw UserError("{}: key 'chat_template_kwargs' must be an object", record.place());
-    result.conversation.variables = *variables;
+    result.variables = *variables;
   }
   return result;
 }
@@ -132,9 +126,9 @@ void read_chat(const DataFile& file, const Tokenizer& tokenizer, const DocumentS
                           {false, false});  // the template writes what a model begins and ends with
   Remarks remarks;
   for_each_record(file, [&](const JsonRecord& record) {
-    const FlaggedConversation read = read_conversation(record, file.source);
+    const Conversation read = read_conversation(record, file.source);
     bool trained = false;
-    for (const ChatText& text : training_texts(*file.chat_template, read.conversation, now, record.place())) {
+    for (const ChatText& text : training_texts(*file.chat_template, read, now, record.place())) {
       std::vector<std::pair<size_t, size_t>> spans;
       for (const ChatSpan& span : text.spans) {
         if (!read.trained.at(span.message) || span.begin == span.end) continue;
@@ -145,7 +139,7 @@ void read_chat(const DataFile& file, const Tokenizer& tokenizer, const DocumentS
       trained = true;
       sink(documents.spanned(text.text, spans));
     }
-    if (!trained) remarks.without_turn(record, read.conversation.messages);
+    if (!trained) remarks.without_turn(record, read.messages);
   });
   remarks.say(file.path);
 }
