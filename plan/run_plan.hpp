@@ -18,6 +18,7 @@
 #include "io/tokenizer.hpp"
 #include "models/model_config.hpp"
 #include "models/stage_model.hpp"
+#include "plan/generation_settings.hpp"
 #include "plan/layer_times.hpp"
 #include "runtime/device.hpp"
 #include "runtime/program.hpp"
@@ -34,7 +35,7 @@ enum class ExistingRun : uint8_t { refuse, resume, move_aside, discard, ignore }
 struct Generation {
   std::string prompt;
   int64_t max_new_tokens = 128;
-  Sampling sampling;
+  SamplingOptions sampling;
 };
 
 // The source of the ranks' weights.
@@ -88,6 +89,7 @@ struct RunPlan {
 
   Generation generation;
   std::vector<int32_t> prompt_tokens;
+  Sampling sampling;  // generation.sampling over the model's generation_config.json
 };
 
 // Sets the blocks of each stage, and which stage is the first that has a backward.
