@@ -20,11 +20,12 @@ std::vector<Conversation> conversations() {
                                 {"function", {{"name", "f"}, {"arguments", {{"x", 1.5}}}}}}}}},
                      answer = {{"role", "assistant"}, {"content", "<think>\nWell.\n</think>\nYes."}},
                      tools = {{{"type", "function"}, {"function", {{"name", "f"}, {"parameters", nullptr}}}}};
-  return {{{user, answer}, nullptr, nullptr, {{"enable_thinking", false}}},
+  return {{{user, answer}, nullptr, nullptr, {{"enable_thinking", false}}, {}},
           {{system, user, call, {{"role", "tool"}, {"content", "7"}}, answer},
            tools,
            nullptr,
-           ordered_json::object()}};
+           ordered_json::object(),
+           {}}};
 }
 
 }  // namespace
