@@ -14,7 +14,7 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
 fi
 [ $# -gt 0 ] || set -- $(cd tests/fuzz/seeds && ls)
 for target in "$@"; do
-  [ -d "tests/fuzz/seeds/$target" ] || { sed -n '3,4s/^# \?//p' "$0" >&2; echo "no target: $target" >&2; exit 2; }
+  [ -d "tests/fuzz/seeds/$target" ] || { sed -n '3s/^# \?//p' "$0" >&2; echo "no target: $target" >&2; exit 2; }
 done
 
 scripts/install_dependencies.sh clang-14 libclang-rt-14-dev
