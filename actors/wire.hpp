@@ -155,13 +155,17 @@ typename Inspector::result_type inspect(Inspector& f, LinkMessage& x) {
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, Sampling& x) {
-  DoubleBits temperature = x.temperature, top_p = x.top_p;
+  DoubleBits penalty = x.repetition_penalty, temperature = x.temperature, top_p = x.top_p, min_p = x.min_p,
+             typical_p = x.typical_p;
   if constexpr (Inspector::reads_state) {
-    return f(temperature, top_p, x.top_k, x.seed);
+    return f(penalty, temperature, x.top_k, top_p, min_p, typical_p, x.seed);
   } else {
-    auto result = f(temperature, top_p, x.top_k, x.seed);
+    auto result = f(penalty, temperature, x.top_k, top_p, min_p, typical_p, x.seed);
+    x.repetition_penalty = penalty;
     x.temperature = temperature;
     x.top_p = top_p;
+    x.min_p = min_p;
+    x.typical_p = typical_p;
     return result;
   }
 }
@@ -189,7 +193,7 @@ auto inspect(Inspector& f, Task& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, Decoding::Sequence& x) {
-  return f(x.number, x.capacity, x.sampling, x.index);
+  return f(x.number, x.capacity, x.sampling, x.index, x.seen);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Decoding& x) {

@@ -74,16 +74,20 @@ void add_generate_command(CLI::App& app, int& exit_code) {
   command->add_option("--prompt", options->generation.prompt, "Where to start; empty: from BOS alone")
       ->required();
   Generation& generation = options->generation;
-  Sampling& sampling = generation.sampling;
+  SamplingOptions& sampling = generation.sampling;
   constexpr int64_t most_tokens = int64_t{1} << 24;  // bound for a model's positions and ids
   add_number_option<int64_t>(*command, "--max-new-tokens", generation.max_new_tokens, 1, most_tokens,
                              "At most so many tokens");
   add_number_option<double>(*command, "--temperature", sampling.temperature, 0, 1e6,
-                            "0: always the most likely token");
-  add_number_option<double>(*command, "--top-p", sampling.top_p, 1e-6, 1,
-                            "Draw from the most likely tokens that together have this probability");
-  add_number_option<int64_t>(*command, "--top-k", sampling.top_k, 0, most_tokens,
-                             "Draw from so many most likely tokens; 0: all");
+                            "0: always the most likely token; the default is what the model's "
+                            "generation_config.json says (do_sample), else 0");
+  add_number_option<double>(
+      *command, "--top-p", sampling.top_p, 1e-6, 1,
+      "Draw from the most likely tokens that together have this probability; the default is "
+      "the model's, else 1");
+  add_number_option<int64_t>(
+      *command, "--top-k", sampling.top_k, 0, most_tokens,
+      "Draw from so many most likely tokens; 0: all; the default is the model's, else 0");
   add_number_option<uint64_t>(*command, "--seed", sampling.seed, 0, std::numeric_limits<uint64_t>::max(),
                               "Of the draws");
   command

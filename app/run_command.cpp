@@ -10,6 +10,7 @@
 #include "app/shell_words.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/quote.hpp"
 #include "base/screen.hpp"
 #include "io/plugins.hpp"
 #include "plan/data_order.hpp"
@@ -28,6 +29,7 @@ struct RunOptions {
   std::vector<std::string> settings, allowed_changes, nodes;
   std::string program, overwrite = not_given, resume = not_given;
   bool dry_run = false;
+  std::vector<std::string> unexpected;  // words that belong to nothing
 
   bool resumes() const { return resume != not_given; }
 };
@@ -112,7 +114,24 @@ void say_best(const std::string& dir) {
             best.front().loss);
 }
 
+// A value that stands behind --resume or --overwrite, and not behind their '=', is taken for another word.
+void check_words(const RunOptions& options) {
+  if (options.unexpected.empty()) return;
+  std::vector<std::string> words = options.unexpected;
+  words.push_back(options.file);
+  for (const std::string& word : words) {
+    const bool is_step = !word.empty() && word.find_first_not_of("0123456789") == std::string::npos;
+    if (options.resume == no_value && (is_step || word == "best" || word == "last"))
+      throw UserError("--resume {}: its value stands behind '=', as in --resume={}", word, word);
+    if (options.overwrite == no_value && word == "delete")
+      throw UserError("--overwrite delete: its value stands behind '=', as in --overwrite=delete");
+  }
+  throw UserError("run: found '{}' beside the configuration file '{}'; one file is wanted",
+                  shortened(options.unexpected.front()), shortened(options.file));
+}
+
 int run(const RunOptions& options) {
+  check_words(options);
   const ExistingRun existing = existing_run(options);
   std::vector<std::string> warnings;
   Config config = load_config(options.file, options.settings, warnings);
@@ -167,7 +186,11 @@ void add_run_command(CLI::App& app, int& exit_code, const std::string& program) 
           "With --resume: a key that may differ although it changes what is computed; may be given again")
       ->allow_extra_args(false)
       ->needs("--resume");
-  command->callback([options, &exit_code] { exit_code = run(*options); });
+  command->allow_extras();
+  command->callback([options, command, &exit_code] {
+    options->unexpected = command->remaining();
+    exit_code = run(*options);
+  });
 }
 
 }  // namespace collie

@@ -80,7 +80,8 @@ std::string read_all(int descriptor, const std::string& path, uint64_t most) {
 
 std::string read_regular_file(const std::string& path, uint64_t most) {
   const RegularFile file = open_regular_file(path);
-  if (file.bytes > most) refuse_size(path, most);
+  if (file.bytes > most)
+    refuse(path, fmt::format("it has {} bytes, and no file of its kind has more than {}", file.bytes, most));
   return read_all(file.descriptor.get(), path, most);
 }
 

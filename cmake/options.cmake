@@ -1,6 +1,6 @@
 # Warnings, sanitizers and the compiler cache, for every target of the project.
 option(COLLIE_WERROR "Treat warnings as errors" OFF)
-set(COLLIE_SANITIZE "" CACHE STRING "Sanitizer to build with: empty, address (with undefined behaviour) or thread")
+set(COLLIE_SANITIZE "" CACHE STRING "Sanitizer to build with: empty, address (with undefined behaviour), thread, or fuzzer (address, for libFuzzer)")
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
@@ -35,8 +35,10 @@ if(COLLIE_SANITIZE)
     set(_sanitizers address,undefined)
   elseif(COLLIE_SANITIZE STREQUAL "thread")
     set(_sanitizers thread)
+  elseif(COLLIE_SANITIZE STREQUAL "fuzzer")
+    set(_sanitizers fuzzer-no-link,address,undefined)
   else()
-    message(FATAL_ERROR "COLLIE_SANITIZE is address or thread, not \"${COLLIE_SANITIZE}\"")
+    message(FATAL_ERROR "COLLIE_SANITIZE is address, thread or fuzzer, not \"${COLLIE_SANITIZE}\"")
   endif()
   # -O1 and -g1: half the time and a fraction of the disk of -O2 -g; the reports have functions and lines all the same.
   # Undefined behaviour ends the process: a report that the test survives would be read by nobody.

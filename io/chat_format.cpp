@@ -32,13 +32,8 @@ bool take_flags(Json& message, const std::string& where) {
   return trains;
 }
 
-struct FlaggedConversation {
-  Conversation conversation;
-  std::vector<bool> trained;  // [messages]
-};
-
-FlaggedConversation read_conversation(const JsonRecord& record, const DataSource& source) {
-  FlaggedConversation result;
+Conversation read_conversation(const JsonRecord& record, const DataSource& source) {
+  Conversation result;
   const std::string key = source.messages.empty() ? "messages" : source.messages;
   Json messages = record.at(key);
   if (!messages.is_array())
@@ -49,7 +44,7 @@ FlaggedConversation read_conversation(const JsonRecord& record, const DataSource
       throw UserError("{}: a message must be an object with a role, which is a string", where);
     result.trained.push_back(take_flags(messages[i], where));
   }
-  result.conversation.messages = std::move(messages);
+  result.messages = std::move(messages);
   const std::string tools_key = source.tools.empty() ? "tools" : source.tools;
   if (const Json* tools = record.find(tools_key)) {
     if (!tools->is_array())
@@ -57,13 +52,13 @@ FlaggedConversation read_conversation(const JsonRecord& record, const DataSource
                       tools->is_string()
                           ? "a string; a list that was written as a string must be parsed first"
                           : tools->type_name());
-    result.conversation.tools = *tools;
+    result.tools = *tools;
   }
-  if (const Json* documents = record.find("documents")) result.conversation.documents = *documents;
+  if (const Json* documents = record.find("documents")) result.documents = *documents;
   if (const Json* variables = record.find("chat_template_kwargs")) {
     if (!variables->is_object())
       throw UserError("{}: key 'chat_template_kwargs' must be an object", record.place());
-    result.conversation.variables = *variables;
+    result.variables = *variables;
   }
   return result;
 }
@@ -95,10 +90,10 @@ void read_chat(const DataFile& file, const DataRecord& line, const Tokenizer& to
   DocumentMaker documents(file, tokenizer,
                           {false, false},  // the template writes what a model begins and ends with
                           findings);
-  const FlaggedConversation read = read_conversation(record, file.source);
+  const Conversation read = read_conversation(record, file.source);
   bool trained = false;
   for (const ChatText& text :
-       training_texts(*file.chat_template, read.conversation, file.now, record.place())) {
+       training_texts(*file.chat_template, read, file.now, record.place())) {
     std::vector<std::pair<size_t, size_t>> spans;
     for (const ChatSpan& span : text.spans) {
       if (!read.trained.at(span.message) || span.begin == span.end) continue;
@@ -110,7 +105,7 @@ void read_chat(const DataFile& file, const DataRecord& line, const Tokenizer& to
     sink(documents.spanned(text.text, spans, text.marked_by_template));
   }
   if (!trained)
-    findings.add(DataFindings::Kind::without_turn, words_of_roles(record, read.conversation.messages));
+    findings.add(DataFindings::Kind::without_turn, words_of_roles(record, read.messages));
 }
 
 }  // namespace collie

@@ -53,8 +53,10 @@ bool is_assistant(const ordered_json& message) {
   return role != message.end() && role->is_string() && role->get_ref<const std::string&>() == "assistant";
 }
 
+constexpr const char* white_space = " \t\r\n\f\v";
+
 bool is_blank(std::string_view text) {
-  return text.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
+  return text.find_first_not_of(white_space) == std::string_view::npos;
 }
 
 // Texts of a message that can be marked: the reasoning, the content, the first part of the content that is
@@ -77,7 +79,7 @@ std::vector<ordered_json::json_pointer> markable_texts(const ordered_json& messa
 // Where a mark may stand in a text: at its beginning, or behind white space there, which templates may take
 // away.
 std::vector<size_t> places_of_mark(const std::string& text) {
-  const size_t at = text.find_first_not_of(" \t\r\n\f\v");
+  const size_t at = text.find_first_not_of(white_space);
   return at == 0 ? std::vector<size_t>{0} : std::vector<size_t>{0, at};
 }
 
@@ -118,6 +120,7 @@ class ChatTemplate::Session {
     std::vector<ChatText> texts;
     for (size_t i = messages_.size(); i-- > 0;)
       if (is_assistant(conversation_.messages[i])) add_turn(i, texts);
+    std::erase_if(texts, [](const ChatText& text) { return text.spans.empty(); });
     std::reverse(texts.begin(), texts.end());
     for (ChatText& text : texts) std::reverse(text.spans.begin(), text.spans.end());
     return texts;
@@ -132,13 +135,20 @@ class ChatTemplate::Session {
     }
   }
 
+  bool is_trained(size_t message) const {
+    return conversation_.trained.empty() || conversation_.trained.at(message);
+  }
+
   std::vector<jinja::Value> first(size_t count) const {
     return {messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(count)};
   }
 
   [[noreturn]] void refuse(size_t message, const std::string& reason) const {
-    throw UserError("{}: message {} cannot be trained on with the template {}: {}", where_, message,
-                    template_.file(), reason);
+    throw UserError(
+        "{}: message {} is a turn of the assistant, so it is trained on, and with the template {} it cannot "
+        "be: "
+        "{}; give it \"train\": false, or use a template that writes it as it prompts for it",
+        where_, message, template_.file(), reason);
   }
 
   // The text and spans of a template with generation blocks.
@@ -169,23 +179,28 @@ class ChatTemplate::Session {
         where_, template_.file());
   }
 
-  // Adds a turn to the text of a later turn, if that begins with it, or to a text of its own.
+  // Adds a turn to the text of a later turn, if that begins with it, or to a text of its own. A turn that is
+  // not trained on has no span, and needs no place for one.
   void add_turn(size_t message, std::vector<ChatText>& texts) const {
-    const std::string before = render_before(message);
     std::string whole = render(first(message + 1), false).text;
+    const ChatSpan span = is_trained(message) ? span_of(message, whole) : ChatSpan{0, end_of_turn(whole, 0)};
+    if (span.begin == span.end) return;
+    const std::string_view needed = std::string_view(whole).substr(0, span.end);
+    auto text = std::find_if(texts.begin(), texts.end(), [&](const ChatText& other) {
+      return other.text.compare(0, needed.size(), needed) == 0;
+    });
+    if (text == texts.end()) text = texts.insert(text, {std::move(whole), {}});
+    if (is_trained(message)) text->spans.push_back(span);
+  }
+
+  ChatSpan span_of(size_t message, const std::string& whole) const {
+    const std::string before = render_before(message);
     ChatSpan span;
     span.message = message;
     span.follows_prompt = whole.compare(0, before.size(), before) == 0;
     span.begin = span.follows_prompt ? before.size() : start_of_message(message, before, whole);
     span.end = end_of_turn(whole, span.begin);
-    if (span.begin == span.end) return;
-    const std::string_view needed = std::string_view(whole).substr(0, span.end);
-    for (ChatText& text : texts)
-      if (text.text.compare(0, needed.size(), needed) == 0) {
-        text.spans.push_back(span);
-        return;
-      }
-    texts.push_back({std::move(whole), {span}});
+    return span;
   }
 
   std::string render_before(size_t message) const {
@@ -231,8 +246,41 @@ class ChatTemplate::Session {
       for (const size_t at : places_of_mark(original[place].get_ref<const std::string&>()))
         start = std::min(start, place_when_marked(message, place, at, whole));
     if (start == std::string::npos || start > before.size() || before.compare(0, start, whole, 0, start) != 0)
-      refuse_start(message, before, whole);
+      start = start_of_plain_turn(message, before, whole);
+    if (start == std::string::npos) refuse_start(message, before, whole);
     return start;
+  }
+
+  // Whether `text` has all that a message says. Templates drop thoughts that stand in the content.
+  static bool has_texts(const ordered_json& message, std::string_view text) {
+    const auto places = markable_texts(message);
+    return std::all_of(places.begin(), places.end(), [&](const auto& place) {
+      std::string_view own = message[place].template get_ref<const std::string&>();
+      own.remove_prefix(own.find_first_not_of(white_space));
+      return text.find(own.substr(0, own.find_last_not_of(white_space) + 1)) != std::string_view::npos;
+    });
+  }
+
+  // Where the text of a turn that has nothing else would begin in `whole`, if prompt and turn differ only
+  // behind the messages before them, and the turn has all that stands before such a text; else npos. So what
+  // the span leaves out is the template's own, and no part of what the assistant wrote (it would not be in
+  // every turn).
+  size_t start_of_plain_turn(size_t message, const std::string& before, const std::string& whole) const {
+    try {
+      const std::string earlier = render(first(message), false).text;
+      std::vector<jinja::Value> messages = first(message);
+      messages.push_back(value_of({{"role", "assistant"}, {"content", std::string(mark)}}));
+      const std::string plain = render(messages, false).text;
+      const size_t start = plain.find(mark);
+      const bool holds = start != std::string::npos && start >= earlier.size() &&
+                         before.compare(0, earlier.size(), earlier) == 0 &&
+                         plain.compare(0, earlier.size(), earlier) == 0 &&
+                         whole.compare(0, start, plain, 0, start) == 0 &&
+                         has_texts(conversation_.messages[message], std::string_view(whole).substr(start));
+      return holds ? start : std::string::npos;
+    } catch (const UserError&) {  // the template does not take such messages
+      return std::string::npos;
+    }
   }
 
   [[noreturn]] void refuse_start(size_t message, const std::string& before, const std::string& whole) const {

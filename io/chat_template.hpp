@@ -20,6 +20,7 @@ struct Conversation {
   nlohmann::ordered_json tools;                                         // a list, or null
   nlohmann::ordered_json documents;                                     // a list, or null
   nlohmann::ordered_json variables = nlohmann::ordered_json::object();  // others, such as enable_thinking
+  std::vector<bool> trained;  // [messages] whether a turn of the assistant is trained on; empty: all are
 };
 
 // A part of a text that a model must generate.
@@ -77,11 +78,13 @@ class ChatTemplate {
   // With {% generation %} blocks there is one text, and the blocks are the spans. Otherwise a turn's span is
   // what the messages up to the turn add to the messages before it with the generation prompt. Where the
   // former does not begin with the latter, the span begins at the message's own text, if all before it is the
-  // prompt's beginning (ChatSpan::follows_prompt). One text holds all turns if each turn, with all that is
-  // before it, stays as it was while the conversation goes on. A turn that the template writes differently
-  // later (without its <think>, without its end token) has a text of its own, which ends with the turn: this
-  // is what the model is given and must generate. Messages behind the last turn of an assistant are left out.
-  // A turn to which the template adds nothing has no span.
+  // prompt's beginning; else where the text of a turn without thoughts and calls would begin, if the turn has
+  // all that stands before that, and the prompt the messages before it (both: ChatSpan::follows_prompt). One
+  // text holds all turns if each turn, with all that is before it, stays as it was while the conversation
+  // goes on. A turn that the template writes differently later (without its <think>, without its end token)
+  // has a text of its own, which ends with the turn: this is what the model is given and must generate.
+  // Messages behind the last turn of an assistant are left out. A turn to which the template adds nothing,
+  // and one that is not trained on, has no span.
   //
   // Throws UserError naming the message where no such place exists, and if a template refuses the messages.
   std::vector<ChatText> training_texts(const Conversation& conversation, const std::tm& now,

@@ -230,6 +230,11 @@ Key Key::only(std::string value) const {
   return key;
 }
 
+Key Key::or_integer() const {
+  Key key = *this;
+  key.takes_integers = true;
+  return key;
+}
 Key Key::or_null() const {
   Key key = *this;
   key.nullable = true;

@@ -133,6 +133,7 @@ class Reader {
   static std::string read_text(const Node& node, const Key& key) {
     const Node::Meaning meaning = scalar_meaning(node, key);
     if (std::count(key.valid.begin(), key.valid.end(), node.scalar)) return node.scalar;  // 0.0 is one, too
+    if (meaning == Node::Meaning::integer && key.takes_integers) return node.scalar;
     if (meaning != Node::Meaning::text)
       refuse(node, key, fmt::format(" (to mean the text, write \"{}\")", shortened(node.scalar)));
     return node.scalar;

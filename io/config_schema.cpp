@@ -339,10 +339,10 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .from_to(1, kMostSteps)
           .also_known_as({"save_total_limit"}),
       Key("checkpoint.max_shard_size", &c.checkpoint.max_shard_size)
-          .doc("of a file of weights in final/: 50GB, 500MB (powers of 1,000), or bytes in quotes. A larger "
-               "model has "
-               "several files "
-               "and an index, as transformers writes them"),
+          .doc(
+              "of a file of weights in final/: 50GB, 500MB (powers of 1,000), or a number of bytes. A larger "
+              "model has several files and an index, as transformers writes them")
+          .or_integer(),
       Key("checkpoint.keep_best", &c.checkpoint.keep_best)
           .doc("beside them, so many with the lowest best_metric; each is written when it is evaluated")
           .from_to(0, kMostSteps),

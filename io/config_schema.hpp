@@ -48,6 +48,7 @@ struct Key {
   std::vector<std::string> valid;         // texts that are valid; empty: any
   std::vector<std::string> valid_later;   // texts of the schema that the engine does not have yet
   std::optional<std::string> only_value;  // the only valid value that the engine has, as to_yaml prints it
+  bool takes_integers = false;            // for a text: a whole number is the text of its digits
   bool nullable = false;                  // for a text: null and "" mean that it is not given
   std::string in_place_of_list;           // the text that a list of texts may be instead, as its only item
   std::string warning_if_true;
@@ -66,6 +67,7 @@ struct Key {
   Key one_of(std::vector<std::string> texts) const;
   Key not_yet(std::vector<std::string> texts) const;
   Key only(std::string value) const;
+  Key or_integer() const;
   Key or_null() const;
   Key alone(std::string text) const;  // in_place_of_list
   Key warn_if_true(std::string warning) const;

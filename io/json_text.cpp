@@ -66,7 +66,12 @@ class Builder : public nlohmann::json_sax<Json> {
   bool boolean(bool value) override { return put(value); }
   bool number_integer(number_integer_t value) override { return put(value); }
   bool number_unsigned(number_unsigned_t value) override { return put(value); }
-  bool number_float(number_float_t value, const string_t&) override { return put(value); }
+  bool number_float(number_float_t value, const string_t& digits) override {
+    if constexpr (std::is_same_v<Json, nlohmann::ordered_json>)
+      if (digits.find_first_of(".eE") == std::string::npos)
+        return put(Json::binary({digits.begin(), digits.end()}));
+    return put(value);
+  }
   bool string(string_t& value) override { return put(std::move(value)); }
   bool binary(binary_t&) override { return false; }  // occurs in binary formats only
 

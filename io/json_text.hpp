@@ -18,7 +18,8 @@ constexpr int deepest_json = 100;
 // skipped.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 
-// The same, with the keys of objects in the order of the text.
+// The same, with the keys of objects in the order of the text. A whole number beyond 64 bits, which no type
+// here can hold, is a binary value: its digits.
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where);
 
 // The same for text that must be an object. `lines` gets the line, from 1, of each of its keys.

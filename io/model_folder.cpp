@@ -111,16 +111,21 @@ json generation_config(const json& config) {
 }
 
 void write_others(const fs::path& folder, const std::map<std::string, std::string>& others) {
-  for (const auto& [name, contents] : others)
+  for (const auto& [name, contents] : others) {
+    std::error_code error;
+    if (fs::create_directories((folder / name).parent_path(), error); error)
+      throw RunError("{}: cannot be created: {}", (folder / name).parent_path().string(), error.message());
     write_file_durably((folder / name).string(), std::string_view(contents));
+  }
 }
 
 // The folder's files and their hashes, of which those of the weights are known.
 std::map<std::string, std::string> files_of(const fs::path& folder,
                                             std::map<std::string, std::string> files) {
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name != marker_name && files.count(name) == 0) files[name] = sha256_of_file(entry.path().string());
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().lexically_relative(folder).string();
+    if (entry.is_regular_file() && name != marker_name && files.count(name) == 0)
+      files[name] = sha256_of_file(entry.path().string());
   }
   return files;
 }

@@ -27,16 +27,28 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
   return entries;
 }
 
-bool is_as_written(const fs::path& file, const std::string& hash) {
+// `name` is a path from `folder`. What a link leads to is not the run's.
+bool is_as_written(const fs::path& folder, const fs::path& name, const std::string& hash) {
+  fs::path file = folder;
+  for (const fs::path& part : name.parent_path())
+    if (entry_type(file /= part) != fs::file_type::directory) return false;
+  file /= name.filename();
   if (entry_type(file) != fs::file_type::regular) return false;
   return hash.empty() || sha256_of_file(file.string()) == hash;
 }
 
+// Removes `folder`/`name`, and the folders on its way that hold nothing then.
+void remove_file(const fs::path& folder, const fs::path& name) {
+  std::error_code error;
+  fs::remove(folder / name, error);
+  for (fs::path parent = name.parent_path(); !parent.empty() && !error; parent = parent.parent_path())
+    fs::remove(folder / parent, error);
+}
+
 // Says whether nothing but the marker is left.
 bool remove_files(const fs::path& folder, const RunMarker& marker) {
-  std::error_code ignored;
   for (const auto& [name, hash] : *marker.files)
-    if (is_as_written(folder / name, hash)) fs::remove(folder / name, ignored);
+    if (is_as_written(folder, name, hash)) remove_file(folder, name);
   const auto left = entries_of(folder);
   return left.empty() || (left.size() == 1 && left.front().filename() == marker_name);
 }

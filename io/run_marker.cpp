@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -31,7 +32,7 @@ std::map<std::string, std::string> files_of(const json& files, const std::string
   if (!files.is_object()) refuse_marker(file, "\"files\" is no object");
   std::map<std::string, std::string> all;
   for (const auto& [name, hash] : files.items()) {
-    if (!is_plain_name(name)) refuse_marker(file, fmt::format("\"files\" names '{}'", name));
+    if (!is_plain_path(name)) refuse_marker(file, fmt::format("\"files\" names '{}'", name));
     if (!hash.is_string()) refuse_marker(file, fmt::format("the hash of '{}' is no text", name));
     all[name] = hash.get<std::string>();
     if (!all[name].empty() && !is_hexadecimal(all[name], 64))
@@ -101,6 +102,15 @@ std::optional<RunMarker> find_marker(const std::string& folder) noexcept {
 bool is_plain_name(const std::string& name) {
   return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
          name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
+}
+
+bool is_plain_path(const std::string& path) {
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    if (!is_plain_name(path.substr(begin, end - begin))) return false;
+    begin = end + 1;
+  }
+  return true;
 }
 
 }  // namespace collie

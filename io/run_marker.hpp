@@ -13,7 +13,8 @@ inline constexpr const char* marker_name = "collie-run.json";
 
 struct RunMarker {
   std::string run;  // 32 hexadecimal digits, one id per run folder
-  // The names of the files in the folder that the run wrote, each with the SHA-256 of what it wrote, or with
+  // The files in the folder that the run wrote, by name or by path from the folder (is_plain_path()), each
+  // with the SHA-256 of what it wrote, or with
   // "" if the file is the run's whatever it holds. nullopt means that the folder is being written and
   // everything in it is the run's.
   std::optional<std::map<std::string, std::string>> files = {};
@@ -40,5 +41,9 @@ std::optional<RunMarker> find_marker(const std::string& folder) noexcept;
 
 // Says whether `name` can only mean a file in the folder itself.
 bool is_plain_name(const std::string& name);
+
+// Says whether `path` consists of plain names with '/' between them, so that it stays within the folder as
+// long as no link is on its way.
+bool is_plain_path(const std::string& path);
 
 }  // namespace collie

@@ -41,13 +41,19 @@ bool belongs_to_tokenizer(const fs::path& file) {
                             "chat_template", "tekken", "spiece", "sentencepiece"});
 }
 
+bool is_template(const fs::path& file) {
+  return has_extension(file, {".jinja"});
+}
+
+// `within` stands before the names.
 template <class Belongs>
-void keep(const fs::path& folder, const Belongs& belongs, std::map<std::string, std::string>& files) {
+void keep(const fs::path& folder, const Belongs& belongs, std::map<std::string, std::string>& files,
+          const std::string& within = "") {
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(folder, none)) {
     const std::string name = entry.path().filename().string();
     if (name.front() == '.' || !entry.is_regular_file(none) || !belongs(entry.path())) continue;
-    if (entry.file_size(none) <= most_bytes) files[name] = read_text_file(entry.path().string());
+    if (entry.file_size(none) <= most_bytes) files[within + name] = read_text_file(entry.path().string());
   }
 }
 
@@ -107,7 +113,11 @@ std::string tokenizer_folder(const Config& config) {
 
 std::map<std::string, std::string> kept_files(const Config& config) {
   std::map<std::string, std::string> files;
-  if (config.tokenizer.kind != "byte") keep(tokenizer_folder(config), belongs_to_tokenizer, files);
+  if (config.tokenizer.kind != "byte") {
+    const fs::path folder = tokenizer_folder(config);
+    keep(folder, belongs_to_tokenizer, files);
+    keep(folder / "additional_chat_templates", is_template, files, "additional_chat_templates/");
+  }
   if (const std::string own = own_chat_template(config); !own.empty())
     files["chat_template.jinja"] = read_text_file(own);
   const fs::path folder = config.model.path;

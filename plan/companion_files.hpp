@@ -14,12 +14,11 @@ namespace collie {
 // Where the tokenizer's files are: tokenizer.path, or else model.path.
 std::string tokenizer_folder(const Config& config);
 
-// The files that final/ has from the folders that a run starts from: name and contents
-// (additional_chat_templates/ is not among them). From the tokenizer's folder come the files of tokenizers
-// and chat templates, those that the engine does not know among them; from the model's folder
-// generation_config.json, licences, program files, and README.md, of which the fields at the top and the text
-// are kept behind a line that says what became of the model. Files of weights, and files of more than 64 MiB,
-// are not among them.
+// The files that final/ has from the folders that a run starts from: path in the folder and contents. From
+// the tokenizer's folder come the files of tokenizers and chat templates, those that the engine does not know
+// and those in additional_chat_templates/ among them; from the model's folder generation_config.json,
+// licences, program files, and README.md, of which the fields at the top and the text are kept behind a line
+// that says what became of the model. Files of weights, and files of more than 64 MiB, are not among them.
 std::map<std::string, std::string> kept_files(const Config& config);
 
 // The token ids that end a text which is generated: any that generation_config.json, config.json and the

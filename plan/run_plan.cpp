@@ -569,6 +569,7 @@ RunPlan plan_generation(Config config, Generation generation, const CheckpointCh
           size);
   resolve_common(plan);
   choose_weights(plan, from);
+  plan.sampling = sampling_of(plan.config, plan.generation.sampling);
   plan.prompt_tokens = plan.tokenizer->encode(plan.generation.prompt, true);
   if (plan.prompt_tokens.empty()) {
     if (!plan.tokenizer->bos())

@@ -20,6 +20,7 @@
 #include "models/stage_model.hpp"
 #include "peft/adapter_choice.hpp"
 #include "peft/adapter_folder.hpp"
+#include "plan/generation_settings.hpp"
 #include "plan/layer_times.hpp"
 #include "runtime/device.hpp"
 #include "runtime/program.hpp"
@@ -36,7 +37,7 @@ enum class ExistingRun : uint8_t { refuse, resume, move_aside, discard, ignore }
 struct Generation {
   std::string prompt;
   int64_t max_new_tokens = 128;
-  Sampling sampling;
+  SamplingOptions sampling;
 };
 
 // The source of the ranks' weights.
@@ -96,6 +97,7 @@ struct RunPlan {
 
   Generation generation;
   std::vector<int32_t> prompt_tokens;
+  Sampling sampling;  // generation.sampling over the model's generation_config.json
 };
 
 // Sets the blocks of each stage, and which stage is the first that has a backward.

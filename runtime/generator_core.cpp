@@ -36,6 +36,14 @@ void GeneratorCore::append(const Text& text, MicroBatch& batch) {
   batch.document_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
 }
 
+void GeneratorCore::note_seen(Text& text) {
+  if (text.sampling.repetition_penalty == 1) return;
+  for (const int32_t token : text.pending) {
+    const auto place = std::lower_bound(text.seen.begin(), text.seen.end(), token);
+    if (place == text.seen.end() || *place != token) text.seen.insert(place, token);
+  }
+}
+
 ProgramRequest GeneratorCore::next(Asker& asker) {
   COLLIE_ASSERT(!finished(), "all texts are finished");
   auto batch = std::make_shared<StepBatch>();
@@ -47,8 +55,9 @@ ProgramRequest GeneratorCore::next(Asker& asker) {
     Text& text = texts_[i];
     if (text.finished) continue;
     append(text, tokens);
+    note_seen(text);
     decoding.next.push_back({static_cast<int64_t>(i), text.fed == 0 ? text.capacity : 0, text.sampling,
-                             static_cast<uint64_t>(text.generated)});
+                             static_cast<uint64_t>(text.generated), text.seen});
     text.fed += static_cast<int64_t>(text.pending.size());
     asked_.push_back(i);
   }

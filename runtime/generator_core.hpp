@@ -38,11 +38,13 @@ class GeneratorCore {
  private:
   struct Text {
     std::vector<int32_t> pending;  // tokens that are drawn (or the prompt) and not fed yet
+    std::vector<int32_t> seen;     // all tokens that were fed, each once, in order of their ids
     Sampling sampling;
     int64_t capacity = 0, fed = 0, generated = 0, max_new = 0;
     bool finished = false;
   };
 
+  static void note_seen(Text& text);
   static void append(const Text& text, MicroBatch& batch);
 
   std::vector<Text> texts_;

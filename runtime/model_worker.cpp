@@ -596,8 +596,8 @@ std::vector<NamedValues> ModelWorker::sample() {
   logits_ = {};
   NamedValues tokens{tokens_name, {}};
   for (size_t i = 0; i < next.size(); ++i)
-    tokens.values.emplace_back(static_cast<double>(
-        sample_token(std::span(logits).subspan(i * vocab, vocab), next[i].sampling, next[i].index)));
+    tokens.values.emplace_back(static_cast<double>(sample_token(
+        std::span(logits).subspan(i * vocab, vocab), next[i].sampling, next[i].seen, next[i].index)));
   return {tokens};
 }
 

@@ -109,7 +109,8 @@ struct Decoding {
     int64_t number = 0;    // of the requester's sequences
     int64_t capacity = 0;  // > 0: it starts, with room for so many tokens
     Sampling sampling;
-    uint64_t index = 0;  // of the token that is drawn
+    uint64_t index = 0;         // of the token that is drawn
+    std::vector<int32_t> seen;  // the text's tokens, each once, where sampling asks for them
   };
   std::vector<Sequence> next;  // document i of the batch's one micro-batch has the next tokens of next[i]
   std::vector<int64_t> ended;  // whose caches are freed before

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
-#   scripts/long.sh [PART...]   PART: sources, tests, hostile, sanitizers, layouts, packages, sinks, templates, tokenizers, pytorch;
+#   scripts/long.sh [PART...]   PART: sources, tests, hostile, fuzz, sanitizers, layouts, packages, sinks, templates, tokenizers, pytorch;
 #   none: all of them
-# sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. sanitizers:
+# sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. fuzz:
+# scripts/fuzz.sh. sanitizers:
 # AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one rank, in one process, two and
 # four. packages: scripts/check_package.sh --deb. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates:
 # scripts/check_templates.sh (Jinja2). tokenizers: scripts/check_tokenizers.sh. pytorch: comparisons with
@@ -10,7 +11,7 @@
 # skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- sources tests hostile sanitizers layouts packages sinks templates tokenizers pytorch
+[ $# -gt 0 ] || set -- sources tests hostile fuzz sanitizers layouts packages sinks templates tokenizers pytorch
 engine=build/release/collie-engine
 
 sources() {
@@ -33,6 +34,7 @@ tests() {
   scripts/test.sh --all
 }
 hostile() { scripts/hostile.sh; }
+fuzz() { scripts/fuzz.sh; }
 sanitizers() {
   scripts/sanitize.sh thread
   scripts/sanitize.sh address
@@ -54,6 +56,7 @@ pytorch() {
   [ -n "${COLLIE_PYTHON:-}" ] || { echo "left out: comparisons with PyTorch (COLLIE_PYTHON names no Python)"; return; }
   scripts/build.sh collie-engine
   "$COLLIE_PYTHON" tests/golden/check_schedule_csv.py compare "$engine"
+  scripts/check_adapters.sh
   local run
   run=$(mktemp -d)
   "$engine" run configs/quickstart.yaml --set "run.dir=$run/run" --set train.steps=20
@@ -73,9 +76,9 @@ pytorch() {
 
 for part in "$@"; do
   case $part in
-    sources | tests | hostile | sanitizers | layouts | packages | sinks | templates | tokenizers | pytorch) ;;
+    sources | tests | hostile | fuzz | sanitizers | layouts | packages | sinks | templates | tokenizers | pytorch) ;;
     *)
-      sed -n '2,10s/^# \?//p' "$0" >&2
+      sed -n '2,11s/^# \?//p' "$0" >&2
       exit 2
       ;;
   esac

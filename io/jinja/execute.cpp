@@ -131,6 +131,7 @@ Renderer::Flow Renderer::execute_items(const Statement& statement, Loop& loop, c
   const size_t place = loop_items_.size() - 1;
   while (loop.advance()) {
     any = true;
+    runtime_.charge(steps_of_scope);
     const ScopeHere scope(*this, scope_);
     scope_->variables["loop"] = loop_value;
     assign(statement.targets[0], loop.item());

@@ -99,6 +99,13 @@ Value strftime_function(Runtime& runtime, const Arguments& arguments) {
   return text;
 }
 
+// Functions of Jinja2 that are not here. They are defined, as a template may ask, and cannot be called.
+constexpr std::array<const char*, 3> missing_functions = {"lipsum", "cycler", "joiner"};
+
+Value refuse_function(Runtime&, const Arguments&) {
+  throw Problem("lipsum(), cycler() and joiner() are not supported");
+}
+
 }  // namespace
 
 Dict global_functions() {
@@ -111,12 +118,12 @@ Dict global_functions() {
   add("namespace", namespace_function);
   add("raise_exception", raise_function);
   add("strftime_now", strftime_function);
+  for (const char* name : missing_functions) add(name, refuse_function);
   return globals;
 }
 
 bool is_missing_function(std::string_view name) {
-  constexpr std::array<std::string_view, 3> names = {"lipsum", "cycler", "joiner"};
-  return std::find(names.begin(), names.end(), name) != names.end();
+  return std::find(missing_functions.begin(), missing_functions.end(), name) != missing_functions.end();
 }
 
 }  // namespace collie::jinja

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/quote.hpp"
 #include "io/jinja/limits.hpp"
 #include "io/jinja/number.hpp"
 #include "io/jinja/print.hpp"
@@ -179,6 +180,9 @@ Value value_of_json(const nlohmann::ordered_json& json) {
       for (const auto& [key, item] : json.items()) dict.set(key, value_of_json(item));
       return make_dict(std::move(dict));
     }
+    case nlohmann::ordered_json::value_t::binary:  // parse_ordered_json()
+      throw Problem("the number {} goes beyond 64 bits, which is not supported",
+                    shortened(std::string(json.get_binary().begin(), json.get_binary().end())));
     default:
       return None{};
   }

@@ -13,6 +13,7 @@ constexpr int deepest_evaluation = 1500;      // nodes that are evaluated one in
 constexpr int deepest_macro_call = 100;       // macros and callers that call each other
 constexpr int deepest_value = 200;            // lists and dicts in lists and dicts
 constexpr int64_t most_steps = 20'000'000;    // nodes evaluated, plus 1 for 32 bytes or 1 item made or read
+constexpr size_t steps_of_scope = 8;          // of them, for each pass of a loop and each call of a macro
 constexpr size_t longest_output = 64u << 20;  // bytes of the rendered text
 constexpr size_t longest_text = 16u << 20;    // bytes of a string
 constexpr int64_t longest_range = 100'000;    // items of range(), as Jinja2's sandbox

@@ -73,6 +73,7 @@ void Macro::set_special(const Arguments& arguments, std::vector<bool>& used) {
 
 Value Macro::call(Runtime& runtime, const Arguments& arguments) {
   const Level level(runtime.macro_depth, deepest_macro_call, "calls of macros");
+  runtime.charge(steps_of_scope);
   const int line = runtime.line;
   std::string text;
   const Renderer::ScopeHere scope(renderer_, scope_);

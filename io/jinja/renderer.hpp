@@ -71,8 +71,8 @@ class Renderer {
   Runtime runtime_;
   std::shared_ptr<Scope> scope_;
   std::vector<std::shared_ptr<Scope>> kept_scopes_;  // those that macros hold; they are emptied at the end
-  std::string* output_;
   Rendering rendering_;
+  std::string* output_;
   std::vector<const void*> loop_items_;  // of the loops around, the outermost first
 };
 

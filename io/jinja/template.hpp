@@ -5,8 +5,8 @@
 // What differs: integers have 64 bits. The filter urlencode takes strings only. Printing a function or
 // generator, and comparing strings by identity, is refused. The tags block, extends, include, import, from
 // and autoescape, the filters groupby, urlize, xmlattr, pprint, random, striptags, wordwrap and
-// filesizeformat, and the functions cycler, joiner and lipsum are refused when a template is read.
-// io/jinja/limits.hpp states what a template may use.
+// filesizeformat, and calls of cycler, joiner and lipsum (which are defined) are refused when a template is
+// read. io/jinja/limits.hpp states what a template may use.
 #pragma once
 
 #include <ctime>

@@ -10,6 +10,7 @@
 #include "base/sha256.hpp"
 #include "io/files.hpp"
 #include "io/tokenizers/byte_tokens.hpp"
+#include "io/tokenizers/sentencepiece_check.hpp"
 #include "io/utf8.hpp"
 
 namespace collie {
@@ -33,6 +34,7 @@ class SentencePieceTokenizer : public Tokenizer {
   SentencePieceTokenizer(TokenizerFiles files, const std::filesystem::path& folder)
       : files_(std::move(files)) {
     const std::string file = (folder / model_name).string();
+    check_sentencepiece_model(files_.at(model_name), file);
     load(whole_, files_.at(model_name), file);
     load(continued_, files_.at(model_name) + std::string(without_prefix), file);
     vocab_size_ = whole_.GetPieceSize();

@@ -54,7 +54,12 @@ Program full_program() {
   Sampling sampling;
   sampling.temperature = 0.5;
   sampling.top_k = 4;
-  program.decoding = {{{8, 30, sampling, 12}}, {5, 6}};
+  sampling.top_p = 0.75;
+  sampling.min_p = 0.125;
+  sampling.typical_p = 0.875;
+  sampling.repetition_penalty = 1.25;
+  sampling.seed = 99;
+  program.decoding = {{{8, 30, sampling, 12, {1, 70000}}}, {5, 6}};
   return program;
 }
 
@@ -82,8 +87,8 @@ TEST_CASE("wire: a program is read as it was written", "[actors][wire]") {
   REQUIRE(read.decoding.next.size() == 1);
   CHECK(read.decoding.next[0].number == 8);
   CHECK(read.decoding.next[0].capacity == 30);
-  CHECK(read.decoding.next[0].sampling.temperature == 0.5);
-  CHECK(read.decoding.next[0].sampling.top_k == 4);
+  CHECK(read.decoding.next[0].sampling == program.decoding.next[0].sampling);
+  CHECK(read.decoding.next[0].seen == std::vector<int32_t>{1, 70000});
   CHECK(read.decoding.next[0].index == 12);
   CHECK(read.decoding.ended == std::vector<int64_t>{5, 6});
 }

@@ -81,6 +81,10 @@ TEST_CASE("a command line that cannot be understood is refused") {
   check_usage(bench.command({"run", "config.yaml", "--resume", "--overwrite"}), {"--resume", "--overwrite"});
   check_usage(bench.command({"run", "config.yaml", "--overwrite=all"}),
               {"--overwrite=all", "--overwrite=delete"});
+  check_usage(bench.command({"run", "config.yaml", "--resume", "10"}), {"--resume 10", "--resume=10"});
+  check_usage(bench.command({"run", "--resume", "best", "config.yaml"}), {"--resume best", "--resume=best"});
+  check_usage(bench.command({"run", "config.yaml", "--overwrite", "delete"}), {"--overwrite=delete"});
+  check_usage(bench.command({"run", "config.yaml", "other.yaml"}), {"other.yaml", "one file"});
   check_usage(bench.command({"generate", "--prompt", "a"}), {"--model"});
   check_usage(bench.command({"generate", "--model", "m", "--prompt", "a", "--top-k", "many"}),
               {"--top-k", "many"});

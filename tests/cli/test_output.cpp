@@ -36,6 +36,29 @@ TEST_CASE("a finished run prints nothing on standard output, and its final model
   CHECK(generate(drawn) == generate(drawn));
   CHECK(generate(drawn) == generate(drawn_on_two));
   CHECK(generate(drawn) != generate({"--temperature", "1.5", "--seed", "4"}));
+
+  // The model's own settings count where no option does.
+  bench.write(
+      "run/final/generation_config.json",
+      R"({"do_sample": true, "temperature": 1.5, "top_p": 0.95, "repetition_penalty": 1.0, "num_beams": 4})");
+  const auto as_file = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"generate", "--model",          "run/final", "--prompt",
+                                          "the dog",  "--max-new-tokens", "20"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return bench.command(arguments);
+  };
+  const Outcome sampled = as_file({"--seed", "3"});
+  CHECK(sampled.output == as_file(drawn).output);  // top_k is 50, as in transformers
+  CHECK(sampled.errors.find("draws tokens as run/final/generation_config.json says (temperature 1.5") !=
+        std::string::npos);
+  CHECK(sampled.errors.find("num_beams (4)") != std::string::npos);
+  CHECK(as_file({"--temperature", "0"}).output == greedy);
+  // A penalty needs the text's tokens where tokens are drawn, also behind another stage.
+  bench.write("run/final/generation_config.json", R"({"repetition_penalty": 1.8})");
+  const Outcome penalised = as_file({});
+  REQUIRE_CODE(penalised, 0);
+  CHECK(penalised.output != greedy);
+  CHECK(as_file({"--set", "parallel.pp_size=2"}).output == penalised.output);
 }
 
 TEST_CASE("a run in bfloat16 on the CPU is planned and evaluated, and its final model speaks") {

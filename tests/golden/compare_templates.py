@@ -168,18 +168,33 @@ def check_training(result, source, conversation):
             before = expected(source, variables({**conversation, "messages": messages[:message], "add_generation_prompt": True}))
             through = expected(source, variables({**conversation, "messages": messages[:message + 1], "add_generation_prompt": False}))
             prompt, turn = before["text"].encode(), through["text"].encode()
-            right = whole[:begin] == prompt if follows_prompt else prompt.startswith(whole[:begin]) and not turn.startswith(prompt)
+            right = whole[:begin] == prompt
+            if not follows_prompt:
+                right = not turn.startswith(prompt) and (
+                    prompt.startswith(whole[:begin]) or begins_as_plain(source, conversation, message, prompt, whole[:begin]))
             if not right or not turn.startswith(whole[:end]) or turn[end:].strip():
                 return f"message {message}: {whole[begin:end]!r} after {whole[:begin][-80:]!r}"
     turns = [index for index, message in enumerate(messages) if message["role"] == "assistant" and adds_text(source, conversation, index)]
     return "" if sorted(trained) == turns else f"messages {trained} of {turns}"
 
 
+def begins_as_plain(source, conversation, message, prompt, start):
+    """Whether `start` is what stands before the text of a turn of text alone, and shares the earlier messages with the prompt."""
+    mark, messages = "\U000F1234", conversation["messages"][:message]
+    earlier = expected(source, variables({**conversation, "messages": messages, "add_generation_prompt": False}))["text"].encode()
+    plain = [*messages, {"role": "assistant", "content": mark}]
+    text = expected(source, variables({**conversation, "messages": plain, "add_generation_prompt": False}))["text"]
+    return text.split(mark)[0].encode() == start and start.startswith(earlier) and prompt.startswith(earlier)
+
+
 def adds_text(source, conversation, message):
     messages = conversation["messages"]
     before = expected(source, variables({**conversation, "messages": messages[:message], "add_generation_prompt": True}))
     through = expected(source, variables({**conversation, "messages": messages[:message + 1], "add_generation_prompt": False}))
-    return before["text"] != through["text"]
+    if before["text"] == through["text"]:
+        return False
+    ends = (through["text"], through["text"].rstrip())  # where plain text would begin: a turn of nothing
+    return not any(begins_as_plain(source, conversation, message, before["text"].encode(), end.encode()) for end in ends)
 
 
 def compare_training(program, folder):

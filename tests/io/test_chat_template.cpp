@@ -180,12 +180,43 @@ TEST_CASE("where the prompt opens what the turn lacks, the span begins at the me
   const auto cut =
       R"([{"role": "user", "content": "U"}, {"role": "assistant", "content": "<think>R</think>A"}])";
   CHECK_THAT(refusal_of_chat(with, conversation(cut)),
-             contains("data.jsonl:7: message 1 cannot be trained on with the template chat.jinja: the "
-                      "generation prompt goes on with "
-                      "'<think>") &&
-                 contains("where the turn goes on with 'A</s>'"));
+             contains("data.jsonl:7: message 1 is a turn of the assistant, so it is trained on, and with the "
+                      "template chat.jinja it cannot be: the generation prompt goes on with '<think>") &&
+                 contains("give it \"train\": false") && contains("where the turn goes on with 'A</s>'"));
+  // A turn that is not trained on needs no place.
+  Conversation without = conversation(cut);
+  without.trained = {false, false};
+  CHECK(trained(with, without).empty());
   const auto calls = R"([{"role": "user", "content": "U"}, {"role": "assistant", "tool_calls": [1]}])";
-  CHECK_THAT(refusal_of_chat(with, conversation(calls)), contains("where the turn goes on with 'call>'"));
+  CHECK(trained(with, conversation(calls))[0][1] == ordered_json{{1, "<call>", false}});
+}
+
+TEST_CASE("where the turn closes what the prompt opens, the span begins where a plain text would") {
+  // As DeepSeek-V3.1 and GLM-4.7: the prompt opens a thought, and a turn without one closes it at once.
+  const ChatTemplate with = chat(
+      "{% for m in messages %}{% if m.role == 'user' %}<|User|>{{ m.content }}{% else %}<|Assistant|>"
+      "{% for c in m.tool_calls or [] if m.early %}<call>{{ c }}{% endfor %}</think>{{ m.content }}"
+      "{% for c in m.tool_calls or [] if not m.early %}<call>{{ c }}{% endfor %}</s>"
+      "{% endif %}{% endfor %}{% if add_generation_prompt %}<|Assistant|><think>{% endif %}",
+      {{"eos_token", "</s>"}});
+  const auto turn = [&](const std::string& message) {
+    return conversation(R"([{"role": "user", "content": "U"}, {"role": "assistant", )" + message + "}]");
+  };
+  CHECK(trained(with, turn(R"("content": "A")")) ==
+        ordered_json::array({{"<|User|>U<|Assistant|></think>A</s>", {{1, "A</s>", false}}}}));
+  CHECK(trained(with, turn(R"("content": "")"))[0][1] == ordered_json{{1, "</s>", false}});
+  CHECK(trained(with, turn(R"("content": "", "tool_calls": [7])"))[0][1] ==
+        ordered_json{{1, "<call>7</s>", false}});
+  // What is no part of every turn is not left out.
+  CHECK_THAT(refusal_of_chat(with, turn(R"("content": "A", "tool_calls": [7], "early": true)")),
+             contains("where the turn goes on with 'call>7"));
+  // A template that writes earlier messages differently before a turn and before a prompt gives another
+  // prompt.
+  const ChatTemplate forgetful = chat(
+      "{% for m in messages %}{% if m.role == 'user' %}[{{ 'SYSTEM ' if loop.last }}{{ m.content }}]{% else "
+      "%}{{ "
+      "m.content }}{% endif %}{% endfor %}");
+  CHECK_THAT(refusal_of_chat(forgetful, turn(R"("content": "A")")), contains("goes on with 'SYSTEM U]'"));
 }
 
 TEST_CASE("generation blocks are the spans, with the message that their loop is at") {
@@ -216,9 +247,22 @@ TEST_CASE("messages that a template or transformers does not take are refused wi
   CHECK_THAT(
       refusal_of_chat(chat("{{ messages[0].role.x }}{% for m in messages %}{{ m.content }}{% endfor %}"),
                       conversation(R"([{"role": "assistant", "content": "A"}])")),
-      contains("data.jsonl:7: message 0 cannot be trained on with the template chat.jinja: the "
-               "messages before it do not render"));
+      contains(
+          "data.jsonl:7: message 0 is a turn of the assistant, so it is trained on, and with the template "
+          "chat.jinja it cannot be: the messages before it do not render"));
   CHECK(trained(chat(chat_ml), conversation(R"([{"role": "user", "content": "U"}])")).empty());
+}
+
+TEST_CASE("a whole number beyond 64 bits in a conversation is refused, a float of that size is not") {
+  const auto talk = [](const std::string& number) {
+    return conversation(R"([{"role": "user", "content": "U", "n": [)" + number + "]}]");
+  };
+  const ChatTemplate with = chat("{{ messages[0].n[0] }}");
+  CHECK_THAT(refusal_of_chat(with, talk("123456789012345678901")),
+             contains("data.jsonl:7: the number 123456789012345678901 goes beyond 64 bits"));
+  CHECK_THAT(refusal_of_chat(with, talk("9223372036854775808")), contains("beyond 64 bits"));
+  CHECK(with.render(talk("-9223372036854775808"), false, {}, "s") == "-9223372036854775808");
+  CHECK(with.render(talk("1e300"), false, {}, "s") == "1e+300");
 }
 
 TEST_CASE("a template sees messages as transformers gives them") {

@@ -255,6 +255,16 @@ TEST_CASE("numbers are read in every usual form") {
   CHECK(load("run: {seed: 18446744073709551615}").run.seed == std::numeric_limits<uint64_t>::max());
 }
 
+TEST_CASE("a size of files is a text, or a plain number of bytes") {
+  for (const char* size : {"5000000", "'5000000'", "5MB"}) {
+    const Config config = parse_config(std::string("checkpoint: {max_shard_size: ") + size + "}");
+    CHECK(config.checkpoint.max_shard_size == (size == std::string("5MB") ? "5MB" : "5000000"));
+    CHECK(parse_config(to_yaml(config)) == config);
+  }
+  CHECK_THROWS_AS(parse_config("checkpoint: {max_shard_size: 5.5}"), UserError);
+  CHECK_THROWS_AS(parse_config("checkpoint: {max_shard_size: 0}"), UserError);
+}
+
 TEST_CASE("anchors, aliases and merge keys are resolved") {
   const Config config = load(R"(
 data:

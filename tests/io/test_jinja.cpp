@@ -114,6 +114,12 @@ TEST_CASE("what Jinja2 has and the engine lacks is refused when a template is re
         "t.jinja:1: the tag 'include' is not supported; a chat template stands alone");
   CHECK(refusal_of_template("{% if 0 %}{{ cycler(1) }}{% endif %}") ==
         "t.jinja:1: the function 'cycler' is not supported");
+  // They are defined, as in Jinja2, and may be asked for.
+  CHECK(refusal_of_template(
+            "{% if cycler is defined and joiner is callable %}{{ raise_exception('yes') }}{% endif %}")
+            .find("yes") != std::string::npos);
+  CHECK_THAT(refusal_of_template("{% set c = cycler %}{{ c(1) }}"),
+             contains("cycler() and joiner() are not supported"));
   CHECK(refusal_of_template("{% if 0 %}{{ x.encode() }}{% endif %}") ==
         "t.jinja:1: the method 'encode' is not supported");
   CHECK(refusal_of_template("{{ 1 | nothing }}") == "t.jinja:1: there is no filter 'nothing'");

@@ -1,12 +1,14 @@
 #include "io/model_folder.hpp"
 
 #include <bit>
+#include <fstream>
 #include <numeric>
 
 #include "base/error.hpp"
 #include "io/checkpoint_files.hpp"
 #include "io/files.hpp"
 #include "io/half.hpp"
+#include "io/run_marker.hpp"
 #include "io/weight_folder.hpp"
 #include "io/weight_shards.hpp"
 #include "kernels/host_data.hpp"
@@ -81,6 +83,34 @@ TEST_CASE("final weights are written in the dtype that is asked for, in one file
       CHECK(read_values(written, "c").front() == round(dtype, 0.1f));
       CHECK(step_of_model_folder(final_folder) == 7);
     }
+}
+
+TEST_CASE("a file in a folder of final/ is the run's, and is gone with it unless it was changed") {
+  const TemporaryFolder root;
+  const std::string final_folder = (root / "final").string(), nested = "more/tool_use.jinja";
+  const auto write = [&](const std::map<std::string, std::string>& others) {
+    write_model_folder(final_folder, run_of_test, {{"dtype", "float32"}}, *byte_tokenizer(), {"a", "b", "c"},
+                       some_weights(), 1 << 20, others);
+  };
+  write({{nested, "one"}, {"more/other.jinja", "two"}});
+  CHECK(read_text_file(final_folder + "/" + nested) == "one");
+  CHECK(find_marker(final_folder)->files->count(nested) == 1);
+  write({});  // in its place
+  CHECK_FALSE(entry_exists(final_folder + "/more"));
+
+  write({{nested, "one"}});
+  std::ofstream(final_folder + "/" + nested) << "the user's";
+  write({});
+  CHECK(read_text_file(final_folder + "/" + nested) == "the user's");
+
+  // What a link leads to is not the run's, whatever the marker names.
+  const TemporaryFolder elsewhere;
+  elsewhere.write("a.jinja", "mine");
+  write({{"link/a.jinja", "mine"}});
+  std::filesystem::remove_all(final_folder + "/link");
+  std::filesystem::create_directory_symlink(elsewhere.path(), final_folder + "/link");
+  write({});
+  CHECK(read_text_file((elsewhere / "a.jinja").string()) == "mine");
 }
 
 TEST_CASE("a final folder that lacks one of its files is of no step") {

@@ -191,3 +191,42 @@ TEST_CASE("other models' broken parts are refused with their key") {
   // One node, which is its own leaf, and one byte of texts: 04000000 00010000 41.
   check(charsmap("BAAAAAABAABB"), "normalizer.precompiled_charsmap: node 0 of its trie points to byte");
 }
+
+TEST_CASE("a SentencePiece model whose character map leads out of itself is refused") {
+  const auto refusal_of_map = [](const std::string& map) {
+    const TemporaryFolder folder;
+    // ModelProto { normalizer_spec { precompiled_charsmap: map } }
+    const auto size = [](size_t bytes) {
+      return std::string{static_cast<char>(0x80 | (bytes & 0x7F)), static_cast<char>(bytes >> 7)};
+    };
+    const std::string spec = "\x12" + size(map.size()) + map;
+    folder.write("tokenizer.model", "\x1A" + size(spec.size()) + spec);
+    try {
+      load_tokenizer(folder.path(), "auto");
+    } catch (const UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  const auto map_of = [](std::vector<uint32_t> trie, const std::string& texts) {
+    const auto bytes = static_cast<uint32_t>(trie.size() * 4);
+    trie.insert(trie.begin(), bytes);
+    return std::string(reinterpret_cast<const char*>(trie.data()), trie.size() * 4) + texts;
+  };
+  using collie::test::contains;
+  const std::string damaged = "tokenizer.model: the character map of its normalizer is damaged: ";
+  std::vector<uint32_t> trie(256, 1);  // nodes that lead to each other, and not out of the trie
+  const std::string texts("x\0", 2);
+  CHECK_THAT(refusal_of_map(map_of(trie, texts)),
+             !contains("damaged"));  // it has no pieces, which comes later
+  CHECK_THAT(refusal_of_map(map_of(trie, "x")), contains(damaged + "its last text has no end"));
+  CHECK_THAT(refusal_of_map(map_of(trie, "")), contains(damaged + "it has no trie with texts behind it"));
+  CHECK_THAT(refusal_of_map("abc"), contains(damaged + "it has no trie"));
+  trie[0] = 1u << 10 | 'a';  // the children of the root are at 1 ^ label, in the same block
+  trie[1 ^ 'a'] = 300u << 10 | 'a';
+  CHECK_THAT(refusal_of_map(map_of(trie, texts)), contains(damaged + "node 96 of its trie leads out of it"));
+  trie[1 ^ 'a'] = 2u << 10 | 1u << 8 | 'a';
+  trie[(1 ^ 'a') ^ 2] = 1u << 31 | 7;
+  CHECK_THAT(refusal_of_map(map_of(trie, texts)),
+             contains(damaged + "node 96 of its trie points behind its texts"));
+}

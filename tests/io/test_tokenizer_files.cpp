@@ -202,7 +202,8 @@ TEST_CASE("a file of tiktoken's ranks gives the ids of the tokenizer.json with t
 TEST_CASE("a tokenizer.model that is no model is refused with its name") {
   const TemporaryFolder folder;
   const auto file = folder.write("tokenizer.model", std::string("\x0A\xFF\xFF\xFF\x0F", 5));
-  CHECK_THAT(refusal_of_tokenizer(folder), contains(file.string() + ": libsentencepiece cannot read it"));
+  CHECK_THAT(refusal_of_tokenizer(folder),
+             contains(file.string() + ": it is no model of SentencePiece: its fields are damaged"));
   folder.write("tokenizer.model", "");
   CHECK_THAT(refusal_of_tokenizer(folder), contains(file.string() + ": libsentencepiece cannot read it"));
 }

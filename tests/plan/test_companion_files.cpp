@@ -54,6 +54,16 @@ TEST_CASE("final/ keeps what belongs to a model's folder, and nothing else", "[p
   CHECK(kept_files(config).empty());
 }
 
+TEST_CASE("final/ keeps the additional chat templates, and only templates of that folder", "[plan]") {
+  const TemporaryFolder model;
+  std::filesystem::create_directory(model / "additional_chat_templates");
+  for (const char* name : {"chat_template.jinja", "additional_chat_templates/tool_use.jinja",
+                           "additional_chat_templates/notes.txt", "additional_chat_templates/.hidden.jinja"})
+    model.write(name, name);
+  CHECK(names_of(kept_files(starting_from(model))) ==
+        std::vector<std::string>{"additional_chat_templates/tool_use.jinja", "chat_template.jinja"});
+}
+
 TEST_CASE("final/ has the chat template that was trained with", "[plan]") {
   const TemporaryFolder model;
   model.write("chat_template.jinja", "the model's");

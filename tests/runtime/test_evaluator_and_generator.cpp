@@ -112,6 +112,19 @@ TEST_CASE("generator core: the prompt, then a token at a time at the next positi
   CHECK_THAT(assertion_of([&] { texts.next(); }), contains("all texts are finished"));
 }
 
+TEST_CASE("generator core: a penalty of repetitions gets the text's tokens, each once",
+          "[actors][generator]") {
+  Sampling penalty;
+  penalty.repetition_penalty = 1.5;
+  Texts texts({{{5, 7, 5}, 3, penalty}, {{4}, 3, {}}}, {}, 100);
+  texts.next();
+  CHECK(texts.request.decoding.next[0].seen == std::vector<int32_t>{5, 7});
+  CHECK(texts.request.decoding.next[1].seen.empty());  // nobody asks for them
+  texts.add({6, 1});
+  texts.next();
+  CHECK(texts.request.decoding.next[0].seen == std::vector<int32_t>{5, 6, 7});
+}
+
 TEST_CASE("generator core: EOS ends the text and is not part of it", "[actors][generator]") {
   Texts texts({{{5}, 10, {}}}, {98, 99}, 100);
   texts.next();

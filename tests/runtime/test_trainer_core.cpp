@@ -532,7 +532,7 @@ TEST_CASE("trainer core: generation alone", "[actors][trainer]") {
   run.ready();
   CHECK(run.news() == Log{"generation"});
   ProgramRequest request = run.request_of(generator_name, 1, generation_program, 1);
-  request.decoding.next = {{0, 12, {}, 3}};
+  request.decoding.next = {{0, 12, {}, 3, {}}};
   run.core.request(request);
   const Program& program = *run.outbox.programs.at(0);
   CHECK(program.kind == generation_program);

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "io/base64.hpp"
+#include "io/tokenizers/double_array.hpp"
 #include "io/tokenizers/normalizers/normalizers.hpp"
 #include "io/unicode.hpp"
 #include "io/utf8.hpp"
@@ -10,15 +11,6 @@
 namespace collie {
 
 namespace {
-
-// A node of the double array: how darts-clone packs it into 32 bits.
-struct Unit {
-  uint32_t bits;
-  size_t offset() const { return size_t{bits >> 10} << ((bits & (1u << 9)) >> 6); }
-  uint32_t label() const { return bits & ((1u << 31) | 0xFFu); }
-  bool has_leaf() const { return (bits >> 8) & 1u; }
-  size_t value() const { return bits & 0x7FFFFFFFu; }
-};
 
 class Precompiled : public Normalizer {
  public:
@@ -82,7 +74,7 @@ class Precompiled : public Normalizer {
       if (label == 0) break;
       place ^= label;
       if (place >= trie_.size() || trie_[place].label() != label) return std::nullopt;
-      const Unit unit = trie_[place];
+      const DoubleArrayUnit unit = trie_[place];
       place ^= unit.offset();
       if (place >= trie_.size()) return std::nullopt;
       if (!unit.has_leaf()) continue;
@@ -91,7 +83,7 @@ class Precompiled : public Normalizer {
     return std::nullopt;
   }
 
-  std::vector<Unit> trie_;
+  std::vector<DoubleArrayUnit> trie_;
   std::string texts_;  // each ends with a zero byte
 };
 
