@@ -92,8 +92,7 @@ void read_chat(const DataFile& file, const DataRecord& line, const Tokenizer& to
                           findings);
   const Conversation read = read_conversation(record, file.source);
   bool trained = false;
-  for (const ChatText& text :
-       training_texts(*file.chat_template, read, file.now, record.place())) {
+  for (const ChatText& text : training_texts(*file.chat_template, read, file.now, record.place())) {
     std::vector<std::pair<size_t, size_t>> spans;
     for (const ChatSpan& span : text.spans) {
       if (!read.trained.at(span.message) || span.begin == span.end) continue;
@@ -104,8 +103,7 @@ void read_chat(const DataFile& file, const DataRecord& line, const Tokenizer& to
     trained = true;
     sink(documents.spanned(text.text, spans, text.marked_by_template));
   }
-  if (!trained)
-    findings.add(DataFindings::Kind::without_turn, words_of_roles(record, read.messages));
+  if (!trained) findings.add(DataFindings::Kind::without_turn, words_of_roles(record, read.messages));
 }
 
 }  // namespace collie
