@@ -9,6 +9,7 @@ Writes the table between the marks of OUT/memory.md and the picture OUT/memory.s
 
 import argparse
 import json
+import math
 import pathlib
 import re
 import subprocess
@@ -38,20 +39,47 @@ ROWS = [
      ["optimizer.name=adafactor", "optimizer.fused_update=true", *NO_MASTER, *BFLOAT16_GRADIENTS], None),
     ("adalomo", ["optimizer.name=adalomo", *BFLOAT16_GRADIENTS], 2.1),
     ("lomo", ["optimizer.name=lomo", *BFLOAT16_GRADIENTS], 2.1),
+    ("adamw, LoRA of rank 16", ["peft={type: lora, r: 16, target_modules: all-linear}"], None),
 ]
 CATEGORIES = ("weights", "gradients", "optimizer")
 COLOURS = {"weights": "#4878a8", "gradients": "#e0a050", "optimizer": "#70a060"}
 BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 
 
-def configuration(folder, shape, vocabulary):
+def write_zeros(folder, shape, vocabulary):
+    """A Hugging Face folder of that shape, for adapters, which need one. The file of its weights has no blocks on the disk."""
     hidden, intermediate, layers, heads = shape
+    config = {"model_type": "llama", "hidden_size": hidden, "intermediate_size": intermediate, "num_hidden_layers": layers,
+              "num_attention_heads": heads, "vocab_size": vocabulary, "max_position_embeddings": 2048}
+    (folder / "config.json").write_text(json.dumps(config))
+    shapes = {"model.embed_tokens": [vocabulary, hidden], "lm_head": [vocabulary, hidden], "model.norm": [hidden]}
+    for layer in range(layers):
+        place = f"model.layers.{layer}."
+        shapes |= {place + f"self_attn.{name}_proj": [hidden, hidden] for name in "qkvo"}
+        shapes |= {place + f"mlp.{name}_proj": [intermediate, hidden] for name in ("gate", "up")}
+        shapes |= {place + "mlp.down_proj": [hidden, intermediate], place + "input_layernorm": [hidden],
+                   place + "post_attention_layernorm": [hidden]}
+    header, end = {}, 0
+    for name, size in shapes.items():
+        begin, end = end, end + 2 * math.prod(size)
+        header[name + ".weight"] = {"dtype": "BF16", "shape": size, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+
+
+def configuration(folder, shape, vocabulary, has_base):
+    hidden, intermediate, layers, heads = shape
+    if has_base:
+        write_zeros(pathlib.Path(folder), shape, vocabulary)
+    model = f"path: {folder}" if has_base else f"""from_scratch: true
+  config: {{model_type: llama, hidden_size: {hidden}, intermediate_size: {intermediate}, num_hidden_layers: {layers},
+            num_attention_heads: {heads}, vocab_size: {vocabulary}, max_position_embeddings: 2048}}"""
     return f"""run: {{name: memory, dir: {folder}/run}}
 model:
-  from_scratch: true
   dtype: bfloat16
-  config: {{model_type: llama, hidden_size: {hidden}, intermediate_size: {intermediate}, num_hidden_layers: {layers},
-            num_attention_heads: {heads}, vocab_size: {vocabulary}, max_position_embeddings: 2048}}
+  {model}
 tokenizer: {{kind: byte}}
 data: {{train: [{{path: {folder}/text.txt}}], sequence_length: 64}}
 train: {{steps: 2, micro_batch_size: 1, gradient_accumulation_steps: 1}}
@@ -62,7 +90,7 @@ device: {{kind: cpu}}
 
 def engine(binary, command, folder, shape, vocabulary, keys, extra=()):
     path = pathlib.Path(folder) / "memory.yaml"
-    path.write_text(configuration(folder, shape, vocabulary))
+    path.write_text(configuration(folder, shape, vocabulary, any(key.startswith("peft=") for key in keys)))
     sets = [argument for key in keys for argument in ("--set", key)]
     return subprocess.run([binary, command, str(path), *sets, *extra], check=True, capture_output=True, text=True)
 

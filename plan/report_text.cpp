@@ -59,17 +59,22 @@ std::string step(const PlanReport& report) {
                         grouped(report.estimate_interval))
           : "";
   const std::string whole = report.whole_gradients.words();
+  const bool all = report.trained_parameters == report.parameters;
   return fmt::format(
       "a step: {} ({} of {} a replica), at most {} each\n"
       "  first step: {} tokens, {} targets, {:.3g} floating-point operations:\n"
-      "    matrices   {:.3g} = 6 · {} elements · tokens\n"
-      "    attention  {:.3g} = 12 · blocks · heads · head_dim · visible keys\n"
+      "    matrices   {:.3g} {}\n"
+      "    attention  {:.3g} {}\n"
       "{}"
       "steps: {}, of which {} an epoch{}\n",
       counted(report.sequences, "sequence", "sequences"),
       counted(report.micro_batches, "micro-batch", "micro-batches"), report.micro_batch_size,
       counted(report.sequence_length, "token", "tokens"), grouped(report.tokens), grouped(report.targets),
-      report.work.total(), report.work.matrices, grouped(report.matrix_elements), report.work.attention,
+      report.work.total(), report.work.matrices,
+      all ? fmt::format("= 6 · {} elements · tokens", grouped(report.matrix_elements))
+          : fmt::format("of {} elements, and of adapters; gradients of what is trained alone",
+                        grouped(report.matrix_elements)),
+      report.work.attention, all ? "= 12 · blocks · heads · head_dim · visible keys" : "of the blocks",
       whole.empty() ? "" : fmt::format("  {}\n", whole), grouped(report.total_steps),
       grouped(report.steps_per_epoch), estimates);
 }
