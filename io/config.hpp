@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/option.hpp"
@@ -118,15 +119,20 @@ struct LearningRateConfig {
   bool operator==(const LearningRateConfig& other) const;  // compares the values in force
 };
 
+// Numbers by pattern. The first that matches counts, so the order is kept.
+struct PatternNumbers {
+  std::vector<std::pair<std::string, double>> items;
+  bool operator==(const PatternNumbers&) const = default;
+};
+
 // The names and defaults are those of Hugging Face's peft.
 struct PeftSection {
   std::string type = "none";  // none | lora
   std::string path;           // of an adapter to go on from; empty: a new one
   int64_t r = 8;
   double lora_alpha = 8, lora_dropout = 0;
-  std::vector<std::string> target_modules;  // patterns, or all-linear; empty: attention's, as in peft
-  nlohmann::json rank_pattern = nlohmann::json::object();  // regular expression -> r
-  nlohmann::json alpha_pattern = nlohmann::json::object();
+  std::vector<std::string> target_modules;     // patterns, or all-linear; empty: attention's, as in peft
+  PatternNumbers rank_pattern, alpha_pattern;  // by regular expressions
   nlohmann::json layers_to_transform = nlohmann::json::array();  // numbers of blocks; empty: all
   std::vector<std::string> modules_to_save;
   std::string bias = "none";  // none | all | lora_only

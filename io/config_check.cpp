@@ -1,6 +1,7 @@
 #include "io/config_check.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/checked.hpp"
@@ -123,18 +124,6 @@ std::string first_changed(const Config& config, const std::string& section) {
   return "";
 }
 
-// Numbers by regular expressions of modules' names.
-void check_pattern_map(const nlohmann::json& map, const std::string& path, bool whole, const Places& places) {
-  const std::string wanted = whole ? "a whole number from 1 to 65536" : "a number above 0";
-  for (const auto& [pattern, value] : map.items()) {
-    const bool right =
-        whole ? value.is_number_integer() && value >= 1 && value <= 65536 : value.is_number() && value > 0;
-    if (!right)
-      throw UserError("{}: found {} for '{}'; {} is wanted", places.of(path), in_short(value),
-                      shortened(pattern), wanted);
-  }
-}
-
 void check_peft(const Config& config, const Places& places) {
   const PeftSection& peft = config.peft;
   if (peft.type == "none" && peft.path.empty()) {
@@ -142,8 +131,10 @@ void check_peft(const Config& config, const Places& places) {
       throw UserError("{}: given, but peft.type is none; peft.type: lora is wanted with it", places.of(key));
     return;
   }
-  check_pattern_map(peft.rank_pattern, "peft.rank_pattern", true, places);
-  check_pattern_map(peft.alpha_pattern, "peft.alpha_pattern", false, places);
+  for (const auto& [pattern, rank] : peft.rank_pattern.items)
+    if (rank != std::floor(rank))
+      throw UserError("{}: found {} for '{}'; a whole number is wanted", places.of("peft.rank_pattern"), rank,
+                      shortened(pattern));
   for (const nlohmann::json& block : peft.layers_to_transform)
     if (!block.is_number_integer() || block < 0)
       throw UserError("{}: found {} in the list; the numbers of blocks, from 0, are wanted",

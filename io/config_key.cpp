@@ -174,6 +174,10 @@ void check_valid(const Key& key, const std::string& place) {
                    }
                  },
                  [](const nlohmann::json*) {},
+                 [&](const PatternNumbers* numbers) {
+                   for (const auto& [pattern, number] : numbers->items)
+                     check_number(key, number, fmt::format("{}.{}", place, shortened(pattern)));
+                 },
                  [](const GroupsTarget&) {},  // check_options() does
                  [&](const PartitionTarget& partition) { check_partition(key, partition, place); },
                  [&](const OptionTarget& option) { check_option(key, option, place); },
@@ -290,6 +294,7 @@ std::string Key::wanted() const {
                                             : fmt::format("a list of names, or {},", in_place_of_list);
           },
           [](const nlohmann::json* json) -> std::string { return json->is_array() ? "a list" : "a map"; },
+          [](const PatternNumbers*) -> std::string { return "a map of patterns and numbers"; },
           [](const std::vector<DataSource>*) -> std::string {
             return "a list of sources, such as [{path: \"data/*.txt\"}],";
           },
@@ -310,6 +315,11 @@ nlohmann::json Key::json() const {
             return *number ? nlohmann::json(**number) : nlohmann::json();
           },
           [](const std::vector<DataSource>* sources) { return nlohmann::json(sources->size()); },
+          [](const PatternNumbers* numbers) {
+            nlohmann::json all = nlohmann::json::array();
+            for (const auto& [pattern, number] : numbers->items) all.push_back({pattern, number});
+            return all;
+          },
           [](const PartitionTarget& partition) {
             return partition.name->empty() ? nlohmann::json(*partition.list)
                                            : nlohmann::json(*partition.name);
@@ -350,6 +360,12 @@ std::string Key::yaml() const {
           },
           [](const nlohmann::json* json) { return yaml_of(*json); },
           [](const std::vector<DataSource>* sources) { return fmt::format("{} sources", sources->size()); },
+          [](const PatternNumbers* numbers) {
+            std::string text;
+            for (const auto& [pattern, number] : numbers->items)
+              text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", yaml_of(pattern), yaml_of(number));
+            return "{" + text + "}";
+          },
           [](const PartitionTarget& partition) {
             return partition.name->empty() ? list_of(*partition.list) : yaml_of(*partition.name);
           },

@@ -214,6 +214,13 @@ class Reader {
     for (const Entry& entry : node.entries) add_place(join(key.path, entry.key), entry.value.origin);
   }
 
+  static void read_value(const Node& node, const Key& key, PatternNumbers* target) {
+    target->items.clear();
+    if (node.kind != Node::Kind::map && node.kind != Node::Kind::null) refuse(node, key);
+    for (const Entry& entry : node.entries)
+      target->items.emplace_back(entry.key, read_double(entry.value, key));
+  }
+
   static void read_value(const Node& node, const Key& key, const PartitionTarget& target) {
     target.name->clear();
     target.list->clear();

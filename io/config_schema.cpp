@@ -281,9 +281,16 @@ std::vector<Key> which_adapters_there_are(Config& c) {
           .fingerprinted()
           .alone("all-linear"),
       Key("peft.rank_pattern", &c.peft.rank_pattern)
-          .doc("regular expression of a module's name: its r, such as {\"layers.0.*q_proj\": 16}")
-          .fingerprinted(),
-      Key("peft.alpha_pattern", &c.peft.alpha_pattern).doc("the same of lora_alpha").fingerprinted(),
+          .doc("r by regular expression of a module's name, such as {\"layers.0.*q_proj\": 16}; the first "
+               "that "
+               "matches counts")
+          .fingerprinted()
+          .from_to(1, 65536),
+      Key("peft.alpha_pattern", &c.peft.alpha_pattern)
+          .doc("the same of lora_alpha")
+          .fingerprinted()
+          .above(0)
+          .at_most(1e6),
       Key("peft.layers_to_transform", &c.peft.layers_to_transform)
           .doc("numbers of the blocks, from 0, that have adapters; []: all")
           .fingerprinted(),

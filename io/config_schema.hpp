@@ -32,9 +32,10 @@ struct GroupsTarget {
 };
 
 // The member that a key fills. Its type is the key's type.
-using Target = std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::optional<int64_t>*,
-                            std::vector<double>*, std::vector<std::string>*, nlohmann::json*,
-                            std::vector<DataSource>*, PartitionTarget, OptionTarget, GroupsTarget>;
+using Target =
+    std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::optional<int64_t>*,
+                 std::vector<double>*, std::vector<std::string>*, nlohmann::json*, std::vector<DataSource>*,
+                 PatternNumbers*, PartitionTarget, OptionTarget, GroupsTarget>;
 
 // A text with more bytes is neither a path nor a name.
 constexpr size_t longest_config_text = 4096;

@@ -73,7 +73,7 @@ std::string values_of(const Key& key, const std::map<std::string, std::vector<st
   if (const auto found = names.find(key.path); found != names.end())
     return fmt::format("one of {}", fmt::join(found->second, ", "));
   if (std::holds_alternative<bool*>(key.target) || std::holds_alternative<nlohmann::json*>(key.target) ||
-      std::holds_alternative<GroupsTarget>(key.target))
+      std::holds_alternative<PatternNumbers*>(key.target) || std::holds_alternative<GroupsTarget>(key.target))
     return "";
   if (const auto* option = std::get_if<OptionTarget>(&key.target);
       option != nullptr && std::holds_alternative<bool>(option->option.initial))

@@ -280,7 +280,8 @@ class DatasetOpener {
       files_.push_back({&reader, path, std::move(hash), key, cache_folder_ / (key + ".tokens")});
       OpenedFile& file = files_.back();
       const std::string reason = open(file);
-      if (!reason.empty()) log::warn("token cache {}: {}; it is made anew", file.cache.string(), reason);
+      if (!reason.empty() && reason != cache_of_earlier_version)
+        log::warn("token cache {}: {}; it is made anew", file.cache.string(), reason);
     }
   }
 
@@ -300,7 +301,8 @@ class DatasetOpener {
       if (const auto& check = dataset_formats().find(reader.source.format).check)
         check(tasks.back().file, tokenizer_);
     }
-    TokenisingProgress progress(bytes, standard_error(), steady_seconds());
+    TokenisingProgress progress(
+        bytes, [&]() -> Screen& { return standard_error(); }, steady_seconds());
     TokenisingOptions how{options_.max_bad_lines, options_.threads};
     if (options_.shows_progress)
       how.progress = [&](uint64_t done, const std::string& path) {

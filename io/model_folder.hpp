@@ -27,7 +27,7 @@ void write_model_folder(const std::string& folder, const std::string& run, const
 
 // An adapter's folder, as Hugging Face's peft writes it (peft/adapter_folder.hpp), with the same promises.
 struct AdapterContents {
-  nlohmann::json config;                           // adapter_config.json
+  nlohmann::ordered_json config;                   // adapter_config.json
   std::map<std::string, std::string> names;        // of the tensors in adapter_model.safetensors, by ours
   std::string dtype = "float32";                   // or bfloat16, float16
   std::map<std::string, std::string> others = {};  // beside the tokenizer's files

@@ -176,6 +176,7 @@ namespace {
 std::string find_fault(const Header& header, uint64_t bytes, const std::string& key) {
   const Header expected;
   if (std::memcmp(header.magic, expected.magic, sizeof(header.magic)) != 0) return "it is not a token cache";
+  if (header.version < expected.version) return cache_of_earlier_version;
   if (header.version != expected.version || header.header_bytes != expected.header_bytes)
     return fmt::format("it has version {}, not {}", header.version, expected.version);
   if (header.header_checksum != header_checksum(header)) return "its header is damaged";

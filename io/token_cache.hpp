@@ -17,6 +17,9 @@
 
 namespace collie {
 
+// The fault of a cache that is right but for this. Nobody need know of it.
+constexpr const char* cache_of_earlier_version = "it was made by an earlier version";
+
 // Writes a cache beside its place and renames it into place when it is complete, so that readers and other
 // writers never see a part of one. If it is destroyed without finish(), nothing is left.
 class TokenCacheWriter {

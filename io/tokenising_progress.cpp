@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.hpp"
 #include "base/quote.hpp"
@@ -20,11 +21,11 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-TokenisingProgress::TokenisingProgress(uint64_t bytes, Screen& screen, double start_s)
-    : bytes_(bytes), screen_(screen), start_s_(start_s), shown_s_(start_s) {}
+TokenisingProgress::TokenisingProgress(uint64_t bytes, std::function<Screen&()> screen, double start_s)
+    : bytes_(bytes), screen_(std::move(screen)), start_s_(start_s), shown_s_(start_s) {}
 
 TokenisingProgress::~TokenisingProgress() {
-  if (open_) screen_.keep();
+  if (open_) screen_().keep();
 }
 
 std::string TokenisingProgress::line(uint64_t bytes, const std::string& path, double now_s,
@@ -42,15 +43,17 @@ std::string TokenisingProgress::line(uint64_t bytes, const std::string& path, do
 }
 
 void TokenisingProgress::show(uint64_t bytes, const std::string& path, double now_s) {
-  const bool rewrites = screen_.rewrites();
+  if (now_s - start_s_ < quiet_s) return;
+  Screen& screen = screen_();
+  const bool rewrites = screen.rewrites();
   const double wait = !open_ && shown_s_ == start_s_ && rewrites ? quiet_s
                       : rewrites                                 ? between_rewrites_s
                                                                  : between_lines_s;
   if (now_s - shown_s_ < wait) return;
   shown_s_ = now_s;
-  if (!rewrites) return screen_.write(line(bytes, path, now_s, 1 << 20) + "\n");
+  if (!rewrites) return screen.write(line(bytes, path, now_s, 1 << 20) + "\n");
   // A terminal may begin a new line when its last column is written.
-  screen_.rewrite(line(bytes, path, now_s, screen_.columns() - 1));
+  screen.rewrite(line(bytes, path, now_s, screen.columns() - 1));
   open_ = true;
 }
 

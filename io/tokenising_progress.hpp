@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/screen.hpp"
@@ -13,7 +14,8 @@ namespace collie {
 class TokenisingProgress {
  public:
   // `bytes`: of all files. `start_s` as steady_seconds(), when reading begins.
-  TokenisingProgress(uint64_t bytes, Screen& screen, double start_s);
+  // `screen` is asked for when something is first shown: it costs a thread.
+  TokenisingProgress(uint64_t bytes, std::function<Screen&()> screen, double start_s);
   ~TokenisingProgress();
   TokenisingProgress(const TokenisingProgress&) = delete;
   TokenisingProgress& operator=(const TokenisingProgress&) = delete;
@@ -25,7 +27,7 @@ class TokenisingProgress {
 
  private:
   uint64_t bytes_;
-  Screen& screen_;
+  std::function<Screen&()> screen_;
   double start_s_, shown_s_;
   bool open_ = false;  // a line that is rewritten is on the screen
 };

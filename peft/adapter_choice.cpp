@@ -6,6 +6,8 @@
 
 #include "base/error.hpp"
 #include "base/quote.hpp"
+#include "io/files.hpp"
+#include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
 
@@ -34,6 +36,7 @@ double take_scale(std::string& text) {
 
 AdapterChoice parse(std::string text) {
   AdapterChoice choice;
+  if (entry_exists(text)) return {"", text, 1};  // a folder whose name looks like more
   const std::string whole = text;
   choice.scale = take_scale(text);
   if (const size_t equals = text.find('='); equals != std::string::npos) {
@@ -90,6 +93,10 @@ ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>
           "--adapter: '{}' has biases or whole modules of its own, so it cannot be one of several; give it "
           "alone, or merge it (export --merge)",
           choice.folder);
+    if (choice.scale != 1 && (config.peft.bias != "none" || !config.peft.modules_to_save.empty()))
+      throw UserError(
+          "--adapter: '{}' has biases or whole modules of its own, which cannot be scaled by {}; 1 is right",
+          choice.folder, choice.scale);
     const ModelSpec one = model_of_config(config, model.architecture);
     AdapterFolder(choice.folder).check(one);
     if (choices.size() == 1) all.trained = one.trained;  // what else is in its folder

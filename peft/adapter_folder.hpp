@@ -1,14 +1,13 @@
-// A folder of Hugging Face's peft: adapter_config.json, and the tensors in adapter_model.safetensors (or
-// adapter_model.bin, which is read only).
+// The tensors in a folder of Hugging Face's peft: adapter_model.safetensors, or adapter_model.bin, which is
+// read only. (adapter_config.hpp has what describes them.)
 #pragma once
 
-#include <map>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "io/checkpoint_source.hpp"
-#include "io/config.hpp"
 #include "io/weight_folder.hpp"
 #include "kernels/operations.hpp"
 #include "models/model_spec.hpp"
@@ -16,20 +15,14 @@
 
 namespace collie {
 
-constexpr const char* adapter_config_name = "adapter_config.json";
 constexpr const char* adapter_weights_name = "adapter_model.safetensors";
 
-// What adapter_config.json in `folder` says, without peft.path. Regular expressions and names of modules are
-// those of the modules whose tensors the folder has. Throws UserError naming file and key: for another kind
-// of adapter, and for what the engine does not have (DoRA, biases of adapters, ...).
-PeftSection read_adapter_config(const std::string& folder);
-
-// Where config.peft.path is given: fills config.peft from that folder. Throws UserError as
-// read_adapter_config(), and for a key that config gives otherwise.
-void complete_adapter_config(Config& config);
-
-// The adapter_config.json of `model`, which is config's. The base is named by its absolute path.
-nlohmann::json adapter_config_of(const Config& config, const ModelSpec& model);
+// What an adapter's tensors are called there: the model's name behind `name_prefix`; a matrix that has an
+// adapter is called MODULE.base_layer.
+constexpr const char* adapter_name_prefix = "base_model.model.";
+constexpr const char* adapter_base_layer = ".base_layer";
+// The files that may have them, as WeightFolder takes them.
+std::span<const char* const> adapter_weight_files();
 
 // The tensors that an adapter's folder has of `model`, by the engine's names, and their names there.
 std::vector<NamedTensor> adapter_tensors(const ModelSpec& model);

@@ -8,9 +8,11 @@
 #include "base/error.hpp"
 #include "base/name_pattern.hpp"
 #include "base/quote.hpp"
+#include "io/json_text.hpp"
 #include "io/tokenizers/text_pattern.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
+#include "peft/adapter_config.hpp"
 
 namespace collie {
 namespace {
@@ -93,7 +95,11 @@ class Adapting {
   }
 
  private:
-  std::string place(const std::string& key) const { return config_.file.place("peft." + key); }
+  // An adapter's folder says what the keys are, if one is given.
+  std::string place(const std::string& key) const {
+    if (peft_.path.empty()) return config_.file.place("peft." + key);
+    return peft_.path + "/" + adapter_config_name + ": " + key;
+  }
 
   void check_other_keys() const {
     if (config_.model.from_scratch)
@@ -175,9 +181,8 @@ class Adapting {
   }
 
   // As peft: the first expression that matches the name, or what is behind one of its dots.
-  const nlohmann::json* value_for(const nlohmann::json& patterns, const char* key,
-                                  const std::string& module) const {
-    for (const auto& [pattern, value] : patterns.items())
+  const double* value_for(const PatternNumbers& patterns, const char* key, const std::string& module) const {
+    for (const auto& [pattern, value] : patterns.items)
       if (matches_expression(pattern, key, module)) return &value;
     return nullptr;
   }
@@ -192,16 +197,16 @@ class Adapting {
   }
 
   void add_adapter(const Module& module) {
-    const nlohmann::json *r = value_for(peft_.rank_pattern, "rank_pattern", module.name),
-                         *alpha = value_for(peft_.alpha_pattern, "alpha_pattern", module.name);
+    const double *r = value_for(peft_.rank_pattern, "rank_pattern", module.name),
+                 *alpha = value_for(peft_.alpha_pattern, "alpha_pattern", module.name);
     LowRankAdapter adapter;
-    adapter.rank = r != nullptr ? r->get<int64_t>() : peft_.r;
+    adapter.rank = r != nullptr ? static_cast<int64_t>(*r) : peft_.r;
     const int64_t most = std::min(module.in, module.out);
     if (adapter.rank > most)
       throw UserError("{}: {} is more than {} [{}, {}] has; at most {} is right",
                       place(r != nullptr ? "rank_pattern" : "r"), adapter.rank, module.name, module.out,
                       module.in, most);
-    const double given = alpha != nullptr ? alpha->get<double>() : peft_.lora_alpha;
+    const double given = alpha != nullptr ? *alpha : peft_.lora_alpha;
     const auto rank = static_cast<double>(adapter.rank);
     adapter.scale = given / (peft_.use_rslora ? std::sqrt(rank) : rank);
     adapter.dropout = peft_.lora_dropout;
@@ -216,6 +221,13 @@ class Adapting {
       const size_t before = names.size();
       for (const Module& module : modules_)
         if (matches_end(pattern, module.name)) names.push_back(module.name);
+      if (names.size() == before && model_.architecture.tie_word_embeddings &&
+          matches_end(pattern, "lm_head"))
+        throw UserError(
+            "{}: the model's head is its embedding (tie_word_embeddings); a matrix with two uses cannot be "
+            "saved "
+            "with an adapter",
+            place("modules_to_save"));
       if (names.size() == before)
         throw UserError("{}: '{}' matches no module of the model; its modules are {}",
                         place("modules_to_save"), shortened(pattern),
@@ -225,7 +237,14 @@ class Adapting {
     return names;
   }
 
+  // What transformers calls a head in one version is not what it calls it in another.
   void check_saved(const std::string& name) const {
+    if (name == "embed_out")
+      throw UserError(
+          "{}: embed_out is called lm_head by transformers 5 and not by earlier ones, so peft would not find "
+          "it "
+          "in the adapter; it cannot be saved with one",
+          place("modules_to_save"));
     if (model_.adapters.count(name) > 0)
       throw UserError("{}: {} has an adapter; a module is trained whole or has one", place("modules_to_save"),
                       name);

@@ -1,22 +1,64 @@
 #include "plan/base_model.hpp"
 
 #include <memory>
+#include <set>
 
+#include "base/error.hpp"
 #include "base/sha256.hpp"
 #include "io/checkpoint_layers.hpp"
 #include "io/file_hash.hpp"
+#include "io/json_text.hpp"
 #include "models/model_folder_source.hpp"
 #include "models/weights_io.hpp"
+#include "peft/adapter_folder.hpp"
 
 namespace collie {
+
+namespace {
+
+void check_no_more(const Checkpoint& checkpoint, const ModelSpec& model) {
+  std::set<std::string> known;
+  for (const NamedTensor& tensor : adapter_tensors(model)) known.insert(tensor.name);
+  for (const CheckpointSource::Slice& slice : checkpoint.source()->slices())
+    if (known.count(slice.name) == 0)
+      throw UserError(
+          "{}: it has '{}', which is nothing that peft trains in this configuration; the adapters must be "
+          "those "
+          "of the run",
+          checkpoint.path(), slice.name);
+}
+
+}  // namespace
 
 std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoint> checkpoint) {
   if (!checkpoint || plan.model.adapters.empty()) return checkpoint;
   const std::string& folder = plan.config.model.path;
   const ModelSpec base = plan.model.base();
   check_weights(folder, base);
+  check_no_more(*checkpoint, plan.model);
   return Checkpoint(std::make_shared<const LayeredSource>(
       checkpoint->source(), std::make_shared<const ModelFolderSource>(folder, base)));
+}
+
+void check_adapters_of_run(const RunPlan& plan) {
+  const nlohmann::json maths = plan.checkpoint->metadata().value("maths", nlohmann::json::object());
+  const nlohmann::json now = fingerprint(plan.config).at("peft");
+  // Runs of versions without adapters had none.
+  const nlohmann::json then = maths.value("peft", fingerprint(Config()).at("peft"));
+  for (const auto& [key, value] : then.items())
+    if (now.contains(key) && now.at(key) != value)
+      throw UserError("{}: is {}, but the run in '{}' was trained with {}",
+                      plan.config.file.place("peft." + key), in_short(now.at(key)), plan.config.run.dir,
+                      in_short(value));
+  const nlohmann::json::json_pointer weights("/model/weights");
+  if (plan.model.adapters.empty() || !maths.contains(weights)) return;
+  const std::string cache = plan.config.run.dir + "/cache";
+  if (maths.at(weights) != weights_hash(plan.config.model.path, cache))
+    throw UserError(
+        "model.path: the weights in '{}' are not those that the adapters of the run in '{}' were trained "
+        "for; "
+        "put them back, or give another model.path",
+        plan.config.model.path, plan.config.run.dir);
 }
 
 std::string weights_hash(const std::string& folder, const std::filesystem::path& cache) {

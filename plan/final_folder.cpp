@@ -3,6 +3,7 @@
 #include "io/model_folder.hpp"
 #include "io/weight_shards.hpp"
 #include "models/pieces.hpp"
+#include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "plan/companion_files.hpp"
 

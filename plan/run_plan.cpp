@@ -19,6 +19,7 @@
 #include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
 #include "optim/state_blocks.hpp"
+#include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
 #include "plan/base_model.hpp"
@@ -84,6 +85,13 @@ ModelKeys model_keys(const Config& config) {
   keys.where = config.file.place("model.config");
   if (!section.path.empty()) {
     if (!may_be_there(section.path)) throw UserError("model.path: there is no folder '{}'", section.path);
+    if (!entry_exists(fs::path(section.path) / "config.json") &&
+        entry_exists(fs::path(section.path) / adapter_config_name))
+      throw UserError(
+          "model.path: '{}' holds an adapter and no model; its adapter_config.json names its model, and "
+          "--adapter "
+          "or peft.path takes the adapter",
+          section.path);
     keys = read_model_keys(section.path);
     if (!section.config.empty()) keys.where += " with model.config";
   }
@@ -361,7 +369,8 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
         continue;
       }
     // Another optimizer or schedule has other options; its name says more than they do.
-    if (changed.empty() || key == "optimizer.name" || key == "lr_scheduler.name")
+    if (changed.empty() || key == "optimizer.name" || key == "lr_scheduler.name" ||
+        key.rfind("plugins", 0) == 0)
       changed = fmt::format(
           "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
           "Set it back, or allow it by name: --allow-change {}",
@@ -456,6 +465,18 @@ void measure_partition(RunPlan& plan) {
   partition_by_time(plan);
 }
 
+// What an adapter in peft.path was is kept by the run that began with it, and a resume does not need it
+// again.
+void complete_training_adapters(Config& config, ExistingRun existing) {
+  const std::string resolved = (fs::path(config.run.dir) / resolved_config_name).string();
+  if (existing == ExistingRun::resume && !config.peft.path.empty() && entry_exists(resolved)) {
+    std::vector<std::string> ignored;
+    const PeftSection began = load_config(resolved, {}, ignored).peft;
+    if (began.path == config.peft.path) return void(config.peft = began);
+  }
+  complete_adapter_config(config);
+}
+
 // The weights are random or the model folder's. Those of a folder are checked against the model before
 // anything is allocated for them.
 void resolve_weights(RunPlan& plan) {
@@ -480,9 +501,10 @@ void choose_weights(RunPlan& plan, const CheckpointChoice& from) {
   if (needs_run && config.run.dir.empty())
     throw UserError("{}: missing; --checkpoint {} is of the run in that folder", config.file.place("run.dir"),
                     to_string(from));
-  if (!config.run.dir.empty())
-    plan.checkpoint = over_base(plan, open_checkpoint(checkpoints_of(config), from));
+  if (!config.run.dir.empty()) plan.checkpoint = open_checkpoint(checkpoints_of(config), from);
   if (plan.checkpoint) {
+    check_adapters_of_run(plan);
+    plan.checkpoint = over_base(plan, plan.checkpoint);
     check_checkpoint(plan);
     warn_of_another_model(plan);
     return use_checkpoint(plan);
@@ -516,7 +538,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.config = std::move(config);
   plan.purpose = Purpose::train;
   plan.existing = existing;
-  complete_adapter_config(plan.config);
+  complete_training_adapters(plan.config, existing);
   add_loraplus_group(plan.config);
   check_names(plan.config);
   look_at_existing_run(plan);  // refuses all that it can before any data are read

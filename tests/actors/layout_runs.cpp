@@ -150,7 +150,7 @@ PeftSection peft_section(const std::string& peft) {
   section.lora_dropout = 0.1;
   section.use_rslora = true;
   section.bias = "lora_only";
-  section.rank_pattern = {{".*\\.1\\..*", 5}};
+  section.rank_pattern = {{{".*\\.1\\..*", 5}}};
   return section;
 }
 

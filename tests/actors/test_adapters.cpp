@@ -254,10 +254,10 @@ TEST_CASE("adapters: what cannot be is refused before the weights are read", "[a
   CHECK_THAT(refusal([](Config& c) { c.model.from_scratch = true; }), contains("adapters need the weights"));
   CHECK_THAT(refusal([](Config& c) { c.peft.type = "none"; }), contains("given, but peft.type is none"));
   CHECK_THAT(refusal([](Config& c) {
-               c.peft.rank_pattern = {{"q_proj", 0}};
+               c.peft.rank_pattern = {{{"q_proj", 0}}};
              }),
-             contains("peft.rank_pattern: found 0 for 'q_proj'"));
-  CHECK_THAT(refusal([](Config& c) { c.peft.rank_pattern = {{"(", 4}}; }), contains("peft.rank_pattern"));
+             contains("peft.rank_pattern.q_proj: found 0"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.rank_pattern = {{{"(", 4}}}; }), contains("peft.rank_pattern"));
 }
 
 TEST_CASE("trainable: patterns name all that is trained", "[actors][frozen]") {

@@ -30,7 +30,9 @@ void check_all(const std::vector<LayoutOptions>& layouts) {
     if (!expected.count(index)) {
       expected[index] = run_one_rank(maths);
       REQUIRE(expected[index].losses.size() == static_cast<size_t>(layout_steps));
-      CHECK(expected[index].losses.back() < 0.9 * expected[index].losses.front());
+      // Small adapters of a random model do not learn as much as all of it.
+      const double learnt = maths.peft == "none" ? 0.9 : 0.99;
+      CHECK(expected[index].losses.back() < learnt * expected[index].losses.front());
     }
     const LayoutOptions &first = layouts[i], &then = layouts[(i + 1) % layouts.size()];
     INFO(maths.name() << ": " << first.name() << ", from step 11 on " << then.name());

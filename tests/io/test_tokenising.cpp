@@ -240,7 +240,8 @@ TEST_CASE("the line of progress says how far, how fast and how long", "[tokenisi
   const TemporaryFolder folder;
   Screen screen(2);
   const double start = 1000;
-  const TokenisingProgress progress(1'000'000'000, screen, start);
+  const TokenisingProgress progress(
+      1'000'000'000, [&]() -> Screen& { return screen; }, start);
   CHECK(progress.line(250'000'000, "x.jsonl", start + 10, 200) ==
         "tokenising  25 % of 954 MiB  23.8 MiB/s  0:00:30 left  x.jsonl");
   CHECK(progress.line(250'000'000, "x.jsonl", start + 10, 20) == "tokenising  25 % of ");

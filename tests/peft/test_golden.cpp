@@ -1,6 +1,7 @@
 // Adapters against Hugging Face's peft: see tests/golden/make_peft_golden.py.
 #include "io/safetensors.hpp"
 #include "peft/adapted_linear.hpp"
+#include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
 #include "tests/catch.hpp"
