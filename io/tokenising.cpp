@@ -20,6 +20,7 @@ namespace {
 
 constexpr size_t piece_bytes = size_t{1} << 18;
 constexpr int pieces_a_thread = 4;
+constexpr size_t worth_threads = size_t{16} << 10;  // bytes; less is done before threads have started
 // A batch ends early behind a piece that is much larger than others.
 constexpr uint64_t most_batch_bytes = uint64_t{64} << 20;
 
@@ -212,6 +213,12 @@ class CacheWriter {
   DataFindings findings_;
 };
 
+size_t bytes_of(const std::vector<Piece>& batch) {
+  size_t bytes = 0;
+  for (const Piece& piece : batch) bytes += piece.data.text.size();
+  return bytes;
+}
+
 }  // namespace
 
 void tokenise(const std::vector<TokenisingTask>& tasks, const Tokenizer& tokenizer,
@@ -226,7 +233,7 @@ void tokenise(const std::vector<TokenisingTask>& tasks, const Tokenizer& tokeniz
   std::vector<Piece> batch = reader.next_batch(most), next;
   while (!batch.empty()) {
     const auto pieces = static_cast<int64_t>(batch.size());
-    if (!arena && pieces > 2 && options.threads > 1) {
+    if (!arena && pieces > 2 && options.threads > 1 && bytes_of(batch) >= worth_threads) {
       check_room({options.threads - 1, 0, 0});
       arena.emplace(options.threads);
     }
