@@ -8,6 +8,7 @@
 #include <random>
 
 #include "base/error.hpp"
+#include "base/quote.hpp"
 #include "io/files.hpp"
 #include "io/sealed_json.hpp"
 
@@ -32,11 +33,11 @@ std::map<std::string, std::string> files_of(const json& files, const std::string
   if (!files.is_object()) refuse_marker(file, "\"files\" is no object");
   std::map<std::string, std::string> all;
   for (const auto& [name, hash] : files.items()) {
-    if (!is_plain_path(name)) refuse_marker(file, fmt::format("\"files\" names '{}'", name));
-    if (!hash.is_string()) refuse_marker(file, fmt::format("the hash of '{}' is no text", name));
+    if (!is_plain_path(name)) refuse_marker(file, fmt::format("\"files\" names '{}'", shortened(name)));
+    if (!hash.is_string()) refuse_marker(file, fmt::format("the hash of '{}' is no text", shortened(name)));
     all[name] = hash.get<std::string>();
     if (!all[name].empty() && !is_hexadecimal(all[name], 64))
-      refuse_marker(file, fmt::format("the hash of '{}' is '{}'", name, all[name]));
+      refuse_marker(file, fmt::format("the hash of '{}' is '{}'", shortened(name), shortened(all[name])));
   }
   return all;
 }
