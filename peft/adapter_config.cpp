@@ -245,9 +245,11 @@ PeftSection read_adapter_config(const std::string& folder) {
 }
 
 void complete_adapter_config(Config& config) {
+  if (!config.peft.path.empty()) complete_adapter_config(config, read_adapter_config(config.peft.path));
+}
+
+void complete_adapter_config(Config& config, PeftSection found) {
   const std::string path = config.peft.path;
-  if (path.empty()) return;
-  PeftSection found = read_adapter_config(path);
   found.path = path;
   found.loraplus_lr_ratio = config.peft.loraplus_lr_ratio;
   Config of_folder = config;

@@ -19,6 +19,8 @@ PeftSection read_adapter_config(const std::string& folder);
 // Where config.peft.path is given: fills config.peft from that folder. Throws UserError as
 // read_adapter_config(), and for a key that config gives otherwise.
 void complete_adapter_config(Config& config);
+// The same with what the folder said once.
+void complete_adapter_config(Config& config, PeftSection found);
 
 // The adapter_config.json of `model`, which is config's. The base is named by its absolute path.
 nlohmann::ordered_json adapter_config_of(const Config& config, const ModelSpec& model);

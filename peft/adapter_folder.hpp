@@ -43,7 +43,6 @@ class AdapterFolder {
 
   // Throws UserError naming the file: for tensors that are missing, misshapen or left over.
   void check(const ModelSpec& model) const;
-  const WeightFolder& weights() const { return weights_; }
 
   // Whether the parameter is this adapter's, or trained beside it.
   bool has(const Parameter& parameter) const;

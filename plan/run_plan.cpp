@@ -29,6 +29,7 @@
 #include "plan/data_resume.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
+#include "plan/resume_check.hpp"
 #include "schedule/schedules.hpp"
 
 namespace collie {
@@ -298,104 +299,6 @@ void check_state_blocks(const RunPlan& plan) {
           sharding, optimizers, plan.config.file.place("optimizer.name"));
 }
 
-// "optimizer.betas.0" is matched by itself and by "optimizer.betas".
-bool names(const std::string& allowed, const std::string& key) {
-  return key == allowed || key.rfind(allowed + ".", 0) == 0;
-}
-
-// What the run was computed with, flattened, as this version would have recorded it.
-json maths_of_run(const Checkpoint& checkpoint) {
-  json maths = complete_fingerprint(checkpoint.metadata().at("maths")).flatten();
-  // It was true or false once, and is a name now.
-  if (const auto packing = maths.find("/data/packing"); packing != maths.end() && packing->is_boolean())
-    *packing = *packing ? "true" : "false";
-  // Sources had no weights once.
-  if (!maths.contains("/data/weights")) maths["/data/weights"] = words_of_weights({});
-  // A constant rate had this key once, and did not read it.
-  if (maths.value("/lr_scheduler/name", json()) == "constant") maths.erase("/lr_scheduler/min_lr_ratio");
-  return maths;
-}
-
-// A run whose configuration does not say what weight decay covers goes on as it was.
-void keep_reach_of_decay(RunPlan& plan) {
-  constexpr const char* key = "optimizer.decay_norms_and_biases";
-  bool& covers_all = plan.config.optimizer.decay_norms_and_biases;
-  const bool did = maths_of_run(*plan.checkpoint).at("/optimizer/decay_norms_and_biases") == true;
-  if (plan.config.file.places.count(key) > 0 || did == covers_all) return;
-  covers_all = did;
-  log::warn("{}: {}, as in the run in '{}' so far", key, did, plan.config.run.dir);
-}
-
-// The options of one section that only one of two pieces has follow from the pieces' names.
-bool follows_from_name(const std::string& key, const json& now, const json& then,
-                       const std::vector<std::string>& allowed_changes) {
-  const std::string section = key.substr(0, key.find('.')), pointer = "/" + section + "/name";
-  if (now.value(pointer, json()) == then.value(pointer, json())) return false;
-  std::string changed = "/" + key;
-  std::replace(changed.begin(), changed.end(), '.', '/');
-  return now.contains(changed) != then.contains(changed) &&
-         std::count(allowed_changes.begin(), allowed_changes.end(), section + ".name") > 0;
-}
-
-// Other data have other numbers of documents, too.
-bool follows_from_contents(const std::string& key, const std::vector<std::string>& allowed_changes) {
-  const bool counts = key == "data.documents" || key == "data.tokens" || key == "data.targets";
-  return counts && std::any_of(allowed_changes.begin(), allowed_changes.end(),
-                               [](const std::string& allowed) { return names(allowed, "data.contents"); });
-}
-
-void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowed_changes) {
-  const json now = resume_fingerprint(plan).flatten(), then = maths_of_run(*plan.checkpoint);
-  json both = then;
-  both.update(now);
-  std::vector<std::string> unused = allowed_changes;
-  std::string changed;
-  for (const auto& [pointer, ignored] : both.items()) {
-    std::string key = pointer.substr(1);
-    std::replace(key.begin(), key.end(), '/', '.');
-    const auto allows = [&](const std::string& allowed) { return names(allowed, key); };
-    unused.erase(std::remove_if(unused.begin(), unused.end(), allows), unused.end());
-    const json value = now.value(pointer, json()), before = then.value(pointer, json());
-    if (value == before || std::any_of(allowed_changes.begin(), allowed_changes.end(), allows)) continue;
-    if (follows_from_name(key, now, then, allowed_changes)) continue;
-    if (follows_from_contents(key, allowed_changes)) continue;
-    if (key == "data.contents")
-      if (const std::string source = changed_source(plan.order->dataset(), plan.checkpoint->metadata());
-          !source.empty()) {
-        changed = fmt::format(
-            "data.contents: {}, in the run in '{}'; a resumed run must see the same data. Set it back, or "
-            "allow it by name: --allow-change {}",
-            source, plan.config.run.dir, key);
-        continue;
-      }
-    // Another optimizer or schedule has other options; its name says more than they do.
-    if (changed.empty() || key == "optimizer.name" || key == "lr_scheduler.name" ||
-        key.rfind("plugins", 0) == 0)
-      changed = fmt::format(
-          "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "
-          "Set it back, or allow it by name: --allow-change {}",
-          key, in_short(value), plan.config.run.dir, in_short(before), key);
-  }
-  if (!changed.empty()) throw UserError("{}", changed);
-  if (!unused.empty())
-    throw UserError("--allow-change {}: there is no such key among those that change what is computed",
-                    shortened(unused.front()));
-}
-
-// The learning rate follows a curve to the run's last step. If that step changes, so does the rate.
-void warn_of_another_length(const RunPlan& plan) {
-  const auto before = plan.checkpoint->metadata().value("total_steps", plan.total_steps);
-  const int64_t next = plan.origin.steps + 1, last = std::min(next, before);
-  if (before == plan.total_steps || next > plan.total_steps || last < 1) return;
-  const LearningRateSchedule factor = make_learning_rate_schedule(plan.config.lr_scheduler);
-  const double lr = options_in_force(plan.config.optimizer).number("lr"),
-               now = lr * factor(next, plan.total_steps), then = lr * factor(last, before);
-  if (now == then) return;
-  log::warn("the learning rate at step {} is {:.2e} under {} steps; under the {} of before it {} {:.2e}",
-            next, now, plan.total_steps, before,
-            last < next ? fmt::format("had come, at step {}, to", last) : "would have been", then);
-}
-
 // Adapters that a command names are used in place of those that the configuration would train.
 void use_adapters(RunPlan& plan, std::vector<AdapterChoice> adapters) {
   plan.adapters = std::move(adapters);
@@ -472,7 +375,7 @@ void complete_training_adapters(Config& config, ExistingRun existing) {
   if (existing == ExistingRun::resume && !config.peft.path.empty() && entry_exists(resolved)) {
     std::vector<std::string> ignored;
     const PeftSection began = load_config(resolved, {}, ignored).peft;
-    if (began.path == config.peft.path) return void(config.peft = began);
+    if (began.path == config.peft.path) return complete_adapter_config(config, began);
   }
   complete_adapter_config(config);
 }

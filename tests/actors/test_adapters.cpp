@@ -155,6 +155,12 @@ TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][
   REQUIRE(continued.weights.adapters.size() == 1);
   CHECK(continued.weights.adapters.front().folder == final_folder);
 
+  // A resume of that run does not need the folder again.
+  run_to_the_end(continued, outcome);
+  fs::rename(final_folder, final_folder + ".elsewhere");
+  CHECK(plan_training(next, ExistingRun::resume).already_finished);
+  fs::rename(final_folder + ".elsewhere", final_folder);
+
   // Merged, it is a model of its own, and gives the same evaluation.
   const auto loss_of = [&](Config of) {
     of.data.eval = of.data.train;
