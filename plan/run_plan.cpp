@@ -388,12 +388,16 @@ void resolve_weights(RunPlan& plan) {
   plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path, "", {}};
   for (const AdapterChoice& choice : plan.adapters)
     plan.weights.adapters.push_back({choice.name, choice.folder});
-  if (plan.adapters.empty() && !plan.config.peft.path.empty()) {
-    AdapterFolder(plan.config.peft.path).check(plan.model);
+  if (plan.adapters.empty() && !plan.config.peft.path.empty())
     plan.weights.adapters.push_back({"", plan.config.peft.path});
-  }
   const auto surplus = check_weights(plan.config.model.path, plan.model.base());
   if (!surplus.empty()) log::warn("{}", surplus_warning(plan.config.model.path, surplus));
+}
+
+// Those that are read: a checkpoint has its own. with_adapters() has checked what a command names.
+void check_adapter_folders(const RunPlan& plan) {
+  if (plan.adapters.empty())
+    for (const AdapterOrigin& origin : plan.weights.adapters) AdapterFolder(origin).check(plan.model);
 }
 
 // The weights of the run's checkpoint that `from` means, or those that the run began with.
@@ -425,6 +429,7 @@ void choose_weights(RunPlan& plan, const CheckpointChoice& from) {
   // The model that adapters were to be trained for has none yet.
   if (config.peft.path.empty() && plan.adapters.empty()) plan.model = plan.model.base();
   resolve_weights(plan);
+  check_adapter_folders(plan);
 }
 
 }  // namespace
@@ -458,6 +463,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   if (!plan.model.adapters.empty() && plan.existing != ExistingRun::ignore)
     plan.base_hash = weights_hash(plan.config.model.path, cache_folder(plan));
   resolve_existing_run(plan, allowed_changes, from);
+  check_adapter_folders(plan);
   measure_partition(plan);
   return plan;
 }
