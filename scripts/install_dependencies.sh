@@ -3,8 +3,9 @@
 # Does nothing if all of them are installed.
 set -euo pipefail
 
+# ocl-icd-opencl-dev: what libdnnl-dev's CMake files ask for, and the package only recommends.
 packages=(g++ cmake ninja-build pkg-config ccache
-  libcaf-dev libssl-dev libtbb-dev libopenblas-pthread-dev libdnnl-dev libhwy-dev
+  libcaf-dev libssl-dev libtbb-dev libopenblas-pthread-dev libdnnl-dev ocl-icd-opencl-dev libhwy-dev
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
   libpcre2-dev libutf8proc-dev libsentencepiece-dev zlib1g-dev libzstd-dev libgloo-dev libboost-context-dev catch2 libbenchmark-dev
   "$@")
