@@ -139,6 +139,14 @@ struct PeftSection {
   bool use_rslora = false, use_dora = false;
   std::string init_lora_weights = "true";  // true | gaussian | false
   double loraplus_lr_ratio = 1;
+  std::optional<int64_t> num_virtual_tokens;  // of those that the kinds below train
+  std::string prompt_tuning_init = "RANDOM";  // RANDOM | TEXT | SAMPLE_VOCAB
+  std::string prompt_tuning_init_text;
+  std::optional<int64_t> encoder_hidden_size;  // none: the embedding's, or of a prefix the keys'
+  int64_t encoder_num_layers = 2;
+  double encoder_dropout = 0;
+  std::string encoder_reparameterization_type = "MLP";  // MLP | LSTM
+  bool prefix_projection = false;
   bool operator==(const PeftSection&) const = default;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
@@ -112,25 +114,65 @@ void check_ranks(const ParallelSection& parallel, const Places& places) {
         most_ranks);
 }
 
-// The key of the first value that stands elsewhere than at its default.
-std::string first_changed(const Config& config, const std::string& section) {
+// The keys of the values that stand elsewhere than at their defaults.
+std::vector<std::string> changed_keys(const Config& config, const std::string& section) {
   Config given = config, initial;
   const std::vector<Key> keys = schema(given), defaults = schema(initial);
+  std::vector<std::string> changed;
   for (const Key& key : keys) {
     if (key.path.rfind(section, 0) != 0) continue;
     const Key* const other = find_key(defaults, key.path);
-    if (other != nullptr && other->yaml() != key.yaml()) return key.path;
+    if (other != nullptr && other->yaml() != key.yaml()) changed.push_back(key.path);
   }
-  return "";
+  return changed;
+}
+
+// Which keys of peft there are for virtual tokens, and for the kinds of adapters that are some.
+const std::set<std::string>& prompt_keys_of(const std::string& type) {
+  static const std::map<std::string, std::set<std::string>> keys = {
+      {"prompt_tuning", {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text"}},
+      {"prefix_tuning", {"num_virtual_tokens"}},
+      {"", {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text"}}};  // of any
+  const auto found = keys.find(type);
+  static const std::set<std::string> none;
+  return found == keys.end() ? none : found->second;
+}
+
+// A key that says nothing to the kind of adapter is a mistake.
+void check_peft_keys_of_type(const Config& config, const Places& places) {
+  const std::string& type = config.peft.type;
+  const std::set<std::string>& own = prompt_keys_of(type);
+  for (const std::string& key : changed_keys(config, "peft.")) {
+    const std::string name = key.substr(std::string("peft.").size());
+    if (name == "type" || name == "path" || own.count(name) > 0) continue;
+    if (own.empty() && prompt_keys_of("").count(name) == 0) continue;
+    throw UserError("{}: given, but peft.type is {}, which has no such key; {}", places.of(key), type,
+                    own.empty() ? "prompt_tuning or prefix_tuning is wanted with it"
+                                : fmt::format("its keys are {}", fmt::join(own, ", ")));
+  }
+}
+
+void check_prompt_text(const Config& config, const Places& places) {
+  const PeftSection& peft = config.peft;
+  if (peft.prompt_tuning_init == "TEXT" && peft.prompt_tuning_init_text.empty())
+    throw UserError("{}: missing; peft.prompt_tuning_init is TEXT, which needs the text",
+                    places.of("peft.prompt_tuning_init_text"));
+  if (peft.prompt_tuning_init != "TEXT" && !peft.prompt_tuning_init_text.empty())
+    throw UserError("{}: given, but peft.prompt_tuning_init is {}; TEXT is wanted with it",
+                    places.of("peft.prompt_tuning_init_text"), peft.prompt_tuning_init);
 }
 
 void check_peft(const Config& config, const Places& places) {
   const PeftSection& peft = config.peft;
   if (peft.type == "none" && peft.path.empty()) {
-    if (const std::string key = first_changed(config, "peft."); !key.empty())
-      throw UserError("{}: given, but peft.type is none; peft.type: lora is wanted with it", places.of(key));
+    if (const std::vector<std::string> keys = changed_keys(config, "peft."); !keys.empty())
+      throw UserError("{}: given, but peft.type is none; peft.type: {} is wanted with it",
+                      places.of(keys.front()),
+                      prompt_keys_of("").count(keys.front().substr(5)) > 0 ? "prompt_tuning" : "lora");
     return;
   }
+  if (peft.path.empty()) check_peft_keys_of_type(config, places);
+  check_prompt_text(config, places);
   for (const auto& [pattern, rank] : peft.rank_pattern.items)
     if (rank != std::floor(rank))
       throw UserError("{}: found {} for '{}'; a whole number is wanted", places.of("peft.rank_pattern"), rank,

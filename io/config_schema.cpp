@@ -251,11 +251,13 @@ std::vector<Key> how_the_rate_goes(Config& c) {
 std::vector<Key> which_adapters_there_are(Config& c) {
   return {
       Key("peft.type", &c.peft.type)
-          .doc("lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name "
-               "(peft.md). All keys here are those of Hugging Face's peft")
+          .doc(
+              "lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name; "
+              "prompt_tuning, prefix_tuning: virtual tokens alone are (peft.md). All keys here are those of "
+              "Hugging Face's peft")
           .fingerprinted()
-          .one_of({"none", "lora"})
-          .not_yet({"adalora", "ia3", "prompt_tuning", "p_tuning", "prefix_tuning", "adapter"}),
+          .one_of({"none", "lora", "prompt_tuning", "prefix_tuning"})
+          .not_yet({"adalora", "ia3", "p_tuning", "adapter"}),
       Key("peft.path", &c.peft.path)
           .doc("a folder with adapter_config.json, to go on from; it says what the keys below are")
           .or_null(),
@@ -316,6 +318,25 @@ std::vector<Key> which_adapters_there_are(Config& c) {
           .fingerprinted()
           .above(0)
           .at_most(1e6),
+  };
+}
+
+std::vector<Key> which_virtual_tokens_there_are(Config& c) {
+  return {
+      Key("peft.num_virtual_tokens", &c.peft.num_virtual_tokens)
+          .doc("how many stand before every document. They are not counted in data.sequence_length, but take "
+               "positions of the model")
+          .fingerprinted()
+          .from_to(1, 65536),
+      Key("peft.prompt_tuning_init", &c.peft.prompt_tuning_init)
+          .doc("as what they begin: RANDOM: normal, of deviation 1; TEXT: as the tokens of the text below, "
+               "again and again; SAMPLE_VOCAB: as tokens that run.seed chooses")
+          .fingerprinted()
+          .one_of({"RANDOM", "TEXT", "SAMPLE_VOCAB"}),
+      Key("peft.prompt_tuning_init_text", &c.peft.prompt_tuning_init_text)
+          .doc("the text of TEXT")
+          .fingerprinted()
+          .or_null(),
   };
 }
 
@@ -410,6 +431,7 @@ std::vector<Key> schema(Config& config) {
   add(all, how_it_is_updated(config));
   add(all, how_the_rate_goes(config));
   add(all, which_adapters_there_are(config));
+  add(all, which_virtual_tokens_there_are(config));
   add(all, what_is_not_there_yet(config));
   add(all, what_goes_on_around_it(config));
   return all;

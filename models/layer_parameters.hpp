@@ -27,6 +27,11 @@ class LayerParameters {
   ParameterId add_vocabulary(const std::string& tensor, bool tied_copy);
   // [max_position_embeddings, hidden], whole on every rank.
   ParameterId add_positions(const std::string& tensor);
+  // [tokens, hidden] of virtual tokens, whole on every rank.
+  ParameterId add_prompt();
+  // [2 tokens, kv heads · head_dim] of a block: keys, and values below them, cut by heads, which ranks may
+  // share.
+  PrefixIds add_prefix(int64_t block);
   NormIds add_norm(const std::string& name);
   // RMSNorm of heads: [head_dim], whole on every rank, each of which uses it on its heads.
   NormIds add_head_norm(const std::string& name);

@@ -8,6 +8,7 @@
 
 #include "models/adapters.hpp"
 #include "models/model_config.hpp"
+#include "models/soft_prompt.hpp"
 
 namespace collie {
 
@@ -17,6 +18,7 @@ struct ModelSpec {
   bool dropout = false;              // with the architecture's rates
   std::vector<std::string> trained;  // patterns of the only tensors that are trained; none: all are
   Adapters adapters;
+  SoftPrompt prompt = {};
 
   ModelSpec() = default;
   // A plain model is its architecture.
@@ -27,6 +29,10 @@ struct ModelSpec {
   bool trains(const std::string& tensor) const;
   // Whether anything is dropped in training.
   bool drops() const;
+  // Whether it has adapters of any kind, so that a folder of the whole model lacks a part of it.
+  bool has_adapters() const { return !adapters.empty() || prompt.exists(); }
+  // The positions that are left for the tokens of a document, when its virtual tokens have theirs.
+  int64_t positions() const { return architecture.max_position_embeddings - prompt.tokens; }
   // The same without adapters: what a folder of the whole model holds.
   ModelSpec base() const;
 };

@@ -31,6 +31,14 @@ struct NormIds {
   bool trained = true;  // one of the two at least
 };
 
+// Keys and values of virtual tokens that every token sees (soft_prompt.hpp).
+struct PrefixIds {
+  ParameterId id = no_parameter;
+  int64_t tokens = 0;
+
+  bool exists() const { return id != no_parameter; }
+};
+
 struct BlockIds {
   MatrixIds q, k, v;                               // stored as three parameters,
   MatrixIds qkv;                                   // or as one: the rows of q, k and v
@@ -40,11 +48,13 @@ struct BlockIds {
   MatrixIds up, down;                              // of the MLP
   NormIds attention_norm, mlp_norm;                // of what they read, where there is one
   NormIds attention_output_norm, mlp_output_norm;  // of what they give
+  PrefixIds prefix;
 };
 
 struct EmbeddingIds {
   ParameterId tokens = no_parameter;
   ParameterId positions = no_parameter;  // where positions are learned
+  ParameterId prompt = no_parameter;     // of virtual tokens (soft_prompt.hpp)
 };
 
 }  // namespace collie

@@ -21,13 +21,16 @@ EmbeddingIds add_embedding(const ModelSpec& model, std::vector<Parameter>& list,
   ids.tokens = layer.add_vocabulary(names.embedding, false);
   if (model.architecture.positions == Positions::learned)
     ids.positions = layer.add_positions(names.positions);
+  if (model.prompt.kind == PromptKind::embeddings) ids.prompt = layer.add_prompt();
   return ids;
 }
 
 BlockIds add_block(const ModelSpec& model, int64_t block, std::vector<Parameter>& list,
                    const ModelShard& shard) {
   LayerParameters layer(model, shard, last_layer(list) + 1, list);
-  return family_of(model.architecture).add_block(layer, block);
+  BlockIds ids = family_of(model.architecture).add_block(layer, block);
+  if (model.prompt.kind == PromptKind::prefix) ids.prefix = layer.add_prefix(block);
+  return ids;
 }
 
 NormIds add_final_norm(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard) {

@@ -72,10 +72,11 @@ class LocalBatch {
     const MicroBatch& own = **this;
     COLLIE_ASSERT(own.first_tokens.size() + 1 == own.document_starts.size(), "{} numbers for {} documents",
                   own.first_tokens.size(), own.document_starts.size() - 1);
-    for (size_t i = 0; i < own.first_tokens.size(); ++i)
+    for (size_t i = 0; i < own.first_tokens.size(); ++i) {
+      const int64_t first = own.first_tokens[i] * (own.virtual_tokens + 1);  // a document's stay its own
       for (int32_t token = own.document_starts[i]; token < own.document_starts[i + 1]; ++token)
-        rows_.push_back(
-            static_cast<uint64_t>(own.first_tokens[i] + own.positions[static_cast<size_t>(token)]));
+        rows_.push_back(static_cast<uint64_t>(first + own.positions[static_cast<size_t>(token)]));
+    }
   }
 
   const MicroBatch& batch_;
@@ -89,7 +90,8 @@ class DecoderStage final : public StageModel {
                const ModelShard& shard, const ActivationMemory& memory, const LinearFactory& linears)
       : config_(model.architecture), range_(range), shard_(shard), offload_(memory.offload) {
     const ModelConfig& config = model.architecture;
-    if (range.embedding) embedding_.emplace(add_embedding(model, parameters_, shard), config.embedding_scale);
+    if (range.embedding)
+      embedding_.emplace(add_embedding(model, parameters_, shard), config.vocab_size, config.embedding_scale);
     RotaryTables tables;
     if (config.positions == Positions::rotary) tables = make_rotary_tables(config, operations);
     ModelConfig share = share_of(config, shard);
@@ -103,6 +105,7 @@ class DecoderStage final : public StageModel {
       const Norm norm(add_final_norm(model, parameters_, shard), config.norm);
       head_.emplace(norm, linears({add_head(model, parameters_, shard)}), config.vocab_size);
     }
+    if (model.prompt.kind == PromptKind::prefix) prefix_ = model.prompt.tokens;
     find_lowest_trained(model);
   }
 
@@ -196,7 +199,8 @@ class DecoderStage final : public StageModel {
     KeyValueCache::Contents::Sequence& added = sequences[sequence];
     added.capacity = capacity;
     for (const DecoderBlock& block : blocks_)
-      added.blocks.push_back(operations.empty({capacity, block.cache_width()}, Category::activations));
+      added.blocks.push_back(
+          operations.empty({prefix_ + capacity, block.cache_width()}, Category::activations));
   }
 
   Tensor decode(LayerContext& outer, const MicroBatch& batch, const Tensor& input, KeyValueCache& cache,
@@ -401,6 +405,7 @@ class DecoderStage final : public StageModel {
   ModelShard shard_;
   bool offload_;
   DropoutRates rates_;  // those that are applied
+  int64_t prefix_ = 0;  // virtual tokens that are keys and values alone
   bool drops_ = false;  // the rates or adapters do
   std::vector<Parameter> parameters_;
   std::optional<Embedding> embedding_;

@@ -98,7 +98,14 @@ ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>
           "--adapter: '{}' has biases or whole modules of its own, which cannot be scaled by {}; 1 is right",
           choice.folder, choice.scale);
     const ModelSpec one = model_of_config(config, model.architecture);
+    if (one.prompt.exists() && (choices.size() > 1 || choice.scale != 1))
+      throw UserError(
+          "--adapter: '{}' has virtual tokens, which are neither added up with another adapter nor scaled; "
+          "give "
+          "it alone",
+          choice.folder);
     AdapterFolder(choice.folder).check(one);
+    all.prompt = one.prompt;
     if (choices.size() == 1) all.trained = one.trained;  // what else is in its folder
     for (const auto& [matrix, adapters] : one.adapters)
       for (LowRankAdapter adapter : adapters) {

@@ -15,6 +15,7 @@
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "peft/adapter_folder.hpp"
+#include "peft/prompt_config.hpp"
 
 namespace collie {
 
@@ -116,7 +117,8 @@ class AdapterConfigReader {
   void check_kind() const {
     const json* const kind = find("peft_type");
     if (kind == nullptr || *kind != "LORA")
-      refuse("peft_type", kind != nullptr ? *kind : json(), "\"LORA\", which alone is supported yet,");
+      refuse("peft_type", kind != nullptr ? *kind : json(),
+             "\"LORA\", \"PROMPT_TUNING\" or \"PREFIX_TUNING\", which alone are supported yet,");
     for (const auto& [key, value] : object_.items())
       if (known_keys().count(key) == 0 && !is_switched_off(value))
         throw UserError("{}: {}: {} is not supported; only an adapter without it is", file_, shortened(key),
@@ -241,6 +243,9 @@ bool has_transposed(const ModelSpec& model) {
 }  // namespace
 
 PeftSection read_adapter_config(const std::string& folder) {
+  const std::string file = (fs::path(folder) / adapter_config_name).string();
+  const json object = parse_json_object(read_text_file(file), file);
+  if (is_prompt_peft_type(object.value("peft_type", json()))) return read_prompt_config(object, file);
   return AdapterConfigReader(folder).read();
 }
 
@@ -266,6 +271,7 @@ void complete_adapter_config(Config& config, PeftSection found) {
 
 nlohmann::ordered_json adapter_config_of(const Config& config, const ModelSpec& model) {
   const PeftSection& peft = config.peft;
+  if (model.prompt.exists()) return prompt_config_of(config, model);
   std::set<std::string> targets, saved;
   for (const auto& [name, adapters] : model.adapters) targets.insert(name);
   for (const NamedTensor& tensor : adapter_tensors(model)) {

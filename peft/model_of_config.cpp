@@ -13,6 +13,7 @@
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "peft/adapter_config.hpp"
+#include "peft/prompt_config.hpp"
 
 namespace collie {
 namespace {
@@ -85,6 +86,11 @@ class Adapting {
   Adapting(const Config& config, ModelSpec& model)
       : config_(config), peft_(config.peft), model_(model), modules_(modules_of(model)) {}
 
+  void add_virtual_tokens() {
+    check_other_keys();
+    add_prompt(config_, model_);
+  }
+
   void add_adapters() {
     check_other_keys();
     check_blocks();
@@ -101,6 +107,7 @@ class Adapting {
     return peft_.path + "/" + adapter_config_name + ": " + key;
   }
 
+  // What no adapter goes with.
   void check_other_keys() const {
     if (config_.model.from_scratch)
       throw UserError(
@@ -275,7 +282,10 @@ class Adapting {
 ModelSpec model_of_config(const Config& config, ModelConfig architecture) {
   ModelSpec model(std::move(architecture), config.model.frozen, config.model.dropout == "config");
   model.trained = config.train.trainable;
-  if (config.peft.type != "none") Adapting(config, model).add_adapters();
+  if (is_prompt_type(config.peft.type))
+    Adapting(config, model).add_virtual_tokens();
+  else if (config.peft.type != "none")
+    Adapting(config, model).add_adapters();
   return model;
 }
 

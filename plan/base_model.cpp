@@ -31,7 +31,7 @@ void check_no_more(const Checkpoint& checkpoint, const ModelSpec& model) {
 }  // namespace
 
 std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoint> checkpoint) {
-  if (!checkpoint || plan.model.adapters.empty()) return checkpoint;
+  if (!checkpoint || !plan.model.has_adapters()) return checkpoint;
   const std::string& folder = plan.config.model.path;
   const ModelSpec base = plan.model.base();
   check_weights(folder, base);
@@ -51,7 +51,7 @@ void check_adapters_of_run(const RunPlan& plan) {
                       plan.config.file.place("peft." + key), in_short(now.at(key)), plan.config.run.dir,
                       in_short(value));
   const nlohmann::json::json_pointer weights("/model/weights");
-  if (plan.model.adapters.empty() || !maths.contains(weights)) return;
+  if (!plan.model.has_adapters() || !maths.contains(weights)) return;
   const std::string cache = plan.config.run.dir + "/cache";
   if (maths.at(weights) != weights_hash(plan.config.model.path, cache))
     throw UserError(

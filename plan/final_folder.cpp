@@ -5,6 +5,7 @@
 #include "models/pieces.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
+#include "peft/prompt_files.hpp"
 #include "plan/companion_files.hpp"
 
 namespace collie {
@@ -14,8 +15,11 @@ namespace {
 AdapterContents adapter_contents(const RunPlan& plan) {
   AdapterContents contents;
   contents.config = adapter_config_of(plan.config, plan.model);
-  for (const NamedTensor& tensor : adapter_tensors(plan.model))
-    contents.names[tensor.name] = name_in_adapter(plan.model, tensor.name);
+  if (plan.model.prompt.exists())
+    contents.names[prompt_tensor] = prompt_tensor;
+  else
+    for (const NamedTensor& tensor : adapter_tensors(plan.model))
+      contents.names[tensor.name] = name_in_adapter(plan.model, tensor.name);
   const std::string& dtype = plan.config.model.save_dtype;
   if (dtype != "auto") contents.dtype = dtype;
   contents.others = plan.kept_files;
@@ -26,7 +30,10 @@ AdapterContents adapter_contents(const RunPlan& plan) {
 
 void write_final_folder(const RunPlan& plan, const std::string& folder, const std::string& run,
                         const Checkpoint& checkpoint) {
-  if (!plan.model.adapters.empty())
+  if (plan.model.prompt.exists())
+    return write_adapter_folder(folder, run, adapter_contents(plan), *plan.tokenizer,
+                                Checkpoint(std::make_shared<const PromptSource>(checkpoint, plan.model)));
+  if (plan.model.has_adapters())
     return write_adapter_folder(folder, run, adapter_contents(plan), *plan.tokenizer, checkpoint);
   std::vector<std::string> names;
   for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);

@@ -17,6 +17,7 @@
 #include "base/log.hpp"
 #include "models/accumulating_sink.hpp"
 #include "models/resident_source.hpp"
+#include "peft/adapted_linear.hpp"
 #include "plan/run_plan.hpp"
 #include "plan/settings.hpp"
 #include "runtime/group_transport.hpp"
@@ -73,8 +74,8 @@ class Measurement {
 
  private:
   double time_of(const StageRange& range, Tensor& hidden) {
-    const auto model =
-        make_stage_model(plan_.model, range, *operations_, shard_, activation_memory_of(plan_.config));
+    const auto model = make_stage_model(plan_.model, range, *operations_, shard_,
+                                        activation_memory_of(plan_.config), make_adapted_linear);
     std::vector<Tensor> weights, gradients;
     for (const Parameter& parameter : model->parameters()) {
       weights.push_back(operations_->empty(parameter.shape, Category::weights));
@@ -133,7 +134,7 @@ int64_t nanoseconds(double seconds) {
 LayerTimes measure_layers(const RunPlan& plan) {
   failpoint("plan.measure");
   const Grid grid{1, 1, plan.layout.grid.context, plan.layout.grid.tensor};
-  const MicroBatch batch = batch_of(plan);
+  const MicroBatch batch = with_prompt(batch_of(plan), plan.model.prompt, plan.model.architecture.vocab_size);
   std::vector<std::unique_ptr<Connections>> connections;
   for (RankGroups& groups :
        make_local_groups(grid, static_cast<int>(plan.model.architecture.num_key_value_heads),

@@ -52,9 +52,14 @@ void check_export_folder(const std::string& folder, const Config& config) {
 }
 
 void export_model(const RunPlan& plan, const std::string& folder, bool merge) {
-  if (merge && plan.model.adapters.empty())
+  if (merge && !plan.model.has_adapters())
     throw UserError(
         "--merge: there are no adapters to merge; give --adapter DIR, or --run of a run with peft");
+  if (merge && plan.model.prompt.exists())
+    throw UserError(
+        "--merge: the adapter is virtual tokens, which are no part of any matrix, so they cannot be merged "
+        "into "
+        "the model; --adapter uses them with it");
   const std::string path = plain(folder);
   const fs::path parent = fs::path(path).parent_path();
   std::error_code error;

@@ -29,6 +29,7 @@
 #include "plan/data_resume.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
+#include "plan/prompt_start.hpp"
 #include "plan/resume_check.hpp"
 #include "schedule/schedules.hpp"
 
@@ -137,7 +138,10 @@ void resolve_model(RunPlan& plan) {
     keys.object["vocab_size"] = plan.tokenizer->vocab_size();
   plan.model = model_of_config(plan.config, parse_model_config(keys));
   if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
-  if (plan.purpose == Purpose::train) say_ignored_dropout(plan.model, where);
+  if (plan.purpose == Purpose::train) {
+    say_ignored_dropout(plan.model, where);
+    choose_prompt_start(plan);
+  }
   if (plan.model.architecture.tie_word_embeddings && !section.from_scratch &&
       has_own_head(section.path, plan.model.architecture))
     untie(plan.model.architecture, section);
@@ -207,6 +211,13 @@ void check_sequence_length(const RunPlan& plan) {
         "data.sequence_length: {} is longer than the model's max_position_embeddings, {}; at most that is "
         "right",
         plan.config.data.sequence_length, plan.model.architecture.max_position_embeddings);
+  if (plan.config.data.sequence_length > plan.model.positions())
+    throw UserError(
+        "{}: {} virtual tokens before windows of {} (data.sequence_length) leave no room in the model's {} "
+        "positions (max_position_embeddings); at most {} do",
+        plan.config.file.place("peft.num_virtual_tokens"), plan.model.prompt.tokens,
+        plan.config.data.sequence_length, plan.model.architecture.max_position_embeddings,
+        plan.model.architecture.max_position_embeddings - plan.config.data.sequence_length);
 }
 
 void open_evaluation_data(RunPlan& plan) {
@@ -306,7 +317,7 @@ void use_adapters(RunPlan& plan, std::vector<AdapterChoice> adapters) {
 }
 
 void use_checkpoint(RunPlan& plan) {
-  const std::string base = plan.model.adapters.empty() ? "" : plan.config.model.path;
+  const std::string base = plan.model.has_adapters() ? plan.config.model.path : "";
   plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path(), base, {}};
 }
 
@@ -460,7 +471,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   check_keep_best(plan);
   check_schedule(plan);
   resolve_weights(plan);
-  if (!plan.model.adapters.empty() && plan.existing != ExistingRun::ignore)
+  if (plan.model.has_adapters() && plan.existing != ExistingRun::ignore)
     plan.base_hash = weights_hash(plan.config.model.path, cache_folder(plan));
   resolve_existing_run(plan, allowed_changes, from);
   check_adapter_folders(plan);
@@ -508,11 +519,10 @@ RunPlan plan_generation(Config config, Generation generation, const CheckpointCh
     plan.prompt_tokens.push_back(*plan.tokenizer->bos());
   }
   const auto length = static_cast<int64_t>(plan.prompt_tokens.size());
-  if (length >= plan.model.architecture.max_position_embeddings)
+  if (length >= plan.model.positions())
     throw UserError(
         "--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer",
-        length, plan.model.architecture.max_position_embeddings,
-        plan.model.architecture.max_position_embeddings - 1);
+        length, plan.model.positions(), plan.model.positions() - 1);
   measure_partition(plan);
   return plan;
 }
@@ -573,7 +583,8 @@ std::string for_nodes(const RunPlan& plan) {
                 {"base", absolute(weights.base)},
                 {"adapters", adapters}}},
               {"adapters", to_json(choices)},
-              {"has_adapters", !plan.model.adapters.empty()}}
+              {"prompt_start", plan.model.prompt.start_ids},
+              {"has_adapters", plan.model.has_adapters()}}
       .dump();
 }
 
@@ -590,6 +601,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.adapters = adapter_choices_of(description.at("adapters"));
   if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
   if (!description.at("has_adapters").get<bool>()) plan.model = plan.model.base();
+  plan.model.prompt.start_ids = description.at("prompt_start").get<std::vector<int32_t>>();
   plan.config.parallel.partition.clear();  // the run uses the trainer's partition, whatever this key says
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
   resolve_layout(plan, ranks_here);

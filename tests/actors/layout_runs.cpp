@@ -138,6 +138,11 @@ static nlohmann::json model_config(const MathsOptions& maths) {
 PeftSection peft_section(const std::string& peft) {
   PeftSection section;
   if (peft == "none") return section;
+  if (peft == "prompt" || peft == "prefix") {
+    section.type = peft + "_tuning";
+    section.num_virtual_tokens = 3;
+    return section;
+  }
   section.type = "lora";
   section.r = 4;
   section.init_lora_weights = "false";  // else A's first gradient is zero

@@ -100,23 +100,44 @@ TEST_CASE("gradients of every norm agree with finite differences", "[layers][dif
 
 TEST_CASE("gradients of the embedding agree with finite differences", "[layers][differences]") {
   Bench bench;
-  const bool positions = GENERATE(false, true);
+  const bool positions = GENERATE(false, true), prompt = GENERATE(false, true);
   bench.parameters = {{"table", {5, 8}}};  // fewer rows than tokens, so that ids repeat
-  if (positions) bench.parameters.push_back({"positions", {12, 8}});
+  EmbeddingIds ids{0};
+  const auto add = [&](const char* name, int64_t rows) {
+    bench.parameters.push_back({name, {rows, 8}});
+    return static_cast<ParameterId>(bench.parameters.size()) - 1;
+  };
+  if (positions) ids.positions = add("positions", 12);
+  if (prompt) ids.prompt = add("prompt", 2);
   bench.fill();
   const double scale = GENERATE(1.0, 3.0);
-  const Embedding embedding({0, positions ? 1 : no_parameter}, scale);
-  const MicroBatch batch = make_batch({5, 4}, 5, "tokens");
-  Tensor y = bench.empty({9, 8});
-  const Tensor dy = bench.random({9, 8}, "dy");
+  const Embedding embedding(ids, 5, scale);
+  const SoftPrompt rows{prompt ? PromptKind::embeddings : PromptKind::none, prompt ? 2 : 0};
+  const MicroBatch batch = with_prompt(make_batch({5, 4}, 5, "tokens"), rows, 5);
+  const auto tokens = static_cast<int64_t>(batch.tokens.size());
+  Tensor y = bench.empty({tokens, 8});
+  const Tensor dy = bench.random({tokens, 8}, "dy");
   LayerContext context = bench.context();
-  Tensor given = bench.empty({9, 8});
+  Tensor given = bench.empty({tokens, 8});
   bench.operations.copy(dy, given);
   embedding.backward_weight(context, batch, given);
   bench.check_weights([&] {
     embedding.forward(context, batch, y);
     return weighted_sum(y, dy);
   });
+}
+
+TEST_CASE("a token that is neither in the vocabulary nor virtual is refused", "[layers]") {
+  Bench bench;
+  bench.parameters = {{"table", {5, 8}}, {"prompt", {2, 8}}};
+  bench.fill();
+  const Embedding embedding({0, no_parameter, 1}, 5);
+  MicroBatch batch = with_prompt(make_batch({3}, 5, "tokens"), {PromptKind::embeddings, 2}, 5);
+  Tensor y = bench.empty({5, 8});
+  LayerContext context = bench.context();
+  CHECK_NOTHROW(embedding.forward(context, batch, y));
+  batch.tokens.front() = 7;
+  CHECK_THROWS_AS(embedding.forward(context, batch, y), RunError);
 }
 
 TEST_CASE("gradients of attention agree with finite differences", "[layers][differences]") {
