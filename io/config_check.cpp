@@ -131,8 +131,14 @@ std::vector<std::string> changed_keys(const Config& config, const std::string& s
 const std::set<std::string>& prompt_keys_of(const std::string& type) {
   static const std::map<std::string, std::set<std::string>> keys = {
       {"prompt_tuning", {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text"}},
-      {"prefix_tuning", {"num_virtual_tokens"}},
-      {"", {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text"}}};  // of any
+      {"p_tuning",
+       {"num_virtual_tokens", "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers",
+        "encoder_dropout"}},
+      {"prefix_tuning", {"num_virtual_tokens", "prefix_projection", "encoder_hidden_size"}},
+      {"",  // of any
+       {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text",
+        "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout",
+        "prefix_projection"}}};
   const auto found = keys.find(type);
   static const std::set<std::string> none;
   return found == keys.end() ? none : found->second;
@@ -147,9 +153,23 @@ void check_peft_keys_of_type(const Config& config, const Places& places) {
     if (name == "type" || name == "path" || own.count(name) > 0) continue;
     if (own.empty() && prompt_keys_of("").count(name) == 0) continue;
     throw UserError("{}: given, but peft.type is {}, which has no such key; {}", places.of(key), type,
-                    own.empty() ? "prompt_tuning or prefix_tuning is wanted with it"
+                    own.empty() ? "prompt_tuning, p_tuning or prefix_tuning is wanted with it"
                                 : fmt::format("its keys are {}", fmt::join(own, ", ")));
   }
+}
+
+// Keys that peft knows and ignores without what they are for.
+void check_encoder(const Config& config, const Places& places) {
+  const PeftSection &peft = config.peft, initial;
+  const auto needs = [&](bool given, const char* key, const char* what) {
+    if (given) throw UserError("{}: given, but {} is wanted with it", places.of(key), what);
+  };
+  if (peft.type == "prefix_tuning" && !peft.prefix_projection)
+    needs(peft.encoder_hidden_size.has_value(), "peft.encoder_hidden_size", "peft.prefix_projection: true");
+  if (peft.type != "p_tuning" || peft.encoder_reparameterization_type == "LSTM") return;
+  constexpr const char* lstm = "peft.encoder_reparameterization_type: LSTM";
+  needs(peft.encoder_num_layers != initial.encoder_num_layers, "peft.encoder_num_layers", lstm);
+  needs(peft.encoder_dropout != initial.encoder_dropout, "peft.encoder_dropout", lstm);
 }
 
 void check_prompt_text(const Config& config, const Places& places) {
@@ -173,6 +193,7 @@ void check_peft(const Config& config, const Places& places) {
   }
   if (peft.path.empty()) check_peft_keys_of_type(config, places);
   check_prompt_text(config, places);
+  check_encoder(config, places);
   for (const auto& [pattern, rank] : peft.rank_pattern.items)
     if (rank != std::floor(rank))
       throw UserError("{}: found {} for '{}'; a whole number is wanted", places.of("peft.rank_pattern"), rank,

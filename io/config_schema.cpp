@@ -253,11 +253,12 @@ std::vector<Key> which_adapters_there_are(Config& c) {
       Key("peft.type", &c.peft.type)
           .doc(
               "lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name; "
-              "prompt_tuning, prefix_tuning: virtual tokens alone are (peft.md). All keys here are those of "
+              "prompt_tuning, p_tuning, prefix_tuning: virtual tokens alone are (peft.md). All keys here are "
+              "those of "
               "Hugging Face's peft")
           .fingerprinted()
-          .one_of({"none", "lora", "prompt_tuning", "prefix_tuning"})
-          .not_yet({"adalora", "ia3", "p_tuning", "adapter"}),
+          .one_of({"none", "lora", "prompt_tuning", "p_tuning", "prefix_tuning"})
+          .not_yet({"adalora", "ia3", "adapter"}),
       Key("peft.path", &c.peft.path)
           .doc("a folder with adapter_config.json, to go on from; it says what the keys below are")
           .or_null(),
@@ -337,6 +338,28 @@ std::vector<Key> which_virtual_tokens_there_are(Config& c) {
           .doc("the text of TEXT")
           .fingerprinted()
           .or_null(),
+      Key("peft.encoder_reparameterization_type", &c.peft.encoder_reparameterization_type)
+          .doc("of p_tuning: what makes the virtual tokens' rows from those that are trained. MLP: three "
+               "matrices with ReLU between them; LSTM: an LSTM in both directions, and two matrices")
+          .fingerprinted()
+          .one_of({"MLP", "LSTM"}),
+      Key("peft.encoder_hidden_size", &c.peft.encoder_hidden_size)
+          .doc("its inner width, or that of a prefix's projection. null: the width of the rows that are "
+               "trained")
+          .fingerprinted()
+          .from_to(1, 65536),
+      Key("peft.encoder_num_layers", &c.peft.encoder_num_layers)
+          .doc("layers of the LSTM")
+          .fingerprinted()
+          .from_to(1, 64),
+      Key("peft.encoder_dropout", &c.peft.encoder_dropout)
+          .doc("between layers of the LSTM, in training")
+          .fingerprinted()
+          .from_to_below(0, 1),
+      Key("peft.prefix_projection", &c.peft.prefix_projection)
+          .doc("a prefix is made from narrower rows by two matrices with tanh between them. Not with "
+               "parallel.pp_size above 1")
+          .fingerprinted(),
   };
 }
 

@@ -46,7 +46,7 @@ Attention::Attention(const ModelConfig& config, int64_t block, const BlockIds& i
   if (score_scale_ == 0) score_scale_ = 1.0 / std::sqrt(static_cast<double>(config.head_dim));
   if (ids.prefix.exists()) {
     COLLIE_ASSERT(window_ == 0, "block {} has a prefix and a window of {}", block, window_);
-    prefix_.emplace(ids.prefix, head_dim_);
+    prefix_.emplace(ids.prefix, head_dim_, config.num_hidden_layers);
   }
   if (!config.query_key_norm) return;
   const NormSettings of_heads{NormKind::rms, config.norm.eps, config.norm.weight_offset};

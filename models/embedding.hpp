@@ -19,13 +19,15 @@ class Embedding {
   // out and d_out [tokens, hidden], those that the rank holds outside the matrices. Throws RunError for a
   // token that is neither in the vocabulary nor a virtual one.
   void forward(LayerContext& context, const MicroBatch& batch, Tensor& out) const;
+  // Where the rows of virtual tokens have an encoder: the gradient of what it gave, [virtual tokens, hidden].
+  Tensor backward_prompt(LayerContext& context, const MicroBatch& batch, const Tensor& d_out) const;
   // May overwrite d_out.
   void backward_weight(LayerContext& context, const MicroBatch& batch, Tensor d_out) const;
 
  private:
   void look_up_tokens(LayerContext& context, const MicroBatch& batch, Tensor& out) const;
   // out += rows of a table that every rank has whole; ids [all tokens].
-  static void add_rows(LayerContext& context, ParameterId table, std::span<const int32_t> ids, Tensor& out);
+  static void add_rows(LayerContext& context, const Tensor& table, std::span<const int32_t> ids, Tensor& out);
   static void add_rows_backward(LayerContext& context, ParameterId table, std::span<const int32_t> ids,
                                 const Tensor& d_out);
   // The virtual tokens as rows of their table, absent_id for the others.

@@ -92,23 +92,6 @@ ParameterId LayerParameters::add_positions(const std::string& tensor) {
   return add(std::move(matrix));
 }
 
-ParameterId LayerParameters::add_prompt() {
-  Parameter rows = whole_tensor(prompt_tensor, {model_.prompt.tokens, config_.hidden_size});
-  rows.deviation = 1;
-  rows.is_table = rows.is_adapter = true;
-  replicate(rows, shard_);
-  return add(std::move(rows));
-}
-
-PrefixIds LayerParameters::add_prefix(int64_t block) {
-  Parameter rows = whole_tensor(prefix_tensor(block),
-                                {2 * model_.prompt.tokens, config_.num_key_value_heads * config_.head_dim});
-  rows.deviation = 1;
-  rows.is_table = rows.is_adapter = true;
-  cut_key_value_heads(rows, config_, shard_, 1);
-  return {add(std::move(rows)), model_.prompt.tokens};
-}
-
 NormIds LayerParameters::add_norm(const std::string& name) {
   NormIds ids;
   Parameter weight = whole_tensor(name + ".weight", {config_.hidden_size});

@@ -16,7 +16,8 @@ bool ModelSpec::trains(const std::string& tensor) const {
 }
 
 bool ModelSpec::drops() const {
-  return dropout || std::any_of(adapters.begin(), adapters.end(), [](const auto& of_matrix) {
+  return dropout || prompt.encoder.dropout > 0 ||
+         std::any_of(adapters.begin(), adapters.end(), [](const auto& of_matrix) {
            return std::any_of(of_matrix.second.begin(), of_matrix.second.end(),
                               [](const LowRankAdapter& adapter) { return adapter.dropout > 0; });
          });

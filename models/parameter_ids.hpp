@@ -1,6 +1,7 @@
 // Where the parameters of the parts of a model stand in its list.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -33,10 +34,28 @@ struct NormIds {
 
 // Keys and values of virtual tokens that every token sees (soft_prompt.hpp).
 struct PrefixIds {
-  ParameterId id = no_parameter;
+  ParameterId id = no_parameter;  // none: an encoder gives it
   int64_t tokens = 0;
+  int64_t block = 0;  // of the model
 
-  bool exists() const { return id != no_parameter; }
+  bool exists() const { return tokens > 0; }
+};
+
+// A direction of a layer of an LSTM.
+struct LstmIds {
+  ParameterId input = no_parameter, hidden = no_parameter;            // [4 hidden, in], [4 hidden, hidden]
+  ParameterId input_bias = no_parameter, hidden_bias = no_parameter;  // [4 hidden]
+};
+
+// Rows of virtual tokens, and what encodes them, if anything does (prompt_encoder.hpp).
+struct PromptIds {
+  ParameterId rows = no_parameter;
+  std::vector<std::array<LstmIds, 2>> lstm = {};  // the layers, each in both directions
+  std::vector<MatrixIds> matrices = {};
+  std::vector<int64_t> widths = {};  // [matrices] of what each gives
+
+  bool exists() const { return rows != no_parameter; }
+  bool has_encoder() const { return !matrices.empty(); }
 };
 
 struct BlockIds {
@@ -54,7 +73,7 @@ struct BlockIds {
 struct EmbeddingIds {
   ParameterId tokens = no_parameter;
   ParameterId positions = no_parameter;  // where positions are learned
-  ParameterId prompt = no_parameter;     // of virtual tokens (soft_prompt.hpp)
+  PromptIds prompt;                      // of virtual tokens (soft_prompt.hpp)
 };
 
 }  // namespace collie

@@ -21,7 +21,8 @@ EmbeddingIds add_embedding(const ModelSpec& model, std::vector<Parameter>& list,
   ids.tokens = layer.add_vocabulary(names.embedding, false);
   if (model.architecture.positions == Positions::learned)
     ids.positions = layer.add_positions(names.positions);
-  if (model.prompt.kind == PromptKind::embeddings) ids.prompt = layer.add_prompt();
+  if (model.prompt.kind == PromptKind::embeddings || model.prompt.has_encoder())
+    ids.prompt = layer.add_prompt();
   return ids;
 }
 

@@ -18,9 +18,24 @@ AttentionScores of_prefix(const AttentionScores& scores) {
 
 }  // namespace
 
-Tensor Prefix::part(const Tensor& rows, int64_t which) const {
-  return rows.rows(which * ids_.tokens, (which + 1) * ids_.tokens)
-      .reshape({ids_.tokens, rows.dim(1) / head_dim_, head_dim_});
+Prefix::Rows Prefix::rows_of(const Tensor& parameter) const {
+  return {parameter.rows(0, ids_.tokens), parameter.rows(ids_.tokens, 2 * ids_.tokens)};
+}
+
+Prefix::Rows Prefix::columns_of(const Tensor& encoded) const {
+  const int64_t width = encoded.dim(1) / (2 * blocks_), first = 2 * ids_.block * width;
+  return {encoded.columns(first, first + width), encoded.columns(first + width, first + 2 * width)};
+}
+
+template <class Use>
+void Prefix::with_rows(LayerContext& context, const Use& use) const {
+  if (ids_.id == no_parameter) return use(columns_of(*context.prompt));
+  const AcquiredWeight parameter(context, ids_.id);
+  use(rows_of(*parameter));
+}
+
+Tensor Prefix::heads_of(const Tensor& rows) const {
+  return rows.reshape({ids_.tokens, rows.dim(1) / head_dim_, head_dim_});
 }
 
 // All queries, whatever document they are of, see all keys, and keys of their own.
@@ -34,11 +49,13 @@ void Prefix::attend(LayerContext& context, const Tensor& q, const AttentionScore
                     Tensor& log_sum_exp) const {
   if (q.dim(0) == 0) return;
   Operations& operations = context.operations;
-  const AcquiredWeight rows(context, ids_.id);
   Tensor seen = operations.empty(q.shape(), Category::workspace);
   Tensor of_seen =
       operations.empty(log_sum_exp.shape(), operations.accumulation_dtype(), Category::workspace);
-  operations.attention(q, part(*rows, 0), part(*rows, 1), spans(q), of_prefix(scores), seen, of_seen);
+  with_rows(context, [&](const Rows& rows) {
+    operations.attention(q, heads_of(rows.keys), heads_of(rows.values), spans(q), of_prefix(scores), seen,
+                         of_seen);
+  });
   operations.merge_attention(out, log_sum_exp, seen, of_seen);
 }
 
@@ -46,31 +63,37 @@ Tensor Prefix::attend_backward(LayerContext& context, const Tensor& q, const Att
                                const Tensor& out, const Tensor& log_sum_exp, const Tensor& d_out,
                                Tensor& dq) const {
   Operations& operations = context.operations;
-  const AcquiredWeight rows(context, ids_.id);
-  Tensor gradient = operations.empty((*rows).shape(), Category::activations);
-  if (q.dim(0) == 0) {
-    operations.fill(gradient, 0);
-    return gradient;
-  }
-  Tensor share = operations.empty(q.shape(), Category::workspace);
-  Tensor dk = part(gradient, 0), dv = part(gradient, 1);
-  operations.attention_backward(q, part(*rows, 0), part(*rows, 1), spans(q), of_prefix(scores), out,
-                                log_sum_exp, d_out, share, dk, dv);
-  operations.add(dq, share, dq);
+  Tensor gradient;
+  with_rows(context, [&](const Rows& rows) {
+    if (ids_.id != no_parameter)
+      gradient = operations.empty({2 * ids_.tokens, rows.keys.dim(1)}, Category::activations);
+    Rows d_rows = ids_.id == no_parameter ? columns_of(*context.d_prompt) : rows_of(gradient);
+    if (q.dim(0) == 0) {
+      operations.fill(d_rows.keys, 0);
+      return operations.fill(d_rows.values, 0);
+    }
+    Tensor share = operations.empty(q.shape(), Category::workspace);
+    Tensor dk = heads_of(d_rows.keys), dv = heads_of(d_rows.values);
+    operations.attention_backward(q, heads_of(rows.keys), heads_of(rows.values), spans(q), of_prefix(scores),
+                                  out, log_sum_exp, d_out, share, dk, dv);
+    operations.add(dq, share, dq);
+  });
   return gradient;
 }
 
 void Prefix::backward_weight(LayerContext& context, const Tensor& gradient) const {
+  if (ids_.id == no_parameter) return;
   contribute_tensor(context, ids_.id, gradient);
 }
 
 void Prefix::fill(LayerContext& context, const Tensor& cache) const {
-  const AcquiredWeight rows(context, ids_.id);
-  const int64_t v = ids_.tokens, width = cache.dim(1) / 2;
-  for (int64_t which = 0; which < 2; ++which) {
-    Tensor place = cache.rows(0, v).columns(which * width, (which + 1) * width);
-    context.operations.copy((*rows).rows(which * v, (which + 1) * v), place);
-  }
+  with_rows(context, [&](const Rows& rows) {
+    const int64_t width = rows.keys.dim(1);
+    Tensor keys = cache.rows(0, ids_.tokens).columns(0, width),
+           values = cache.rows(0, ids_.tokens).columns(width, 2 * width);
+    context.operations.copy(rows.keys, keys);
+    context.operations.copy(rows.values, values);
+  });
 }
 
 }  // namespace collie

@@ -17,20 +17,38 @@ enum class PromptKind : uint8_t {
   prefix,      // of every block, keys and values [tokens, kv_heads · head_dim] each
 };
 
+// What makes the rows of virtual tokens from those that are trained (models/prompt_encoder.hpp).
+enum class EncoderKind : uint8_t {
+  none,
+  mlp,         // of P-tuning: three matrices with ReLU between them
+  lstm,        // of P-tuning: layers of an LSTM in both directions, and two matrices with ReLU between them
+  projection,  // of a prefix: two matrices with tanh between them
+};
+struct EncoderSettings {
+  EncoderKind kind = EncoderKind::none;
+  int64_t hidden = 0;  // inner width; of an LSTM, of each direction
+  int64_t layers = 2;  // of the LSTM
+  double dropout = 0;  // between these
+  bool operator==(const EncoderSettings&) const = default;
+};
+
 struct SoftPrompt {
   PromptKind kind = PromptKind::none;
   int64_t tokens = 0;  // v
   // [tokens] of the vocabulary, as whose embeddings the rows begin; empty: normal, of deviation 1.
   std::vector<int32_t> start_ids = {};
+  EncoderSettings encoder = {};
 
   bool exists() const { return kind != PromptKind::none; }
+  bool has_encoder() const { return encoder.kind != EncoderKind::none; }
   // How many tokens more a document has: those of a prefix are no tokens, but keys and values alone.
   int64_t in_document() const { return kind == PromptKind::prefix ? 0 : tokens; }
   bool operator==(const SoftPrompt&) const = default;
 };
 
 // The names of what is trained. Hugging Face's peft has one tensor of the first name; the engine has a part
-// of it for each block that a prefix is of, [2 tokens, kv_heads · head_dim]: keys, and values below them.
+// of it for each block that a prefix is of, [2 tokens, kv_heads · head_dim]: keys, and values below them. The
+// parameters of an encoder have names of their own.
 constexpr const char* prompt_tensor = "prompt_embeddings";
 std::string prefix_tensor(int64_t block);
 

@@ -22,14 +22,18 @@ struct PromptType {
   PromptKind kind;
 };
 constexpr PromptType prompt_types[] = {{"prompt_tuning", "PROMPT_TUNING", PromptKind::embeddings},
+                                       {"p_tuning", "P_TUNING", PromptKind::embeddings},
                                        {"prefix_tuning", "PREFIX_TUNING", PromptKind::prefix}};
 
-// Keys that say nothing about what the folder's tensor is, or that the engine reads. Of a prefix that was
-// projected, the folder has what the projection gave.
+// Keys that say nothing about what the folder's tensor is, or that the engine reads. Where an encoder made
+// it, the folder has what the encoder gave.
 const std::set<std::string>& known_prompt_keys() {
   static const std::set<std::string> keys = {"auto_mapping",
                                              "base_model_name_or_path",
+                                             "encoder_dropout",
                                              "encoder_hidden_size",
+                                             "encoder_num_layers",
+                                             "encoder_reparameterization_type",
                                              "inference_mode",
                                              "init_weights",
                                              "num_attention_heads",
@@ -81,6 +85,28 @@ std::string place_of_key(const Config& config, const std::string& key) {
   return config.peft.path + "/" + adapter_config_name + ": " + key;
 }
 
+// What the keys of an encoder say that trains virtual tokens.
+void add_encoder(const Config& config, ModelSpec& model) {
+  const PeftSection& peft = config.peft;
+  const ModelConfig& architecture = model.architecture;
+  EncoderSettings& encoder = model.prompt.encoder;
+  const bool is_prefix = model.prompt.kind == PromptKind::prefix;
+  const bool is_lstm = !is_prefix && peft.encoder_reparameterization_type == "LSTM";
+  encoder.kind = is_prefix ? EncoderKind::projection : is_lstm ? EncoderKind::lstm : EncoderKind::mlp;
+  encoder.hidden = peft.encoder_hidden_size.value_or(
+      is_prefix ? architecture.num_key_value_heads * architecture.head_dim : architecture.hidden_size);
+  if (!is_lstm) return;
+  encoder.layers = peft.encoder_num_layers;
+  encoder.dropout = peft.encoder_dropout;
+  if (encoder.dropout > 0 && encoder.layers == 1)
+    throw UserError("{}: found {}, but an LSTM of one layer has nothing between layers to drop; 0 is right",
+                    place_of_key(config, "encoder_dropout"), encoder.dropout);
+}
+
+bool wants_encoder(const PeftSection& peft) {
+  return peft.path.empty() && (peft.type == "p_tuning" || peft.prefix_projection);
+}
+
 }  // namespace
 
 bool is_prompt_type(const std::string& type) {
@@ -110,7 +136,18 @@ void add_prompt(const Config& config, ModelSpec& model) {
   model.prompt.tokens = *peft.num_virtual_tokens;
   if (model.prompt.kind == PromptKind::prefix)
     check_no_windows(model.architecture, place_of_key(config, "type"));
-  model.trained = {prompt_tensor, std::string(prompt_tensor) + ".*"};
+  if (wants_encoder(peft)) add_encoder(config, model);
+  model.trained = {prompt_tensor, std::string(prompt_tensor) + ".*", "prompt_encoder.*"};
+}
+
+void check_can_be_trained(const Config& config) {
+  const PeftSection& peft = config.peft;
+  if (peft.path.empty() || (peft.type != "p_tuning" && !peft.prefix_projection)) return;
+  throw UserError(
+      "{}: '{}' has what the encoder of its virtual tokens gave, and not the encoder, so a training cannot "
+      "go on "
+      "from it; a resume of the run goes on, and generate and eval use the folder",
+      config.file.place("peft.path"), peft.path);
 }
 
 PeftSection read_prompt_config(const json& object, const std::string& file) {
@@ -122,6 +159,10 @@ PeftSection read_prompt_config(const json& object, const std::string& file) {
   if (!tokens.is_number_integer() || tokens < 1 || tokens > 65536)
     refuse_key(file, "num_virtual_tokens", tokens, "a whole number from 1 to 65536");
   peft.num_virtual_tokens = tokens.get<int64_t>();
+  const json projection = object.value("prefix_projection", json());
+  if (!projection.is_null() && !projection.is_boolean())
+    refuse_key(file, "prefix_projection", projection, "true or false");
+  peft.prefix_projection = projection == true;
   return peft;
 }
 
@@ -142,11 +183,16 @@ nlohmann::ordered_json prompt_config_of(const Config& config, const ModelSpec& m
       {"num_layers", architecture.num_hidden_layers}};
   for (const PromptType& each : prompt_types)
     if (peft.type == each.type) object["peft_type"] = each.peft_type;
-  if (is_prefix) {
-    object["encoder_hidden_size"] = heads * architecture.head_dim;
-    object["prefix_projection"] = false;
-    return object;
+  const int64_t width = object["token_dim"];
+  if (is_prefix || peft.type == "p_tuning")
+    object["encoder_hidden_size"] = peft.encoder_hidden_size.value_or(width);
+  if (is_prefix) object["prefix_projection"] = peft.prefix_projection;
+  if (peft.type == "p_tuning") {
+    object["encoder_reparameterization_type"] = peft.encoder_reparameterization_type;
+    object["encoder_num_layers"] = peft.encoder_num_layers;
+    object["encoder_dropout"] = peft.encoder_dropout;
   }
+  if (peft.type != "prompt_tuning") return object;
   // peft wants to know the tokenizer of a text, although it does not read the text again.
   const std::string& tokenizer = config.tokenizer.path.empty() ? config.model.path : config.tokenizer.path;
   const bool knows_text = peft.prompt_tuning_init != "TEXT" || config.tokenizer.kind != "byte";

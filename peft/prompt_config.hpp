@@ -1,5 +1,5 @@
-// The keys of adapters that are virtual tokens (peft.type: prompt_tuning, prefix_tuning): what model they
-// make, and adapter_config.json.
+// The keys of adapters that are virtual tokens (peft.type: prompt_tuning, p_tuning, prefix_tuning): what
+// model they make, and adapter_config.json.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -17,6 +17,9 @@ bool is_prompt_peft_type(const nlohmann::json& peft_type);
 // Adds config.peft's virtual tokens to the model, which trains them alone. Throws UserError naming the key:
 // for a number that is missing or leaves no position, and for a prefix of a model with sliding windows.
 void add_prompt(const Config& config, ModelSpec& model);
+
+// Throws UserError if config.peft.path is a folder of which only the result of an encoder is known.
+void check_can_be_trained(const Config& config);
 
 // What `object`, the adapter_config.json in `file`, says. Throws UserError naming file and key.
 PeftSection read_prompt_config(const nlohmann::json& object, const std::string& file);

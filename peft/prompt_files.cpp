@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "models/parameter_list.hpp"
 #include "models/pieces.hpp"
+#include "models/prompt_encoder.hpp"
+#include "models/resident_source.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
@@ -33,6 +36,28 @@ std::vector<float> evaluated(const Checkpoint& weights, const NamedTensor& tenso
   return {values.data<float>(), values.data<float>() + values.numel()};
 }
 
+// [v, width] in float32, as a run's last evaluation computes it, but for the run's own dtype.
+std::vector<float> encoded(const Checkpoint& weights, const ModelSpec& model) {
+  const auto operations = make_cpu_operations(1, std::make_shared<MemoryAccount>());
+  std::vector<Parameter> parameters;
+  const EmbeddingIds ids = add_embedding(model, parameters);
+  std::vector<Tensor> values(parameters.size());
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i].is_adapter) continue;
+    values[i] = operations->empty(parameters[i].shape, Category::weights);
+    weights.read_evaluated(parameters[i].name, parameters[i].shape,
+                           std::vector<int64_t>(static_cast<size_t>(parameters[i].shape.rank()), 0),
+                           values[i]);
+  }
+  ResidentSource source(std::move(values));
+  LayerContext context{*operations, source};
+  PromptStash stash;
+  const Tensor rows = PromptEncoder(ids.prompt, model.prompt.encoder).forward(context, stash);
+  std::vector<float> all(static_cast<size_t>(rows.numel()));
+  operations->download(rows, all);
+  return all;
+}
+
 }  // namespace
 
 NamedTensor prompt_in_file(const ModelSpec& model) {
@@ -58,6 +83,10 @@ PromptSource::PromptSource(const Checkpoint& weights, const ModelSpec& model)
   const NamedTensor whole = prompt_in_file(model);
   const std::vector<int64_t> shape = whole.shape.to_vector();
   slices_.push_back({whole.name, "weight", shape, {0, 0}, shape});
+  if (model.prompt.has_encoder()) {
+    values_ = encoded(weights, model);
+    return;
+  }
   values_.resize(static_cast<size_t>(whole.shape.numel()));
   for (const Parameter& parameter : model_parameters(model)) {
     if (!parameter.is_adapter) continue;

@@ -19,7 +19,8 @@ NamedTensor prompt_in_file(const ModelSpec& model);
 // A parameter of the model's virtual tokens, whose pieces are those of the folder's tensor.
 Parameter parameter_in_prompt_file(const ModelSpec& model, const Parameter& parameter);
 
-// The folder's tensor, put together from the evaluated weights of a model with virtual tokens.
+// The folder's tensor, put together from the evaluated weights of a model with virtual tokens, or computed
+// from those of their encoder, which the folder has not.
 class PromptSource final : public CheckpointSource {
  public:
   PromptSource(const Checkpoint& weights, const ModelSpec& model);

@@ -22,6 +22,7 @@
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
+#include "peft/prompt_config.hpp"
 #include "plan/base_model.hpp"
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/companion_files.hpp"
@@ -169,6 +170,12 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   layout.stages = layout.grid.pipeline * layout.virtual_stages;
   layout.rank_of_stage =
       schedule::rank_of_stage(layout.schedule, layout.grid.pipeline, layout.virtual_stages);
+  if (plan.model.prompt.encoder.kind == EncoderKind::projection && layout.stages > 1)
+    throw UserError(
+        "{}: {} stages (parallel.pp_size, parallel.virtual_stages), but one computes the whole prefix for "
+        "all "
+        "blocks; 1, or peft.prefix_projection: false, is right",
+        plan.config.file.place("peft.prefix_projection"), layout.stages);
   // A matrix that is frozen is on both stages, and nothing is exchanged for it.
   layout.tied = plan.model.architecture.tie_word_embeddings && model_parameters(plan.model).front().trainable;
   if (layout.tied && plan.purpose == Purpose::train) {
@@ -458,6 +465,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.purpose = Purpose::train;
   plan.existing = existing;
   complete_training_adapters(plan.config, existing);
+  check_can_be_trained(plan.config);
   add_loraplus_group(plan.config);
   check_names(plan.config);
   look_at_existing_run(plan);  // refuses all that it can before any data are read

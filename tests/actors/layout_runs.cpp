@@ -143,6 +143,21 @@ PeftSection peft_section(const std::string& peft) {
     section.num_virtual_tokens = 3;
     return section;
   }
+  if (peft == "ptuning" || peft == "ptuning_lstm") {
+    section.type = "p_tuning";
+    section.num_virtual_tokens = 3;
+    section.encoder_hidden_size = 6;
+    if (peft == "ptuning") return section;
+    section.encoder_reparameterization_type = "LSTM";
+    section.encoder_dropout = 0.2;
+    return section;
+  }
+  if (peft == "prefix_mlp") {
+    section.type = "prefix_tuning";
+    section.num_virtual_tokens = 3;
+    section.prefix_projection = true;
+    return section;
+  }
   section.type = "lora";
   section.r = 4;
   section.init_lora_weights = "false";  // else A's first gradient is zero

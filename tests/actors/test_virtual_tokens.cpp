@@ -95,8 +95,9 @@ TEST_CASE("virtual tokens: every layout trains as one rank does, and resumes in 
       {1, 1, 2, 1, "zbv", 0},  {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
       {2, 1, 2, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
       {1, 4, 1, 1, "1f1b", 0}, {2, 2, 2, 1, "1f1b", 1, true}, {1, 2, 1, 2, "1f1b", 3, true}};
-  for (const MathsOptions& maths : {maths_of_prompt("prompt"), maths_of_prompt("prompt", "gpt2"),
-                                    maths_of_prompt("prefix"), maths_of_prompt("prefix", "gpt2")}) {
+  for (const MathsOptions& maths :
+       {maths_of_prompt("prompt"), maths_of_prompt("prompt", "gpt2"), maths_of_prompt("prefix"),
+        maths_of_prompt("prefix", "gpt2"), maths_of_prompt("ptuning"), maths_of_prompt("ptuning_lstm")}) {
     const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
     REQUIRE_FALSE(expected.gradients.empty());
     for (size_t i = 0; i < layouts.size(); ++i) {
@@ -109,6 +110,22 @@ TEST_CASE("virtual tokens: every layout trains as one rank does, and resumes in 
       } catch (const std::exception& error) {
         FAIL_CHECK(error.what());
       }
+    }
+  }
+}
+
+TEST_CASE("virtual tokens: a projected prefix trains in every layout without a pipeline as on one rank",
+          "[actors][prompt][slow]") {
+  const std::vector<LayoutOptions> layouts = {{2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 3},
+                                              {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
+                                              {1, 4, 1, 1, "1f1b", 0},       {1, 2, 1, 2, "1f1b", 3, true}};
+  for (const MathsOptions& maths : {maths_of_prompt("prefix_mlp"), maths_of_prompt("prefix_mlp", "gpt2")}) {
+    const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
+    for (size_t i = 0; i < layouts.size(); ++i) {
+      const LayoutOptions &first = layouts[i], &then = layouts[(i + 1) % layouts.size()];
+      INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
+      CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected, false, maths.loss_tolerance(),
+                         maths.gradient_tolerance()) == "");
     }
   }
 }
@@ -133,7 +150,7 @@ TEST_CASE("virtual tokens: bfloat16 gradients are as near to float32's in any la
                                               {1, 1, 1, 2, "1f1b", 0},
                                               {1, 4, 1, 1, "1f1b", 0},
                                               {2, 2, 2, 1, "zbv", 1, true}};
-  for (const char* peft : {"prompt", "prefix"}) {
+  for (const char* peft : {"prompt", "prefix", "ptuning"}) {
     const auto first_step = [&](const std::string& dtype, const LayoutOptions& layout) {
       return run_layouts(maths_of_prompt(peft, "llama", dtype), {{layout, 1}}).gradients;
     };
@@ -153,9 +170,11 @@ TEST_CASE("virtual tokens: bfloat16 gradients are as near to float32's in any la
 
 TEST_CASE("virtual tokens: checkpoints and final/ hold them alone, and all commands use them",
           "[actors][prompt]") {
-  const std::string peft = GENERATE(as<std::string>(), "prompt", "prefix");
-  const LayoutOptions layout =
-      GENERATE(LayoutOptions{2, 1, 1, 1, "1f1b", 3}, LayoutOptions{1, 2, 2, 1, "1f1b", 0});
+  const std::string peft =
+      GENERATE(as<std::string>(), "prompt", "prefix", "ptuning", "ptuning_lstm", "prefix_mlp");
+  const bool is_encoded = peft != "prompt" && peft != "prefix";
+  const LayoutOptions layout = GENERATE_COPY(LayoutOptions{2, 1, 1, 1, "1f1b", 3},
+                                             LayoutOptions{1, 2, peft == "prefix_mlp" ? 1 : 2, 1, "1f1b", 0});
   CAPTURE(peft, layout.name());
   const TemporaryFolder folder;
   write_pairs(folder);
@@ -167,23 +186,27 @@ TEST_CASE("virtual tokens: checkpoints and final/ hold them alone, and all comma
   const auto checkpoint = latest_checkpoint((folder / "run/checkpoints").string());
   REQUIRE(checkpoint);
   for (const CheckpointSource::Slice& slice : checkpoint->source()->slices())
-    CHECK(slice.name.starts_with("prompt_embeddings"));
+    CHECK(slice.name.starts_with(is_encoded ? "prompt_encoder." : "prompt_embeddings"));
   const RunPlan plan = plan_training(config, ExistingRun::ignore);
   const std::string final_folder = (folder / "run/final").string();
   CHECK_NOTHROW(AdapterFolder(final_folder).check(plan.model));
   CHECK(plan_training(config, ExistingRun::resume).already_finished);
 
-  // Going on from it in a new run begins where it ended.
+  // Going on from it in a new run begins where it ended, but where the folder lacks an encoder.
   Config next = config;
   next.run.dir = (folder / "next").string();
   next.peft = {};
   next.peft.path = final_folder;
-  const RunPlan continued = plan_training(next, ExistingRun::refuse);
-  CHECK(continued.model.prompt.tokens == plan.model.prompt.tokens);
-  CHECK(continued.model.prompt.kind == plan.model.prompt.kind);
-  LayoutOutcome more;
-  run_to_the_end(continued, more);
-  CHECK(std::abs(more.losses.front() - outcome.losses.front()) > 1e-5);
+  if (is_encoded) {
+    CHECK_THAT(refusal_of_training(next), contains("has what the encoder of its virtual tokens gave"));
+  } else {
+    const RunPlan continued = plan_training(next, ExistingRun::refuse);
+    CHECK(continued.model.prompt.tokens == plan.model.prompt.tokens);
+    CHECK(continued.model.prompt.kind == plan.model.prompt.kind);
+    LayoutOutcome more;
+    run_to_the_end(continued, more);
+    CHECK(std::abs(more.losses.front() - outcome.losses.front()) > 1e-5);
+  }
 
   // The run, its folder as peft.path, and --adapter give the same evaluation and the same text, the base
   // another.
@@ -243,13 +266,13 @@ TEST_CASE("virtual tokens: the plan counts them", "[actors][prompt]") {
   write_base(folder, maths_of_prompt("prompt"));
   const RunPlan plain =
       plan_training(layout_config(folder, maths_of_prompt("none"), {}, 2), ExistingRun::ignore);
-  for (const char* peft : {"prompt", "prefix"}) {
+  for (const char* peft : {"prompt", "prefix", "ptuning", "ptuning_lstm", "prefix_mlp"}) {
     const RunPlan plan =
         plan_training(layout_config(folder, maths_of_prompt(peft), {}, 2), ExistingRun::ignore);
     int64_t trained = 0;
     for (const Parameter& parameter : model_parameters(plan.model))
       if (parameter.trainable) trained += parameter.shape.numel();
-    CHECK(trained == prompt_in_file(plan.model).shape.numel());
+    CHECK((plan.model.prompt.has_encoder() || trained == prompt_in_file(plan.model).shape.numel()));
     const auto bytes_of = [&](Category category) {
       double bytes = 0;
       for (const PlannedRank& rank : predict_memory(plan))
@@ -273,7 +296,7 @@ TEST_CASE("virtual tokens: what cannot be is refused before the weights are read
     change(config);
     return refusal_of_training(config);
   };
-  for (const char* peft : {"prompt", "prefix"}) {
+  for (const char* peft : {"prompt", "prefix", "ptuning", "ptuning_lstm", "prefix_mlp"}) {
     CHECK(refusal(peft, [](Config&) {}) == "");
     CHECK_THAT(refusal(peft, [](Config& c) { c.peft.num_virtual_tokens.reset(); }),
                contains("peft.num_virtual_tokens: missing"));
@@ -295,6 +318,18 @@ TEST_CASE("virtual tokens: what cannot be is refused before the weights are read
   }
   CHECK_THAT(refusal("prefix", [](Config& c) { c.peft.prompt_tuning_init = "SAMPLE_VOCAB"; }),
              contains("peft.prompt_tuning_init: given, but peft.type is prefix_tuning"));
+  CHECK_THAT(refusal("prefix", [](Config& c) { c.peft.encoder_hidden_size = 8; }),
+             contains("peft.encoder_hidden_size: given, but peft.prefix_projection: true is wanted with it"));
+  CHECK_THAT(refusal("ptuning", [](Config& c) { c.peft.encoder_num_layers = 3; }),
+             contains("peft.encoder_num_layers: given, but peft.encoder_reparameterization_type: LSTM"));
+  CHECK_THAT(refusal("ptuning", [](Config& c) { c.peft.encoder_dropout = 0.1; }),
+             contains("peft.encoder_dropout: given, but peft.encoder_reparameterization_type: LSTM"));
+  CHECK_THAT(refusal("ptuning_lstm", [](Config& c) { c.peft.encoder_num_layers = 1; }),
+             contains("peft.encoder_dropout: found 0.2, but an LSTM of one layer"));
+  CHECK_THAT(refusal("ptuning_lstm", [](Config& c) { c.peft.prefix_projection = true; }),
+             contains("peft.prefix_projection: given, but peft.type is p_tuning"));
+  CHECK_THAT(refusal("prefix_mlp", [](Config& c) { c.parallel.pp_size = 2; }),
+             contains("peft.prefix_projection: 2 stages"));
   CHECK_THAT(refusal("lora", [](Config& c) { c.peft.num_virtual_tokens = 4; }),
              contains("peft.num_virtual_tokens: given, but peft.type is lora"));
   CHECK_THAT(refusal("prompt", [](Config& c) { c.peft.type = "none"; }),

@@ -5,7 +5,7 @@ the checkpoints that make_model_golden.py made.
 
 Writes beside itself, for each case (all, or those named):
     peft/CASE/adapter_config.json, adapter_model.safetensors   what save_pretrained writes, of random virtual tokens
-    peft/CASE/encoder.safetensors                              of P-tuning: what trains them, by the encoder's own names
+    peft/CASE/encoder.safetensors                              where an encoder makes them: its parameters, by its own names
     peft/CASE/gradients.safetensors                            d(loss)/d(parameter) of the base's `batch`, by the encoder's
                                                                names
     peft/CASE/golden.json                                      base, loss and logits of the base's golden.json's `batch`
@@ -22,7 +22,7 @@ import argparse
 import json
 
 import torch
-from peft import PrefixTuningConfig, PromptEmbedding, PromptTuningConfig, get_peft_model
+from peft import PrefixTuningConfig, PromptEmbedding, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
@@ -39,6 +39,15 @@ CASES = {
     "prefix_wide_llama": ("llama_untied", PrefixTuningConfig, dict(num_virtual_tokens=3)),
     "prefix_gpt2": ("gpt2", PrefixTuningConfig, dict(num_virtual_tokens=4)),
     "prefix_qwen2": ("qwen2", PrefixTuningConfig, dict(num_virtual_tokens=2)),
+    "ptuning_llama": ("llama_tied", PromptEncoderConfig, dict(num_virtual_tokens=4, encoder_hidden_size=24)),
+    "ptuning_gemma": ("gemma", PromptEncoderConfig, dict(num_virtual_tokens=3)),
+    "ptuning_lstm_qwen2": ("qwen2", PromptEncoderConfig, dict(
+        num_virtual_tokens=5, encoder_hidden_size=10, encoder_reparameterization_type="LSTM")),
+    "ptuning_lstm_gpt2": ("gpt2", PromptEncoderConfig, dict(
+        num_virtual_tokens=1, encoder_hidden_size=8, encoder_reparameterization_type="LSTM", encoder_num_layers=3)),
+    "prefix_mlp_llama": ("llama_tied", PrefixTuningConfig, dict(
+        num_virtual_tokens=4, encoder_hidden_size=20, prefix_projection=True)),
+    "prefix_mlp_gpt2": ("gpt2", PrefixTuningConfig, dict(num_virtual_tokens=3, prefix_projection=True)),
 }
 SIZE = 0.4  # of the virtual tokens' numbers, so that they matter and do not drown the rest
 
@@ -68,7 +77,10 @@ def make(case, base, kind, settings, seed):
     model = get_peft_model(model, kind(task_type="CAUSAL_LM", **settings)).eval()
     trained = {own_name(name): value for name, value in model.named_parameters() if value.requires_grad}
     with torch.no_grad():
-        trained["embedding.weight"].mul_(SIZE)
+        trained["embedding.weight"].mul_(SIZE if len(trained) == 1 else 1)
+        for name, value in trained.items():
+            if name.startswith("lstm") or len(trained) > 1 and "weight" in name and "embedding" not in name:
+                value.mul_(2)  # of a size at which what they give matters
     folder = HERE / "peft" / case
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)

@@ -17,12 +17,37 @@ const std::vector<std::string> prompt_cases = {"prompt_llama", "prompt_gpt2",  "
                                                "prompt_gemma", "prefix_llama", "prefix_wide_llama",
                                                "prefix_gpt2",  "prefix_qwen2"};
 
+// Those whose rows an encoder makes.
+const std::vector<std::string> encoder_cases = {"ptuning_llama",     "ptuning_gemma",    "ptuning_lstm_qwen2",
+                                                "ptuning_lstm_gpt2", "prefix_mlp_llama", "prefix_mlp_gpt2"};
+
+// What peft.type and its keys are, beside the adapter's folder, which has not the encoder.
+PeftSection section_of_encoder(const std::string& folder) {
+  const nlohmann::json object = read_json(folder + "/adapter_config.json");
+  PeftSection peft;
+  peft.type = object["peft_type"] == "P_TUNING" ? "p_tuning" : "prefix_tuning";
+  peft.num_virtual_tokens = object["num_virtual_tokens"].get<int64_t>();
+  peft.encoder_hidden_size = object["encoder_hidden_size"].get<int64_t>();
+  peft.prefix_projection = object.value("prefix_projection", false);
+  peft.encoder_num_layers = object.value("encoder_num_layers", int64_t{2});
+  peft.encoder_reparameterization_type = object.value("encoder_reparameterization_type", "MLP");
+  return peft;
+}
+
+// The name that a parameter of an encoder has in peft's module, as goldens have it.
+std::string own_name(const std::string& parameter) {
+  const std::string prefix = "prompt_encoder.";
+  return parameter.starts_with(prefix) ? parameter.substr(prefix.size()) : parameter;
+}
+
 struct PromptCase {
-  explicit PromptCase(const std::string& name)
+  // with_encoder: as it is trained; else as its folder is used.
+  explicit PromptCase(const std::string& name, bool with_encoder = false)
       : folder(golden_folder + "peft/" + name), golden(read_json(folder + "/golden.json")) {
     base = golden_folder + golden["base"].get<std::string>();
     config.peft.path = folder;
     complete_adapter_config(config);
+    if (with_encoder) config.peft = section_of_encoder(folder);
     config.optimizer = golden_adamw();
     config.optimizer.options.set("lr", 1e-2);
     model = model_of_config(config, load_model_config(base));
@@ -33,10 +58,19 @@ struct PromptCase {
     all.model = [this](const ModelConfig&) { return model; };
     all.linears = make_adapted_linear;
     all.read = [this](const Parameter& parameter, Operations& operations, Tensor& values) {
-      if (parameter.is_saved) AdapterFolder(folder).read(model, parameter, operations, values);
+      if (parameter.is_saved) read(parameter, operations, values);
       return parameter.is_saved;
     };
     return all;
+  }
+
+  void read(const Parameter& parameter, Operations& operations, Tensor& weight) const {
+    if (!model.prompt.has_encoder()) return AdapterFolder(folder).read(model, parameter, operations, weight);
+    const SafetensorsFile file(folder + "/encoder.safetensors");
+    std::vector<float> values(static_cast<size_t>(weight.numel()));
+    REQUIRE(file.find(own_name(parameter.name)).shape == parameter.shape.to_vector());
+    file.to_float(own_name(parameter.name), values);
+    operations.upload(values, weight);
   }
 
   MicroBatch batch_of(const nlohmann::json& documents) const {
@@ -76,7 +110,9 @@ std::unique_ptr<Operations> two_threads() {
 }  // namespace
 
 TEST_CASE("virtual tokens that peft wrote have its logits", "[peft][prompt][golden]") {
-  const PromptCase each(GENERATE(from_range(prompt_cases)));
+  std::vector<std::string> all = prompt_cases;
+  all.insert(all.end(), encoder_cases.begin(), encoder_cases.end());
+  const PromptCase each(GENERATE_COPY(from_range(all)));
   CAPTURE(each.folder);
   CHECK_NOTHROW(AdapterFolder(each.folder).check(each.model));
   const auto operations = two_threads();
@@ -133,10 +169,9 @@ TEST_CASE("virtual tokens that peft wrote have its gradients", "[peft][prompt][g
         1e-4);
 }
 
-TEST_CASE("20 steps of virtual tokens have peft's losses and end with its weights",
-          "[peft][prompt][golden]") {
-  const PromptCase each(GENERATE(from_range(prompt_cases)));
-  CAPTURE(each.folder);
+namespace {
+
+void check_training(const PromptCase& each) {
   GoldenTrainer trainer(each.base, two_threads(), {}, each.settings());
   const nlohmann::json steps = read_json(each.base + "/golden.json")["steps"];
   for (size_t step = 0; step < 20; ++step) {
@@ -152,6 +187,39 @@ TEST_CASE("20 steps of virtual tokens have peft's losses and end with its weight
   std::vector<float> found(static_cast<size_t>(prompt_in_file(each.model).shape.numel()));
   source.read(0, 0, found);
   CHECK(relative_error(found, whole_tensor_in(each.folder + "/trained.safetensors", prompt_tensor)) < 1e-3);
+}
+
+}  // namespace
+
+TEST_CASE("20 steps of virtual tokens have peft's losses and end with its weights",
+          "[peft][prompt][golden]") {
+  const PromptCase each(GENERATE(from_range(prompt_cases)));
+  CAPTURE(each.folder);
+  check_training(each);
+}
+
+TEST_CASE("20 steps of an encoder of virtual tokens have peft's losses and end with what it gives there",
+          "[peft][prompt][golden]") {
+  const PromptCase each(GENERATE(from_range(encoder_cases)), true);
+  CAPTURE(each.folder);
+  check_training(each);
+}
+
+TEST_CASE("an encoder of virtual tokens has peft's gradients", "[peft][prompt][golden]") {
+  const PromptCase each(GENERATE(from_range(encoder_cases)), true);
+  CAPTURE(each.folder);
+  GoldenTrainer trainer(each.base, two_threads(), {}, each.settings());
+  const nlohmann::json base = read_json(each.base + "/golden.json");
+  const double loss = trainer.gradients_of({each.batch_of(base["batch"])});
+  CHECK(loss == Approx(each.golden["loss"].get<double>()).epsilon(1e-5));
+  const std::string file = each.folder + "/gradients.safetensors";
+  size_t compared = 0;
+  for (const auto& [name, gradient] : trainer.gradients_by_name()) {
+    INFO(name);
+    CHECK(relative_error(gradient, whole_tensor_in(file, own_name(name))) < 1e-4);
+    ++compared;
+  }
+  CHECK(compared == SafetensorsFile(file).tensors().size());
 }
 
 }  // namespace collie::test
