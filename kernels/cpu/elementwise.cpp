@@ -60,11 +60,9 @@ void add_vectors(Elements a, Elements b, Elements out, int64_t n) {
 
 // x and out are of one type, factors may be of another.
 void multiply_vectors(Elements x, Elements factors, Elements out, int64_t n) {
-  typed(
-      [&](auto* f) HWY_ATTR {
-        typed([&](auto* from, auto* to) HWY_ATTR { multiply(from, f, to, n); }, x, out);
-      },
-      factors);
+  typed([&](auto* f)
+            HWY_ATTR { typed([&](auto* from, auto* to) HWY_ATTR { multiply(from, f, to, n); }, x, out); },
+        factors);
 }
 
 void scale_vector(Elements x, float factor, int64_t n) {
