@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
-#include <set>
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
@@ -114,86 +112,51 @@ void check_ranks(const ParallelSection& parallel, const Places& places) {
         most_ranks);
 }
 
-// The keys of the values that stand elsewhere than at their defaults.
-std::vector<std::string> changed_keys(const Config& config, const std::string& section) {
+// The key of the first value that stands elsewhere than at its default.
+std::string first_changed(const Config& config, const std::string& section) {
   Config given = config, initial;
   const std::vector<Key> keys = schema(given), defaults = schema(initial);
-  std::vector<std::string> changed;
   for (const Key& key : keys) {
     if (key.path.rfind(section, 0) != 0) continue;
     const Key* const other = find_key(defaults, key.path);
-    if (other != nullptr && other->yaml() != key.yaml()) changed.push_back(key.path);
+    if (other != nullptr && other->yaml() != key.yaml()) return key.path;
   }
-  return changed;
+  return "";
 }
 
-// Which keys of peft there are for virtual tokens, and for the kinds of adapters that are some.
-const std::set<std::string>& prompt_keys_of(const std::string& type) {
-  static const std::map<std::string, std::set<std::string>> keys = {
-      {"prompt_tuning", {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text"}},
-      {"p_tuning",
-       {"num_virtual_tokens", "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers",
-        "encoder_dropout"}},
-      {"prefix_tuning", {"num_virtual_tokens", "prefix_projection", "encoder_hidden_size"}},
-      {"",  // of any
-       {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text",
-        "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout",
-        "prefix_projection"}}};
-  const auto found = keys.find(type);
-  static const std::set<std::string> none;
-  return found == keys.end() ? none : found->second;
+// A text is for TEXT, and TEXT needs one.
+void check_prompt_text(const PeftSection& peft, const Places& places) {
+  const std::string place = places.of("peft.prompt_tuning_init_text");
+  if (peft.prompt_tuning_init == "TEXT" && peft.prompt_tuning_init_text.empty())
+    throw UserError("{}: missing; peft.prompt_tuning_init is TEXT, which needs the text", place);
+  if (peft.prompt_tuning_init != "TEXT" && !peft.prompt_tuning_init_text.empty())
+    throw UserError("{}: given, but peft.prompt_tuning_init is {}; TEXT is wanted with it", place,
+                    peft.prompt_tuning_init);
 }
 
-// A key that says nothing to the kind of adapter is a mistake.
-void check_peft_keys_of_type(const Config& config, const Places& places) {
-  const std::string& type = config.peft.type;
-  const std::set<std::string>& own = prompt_keys_of(type);
-  for (const std::string& key : changed_keys(config, "peft.")) {
-    const std::string name = key.substr(std::string("peft.").size());
-    if (name == "type" || name == "path" || own.count(name) > 0) continue;
-    if (own.empty() && prompt_keys_of("").count(name) == 0) continue;
-    throw UserError("{}: given, but peft.type is {}, which has no such key; {}", places.of(key), type,
-                    own.empty() ? "prompt_tuning, p_tuning or prefix_tuning is wanted with it"
-                                : fmt::format("its keys are {}", fmt::join(own, ", ")));
-  }
-}
-
-// Keys that peft knows and ignores without what they are for.
-void check_encoder(const Config& config, const Places& places) {
-  const PeftSection &peft = config.peft, initial;
-  const auto needs = [&](bool given, const char* key, const char* what) {
+// Keys that peft ignores without what they are for.
+void check_encoder(const PeftSection& peft, const Places& places) {
+  const PeftSection initial;
+  const auto needs = [&](const char* what, const char* key, bool given) {
     if (given) throw UserError("{}: given, but {} is wanted with it", places.of(key), what);
   };
   if (peft.type == "prefix_tuning" && !peft.prefix_projection)
-    needs(peft.encoder_hidden_size.has_value(), "peft.encoder_hidden_size", "peft.prefix_projection: true");
+    needs("peft.prefix_projection: true", "peft.encoder_hidden_size", peft.encoder_hidden_size.has_value());
   if (peft.type != "p_tuning" || peft.encoder_reparameterization_type == "LSTM") return;
   constexpr const char* lstm = "peft.encoder_reparameterization_type: LSTM";
-  needs(peft.encoder_num_layers != initial.encoder_num_layers, "peft.encoder_num_layers", lstm);
-  needs(peft.encoder_dropout != initial.encoder_dropout, "peft.encoder_dropout", lstm);
-}
-
-void check_prompt_text(const Config& config, const Places& places) {
-  const PeftSection& peft = config.peft;
-  if (peft.prompt_tuning_init == "TEXT" && peft.prompt_tuning_init_text.empty())
-    throw UserError("{}: missing; peft.prompt_tuning_init is TEXT, which needs the text",
-                    places.of("peft.prompt_tuning_init_text"));
-  if (peft.prompt_tuning_init != "TEXT" && !peft.prompt_tuning_init_text.empty())
-    throw UserError("{}: given, but peft.prompt_tuning_init is {}; TEXT is wanted with it",
-                    places.of("peft.prompt_tuning_init_text"), peft.prompt_tuning_init);
+  needs(lstm, "peft.encoder_num_layers", peft.encoder_num_layers != initial.encoder_num_layers);
+  needs(lstm, "peft.encoder_dropout", peft.encoder_dropout != initial.encoder_dropout);
 }
 
 void check_peft(const Config& config, const Places& places) {
   const PeftSection& peft = config.peft;
   if (peft.type == "none" && peft.path.empty()) {
-    if (const std::vector<std::string> keys = changed_keys(config, "peft."); !keys.empty())
-      throw UserError("{}: given, but peft.type is none; peft.type: {} is wanted with it",
-                      places.of(keys.front()),
-                      prompt_keys_of("").count(keys.front().substr(5)) > 0 ? "prompt_tuning" : "lora");
+    if (const std::string key = first_changed(config, "peft."); !key.empty())
+      throw UserError("{}: given, but peft.type is none; the type whose key it is is wanted", places.of(key));
     return;
   }
-  if (peft.path.empty()) check_peft_keys_of_type(config, places);
-  check_prompt_text(config, places);
-  check_encoder(config, places);
+  check_prompt_text(peft, places);
+  check_encoder(peft, places);
   for (const auto& [pattern, rank] : peft.rank_pattern.items)
     if (rank != std::floor(rank))
       throw UserError("{}: found {} for '{}'; a whole number is wanted", places.of("peft.rank_pattern"), rank,

@@ -18,6 +18,7 @@ struct ModelSpec {
   bool dropout = false;              // with the architecture's rates
   std::vector<std::string> trained;  // patterns of the only tensors that are trained; none: all are
   Adapters adapters;
+  VectorAdapters vectors;
   SoftPrompt prompt = {};
 
   ModelSpec() = default;
@@ -27,10 +28,18 @@ struct ModelSpec {
 
   // Whether the tensor of that Hugging Face name is trained.
   bool trains(const std::string& tensor) const;
+  // Whether it has adapters of any kind, so that a folder of the whole model lacks a part of it.
+  bool has_adapters() const { return !adapters.empty() || !vectors.empty() || prompt.exists(); }
+  // Whether the matrix of that name, which is without ".weight", has one.
+  bool has_adapter(const std::string& matrix) const {
+    return adapters.count(matrix) > 0 || vectors.count(matrix) > 0;
+  }
+  // Whether adapters begin with values that come from the matrices (peft/start_source.hpp), and whether these
+  // are then without them.
+  bool starts_from_base() const;
+  bool changes_base() const;
   // Whether anything is dropped in training.
   bool drops() const;
-  // Whether it has adapters of any kind, so that a folder of the whole model lacks a part of it.
-  bool has_adapters() const { return !adapters.empty() || prompt.exists(); }
   // The positions that are left for the tokens of a document, when its virtual tokens have theirs.
   int64_t positions() const { return architecture.max_position_embeddings - prompt.tokens; }
   // The same without adapters: what a folder of the whole model holds.

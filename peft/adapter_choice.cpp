@@ -82,31 +82,35 @@ std::vector<AdapterChoice> adapter_choices_of(const nlohmann::json& json) {
   return choices;
 }
 
+// Whether it can be added to others, and scaled.
+static bool is_plain(const PeftSection& peft) {
+  return peft.type == "lora" && !peft.use_dora && peft.bias == "none" && peft.modules_to_save.empty();
+}
+
 ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>& choices) {
   ModelSpec all = model.base();
   for (const AdapterChoice& choice : choices) {
     Config config;
     config.peft.path = choice.folder;
     complete_adapter_config(config);
-    if (choices.size() > 1 && (config.peft.bias != "none" || !config.peft.modules_to_save.empty()))
+    const bool is_prompt = config.peft.num_virtual_tokens.has_value();
+    if (choices.size() > 1 && !is_plain(config.peft))
       throw UserError(
-          "--adapter: '{}' has biases or whole modules of its own, so it cannot be one of several; give it "
-          "alone, or merge it (export --merge)",
-          choice.folder);
-    if (choice.scale != 1 && (config.peft.bias != "none" || !config.peft.modules_to_save.empty()))
+          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, magnitudes, "
+          "vectors or virtual tokens of its own), so it cannot be one of several; give it alone{}",
+          choice.folder, is_prompt ? "" : ", or merge it (export --merge)");
+    if (choice.scale != 1 && !is_plain(config.peft))
       throw UserError(
-          "--adapter: '{}' has biases or whole modules of its own, which cannot be scaled by {}; 1 is right",
+          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, magnitudes, "
+          "vectors or virtual tokens of its own), which cannot be scaled by {}; 1 is right",
           choice.folder, choice.scale);
     const ModelSpec one = model_of_config(config, model.architecture);
-    if (one.prompt.exists() && (choices.size() > 1 || choice.scale != 1))
-      throw UserError(
-          "--adapter: '{}' has virtual tokens, which are neither added up with another adapter nor scaled; "
-          "give "
-          "it alone",
-          choice.folder);
     AdapterFolder(choice.folder).check(one);
-    all.prompt = one.prompt;
-    if (choices.size() == 1) all.trained = one.trained;  // what else is in its folder
+    if (choices.size() == 1) {  // what else is in its folder
+      all.trained = one.trained;
+      all.vectors = one.vectors;
+      all.prompt = one.prompt;
+    }
     for (const auto& [matrix, adapters] : one.adapters)
       for (LowRankAdapter adapter : adapters) {
         adapter.name = choice.name;

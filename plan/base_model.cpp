@@ -7,10 +7,10 @@
 #include "base/sha256.hpp"
 #include "io/checkpoint_layers.hpp"
 #include "io/file_hash.hpp"
+#include "io/files.hpp"
 #include "io/json_text.hpp"
-#include "models/model_folder_source.hpp"
-#include "models/weights_io.hpp"
 #include "peft/adapter_folder.hpp"
+#include "plan/start_adapter.hpp"
 
 namespace collie {
 
@@ -32,12 +32,9 @@ void check_no_more(const Checkpoint& checkpoint, const ModelSpec& model) {
 
 std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoint> checkpoint) {
   if (!checkpoint || !plan.model.has_adapters()) return checkpoint;
-  const std::string& folder = plan.config.model.path;
-  const ModelSpec base = plan.model.base();
-  check_weights(folder, base);
+  std::shared_ptr<const CheckpointSource> base = base_source(plan);
   check_no_more(*checkpoint, plan.model);
-  return Checkpoint(std::make_shared<const LayeredSource>(
-      checkpoint->source(), std::make_shared<const ModelFolderSource>(folder, base)));
+  return Checkpoint(std::make_shared<const LayeredSource>(checkpoint->source(), std::move(base)));
 }
 
 void check_adapters_of_run(const RunPlan& plan) {
@@ -53,17 +50,20 @@ void check_adapters_of_run(const RunPlan& plan) {
   const nlohmann::json::json_pointer weights("/model/weights");
   if (!plan.model.has_adapters() || !maths.contains(weights)) return;
   const std::string cache = plan.config.run.dir + "/cache";
-  if (maths.at(weights) != weights_hash(plan.config.model.path, cache))
+  if (maths.at(weights) != base_hash(plan, cache))
     throw UserError(
         "model.path: the weights in '{}' are not those that the adapters of the run in '{}' were trained "
-        "for; "
-        "put them back, or give another model.path",
-        plan.config.model.path, plan.config.run.dir);
+        "for{}; put them back, or give another model.path",
+        plan.config.model.path, plan.config.run.dir,
+        plan.model.changes_base() ? ", or the run's start/ is not what they began with" : "");
 }
 
-std::string weights_hash(const std::string& folder, const std::filesystem::path& cache) {
+std::string base_hash(const RunPlan& plan, const std::filesystem::path& cache) {
+  std::vector<std::filesystem::path> files = WeightFolder(plan.config.model.path).files();
+  const auto start = std::filesystem::path(start_adapter_folder(plan)) / adapter_weights_name;
+  if (plan.model.changes_base() && entry_exists(start)) files.push_back(start);
   std::string hashes;
-  for (const std::filesystem::path& path : WeightFolder(folder).files()) {
+  for (const std::filesystem::path& path : files) {
     const FileHash hash(path.string(), cache);
     hash.remember();
     hashes += hash.sha256() + "\n";
