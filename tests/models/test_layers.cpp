@@ -149,7 +149,7 @@ TEST_CASE("gradients of the encoders of virtual tokens agree with finite differe
           "[layers][differences][prompt]") {
   const EncoderSettings settings =
       GENERATE(EncoderSettings{EncoderKind::mlp, 3}, EncoderSettings{EncoderKind::lstm, 2, 1},
-               EncoderSettings{EncoderKind::lstm, 2, 3, 0.5}, EncoderSettings{EncoderKind::projection, 3});
+               EncoderSettings{EncoderKind::lstm, 3, 2, 0.5}, EncoderSettings{EncoderKind::projection, 3});
   const int64_t tokens = GENERATE(1, 4);
   CAPTURE(static_cast<int>(settings.kind), settings.layers, tokens);
   ModelSpec model(tiny_config());
