@@ -253,11 +253,12 @@ std::vector<Key> which_adapters_there_are(Config& c) {
       Key("peft.type", &c.peft.type)
           .doc(
               "lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name; "
-              "ia3: vectors that multiply what matrices give or read (peft.md). All keys here are those of "
-              "Hugging Face's peft")
+              "ia3: vectors that multiply what matrices give or read; adapter: bottlenecks (peft.md). The "
+              "keys "
+              "here are those of Hugging Face's peft, and of the library adapters for bottlenecks")
           .fingerprinted()
-          .one_of({"none", "lora", "ia3"})
-          .not_yet({"adalora", "prompt_tuning", "p_tuning", "prefix_tuning", "adapter"}),
+          .one_of({"none", "lora", "ia3", "adapter"})
+          .not_yet({"adalora", "prompt_tuning", "p_tuning", "prefix_tuning"}),
       Key("peft.path", &c.peft.path)
           .doc("a folder with adapter_config.json, to go on from; it says what the keys below are")
           .or_null(),
@@ -320,6 +321,24 @@ std::vector<Key> which_adapters_there_are(Config& c) {
                "(arXiv 2404.02948), or its first QR factors (2406.01775), which the matrix is then without")
           .fingerprinted()
           .one_of({"true", "gaussian", "false", "pissa", "olora"}),
+      Key("peft.adapter_config", &c.peft.adapter_config)
+          .doc("adapter: seq_bn, which reads the residual stream after the MLP; double_seq_bn, two, which "
+               "read "
+               "what attention and the MLP give; par_bn, which reads the stream before the MLP")
+          .fingerprinted()
+          .one_of({"seq_bn", "double_seq_bn", "par_bn"}),
+      Key("peft.reduction_factor", &c.peft.reduction_factor)
+          .doc("hidden_size by the width of a bottleneck; 0: 16, and 2 for par_bn")
+          .fingerprinted()
+          .from_to(0, 65536),
+      Key("peft.scaling", &c.peft.scaling)
+          .doc("of what a bottleneck gives; 0: 1, and 4 for par_bn")
+          .fingerprinted()
+          .from_to(0, 1e6),
+      Key("peft.non_linearity", &c.peft.non_linearity)
+          .doc("of a bottleneck; auto: relu, and silu for double_seq_bn")
+          .fingerprinted()
+          .one_of({"auto", "relu", "silu", "gelu", "gelu_new"}),
       Key("peft.loraplus_lr_ratio", &c.peft.loraplus_lr_ratio)
           .doc("the learning rate of B by that of A (LoRA+, arXiv 2402.12354)")
           .fingerprinted()

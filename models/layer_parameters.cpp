@@ -216,6 +216,32 @@ MatrixIds LayerParameters::add_row_parallel(const std::string& name, int64_t in,
       });
 }
 
+// It is used on the tokens that the rank holds outside the matrices, as norms are.
+BottleneckIds LayerParameters::add_bottleneck(const std::string& name) {
+  const BottleneckAdapter& adapter = *model_.bottleneck;
+  const auto add_linear = [&](const std::string& linear, int64_t out, int64_t in, bool is_up) {
+    Parameter weight = whole_tensor(linear + ".weight", {out, in}),
+              bias = whole_tensor(linear + ".bias", {out});
+    weight.is_adapter = bias.is_adapter = true;
+    weight.deviation = 0.02;
+    bias.initialisation = Initialisation::zeros;
+    if (adapter.starts_as_nothing) {
+      weight.initialisation = is_up ? Initialisation::zeros : Initialisation::uniform;
+      weight.deviation = 1 / std::sqrt(static_cast<double>(in));
+    }
+    replicate(weight, shard_);
+    replicate(bias, shard_);
+    MatrixIds ids;
+    ids.weight = add(std::move(weight));
+    ids.bias = add(std::move(bias));
+    return ids;
+  };
+  BottleneckIds ids;
+  ids.down = add_linear(name + ".adapter_down", adapter.size, config_.hidden_size, false);
+  ids.up = add_linear(name + ".adapter_up", config_.hidden_size, adapter.size, true);
+  return ids;
+}
+
 ParameterId LayerParameters::add(Parameter parameter) {
   parameter.layer = layer_;
   parameter.trainable = model_.trains(parameter.name);

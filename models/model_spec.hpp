@@ -2,6 +2,7 @@
 // once, and it travels to nodes and ranks. Quantised weights will be a part of it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@ struct ModelSpec {
   std::vector<std::string> trained;  // patterns of the only tensors that are trained; none: all are
   Adapters adapters;
   VectorAdapters vectors;
+  std::optional<BottleneckAdapter> bottleneck;  // of every block
 
   ModelSpec() = default;
   // A plain model is its architecture.
@@ -26,7 +28,7 @@ struct ModelSpec {
 
   // Whether the tensor of that Hugging Face name is trained.
   bool trains(const std::string& tensor) const;
-  bool has_adapters() const { return !adapters.empty() || !vectors.empty(); }
+  bool has_adapters() const { return !adapters.empty() || !vectors.empty() || bottleneck; }
   // Whether the matrix of that name, which is without ".weight", has one.
   bool has_adapter(const std::string& matrix) const {
     return adapters.count(matrix) > 0 || vectors.count(matrix) > 0;

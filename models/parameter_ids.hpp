@@ -43,6 +43,11 @@ struct NormIds {
   bool trained = true;  // one of the two at least
 };
 
+// A bottleneck (adapters.hpp), whole on every rank.
+struct BottleneckIds {
+  MatrixIds down, up;  // [size, hidden], [hidden, size]
+};
+
 struct BlockIds {
   MatrixIds q, k, v;                               // stored as three parameters,
   MatrixIds qkv;                                   // or as one: the rows of q, k and v
@@ -52,6 +57,7 @@ struct BlockIds {
   MatrixIds up, down;                              // of the MLP
   NormIds attention_norm, mlp_norm;                // of what they read, where there is one
   NormIds attention_output_norm, mlp_output_norm;  // of what they give
+  BottleneckIds attention_bottleneck, mlp_bottleneck;
 };
 
 struct EmbeddingIds {

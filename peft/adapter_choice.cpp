@@ -110,6 +110,7 @@ ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>
     if (choices.size() == 1) {  // what else is in its folder
       all.trained = one.trained;
       all.vectors = one.vectors;
+      all.bottleneck = one.bottleneck;
     }
     for (const auto& [matrix, adapters] : one.adapters)
       for (LowRankAdapter adapter : adapters) {

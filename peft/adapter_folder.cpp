@@ -22,7 +22,8 @@ std::vector<NamedTensor> adapter_tensors(const ModelSpec& model) {
 }
 
 bool is_of_adapter(const std::string& tensor) {
-  return tensor.find(".lora_") != std::string::npos || tensor.ends_with(".ia3_l");
+  return tensor.find(".lora_") != std::string::npos || tensor.ends_with(".ia3_l") ||
+         tensor.find("_adapters.adapter_") != std::string::npos;
 }
 
 // Whether a tensor of the model is of the adapter of that name.

@@ -9,7 +9,7 @@
 namespace collie {
 
 const std::vector<AdapterKind>& adapter_kinds() {
-  static const std::vector<AdapterKind> kinds = {lora_kind(), ia3_kind()};
+  static const std::vector<AdapterKind> kinds = {lora_kind(), ia3_kind(), bottleneck_kind()};
   return kinds;
 }
 

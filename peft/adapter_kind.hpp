@@ -27,6 +27,7 @@ struct AdapterKind {
 
 AdapterKind lora_kind();
 AdapterKind ia3_kind();
+AdapterKind bottleneck_kind();
 
 const std::vector<AdapterKind>& adapter_kinds();
 // Of a peft.type other than none. Asserts that there is one.

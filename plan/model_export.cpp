@@ -55,6 +55,10 @@ void export_model(const RunPlan& plan, const std::string& folder, bool merge) {
   if (merge && !plan.model.has_adapters())
     throw UserError(
         "--merge: there are no adapters to merge; give --adapter DIR, or --run of a run with peft");
+  if (merge && plan.model.bottleneck)
+    throw UserError(
+        "--merge: these adapters are layers of their own, which no matrix of the model can take up; use them "
+        "with --adapter");
   const std::string path = plain(folder);
   const fs::path parent = fs::path(path).parent_path();
   std::error_code error;

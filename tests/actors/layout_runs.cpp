@@ -142,6 +142,11 @@ PeftSection peft_section(const std::string& peft) {
     section.type = "ia3";
     return section;
   }
+  if (peft.ends_with("_bn")) {
+    section.type = "adapter";
+    section.adapter_config = peft;
+    return section;
+  }
   section.type = "lora";
   section.r = 4;
   section.init_lora_weights = "false";  // else A's first gradient is zero
