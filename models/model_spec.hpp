@@ -1,11 +1,12 @@
 // What a model is, but for the values of its weights: the one source of its parameters. The plan decides it
-// once, and it travels to nodes and ranks. Quantised weights will be a part of it.
+// once, and it travels to nodes and ranks.
 #pragma once
 
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "kernels/quantised_matrix.hpp"
 #include "models/adapters.hpp"
 #include "models/model_config.hpp"
 
@@ -17,6 +18,8 @@ struct ModelSpec {
   bool dropout = false;              // with the architecture's rates
   std::vector<std::string> trained;  // patterns of the only tensors that are trained; none: all are
   Adapters adapters;
+  Quantisation quantisation;               // of the matrices of blocks
+  std::vector<std::string> not_quantised;  // patterns of the ends of names, without ".weight", of those that are not
 
   ModelSpec() = default;
   // A plain model is its architecture.
@@ -27,8 +30,12 @@ struct ModelSpec {
   bool trains(const std::string& tensor) const;
   // Whether anything is dropped in training.
   bool drops() const;
-  // The same without adapters: what a folder of the whole model holds.
+  // How the matrix of a block of that name, without ".weight", is held.
+  Quantisation quantisation_of(const std::string& matrix) const;
+  // The same without adapters and quantisation: what a folder of the whole model holds.
   ModelSpec base() const;
+  // The same without adapters.
+  ModelSpec without_adapters() const;
 };
 
 // Throws UserError, which begins with `place`, if one of `patterns`, which are those of `frozen` or of

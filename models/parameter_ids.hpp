@@ -21,9 +21,10 @@ struct LowRankIds {
 struct MatrixIds {
   ParameterId weight = no_parameter, bias = no_parameter;
   std::vector<LowRankIds> adapters = {};
+  bool is_quantised = false;
 
   bool exists() const { return weight != no_parameter; }
-  MatrixIds without_bias() const { return {weight, no_parameter, adapters}; }
+  MatrixIds without_bias() const { return {weight, no_parameter, adapters, is_quantised}; }
 };
 
 struct NormIds {

@@ -123,7 +123,7 @@ class AdaptedLinear final : public Linear {
 }  // namespace
 
 std::unique_ptr<Linear> make_adapted_linear(const MatrixIds& matrix) {
-  std::unique_ptr<Linear> base = make_dense_linear({matrix.weight, matrix.bias});
+  std::unique_ptr<Linear> base = make_dense_linear({matrix.weight, matrix.bias, {}, matrix.is_quantised});
   if (matrix.adapters.empty()) return base;
   return std::make_unique<AdaptedLinear>(std::move(base), matrix.adapters);
 }

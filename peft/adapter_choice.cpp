@@ -83,7 +83,7 @@ std::vector<AdapterChoice> adapter_choices_of(const nlohmann::json& json) {
 }
 
 ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>& choices) {
-  ModelSpec all = model.base();
+  ModelSpec all = model.without_adapters();
   for (const AdapterChoice& choice : choices) {
     Config config;
     config.peft.path = choice.folder;

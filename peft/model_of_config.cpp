@@ -13,6 +13,7 @@
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "peft/adapter_config.hpp"
+#include "peft/quantised_base.hpp"
 
 namespace collie {
 namespace {
@@ -275,6 +276,7 @@ class Adapting {
 ModelSpec model_of_config(const Config& config, ModelConfig architecture) {
   ModelSpec model(std::move(architecture), config.model.frozen, config.model.dropout == "config");
   model.trained = config.train.trainable;
+  quantise_model(config, model);
   if (config.peft.type != "none") Adapting(config, model).add_adapters();
   return model;
 }

@@ -8,7 +8,7 @@
 #include "io/checkpoint_layers.hpp"
 #include "io/file_hash.hpp"
 #include "io/json_text.hpp"
-#include "models/model_folder_source.hpp"
+#include "models/dequantised_source.hpp"
 #include "models/weights_io.hpp"
 #include "peft/adapter_folder.hpp"
 
@@ -33,11 +33,10 @@ void check_no_more(const Checkpoint& checkpoint, const ModelSpec& model) {
 std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoint> checkpoint) {
   if (!checkpoint || plan.model.adapters.empty()) return checkpoint;
   const std::string& folder = plan.config.model.path;
-  const ModelSpec base = plan.model.base();
-  check_weights(folder, base);
+  check_weights(folder, plan.model.base());
   check_no_more(*checkpoint, plan.model);
   return Checkpoint(std::make_shared<const LayeredSource>(
-      checkpoint->source(), std::make_shared<const ModelFolderSource>(folder, base)));
+      checkpoint->source(), weights_of_folder(folder, plan.model, dtype_of(plan.config.model))));
 }
 
 void check_adapters_of_run(const RunPlan& plan) {

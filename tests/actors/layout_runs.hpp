@@ -52,6 +52,7 @@ struct MathsOptions {
   // ones.
   bool in_blocks = false;
   std::string peft = "none";  // or "lora" (queries and values), "lora_all" (all matrices, dropout, biases)
+  std::string quantisation = "none";  // with adapters: quantization.kind
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes
   // whole steps of what was rounded, and so does one that quantises.
