@@ -3,6 +3,7 @@
 #include "actors/cluster.hpp"
 #include "actors/spawn.hpp"
 #include "plan/existing_run.hpp"
+#include "plan/start_adapter.hpp"
 
 namespace collie {
 
@@ -14,7 +15,10 @@ caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listene
 caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listener,
                      std::vector<RemoteNode> nodes) {
   check_nodes(plan.layout.grid.ranks(), nodes.size());
-  if (plan.purpose == Purpose::train) plan.folder = prepare_run_folder(plan);
+  if (plan.purpose == Purpose::train) {
+    plan.folder = prepare_run_folder(plan);
+    make_start_adapter(plan);
+  }
   return spawn_trainer(system, std::make_shared<const RunPlan>(std::move(plan)), std::move(listener),
                        SpawnMode::detached, std::move(nodes));
 }

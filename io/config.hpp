@@ -127,13 +127,14 @@ struct PatternNumbers {
 
 // The names and defaults are those of Hugging Face's peft.
 struct PeftSection {
-  std::string type = "none";  // none | lora
+  std::string type = "none";  // none | lora | ia3
   std::string path;           // of an adapter to go on from; empty: a new one
   int64_t r = 8;
   double lora_alpha = 8, lora_dropout = 0;
   std::vector<std::string> target_modules;     // patterns, or all-linear; empty: attention's, as in peft
   PatternNumbers rank_pattern, alpha_pattern;  // by regular expressions
   nlohmann::json layers_to_transform = nlohmann::json::array();  // numbers of blocks; empty: all
+  std::vector<std::string> feedforward_modules;
   std::vector<std::string> modules_to_save;
   std::string bias = "none";  // none | all | lora_only
   bool use_rslora = false, use_dora = false;

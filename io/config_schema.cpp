@@ -251,11 +251,13 @@ std::vector<Key> how_the_rate_goes(Config& c) {
 std::vector<Key> which_adapters_there_are(Config& c) {
   return {
       Key("peft.type", &c.peft.type)
-          .doc("lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name "
-               "(peft.md). All keys here are those of Hugging Face's peft")
+          .doc(
+              "lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name; "
+              "ia3: vectors that multiply what matrices give or read (peft.md). All keys here are those of "
+              "Hugging Face's peft")
           .fingerprinted()
-          .one_of({"none", "lora"})
-          .not_yet({"adalora", "ia3", "prompt_tuning", "p_tuning", "prefix_tuning", "adapter"}),
+          .one_of({"none", "lora", "ia3"})
+          .not_yet({"adalora", "prompt_tuning", "p_tuning", "prefix_tuning", "adapter"}),
       Key("peft.path", &c.peft.path)
           .doc("a folder with adapter_config.json, to go on from; it says what the keys below are")
           .or_null(),
@@ -294,6 +296,10 @@ std::vector<Key> which_adapters_there_are(Config& c) {
       Key("peft.layers_to_transform", &c.peft.layers_to_transform)
           .doc("numbers of the blocks, from 0, that have adapters; []: all")
           .fingerprinted(),
+      Key("peft.feedforward_modules", &c.peft.feedforward_modules)
+          .doc("ia3: those of the target_modules whose vector multiplies what they read. []: where "
+               "target_modules is [], too, the matrix that the MLP ends with")
+          .fingerprinted(),
       Key("peft.modules_to_save", &c.peft.modules_to_save)
           .doc("modules that are trained and saved whole, such as lm_head")
           .fingerprinted(),
@@ -304,13 +310,16 @@ std::vector<Key> which_adapters_there_are(Config& c) {
       Key("peft.use_rslora", &c.peft.use_rslora)
           .doc("what an adapter gives is multiplied by lora_alpha / sqrt(r) (arXiv 2312.03732)")
           .fingerprinted(),
-      Key("peft.use_dora", &c.peft.use_dora).only("false"),
+      Key("peft.use_dora", &c.peft.use_dora)
+          .doc("the length of each row of the matrix is trained for itself (DoRA, arXiv 2402.09353)")
+          .fingerprinted(),
       Key("peft.init_lora_weights", &c.peft.init_lora_weights)
           .doc("B begins as zeros; A as a linear layer does (true), or normal, of deviation 1 / r; false: "
                "both "
-               "as linear layers do, for tests")
-          .one_of({"true", "gaussian", "false"})
-          .not_yet({"pissa", "olora"}),
+               "as linear layers do, for tests. pissa, olora: with the largest singular values of the matrix "
+               "(arXiv 2404.02948), or its first QR factors (2406.01775), which the matrix is then without")
+          .fingerprinted()
+          .one_of({"true", "gaussian", "false", "pissa", "olora"}),
       Key("peft.loraplus_lr_ratio", &c.peft.loraplus_lr_ratio)
           .doc("the learning rate of B by that of A (LoRA+, arXiv 2402.12354)")
           .fingerprinted()

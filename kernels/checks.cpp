@@ -244,6 +244,30 @@ void column_sum(DType dtype, const Tensor& x, const Tensor& out) {
   vector_for("column_sum", "out", out, x.dim(1), "x", x, out.dtype());
 }
 
+void scale_columns(DType dtype, const Tensor& x, const Tensor& factors, const Tensor& out) {
+  of_rank("scale_columns", "x", x, 2, dtype);
+  of_either_dtype("scale_columns", "factors", factors, dtype);
+  vector_for("scale_columns", "factors", factors, x.dim(1), "x", x, factors.dtype());
+  like("scale_columns", "out", out, "x", x, dtype);
+}
+
+void column_dots(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out) {
+  of_rank("column_dots", "a", a, 2, dtype);
+  like("column_dots", "b", b, "a", a, dtype);
+  of_either_dtype("column_dots", "out", out, dtype);
+  vector_for("column_dots", "out", out, a.dim(1), "a", a, out.dtype());
+}
+
+void row_sums_of_squares(DType dtype, const Tensor& x, const Tensor& sums) {
+  of_rank("row_sums_of_squares", "x", x, 2, dtype);
+  vector_for("row_sums_of_squares", "sums", sums, x.dim(0), "x", x, accumulation_dtype(dtype));
+}
+
+void inverse_roots(DType dtype, const Tensor& x) {
+  of_rank("inverse_roots", "x", x, 1, accumulation_dtype(dtype));
+  contiguous("inverse_roots", "x", x);
+}
+
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c) {
   of_either_dtype("gemm", "a", a, dtype);
   of_rank("gemm", "a", a, 2, a.dtype());

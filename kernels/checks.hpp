@@ -30,6 +30,10 @@ void scale(DType dtype, const Tensor& x);
 void divide_by_root(DType dtype, const Tensor& x, const Tensor& square);
 void clamp(DType dtype, const Tensor& x, double limit);
 void add_row(DType dtype, const Tensor& x, const Tensor& row);
+void scale_columns(DType dtype, const Tensor& x, const Tensor& factors, const Tensor& out);
+void column_dots(DType dtype, const Tensor& a, const Tensor& b, const Tensor& out);
+void row_sums_of_squares(DType dtype, const Tensor& x, const Tensor& sums);
+void inverse_roots(DType dtype, const Tensor& x);
 void column_sum(DType dtype, const Tensor& x, const Tensor& out);
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c);
 GemmSizes gemm_add_row(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row,

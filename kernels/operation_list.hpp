@@ -17,6 +17,11 @@
   OP(void, clamp, (Tensor & x, double limit), (x, limit))                                                    \
   OP(void, add_row, (Tensor & x, const Tensor& row), (x, row))                                               \
   OP(void, column_sum, (const Tensor& x, Tensor& out, bool accumulate), (x, out, accumulate))                \
+  OP(void, scale_columns, (const Tensor& x, const Tensor& factors, Tensor& out), (x, factors, out))          \
+  OP(void, column_dots, (const Tensor& a, const Tensor& b, Tensor& out, bool accumulate),                    \
+     (a, b, out, accumulate))                                                                                \
+  OP(void, row_sums_of_squares, (const Tensor& x, Tensor& sums), (x, sums))                                  \
+  OP(void, inverse_roots, (Tensor & x), (x))                                                                 \
   OP(void, gemm, (GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate),              \
      (form, a, b, c, accumulate))                                                                            \
   OP(void, gemm_add_row, (GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c),    \

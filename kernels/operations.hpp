@@ -196,6 +196,16 @@ class Operations {
   virtual void clamp(Tensor& x, double limit) = 0;
   virtual void add_row(Tensor& x, const Tensor& row) = 0;                      // x [m, n] += row [n]
   virtual void column_sum(const Tensor& x, Tensor& out, bool accumulate) = 0;  // [m, n] -> [n], rows in order
+  // out[i, j] = x[i, j] · factors[j]; x, out [m, n]; factors [n] in dtype() or accumulation_dtype(). out may
+  // be x.
+  virtual void scale_columns(const Tensor& x, const Tensor& factors, Tensor& out) = 0;
+  // out[j] (+)= the sum of a[i, j] · b[i, j] over the rows i, in order; a, b [m, n]; out [n] in dtype() or
+  // accumulation_dtype(). It is the gradient of scale_columns' factors.
+  virtual void column_dots(const Tensor& a, const Tensor& b, Tensor& out, bool accumulate) = 0;
+  // sums[i] = the sum of x[i, j]² over the columns j; x [m, n]; sums [m] in accumulation_dtype()
+  virtual void row_sums_of_squares(const Tensor& x, Tensor& sums) = 0;
+  // x[i] = 1 / sqrt(x[i]), and 0 where x[i] is 0; x [n] in accumulation_dtype()
+  virtual void inverse_roots(Tensor& x) = 0;
 
   // --- matrices; A, B, C may be row-strided. A and B are of dtype(), or all three of accumulation_dtype().
   virtual void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) = 0;

@@ -17,4 +17,12 @@ std::string name_of_b(const std::string& matrix, const LowRankAdapter& adapter) 
   return tensor_of(matrix, "lora_B", adapter.name);
 }
 
+std::string name_of_magnitude(const std::string& matrix) {
+  return matrix + ".lora_magnitude_vector";
+}
+
+std::string name_of_vector(const std::string& matrix) {
+  return matrix + ".ia3_l";
+}
+
 }  // namespace collie

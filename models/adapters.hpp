@@ -1,5 +1,11 @@
-// Low-rank adapters of the model's matrices (LoRA: Hu et al., arXiv 2106.09685): W x becomes
-// W x + scale B (A x), with A [rank, in] and B [out, rank].
+// Adapters of the model's matrices.
+//
+// Low-rank ones (LoRA: Hu et al., arXiv 2106.09685) make W x + scale B (A x) of W x, with A [rank, in] and B
+// [out, rank]. With a magnitude m [out] (DoRA: Liu et al., arXiv 2402.09353) each row of W + scale B A is
+// scaled to the length m; its own length counts as a constant in backward.
+//
+// A vector (IA³: Liu et al., arXiv 2205.05638) multiplies what a matrix gives, its bias included, or what it
+// reads.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +15,14 @@
 
 namespace collie {
 
-// How A begins; B begins as zeros, but for `random`.
+// How A begins; B begins as zeros, but for the last three.
 enum class AdapterStart : uint8_t {
   uniform,   // A as a linear layer of PyTorch: uniform within 1 / √in
   gaussian,  // A normal, of deviation 1 / rank
   random,    // both uniform, A within 1 / √in and B within 1 / √rank: for tests
+  // These two take what they begin with out of the matrix, which is W - scale B A from then on:
+  principal,   // its largest singular values (PiSSA: Meng et al., arXiv 2404.02948)
+  orthogonal,  // the first columns of its QR factors (OLoRA: Büyükakyüz, arXiv 2406.01775)
 };
 
 struct LowRankAdapter {
@@ -22,13 +31,24 @@ struct LowRankAdapter {
   double scale = 1;    // of B (A x)
   double dropout = 0;  // the rate, of x before A, in training
   AdapterStart start = AdapterStart::uniform;
+  bool has_magnitude = false;  // it has no name then
 };
 
 // Those of each matrix, which is named without ".weight".
 using Adapters = std::map<std::string, std::vector<LowRankAdapter>>;
 
-// The names of the tensors of an adapter of `matrix`: "MATRIX.lora_A.weight", or "MATRIX.lora_A.NAME.weight".
+struct VectorAdapter {
+  bool of_input = false;  // [1, in]; else of what the matrix gives: [out, 1]
+};
+
+// That of each matrix that has one.
+using VectorAdapters = std::map<std::string, VectorAdapter>;
+
+// The names of the tensors of an adapter of `matrix`: "MATRIX.lora_A.weight", or "MATRIX.lora_A.NAME.weight",
+// "MATRIX.lora_magnitude_vector" and "MATRIX.ia3_l".
 std::string name_of_a(const std::string& matrix, const LowRankAdapter& adapter);
 std::string name_of_b(const std::string& matrix, const LowRankAdapter& adapter);
+std::string name_of_magnitude(const std::string& matrix);
+std::string name_of_vector(const std::string& matrix);
 
 }  // namespace collie

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/error.hpp"
 #include "models/pieces.hpp"
 #include "models/sharding.hpp"
 
@@ -24,39 +25,62 @@ Parameter rows_of_matrix(const std::string& tensor, int64_t out, int64_t in, int
 // columns, they share A's, and each has B whole and the gradient that comes from its part of A x. In both
 // cases B (A x) is added to the rank's own partial product, and costs no communication in forward or
 // backward.
-std::vector<LowRankIds> LayerParameters::add_adapters(const std::string& name, int64_t out, int64_t in,
-                                                      bool is_row_parallel,
-                                                      const std::function<Parameter(Parameter whole)>& cut) {
-  std::vector<LowRankIds> all;
-  const auto adapters = model_.adapters.find(name);
-  if (adapters == model_.adapters.end()) return all;
-  const auto shared = [&](Parameter parameter) {
-    parameter.is_primary = shard_.tensor_rank == 0;
-    if (shard_.tensor_size > 1) parameter.gradient_shares = GradientShares::tensor;
-    return parameter;
-  };
-  for (const LowRankAdapter& adapter : adapters->second) {
-    Parameter a = whole_tensor(name_of_a(name, adapter), {adapter.rank, in});
-    Parameter b = whole_tensor(name_of_b(name, adapter), {out, adapter.rank});
-    a.is_adapter = b.is_adapter = true;
-    const bool normal = adapter.start == AdapterStart::gaussian;
-    a.initialisation = normal ? Initialisation::normal : Initialisation::uniform;
-    a.deviation = normal ? 1.0 / static_cast<double>(adapter.rank) : 1.0 / std::sqrt(static_cast<double>(in));
-    b.initialisation =
-        adapter.start == AdapterStart::random ? Initialisation::uniform : Initialisation::zeros;
-    b.deviation = 1.0 / std::sqrt(static_cast<double>(adapter.rank));
-    LowRankIds ids{no_parameter, no_parameter, adapter.scale, adapter.dropout, name_of_a(name, adapter)};
-    if (is_row_parallel) ids.first_column = shard_.tensor_rank * (in / shard_.tensor_size);
-    ids.a = add(is_row_parallel ? cut(std::move(a)) : shared(std::move(a)));
-    ids.b = add(is_row_parallel ? shared(std::move(b)) : cut(std::move(b)));
-    all.push_back(std::move(ids));
-  }
-  return all;
+void LayerParameters::add_adapters(const std::string& name, int64_t out, int64_t in, bool is_row_parallel,
+                                   const Cut& cut, MatrixIds& ids) {
+  if (const auto low_rank = model_.adapters.find(name); low_rank != model_.adapters.end())
+    for (const LowRankAdapter& adapter : low_rank->second)
+      ids.adapters.push_back(add_low_rank(name, out, in, is_row_parallel, cut, adapter));
+  const auto vector = model_.vectors.find(name);
+  if (vector == model_.vectors.end()) return;
+  const bool of_input = vector->second.of_input;
+  if (is_row_parallel && !of_input && ids.bias != no_parameter)
+    throw UserError(
+        "peft: {} has a bias that is added to the sum of tensor ranks, so a vector cannot multiply what it "
+        "gives; name it in peft.feedforward_modules, for a vector of what it reads, or not at all",
+        name);
+  Parameter factors = whole_tensor(name_of_vector(name), of_input ? Shape{1, in} : Shape{out, 1});
+  factors.is_adapter = true;
+  factors.initialisation = Initialisation::ones;
+  ids.vector.of_input = of_input;
+  ids.vector.factors =
+      add(of_input == is_row_parallel ? cut(std::move(factors)) : shared_by_ranks(std::move(factors)));
 }
 
-template <class Cut>
+LowRankIds LayerParameters::add_low_rank(const std::string& name, int64_t out, int64_t in,
+                                         bool is_row_parallel, const Cut& cut,
+                                         const LowRankAdapter& adapter) {
+  Parameter a = whole_tensor(name_of_a(name, adapter), {adapter.rank, in});
+  Parameter b = whole_tensor(name_of_b(name, adapter), {out, adapter.rank});
+  a.is_adapter = b.is_adapter = true;
+  const bool normal = adapter.start == AdapterStart::gaussian;
+  a.initialisation = normal ? Initialisation::normal : Initialisation::uniform;
+  a.deviation = normal ? 1.0 / static_cast<double>(adapter.rank) : 1.0 / std::sqrt(static_cast<double>(in));
+  b.initialisation = adapter.start == AdapterStart::random ? Initialisation::uniform : Initialisation::zeros;
+  b.deviation = 1.0 / std::sqrt(static_cast<double>(adapter.rank));
+  LowRankIds ids{no_parameter, no_parameter, adapter.scale, adapter.dropout, name_of_a(name, adapter)};
+  if (is_row_parallel) ids.first_column = shard_.tensor_rank * (in / shard_.tensor_size);
+  ids.shares_rows = is_row_parallel;
+  ids.a = add(is_row_parallel ? cut(std::move(a)) : shared_by_ranks(std::move(a)));
+  ids.b = add(is_row_parallel ? shared_by_ranks(std::move(b)) : cut(std::move(b)));
+  if (!adapter.has_magnitude) return ids;
+  // Its values come from the matrix (plan/start_adapter.hpp).
+  Parameter magnitude = whole_tensor(name_of_magnitude(name), {out});
+  magnitude.is_adapter = true;
+  magnitude.initialisation = Initialisation::ones;
+  ids.magnitude = add(is_row_parallel ? shared_by_ranks(std::move(magnitude)) : cut(std::move(magnitude)));
+  return ids;
+}
+
+Parameter LayerParameters::shared_by_ranks(Parameter parameter) const {
+  parameter.is_primary = shard_.tensor_rank == 0;
+  if (shard_.tensor_size > 1) parameter.gradient_shares = GradientShares::tensor;
+  return parameter;
+}
+
+template <class CutInPlace>
 MatrixIds LayerParameters::add_matrix(const std::string& name, int64_t out, int64_t in, bool bias,
-                                      Stored stored, double deviation, bool is_row_parallel, const Cut& cut) {
+                                      Stored stored, double deviation, bool is_row_parallel,
+                                      const CutInPlace& cut) {
   MatrixIds ids;
   Parameter weight = rows_of_matrix(name + ".weight", out, in, 0, out, stored);
   weight.deviation = deviation;
@@ -70,10 +94,13 @@ MatrixIds LayerParameters::add_matrix(const std::string& name, int64_t out, int6
     cut(shift);
     ids.bias = add(std::move(shift));
   }
-  ids.adapters = add_adapters(name, out, in, is_row_parallel, [&](Parameter whole) {
-    cut(whole);
-    return whole;
-  });
+  add_adapters(
+      name, out, in, is_row_parallel,
+      [&](Parameter whole) {
+        cut(whole);
+        return whole;
+      },
+      ids);
   return ids;
 }
 
@@ -157,16 +184,19 @@ MatrixIds LayerParameters::add_fused_qkv(const std::string& name, bool bias, Sto
   ids.is_quantised = weights.front().quantisation.is_there();
   ids.weight = add(stacked(name + ".weight", weights));
   if (bias) ids.bias = add(stacked(name + ".bias", shifts));
-  ids.adapters = add_adapters(name, 3 * width, config_.hidden_size, false, [&](const Parameter& whole) {
-    std::vector<Parameter> parts;
-    for (const auto& [first, count] : rows_held) {
-      parts.push_back(part_of_tensor(whole.name, whole.shape, first, count, false));
-      parts.back().is_adapter = true;
-      parts.back().initialisation = whole.initialisation;
-      parts.back().deviation = whole.deviation;
-    }
-    return stacked(whole.name, parts);
-  });
+  add_adapters(
+      name, 3 * width, config_.hidden_size, false,
+      [&](const Parameter& whole) {
+        std::vector<Parameter> parts;
+        for (const auto& [first, count] : rows_held) {
+          parts.push_back(part_of_tensor(whole.name, whole.shape, first, count, false));
+          parts.back().is_adapter = true;
+          parts.back().initialisation = whole.initialisation;
+          parts.back().deviation = whole.deviation;
+        }
+        return stacked(whole.name, parts);
+      },
+      ids);
   return ids;
 }
 
@@ -193,7 +223,7 @@ MatrixIds LayerParameters::add_row_parallel(const std::string& name, int64_t in,
 ParameterId LayerParameters::add(Parameter parameter) {
   parameter.layer = layer_;
   parameter.trainable = model_.trains(parameter.name);
-  const bool is_whole = model_.adapters.empty() && !parameter.quantisation.is_there();
+  const bool is_whole = !model_.has_adapters() && !parameter.quantisation.is_there();
   parameter.is_saved = is_whole || parameter.is_adapter || parameter.trainable;
   list_.push_back(std::move(parameter));
   return static_cast<ParameterId>(list_.size()) - 1;

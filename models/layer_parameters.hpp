@@ -46,14 +46,19 @@ class LayerParameters {
  private:
   // Appends the parameters of the adapters of a matrix [out, in]. cut(whole): this rank's part of a parameter
   // that has the matrix's rows or, if is_row_parallel, its columns.
-  std::vector<LowRankIds> add_adapters(const std::string& name, int64_t out, int64_t in, bool is_row_parallel,
-                                       const std::function<Parameter(Parameter whole)>& cut);
+  using Cut = std::function<Parameter(Parameter whole)>;
+  void add_adapters(const std::string& name, int64_t out, int64_t in, bool is_row_parallel, const Cut& cut,
+                    MatrixIds& ids);
+  LowRankIds add_low_rank(const std::string& name, int64_t out, int64_t in, bool is_row_parallel,
+                          const Cut& cut, const LowRankAdapter& adapter);
+  // What every rank of a tensor group has whole, and has a share of the gradient of.
+  Parameter shared_by_ranks(Parameter parameter) const;
   // Rows [first, first + rows) of q, of k and of v are those that first_of(part, row) gives of the tensor.
   MatrixIds add_fused_qkv(const std::string& name, bool bias, Stored stored, int64_t run,
                           const std::function<int64_t(int64_t part, int64_t row)>& first_of);
-  template <class Cut>
+  template <class CutInPlace>
   MatrixIds add_matrix(const std::string& name, int64_t out, int64_t in, bool bias, Stored stored,
-                       double deviation, bool is_row_parallel, const Cut& cut);
+                       double deviation, bool is_row_parallel, const CutInPlace& cut);
   ParameterId add(Parameter parameter);
 
   const ModelSpec& model_;

@@ -36,6 +36,11 @@ class DenseLinear final : public Linear {
     });
   }
 
+  void copy_rows(LayerContext& context, int64_t first, Tensor& rows) override {
+    const AcquiredWeight weight(context, ids_.weight);
+    context.operations.copy((*weight).rows(first, first + rows.dim(0)), rows);
+  }
+
  private:
   MatrixIds ids_;
 };
@@ -85,6 +90,11 @@ class SplitLinear final : public Linear {
     }
   }
 
+  void copy_rows(LayerContext&, int64_t, Tensor&) override {
+    COLLIE_ASSERT(false, "the rows of a matrix of {} parts were asked for; each part has its own",
+                  parts_.size());
+  }
+
  private:
   std::vector<std::unique_ptr<Linear>> parts_;
   std::vector<int64_t> widths_;
@@ -98,8 +108,8 @@ void LinearStash::append_to(std::vector<Tensor*>& all) {
 }
 
 std::unique_ptr<Linear> make_dense_linear(const MatrixIds& matrix) {
-  COLLIE_ASSERT(matrix.adapters.empty(), "a matrix with {} adapters is made as one without",
-                matrix.adapters.size());
+  COLLIE_ASSERT(matrix.adapters.empty() && !matrix.vector.exists(),
+                "a matrix with adapters is made as one without");
   if (matrix.is_quantised) return make_quantised_linear(matrix);
   return std::make_unique<DenseLinear>(matrix);
 }

@@ -69,6 +69,8 @@ class Linear {
   // Hands its gradients to context.sink. Needs no weights.
   virtual void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
                                LinearStash& stash) = 0;
+  // rows [n, in] become rows [first, first + n) of the matrix that x is multiplied with, adapters included.
+  virtual void copy_rows(LayerContext& context, int64_t first, Tensor& rows) = 0;
 };
 
 // weight [out, in], which may be quantised (models/quantised_linear.hpp); bias [out], or none (no_parameter).

@@ -1,6 +1,7 @@
 #include "models/model_spec.hpp"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/error.hpp"
 #include "base/name_pattern.hpp"
@@ -15,11 +16,28 @@ bool ModelSpec::trains(const std::string& tensor) const {
   return trained.empty() || std::any_of(trained.begin(), trained.end(), matches);
 }
 
+static bool any_adapter(const Adapters& adapters, const std::function<bool(const LowRankAdapter&)>& is) {
+  return std::any_of(adapters.begin(), adapters.end(), [&](const auto& of_matrix) {
+    return std::any_of(of_matrix.second.begin(), of_matrix.second.end(), is);
+  });
+}
+
+static bool takes_from_base(const LowRankAdapter& adapter) {
+  return adapter.start == AdapterStart::principal || adapter.start == AdapterStart::orthogonal;
+}
+
+bool ModelSpec::starts_from_base() const {
+  return any_adapter(adapters, [](const LowRankAdapter& adapter) {
+    return adapter.has_magnitude || takes_from_base(adapter);
+  });
+}
+
+bool ModelSpec::changes_base() const {
+  return any_adapter(adapters, takes_from_base);
+}
+
 bool ModelSpec::drops() const {
-  return dropout || std::any_of(adapters.begin(), adapters.end(), [](const auto& of_matrix) {
-           return std::any_of(of_matrix.second.begin(), of_matrix.second.end(),
-                              [](const LowRankAdapter& adapter) { return adapter.dropout > 0; });
-         });
+  return dropout || any_adapter(adapters, [](const LowRankAdapter& adapter) { return adapter.dropout > 0; });
 }
 
 Quantisation ModelSpec::quantisation_of(const std::string& matrix) const {

@@ -18,6 +18,7 @@ struct ModelSpec {
   bool dropout = false;              // with the architecture's rates
   std::vector<std::string> trained;  // patterns of the only tensors that are trained; none: all are
   Adapters adapters;
+  VectorAdapters vectors;
   Quantisation quantisation;               // of the matrices of blocks
   std::vector<std::string> not_quantised;  // patterns of the ends of names, without ".weight", of those that are not
 
@@ -28,6 +29,15 @@ struct ModelSpec {
 
   // Whether the tensor of that Hugging Face name is trained.
   bool trains(const std::string& tensor) const;
+  bool has_adapters() const { return !adapters.empty() || !vectors.empty(); }
+  // Whether the matrix of that name, which is without ".weight", has one.
+  bool has_adapter(const std::string& matrix) const {
+    return adapters.count(matrix) > 0 || vectors.count(matrix) > 0;
+  }
+  // Whether adapters begin with values that come from the matrices (peft/start_source.hpp), and whether these
+  // are then without them.
+  bool starts_from_base() const;
+  bool changes_base() const;
   // Whether anything is dropped in training.
   bool drops() const;
   // How the matrix of a block of that name, without ".weight", is held.

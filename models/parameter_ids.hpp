@@ -16,15 +16,27 @@ struct LowRankIds {
   double scale = 1, dropout = 0;
   std::string place;         // of its dropout, in the model
   int64_t first_column = 0;  // of the matrix's input, where the ranks share it
+  // [out], of the rows of W + scale B A. Where the ranks share the input, each has a part of every row.
+  ParameterId magnitude = no_parameter;
+  bool shares_rows = false;
+};
+
+// A vector that multiplies what a matrix reads or gives (adapters.hpp).
+struct VectorIds {
+  ParameterId factors = no_parameter;  // [1, in] or [out, 1]
+  bool of_input = false;
+
+  bool exists() const { return factors != no_parameter; }
 };
 
 struct MatrixIds {
   ParameterId weight = no_parameter, bias = no_parameter;
   std::vector<LowRankIds> adapters = {};
+  VectorIds vector = {};
   bool is_quantised = false;
 
   bool exists() const { return weight != no_parameter; }
-  MatrixIds without_bias() const { return {weight, no_parameter, adapters, is_quantised}; }
+  MatrixIds without_bias() const { return {weight, no_parameter, adapters, vector, is_quantised}; }
 };
 
 struct NormIds {

@@ -59,6 +59,10 @@ class QuantisedLinear final : public Linear {
     });
   }
 
+  void copy_rows(LayerContext& context, int64_t first, Tensor& rows) override {
+    context.operations.dequantise(context.source.quantised(ids_.weight), first, 0, rows);
+  }
+
  private:
   MatrixIds ids_;
 };

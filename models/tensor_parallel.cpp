@@ -63,6 +63,10 @@ class RowParallelLinear final : public Linear {
     });
   }
 
+  void copy_rows(LayerContext& context, int64_t first, Tensor& rows) override {
+    matrix_->copy_rows(context, first, rows);
+  }
+
  private:
   std::unique_ptr<Linear> matrix_;
   ParameterId bias_;

@@ -131,6 +131,14 @@ void ShardedState::read(const Parameter& of, int64_t begin, const Tensor& flat,
   });
 }
 
+void ShardedState::read_weight(ParameterId id, const Checkpoint& checkpoint, Tensor& weight) const {
+  read(parameter(id), 0, weight.reshape({weight.numel()}),
+       [&](const TensorRectangle& rectangle, Tensor& values) {
+         checkpoint.read_evaluated(rectangle.piece.tensor, rectangle.piece.tensor_shape, rectangle.offsets,
+                                   values);
+       });
+}
+
 void ShardedState::load(const Checkpoint& checkpoint) {
   load_weights([&](ParameterId id, Tensor& values) {
     read(parameter(id), 0, values.reshape({values.numel()}),

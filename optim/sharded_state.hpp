@@ -53,6 +53,8 @@ class ShardedState {
   // All of it from a checkpoint of any layout; where nothing is trained, the weights that are evaluated.
   // Throws UserError where that lacks something.
   void load(const Checkpoint& checkpoint);
+  // Fills `weight`, which is of the parameter's shape, with the checkpoint's evaluated values.
+  void read_weight(ParameterId id, const Checkpoint& checkpoint, Tensor& weight) const;
 
   BucketWeights& weights() { return weights_; }
   BucketGradients& gradients() { return *gradients_; }

@@ -1,131 +1,22 @@
 #include "peft/adapted_linear.hpp"
 
-#include <utility>
-#include <vector>
-
-#include "models/access.hpp"
-#include "models/dropout.hpp"
+#include "base/error.hpp"
+#include "peft/low_rank_linear.hpp"
+#include "peft/magnitude_linear.hpp"
+#include "peft/vector_linear.hpp"
 
 namespace collie {
-namespace {
-
-// y = base(x) + scale B (A drop(x)) for each of its adapters. The stash's tensors are scale · A drop(x)
-// [tokens, rank] of each adapter, and, once they are known, scale · dy B [tokens, rank] of each.
-class AdaptedLinear final : public Linear {
- public:
-  AdaptedLinear(std::unique_ptr<Linear> base, std::vector<LowRankIds> adapters)
-      : base_(std::move(base)), adapters_(std::move(adapters)) {}
-
-  void forward(LayerContext& context, const Tensor& x, Tensor& y, LinearStash* stash) override {
-    base_->forward(context, x, y, part(stash));
-    for (const LowRankIds& adapter : adapters_) {
-      const Tensor narrow =
-          narrowed(context, adapter, x, stash ? Category::activations : Category::workspace);
-      const AcquiredWeight b(context, adapter.b);
-      context.operations.gemm(GemmForm::nt, narrow, *b, y, true);
-      if (stash) stash->tensors.push_back(narrow);
-    }
-  }
-
-  void keep(LayerContext& context, const Tensor& x, LinearStash& stash) override {
-    base_->keep(context, x, *part(&stash));
-    for (const LowRankIds& adapter : adapters_)
-      stash.tensors.push_back(narrowed(context, adapter, x, Category::activations));
-  }
-
-  void backward_input(LayerContext& context, const Tensor& dy, Tensor& dx, bool accumulate,
-                      LinearStash& stash) override {
-    base_->backward_input(context, dy, dx, accumulate, *part(&stash));
-    skip_own_input(context, dy, stash);
-    for (size_t i = 0; i < adapters_.size(); ++i) add_to_input(context, adapters_[i], d_narrow(stash, i), dx);
-  }
-
-  void skip_input(LayerContext& context, const Tensor& dy, LinearStash& stash) override {
-    base_->skip_input(context, dy, *part(&stash));
-    skip_own_input(context, dy, stash);
-  }
-
-  void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy,
-                       LinearStash& stash) override {
-    for (size_t i = adapters_.size(); i-- > 0;) {
-      const LowRankIds& adapter = adapters_[i];
-      contribute(context, adapter.b, [&](Tensor& gradient, bool accumulate) {
-        context.operations.gemm(GemmForm::tn, dy, stash.tensors.at(i), gradient, accumulate);
-      });
-      contribute(context, adapter.a, [&](Tensor& gradient, bool accumulate) {
-        context.operations.gemm(GemmForm::tn, d_narrow(stash, i), dropped(context, adapter, x), gradient,
-                                accumulate);
-      });
-    }
-    base_->backward_weight(context, x, dy, *part(&stash));
-  }
-
- private:
-  static LinearStash* part(LinearStash* stash) {
-    if (stash == nullptr) return nullptr;
-    stash->parts.resize(1);
-    return &stash->parts.front();
-  }
-  const Tensor& d_narrow(const LinearStash& stash, size_t adapter) const {
-    return stash.tensors.at(adapters_.size() + adapter);
-  }
-
-  // x [tokens, in] as the adapter reads it: x itself where nothing is dropped.
-  static Tensor dropped(LayerContext& context, const LowRankIds& adapter, const Tensor& x) {
-    if (!context.dropout || adapter.dropout == 0) return x;
-    Tensor rest = context.operations.empty(x.shape(), Category::workspace);
-    context.operations.copy(x, rest);
-    drop(context, adapter, rest);
-    return rest;
-  }
-  static void drop(LayerContext& context, const LowRankIds& adapter, Tensor& x) {
-    drop_elements(context, adapter.dropout, adapter.place, context.token_rows, x, adapter.first_column);
-  }
-
-  // scale · A drop(x) [tokens, rank]
-  static Tensor narrowed(LayerContext& context, const LowRankIds& adapter, const Tensor& x,
-                         Category category) {
-    const AcquiredWeight a(context, adapter.a);
-    Tensor narrow = context.operations.empty({x.dim(0), (*a).dim(0)}, category);
-    context.operations.gemm(GemmForm::nt, dropped(context, adapter, x), *a, narrow, false);
-    context.operations.scale(narrow, adapter.scale);
-    return narrow;
-  }
-
-  // Keeps scale · dy B [tokens, rank] of each adapter.
-  void skip_own_input(LayerContext& context, const Tensor& dy, LinearStash& stash) const {
-    for (const LowRankIds& adapter : adapters_) {
-      const AcquiredWeight b(context, adapter.b);
-      Tensor narrow = context.operations.empty({dy.dim(0), (*b).dim(1)}, Category::activations);
-      context.operations.gemm(GemmForm::nn, dy, *b, narrow, false);
-      context.operations.scale(narrow, adapter.scale);
-      stash.tensors.push_back(std::move(narrow));
-    }
-  }
-
-  // dx += drop(d_narrow A)
-  static void add_to_input(LayerContext& context, const LowRankIds& adapter, const Tensor& d_narrow,
-                           Tensor& dx) {
-    Operations& operations = context.operations;
-    const AcquiredWeight a(context, adapter.a);
-    if (!context.dropout || adapter.dropout == 0)
-      return operations.gemm(GemmForm::nn, d_narrow, *a, dx, true);
-    Tensor share = operations.empty(dx.shape(), Category::workspace);
-    operations.gemm(GemmForm::nn, d_narrow, *a, share, false);
-    drop(context, adapter, share);
-    operations.add(dx, share, dx);
-  }
-
-  std::unique_ptr<Linear> base_;
-  std::vector<LowRankIds> adapters_;
-};
-
-}  // namespace
 
 std::unique_ptr<Linear> make_adapted_linear(const MatrixIds& matrix) {
-  std::unique_ptr<Linear> base = make_dense_linear({matrix.weight, matrix.bias, {}, matrix.is_quantised});
-  if (matrix.adapters.empty()) return base;
-  return std::make_unique<AdaptedLinear>(std::move(base), matrix.adapters);
+  const bool has_magnitude = !matrix.adapters.empty() && matrix.adapters.front().magnitude != no_parameter;
+  COLLIE_ASSERT(!has_magnitude || matrix.adapters.size() == 1, "a magnitude for {} adapters of a matrix",
+                matrix.adapters.size());
+  std::unique_ptr<Linear> linear =
+      make_dense_linear({matrix.weight, has_magnitude ? no_parameter : matrix.bias, {}, {}, matrix.is_quantised});
+  if (!matrix.adapters.empty()) linear = make_low_rank_linear(std::move(linear), matrix.adapters);
+  if (has_magnitude) linear = make_magnitude_linear(std::move(linear), matrix.adapters.front(), matrix.bias);
+  if (matrix.vector.exists()) linear = make_vector_linear(std::move(linear), matrix.vector);
+  return linear;
 }
 
 }  // namespace collie

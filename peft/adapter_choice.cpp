@@ -82,24 +82,35 @@ std::vector<AdapterChoice> adapter_choices_of(const nlohmann::json& json) {
   return choices;
 }
 
+// Whether it can be added to others, and scaled.
+static bool is_plain(const PeftSection& peft) {
+  return peft.type == "lora" && !peft.use_dora && peft.bias == "none" && peft.modules_to_save.empty();
+}
+
 ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>& choices) {
   ModelSpec all = model.without_adapters();
   for (const AdapterChoice& choice : choices) {
     Config config;
     config.peft.path = choice.folder;
     complete_adapter_config(config);
-    if (choices.size() > 1 && (config.peft.bias != "none" || !config.peft.modules_to_save.empty()))
+    if (choices.size() > 1 && !is_plain(config.peft))
       throw UserError(
-          "--adapter: '{}' has biases or whole modules of its own, so it cannot be one of several; give it "
-          "alone, or merge it (export --merge)",
+          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, magnitudes or "
+          "vectors "
+          "of its own), so it cannot be one of several; give it alone, or merge it (export --merge)",
           choice.folder);
-    if (choice.scale != 1 && (config.peft.bias != "none" || !config.peft.modules_to_save.empty()))
+    if (choice.scale != 1 && !is_plain(config.peft))
       throw UserError(
-          "--adapter: '{}' has biases or whole modules of its own, which cannot be scaled by {}; 1 is right",
+          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, magnitudes or "
+          "vectors "
+          "of its own), which cannot be scaled by {}; 1 is right",
           choice.folder, choice.scale);
     const ModelSpec one = model_of_config(config, model.architecture);
     AdapterFolder(choice.folder).check(one);
-    if (choices.size() == 1) all.trained = one.trained;  // what else is in its folder
+    if (choices.size() == 1) {  // what else is in its folder
+      all.trained = one.trained;
+      all.vectors = one.vectors;
+    }
     for (const auto& [matrix, adapters] : one.adapters)
       for (LowRankAdapter adapter : adapters) {
         adapter.name = choice.name;

@@ -21,6 +21,10 @@ std::vector<NamedTensor> adapter_tensors(const ModelSpec& model) {
   return tensors_of(saved);
 }
 
+bool is_of_adapter(const std::string& tensor) {
+  return tensor.find(".lora_") != std::string::npos || tensor.ends_with(".ia3_l");
+}
+
 // Whether a tensor of the model is of the adapter of that name.
 static bool is_of(const std::string& tensor, const std::string& adapter) {
   return adapter.empty() || tensor.ends_with(".lora_A." + adapter + ".weight") ||
@@ -31,7 +35,8 @@ std::string name_in_adapter(const ModelSpec& model, const std::string& tensor, c
   const size_t dot = tensor.rfind('.');
   std::string module = tensor.substr(0, dot), part = tensor.substr(dot);
   if (!adapter.empty()) module.resize(module.size() - adapter.size() - 1);
-  return adapter_name_prefix + module + (model.adapters.count(module) > 0 ? adapter_base_layer : "") + part;
+  const bool wraps = model.has_adapter(module) && !is_of_adapter(tensor);
+  return adapter_name_prefix + module + (wraps ? adapter_base_layer : "") + part;
 }
 
 AdapterFolderSource::AdapterFolderSource(const AdapterOrigin& origin, const ModelSpec& model)

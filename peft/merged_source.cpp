@@ -1,6 +1,7 @@
 #include "peft/merged_source.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/error.hpp"
@@ -17,29 +18,51 @@ std::vector<float> read_whole(const Checkpoint& weights, const std::string& tens
   return {values.data<float>(), values.data<float>() + values.numel()};
 }
 
-// w [out, in], or [in, out] if it is transposed, += scale B A.
-void add_product(std::vector<float>& w, int64_t out, int64_t in, bool transposed, float scale,
-                 const std::vector<float>& b, const std::vector<float>& a, int64_t rank) {
-  const auto at = [](const std::vector<float>& matrix, int64_t row, int64_t columns, int64_t column) {
-    return matrix[static_cast<size_t>(row * columns + column)];
-  };
-  std::vector<float> row(static_cast<size_t>(in));
-  for (int64_t i = 0; i < out; ++i) {
+// A matrix [out, in] in the order in which its file stores it.
+struct Matrix {
+  std::vector<float>& values;
+  int64_t out, in;
+  bool transposed;
+
+  float& at(int64_t row, int64_t column) const {
+    return values[static_cast<size_t>(transposed ? column * out + row : row * in + column)];
+  }
+};
+
+// w += scale B A
+void add_product(const Matrix& w, float scale, const std::vector<float>& b, const std::vector<float>& a,
+                 int64_t rank) {
+  std::vector<float> row(static_cast<size_t>(w.in));
+  for (int64_t i = 0; i < w.out; ++i) {
     std::fill(row.begin(), row.end(), 0.0F);
     for (int64_t k = 0; k < rank; ++k) {
-      const float factor = at(b, i, rank, k);
-      const float* const of_a = a.data() + k * in;
-      for (int64_t j = 0; j < in; ++j) row[static_cast<size_t>(j)] += factor * of_a[j];
+      const float factor = b[static_cast<size_t>(i * rank + k)];
+      const float* const of_a = a.data() + k * w.in;
+      for (int64_t j = 0; j < w.in; ++j) row[static_cast<size_t>(j)] += factor * of_a[j];
     }
-    for (int64_t j = 0; j < in; ++j)
-      w[static_cast<size_t>(transposed ? j * out + i : i * in + j)] += scale * row[static_cast<size_t>(j)];
+    for (int64_t j = 0; j < w.in; ++j) w.at(i, j) += scale * row[static_cast<size_t>(j)];
   }
+}
+
+// Gives each row of w its length.
+void set_lengths(const Matrix& w, const std::vector<float>& lengths) {
+  for (int64_t i = 0; i < w.out; ++i) {
+    double squares = 0;
+    for (int64_t j = 0; j < w.in; ++j) squares += static_cast<double>(w.at(i, j)) * w.at(i, j);
+    const double factor = squares == 0 ? 0 : lengths[static_cast<size_t>(i)] / std::sqrt(squares);
+    for (int64_t j = 0; j < w.in; ++j) w.at(i, j) = static_cast<float>(w.at(i, j) * factor);
+  }
+}
+
+void multiply(const Matrix& w, const std::vector<float>& factors, bool of_input) {
+  for (int64_t i = 0; i < w.out; ++i)
+    for (int64_t j = 0; j < w.in; ++j) w.at(i, j) *= factors[static_cast<size_t>(of_input ? j : i)];
 }
 
 }  // namespace
 
-MergedSource::MergedSource(Checkpoint weights, const ModelSpec& model)
-    : weights_(std::move(weights)), model_(model) {
+MergedSource::MergedSource(Checkpoint weights, const ModelSpec& model, bool take_out)
+    : weights_(std::move(weights)), model_(model), take_out_(take_out) {
   for (const NamedTensor& tensor : tensors_of(model_parameters(model.base()))) {
     const std::vector<int64_t> shape = tensor.shape.to_vector();
     slices_.push_back({tensor.name, "weight", shape, std::vector<int64_t>(shape.size(), 0), shape});
@@ -48,33 +71,59 @@ MergedSource::MergedSource(Checkpoint weights, const ModelSpec& model)
 }
 
 void MergedSource::read(size_t index, int64_t begin, std::span<float> values) const {
-  const std::lock_guard lock(mutex_);
-  const std::vector<float>& all = whole(index);
+  Last* last = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    last = &last_[std::this_thread::get_id()];  // stays where it is, and is this thread's
+  }
+  if (last->index != index) {
+    last->index.reset();
+    last->values.clear();
+    last->values = merged(index);
+    last->index = index;
+  }
+  const std::vector<float>& all = last->values;
   COLLIE_ASSERT(begin >= 0 && begin + static_cast<int64_t>(values.size()) <= static_cast<int64_t>(all.size()),
                 "{}: values [{}, {}) of {}", slices_.at(index).name, begin,
                 begin + static_cast<int64_t>(values.size()), all.size());
   std::copy_n(all.begin() + begin, values.size(), values.begin());
 }
 
-// The parts of a tensor are asked for one after another, so the last one is kept.
-const std::vector<float>& MergedSource::whole(size_t index) const {
-  if (!last_.empty() && last_index_ == index) return last_;
+std::vector<float> MergedSource::merged(size_t index) const {
   const Slice& slice = slices_.at(index);
-  last_.clear();
   std::vector<float> w = read_whole(weights_, slice.name, Shape::from(slice.shape));
   const std::string module = slice.name.substr(0, slice.name.rfind('.'));
-  const auto adapters = model_.adapters.find(module);
-  if (adapters != model_.adapters.end() && slice.name.ends_with(".weight")) {
-    const bool transposed = transposed_[index];
-    const int64_t out = slice.shape[transposed ? 1 : 0], in = slice.shape[transposed ? 0 : 1];
-    for (const LowRankAdapter& adapter : adapters->second)
-      add_product(w, out, in, transposed, static_cast<float>(adapter.scale),
+  const bool transposed = transposed_[index];
+  if (slice.name.ends_with(".weight") && slice.shape.size() == 2)
+    merge_matrix(module, w, slice.shape[transposed ? 1 : 0], slice.shape[transposed ? 0 : 1], transposed);
+  if (slice.name.ends_with(".bias")) merge_bias(module, w);
+  return w;
+}
+
+void MergedSource::merge_matrix(const std::string& module, std::vector<float>& values, int64_t out,
+                                int64_t in, bool transposed) const {
+  const Matrix w{values, out, in, transposed};
+  if (const auto adapters = model_.adapters.find(module); adapters != model_.adapters.end())
+    for (const LowRankAdapter& adapter : adapters->second) {
+      add_product(w, static_cast<float>(take_out_ ? -adapter.scale : adapter.scale),
                   read_whole(weights_, name_of_b(module, adapter), {out, adapter.rank}),
                   read_whole(weights_, name_of_a(module, adapter), {adapter.rank, in}), adapter.rank);
+      if (adapter.has_magnitude) set_lengths(w, read_whole(weights_, name_of_magnitude(module), {out}));
+    }
+  if (const auto vector = model_.vectors.find(module); vector != model_.vectors.end()) {
+    const bool of_input = vector->second.of_input;
+    const Shape shape = of_input ? Shape{1, in} : Shape{out, 1};
+    multiply(w, read_whole(weights_, name_of_vector(module), shape), of_input);
   }
-  last_ = std::move(w);
-  last_index_ = index;
-  return last_;
+}
+
+// A vector multiplies all that the matrix gives.
+void MergedSource::merge_bias(const std::string& module, std::vector<float>& values) const {
+  const auto vector = model_.vectors.find(module);
+  if (vector == model_.vectors.end() || vector->second.of_input) return;
+  const auto out = static_cast<int64_t>(values.size());
+  const std::vector<float> factors = read_whole(weights_, name_of_vector(module), {out, 1});
+  for (size_t i = 0; i < values.size(); ++i) values[i] *= factors[i];
 }
 
 }  // namespace collie

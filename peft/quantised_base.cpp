@@ -72,6 +72,11 @@ void check_quantised_is_frozen(const Config& config, const ModelSpec& model) {
         "{}: found {}, but there are no adapters to train, and a quantised matrix is frozen; peft.type is wanted "
         "beside it, or none",
         config.file.place("quantization.kind"), config.quantization.kind);
+  if (model.changes_base())
+    throw UserError(
+        "{}: found {}, which takes what it begins with out of the matrices, and these are quantised; true or "
+        "gaussian is wanted",
+        config.file.place("peft.init_lora_weights"), config.peft.init_lora_weights);
   for (const Parameter& parameter : model_parameters(model))
     if (parameter.quantisation.is_there() && parameter.trainable)
       throw UserError(

@@ -7,10 +7,10 @@
 #include "base/sha256.hpp"
 #include "io/checkpoint_layers.hpp"
 #include "io/file_hash.hpp"
+#include "io/files.hpp"
 #include "io/json_text.hpp"
-#include "models/dequantised_source.hpp"
-#include "models/weights_io.hpp"
 #include "peft/adapter_folder.hpp"
+#include "plan/start_adapter.hpp"
 
 namespace collie {
 
@@ -31,12 +31,10 @@ void check_no_more(const Checkpoint& checkpoint, const ModelSpec& model) {
 }  // namespace
 
 std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoint> checkpoint) {
-  if (!checkpoint || plan.model.adapters.empty()) return checkpoint;
-  const std::string& folder = plan.config.model.path;
-  check_weights(folder, plan.model.base());
+  if (!checkpoint || !plan.model.has_adapters()) return checkpoint;
+  std::shared_ptr<const CheckpointSource> base = base_source(plan);
   check_no_more(*checkpoint, plan.model);
-  return Checkpoint(std::make_shared<const LayeredSource>(
-      checkpoint->source(), weights_of_folder(folder, plan.model, dtype_of(plan.config.model))));
+  return Checkpoint(std::make_shared<const LayeredSource>(checkpoint->source(), std::move(base)));
 }
 
 void check_adapters_of_run(const RunPlan& plan) {
@@ -50,19 +48,22 @@ void check_adapters_of_run(const RunPlan& plan) {
                       plan.config.file.place("peft." + key), in_short(now.at(key)), plan.config.run.dir,
                       in_short(value));
   const nlohmann::json::json_pointer weights("/model/weights");
-  if (plan.model.adapters.empty() || !maths.contains(weights)) return;
+  if (!plan.model.has_adapters() || !maths.contains(weights)) return;
   const std::string cache = plan.config.run.dir + "/cache";
-  if (maths.at(weights) != weights_hash(plan.config.model.path, cache))
+  if (maths.at(weights) != base_hash(plan, cache))
     throw UserError(
         "model.path: the weights in '{}' are not those that the adapters of the run in '{}' were trained "
-        "for; "
-        "put them back, or give another model.path",
-        plan.config.model.path, plan.config.run.dir);
+        "for{}; put them back, or give another model.path",
+        plan.config.model.path, plan.config.run.dir,
+        plan.model.changes_base() ? ", or the run's start/ is not what they began with" : "");
 }
 
-std::string weights_hash(const std::string& folder, const std::filesystem::path& cache) {
+std::string base_hash(const RunPlan& plan, const std::filesystem::path& cache) {
+  std::vector<std::filesystem::path> files = WeightFolder(plan.config.model.path).files();
+  const auto start = std::filesystem::path(start_adapter_folder(plan)) / adapter_weights_name;
+  if (plan.model.changes_base() && entry_exists(start)) files.push_back(start);
   std::string hashes;
-  for (const std::filesystem::path& path : WeightFolder(folder).files()) {
+  for (const std::filesystem::path& path : files) {
     const FileHash hash(path.string(), cache);
     hash.remember();
     hashes += hash.sha256() + "\n";

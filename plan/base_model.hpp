@@ -18,8 +18,9 @@ std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoin
 // that plan.checkpoint is of, or the weights in model.path not those that they were trained for.
 void check_adapters_of_run(const RunPlan& plan);
 
-// One hash of all files of weights in `folder`, which says whether a run goes on with the model that it began
-// with. Those of the files are remembered in `cache` (io/file_hash.hpp).
-std::string weights_hash(const std::string& folder, const std::filesystem::path& cache);
+// One hash of all files of weights in model.path, and of what adapters took out of them
+// (plan/start_adapter.hpp), which says whether a run goes on with the model that it began with. Those of the
+// files are remembered in `cache` (io/file_hash.hpp).
+std::string base_hash(const RunPlan& plan, const std::filesystem::path& cache);
 
 }  // namespace collie

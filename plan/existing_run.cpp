@@ -12,6 +12,7 @@
 #include "models/stage_model.hpp"
 #include "optim/parameter_groups.hpp"
 #include "plan/run_inputs.hpp"
+#include "plan/start_adapter.hpp"
 #include "runtime/sinks/sink.hpp"
 
 namespace collie {
@@ -27,6 +28,7 @@ bool replaces(const RunPlan& plan) {
 RunOutputs outputs_of(const Config& config) {
   RunOutputs outputs = outputs_of_sinks(config);
   if (config.monitor.trace) outputs.push_back(trace_name);
+  if (writes_start_adapter(config)) outputs.push_back(start_adapter_name + std::string("/"));
   return outputs;
 }
 

@@ -6,14 +6,17 @@
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "plan/companion_files.hpp"
+#include "plan/start_adapter.hpp"
 
 namespace collie {
 namespace {
 
 // An adapter is small, and peft keeps it in float32 whatever the model is stored in.
-AdapterContents adapter_contents(const RunPlan& plan) {
+AdapterContents adapter_contents(const RunPlan& plan, const PeftSection& peft) {
   AdapterContents contents;
-  contents.config = adapter_config_of(plan.config, plan.model);
+  Config config = plan.config;
+  config.peft = peft;
+  contents.config = adapter_config_of(config, plan.model);
   for (const NamedTensor& tensor : adapter_tensors(plan.model))
     contents.names[tensor.name] = name_in_adapter(plan.model, tensor.name);
   const std::string& dtype = plan.config.model.save_dtype;
@@ -26,8 +29,11 @@ AdapterContents adapter_contents(const RunPlan& plan) {
 
 void write_final_folder(const RunPlan& plan, const std::string& folder, const std::string& run,
                         const Checkpoint& checkpoint) {
-  if (!plan.model.adapters.empty())
-    return write_adapter_folder(folder, run, adapter_contents(plan), *plan.tokenizer, checkpoint);
+  if (plan.model.has_adapters()) {
+    const FinalAdapter adapter = final_adapter(plan, checkpoint);
+    return write_adapter_folder(folder, run, adapter_contents(plan, adapter.peft), *plan.tokenizer,
+                                adapter.weights);
+  }
   std::vector<std::string> names;
   for (const NamedTensor& tensor : tensors_of(model_parameters(plan.model))) names.push_back(tensor.name);
   write_model_folder(folder, run, plan.model_json, *plan.tokenizer, names, checkpoint,

@@ -52,7 +52,7 @@ void check_export_folder(const std::string& folder, const Config& config) {
 }
 
 void export_model(const RunPlan& plan, const std::string& folder, bool merge) {
-  if (merge && plan.model.adapters.empty())
+  if (merge && !plan.model.has_adapters())
     throw UserError(
         "--merge: there are no adapters to merge; give --adapter DIR, or --run of a run with peft");
   const std::string path = plain(folder);

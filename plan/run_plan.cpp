@@ -32,6 +32,7 @@
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
 #include "plan/resume_check.hpp"
+#include "plan/start_adapter.hpp"
 #include "plan/stored_quantisation.hpp"
 #include "schedule/schedules.hpp"
 
@@ -313,8 +314,8 @@ void use_adapters(RunPlan& plan, std::vector<AdapterChoice> adapters) {
 }
 
 void use_checkpoint(RunPlan& plan) {
-  const std::string base = plan.model.adapters.empty() ? "" : plan.config.model.path;
-  plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path(), base, {}};
+  const std::string base = !plan.model.has_adapters() ? "" : plan.config.model.path;
+  plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path(), base, {}, plan.weights.start};
 }
 
 // A run that mixed its sources does so from its own places on.
@@ -392,7 +393,7 @@ void complete_training_adapters(Config& config, ExistingRun existing) {
 void resolve_weights(RunPlan& plan) {
   failpoint("plan.weights");
   if (plan.config.model.from_scratch) return;
-  plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path, "", {}};
+  plan.weights = {WeightOrigin::Kind::folder, plan.config.model.path, "", {}, ""};
   for (const AdapterChoice& choice : plan.adapters)
     plan.weights.adapters.push_back({choice.name, choice.folder});
   if (plan.adapters.empty() && !plan.config.peft.path.empty())
@@ -468,8 +469,8 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   check_keep_best(plan);
   check_schedule(plan);
   resolve_weights(plan);
-  if (!plan.model.adapters.empty() && plan.existing != ExistingRun::ignore)
-    plan.base_hash = weights_hash(plan.config.model.path, cache_folder(plan));
+  if (plan.model.has_adapters() && plan.existing != ExistingRun::ignore)
+    plan.base_hash = base_hash(plan, cache_folder(plan));
   resolve_existing_run(plan, allowed_changes, from);
   check_adapter_folders(plan);
   measure_partition(plan);
@@ -579,9 +580,10 @@ std::string for_nodes(const RunPlan& plan) {
                {{"kind", static_cast<int>(weights.kind)},
                 {"path", absolute(weights.path)},
                 {"base", absolute(weights.base)},
+                {"start", plan.model.changes_base() ? absolute(start_adapter_folder(plan)) : ""},
                 {"adapters", adapters}}},
               {"adapters", to_json(choices)},
-              {"has_adapters", !plan.model.adapters.empty()}}
+              {"has_adapters", plan.model.has_adapters()}}
       .dump();
 }
 
@@ -605,7 +607,8 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.weights = {static_cast<WeightOrigin::Kind>(weights.at("kind").get<int>()),
                   weights.at("path").get<std::string>(),
                   weights.at("base").get<std::string>(),
-                  {}};
+                  {},
+                  weights.at("start").get<std::string>()};
   for (const json& origin : weights.at("adapters"))
     plan.weights.adapters.push_back(
         {origin.at("name").get<std::string>(), origin.at("folder").get<std::string>()});

@@ -48,6 +48,7 @@ struct WeightOrigin {
   // the adapters' own folders, if `path` is that of the model and they do not begin anew.
   std::string base;
   std::vector<AdapterOrigin> adapters;
+  std::string start;  // the folder of the adapter that the run began with, if not in run.dir
 };
 
 struct RunPlan {

@@ -6,6 +6,7 @@
 
 #include "optim/optimizer.hpp"
 #include "plan/checkpoint_metadata.hpp"
+#include "plan/start_adapter.hpp"
 #include "runtime/step_record.hpp"
 
 namespace collie {
@@ -131,6 +132,8 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   if (plan.weights.kind == WeightOrigin::Kind::folder) settings.weights_folder = plan.weights.path;
   settings.quantised_folder = plan.weights.base.empty() ? plan.weights.path : plan.weights.base;
   settings.adapters = plan.weights.adapters;
+  if (plan.weights.kind == WeightOrigin::Kind::folder && plan.model.changes_base())
+    settings.base.emplace(base_source(plan));
   if (plan.weights.kind == WeightOrigin::Kind::checkpoint) settings.checkpoint = &*plan.checkpoint;
   settings.sequence_parallel = plan.config.parallel.sequence_parallel;
   settings.zero_stage = plan.config.parallel.zero_stage;

@@ -82,6 +82,7 @@ void ModelWorker::load(Chunk& chunk) {
     const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
     for (const AdapterFolder& adapter : adapters)
       if (adapter.has(parameter)) return adapter.read(settings_.model, parameter, *operations_, weight);
+    if (settings_.base && !parameter.is_adapter) return chunk.state->read_weight(id, *settings_.base, weight);
     if (!folder || parameter.is_adapter) return initialise(parameter, settings_.seed, *operations_, weight);
     std::vector<Tensor> weights{weight};
     read_weights(*folder, {parameter}, *operations_, weights);

@@ -47,8 +47,10 @@ struct ModelWorkerSettings {
   std::string weights_folder;                      // Hugging Face folder; empty: random from `seed`
   std::string quantised_folder;                    // the same, where quantised matrices come from
   std::vector<AdapterOrigin> adapters{};           // laid over weights_folder; none: adapters begin anew
-  const Checkpoint* checkpoint = nullptr;          // if given, it is read instead of the folder or the seed
-  RankGroups groups;                               // their owner aborts them
+  // The weights under the adapters, if they are not just those in weights_folder.
+  std::optional<Checkpoint> base{};
+  const Checkpoint* checkpoint = nullptr;  // if given, it is read instead of the folder or the seed
+  RankGroups groups;                       // their owner aborts them
   OperationsFactory make_operations = cpu_operations(DType::f32);
   std::shared_ptr<MemoryAccount> account = std::make_shared<MemoryAccount>();  // counts the rank's memory
 };

@@ -60,21 +60,34 @@ struct BufferFunctions {
 
 BufferFunctions buffer_functions;  // set by load()
 
-Blas load() {
+void* open_prepared_library() {
   choose_core();
   want_no_threads();
-  void* const library = open_library();
-  symbol<void(int)>(library, "openblas_set_num_threads")(1);  // in case a host program had loaded it before
-  buffer_functions = {symbol<void*(int)>(library, "blas_memory_alloc"),
-                      symbol<void(void*)>(library, "blas_memory_free")};
-  Blas result{symbol<decltype(cblas_sgemm)>(library, "cblas_sgemm"),
-              symbol<decltype(cblas_sgemv)>(library, "cblas_sgemv"),
-              symbol<char*()>(library, "openblas_get_corename")()};
+  return open_library();
+}
+
+void* library() {
+  static void* const opened = open_prepared_library();
+  return opened;
+}
+
+Blas load() {
+  void* const opened = library();
+  symbol<void(int)>(opened, "openblas_set_num_threads")(1);  // in case a host program had loaded it before
+  buffer_functions = {symbol<void*(int)>(opened, "blas_memory_alloc"),
+                      symbol<void(void*)>(opened, "blas_memory_free")};
+  Blas result{symbol<decltype(cblas_sgemm)>(opened, "cblas_sgemm"),
+              symbol<decltype(cblas_sgemv)>(opened, "cblas_sgemv"),
+              symbol<char*()>(opened, "openblas_get_corename")()};
   log::debug("OpenBLAS runs its {} kernels", result.core);
   return result;
 }
 
 }  // namespace
+
+void* blas_symbol(const char* name) {
+  return reinterpret_cast<void*>(symbol<void()>(library(), name));
+}
 
 const Blas& blas() {
   static const Blas loaded = load();

@@ -18,6 +18,9 @@ struct Blas {
 // OPENBLAS_CORETYPE, if set, decides the kernels; else see choose_core() in blas.cpp.
 const Blas& blas();
 
+// The function of that name in the library, such as LAPACK's. Throws RunError if it has none.
+void* blas_symbol(const char* name);
+
 // The address space that OpenBLAS takes per thread that is inside it (x86-64; pages that it does not use cost
 // nothing).
 inline constexpr size_t blas_buffer_bytes = size_t{128} << 20;

@@ -50,6 +50,18 @@ void sum_columns(Elements matrix, int64_t stride, int64_t rows, int64_t columns,
       matrix);
 }
 
+// out[j] (+)= sum of a[row, j] b[row, j].
+void sum_column_products(Elements left, int64_t a_stride, Elements right, int64_t b_stride, int64_t rows,
+                         int64_t columns, Elements out, bool accumulate) {
+  typed(
+      [&](auto* a, auto* b) HWY_ATTR {
+        sum_rows(rows, columns, out, accumulate, [&](auto access, int64_t row, int64_t j, Vec sum) HWY_ATTR {
+          return hn::MulAdd(access.load(a + row * a_stride + j), access.load(b + row * b_stride + j), sum);
+        });
+      },
+      left, right);
+}
+
 // out[j] (+)= sum of dy[row, j] x[row, j] inverse_rms[row].
 void sum_norm_products(Elements gradients, int64_t dy_stride, Elements inputs, int64_t x_stride,
                        const float* inverse_rms, int64_t rows, int64_t columns, Elements out,
@@ -86,6 +98,7 @@ HWY_AFTER_NAMESPACE();
 namespace collie {
 
 HWY_EXPORT(sum_columns);
+HWY_EXPORT(sum_column_products);
 HWY_EXPORT(sum_norm_products);
 HWY_EXPORT(sum_centred_products);
 
@@ -100,6 +113,15 @@ void CpuOperations::column_sum(const Tensor& x, Tensor& out, bool accumulate) {
   const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_columns);
   arena_.for_pieces(x.dim(1), columns_a_task, [&](int64_t first, int64_t last) {
     kernel(at(x, 0, first), x.row_stride(), x.dim(0), last - first, at(out, 0, first), accumulate);
+  });
+}
+
+void CpuOperations::column_dots(const Tensor& a, const Tensor& b, Tensor& out, bool accumulate) {
+  check::column_dots(dtype(), a, b, out);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(sum_column_products);
+  arena_.for_pieces(a.dim(1), columns_a_task, [&](int64_t first, int64_t last) {
+    kernel(at(a, 0, first), a.row_stride(), at(b, 0, first), b.row_stride(), a.dim(0), last - first,
+           at(out, 0, first), accumulate);
   });
 }
 

@@ -42,6 +42,13 @@ HWY_INLINE void clamp(T* x, float limit, int64_t n) {
   });
 }
 
+template <class T, class Factor>
+HWY_INLINE void multiply(const T* x, const Factor* factors, T* out, int64_t n) {
+  for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR {
+    access.store(hn::Mul(access.load(x + i), access.load(factors + i)), out + i);
+  });
+}
+
 template <class From, class To>
 HWY_INLINE void convert(const From* from, To* to, int64_t n) {
   for_each_vector(n, [&](int64_t i, auto access) HWY_ATTR { access.store(access.load(from + i), to + i); });
@@ -49,6 +56,13 @@ HWY_INLINE void convert(const From* from, To* to, int64_t n) {
 
 void add_vectors(Elements a, Elements b, Elements out, int64_t n) {
   typed([&](auto... x) HWY_ATTR { add(x..., n); }, a, b, out);
+}
+
+// x and out are of one type, factors may be of another.
+void multiply_vectors(Elements x, Elements factors, Elements out, int64_t n) {
+  typed([&](auto* f)
+            HWY_ATTR { typed([&](auto* from, auto* to) HWY_ATTR { multiply(from, f, to, n); }, x, out); },
+        factors);
 }
 
 void scale_vector(Elements x, float factor, int64_t n) {
@@ -71,6 +85,7 @@ HWY_AFTER_NAMESPACE();
 namespace collie {
 
 HWY_EXPORT(add_vectors);
+HWY_EXPORT(multiply_vectors);
 HWY_EXPORT(scale_vector);
 HWY_EXPORT(clamp_vector);
 HWY_EXPORT(convert_vector);
@@ -125,6 +140,14 @@ void CpuOperations::add_row(Tensor& x, const Tensor& row) {
   const auto kernel = &HWY_DYNAMIC_DISPATCH(add_vectors);
   arena_.for_pieces(x.dim(0), cpu::rows_per_piece(x.dim(1)), [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) kernel(at(x, i), cpu::elements_of(row), at(x, i), x.dim(1));
+  });
+}
+
+void CpuOperations::scale_columns(const Tensor& x, const Tensor& factors, Tensor& out) {
+  check::scale_columns(dtype(), x, factors, out);
+  const auto kernel = &HWY_DYNAMIC_DISPATCH(multiply_vectors);
+  arena_.for_pieces(x.dim(0), cpu::rows_per_piece(x.dim(1)), [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) kernel(at(x, i), cpu::elements_of(factors), at(out, i), x.dim(1));
   });
 }
 

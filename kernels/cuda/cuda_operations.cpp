@@ -24,6 +24,7 @@
 #include "kernels/cuda/ops/reductions.hpp"
 #include "kernels/cuda/ops/rms_norm.hpp"
 #include "kernels/cuda/ops/rope.hpp"
+#include "kernels/cuda/ops/row_norms.hpp"
 #include "kernels/cuda/ops/step_outcome.hpp"
 #include "kernels/cuda/ops/tree_sums.hpp"
 #include "kernels/cuda/ops/update.hpp"
@@ -236,6 +237,28 @@ void CudaOperations::column_sum(const Tensor& x, Tensor& out, bool accumulate) {
   check::column_sum(dtype(), x, out);
   Tensor scratch = workspace(cuda::column_sum_workspace(x.dim(0), x.dim(1)));
   cuda::column_sum(stream_->native(), view(x), out.raw(), element_of(out), accumulate, scratch.data<float>());
+}
+
+void CudaOperations::scale_columns(const Tensor& x, const Tensor& factors, Tensor& out) {
+  check::scale_columns(dtype(), x, factors, out);
+  cuda::scale_columns(stream_->native(), view(x), factors.raw(), element_of(factors), view(out));
+}
+
+void CudaOperations::column_dots(const Tensor& a, const Tensor& b, Tensor& out, bool accumulate) {
+  check::column_dots(dtype(), a, b, out);
+  Tensor scratch = workspace(cuda::column_sum_workspace(a.dim(0), a.dim(1)));
+  cuda::column_dots(stream_->native(), view(a), view(b), out.raw(), element_of(out), accumulate,
+                    scratch.data<float>());
+}
+
+void CudaOperations::row_sums_of_squares(const Tensor& x, Tensor& sums) {
+  check::row_sums_of_squares(dtype(), x, sums);
+  cuda::row_sums_of_squares(stream_->native(), view(x), sums.data<float>());
+}
+
+void CudaOperations::inverse_roots(Tensor& x) {
+  check::inverse_roots(dtype(), x);
+  cuda::inverse_roots(stream_->native(), x.data<float>(), x.numel());
 }
 
 // --- matrices

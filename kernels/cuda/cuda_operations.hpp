@@ -53,6 +53,10 @@ class CudaOperations final : public Operations {
   void clamp(Tensor& x, double limit) override;
   void add_row(Tensor& x, const Tensor& row) override;
   void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
+  void scale_columns(const Tensor& x, const Tensor& factors, Tensor& out) override;
+  void column_dots(const Tensor& a, const Tensor& b, Tensor& out, bool accumulate) override;
+  void row_sums_of_squares(const Tensor& x, Tensor& sums) override;
+  void inverse_roots(Tensor& x) override;
 
   void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) override;
   void gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c) override;

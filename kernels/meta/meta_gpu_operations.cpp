@@ -65,6 +65,11 @@ void MetaGpuOperations::column_sum(const Tensor& x, Tensor& out, bool accumulate
   floats(cuda::column_sum_workspace(x.dim(0), x.dim(1)));
 }
 
+void MetaGpuOperations::column_dots(const Tensor& a, const Tensor& b, Tensor& out, bool accumulate) {
+  MetaOperations::column_dots(a, b, out, accumulate);
+  floats(cuda::column_sum_workspace(a.dim(0), a.dim(1)));
+}
+
 void MetaGpuOperations::embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) {
   MetaOperations::embedding(table, ids, out);
   if (!ids.empty()) arrays_.find(ids);

@@ -25,6 +25,7 @@ class MetaGpuOperations final : public MetaOperations {
   Tensor to_host(const Tensor& x, Category category) override;
   void from_host(const Tensor& values, Tensor& x) override;
   void column_sum(const Tensor& x, Tensor& out, bool accumulate) override;
+  void column_dots(const Tensor& a, const Tensor& b, Tensor& out, bool accumulate) override;
 
   void embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) override;
   void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,

@@ -94,6 +94,18 @@ void MetaOperations::add_row(Tensor& x, const Tensor& row) {
 void MetaOperations::column_sum(const Tensor& x, Tensor& out, bool) {
   check::column_sum(dtype(), x, out);
 }
+void MetaOperations::scale_columns(const Tensor& x, const Tensor& factors, Tensor& out) {
+  check::scale_columns(dtype(), x, factors, out);
+}
+void MetaOperations::column_dots(const Tensor& a, const Tensor& b, Tensor& out, bool) {
+  check::column_dots(dtype(), a, b, out);
+}
+void MetaOperations::row_sums_of_squares(const Tensor& x, Tensor& sums) {
+  check::row_sums_of_squares(dtype(), x, sums);
+}
+void MetaOperations::inverse_roots(Tensor& x) {
+  check::inverse_roots(dtype(), x);
+}
 
 void MetaOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool) {
   const auto sizes = check::gemm(dtype(), form, a, b, c);

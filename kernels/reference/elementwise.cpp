@@ -56,4 +56,37 @@ void ReferenceOperations::column_sum(const Tensor& x, Tensor& out, bool accumula
   }
 }
 
+void ReferenceOperations::scale_columns(const Tensor& x, const Tensor& factors, Tensor& out) {
+  check::scale_columns(dtype(), x, factors, out);
+  const View xv(x), fv(factors), ov(out);
+  for (int64_t i = 0; i < xv.rows(); ++i)
+    for (int64_t j = 0; j < xv.width(); ++j) ov(i, j) = xv(i, j) * fv[j];
+}
+
+void ReferenceOperations::column_dots(const Tensor& a, const Tensor& b, Tensor& out, bool accumulate) {
+  check::column_dots(dtype(), a, b, out);
+  const View av(a), bv(b), ov(out);
+  for (int64_t j = 0; j < ov.rows(); ++j) {
+    double sum = 0;
+    for (int64_t i = 0; i < av.rows(); ++i) sum += av(i, j) * bv(i, j);
+    ov[j] = accumulate ? ov[j] + sum : sum;
+  }
+}
+
+void ReferenceOperations::row_sums_of_squares(const Tensor& x, Tensor& sums) {
+  check::row_sums_of_squares(dtype(), x, sums);
+  const View xv(x), sv(sums);
+  for (int64_t i = 0; i < xv.rows(); ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < xv.width(); ++j) sum += xv(i, j) * xv(i, j);
+    sv[i] = sum;
+  }
+}
+
+void ReferenceOperations::inverse_roots(Tensor& x) {
+  check::inverse_roots(dtype(), x);
+  const View xv(x);
+  for (int64_t i = 0; i < xv.rows(); ++i) xv[i] = xv[i] == 0 ? 0 : 1 / std::sqrt(xv[i]);
+}
+
 }  // namespace collie

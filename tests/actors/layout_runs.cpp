@@ -138,6 +138,10 @@ static nlohmann::json model_config(const MathsOptions& maths) {
 PeftSection peft_section(const std::string& peft) {
   PeftSection section;
   if (peft == "none") return section;
+  if (peft == "ia3") {
+    section.type = "ia3";
+    return section;
+  }
   section.type = "lora";
   section.r = 4;
   section.init_lora_weights = "false";  // else A's first gradient is zero
@@ -147,6 +151,11 @@ PeftSection peft_section(const std::string& peft) {
   section.lora_alpha = 0.5;
   section.r = 3;
   section.target_modules = {"all-linear"};
+  if (peft == "pissa" || peft == "olora") {
+    section.init_lora_weights = peft;
+    return section;
+  }
+  section.use_dora = peft == "dora_all";
   section.lora_dropout = 0.1;
   section.use_rslora = true;
   section.bias = "lora_only";

@@ -4,6 +4,7 @@
 #include "actors/cluster.hpp"
 #include "io/weight_folder.hpp"
 #include "models/pieces.hpp"
+#include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "plan/memory_plan.hpp"
 #include "plan/model_export.hpp"
@@ -91,6 +92,72 @@ TEST_CASE("adapters: every layout trains as one rank does, and resumes in anothe
       }
     }
   }
+}
+
+TEST_CASE("adapters: magnitudes, vectors and starts from the matrices are those of one rank in every layout",
+          "[actors][adapters][slow]") {
+  const std::vector<LayoutOptions> layouts = {{2, 1, 2, 1, "zb_h1", 3},
+                                              {1, 2, 1, 1, "1f1b", 0, true},
+                                              {1, 1, 1, 2, "1f1b", 0},
+                                              {1, 4, 1, 1, "1f1b", 0},
+                                              {2, 2, 2, 1, "zbv", 1, true}};
+  const std::string kind = GENERATE("dora_all", "ia3", "pissa", "olora"), family = GENERATE("llama", "gpt2");
+  const MathsOptions maths = maths_with(kind, family);
+  const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
+  REQUIRE_FALSE(expected.gradients.empty());
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    const LayoutOptions &first = layouts[i], &then = layouts[(i + 2) % layouts.size()];
+    INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
+    try {
+      CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected,
+                         first.bitwise() && then.bitwise(), maths.loss_tolerance(),
+                         maths.gradient_tolerance()) == "");
+    } catch (const std::exception& error) {
+      FAIL_CHECK(error.what());
+    }
+  }
+}
+
+TEST_CASE("adapters: what a run took out of the matrices is in its folder, and its adapter is of the base",
+          "[actors][adapters]") {
+  const std::string kind = GENERATE("pissa", "olora", "dora_all", "ia3");
+  CAPTURE(kind);
+  const TemporaryFolder folder;
+  write_data(folder);
+  const MathsOptions maths = maths_with(kind);
+  write_base(folder, maths);
+  const Config config = layout_config(folder, maths, {1, 2, 1, 1, "1f1b", 0}, 3);
+  LayoutOutcome outcome;
+  run_to_the_end(plan_training(config, ExistingRun::refuse), outcome);
+  const std::string final_folder = (folder / "run/final").string();
+  const auto loss_of = [&](Config of) {
+    of.data.eval = of.data.train;
+    const bool of_run = !of.run.dir.empty();
+    return evaluated_loss(plan_evaluation(of, of_run ? CheckpointChoice() : CheckpointChoice::base()));
+  };
+  const double expected = loss_of(config);
+  Config by_folder = config;
+  by_folder.run.dir.clear();
+  by_folder.peft = {};
+  by_folder.peft.path = final_folder;
+  CHECK(loss_of(by_folder) == Approx(expected).epsilon(1e-5));
+  export_model(plan_export(config, CheckpointChoice::last()), (folder / "merged").string(), true);
+  Config merged = by_folder;
+  merged.peft = {};
+  merged.model.path = (folder / "merged").string();
+  CHECK(loss_of(merged) == Approx(expected).epsilon(1e-5));
+  Config base = by_folder;
+  base.peft = {};
+  CHECK(std::abs(loss_of(base) - expected) > 1e-3);
+
+  CHECK(plan_training(config, ExistingRun::resume).already_finished);
+  if (kind != "pissa" && kind != "olora") return;
+  CHECK(read_adapter_config(final_folder).r == 2 * config.peft.r);
+  Config longer = config;
+  longer.train.steps = 4;
+  CHECK(refusal_of(longer, ExistingRun::resume) == "");
+  fs::rename(folder / "run/start", folder / "run/elsewhere");
+  CHECK_THAT(refusal_of(longer, ExistingRun::resume), contains("run/start: missing"));
 }
 
 TEST_CASE("adapters: bfloat16 gradients are as near to float32's in any layout as on one rank",
@@ -264,6 +331,19 @@ TEST_CASE("adapters: what cannot be is refused before the weights are read", "[a
              }),
              contains("peft.rank_pattern.q_proj: found 0"));
   CHECK_THAT(refusal([](Config& c) { c.peft.rank_pattern = {{{"(", 4}}}; }), contains("peft.rank_pattern"));
+  CHECK_THAT(refusal([](Config& c) {
+               c.peft.use_dora = true;
+               c.peft.init_lora_weights = "pissa";
+             }),
+             contains("peft.init_lora_weights: found pissa with peft.use_dora"));
+  CHECK_THAT(refusal([](Config& c) {
+               c.peft = {};
+               c.peft.type = "ia3";
+               c.peft.target_modules = {"k_proj"};
+               c.peft.feedforward_modules = {"down_proj"};
+             }),
+             contains("peft.feedforward_modules: 'down_proj' matches none of the matrices of "
+                      "peft.target_modules"));
 }
 
 TEST_CASE("trainable: patterns name all that is trained", "[actors][frozen]") {

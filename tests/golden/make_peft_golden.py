@@ -10,6 +10,10 @@ Writes beside itself, for each case (all, or those named):
     peft/CASE/golden.json                                      base, loss and logits of the base's golden.json's
                                                                `batch` and `sequences`; losses of its 20 steps
     peft/CASE/trained.safetensors                              the adapter after these steps
+and for a case of STARTS, whose adapter begins with what it takes out of the matrices:
+    peft/CASE/golden.json                                      base, settings, losses of 20 steps
+    peft/CASE/start.safetensors                                the adapter before them
+    peft/CASE/merged.safetensors                               the matrices, merged with it, after them
 Made with torch 2.15.0, transformers 5.24.0, peft 0.21.2.
 """
 
@@ -18,7 +22,7 @@ import json
 import pathlib
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -36,7 +40,21 @@ CASES = {
         target_modules=["o_proj", "up_proj"], r=3, layers_to_transform=[1], bias="lora_only",
         modules_to_save=["lm_head", "model.norm"])),
     "lora_gpt2": ("gpt2", dict(target_modules=["c_attn", "mlp.c_proj"], r=4)),
+    "dora_llama": ("llama_tied", dict(target_modules="all-linear", r=4, lora_alpha=6, use_dora=True)),
+    "dora_qwen2": ("qwen2", dict(
+        target_modules=["q_proj", "k_proj", "down_proj"], r=3, use_dora=True, use_rslora=True, bias="all")),
+    "dora_gpt2": ("gpt2", dict(target_modules=["c_attn", "c_proj"], r=4, use_dora=True)),
+    "ia3_llama": ("llama_tied", dict(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])),
+    "ia3_qwen2": ("qwen2", dict(target_modules=["k_proj", "v_proj", "up_proj", "down_proj"],
+                                feedforward_modules=["up_proj", "down_proj"], modules_to_save=["model.norm"])),
+    "ia3_gpt2": ("gpt2", dict(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"])),
     "loraplus_llama": ("llama_untied", dict(target_modules=["v_proj", "gate_proj"], r=4)),
+}
+STARTS = {
+    "pissa_llama": ("llama_untied", dict(target_modules=["q_proj", "v_proj", "down_proj"], r=4, lora_alpha=6,
+                                         init_lora_weights="pissa")),
+    "olora_qwen2": ("qwen2", dict(target_modules=["k_proj", "o_proj", "up_proj"], r=3, lora_alpha=3,
+                                  use_rslora=True, init_lora_weights="olora")),
 }
 RATIO = {"loraplus_llama": 4.0}  # LoRA+: the rate of B by that of A
 
@@ -50,18 +68,23 @@ def saved_names(model):
 def make(case, base, settings, seed):
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(HERE / base, dtype=torch.float32, attn_implementation="eager")
-    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, **settings)).eval()
+    kind = IA3Config(task_type="CAUSAL_LM", **settings) if case.startswith("ia3") else LoraConfig(
+        task_type="CAUSAL_LM", init_lora_weights=False, **settings)
+    model = get_peft_model(model, kind).eval()
     with torch.no_grad():  # of a size at which it matters
         for name, value in model.named_parameters():
-            if "lora_" in name:
+            if "lora_A" in name or "lora_B" in name:
                 value.copy_(0.3 * torch.randn(value.shape) * value.shape[-1] ** -0.5)
+            elif "magnitude" in name or "ia3_" in name:
+                value.mul_(1 + 0.2 * torch.randn(value.shape))
     folder = HERE / "peft" / case
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     config = json.loads((folder / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = base  # no path of the machine that made it
-    if isinstance(config["target_modules"], list):
-        config["target_modules"].sort()
+    for key in ("target_modules", "feedforward_modules"):
+        if isinstance(config.get(key), list):
+            config[key].sort()
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")
 
     golden = json.loads((HERE / base / "golden.json").read_text())
@@ -73,8 +96,18 @@ def make(case, base, settings, seed):
     with torch.no_grad():
         logits = [model(input_ids=torch.tensor([tokens])).logits[0].tolist() for tokens in golden["sequences"]]
 
+    losses = train(model, golden, RATIO.get(case, 1.0))
+    save_file({key: value.contiguous() for key, value in get_peft_model_state_dict(model).items()},
+              folder / "trained.safetensors")
+    result = {"base": base, "lr_ratio": RATIO.get(case, 1.0), "loss": total.item() / token_losses_targets(golden["batch"]),
+              "logits": [[[round(x, 7) for x in row] for row in rows] for rows in logits], "losses": losses}
+    (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
+    print(case, "loss", result["loss"], "losses", losses[0], "->", losses[-1])
+
+
+def train(model, golden, ratio):
+    """20 steps of AdamW; returns their losses. The rate of B is `ratio` times that of A."""
     model.zero_grad()
-    ratio = RATIO.get(case, 1.0)
     trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
         [{"params": [value for name, value in trained if "lora_B" not in name], "lr": 1e-2},
@@ -93,12 +126,23 @@ def make(case, base, settings, seed):
         torch.nn.utils.clip_grad_norm_([value for _, value in trained], 1.0)
         optimizer.step()
         losses.append(loss / targets)
-    save_file({key: value.contiguous() for key, value in get_peft_model_state_dict(model).items()},
-              folder / "trained.safetensors")
-    result = {"base": base, "lr_ratio": ratio, "loss": total.item() / token_losses_targets(golden["batch"]),
-              "logits": [[[round(x, 7) for x in row] for row in rows] for rows in logits], "losses": losses}
+    return losses
+
+
+def make_start(case, base, settings):
+    model = AutoModelForCausalLM.from_pretrained(HERE / base, dtype=torch.float32, attn_implementation="eager")
+    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
+    folder = HERE / "peft" / case
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.clone() for key, value in get_peft_model_state_dict(model).items()},
+              folder / "start.safetensors")
+    targets = [name for name, module in model.base_model.model.named_modules() if hasattr(module, "lora_A")]
+    losses = train(model, json.loads((HERE / base / "golden.json").read_text()), 1.0)
+    merged = model.merge_and_unload().state_dict()
+    save_file({name + ".weight": merged[name + ".weight"].clone() for name in targets}, folder / "merged.safetensors")
+    result = {"base": base, "settings": settings, "losses": losses}
     (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
-    print(case, "loss", result["loss"], "losses", losses[0], "->", losses[-1])
+    print(case, "losses", losses[0], "->", losses[-1])
 
 
 def token_losses_targets(documents):
@@ -107,9 +151,12 @@ def token_losses_targets(documents):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join([*CASES, *STARTS]))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for number, (name, (checkpoint, options)) in enumerate(CASES.items(), start=1):
         if not arguments.cases or name in arguments.cases:
             make(name, checkpoint, options, number)
+    for name, (checkpoint, options) in STARTS.items():
+        if not arguments.cases or name in arguments.cases:
+            make_start(name, checkpoint, options)

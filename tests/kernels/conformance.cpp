@@ -119,6 +119,39 @@ TEST_CASE("add_row and column_sum conform", "[conformance]") {
   }
 }
 
+TEST_CASE("scale_columns and column_dots conform, and so do the norms of rows", "[conformance]") {
+  for (const auto& [rows, width] : sizes) {
+    const bool accumulate = GENERATE(false, true);
+    CAPTURE(rows, width, accumulate);
+    const Values x = random_values({rows, width}, 13), y = random_values({rows, width}, 14);
+    const Values factors = random_values({width}, 15);
+    conforms([&](Bench& bench) {
+      Tensor by_own = bench.output(x.shape), by_wide = bench.input(x),
+             dots = bench.gradient(factors, accumulate);
+      bench.ops.column_dots(bench.input(x), bench.input(y), dots, accumulate);
+      bench.ops.scale_columns(bench.input(x), bench.input(factors), by_own);
+      bench.ops.scale_columns(by_wide, bench.table(factors), by_wide);
+      Tensor squares = bench.statistics(Shape{rows});
+      bench.ops.row_sums_of_squares(bench.input(x), squares);
+      Tensor inverse = bench.statistics(Shape{rows});
+      bench.ops.copy(squares, inverse);
+      bench.ops.inverse_roots(inverse);
+      return Outputs{bench.read(dots), bench.read(by_own), bench.read(by_wide), bench.read(squares),
+                     bench.read(inverse)};
+    });
+  }
+}
+
+TEST_CASE("the inverse root of nothing is nothing", "[conformance]") {
+  conforms([&](Bench& bench) {
+    Tensor x = bench.statistics(Shape{3});
+    bench.ops.fill(x, 0);
+    bench.ops.inverse_roots(x);
+    for (const float value : bench.read(x)) REQUIRE(value == 0);
+    return Outputs{bench.read(x)};
+  });
+}
+
 TEST_CASE("gemm conforms in every form", "[conformance][slow]") {
   struct Sizes {
     int64_t m, n, k;

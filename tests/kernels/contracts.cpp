@@ -49,6 +49,9 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("add", {"[4, 6]", "[4, 5]"}, [&] { ops->add(a, a2, b); });
   refused("add_row", {"[4, 6]", "[5]"}, [&] { ops->add_row(a, five); });
   refused("column_sum", {"[4, 6]", "[4]"}, [&] { ops->column_sum(a, four, false); });
+  refused("scale_columns", {"[4, 6]", "[5]"}, [&] { ops->scale_columns(a, five, a2); });
+  refused("column_dots", {"[4, 6]", "[4, 5]"}, [&] { ops->column_dots(a, b, row, false); });
+  refused("row_sums_of_squares", {"[4, 6]", "[5]"}, [&] { ops->row_sums_of_squares(a, five); });
   refused("gemm nn", {"[4, 6]", "[4, 5]"}, [&] { ops->gemm(GemmForm::nn, a, b, a2, false); });
   refused("gemm nt", {"[4, 6]", "[4, 4]", "[4, 5]"}, [&] { ops->gemm(GemmForm::nt, a, a2, b, false); });
   refused("gemm tn", {"[6, 5]", "[4, 6]"}, [&] { ops->gemm(GemmForm::tn, a, b, a2, false); });

@@ -110,6 +110,18 @@ TEST_CASE("column_sum is the gradient of add_row", "[gradients]") {
   });
 }
 
+TEST_CASE("column_dots is the gradient of scale_columns' factors", "[gradients]") {
+  Reference r;
+  const Tensor x = r.random({7, 4}, 31), factors = r.random({4}, 32), dy = r.random({7, 4}, 33);
+  Tensor d_factors = r.nan({4});
+  r.ops->column_dots(dy, x, d_factors, false);
+  check_gradient("d_factors", factors, d_factors, [&] {
+    Tensor y = r.nan({7, 4});
+    r.ops->scale_columns(x, factors, y);
+    return dot(y, dy);
+  });
+}
+
 TEST_CASE("the backward of rms_norm is its gradient", "[gradients]") {
   Reference r;
   const double eps = 1e-2, offset = GENERATE(0.0, 1.0);

@@ -17,6 +17,17 @@ struct Rows {
   }
 };
 
+template <bool aligned, class T>
+struct Products {
+  Typed<T> a, b;
+  __device__ void operator()(int64_t row, int64_t column, int64_t left, float (&sums)[pack_width<T>]) const {
+    const auto x = read_pack<aligned>(a.row(row) + column, left);
+    const auto y = read_pack<aligned>(b.row(row) + column, left);
+#pragma unroll
+    for (int i = 0; i < pack_width<T>; ++i) sums[i] += to_float(x.values[i]) * to_float(y.values[i]);
+  }
+};
+
 constexpr unsigned columns = 32, slices_at_once = 32;
 
 template <class T>
@@ -59,6 +70,18 @@ void column_sum(cudaStream_t stream, const Matrix& x, void* out, Element out_ele
     });
   });
   sum_slices(stream, workspace, column_slices(x.rows, x.width), x.width, out, out_element, accumulate);
+}
+
+void column_dots(cudaStream_t stream, const Matrix& a, const Matrix& b, void* out, Element out_element,
+                 bool accumulate, float* workspace) {
+  with_type(a.element, [&](auto type) {
+    using T = decltype(type);
+    with_alignment<T>({a, b}, [&](auto aligned) {
+      sum_in_slices<pack_width<T>>(stream, "column_dots", Products<aligned, T>{typed<T>(a), typed<T>(b)},
+                                   a.rows, a.width, workspace);
+    });
+  });
+  sum_slices(stream, workspace, column_slices(a.rows, a.width), a.width, out, out_element, accumulate);
 }
 
 }  // namespace collie::cuda

@@ -15,5 +15,8 @@ void sum_slices(CUstream_st* stream, const float* partials, int64_t slices, int6
 // out [width] (of element type `out_element`) = or += the sum of x's rows.
 void column_sum(CUstream_st* stream, const Matrix& x, void* out, Element out_element, bool accumulate,
                 float* workspace);
+// out [width] = or += the sum over the rows of a · b [rows, width], with column_sum's workspace.
+void column_dots(CUstream_st* stream, const Matrix& a, const Matrix& b, void* out, Element out_element,
+                 bool accumulate, float* workspace);
 
 }  // namespace collie::cuda

@@ -84,6 +84,18 @@ __global__ void add_row_kernel(Typed<T> x, const T* added) {
   });
 }
 
+template <int V, class T, class Factor>
+__global__ void scale_columns_kernel(Typed<T> x, const Factor* factors, Typed<T> out) {
+  for_packs<V>(x.rows, x.width, [&](int64_t row, int64_t column) {
+    float values[V], by[V];
+    load<V>(x.row(row) + column, values);
+    load<V>(factors + column, by);
+#pragma unroll
+    for (int i = 0; i < V; ++i) values[i] *= by[i];
+    store<V>(out.row(row) + column, values);
+  });
+}
+
 }  // namespace
 
 void fill(cudaStream_t stream, const Matrix& whole, float value) {
@@ -167,6 +179,21 @@ void add_row(cudaStream_t stream, const Matrix& x, const void* row) {
     with_width<T>({x, added}, [&](auto v) {
       launch(stream, over_packs<v>(x), "add_row", add_row_kernel<v, T>, typed<T>(x),
              static_cast<const T*>(row));
+    });
+  });
+}
+
+void scale_columns(cudaStream_t stream, const Matrix& x, const void* factors, Element factor_element,
+                   const Matrix& out) {
+  const Matrix by{const_cast<void*>(factors), factor_element, 1, x.width, x.width};
+  with_type(x.element, [&](auto type) {
+    using T = decltype(type);
+    with_type(factor_element, [&](auto factor_type) {
+      using Factor = decltype(factor_type);
+      with_width<float>({x, by, out}, [&](auto v) {
+        launch(stream, over_packs<v>(x), "scale_columns", scale_columns_kernel<v, T, Factor>, typed<T>(x),
+               static_cast<const Factor*>(factors), typed<T>(out));
+      });
     });
   });
 }

@@ -15,5 +15,8 @@ void scale(CUstream_st* stream, const Matrix& x, float factor);
 void divide_by_root(CUstream_st* stream, const Matrix& x, const double* square, double least);
 void clamp(CUstream_st* stream, const Matrix& x, float limit);
 void add_row(CUstream_st* stream, const Matrix& x, const void* row);  // row [width], x's element type
+// out = x · factors [width], whose element type is x's or float.
+void scale_columns(CUstream_st* stream, const Matrix& x, const void* factors, Element factor_element,
+                   const Matrix& out);
 
 }  // namespace collie::cuda
