@@ -141,6 +141,30 @@ void check_peft(const Config& config, const Places& places) {
                       places.of("peft.layers_to_transform"), in_short(block));
 }
 
+void check_quantization(const Config& config, const Places& places) {
+  const QuantizationSection& quantization = config.quantization;
+  if (quantization.kind == "none") {
+    if (const std::string key = first_changed(config, "quantization."); !key.empty())
+      throw UserError("{}: given, but quantization.kind is none; nf4, fp4 or int8 is wanted with it",
+                      places.of(key));
+    return;
+  }
+  if (config.model.from_scratch)
+    throw UserError(
+        "{}: found {}, and model.from_scratch has no weights that last, which could be frozen; a model.path with "
+        "weights is wanted",
+        places.of("quantization.kind"), quantization.kind);
+  if (const int64_t size = quantization.block_size; (size & (size - 1)) != 0)
+    throw UserError("{}: found {}; 32, 64, 128, 256, 512, 1024, 2048 or 4096 is wanted",
+                    places.of("quantization.block_size"), size);
+  if (quantization.kind == "int8" && quantization.block_size != QuantizationSection().block_size)
+    throw UserError("{}: found {}, but int8 has one scale a row, and no blocks; nf4 or fp4 has them",
+                    places.of("quantization.block_size"), quantization.block_size);
+  if (quantization.compute_dtype != "auto" && quantization.compute_dtype != config.model.dtype)
+    throw UserError("{}: found {}, but products are computed in model.dtype, {}; auto is right",
+                    places.of("quantization.compute_dtype"), quantization.compute_dtype, config.model.dtype);
+}
+
 void check_between_keys(const Config& config, const Places& places) {
   check_ranks(config.parallel, places);
   check_partition_size(config.parallel, places);
@@ -149,6 +173,7 @@ void check_between_keys(const Config& config, const Places& places) {
   check_options(config.optimizer, place);
   check_options(config.lr_scheduler, place);
   check_peft(config, places);
+  check_quantization(config, places);
   // A micro-batch counts its tokens in 32 bits (io/batch.hpp).
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   if (config.train.micro_batch_size > kMost / config.data.sequence_length)

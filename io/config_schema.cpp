@@ -347,9 +347,31 @@ std::vector<Key> which_adapters_there_are(Config& c) {
   };
 }
 
-std::vector<Key> what_is_not_there_yet(Config& c) {
+std::vector<Key> how_the_base_is_stored(Config& c) {
   return {
-      Key("quantization.kind", &c.quantization.kind).one_of({"none"}).not_yet({"nf4", "int8"}),
+      Key("quantization.kind", &c.quantization.kind)
+          .doc("the blocks' matrices, which are frozen under adapters, are held as codes of 4 bits (nf4, fp4) or 8 "
+               "(int8), those of bitsandbytes (QLoRA, arXiv 2305.14314; peft.md)")
+          .fingerprinted()
+          .one_of({"none", "nf4", "fp4", "int8"})
+          .also_known_as({"quant_type", "bnb_4bit_quant_type"}),
+      Key("quantization.double_quant", &c.quantization.double_quant)
+          .doc("of nf4 and fp4: the blocks' scales are codes of 8 bits, too")
+          .fingerprinted()
+          .also_known_as({"bnb_4bit_use_double_quant", "use_double_quant"}),
+      Key("quantization.block_size", &c.quantization.block_size)
+          .doc("of nf4 and fp4: elements that share a scale; 32, 64, 128, 256, 512, 1024, 2048 or 4096")
+          .fingerprinted()
+          .from_to(32, 4096),
+      Key("quantization.compute_dtype", &c.quantization.compute_dtype)
+          .doc("of the numbers that codes are made for a product; auto: model.dtype, and no other is there")
+          .one_of({"auto", "float32", "bfloat16"})
+          .also_known_as({"bnb_4bit_compute_dtype"}),
+      Key("quantization.skip", &c.quantization.skip)
+          .doc("matrices that are not quantised: names or patterns, which match the ends of module names, as in "
+               "peft.target_modules. Embeddings and heads never are")
+          .fingerprinted()
+          .also_known_as({"llm_int8_skip_modules"}),
   };
 }
 
@@ -438,7 +460,7 @@ std::vector<Key> schema(Config& config) {
   add(all, how_it_is_updated(config));
   add(all, how_the_rate_goes(config));
   add(all, which_adapters_there_are(config));
-  add(all, what_is_not_there_yet(config));
+  add(all, how_the_base_is_stored(config));
   add(all, what_goes_on_around_it(config));
   return all;
 }

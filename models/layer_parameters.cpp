@@ -84,6 +84,8 @@ MatrixIds LayerParameters::add_matrix(const std::string& name, int64_t out, int6
   MatrixIds ids;
   Parameter weight = rows_of_matrix(name + ".weight", out, in, 0, out, stored);
   weight.deviation = deviation;
+  weight.quantisation = model_.quantisation_of(name);
+  ids.is_quantised = weight.quantisation.is_there();
   cut(weight);
   ids.weight = add(std::move(weight));
   if (bias) {
@@ -178,6 +180,8 @@ MatrixIds LayerParameters::add_fused_qkv(const std::string& name, bool bias, Sto
       shifts.back().initialisation = Initialisation::zeros;
     }
   MatrixIds ids;
+  weights.front().quantisation = model_.quantisation_of(name);
+  ids.is_quantised = weights.front().quantisation.is_there();
   ids.weight = add(stacked(name + ".weight", weights));
   if (bias) ids.bias = add(stacked(name + ".bias", shifts));
   add_adapters(
@@ -245,7 +249,8 @@ BottleneckIds LayerParameters::add_bottleneck(const std::string& name) {
 ParameterId LayerParameters::add(Parameter parameter) {
   parameter.layer = layer_;
   parameter.trainable = model_.trains(parameter.name);
-  parameter.is_saved = !model_.has_adapters() || parameter.is_adapter || parameter.trainable;
+  const bool is_whole = !model_.has_adapters() && !parameter.quantisation.is_there();
+  parameter.is_saved = is_whole || parameter.is_adapter || parameter.trainable;
   list_.push_back(std::move(parameter));
   return static_cast<ParameterId>(list_.size()) - 1;
 }

@@ -1,5 +1,5 @@
 // What a model is, but for the values of its weights: the one source of its parameters. The plan decides it
-// once, and it travels to nodes and ranks. Quantised weights will be a part of it.
+// once, and it travels to nodes and ranks.
 #pragma once
 
 #include <optional>
@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/quantised_matrix.hpp"
 #include "models/adapters.hpp"
 #include "models/model_config.hpp"
 
@@ -20,6 +21,8 @@ struct ModelSpec {
   Adapters adapters;
   VectorAdapters vectors;
   std::optional<BottleneckAdapter> bottleneck;  // of every block
+  Quantisation quantisation;               // of the matrices of blocks
+  std::vector<std::string> not_quantised;  // patterns of the ends of names, without ".weight", of those that are not
 
   ModelSpec() = default;
   // A plain model is its architecture.
@@ -39,8 +42,12 @@ struct ModelSpec {
   bool changes_base() const;
   // Whether anything is dropped in training.
   bool drops() const;
-  // The same without adapters: what a folder of the whole model holds.
+  // How the matrix of a block of that name, without ".weight", is held.
+  Quantisation quantisation_of(const std::string& matrix) const;
+  // The same without adapters and quantisation: what a folder of the whole model holds.
   ModelSpec base() const;
+  // The same without adapters.
+  ModelSpec without_adapters() const;
 };
 
 // Throws UserError, which begins with `place`, if one of `patterns`, which are those of `frozen` or of

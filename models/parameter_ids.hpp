@@ -33,9 +33,10 @@ struct MatrixIds {
   ParameterId weight = no_parameter, bias = no_parameter;
   std::vector<LowRankIds> adapters = {};
   VectorIds vector = {};
+  bool is_quantised = false;
 
   bool exists() const { return weight != no_parameter; }
-  MatrixIds without_bias() const { return {weight, no_parameter, adapters, vector}; }
+  MatrixIds without_bias() const { return {weight, no_parameter, adapters, vector, is_quantised}; }
 };
 
 struct NormIds {

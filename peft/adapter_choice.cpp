@@ -88,7 +88,7 @@ static bool is_plain(const PeftSection& peft) {
 }
 
 ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>& choices) {
-  ModelSpec all = model.base();
+  ModelSpec all = model.without_adapters();
   for (const AdapterChoice& choice : choices) {
     Config config;
     config.peft.path = choice.folder;

@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/quote.hpp"
 #include "peft/adapter_kind.hpp"
+#include "peft/quantised_base.hpp"
 
 namespace collie {
 namespace {
@@ -26,6 +27,7 @@ void check_keys_of_kind(const Config& config, const AdapterKind& kind) {
 ModelSpec model_of_config(const Config& config, ModelConfig architecture) {
   ModelSpec model(std::move(architecture), config.model.frozen, config.model.dropout == "config");
   model.trained = config.train.trainable;
+  quantise_model(config, model);
   if (config.peft.type == "none") return model;
   const AdapterKind& kind = adapter_kind(config.peft.type);
   check_keys_of_kind(config, kind);

@@ -17,6 +17,7 @@
 #include "base/log.hpp"
 #include "models/accumulating_sink.hpp"
 #include "models/resident_source.hpp"
+#include "peft/adapted_linear.hpp"
 #include "plan/run_plan.hpp"
 #include "plan/settings.hpp"
 #include "runtime/group_transport.hpp"
@@ -73,8 +74,11 @@ class Measurement {
 
  private:
   double time_of(const StageRange& range, Tensor& hidden) {
-    const auto model =
-        make_stage_model(plan_.model, range, *operations_, shard_, activation_memory_of(plan_.config));
+    // Codes are made numbers at a cost that is small beside the products.
+    ModelSpec in_numbers = plan_.model;
+    in_numbers.quantisation = {};
+    const auto model = make_stage_model(in_numbers, range, *operations_, shard_,
+                                        activation_memory_of(plan_.config), make_adapted_linear);
     std::vector<Tensor> weights, gradients;
     for (const Parameter& parameter : model->parameters()) {
       weights.push_back(operations_->empty(parameter.shape, Category::weights));

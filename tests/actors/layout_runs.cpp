@@ -74,7 +74,7 @@ std::string MathsOptions::name() const {
       "{}{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, states {}, "
       "rounded "
       "{}",
-      family, dropout ? " with dropout" : "", peft == "none" ? "" : " with " + peft, optimizer,
+      family, dropout ? " with dropout" : "", peft == "none" ? "" : " with " + peft + (quantisation == "none" ? "" : " of " + quantisation), optimizer,
       tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "", sequences_per_step,
       micro_batch_size, dtype, master ? " with masters" : "", grad_dtype, state_dtype, rounding);
 }
@@ -194,6 +194,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
     config.model.from_scratch = false;
     config.model.config = nlohmann::json::object();
     config.model.path = (folder / "base/final").string();
+    config.quantization.kind = maths.quantisation;
   }
   config.model.frozen = maths.frozen;
   config.optimizer = optimizer_config(maths.optimizer);

@@ -54,6 +54,7 @@ struct MathsOptions {
   std::string peft = "none";  // or "lora" (queries and values), "lora_all" (all matrices, dropout, biases),
                               // "dora_all" (the same with magnitudes), "ia3", "pissa", "olora" (all
                               // matrices), "seq_bn", "double_seq_bn", "par_bn"
+  std::string quantisation = "none";  // with adapters: quantization.kind
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes
   // whole steps of what was rounded, and so does one that quantises.
