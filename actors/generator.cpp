@@ -19,8 +19,8 @@ caf::behavior generator_behaviour(GeneratorActor* self, RunTag tag, std::shared_
   report_exceptions_to(self, trainer, tag, "generator");
   ignore_answers(self);
   const Prompt prompt{plan->prompt_tokens, plan->generation.max_new_tokens, plan->sampling};
-  self->state.core = std::make_unique<GeneratorCore>(std::vector<Prompt>{prompt}, plan->stop_ids,
-                                                     plan->model.architecture.max_position_embeddings);
+  self->state.core =
+      std::make_unique<GeneratorCore>(std::vector<Prompt>{prompt}, plan->stop_ids, plan->model.positions());
   self->state.asker = std::make_unique<Asker>(tag, generator_name);
   const auto go_on = [=] {
     GeneratorCore& core = *self->state.core;

@@ -18,6 +18,9 @@ struct MicroBatch {
   // layout: what a token's dropout mask is drawn from. Empty in batches that nobody trains on.
   std::vector<int64_t> first_tokens = {};
   int64_t target_tokens = 0;  // labels that are targets
+  // How many of each document's tokens are virtual ones, of a model that has some (models/soft_prompt.hpp).
+  // Loaders know none.
+  int64_t virtual_tokens = 0;
 };
 
 // A replica computes this if there is no micro-batch left for it: no tokens and no documents.

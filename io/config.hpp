@@ -143,6 +143,14 @@ struct PeftSection {
   std::string adapter_config = "seq_bn";     // seq_bn | double_seq_bn | par_bn
   double reduction_factor = 0, scaling = 0;  // 0: that of adapter_config
   std::string non_linearity = "auto";        // auto | relu | silu | gelu | gelu_new
+  std::optional<int64_t> num_virtual_tokens;  // of those that the kinds below train
+  std::string prompt_tuning_init = "RANDOM";  // RANDOM | TEXT | SAMPLE_VOCAB
+  std::string prompt_tuning_init_text;
+  std::optional<int64_t> encoder_hidden_size;  // none: the embedding's, or of a prefix the keys'
+  int64_t encoder_num_layers = 2;
+  double encoder_dropout = 0;
+  std::string encoder_reparameterization_type = "MLP";  // MLP | LSTM
+  bool prefix_projection = false;
   bool operator==(const PeftSection&) const = default;
 };
 

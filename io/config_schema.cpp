@@ -253,12 +253,13 @@ std::vector<Key> which_adapters_there_are(Config& c) {
       Key("peft.type", &c.peft.type)
           .doc(
               "lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name; "
-              "ia3: vectors that multiply what matrices give or read; adapter: bottlenecks (peft.md). The "
-              "keys "
-              "here are those of Hugging Face's peft, and of the library adapters for bottlenecks")
+              "ia3: vectors that multiply what matrices give or read; adapter: bottlenecks; prompt_tuning, "
+              "p_tuning, prefix_tuning: virtual tokens alone are (peft.md). The keys here are those of "
+              "Hugging "
+              "Face's peft, and of the library adapters for bottlenecks")
           .fingerprinted()
-          .one_of({"none", "lora", "ia3", "adapter"})
-          .not_yet({"adalora", "prompt_tuning", "p_tuning", "prefix_tuning"}),
+          .one_of({"none", "lora", "ia3", "adapter", "prompt_tuning", "p_tuning", "prefix_tuning"})
+          .not_yet({"adalora"}),
       Key("peft.path", &c.peft.path)
           .doc("a folder with adapter_config.json, to go on from; it says what the keys below are")
           .or_null(),
@@ -347,10 +348,52 @@ std::vector<Key> which_adapters_there_are(Config& c) {
   };
 }
 
+std::vector<Key> which_virtual_tokens_there_are(Config& c) {
+  return {
+      Key("peft.num_virtual_tokens", &c.peft.num_virtual_tokens)
+          .doc("how many stand before every document. They are not counted in data.sequence_length, but take "
+               "positions of the model")
+          .fingerprinted()
+          .from_to(1, 65536),
+      Key("peft.prompt_tuning_init", &c.peft.prompt_tuning_init)
+          .doc("as what they begin: RANDOM: normal, of deviation 1; TEXT: as the tokens of the text below, "
+               "again and again; SAMPLE_VOCAB: as tokens that run.seed chooses")
+          .fingerprinted()
+          .one_of({"RANDOM", "TEXT", "SAMPLE_VOCAB"}),
+      Key("peft.prompt_tuning_init_text", &c.peft.prompt_tuning_init_text)
+          .doc("the text of TEXT")
+          .fingerprinted()
+          .or_null(),
+      Key("peft.encoder_reparameterization_type", &c.peft.encoder_reparameterization_type)
+          .doc("of p_tuning: what makes the virtual tokens' rows from those that are trained. MLP: three "
+               "matrices with ReLU between them; LSTM: an LSTM in both directions, and two matrices")
+          .fingerprinted()
+          .one_of({"MLP", "LSTM"}),
+      Key("peft.encoder_hidden_size", &c.peft.encoder_hidden_size)
+          .doc("its inner width, or that of a prefix's projection. null: the width of the rows that are "
+               "trained")
+          .fingerprinted()
+          .from_to(1, 65536),
+      Key("peft.encoder_num_layers", &c.peft.encoder_num_layers)
+          .doc("layers of the LSTM")
+          .fingerprinted()
+          .from_to(1, 64),
+      Key("peft.encoder_dropout", &c.peft.encoder_dropout)
+          .doc("between layers of the LSTM, in training")
+          .fingerprinted()
+          .from_to_below(0, 1),
+      Key("peft.prefix_projection", &c.peft.prefix_projection)
+          .doc("a prefix is made from narrower rows by two matrices with tanh between them. Not with "
+               "parallel.pp_size above 1")
+          .fingerprinted(),
+  };
+}
+
 std::vector<Key> how_the_base_is_stored(Config& c) {
   return {
       Key("quantization.kind", &c.quantization.kind)
-          .doc("the blocks' matrices, which are frozen under adapters, are held as codes of 4 bits (nf4, fp4) or 8 "
+          .doc("the blocks' matrices, which are frozen under adapters, are held as codes of 4 bits (nf4, "
+               "fp4) or 8 "
                "(int8), those of bitsandbytes (QLoRA, arXiv 2305.14314; peft.md)")
           .fingerprinted()
           .one_of({"none", "nf4", "fp4", "int8"})
@@ -368,7 +411,8 @@ std::vector<Key> how_the_base_is_stored(Config& c) {
           .one_of({"auto", "float32", "bfloat16"})
           .also_known_as({"bnb_4bit_compute_dtype"}),
       Key("quantization.skip", &c.quantization.skip)
-          .doc("matrices that are not quantised: names or patterns, which match the ends of module names, as in "
+          .doc("matrices that are not quantised: names or patterns, which match the ends of module names, as "
+               "in "
                "peft.target_modules. Embeddings and heads never are")
           .fingerprinted()
           .also_known_as({"llm_int8_skip_modules"}),
@@ -460,6 +504,7 @@ std::vector<Key> schema(Config& config) {
   add(all, how_it_is_updated(config));
   add(all, how_the_rate_goes(config));
   add(all, which_adapters_there_are(config));
+  add(all, which_virtual_tokens_there_are(config));
   add(all, how_the_base_is_stored(config));
   add(all, what_goes_on_around_it(config));
   return all;

@@ -1,4 +1,4 @@
-// The activation functions of MLPs.
+// Activation functions: those of MLPs, and of gates.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,8 @@ enum class Activation : uint8_t {
   gelu,       // x · Φ(x), Φ(x) = (1 + erf(x / √2)) / 2 (Hendrycks & Gimpel, arXiv 1606.08415)
   gelu_tanh,  // Φ(x) ≈ (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2: "gelu_new", "gelu_pytorch_tanh"
   relu,       // max(x, 0); its derivative at 0 is 0
+  sigmoid,    // 1 / (1 + e^-x)
+  tanh,
 };
 
 }  // namespace collie

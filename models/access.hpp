@@ -39,4 +39,15 @@ void contribute(const LayerContext& context, ParameterId id, Compute&& compute) 
   context.sink->close(id);
 }
 
+// The same with a gradient that is there, in the table's dtype.
+inline void contribute_tensor(const LayerContext& context, ParameterId id, const Tensor& gradient) {
+  Operations& operations = context.operations;
+  contribute(context, id, [&](Tensor& sum, bool accumulate) {
+    if (!accumulate) return operations.convert(gradient, sum);
+    Tensor exact = operations.empty(gradient.shape(), operations.accumulation_dtype(), Category::workspace);
+    operations.convert(gradient, exact);
+    operations.add(sum, exact, sum);
+  });
+}
+
 }  // namespace collie

@@ -44,6 +44,10 @@ Attention::Attention(const ModelConfig& config, int64_t block, const BlockIds& i
       dropout_(config.dropout.attention),
       place_(fmt::format("block {}/weights", block)) {
   if (score_scale_ == 0) score_scale_ = 1.0 / std::sqrt(static_cast<double>(config.head_dim));
+  if (ids.prefix.exists()) {
+    COLLIE_ASSERT(window_ == 0, "block {} has a prefix and a window of {}", block, window_);
+    prefix_.emplace(ids.prefix, head_dim_, config.num_hidden_layers);
+  }
   if (!config.query_key_norm) return;
   const NormSettings of_heads{NormKind::rms, config.norm.eps, config.norm.weight_offset};
   q_norm_.emplace(ids.q_norm, of_heads);
@@ -73,8 +77,10 @@ AttentionScores Attention::scores(const LayerContext& context, const TokenLayout
   return scores;
 }
 
-AttentionSpans Attention::windowed(AttentionSpans spans) const {
+AttentionSpans Attention::own_spans(const TokenLayout& layout) const {
+  AttentionSpans spans = layout.spans;
   spans.window = window_;
+  if (prefix_) spans.more_keys.assign(spans.key_starts.size() - 1, true);
   return spans;
 }
 
@@ -132,17 +138,30 @@ void Attention::attend(LayerContext& context, const TokenLayout& layout, const T
   std::vector<uint64_t> first_keys;
   const AttentionScores of_layout = scores(context, layout, first_keys);
   if (layout.slice != nullptr)
-    return ring_attention(context, *layout.slice, q, key_values_of(qkv), of_layout, out, log_sum_exp);
-  context.operations.attention(q, heads_of(k_of(qkv)), heads_of(v_of(qkv)), windowed(layout.spans), of_layout,
-                               out, log_sum_exp);
+    ring_attention(context, *layout.slice, q, key_values_of(qkv), of_layout, out, log_sum_exp);
+  else
+    context.operations.attention(q, heads_of(k_of(qkv)), heads_of(v_of(qkv)), own_spans(layout), of_layout,
+                                 out, log_sum_exp);
+  if (prefix_) prefix_->attend(context, q, of_layout, out, log_sum_exp);
 }
 
-void Attention::attend_backward(LayerContext& context, const TokenLayout& layout, const AttentionStash& stash,
+void Attention::attend_backward(LayerContext& context, const TokenLayout& layout, AttentionStash& stash,
                                 const Tensor& d_attended, Tensor& d_qkv) const {
-  const Tensor q = heads_of(q_of(stash.qkv)), out = heads_of(stash.attended), d_out = heads_of(d_attended);
-  Tensor dq = heads_of(q_of(d_qkv));
   std::vector<uint64_t> first_keys;
   const AttentionScores of_layout = scores(context, layout, first_keys);
+  attend_backward_to_own(context, layout, stash, of_layout, d_attended, d_qkv);
+  if (!prefix_) return;
+  Tensor dq = heads_of(q_of(d_qkv));
+  stash.d_prefix =
+      prefix_->attend_backward(context, heads_of(q_of(stash.qkv)), of_layout, heads_of(stash.attended),
+                               stash.log_sum_exp, heads_of(d_attended), dq);
+}
+
+void Attention::attend_backward_to_own(LayerContext& context, const TokenLayout& layout,
+                                       const AttentionStash& stash, const AttentionScores& of_layout,
+                                       const Tensor& d_attended, Tensor& d_qkv) const {
+  const Tensor q = heads_of(q_of(stash.qkv)), out = heads_of(stash.attended), d_out = heads_of(d_attended);
+  Tensor dq = heads_of(q_of(d_qkv));
   if (layout.slice != nullptr) {
     Tensor d_key_values = key_values_of(d_qkv);
     return ring_attention_backward(context, *layout.slice, q, key_values_of(stash.qkv), of_layout, out,
@@ -150,8 +169,8 @@ void Attention::attend_backward(LayerContext& context, const TokenLayout& layout
   }
   Tensor dk = heads_of(k_of(d_qkv)), dv = heads_of(v_of(d_qkv));
   context.operations.attention_backward(q, heads_of(k_of(stash.qkv)), heads_of(v_of(stash.qkv)),
-                                        windowed(layout.spans), of_layout, out, stash.log_sum_exp, d_out, dq,
-                                        dk, dv);
+                                        own_spans(layout), of_layout, out, stash.log_sum_exp, d_out, dq, dk,
+                                        dv);
 }
 
 Tensor Attention::attended_values(LayerContext& context, const TokenLayout& layout, const Tensor& x,
@@ -211,35 +230,39 @@ void Attention::backward_weight(LayerContext& context, const Tensor& x, const Te
                              stash.of_q_norm.statistics);
   const Tensor inside = gather_from_sequence_region(context, x);  // again: the stash keeps its share only
   qkv_->backward_weight(context, inside, stash.d_qkv, stash.of_qkv);
+  if (prefix_) prefix_->backward_weight(context, stash.d_prefix);
   stash = AttentionStash();
 }
 
 void Attention::decode(LayerContext& context, const TokenLayout& layout, const Tensor& x, Tensor& y,
                        std::span<DecodedSequence> sequences) const {
-  Operations& operations = context.operations;
   const Tensor qkv = project(context, layout, x, nullptr);
-  Tensor attended = operations.empty({x.dim(0), q_width_}, Category::workspace);
+  Tensor attended = context.operations.empty({x.dim(0), q_width_}, Category::workspace);
   for (DecodedSequence& sequence : sequences) {
     const auto [begin, end] = sequence.rows;
     Tensor own = attended.rows(begin, end);
-    decode_sequence(operations, qkv.rows(begin, end), sequence, own);
+    decode_sequence(context, qkv.rows(begin, end), sequence, own);
   }
   o_->forward(context, attended, y, nullptr);
 }
 
 // qkv, attended: of the sequence's tokens.
-void Attention::decode_sequence(Operations& operations, const Tensor& qkv, DecodedSequence& sequence,
+void Attention::decode_sequence(LayerContext& context, const Tensor& qkv, DecodedSequence& sequence,
                                 Tensor& attended) const {
-  const int64_t tokens = qkv.dim(0), keys = sequence.cached + tokens;
-  Tensor appended = sequence.cache.rows(sequence.cached, keys);
+  Operations& operations = context.operations;
+  const int64_t held_before = sequence.cached + (prefix_ ? prefix_->tokens() : 0);
+  const int64_t tokens = qkv.dim(0), keys = held_before + tokens;
+  if (prefix_ && sequence.cached == 0) prefix_->fill(context, sequence.cache);
+  Tensor appended = sequence.cache.rows(held_before, keys);
   operations.copy(key_values_of(qkv), appended);
   const Tensor held = sequence.cache.rows(0, keys);
   Tensor log_sum_exp =
       operations.empty({tokens, q_width_ / head_dim_}, operations.accumulation_dtype(), Category::workspace);
   Tensor attended_heads = heads_of(attended);
-  const AttentionSpans spans{{0, static_cast<int32_t>(tokens)}, {0, static_cast<int32_t>(keys)}};
+  AttentionSpans spans{{0, static_cast<int32_t>(tokens)}, {0, static_cast<int32_t>(keys)}};
+  spans.window = window_;
   operations.attention(heads_of(q_of(qkv)), heads_of(held.columns(0, kv_width_)),
-                       heads_of(held.columns(kv_width_, 2 * kv_width_)), windowed(spans), plain_scores(),
+                       heads_of(held.columns(kv_width_, 2 * kv_width_)), spans, plain_scores(),
                        attended_heads, log_sum_exp);
 }
 

@@ -11,6 +11,7 @@
 #include "models/linear.hpp"
 #include "models/model_config.hpp"
 #include "models/norm.hpp"
+#include "models/prefix.hpp"
 #include "models/rotary.hpp"
 
 namespace collie {
@@ -33,8 +34,8 @@ struct HeadNormStash {
 // The next tokens of one of several sequences, and what a block holds of it.
 struct DecodedSequence {
   TokenRange rows;     // its tokens
-  Tensor cache;        // [capacity, cache_width]
-  int64_t cached = 0;  // tokens that the cache holds
+  Tensor cache;        // [prefix + capacity, cache_width]
+  int64_t cached = 0;  // tokens that the cache holds, without those of a prefix, which come first
 };
 
 struct AttentionStash {
@@ -42,6 +43,7 @@ struct AttentionStash {
   Tensor log_sum_exp;  // [tokens, heads]; until backward_input
   Tensor attended;     // [tokens, heads head_dim], input of o
   Tensor d_qkv;        // [tokens, (heads + 2 kv_heads) head_dim], from backward_input on
+  Tensor d_prefix;     // of the prefix, where there is one, from backward_input on
   LinearStash of_qkv, of_o;
   HeadNormStash of_q_norm, of_k_norm;
 
@@ -84,13 +86,14 @@ class Attention {
   Tensor v_of(const Tensor& qkv) const { return qkv.columns(q_width_ + kv_width_, q_width_ + 2 * kv_width_); }
   Tensor key_values_of(const Tensor& qkv) const { return qkv.columns(q_width_, q_width_ + 2 * kv_width_); }
   Tensor heads_of(const Tensor& x) const { return x.reshape({x.dim(0), x.dim(1) / head_dim_, head_dim_}); }
-  AttentionSpans windowed(AttentionSpans spans) const;
+  // Those of the tokens' own keys and values.
+  AttentionSpans own_spans(const TokenLayout& layout) const;
   AttentionScores plain_scores() const;  // without dropout
   // `first_keys` is filled where weights are dropped, and must outlive the scores.
   AttentionScores scores(const LayerContext& context, const TokenLayout& layout,
                          std::vector<uint64_t>& first_keys) const;
 
-  void decode_sequence(Operations& operations, const Tensor& qkv, DecodedSequence& sequence,
+  void decode_sequence(LayerContext& context, const Tensor& qkv, DecodedSequence& sequence,
                        Tensor& attended) const;
   // Queries, keys and values of all tokens, packed and rotated.
   Tensor project(LayerContext& context, const TokenLayout& layout, const Tensor& x,
@@ -106,12 +109,15 @@ class Attention {
   // head_dim].
   void attend(LayerContext& context, const TokenLayout& layout, const Tensor& qkv, Tensor& attended,
               Tensor& log_sum_exp) const;
-  void attend_backward(LayerContext& context, const TokenLayout& layout, const AttentionStash& stash,
+  void attend_backward(LayerContext& context, const TokenLayout& layout, AttentionStash& stash,
                        const Tensor& d_attended, Tensor& d_qkv) const;
+  void attend_backward_to_own(LayerContext& context, const TokenLayout& layout, const AttentionStash& stash,
+                              const AttentionScores& scores, const Tensor& d_attended, Tensor& d_qkv) const;
   void rotate(LayerContext& context, const TokenLayout& layout, Tensor& qkv, bool inverse) const;
 
   std::unique_ptr<Linear> qkv_, o_;
   std::optional<Norm> q_norm_, k_norm_;
+  std::optional<Prefix> prefix_;
   RotaryTables tables_;  // shared handles
   int64_t head_dim_, q_width_, kv_width_, window_;
   double score_scale_, soft_cap_, dropout_;

@@ -61,6 +61,8 @@ ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size) {
   slice.rank = rank;
   slice.size = size;
   slice.document_starts = batch.document_starts;
+  if (!batch.positions.empty()) slice.first_position = batch.positions.front();
+  slice.own.virtual_tokens = batch.virtual_tokens;
   const auto tokens = static_cast<int64_t>(batch.tokens.size());
   for (int chunk = 0; chunk <= 2 * size; ++chunk) slice.chunk_starts.push_back(chunk * tokens / (2 * size));
   for (const Chunk& chunk : chunks_of(slice, rank)) {
@@ -85,7 +87,7 @@ std::vector<CrossAttention> cross_attention_with(const ContextSlice& slice, int 
       if (keys.tokens.end > queries.tokens.begin || keys_begin >= keys.tokens.end) continue;
       pairs.push_back({{queries.offset, queries.offset + queries_end - queries.tokens.begin},
                        {keys.offset + keys_begin - keys.tokens.begin, keys.offset + keys.tokens.size()},
-                       keys_begin - document.begin});
+                       slice.first_position + keys_begin - document.begin});
     }
   }
   return pairs;

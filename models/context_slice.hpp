@@ -23,6 +23,7 @@ struct ContextSlice {
   std::vector<bool> goes_on;             // [pieces] of them: tokens of the document are in an earlier chunk
   std::vector<int64_t> chunk_starts;     // [2 size + 1], in the whole micro-batch
   std::vector<int32_t> document_starts;  // of the whole micro-batch
+  int64_t first_position = 0;            // of every document's first token; a prefix is before it
 
   // How many tokens rank `other` has.
   int64_t tokens_of(int other) const;
@@ -35,7 +36,7 @@ ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size);
 struct CrossAttention {
   TokenRange queries;     // rows of the slice's own tokens
   TokenRange keys;        // rows of the tokens of the rank that has the keys
-  int64_t first_key = 0;  // the position of the first of them in the document
+  int64_t first_key = 0;  // the position of the first of them
 };
 
 // All such pairs of the slice's chunks with those of rank `holder`, which may be the slice's own.

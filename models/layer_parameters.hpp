@@ -27,6 +27,12 @@ class LayerParameters {
   ParameterId add_vocabulary(const std::string& tensor, bool tied_copy);
   // [max_position_embeddings, hidden], whole on every rank.
   ParameterId add_positions(const std::string& tensor);
+  // [tokens, hidden] of virtual tokens, whole on every rank; or what their encoder has, of which a rank has
+  // the whole, too, but the part of a projection that gives its heads.
+  PromptIds add_prompt();
+  // [2 tokens, kv heads · head_dim] of a block: keys, and values below them, cut by heads, which ranks may
+  // share. Nothing if an encoder gives them.
+  PrefixIds add_prefix(int64_t block);
   NormIds add_norm(const std::string& name);
   // RMSNorm of heads: [head_dim], whole on every rank, each of which uses it on its heads.
   NormIds add_head_norm(const std::string& name);
@@ -61,6 +67,10 @@ class LayerParameters {
   template <class CutInPlace>
   MatrixIds add_matrix(const std::string& name, int64_t out, int64_t in, bool bias, Stored stored,
                        double deviation, bool is_row_parallel, const CutInPlace& cut);
+  ParameterId add_encoder_part(Parameter part);
+  MatrixIds add_encoder_matrix(const std::string& name, int64_t out, int64_t in);
+  LstmIds add_encoder_lstm(const std::string& ending, int64_t in, int64_t hidden);
+  void add_projection(int64_t width, PromptIds& ids);
   ParameterId add(Parameter parameter);
 
   const ModelSpec& model_;

@@ -43,6 +43,11 @@ struct LayerContext {
   std::optional<DropoutDraw> dropout = {};    // in training, of a model that drops
   std::optional<LabelDraw> labels = {};       // where the head samples labels in place of the batch's
   std::span<const uint64_t> token_rows = {};  // the numbers of all tokens inside the matrices, in training
+  // Set by the stage, of a model whose virtual tokens have an encoder: what it gave (the embedding's rows, or
+  // keys and values of all blocks), and, of a prefix, where its gradient goes in
+  // backward.
+  const Tensor* prompt = nullptr;
+  Tensor* d_prompt = nullptr;
 };
 
 // What a Linear keeps of one micro-batch beside its input, from its forward until its backward_weight. It

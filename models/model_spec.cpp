@@ -37,7 +37,8 @@ bool ModelSpec::changes_base() const {
 }
 
 bool ModelSpec::drops() const {
-  return dropout || any_adapter(adapters, [](const LowRankAdapter& adapter) { return adapter.dropout > 0; });
+  return dropout || prompt.encoder.dropout > 0 ||
+         any_adapter(adapters, [](const LowRankAdapter& adapter) { return adapter.dropout > 0; });
 }
 
 Quantisation ModelSpec::quantisation_of(const std::string& matrix) const {

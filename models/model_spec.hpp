@@ -10,6 +10,7 @@
 #include "kernels/quantised_matrix.hpp"
 #include "models/adapters.hpp"
 #include "models/model_config.hpp"
+#include "models/soft_prompt.hpp"
 
 namespace collie {
 
@@ -21,8 +22,10 @@ struct ModelSpec {
   Adapters adapters;
   VectorAdapters vectors;
   std::optional<BottleneckAdapter> bottleneck;  // of every block
-  Quantisation quantisation;               // of the matrices of blocks
-  std::vector<std::string> not_quantised;  // patterns of the ends of names, without ".weight", of those that are not
+  Quantisation quantisation;                    // of the matrices of blocks
+  std::vector<std::string>
+      not_quantised;  // patterns of the ends of names, without ".weight", of those that are not
+  SoftPrompt prompt = {};
 
   ModelSpec() = default;
   // A plain model is its architecture.
@@ -31,7 +34,8 @@ struct ModelSpec {
 
   // Whether the tensor of that Hugging Face name is trained.
   bool trains(const std::string& tensor) const;
-  bool has_adapters() const { return !adapters.empty() || !vectors.empty() || bottleneck; }
+  // Whether it has adapters of any kind, so that a folder of the whole model lacks a part of it.
+  bool has_adapters() const { return !adapters.empty() || !vectors.empty() || bottleneck || prompt.exists(); }
   // Whether the matrix of that name, which is without ".weight", has one.
   bool has_adapter(const std::string& matrix) const {
     return adapters.count(matrix) > 0 || vectors.count(matrix) > 0;
@@ -44,6 +48,8 @@ struct ModelSpec {
   bool drops() const;
   // How the matrix of a block of that name, without ".weight", is held.
   Quantisation quantisation_of(const std::string& matrix) const;
+  // The positions that are left for the tokens of a document, when its virtual tokens have theirs.
+  int64_t positions() const { return architecture.max_position_embeddings - prompt.tokens; }
   // The same without adapters and quantisation: what a folder of the whole model holds.
   ModelSpec base() const;
   // The same without adapters.

@@ -1,6 +1,7 @@
 // Where the parameters of the parts of a model stand in its list.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,32 @@ struct BottleneckIds {
   MatrixIds down, up;  // [size, hidden], [hidden, size]
 };
 
+// Keys and values of virtual tokens that every token sees (soft_prompt.hpp).
+struct PrefixIds {
+  ParameterId id = no_parameter;  // none: an encoder gives it
+  int64_t tokens = 0;
+  int64_t block = 0;  // of the model
+
+  bool exists() const { return tokens > 0; }
+};
+
+// A direction of a layer of an LSTM.
+struct LstmIds {
+  ParameterId input = no_parameter, hidden = no_parameter;            // [4 hidden, in], [4 hidden, hidden]
+  ParameterId input_bias = no_parameter, hidden_bias = no_parameter;  // [4 hidden]
+};
+
+// Rows of virtual tokens, and what encodes them, if anything does (prompt_encoder.hpp).
+struct PromptIds {
+  ParameterId rows = no_parameter;
+  std::vector<std::array<LstmIds, 2>> lstm = {};  // the layers, each in both directions
+  std::vector<MatrixIds> matrices = {};
+  std::vector<int64_t> widths = {};  // [matrices] of what each gives
+
+  bool exists() const { return rows != no_parameter; }
+  bool has_encoder() const { return !matrices.empty(); }
+};
+
 struct BlockIds {
   MatrixIds q, k, v;                               // stored as three parameters,
   MatrixIds qkv;                                   // or as one: the rows of q, k and v
@@ -59,11 +86,13 @@ struct BlockIds {
   NormIds attention_norm, mlp_norm;                // of what they read, where there is one
   NormIds attention_output_norm, mlp_output_norm;  // of what they give
   BottleneckIds attention_bottleneck, mlp_bottleneck;
+  PrefixIds prefix;
 };
 
 struct EmbeddingIds {
   ParameterId tokens = no_parameter;
   ParameterId positions = no_parameter;  // where positions are learned
+  PromptIds prompt;                      // of virtual tokens (soft_prompt.hpp)
 };
 
 }  // namespace collie

@@ -32,6 +32,8 @@ EmbeddingIds add_embedding(const ModelSpec& model, std::vector<Parameter>& list,
   ids.tokens = layer.add_vocabulary(names.embedding, false);
   if (model.architecture.positions == Positions::learned)
     ids.positions = layer.add_positions(names.positions);
+  if (model.prompt.kind == PromptKind::embeddings || model.prompt.has_encoder())
+    ids.prompt = layer.add_prompt();
   return ids;
 }
 
@@ -39,6 +41,7 @@ BlockIds add_block(const ModelSpec& model, int64_t block, std::vector<Parameter>
                    const ModelShard& shard) {
   LayerParameters layer(model, shard, last_layer(list) + 1, list);
   BlockIds ids = family_of(model.architecture).add_block(layer, block);
+  if (model.prompt.kind == PromptKind::prefix) ids.prefix = layer.add_prefix(block);
   if (!model.bottleneck) return ids;
   const std::string prefix = prefix_of_block(list[static_cast<size_t>(ids.o.weight)].name, block);
   if (model.bottleneck->after_attention)

@@ -25,6 +25,7 @@ struct KeyValues {
 AttentionSpans causal_spans(const ContextSlice& slice) {
   AttentionSpans spans{slice.own.document_starts, slice.own.document_starts};
   spans.more_keys = slice.goes_on;
+  if (slice.first_position > 0) spans.more_keys.assign(slice.goes_on.size(), true);  // those of a prefix
   return spans;
 }
 

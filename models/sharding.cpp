@@ -21,10 +21,10 @@ void cut_axis(Parameter& parameter, int axis, const ModelShard& shard) {
   keep_part(parameter, axis, shard.tensor_rank, shard.tensor_size);
 }
 
-void cut_key_value_heads(Parameter& parameter, const ModelConfig& config, const ModelShard& shard) {
+void cut_key_value_heads(Parameter& parameter, const ModelConfig& config, const ModelShard& shard, int axis) {
   const int sharers = key_value_sharers(config, shard.tensor_size);
-  if (sharers == 1) return cut_axis(parameter, 0, shard);
-  keep_part(parameter, 0, shard.tensor_rank / sharers, config.num_key_value_heads);
+  if (sharers == 1) return cut_axis(parameter, axis, shard);
+  keep_part(parameter, axis, shard.tensor_rank / sharers, config.num_key_value_heads);
   parameter.gradient_shares = GradientShares::key_value;
   parameter.is_primary = shard.tensor_rank % sharers == 0;
 }

@@ -18,8 +18,9 @@ ModelConfig share_of(const ModelConfig& config, const ModelShard& shard);
 
 // Makes `parameter`, which is whole, the rank's part of it, by what its axis 0 or 1 counts.
 void cut_axis(Parameter& parameter, int axis, const ModelShard& shard);  // heads, width or vocabulary
-// Axis 0 counts the channels of all key/value heads.
-void cut_key_value_heads(Parameter& parameter, const ModelConfig& config, const ModelShard& shard);
+// The axis counts the channels of all key/value heads.
+void cut_key_value_heads(Parameter& parameter, const ModelConfig& config, const ModelShard& shard,
+                         int axis = 0);
 // Whole on every rank, and used there on the tokens that the rank holds outside the matrices.
 void replicate(Parameter& parameter, const ModelShard& shard);
 

@@ -72,10 +72,11 @@ class LocalBatch {
     const MicroBatch& own = **this;
     COLLIE_ASSERT(own.first_tokens.size() + 1 == own.document_starts.size(), "{} numbers for {} documents",
                   own.first_tokens.size(), own.document_starts.size() - 1);
-    for (size_t i = 0; i < own.first_tokens.size(); ++i)
+    for (size_t i = 0; i < own.first_tokens.size(); ++i) {
+      const int64_t first = own.first_tokens[i] * (own.virtual_tokens + 1);  // a document's stay its own
       for (int32_t token = own.document_starts[i]; token < own.document_starts[i + 1]; ++token)
-        rows_.push_back(
-            static_cast<uint64_t>(own.first_tokens[i] + own.positions[static_cast<size_t>(token)]));
+        rows_.push_back(static_cast<uint64_t>(first + own.positions[static_cast<size_t>(token)]));
+    }
   }
 
   const MicroBatch& batch_;
@@ -89,7 +90,7 @@ class DecoderStage final : public StageModel {
                const ModelShard& shard, const ActivationMemory& memory, const LinearFactory& linears)
       : config_(model.architecture), range_(range), shard_(shard), offload_(memory.offload) {
     const ModelConfig& config = model.architecture;
-    if (range.embedding) embedding_.emplace(add_embedding(model, parameters_, shard), config.embedding_scale);
+    if (range.embedding) make_embedding(model);
     RotaryTables tables;
     if (config.positions == Positions::rotary) tables = make_rotary_tables(config, operations);
     ModelConfig share = share_of(config, shard);
@@ -103,6 +104,7 @@ class DecoderStage final : public StageModel {
       const Norm norm(add_final_norm(model, parameters_, shard), config.norm);
       head_.emplace(norm, linears({add_head(model, parameters_, shard)}), config.vocab_size);
     }
+    if (model.prompt.kind == PromptKind::prefix) prefix_ = model.prompt.tokens;
     find_lowest_trained(model);
   }
 
@@ -118,7 +120,7 @@ class DecoderStage final : public StageModel {
     contents.on_host.resize(blocks_.size());
     const LocalBatch local(batch, shard_, outer.dropout.has_value() || (head_ && outer.labels.has_value()));
     LayerContext context = training_context(outer, local);
-    ResidualStream stream = run_blocks(context, local, input, &contents);
+    ResidualStream stream = run_blocks(context, local, input, contents, true);
     if (!head_) return stream.sum(context.operations);
     context.source.prefetch(head_layer(), head_layer() - 1);  // its own backward follows
     head_->forward(context, *local, std::move(stream), gradient_scale, loss, loss_sum, contents.head,
@@ -132,10 +134,12 @@ class DecoderStage final : public StageModel {
     const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local);
     const TokenLayout layout = local.layout();
+    begin_prompt_backward(context, contents);
     Tensor gradient = output_gradient(context, d_output, contents);
     for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);)
       gradient = block_backward_input(context, layout, gradient, contents, i);
     if (!embedding_) return gradient;
+    if (trains_embedding()) embedding_backward_input(context, local, gradient, contents);
     contents.d_embedding = std::move(gradient);
     return {};
   }
@@ -147,7 +151,7 @@ class DecoderStage final : public StageModel {
     if (head_) head_->backward_weight(context, contents.head);
     for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);)
       blocks_[i].backward_weight(context, contents.blocks[i]);
-    if (trains_embedding()) embedding_backward(context, local, contents.d_embedding);
+    if (trains_embedding()) embedding_backward_weight(context, local, contents);
     stash.contents.reset();
   }
 
@@ -157,16 +161,18 @@ class DecoderStage final : public StageModel {
     const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local);
     const TokenLayout layout = local.layout();
+    begin_prompt_backward(context, contents);
     Tensor gradient = output_gradient(context, d_output, contents);
     if (head_) head_->backward_weight(context, contents.head);
     for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);) {
       gradient = block_backward_input(context, layout, gradient, contents, i);
       // Whoever sums the embedding's gradient over ranks does so while the block's is computed.
-      if (i == 0 && trains_embedding()) embedding_backward(context, local, std::exchange(gradient, {}));
+      if (i == 0 && trains_embedding())
+        embedding_backward(context, local, std::exchange(gradient, {}), contents);
       blocks_[i].backward_weight(context, contents.blocks[i]);
     }
     if (blocks_.empty() && trains_embedding())
-      embedding_backward(context, local, std::exchange(gradient, {}));
+      embedding_backward(context, local, std::exchange(gradient, {}), contents);
     stash.contents.reset();
     return embedding_ ? Tensor() : gradient;
   }
@@ -176,7 +182,8 @@ class DecoderStage final : public StageModel {
     check_batch(batch);
     const LocalBatch local(batch, shard_, outer.dropout.has_value());
     LayerContext context = training_context(outer, local);
-    Tensor output = run_blocks(context, local, input, nullptr).sum(context.operations);
+    ActivationStash::Contents passing;  // what the encoder of virtual tokens gives
+    Tensor output = run_blocks(context, local, input, passing, false).sum(context.operations);
     if (!head_) return output;
     const auto documents = static_cast<int64_t>((*local).document_starts.size()) - 1;
     COLLIE_ASSERT(loss_sums.numel() == 1 || loss_sums.numel() == documents, "{} sums for {} documents",
@@ -196,7 +203,8 @@ class DecoderStage final : public StageModel {
     KeyValueCache::Contents::Sequence& added = sequences[sequence];
     added.capacity = capacity;
     for (const DecoderBlock& block : blocks_)
-      added.blocks.push_back(operations.empty({capacity, block.cache_width()}, Category::activations));
+      added.blocks.push_back(
+          operations.empty({prefix_ + capacity, block.cache_width()}, Category::activations));
   }
 
   Tensor decode(LayerContext& outer, const MicroBatch& batch, const Tensor& input, KeyValueCache& cache,
@@ -205,7 +213,11 @@ class DecoderStage final : public StageModel {
     const std::vector<KeyValueCache::Contents::Sequence*> held = held_sequences(batch, cache, sequences);
     const TokenLayout layout{{}, batch.positions};
     LayerContext context = decoding_context(outer);
-    ResidualStream stream{stage_input(context, batch, input, Category::workspace), {}};
+    const bool begins =
+        std::find(batch.positions.begin(), batch.positions.end(), prefix_) != batch.positions.end();
+    ActivationStash::Contents passing;
+    ResidualStream stream{
+        stage_input(context, batch, input, Category::workspace, begins ? &passing : nullptr), {}};
     std::vector<DecodedSequence> decoded(held.size());
     for (size_t i = 0; i < blocks_.size(); ++i) {
       for (size_t s = 0; s < held.size(); ++s)
@@ -266,9 +278,46 @@ class DecoderStage final : public StageModel {
     drop_elements(context, rates_.embedding, "embedding", share_outside(context, local.rows()), x);
   }
 
-  void embedding_backward(LayerContext& context, const LocalBatch& local, Tensor d_output) const {
+  void make_embedding(const ModelSpec& model) {
+    const EmbeddingIds ids = add_embedding(model, parameters_, shard_);
+    embedding_.emplace(ids, config_.vocab_size, config_.embedding_scale);
+    if (!ids.prompt.has_encoder()) return;
+    COLLIE_ASSERT(model.prompt.kind == PromptKind::embeddings || range_.head,
+                  "the projection of a prefix with {} of {} blocks", range_.last_block,
+                  config_.num_hidden_layers);
+    encoder_.emplace(ids.prompt, model.prompt.encoder);
+  }
+
+  // What the encoder gave in forward, for its gradient and for what is computed again.
+  void begin_prompt_backward(LayerContext& context, ActivationStash::Contents& contents) const {
+    if (!encoder_) return;
+    context.prompt = &contents.encoded;
+    if (prefix_ == 0) return;
+    contents.d_encoded = context.operations.empty(contents.encoded.shape(), Category::activations);
+    context.d_prompt = &contents.d_encoded;
+  }
+
+  // All of the embedding's backward that needs weights. Drops what is dropped of d_output.
+  void embedding_backward_input(LayerContext& context, const LocalBatch& local, Tensor& d_output,
+                                ActivationStash::Contents& contents) const {
     drop_embedded(context, local, d_output);
-    embedding_->backward_weight(context, *local, std::move(d_output));
+    if (!encoder_) return;
+    context.source.prefetch(0, -1);
+    if (prefix_ == 0) contents.d_encoded = embedding_->backward_prompt(context, *local, d_output);
+    encoder_->backward_input(context, contents.d_encoded, contents.prompt);
+  }
+
+  void embedding_backward_weight(LayerContext& context, const LocalBatch& local,
+                                 ActivationStash::Contents& contents) const {
+    embedding_->backward_weight(context, *local, std::exchange(contents.d_embedding, {}));
+    if (encoder_) encoder_->backward_weight(context, contents.prompt);
+  }
+
+  void embedding_backward(LayerContext& context, const LocalBatch& local, Tensor d_output,
+                          ActivationStash::Contents& contents) const {
+    embedding_backward_input(context, local, d_output, contents);
+    contents.d_embedding = std::move(d_output);
+    embedding_backward_weight(context, local, contents);
   }
 
   // What comes from the stage after, or from the head.
@@ -336,9 +385,10 @@ class DecoderStage final : public StageModel {
                        config_.max_position_embeddings);
   }
 
-  // What the first block reads: the embedded tokens, or what came from the stage before.
-  Tensor stage_input(LayerContext& context, const MicroBatch& batch, const Tensor& input,
-                     Category category) const {
+  // What the first block reads: the embedded tokens, or what came from the stage before. `encoded` gets what
+  // the encoder of virtual tokens gives, if it is needed; it must last as long as context is used.
+  Tensor stage_input(LayerContext& context, const MicroBatch& batch, const Tensor& input, Category category,
+                     ActivationStash::Contents* encoded) const {
     auto tokens = static_cast<int64_t>(batch.tokens.size());
     if (context.sequence_tokens >= 0)
       tokens = share_of_tokens(tokens, shard_.tensor_rank, shard_.tensor_size).size();
@@ -349,6 +399,10 @@ class DecoderStage final : public StageModel {
       return input;
     }
     context.source.prefetch(0, layer_after(0));
+    if (encoder_ && encoded) {
+      encoded->encoded = encoder_->forward(context, encoded->prompt);
+      context.prompt = &encoded->encoded;
+    }
     Tensor embedded = context.operations.empty(shape, category);
     embedding_->forward(context, batch, embedded);
     return embedded;
@@ -363,16 +417,16 @@ class DecoderStage final : public StageModel {
   }
 
   ResidualStream run_blocks(LayerContext& context, const LocalBatch& local, const Tensor& input,
-                            ActivationStash::Contents* contents) const {
+                            ActivationStash::Contents& contents, bool keeps) const {
     const TokenLayout layout = local.layout();
-    const Category category = contents ? Category::activations : Category::workspace;
-    ResidualStream stream{stage_input(context, *local, input, category), {}};
+    const Category category = keeps ? Category::activations : Category::workspace;
+    ResidualStream stream{stage_input(context, *local, input, category, &contents), {}};
     if (embedding_) drop_embedded(context, local, stream.x);
     for (size_t i = 0; i < blocks_.size(); ++i) {
       context.source.prefetch(block_layer(i), layer_after(block_layer(i)));
-      BlockStash* const stash = contents && is_reached(i) ? &contents->blocks[i] : nullptr;
+      BlockStash* const stash = keeps && is_reached(i) ? &contents.blocks[i] : nullptr;
       stream = blocks_[i].forward(context, layout, std::move(stream), stash);
-      if (stash && offload_) send_away(context.operations, *contents, i);
+      if (stash && offload_) send_away(context.operations, contents, i);
     }
     return stream;
   }
@@ -401,9 +455,11 @@ class DecoderStage final : public StageModel {
   ModelShard shard_;
   bool offload_;
   DropoutRates rates_;  // those that are applied
+  int64_t prefix_ = 0;  // virtual tokens that are keys and values alone
   bool drops_ = false;  // the rates or adapters do
   std::vector<Parameter> parameters_;
   std::optional<Embedding> embedding_;
+  std::optional<PromptEncoder> encoder_;  // of virtual tokens
   std::vector<DecoderBlock> blocks_;
   std::optional<Head> head_;
   int lowest_trained_ = 0;  // the lowest layer with a parameter that is trained; -1: in an earlier stage

@@ -46,7 +46,8 @@ class KeyValueCache {
 
 // With a shard, context.tensor and context.context are of the rank's groups in every call (null where the
 // group would be of one), and all ranks of a group make the same calls in the same order.
-// context.sequence_tokens is the stage's own business. Before a layer is used, context.source is told so by
+// A batch has the model's virtual tokens, if it has some (with_prompt()). context.sequence_tokens and
+// context.prompt are the stage's own business. Before a layer is used, context.source is told so by
 // prefetch().
 class StageModel {
  public:

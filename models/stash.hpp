@@ -9,6 +9,7 @@
 #include "kernels/offload.hpp"
 #include "models/block.hpp"
 #include "models/head.hpp"
+#include "models/prompt_encoder.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
@@ -19,6 +20,9 @@ struct ActivationStash::Contents {
   std::vector<std::unique_ptr<Offloaded>> on_host;
   HeadStash head;      // where the head is here
   Tensor d_embedding;  // [tokens, hidden], from backward_input on, where the embedding is here
+  // Where virtual tokens have an encoder and the embedding is here: what it gave, and its gradient.
+  PromptStash prompt;
+  Tensor encoded, d_encoded;
 };
 
 struct KeyValueCache::Contents {

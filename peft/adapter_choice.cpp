@@ -106,10 +106,17 @@ ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>
           "of its own), which cannot be scaled by {}; 1 is right",
           choice.folder, choice.scale);
     const ModelSpec one = model_of_config(config, model.architecture);
+    if (one.prompt.exists() && (choices.size() > 1 || choice.scale != 1))
+      throw UserError(
+          "--adapter: '{}' has virtual tokens, which are neither added up with another adapter nor scaled; "
+          "give "
+          "it alone",
+          choice.folder);
     AdapterFolder(choice.folder).check(one);
     if (choices.size() == 1) {  // what else is in its folder
       all.trained = one.trained;
       all.vectors = one.vectors;
+      all.prompt = one.prompt;
       all.bottleneck = one.bottleneck;
     }
     for (const auto& [matrix, adapters] : one.adapters)

@@ -7,6 +7,7 @@
 #include "models/stage_model.hpp"
 #include "models/weights_io.hpp"
 #include "peft/adapter_config.hpp"
+#include "peft/prompt_files.hpp"
 
 namespace collie {
 
@@ -33,6 +34,7 @@ static bool is_of(const std::string& tensor, const std::string& adapter) {
 }
 
 std::string name_in_adapter(const ModelSpec& model, const std::string& tensor, const std::string& adapter) {
+  if (model.prompt.exists()) return prompt_tensor;
   const size_t dot = tensor.rfind('.');
   std::string module = tensor.substr(0, dot), part = tensor.substr(dot);
   if (!adapter.empty()) module.resize(module.size() - adapter.size() - 1);
@@ -47,12 +49,21 @@ AdapterFolderSource::AdapterFolderSource(const AdapterOrigin& origin, const Mode
     const std::vector<int64_t> shape = tensor.shape.to_vector();
     slices_.push_back({tensor.name, "weight", shape, std::vector<int64_t>(shape.size(), 0), shape});
     names_.push_back(name_in_adapter(model, tensor.name, origin.name));
+    if (model.prompt.exists())
+      in_file_.push_back(parameter_in_prompt_file(model, whole_tensor(tensor.name, tensor.shape)));
   }
 }
 
 void AdapterFolderSource::read(size_t index, int64_t begin, std::span<float> values) const {
   const WeightFolder::Place& place = folder_.find(names_.at(index));
-  TensorReader(*place.file, *place.tensor).read(begin, values);
+  const TensorReader reader(*place.file, *place.tensor);
+  if (!in_file_.empty())
+    return for_each_run(
+        in_file_.at(index), begin, begin + static_cast<int64_t>(values.size()), [&](const TensorRun& run) {
+          reader.read(run.first,
+                      values.subspan(static_cast<size_t>(run.held - begin), static_cast<size_t>(run.count)));
+        });
+  reader.read(begin, values);
 }
 
 AdapterFolder::AdapterFolder(const AdapterOrigin& origin)
@@ -65,6 +76,7 @@ bool AdapterFolder::has(const Parameter& parameter) const {
 void AdapterFolder::check(const ModelSpec& model) const {
   std::vector<NamedTensor> expected = adapter_tensors(model);
   for (NamedTensor& tensor : expected) tensor.name = name_in_adapter(model, tensor.name);
+  if (model.prompt.exists()) expected = {prompt_in_file(model)};
   const std::vector<std::string> surplus = check_tensors(weights_, expected);
   if (!surplus.empty())
     throw UserError("{}: its tensors are not those that {} describes: {} left over: {}",
@@ -74,7 +86,7 @@ void AdapterFolder::check(const ModelSpec& model) const {
 void AdapterFolder::read(const ModelSpec& model, const Parameter& parameter, Operations& operations,
                          Tensor& weight) const {
   Parameter renamed = parameter;
-  renamed.pieces = pieces_of(parameter);
+  renamed.pieces = pieces_of(model.prompt.exists() ? parameter_in_prompt_file(model, parameter) : parameter);
   for (Piece& piece : renamed.pieces) piece.tensor = name_in_adapter(model, piece.tensor, name_);
   std::vector<Tensor> weights{weight};
   read_weights(weights_, {renamed}, operations, weights);

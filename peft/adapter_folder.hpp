@@ -73,6 +73,7 @@ class AdapterFolderSource final : public CheckpointSource {
   nlohmann::json metadata_ = nlohmann::json::object();
   std::vector<Slice> slices_;
   std::vector<std::string> names_;  // [slices] in the folder
+  std::vector<Parameter> in_file_;  // [slices] of virtual tokens, where they stand in the folder's tensor
 };
 
 }  // namespace collie

@@ -102,12 +102,7 @@ void write_bottleneck(const Config& config, const ModelSpec&, nlohmann::ordered_
 }  // namespace
 
 AdapterKind bottleneck_kind() {
-  return {"adapter",
-          "BOTTLENECK",
-          {"adapter_config", "reduction_factor", "scaling", "non_linearity", "modules_to_save"},
-          add_bottlenecks,
-          read_bottleneck,
-          write_bottleneck};
+  return {"adapter", "BOTTLENECK", true, add_bottlenecks, read_bottleneck, write_bottleneck};
 }
 
 }  // namespace collie

@@ -5,6 +5,7 @@
 #include "models/pieces.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
+#include "peft/prompt_files.hpp"
 #include "plan/companion_files.hpp"
 #include "plan/start_adapter.hpp"
 
@@ -17,8 +18,11 @@ AdapterContents adapter_contents(const RunPlan& plan, const PeftSection& peft) {
   Config config = plan.config;
   config.peft = peft;
   contents.config = adapter_config_of(config, plan.model);
-  for (const NamedTensor& tensor : adapter_tensors(plan.model))
-    contents.names[tensor.name] = name_in_adapter(plan.model, tensor.name);
+  if (plan.model.prompt.exists())
+    contents.names[prompt_tensor] = prompt_tensor;
+  else
+    for (const NamedTensor& tensor : adapter_tensors(plan.model))
+      contents.names[tensor.name] = name_in_adapter(plan.model, tensor.name);
   const std::string& dtype = plan.config.model.save_dtype;
   if (dtype != "auto") contents.dtype = dtype;
   contents.others = plan.kept_files;
@@ -29,6 +33,9 @@ AdapterContents adapter_contents(const RunPlan& plan, const PeftSection& peft) {
 
 void write_final_folder(const RunPlan& plan, const std::string& folder, const std::string& run,
                         const Checkpoint& checkpoint) {
+  if (plan.model.prompt.exists())
+    return write_adapter_folder(folder, run, adapter_contents(plan, plan.config.peft), *plan.tokenizer,
+                                Checkpoint(std::make_shared<const PromptSource>(checkpoint, plan.model)));
   if (plan.model.has_adapters()) {
     const FinalAdapter adapter = final_adapter(plan, checkpoint);
     return write_adapter_folder(folder, run, adapter_contents(plan, adapter.peft), *plan.tokenizer,

@@ -137,7 +137,7 @@ int64_t nanoseconds(double seconds) {
 LayerTimes measure_layers(const RunPlan& plan) {
   failpoint("plan.measure");
   const Grid grid{1, 1, plan.layout.grid.context, plan.layout.grid.tensor};
-  const MicroBatch batch = batch_of(plan);
+  const MicroBatch batch = with_prompt(batch_of(plan), plan.model.prompt, plan.model.architecture.vocab_size);
   std::vector<std::unique_ptr<Connections>> connections;
   for (RankGroups& groups :
        make_local_groups(grid, static_cast<int>(plan.model.architecture.num_key_value_heads),

@@ -23,7 +23,8 @@ namespace {
 
 // --- the ranks' computation
 
-// Returns the largest batch of a step. All steps are equal if sequences are packed. Otherwise the search
+// Returns the largest batch of a step. All steps are equal if sequences are packed, unless each document has
+// virtual tokens. Otherwise the search
 // looks through at most this many tokens for the largest micro-batch of a replica.
 std::shared_ptr<const StepBatch> largest_batch(const RunPlan& plan, int replica) {
   constexpr int64_t most_tokens = int64_t{1} << 20;
@@ -34,14 +35,14 @@ std::shared_ptr<const StepBatch> largest_batch(const RunPlan& plan, int replica)
     const auto batch = training_batch(plan, step, replica);
     size_t size = 0;
     for (const MicroBatch& micro_batch : batch->micro_batches) {
-      size = std::max(size, micro_batch.tokens.size());
+      size = std::max(size, tokens_with_prompt(micro_batch, plan.model.prompt));
       seen += static_cast<int64_t>(micro_batch.tokens.size());
     }
     if (!largest || size > largest_size) {
       largest_size = size;
       largest = batch;
     }
-    if (plan.order->settings().packing == Packing::stream &&
+    if (plan.order->settings().packing == Packing::stream && plan.model.prompt.in_document() == 0 &&
         static_cast<int64_t>(size) == plan.sizes.micro_batch_size * plan.config.data.sequence_length)
       break;  // no batch can be larger
     seen += 1;

@@ -59,6 +59,11 @@ void export_model(const RunPlan& plan, const std::string& folder, bool merge) {
     throw UserError(
         "--merge: these adapters are layers of their own, which no matrix of the model can take up; use them "
         "with --adapter");
+  if (merge && plan.model.prompt.exists())
+    throw UserError(
+        "--merge: the adapter is virtual tokens, which are no part of any matrix, so they cannot be merged "
+        "into "
+        "the model; --adapter uses them with it");
   const std::string path = plain(folder);
   const fs::path parent = fs::path(path).parent_path();
   std::error_code error;

@@ -39,8 +39,9 @@ StepWork work_of_step(const ModelSpec& model, int64_t tokens, int64_t visible_ke
   const int first = lowest == parameters.end() ? INT_MAX : lowest->layer;
   StepWork work;
   for (const Parameter& parameter : parameters) {
-    // The embedding's layer has lookups alone.
-    if (parameter.shape.rank() != 2 || parameter.layer == 0) continue;
+    // The embedding's layer has lookups alone, and a prefix is no matrix that tokens are multiplied with.
+    const bool is_prefix = parameter.is_table && parameter.is_adapter;
+    if (parameter.shape.rank() != 2 || parameter.layer == 0 || is_prefix) continue;
     const int products = 1 + (parameter.layer >= first ? 1 : 0) + (parameter.trainable ? 1 : 0);
     work.matrices +=
         2.0 * products * static_cast<double>(parameter.shape.numel()) * static_cast<double>(tokens);

@@ -37,7 +37,7 @@ std::vector<PlanReport::Stage> stages_of(const RunPlan& plan) {
 }
 
 void measure_first_step(const RunPlan& plan, PlanReport& report) {
-  int64_t keys = 0;
+  int64_t keys = 0, computed = 0;  // virtual tokens included
   for (int64_t replica = 0; replica < plan.sizes.dp_size; ++replica) {
     StepSizes sizes = plan.sizes;
     sizes.dp_rank = replica;
@@ -45,10 +45,15 @@ void measure_first_step(const RunPlan& plan, PlanReport& report) {
     report.targets = batch.global_target_tokens;
     for (const MicroBatch& micro_batch : batch.micro_batches) {
       report.tokens += static_cast<int64_t>(micro_batch.tokens.size());
-      keys += visible_keys(micro_batch);
+      const MicroBatch whole =
+          with_prompt(micro_batch, plan.model.prompt, plan.model.architecture.vocab_size);
+      computed += static_cast<int64_t>(whole.tokens.size());
+      keys += visible_keys(whole);
+      if (plan.model.prompt.kind == PromptKind::prefix)
+        keys += plan.model.prompt.tokens * static_cast<int64_t>(whole.tokens.size());
     }
   }
-  report.work = work_of_step(plan.model, report.tokens, keys);
+  report.work = work_of_step(plan.model, computed, keys);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
+#include "peft/prompt_files.hpp"
 #include "peft/quantised_base.hpp"
 #include "plan/base_model.hpp"
 #include "plan/checkpoint_metadata.hpp"
@@ -31,6 +32,7 @@
 #include "plan/data_resume.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
+#include "plan/prompt_start.hpp"
 #include "plan/resume_check.hpp"
 #include "plan/start_adapter.hpp"
 #include "plan/stored_quantisation.hpp"
@@ -145,6 +147,7 @@ void resolve_model(RunPlan& plan) {
   if (plan.purpose == Purpose::train) {
     check_quantised_is_frozen(plan.config, plan.model);
     say_ignored_dropout(plan.model, where);
+    choose_prompt_start(plan);
   }
   if (plan.model.architecture.tie_word_embeddings && !section.from_scratch &&
       has_own_head(section.path, plan.model.architecture))
@@ -173,6 +176,12 @@ void resolve_layout(RunPlan& plan, int ranks_here) {
   layout.stages = layout.grid.pipeline * layout.virtual_stages;
   layout.rank_of_stage =
       schedule::rank_of_stage(layout.schedule, layout.grid.pipeline, layout.virtual_stages);
+  if (plan.model.prompt.encoder.kind == EncoderKind::projection && layout.stages > 1)
+    throw UserError(
+        "{}: {} stages (parallel.pp_size, parallel.virtual_stages), but one computes the whole prefix for "
+        "all "
+        "blocks; 1, or peft.prefix_projection: false, is right",
+        plan.config.file.place("peft.prefix_projection"), layout.stages);
   // A matrix that is frozen is on both stages, and nothing is exchanged for it.
   layout.tied = plan.model.architecture.tie_word_embeddings && model_parameters(plan.model).front().trainable;
   if (layout.tied && plan.purpose == Purpose::train) {
@@ -215,6 +224,13 @@ void check_sequence_length(const RunPlan& plan) {
         "data.sequence_length: {} is longer than the model's max_position_embeddings, {}; at most that is "
         "right",
         plan.config.data.sequence_length, plan.model.architecture.max_position_embeddings);
+  if (plan.config.data.sequence_length > plan.model.positions())
+    throw UserError(
+        "{}: {} virtual tokens before windows of {} (data.sequence_length) leave no room in the model's {} "
+        "positions (max_position_embeddings); at most {} do",
+        plan.config.file.place("peft.num_virtual_tokens"), plan.model.prompt.tokens,
+        plan.config.data.sequence_length, plan.model.architecture.max_position_embeddings,
+        plan.model.architecture.max_position_embeddings - plan.config.data.sequence_length);
 }
 
 void open_evaluation_data(RunPlan& plan) {
@@ -456,6 +472,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.purpose = Purpose::train;
   plan.existing = existing;
   complete_training_adapters(plan.config, existing);
+  check_can_be_trained(plan.config);
   add_loraplus_group(plan.config);
   check_names(plan.config);
   look_at_existing_run(plan);  // refuses all that it can before any data are read
@@ -517,11 +534,10 @@ RunPlan plan_generation(Config config, Generation generation, const CheckpointCh
     plan.prompt_tokens.push_back(*plan.tokenizer->bos());
   }
   const auto length = static_cast<int64_t>(plan.prompt_tokens.size());
-  if (length >= plan.model.architecture.max_position_embeddings)
+  if (length >= plan.model.positions())
     throw UserError(
         "--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer",
-        length, plan.model.architecture.max_position_embeddings,
-        plan.model.architecture.max_position_embeddings - 1);
+        length, plan.model.positions(), plan.model.positions() - 1);
   measure_partition(plan);
   return plan;
 }
@@ -583,6 +599,7 @@ std::string for_nodes(const RunPlan& plan) {
                 {"start", plan.model.changes_base() ? absolute(start_adapter_folder(plan)) : ""},
                 {"adapters", adapters}}},
               {"adapters", to_json(choices)},
+              {"prompt_start", plan.model.prompt.start_ids},
               {"has_adapters", plan.model.has_adapters()}}
       .dump();
 }
@@ -600,6 +617,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.adapters = adapter_choices_of(description.at("adapters"));
   if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
   if (!description.at("has_adapters").get<bool>()) plan.model = plan.model.without_adapters();
+  plan.model.prompt.start_ids = description.at("prompt_start").get<std::vector<int32_t>>();
   plan.config.parallel.partition.clear();  // the run uses the trainer's partition, whatever this key says
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();
   resolve_layout(plan, ranks_here);

@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
 #include "kernels/clip_factor.hpp"
+#include "models/prompt_start.hpp"
 #include "models/quantised_weights.hpp"
 #include "models/weights_io.hpp"
 #include "peft/adapted_linear.hpp"
@@ -82,6 +83,7 @@ void ModelWorker::load(Chunk& chunk) {
     const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
     for (const AdapterFolder& adapter : adapters)
       if (adapter.has(parameter)) return adapter.read(settings_.model, parameter, *operations_, weight);
+    if (folder && read_prompt_start(settings_.model, parameter, *folder, *operations_, weight)) return;
     if (settings_.base && !parameter.is_adapter) return chunk.state->read_weight(id, *settings_.base, weight);
     if (!folder || parameter.is_adapter) return initialise(parameter, settings_.seed, *operations_, weight);
     std::vector<Tensor> weights{weight};
@@ -153,12 +155,27 @@ const MicroBatch& ModelWorker::micro_batch(int index) const {
   return batch_->micro_batches.at(static_cast<size_t>(index));
 }
 
+// This replica's batch, with the model's virtual tokens, of which loaders and who else asks for programs know
+// nothing. In decoding, a sequence that has a capacity begins.
+std::shared_ptr<const StepBatch> ModelWorker::batch_of(const Program& program) const {
+  if (program.batches.empty()) return nullptr;
+  const std::shared_ptr<const StepBatch>& batch = program.batches.at(static_cast<size_t>(place_.data));
+  if (!batch || !settings_.model.prompt.exists()) return batch;
+  std::vector<bool> begins;
+  if (program.kind.pass == Pass::decode)
+    for (const Decoding::Sequence& sequence : program.decoding.next) begins.push_back(sequence.capacity > 0);
+  auto all = std::make_shared<StepBatch>(*batch);
+  for (MicroBatch& each : all->micro_batches)
+    each = with_prompt(each, settings_.model.prompt, settings_.model.architecture.vocab_size, begins);
+  return all;
+}
+
 void ModelWorker::begin(const Program& program) {
   COLLIE_ASSERT(
       stashes_.empty() && inputs_.empty() && outputs_.empty() && d_outputs_.empty() && d_inputs_.empty(),
       "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
   program_ = program;
-  batch_ = program.batches.empty() ? nullptr : program.batches.at(static_cast<size_t>(place_.data));
+  batch_ = batch_of(program);
   averages_are_due_ = optimizers_ && optimizers_->has_averages() &&
                       (program.kind.pass == Pass::loss || program.kind.pass == Pass::decode);
   has_computed_ = hooks_.empty() && !averages_are_due_;
@@ -251,7 +268,8 @@ void ModelWorker::prepare_caches(Chunk& chunk) {
   for (const int64_t ended : program_.decoding.ended) cache.end(ended);
   for (const Decoding::Sequence& sequence : program_.decoding.next)
     if (sequence.capacity > 0)
-      chunk.model->start_sequence(*operations_, cache, sequence.number, sequence.capacity);
+      chunk.model->start_sequence(*operations_, cache, sequence.number,
+                                  settings_.model.prompt.in_document() + sequence.capacity);
 }
 
 void ModelWorker::make_loss_sums() {

@@ -113,6 +113,7 @@ class ModelWorker final : public StageWorker {
   Chunk& chunk_of(int stage);
   LayerContext context(Chunk& chunk, bool training);
   const MicroBatch& micro_batch(int index) const;
+  std::shared_ptr<const StepBatch> batch_of(const Program& program) const;
   void call_hooks(void (StepHook::*event)(const HookContext&));
   void begin_computing();
   void use_averages();

@@ -84,6 +84,22 @@ struct Relu {
   }
 };
 
+struct Sigmoid {
+  HWY_INLINE Vec value(Vec x) const { return sigmoid(x); }
+  HWY_INLINE ValueAndSlope both(Vec x) const {
+    const Vec s = sigmoid(x);
+    return {s, hn::Mul(s, hn::Sub(constant(1), s))};
+  }
+};
+
+struct Tanh {
+  HWY_INLINE Vec value(Vec x) const { return hn::Tanh(Floats(), x); }
+  HWY_INLINE ValueAndSlope both(Vec x) const {
+    const Vec t = value(x);
+    return {t, hn::NegMulAdd(t, t, constant(1))};
+  }
+};
+
 // Calls f with the function's type.
 template <class F>
 HWY_INLINE void with_activation(Activation activation, F f) {
@@ -96,6 +112,10 @@ HWY_INLINE void with_activation(Activation activation, F f) {
       return f(GeluTanh());
     case Activation::relu:
       return f(Relu());
+    case Activation::sigmoid:
+      return f(Sigmoid());
+    case Activation::tanh:
+      return f(Tanh());
   }
 }
 

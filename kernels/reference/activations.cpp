@@ -38,6 +38,10 @@ double value(Activation activation, double x) {
       return x * (1 + tanh_of_cubic(x)) / 2;
     case Activation::relu:
       return x < 0 ? 0 : x;
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::tanh:
+      return std::tanh(x);
   }
   COLLIE_ASSERT(false, "activation {}", static_cast<int>(activation));
 }
@@ -56,6 +60,14 @@ double slope(Activation activation, double x) {
     }
     case Activation::relu:
       return x <= 0 ? 0 : 1;
+    case Activation::sigmoid: {
+      const double s = 1 / (1 + std::exp(-x));
+      return s * (1 - s);
+    }
+    case Activation::tanh: {
+      const double t = std::tanh(x);
+      return 1 - t * t;
+    }
   }
   COLLIE_ASSERT(false, "activation {}", static_cast<int>(activation));
 }

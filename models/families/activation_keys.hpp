@@ -31,6 +31,10 @@ inline const char* name_of(Activation activation) {
       return "gelu_new";
     case Activation::relu:
       return "relu";
+    case Activation::sigmoid:
+      return "sigmoid";
+    case Activation::tanh:
+      return "tanh";
   }
   return "";
 }

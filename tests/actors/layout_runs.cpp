@@ -74,9 +74,11 @@ std::string MathsOptions::name() const {
       "{}{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, states {}, "
       "rounded "
       "{}",
-      family, dropout ? " with dropout" : "", peft == "none" ? "" : " with " + peft + (quantisation == "none" ? "" : " of " + quantisation), optimizer,
-      tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "", sequences_per_step,
-      micro_batch_size, dtype, master ? " with masters" : "", grad_dtype, state_dtype, rounding);
+      family, dropout ? " with dropout" : "",
+      peft == "none" ? "" : " with " + peft + (quantisation == "none" ? "" : " of " + quantisation),
+      optimizer, tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "",
+      sequences_per_step, micro_batch_size, dtype, master ? " with masters" : "", grad_dtype, state_dtype,
+      rounding);
 }
 
 OptimizerConfig optimizer_config(const std::string& optimizer) {
@@ -145,6 +147,26 @@ PeftSection peft_section(const std::string& peft) {
   if (peft.ends_with("_bn")) {
     section.type = "adapter";
     section.adapter_config = peft;
+    return section;
+  }
+  if (peft == "prompt" || peft == "prefix") {
+    section.type = peft + "_tuning";
+    section.num_virtual_tokens = 3;
+    return section;
+  }
+  if (peft == "ptuning" || peft == "ptuning_lstm") {
+    section.type = "p_tuning";
+    section.num_virtual_tokens = 3;
+    section.encoder_hidden_size = 6;
+    if (peft == "ptuning") return section;
+    section.encoder_reparameterization_type = "LSTM";
+    section.encoder_dropout = 0.2;
+    return section;
+  }
+  if (peft == "prefix_mlp") {
+    section.type = "prefix_tuning";
+    section.num_virtual_tokens = 3;
+    section.prefix_projection = true;
     return section;
   }
   section.type = "lora";

@@ -51,8 +51,8 @@ inline double relative_error(const std::vector<float>& a, const std::vector<floa
   return difference == 0 ? 0 : std::sqrt(difference / norm);
 }
 
-inline constexpr Activation all_activations[] = {Activation::silu, Activation::gelu, Activation::gelu_tanh,
-                                                 Activation::relu};
+inline constexpr Activation all_activations[] = {Activation::silu, Activation::gelu,    Activation::gelu_tanh,
+                                                 Activation::relu, Activation::sigmoid, Activation::tanh};
 
 // What `f` says when it throws std::logic_error; "" when it does not throw.
 inline std::string complaint(const std::function<void()>& f) {

@@ -3,6 +3,7 @@
 #include "models/embedding.hpp"
 #include "models/head.hpp"
 #include "models/parameter_list.hpp"
+#include "models/prompt_encoder.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/support.hpp"
 
@@ -100,23 +101,113 @@ TEST_CASE("gradients of every norm agree with finite differences", "[layers][dif
 
 TEST_CASE("gradients of the embedding agree with finite differences", "[layers][differences]") {
   Bench bench;
-  const bool positions = GENERATE(false, true);
+  const bool positions = GENERATE(false, true), prompt = GENERATE(false, true);
   bench.parameters = {{"table", {5, 8}}};  // fewer rows than tokens, so that ids repeat
-  if (positions) bench.parameters.push_back({"positions", {12, 8}});
+  EmbeddingIds ids;
+  ids.tokens = 0;
+  const auto add = [&](const char* name, int64_t rows) {
+    bench.parameters.push_back({name, {rows, 8}});
+    return static_cast<ParameterId>(bench.parameters.size()) - 1;
+  };
+  if (positions) ids.positions = add("positions", 12);
+  if (prompt) ids.prompt.rows = add("prompt", 2);
   bench.fill();
   const double scale = GENERATE(1.0, 3.0);
-  const Embedding embedding({0, positions ? 1 : no_parameter}, scale);
-  const MicroBatch batch = make_batch({5, 4}, 5, "tokens");
-  Tensor y = bench.empty({9, 8});
-  const Tensor dy = bench.random({9, 8}, "dy");
+  const Embedding embedding(ids, 5, scale);
+  const SoftPrompt rows{prompt ? PromptKind::embeddings : PromptKind::none, prompt ? 2 : 0};
+  const MicroBatch batch = with_prompt(make_batch({5, 4}, 5, "tokens"), rows, 5);
+  const auto tokens = static_cast<int64_t>(batch.tokens.size());
+  Tensor y = bench.empty({tokens, 8});
+  const Tensor dy = bench.random({tokens, 8}, "dy");
   LayerContext context = bench.context();
-  Tensor given = bench.empty({9, 8});
+  Tensor given = bench.empty({tokens, 8});
   bench.operations.copy(dy, given);
   embedding.backward_weight(context, batch, given);
   bench.check_weights([&] {
     embedding.forward(context, batch, y);
     return weighted_sum(y, dy);
   });
+}
+
+TEST_CASE("a token that is neither in the vocabulary nor virtual is refused", "[layers]") {
+  Bench bench;
+  bench.parameters = {{"table", {5, 8}}, {"prompt", {2, 8}}};
+  bench.fill();
+  EmbeddingIds ids;
+  ids.tokens = 0;
+  ids.prompt.rows = 1;
+  const Embedding embedding(ids, 5);
+  MicroBatch batch = with_prompt(make_batch({3}, 5, "tokens"), {PromptKind::embeddings, 2}, 5);
+  Tensor y = bench.empty({5, 8});
+  LayerContext context = bench.context();
+  CHECK_NOTHROW(embedding.forward(context, batch, y));
+  batch.tokens.front() = 7;
+  CHECK_THROWS_AS(embedding.forward(context, batch, y), RunError);
+}
+
+TEST_CASE("gradients of the encoders of virtual tokens agree with finite differences",
+          "[layers][differences][prompt]") {
+  const EncoderSettings settings =
+      GENERATE(EncoderSettings{EncoderKind::mlp, 3}, EncoderSettings{EncoderKind::lstm, 2, 1},
+               EncoderSettings{EncoderKind::lstm, 2, 3, 0.5}, EncoderSettings{EncoderKind::projection, 3});
+  const int64_t tokens = GENERATE(1, 4);
+  CAPTURE(static_cast<int>(settings.kind), settings.layers, tokens);
+  ModelSpec model(tiny_config());
+  model.prompt.kind = settings.kind == EncoderKind::projection ? PromptKind::prefix : PromptKind::embeddings;
+  model.prompt.tokens = tokens;
+  model.prompt.encoder = settings;
+  Bench bench;
+  const PromptIds ids = add_embedding(model, bench.parameters).prompt;
+  bench.fill();
+  const PromptEncoder encoder(ids, settings);
+  const Tensor dy = bench.random({tokens, ids.widths.back()}, "dy");
+  LayerContext context = bench.context();
+  context.dropout = DropoutDraw{5, 6};
+  PromptStash stash;
+  encoder.forward(context, stash);
+  encoder.backward_input(context, dy, stash);
+  encoder.backward_weight(context, stash);
+  for (size_t i = 0; i < bench.parameters.size(); ++i) {
+    if (!bench.parameters[i].is_adapter) continue;
+    INFO(bench.parameters[i].name);
+    const std::vector<double> differences = finite_differences(bench.weights[i], [&] {
+      PromptStash passing;
+      return weighted_sum(encoder.forward(context, passing), dy);
+    });
+    CHECK(relative_error(doubles(bench.gradients[i]), differences, 1e-4) < layer_tolerance);
+  }
+}
+
+TEST_CASE("gradients of attention with a prefix agree with finite differences",
+          "[layers][differences][prompt]") {
+  Bench bench;
+  ModelSpec model(tiny_config());
+  model.prompt = {PromptKind::prefix, 3};
+  const BlockIds ids = add_block(model, 0, bench.parameters);
+  bench.fill();
+  const Attention attention(model.architecture, 0, ids,
+                            make_rotary_tables(model.architecture, bench.operations), make_dense_linear);
+  const MicroBatch batch =
+      with_prompt(make_batch(packed, model.architecture.vocab_size, "tokens"), model.prompt, 11);
+  const TokenLayout layout = layout_of(batch);
+  Tensor x = bench.random({8, 8}, "x"), y = bench.empty({8, 8}), dx = bench.empty({8, 8});
+  const Tensor dy = bench.random({8, 8}, "dy");
+  LayerContext context = bench.context();
+  AttentionStash stash;
+  attention.forward(context, layout, x, y, &stash);
+  attention.backward_input(context, layout, dy, dx, stash);
+  attention.backward_weight(context, x, dy, stash);
+  const auto f = [&] {
+    attention.forward(context, layout, x, y, nullptr);
+    return weighted_sum(y, dy);
+  };
+  CHECK(relative_error(doubles(dx), finite_differences(x, f)) < layer_tolerance);
+  for (const ParameterId id : {ids.k.weight, ids.prefix.id}) {
+    const auto i = static_cast<size_t>(id);
+    INFO(bench.parameters[i].name);
+    CHECK(relative_error(doubles(bench.gradients[i]), finite_differences(bench.weights[i], f), 1e-4) <
+          layer_tolerance);
+  }
 }
 
 TEST_CASE("gradients of attention agree with finite differences", "[layers][differences]") {

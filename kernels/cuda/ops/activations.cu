@@ -13,9 +13,9 @@ __device__ __forceinline__ float sigmoid(float x) {
   return 1.0F / (1.0F + expf(-x));
 }
 
-// Each function is x · phi(x). `times` is factor · x · phi(x), and `slope_times` is factor times the
-// derivative, of a phi that was computed before. For large |x| phi is 0 or 1, without losing the digits of
-// small values.
+// Each function is x · phi(x), or phi(x) alone. `times` is factor times the function, and `slope_times` is
+// factor times the derivative, of a phi that was computed before. For large |x| phi is 0 or 1, without losing
+// the digits of small values.
 struct Silu {
   __device__ static float phi(float x) { return sigmoid(x); }
   __device__ static float value(float x, float phi) { return x * phi; }
@@ -55,6 +55,20 @@ struct Relu {
   __device__ static float slope_times(float factor, float, float phi) { return factor * phi; }
 };
 
+struct Sigmoid {
+  __device__ static float phi(float x) { return sigmoid(x); }
+  __device__ static float value(float, float phi) { return phi; }
+  __device__ static float times(float factor, float, float phi) { return factor * phi; }
+  __device__ static float slope_times(float factor, float, float phi) { return factor * phi * (1.0F - phi); }
+};
+
+struct Tanh {
+  __device__ static float phi(float x) { return tanhf(x); }
+  __device__ static float value(float, float phi) { return phi; }
+  __device__ static float times(float factor, float, float phi) { return factor * phi; }
+  __device__ static float slope_times(float factor, float, float phi) { return factor * (1.0F - phi * phi); }
+};
+
 template <class F>
 void with_activation(Activation activation, F f) {
   switch (activation) {
@@ -66,6 +80,10 @@ void with_activation(Activation activation, F f) {
       return f(GeluTanh{});
     case Activation::relu:
       return f(Relu{});
+    case Activation::sigmoid:
+      return f(Sigmoid{});
+    case Activation::tanh:
+      return f(Tanh{});
   }
 }
 
