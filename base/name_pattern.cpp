@@ -27,6 +27,13 @@ bool matches_pattern(const std::string& pattern, const std::string& name) {
   return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
 }
 
+bool matches_end_of_name(const std::string& pattern, const std::string& name) {
+  if (matches_pattern(pattern, name)) return true;
+  for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1))
+    if (matches_pattern(pattern, name.substr(dot + 1))) return true;
+  return false;
+}
+
 void check_pattern_matches(const std::string& pattern, const std::vector<std::string>& names,
                            const std::string& place) {
   if (std::none_of(names.begin(), names.end(),

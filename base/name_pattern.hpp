@@ -10,6 +10,9 @@ namespace collie {
 // [01] for one of these.
 bool matches_pattern(const std::string& pattern, const std::string& name);
 
+// The same of the name or of what is behind one of its dots.
+bool matches_end_of_name(const std::string& pattern, const std::string& name);
+
 // Throws UserError "PLACE: 'PATTERN' matches no parameter of the model; ..." if it matches none of `names`.
 // The message names the nearest one.
 void check_pattern_matches(const std::string& pattern, const std::vector<std::string>& names,

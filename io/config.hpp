@@ -127,7 +127,7 @@ struct PatternNumbers {
 
 // The names and defaults are those of Hugging Face's peft.
 struct PeftSection {
-  std::string type = "none";  // none | lora | ia3
+  std::string type = "none";  // none | lora | ia3 | adapter
   std::string path;           // of an adapter to go on from; empty: a new one
   int64_t r = 8;
   double lora_alpha = 8, lora_dropout = 0;
@@ -140,6 +140,9 @@ struct PeftSection {
   bool use_rslora = false, use_dora = false;
   std::string init_lora_weights = "true";  // true | gaussian | false
   double loraplus_lr_ratio = 1;
+  std::string adapter_config = "seq_bn";     // seq_bn | double_seq_bn | par_bn
+  double reduction_factor = 0, scaling = 0;  // 0: that of adapter_config
+  std::string non_linearity = "auto";        // auto | relu | silu | gelu | gelu_new
   std::optional<int64_t> num_virtual_tokens;  // of those that the kinds below train
   std::string prompt_tuning_init = "RANDOM";  // RANDOM | TEXT | SAMPLE_VOCAB
   std::string prompt_tuning_init_text;
@@ -151,8 +154,13 @@ struct PeftSection {
   bool operator==(const PeftSection&) const = default;
 };
 
+// Of the frozen model under adapters. The defaults but the kind are those of QLoRA.
 struct QuantizationSection {
-  std::string kind = "none";
+  std::string kind = "none";  // none | nf4 | fp4 | int8
+  bool double_quant = true;
+  int64_t block_size = 64;              // of nf4 and fp4
+  std::string compute_dtype = "auto";   // auto: model.dtype
+  std::vector<std::string> skip = {"lm_head"};  // patterns of the ends of names
   bool operator==(const QuantizationSection&) const = default;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
@@ -112,51 +114,90 @@ void check_ranks(const ParallelSection& parallel, const Places& places) {
         most_ranks);
 }
 
-// The key of the first value that stands elsewhere than at its default.
-std::string first_changed(const Config& config, const std::string& section) {
+// The keys of the values that stand elsewhere than at their defaults.
+std::vector<std::string> changed_keys(const Config& config, const std::string& section) {
   Config given = config, initial;
   const std::vector<Key> keys = schema(given), defaults = schema(initial);
+  std::vector<std::string> changed;
   for (const Key& key : keys) {
     if (key.path.rfind(section, 0) != 0) continue;
     const Key* const other = find_key(defaults, key.path);
-    if (other != nullptr && other->yaml() != key.yaml()) return key.path;
+    if (other != nullptr && other->yaml() != key.yaml()) changed.push_back(key.path);
   }
-  return "";
+  return changed;
 }
 
-// A text is for TEXT, and TEXT needs one.
-void check_prompt_text(const PeftSection& peft, const Places& places) {
-  const std::string place = places.of("peft.prompt_tuning_init_text");
-  if (peft.prompt_tuning_init == "TEXT" && peft.prompt_tuning_init_text.empty())
-    throw UserError("{}: missing; peft.prompt_tuning_init is TEXT, which needs the text", place);
-  if (peft.prompt_tuning_init != "TEXT" && !peft.prompt_tuning_init_text.empty())
-    throw UserError("{}: given, but peft.prompt_tuning_init is {}; TEXT is wanted with it", place,
-                    peft.prompt_tuning_init);
+// The keys of peft, beside type and path, that each kind of adapter has.
+const std::set<std::string>& keys_of_adapters(const std::string& type) {
+  static const std::map<std::string, std::set<std::string>> keys = {
+      {"lora",
+       {"r", "lora_alpha", "lora_dropout", "target_modules", "rank_pattern", "alpha_pattern",
+        "layers_to_transform", "modules_to_save", "bias", "use_rslora", "use_dora", "init_lora_weights",
+        "loraplus_lr_ratio"}},
+      {"ia3", {"target_modules", "feedforward_modules", "layers_to_transform", "modules_to_save"}},
+      {"adapter", {"adapter_config", "reduction_factor", "scaling", "non_linearity", "modules_to_save"}},
+      {"prompt_tuning", {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text"}},
+      {"p_tuning",
+       {"num_virtual_tokens", "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers",
+        "encoder_dropout"}},
+      {"prefix_tuning", {"num_virtual_tokens", "prefix_projection", "encoder_hidden_size"}}};
+  return keys.at(type);
 }
 
-// Keys that peft ignores without what they are for.
-void check_encoder(const PeftSection& peft, const Places& places) {
-  const PeftSection initial;
-  const auto needs = [&](const char* what, const char* key, bool given) {
+// A kind of adapter that has the key.
+std::string kind_with_key(const std::string& key) {
+  for (const char* kind : {"lora", "ia3", "adapter", "prompt_tuning", "p_tuning", "prefix_tuning"})
+    if (keys_of_adapters(kind).count(key) > 0) return kind;
+  return "lora";
+}
+
+// A key that says nothing to the kind of adapter is a mistake.
+void check_peft_keys_of_type(const Config& config, const Places& places) {
+  const std::set<std::string>& own = keys_of_adapters(config.peft.type);
+  for (const std::string& key : changed_keys(config, "peft.")) {
+    const std::string whole = key.substr(std::string("peft.").size()),
+                      name = whole.substr(0, whole.find('.'));
+    if (name == "type" || name == "path" || own.count(name) > 0) continue;
+    throw UserError("{}: given, but peft.type is {}, which has no such key; its keys are {}", places.of(key),
+                    config.peft.type, fmt::join(own, ", "));
+  }
+}
+
+// Keys that peft knows and ignores without what they are for.
+void check_encoder(const Config& config, const Places& places) {
+  const PeftSection &peft = config.peft, initial;
+  const auto needs = [&](bool given, const char* key, const char* what) {
     if (given) throw UserError("{}: given, but {} is wanted with it", places.of(key), what);
   };
   if (peft.type == "prefix_tuning" && !peft.prefix_projection)
-    needs("peft.prefix_projection: true", "peft.encoder_hidden_size", peft.encoder_hidden_size.has_value());
+    needs(peft.encoder_hidden_size.has_value(), "peft.encoder_hidden_size", "peft.prefix_projection: true");
   if (peft.type != "p_tuning" || peft.encoder_reparameterization_type == "LSTM") return;
   constexpr const char* lstm = "peft.encoder_reparameterization_type: LSTM";
-  needs(lstm, "peft.encoder_num_layers", peft.encoder_num_layers != initial.encoder_num_layers);
-  needs(lstm, "peft.encoder_dropout", peft.encoder_dropout != initial.encoder_dropout);
+  needs(peft.encoder_num_layers != initial.encoder_num_layers, "peft.encoder_num_layers", lstm);
+  needs(peft.encoder_dropout != initial.encoder_dropout, "peft.encoder_dropout", lstm);
+}
+
+void check_prompt_text(const Config& config, const Places& places) {
+  const PeftSection& peft = config.peft;
+  if (peft.prompt_tuning_init == "TEXT" && peft.prompt_tuning_init_text.empty())
+    throw UserError("{}: missing; peft.prompt_tuning_init is TEXT, which needs the text",
+                    places.of("peft.prompt_tuning_init_text"));
+  if (peft.prompt_tuning_init != "TEXT" && !peft.prompt_tuning_init_text.empty())
+    throw UserError("{}: given, but peft.prompt_tuning_init is {}; TEXT is wanted with it",
+                    places.of("peft.prompt_tuning_init_text"), peft.prompt_tuning_init);
 }
 
 void check_peft(const Config& config, const Places& places) {
   const PeftSection& peft = config.peft;
   if (peft.type == "none" && peft.path.empty()) {
-    if (const std::string key = first_changed(config, "peft."); !key.empty())
-      throw UserError("{}: given, but peft.type is none; the type whose key it is is wanted", places.of(key));
+    if (const std::vector<std::string> keys = changed_keys(config, "peft."); !keys.empty())
+      throw UserError("{}: given, but peft.type is none; peft.type: {} is wanted with it",
+                      places.of(keys.front()), kind_with_key(keys.front().substr(5)));
     return;
   }
-  check_prompt_text(peft, places);
-  check_encoder(peft, places);
+  if (peft.path.empty()) check_peft_keys_of_type(config, places);
+  check_prompt_text(config, places);
+  check_encoder(config, places);
   for (const auto& [pattern, rank] : peft.rank_pattern.items)
     if (rank != std::floor(rank))
       throw UserError("{}: found {} for '{}'; a whole number is wanted", places.of("peft.rank_pattern"), rank,
@@ -167,6 +208,31 @@ void check_peft(const Config& config, const Places& places) {
                       places.of("peft.layers_to_transform"), in_short(block));
 }
 
+void check_quantization(const Config& config, const Places& places) {
+  const QuantizationSection& quantization = config.quantization;
+  if (quantization.kind == "none") {
+    if (const std::vector<std::string> keys = changed_keys(config, "quantization."); !keys.empty())
+      throw UserError("{}: given, but quantization.kind is none; nf4, fp4 or int8 is wanted with it",
+                      places.of(keys.front()));
+    return;
+  }
+  if (config.model.from_scratch)
+    throw UserError(
+        "{}: found {}, and model.from_scratch has no weights that last, which could be frozen; a model.path "
+        "with "
+        "weights is wanted",
+        places.of("quantization.kind"), quantization.kind);
+  if (const int64_t size = quantization.block_size; (size & (size - 1)) != 0)
+    throw UserError("{}: found {}; 32, 64, 128, 256, 512, 1024, 2048 or 4096 is wanted",
+                    places.of("quantization.block_size"), size);
+  if (quantization.kind == "int8" && quantization.block_size != QuantizationSection().block_size)
+    throw UserError("{}: found {}, but int8 has one scale a row, and no blocks; nf4 or fp4 has them",
+                    places.of("quantization.block_size"), quantization.block_size);
+  if (quantization.compute_dtype != "auto" && quantization.compute_dtype != config.model.dtype)
+    throw UserError("{}: found {}, but products are computed in model.dtype, {}; auto is right",
+                    places.of("quantization.compute_dtype"), quantization.compute_dtype, config.model.dtype);
+}
+
 void check_between_keys(const Config& config, const Places& places) {
   check_ranks(config.parallel, places);
   check_partition_size(config.parallel, places);
@@ -175,6 +241,7 @@ void check_between_keys(const Config& config, const Places& places) {
   check_options(config.optimizer, place);
   check_options(config.lr_scheduler, place);
   check_peft(config, places);
+  check_quantization(config, places);
   // A micro-batch counts its tokens in 32 bits (io/batch.hpp).
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   if (config.train.micro_batch_size > kMost / config.data.sequence_length)

@@ -253,12 +253,13 @@ std::vector<Key> which_adapters_there_are(Config& c) {
       Key("peft.type", &c.peft.type)
           .doc(
               "lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name; "
-              "ia3: vectors that multiply what matrices give or read; prompt_tuning, p_tuning, "
-              "prefix_tuning: "
-              "virtual tokens (peft.md). All keys here are those of Hugging Face's peft")
+              "ia3: vectors that multiply what matrices give or read; adapter: bottlenecks; prompt_tuning, "
+              "p_tuning, prefix_tuning: virtual tokens alone are (peft.md). The keys here are those of "
+              "Hugging "
+              "Face's peft, and of the library adapters for bottlenecks")
           .fingerprinted()
-          .one_of({"none", "lora", "ia3", "prompt_tuning", "p_tuning", "prefix_tuning"})
-          .not_yet({"adalora", "adapter"}),
+          .one_of({"none", "lora", "ia3", "adapter", "prompt_tuning", "p_tuning", "prefix_tuning"})
+          .not_yet({"adalora"}),
       Key("peft.path", &c.peft.path)
           .doc("a folder with adapter_config.json, to go on from; it says what the keys below are")
           .or_null(),
@@ -321,6 +322,24 @@ std::vector<Key> which_adapters_there_are(Config& c) {
                "(arXiv 2404.02948), or its first QR factors (2406.01775), which the matrix is then without")
           .fingerprinted()
           .one_of({"true", "gaussian", "false", "pissa", "olora"}),
+      Key("peft.adapter_config", &c.peft.adapter_config)
+          .doc("adapter: seq_bn, which reads the residual stream after the MLP; double_seq_bn, two, which "
+               "read "
+               "what attention and the MLP give; par_bn, which reads the stream before the MLP")
+          .fingerprinted()
+          .one_of({"seq_bn", "double_seq_bn", "par_bn"}),
+      Key("peft.reduction_factor", &c.peft.reduction_factor)
+          .doc("hidden_size by the width of a bottleneck; 0: 16, and 2 for par_bn")
+          .fingerprinted()
+          .from_to(0, 65536),
+      Key("peft.scaling", &c.peft.scaling)
+          .doc("of what a bottleneck gives; 0: 1, and 4 for par_bn")
+          .fingerprinted()
+          .from_to(0, 1e6),
+      Key("peft.non_linearity", &c.peft.non_linearity)
+          .doc("of a bottleneck; auto: relu, and silu for double_seq_bn")
+          .fingerprinted()
+          .one_of({"auto", "relu", "silu", "gelu", "gelu_new"}),
       Key("peft.loraplus_lr_ratio", &c.peft.loraplus_lr_ratio)
           .doc("the learning rate of B by that of A (LoRA+, arXiv 2402.12354)")
           .fingerprinted()
@@ -370,9 +389,33 @@ std::vector<Key> which_virtual_tokens_there_are(Config& c) {
   };
 }
 
-std::vector<Key> what_is_not_there_yet(Config& c) {
+std::vector<Key> how_the_base_is_stored(Config& c) {
   return {
-      Key("quantization.kind", &c.quantization.kind).one_of({"none"}).not_yet({"nf4", "int8"}),
+      Key("quantization.kind", &c.quantization.kind)
+          .doc("the blocks' matrices, which are frozen under adapters, are held as codes of 4 bits (nf4, "
+               "fp4) or 8 "
+               "(int8), those of bitsandbytes (QLoRA, arXiv 2305.14314; peft.md)")
+          .fingerprinted()
+          .one_of({"none", "nf4", "fp4", "int8"})
+          .also_known_as({"quant_type", "bnb_4bit_quant_type"}),
+      Key("quantization.double_quant", &c.quantization.double_quant)
+          .doc("of nf4 and fp4: the blocks' scales are codes of 8 bits, too")
+          .fingerprinted()
+          .also_known_as({"bnb_4bit_use_double_quant", "use_double_quant"}),
+      Key("quantization.block_size", &c.quantization.block_size)
+          .doc("of nf4 and fp4: elements that share a scale; 32, 64, 128, 256, 512, 1024, 2048 or 4096")
+          .fingerprinted()
+          .from_to(32, 4096),
+      Key("quantization.compute_dtype", &c.quantization.compute_dtype)
+          .doc("of the numbers that codes are made for a product; auto: model.dtype, and no other is there")
+          .one_of({"auto", "float32", "bfloat16"})
+          .also_known_as({"bnb_4bit_compute_dtype"}),
+      Key("quantization.skip", &c.quantization.skip)
+          .doc("matrices that are not quantised: names or patterns, which match the ends of module names, as "
+               "in "
+               "peft.target_modules. Embeddings and heads never are")
+          .fingerprinted()
+          .also_known_as({"llm_int8_skip_modules"}),
   };
 }
 
@@ -462,7 +505,7 @@ std::vector<Key> schema(Config& config) {
   add(all, how_the_rate_goes(config));
   add(all, which_adapters_there_are(config));
   add(all, which_virtual_tokens_there_are(config));
-  add(all, what_is_not_there_yet(config));
+  add(all, how_the_base_is_stored(config));
   add(all, what_goes_on_around_it(config));
   return all;
 }

@@ -293,6 +293,37 @@ GemmSizes gemm_add_row(DType dtype, GemmForm form, const Tensor& a, const Tensor
   return sizes;
 }
 
+namespace {
+
+void codes_fit(const QuantisedMatrix& matrix) {
+  constexpr std::string_view op = "dequantise";
+  const Quantisation& quantisation = matrix.quantisation;
+  COLLIE_ASSERT(quantisation.is_there(), "{}: a matrix {} that is not quantised", op, matrix.rows);
+  of_shape(op, "codes", matrix.codes,
+           Shape{matrix.rows, QuantisedMatrix::code_bytes(quantisation, matrix.columns)}, DType::u8);
+  of_rank(op, "scales", matrix.scales, 2, quantisation.double_quant ? DType::u8 : DType::f32);
+  COLLIE_ASSERT(matrix.scales.dim(0) == matrix.rows, "{}: scales {} of {} rows", op,
+                matrix.scales.shape().to_string(), matrix.rows);
+  if (quantisation.double_quant) of_rank(op, "nested", matrix.nested, 1, DType::f32);
+  if (!quantisation.is_in_blocks()) return;
+  COLLIE_ASSERT(quantisation.block_size > 0 && quantisation.block_size % 2 == 0, "{}: blocks of {}", op,
+                quantisation.block_size);
+  of_shape(op, "places", matrix.places, Shape{matrix.rows, 2}, DType::i32);
+  for (const Tensor* x : {&matrix.codes, &matrix.scales, &matrix.places}) contiguous(op, "a part", *x);
+}
+
+}  // namespace
+
+void dequantise(DType dtype, const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column,
+                const Tensor& tile) {
+  codes_fit(matrix);
+  of_rank("dequantise", "tile", tile, 2, dtype);
+  COLLIE_ASSERT(first_row >= 0 && first_row + tile.dim(0) <= matrix.rows && first_column >= 0 &&
+                    first_column + tile.dim(1) <= matrix.columns,
+                "dequantise: tile {} from row {} and column {} of [{}, {}]", tile.shape().to_string(), first_row,
+                first_column, matrix.rows, matrix.columns);
+}
+
 void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out) {
   of_either_dtype("embedding", "table", table, dtype);  // its gradient may have the accumulation dtype
   of_rank("embedding", "table", table, 2, table.dtype());

@@ -38,6 +38,8 @@ void column_sum(DType dtype, const Tensor& x, const Tensor& out);
 GemmSizes gemm(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& c);
 GemmSizes gemm_add_row(DType dtype, GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row,
                        const Tensor& c);
+void dequantise(DType dtype, const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column,
+                const Tensor& tile);
 void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out);
 void rms_norm(DType dtype, const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& inverse_rms);
 void rms_norm_backward_input(DType dtype, const Tensor& dy, const Tensor& x, const Tensor& weight,

@@ -26,6 +26,9 @@
      (form, a, b, c, accumulate))                                                                            \
   OP(void, gemm_add_row, (GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c),    \
      (form, a, b, row, c))                                                                                   \
+  OP(void, dequantise,                                                                                       \
+     (const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column, Tensor& tile),                 \
+     (matrix, first_row, first_column, tile))                                                                \
   OP(void, embedding, (const Tensor& table, std::span<const int32_t> ids, Tensor& out), (table, ids, out))   \
   OP(void, embedding_backward,                                                                               \
      (std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table, bool accumulate),                  \

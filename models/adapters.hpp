@@ -6,12 +6,16 @@
 //
 // A vector (IA³: Liu et al., arXiv 2205.05638) multiplies what a matrix gives, its bias included, or what it
 // reads.
+//
+// A bottleneck adds scale · up(activation(down(u))) to what a branch of a block gives, the MLP or attention.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
+
+#include "kernels/activation.hpp"
 
 namespace collie {
 
@@ -43,6 +47,22 @@ struct VectorAdapter {
 
 // That of each matrix that has one.
 using VectorAdapters = std::map<std::string, VectorAdapter>;
+
+struct BottleneckAdapter {
+  enum class Reads : uint8_t {
+    given,  // what the branch gives (Houlsby et al., arXiv 1902.00751)
+    sum,    // the residual stream after the branch (Pfeiffer et al., arXiv 2005.00247)
+    input,  // the residual stream before the branch (He et al., arXiv 2110.04366)
+  };
+
+  int64_t size = 0;  // of down's output
+  Activation activation = Activation::relu;
+  double scale = 1;
+  Reads reads = Reads::sum;
+  bool after_attention = false;  // too; else after the MLP alone
+  // up begins as zeros and down as a linear layer of PyTorch; else both are normal, of deviation 0.02.
+  bool starts_as_nothing = false;
+};
 
 // The names of the tensors of an adapter of `matrix`: "MATRIX.lora_A.weight", or "MATRIX.lora_A.NAME.weight",
 // "MATRIX.lora_magnitude_vector" and "MATRIX.ia3_l".

@@ -9,14 +9,23 @@ std::vector<Tensor*> BlockStash::kept() {
   return all;
 }
 
+static std::optional<Bottleneck> bottleneck_of(const BottleneckIds& ids,
+                                               const std::optional<BottleneckAdapter>& adapter) {
+  if (!ids.down.exists()) return std::nullopt;
+  return Bottleneck(ids, *adapter);
+}
+
 DecoderBlock::DecoderBlock(const ModelConfig& config, int64_t block, const BlockIds& ids,
-                           const RotaryTables& tables, const LinearFactory& linears, Recompute recompute)
+                           const RotaryTables& tables, const LinearFactory& linears, Recompute recompute,
+                           const std::optional<BottleneckAdapter>& bottleneck)
     : parallel_(config.parallel_branches),
       attention_(config.norm, ids.attention_norm, Attention(config, block, ids, tables, linears),
                  ids.attention_output_norm,
-                 {config.dropout.residual, fmt::format("block {}/attention", block)}),
+                 {config.dropout.residual, fmt::format("block {}/attention", block)},
+                 bottleneck_of(ids.attention_bottleneck, bottleneck)),
       mlp_(config.norm, ids.mlp_norm, Mlp(config, ids, linears), ids.mlp_output_norm,
-           {config.dropout.residual, fmt::format("block {}/mlp", block)}),
+           {config.dropout.residual, fmt::format("block {}/mlp", block)},
+           bottleneck_of(ids.mlp_bottleneck, bottleneck)),
       recompute_(recompute) {}
 
 ResidualStream DecoderBlock::forward(LayerContext& context, const TokenLayout& layout, ResidualStream stream,

@@ -21,8 +21,10 @@ struct BlockStash {
 class DecoderBlock {
  public:
   // Block `block` of the model. `config`: of what the rank computes (share_of() in sharding.hpp).
+  // `bottleneck` is that of both branches, if `ids` has any.
   DecoderBlock(const ModelConfig& config, int64_t block, const BlockIds& ids, const RotaryTables& tables,
-               const LinearFactory& linears, Recompute recompute = Recompute::none);
+               const LinearFactory& linears, Recompute recompute = Recompute::none,
+               const std::optional<BottleneckAdapter>& bottleneck = {});
 
   // `stash` is null where there is no backward.
   ResidualStream forward(LayerContext& context, const TokenLayout& layout, ResidualStream stream,

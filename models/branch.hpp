@@ -1,5 +1,6 @@
 // A branch of a decoder block: it reads the residual stream through a norm, computes (attention or the MLP),
-// and what it gives is added to the stream, through a second norm where the model has one.
+// and what it gives is added to the stream, through a second norm where the model has one, and with a
+// bottleneck where it has that.
 #pragma once
 
 #include <optional>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "models/attention.hpp"
+#include "models/bottleneck.hpp"
 #include "models/dropout.hpp"
 #include "models/norm.hpp"
 #include "models/tensor_parallel.hpp"
@@ -27,12 +29,14 @@ struct BranchStash {
   Tensor input, statistics, normed;  // normed is input itself where there is no norm
   typename Layer::Stash layer;
   Tensor given, given_statistics;  // what the layer gives, where a norm reads it
+  BottleneckStash bottleneck;
   // From backward_input on, for backward_weight:
   Tensor d_output, d_given, d_normed;
 
   void append_kept_to(std::vector<Tensor*>& all) {
     for (Tensor* tensor : {&input, &statistics, &normed, &given, &given_statistics}) all.push_back(tensor);
     layer.append_kept_to(all);
+    bottleneck.append_kept_to(all);
   }
 };
 
@@ -43,8 +47,9 @@ class Branch {
 
   // A norm without a weight is none.
   Branch(const NormSettings& settings, const NormIds& norm, Layer layer, const NormIds& output_norm,
-         const BranchDropout& dropout)
+         const BranchDropout& dropout, std::optional<Bottleneck> bottleneck)
       : dropout_(dropout),
+        bottleneck_(std::move(bottleneck)),
         layer_(std::move(layer)),
         norm_trained_(norm.weight != no_parameter && norm.trained) {
     if (norm.weight != no_parameter) norm_.emplace(norm, settings);
@@ -69,6 +74,7 @@ class Branch {
       stash->normed = std::move(x);
     }
     if (output_norm_) normalise_output(context, stream.delta, stash, of_output);
+    if (bottleneck_) bottleneck_->forward(context, stream, stash ? &stash->bottleneck : nullptr);
   }
 
   // The next tokens of sequences (Layer is Attention).
@@ -79,12 +85,13 @@ class Branch {
     stream.delta = context.operations.empty(x.shape(), Category::workspace);
     layer_.decode(context, layout, x, stream.delta, sequences);
     if (output_norm_) normalise_output(context, stream.delta, nullptr, Category::workspace);
+    if (bottleneck_) bottleneck_->forward(context, stream, nullptr);
   }
 
   // Fills the stash as forward does, from the stream, which it settles; what the branch adds is not computed
-  // if no norm reads it.
+  // if neither a norm nor a bottleneck reads it.
   void keep(LayerContext& context, const TokenLayout& layout, ResidualStream& stream, Stash& stash) const {
-    if (output_norm_) return forward(context, layout, stream, &stash, Category::workspace);
+    if (output_norm_ || bottleneck_) return forward(context, layout, stream, &stash, Category::workspace);
     stash.normed = read(context, stream, Category::activations, stash.statistics);
     stash.input = stream.x;
     layer_.keep(context, layout, stash.normed, stash.layer);
@@ -105,6 +112,29 @@ class Branch {
   // the branch; undefined if it is not `wanted`.
   Tensor backward_input(LayerContext& context, const TokenLayout& layout, const Tensor& d_output,
                         const Tensor& d_residual, Stash& stash, bool wanted = true) const {
+    if (!bottleneck_) return through_layer(context, layout, d_output, d_residual, stash, wanted);
+    const auto [given, residual] =
+        bottleneck_->backward_input(context, d_output, d_residual, stash.bottleneck);
+    return through_layer(context, layout, given, residual, stash, wanted);
+  }
+
+  // Empties the stash.
+  void backward_weight(LayerContext& context, Stash& stash) const {
+    if (bottleneck_) bottleneck_->backward_weight(context, stash.bottleneck);
+    stash.bottleneck = {};
+    if (output_norm_)
+      output_norm_->backward_weight(context, stash.d_output, stash.given, stash.given_statistics);
+    stash.given = Tensor();
+    layer_.backward_weight(context, stash.normed, stash.d_given, stash.layer);
+    stash.normed = stash.d_given = stash.d_output = Tensor();
+    if (norm_trained_) norm_->backward_weight(context, stash.d_normed, stash.input, stash.statistics);
+    stash = Stash();
+  }
+
+ private:
+  // The same without the bottleneck.
+  Tensor through_layer(LayerContext& context, const TokenLayout& layout, const Tensor& d_output,
+                       const Tensor& d_residual, Stash& stash, bool wanted) const {
     Operations& operations = context.operations;
     const Shape shape = d_output.shape();
     stash.d_output = stash.d_given = d_output;
@@ -129,18 +159,6 @@ class Branch {
     return d_input;
   }
 
-  // Empties the stash.
-  void backward_weight(LayerContext& context, Stash& stash) const {
-    if (output_norm_)
-      output_norm_->backward_weight(context, stash.d_output, stash.given, stash.given_statistics);
-    stash.given = Tensor();
-    layer_.backward_weight(context, stash.normed, stash.d_given, stash.layer);
-    stash.normed = stash.d_given = stash.d_output = Tensor();
-    if (norm_trained_) norm_->backward_weight(context, stash.d_normed, stash.input, stash.statistics);
-    stash = Stash();
-  }
-
- private:
   static Category category_of(const Stash* stash) {
     return stash ? Category::activations : Category::workspace;
   }
@@ -174,6 +192,7 @@ class Branch {
   }
 
   BranchDropout dropout_;
+  std::optional<Bottleneck> bottleneck_;
   std::optional<Norm> norm_, output_norm_;
   Layer layer_;
   bool norm_trained_;

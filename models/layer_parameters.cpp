@@ -84,6 +84,8 @@ MatrixIds LayerParameters::add_matrix(const std::string& name, int64_t out, int6
   MatrixIds ids;
   Parameter weight = rows_of_matrix(name + ".weight", out, in, 0, out, stored);
   weight.deviation = deviation;
+  weight.quantisation = model_.quantisation_of(name);
+  ids.is_quantised = weight.quantisation.is_there();
   cut(weight);
   ids.weight = add(std::move(weight));
   if (bias) {
@@ -178,6 +180,8 @@ MatrixIds LayerParameters::add_fused_qkv(const std::string& name, bool bias, Sto
       shifts.back().initialisation = Initialisation::zeros;
     }
   MatrixIds ids;
+  weights.front().quantisation = model_.quantisation_of(name);
+  ids.is_quantised = weights.front().quantisation.is_there();
   ids.weight = add(stacked(name + ".weight", weights));
   if (bias) ids.bias = add(stacked(name + ".bias", shifts));
   add_adapters(
@@ -216,10 +220,37 @@ MatrixIds LayerParameters::add_row_parallel(const std::string& name, int64_t in,
       });
 }
 
+// It is used on the tokens that the rank holds outside the matrices, as norms are.
+BottleneckIds LayerParameters::add_bottleneck(const std::string& name) {
+  const BottleneckAdapter& adapter = *model_.bottleneck;
+  const auto add_linear = [&](const std::string& linear, int64_t out, int64_t in, bool is_up) {
+    Parameter weight = whole_tensor(linear + ".weight", {out, in}),
+              bias = whole_tensor(linear + ".bias", {out});
+    weight.is_adapter = bias.is_adapter = true;
+    weight.deviation = 0.02;
+    bias.initialisation = Initialisation::zeros;
+    if (adapter.starts_as_nothing) {
+      weight.initialisation = is_up ? Initialisation::zeros : Initialisation::uniform;
+      weight.deviation = 1 / std::sqrt(static_cast<double>(in));
+    }
+    replicate(weight, shard_);
+    replicate(bias, shard_);
+    MatrixIds ids;
+    ids.weight = add(std::move(weight));
+    ids.bias = add(std::move(bias));
+    return ids;
+  };
+  BottleneckIds ids;
+  ids.down = add_linear(name + ".adapter_down", adapter.size, config_.hidden_size, false);
+  ids.up = add_linear(name + ".adapter_up", config_.hidden_size, adapter.size, true);
+  return ids;
+}
+
 ParameterId LayerParameters::add(Parameter parameter) {
   parameter.layer = layer_;
   parameter.trainable = model_.trains(parameter.name);
-  parameter.is_saved = !model_.has_adapters() || parameter.is_adapter || parameter.trainable;
+  const bool is_whole = !model_.has_adapters() && !parameter.quantisation.is_there();
+  parameter.is_saved = is_whole || parameter.is_adapter || parameter.trainable;
   list_.push_back(std::move(parameter));
   return static_cast<ParameterId>(list_.size()) - 1;
 }

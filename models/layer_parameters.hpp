@@ -48,6 +48,8 @@ class LayerParameters {
   // [hidden, in], cut by what it reads; its bias is added once, to the sum of the ranks' products. It writes
   // into the residual stream.
   MatrixIds add_row_parallel(const std::string& name, int64_t in, bool bias, Stored stored);
+  // Of model.bottleneck; `name` is that of its place in the block.
+  BottleneckIds add_bottleneck(const std::string& name);
 
  private:
   // Appends the parameters of the adapters of a matrix [out, in]. cut(whole): this rank's part of a parameter

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "models/access.hpp"
+#include "models/quantised_linear.hpp"
 
 namespace collie {
 namespace {
@@ -109,6 +110,7 @@ void LinearStash::append_to(std::vector<Tensor*>& all) {
 std::unique_ptr<Linear> make_dense_linear(const MatrixIds& matrix) {
   COLLIE_ASSERT(matrix.adapters.empty() && !matrix.vector.exists(),
                 "a matrix with adapters is made as one without");
+  if (matrix.is_quantised) return make_quantised_linear(matrix);
   return std::make_unique<DenseLinear>(matrix);
 }
 

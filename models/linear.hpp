@@ -78,8 +78,8 @@ class Linear {
   virtual void copy_rows(LayerContext& context, int64_t first, Tensor& rows) = 0;
 };
 
-// weight [out, in]; bias [out], or none (no_parameter). Asserts that it has no adapters, which are another's
-// (peft/adapted_linear.hpp).
+// weight [out, in], which may be quantised (models/quantised_linear.hpp); bias [out], or none (no_parameter).
+// Asserts that it has no adapters, which are another's (peft/adapted_linear.hpp).
 std::unique_ptr<Linear> make_dense_linear(const MatrixIds& matrix);
 // Parts that read the same x and write columns of the same y, one after another: part i writes widths[i].
 std::unique_ptr<Linear> make_split_linear(std::vector<std::unique_ptr<Linear>> parts,

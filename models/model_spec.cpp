@@ -41,8 +41,22 @@ bool ModelSpec::drops() const {
          any_adapter(adapters, [](const LowRankAdapter& adapter) { return adapter.dropout > 0; });
 }
 
+Quantisation ModelSpec::quantisation_of(const std::string& matrix) const {
+  const bool is_excepted =
+      std::any_of(not_quantised.begin(), not_quantised.end(),
+                  [&](const std::string& pattern) { return matches_end_of_name(pattern, matrix); });
+  return is_excepted ? Quantisation() : quantisation;
+}
+
 ModelSpec ModelSpec::base() const {
   return ModelSpec(architecture, frozen, dropout);
+}
+
+ModelSpec ModelSpec::without_adapters() const {
+  ModelSpec model = base();
+  model.quantisation = quantisation;
+  model.not_quantised = not_quantised;
+  return model;
 }
 
 void check_trained(const ModelSpec& model, const std::vector<std::string>& patterns,

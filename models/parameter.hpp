@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/quantised_matrix.hpp"
 #include "kernels/tensor.hpp"
 
 namespace collie {
@@ -55,6 +56,8 @@ struct Parameter {
   bool trainable = true;
   // Whether checkpoints hold it. Those of a model with adapters hold what is trained, and not the model.
   bool is_saved = true;
+  // Of a matrix that is held as codes, each rank with all of its part. It is frozen.
+  Quantisation quantisation = {};
 
   // The layer of the stage it belongs to, from 0: the embedding, a block, the head (final norm included).
   int layer = 0;
@@ -76,6 +79,8 @@ class ParameterSource {
   virtual ~ParameterSource() = default;
   virtual Tensor acquire(ParameterId id) = 0;  // of the parameter's shape; valid until release
   virtual void release(ParameterId id) = 0;    // must not throw
+  // Of a parameter that is quantised, which is never acquired.
+  virtual const QuantisedMatrix& quantised(ParameterId id) const;
 
   // The layer `layer` is about to be used, and after it probably `next` (-1: not known). A source that
   // gathers or loads weights keeps those of `layer`, starts to fetch those of `next`, and may drop all

@@ -34,14 +34,20 @@ struct MatrixIds {
   ParameterId weight = no_parameter, bias = no_parameter;
   std::vector<LowRankIds> adapters = {};
   VectorIds vector = {};
+  bool is_quantised = false;
 
   bool exists() const { return weight != no_parameter; }
-  MatrixIds without_bias() const { return {weight, no_parameter, adapters, vector}; }
+  MatrixIds without_bias() const { return {weight, no_parameter, adapters, vector, is_quantised}; }
 };
 
 struct NormIds {
   ParameterId weight = no_parameter, bias = no_parameter;
   bool trained = true;  // one of the two at least
+};
+
+// A bottleneck (adapters.hpp), whole on every rank.
+struct BottleneckIds {
+  MatrixIds down, up;  // [size, hidden], [hidden, size]
 };
 
 // Keys and values of virtual tokens that every token sees (soft_prompt.hpp).
@@ -79,6 +85,7 @@ struct BlockIds {
   MatrixIds up, down;                              // of the MLP
   NormIds attention_norm, mlp_norm;                // of what they read, where there is one
   NormIds attention_output_norm, mlp_output_norm;  // of what they give
+  BottleneckIds attention_bottleneck, mlp_bottleneck;
   PrefixIds prefix;
 };
 

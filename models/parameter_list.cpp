@@ -1,7 +1,10 @@
 #include "models/parameter_list.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "base/error.hpp"
 #include "models/families/family.hpp"
 #include "models/stage_model.hpp"
 
@@ -10,6 +13,14 @@ namespace {
 
 int last_layer(const std::vector<Parameter>& list) {
   return list.empty() ? -1 : list.back().layer;
+}
+
+// "model.layers.3." of "model.layers.3.self_attn.o_proj.weight"
+std::string prefix_of_block(const std::string& name, int64_t block) {
+  const std::string number = fmt::format(".{}.", block);
+  const size_t at = name.find(number);
+  COLLIE_ASSERT(at != std::string::npos, "{} is not a name in block {}", name, block);
+  return name.substr(0, at + number.size());
 }
 
 }  // namespace
@@ -31,6 +42,11 @@ BlockIds add_block(const ModelSpec& model, int64_t block, std::vector<Parameter>
   LayerParameters layer(model, shard, last_layer(list) + 1, list);
   BlockIds ids = family_of(model.architecture).add_block(layer, block);
   if (model.prompt.kind == PromptKind::prefix) ids.prefix = layer.add_prefix(block);
+  if (!model.bottleneck) return ids;
+  const std::string prefix = prefix_of_block(list[static_cast<size_t>(ids.o.weight)].name, block);
+  if (model.bottleneck->after_attention)
+    ids.attention_bottleneck = layer.add_bottleneck(prefix + "attention_adapters");
+  ids.mlp_bottleneck = layer.add_bottleneck(prefix + "output_adapters");
   return ids;
 }
 

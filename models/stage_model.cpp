@@ -99,7 +99,7 @@ class DecoderStage final : public StageModel {
     drops_ = model.drops();
     for (int64_t block = range.first_block; block < range.last_block; ++block)
       blocks_.emplace_back(share, block, add_block(model, block, parameters_, shard), tables, linears,
-                           memory.recompute);
+                           memory.recompute, model.bottleneck);
     if (range.head) {
       const Norm norm(add_final_norm(model, parameters_, shard), config.norm);
       head_.emplace(norm, linears({add_head(model, parameters_, shard)}), config.vocab_size);

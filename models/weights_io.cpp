@@ -14,6 +14,7 @@
 #include "models/families/family.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
+#include "models/stored_codes.hpp"
 
 namespace collie {
 
@@ -91,6 +92,11 @@ bool is_expected_surplus(const std::string& name, const ModelConfig& config) {
                      [&](const char* pattern) { return matches_pattern(pattern, name); });
 }
 
+std::set<std::string> names_of_codes(const WeightFolder& folder, const std::string& tensor) {
+  const std::vector<std::string> names = stored_code_tensors(folder, tensor);
+  return {names.begin(), names.end()};
+}
+
 }  // namespace
 
 std::vector<std::string> check_weights(const std::string& path, const ModelSpec& model) {
@@ -98,6 +104,12 @@ std::vector<std::string> check_weights(const std::string& path, const ModelSpec&
   Mismatches mismatches;
   std::set<std::string> known;
   for (const NamedTensor& tensor : tensors_of(model_parameters(model))) {
+    if (stored_quantisation(folder, tensor.name)) {
+      check_stored_codes(folder, tensor.name, tensor.shape[tensor.transposed ? 1 : 0],
+                         tensor.shape[tensor.transposed ? 0 : 1]);
+      known.merge(names_of_codes(folder, tensor.name));
+      continue;
+    }
     mismatches.check(folder, tensor.name, tensor.shape);
     known.insert(name_in_folder(folder, tensor.name));
   }

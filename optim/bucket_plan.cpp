@@ -27,6 +27,10 @@ BucketPlan::BucketPlan(const std::vector<Parameter>& parameters, const StageRang
   std::array<int, 2> joinable = {-1, -1};  // the bucket that the next frozen, or trained, parameter may join
   for (size_t id = 0; id < parameters.size(); ++id) {
     const Parameter& parameter = parameters[id];
+    if (parameter.quantisation.is_there()) {
+      places_[id] = {-1, -1};
+      continue;
+    }
     int& at = joinable[parameter.trainable ? 1 : 0];
     if (at < 0 || !joins(parameter, buckets_[static_cast<size_t>(at)])) {
       at = static_cast<int>(buckets_.size());
@@ -53,6 +57,7 @@ BucketPlan::BucketPlan(const std::vector<Parameter>& parameters, const StageRang
 
 const BucketSlot& BucketPlan::slot_of(ParameterId id) const {
   const Place& place = places_.at(static_cast<size_t>(id));
+  COLLIE_ASSERT(place.bucket >= 0, "parameter {} is in no bucket", id);
   return buckets_[static_cast<size_t>(place.bucket)].slots[static_cast<size_t>(place.slot)];
 }
 

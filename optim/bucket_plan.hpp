@@ -49,10 +49,12 @@ class BucketPlan {
   // The embedding's and the head's parameters have buckets of their own; blocks come whole, but for those
   // that are frozen, which have other buckets: zero_stage 3 alone shards these. Where something is sharded
   // every parameter starts at a multiple of reduction_block, or, if it is that small, behind another before
-  // the next multiple, so that no block of a norm is cut; with zero_stage 3 a bucket is one layer.
+  // the next multiple, so that no block of a norm is cut; with zero_stage 3 a bucket is one layer. What is
+  // quantised has no bucket.
   BucketPlan(const std::vector<Parameter>& parameters, const StageRange& range, const DataSharding& sharding);
 
   const std::vector<Bucket>& buckets() const { return buckets_; }
+  // -1: none.
   int bucket_of(ParameterId id) const { return places_.at(static_cast<size_t>(id)).bucket; }
   const BucketSlot& slot_of(ParameterId id) const;
   std::vector<int> buckets_of_layer(int layer) const;

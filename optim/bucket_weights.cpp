@@ -6,6 +6,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "models/quantised_weights.hpp"
+
 namespace collie {
 
 BucketWeights::BucketWeights(const BucketPlan& plan, const std::vector<Parameter>& parameters,
@@ -30,6 +32,10 @@ BucketWeights::BucketWeights(const BucketPlan& plan, const std::vector<Parameter
     storages_[bucket].own = operations.empty({gathers() ? whole.part : whole.numel}, Category::weights);
     operations.fill(storages_[bucket].own, 0);  // the padding travels with the rest
   }
+  for (size_t id = 0; id < parameters.size(); ++id)
+    if (const Quantisation& quantisation = parameters[id].quantisation; quantisation.is_there())
+      quantised_[static_cast<ParameterId>(id)] =
+          make_quantised_matrix(operations, quantisation, held_part(parameters[id]));
 }
 
 void BucketWeights::load(const std::function<void(ParameterId, Tensor&)>& fill) {
@@ -42,6 +48,15 @@ void BucketWeights::load(const std::function<void(ParameterId, Tensor&)>& fill) 
     else
       for (const BucketSlot& slot : plan_.buckets()[bucket].slots) load_whole(own, slot, fill);
   }
+}
+
+void BucketWeights::load_quantised(const std::function<void(ParameterId, QuantisedMatrix&)>& fill) {
+  for (auto& [id, matrix] : quantised_) fill(id, matrix);
+}
+
+const QuantisedMatrix& BucketWeights::quantised(ParameterId id) const {
+  const auto found = quantised_.find(id);
+  return found == quantised_.end() ? ParameterSource::quantised(id) : found->second;
 }
 
 void BucketWeights::load_whole(const Tensor& own, const BucketSlot& slot,

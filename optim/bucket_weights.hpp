@@ -1,8 +1,9 @@
 // A stage's weights in buckets: whole on every rank of the data group, or (ZeRO-3) a part on each, gathered
-// layer by layer ahead of their use.
+// layer by layer ahead of their use. Quantised matrices are in none: each rank has its own whole.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "comm/collective_queue.hpp"
@@ -20,7 +21,10 @@ class BucketWeights final : public ParameterSource {
   // Once, before the first use: fill(id, values) gives every parameter's values, of its shape, in
   // accumulation_dtype(); they are rounded where weights are not.
   void load(const std::function<void(ParameterId, Tensor&)>& fill);
+  // The same of quantised matrices, which load() leaves out.
+  void load_quantised(const std::function<void(ParameterId, QuantisedMatrix&)>& fill);
 
+  const QuantisedMatrix& quantised(ParameterId id) const override;
   Tensor acquire(ParameterId id) override;
   void release(ParameterId) override {}
   void prefetch(int layer, int next) override;
@@ -64,6 +68,7 @@ class BucketWeights final : public ParameterSource {
   CollectiveQueue* queue_;
   std::vector<int> shared_with_;   // [buckets]
   std::vector<Storage> storages_;  // [buckets]
+  std::map<ParameterId, QuantisedMatrix> quantised_;
 };
 
 }  // namespace collie

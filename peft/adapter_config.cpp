@@ -47,17 +47,21 @@ void complete_adapter_config(Config& config, PeftSection found) {
   config.peft = std::move(found);
 }
 
-nlohmann::ordered_json adapter_config_of(const Config& config, const ModelSpec& model) {
+static nlohmann::ordered_json saved_modules(const ModelSpec& model) {
   std::set<std::string> saved;
   for (const NamedTensor& tensor : adapter_tensors(model))
     if (!is_of_adapter(tensor.name)) saved.insert(tensor.name.substr(0, tensor.name.rfind('.')));
+  return saved.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(saved);
+}
+
+nlohmann::ordered_json adapter_config_of(const Config& config, const ModelSpec& model) {
   const AdapterKind& kind = adapter_kind(config.peft.type);
   nlohmann::ordered_json object{
       {"peft_type", kind.peft_type},
       {"task_type", "CAUSAL_LM"},
       {"base_model_name_or_path", std::filesystem::absolute(config.model.path).lexically_normal().string()},
-      {"inference_mode", true},
-      {"modules_to_save", saved.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(saved)}};
+      {"inference_mode", true}};
+  if (kind.saves_modules) object["modules_to_save"] = saved_modules(model);
   kind.write(config, model, object);
   return object;
 }

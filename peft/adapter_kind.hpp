@@ -15,8 +15,7 @@ namespace collie {
 struct AdapterKind {
   const char* type;       // peft.type
   const char* peft_type;  // in adapter_config.json
-  // The keys of peft.* that belong to it, beside type and path. Others are refused.
-  std::set<std::string> keys;
+  bool saves_modules;     // whether it has peft.modules_to_save
   // Adds config.peft's adapters to the model, and says what is trained. Throws UserError naming the key.
   void (*add)(const Config& config, ModelSpec& model);
   // What an adapter_config.json of the kind says, without peft.path.
@@ -27,6 +26,7 @@ struct AdapterKind {
 
 AdapterKind lora_kind();
 AdapterKind ia3_kind();
+AdapterKind bottleneck_kind();
 AdapterKind prompt_tuning_kind();
 AdapterKind p_tuning_kind();
 AdapterKind prefix_tuning_kind();

@@ -75,9 +75,7 @@ void write_ia3(const Config&, const ModelSpec& model, nlohmann::ordered_json& ob
 }  // namespace
 
 AdapterKind ia3_kind() {
-  return {
-      "ia3",   "IA3",    {"target_modules", "feedforward_modules", "layers_to_transform", "modules_to_save"},
-      add_ia3, read_ia3, write_ia3};
+  return {"ia3", "IA3", true, add_ia3, read_ia3, write_ia3};
 }
 
 }  // namespace collie

@@ -151,14 +151,7 @@ void write_lora(const Config& config, const ModelSpec& model, nlohmann::ordered_
 }  // namespace
 
 AdapterKind lora_kind() {
-  return {"lora",
-          "LORA",
-          {"r", "lora_alpha", "lora_dropout", "target_modules", "rank_pattern", "alpha_pattern",
-           "layers_to_transform", "modules_to_save", "bias", "use_rslora", "use_dora", "init_lora_weights",
-           "loraplus_lr_ratio"},
-          add_lora,
-          read_lora,
-          write_lora};
+  return {"lora", "LORA", true, add_lora, read_lora, write_lora};
 }
 
 }  // namespace collie

@@ -74,7 +74,10 @@ class Measurement {
 
  private:
   double time_of(const StageRange& range, Tensor& hidden) {
-    const auto model = make_stage_model(plan_.model, range, *operations_, shard_,
+    // Codes are made numbers at a cost that is small beside the products.
+    ModelSpec in_numbers = plan_.model;
+    in_numbers.quantisation = {};
+    const auto model = make_stage_model(in_numbers, range, *operations_, shard_,
                                         activation_memory_of(plan_.config), make_adapted_linear);
     std::vector<Tensor> weights, gradients;
     for (const Parameter& parameter : model->parameters()) {

@@ -8,7 +8,7 @@
 #include "io/files.hpp"
 #include "io/run_files.hpp"
 #include "io/run_marker.hpp"
-#include "models/model_folder_source.hpp"
+#include "models/dequantised_source.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/merged_source.hpp"
 #include "plan/final_folder.hpp"
@@ -29,8 +29,8 @@ std::string plain(const std::string& folder) {
 // The weights of the plan's model, adapters included.
 Checkpoint weights_of(const RunPlan& plan) {
   if (plan.checkpoint) return *plan.checkpoint;
-  const auto model = std::make_shared<const ModelFolderSource>(plan.weights.path, plan.model.base());
-  std::shared_ptr<const CheckpointSource> all = model;
+  std::shared_ptr<const CheckpointSource> all =
+      weights_of_folder(plan.weights.path, plan.model, dtype_of(plan.config.model));
   for (const AdapterOrigin& origin : plan.weights.adapters)
     all = std::make_shared<const LayeredSource>(
         std::make_shared<const AdapterFolderSource>(origin, plan.model), all);
@@ -55,6 +55,10 @@ void export_model(const RunPlan& plan, const std::string& folder, bool merge) {
   if (merge && !plan.model.has_adapters())
     throw UserError(
         "--merge: there are no adapters to merge; give --adapter DIR, or --run of a run with peft");
+  if (merge && plan.model.bottleneck)
+    throw UserError(
+        "--merge: these adapters are layers of their own, which no matrix of the model can take up; use them "
+        "with --adapter");
   if (merge && plan.model.prompt.exists())
     throw UserError(
         "--merge: the adapter is virtual tokens, which are no part of any matrix, so they cannot be merged "

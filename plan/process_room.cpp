@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "kernels/cpu/blas.hpp"
+#include "models/quantised_weights.hpp"
 #include "optim/parameter_groups.hpp"
 #include "plan/memory_plan.hpp"
 
@@ -42,7 +43,12 @@ int threads_of_rank(const RunPlan& plan, bool spans, RankLinks links) {
 }
 
 size_t bytes_of_weights(const RunPlan& plan) {
-  return static_cast<size_t>(parameter_count(plan.model)) * size_of(dtype_of(plan.config.model));
+  size_t bytes = 0;
+  for (const Parameter& parameter : model_parameters(plan.model))
+    bytes += parameter.quantisation.is_there()
+                 ? static_cast<size_t>(held_bytes(parameter))
+                 : static_cast<size_t>(parameter.shape.numel()) * size_of(dtype_of(plan.config.model));
+  return bytes;
 }
 
 }  // namespace

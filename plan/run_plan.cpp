@@ -15,6 +15,7 @@
 #include "io/plugins.hpp"
 #include "kernels/cpu/bfloat16_product.hpp"
 #include "models/pieces.hpp"
+#include "models/quantised_weights.hpp"
 #include "models/weights_io.hpp"
 #include "optim/parameter_groups.hpp"
 #include "optim/precision.hpp"
@@ -22,7 +23,8 @@
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
-#include "peft/virtual_tokens.hpp"
+#include "peft/prompt_files.hpp"
+#include "peft/quantised_base.hpp"
 #include "plan/base_model.hpp"
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/companion_files.hpp"
@@ -33,6 +35,7 @@
 #include "plan/prompt_start.hpp"
 #include "plan/resume_check.hpp"
 #include "plan/start_adapter.hpp"
+#include "plan/stored_quantisation.hpp"
 #include "schedule/schedules.hpp"
 
 namespace collie {
@@ -136,11 +139,13 @@ void resolve_model(RunPlan& plan) {
   const ModelSection& section = plan.config.model;
   ModelKeys keys = model_keys(plan.config);
   const std::string where = keys.where;
+  use_stored_quantisation(plan.config, keys);
   if (section.from_scratch && !keys.object.contains("vocab_size"))
     keys.object["vocab_size"] = plan.tokenizer->vocab_size();
   plan.model = model_of_config(plan.config, parse_model_config(keys));
   if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
   if (plan.purpose == Purpose::train) {
+    check_quantised_is_frozen(plan.config, plan.model);
     say_ignored_dropout(plan.model, where);
     choose_prompt_start(plan);
   }
@@ -411,6 +416,7 @@ void resolve_weights(RunPlan& plan) {
     plan.weights.adapters.push_back({"", plan.config.peft.path});
   const auto surplus = check_weights(plan.config.model.path, plan.model.base());
   if (!surplus.empty()) log::warn("{}", surplus_warning(plan.config.model.path, surplus));
+  check_stored_quantisation(plan.config.model.path, plan.model);
 }
 
 // Those that are read: a checkpoint has its own. with_adapters() has checked what a command names.
@@ -446,7 +452,7 @@ void choose_weights(RunPlan& plan, const CheckpointChoice& from) {
             ? "as --checkpoint base means model.path"
             : fmt::format("'{}' holds no checkpoint", checkpoints_of(config)));
   // The model that adapters were to be trained for has none yet.
-  if (config.peft.path.empty() && plan.adapters.empty()) plan.model = plan.model.base();
+  if (config.peft.path.empty() && plan.adapters.empty()) plan.model = plan.model.without_adapters();
   resolve_weights(plan);
   check_adapter_folders(plan);
 }
@@ -610,7 +616,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
       model_of_config(plan.config, parse_model_config(description.at("model"), "the trainer's model"));
   plan.adapters = adapter_choices_of(description.at("adapters"));
   if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
-  if (!description.at("has_adapters").get<bool>()) plan.model = plan.model.base();
+  if (!description.at("has_adapters").get<bool>()) plan.model = plan.model.without_adapters();
   plan.model.prompt.start_ids = description.at("prompt_start").get<std::vector<int32_t>>();
   plan.config.parallel.partition.clear();  // the run uses the trainer's partition, whatever this key says
   plan.config.parallel.partition_list = description.at("blocks").get<std::vector<int>>();

@@ -130,6 +130,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.threads = plan.threads_per_rank;
   settings.training = plan.purpose == Purpose::train;
   if (plan.weights.kind == WeightOrigin::Kind::folder) settings.weights_folder = plan.weights.path;
+  settings.quantised_folder = plan.weights.base.empty() ? plan.weights.path : plan.weights.base;
   settings.adapters = plan.weights.adapters;
   if (plan.weights.kind == WeightOrigin::Kind::folder && plan.model.changes_base())
     settings.base.emplace(base_source(plan));

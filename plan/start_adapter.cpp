@@ -7,12 +7,11 @@
 #include "io/checkpoint_layers.hpp"
 #include "io/files.hpp"
 #include "io/model_folder.hpp"
-#include "models/model_folder_source.hpp"
+#include "models/dequantised_source.hpp"
 #include "models/weights_io.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/merged_source.hpp"
-#include "peft/prompt_files.hpp"
 #include "peft/start_source.hpp"
 #include "plan/base_model.hpp"
 
@@ -23,7 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 Checkpoint weights_in_model_path(const RunPlan& plan) {
-  return Checkpoint(std::make_shared<const ModelFolderSource>(plan.config.model.path, plan.model.base()));
+  return Checkpoint(weights_of_folder(plan.config.model.path, plan.model, dtype_of(plan.config.model)));
 }
 
 AdapterContents contents_of_start(const RunPlan& plan) {
@@ -73,9 +72,8 @@ void make_start_adapter(RunPlan& plan) {
 
 std::shared_ptr<const CheckpointSource> base_source(const RunPlan& plan) {
   const std::string& folder = plan.config.model.path;
-  const ModelSpec base = plan.model.base();
-  check_weights(folder, base);
-  const auto model = std::make_shared<const ModelFolderSource>(folder, base);
+  check_weights(folder, plan.model.base());
+  const auto model = weights_of_folder(folder, plan.model, dtype_of(plan.config.model));
   if (!plan.model.changes_base()) return model;
   const auto start = std::make_shared<const AdapterFolderSource>(start_source_in_run(plan));
   return std::make_shared<const MergedSource>(Checkpoint(std::make_shared<const LayeredSource>(start, model)),
@@ -83,8 +81,6 @@ std::shared_ptr<const CheckpointSource> base_source(const RunPlan& plan) {
 }
 
 FinalAdapter final_adapter(const RunPlan& plan, const Checkpoint& checkpoint) {
-  if (plan.model.prompt.exists())
-    return {plan.config.peft, Checkpoint(std::make_shared<const PromptSource>(checkpoint, plan.model))};
   if (!plan.model.changes_base()) return {plan.config.peft, checkpoint};
   const Checkpoint start(std::make_shared<const AdapterFolderSource>(start_source_in_run(plan)));
   return {equivalent_adapter(plan.config.peft),

@@ -7,6 +7,7 @@
 #include "base/failpoint.hpp"
 #include "kernels/clip_factor.hpp"
 #include "models/prompt_start.hpp"
+#include "models/quantised_weights.hpp"
 #include "models/weights_io.hpp"
 #include "peft/adapted_linear.hpp"
 #include "runtime/norm_nodes.hpp"
@@ -73,6 +74,7 @@ void ModelWorker::build_chunk(int stage) {
 void ModelWorker::load(Chunk& chunk) {
   if (failpoint("stage.load") && settings_.groups.tensor) settings_.groups.tensor->barrier();
   if (!operations_->has_values()) return chunk.state->load([](ParameterId, Tensor&) {});
+  load_quantised(chunk);
   if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
   std::optional<WeightFolder> folder;
   if (!settings_.weights_folder.empty()) folder.emplace(settings_.weights_folder);
@@ -86,6 +88,15 @@ void ModelWorker::load(Chunk& chunk) {
     if (!folder || parameter.is_adapter) return initialise(parameter, settings_.seed, *operations_, weight);
     std::vector<Tensor> weights{weight};
     read_weights(*folder, {parameter}, *operations_, weights);
+  });
+}
+
+// Checkpoints do not hold them.
+void ModelWorker::load_quantised(Chunk& chunk) {
+  if (!settings_.model.quantisation.is_there()) return;
+  const WeightFolder folder(settings_.quantised_folder);
+  chunk.state->weights().load_quantised([&](ParameterId id, QuantisedMatrix& matrix) {
+    read_quantised(folder, chunk.model->parameters()[static_cast<size_t>(id)], *operations_, matrix);
   });
 }
 

@@ -45,6 +45,7 @@ struct ModelWorkerSettings {
   double clip_grad_norm = 0, clip_grad_value = 0;  // 0: no clipping
   bool training = true;                            // allocate gradients and optimizer states
   std::string weights_folder;                      // Hugging Face folder; empty: random from `seed`
+  std::string quantised_folder;                    // the same, where quantised matrices come from
   std::vector<AdapterOrigin> adapters{};           // laid over weights_folder; none: adapters begin anew
   // The weights under the adapters, if they are not just those in weights_folder.
   std::optional<Checkpoint> base{};
@@ -106,6 +107,7 @@ class ModelWorker final : public StageWorker {
   NormOrder make_norm_order() const;
   bool has_loss() const;
   void load(Chunk& chunk);
+  void load_quantised(Chunk& chunk);
   void find_tied_uses();
 
   Chunk& chunk_of(int stage);

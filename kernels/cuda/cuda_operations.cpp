@@ -13,6 +13,7 @@
 #include "kernels/cuda/ops/activations.hpp"
 #include "kernels/cuda/ops/column_sums.hpp"
 #include "kernels/cuda/ops/cross_entropy.hpp"
+#include "kernels/cuda/ops/dequantise.hpp"
 #include "kernels/cuda/ops/dropout.hpp"
 #include "kernels/cuda/ops/elementwise.hpp"
 #include "kernels/cuda/ops/embedding.hpp"
@@ -278,6 +279,34 @@ void CudaOperations::gemm_add_row(GemmForm form, const Tensor& a, const Tensor& 
   if (m == 0 || n == 0) return;
   if (k == 0) return Operations::gemm_add_row(form, a, b, row, c);
   matmul_->run(product_of(form), view(a), view(b), view(c), false, row.raw());
+}
+
+void CudaOperations::dequantise(const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column,
+                                Tensor& tile) {
+  check::dequantise(dtype(), matrix, first_row, first_column, tile);
+  if (tile.numel() == 0) return;
+  const Quantisation& quantisation = matrix.quantisation;
+  const bool nested = quantisation.double_quant;
+  const auto* const codes = matrix.codes.data<uint8_t>();
+  const float* const scales = nested ? nullptr : matrix.scales.data<float>();
+  if (!quantisation.is_in_blocks())
+    return cuda::dequantise_rows(stream_->native(), codes, matrix.codes.dim(1), scales, scale_of_int8, first_row,
+                                 first_column, view(tile));
+  static_assert(cuda::short_code_count == short_codes && cuda::scale_code_count == map_size);
+  cuda::CodeNumbers numbers{};
+  std::copy_n(values_of_codes(quantisation.kind).begin(), short_codes, numbers.values);
+  std::copy_n(dynamic_map(true).values.begin(), map_size, numbers.scales);
+  const cuda::CodedMatrix coded{codes,
+                                matrix.places.data<int32_t>(),
+                                scales,
+                                nested ? matrix.scales.data<uint8_t>() : nullptr,
+                                nested ? matrix.nested.data<float>() : nullptr,
+                                matrix.offset,
+                                matrix.codes.dim(1),
+                                matrix.scales.dim(1),
+                                quantisation.block_size,
+                                nested_block};
+  cuda::dequantise_blocks(stream_->native(), coded, numbers, first_row, first_column, view(tile));
 }
 
 // --- embedding

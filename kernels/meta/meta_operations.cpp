@@ -114,6 +114,11 @@ void MetaOperations::gemm(GemmForm form, const Tensor& a, const Tensor& b, Tenso
              static_cast<double>(sizes.k));
 }
 
+void MetaOperations::dequantise(const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column,
+                                Tensor& tile) {
+  check::dequantise(dtype(), matrix, first_row, first_column, tile);
+}
+
 void MetaOperations::embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) {
   check::embedding(dtype(), table, ids, out);
 }

@@ -74,9 +74,11 @@ std::string MathsOptions::name() const {
       "{}{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, states {}, "
       "rounded "
       "{}",
-      family, dropout ? " with dropout" : "", peft == "none" ? "" : " with " + peft, optimizer,
-      tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "", sequences_per_step,
-      micro_batch_size, dtype, master ? " with masters" : "", grad_dtype, state_dtype, rounding);
+      family, dropout ? " with dropout" : "",
+      peft == "none" ? "" : " with " + peft + (quantisation == "none" ? "" : " of " + quantisation),
+      optimizer, tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "",
+      sequences_per_step, micro_batch_size, dtype, master ? " with masters" : "", grad_dtype, state_dtype,
+      rounding);
 }
 
 OptimizerConfig optimizer_config(const std::string& optimizer) {
@@ -138,6 +140,15 @@ static nlohmann::json model_config(const MathsOptions& maths) {
 PeftSection peft_section(const std::string& peft) {
   PeftSection section;
   if (peft == "none") return section;
+  if (peft == "ia3") {
+    section.type = "ia3";
+    return section;
+  }
+  if (peft.ends_with("_bn")) {
+    section.type = "adapter";
+    section.adapter_config = peft;
+    return section;
+  }
   if (peft == "prompt" || peft == "prefix") {
     section.type = peft + "_tuning";
     section.num_virtual_tokens = 3;
@@ -156,10 +167,6 @@ PeftSection peft_section(const std::string& peft) {
     section.type = "prefix_tuning";
     section.num_virtual_tokens = 3;
     section.prefix_projection = true;
-    return section;
-  }
-  if (peft == "ia3") {
-    section.type = "ia3";
     return section;
   }
   section.type = "lora";
@@ -209,6 +216,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
     config.model.from_scratch = false;
     config.model.config = nlohmann::json::object();
     config.model.path = (folder / "base/final").string();
+    config.quantization.kind = maths.quantisation;
   }
   config.model.frozen = maths.frozen;
   config.optimizer = optimizer_config(maths.optimizer);

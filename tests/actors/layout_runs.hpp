@@ -51,10 +51,11 @@ struct MathsOptions {
   // Matrices whose parts on two tensor ranks (GPT-2: on one) are whole blocks of 8-bit states, and larger
   // ones.
   bool in_blocks = false;
-  // Or "lora" (queries and values), "lora_all" (all matrices, dropout, biases), "dora_all" (the same with
-  // magnitudes), "ia3", "pissa", "olora" (all matrices), "prompt", "prefix", "ptuning", "ptuning_lstm",
-  // "prefix_mlp".
-  std::string peft = "none";
+  std::string peft = "none";  // or "lora" (queries and values), "lora_all" (all matrices, dropout, biases),
+                              // "dora_all" (the same with magnitudes), "ia3", "pissa", "olora" (all
+                              // matrices), "seq_bn", "double_seq_bn", "par_bn", "prompt", "prefix",
+                              // "ptuning", "ptuning_lstm", "prefix_mlp"
+  std::string quantisation = "none";  // with adapters: quantization.kind
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes
   // whole steps of what was rounded, and so does one that quantises.

@@ -12,6 +12,7 @@
 #include "comm/collective_queue.hpp"
 #include "comm/process_group.hpp"
 #include "models/pieces.hpp"
+#include "models/quantised_weights.hpp"
 #include "tests/models/support.hpp"
 
 namespace collie::test {
@@ -94,9 +95,14 @@ struct Rank {
     for (const StageRange& range : ranges) {
       Stage stage;
       stage.model = make_stage_model(config, range, *operations, shard, memory, linears);
-      for (const Parameter& parameter : stage.model->parameters()) stage.weights.push_back(weight(parameter));
+      std::map<ParameterId, QuantisedMatrix> codes;
+      for (const Parameter& parameter : stage.model->parameters()) {
+        if (parameter.quantisation.is_there())
+          codes[static_cast<ParameterId>(stage.weights.size())] = quantised(parameter);
+        stage.weights.push_back(parameter.quantisation.is_there() ? Tensor() : weight(parameter));
+      }
       stage.gradients = like(*operations, stage.model->parameters(), NAN);
-      stage.source = std::make_unique<ResidentSource>(stage.weights);
+      stage.source = std::make_unique<ResidentSource>(stage.weights, std::move(codes));
       stage.sink = std::make_unique<AccumulatingSink>(stage.gradients);
       stages.push_back(std::move(stage));
     }
@@ -112,6 +118,29 @@ struct Rank {
     Tensor held = operations->empty(parameter.shape, Category::weights);
     operations->upload(all, held);
     return held;
+  }
+
+  // The codes of the same values.
+  QuantisedMatrix quantised(const Parameter& parameter) {
+    const HeldPart part = held_part(parameter);
+    const bool transposed = pieces_of(parameter).front().transposed;
+    const RandomStream stream(random_key(1, parameter.name));
+    const auto value = [&](int64_t at) {
+      const int64_t row = at / part.whole_columns, column = at % part.whole_columns;
+      return static_cast<float>(
+          0.3 * stream.normal(static_cast<uint64_t>(transposed ? column * part.whole_rows + row : at)));
+    };
+    const WholeQuantised whole = quantise(
+        parameter.quantisation, part.whole_rows, part.whole_columns,
+        [&](int64_t begin, std::span<float> some) {
+          for (size_t i = 0; i < some.size(); ++i) some[i] = value(begin + static_cast<int64_t>(i));
+        },
+        [](int64_t count, int64_t piece, const auto& f) {
+          for (int64_t first = 0; first < count; first += piece) f(first, std::min(count, first + piece));
+        });
+    QuantisedMatrix matrix = make_quantised_matrix(*operations, parameter.quantisation, part);
+    fill_quantised_matrix(*operations, whole, part, matrix);
+    return matrix;
   }
 
   LayerContext context(Stage& stage, bool training) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/quantised_weights.hpp"
 #include "optim/sharded_state.hpp"
 #include "tests/models/golden.hpp"
 
@@ -60,6 +61,9 @@ class GoldenTrainer {
       for (const BlockNode& node : share.nodes)
         nodes.push_back({number[static_cast<size_t>(share.range.id)], 0, node});
     order_ = norm_order({{nodes}}, true, number.back() + 1);
+    state_->weights().load_quantised([&](ParameterId id, QuantisedMatrix& matrix) {
+      read_quantised(WeightFolder(folder), model_->parameters()[static_cast<size_t>(id)], *operations_, matrix);
+    });
     state_->load([&](ParameterId id, Tensor& values) {
       const Parameter& parameter = model_->parameters()[static_cast<size_t>(id)];
       if (settings_.read && settings_.read(parameter, *operations_, values)) return;

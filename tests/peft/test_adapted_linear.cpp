@@ -66,8 +66,18 @@ ModelSpec with_vectors(const ModelConfig& config) {
   return model;
 }
 
+ModelSpec with_bottlenecks(const ModelConfig& config, BottleneckAdapter::Reads reads) {
+  ModelSpec model(config);
+  model.bottleneck =
+      BottleneckAdapter{3, Activation::silu, 1.5, reads, reads != BottleneckAdapter::Reads::sum, false};
+  return model;
+}
+
 ModelSpec of_kind(const std::string& kind, const ModelConfig& config, double dropout) {
   if (kind == "vectors") return with_vectors(config);
+  if (kind == "given") return with_bottlenecks(config, BottleneckAdapter::Reads::given);
+  if (kind == "sum") return with_bottlenecks(config, BottleneckAdapter::Reads::sum);
+  if (kind == "input") return with_bottlenecks(config, BottleneckAdapter::Reads::input);
   return kind == "magnitudes" ? with_magnitudes(config, dropout) : adapted(config, dropout);
 }
 
@@ -82,7 +92,7 @@ double forward_loss(Rank& rank, const MicroBatch& batch) {
 TEST_CASE("gradients of adapters and of what they wrap agree with finite differences",
           "[peft][differences]") {
   const auto recompute = GENERATE(Recompute::none, Recompute::selective, Recompute::full);
-  const std::string kind = GENERATE("low-rank", "magnitudes", "vectors");
+  const std::string kind = GENERATE("low-rank", "magnitudes", "vectors", "given", "sum", "input");
   const double dropout = GENERATE(0.0, 0.3);
   CAPTURE(static_cast<int>(recompute), kind, dropout);
   const ModelSpec model = of_kind(kind, tiny_config(), dropout);
@@ -110,9 +120,10 @@ TEST_CASE("adapters cut among ranks give the losses and gradients of one rank", 
   if (family != "llama" && kv_heads != 8) return;
   const auto [tensor, sequence, context] = GENERATE(
       table<int, bool, int>({{2, false, 1}, {4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
-  const std::string kind = GENERATE("low-rank", "magnitudes", "vectors");
+  const std::string kind = GENERATE("low-rank", "magnitudes", "vectors", "given", "sum", "input");
   const double dropout = GENERATE(0.0, 0.3);
-  if (kind == "vectors" && dropout > 0) return;
+  if (kind != "low-rank" && kind != "magnitudes" && dropout > 0) return;
+  if (kind == "sum" && family == "gpt_neox") return;  // refused
   CAPTURE(family, kv_heads, tensor, sequence, context, kind, dropout);
   const ModelSpec model = of_kind(kind, config_of(family, kv_heads), dropout);
   Grid one(model, two_stages, {}, make_adapted_linear);

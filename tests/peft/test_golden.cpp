@@ -1,4 +1,5 @@
-// Adapters against Hugging Face's peft: see tests/golden/make_peft_golden.py.
+// Adapters against Hugging Face's peft, and bottlenecks against the library adapters: see
+// tests/golden/make_peft_golden.py and make_bottleneck_golden.py.
 #include "io/safetensors.hpp"
 #include "peft/adapted_linear.hpp"
 #include "peft/adapter_config.hpp"

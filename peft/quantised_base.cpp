@@ -1,0 +1,91 @@
+#include "peft/quantised_base.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "base/name_pattern.hpp"
+#include "base/quote.hpp"
+#include "models/stage_model.hpp"
+
+namespace collie {
+namespace {
+
+constexpr std::string_view weight_suffix = ".weight";
+
+// The matrices of the model's blocks, without ".weight".
+std::vector<std::string> matrices_of_blocks(const ModelSpec& model) {
+  std::vector<std::string> names;
+  for (const Parameter& parameter : model_parameters(model.base()))
+    if (parameter.shape.rank() == 2 && !parameter.is_table && parameter.name.ends_with(weight_suffix))
+      names.push_back(parameter.name.substr(0, parameter.name.size() - weight_suffix.size()));
+  return names;
+}
+
+// The last parts of names, each once.
+std::string last_parts_of(const std::vector<std::string>& names) {
+  std::vector<std::string> parts;
+  std::string text;
+  for (const std::string& each : names) {
+    const std::string part = each.substr(each.rfind('.') + 1);
+    if (std::find(parts.begin(), parts.end(), part) != parts.end()) continue;
+    parts.push_back(part);
+    text += (text.empty() ? "" : ", ") + part;
+  }
+  return text;
+}
+
+}  // namespace
+
+Quantisation quantisation_of(const QuantizationSection& section) {
+  for (const QuantisedKind kind : {QuantisedKind::nf4, QuantisedKind::fp4})
+    if (section.kind == name(kind)) return {kind, section.double_quant, section.block_size};
+  if (section.kind == name(QuantisedKind::int8))
+    return {QuantisedKind::int8, false, Quantisation().block_size};
+  return {};
+}
+
+void quantise_model(const Config& config, ModelSpec& model) {
+  const QuantizationSection& section = config.quantization;
+  model.quantisation = quantisation_of(section);
+  if (!model.quantisation.is_there()) return;
+  model.not_quantised = section.skip;
+  const std::vector<std::string> names = matrices_of_blocks(model);
+  const std::string place = config.file.place("quantization.skip");
+  for (const std::string& pattern : section.skip) {
+    const bool matches = std::any_of(names.begin(), names.end(), [&](const std::string& each) {
+      return matches_end_of_name(pattern, each);
+    });
+    // The default, and names of transformers for what is never quantised here.
+    const bool is_head = pattern == "lm_head" || pattern == "embed_out" || pattern == "score";
+    if (!matches && !is_head)
+      throw UserError("{}: '{}' matches no matrix of the model's blocks; they are {}", place,
+                      shortened(pattern), last_parts_of(names));
+  }
+  if (std::none_of(names.begin(), names.end(),
+                   [&](const std::string& each) { return model.quantisation_of(each).is_there(); }))
+    throw UserError("{}: leaves no matrix to quantise; the model's blocks have {}", place,
+                    last_parts_of(names));
+}
+
+void check_quantised_is_frozen(const Config& config, const ModelSpec& model) {
+  if (!model.quantisation.is_there()) return;
+  if (config.peft.type == "none")
+    throw UserError(
+        "{}: found {}, but there are no adapters to train, and a quantised matrix is frozen; peft.type is "
+        "wanted "
+        "beside it, or none",
+        config.file.place("quantization.kind"), config.quantization.kind);
+  if (model.changes_base())
+    throw UserError(
+        "{}: found {}, which takes what it begins with out of the matrices, and these are quantised; true or "
+        "gaussian is wanted",
+        config.file.place("peft.init_lora_weights"), config.peft.init_lora_weights);
+  for (const Parameter& parameter : model_parameters(model))
+    if (parameter.quantisation.is_there() && parameter.trainable)
+      throw UserError(
+          "{}: {} is trained (peft.modules_to_save), and a quantised matrix is frozen; it is wanted in "
+          "quantization.skip",
+          config.file.place("peft.modules_to_save"), parameter.name);
+}
+
+}  // namespace collie

@@ -1,0 +1,82 @@
+// Adapters of a quantised base against peft with bitsandbytes: see tests/golden/make_qlora_golden.py.
+#include "io/safetensors.hpp"
+#include "peft/adapted_linear.hpp"
+#include "peft/adapter_config.hpp"
+#include "peft/adapter_folder.hpp"
+#include "peft/model_of_config.hpp"
+#include "tests/catch.hpp"
+#include "tests/optim/golden_trainer.hpp"
+
+namespace collie::test {
+namespace {
+
+struct QuantisedBase {
+  explicit QuantisedBase(const std::string& name)
+      : folder(golden_folder + "qlora/" + name), golden(read_json(folder + "/golden.json")) {
+    base = golden_folder + golden["base"].get<std::string>();
+    Config config;
+    config.peft.path = folder;
+    complete_adapter_config(config);
+    config.quantization.kind = golden["kind"].get<std::string>();
+    config.quantization.double_quant = golden["double_quant"].get<bool>();
+    config.quantization.skip = golden["skip"].get<std::vector<std::string>>();
+    model = model_of_config(config, load_model_config(base));
+  }
+
+  GoldenSettings settings() const {
+    OptimizerConfig optimizer = golden_adamw();
+    optimizer.options.set("lr", 1e-2);
+    GoldenSettings all(optimizer);
+    all.model = [this](const ModelConfig&) { return model; };
+    all.linears = make_adapted_linear;
+    all.read = [this](const Parameter& parameter, Operations& operations, Tensor& values) {
+      if (parameter.is_saved) AdapterFolder(folder).read(model, parameter, operations, values);
+      return parameter.is_saved;
+    };
+    return all;
+  }
+
+  std::string folder, base;
+  nlohmann::json golden;
+  ModelSpec model;
+};
+
+const std::vector<std::string> quantised_bases = {"nf4_llama", "nf4_gpt2", "fp4_llama", "int8_llama"};
+
+}  // namespace
+
+TEST_CASE("adapters of a quantised base have peft's gradients and losses", "[peft][quantised][golden]") {
+  const QuantisedBase each(GENERATE(from_range(quantised_bases)));
+  const std::string device = GENERATE("cpu", "reference");
+  CAPTURE(each.folder, device);
+  const auto operations = [&] {
+    const auto account = std::make_shared<MemoryAccount>();
+    return device == "cpu" ? make_cpu_operations(2, account) : make_reference_operations(account);
+  };
+  GoldenTrainer first(each.base, operations(), {}, each.settings());
+  const nlohmann::json base = read_json(each.base + "/golden.json");
+  CHECK(first.gradients_of({pack(base["batch"])}) ==
+        Approx(each.golden["loss"].get<double>()).epsilon(1e-5));
+  const SafetensorsFile expected(each.folder + "/gradients.safetensors");
+  size_t compared = 0;
+  for (const auto& [name, gradient] : first.gradients_by_name()) {
+    const std::string in_file = name_in_adapter(each.model, name);
+    INFO(in_file);
+    std::vector<float> of_peft(static_cast<size_t>(expected.find(in_file).elements));
+    expected.to_float(in_file, of_peft);
+    CHECK(relative_error(gradient, of_peft) < 1e-4);
+    ++compared;
+  }
+  CHECK(compared == expected.tensors().size());
+
+  GoldenTrainer trainer(each.base, operations(), {}, each.settings());
+  for (size_t step = 0; step < 20; ++step) {
+    std::vector<MicroBatch> batches;
+    for (const nlohmann::json& documents : base["steps"][step % base["steps"].size()])
+      batches.push_back(pack(documents));
+    INFO("step " << step);
+    CHECK(std::abs(trainer.step(batches) - each.golden["losses"][step].get<double>()) < 1e-3);
+  }
+}
+
+}  // namespace collie::test
