@@ -93,22 +93,17 @@ ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>
     Config config;
     config.peft.path = choice.folder;
     complete_adapter_config(config);
-    if (config.peft.num_virtual_tokens && (choices.size() > 1 || choice.scale != 1))
-      throw UserError(
-          "--adapter: '{}' has virtual tokens, which are neither added up with another adapter nor scaled; "
-          "give it alone",
-          choice.folder);
     if (choices.size() > 1 && !is_plain(config.peft))
       throw UserError(
-          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, magnitudes or "
-          "vectors "
-          "of its own), so it cannot be one of several; give it alone, or merge it (export --merge)",
+          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, "
+          "magnitudes, vectors, layers or virtual tokens of its own), so it cannot be one of several; give "
+          "it alone, or merge it (export --merge)",
           choice.folder);
     if (choice.scale != 1 && !is_plain(config.peft))
       throw UserError(
-          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, magnitudes or "
-          "vectors "
-          "of its own), which cannot be scaled by {}; 1 is right",
+          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, "
+          "magnitudes, vectors, layers or virtual tokens of its own), which cannot be scaled by {}; 1 is "
+          "right",
           choice.folder, choice.scale);
     const ModelSpec one = model_of_config(config, model.architecture);
     AdapterFolder(choice.folder).check(one);

@@ -24,7 +24,8 @@ std::vector<NamedTensor> adapter_tensors(const ModelSpec& model) {
 
 bool is_of_adapter(const std::string& tensor) {
   return tensor.find(".lora_") != std::string::npos || tensor.ends_with(".ia3_l") ||
-         tensor.find("_adapters.adapter_") != std::string::npos;
+         tensor.find("_adapters.adapter_") != std::string::npos || tensor.starts_with(prompt_tensor) ||
+         tensor.starts_with("prompt_encoder.");
 }
 
 // Whether a tensor of the model is of the adapter of that name.

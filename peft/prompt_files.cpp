@@ -1,7 +1,6 @@
 #include "peft/prompt_files.hpp"
 
 #include <algorithm>
-#include "base/error.hpp"
 
 #include "models/parameter_list.hpp"
 #include "models/pieces.hpp"
@@ -77,16 +76,6 @@ Parameter parameter_in_prompt_file(const ModelSpec& model, const Parameter& para
   in_file.pieces.clear();
   for (const Piece& piece : pieces_of(parameter)) append_pieces_in_file(model, piece, in_file.pieces);
   return in_file;
-}
-
-void check_can_be_trained(const Config& config) {
-  const PeftSection& peft = config.peft;
-  if (peft.path.empty() || (peft.type != "p_tuning" && !peft.prefix_projection)) return;
-  throw UserError(
-      "{}: '{}' has what the encoder of its virtual tokens gave, and not the encoder, so a training cannot "
-      "go on "
-      "from it; a resume of the run goes on, and generate and eval use the folder",
-      config.file.place("peft.path"), peft.path);
 }
 
 PromptSource::PromptSource(const Checkpoint& weights, const ModelSpec& model)

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "io/checkpoint.hpp"
-#include "io/config.hpp"
 #include "models/model_spec.hpp"
 #include "models/parameter.hpp"
 
@@ -19,9 +18,6 @@ namespace collie {
 NamedTensor prompt_in_file(const ModelSpec& model);
 // A parameter of the model's virtual tokens, whose pieces are those of the folder's tensor.
 Parameter parameter_in_prompt_file(const ModelSpec& model, const Parameter& parameter);
-
-// Throws UserError if config.peft.path is a folder of which only the result of an encoder is known.
-void check_can_be_trained(const Config& config);
 
 // The folder's tensor, put together from the evaluated weights of a model with virtual tokens, or computed
 // from those of their encoder, which the folder has not.

@@ -33,9 +33,6 @@ AdapterContents adapter_contents(const RunPlan& plan, const PeftSection& peft) {
 
 void write_final_folder(const RunPlan& plan, const std::string& folder, const std::string& run,
                         const Checkpoint& checkpoint) {
-  if (plan.model.prompt.exists())
-    return write_adapter_folder(folder, run, adapter_contents(plan, plan.config.peft), *plan.tokenizer,
-                                Checkpoint(std::make_shared<const PromptSource>(checkpoint, plan.model)));
   if (plan.model.has_adapters()) {
     const FinalAdapter adapter = final_adapter(plan, checkpoint);
     return write_adapter_folder(folder, run, adapter_contents(plan, adapter.peft), *plan.tokenizer,

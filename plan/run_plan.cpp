@@ -23,7 +23,7 @@
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
-#include "peft/prompt_files.hpp"
+#include "peft/virtual_tokens.hpp"
 #include "peft/quantised_base.hpp"
 #include "plan/base_model.hpp"
 #include "plan/checkpoint_metadata.hpp"

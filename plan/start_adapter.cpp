@@ -12,6 +12,7 @@
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/merged_source.hpp"
+#include "peft/prompt_files.hpp"
 #include "peft/start_source.hpp"
 #include "plan/base_model.hpp"
 
@@ -81,6 +82,8 @@ std::shared_ptr<const CheckpointSource> base_source(const RunPlan& plan) {
 }
 
 FinalAdapter final_adapter(const RunPlan& plan, const Checkpoint& checkpoint) {
+  if (plan.model.prompt.exists())
+    return {plan.config.peft, Checkpoint(std::make_shared<const PromptSource>(checkpoint, plan.model))};
   if (!plan.model.changes_base()) return {plan.config.peft, checkpoint};
   const Checkpoint start(std::make_shared<const AdapterFolderSource>(start_source_in_run(plan)));
   return {equivalent_adapter(plan.config.peft),

@@ -68,14 +68,15 @@ double peak_of(const RunPlan& plan, Category category, size_t rank = 0) {
 
 }  // namespace
 
-TEST_CASE("quantised: every layout trains as one rank does, and resumes in another", "[actors][quantised][slow]") {
+TEST_CASE("quantised: every layout trains as one rank does, and resumes in another",
+          "[actors][quantised][slow]") {
   const std::vector<LayoutOptions> layouts = {
       {1, 1, 2, 1, "1f1b", 0}, {1, 1, 2, 1, "zb_h1", 0},      {1, 1, 4, 1, "interleaved_1f1b", 0},
       {1, 1, 2, 1, "zbv", 0},  {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
       {2, 1, 2, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
       {1, 4, 1, 1, "1f1b", 0}, {2, 2, 2, 1, "1f1b", 1, true}, {1, 2, 1, 2, "1f1b", 3, true}};
-  for (const MathsOptions& maths :
-       {quantised_maths("nf4"), quantised_maths("int8", "lora"), quantised_maths("nf4", "lora_all", "gpt2")}) {
+  for (const MathsOptions& maths : {quantised_maths("nf4"), quantised_maths("int8", "lora"),
+                                    quantised_maths("nf4", "lora_all", "gpt2")}) {
     const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
     REQUIRE_FALSE(expected.gradients.empty());
     for (size_t i = 0; i < layouts.size(); ++i) {
@@ -197,8 +198,7 @@ TEST_CASE("quantised: a matrix costs its codes and scales, on every rank that sh
     const auto rows = static_cast<double>(parameter.shape[0]);
     const int64_t blocks =
         QuantisedMatrix::blocks_of_row(parameter.quantisation, parameter.shape[1], 0, parameter.shape[1]);
-    const int64_t nested =
-        nested_count(parameter.quantisation, parameter.shape[0], parameter.shape[1]);
+    const int64_t nested = nested_count(parameter.quantisation, parameter.shape[0], parameter.shape[1]);
     bytes += elements / 2 + rows * static_cast<double>(8 + blocks) + 4 * static_cast<double>(nested);
   }
   CHECK(matrices > 0);
@@ -230,28 +230,39 @@ TEST_CASE("quantised: what cannot be is refused before the weights are read", "[
                c.train.trainable = {"*norm*"};
              }),
              contains("there are no adapters to train"));
-  CHECK_THAT(refusal([](Config& c) { c.model.from_scratch = true; }), contains("model.from_scratch has no weights"));
+  CHECK_THAT(refusal([](Config& c) { c.model.from_scratch = true; }),
+             contains("model.from_scratch has no weights"));
   CHECK_THAT(refusal([](Config& c) { c.peft.modules_to_save = {"layers.1.mlp.up_proj"}; }),
              contains("peft.modules_to_save: model.layers.1.mlp.up_proj.weight is trained"));
   CHECK(refusal([](Config& c) {
           c.peft.modules_to_save = {"layers.1.mlp.up_proj"};
           c.quantization.skip = {"up_proj"};
         }) == "");
-  CHECK_THAT(refusal([](Config& c) { c.quantization.skip = {"up_prj"}; }),
-             contains("quantization.skip: 'up_prj' matches no matrix of the model's blocks; they are q_proj"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.skip = {"*_proj"}; }), contains("leaves no matrix to quantise"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.kind = "none"; c.quantization.block_size = 32; }),
+  CHECK_THAT(
+      refusal([](Config& c) { c.quantization.skip = {"up_prj"}; }),
+      contains("quantization.skip: 'up_prj' matches no matrix of the model's blocks; they are q_proj"));
+  CHECK_THAT(refusal([](Config& c) { c.quantization.skip = {"*_proj"}; }),
+             contains("leaves no matrix to quantise"));
+  CHECK_THAT(refusal([](Config& c) {
+               c.quantization.kind = "none";
+               c.quantization.block_size = 32;
+             }),
              contains("quantization.block_size: given, but quantization.kind is none"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.block_size = 96; }), contains("quantization.block_size: found 96"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.block_size = 16; }), contains("quantization.block_size: found 16"));
+  CHECK_THAT(refusal([](Config& c) { c.quantization.block_size = 96; }),
+             contains("quantization.block_size: found 96"));
+  CHECK_THAT(refusal([](Config& c) { c.quantization.block_size = 16; }),
+             contains("quantization.block_size: found 16"));
   CHECK_THAT(refusal([](Config& c) {
                c.quantization.kind = "int8";
                c.quantization.block_size = 128;
              }),
              contains("int8 has one scale a row"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.compute_dtype = "bfloat16"; }),
-             contains("quantization.compute_dtype: found bfloat16, but products are computed in model.dtype, float32"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.kind = "int4"; }), contains("quantization.kind: found 'int4'"));
+  CHECK_THAT(
+      refusal([](Config& c) { c.quantization.compute_dtype = "bfloat16"; }),
+      contains(
+          "quantization.compute_dtype: found bfloat16, but products are computed in model.dtype, float32"));
+  CHECK_THAT(refusal([](Config& c) { c.quantization.kind = "int4"; }),
+             contains("quantization.kind: found 'int4'"));
 }
 
 TEST_CASE("quantised: a folder of codes is trained as the folder of numbers that they were made of",
