@@ -331,7 +331,8 @@ std::vector<Key> which_adapters_there_are(Config& c) {
 std::vector<Key> how_the_base_is_stored(Config& c) {
   return {
       Key("quantization.kind", &c.quantization.kind)
-          .doc("the blocks' matrices, which are frozen under adapters, are held as codes of 4 bits (nf4, fp4) or 8 "
+          .doc("the blocks' matrices, which are frozen under adapters, are held as codes of 4 bits (nf4, "
+               "fp4) or 8 "
                "(int8), those of bitsandbytes (QLoRA, arXiv 2305.14314; peft.md)")
           .fingerprinted()
           .one_of({"none", "nf4", "fp4", "int8"})
@@ -349,7 +350,8 @@ std::vector<Key> how_the_base_is_stored(Config& c) {
           .one_of({"auto", "float32", "bfloat16"})
           .also_known_as({"bnb_4bit_compute_dtype"}),
       Key("quantization.skip", &c.quantization.skip)
-          .doc("matrices that are not quantised: names or patterns, which match the ends of module names, as in "
+          .doc("matrices that are not quantised: names or patterns, which match the ends of module names, as "
+               "in "
                "peft.target_modules. Embeddings and heads never are")
           .fingerprinted()
           .also_known_as({"llm_int8_skip_modules"}),

@@ -1,5 +1,5 @@
-// The weights of a Hugging Face folder as a run with quantised matrices has them: in their place there are the numbers
-// that their codes stand for, in float32.
+// The weights of a Hugging Face folder as a run with quantised matrices has them: in their place there are
+// the numbers that their codes stand for, in float32.
 #pragma once
 
 #include <memory>
@@ -15,8 +15,8 @@ namespace collie {
 
 class DequantisedSource final : public CheckpointSource {
  public:
-  // `folder` must have passed check_weights() for `model`, of which adapters do not matter. `dtype`: model.dtype. The
-  // codes of one matrix are in memory at a time.
+  // `folder` must have passed check_weights() for `model`, of which adapters do not matter. `dtype`:
+  // model.dtype. The codes of one matrix are in memory at a time.
   DequantisedSource(const std::string& folder, const ModelSpec& model, DType dtype);
 
   std::string place() const override { return numbers_.place(); }
@@ -42,8 +42,8 @@ class DequantisedSource final : public CheckpointSource {
   mutable size_t last_index_ = 0;
 };
 
-// The weights of `folder`, which must have passed check_weights(), as `model` has them: numbers, or those that codes
-// stand for.
+// The weights of `folder`, which must have passed check_weights(), as `model` has them: numbers, or those
+// that codes stand for.
 std::shared_ptr<const CheckpointSource> weights_of_folder(const std::string& folder, const ModelSpec& model,
                                                           DType dtype);
 

@@ -19,8 +19,9 @@ struct ModelSpec {
   std::vector<std::string> trained;  // patterns of the only tensors that are trained; none: all are
   Adapters adapters;
   VectorAdapters vectors;
-  Quantisation quantisation;               // of the matrices of blocks
-  std::vector<std::string> not_quantised;  // patterns of the ends of names, without ".weight", of those that are not
+  Quantisation quantisation;  // of the matrices of blocks
+  std::vector<std::string>
+      not_quantised;  // patterns of the ends of names, without ".weight", of those that are not
 
   ModelSpec() = default;
   // A plain model is its architecture.

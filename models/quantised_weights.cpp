@@ -80,7 +80,8 @@ HeldPart held_part(const Parameter& parameter) {
 int64_t held_bytes(const Parameter& parameter) {
   const auto account = std::make_shared<MemoryAccount>();
   const auto counting = make_meta_operations(1, account);
-  const QuantisedMatrix counted = make_quantised_matrix(*counting, parameter.quantisation, held_part(parameter));
+  const QuantisedMatrix counted =
+      make_quantised_matrix(*counting, parameter.quantisation, held_part(parameter));
   return static_cast<int64_t>(account->current(Category::weights));
 }
 
@@ -91,8 +92,8 @@ WholeQuantised read_quantised(const WeightFolder& folder, const std::string& ten
   WholeQuantised whole;
   if (const auto stored = stored_quantisation(folder, tensor)) {
     if (*stored != quantisation)
-      throw UserError("{}: {} is stored as {}, and {} is wanted", folder.path().string(), tensor, in_words(*stored),
-                      in_words(quantisation));
+      throw UserError("{}: {} is stored as {}, and {} is wanted", folder.path().string(), tensor,
+                      in_words(*stored), in_words(quantisation));
     whole = read_stored_codes(folder, tensor, rows, columns);
   } else {
     const MatrixReader reader(place_of_tensor(folder, tensor), shape, transposed);
@@ -116,8 +117,9 @@ void check_stored_quantisation(const std::string& path, const ModelSpec& model) 
     const auto stored = stored_quantisation(folder, tensor);
     if (!stored || *stored == parameter.quantisation) continue;
     if (parameter.is_table)
-      throw UserError("{}: {} is stored as {}; embeddings and heads as codes are not supported, and numbers are wanted",
-                      folder.path().string(), tensor, in_words(*stored));
+      throw UserError(
+          "{}: {} is stored as {}; embeddings and heads as codes are not supported, and numbers are wanted",
+          folder.path().string(), tensor, in_words(*stored));
     throw UserError(
         "{}: {} is stored as {}, and is wanted {}; quantization must be as the folder has it",
         folder.path().string(), tensor, in_words(*stored),
@@ -128,11 +130,9 @@ void check_stored_quantisation(const std::string& path, const ModelSpec& model) 
 void read_quantised(const WeightFolder& folder, const Parameter& parameter, Operations& operations,
                     QuantisedMatrix& matrix) {
   const Piece piece = pieces_of(parameter).front();
-  const WholeQuantised whole =
-      read_quantised(folder, piece.tensor, piece.tensor_shape, piece.transposed, parameter.quantisation,
-                     operations.dtype(), [&](int64_t count, int64_t length, const auto& f) {
-                       operations.for_host_pieces(count, length, f);
-                     });
+  const WholeQuantised whole = read_quantised(
+      folder, piece.tensor, piece.tensor_shape, piece.transposed, parameter.quantisation, operations.dtype(),
+      [&](int64_t count, int64_t length, const auto& f) { operations.for_host_pieces(count, length, f); });
   fill_quantised_matrix(operations, whole, held_part(parameter), matrix);
 }
 

@@ -16,9 +16,10 @@ HeldPart held_part(const Parameter& parameter);
 // The bytes that a quantised parameter's codes and scales take.
 int64_t held_bytes(const Parameter& parameter);
 
-// A whole matrix of a folder, as codes. `tensor`, `shape` and `transposed` are the model's. Numbers are first rounded to
-// `dtype`, as transformers does when it loads a model in it, and for int8 to float16, as bitsandbytes does. At most one
-// tensor is in memory beside the codes. Throws UserError naming the tensor if a number is not finite.
+// A whole matrix of a folder, as codes. `tensor`, `shape` and `transposed` are the model's. Numbers are first
+// rounded to `dtype`, as transformers does when it loads a model in it, and for int8 to float16, as
+// bitsandbytes does. At most one tensor is in memory beside the codes. Throws UserError naming the tensor if
+// a number is not finite.
 WholeQuantised read_quantised(const WeightFolder& folder, const std::string& tensor, const Shape& shape,
                               bool transposed, const Quantisation& quantisation, DType dtype,
                               const OnPieces& on_pieces);

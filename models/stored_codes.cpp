@@ -28,9 +28,11 @@ class StoredCodes {
     Quantisation found{kind_ == "nf4" ? QuantisedKind::nf4 : QuantisedKind::fp4,
                        state_.contains("nested_offset"), whole_number("blocksize")};
     if (found.block_size < 2 || found.block_size > 4096 || found.block_size % 2 != 0)
-      refuse(state_name(kind_), fmt::format("has blocks of {}", found.block_size), "an even number up to 4096");
+      refuse(state_name(kind_), fmt::format("has blocks of {}", found.block_size),
+             "an even number up to 4096");
     if (found.double_quant && whole_number("nested_blocksize") != nested_block)
-      refuse(state_name(kind_), fmt::format("has nested blocks of {}", whole_number("nested_blocksize")), "256");
+      refuse(state_name(kind_), fmt::format("has nested blocks of {}", whole_number("nested_blocksize")),
+             "256");
     return found;
   }
 
@@ -79,9 +81,12 @@ class StoredCodes {
  private:
   std::string module() const { return name_.substr(0, name_.rfind('.')); }
   std::string scales_of_rows() const { return module() + ".SCB"; }
-  std::string state_name(const std::string& kind) const { return name_ + ".quant_state.bitsandbytes__" + kind; }
+  std::string state_name(const std::string& kind) const {
+    return name_ + ".quant_state.bitsandbytes__" + kind;
+  }
 
-  [[noreturn]] void refuse(const std::string& tensor, const std::string& found, const std::string& right) const {
+  [[noreturn]] void refuse(const std::string& tensor, const std::string& found,
+                           const std::string& right) const {
     throw UserError("{}: {} {}; {} is right", folder_.path().string(), tensor, found, right);
   }
 
@@ -112,7 +117,8 @@ class StoredCodes {
   }
   float number(const char* key) const {
     const nlohmann::json value = state_.value(key, nlohmann::json());
-    if (!value.is_number()) refuse(state_name(kind_), fmt::format("has {} as {}", in_short(value), key), "a number");
+    if (!value.is_number())
+      refuse(state_name(kind_), fmt::format("has {} as {}", in_short(value), key), "a number");
     return value.get<float>();
   }
 
@@ -127,7 +133,8 @@ class StoredCodes {
   void has_numbers(const std::string& tensor, const Map& map) const {
     has(tensor, "F32", static_cast<int64_t>(map.size()));
     if (!std::ranges::equal(bytes<float>(tensor), map))
-      refuse(tensor, "has other numbers than bitsandbytes' codes stand for", "another file, or base in floats");
+      refuse(tensor, "has other numbers than bitsandbytes' codes stand for",
+             "another file, or base in floats");
   }
 
   const WeightFolder& folder_;
@@ -139,8 +146,8 @@ class StoredCodes {
 
 std::string in_words(const Quantisation& quantisation) {
   if (!quantisation.is_in_blocks()) return std::string(name(quantisation.kind));
-  return fmt::format("{} in blocks of {}, {} double quantisation", name(quantisation.kind), quantisation.block_size,
-                     quantisation.double_quant ? "with" : "without");
+  return fmt::format("{} in blocks of {}, {} double quantisation", name(quantisation.kind),
+                     quantisation.block_size, quantisation.double_quant ? "with" : "without");
 }
 
 std::optional<Quantisation> stored_quantisation(const WeightFolder& folder, const std::string& tensor) {
@@ -153,7 +160,8 @@ std::vector<std::string> stored_code_tensors(const WeightFolder& folder, const s
   return StoredCodes(folder, tensor).names();
 }
 
-void check_stored_codes(const WeightFolder& folder, const std::string& tensor, int64_t rows, int64_t columns) {
+void check_stored_codes(const WeightFolder& folder, const std::string& tensor, int64_t rows,
+                        int64_t columns) {
   StoredCodes(folder, tensor).check(rows, columns);
 }
 

@@ -11,8 +11,8 @@ std::unique_ptr<Linear> make_adapted_linear(const MatrixIds& matrix) {
   const bool has_magnitude = !matrix.adapters.empty() && matrix.adapters.front().magnitude != no_parameter;
   COLLIE_ASSERT(!has_magnitude || matrix.adapters.size() == 1, "a magnitude for {} adapters of a matrix",
                 matrix.adapters.size());
-  std::unique_ptr<Linear> linear =
-      make_dense_linear({matrix.weight, has_magnitude ? no_parameter : matrix.bias, {}, {}, matrix.is_quantised});
+  std::unique_ptr<Linear> linear = make_dense_linear(
+      {matrix.weight, has_magnitude ? no_parameter : matrix.bias, {}, {}, matrix.is_quantised});
   if (!matrix.adapters.empty()) linear = make_low_rank_linear(std::move(linear), matrix.adapters);
   if (has_magnitude) linear = make_magnitude_linear(std::move(linear), matrix.adapters.front(), matrix.bias);
   if (matrix.vector.exists()) linear = make_vector_linear(std::move(linear), matrix.vector);

@@ -50,7 +50,8 @@ void complete_adapter_config(Config& config, PeftSection found) {
 nlohmann::ordered_json adapter_config_of(const Config& config, const ModelSpec& model) {
   std::set<std::string> saved;
   for (const NamedTensor& tensor : adapter_tensors(model))
-    if (!is_of_adapter(tensor.name)) saved.insert(tensor.name.substr(0, tensor.name.rfind('.')));
+    if (!is_of_adapter(tensor.name) && tensor.name.ends_with(".weight"))  // a bias alone is of no such module
+      saved.insert(tensor.name.substr(0, tensor.name.rfind('.')));
   const AdapterKind& kind = adapter_kind(config.peft.type);
   nlohmann::ordered_json object{
       {"peft_type", kind.peft_type},

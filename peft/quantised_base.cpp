@@ -39,7 +39,8 @@ std::string last_parts_of(const std::vector<std::string>& names) {
 Quantisation quantisation_of(const QuantizationSection& section) {
   for (const QuantisedKind kind : {QuantisedKind::nf4, QuantisedKind::fp4})
     if (section.kind == name(kind)) return {kind, section.double_quant, section.block_size};
-  if (section.kind == name(QuantisedKind::int8)) return {QuantisedKind::int8, false, Quantisation().block_size};
+  if (section.kind == name(QuantisedKind::int8))
+    return {QuantisedKind::int8, false, Quantisation().block_size};
   return {};
 }
 
@@ -47,6 +48,12 @@ void quantise_model(const Config& config, ModelSpec& model) {
   const QuantizationSection& section = config.quantization;
   model.quantisation = quantisation_of(section);
   if (!model.quantisation.is_there()) return;
+  if (config.model.from_scratch)
+    throw UserError(
+        "{}: found {}, and model.from_scratch has no weights that last, which could be frozen; a model.path "
+        "with "
+        "weights is wanted",
+        config.file.place("quantization.kind"), section.kind);
   model.not_quantised = section.skip;
   const std::vector<std::string> names = matrices_of_blocks(model);
   const std::string place = config.file.place("quantization.skip");
@@ -57,19 +64,21 @@ void quantise_model(const Config& config, ModelSpec& model) {
     // The default, and names of transformers for what is never quantised here.
     const bool is_head = pattern == "lm_head" || pattern == "embed_out" || pattern == "score";
     if (!matches && !is_head)
-      throw UserError("{}: '{}' matches no matrix of the model's blocks; they are {}", place, shortened(pattern),
-                      last_parts_of(names));
+      throw UserError("{}: '{}' matches no matrix of the model's blocks; they are {}", place,
+                      shortened(pattern), last_parts_of(names));
   }
   if (std::none_of(names.begin(), names.end(),
                    [&](const std::string& each) { return model.quantisation_of(each).is_there(); }))
-    throw UserError("{}: leaves no matrix to quantise; the model's blocks have {}", place, last_parts_of(names));
+    throw UserError("{}: leaves no matrix to quantise; the model's blocks have {}", place,
+                    last_parts_of(names));
 }
 
 void check_quantised_is_frozen(const Config& config, const ModelSpec& model) {
   if (!model.quantisation.is_there()) return;
   if (config.peft.type == "none")
     throw UserError(
-        "{}: found {}, but there are no adapters to train, and a quantised matrix is frozen; peft.type is wanted "
+        "{}: found {}, but there are no adapters to train, and a quantised matrix is frozen; peft.type is "
+        "wanted "
         "beside it, or none",
         config.file.place("quantization.kind"), config.quantization.kind);
   if (model.changes_base())

@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "kernels/cpu/blas.hpp"
+#include "models/quantised_weights.hpp"
 #include "optim/parameter_groups.hpp"
 #include "plan/memory_plan.hpp"
 
@@ -44,9 +45,9 @@ int threads_of_rank(const RunPlan& plan, bool spans, RankLinks links) {
 size_t bytes_of_weights(const RunPlan& plan) {
   size_t bytes = 0;
   for (const Parameter& parameter : model_parameters(plan.model))
-    bytes += parameter.quantisation.is_there() ? static_cast<size_t>(held_bytes(parameter))
-                                               : static_cast<size_t>(parameter.shape.numel()) *
-                                                     size_of(dtype_of(plan.config.model));
+    bytes += parameter.quantisation.is_there()
+                 ? static_cast<size_t>(held_bytes(parameter))
+                 : static_cast<size_t>(parameter.shape.numel()) * size_of(dtype_of(plan.config.model));
   return bytes;
 }
 

@@ -29,7 +29,8 @@ class StoredSection {
     if (found.kind != "int8" && found.kind != "nf4" && found.kind != "fp4")
       refuse("bnb_4bit_quant_type", "nf4 or fp4");
     if (short_codes) found.double_quant = is_on("bnb_4bit_use_double_quant");
-    if (short_codes && text("bnb_4bit_quant_storage", "uint8") != "uint8") refuse("bnb_4bit_quant_storage", "uint8");
+    if (short_codes && text("bnb_4bit_quant_storage", "uint8") != "uint8")
+      refuse("bnb_4bit_quant_storage", "uint8");
     if (is_on("llm_int8_has_fp16_weight")) refuse("llm_int8_has_fp16_weight", "false");
     if (const json skip = values_.value("llm_int8_skip_modules", json()); skip.is_array()) {
       if (!std::all_of(skip.begin(), skip.end(), [](const json& each) { return each.is_string(); }))
@@ -60,9 +61,10 @@ void check_alike(const Config& config, const ModelKeys& keys, const Quantization
   const auto refuse = [&](const char* key, const std::string& is, const std::string& right) {
     const std::string path = std::string("quantization.") + key;
     if (config.file.places.count(path) == 0) return;
-    throw UserError("{}: found {}, but the model is stored quantised, with {} ({}: {}); that is right, or to leave "
-                    "the key out",
-                    config.file.place(path), is, right, keys.where, section_key);
+    throw UserError(
+        "{}: found {}, but the model is stored quantised, with {} ({}: {}); that is right, or to leave "
+        "the key out",
+        config.file.place(path), is, right, keys.where, section_key);
   };
   if (given.kind != found.kind) refuse("kind", given.kind, found.kind);
   if (given.double_quant != found.double_quant)

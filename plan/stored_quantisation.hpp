@@ -6,9 +6,9 @@
 
 namespace collie {
 
-// Takes quantization_config out of `keys`, if it is of bitsandbytes and of the folder, and lets config.quantization
-// be as it says. Throws UserError naming the key: if config.quantization is given otherwise, or for what the engine
-// does not have.
+// Takes quantization_config out of `keys`, if it is of bitsandbytes and of the folder, and lets
+// config.quantization be as it says. Throws UserError naming the key: if config.quantization is given
+// otherwise, or for what the engine does not have.
 void use_stored_quantisation(Config& config, ModelKeys& keys);
 
 }  // namespace collie

@@ -74,9 +74,11 @@ std::string MathsOptions::name() const {
       "{}{}{}, {}, {}{}{}, {} sequences a step in micro-batches of {}, {}{}, gradients {}, states {}, "
       "rounded "
       "{}",
-      family, dropout ? " with dropout" : "", peft == "none" ? "" : " with " + peft + (quantisation == "none" ? "" : " of " + quantisation), optimizer,
-      tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "", sequences_per_step,
-      micro_batch_size, dtype, master ? " with masters" : "", grad_dtype, state_dtype, rounding);
+      family, dropout ? " with dropout" : "",
+      peft == "none" ? "" : " with " + peft + (quantisation == "none" ? "" : " of " + quantisation),
+      optimizer, tied ? "tied" : "untied", packing ? ", packed" : "", masked ? ", masked" : "",
+      sequences_per_step, micro_batch_size, dtype, master ? " with masters" : "", grad_dtype, state_dtype,
+      rounding);
 }
 
 OptimizerConfig optimizer_config(const std::string& optimizer) {

@@ -68,14 +68,15 @@ double peak_of(const RunPlan& plan, Category category, size_t rank = 0) {
 
 }  // namespace
 
-TEST_CASE("quantised: every layout trains as one rank does, and resumes in another", "[actors][quantised][slow]") {
+TEST_CASE("quantised: every layout trains as one rank does, and resumes in another",
+          "[actors][quantised][slow]") {
   const std::vector<LayoutOptions> layouts = {
       {1, 1, 2, 1, "1f1b", 0}, {1, 1, 2, 1, "zb_h1", 0},      {1, 1, 4, 1, "interleaved_1f1b", 0},
       {1, 1, 2, 1, "zbv", 0},  {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
       {2, 1, 2, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
       {1, 4, 1, 1, "1f1b", 0}, {2, 2, 2, 1, "1f1b", 1, true}, {1, 2, 1, 2, "1f1b", 3, true}};
-  for (const MathsOptions& maths :
-       {quantised_maths("nf4"), quantised_maths("int8", "lora"), quantised_maths("nf4", "lora_all", "gpt2")}) {
+  for (const MathsOptions& maths : {quantised_maths("nf4"), quantised_maths("int8", "lora"),
+                                    quantised_maths("nf4", "lora_all", "gpt2")}) {
     const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
     REQUIRE_FALSE(expected.gradients.empty());
     for (size_t i = 0; i < layouts.size(); ++i) {
@@ -151,7 +152,7 @@ TEST_CASE("quantised: a run's adapter, its evaluation and its merged model agree
   CHECK(loss_of(by_folder) == Approx(expected).epsilon(1e-6));
   // The base in numbers is another model.
   by_folder.quantization = {};
-  CHECK(std::abs(loss_of(by_folder) - expected) > 1e-5);
+  CHECK(std::abs(loss_of(by_folder) - expected) > (kind == "int8" ? 1e-7 : 1e-5));
 }
 
 TEST_CASE("quantised: a resume with other codes is refused", "[actors][quantised]") {
@@ -197,18 +198,18 @@ TEST_CASE("quantised: a matrix costs its codes and scales, on every rank that sh
     const auto rows = static_cast<double>(parameter.shape[0]);
     const int64_t blocks =
         QuantisedMatrix::blocks_of_row(parameter.quantisation, parameter.shape[1], 0, parameter.shape[1]);
-    const int64_t nested =
-        nested_count(parameter.quantisation, parameter.shape[0], parameter.shape[1]);
+    const int64_t nested = nested_count(parameter.quantisation, parameter.shape[0], parameter.shape[1]);
     bytes += elements / 2 + rows * static_cast<double>(8 + blocks) + 4 * static_cast<double>(nested);
   }
   CHECK(matrices > 0);
   CHECK(peak_of(codes, Category::weights) == peak_of(numbers, Category::weights) - 4 * matrices + bytes);
   for (const Category category : {Category::gradients, Category::optimizer})
     CHECK(peak_of(codes, category) == peak_of(numbers, category));
-  // ZeRO 3 divides what is in numbers alone.
-  const double held = peak_of(planned(maths, {2, 1, 1, 1, "1f1b", 3}), Category::weights);
-  CHECK(held < peak_of(codes, Category::weights));
-  CHECK(held > bytes);
+  // ZeRO 3 divides what is in numbers alone, and pads it.
+  const LayoutOptions sharded{2, 1, 1, 1, "1f1b", 3};
+  CHECK(peak_of(planned(maths, sharded), Category::weights) > bytes);
+  CHECK(peak_of(planned(maths, sharded), Category::weights) <
+        peak_of(planned(in_numbers, sharded), Category::weights));
   // Tensor parallelism divides codes, too.
   CHECK(peak_of(planned(maths, {1, 2, 1, 1}), Category::weights) < 0.75 * peak_of(codes, Category::weights));
 }
@@ -230,28 +231,39 @@ TEST_CASE("quantised: what cannot be is refused before the weights are read", "[
                c.train.trainable = {"*norm*"};
              }),
              contains("there are no adapters to train"));
-  CHECK_THAT(refusal([](Config& c) { c.model.from_scratch = true; }), contains("model.from_scratch has no weights"));
+  CHECK_THAT(refusal([](Config& c) { c.model.from_scratch = true; }),
+             contains("model.from_scratch has no weights"));
   CHECK_THAT(refusal([](Config& c) { c.peft.modules_to_save = {"layers.1.mlp.up_proj"}; }),
              contains("peft.modules_to_save: model.layers.1.mlp.up_proj.weight is trained"));
   CHECK(refusal([](Config& c) {
           c.peft.modules_to_save = {"layers.1.mlp.up_proj"};
           c.quantization.skip = {"up_proj"};
         }) == "");
-  CHECK_THAT(refusal([](Config& c) { c.quantization.skip = {"up_prj"}; }),
-             contains("quantization.skip: 'up_prj' matches no matrix of the model's blocks; they are q_proj"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.skip = {"*_proj"}; }), contains("leaves no matrix to quantise"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.kind = "none"; c.quantization.block_size = 32; }),
+  CHECK_THAT(
+      refusal([](Config& c) { c.quantization.skip = {"up_prj"}; }),
+      contains("quantization.skip: 'up_prj' matches no matrix of the model's blocks; they are q_proj"));
+  CHECK_THAT(refusal([](Config& c) { c.quantization.skip = {"*_proj"}; }),
+             contains("leaves no matrix to quantise"));
+  CHECK_THAT(refusal([](Config& c) {
+               c.quantization.kind = "none";
+               c.quantization.block_size = 32;
+             }),
              contains("quantization.block_size: given, but quantization.kind is none"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.block_size = 96; }), contains("quantization.block_size: found 96"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.block_size = 16; }), contains("quantization.block_size: found 16"));
+  CHECK_THAT(refusal([](Config& c) { c.quantization.block_size = 96; }),
+             contains("quantization.block_size: found 96"));
+  CHECK_THAT(refusal([](Config& c) { c.quantization.block_size = 16; }),
+             contains("quantization.block_size: found 16"));
   CHECK_THAT(refusal([](Config& c) {
                c.quantization.kind = "int8";
                c.quantization.block_size = 128;
              }),
              contains("int8 has one scale a row"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.compute_dtype = "bfloat16"; }),
-             contains("quantization.compute_dtype: found bfloat16, but products are computed in model.dtype, float32"));
-  CHECK_THAT(refusal([](Config& c) { c.quantization.kind = "int4"; }), contains("quantization.kind: found 'int4'"));
+  CHECK_THAT(
+      refusal([](Config& c) { c.quantization.compute_dtype = "bfloat16"; }),
+      contains(
+          "quantization.compute_dtype: found bfloat16, but products are computed in model.dtype, float32"));
+  CHECK_THAT(refusal([](Config& c) { c.quantization.kind = "int4"; }),
+             contains("quantization.kind: found 'int4'"));
 }
 
 TEST_CASE("quantised: a folder of codes is trained as the folder of numbers that they were made of",
@@ -260,13 +272,22 @@ TEST_CASE("quantised: a folder of codes is trained as the folder of numbers that
   CAPTURE(name);
   const std::string golden = std::string(COLLIE_SOURCE_DIR) + "/tests/golden/";
   const TemporaryFolder folder;
-  folder.write("train.txt", std::string(4000, 'a'));
+  std::string letters;
+  for (int i = 0; i < 4000; ++i) letters += "abc"[i * i % 7 % 3];
+  folder.write("train.txt", letters);
+  fs::create_directory(folder / "letters");
+  folder.write("letters/tokenizer.json",
+               R"({"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null,)"
+               R"( "post_processor": null, "decoder": null, "model": {"type": "BPE",)"
+               R"( "vocab": {"a": 0, "b": 1, "c": 2}, "merges": []}})");
+  folder.write("letters/tokenizer_config.json", R"({"eos_token": "c"})");
   const auto losses_of = [&](const std::string& model, const std::string& kind, const LayoutOptions& layout,
                              const std::string& run) {
     Config config = layout_config(folder, quantised_maths(kind), layout, 3);
     config.run.dir = (folder / run).string();
     config.model.path = model;
-    config.tokenizer.kind = "byte";
+    config.tokenizer.kind = "auto";
+    config.tokenizer.path = (folder / "letters").string();
     LayoutOutcome outcome;
     run_to_the_end(plan_training(config, ExistingRun::refuse), outcome);
     return outcome.losses;
@@ -277,6 +298,9 @@ TEST_CASE("quantised: a folder of codes is trained as the folder of numbers that
   const std::vector<double> expected = losses_of(numbers, kind, {}, "numbers");
   CHECK(losses_of(codes, kind, {}, "codes") == expected);
   CHECK(losses_of(codes, "none", {}, "unsaid") == expected);  // the folder says it
+  const std::vector<double> shared = losses_of(codes, "none", {1, 2, 1, 1}, "shared");
+  for (size_t step = 0; step < expected.size(); ++step)
+    CHECK(shared[step] == Approx(expected[step]).epsilon(1e-5));
 }
 
 }  // namespace collie::test

@@ -18,7 +18,7 @@ using namespace collie::test;
 
 namespace {
 
-struct Stored {
+struct StoredNumbers {
   std::string dtype;
   std::vector<int64_t> shape;
   std::vector<std::byte> bytes;
@@ -35,8 +35,8 @@ float value_at(size_t i) {
   return (i % 2 ? -1.0f : 1.0f) * static_cast<float>(i % 7 + 1);
 }
 
-Stored stored(const Shape& shape, const std::string& dtype) {
-  Stored tensor{dtype, dims(shape), {}};
+StoredNumbers stored(const Shape& shape, const std::string& dtype) {
+  StoredNumbers tensor{dtype, dims(shape), {}};
   for (size_t i = 0; i < static_cast<size_t>(shape.numel()); ++i) {
     const float value = value_at(i);
     uint32_t bits = 0;
@@ -51,7 +51,7 @@ Stored stored(const Shape& shape, const std::string& dtype) {
   return tensor;
 }
 
-using Tensors = std::map<std::string, Stored>;
+using Tensors = std::map<std::string, StoredNumbers>;
 
 Tensors all_tensors(const ModelConfig& config, const std::string& dtype = "F32") {
   Tensors tensors;
@@ -148,7 +148,7 @@ TEST_CASE("a head is the model's own where its values are others than the embedd
   config.hidden_size = 700;
   CHECK_FALSE(has_own_head(path, config));                  // there is no file
   Tensors tensors{{embedding, stored({300, 700}, "F32")}};  // more than one piece
-  const auto own = [&](const Stored& other) {
+  const auto own = [&](const StoredNumbers& other) {
     tensors[head] = other;
     write(folder, tensors);
     return has_own_head(path, config);
@@ -159,7 +159,7 @@ TEST_CASE("a head is the model's own where its values are others than the embedd
   CHECK_FALSE(own(stored({300, 700}, "BF16")));  // the same values
   CHECK(own(stored({300, 699}, "F32")));
   for (const char* dtype : {"F32", "BF16"}) {
-    Stored other = stored({300, 700}, dtype);
+    StoredNumbers other = stored({300, 700}, dtype);
     other.bytes.back() ^= std::byte{0x80};  // the last value's sign
     CHECK(own(other));
   }
@@ -212,7 +212,7 @@ void write_torch(const TemporaryFolder& folder, const Tensors& tensors) {
 Tensors distinct_tensors(const ModelConfig& config) {
   Tensors tensors;
   for (const NamedTensor& each : tensors_of(model_parameters(config))) {
-    Stored& one = tensors[each.name] = {"F32", dims(each.shape), {}};
+    StoredNumbers& one = tensors[each.name] = {"F32", dims(each.shape), {}};
     for (int64_t i = 0; i < each.shape.numel(); ++i) {
       const auto value = static_cast<float>(i) + static_cast<float>(tensors.size()) / 64;
       const auto* first = reinterpret_cast<const std::byte*>(&value);
@@ -261,7 +261,7 @@ TEST_CASE("a parameter is read in parts, whatever its pieces are", "[weights]") 
   const Shape shape{1100, 1030};  // more than is read at once
   Tensors tensors;
   for (const char* name : {"a", "b"}) {
-    Stored& one = tensors[name] = {"F32", dims(shape), {}};
+    StoredNumbers& one = tensors[name] = {"F32", dims(shape), {}};
     for (int64_t i = 0; i < shape.numel(); ++i) {
       const float value = static_cast<float>(i) + (*name == 'b' ? 0.25f : 0.0f);
       const auto* first = reinterpret_cast<const std::byte*>(&value);

@@ -55,8 +55,7 @@ TEST_CASE("adapters of a quantised base have peft's gradients and losses", "[pef
   };
   GoldenTrainer first(each.base, operations(), {}, each.settings());
   const nlohmann::json base = read_json(each.base + "/golden.json");
-  CHECK(first.gradients_of({pack(base["batch"])}) ==
-        Approx(each.golden["loss"].get<double>()).epsilon(1e-5));
+  CHECK(first.gradients_of({pack(base["batch"])}) == Approx(each.golden["loss"].get<double>()).epsilon(1e-5));
   const SafetensorsFile expected(each.folder + "/gradients.safetensors");
   size_t compared = 0;
   for (const auto& [name, gradient] : first.gradients_by_name()) {

@@ -1,4 +1,5 @@
-// Adapters of quantised matrices, cut among ranks, against one rank, and against the numbers that the codes stand for.
+// Adapters of quantised matrices, cut among ranks, against one rank, and against the numbers that the codes
+// stand for.
 #include "peft/adapted_linear.hpp"
 #include "tests/catch.hpp"
 #include "tests/models/rank_harness.hpp"
@@ -38,8 +39,8 @@ TEST_CASE("a quantised base cut among ranks gives the losses and gradients of on
           "[peft][quantised][parallel]") {
   const std::string family = GENERATE("llama", "gpt2", "gpt_neox");
   const Quantisation quantisation = GENERATE(nf4_of_64, fp4_of_32, int8_of_rows);
-  const auto [tensor, sequence, context] =
-      GENERATE(table<int, bool, int>({{2, false, 1}, {4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
+  const auto [tensor, sequence, context] = GENERATE(
+      table<int, bool, int>({{2, false, 1}, {4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
   CAPTURE(family, std::string(name(quantisation.kind)), tensor, sequence, context);
   const ModelSpec model = quantised_model(family, quantisation);
   Grid one(model, two_stages, {}, make_adapted_linear);
