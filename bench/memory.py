@@ -40,6 +40,8 @@ ROWS = [
     ("adalomo", ["optimizer.name=adalomo", *BFLOAT16_GRADIENTS], 2.1),
     ("lomo", ["optimizer.name=lomo", *BFLOAT16_GRADIENTS], 2.1),
     ("adamw, LoRA of rank 16", ["peft={type: lora, r: 16, target_modules: all-linear}"], None),
+    ("adamw, LoRA of rank 16, base in nf4",
+     ["peft={type: lora, r: 16, target_modules: all-linear}", "quantization={kind: nf4}"], None),
 ]
 CATEGORIES = ("weights", "gradients", "optimizer")
 COLOURS = {"weights": "#4878a8", "gradients": "#e0a050", "optimizer": "#70a060"}

@@ -158,8 +158,8 @@ struct PeftSection {
 struct QuantizationSection {
   std::string kind = "none";  // none | nf4 | fp4 | int8
   bool double_quant = true;
-  int64_t block_size = 64;              // of nf4 and fp4
-  std::string compute_dtype = "auto";   // auto: model.dtype
+  int64_t block_size = 64;                      // of nf4 and fp4
+  std::string compute_dtype = "auto";           // auto: model.dtype
   std::vector<std::string> skip = {"lm_head"};  // patterns of the ends of names
   bool operator==(const QuantizationSection&) const = default;
 };

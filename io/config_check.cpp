@@ -216,12 +216,6 @@ void check_quantization(const Config& config, const Places& places) {
                       places.of(keys.front()));
     return;
   }
-  if (config.model.from_scratch)
-    throw UserError(
-        "{}: found {}, and model.from_scratch has no weights that last, which could be frozen; a model.path "
-        "with "
-        "weights is wanted",
-        places.of("quantization.kind"), quantization.kind);
   if (const int64_t size = quantization.block_size; (size & (size - 1)) != 0)
     throw UserError("{}: found {}; 32, 64, 128, 256, 512, 1024, 2048 or 4096 is wanted",
                     places.of("quantization.block_size"), size);

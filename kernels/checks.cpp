@@ -320,8 +320,8 @@ void dequantise(DType dtype, const QuantisedMatrix& matrix, int64_t first_row, i
   of_rank("dequantise", "tile", tile, 2, dtype);
   COLLIE_ASSERT(first_row >= 0 && first_row + tile.dim(0) <= matrix.rows && first_column >= 0 &&
                     first_column + tile.dim(1) <= matrix.columns,
-                "dequantise: tile {} from row {} and column {} of [{}, {}]", tile.shape().to_string(), first_row,
-                first_column, matrix.rows, matrix.columns);
+                "dequantise: tile {} from row {} and column {} of [{}, {}]", tile.shape().to_string(),
+                first_row, first_column, matrix.rows, matrix.columns);
 }
 
 void embedding(DType dtype, const Tensor& table, std::span<const int32_t> ids, const Tensor& out) {

@@ -13,8 +13,8 @@ namespace {
 
 constexpr int decades = 7;
 
-// Number i of `parts` + 1 from 0.1 to 1 at equal distances, with the bits of PyTorch's linspace in float32: from
-// the nearer end, and rounded once, which double does here.
+// Number i of `parts` + 1 from 0.1 to 1 at equal distances, with the bits of PyTorch's linspace in float32:
+// from the nearer end, and rounded once, which double does here.
 float boundary(int i, int parts) {
   constexpr double first = 0.1F;
   const double step = static_cast<double>(0.9F / static_cast<float>(parts));

@@ -12,7 +12,9 @@ namespace {
 // Memory of the host, in which a part is put together.
 class Scratch {
  public:
-  Tensor like(const Tensor& x) const { return Tensor::host(x.shape(), x.dtype(), account_, Category::workspace); }
+  Tensor like(const Tensor& x) const {
+    return Tensor::host(x.shape(), x.dtype(), account_, Category::workspace);
+  }
 
  private:
   std::shared_ptr<MemoryAccount> account_ = std::make_shared<MemoryAccount>();
@@ -25,7 +27,8 @@ void copy_codes(const WholeQuantised& whole, int64_t first, int64_t columns, uin
     return;
   }
   if (first % 2 == 0) {
-    std::copy_n(whole.codes.begin() + first / 2, QuantisedMatrix::code_bytes(whole.quantisation, columns), to);
+    std::copy_n(whole.codes.begin() + first / 2, QuantisedMatrix::code_bytes(whole.quantisation, columns),
+                to);
     return;
   }
   const auto code = [&](int64_t at) {
@@ -74,10 +77,9 @@ QuantisedMatrix make_quantised_matrix(Operations& operations, const Quantisation
   const auto memory = [&](const Shape& shape, DType dtype) {
     return operations.empty(shape, dtype, Category::weights);
   };
-  matrix.codes =
-      memory({matrix.rows, QuantisedMatrix::code_bytes(quantisation, matrix.columns)}, DType::u8);
-  const int64_t blocks = QuantisedMatrix::blocks_of_row(quantisation, part.whole_columns, part.first_column,
-                                                        matrix.columns);
+  matrix.codes = memory({matrix.rows, QuantisedMatrix::code_bytes(quantisation, matrix.columns)}, DType::u8);
+  const int64_t blocks =
+      QuantisedMatrix::blocks_of_row(quantisation, part.whole_columns, part.first_column, matrix.columns);
   matrix.scales = memory({matrix.rows, blocks}, quantisation.double_quant ? DType::u8 : DType::f32);
   if (quantisation.is_in_blocks()) matrix.places = memory({matrix.rows, 2}, DType::i32);
   if (quantisation.double_quant)
@@ -106,8 +108,9 @@ void fill_quantised_matrix(Operations& operations, const WholeQuantised& whole, 
   operations.from_host(scales, matrix.scales);
   if (!matrix.quantisation.is_in_blocks()) return;
   const int64_t size = matrix.quantisation.block_size;
-  COLLIE_ASSERT(scale_count(matrix.quantisation, whole.rows, whole.columns) <= std::numeric_limits<int32_t>::max(),
-                "a matrix [{}, {}] of too many blocks", whole.rows, whole.columns);
+  COLLIE_ASSERT(
+      scale_count(matrix.quantisation, whole.rows, whole.columns) <= std::numeric_limits<int32_t>::max(),
+      "a matrix [{}, {}] of too many blocks", whole.rows, whole.columns);
   Tensor places = scratch.like(matrix.places);
   for_each_row(part, [&](int64_t held, int64_t row) {
     const int64_t element = row * whole.columns + part.first_column;

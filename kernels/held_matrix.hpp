@@ -23,7 +23,8 @@ struct HeldPart {
 };
 
 // Memory for it, charged to the weights. Its values are to be filled in.
-QuantisedMatrix make_quantised_matrix(Operations& operations, const Quantisation& quantisation, const HeldPart& part);
+QuantisedMatrix make_quantised_matrix(Operations& operations, const Quantisation& quantisation,
+                                      const HeldPart& part);
 // Asserts that the part is one of `whole`.
 void fill_quantised_matrix(Operations& operations, const WholeQuantised& whole, const HeldPart& part,
                            QuantisedMatrix& matrix);

@@ -213,10 +213,11 @@ class Operations {
   // then add_row.
   virtual void gemm_add_row(GemmForm form, const Tensor& a, const Tensor& b, const Tensor& row, Tensor& c);
 
-  // Columns [first_column, first_column + columns) of rows [first_row, first_row + rows) of what is held of a matrix
-  // of codes (kernels/quantised_matrix.hpp), as numbers: tile [rows, columns] in dtype(), which may be row-strided.
-  // They are computed in float32 (the reference: in double) and rounded once.
-  virtual void dequantise(const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column, Tensor& tile) = 0;
+  // Columns [first_column, first_column + columns) of rows [first_row, first_row + rows) of what is held of a
+  // matrix of codes (kernels/quantised_matrix.hpp), as numbers: tile [rows, columns] in dtype(), which may be
+  // row-strided. They are computed in float32 (the reference: in double) and rounded once.
+  virtual void dequantise(const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column,
+                          Tensor& tile) = 0;
 
   // --- embedding: table [vocab, hidden], ids i32 [tokens] on the host, out [tokens, hidden]. An id of -1 is
   // not in this shard of the table: its row of out is 0, and it adds nothing to d_table.

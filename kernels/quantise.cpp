@@ -45,7 +45,8 @@ ShortMap make_short_map(QuantisedKind kind) {
 }
 
 const ShortMap& short_map(QuantisedKind kind) {
-  static const ShortMap normal = make_short_map(QuantisedKind::nf4), real = make_short_map(QuantisedKind::fp4);
+  static const ShortMap normal = make_short_map(QuantisedKind::nf4),
+                        real = make_short_map(QuantisedKind::fp4);
   return kind == QuantisedKind::nf4 ? normal : real;
 }
 
@@ -55,7 +56,8 @@ uint8_t short_code(const ShortMap& map, float x) {
   return map.codes[below];
 }
 
-// The same of numbers that are at most a block. A midpoint at a time, so that compilers compare several numbers at once.
+// The same of numbers that are at most a block. A midpoint at a time, so that compilers compare several
+// numbers at once.
 void write_short_codes(const ShortMap& map, std::span<const float> scaled, std::span<uint8_t> codes) {
   std::array<int32_t, most_block_size> below;
   std::fill_n(below.begin(), scaled.size(), 0);
@@ -66,8 +68,8 @@ void write_short_codes(const ShortMap& map, std::span<const float> scaled, std::
 
 // --- scales of scales
 
-// bitsandbytes' function for the CPU finds the code of x in [-1, 1] in a table of as many numbers, of which it takes
-// the nearest to x: near 0 its codes are coarser than the map's.
+// bitsandbytes' function for the CPU finds the code of x in [-1, 1] in a table of as many numbers, of which
+// it takes the nearest to x: near 0 its codes are coarser than the map's.
 constexpr size_t table_size = 65536;
 
 std::vector<uint8_t> make_scale_table() {
@@ -88,9 +90,9 @@ uint8_t scale_code(float x) {
   return table[static_cast<size_t>(place)];
 }
 
-// --- PyTorch's sum of float32 numbers on one thread, whose order decides the last bits of the offset: eight lanes
-// of four accumulators each, which are emptied into others every so many additions (a cascade), one level after
-// another.
+// --- PyTorch's sum of float32 numbers on one thread, whose order decides the last bits of the offset: eight
+// lanes of four accumulators each, which are emptied into others every so many additions (a cascade), one
+// level after another.
 constexpr size_t lanes = 8, accumulators = 4, levels = 4, width = lanes * accumulators;
 using Partial = std::array<float, width>;
 
@@ -170,7 +172,8 @@ int64_t nested_count(const Quantisation& quantisation, int64_t rows, int64_t col
   return quantisation.double_quant ? divide_up(scale_count(quantisation, rows, columns), nested_block) : 0;
 }
 
-float encode_block(QuantisedKind kind, std::span<const float> values, bool is_whole, std::span<uint8_t> codes) {
+float encode_block(QuantisedKind kind, std::span<const float> values, bool is_whole,
+                   std::span<uint8_t> codes) {
   const ShortMap& map = short_map(kind);
   const float largest = largest_of(values), divisor = std::max(largest, least_scale);
   const float reciprocal = 1.0F / divisor;
@@ -182,9 +185,10 @@ float encode_block(QuantisedKind kind, std::span<const float> values, bool is_wh
   return is_whole || std::isnan(largest) ? largest : divisor;
 }
 
-// To the nearest whole number, of two the even one.
+// To the nearest whole number, of two the even one. PyTorch divides a number by a tensor as a reciprocal and
+// a product.
 float encode_row(std::span<const float> values, std::span<uint8_t> codes) {
-  const float largest = largest_of(values), factor = 127.0F / largest;
+  const float largest = largest_of(values), factor = 1.0F / largest * 127.0F;
   for (size_t i = 0; i < values.size(); ++i) {
     const float nearest = std::nearbyint(values[i] * factor);
     codes[i] = static_cast<uint8_t>(static_cast<int8_t>(std::isfinite(nearest) ? nearest : 0.0F));
@@ -206,8 +210,8 @@ void quantise_scales(WholeQuantised& whole, std::span<const float> scales) {
   }
 }
 
-WholeQuantised quantise(const Quantisation& quantisation, int64_t rows, int64_t columns, const ReadElements& read,
-                        const OnPieces& on_pieces) {
+WholeQuantised quantise(const Quantisation& quantisation, int64_t rows, int64_t columns,
+                        const ReadElements& read, const OnPieces& on_pieces) {
   WholeQuantised whole{quantisation, rows, columns, {}, {}, {}, {}, 0};
   const int64_t length = quantisation.is_in_blocks() ? quantisation.block_size : columns;
   const int64_t elements = whole.elements();
@@ -223,8 +227,8 @@ WholeQuantised quantise(const Quantisation& quantisation, int64_t rows, int64_t 
     read(begin, values);
     on_pieces(static_cast<int64_t>(values.size()), piece, [&](int64_t first, int64_t last) {
       std::vector<uint8_t> codes(static_cast<size_t>(last - first));
-      encode_run(quantisation, std::span(values).subspan(static_cast<size_t>(first), codes.size()), length, codes,
-                 scales.data() + (begin + first) / length);
+      encode_run(quantisation, std::span(values).subspan(static_cast<size_t>(first), codes.size()), length,
+                 codes, scales.data() + (begin + first) / length);
       pack(quantisation, codes, whole.codes.data() + (begin + first) / per_byte);
     });
   }
@@ -238,8 +242,8 @@ WholeQuantised quantise(const Quantisation& quantisation, int64_t rows, int64_t 
 float WholeQuantised::scale(int64_t index) const {
   const auto at = static_cast<size_t>(index);
   if (!quantisation.double_quant) return scales[at];
-  const float rest = dynamic_map(true).values[scale_codes[at]] *
-                     nested_scales[static_cast<size_t>(index / nested_block)];
+  const float rest =
+      dynamic_map(true).values[scale_codes[at]] * nested_scales[static_cast<size_t>(index / nested_block)];
   return rest + offset;
 }
 

@@ -50,7 +50,8 @@ void complete_adapter_config(Config& config, PeftSection found) {
 static nlohmann::ordered_json saved_modules(const ModelSpec& model) {
   std::set<std::string> saved;
   for (const NamedTensor& tensor : adapter_tensors(model))
-    if (!is_of_adapter(tensor.name)) saved.insert(tensor.name.substr(0, tensor.name.rfind('.')));
+    if (!is_of_adapter(tensor.name) && tensor.name.ends_with(".weight"))  // a bias alone is of no such module
+      saved.insert(tensor.name.substr(0, tensor.name.rfind('.')));
   return saved.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(saved);
 }
 

@@ -48,6 +48,12 @@ void quantise_model(const Config& config, ModelSpec& model) {
   const QuantizationSection& section = config.quantization;
   model.quantisation = quantisation_of(section);
   if (!model.quantisation.is_there()) return;
+  if (config.model.from_scratch)
+    throw UserError(
+        "{}: found {}, and model.from_scratch has no weights that last, which could be frozen; a model.path "
+        "with "
+        "weights is wanted",
+        config.file.place("quantization.kind"), section.kind);
   model.not_quantised = section.skip;
   const std::vector<std::string> names = matrices_of_blocks(model);
   const std::string place = config.file.place("quantization.skip");

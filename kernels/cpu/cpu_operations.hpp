@@ -38,7 +38,8 @@ class CpuOperations final : public Operations {
 
   void gemm(GemmForm form, const Tensor& a, const Tensor& b, Tensor& c, bool accumulate) override;
 
-  void dequantise(const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column, Tensor& tile) override;
+  void dequantise(const QuantisedMatrix& matrix, int64_t first_row, int64_t first_column,
+                  Tensor& tile) override;
   void embedding(const Tensor& table, std::span<const int32_t> ids, Tensor& out) override;
   void embedding_backward(std::span<const int32_t> ids, const Tensor& d_out, Tensor& d_table,
                           bool accumulate) override;

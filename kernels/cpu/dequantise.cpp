@@ -31,9 +31,10 @@ HWY_INLINE void scale_codes(const float* values, float first, float second, cpu:
       out);
 }
 
-// Eight numbers at a time, from the codes in four bytes: each lane shifts its own to its lowest bits, and finds the
-// number in one of two registers. Returns how many were made.
-HWY_INLINE int64_t decode_eights(const float* numbers, const uint8_t* codes, int64_t n, float scale, float* out) {
+// Eight numbers at a time, from the codes in four bytes: each lane shifts its own to its lowest bits, and
+// finds the number in one of two registers. Returns how many were made.
+HWY_INLINE int64_t decode_eights(const float* numbers, const uint8_t* codes, int64_t n, float scale,
+                                 float* out) {
 #if HWY_TARGET <= HWY_AVX2
   const hn::CappedTag<float, 8> floats;
   const hn::RebindToUnsigned<decltype(floats)> words;
@@ -140,7 +141,7 @@ class BlockRow {
   void decode(int64_t column, int64_t columns, cpu::Elements out) const {
     const auto kernel = &HWY_DYNAMIC_DISPATCH(decode_short);
     const float *const numbers = values_of_codes(matrix_.quantisation.kind).data(),
-                *const pairs = pairs_of(matrix_.quantisation.kind);
+                       *const pairs = pairs_of(matrix_.quantisation.kind);
     const int64_t size = matrix_.quantisation.block_size, end = column + columns;
     for (int64_t block = (lead_ + column) / size; column < end; ++block) {
       const int64_t stop = std::min(end, (block + 1) * size - lead_);

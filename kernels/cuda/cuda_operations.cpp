@@ -290,8 +290,8 @@ void CudaOperations::dequantise(const QuantisedMatrix& matrix, int64_t first_row
   const auto* const codes = matrix.codes.data<uint8_t>();
   const float* const scales = nested ? nullptr : matrix.scales.data<float>();
   if (!quantisation.is_in_blocks())
-    return cuda::dequantise_rows(stream_->native(), codes, matrix.codes.dim(1), scales, scale_of_int8, first_row,
-                                 first_column, view(tile));
+    return cuda::dequantise_rows(stream_->native(), codes, matrix.codes.dim(1), scales, scale_of_int8,
+                                 first_row, first_column, view(tile));
   static_assert(cuda::short_code_count == short_codes && cuda::scale_code_count == map_size);
   cuda::CodeNumbers numbers{};
   std::copy_n(values_of_codes(quantisation.kind).begin(), short_codes, numbers.values);

@@ -11,7 +11,8 @@ double scale_at(const QuantisedMatrix& matrix, int64_t row, int64_t block) {
   if (!matrix.quantisation.double_quant) return static_cast<double>(matrix.scales.data<float>()[at]);
   const int64_t of_whole = matrix.places.data<int32_t>()[2 * row] + block;
   const float rest = dynamic_map(true).values[matrix.scales.data<uint8_t>()[at]];
-  return static_cast<double>(rest) * static_cast<double>(matrix.nested.data<float>()[of_whole / nested_block]) +
+  return static_cast<double>(rest) *
+             static_cast<double>(matrix.nested.data<float>()[of_whole / nested_block]) +
          static_cast<double>(matrix.offset);
 }
 
@@ -34,7 +35,8 @@ void ReferenceOperations::dequantise(const QuantisedMatrix& matrix, int64_t firs
   check::dequantise(dtype(), matrix, first_row, first_column, tile);
   const reference::View values(tile);
   for (int64_t i = 0; i < tile.dim(0); ++i)
-    for (int64_t j = 0; j < tile.dim(1); ++j) values(i, j) = element_of(matrix, first_row + i, first_column + j);
+    for (int64_t j = 0; j < tile.dim(1); ++j)
+      values(i, j) = element_of(matrix, first_row + i, first_column + j);
 }
 
 }  // namespace collie

@@ -49,9 +49,9 @@ parallel:   {dp_size: 1, tp_size: 1, pp_size: 2, cp_size: 1, sequence_parallel: 
 optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1, master: true, fused_update: false, grad_dtype: float32, state_dtype: float32, rounding: nearest, decay_norms_and_biases: false, groups: []}
 lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
 peft:       {type: none, path: null, r: 8, lora_alpha: 8, lora_dropout: 0, target_modules: [], rank_pattern: {}, alpha_pattern: {},
-             layers_to_transform: [], modules_to_save: [], bias: none, use_rslora: false, use_dora: false, init_lora_weights: true,
+             layers_to_transform: [], feedforward_modules: [], modules_to_save: [], bias: none, use_rslora: false, use_dora: false, init_lora_weights: true,
              loraplus_lr_ratio: 1}
-quantization: {kind: none}
+quantization: {kind: none, double_quant: true, block_size: 64, compute_dtype: auto, skip: [lm_head]}
 eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true}
 checkpoint: {every_n_steps: 100, keep_last: 2, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss}
 monitor:    {console: auto, tensorboard: true, csv: true, trace: false}
@@ -100,12 +100,14 @@ Config everything_changed() {
             PatternNumbers{{{"b.*", 4}, {"a.*b", 5}}},
             PatternNumbers{{{"q", 0.5}}},
             nlohmann::json::array({1, 0}),
+            {"down_proj"},
             {"lm_head"},
             "all",
             true,
-            false,
+            true,
             "gaussian",
             2.5};
+  c.quantization = {"fp4", false, 128, "bfloat16", {"o_proj"}};
   c.train = {1000000000, 3, 1, 9, 1e-300, 5e-324, "my loss", {"*.bias", "[01]"}};
   c.parallel.dp_size = 4;
   c.parallel.tp_size = 2;

@@ -249,6 +249,17 @@ TEST_CASE("a text outside its list is refused with the list") {
       {"model: {dtype: fp32}", "c.yaml:1: model.dtype: found 'fp32'; one of float32, bfloat16 is wanted"},
       {"monitor: {console: tty}",
        "c.yaml:1: monitor.console: found 'tty'; one of auto, plain, progress, none is wanted"},
+      {"quantization: {kind: int4}",
+       "c.yaml:1: quantization.kind: found 'int4'; one of none, nf4, fp4, int8 is wanted"},
+      {"quantization: {kind: nf4, block_size: 48}",
+       "c.yaml:1: quantization.block_size: found 48; 32, 64, 128, 256, 512, 1024, 2048 or 4096 is wanted"},
+      {"quantization: {kind: nf4, compute_dtype: bfloat16}",
+       "c.yaml:1: quantization.compute_dtype: found bfloat16, but products are computed in model.dtype, "
+       "float32; auto is "
+       "right"},
+      {"quantization: {skip: [q_proj]}",
+       "c.yaml:1: quantization.skip: given, but quantization.kind is none; nf4, fp4 or int8 is wanted with "
+       "it"},
       {"tokenizer: {kind: bpe}", "c.yaml:1: tokenizer.kind: found 'bpe'; one of auto, byte is wanted"},
       {"parallel: {partition: half}",
        "c.yaml:1: parallel.partition: found 'half'; " + kPartition + " is wanted"},
@@ -368,12 +379,7 @@ TEST_CASE("what the engine lacks so far is refused as such") {
        "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer, activations, all "
        "are"},
       {"peft: {r: 8, type: adalora}",
-       "c.yaml:1: peft.type: adalora is not supported yet; only none, lora are"},
-      {"peft: {use_dora: true, type: lora}",
-       "c.yaml:1: peft.use_dora: true is not supported yet; only false is"},
-      {"peft: {type: lora, init_lora_weights: pissa}",
-       "c.yaml:1: peft.init_lora_weights: pissa is not supported yet; only true, gaussian, false are"},
-      {"quantization: {kind: nf4}", "c.yaml:1: quantization.kind: nf4 is not supported yet; only none is"},
+       "c.yaml:1: peft.type: adalora is not supported yet; only none, lora, ia3 are"},
   });
 }
 

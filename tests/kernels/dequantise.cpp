@@ -10,9 +10,9 @@ using namespace collie::test;
 
 namespace {
 
-const std::vector<Quantisation> quantisations{{QuantisedKind::nf4, false, 64}, {QuantisedKind::nf4, true, 64},
-                                              {QuantisedKind::nf4, true, 32},  {QuantisedKind::fp4, true, 128},
-                                              {QuantisedKind::fp4, false, 32}, {QuantisedKind::int8, false, 64}};
+const std::vector<Quantisation> quantisations{
+    {QuantisedKind::nf4, false, 64}, {QuantisedKind::nf4, true, 64},  {QuantisedKind::nf4, true, 32},
+    {QuantisedKind::fp4, true, 128}, {QuantisedKind::fp4, false, 32}, {QuantisedKind::int8, false, 64}};
 
 void piece_by_piece(int64_t count, int64_t piece, const std::function<void(int64_t, int64_t)>& f) {
   for (int64_t first = 0; first < count; first += piece) f(first, std::min(count, first + piece));

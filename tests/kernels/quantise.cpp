@@ -76,19 +76,23 @@ WholeQuantised quantised(const Quantisation& quantisation, int64_t rows, int64_t
                          const std::vector<float>& values) {
   return quantise(
       quantisation, rows, columns,
-      [&](int64_t begin, std::span<float> some) { std::copy_n(values.begin() + begin, some.size(), some.begin()); },
+      [&](int64_t begin, std::span<float> some) {
+        std::copy_n(values.begin() + begin, some.size(), some.begin());
+      },
       on_this_thread);
 }
 
 }  // namespace
 
 TEST_CASE("codes, scales and values of a quantised matrix have bitsandbytes' bits", "[quantise][golden]") {
-  const json all = json::parse(std::ifstream(std::string(COLLIE_SOURCE_DIR) + "/tests/golden/quantisation.json"));
+  const json all =
+      json::parse(std::ifstream(std::string(COLLIE_SOURCE_DIR) + "/tests/golden/quantisation.json"));
   CHECK(all.size() == 40);
   for (const json& golden : all) {
     const Quantisation quantisation{kinds.at(golden.at("kind")), golden.at("double_quant").get<bool>(),
                                     golden.at("block_size").get<int64_t>()};
-    CAPTURE(golden.at("name").get<std::string>(), golden.at("kind").get<std::string>(), quantisation.double_quant);
+    CAPTURE(golden.at("name").get<std::string>(), golden.at("kind").get<std::string>(),
+            quantisation.double_quant);
     const WholeQuantised whole = quantised(quantisation, golden.at("rows").get<int64_t>(),
                                            golden.at("columns").get<int64_t>(), values_of(golden));
     is_as(golden.at("codes"), whole.codes);
@@ -111,8 +115,7 @@ TEST_CASE("a part of a quantised matrix has the values of the whole", "[quantise
   for (int64_t i = 0; i < rows * columns; ++i) values.push_back(std::sin(static_cast<float>(i * i)));
   for (const auto& [name, kind] : kinds) {
     CAPTURE(name);
-    const WholeQuantised whole =
-        quantised({kind, kind != QuantisedKind::int8, 32}, rows, columns, values);
+    const WholeQuantised whole = quantised({kind, kind != QuantisedKind::int8, 32}, rows, columns, values);
     std::vector<float> all(values.size()), part(50);
     whole.decode(0, all);
     for (const int64_t begin : {int64_t{0}, int64_t{31}, int64_t{33}, int64_t{200}}) {

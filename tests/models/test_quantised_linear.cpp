@@ -19,7 +19,9 @@ struct Codes {
     const std::vector<float> random = values(operations, random_tensor(operations, {out, in}, "weight", 0.5));
     whole = quantise(
         quantisation, out, in,
-        [&](int64_t begin, std::span<float> some) { std::copy_n(random.begin() + begin, some.size(), some.begin()); },
+        [&](int64_t begin, std::span<float> some) {
+          std::copy_n(random.begin() + begin, some.size(), some.begin());
+        },
         [](int64_t count, int64_t piece, const auto& f) {
           for (int64_t first = 0; first < count; first += piece) f(first, std::min(count, first + piece));
         });
@@ -50,7 +52,8 @@ TEST_CASE("a quantised linear computes what a dense one does with its numbers", 
   operations.upload(codes.numbers, weight);
   const Tensor shift = random_tensor(operations, {out}, "bias", 0.5);
   const ParameterId bias_id = bias ? 1 : no_parameter;
-  const auto quantised = make_dense_linear({0, bias_id, {}, true}), dense = make_dense_linear({0, bias_id});
+  const auto quantised = make_dense_linear({0, bias_id, {}, {}, true}),
+             dense = make_dense_linear({0, bias_id});
   ResidentSource of_codes({Tensor(), shift}, {{0, codes.held}}), of_numbers({weight, shift});
   const std::vector<Tensor> gradients{operations.empty({out, in}, Category::gradients),
                                       operations.empty({out}, Category::gradients)};
@@ -79,6 +82,9 @@ TEST_CASE("a quantised linear computes what a dense one does with its numbers", 
     dense->backward_input(plain, dy, expected_dx, accumulate, stash);
     CHECK(relative_error(values(operations, dx), doubles_of(expected_dx)) < 1e-6);
   }
+  Tensor rows = operations.empty({2, in}, Category::workspace);
+  quantised->copy_rows(context, 1, rows);
+  CHECK(relative_error(values(operations, rows), doubles_of(weight.rows(1, 3))) < 1e-6);
   quantised->backward_weight(context, x, dy, stash);
   CHECK(sink.contributions(0) == 0);
   CHECK(sink.contributions(1) == (bias ? 1 : 0));
@@ -88,7 +94,8 @@ TEST_CASE("a quantised linear computes what a dense one does with its numbers", 
   CHECK(values(operations, gradients[1]) == values(operations, sums));
 }
 
-TEST_CASE("a quantised linear holds a tile of numbers at a time, and codes for weights", "[linear][quantised]") {
+TEST_CASE("a quantised linear holds a tile of numbers at a time, and codes for weights",
+          "[linear][quantised]") {
   constexpr int64_t out = 4096, in = 1100, tokens = 3;
   const auto account = std::make_shared<MemoryAccount>();
   const auto operations = make_cpu_operations(1, account);
@@ -97,8 +104,9 @@ TEST_CASE("a quantised linear holds a tile of numbers at a time, and codes for w
   CHECK(bytes < 0.53 * out * in);
   ResidentSource source({Tensor()}, {{0, codes.held}});
   LayerContext context{*operations, source, nullptr};
-  const auto linear = make_quantised_linear({0, no_parameter, {}, true});
-  const Tensor x = random_tensor(*operations, {tokens, in}, "x"), dy = random_tensor(*operations, {tokens, out}, "dy");
+  const auto linear = make_quantised_linear({0, no_parameter, {}, {}, true});
+  const Tensor x = random_tensor(*operations, {tokens, in}, "x"),
+               dy = random_tensor(*operations, {tokens, out}, "dy");
   Tensor y = operations->empty({tokens, out}, Category::activations),
          dx = operations->empty({tokens, in}, Category::activations);
   const auto held = account->current(Category::workspace), before = account->peak(Category::workspace);

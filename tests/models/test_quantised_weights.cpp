@@ -1,4 +1,5 @@
-// Codes of a folder's matrices: made of its numbers, or taken as they are, cut among ranks, and as numbers again.
+// Codes of a folder's matrices: made of its numbers, or taken as they are, cut among ranks, and as numbers
+// again.
 #include "models/quantised_weights.hpp"
 
 #include "base/sha256.hpp"
@@ -45,7 +46,8 @@ WholeQuantised whole_of(const std::string& folder, const Parameter& parameter) {
 
 }  // namespace
 
-TEST_CASE("codes of a folder of numbers, and those of a quantised folder, are transformers'", "[quantised][golden]") {
+TEST_CASE("codes of a folder of numbers, and those of a quantised folder, are transformers'",
+          "[quantised][golden]") {
   const QuantisedCase each(GENERATE(from_range(quantised_cases)));
   CAPTURE(each.folder);
   CHECK(check_weights(each.folder + "/quantised", each.model.base()).empty());
@@ -55,7 +57,8 @@ TEST_CASE("codes of a folder of numbers, and those of a quantised folder, are tr
   for (const Parameter& parameter : model_parameters(each.model)) {
     if (!parameter.quantisation.is_there()) continue;
     INFO(parameter.name);
-    const WholeQuantised made = whole_of(each.base, parameter), stored = whole_of(each.folder + "/quantised", parameter);
+    const WholeQuantised made = whole_of(each.base, parameter),
+                         stored = whole_of(each.folder + "/quantised", parameter);
     CHECK(made.codes == stored.codes);
     CHECK(made.scales == stored.scales);
     CHECK(made.scale_codes == stored.scale_codes);
@@ -63,7 +66,8 @@ TEST_CASE("codes of a folder of numbers, and those of a quantised folder, are tr
     CHECK(made.offset == stored.offset);
     std::vector<float> numbers(static_cast<size_t>(made.elements()));
     made.decode(0, numbers);
-    CHECK(sha256_hex(std::as_bytes(std::span(numbers))) == each.golden["numbers"].at(parameter.name).get<std::string>());
+    CHECK(sha256_hex(std::as_bytes(std::span(numbers))) ==
+          each.golden["numbers"].at(parameter.name).get<std::string>());
     ++compared;
   }
   CHECK(compared == each.golden["numbers"].size());
@@ -79,7 +83,8 @@ TEST_CASE("what each rank holds of a quantised matrix is its part of the whole",
     for (const Parameter& parameter : stage_parameters(each.model, {0, 2, true, true}, {rank, ranks})) {
       if (!parameter.quantisation.is_there()) continue;
       INFO(parameter.name << " of rank " << rank);
-      QuantisedMatrix matrix = make_quantised_matrix(*operations, parameter.quantisation, held_part(parameter));
+      QuantisedMatrix matrix =
+          make_quantised_matrix(*operations, parameter.quantisation, held_part(parameter));
       read_quantised(WeightFolder(each.base), parameter, *operations, matrix);
       Tensor tile = operations->empty(parameter.shape, Category::workspace);
       operations->dequantise(matrix, 0, 0, tile);
@@ -138,7 +143,8 @@ TEST_CASE("numbers that cannot be quantised are refused, and the matrix named", 
   std::ifstream in(each.base + "/model.safetensors", std::ios::binary);
   std::string bytes((std::istreambuf_iterator<char>(in)), {});
   // Several matrices are among the last numbers of the file.
-  for (size_t i = bytes.size() - 40000; i + 4 <= bytes.size(); i += 4) bytes.replace(i, 4, "\xFF\xFF\xFF\x7F", 4);
+  for (size_t i = bytes.size() - 40000; i + 4 <= bytes.size(); i += 4)
+    bytes.replace(i, 4, "\xFF\xFF\xFF\x7F", 4);
   folder.write("model.safetensors", bytes);
   bool refused = false;
   for (const Parameter& parameter : model_parameters(each.model))

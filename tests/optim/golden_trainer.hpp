@@ -62,7 +62,8 @@ class GoldenTrainer {
         nodes.push_back({number[static_cast<size_t>(share.range.id)], 0, node});
     order_ = norm_order({{nodes}}, true, number.back() + 1);
     state_->weights().load_quantised([&](ParameterId id, QuantisedMatrix& matrix) {
-      read_quantised(WeightFolder(folder), model_->parameters()[static_cast<size_t>(id)], *operations_, matrix);
+      read_quantised(WeightFolder(folder), model_->parameters()[static_cast<size_t>(id)], *operations_,
+                     matrix);
     });
     state_->load([&](ParameterId id, Tensor& values) {
       const Parameter& parameter = model_->parameters()[static_cast<size_t>(id)];

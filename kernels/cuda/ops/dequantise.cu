@@ -1,6 +1,6 @@
-// A thread makes V neighbours, each on its own, because a row may begin in the middle of a byte or of a block. What
-// codes stand for is in shared memory. Bytes per element: 1/2 and its share of a scale, and 4 (float32) or 2
-// (bfloat16) that are written.
+// A thread makes V neighbours, each on its own, because a row may begin in the middle of a byte or of a
+// block. What codes stand for is in shared memory. Bytes per element: 1/2 and its share of a scale, and 4
+// (float32) or 2 (bfloat16) that are written.
 #include "kernels/cuda/ops/dequantise.hpp"
 
 #include "kernels/cuda/ops/packs.hpp"
@@ -15,7 +15,8 @@ __device__ __forceinline__ float scale_of(const CodedMatrix& matrix, const float
   if (matrix.scales != nullptr) return matrix.scales[at];
   const int64_t of_whole = matrix.places[2 * row] + block;
   // Rounded before the offset is added, as on the host.
-  return __fmul_rn(numbers[matrix.scale_codes[at]], matrix.nested[of_whole / matrix.nested_block]) + matrix.offset;
+  return __fmul_rn(numbers[matrix.scale_codes[at]], matrix.nested[of_whole / matrix.nested_block]) +
+         matrix.offset;
 }
 
 template <int V, class T>
@@ -23,7 +24,8 @@ __global__ void dequantise_blocks_kernel(const __grid_constant__ CodedMatrix mat
                                          const __grid_constant__ CodeNumbers numbers, int64_t first_row,
                                          int64_t first_column, Typed<T> tile) {
   __shared__ float values[short_code_count], scales[scale_code_count];
-  for (unsigned i = threadIdx.y * blockDim.x + threadIdx.x; i < scale_code_count; i += blockDim.x * blockDim.y) {
+  for (unsigned i = threadIdx.y * blockDim.x + threadIdx.x; i < scale_code_count;
+       i += blockDim.x * blockDim.y) {
     scales[i] = numbers.scales[i];
     if (i < short_code_count) values[i] = numbers.values[i];
   }
@@ -46,8 +48,8 @@ __global__ void dequantise_blocks_kernel(const __grid_constant__ CodedMatrix mat
 }
 
 template <int V, class T>
-__global__ void dequantise_rows_kernel(const uint8_t* codes, int64_t code_bytes, const float* scales, float unit,
-                                       int64_t first_row, int64_t first_column, Typed<T> tile) {
+__global__ void dequantise_rows_kernel(const uint8_t* codes, int64_t code_bytes, const float* scales,
+                                       float unit, int64_t first_row, int64_t first_column, Typed<T> tile) {
   for_packs<V>(tile.rows, tile.width, [&](int64_t i, int64_t j) {
     const int64_t row = first_row + i;
     const uint8_t* const from = codes + row * code_bytes + first_column + j;
@@ -66,14 +68,14 @@ void dequantise_blocks(cudaStream_t stream, const CodedMatrix& matrix, const Cod
   with_type(tile.element, [&](auto type) {
     using T = decltype(type);
     with_width<T>({tile}, [&](auto v) {
-      launch(stream, over_packs<v>(tile), "dequantise_blocks", dequantise_blocks_kernel<v, T>, matrix, numbers,
-             first_row, first_column, typed<T>(tile));
+      launch(stream, over_packs<v>(tile), "dequantise_blocks", dequantise_blocks_kernel<v, T>, matrix,
+             numbers, first_row, first_column, typed<T>(tile));
     });
   });
 }
 
-void dequantise_rows(cudaStream_t stream, const uint8_t* codes, int64_t code_bytes, const float* scales, float unit,
-                     int64_t first_row, int64_t first_column, const Matrix& tile) {
+void dequantise_rows(cudaStream_t stream, const uint8_t* codes, int64_t code_bytes, const float* scales,
+                     float unit, int64_t first_row, int64_t first_column, const Matrix& tile) {
   with_type(tile.element, [&](auto type) {
     using T = decltype(type);
     with_width<T>({tile}, [&](auto v) {

@@ -32,7 +32,7 @@ struct CodeNumbers {
 void dequantise_blocks(CUstream_st* stream, const CodedMatrix& matrix, const CodeNumbers& numbers,
                        int64_t first_row, int64_t first_column, const Matrix& tile);
 // int8: codes [rows, code_bytes], scales [rows]; an element is code · scale · unit.
-void dequantise_rows(CUstream_st* stream, const uint8_t* codes, int64_t code_bytes, const float* scales, float unit,
-                     int64_t first_row, int64_t first_column, const Matrix& tile);
+void dequantise_rows(CUstream_st* stream, const uint8_t* codes, int64_t code_bytes, const float* scales,
+                     float unit, int64_t first_row, int64_t first_column, const Matrix& tile);
 
 }  // namespace collie::cuda
