@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
@@ -102,6 +103,7 @@ class Describer : public Sections {
     for (const std::string& more : {values, std::string(later ? "not supported yet" : "")})
       if (!more.empty()) about += (about.empty() || about.ends_with("* ") ? "" : "; ") + more;
     std::string start = fmt::format("{}: {}", name, default_of(key));
+    if (start.size() >= column_ - 2) line(std::exchange(start, ""));  // a long name has a line of its own
     for (const std::string& part : wrapped(about)) {
       line(fmt::format("{:<{}}# {}", start, column_ - 2, part));
       start.clear();

@@ -308,11 +308,9 @@ TEST_CASE("virtual tokens: what cannot be is refused before the weights are read
                contains("32 virtual tokens before windows of 33 (data.sequence_length) leave no room in the "
                         "model's 64 positions (max_position_embeddings); at most 31 do"));
     CHECK(refusal(peft, [](Config& c) { c.peft.num_virtual_tokens = 31; }) == "");
-    CHECK_THAT(refusal(peft, [](Config& c) { c.file.places["peft.r"] = "peft.r"; }),
-               contains("peft.r: found with peft.type: "));
-    CHECK_THAT(
-        refusal(peft, [](Config& c) { c.file.places["peft.modules_to_save"] = "peft.modules_to_save"; }),
-        contains("peft.modules_to_save: found with peft.type: "));
+    CHECK_THAT(refusal(peft, [](Config& c) { c.peft.r = 4; }), contains("peft.r: given, but peft.type is "));
+    CHECK_THAT(refusal(peft, [](Config& c) { c.peft.modules_to_save = {"lm_head"}; }),
+               contains("peft.modules_to_save: given, but peft.type is "));
     CHECK_THAT(refusal(peft, [](Config& c) { c.model.frozen = {"*norm*"}; }),
                contains("model.frozen: given beside"));
     CHECK_THAT(refusal(peft, [](Config& c) { c.model.from_scratch = true; }),
@@ -328,13 +326,12 @@ TEST_CASE("virtual tokens: what cannot be is refused before the weights are read
              contains("peft.encoder_dropout: found 0.2, but an LSTM of one layer"));
   CHECK_THAT(refusal("prefix_mlp", [](Config& c) { c.parallel.pp_size = 2; }),
              contains("peft.prefix_projection: 2 stages"));
-  for (const auto& [peft, key] :
-       {std::pair("prefix", "prompt_tuning_init"), std::pair("ptuning_lstm", "prefix_projection"),
-        std::pair("prompt", "encoder_hidden_size"), std::pair("lora", "num_virtual_tokens")}) {
-    const std::string place = std::string("peft.") + key;
-    CHECK_THAT(refusal(peft, [&](Config& c) { c.file.places[place] = place; }),
-               contains(place + ": found with peft.type: "));
-  }
+  CHECK_THAT(refusal("prefix", [](Config& c) { c.peft.prompt_tuning_init = "SAMPLE_VOCAB"; }),
+             contains("peft.prompt_tuning_init: given, but peft.type is prefix_tuning"));
+  CHECK_THAT(refusal("ptuning_lstm", [](Config& c) { c.peft.prefix_projection = true; }),
+             contains("peft.prefix_projection: given, but peft.type is p_tuning"));
+  CHECK_THAT(refusal("lora", [](Config& c) { c.peft.num_virtual_tokens = 4; }),
+             contains("peft.num_virtual_tokens: given, but peft.type is lora"));
   CHECK_THAT(refusal("prompt", [](Config& c) { c.peft.type = "none"; }),
              contains("peft.num_virtual_tokens: given, but peft.type is none"));
   CHECK_THAT(refusal("prompt", [](Config& c) { c.peft.prompt_tuning_init = "TEXT"; }),
