@@ -140,9 +140,9 @@ struct PeftSection {
   bool use_rslora = false, use_dora = false;
   std::string init_lora_weights = "true";  // true | gaussian | false
   double loraplus_lr_ratio = 1;
-  std::string adapter_config = "seq_bn";     // seq_bn | double_seq_bn | par_bn
-  double reduction_factor = 0, scaling = 0;  // 0: that of adapter_config
-  std::string non_linearity = "auto";        // auto | relu | silu | gelu | gelu_new
+  std::string adapter_config = "seq_bn";      // seq_bn | double_seq_bn | par_bn
+  double reduction_factor = 0, scaling = 0;   // 0: that of adapter_config
+  std::string non_linearity = "auto";         // auto | relu | silu | gelu | gelu_new
   std::optional<int64_t> num_virtual_tokens;  // of those that the kinds below train
   std::string prompt_tuning_init = "RANDOM";  // RANDOM | TEXT | SAMPLE_VOCAB
   std::string prompt_tuning_init_text;

@@ -97,7 +97,7 @@ ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>
       throw UserError(
           "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, "
           "magnitudes, vectors, layers or virtual tokens of its own), so it cannot be one of several; give "
-          "it alone, or merge it (export --merge)",
+          "it alone, or, if it is of matrices, merge it (export --merge)",
           choice.folder);
     if (choice.scale != 1 && !is_plain(config.peft))
       throw UserError(

@@ -74,9 +74,11 @@ class Measurement {
 
  private:
   double time_of(const StageRange& range, Tensor& hidden) {
-    // Codes are made numbers at a cost that is small beside the products.
+    // Codes are made numbers at a cost that is small beside the products. Virtual tokens cost every block the
+    // same, and what encodes them belongs to a whole stage, which parts of a model are not.
     ModelSpec in_numbers = plan_.model;
     in_numbers.quantisation = {};
+    in_numbers.prompt = {};
     const auto model = make_stage_model(in_numbers, range, *operations_, shard_,
                                         activation_memory_of(plan_.config), make_adapted_linear);
     std::vector<Tensor> weights, gradients;
