@@ -106,7 +106,19 @@ Config everything_changed() {
             true,
             true,
             "gaussian",
-            2.5};
+            2.5,
+            "par_bn",
+            8,
+            0.5,
+            "gelu",
+            7,
+            "TEXT",
+            "a text",
+            24,
+            3,
+            0.125,
+            "LSTM",
+            true};
   c.quantization = {"fp4", false, 128, "bfloat16", {"o_proj"}};
   c.train = {1000000000, 3, 1, 9, 1e-300, 5e-324, "my loss", {"*.bias", "[01]"}};
   c.parallel.dp_size = 4;
