@@ -50,7 +50,10 @@ optimizer:  {name: adamw, lr: 3.0e-4, betas: [0.9, 0.95], eps: 1.0e-8, weight_de
 lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio: 0.1}
 peft:       {type: none, path: null, r: 8, lora_alpha: 8, lora_dropout: 0, target_modules: [], rank_pattern: {}, alpha_pattern: {},
              layers_to_transform: [], feedforward_modules: [], modules_to_save: [], bias: none, use_rslora: false, use_dora: false, init_lora_weights: true,
-             loraplus_lr_ratio: 1}
+             adapter_config: seq_bn, reduction_factor: 0, scaling: 0, non_linearity: auto, loraplus_lr_ratio: 1,
+             num_virtual_tokens: null, prompt_tuning_init: RANDOM, prompt_tuning_init_text: null,
+             encoder_reparameterization_type: MLP, encoder_hidden_size: null, encoder_num_layers: 2, encoder_dropout: 0,
+             prefix_projection: false}
 quantization: {kind: none, double_quant: true, block_size: 64, compute_dtype: auto, skip: [lm_head]}
 eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true}
 checkpoint: {every_n_steps: 100, keep_last: 2, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss}

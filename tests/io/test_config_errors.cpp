@@ -379,7 +379,8 @@ TEST_CASE("what the engine lacks so far is refused as such") {
        "c.yaml:1: parallel.offload: parameters is not supported yet; only none, optimizer, activations, all "
        "are"},
       {"peft: {r: 8, type: adalora}",
-       "c.yaml:1: peft.type: adalora is not supported yet; only none, lora, ia3 are"},
+       "c.yaml:1: peft.type: adalora is not supported yet; only none, lora, ia3, adapter, prompt_tuning, "
+       "p_tuning, prefix_tuning are"},
   });
 }
 
