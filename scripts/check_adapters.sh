@@ -19,12 +19,18 @@ while IFS='|' read -r model peft; do
   "$engine" run /dev/null "${common[@]}" --set "run.dir=$work/base$number" --set model.from_scratch=true \
     --set "model.config={$model, vocab_size: 272}" --set train.steps=30 --set optimizer.lr=3.0e-3
   "$engine" run /dev/null "${common[@]}" --set "run.dir=$work/run$number" --set "model.path=$work/base$number/final" \
-    --set "peft={type: lora, $peft}" --set train.steps=30 --set optimizer.lr=2.0e-2
+    --set "peft={$peft}" --set train.steps=30 --set optimizer.lr=2.0e-2
   "$COLLIE_PYTHON" tests/golden/check_adapter_folder.py "$work/base$number/final" "$work/run$number/final" "$engine"
 done <<END
-model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 2, tie_word_embeddings: true|r: 8
-model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 1|target_modules: all-linear, lora_alpha: 16, modules_to_save: [lm_head, model.norm]
-model_type: qwen2, $sizes, intermediate_size: 96, num_key_value_heads: 2|target_modules: [q_proj, mlp.*], bias: lora_only, use_rslora: true
-model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 4, n_positions: 256|target_modules: all-linear, lora_alpha: 16
-model_type: gpt_neox, $sizes, intermediate_size: 96, rotary_pct: 0.5|layers_to_transform: [1], lora_alpha: 32
+model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 2, tie_word_embeddings: true|type: lora, r: 8
+model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 1|type: lora, target_modules: all-linear, lora_alpha: 16, modules_to_save: [lm_head, model.norm]
+model_type: qwen2, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: lora, target_modules: [q_proj, mlp.*], bias: lora_only, use_rslora: true
+model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 4, n_positions: 256|type: lora, target_modules: all-linear, lora_alpha: 16
+model_type: gpt_neox, $sizes, intermediate_size: 96, rotary_pct: 0.5|type: lora, layers_to_transform: [1], lora_alpha: 32
+model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: lora, target_modules: all-linear, use_dora: true, lora_alpha: 16
+model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 4, n_positions: 256|type: lora, target_modules: [c_attn], use_dora: true, bias: all
+model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: lora, target_modules: all-linear, init_lora_weights: pissa
+model_type: qwen2, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: lora, target_modules: [q_proj, up_proj], init_lora_weights: olora, use_rslora: true
+model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: ia3
+model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 4, n_positions: 256|type: ia3
 END

@@ -84,19 +84,21 @@ struct Relu {
   }
 };
 
+// 1 - sigmoid(x) is sigmoid(-x), which keeps the digits of what is small.
 struct Sigmoid {
   HWY_INLINE Vec value(Vec x) const { return sigmoid(x); }
   HWY_INLINE ValueAndSlope both(Vec x) const {
     const Vec s = sigmoid(x);
-    return {s, hn::Mul(s, hn::Sub(constant(1), s))};
+    return {s, hn::Mul(s, sigmoid(hn::Neg(x)))};
   }
 };
 
+// 1 - tanh(x)² is 4 sigmoid(2x) sigmoid(-2x).
 struct Tanh {
   HWY_INLINE Vec value(Vec x) const { return hn::Tanh(Floats(), x); }
   HWY_INLINE ValueAndSlope both(Vec x) const {
-    const Vec t = value(x);
-    return {t, hn::NegMulAdd(t, t, constant(1))};
+    const Vec twice = hn::Add(x, x);
+    return {value(x), hn::Mul(constant(4), hn::Mul(sigmoid(twice), sigmoid(hn::Neg(twice))))};
   }
 };
 

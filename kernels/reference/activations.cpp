@@ -60,13 +60,11 @@ double slope(Activation activation, double x) {
     }
     case Activation::relu:
       return x <= 0 ? 0 : 1;
-    case Activation::sigmoid: {
-      const double s = 1 / (1 + std::exp(-x));
-      return s * (1 - s);
-    }
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-x)) / (1 + std::exp(x));
     case Activation::tanh: {
-      const double t = std::tanh(x);
-      return 1 - t * t;
+      const double c = std::cosh(x);
+      return 1 / c / c;
     }
   }
   COLLIE_ASSERT(false, "activation {}", static_cast<int>(activation));

@@ -48,10 +48,12 @@ def main():
     base, adapter, engine = sys.argv[1:]
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     model = PeftModel.from_pretrained(load(base), adapter).eval()
-    known = {name.replace(".default", "").replace(".modules_to_save", "") for name in model.state_dict()}
+    known = {name.replace(".default", "").replace(".modules_to_save", "").replace("vector.weight", "vector")
+             for name in model.state_dict()}
     for name in load_file(pathlib.Path(adapter) / "adapter_model.safetensors"):
         assert name in known, f"peft has no place for {name}"
-    changed = any(value.abs().max() > 0 for name, value in model.state_dict().items() if "lora_B" in name)
+    changed = any((value - float("ia3_l" in name)).abs().max() > 0 for name, value in model.state_dict().items()
+                  if "lora_B" in name or "ia3_l" in name)
     assert changed, "the adapter does nothing"
     compare("trained here", model, tokenizer, [engine, "generate", "--model", base, "--adapter", adapter])
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +72,8 @@ def main():
 
         # Several: what peft's weighted "cat" combination gives, which takes plain adapters.
         settings = json.loads((pathlib.Path(adapter) / "adapter_config.json").read_text())
-        if settings["bias"] == "none" and not settings["modules_to_save"]:
+        is_plain = settings["peft_type"] == "LORA" and not settings["use_dora"] and settings["bias"] == "none"
+        if is_plain and not settings["modules_to_save"]:
             both = PeftModel.from_pretrained(load(base), adapter, adapter_name="first")
             both.load_adapter(f"{folder}/random", adapter_name="second")
             both.base_model.set_adapter(["first", "second"])

@@ -59,14 +59,18 @@ struct Sigmoid {
   __device__ static float phi(float x) { return sigmoid(x); }
   __device__ static float value(float, float phi) { return phi; }
   __device__ static float times(float factor, float, float phi) { return factor * phi; }
-  __device__ static float slope_times(float factor, float, float phi) { return factor * phi * (1.0F - phi); }
+  // 1 - phi keeps no digits of what is small.
+  __device__ static float slope_times(float factor, float x, float phi) { return factor * phi * sigmoid(-x); }
 };
 
 struct Tanh {
   __device__ static float phi(float x) { return tanhf(x); }
   __device__ static float value(float, float phi) { return phi; }
   __device__ static float times(float factor, float, float phi) { return factor * phi; }
-  __device__ static float slope_times(float factor, float, float phi) { return factor * (1.0F - phi * phi); }
+  // 1 - phi² in the same way
+  __device__ static float slope_times(float factor, float x, float) {
+    return factor * 4.0F * sigmoid(2.0F * x) * sigmoid(-2.0F * x);
+  }
 };
 
 template <class F>
