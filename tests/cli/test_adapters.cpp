@@ -107,7 +107,8 @@ TEST_CASE("adapters that are not of the model are refused before anything is com
   check_refused(changed("peft_type", "IA3"), 2,
                 {"changed/adapter_config.json: bias: \"none\" is not supported"});
   check_refused(changed("use_dora", true), 2, {"28 missing", "self_attn.q_proj.lora_magnitude_vector [32]"});
-  check_refused(changed("use_bdlora", {{"nblocks", 2}}), 2, {"use_bdlora: {\"nblocks\": 2} is not supported"});
+  check_refused(changed("use_bdlora", {{"nblocks", 2}}), 2,
+                {"use_bdlora: {\"nblocks\": 2} is not supported"});
   check_refused(changed("r", 3), 2, {"changed/adapter_model.safetensors", "has shape", "is right"});
   check_refused(changed("target_modules", {"q_proj"}), 2, {"left over"});
   check_refused(changed("modules_to_save", {"lm_head"}), 2, {"modules_to_save: found \"lm_head\""});
