@@ -50,6 +50,14 @@ Rows rows_of(const Tensor& x) {
   return {x.dim(0), x.numel() / x.dim(0)};
 }
 
+std::vector<float> transposed(std::span<const float> matrix, int64_t rows, int64_t columns) {
+  std::vector<float> result(matrix.size());
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      result[static_cast<size_t>(j * rows + i)] = matrix[static_cast<size_t>(i * columns + j)];
+  return result;
+}
+
 uint16_t to_bf16(float value) {
   bfloat16 rounded;
   store(value, &rounded);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "kernels/tensor.hpp"
 
@@ -17,6 +18,9 @@ void fill(const Tensor& x, double value);                     // rounded to the 
 void copy(const Tensor& from, const Tensor& to);              // same shape and dtype
 void upload(std::span<const float> values, const Tensor& x);  // values: numel, row-major
 void download(const Tensor& x, std::span<float> values);
+
+// matrix [rows, columns] -> [columns, rows]
+std::vector<float> transposed(std::span<const float> matrix, int64_t rows, int64_t columns);
 
 // bfloat16 is the upper half of a float, rounded to nearest even; NaN stays NaN.
 uint16_t to_bf16(float value);

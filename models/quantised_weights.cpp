@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "io/half.hpp"
 #include "kernels/bfloat16.hpp"
+#include "kernels/host_data.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "models/stored_codes.hpp"
@@ -33,11 +34,7 @@ class MatrixReader {
     if (!transposed) return;
     std::vector<float> stored(static_cast<size_t>(shape.numel()));  // [in, out]
     reader_.read(0, stored);
-    in_order_.resize(stored.size());
-    const int64_t in = shape[0], out = shape[1];
-    for (int64_t i = 0; i < in; ++i)
-      for (int64_t o = 0; o < out; ++o)
-        in_order_[static_cast<size_t>(o * in + i)] = stored[static_cast<size_t>(i * out + o)];
+    in_order_ = host::transposed(stored, shape[0], shape[1]);
   }
 
   void read(int64_t begin, std::span<float> values) const {

@@ -24,11 +24,11 @@ WholeQuantised read_quantised(const WeightFolder& folder, const std::string& ten
                               bool transposed, const Quantisation& quantisation, DType dtype,
                               const OnPieces& on_pieces);
 
-// Throws UserError naming the tensor if the folder holds it as codes, and `model` has it otherwise.
-void check_stored_quantisation(const std::string& folder, const ModelSpec& model);
-
 // The same of what a rank holds of a parameter.
 void read_quantised(const WeightFolder& folder, const Parameter& parameter, Operations& operations,
                     QuantisedMatrix& matrix);
+
+// Throws UserError naming the tensor if the folder holds it as codes, and `model` has it otherwise.
+void check_stored_quantisation(const std::string& folder, const ModelSpec& model);
 
 }  // namespace collie

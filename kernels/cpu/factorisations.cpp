@@ -5,18 +5,12 @@
 
 #include "base/error.hpp"
 #include "kernels/cpu/blas.hpp"
+#include "kernels/host_data.hpp"
 
 namespace collie {
-namespace {
 
-// LAPACK's matrices are column by column.
-std::vector<float> transpose_of(std::span<const float> matrix, int64_t rows, int64_t columns) {
-  std::vector<float> result(matrix.size());
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      result[static_cast<size_t>(j * rows + i)] = matrix[static_cast<size_t>(i * columns + j)];
-  return result;
-}
+// LAPACK's matrices are column by column, so they are transposed on their way in and out.
+namespace {
 
 int lapack_size(int64_t size) {
   COLLIE_ASSERT(size > 0 && size <= std::numeric_limits<int>::max(), "a matrix with a side of {}", size);
@@ -46,7 +40,7 @@ SingularValues singular_values(std::span<const float> matrix, int64_t rows, int6
   const auto gesdd = reinterpret_cast<Gesdd*>(cpu::blas_symbol("sgesdd_"));
   const int m = lapack_size(rows), n = lapack_size(columns), k = std::min(m, n);
   const auto size = [](int a, int b) { return static_cast<size_t>(a) * static_cast<size_t>(b); };
-  std::vector<float> a = transpose_of(matrix, rows, columns), s(static_cast<size_t>(k)), u(size(m, k)),
+  std::vector<float> a = host::transposed(matrix, rows, columns), s(static_cast<size_t>(k)), u(size(m, k)),
                      vt(size(k, n));
   std::vector<int> integers(size(8, k));
   with_work("sgesdd", [&](float* work, int length) {
@@ -55,7 +49,7 @@ SingularValues singular_values(std::span<const float> matrix, int64_t rows, int6
           &info);
     return info;
   });
-  return {transpose_of(u, k, m), std::move(s), transpose_of(vt, n, k)};
+  return {host::transposed(u, k, m), std::move(s), host::transposed(vt, n, k)};
 }
 
 OrthogonalFactors orthogonal_factors(std::span<const float> matrix, int64_t rows, int64_t columns) {
@@ -66,7 +60,7 @@ OrthogonalFactors orthogonal_factors(std::span<const float> matrix, int64_t rows
   const auto geqrf = reinterpret_cast<Geqrf*>(cpu::blas_symbol("sgeqrf_"));
   const auto orgqr = reinterpret_cast<Orgqr*>(cpu::blas_symbol("sorgqr_"));
   const int m = lapack_size(rows), n = lapack_size(columns), k = std::min(m, n);
-  std::vector<float> a = transpose_of(matrix, rows, columns), tau(static_cast<size_t>(k));
+  std::vector<float> a = host::transposed(matrix, rows, columns), tau(static_cast<size_t>(k));
   with_work("sgeqrf", [&](float* work, int length) {
     int info = 0;
     geqrf(&m, &n, a.data(), &m, tau.data(), work, &length, &info);
@@ -83,7 +77,7 @@ OrthogonalFactors orthogonal_factors(std::span<const float> matrix, int64_t rows
     return info;
   });
   a.resize(static_cast<size_t>(k) * static_cast<size_t>(m));
-  result.q = transpose_of(a, k, m);
+  result.q = host::transposed(a, k, m);
   return result;
 }
 
