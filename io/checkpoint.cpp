@@ -124,6 +124,19 @@ void Checkpoint::read(const std::string& name, const std::string& state, const S
                 out.numel());
 }
 
+CheckpointSource::Slice whole_weight_slice(const std::string& name, const Shape& shape) {
+  const std::vector<int64_t> sizes = shape.to_vector();
+  return {name, "weight", sizes, std::vector<int64_t>(sizes.size(), 0), sizes};
+}
+
+std::vector<float> Checkpoint::evaluated(const std::string& name, const Shape& global_shape) const {
+  Tensor values =
+      Tensor::host(global_shape, DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
+  read_evaluated(name, global_shape, std::vector<int64_t>(static_cast<size_t>(global_shape.rank()), 0),
+                 values);
+  return {values.data<float>(), values.data<float>() + values.numel()};
+}
+
 void Checkpoint::read_evaluated(const std::string& name, const Shape& global_shape,
                                 const std::vector<int64_t>& offsets, Tensor& out) const {
   read(name, "weight", global_shape, offsets, out);

@@ -45,6 +45,8 @@ class Checkpoint {
   // evaluations.
   void read_evaluated(const std::string& name, const Shape& global_shape, const std::vector<int64_t>& offsets,
                       Tensor& out) const;
+  // All of them, in float32.
+  std::vector<float> evaluated(const std::string& name, const Shape& global_shape) const;
 
  private:
   const std::vector<size_t>& slices_of(const std::string& name, const std::string& state) const;

@@ -39,6 +39,9 @@ class CheckpointSource {
   virtual void read(size_t index, int64_t begin, std::span<float> values) const = 0;
 };
 
+// The slice that is the whole of a parameter's weight.
+CheckpointSource::Slice whole_weight_slice(const std::string& name, const Shape& shape);
+
 // Several processes may write one checkpoint: one begins and seals it, and each writes its shards in between.
 class CheckpointSink {
  public:

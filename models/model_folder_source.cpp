@@ -10,8 +10,7 @@ namespace collie {
 ModelFolderSource::ModelFolderSource(const std::string& folder, const ModelSpec& model)
     : path_(folder), folder_(folder) {
   for (const NamedTensor& tensor : tensors_of(model_parameters(model))) {
-    const std::vector<int64_t> shape = tensor.shape.to_vector();
-    slices_.push_back({tensor.name, "weight", shape, std::vector<int64_t>(shape.size(), 0), shape});
+    slices_.push_back(whole_weight_slice(tensor.name, tensor.shape));
   }
 }
 

@@ -11,13 +11,6 @@
 namespace collie {
 namespace {
 
-std::vector<float> read_whole(const Checkpoint& weights, const std::string& tensor, const Shape& shape) {
-  const auto account = std::make_shared<MemoryAccount>();
-  Tensor values = Tensor::host(shape, DType::f32, account, Category::workspace);
-  weights.read_evaluated(tensor, shape, std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), values);
-  return {values.data<float>(), values.data<float>() + values.numel()};
-}
-
 // A matrix [out, in] in the order in which its file stores it.
 struct Matrix {
   std::vector<float>& values;
@@ -64,8 +57,7 @@ void multiply(const Matrix& w, const std::vector<float>& factors, bool of_input)
 MergedSource::MergedSource(Checkpoint weights, const ModelSpec& model, bool take_out)
     : weights_(std::move(weights)), model_(model), take_out_(take_out) {
   for (const NamedTensor& tensor : tensors_of(model_parameters(model.base()))) {
-    const std::vector<int64_t> shape = tensor.shape.to_vector();
-    slices_.push_back({tensor.name, "weight", shape, std::vector<int64_t>(shape.size(), 0), shape});
+    slices_.push_back(whole_weight_slice(tensor.name, tensor.shape));
     transposed_.push_back(tensor.transposed);
   }
 }
@@ -91,7 +83,7 @@ void MergedSource::read(size_t index, int64_t begin, std::span<float> values) co
 
 std::vector<float> MergedSource::merged(size_t index) const {
   const Slice& slice = slices_.at(index);
-  std::vector<float> w = read_whole(weights_, slice.name, Shape::from(slice.shape));
+  std::vector<float> w = weights_.evaluated(slice.name, Shape::from(slice.shape));
   const std::string module = slice.name.substr(0, slice.name.rfind('.'));
   const bool transposed = transposed_[index];
   if (slice.name.ends_with(".weight") && slice.shape.size() == 2)
@@ -106,14 +98,14 @@ void MergedSource::merge_matrix(const std::string& module, std::vector<float>& v
   if (const auto adapters = model_.adapters.find(module); adapters != model_.adapters.end())
     for (const LowRankAdapter& adapter : adapters->second) {
       add_product(w, static_cast<float>(take_out_ ? -adapter.scale : adapter.scale),
-                  read_whole(weights_, name_of_b(module, adapter), {out, adapter.rank}),
-                  read_whole(weights_, name_of_a(module, adapter), {adapter.rank, in}), adapter.rank);
-      if (adapter.has_magnitude) set_lengths(w, read_whole(weights_, name_of_magnitude(module), {out}));
+                  weights_.evaluated(name_of_b(module, adapter), {out, adapter.rank}),
+                  weights_.evaluated(name_of_a(module, adapter), {adapter.rank, in}), adapter.rank);
+      if (adapter.has_magnitude) set_lengths(w, weights_.evaluated(name_of_magnitude(module), {out}));
     }
   if (const auto vector = model_.vectors.find(module); vector != model_.vectors.end()) {
     const bool of_input = vector->second.of_input;
     const Shape shape = of_input ? Shape{1, in} : Shape{out, 1};
-    multiply(w, read_whole(weights_, name_of_vector(module), shape), of_input);
+    multiply(w, weights_.evaluated(name_of_vector(module), shape), of_input);
   }
 }
 
@@ -122,7 +114,7 @@ void MergedSource::merge_bias(const std::string& module, std::vector<float>& val
   const auto vector = model_.vectors.find(module);
   if (vector == model_.vectors.end() || vector->second.of_input) return;
   const auto out = static_cast<int64_t>(values.size());
-  const std::vector<float> factors = read_whole(weights_, name_of_vector(module), {out, 1});
+  const std::vector<float> factors = weights_.evaluated(name_of_vector(module), {out, 1});
   for (size_t i = 0; i < values.size(); ++i) values[i] *= factors[i];
 }
 

@@ -29,13 +29,6 @@ void append_pieces_in_file(const ModelSpec& model, const Piece& piece, std::vect
   }
 }
 
-std::vector<float> evaluated(const Checkpoint& weights, const NamedTensor& tensor) {
-  Tensor values =
-      Tensor::host(tensor.shape, DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
-  weights.read_evaluated(tensor.name, tensor.shape, {0, 0}, values);
-  return {values.data<float>(), values.data<float>() + values.numel()};
-}
-
 // [v, width] in float32, as a run's last evaluation computes it, but for the run's own dtype.
 std::vector<float> encoded(const Checkpoint& weights, const ModelSpec& model) {
   const auto operations = make_cpu_operations(1, std::make_shared<MemoryAccount>());
@@ -81,8 +74,7 @@ Parameter parameter_in_prompt_file(const ModelSpec& model, const Parameter& para
 PromptSource::PromptSource(const Checkpoint& weights, const ModelSpec& model)
     : place_(weights.path()), step_(weights.step()) {
   const NamedTensor whole = prompt_in_file(model);
-  const std::vector<int64_t> shape = whole.shape.to_vector();
-  slices_.push_back({whole.name, "weight", shape, {0, 0}, shape});
+  slices_.push_back(whole_weight_slice(whole.name, whole.shape));
   if (model.prompt.has_encoder()) {
     values_ = encoded(weights, model);
     return;
@@ -90,7 +82,7 @@ PromptSource::PromptSource(const Checkpoint& weights, const ModelSpec& model)
   values_.resize(static_cast<size_t>(whole.shape.numel()));
   for (const Parameter& parameter : model_parameters(model)) {
     if (!parameter.is_adapter) continue;
-    const std::vector<float> own = evaluated(weights, {parameter.name, parameter.shape});
+    const std::vector<float> own = weights.evaluated(parameter.name, parameter.shape);
     for_each_run(parameter_in_prompt_file(model, parameter), 0, parameter.shape.numel(),
                  [&](const TensorRun& run) {
                    std::copy_n(own.begin() + run.held, run.count, values_.begin() + run.first);

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "kernels/factorisations.hpp"
+#include "kernels/host_data.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "peft/adapter_folder.hpp"
@@ -13,27 +14,10 @@
 namespace collie {
 namespace {
 
-CheckpointSource::Slice whole_slice(const std::string& name, const Shape& shape) {
-  const std::vector<int64_t> sizes = shape.to_vector();
-  return {name, "weight", sizes, std::vector<int64_t>(sizes.size(), 0), sizes};
-}
-
-std::vector<float> evaluated(const Checkpoint& from, const std::string& tensor, const Shape& shape) {
-  Tensor values = Tensor::host(shape, DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
-  from.read_evaluated(tensor, shape, std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), values);
-  return {values.data<float>(), values.data<float>() + values.numel()};
-}
-
 // [out, in], however the file stores it.
 std::vector<float> matrix_of(const Checkpoint& base, const NamedTensor& tensor) {
-  std::vector<float> stored = evaluated(base, tensor.name, tensor.shape);
-  if (!tensor.transposed) return stored;
-  const int64_t in = tensor.shape[0], out = tensor.shape[1];
-  std::vector<float> matrix(stored.size());
-  for (int64_t i = 0; i < out; ++i)
-    for (int64_t j = 0; j < in; ++j)
-      matrix[static_cast<size_t>(i * in + j)] = stored[static_cast<size_t>(j * out + i)];
-  return matrix;
+  const std::vector<float> stored = base.evaluated(tensor.name, tensor.shape);
+  return tensor.transposed ? host::transposed(stored, tensor.shape[0], tensor.shape[1]) : stored;
 }
 
 struct Factors {
@@ -110,7 +94,7 @@ StartSource::StartSource(Checkpoint base, const ModelSpec& model, uint64_t seed)
            {name_of_a(matrix, adapter), name_of_b(matrix, adapter), name_of_magnitude(matrix)})
         module_of_adapter_[name] = matrix;
   for (const NamedTensor& tensor : adapter_tensors(model))
-    slices_.push_back(whole_slice(tensor.name, tensor.shape));
+    slices_.push_back(whole_weight_slice(tensor.name, tensor.shape));
 }
 
 void StartSource::read(size_t index, int64_t begin, std::span<float> values) const {
@@ -125,7 +109,7 @@ const std::vector<float>& StartSource::whole(const std::string& tensor) const {
     last_.clear();
     tensors_.clear();
     if (module == module_of_adapter_.end())
-      tensors_[tensor] = evaluated(base_, tensor, parameters_.at(tensor).shape);
+      tensors_[tensor] = base_.evaluated(tensor, parameters_.at(tensor).shape);
     else
       tensors_ = of_matrix(owner, model_.adapters.at(owner).front());
     last_ = owner;
@@ -167,16 +151,16 @@ EquivalentSource::EquivalentSource(Checkpoint trained, Checkpoint start, const M
     Shape shape = tensor.shape;
     if (tensor.name.ends_with(".lora_A.weight")) shape = Shape{2 * shape[0], shape[1]};
     if (tensor.name.ends_with(".lora_B.weight")) shape = Shape{shape[0], 2 * shape[1]};
-    slices_.push_back(whole_slice(tensor.name, shape));
+    slices_.push_back(whole_weight_slice(tensor.name, shape));
   }
 }
 
 void EquivalentSource::read(size_t index, int64_t begin, std::span<float> values) const {
   const NamedTensor& tensor = tensors_.at(index);
-  const std::vector<float> own = evaluated(trained_, tensor.name, tensor.shape);
+  const std::vector<float> own = trained_.evaluated(tensor.name, tensor.shape);
   const bool is_a = tensor.name.ends_with(".lora_A.weight"), is_b = tensor.name.ends_with(".lora_B.weight");
   if (!is_a && !is_b) return copy_part(own, begin, values);
-  const std::vector<float> first = evaluated(start_, tensor.name, tensor.shape);
+  const std::vector<float> first = start_.evaluated(tensor.name, tensor.shape);
   std::vector<float> both;
   const int64_t rows = is_a ? 1 : tensor.shape[0], width = static_cast<int64_t>(own.size()) / rows;
   for (int64_t row = 0; row < rows; ++row) {
