@@ -26,12 +26,6 @@ static bool takes_from_base(const LowRankAdapter& adapter) {
   return adapter.start == AdapterStart::principal || adapter.start == AdapterStart::orthogonal;
 }
 
-bool ModelSpec::starts_from_base() const {
-  return any_adapter(adapters, [](const LowRankAdapter& adapter) {
-    return adapter.has_magnitude || takes_from_base(adapter);
-  });
-}
-
 bool ModelSpec::changes_base() const {
   return any_adapter(adapters, takes_from_base);
 }

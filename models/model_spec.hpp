@@ -22,9 +22,9 @@ struct ModelSpec {
   Adapters adapters;
   VectorAdapters vectors;
   std::optional<BottleneckAdapter> bottleneck;  // of every block
-  Quantisation quantisation;                    // of the matrices of blocks
-  std::vector<std::string>
-      not_quantised;  // patterns of the ends of names, without ".weight", of those that are not
+  // Of the matrices of blocks, but for those whose names, without ".weight", end as a pattern says.
+  Quantisation quantisation;
+  std::vector<std::string> not_quantised;
   SoftPrompt prompt = {};
 
   ModelSpec() = default;
@@ -40,9 +40,7 @@ struct ModelSpec {
   bool has_adapter(const std::string& matrix) const {
     return adapters.count(matrix) > 0 || vectors.count(matrix) > 0;
   }
-  // Whether adapters begin with values that come from the matrices (peft/start_source.hpp), and whether these
-  // are then without them.
-  bool starts_from_base() const;
+  // Whether adapters begin with values that the matrices are then without (peft/start_source.hpp).
   bool changes_base() const;
   // Whether anything is dropped in training.
   bool drops() const;

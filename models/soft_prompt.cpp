@@ -3,16 +3,15 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "kernels/operations.hpp"
 
 namespace collie {
 namespace {
 
-constexpr int32_t no_target = -100;  // as in io/batch.hpp
-
 void append_virtual_tokens(int64_t count, int64_t vocabulary, MicroBatch& to) {
   for (int64_t i = 0; i < count; ++i) {
     to.tokens.push_back(static_cast<int32_t>(vocabulary + i));
-    to.labels.push_back(no_target);
+    to.labels.push_back(ignored_label);
     to.positions.push_back(static_cast<int32_t>(i));
   }
 }

@@ -6,8 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/quote.hpp"
-#include "models/pieces.hpp"
-#include "peft/adapter_folder.hpp"
+#include "models/stage_model.hpp"
 #include "peft/adapter_kind.hpp"
 
 namespace collie {
@@ -49,9 +48,10 @@ void complete_adapter_config(Config& config, PeftSection found) {
 
 static nlohmann::ordered_json saved_modules(const ModelSpec& model) {
   std::set<std::string> saved;
-  for (const NamedTensor& tensor : adapter_tensors(model))
-    if (!is_of_adapter(tensor.name) && tensor.name.ends_with(".weight"))  // a bias alone is of no such module
-      saved.insert(tensor.name.substr(0, tensor.name.rfind('.')));
+  for (const Parameter& parameter : model_parameters(model))
+    if (parameter.is_saved && !parameter.is_adapter &&
+        parameter.name.ends_with(".weight"))  // a bias alone is not
+      saved.insert(parameter.name.substr(0, parameter.name.rfind('.')));
   return saved.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(saved);
 }
 

@@ -22,12 +22,6 @@ std::vector<NamedTensor> adapter_tensors(const ModelSpec& model) {
   return tensors_of(saved);
 }
 
-bool is_of_adapter(const std::string& tensor) {
-  return tensor.find(".lora_") != std::string::npos || tensor.ends_with(".ia3_l") ||
-         tensor.find("_adapters.adapter_") != std::string::npos || tensor.starts_with(prompt_tensor) ||
-         tensor.starts_with("prompt_encoder.");
-}
-
 // Whether a tensor of the model is of the adapter of that name.
 static bool is_of(const std::string& tensor, const std::string& adapter) {
   return adapter.empty() || tensor.ends_with(".lora_A." + adapter + ".weight") ||
@@ -39,7 +33,7 @@ std::string name_in_adapter(const ModelSpec& model, const std::string& tensor, c
   const size_t dot = tensor.rfind('.');
   std::string module = tensor.substr(0, dot), part = tensor.substr(dot);
   if (!adapter.empty()) module.resize(module.size() - adapter.size() - 1);
-  const bool wraps = model.has_adapter(module) && !is_of_adapter(tensor);
+  const bool wraps = model.has_adapter(module) && (part == ".weight" || part == ".bias");
   return adapter_name_prefix + module + (wraps ? adapter_base_layer : "") + part;
 }
 
@@ -47,8 +41,7 @@ AdapterFolderSource::AdapterFolderSource(const AdapterOrigin& origin, const Mode
     : folder_(origin.folder, adapter_weight_files()) {
   for (const NamedTensor& tensor : adapter_tensors(model)) {
     if (!is_of(tensor.name, origin.name)) continue;
-    const std::vector<int64_t> shape = tensor.shape.to_vector();
-    slices_.push_back({tensor.name, "weight", shape, std::vector<int64_t>(shape.size(), 0), shape});
+    slices_.push_back(whole_weight_slice(tensor.name, tensor.shape));
     names_.push_back(name_in_adapter(model, tensor.name, origin.name));
     if (model.prompt.exists())
       in_file_.push_back(parameter_in_prompt_file(model, whole_tensor(tensor.name, tensor.shape)));

@@ -26,8 +26,6 @@ std::span<const char* const> adapter_weight_files();
 
 // The tensors that an adapter's folder has of `model`, by the engine's names, and their names there.
 std::vector<NamedTensor> adapter_tensors(const ModelSpec& model);
-// Whether a tensor of that name, the engine's, is an adapter's own, and not of a module beside them.
-bool is_of_adapter(const std::string& tensor);
 // `adapter`: of one of several, the name that its tensors have in the model beside those of the others.
 std::string name_in_adapter(const ModelSpec& model, const std::string& tensor,
                             const std::string& adapter = "");

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "base/name_pattern.hpp"
 #include "models/stage_model.hpp"
 
 namespace collie {
@@ -23,13 +22,6 @@ std::vector<ModelModule> modules_of(const ModelSpec& model) {
     }
   }
   return modules;
-}
-
-bool matches_end(const std::string& pattern, const std::string& name) {
-  if (matches_pattern(pattern, name)) return true;
-  for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1))
-    if (matches_pattern(pattern, name.substr(dot + 1))) return true;
-  return false;
 }
 
 std::string last_part(const std::string& name) {

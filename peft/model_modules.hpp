@@ -21,8 +21,6 @@ struct ModelModule {
 // In the order of the model's parameters.
 std::vector<ModelModule> modules_of(const ModelSpec& model);
 
-// Whether the pattern matches the name or what is behind one of its dots.
-bool matches_end(const std::string& pattern, const std::string& name);
 // "q_proj" of "model.layers.0.self_attn.q_proj"
 std::string last_part(const std::string& name);
 // The number of the block: the first part of the name that is one.

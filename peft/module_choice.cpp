@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/name_pattern.hpp"
 #include "base/quote.hpp"
 #include "io/json_text.hpp"
 #include "peft/adapter_config.hpp"
@@ -51,7 +52,7 @@ bool ModuleChoice::is_in_blocks(const ModelModule& module) const {
 }
 
 void ModuleChoice::check_match(const std::string& pattern, const char* key) const {
-  const auto matches = [&](const ModelModule& module) { return matches_end(pattern, module.name); };
+  const auto matches = [&](const ModelModule& module) { return matches_end_of_name(pattern, module.name); };
   const auto found = std::find_if(modules_.begin(), modules_.end(), matches);
   const auto matrix = std::find_if(modules_.begin(), modules_.end(), [&](const ModelModule& module) {
     return module.is_matrix && matches(module);
@@ -76,8 +77,9 @@ std::vector<std::string> ModuleChoice::saved_modules(const ModelSpec& adapted) c
   for (const std::string& pattern : peft_.modules_to_save) {
     const size_t before = names.size();
     for (const ModelModule& module : modules_)
-      if (matches_end(pattern, module.name)) names.push_back(module.name);
-    if (names.size() == before && model_.architecture.tie_word_embeddings && matches_end(pattern, "lm_head"))
+      if (matches_end_of_name(pattern, module.name)) names.push_back(module.name);
+    if (names.size() == before && model_.architecture.tie_word_embeddings &&
+        matches_end_of_name(pattern, "lm_head"))
       throw UserError(
           "{}: the model's head is its embedding (tie_word_embeddings); a matrix with two uses cannot be "
           "saved "
@@ -122,8 +124,9 @@ std::vector<ModelModule> ModuleChoice::matrices(const std::vector<std::string>& 
   for (const std::string& pattern : patterns) check_match(pattern, key);
   std::vector<ModelModule> found = all_matrices();
   std::erase_if(found, [&](const ModelModule& module) {
-    return std::none_of(patterns.begin(), patterns.end(),
-                        [&](const std::string& pattern) { return matches_end(pattern, module.name); });
+    return std::none_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+      return matches_end_of_name(pattern, module.name);
+    });
   });
   return found;
 }

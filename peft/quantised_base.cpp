@@ -6,36 +6,9 @@
 #include "base/name_pattern.hpp"
 #include "base/quote.hpp"
 #include "models/stage_model.hpp"
+#include "peft/model_modules.hpp"
 
 namespace collie {
-namespace {
-
-constexpr std::string_view weight_suffix = ".weight";
-
-// The matrices of the model's blocks, without ".weight".
-std::vector<std::string> matrices_of_blocks(const ModelSpec& model) {
-  std::vector<std::string> names;
-  for (const Parameter& parameter : model_parameters(model.base()))
-    if (parameter.shape.rank() == 2 && !parameter.is_table && parameter.name.ends_with(weight_suffix))
-      names.push_back(parameter.name.substr(0, parameter.name.size() - weight_suffix.size()));
-  return names;
-}
-
-// The last parts of names, each once.
-std::string last_parts_of(const std::vector<std::string>& names) {
-  std::vector<std::string> parts;
-  std::string text;
-  for (const std::string& each : names) {
-    const std::string part = each.substr(each.rfind('.') + 1);
-    if (std::find(parts.begin(), parts.end(), part) != parts.end()) continue;
-    parts.push_back(part);
-    text += (text.empty() ? "" : ", ") + part;
-  }
-  return text;
-}
-
-}  // namespace
-
 Quantisation quantisation_of(const QuantizationSection& section) {
   for (const QuantisedKind kind : {QuantisedKind::nf4, QuantisedKind::fp4})
     if (section.kind == name(kind)) return {kind, section.double_quant, section.block_size};
@@ -55,22 +28,23 @@ void quantise_model(const Config& config, ModelSpec& model) {
         "weights is wanted",
         config.file.place("quantization.kind"), section.kind);
   model.not_quantised = section.skip;
-  const std::vector<std::string> names = matrices_of_blocks(model);
+  std::vector<ModelModule> matrices = modules_of(model.base());
+  std::erase_if(matrices, [](const ModelModule& module) { return !module.is_matrix; });
+  const auto names = [&] { return names_in_words(matrices, [](const ModelModule&) { return true; }); };
   const std::string place = config.file.place("quantization.skip");
   for (const std::string& pattern : section.skip) {
-    const bool matches = std::any_of(names.begin(), names.end(), [&](const std::string& each) {
-      return matches_end_of_name(pattern, each);
+    const bool matches = std::any_of(matrices.begin(), matrices.end(), [&](const ModelModule& matrix) {
+      return matches_end_of_name(pattern, matrix.name);
     });
     // The default, and names of transformers for what is never quantised here.
     const bool is_head = pattern == "lm_head" || pattern == "embed_out" || pattern == "score";
     if (!matches && !is_head)
       throw UserError("{}: '{}' matches no matrix of the model's blocks; they are {}", place,
-                      shortened(pattern), last_parts_of(names));
+                      shortened(pattern), names());
   }
-  if (std::none_of(names.begin(), names.end(),
-                   [&](const std::string& each) { return model.quantisation_of(each).is_there(); }))
-    throw UserError("{}: leaves no matrix to quantise; the model's blocks have {}", place,
-                    last_parts_of(names));
+  if (std::none_of(matrices.begin(), matrices.end(),
+                   [&](const ModelModule& matrix) { return model.quantisation_of(matrix.name).is_there(); }))
+    throw UserError("{}: leaves no matrix to quantise; the model's blocks have {}", place, names());
 }
 
 void check_quantised_is_frozen(const Config& config, const ModelSpec& model) {

@@ -330,7 +330,7 @@ void use_adapters(RunPlan& plan, std::vector<AdapterChoice> adapters) {
 }
 
 void use_checkpoint(RunPlan& plan) {
-  const std::string base = !plan.model.has_adapters() ? "" : plan.config.model.path;
+  const std::string base = plan.model.has_adapters() ? plan.config.model.path : "";
   plan.weights = {WeightOrigin::Kind::checkpoint, plan.checkpoint->path(), base, {}, plan.weights.start};
 }
 
