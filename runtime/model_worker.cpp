@@ -6,11 +6,9 @@
 #include "base/error.hpp"
 #include "base/failpoint.hpp"
 #include "kernels/clip_factor.hpp"
-#include "models/prompt_start.hpp"
-#include "models/quantised_weights.hpp"
-#include "models/weights_io.hpp"
 #include "peft/adapted_linear.hpp"
 #include "runtime/norm_nodes.hpp"
+#include "runtime/weights_loading.hpp"
 
 namespace collie {
 
@@ -67,37 +65,9 @@ void ModelWorker::build_chunk(int stage) {
   chunk->state =
       std::make_unique<ShardedState>(*chunk->model, data, *operations_, optimizers_.get(),
                                      settings_.precision, settings_.offload_optimizer, std::move(shared));
-  load(*chunk);
-  chunks_.push_back(std::move(chunk));
-}
-
-void ModelWorker::load(Chunk& chunk) {
   if (failpoint("stage.load") && settings_.groups.tensor) settings_.groups.tensor->barrier();
-  if (!operations_->has_values()) return chunk.state->load([](ParameterId, Tensor&) {});
-  load_quantised(chunk);
-  if (settings_.checkpoint != nullptr) return chunk.state->load(*settings_.checkpoint);
-  std::optional<WeightFolder> folder;
-  if (!settings_.weights_folder.empty()) folder.emplace(settings_.weights_folder);
-  const std::vector<AdapterFolder> adapters(settings_.adapters.begin(), settings_.adapters.end());
-  chunk.state->load([&](ParameterId id, Tensor& weight) {
-    const Parameter& parameter = chunk.model->parameters()[static_cast<size_t>(id)];
-    for (const AdapterFolder& adapter : adapters)
-      if (adapter.has(parameter)) return adapter.read(settings_.model, parameter, *operations_, weight);
-    if (folder && read_prompt_start(settings_.model, parameter, *folder, *operations_, weight)) return;
-    if (settings_.base && !parameter.is_adapter) return chunk.state->read_weight(id, *settings_.base, weight);
-    if (!folder || parameter.is_adapter) return initialise(parameter, settings_.seed, *operations_, weight);
-    std::vector<Tensor> weights{weight};
-    read_weights(*folder, {parameter}, *operations_, weights);
-  });
-}
-
-// Checkpoints do not hold them.
-void ModelWorker::load_quantised(Chunk& chunk) {
-  if (!settings_.model.quantisation.is_there()) return;
-  const WeightFolder folder(settings_.quantised_folder);
-  chunk.state->weights().load_quantised([&](ParameterId id, QuantisedMatrix& matrix) {
-    read_quantised(folder, chunk.model->parameters()[static_cast<size_t>(id)], *operations_, matrix);
-  });
+  load_weights(settings_, *chunk->model, *operations_, *chunk->state);
+  chunks_.push_back(std::move(chunk));
 }
 
 NormOrder ModelWorker::make_norm_order() const {

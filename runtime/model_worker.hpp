@@ -106,8 +106,6 @@ class ModelWorker final : public StageWorker {
   void build_chunk(int stage);
   NormOrder make_norm_order() const;
   bool has_loss() const;
-  void load(Chunk& chunk);
-  void load_quantised(Chunk& chunk);
   void find_tied_uses();
 
   Chunk& chunk_of(int stage);
