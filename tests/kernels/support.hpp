@@ -51,6 +51,13 @@ inline double relative_error(const std::vector<float>& a, const std::vector<floa
   return difference == 0 ? 0 : std::sqrt(difference / norm);
 }
 
+// Of matrices that the conformance suite computes with.
+struct RowsAndWidth {
+  int64_t rows, width;
+};
+inline const std::vector<RowsAndWidth> matrix_sizes{{0, 8},   {1, 1},     {3, 7},     {17, 16}, {5, 33},
+                                                    {64, 64}, {129, 172}, {2, 40000}, {700, 65}};
+
 inline constexpr Activation all_activations[] = {Activation::silu, Activation::gelu,    Activation::gelu_tanh,
                                                  Activation::relu, Activation::sigmoid, Activation::tanh};
 
