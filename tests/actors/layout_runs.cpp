@@ -262,10 +262,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   return config;
 }
 
-LayoutOutcome run_layouts(const MathsOptions& maths,
-                          const std::vector<std::pair<LayoutOptions, int64_t>>& until,
-                          const NodeAddresses& nodes) {
-  const TemporaryFolder folder;
+void write_texts(const TemporaryFolder& folder) {
   std::string text, pairs;
   for (int i = 0; i < 260; ++i) {
     text += fmt::format("The {}th collie herds sheep. ", i * i);
@@ -273,7 +270,15 @@ LayoutOutcome run_layouts(const MathsOptions& maths,
                          i * (i + 7));
   }
   folder.write("train.txt", text);
+  folder.write("eval.txt", text.substr(0, 400));
   folder.write("train.jsonl", pairs);
+}
+
+LayoutOutcome run_layouts(const MathsOptions& maths,
+                          const std::vector<std::pair<LayoutOptions, int64_t>>& until,
+                          const NodeAddresses& nodes) {
+  const TemporaryFolder folder;
+  write_texts(folder);
   if (maths.peft != "none") write_base(folder, maths);
   LayoutOutcome outcome;
   for (const auto& [layout, steps] : until) {

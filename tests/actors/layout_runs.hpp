@@ -66,6 +66,9 @@ struct MathsOptions {
   }
   double gradient_tolerance() const { return dtype == "bfloat16" ? 2e-2 : 1e-5; }
 };
+
+// train.txt, eval.txt, and train.jsonl of questions and answers: what layout_config() trains on.
+void write_texts(const TemporaryFolder& folder);
 // What MathsOptions::peft and MathsOptions::optimizer stand for.
 PeftSection peft_section(const std::string& peft);
 OptimizerConfig optimizer_config(const std::string& optimizer);

@@ -1,18 +1,15 @@
 // Low-rank adapters are trained in every layout as on one rank, and cost what they should.
 #include <fmt/format.h>
 
-#include "actors/cluster.hpp"
 #include "io/weight_folder.hpp"
 #include "models/pieces.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "plan/memory_plan.hpp"
 #include "plan/model_export.hpp"
-#include "tests/actors/layout_runs.hpp"
-#include "tests/actors/threaded_config.hpp"
+#include "tests/actors/adapter_runs.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
-#include "tests/models/support.hpp"
 
 namespace collie::test {
 namespace {
@@ -28,38 +25,6 @@ MathsOptions maths_with(const std::string& peft, const std::string& family = "ll
   return maths;
 }
 
-void write_data(const TemporaryFolder& folder) {
-  std::string text;
-  for (int i = 0; i < 200; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
-  folder.write("train.txt", text);
-}
-
-std::string refusal_of(const Config& config, ExistingRun existing = ExistingRun::ignore) {
-  try {
-    plan_training(config, existing);
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
-}
-
-double evaluated_loss(RunPlan plan) {
-  ThreadedConfig config;
-  caf::actor_system system(config);
-  caf::scoped_actor self(system);
-  spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
-  double loss = NAN;
-  bool ended = false;
-  while (!ended)
-    self->receive([](const RunStarted&) {}, [](const StepFinished&) {},
-                  [&](const EvaluationFinished& event) { loss = event.loss; }, [](const CheckpointSaved&) {},
-                  [&](const RunEnded& end) {
-                    if (end.exit_code != 0) throw RunError("{}", end.message);
-                    ended = true;
-                  });
-  return loss;
-}
-
 double bytes_of(const RunPlan& plan, Category category) {
   double bytes = 0;
   for (const PlannedRank& rank : predict_memory(plan))
@@ -71,27 +36,9 @@ double bytes_of(const RunPlan& plan, Category category) {
 
 TEST_CASE("adapters: every layout trains as one rank does, and resumes in another",
           "[actors][adapters][slow]") {
-  const std::vector<LayoutOptions> layouts = {
-      {1, 1, 2, 1, "1f1b", 0}, {1, 1, 2, 1, "zb_h1", 0},      {1, 1, 4, 1, "interleaved_1f1b", 0},
-      {1, 1, 2, 1, "zbv", 0},  {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
-      {2, 1, 2, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
-      {1, 4, 1, 1, "1f1b", 0}, {2, 2, 2, 1, "1f1b", 1, true}, {1, 2, 1, 2, "1f1b", 3, true}};
   for (const MathsOptions& maths :
-       {maths_with("lora"), maths_with("lora_all"), maths_with("lora_all", "gpt2")}) {
-    const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
-    REQUIRE_FALSE(expected.gradients.empty());
-    for (size_t i = 0; i < layouts.size(); ++i) {
-      const LayoutOptions &first = layouts[i], &then = layouts[(i + 3) % layouts.size()];
-      INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
-      try {
-        CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected,
-                           first.bitwise() && then.bitwise(), maths.loss_tolerance(),
-                           maths.gradient_tolerance()) == "");
-      } catch (const std::exception& error) {
-        FAIL_CHECK(error.what());
-      }
-    }
-  }
+       {maths_with("lora"), maths_with("lora_all"), maths_with("lora_all", "gpt2")})
+    check_in_layouts(maths, layouts_of_adapters(), 3);
 }
 
 TEST_CASE("adapters: magnitudes, vectors and starts from the matrices are those of one rank in every layout",
@@ -103,20 +50,7 @@ TEST_CASE("adapters: magnitudes, vectors and starts from the matrices are those 
                                               {2, 2, 2, 1, "zbv", 1, true}};
   const std::string kind = GENERATE("dora_all", "ia3", "pissa", "olora", "seq_bn", "double_seq_bn", "par_bn"),
                     family = GENERATE("llama", "gpt2");
-  const MathsOptions maths = maths_with(kind, family);
-  const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
-  REQUIRE_FALSE(expected.gradients.empty());
-  for (size_t i = 0; i < layouts.size(); ++i) {
-    const LayoutOptions &first = layouts[i], &then = layouts[(i + 2) % layouts.size()];
-    INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
-    try {
-      CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected,
-                         first.bitwise() && then.bitwise(), maths.loss_tolerance(),
-                         maths.gradient_tolerance()) == "");
-    } catch (const std::exception& error) {
-      FAIL_CHECK(error.what());
-    }
-  }
+  check_in_layouts(maths_with(kind, family), layouts, 2);
 }
 
 TEST_CASE("adapters: what a run took out of the matrices is in its folder, and its adapter is of the base",
@@ -124,7 +58,7 @@ TEST_CASE("adapters: what a run took out of the matrices is in its folder, and i
   const std::string kind = GENERATE("pissa", "olora", "dora_all", "ia3", "seq_bn");
   CAPTURE(kind);
   const TemporaryFolder folder;
-  write_data(folder);
+  write_texts(folder);
   const MathsOptions maths = maths_with(kind);
   write_base(folder, maths);
   const Config config = layout_config(folder, maths, {1, 2, 1, 1, "1f1b", 0}, 3);
@@ -173,20 +107,7 @@ TEST_CASE("adapters: bfloat16 gradients are as near to float32's in any layout a
                                               {1, 4, 1, 1, "1f1b", 0},
                                               {2, 2, 2, 1, "zbv", 1, true},
                                               {1, 2, 1, 2, "1f1b", 3}};
-  const auto first_step = [](const std::string& dtype, const LayoutOptions& layout) {
-    return run_layouts(maths_with("lora_all", "llama", dtype), {{layout, 1}}).gradients;
-  };
-  const auto exact = first_step("float32", {}), alone = first_step("bfloat16", {});
-  for (const LayoutOptions& layout : layouts) {
-    const auto found = first_step("bfloat16", layout);
-    for (const auto& [name, gradient] : exact) {
-      INFO(layout.name() << ", " << name);
-      const double own = relative_error(found.at(name), gradient),
-                   on_one = relative_error(alone.at(name), gradient);
-      // Each tensor rank rounds its part of a sum, and the sum is rounded again.
-      CHECK(own <= 2 * on_one + 2e-3);
-    }
-  }
+  check_bfloat16_in_layouts(maths_with("lora_all"), layouts);
 }
 
 TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][adapters]") {
@@ -194,7 +115,7 @@ TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][
       GENERATE(LayoutOptions{}, LayoutOptions{2, 1, 1, 1, "1f1b", 3}, LayoutOptions{1, 2, 2, 1, "1f1b", 0});
   CAPTURE(layout.name());
   const TemporaryFolder folder;
-  write_data(folder);
+  write_texts(folder);
   const MathsOptions maths = maths_with("lora_all");
   write_base(folder, maths);
   Config config = layout_config(folder, maths, layout, 3);
@@ -258,7 +179,7 @@ TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][
 
 TEST_CASE("adapters: a resume on another base is refused", "[actors][adapters]") {
   const TemporaryFolder folder;
-  write_data(folder);
+  write_texts(folder);
   const MathsOptions maths = maths_with("lora");
   write_base(folder, maths);
   const Config config = layout_config(folder, maths, {}, 2);
@@ -279,7 +200,7 @@ TEST_CASE("adapters: a resume on another base is refused", "[actors][adapters]")
 
 TEST_CASE("adapters: what is frozen costs its weights alone", "[actors][adapters]") {
   const TemporaryFolder folder;
-  write_data(folder);
+  write_texts(folder);
   const MathsOptions maths = maths_with("lora");
   write_base(folder, maths);
   const RunPlan all = plan_training(layout_config(folder, maths_with("none"), {}, 2), ExistingRun::ignore);
@@ -295,7 +216,7 @@ TEST_CASE("adapters: what is frozen costs its weights alone", "[actors][adapters
 
 TEST_CASE("adapters: what cannot be is refused before the weights are read", "[actors][adapters]") {
   const TemporaryFolder folder;
-  write_data(folder);
+  write_texts(folder);
   write_base(folder, maths_with("lora"));
   const auto refusal = [&](const std::function<void(Config&)>& change) {
     Config config = layout_config(folder, maths_with("lora"), {}, 2);
@@ -354,7 +275,7 @@ TEST_CASE("adapters: what cannot be is refused before the weights are read", "[a
 
 TEST_CASE("trainable: patterns name all that is trained", "[actors][frozen]") {
   const TemporaryFolder folder;
-  write_data(folder);
+  write_texts(folder);
   Config config = layout_config(folder, MathsOptions{true, true, false, 16, 2}, {}, 2);
   config.train.trainable = {"*.layers.7.*", "model.norm.weight"};
   const RunPlan plan = plan_training(config, ExistingRun::ignore);

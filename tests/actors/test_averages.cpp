@@ -1,6 +1,5 @@
 // The averaged weights of schedule-free AdamW, wherever a user meets them: in a run's evaluations, in `eval`
 // of its checkpoint, and in final/. What is stored in bfloat16, and resumed.
-#include <fmt/format.h>
 
 #include "actors/cluster.hpp"
 #include "io/files.hpp"
@@ -54,13 +53,6 @@ Config evaluated(const TemporaryFolder& folder, const MathsOptions& maths, const
   config.data.eval[0].path = (folder / "eval.txt").string();
   config.eval.every_n_steps = 1;
   return config;
-}
-
-void write_texts(const TemporaryFolder& folder) {
-  std::string text;
-  for (int i = 0; i < 260; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
-  folder.write("train.txt", text);
-  folder.write("eval.txt", text.substr(0, 400));
 }
 
 }  // namespace

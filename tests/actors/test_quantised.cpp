@@ -1,14 +1,12 @@
 // Adapters of a quantised base are trained in every layout as on one rank, and cost what they should.
 #include <fmt/format.h>
 
-#include "actors/cluster.hpp"
 #include "kernels/quantise.hpp"
 #include "models/pieces.hpp"
 #include "peft/adapter_folder.hpp"
 #include "plan/memory_plan.hpp"
 #include "plan/model_export.hpp"
-#include "tests/actors/layout_runs.hpp"
-#include "tests/actors/threaded_config.hpp"
+#include "tests/actors/adapter_runs.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
 #include "tests/models/support.hpp"
@@ -28,40 +26,6 @@ MathsOptions quantised_maths(const std::string& kind, const std::string& peft = 
   return maths;
 }
 
-void write_texts(const TemporaryFolder& folder) {
-  std::string text;
-  for (int i = 0; i < 200; ++i) text += fmt::format("The {}th collie herds sheep. ", i * i);
-  folder.write("train.txt", text);
-}
-
-std::string refusal_of_plan(const Config& config, ExistingRun existing = ExistingRun::ignore) {
-  try {
-    std::vector<std::string> warnings;
-    check_config(config, warnings);
-    plan_training(config, existing);
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
-}
-
-double loss_of_plan(RunPlan plan) {
-  ThreadedConfig config;
-  caf::actor_system system(config);
-  caf::scoped_actor self(system);
-  spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
-  double loss = NAN;
-  bool ended = false;
-  while (!ended)
-    self->receive([](const RunStarted&) {}, [](const StepFinished&) {},
-                  [&](const EvaluationFinished& event) { loss = event.loss; }, [](const CheckpointSaved&) {},
-                  [&](const RunEnded& end) {
-                    if (end.exit_code != 0) throw RunError("{}", end.message);
-                    ended = true;
-                  });
-  return loss;
-}
-
 double peak_of(const RunPlan& plan, Category category, size_t rank = 0) {
   return static_cast<double>(predict_memory(plan).at(rank).peak_bytes[static_cast<size_t>(category)]);
 }
@@ -70,46 +34,16 @@ double peak_of(const RunPlan& plan, Category category, size_t rank = 0) {
 
 TEST_CASE("quantised: every layout trains as one rank does, and resumes in another",
           "[actors][quantised][slow]") {
-  const std::vector<LayoutOptions> layouts = {
-      {1, 1, 2, 1, "1f1b", 0}, {1, 1, 2, 1, "zb_h1", 0},      {1, 1, 4, 1, "interleaved_1f1b", 0},
-      {1, 1, 2, 1, "zbv", 0},  {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
-      {2, 1, 2, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
-      {1, 4, 1, 1, "1f1b", 0}, {2, 2, 2, 1, "1f1b", 1, true}, {1, 2, 1, 2, "1f1b", 3, true}};
-  for (const MathsOptions& maths : {quantised_maths("nf4"), quantised_maths("int8", "lora"),
-                                    quantised_maths("nf4", "lora_all", "gpt2")}) {
-    const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
-    REQUIRE_FALSE(expected.gradients.empty());
-    for (size_t i = 0; i < layouts.size(); ++i) {
-      const LayoutOptions &first = layouts[i], &then = layouts[(i + 3) % layouts.size()];
-      INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
-      try {
-        CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected,
-                           first.bitwise() && then.bitwise(), maths.loss_tolerance(),
-                           maths.gradient_tolerance()) == "");
-      } catch (const std::exception& error) {
-        FAIL_CHECK(error.what());
-      }
-    }
-  }
+  for (const MathsOptions& maths :
+       {quantised_maths("nf4"), quantised_maths("int8", "lora"), quantised_maths("nf4", "lora_all", "gpt2")})
+    check_in_layouts(maths, layouts_of_adapters(), 3);
 }
 
 TEST_CASE("quantised: bfloat16 gradients are as near to float32's in any layout as on one rank",
           "[actors][quantised][slow]") {
   // Codes are those of weights that are rounded to model.dtype first; the base of these runs is in bfloat16.
   const std::vector<LayoutOptions> layouts = {{1, 2, 1, 1, "1f1b", 0, true}, {2, 2, 2, 1, "zbv", 1, true}};
-  const auto first_step = [](const std::string& dtype, const LayoutOptions& layout) {
-    return run_layouts(quantised_maths("nf4", "lora_all", "llama", dtype), {{layout, 1}}).gradients;
-  };
-  const auto exact = first_step("float32", {}), alone = first_step("bfloat16", {});
-  for (const LayoutOptions& layout : layouts) {
-    const auto found = first_step("bfloat16", layout);
-    for (const auto& [name, gradient] : exact) {
-      INFO(layout.name() << ", " << name);
-      const double own = relative_error(found.at(name), gradient),
-                   on_one = relative_error(alone.at(name), gradient);
-      CHECK(own <= 2 * on_one + 2e-3);
-    }
-  }
+  check_bfloat16_in_layouts(quantised_maths("nf4"), layouts);
 }
 
 TEST_CASE("quantised: a run's adapter, its evaluation and its merged model agree", "[actors][quantised]") {
@@ -135,7 +69,7 @@ TEST_CASE("quantised: a run's adapter, its evaluation and its merged model agree
   const auto loss_of = [&](Config of) {
     of.data.eval = of.data.train;
     const bool of_run = !of.run.dir.empty();
-    return loss_of_plan(plan_evaluation(of, of_run ? CheckpointChoice() : CheckpointChoice::base()));
+    return evaluated_loss(plan_evaluation(of, of_run ? CheckpointChoice() : CheckpointChoice::base()));
   };
   const double expected = loss_of(config);
   export_model(plan_export(config, CheckpointChoice::last()), (folder / "merged").string(), true);
@@ -165,16 +99,16 @@ TEST_CASE("quantised: a resume with other codes is refused", "[actors][quantised
   run_to_the_end(plan_training(config, ExistingRun::refuse), outcome);
   Config longer = config;
   longer.train.steps = 3;
-  CHECK(refusal_of_plan(longer, ExistingRun::resume) == "");
+  CHECK(refusal_of(longer, ExistingRun::resume) == "");
   Config other = longer;
   other.quantization.kind = "fp4";
-  CHECK_THAT(refusal_of_plan(other, ExistingRun::resume), contains("quantization.kind: is"));
+  CHECK_THAT(refusal_of(other, ExistingRun::resume), contains("quantization.kind: is"));
   other = longer;
   other.quantization.block_size = 32;
-  CHECK_THAT(refusal_of_plan(other, ExistingRun::resume), contains("quantization.block_size: is 32"));
+  CHECK_THAT(refusal_of(other, ExistingRun::resume), contains("quantization.block_size: is 32"));
   other = longer;
   other.quantization = {};
-  CHECK_THAT(refusal_of_plan(other, ExistingRun::resume), contains("quantization."));
+  CHECK_THAT(refusal_of(other, ExistingRun::resume), contains("quantization."));
 }
 
 TEST_CASE("quantised: a matrix costs its codes and scales, on every rank that shares the data",
@@ -221,7 +155,7 @@ TEST_CASE("quantised: what cannot be is refused before the weights are read", "[
   const auto refusal = [&](const std::function<void(Config&)>& change) {
     Config config = layout_config(folder, quantised_maths("nf4", "lora"), {}, 2);
     change(config);
-    return refusal_of_plan(config);
+    return refusal_of(config);
   };
   CHECK(refusal([](Config&) {}) == "");
   CHECK_THAT(refusal([](Config& c) { c.peft = {}; }),

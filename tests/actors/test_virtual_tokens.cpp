@@ -9,7 +9,7 @@
 #include "plan/memory_plan.hpp"
 #include "plan/model_export.hpp"
 #include "plan/report.hpp"
-#include "tests/actors/layout_runs.hpp"
+#include "tests/actors/adapter_runs.hpp"
 #include "tests/actors/threaded_config.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
@@ -28,45 +28,6 @@ MathsOptions maths_of_prompt(const std::string& peft, const std::string& family 
   maths.family = family;
   maths.dtype = dtype;
   return maths;
-}
-
-void write_pairs(const TemporaryFolder& folder) {
-  std::string text, pairs;
-  for (int i = 0; i < 260; ++i) {
-    text += fmt::format("The {}th collie herds sheep. ", i * i);
-    pairs += fmt::format("{{\"question\": \"What is {} times {}?\", \"answer\": \" It is {}.\"}}\n", i, i + 7,
-                         i * (i + 7));
-  }
-  folder.write("train.txt", text);
-  folder.write("train.jsonl", pairs);
-}
-
-std::string refusal_of_training(const Config& config, ExistingRun existing = ExistingRun::ignore) {
-  std::vector<std::string> warnings;
-  try {
-    check_config(config, warnings);
-    plan_training(config, existing);
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
-}
-
-double loss_of_evaluation(RunPlan plan) {
-  ThreadedConfig config;
-  caf::actor_system system(config);
-  caf::scoped_actor self(system);
-  spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
-  double loss = NAN;
-  bool ended = false;
-  while (!ended)
-    self->receive([](const RunStarted&) {}, [](const StepFinished&) {},
-                  [&](const EvaluationFinished& event) { loss = event.loss; }, [](const CheckpointSaved&) {},
-                  [&](const RunEnded& end) {
-                    if (end.exit_code != 0) throw RunError("{}", end.message);
-                    ended = true;
-                  });
-  return loss;
 }
 
 std::vector<int32_t> generated(RunPlan plan) {
@@ -90,28 +51,10 @@ std::vector<int32_t> generated(RunPlan plan) {
 
 TEST_CASE("virtual tokens: every layout trains as one rank does, and resumes in another",
           "[actors][prompt][slow]") {
-  const std::vector<LayoutOptions> layouts = {
-      {1, 1, 2, 1, "1f1b", 0}, {1, 1, 2, 1, "zb_h1", 0},      {1, 1, 4, 1, "interleaved_1f1b", 0},
-      {1, 1, 2, 1, "zbv", 0},  {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
-      {2, 1, 2, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
-      {1, 4, 1, 1, "1f1b", 0}, {2, 2, 2, 1, "1f1b", 1, true}, {1, 2, 1, 2, "1f1b", 3, true}};
   for (const MathsOptions& maths :
        {maths_of_prompt("prompt"), maths_of_prompt("prompt", "gpt2"), maths_of_prompt("prefix"),
-        maths_of_prompt("prefix", "gpt2"), maths_of_prompt("ptuning"), maths_of_prompt("ptuning_lstm")}) {
-    const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
-    REQUIRE_FALSE(expected.gradients.empty());
-    for (size_t i = 0; i < layouts.size(); ++i) {
-      const LayoutOptions &first = layouts[i], &then = layouts[(i + 3) % layouts.size()];
-      INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
-      try {
-        CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected,
-                           first.bitwise() && then.bitwise(), maths.loss_tolerance(),
-                           maths.gradient_tolerance()) == "");
-      } catch (const std::exception& error) {
-        FAIL_CHECK(error.what());
-      }
-    }
-  }
+        maths_of_prompt("prefix", "gpt2"), maths_of_prompt("ptuning"), maths_of_prompt("ptuning_lstm")})
+    check_in_layouts(maths, layouts_of_adapters(), 3);
 }
 
 TEST_CASE("virtual tokens: a projected prefix trains in every layout without a pipeline as on one rank",
@@ -119,15 +62,8 @@ TEST_CASE("virtual tokens: a projected prefix trains in every layout without a p
   const std::vector<LayoutOptions> layouts = {{2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 3},
                                               {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
                                               {1, 4, 1, 1, "1f1b", 0},       {1, 2, 1, 2, "1f1b", 3, true}};
-  for (const MathsOptions& maths : {maths_of_prompt("prefix_mlp"), maths_of_prompt("prefix_mlp", "gpt2")}) {
-    const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
-    for (size_t i = 0; i < layouts.size(); ++i) {
-      const LayoutOptions &first = layouts[i], &then = layouts[(i + 1) % layouts.size()];
-      INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
-      CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected, false, maths.loss_tolerance(),
-                         maths.gradient_tolerance()) == "");
-    }
-  }
+  for (const char* family : {"llama", "gpt2"})
+    check_in_layouts(maths_of_prompt("prefix_mlp", family), layouts, 1);
 }
 
 TEST_CASE("virtual tokens: dropout has the same masks in every layout", "[actors][prompt][slow]") {
@@ -150,22 +86,8 @@ TEST_CASE("virtual tokens: bfloat16 gradients are as near to float32's in any la
                                               {1, 1, 1, 2, "1f1b", 0},
                                               {1, 4, 1, 1, "1f1b", 0},
                                               {2, 2, 2, 1, "zbv", 1, true}};
-  for (const char* peft : {"prompt", "prefix", "ptuning"}) {
-    const auto first_step = [&](const std::string& dtype, const LayoutOptions& layout) {
-      return run_layouts(maths_of_prompt(peft, "llama", dtype), {{layout, 1}}).gradients;
-    };
-    const auto exact = first_step("float32", {}), alone = first_step("bfloat16", {});
-    for (const LayoutOptions& layout : layouts) {
-      const auto found = first_step("bfloat16", layout);
-      for (const auto& [name, gradient] : exact) {
-        INFO(layout.name() << ", " << name);
-        const double own = relative_error(found.at(name), gradient),
-                     on_one = relative_error(alone.at(name), gradient);
-        // Each tensor rank rounds its part of a sum, and the sum is rounded again.
-        CHECK(own <= 2 * on_one + 2e-3);
-      }
-    }
-  }
+  for (const char* peft : {"prompt", "prefix", "ptuning"})
+    check_bfloat16_in_layouts(maths_of_prompt(peft), layouts);
 }
 
 TEST_CASE("virtual tokens: checkpoints and final/ hold them alone, and all commands use them",
@@ -177,7 +99,7 @@ TEST_CASE("virtual tokens: checkpoints and final/ hold them alone, and all comma
                                              LayoutOptions{1, 2, peft == "prefix_mlp" ? 1 : 2, 1, "1f1b", 0});
   CAPTURE(peft, layout.name());
   const TemporaryFolder folder;
-  write_pairs(folder);
+  write_texts(folder);
   const MathsOptions maths = maths_of_prompt(peft);
   write_base(folder, maths);
   const Config config = layout_config(folder, maths, layout, 3);
@@ -198,7 +120,7 @@ TEST_CASE("virtual tokens: checkpoints and final/ hold them alone, and all comma
   next.peft = {};
   next.peft.path = final_folder;
   if (is_encoded) {
-    CHECK_THAT(refusal_of_training(next), contains("has what the encoder of its virtual tokens gave"));
+    CHECK_THAT(refusal_of(next), contains("has what the encoder of its virtual tokens gave"));
   } else {
     const RunPlan continued = plan_training(next, ExistingRun::refuse);
     CHECK(continued.model.prompt.tokens == plan.model.prompt.tokens);
@@ -219,7 +141,7 @@ TEST_CASE("virtual tokens: checkpoints and final/ hold them alone, and all comma
   const auto evaluated = [&](Config of, std::vector<AdapterChoice> adapters = {}) {
     of.data.eval = of.data.train;
     const bool of_run = !of.run.dir.empty();
-    return loss_of_evaluation(
+    return evaluated_loss(
         plan_evaluation(of, of_run ? CheckpointChoice() : CheckpointChoice::base(), std::move(adapters)));
   };
   const double expected = evaluated(config);
@@ -262,7 +184,7 @@ TEST_CASE("virtual tokens: checkpoints and final/ hold them alone, and all comma
 
 TEST_CASE("virtual tokens: the plan counts them", "[actors][prompt]") {
   const TemporaryFolder folder;
-  write_pairs(folder);
+  write_texts(folder);
   write_base(folder, maths_of_prompt("prompt"));
   const RunPlan plain =
       plan_training(layout_config(folder, maths_of_prompt("none"), {}, 2), ExistingRun::ignore);
@@ -289,12 +211,12 @@ TEST_CASE("virtual tokens: the plan counts them", "[actors][prompt]") {
 
 TEST_CASE("virtual tokens: what cannot be is refused before the weights are read", "[actors][prompt]") {
   const TemporaryFolder folder;
-  write_pairs(folder);
+  write_texts(folder);
   write_base(folder, maths_of_prompt("prompt"));
   const auto refusal = [&](const std::string& peft, const std::function<void(Config&)>& change) {
     Config config = layout_config(folder, maths_of_prompt(peft), {}, 2);
     change(config);
-    return refusal_of_training(config);
+    return refusal_of(config);
   };
   for (const char* peft : {"prompt", "prefix", "ptuning", "ptuning_lstm", "prefix_mlp"}) {
     CHECK(refusal(peft, [](Config&) {}) == "");

@@ -34,9 +34,9 @@ def continuation(model, tokenizer, prompt):
     return after.removeprefix(before)
 
 
-def compare(what, model, tokenizer, command):
+def compare(what, model, tokenizer, command, continued=continuation):
     for prompt in PROMPTS:
-        expected = continuation(model, tokenizer, prompt)
+        expected = continued(model, tokenizer, prompt)
         run = subprocess.run([*command, "--prompt", prompt, "--max-new-tokens", str(NEW_TOKENS)], check=True,
                              capture_output=True)
         found = run.stdout.decode("utf-8", "replace")

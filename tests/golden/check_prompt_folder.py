@@ -10,7 +10,6 @@ A continuation is made by the model's forward, token by token: with its cache, g
 5.24.0 gives other tokens than the same model's forward, and of a prefix without it, too.
 """
 
-import subprocess
 import sys
 import tempfile
 
@@ -18,7 +17,7 @@ import torch
 from peft import PeftModel, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoTokenizer
 
-from check_adapter_folder import NEW_TOKENS, PROMPTS, load
+from check_adapter_folder import NEW_TOKENS, compare, load
 
 RANDOM = {
     "prompt tuning": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=7),
@@ -42,28 +41,18 @@ def continuation(model, tokenizer, prompt):
     return texts[1].removeprefix(texts[0])
 
 
-def compare(what, model, tokenizer, command):
-    for prompt in PROMPTS:
-        expected = continuation(model, tokenizer, prompt)
-        run = subprocess.run([*command, "--prompt", prompt, "--max-new-tokens", str(NEW_TOKENS)], check=True,
-                             capture_output=True)
-        found = run.stdout.decode("utf-8", "replace")
-        assert found == expected + "\n", (what, prompt, found, expected)
-    print(f"{what}: {found!r}")
-
-
 def main():
     base, adapter, engine = sys.argv[1:]
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     model = PeftModel.from_pretrained(load(base), adapter).eval()
-    compare("trained here", model, tokenizer, [engine, "generate", "--model", base, "--adapter", adapter])
+    compare("trained here", model, tokenizer, [engine, "generate", "--model", base, "--adapter", adapter], continuation)
     for number, (name, config) in enumerate(RANDOM.items()):
         with tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(number)
             random = get_peft_model(load(base), config).eval()
             random.save_pretrained(folder)
             compare(f"{name}, made by peft", random, tokenizer,
-                    [engine, "generate", "--model", base, "--adapter", folder])
+                    [engine, "generate", "--model", base, "--adapter", folder], continuation)
     print("ok")
 
 

@@ -8,7 +8,6 @@ Made with torch 2.15.0, transformers 4.57.6, adapters 1.3.0.
 """
 
 import json
-import pathlib
 import re
 
 import adapters
@@ -17,24 +16,13 @@ from adapters import DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-HERE = pathlib.Path(__file__).resolve().parent
-STEPS = 20
+from adapter_steps import HERE, rounded, token_losses, train
+
 CASES = {
     "seq_bn_llama": ("llama_tied", SeqBnConfig(reduction_factor=4)),
     "double_seq_bn_gpt2": ("gpt2", DoubleSeqBnConfig(reduction_factor=5)),
     "par_bn_qwen2": ("qwen2", ParBnConfig(reduction_factor=3)),
 }
-
-
-def token_losses(model, documents):
-    """Returns the sum of the targets' losses, and their number."""
-    total, targets = 0.0, 0
-    for document in documents:
-        logits = model(input_ids=torch.tensor([document["tokens"]])).logits[0]
-        labels = torch.tensor(document["labels"])
-        total = total + torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
-        targets += int((labels != -100).sum())
-    return total, targets
 
 
 def name_of(parameter):
@@ -68,23 +56,10 @@ def make(case, base, settings, seed):
     save_file({name_of(name): value.grad.contiguous() for name, value in trained}, folder / "gradients.safetensors")
     with torch.no_grad():
         logits = [model(input_ids=torch.tensor([tokens])).logits[0].tolist() for tokens in golden["sequences"]]
-    optimizer = torch.optim.AdamW([value for _, value in trained], lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    losses = []
-    for step in range(STEPS):
-        micro_batches = golden["steps"][step % len(golden["steps"])]
-        optimizer.zero_grad()
-        of_step = sum(sum(label != -100 for d in documents for label in d["labels"]) for documents in micro_batches)
-        loss = 0.0
-        for documents in micro_batches:
-            part, _ = token_losses(model, documents)
-            (part / of_step).backward()
-            loss += part.item()
-        torch.nn.utils.clip_grad_norm_([value for _, value in trained], 1.0)
-        optimizer.step()
-        losses.append(loss / of_step)
+    losses = train(model, golden, [value for _, value in trained])
     save_file(saved(), folder / "trained.safetensors")
     result = {"base": base, "lr_ratio": 1.0, "loss": total.item() / targets,
-              "logits": [[[round(x, 7) for x in row] for row in rows] for rows in logits], "losses": losses}
+              "logits": rounded(logits), "losses": losses}
     (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
     print(case, "loss", result["loss"], "losses", losses[0], "->", losses[-1])
 

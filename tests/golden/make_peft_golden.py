@@ -19,7 +19,6 @@ Made with torch 2.15.0, transformers 5.24.0, peft 0.21.2.
 
 import argparse
 import json
-import pathlib
 
 import torch
 from peft import IA3Config, LoraConfig, get_peft_model
@@ -27,7 +26,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from make_model_golden import HERE, STEPS, token_losses
+from adapter_steps import HERE, rounded, token_losses, train
 
 CASES = {
     "lora_llama": ("llama_tied", {}),
@@ -40,6 +39,7 @@ CASES = {
         target_modules=["o_proj", "up_proj"], r=3, layers_to_transform=[1], bias="lora_only",
         modules_to_save=["lm_head", "model.norm"])),
     "lora_gpt2": ("gpt2", dict(target_modules=["c_attn", "mlp.c_proj"], r=4)),
+    "loraplus_llama": ("llama_untied", dict(target_modules=["v_proj", "gate_proj"], r=4)),
     "dora_llama": ("llama_tied", dict(target_modules="all-linear", r=4, lora_alpha=6, use_dora=True)),
     "dora_qwen2": ("qwen2", dict(
         target_modules=["q_proj", "k_proj", "down_proj"], r=3, use_dora=True, use_rslora=True, bias="all")),
@@ -48,7 +48,6 @@ CASES = {
     "ia3_qwen2": ("qwen2", dict(target_modules=["k_proj", "v_proj", "up_proj", "down_proj"],
                                 feedforward_modules=["up_proj", "down_proj"], modules_to_save=["model.norm"])),
     "ia3_gpt2": ("gpt2", dict(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"])),
-    "loraplus_llama": ("llama_untied", dict(target_modules=["v_proj", "gate_proj"], r=4)),
 }
 STARTS = {
     "pissa_llama": ("llama_untied", dict(target_modules=["q_proj", "v_proj", "down_proj"], r=4, lora_alpha=6,
@@ -96,37 +95,18 @@ def make(case, base, settings, seed):
     with torch.no_grad():
         logits = [model(input_ids=torch.tensor([tokens])).logits[0].tolist() for tokens in golden["sequences"]]
 
-    losses = train(model, golden, RATIO.get(case, 1.0))
+    model.zero_grad()
+    ratio = RATIO.get(case, 1.0)
+    trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    losses = train(model, golden, [value for _, value in trained], [
+        {"params": [value for name, value in trained if "lora_B" not in name]},
+        {"params": [value for name, value in trained if "lora_B" in name], "lr": ratio * 1e-2}])
     save_file({key: value.contiguous() for key, value in get_peft_model_state_dict(model).items()},
               folder / "trained.safetensors")
-    result = {"base": base, "lr_ratio": RATIO.get(case, 1.0), "loss": total.item() / token_losses_targets(golden["batch"]),
-              "logits": [[[round(x, 7) for x in row] for row in rows] for rows in logits], "losses": losses}
+    result = {"base": base, "lr_ratio": ratio, "loss": total.item() / targets,
+              "logits": rounded(logits), "losses": losses}
     (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
     print(case, "loss", result["loss"], "losses", losses[0], "->", losses[-1])
-
-
-def train(model, golden, ratio):
-    """20 steps of AdamW; returns their losses. The rate of B is `ratio` times that of A."""
-    model.zero_grad()
-    trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(
-        [{"params": [value for name, value in trained if "lora_B" not in name], "lr": 1e-2},
-         {"params": [value for name, value in trained if "lora_B" in name], "lr": ratio * 1e-2}],
-        betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    losses = []
-    for step in range(STEPS):
-        micro_batches = golden["steps"][step % len(golden["steps"])]
-        optimizer.zero_grad()
-        targets = sum(sum(label != -100 for d in documents for label in d["labels"]) for documents in micro_batches)
-        loss = 0.0
-        for documents in micro_batches:
-            part, _ = token_losses(model, documents)
-            (part / targets).backward()
-            loss += part.item()
-        torch.nn.utils.clip_grad_norm_([value for _, value in trained], 1.0)
-        optimizer.step()
-        losses.append(loss / targets)
-    return losses
 
 
 def make_start(case, base, settings):
@@ -137,16 +117,13 @@ def make_start(case, base, settings):
     save_file({key: value.clone() for key, value in get_peft_model_state_dict(model).items()},
               folder / "start.safetensors")
     targets = [name for name, module in model.base_model.model.named_modules() if hasattr(module, "lora_A")]
-    losses = train(model, json.loads((HERE / base / "golden.json").read_text()), 1.0)
+    trained = [value for value in model.parameters() if value.requires_grad]
+    losses = train(model, json.loads((HERE / base / "golden.json").read_text()), trained)
     merged = model.merge_and_unload().state_dict()
     save_file({name + ".weight": merged[name + ".weight"].clone() for name in targets}, folder / "merged.safetensors")
     result = {"base": base, "settings": settings, "losses": losses}
     (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
     print(case, "losses", losses[0], "->", losses[-1])
-
-
-def token_losses_targets(documents):
-    return sum(label != -100 for document in documents for label in document["labels"])
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 from transformers.models.gemma.modeling_gemma import GemmaTextScaledWordEmbedding
 
-from make_model_golden import HERE, STEPS
+from adapter_steps import HERE, rounded, token_losses, train
 
 CASES = {
     "prompt_llama": ("llama_tied", PromptTuningConfig, dict(num_virtual_tokens=5)),
@@ -50,17 +50,6 @@ CASES = {
     "prefix_mlp_gpt2": ("gpt2", PrefixTuningConfig, dict(num_virtual_tokens=3, prefix_projection=True)),
 }
 SIZE = 0.4  # of the virtual tokens' numbers, so that they matter and do not drown the rest
-
-
-def token_losses(model, documents):
-    """Sum of the losses over all targets, and their number. Virtual tokens have logits, too, and no labels."""
-    total, targets = 0.0, 0
-    for document in documents:
-        labels = torch.tensor(document["labels"])
-        logits = model(input_ids=torch.tensor([document["tokens"]])).logits[0][-len(labels):]
-        total = total + torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
-        targets += int((labels != -100).sum())
-    return total, targets
 
 
 def state_of(model):
@@ -98,23 +87,10 @@ def make(case, base, kind, settings, seed):
         logits = [model(input_ids=torch.tensor([tokens])).logits[0][-len(tokens):].tolist()
                   for tokens in golden["sequences"]]
 
-    optimizer = torch.optim.AdamW(trained.values(), lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    losses = []
-    for step in range(STEPS):
-        micro_batches = golden["steps"][step % len(golden["steps"])]
-        optimizer.zero_grad()
-        of_step = sum(sum(label != -100 for d in documents for label in d["labels"]) for documents in micro_batches)
-        loss = 0.0
-        for documents in micro_batches:
-            part, _ = token_losses(model, documents)
-            (part / of_step).backward()
-            loss += part.item()
-        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
-        optimizer.step()
-        losses.append(loss / of_step)
+    losses = train(model, golden, list(trained.values()))
     save_file(state_of(model), folder / "trained.safetensors")
     result = {"base": base, "loss": total.item() / targets,
-              "logits": [[[round(x, 7) for x in row] for row in rows] for rows in logits], "losses": losses}
+              "logits": rounded(logits), "losses": losses}
     (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
     print(case, "loss", result["loss"], "losses", losses[0], "->", losses[-1])
 

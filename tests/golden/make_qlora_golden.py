@@ -25,8 +25,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from make_model_golden import HERE, STEPS, token_losses
-from make_peft_golden import saved_names, token_losses_targets
+from adapter_steps import HERE, token_losses, train
+from make_peft_golden import saved_names
 
 NF4 = dict(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
 FP4 = dict(load_in_4bit=True, bnb_4bit_quant_type="fp4", bnb_4bit_compute_dtype=torch.float32)
@@ -96,26 +96,12 @@ def make(case, base, settings, seed):
     save_file({names[name]: value.grad.contiguous() for name, value in model.named_parameters() if value.requires_grad},
               folder / "gradients.safetensors")
     model.zero_grad()
-    trained = [value for _, value in model.named_parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    losses = []
-    for step in range(STEPS):
-        micro_batches = golden["steps"][step % len(golden["steps"])]
-        optimizer.zero_grad()
-        targets = sum(sum(label != -100 for d in documents for label in d["labels"]) for documents in micro_batches)
-        loss = 0.0
-        for documents in micro_batches:
-            part, _ = token_losses(model, documents)
-            (part / targets).backward()
-            loss += part.item()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        losses.append(loss / targets)
+    losses = train(model, golden, [value for value in model.parameters() if value.requires_grad])
     result = {"base": base, "kind": settings.get("bnb_4bit_quant_type", "int8"),
               "double_quant": settings.get("bnb_4bit_use_double_quant", False),
               "skip": settings.get("llm_int8_skip_modules", ["lm_head"]),
               "numbers": {name: hashlib.sha256((value.numpy() + 0).tobytes()).hexdigest() for name, value in numbers.items()},
-              "loss": total.item() / token_losses_targets(golden["batch"]), "losses": losses}
+              "loss": total.item() / targets, "losses": losses}
     (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
     print(case, "loss", result["loss"], "losses", losses[0], "->", losses[-1])
 

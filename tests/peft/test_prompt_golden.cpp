@@ -1,14 +1,10 @@
 // Virtual tokens against Hugging Face's peft: see tests/golden/make_prompt_golden.py.
-#include "io/safetensors.hpp"
 #include "models/pieces.hpp"
-#include "peft/adapted_linear.hpp"
 #include "peft/adapter_config.hpp"
-#include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
 #include "peft/prompt_files.hpp"
-#include "tests/catch.hpp"
 #include "tests/io/memory_checkpoints.hpp"
-#include "tests/optim/golden_trainer.hpp"
+#include "tests/peft/golden_adapters.hpp"
 
 namespace collie::test {
 namespace {
@@ -48,15 +44,12 @@ struct PromptCase {
     config.peft.path = folder;
     complete_adapter_config(config);
     if (with_encoder) config.peft = section_of_encoder(folder);
-    config.optimizer = golden_adamw();
-    config.optimizer.options.set("lr", 1e-2);
+    config.optimizer = adamw_of_adapters();
     model = model_of_config(config, load_model_config(base));
   }
 
   GoldenSettings settings() const {
-    GoldenSettings all(config.optimizer);
-    all.model = [this](const ModelConfig&) { return model; };
-    all.linears = make_adapted_linear;
+    GoldenSettings all = settings_of_adapter(model, folder, config.optimizer);
     all.read = [this](const Parameter& parameter, Operations& operations, Tensor& values) {
       if (parameter.is_saved) read(parameter, operations, values);
       return parameter.is_saved;
@@ -67,14 +60,9 @@ struct PromptCase {
   void read(const Parameter& parameter, Operations& operations, Tensor& weight) const {
     if (!model.prompt.has_encoder()) return AdapterFolder(folder).read(model, parameter, operations, weight);
     const SafetensorsFile file(folder + "/encoder.safetensors");
-    std::vector<float> values(static_cast<size_t>(weight.numel()));
     REQUIRE(file.find(own_name(parameter.name)).shape == parameter.shape.to_vector());
-    file.to_float(own_name(parameter.name), values);
+    const std::vector<float> values = tensor_in(file, own_name(parameter.name));
     operations.upload(values, weight);
-  }
-
-  MicroBatch batch_of(const nlohmann::json& documents) const {
-    return with_prompt(pack(documents), model.prompt, model.architecture.vocab_size);
   }
 
   std::string folder, base;
@@ -82,13 +70,6 @@ struct PromptCase {
   Config config;
   ModelSpec model;
 };
-
-std::vector<float> whole_tensor_in(const std::string& file, const std::string& name) {
-  const SafetensorsFile tensors(file);
-  std::vector<float> values(static_cast<size_t>(tensors.find(name).elements));
-  tensors.to_float(name, values);
-  return values;
-}
 
 // The values of a parameter where they stand in the file's tensor.
 void put_in_file_order(const PromptCase& of, const std::string& name, const std::vector<float>& own,
@@ -103,10 +84,6 @@ void put_in_file_order(const PromptCase& of, const std::string& name, const std:
   }
 }
 
-std::unique_ptr<Operations> two_threads() {
-  return make_cpu_operations(2, std::make_shared<MemoryAccount>());
-}
-
 }  // namespace
 
 TEST_CASE("virtual tokens that peft wrote have its logits", "[peft][prompt][golden]") {
@@ -114,45 +91,7 @@ TEST_CASE("virtual tokens that peft wrote have its logits", "[peft][prompt][gold
   all.insert(all.end(), encoder_cases.begin(), encoder_cases.end());
   const PromptCase each(GENERATE_COPY(from_range(all)));
   CAPTURE(each.folder);
-  CHECK_NOTHROW(AdapterFolder(each.folder).check(each.model));
-  const auto operations = two_threads();
-  const auto stage =
-      make_stage_model(each.model, ranges_of(each.base, false)[0], *operations, {}, {}, make_adapted_linear);
-  std::vector<Tensor> weights = like(*operations, stage->parameters(), NAN);
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const Parameter& parameter = stage->parameters()[i];
-    std::vector<Tensor> one{weights[i]};
-    if (parameter.is_saved)
-      AdapterFolder(each.folder).read(each.model, parameter, *operations, weights[i]);
-    else
-      read_weights(WeightFolder(each.base), {parameter}, *operations, one);
-  }
-  ResidentSource source(weights);
-  const nlohmann::json sequences = read_json(each.base + "/golden.json")["sequences"];
-  for (size_t s = 0; s < sequences.size(); ++s) {
-    std::vector<float> expected, found;
-    KeyValueCache cache;
-    const auto length = static_cast<int64_t>(sequences[s].size());
-    stage->start_sequence(*operations, cache, 0, each.model.prompt.in_document() + length);
-    for (size_t t = 0; t < sequences[s].size(); ++t) {
-      MicroBatch token;
-      token.tokens = {sequences[s][t].get<int32_t>()};
-      token.labels = {ignored_label};
-      token.positions = {static_cast<int32_t>(t)};
-      token.document_starts = {0, 1};
-      const MicroBatch batch =
-          with_prompt(token, each.model.prompt, each.model.architecture.vocab_size, {t == 0});
-      LayerContext context{*operations, source, nullptr};
-      const std::vector<float> row = values(*operations, stage->decode(context, batch, {}, cache, {0}));
-      found.insert(found.end(), row.begin(), row.end());
-      for (const nlohmann::json& value : each.golden["logits"][s][t]) expected.push_back(value.get<float>());
-    }
-    REQUIRE(found.size() == expected.size());
-    for (size_t i = 0; i < found.size(); ++i) {
-      INFO("sequence " << s << ", logit " << i);
-      REQUIRE(found[i] == Approx(expected[i]).margin(1e-4));
-    }
-  }
+  check_golden_logits(each.model, each.base, each.folder, each.golden["logits"]);
 }
 
 TEST_CASE("virtual tokens that peft wrote have its gradients", "[peft][prompt][golden]") {
@@ -160,33 +99,27 @@ TEST_CASE("virtual tokens that peft wrote have its gradients", "[peft][prompt][g
   CAPTURE(each.folder);
   GoldenTrainer trainer(each.base, two_threads(), {}, each.settings());
   const nlohmann::json base = read_json(each.base + "/golden.json");
-  const double loss = trainer.gradients_of({each.batch_of(base["batch"])});
+  const double loss = trainer.gradients_of({batch_of(each.model, base["batch"])});
   CHECK(loss == Approx(each.golden["loss"].get<double>()).epsilon(1e-5));
   std::vector<float> all(static_cast<size_t>(prompt_in_file(each.model).shape.numel()), NAN);
   for (const auto& [name, gradient] : trainer.gradients_by_name())
     put_in_file_order(each, name, gradient, all);
-  CHECK(relative_error(all, whole_tensor_in(each.folder + "/gradients.safetensors", "embedding.weight")) <
-        1e-4);
+  CHECK(relative_error(all, tensor_in(SafetensorsFile(each.folder + "/gradients.safetensors"),
+                                      "embedding.weight")) < 1e-4);
 }
 
 namespace {
 
 void check_training(const PromptCase& each) {
   GoldenTrainer trainer(each.base, two_threads(), {}, each.settings());
-  const nlohmann::json steps = read_json(each.base + "/golden.json")["steps"];
-  for (size_t step = 0; step < 20; ++step) {
-    std::vector<MicroBatch> batches;
-    for (const nlohmann::json& documents : steps[step % steps.size()])
-      batches.push_back(each.batch_of(documents));
-    INFO("step " << step);
-    CHECK(std::abs(trainer.step(batches) - each.golden["losses"][step].get<double>()) < 1e-4);
-  }
+  check_golden_losses(trainer, each.model, each.base, each.golden["losses"], 1e-4);
   const Checkpoint trained(
       std::make_shared<const MemoryCheckpoint>(20, nlohmann::json::object(), trainer.state().snapshot()));
   const PromptSource source(trained, each.model);
   std::vector<float> found(static_cast<size_t>(prompt_in_file(each.model).shape.numel()));
   source.read(0, 0, found);
-  CHECK(relative_error(found, whole_tensor_in(each.folder + "/trained.safetensors", prompt_tensor)) < 1e-3);
+  CHECK(relative_error(
+            found, tensor_in(SafetensorsFile(each.folder + "/trained.safetensors"), prompt_tensor)) < 1e-3);
 }
 
 }  // namespace
@@ -210,16 +143,16 @@ TEST_CASE("an encoder of virtual tokens has peft's gradients", "[peft][prompt][g
   CAPTURE(each.folder);
   GoldenTrainer trainer(each.base, two_threads(), {}, each.settings());
   const nlohmann::json base = read_json(each.base + "/golden.json");
-  const double loss = trainer.gradients_of({each.batch_of(base["batch"])});
+  const double loss = trainer.gradients_of({batch_of(each.model, base["batch"])});
   CHECK(loss == Approx(each.golden["loss"].get<double>()).epsilon(1e-5));
-  const std::string file = each.folder + "/gradients.safetensors";
+  const SafetensorsFile expected(each.folder + "/gradients.safetensors");
   size_t compared = 0;
   for (const auto& [name, gradient] : trainer.gradients_by_name()) {
     INFO(name);
-    CHECK(relative_error(gradient, whole_tensor_in(file, own_name(name))) < 1e-4);
+    CHECK(relative_error(gradient, tensor_in(expected, own_name(name))) < 1e-4);
     ++compared;
   }
-  CHECK(compared == SafetensorsFile(file).tensors().size());
+  CHECK(compared == expected.tensors().size());
 }
 
 }  // namespace collie::test

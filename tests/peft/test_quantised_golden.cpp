@@ -1,11 +1,7 @@
 // Adapters of a quantised base against peft with bitsandbytes: see tests/golden/make_qlora_golden.py.
-#include "io/safetensors.hpp"
-#include "peft/adapted_linear.hpp"
 #include "peft/adapter_config.hpp"
-#include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
-#include "tests/catch.hpp"
-#include "tests/optim/golden_trainer.hpp"
+#include "tests/peft/golden_adapters.hpp"
 
 namespace collie::test {
 namespace {
@@ -23,18 +19,7 @@ struct QuantisedBase {
     model = model_of_config(config, load_model_config(base));
   }
 
-  GoldenSettings settings() const {
-    OptimizerConfig optimizer = golden_adamw();
-    optimizer.options.set("lr", 1e-2);
-    GoldenSettings all(optimizer);
-    all.model = [this](const ModelConfig&) { return model; };
-    all.linears = make_adapted_linear;
-    all.read = [this](const Parameter& parameter, Operations& operations, Tensor& values) {
-      if (parameter.is_saved) AdapterFolder(folder).read(model, parameter, operations, values);
-      return parameter.is_saved;
-    };
-    return all;
-  }
+  GoldenSettings settings() const { return settings_of_adapter(model, folder, adamw_of_adapters()); }
 
   std::string folder, base;
   nlohmann::json golden;
@@ -61,21 +46,13 @@ TEST_CASE("adapters of a quantised base have peft's gradients and losses", "[pef
   for (const auto& [name, gradient] : first.gradients_by_name()) {
     const std::string in_file = name_in_adapter(each.model, name);
     INFO(in_file);
-    std::vector<float> of_peft(static_cast<size_t>(expected.find(in_file).elements));
-    expected.to_float(in_file, of_peft);
-    CHECK(relative_error(gradient, of_peft) < 1e-4);
+    CHECK(relative_error(gradient, tensor_in(expected, in_file)) < 1e-4);
     ++compared;
   }
   CHECK(compared == expected.tensors().size());
 
   GoldenTrainer trainer(each.base, operations(), {}, each.settings());
-  for (size_t step = 0; step < 20; ++step) {
-    std::vector<MicroBatch> batches;
-    for (const nlohmann::json& documents : base["steps"][step % base["steps"].size()])
-      batches.push_back(pack(documents));
-    INFO("step " << step);
-    CHECK(std::abs(trainer.step(batches) - each.golden["losses"][step].get<double>()) < 1e-3);
-  }
+  check_golden_losses(trainer, each.model, each.base, each.golden["losses"], 1e-3);
 }
 
 }  // namespace collie::test

@@ -1,31 +1,15 @@
 // Adapters that begin with what they take out of the matrices, against Hugging Face's peft: see
 // tests/golden/make_peft_golden.py.
 #include "io/checkpoint_layers.hpp"
-#include "io/safetensors.hpp"
 #include "models/model_folder_source.hpp"
-#include "peft/adapted_linear.hpp"
-#include "peft/adapter_folder.hpp"
 #include "peft/merged_source.hpp"
 #include "peft/model_of_config.hpp"
 #include "peft/start_source.hpp"
-#include "tests/catch.hpp"
 #include "tests/io/memory_checkpoints.hpp"
-#include "tests/optim/golden_trainer.hpp"
+#include "tests/peft/golden_adapters.hpp"
 
 namespace collie::test {
 namespace {
-
-std::vector<float> values_in(const Checkpoint& from, const std::string& name, const Shape& shape) {
-  Tensor values = Tensor::host(shape, DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
-  from.read_evaluated(name, shape, std::vector<int64_t>(static_cast<size_t>(shape.rank()), 0), values);
-  return {values.data<float>(), values.data<float>() + values.numel()};
-}
-
-std::vector<float> values_in(const SafetensorsFile& file, const std::string& name) {
-  std::vector<float> values(static_cast<size_t>(file.find(name).elements));
-  file.to_float(name, values);
-  return values;
-}
 
 // The sum over k of b [out, rank] a [rank, in].
 std::vector<float> product(const std::vector<float>& b, const std::vector<float>& a, int64_t rank) {
@@ -92,10 +76,10 @@ TEST_CASE("adapters begin with what peft takes out of the matrices", "[peft][gol
     INFO(matrix);
     const std::string name_a = name_of_a(matrix, adapters.front()),
                       name_b = name_of_b(matrix, adapters.front());
-    const std::vector<float> a = values_in(start, name_a, start.global_shape(name_a, "weight")),
-                             b = values_in(start, name_b, start.global_shape(name_b, "weight")),
-                             peft_a = values_in(expected, name_in_adapter(each.model, name_a)),
-                             peft_b = values_in(expected, name_in_adapter(each.model, name_b));
+    const std::vector<float> a = start.evaluated(name_a, start.global_shape(name_a, "weight")),
+                             b = start.evaluated(name_b, start.global_shape(name_b, "weight")),
+                             peft_a = tensor_in(expected, name_in_adapter(each.model, name_a)),
+                             peft_b = tensor_in(expected, name_in_adapter(each.model, name_b));
     // The signs of a pair of singular vectors are free.
     const auto sizes = [](std::vector<float> values) {
       for (float& value : values) value = std::abs(value);
@@ -111,25 +95,16 @@ TEST_CASE("adapters begin with what peft takes out of the matrices", "[peft][gol
 TEST_CASE("20 steps of them have peft's losses, and end with the same matrices", "[peft][golden]") {
   const StartCase each(GENERATE("pissa_llama", "olora_qwen2"));
   CAPTURE(each.folder);
-  GoldenSettings settings(golden_adamw());
-  settings.optimizer.options.set("lr", 1e-2);
-  settings.model = [&](const ModelConfig&) { return each.model; };
-  settings.linears = make_adapted_linear;
+  GoldenSettings settings = settings_of_adapter(each.model, each.folder, adamw_of_adapters());
   settings.read = [&, start = each.start(), rest = each.rest()](const Parameter& parameter,
                                                                 Operations& operations, Tensor& values) {
     const std::vector<float> read =
-        values_in(parameter.is_adapter ? start : rest, parameter.name, parameter.shape);
+        (parameter.is_adapter ? start : rest).evaluated(parameter.name, parameter.shape);
     operations.upload(read, values);
     return true;
   };
-  GoldenTrainer trainer(each.path, make_cpu_operations(2, std::make_shared<MemoryAccount>()), {}, settings);
-  const nlohmann::json steps = read_json(each.path + "/golden.json")["steps"];
-  for (size_t step = 0; step < 20; ++step) {
-    std::vector<MicroBatch> batches;
-    for (const nlohmann::json& documents : steps[step % steps.size()]) batches.push_back(pack(documents));
-    INFO("step " << step);
-    CHECK(std::abs(trainer.step(batches) - each.golden["losses"][step].get<double>()) < 1e-4);
-  }
+  GoldenTrainer trainer(each.path, two_threads(), {}, settings);
+  check_golden_losses(trainer, each.model, each.path, each.golden["losses"], 1e-4);
   const Checkpoint trained(
       std::make_shared<const MemoryCheckpoint>(20, nlohmann::json::object(), trainer.state().snapshot()));
   const auto equivalent = std::make_shared<const EquivalentSource>(trained, each.start(), each.model);
@@ -143,8 +118,8 @@ TEST_CASE("20 steps of them have peft's losses, and end with the same matrices",
   for (const auto& [matrix, adapters] : each.model.adapters) {
     INFO(matrix);
     const std::string name = matrix + ".weight";
-    CHECK(relative_error(values_in(merged, name, merged.global_shape(name, "weight")),
-                         values_in(expected, name)) < 1e-4);
+    CHECK(relative_error(merged.evaluated(name, merged.global_shape(name, "weight")),
+                         tensor_in(expected, name)) < 1e-4);
   }
 }
 

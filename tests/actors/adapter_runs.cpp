@@ -1,0 +1,85 @@
+#include "tests/actors/adapter_runs.hpp"
+
+#include <fmt/format.h>
+
+#include "actors/cluster.hpp"
+#include "tests/actors/threaded_config.hpp"
+#include "tests/catch.hpp"
+#include "tests/models/support.hpp"
+
+namespace collie::test {
+
+std::string refusal_of(const Config& config, ExistingRun existing) {
+  std::vector<std::string> warnings;
+  try {
+    check_config(config, warnings);
+    plan_training(config, existing);
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+double evaluated_loss(RunPlan plan) {
+  ThreadedConfig config;
+  caf::actor_system system(config);
+  caf::scoped_actor self(system);
+  spawn_run(system, std::move(plan), caf::actor_cast<caf::actor>(self));
+  double loss = NAN;
+  bool ended = false;
+  while (!ended)
+    self->receive([](const RunStarted&) {}, [](const StepFinished&) {},
+                  [&](const EvaluationFinished& event) { loss = event.loss; }, [](const CheckpointSaved&) {},
+                  [&](const RunEnded& end) {
+                    if (end.exit_code != 0) throw RunError("{}", end.message);
+                    ended = true;
+                  });
+  return loss;
+}
+
+const std::vector<LayoutOptions>& layouts_of_adapters() {
+  static const std::vector<LayoutOptions> layouts = {
+      {1, 1, 2, 1, "1f1b", 0}, {1, 1, 2, 1, "zb_h1", 0},      {1, 1, 4, 1, "interleaved_1f1b", 0},
+      {1, 1, 2, 1, "zbv", 0},  {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
+      {2, 1, 2, 1, "1f1b", 3}, {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
+      {1, 4, 1, 1, "1f1b", 0}, {2, 2, 2, 1, "1f1b", 1, true}, {1, 2, 1, 2, "1f1b", 3, true}};
+  return layouts;
+}
+
+void check_in_layouts(const MathsOptions& maths, const std::vector<LayoutOptions>& layouts, size_t apart) {
+  const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
+  REQUIRE_FALSE(expected.gradients.empty());
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    const LayoutOptions &first = layouts[i], &then = layouts[(i + apart) % layouts.size()];
+    INFO(fmt::format("{}: {}, then {}", maths.name(), first.name(), then.name()));
+    try {
+      CHECK(complaint_of(run_layouts(maths, {{first, 1}, {then, 4}}), expected,
+                         first.bitwise() && then.bitwise(), maths.loss_tolerance(),
+                         maths.gradient_tolerance()) == "");
+    } catch (const std::exception& error) {
+      FAIL_CHECK(error.what());
+    }
+  }
+}
+
+void check_bfloat16_in_layouts(const MathsOptions& maths, const std::vector<LayoutOptions>& layouts) {
+  const auto first_step = [&](const std::string& dtype, const LayoutOptions& layout) {
+    MathsOptions in_dtype = maths;
+    in_dtype.dtype = dtype;
+    return run_layouts(in_dtype, {{layout, 1}}).gradients;
+  };
+  const auto exact = first_step("float32", {}), alone = first_step("bfloat16", {});
+  REQUIRE_FALSE(exact.empty());
+  for (const LayoutOptions& layout : layouts) {
+    const auto found = first_step("bfloat16", layout);
+    for (const auto& [name, gradient] : exact) {
+      INFO(layout.name() << ", " << name);
+      const double own = relative_error(found.at(name), gradient),
+                   on_one = relative_error(alone.at(name), gradient);
+      // Each tensor rank rounds its part of a sum, and the sum is rounded again.
+      CHECK(own <= 2 * on_one + 2e-3);
+    }
+  }
+}
+
+}  // namespace collie::test

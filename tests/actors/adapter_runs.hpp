@@ -1,0 +1,27 @@
+// What tests of adapters of every kind do with whole runs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/actors/layout_runs.hpp"
+
+namespace collie::test {
+
+// The message of the UserError that refuses a training of `config`; "" if nothing does.
+std::string refusal_of(const Config& config, ExistingRun existing = ExistingRun::ignore);
+
+// Of an evaluation that is run to its end. Throws RunError if it fails.
+double evaluated_loss(RunPlan plan);
+
+// Layouts that have every option at least once, and pairs that are often wrong together.
+const std::vector<LayoutOptions>& layouts_of_adapters();
+
+// Checks that the steps of a run in each of the layouts, of which it does the first in one and the others in
+// another, `apart` further on in the list, are those of one rank.
+void check_in_layouts(const MathsOptions& maths, const std::vector<LayoutOptions>& layouts, size_t apart);
+// That bfloat16's gradients are as near to float32's in each of the layouts as they are on one rank.
+void check_bfloat16_in_layouts(const MathsOptions& maths, const std::vector<LayoutOptions>& layouts);
+
+}  // namespace collie::test
