@@ -133,6 +133,7 @@ class MetaPipeline {
     const std::vector<int> pipeline =
         grid.pipeline_group(grid.rank_of({0, place.data, place.context, place.tensor}));
     RunPlan modelled = plan;
+    modelled.weights = {};  // tensors without memory have no values, and a plan's run has no start/ yet
     for (const int rank : pipeline) {
       Rank& at = *ranks_.emplace_back(std::make_unique<Rank>());
       at.number = rank;

@@ -33,11 +33,12 @@ struct MemoryOptions {
   std::string dtype = "float32";
   bool only_at_end = false;  // is it evaluated
   int64_t keep_best = 0;
+  std::string peft = "none", quantisation = "none";  // as in MathsOptions
 
   std::string name() const {
-    return fmt::format("{}{}, {}, {} micro-batches{}{}", layout.name(), tied ? " tied" : "", dtype,
-                       micro_batches, checkpoint_every > 0 ? ", checkpoints" : "",
-                       evaluate ? ", evaluation" : "");
+    return fmt::format("{}{}, {}, {} micro-batches{}{}, adapters {} of {}", layout.name(),
+                       tied ? " tied" : "", dtype, micro_batches, checkpoint_every > 0 ? ", checkpoints" : "",
+                       evaluate ? ", evaluation" : "", peft, quantisation);
   }
 };
 
@@ -72,7 +73,22 @@ Config memory_config(const TemporaryFolder& folder, const MemoryOptions& options
   config.checkpoint.every_n_steps = options.checkpoint_every;
   config.checkpoint.keep_best = options.keep_best;
   config.eval.every_n_steps = options.only_at_end ? 0 : 1;
+  if (options.peft == "none") return config;
+  config.model.from_scratch = false;
+  config.model.config = nlohmann::json::object();
+  config.model.path = (folder / "base/final").string();
+  config.peft = peft_section(options.peft);
+  config.quantization.kind = options.quantisation;
   return config;
+}
+
+// The model without adapters, after a step on one rank.
+void write_large_base(const TemporaryFolder& folder) {
+  Config config = memory_config(folder, {});
+  config.run.dir = (folder / "base").string();
+  config.train.steps = config.train.gradient_accumulation_steps = 1;
+  LayoutOutcome ignored;
+  run_to_the_end(plan_training(std::move(config), ExistingRun::refuse), ignored);
 }
 
 std::vector<Peaks> predicted_of(const RunPlan& plan) {
@@ -164,6 +180,7 @@ double bytes_of_a_block(const RunPlan& plan) {
 
 void check_prediction(const MemoryOptions& options) {
   const TemporaryFolder folder;
+  if (options.peft != "none") write_large_base(folder);
   const RunPlan plan = plan_training(memory_config(folder, options), ExistingRun::refuse);
   REQUIRE(parameter_count(plan.model) >= 10'000'000);
   const std::vector<Peaks> predicted = predicted_of(plan), measured = measured_of(plan);
@@ -480,6 +497,36 @@ TEST_CASE("memory plan: an evaluation at the end and checkpoints of the best ste
 
 TEST_CASE("memory plan: what is predicted is what a run takes, in any layout", "[actors][plan][slow]") {
   for (const MemoryOptions& options : covering_choice()) {
+    try {
+      check_prediction(options);
+    } catch (const std::exception& error) {
+      FAIL_CHECK(options.name() << ": " << error.what());
+    }
+  }
+}
+
+TEST_CASE("memory plan: what is predicted of adapters is what a run takes",
+          "[actors][plan][adapters][slow]") {
+  const LayoutOptions alone{}, sharded{2, 1, 2, 1, "1f1b", 3}, cut{1, 2, 1, 1, "1f1b", 0, true},
+      around{1, 1, 1, 2, "1f1b", 1};
+  for (const auto& [peft, quantisation, layout] : {std::tuple("lora", "none", alone),
+                                                   {"lora_all", "none", sharded},
+                                                   {"lora_all", "nf4", alone},
+                                                   {"lora_all", "int8", cut},
+                                                   {"lora", "fp4", sharded},
+                                                   {"dora_all", "none", cut},
+                                                   {"dora_all", "nf4", around},
+                                                   {"ia3", "none", sharded},
+                                                   {"pissa", "none", cut},
+                                                   {"seq_bn", "none", around},
+                                                   {"par_bn", "nf4", cut},
+                                                   {"prompt", "none", sharded},
+                                                   {"prefix", "int8", around},
+                                                   {"prefix_mlp", "none", cut},
+                                                   {"ptuning_lstm", "none", alone}}) {
+    MemoryOptions options{layout, false, 2};
+    options.peft = peft;
+    options.quantisation = quantisation;
     try {
       check_prediction(options);
     } catch (const std::exception& error) {
