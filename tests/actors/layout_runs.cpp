@@ -379,6 +379,31 @@ std::vector<size_t> covering_array(const std::vector<std::vector<std::string>>& 
   return chosen;
 }
 
+bool LayoutCase::is_possible() const {
+  const int64_t micro_batches = maths.sequences_per_step / maths.micro_batch_size / layout.dp;
+  return layout.every_option_counts() &&
+         (layout.schedule != "dualpipe_v" || micro_batches >= 2 * layout.pp - 1);
+}
+
+std::vector<std::string> LayoutCase::options() const {
+  std::vector<std::string> all = options_of(layout);
+  for (const std::string& option :
+       {fmt::format("micro-batches of {}", maths.micro_batch_size), maths.dtype, maths.family,
+        maths.optimizer, "adapters: " + maths.peft, "quantisation: " + maths.quantisation})
+    all.push_back(option);
+  return all;
+}
+
+std::vector<std::vector<LayoutCase>> covering_cases(const std::vector<LayoutCase>& all) {
+  std::vector<std::vector<std::string>> options;
+  for (const LayoutCase& each : all) options.push_back(each.options());
+  std::map<std::string, std::vector<LayoutCase>> groups;
+  for (const size_t index : covering_array(options)) groups[all[index].maths.name()].push_back(all[index]);
+  std::vector<std::vector<LayoutCase>> chosen;
+  for (auto& [maths, cases] : groups) chosen.push_back(std::move(cases));
+  return chosen;
+}
+
 static MathsOptions of_family(const std::string& family, bool dropout, MathsOptions maths) {
   maths.family = family;
   maths.dropout = dropout;

@@ -118,6 +118,20 @@ std::vector<std::string> options_of(const LayoutOptions& layout);
 // Greedily: the case with the most pairs that no earlier one has, until all pairs are there.
 std::vector<size_t> covering_array(const std::vector<std::vector<std::string>>& cases);
 
+// A layout, and the maths that it must get along with.
+struct LayoutCase {
+  MathsOptions maths;
+  LayoutOptions layout;
+
+  // Whether every option of the layout counts, and a step has the micro-batches that the schedule needs.
+  bool is_possible() const;
+  // Of both, as far as they do something.
+  std::vector<std::string> options() const;
+};
+// A covering array of the cases. Those of the same maths stand together, so that one run on one rank serves
+// them all, and each can go on in the next one's layout.
+std::vector<std::vector<LayoutCase>> covering_cases(const std::vector<LayoutCase>& all);
+
 // "" where the run is what one rank's is: to the bit, or within the bound of what changes the order of sums.
 std::string complaint_of(const LayoutOutcome& found, const LayoutOutcome& expected, bool bitwise,
                          double loss_tolerance = MathsOptions().loss_tolerance(),

@@ -1,9 +1,5 @@
 // Every optimizer in layouts, against one rank: what a rule computes must not depend on how its parameters,
 // or the matrices that it sees, are cut.
-#include <fmt/format.h>
-
-#include <map>
-
 #include "tests/actors/layout_runs.hpp"
 #include "tests/catch.hpp"
 
@@ -58,64 +54,31 @@ void trains_as_one_rank(const MathsOptions& maths, const std::vector<Halves>& la
   }
 }
 
-// What a covering array chooses from: a layout, and what of the maths it must get along with. Steps have 16
-// sequences, so micro-batches of 4 leave four replicas one each.
-struct Point {
-  LayoutOptions layout;
-  int64_t micro_batch_size = 1;
-  std::string dtype = "float32";
-
-  int64_t micro_batches() const { return 16 / micro_batch_size / layout.dp; }
-  bool is_possible() const {
-    return layout.every_option_counts() &&
-           (layout.schedule != "dualpipe_v" || micro_batches() >= 2 * layout.pp - 1);
-  }
-  std::vector<std::string> options() const {
-    std::vector<std::string> all = options_of(layout);
-    all.push_back(fmt::format("micro-batches of {}", micro_batch_size));
-    all.push_back(dtype);
-    return all;
-  }
-};
-
-// Those of one micro-batch size and dtype stand one behind another, so that each can go on in the next one's
-// layout.
-std::vector<std::vector<Point>> covering_points(int most_tensor_ranks) {
-  std::vector<Point> all;
-  std::vector<std::vector<std::string>> options;
+// Steps have 16 sequences, so micro-batches of 4 leave four replicas one each.
+std::vector<LayoutCase> cases_of_rule(const std::string& rule) {
+  std::vector<LayoutCase> all;
   for (const LayoutOptions& layout : all_layouts())
     for (const char* dtype : {"float32", "bfloat16"})
       for (const int64_t size : {1, 4}) {
-        const Point point{layout, size, dtype};
-        if (!point.is_possible() || layout.tp > most_tensor_ranks) continue;
-        all.push_back(point);
-        options.push_back(point.options());
+        MathsOptions maths = maths_of(rule, "llama", true);
+        maths.micro_batch_size = size;
+        maths.dtype = dtype;
+        if (maths.dtype == "bfloat16") {
+          maths.master = false;
+          maths.rounding = "stochastic";
+        }
+        const LayoutCase each{maths, layout};
+        if (each.is_possible() && layout.tp <= (maths.in_blocks ? 2 : 4)) all.push_back(each);
       }
-  std::map<std::pair<std::string, int64_t>, std::vector<Point>> groups;
-  for (const size_t index : covering_array(options))
-    groups[{all[index].dtype, all[index].micro_batch_size}].push_back(all[index]);
-  std::vector<std::vector<Point>> chosen;
-  for (auto& [key, points] : groups) chosen.push_back(std::move(points));
-  return chosen;
+  return all;
 }
 
-MathsOptions maths_of(const std::string& rule, const Point& point) {
-  MathsOptions maths = maths_of(rule, "llama", true);
-  maths.micro_batch_size = point.micro_batch_size;
-  maths.dtype = point.dtype;
-  if (point.dtype == "bfloat16") {
-    maths.master = false;
-    maths.rounding = "stochastic";
-  }
-  return maths;
-}
-
-void trains_in_covering_points(const std::string& rule) {
-  for (const std::vector<Point>& points : covering_points(rule == "adamw_8bit" ? 2 : 4)) {
-    const MathsOptions maths = maths_of(rule, points.front());
+void trains_in_covering_cases(const std::string& rule) {
+  for (const std::vector<LayoutCase>& cases : covering_cases(cases_of_rule(rule))) {
+    const MathsOptions& maths = cases.front().maths;
     const LayoutOutcome expected = run_one_rank(maths);
-    for (size_t i = 0; i < points.size(); ++i) {
-      const LayoutOptions &first = points[i].layout, &then = points[(i + 1) % points.size()].layout;
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const LayoutOptions &first = cases[i].layout, &then = cases[(i + 1) % cases.size()].layout;
       INFO(maths.name() << ": " << first.name() << ", from step 11 on " << then.name());
       try {
         CHECK(complaint_of_halves(run_halves(maths, first, then), expected, maths, first, then) == "");
@@ -132,7 +95,7 @@ TEST_CASE("layouts: every optimizer trains as on one rank in every pair of optio
           "[actors][layouts][optimizers][slow][long]") {
   for (const std::string& rule : optimizer_declarations().names()) {
     DYNAMIC_SECTION(rule) {
-      trains_in_covering_points(rule);
+      trains_in_covering_cases(rule);
     }
   }
 }
