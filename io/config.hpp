@@ -25,7 +25,8 @@ struct ModelSection {
   std::string path;  // may be empty when from_scratch
   bool from_scratch = false;
   nlohmann::json config =
-      nlohmann::json::object();  // Hugging Face config.json keys; they override path/config.json
+      nlohmann::json::object();   // Hugging Face config.json keys; they override path/config.json
+  int64_t resize_vocabulary = 0;  // 0: as many tokens as the folder's model has
   std::string dtype = "float32";
   std::string save_dtype = "auto";  // of final/; auto: dtype
   std::string recompute = "none";

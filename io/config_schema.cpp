@@ -41,6 +41,14 @@ std::vector<Key> what_is_trained(Config& c) {
           .doc("keys of config.json, laid over the folder's. A key that the engine does not know is refused "
                "with the nearest one that it does; a config.json may have such where they are switched off "
                "(null, false, 0)"),
+      Key("model.resize_vocabulary", &c.model.resize_vocabulary)
+          .doc(
+              "tokens, 0: as many as the folder's model has. Rows of the embedding and the head are added, "
+              "each the mean of those that are there, or the last ones taken away; for a tokenizer with more "
+              "tokens, or tensor ranks that do not divide them")
+          .at_least(0)
+          .at_most(1 << 24)
+          .also_known_as({"resize_token_embeddings", "vocab_size"}),
       Key("model.dtype", &c.model.dtype)
           .doc("what weights and activations are stored in, and what products multiply; sums are float32 or "
                "wider")

@@ -108,6 +108,7 @@ ParameterId LayerParameters::add_vocabulary(const std::string& tensor, bool tied
   Parameter matrix = whole_tensor(tensor, {config_.vocab_size, config_.hidden_size});
   matrix.deviation = config_.initializer_range;
   matrix.is_table = true;
+  matrix.stored_rows = config_.stored_vocab_size;
   matrix.tied_copy = tied_copy;
   cut_axis(matrix, 0, shard_);
   return add(std::move(matrix));

@@ -50,6 +50,9 @@ struct ModelConfig {
   int64_t num_key_value_heads = 0;
   int64_t head_dim = 0;  // hidden_size / num_attention_heads unless given
   int64_t vocab_size = 0;
+  // The rows that the embedding and the head have in the folder of the weights, if others than vocab_size
+  // (model.resize_vocabulary); 0: as many. Of the run, not of the model: no config.json has it.
+  int64_t stored_vocab_size = 0;
   int64_t max_position_embeddings = 0;
 
   NormSettings norm;

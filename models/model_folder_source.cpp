@@ -3,15 +3,12 @@
 #include "base/error.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
-#include "models/weights_io.hpp"
 
 namespace collie {
 
 ModelFolderSource::ModelFolderSource(const std::string& folder, const ModelSpec& model)
-    : path_(folder), folder_(folder) {
-  for (const NamedTensor& tensor : tensors_of(model_parameters(model))) {
-    slices_.push_back(whole_weight_slice(tensor.name, tensor.shape));
-  }
+    : path_(folder), folder_(folder), tensors_(tensors_of(model_parameters(model))) {
+  for (const NamedTensor& tensor : tensors_) slices_.push_back(whole_weight_slice(tensor.name, tensor.shape));
 }
 
 // The parts of a tensor are asked for one after another, so the last reader is kept: it holds a tensor that
@@ -25,8 +22,7 @@ void ModelFolderSource::read(size_t index, int64_t begin, std::span<float> value
   const std::lock_guard lock(mutex_);
   if (!reader_ || last_index_ != index) {
     reader_.reset();
-    const WeightFolder::Place& place = place_of_tensor(folder_, slice.name);
-    reader_.emplace(*place.file, *place.tensor);
+    reader_.emplace(folder_, tensors_[index]);
     last_index_ = index;
   }
   reader_->read(begin, values);

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "io/checkpoint_source.hpp"
-#include "io/stored_tensor.hpp"
 #include "io/weight_folder.hpp"
 #include "models/model_spec.hpp"
+#include "models/weight_reader.hpp"
 
 namespace collie {
 
@@ -30,9 +30,10 @@ class ModelFolderSource final : public CheckpointSource {
   std::string path_;
   WeightFolder folder_;
   nlohmann::json metadata_ = nlohmann::json::object();
-  std::vector<Slice> slices_;
+  std::vector<NamedTensor> tensors_;
+  std::vector<Slice> slices_;  // of the same
   mutable std::mutex mutex_;
-  mutable std::optional<TensorReader> reader_;  // of the tensor that was read last
+  mutable std::optional<WeightReader> reader_;  // of the tensor that was read last
   mutable size_t last_index_ = 0;
 };
 

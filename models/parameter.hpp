@@ -40,6 +40,12 @@ struct NamedTensor {
   // Whether its rows belong to tokens or positions: an embedding or a head, and no hidden matrix.
   bool is_table = false;
   bool transposed = false;  // Piece::transposed, of all of its pieces
+  // The rows that the folder of the weights has, if others than shape[0] (model.resize_vocabulary); 0: as
+  // many.
+  int64_t stored_rows = 0;
+
+  // In the folder of the weights.
+  Shape stored_shape() const { return stored_rows == 0 ? shape : Shape{stored_rows, shape[1]}; }
 };
 
 struct Parameter {
@@ -51,7 +57,8 @@ struct Parameter {
   // A second use of a tied matrix (the head's use of the embedding): an accumulator of its own, but not a
   // parameter of the model: not counted, saved, or updated. `name` is the owner's name.
   bool tied_copy = false;
-  bool is_table = false;  // NamedTensor::is_table of its tensors
+  bool is_table = false;    // NamedTensor::is_table of its tensors
+  int64_t stored_rows = 0;  // NamedTensor::stored_rows of its tensors
   // Whether it is trained. One that is frozen has no gradient, master or optimizer state, and is in no norm.
   bool trainable = true;
   // Whether checkpoints hold it. Those of a model with adapters hold what is trained, and not the model.

@@ -158,13 +158,16 @@ void keep_part(Parameter& parameter, int axis, int64_t part, int64_t parts) {
   parameter.shape = Shape::from(dims);
 }
 
+NamedTensor named_tensor_of(const Parameter& parameter, const Piece& piece) {
+  return {piece.tensor, piece.tensor_shape, parameter.is_table, piece.transposed, parameter.stored_rows};
+}
+
 std::vector<NamedTensor> tensors_of(const std::vector<Parameter>& parameters) {
   std::vector<NamedTensor> all;
   std::set<std::string> seen;
   for (const Parameter& parameter : parameters)
     for (const Piece& piece : pieces_of(parameter))
-      if (seen.insert(piece.tensor).second)
-        all.push_back({piece.tensor, piece.tensor_shape, parameter.is_table, piece.transposed});
+      if (seen.insert(piece.tensor).second) all.push_back(named_tensor_of(parameter, piece));
   return all;
 }
 

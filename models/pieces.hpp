@@ -31,6 +31,8 @@ Parameter stacked(const std::string& name, const std::vector<Parameter>& parts);
 // can be cut so.
 void keep_part(Parameter& parameter, int axis, int64_t part, int64_t parts);
 
+// The tensor that a piece of the parameter is of.
+NamedTensor named_tensor_of(const Parameter& parameter, const Piece& piece);
 // The distinct tensors of which a list of parameters has pieces, in the list's order. Tied
 // copies have their owner's.
 std::vector<NamedTensor> tensors_of(const std::vector<Parameter>& parameters);

@@ -15,7 +15,9 @@ bool read_prompt_start(const ModelSpec& model, const Parameter& parameter, const
   for (const int32_t id : model.prompt.start_ids)
     rows.push_back(part_of_tensor(family_of(config).names.embedding, table, id, 1, false));
   std::vector<Tensor> weights{weight};
-  read_weights(folder, {stacked(parameter.name, rows)}, operations, weights);
+  Parameter all = stacked(parameter.name, rows);
+  all.stored_rows = config.stored_vocab_size;
+  read_weights(folder, {all}, operations, weights);
   if (config.embedding_scale != 1) operations.scale(weight, config.embedding_scale);
   return true;
 }

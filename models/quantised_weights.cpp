@@ -10,7 +10,7 @@
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "models/stored_codes.hpp"
-#include "models/weights_io.hpp"
+#include "models/weight_reader.hpp"
 
 namespace collie {
 namespace {

@@ -15,6 +15,7 @@
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "models/stored_codes.hpp"
+#include "models/weight_reader.hpp"
 
 namespace collie {
 
@@ -28,20 +29,13 @@ std::string text_of(const std::vector<int64_t>& shape) {
   return "[" + shortened(text) + "]";
 }
 
-// What the files call the tensor. A model that was saved without its head has names without the first part:
-// "h.0.ln_1.weight" for "transformer.h.0.ln_1.weight".
-std::string name_in_folder(const WeightFolder& folder, const std::string& name) {
-  if (folder.contains(name)) return name;
-  const std::string rest = name.substr(name.find('.') + 1);
-  return folder.contains(rest) ? rest : name;
-}
-
 // What does not fit, in kinds, each with a few of its tensors in words.
 class Mismatches {
  public:
   // Notes what is wrong with the tensor, if anything.
-  void check(const WeightFolder& folder, const std::string& name, const Shape& whole) {
-    const std::string expected = whole.to_string(), found = name_in_folder(folder, name);
+  void check(const WeightFolder& folder, const NamedTensor& wanted) {
+    const Shape whole = wanted.stored_shape();
+    const std::string &name = wanted.name, expected = whole.to_string(), found = name_in_folder(folder, name);
     if (!folder.contains(found)) return missing_.push_back(fmt::format("{} {}", name, expected));
     const StoredTensor& tensor = *folder.find(found).tensor;
     // Of several files the one that has the tensor is named, too.
@@ -110,7 +104,7 @@ std::vector<std::string> check_weights(const std::string& path, const ModelSpec&
       known.merge(names_of_codes(folder, tensor.name));
       continue;
     }
-    mismatches.check(folder, tensor.name, tensor.shape);
+    mismatches.check(folder, tensor);
     known.insert(name_in_folder(folder, tensor.name));
   }
   std::vector<std::string> surplus;
@@ -124,7 +118,7 @@ std::vector<std::string> check_tensors(const WeightFolder& folder, const std::ve
   Mismatches mismatches;
   std::set<std::string> known;
   for (const NamedTensor& tensor : expected) {
-    mismatches.check(folder, tensor.name, tensor.shape);
+    mismatches.check(folder, tensor);
     known.insert(tensor.name);
   }
   std::vector<std::string> surplus;
@@ -132,10 +126,6 @@ std::vector<std::string> check_tensors(const WeightFolder& folder, const std::ve
     if (known.count(name) == 0) surplus.push_back(name);
   mismatches.refuse(folder, surplus);
   return surplus;
-}
-
-const WeightFolder::Place& place_of_tensor(const WeightFolder& folder, const std::string& tensor) {
-  return folder.find(name_in_folder(folder, tensor));
 }
 
 std::string a_few_tensors(const std::vector<std::string>& names) {
@@ -151,7 +141,8 @@ bool has_own_head(const std::string& path, const ModelConfig& config) {
   const WeightFolder::Place &head = folder.find(names.head), &embedding = folder.find(embedding_name);
   // What is not as it must be is refused later, by check_weights().
   if (head.tensor->shape != embedding.tensor->shape) return true;
-  if (head.tensor->shape != std::vector<int64_t>{config.vocab_size, config.hidden_size}) return false;
+  const int64_t rows = config.stored_vocab_size == 0 ? config.vocab_size : config.stored_vocab_size;
+  if (head.tensor->shape != std::vector<int64_t>{rows, config.hidden_size}) return false;
   if (!is_real_dtype(head.tensor->dtype) || !is_real_dtype(embedding.tensor->dtype)) return true;
   const TensorReader left_reader(*head.file, *head.tensor), right_reader(*embedding.file, *embedding.tensor);
   constexpr int64_t piece = 1 << 16;
@@ -179,19 +170,18 @@ class LastReader {
  public:
   explicit LastReader(const WeightFolder& folder) : folder_(folder) {}
 
-  const TensorReader& of(const std::string& tensor) {
-    if (reader_ && tensor == tensor_) return *reader_;
+  const WeightReader& of(const Parameter& parameter, const Piece& piece) {
+    if (reader_ && piece.tensor == tensor_) return *reader_;
     reader_.reset();  // before the next tensor is in memory
-    const WeightFolder::Place& place = place_of_tensor(folder_, tensor);
-    reader_.emplace(*place.file, *place.tensor);
-    tensor_ = tensor;
+    reader_.emplace(folder_, named_tensor_of(parameter, piece));
+    tensor_ = piece.tensor;
     return *reader_;
   }
 
  private:
   const WeightFolder& folder_;
   std::string tensor_;
-  std::optional<TensorReader> reader_;
+  std::optional<WeightReader> reader_;
 };
 
 // Some elements at a time, so that no second copy of the parameter is in memory.
@@ -205,7 +195,7 @@ void read_parameter(const Parameter& parameter, LastReader& readers, Operations&
     values.resize(static_cast<size_t>(end - begin));
     for_each_run(parameter, begin, end, [&](const TensorRun& run) {
       fill_run(run, values.data() + (run.held - begin),
-               [&](std::span<float> dense) { readers.of(run.piece.tensor).read(run.first, dense); });
+               [&](std::span<float> dense) { readers.of(parameter, run.piece).read(run.first, dense); });
     });
     Tensor part = flat.rows(begin, end);
     operations.upload(values, part);
@@ -219,8 +209,7 @@ void read_weights(const WeightFolder& folder, const std::vector<Parameter>& para
   COLLIE_ASSERT(parameters.size() == weights.size(), "{} tensors for {} parameters", weights.size(),
                 parameters.size());
   Mismatches mismatches;
-  for (const NamedTensor& tensor : tensors_of(parameters))
-    mismatches.check(folder, tensor.name, tensor.shape);
+  for (const NamedTensor& tensor : tensors_of(parameters)) mismatches.check(folder, tensor);
   mismatches.refuse(folder, {});
   LastReader readers(folder);
   for (size_t i = 0; i < parameters.size(); ++i) {

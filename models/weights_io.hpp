@@ -21,8 +21,6 @@ std::vector<std::string> check_weights(const std::string& folder, const ModelSpe
 
 // The same for any tensors, whose names are as they are in the folder. What is left over is returned, too.
 std::vector<std::string> check_tensors(const WeightFolder& folder, const std::vector<NamedTensor>& expected);
-// The tensor of the model in the folder, whose names may lack their first part.
-const WeightFolder::Place& place_of_tensor(const WeightFolder& folder, const std::string& tensor);
 // The first names of a list, for messages.
 std::string a_few_tensors(const std::vector<std::string>& names);
 

@@ -49,7 +49,7 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
       const Piece piece = piece_at(parameter(range.id), range.begin);
       Owned owned{range,
                   static_cast<int>(bucket),
-                  {piece.tensor, piece.tensor_shape, parameter(range.id).is_table, piece.transposed},
+                  named_tensor_of(parameter(range.id), piece),
                   optimizers->index_of(piece.tensor, piece.tensor_shape),
                   {},
                   {},

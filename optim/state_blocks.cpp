@@ -121,7 +121,7 @@ void check_blocks(const std::vector<Parameter>& parameters, const StageRange& ra
       for (const OwnedRange& owned : owned_pieces(plan, parameters, static_cast<int>(bucket), rank)) {
         const Parameter& parameter = parameters[static_cast<size_t>(owned.id)];
         const Piece piece = piece_at(parameter, owned.begin);
-        const NamedTensor tensor{piece.tensor, piece.tensor_shape, parameter.is_table, piece.transposed};
+        const NamedTensor tensor = named_tensor_of(parameter, piece);
         if (parameter.trainable && has_blocks(*optimizers.of(tensor.name, tensor.shape).optimizer, tensor))
           check_range(parameter, owned, key);
       }

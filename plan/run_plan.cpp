@@ -135,6 +135,17 @@ void say_ignored_dropout(const ModelSpec& model, const std::string& where) {
       where, rates.embedding, rates.attention, rates.residual);
 }
 
+void resize_vocabulary(const Config& config, ModelConfig& model) {
+  const int64_t tokens = config.model.resize_vocabulary;
+  if (tokens == 0 || tokens == model.vocab_size) return;
+  if (config.model.from_scratch)
+    throw UserError("{}: given beside model.from_scratch; model.config.vocab_size is right for a new model",
+                    config.file.place("model.resize_vocabulary"));
+  log::info("resizing the vocabulary of {} tokens to {}", model.vocab_size, tokens);
+  model.stored_vocab_size = model.vocab_size;
+  model.vocab_size = tokens;
+}
+
 void resolve_model(RunPlan& plan) {
   const ModelSection& section = plan.config.model;
   ModelKeys keys = model_keys(plan.config);
@@ -142,7 +153,9 @@ void resolve_model(RunPlan& plan) {
   use_stored_quantisation(plan.config, keys);
   if (section.from_scratch && !keys.object.contains("vocab_size"))
     keys.object["vocab_size"] = plan.tokenizer->vocab_size();
-  plan.model = model_of_config(plan.config, parse_model_config(keys));
+  ModelConfig architecture = parse_model_config(keys);
+  resize_vocabulary(plan.config, architecture);
+  plan.model = model_of_config(plan.config, architecture);
   if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
   if (plan.purpose == Purpose::train) {
     check_quantised_is_frozen(plan.config, plan.model);
@@ -157,8 +170,11 @@ void resolve_model(RunPlan& plan) {
   for (const char* key : {"dtype", "torch_dtype"})
     plan.model_json[key] = section.save_dtype == "auto" ? section.dtype : section.save_dtype;
   if (plan.tokenizer->vocab_size() > plan.model.architecture.vocab_size)
-    throw UserError("{}: vocab_size is {}, but the tokenizer has {} tokens; it must be at least that", where,
-                    plan.model.architecture.vocab_size, plan.tokenizer->vocab_size());
+    throw UserError(
+        "{}: vocab_size is {}, but the tokenizer has {} tokens; it must be at least that, and "
+        "model.resize_vocabulary adds rows for them",
+        section.resize_vocabulary > 0 ? plan.config.file.place("model.resize_vocabulary") : where,
+        plan.model.architecture.vocab_size, plan.tokenizer->vocab_size());
   const bool own_tokenizer =
       !section.from_scratch && plan.config.tokenizer.path.empty() && plan.config.tokenizer.kind != "byte";
   set_special_ids(keys.object, own_tokenizer, *plan.tokenizer, plan.model_json);
@@ -589,6 +605,7 @@ std::string for_nodes(const RunPlan& plan) {
   return json{{"plugins", hashes_of(find_plugins(plan.config.plugins))},
               {"config", to_yaml(plan.config)},
               {"model", to_hugging_face(plan.model.architecture)},
+              {"stored_vocab_size", plan.model.architecture.stored_vocab_size},
               {"blocks", blocks},
               {"purpose", static_cast<int>(plan.purpose)},
               {"step_hooks", plan.step_hooks},
@@ -612,8 +629,9 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
   plan.step_hooks = description.at("step_hooks").get<std::vector<std::string>>();
   resolve_device(plan);
-  plan.model =
-      model_of_config(plan.config, parse_model_config(description.at("model"), "the trainer's model"));
+  ModelConfig architecture = parse_model_config(description.at("model"), "the trainer's model");
+  architecture.stored_vocab_size = description.at("stored_vocab_size").get<int64_t>();
+  plan.model = model_of_config(plan.config, architecture);
   plan.adapters = adapter_choices_of(description.at("adapters"));
   if (!plan.adapters.empty()) plan.model = with_adapters(plan.model, plan.adapters);
   if (!description.at("has_adapters").get<bool>()) plan.model = plan.model.without_adapters();

@@ -32,7 +32,7 @@ std::vector<std::string> warnings_of(const std::string& yaml) {
 // The block of the design document, section 5.
 constexpr const char* kDesign = R"(
 run:        {name: quickstart, dir: runs/quickstart, seed: 42, stall_timeout_s: 600}
-model:      {path: DIR, from_scratch: false, config: {}, dtype: float32, save_dtype: auto, recompute: none, frozen: [], dropout: 0.0}
+model:      {path: DIR, from_scratch: false, config: {}, resize_vocabulary: 0, dtype: float32, save_dtype: auto, recompute: none, frozen: [], dropout: 0.0}
             # config: Hugging Face config.json keys; dtype: float32 | bfloat16, what is stored and computed in
 tokenizer:  {path: DIR, kind: auto}           # auto | byte; default: the model's folder
 data:
@@ -157,6 +157,7 @@ Config everything_changed() {
   c.optimizer.state_dtype = "bfloat16";
   c.optimizer.rounding = "stochastic";
   c.optimizer.decay_norms_and_biases = true;
+  c.model.resize_vocabulary = 300;
   c.model.dtype = "bfloat16";
   c.model.save_dtype = "float16";
   c.model.recompute = "full";

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/safetensors.hpp"
+#include "models/model_folder_source.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "tests/catch.hpp"
@@ -88,6 +89,48 @@ TEST_CASE("weights of every float dtype are read by name", "[weights]") {
     bool same = true;
     for (size_t k = 0; k < found.size(); ++k) same = same && found[k] == value_at(k);
     CHECK(same);
+  }
+}
+
+TEST_CASE("a table is read with other numbers of rows, each new one the mean of those in the folder",
+          "[weights][vocabulary]") {
+  const int64_t rows = GENERATE(16, 6);
+  const int tensor_ranks = GENERATE(1, 2);
+  CAPTURE(rows, tensor_ranks);
+  const TemporaryFolder folder;
+  ModelConfig config = tiny_config(false);
+  write(folder, all_tensors(config));
+  config.stored_vocab_size = std::exchange(config.vocab_size, rows);
+  const int64_t stored_rows = config.stored_vocab_size, width = config.hidden_size;
+  CHECK(check_weights(folder.path().string(), config).empty());
+
+  std::vector<float> expected;
+  for (int64_t i = 0; i < std::min(rows, stored_rows) * width; ++i)
+    expected.push_back(value_at(static_cast<size_t>(i)));
+  for (int64_t i = static_cast<int64_t>(expected.size()); i < rows * width; ++i) {
+    double sum = 0;
+    for (int64_t row = 0; row < stored_rows; ++row)
+      sum += static_cast<double>(value_at(static_cast<size_t>(row * width + i % width)));
+    expected.push_back(static_cast<float>(sum / static_cast<double>(stored_rows)));
+  }
+  const auto owner = make_operations("reference");
+  for (const char* table : {"model.embed_tokens.weight", "lm_head.weight"}) {
+    std::vector<float> found;
+    for (int rank = 0; rank < tensor_ranks; ++rank) {
+      std::vector<Parameter> parameters = stage_parameters(config, {0, 2, true, true}, {rank, tensor_ranks});
+      std::erase_if(parameters, [&](const Parameter& each) { return each.name != table; });
+      REQUIRE(parameters.size() == 1);
+      std::vector<Tensor> weights = like(*owner.operations, parameters, NAN);
+      read_weights(WeightFolder(folder.path().string()), parameters, *owner.operations, weights);
+      const std::vector<float> part = values(*owner.operations, weights[0]);
+      found.insert(found.end(), part.begin(), part.end());
+    }
+    CHECK(found == expected);
+    const ModelFolderSource source(folder.path().string(), config);
+    std::vector<float> whole(expected.size());
+    for (size_t index = 0; index < source.slices().size(); ++index)
+      if (source.slices()[index].name == table) source.read(index, 0, whole);
+    CHECK(whole == expected);
   }
 }
 
