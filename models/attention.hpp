@@ -119,6 +119,7 @@ class Attention {
   std::optional<Norm> q_norm_, k_norm_;
   std::optional<Prefix> prefix_;
   RotaryTables tables_;  // shared handles
+  RotaryPairs pairs_;
   int64_t head_dim_, q_width_, kv_width_, window_;
   double score_scale_, soft_cap_, dropout_;
   std::string place_;  // in the model, for dropout

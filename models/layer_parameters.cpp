@@ -113,6 +113,13 @@ ParameterId LayerParameters::add_vocabulary(const std::string& tensor, bool tied
   return add(std::move(matrix));
 }
 
+ParameterId LayerParameters::add_vocabulary_bias(const std::string& tensor) {
+  Parameter shift = whole_tensor(tensor, {config_.vocab_size});
+  shift.initialisation = Initialisation::zeros;
+  cut_axis(shift, 0, shard_);
+  return add(std::move(shift));
+}
+
 ParameterId LayerParameters::add_positions(const std::string& tensor) {
   Parameter matrix = whole_tensor(tensor, {config_.max_position_embeddings, config_.hidden_size});
   matrix.deviation = config_.initializer_range;
@@ -139,7 +146,7 @@ NormIds LayerParameters::add_norm(const std::string& name) {
 
 NormIds LayerParameters::add_head_norm(const std::string& name) {
   Parameter weight = whole_tensor(name + ".weight", {config_.head_dim});
-  weight.initialisation = Initialisation::ones;
+  weight.initialisation = config_.norm.weight_offset == 0 ? Initialisation::ones : Initialisation::zeros;
   replicate(weight, shard_);
   if (shard_.tensor_size > 1) weight.gradient_shares = GradientShares::tensor;
   NormIds ids;

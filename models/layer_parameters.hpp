@@ -25,6 +25,8 @@ class LayerParameters {
 
   // [vocabulary, hidden], cut by vocabulary. These two names are whole.
   ParameterId add_vocabulary(const std::string& tensor, bool tied_copy);
+  // [vocabulary], of the head, cut by vocabulary.
+  ParameterId add_vocabulary_bias(const std::string& tensor);
   // [max_position_embeddings, hidden], whole on every rank.
   ParameterId add_positions(const std::string& tensor);
   // [tokens, hidden] of virtual tokens, whole on every rank; or what their encoder has, of which a rank has

@@ -103,7 +103,10 @@ ModelConfig parse_model_config(const ModelKeys& keys) {
   const json& type = reader.value("model_type");
   if (type.is_null()) throw UserError("{}: model_type is missing; known: {}", where, known_families());
   const Family* const family = find_family(type.is_string() ? type.get<std::string>() : "");
-  if (family == nullptr) reader.refuse("model_type", type, "known: " + known_families());
+  if (family == nullptr)
+    reader.refuse("model_type", type,
+                  "known: " + known_families() + advice_for(type.is_string() ? type.get<std::string>() : ""));
+  if (family->check) family->check(reader);
   ModelConfig config;
   config.model_type = family->model_type;
   read_sizes(reader, family->keys, config);

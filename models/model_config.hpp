@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/activation.hpp"
+#include "kernels/operations.hpp"
 #include "models/config_reader.hpp"
 
 namespace collie {
@@ -39,6 +39,7 @@ struct BlockSettings {
   int64_t window = 0;      // the most keys a query sees, its own included; 0: no limit
   double score_scale = 0;  // of queries times keys; 0: 1 / sqrt(head_dim)
   double soft_cap = 0;     // c: a score s becomes c · tanh(s / c); 0: none
+  double rope_theta = 0;   // the base of the rotary wavelengths; 0: the model's
 };
 
 struct ModelConfig {
@@ -60,9 +61,12 @@ struct ModelConfig {
   bool query_key_norm = false;  // RMSNorm of each query and key head, before the rotation
   Positions positions = Positions::rotary;
   double rope_theta = 10000.0;
-  int64_t rotary_dim = 0;                  // the channels of a head that are rotated, its first; 0: all
+  int64_t rotary_dim = 0;  // the channels of a head that are rotated, its first; 0: all
+  RotaryPairs rotary_pairs = RotaryPairs::halves;
   std::vector<BlockSettings> blocks = {};  // [num_hidden_layers], or empty: all have the defaults
   double embedding_scale = 1;              // multiplies the token embedding
+  double logit_soft_cap = 0;               // c: a logit z becomes c · tanh(z / c); 0: none
+  bool head_bias = false;
   bool tie_word_embeddings = false;
   DropoutRates dropout = {};
 

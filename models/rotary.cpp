@@ -31,4 +31,16 @@ RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operation
   return tables;
 }
 
+ModelConfig with_rotation_of(ModelConfig config, int64_t block) {
+  if (const double theta = config.block(block).rope_theta; theta != 0) config.rope_theta = theta;
+  return config;
+}
+
+const RotaryTables& BlockRotations::of(const ModelConfig& config, int64_t block, Operations& operations) {
+  const ModelConfig own = with_rotation_of(config, block);
+  const auto [at, added] = tables_.try_emplace(own.rope_theta);
+  if (added && config.positions == Positions::rotary) at->second = make_rotary_tables(own, operations);
+  return at->second;
+}
+
 }  // namespace collie

@@ -1,6 +1,8 @@
 // The rotation angles of every position, as cosines and sines.
 #pragma once
 
+#include <map>
+
 #include "kernels/operations.hpp"
 #include "models/model_config.hpp"
 
@@ -14,5 +16,18 @@ struct RotaryTables {
 // angle are rounded to fp32 as transformers does: at far positions the rounding is part of what a checkpoint
 // was trained with.
 RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operations);
+
+// What block `block` rotates by, as the settings of a model.
+ModelConfig with_rotation_of(ModelConfig config, int64_t block);
+
+// The tables of the blocks of a stage; blocks that rotate alike share theirs.
+class BlockRotations {
+ public:
+  // Undefined tables where the model rotates nothing.
+  const RotaryTables& of(const ModelConfig& config, int64_t block, Operations& operations);
+
+ private:
+  std::map<double, RotaryTables> tables_;  // by the base
+};
 
 }  // namespace collie

@@ -91,18 +91,19 @@ class DecoderStage final : public StageModel {
       : config_(model.architecture), range_(range), shard_(shard), offload_(memory.offload) {
     const ModelConfig& config = model.architecture;
     if (range.embedding) make_embedding(model);
-    RotaryTables tables;
-    if (config.positions == Positions::rotary) tables = make_rotary_tables(config, operations);
+    BlockRotations rotations;
     ModelConfig share = share_of(config, shard);
     if (!model.dropout) share.dropout = {};
     rates_ = share.dropout;
     drops_ = model.drops();
     for (int64_t block = range.first_block; block < range.last_block; ++block)
-      blocks_.emplace_back(share, block, add_block(model, block, parameters_, shard), tables, linears,
-                           memory.recompute, model.bottleneck);
+      blocks_.emplace_back(share, block, add_block(model, block, parameters_, shard),
+                           rotations.of(config, block, operations), linears, memory.recompute,
+                           model.bottleneck);
     if (range.head) {
       const Norm norm(add_final_norm(model, parameters_, shard), config.norm);
-      head_.emplace(norm, linears({add_head(model, parameters_, shard)}), config.vocab_size);
+      head_.emplace(norm, linears(add_head(model, parameters_, shard)), config.vocab_size,
+                    config.logit_soft_cap);
     }
     if (model.prompt.kind == PromptKind::prefix) prefix_ = model.prompt.tokens;
     find_lowest_trained(model);

@@ -65,7 +65,9 @@ pytorch() {
   for model in "model_type: gpt2, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256" \
     "model_type: gpt_neox, $sizes, rotary_pct: 0.5" "model_type: qwen2, $sizes, intermediate_size: 96, num_key_value_heads: 2" \
     "model_type: qwen3, $sizes, intermediate_size: 96, head_dim: 32" \
-    "model_type: gemma, $sizes, intermediate_size: 96, head_dim: 32"; do
+    "model_type: gemma, $sizes, intermediate_size: 96, head_dim: 32" \
+    "model_type: gemma2, $sizes, intermediate_size: 96, head_dim: 32, num_key_value_heads: 2, sliding_window: 24" \
+    "model_type: gemma3_text, $sizes, intermediate_size: 96, head_dim: 32, num_key_value_heads: 2, sliding_window: 24, sliding_window_pattern: 2"; do
     number=$((number + 1))
     "$engine" run configs/quickstart.yaml --set "run.dir=$run/$number" --set train.steps=20 --set "model.config={$model}" \
       --set parallel.tp_size=2

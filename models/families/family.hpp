@@ -30,6 +30,7 @@ struct TensorNames {
   const char* positions = nullptr;  // of learned positions
   const char* final_norm = "model.norm";
   const char* head = "lm_head.weight";
+  const char* head_bias = "lm_head.bias";  // of a model that has one
 };
 
 struct Family {
@@ -40,6 +41,8 @@ struct Family {
   // Patterns (base/name_pattern.hpp) of tensors that files may have and the model has no use for.
   std::vector<const char*> ignored = {};
 
+  // Refuses kinds of models that the family's name also stands for, before any size is read; or none.
+  void (*check)(ConfigReader& reader) = nullptr;
   // Reads everything but the sizes. config has model_type and those sizes that are not optional; reads the
   // optional ones, too. Throws UserError (ConfigReader).
   void (*read)(ConfigReader& reader, ModelConfig& config);
@@ -56,11 +59,23 @@ const Family& family_of(const ModelConfig& config);
 // "gpt2, llama, ..."
 std::string known_families();
 
-// One function a file of this folder.
+// What to do with a model of a type that the engine does not have, where there is something to say; the
+// nearest of the families that it has; or nothing.
+std::string advice_for(const std::string& model_type);
+
+// One function a file of this folder, but for families that share one.
+const Family& chatglm_family();
+const Family& codegen_family();
 const Family& gemma_family();
+const Family& gemma2_family();
+const Family& gemma3_text_family();
+const Family& glm_family();
+const Family& glm4_family();
 const Family& gpt2_family();
 const Family& gpt_neox_family();
+const Family& gptj_family();
 const Family& llama_family();
+const Family& moss_family();
 const Family& qwen2_family();
 const Family& qwen3_family();
 

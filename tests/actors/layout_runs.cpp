@@ -132,6 +132,10 @@ static nlohmann::json model_config(const MathsOptions& maths) {
                            {"vocab_size", 260},
                            {"max_position_embeddings", 64},
                            {"tie_word_embeddings", maths.tied}};
+  // Windows go with fewer layouts.
+  if (maths.family.starts_with("gemma")) object["head_dim"] = 8;
+  if (maths.family == "gemma2" || maths.family == "gemma3_text")
+    object["layer_types"] = std::vector<std::string>(8, "full_attention");
   if (maths.family == "llama") object.update({{"attention_bias", true}, {"mlp_bias", true}});
   if (maths.in_blocks) object.update({{"head_dim", 128}, {"intermediate_size", 512}, {"vocab_size", 272}});
   return object;
@@ -409,6 +413,8 @@ const std::vector<MathsOptions>& all_maths() {
       with_optimizer("adamw_schedule_free", {true, true, true}),
       of_family("qwen2", false, {false, true, true}),
       with_adapters("lora_all", {true, true, true}),
+      of_family("gemma2", false, {true, true, true}),
+      of_family("gemma3_text", false, {false, true, true}),
   };
   return all;
 }

@@ -70,10 +70,99 @@ CHECKPOINTS = {
         model_type="gemma", pad_token_id=None, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=64,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # norms around each branch, caps that bend scores and logits, a window on the first and the third block
+    "gemma2": dict(
+        model_type="gemma2", pad_token_id=None, hidden_size=24, intermediate_size=40, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=64, query_pre_attn_scalar=6,
+        sliding_window=16, attn_logit_softcapping=2.0, final_logit_softcapping=3.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # an own head, biases, no caps, heads wider than hidden / heads
+    "gemma2_untied": dict(
+        model_type="gemma2", pad_token_id=None, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=64, tie_word_embeddings=False,
+        attention_bias=True, attn_logit_softcapping=None, final_logit_softcapping=None, sliding_window=7,
+        layer_types=["full_attention", "sliding_attention"],
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # norms of query and key heads too, rotary bases of windows and of the rest
+    "gemma3_text": dict(
+        model_type="gemma3_text", pad_token_id=None, hidden_size=24, intermediate_size=40, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=64, query_pre_attn_scalar=6,
+        sliding_window=16, layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+                         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}),
+    # an own head and capped logits
+    "gemma3_text_untied": dict(
+        model_type="gemma3_text", pad_token_id=None, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=48, tie_word_embeddings=False,
+        final_logit_softcapping=4.0, sliding_window=9, layer_types=["full_attention", "sliding_attention"]),
+    # gate and up in one matrix, the first half of a head rotated in neighbouring pairs
+    "glm": dict(
+        model_type="glm", pad_token_id=None, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=64, rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}),
+    # norms of what branches give, tied, no biases, heads wider than hidden / heads
+    "glm4": dict(
+        model_type="glm4", pad_token_id=None, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=64, tie_word_embeddings=True,
+        attention_bias=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}),
+    # transformers' glm under the names of ChatGLM's own code, with queries, keys and values in one matrix
+    "chatglm": dict(
+        model_type="glm", stored_as="chatglm", pad_token_id=None, hidden_size=32, intermediate_size=40,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=64,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 50000.0, "partial_rotary_factor": 0.5}),
+    # attention and MLP after one norm, an own head with a bias, the first channels rotated in neighbouring pairs
+    "gptj": dict(
+        model_type="gptj", n_embd=24, n_layer=2, n_head=3, rotary_dim=4, vocab_size=64, n_positions=256, n_inner=40),
+    # the same with queries, values and keys in one matrix, in four parts of two heads
+    "codegen": dict(
+        model_type="codegen", n_embd=32, n_layer=2, n_head=8, rotary_dim=4, vocab_size=64, n_positions=256, n_inner=48),
 }
 
 
+def as_chatglm(tensors):
+    """Tensors of transformers' glm, renamed and put together as ChatGLM's code has them."""
+    names = {"model.embed_tokens.weight": "transformer.embedding.word_embeddings.weight",
+             "model.norm.weight": "transformer.encoder.final_layernorm.weight",
+             "lm_head.weight": "transformer.output_layer.weight"}
+    parts = {"self_attn.o_proj": "self_attention.dense", "mlp.gate_up_proj": "mlp.dense_h_to_4h",
+             "mlp.down_proj": "mlp.dense_4h_to_h"}
+    renamed = {}
+    for name, tensor in tensors.items():
+        if not name.startswith("model.layers."):
+            renamed[names[name]] = tensor
+            continue
+        block, rest = name.removeprefix("model.layers.").split(".", 1)
+        prefix, (module, kind) = f"transformer.encoder.layers.{block}.", rest.rsplit(".", 1)
+        if module == "self_attn.q_proj":
+            of_heads = [tensors[name.replace("q_proj", f"{which}_proj")] for which in "qkv"]
+            renamed[f"{prefix}self_attention.query_key_value.{kind}"] = torch.cat(of_heads)
+        elif not module.endswith(("k_proj", "v_proj")):
+            renamed[f"{prefix}{parts.get(module, module)}.{kind}"] = tensor
+    return renamed
+
+
+def chatglm_config(config):
+    """The config.json of ChatGLM's code, with the keys that published ones have."""
+    return {
+        "model_type": "chatglm", "architectures": ["ChatGLMModel"], "add_bias_linear": False, "add_qkv_bias": True,
+        "apply_query_key_layer_scaling": True, "apply_residual_connection_post_layernorm": False,
+        "attention_dropout": 0.0, "attention_softmax_in_fp32": True, "bias_dropout_fusion": True,
+        "classifier_dropout": None, "ffn_hidden_size": config.intermediate_size, "fp32_residual_connection": False,
+        "hidden_dropout": 0.0, "hidden_size": config.hidden_size, "kv_channels": config.head_dim,
+        "layernorm_epsilon": config.rms_norm_eps, "multi_query_attention": True,
+        "multi_query_group_num": config.num_key_value_heads, "num_attention_heads": config.num_attention_heads,
+        "num_layers": config.num_hidden_layers, "original_rope": True, "padded_vocab_size": config.vocab_size,
+        "post_layer_norm": True, "pre_seq_len": None, "prefix_projection": False, "quantization_bit": 0,
+        "rmsnorm": True, "rope_ratio": config.rope_parameters["rope_theta"] / 10000, "seq_length": 256,
+        "tie_word_embeddings": False, "torch_dtype": "float32", "use_cache": True, "eos_token_id": 2, "pad_token_id": 0,
+        "auto_map": {"AutoConfig": "configuration_chatglm.ChatGLMConfig",
+                     "AutoModel": "modeling_chatglm.ChatGLMForConditionalGeneration"}}
+
+
 def make_model(settings, generator):
+    settings = {key: value for key, value in settings.items() if key != "stored_as"}
     settings = {"model_type": "llama", "max_position_embeddings": 256, "initializer_range": 0.02, **settings}
     config = AutoConfig.for_model(**settings)
     config._attn_implementation = "eager"
@@ -84,7 +173,7 @@ def make_model(settings, generator):
             if name.endswith("bias"):
                 parameter.copy_(0.1 * noise)
             elif "norm" in name or "ln_" in name:
-                parameter.copy_(0.2 * noise + (0.0 if config.model_type == "gemma" else 1.0))
+                parameter.copy_(0.2 * noise + (0.0 if config.model_type.startswith("gemma") else 1.0))
             else:
                 parameter.copy_(noise * parameter.shape[-1] ** -0.5)
     return model
@@ -143,8 +232,13 @@ def golden(name, settings, seed):
     (total / targets).backward()
     in_file = set(load_file(folder / "model.safetensors"))  # some names there are not those of the module
     renamed = {"lm_head.weight": "embed_out.weight"}
-    save_file({key if key in in_file else renamed[key]: value.grad.contiguous() for key, value in model.named_parameters()},
-              folder / "gradients.safetensors")
+    gradients = {key if key in in_file else renamed[key]: value.grad for key, value in model.named_parameters()}
+    if settings.get("stored_as") == "chatglm":
+        weights = as_chatglm(load_file(folder / "model.safetensors"))
+        save_file({key: value.contiguous() for key, value in weights.items()}, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(chatglm_config(model.config), indent=2) + "\n")
+        gradients = as_chatglm(gradients)
+    save_file({key: value.contiguous() for key, value in gradients.items()}, folder / "gradients.safetensors")
 
     shown = [make_document(length, vocab, generator) for length in (9, 5)]
     with torch.no_grad():

@@ -13,9 +13,13 @@
 namespace collie::test {
 
 inline const std::string golden_folder = golden_file("");
-inline const std::vector<std::string> checkpoints = {"llama_tied",  "llama_untied", "llama_bias",   "gpt2",
-                                                     "gpt2_untied", "qwen2",        "qwen2_window", "qwen3",
-                                                     "gpt_neox",    "gemma"};
+inline const std::vector<std::string> checkpoints = {"llama_tied",   "llama_untied",
+                                                     "llama_bias",   "gpt2",
+                                                     "gpt2_untied",  "qwen2",
+                                                     "qwen2_window", "qwen3",
+                                                     "gpt_neox",     "gemma",
+                                                     "gemma2",       "gemma2_untied",
+                                                     "gemma3_text",  "gemma3_text_untied"};
 
 inline nlohmann::json read_json(const std::string& file) {
   std::ifstream stream(file);

@@ -56,12 +56,21 @@ inline ModelConfig tiny_config(bool tied = false) {
 inline ModelConfig as_family(ModelConfig config, const std::string& family) {
   config.model_type = family;
   if (family == "qwen2" || family == "qwen3") config.output_bias = config.mlp_bias = false;
-  config.query_key_norm = family == "qwen3";
-  if (family == "gemma") {
+  config.query_key_norm = family == "qwen3" || family == "gemma3_text";
+  if (family.starts_with("gemma")) {
     config.norm.weight_offset = 1;
     config.activation = Activation::gelu_tanh;
     config.embedding_scale = 3;
     config.output_bias = config.mlp_bias = config.qkv_bias = false;
+  }
+  // Caps that bend, scales and rotary bases of blocks. No windows: they go with fewer layouts.
+  if (family == "gemma2") {
+    config.blocks.assign(static_cast<size_t>(config.num_hidden_layers), {.score_scale = 0.4, .soft_cap = 2});
+    config.logit_soft_cap = 1.5;
+  }
+  if (family == "gemma3_text") {
+    config.blocks.assign(static_cast<size_t>(config.num_hidden_layers), {.score_scale = 0.4});
+    config.blocks.back().rope_theta = 100;
   }
   if (family != "gpt2" && family != "gpt_neox") return config;
   config.num_key_value_heads = config.num_attention_heads;

@@ -307,13 +307,112 @@ TEST_CASE("Qwen2's windows are of the blocks that have them", "[config][family]"
       {"layer_types", "5 layers"});
 }
 
+namespace {
+
+json minimal_of(const char* model_type) {
+  json object = minimal();
+  object["model_type"] = model_type;
+  return object;
+}
+
+}  // namespace
+
+TEST_CASE("Gemma 2 has transformers' defaults, and null switches a cap off", "[config][family]") {
+  const json minimal_gemma2 = minimal_of("gemma2");
+  const ModelConfig config = parse(minimal_gemma2);
+  CHECK(config.head_dim == 256);
+  CHECK(config.rotary_dim == 256);
+  CHECK(config.num_key_value_heads == 4);
+  CHECK(config.norm.weight_offset == 1);
+  CHECK(config.embedding_scale == 8);
+  CHECK(config.logit_soft_cap == 30);
+  CHECK(config.tie_word_embeddings);
+  for (const int64_t block : {0, 1, 2, 3, 4}) {
+    CHECK(config.block(block).window == (block % 2 == 0 ? 4096 : 0));
+    CHECK(config.block(block).soft_cap == 50);
+    CHECK(config.block(block).score_scale == 1.0 / 16);
+  }
+  const ModelConfig plain = parse(
+      merged(minimal_gemma2, {{"attn_logit_softcapping", nullptr}, {"final_logit_softcapping", nullptr}}));
+  CHECK(plain.logit_soft_cap == 0);
+  CHECK(plain.block(0).soft_cap == 0);
+  const ModelConfig set = parse(merged(minimal_gemma2, {{"attn_logit_softcapping", 20},
+                                                        {"final_logit_softcapping", 10.5},
+                                                        {"query_pre_attn_scalar", 144},
+                                                        {"sliding_window", 16},
+                                                        {"cache_implementation", "hybrid"},
+                                                        {"hidden_act", "gelu"}}));
+  CHECK(set.logit_soft_cap == 10.5);
+  CHECK(set.block(4).soft_cap == 20);
+  CHECK(set.block(4).window == 16);
+  CHECK(set.block(4).score_scale == Approx(1.0 / 12));
+  const auto refused = [&](const json& changes) {
+    return message_of([&] { parse(merged(minimal_gemma2, changes)); });
+  };
+  check_says(refused({{"final_logit_softcapping", 0}}), {"final_logit_softcapping is 0", "above 0"});
+  check_says(refused({{"attn_logit_softcapping", -1}}), {"attn_logit_softcapping is -1"});
+  check_says(refused({{"layer_types", {"full_attention"}}}), {"layer_types", "5 layers"});
+  check_says(refused({{"layer_types", {"a", "b", "c", "d", "e"}}}),
+             {"layer_types is \"a\"", "full_attention, sliding_attention"});
+  check_says(refused({{"use_bidirectional_attention", true}}), {"use_bidirectional_attention", "maths"});
+}
+
+TEST_CASE("Gemma 3's blocks with windows have rotary positions of their own", "[config][family]") {
+  const json minimal_gemma3 = minimal_of("gemma3_text");
+  const ModelConfig config = parse(merged(minimal_gemma3, {{"sliding_window_pattern", 2}}));
+  CHECK(config.rope_theta == 1e6);
+  CHECK(config.query_key_norm);
+  CHECK(config.logit_soft_cap == 0);
+  for (const int64_t block : {0, 1, 2, 3, 4}) {
+    CHECK(config.block(block).rope_theta == (block % 2 == 0 ? 1e4 : 0));
+    CHECK(config.block(block).window == (block % 2 == 0 ? 4096 : 0));
+  }
+  CHECK(parse(minimal_gemma3).block(4).window == 4096);  // every sixth sees everything
+  const json newer = {{"full_attention", {{"rope_theta", 5e5}, {"rope_type", "default"}}},
+                      {"sliding_attention", {{"rope_theta", 500}, {"rope_type", "default"}}}};
+  const ModelConfig changed = parse(merged(minimal_gemma3, {{"rope_parameters", newer}}));
+  CHECK(changed.rope_theta == 5e5);
+  CHECK(changed.block(0).rope_theta == 500);
+  const ModelConfig older =
+      parse(merged(minimal_gemma3, {{"rope_theta", 2e6}, {"rope_local_base_freq", 300}}));
+  CHECK(older.rope_theta == 2e6);
+  CHECK(older.block(0).rope_theta == 300);
+  const auto refused = [&](const json& changes) {
+    return message_of([&] { parse(merged(minimal_gemma3, changes)); });
+  };
+  check_says(refused({{"rope_parameters", newer}, {"rope_local_base_freq", 300}}),
+             {"rope_local_base_freq is 300", "500"});
+  check_says(refused({{"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}}}),
+             {"rope_scaling", "rope scaling of one kind"});
+  check_says(refused({{"rope_parameters", {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}}}}}}),
+             {"full_attention", "rope_type is \"linear\""});
+  check_says(refused({{"rope_parameters", {{"rope_theta", 1e4}}}}), {"rope_parameters", "sliding_attention"});
+  check_says(refused({{"attn_logit_softcapping", 50}}), {"attn_logit_softcapping is 50"});
+}
+
+TEST_CASE("an unknown type of model is refused with what there is to say of it", "[config][family]") {
+  check_says(refusal({{"model_type", "gemma3"}}), {"\"gemma3\"", "text_config", "gemma3_text"});
+  check_says(refusal({{"model_type", "gtp2"}}), {"\"gtp2\"", "known: gemma", "the nearest is gpt2"});
+}
+
 TEST_CASE("every family survives its way through Hugging Face's form", "[config][family]") {
   for (const json& object :
        {minimal_gpt2(), minimal_qwen2(),
         merged(minimal(), {{"model_type", "gpt_neox"}, {"rotary_pct", 0.5}, {"hidden_dropout", 0.1}}),
         merged(minimal(), {{"model_type", "qwen3"}, {"head_dim", 32}, {"attention_bias", true}}),
         merged(minimal(), {{"model_type", "gemma"}, {"head_dim", 32}, {"hidden_act", "relu"}}),
-        merged(minimal(), {{"partial_rotary_factor", 0.5}}),
+        merged(minimal(), {{"partial_rotary_factor", 0.5}}), minimal_of("gemma2"),
+        merged(minimal_of("gemma2"), {{"final_logit_softcapping", nullptr},
+                                      {"attn_logit_softcapping", 10.5},
+                                      {"query_pre_attn_scalar", 144},
+                                      {"sliding_window", 16}}),
+        minimal_of("gemma3_text"),
+        merged(minimal_of("gemma3_text"), {{"layer_types",
+                                            {"full_attention", "sliding_attention", "sliding_attention",
+                                             "full_attention", "full_attention"}},
+                                           {"rope_local_base_freq", 300.0},
+                                           {"head_dim", 16},
+                                           {"final_logit_softcapping", 12.5}}),
         merged(minimal_gpt2(), {{"scale_attn_by_inverse_layer_idx", true},
                                 {"n_inner", 100},
                                 {"activation_function", "relu"},
