@@ -87,8 +87,9 @@ AttentionSpans Attention::own_spans(const TokenLayout& layout) const {
 void Attention::rotate(LayerContext& context, const TokenLayout& layout, Tensor& qkv, bool inverse) const {
   if (!tables_.cosines.defined()) return;
   Tensor q = heads_of(q_of(qkv)), k = heads_of(k_of(qkv));
-  context.operations.rope(q, tables_.cosines, tables_.sines, layout.positions, inverse);
-  context.operations.rope(k, tables_.cosines, tables_.sines, layout.positions, inverse);
+  const std::span<const int32_t> angles = layout.angles.empty() ? layout.positions : layout.angles;
+  context.operations.rope(q, tables_.cosines, tables_.sines, angles, inverse);
+  context.operations.rope(k, tables_.cosines, tables_.sines, angles, inverse);
 }
 
 // Heads lie in rows with others between them, and the norm reads rows of their own.
