@@ -88,8 +88,9 @@ AttentionSpans Attention::own_spans(const TokenLayout& layout) const {
 void Attention::rotate(LayerContext& context, const TokenLayout& layout, Tensor& qkv, bool inverse) const {
   if (!tables_.cosines.defined()) return;
   Tensor q = heads_of(q_of(qkv)), k = heads_of(k_of(qkv));
-  context.operations.rope(q, tables_.cosines, tables_.sines, layout.positions, inverse, pairs_);
-  context.operations.rope(k, tables_.cosines, tables_.sines, layout.positions, inverse, pairs_);
+  const std::span<const int32_t> angles = layout.angles.empty() ? layout.positions : layout.angles;
+  context.operations.rope(q, tables_.cosines, tables_.sines, angles, inverse, pairs_);
+  context.operations.rope(k, tables_.cosines, tables_.sines, angles, inverse, pairs_);
 }
 
 // Heads lie in rows with others between them, and the norm reads rows of their own.

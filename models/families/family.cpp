@@ -1,8 +1,6 @@
 #include "models/families/family.hpp"
 
-#include <fmt/format.h>
-
-#include <map>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/nearest_name.hpp"
@@ -16,6 +14,14 @@ const std::vector<const Family*>& all_families() {
                                                  &qwen2_family(), &qwen3_family()};
   return all;
 }
+
+// Families that the engine lacks, by what their names begin with or are, and why.
+const std::pair<const char*, const char*> lacking_families[] = {
+    {"mixtral", "mixture of experts is"},     {"qwen2_moe", "mixture of experts is"},
+    {"qwen3_moe", "mixture of experts is"},   {"phimoe", "mixture of experts is"},
+    {"granitemoe", "mixture of experts is"},  {"olmoe", "mixture of experts is"},
+    {"deepseek_v2", "mixture of experts is"}, {"deepseek_v3", "mixture of experts is"},
+};
 
 }  // namespace
 
@@ -38,18 +44,19 @@ std::string known_families() {
   return names;
 }
 
-std::string advice_for(const std::string& model_type) {
-  static const std::map<std::string, const char*> advice = {
-      {"gemma3",
-       "Gemma 3 with images; its text model is gemma3_text, whose config.json is the text_config of this one "
-       "and whose tensors are those below language_model, without that part of their names"},
-  };
-  if (const auto found = advice.find(model_type); found != advice.end())
-    return fmt::format(" ({})", found->second);
+std::string right_family(const std::string& model_type) {
+  const std::string known = "known: " + known_families();
+  for (const auto& [name, feature] : lacking_families)
+    if (model_type == name) return fmt::format("{} not supported yet; {}", feature, known);
+  if (model_type == "gemma3")
+    return "with images Gemma 3 is not supported yet; its text model is, as gemma3_text: its config.json is "
+           "the "
+           "text_config of this one, and its tensors are those of language_model; " +
+           known;
   std::vector<std::string> names;
   for (const Family* family : all_families()) names.emplace_back(family->model_type);
   const auto nearest = nearest_name(model_type, names);
-  return nearest ? fmt::format(" (the nearest is {})", *nearest) : "";
+  return nearest ? fmt::format("{}; the nearest is {}", known, *nearest) : known;
 }
 
 }  // namespace collie

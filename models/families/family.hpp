@@ -22,6 +22,9 @@ struct SizeKeys {
   const char* head_dim = "head_dim";
   const char* vocabulary = "vocab_size";
   const char* positions = "max_position_embeddings";
+  int64_t head_dim_otherwise = 0;  // 0: hidden / heads
+  // Where the key is missing; where it is null, and if this is 0, as many as heads.
+  int64_t key_value_heads_otherwise = 0;
 };
 
 // Hugging Face's names of the tensors that are in no block.
@@ -58,10 +61,9 @@ const Family* find_family(const std::string& model_type);
 const Family& family_of(const ModelConfig& config);
 // "gpt2, llama, ..."
 std::string known_families();
-
-// What to do with a model of a type that the engine does not have, where there is something to say; the
-// nearest of the families that it has; or nothing.
-std::string advice_for(const std::string& model_type);
+// What a message about an unknown model_type says would be right: those that are known, the nearest one, and
+// what the engine lacks for one that is known to need it.
+std::string right_family(const std::string& model_type);
 
 // One function a file of this folder, but for families that share one.
 const Family& chatglm_family();

@@ -1,48 +1,85 @@
 // Gemma 3's text model (arXiv 2503.19786): Gemma 2's blocks with norms of query and key heads in the place of
 // the cap of scores; blocks with a window have rotary positions of their own.
 #include "base/error.hpp"
+#include "io/json_text.hpp"
 #include "models/families/gemma_blocks.hpp"
-#include "models/families/rotary_keys.hpp"
+#include "models/families/rope_scaling_keys.hpp"
 
 namespace collie {
 namespace {
 
 using nlohmann::json;
 
-constexpr double global_theta = 1e6, local_theta = 1e4;  // transformers' defaults
+// transformers' defaults of the two kinds of blocks.
+const RotaryKeys global_rotary = {.theta_otherwise = 1e6}, local_rotary = {.theta = "rope_local_base_freq"};
 
-// The base of the blocks of one kind: from rope_parameters.<kind> (transformers 5), or from a key of its own.
-double read_theta(ConfigReader& reader, const char* kind, const char* older_key, double otherwise) {
-  const json& older = reader.value(older_key);
-  const double theta = reader.number(older_key, otherwise, 0, true);
+// What rope_parameters says of one kind of blocks; null if it says nothing.
+const json& parameters_of(ConfigReader& reader, const char* kind) {
+  static const json null;
   const json& both = reader.value("rope_parameters");
-  if (both.is_null() || !both.contains(kind) || both.at(kind).is_null()) return theta;
-  if (!both.at(kind).is_object())
-    reader.refuse("rope_parameters", both, fmt::format("its {} must be an object", kind));
-  ConfigReader inner(both.at(kind), reader.where() + ": rope_parameters: " + kind);
-  const json& type = inner.value("rope_type");
-  if (!type.is_null() && type != "default")
-    inner.refuse("rope_type", type, "the engine has no rope scaling of one kind of blocks, only \"default\"");
+  if (both.is_null()) return null;
+  if (!both.is_object()) reader.refuse("rope_parameters", both, "it must be an object");
+  for (const auto& [key, value] : both.items())
+    if ((key != "full_attention" && key != "sliding_attention") || !(value.is_object() || value.is_null()))
+      reader.refuse(
+          "rope_parameters", both,
+          fmt::format("its {} is {}; an object each of full_attention and sliding_attention is wanted", key,
+                      in_short(value)));
+  return both.contains(kind) ? both.at(kind) : null;
+}
+
+// The base, from there (transformers 5) or from a key of its own.
+double read_theta(ConfigReader& reader, ConfigReader& inner, const RotaryKeys& keys) {
+  const json& older = reader.value(keys.theta);
+  const double theta = reader.number(keys.theta, keys.theta_otherwise, 0, true);
   const double newer = inner.number("rope_theta", theta, 0, true);
-  for (const auto& [key, value] : both.at(kind).items())
-    if (!inner.seen().count(key) && !is_off(value))
-      inner.refuse(key, value, "the engine has no such rotary feature");
   if (!older.is_null() && newer != theta)
-    reader.refuse(older_key, older,
-                  fmt::format("rope_parameters.{}.rope_theta says {}: they must agree", kind, newer));
+    reader.refuse(keys.theta, older,
+                  fmt::format("{} says {}: they must agree", inner.place("rope_theta"), newer));
   return newer;
 }
 
-void check_rope_parameters(ConfigReader& reader) {
-  const json& both = reader.value("rope_parameters");
-  if (both.is_null()) return;
-  if (!both.is_object()) reader.refuse("rope_parameters", both, "it must be an object");
-  for (const auto& [key, value] : both.items())
-    if (key != "full_attention" && key != "sliding_attention")
-      reader.refuse("rope_parameters", both,
-                    fmt::format("found {} in it; full_attention and sliding_attention are wanted, an object "
-                                "each",
-                                key));
+ConfigReader reader_of(ConfigReader& reader, const char* kind) {
+  return {parameters_of(reader, kind), reader.where() + ": rope_parameters: " + kind};
+}
+
+// Of the blocks that see everything: rope_scaling (transformers 4) or rope_parameters, which must agree.
+void read_global_rotation(ConfigReader& reader, ModelConfig& config) {
+  ConfigReader newer = reader_of(reader, "full_attention");
+  config.rope_theta = read_theta(reader, newer, global_rotary);
+  config.rope_scaling = read_rope_scaling(newer, reader, global_rotary, config);
+  const json& scaling = reader.value("rope_scaling");
+  if (!is_off(scaling)) {
+    if (!scaling.is_object()) reader.refuse("rope_scaling", scaling, "it must be null or an object");
+    ConfigReader older(scaling, reader.where() + ": rope_scaling");
+    const RopeScaling taken = read_rope_scaling(older, reader, global_rotary, config);
+    refuse_unknown_rotary_keys(older);
+    json of_older = json::object(), of_newer = json::object();
+    write_rope_scaling(taken, of_older);
+    write_rope_scaling(config.rope_scaling, of_newer);
+    if (newer.has("rope_type") && of_older != of_newer)
+      reader.refuse("rope_scaling", scaling,
+                    fmt::format("rope_parameters says {}: they must agree", in_short(newer.object())));
+    config.rope_scaling = taken;
+  }
+  if (config.rope_scaling.kind == RopeScalingKind::longrope)
+    throw UserError(
+        "{}: longrope, which the engine does not have for some of a model's blocks; linear, "
+        "dynamic, llama3, yarn and default are right",
+        reader.place(scaling.is_null() ? "rope_parameters" : "rope_scaling"));
+  refuse_unknown_rotary_keys(newer);
+}
+
+// Of those with a window, which is never scaled.
+void read_local_rotation(ConfigReader& reader, ModelConfig& config) {
+  ConfigReader newer = reader_of(reader, "sliding_attention");
+  const json& type = newer.value("rope_type");
+  if (!type.is_null() && type != "default")
+    newer.refuse("rope_type", type, "blocks with a window are not scaled: \"default\" is right");
+  const double theta = read_theta(reader, newer, local_rotary);
+  refuse_unknown_rotary_keys(newer);
+  for (BlockSettings& block : config.blocks)
+    if (block.window > 0) block.rope_theta = theta;
 }
 
 void read_gemma3_text(ConfigReader& reader, ModelConfig& config) {
@@ -51,27 +88,23 @@ void read_gemma3_text(ConfigReader& reader, ModelConfig& config) {
   config.max_position_embeddings = reader.size("max_position_embeddings", model_limits::tokens, 131072);
   config.query_key_norm = true;
   config.rotary_dim = config.head_dim;
-  const json& scaling = reader.value("rope_scaling");
-  if (!is_off(scaling))
-    reader.refuse("rope_scaling", scaling,
-                  "the engine has no rope scaling of one kind of blocks: it must be null");
-  check_rope_parameters(reader);
-  config.rope_theta = read_theta(reader, "full_attention", "rope_theta", global_theta);
-  const double local = read_theta(reader, "sliding_attention", "rope_local_base_freq", local_theta);
-  for (BlockSettings& block : config.blocks)
-    if (block.window > 0) block.rope_theta = local;
+  read_global_rotation(reader, config);
+  read_local_rotation(reader, config);
 }
 
 void write_gemma3_text(const ModelConfig& config, json& object) {
   write_gemma_blocks(config, object);
-  object["rope_theta"] = config.rope_theta;
-  double local = local_theta;
+  double local = local_rotary.theta_otherwise;
   for (const BlockSettings& block : config.blocks)
     if (block.window > 0) local = block.rope_theta;
-  object["rope_local_base_freq"] = local;
-  object["rope_parameters"] = {
-      {"full_attention", {{"rope_theta", config.rope_theta}, {"rope_type", "default"}}},
-      {"sliding_attention", {{"rope_theta", local}, {"rope_type", "default"}}}};
+  object[global_rotary.theta] = config.rope_theta;
+  object[local_rotary.theta] = local;
+  json scaling = json::object();
+  write_rope_scaling(config.rope_scaling, scaling);
+  if (config.rope_scaling.kind != RopeScalingKind::none) object["rope_scaling"] = scaling;
+  scaling["rope_theta"] = config.rope_theta;
+  object["rope_parameters"] = {{"full_attention", scaling},
+                               {"sliding_attention", {{"rope_theta", local}, {"rope_type", "default"}}}};
 }
 
 }  // namespace

@@ -254,7 +254,7 @@ TEST_CASE("gradients of the MLP agree with finite differences", "[layers][differ
   MlpStash stash;
   mlp.forward(context, layout, x, y, &stash);
   mlp.backward_input(context, layout, dy, dx, stash);
-  CHECK_FALSE(stash.gate.defined());
+  CHECK_FALSE(stash.wide.defined());
   mlp.backward_weight(context, x, dy, stash);
   const auto f = [&] {
     mlp.forward(context, layout, x, y, nullptr);

@@ -94,13 +94,8 @@ TEST_CASE("keys that do not change the maths are ignored", "[config]") {
 TEST_CASE("features that the engine lacks are refused by name", "[config]") {
   check_says(refusal({{"model_type", "mamba"}}), {"config.json", "model_type", "\"mamba\"", "llama"});
   check_says(refusal({{"hidden_act", "tanh"}}), {"hidden_act", "\"tanh\"", "silu"});
-  check_says(refusal({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}}),
-             {"rope_scaling", "rope_type", "llama3"});
-  check_says(refusal({{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}),
-             {"rope_scaling", "type", "linear"});
-  check_says(refusal({{"rope_scaling", {{"factor", 2.0}}}}), {"rope_scaling", "null"});
-  check_says(refusal({{"rope_parameters", {{"rope_type", "yarn"}, {"rope_theta", 1e4}}}}),
-             {"rope_parameters", "yarn"});
+  check_says(refusal({{"model_type", "mixtral"}}), {"mixture of experts is not supported yet", "llama"});
+  check_says(refusal({{"model_type", "lama"}}), {"lama", "the nearest is llama"});
   check_says(refusal({{"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}}}),
              {"rope_parameters", "full_attention"});
   check_says(refusal({{"partial_rotary_factor", 1.5}}), {"partial_rotary_factor", "1.5", "8 channels"});
@@ -111,6 +106,82 @@ TEST_CASE("features that the engine lacks are refused by name", "[config]") {
   check_says(refusal({{"attention_dropout", 1.5}}), {"attention_dropout", "1.5"});
   check_says(refusal({{"resid_pdrop", 0.1}}), {"resid_pdrop", "0.1"});
   check_says(refusal({{"logit_scale", 0.0625}}), {"logit_scale", "0.0625", "maths"});
+}
+
+namespace {
+
+// The scaling of a configuration with these keys on top, of 64 positions and heads of 8 channels.
+RopeScaling scaling_of(const json& changes) {
+  json object = with({{"max_position_embeddings", 64}});
+  object.update(changes);
+  return parse(object).rope_scaling;
+}
+
+std::string scaling_refusal(const json& scaling) {
+  return message_of([&] { scaling_of({{"rope_scaling", scaling}}); });
+}
+
+const json two_factors = {1.0, 1.5, 2.0, 4.0};
+
+}  // namespace
+
+TEST_CASE("scaled rotary positions are read under the older and the newer name", "[config][rope]") {
+  CHECK(scaling_of(json::object()).kind == RopeScalingKind::none);
+  for (const char* place : {"rope_scaling", "rope_parameters"})
+    for (const char* key : {"type", "rope_type"}) {
+      CAPTURE(place, key);
+      const RopeScaling linear = scaling_of({{place, {{key, "linear"}, {"factor", 2}}}});
+      CHECK(linear.kind == RopeScalingKind::linear);
+      CHECK(linear.factor == 2);
+      CHECK(scaling_of({{place, {{key, "dynamic"}, {"factor", 2.5}}}}).kind == RopeScalingKind::dynamic);
+    }
+  const json both = {{"type", "yarn"}, {"rope_type", "yarn"}, {"factor", 4.0}, {"finetuned", true}};
+  const RopeScaling yarn = scaling_of({{"rope_scaling", both}});
+  CHECK(yarn.original_positions == 64);
+  CHECK(yarn.attention_factor == Approx(0.1 * std::log(4.0) + 1));
+  CHECK(yarn.beta_fast == 32);
+  CHECK(yarn.beta_slow == 1);
+  CHECK(yarn.truncate);
+  CHECK(scaling_of({{"rope_scaling", both}, {"original_max_position_embeddings", 16}}).original_positions ==
+        16);
+  const RopeScaling grown = scaling_of({{"rope_scaling",
+                                         {{"rope_type", "longrope"},
+                                          {"original_max_position_embeddings", 16},
+                                          {"short_factor", two_factors},
+                                          {"long_factor", two_factors}}}});
+  CHECK(grown.factor == 4);
+  CHECK(grown.attention_factor == Approx(std::sqrt(1 + std::log(4.0) / std::log(16.0))));
+  CHECK(grown.long_factors == std::vector<double>{1, 1.5, 2, 4});
+}
+
+TEST_CASE("what a scaling of rotary positions lacks, or has too much, is refused by key", "[config][rope]") {
+  check_says(scaling_refusal({{"rope_type", "proportional"}}),
+             {"rope_scaling: rope_type", "longrope", "yarn"});
+  check_says(scaling_refusal({{"factor", 2.0}}), {"rope_scaling: factor is 2.0", "rope_type"});
+  check_says(scaling_refusal({{"type", "linear"}}), {"rope_scaling: factor", "number above 0"});
+  check_says(scaling_refusal({{"type", "linear"}, {"factor", 0}}), {"factor is 0"});
+  check_says(scaling_refusal({{"type", "linear"}, {"factor", 2}, {"beta_fast", 32}}), {"beta_fast is 32"});
+  check_says(scaling_refusal({{"type", "linear"}, {"rope_type", "yarn"}, {"factor", 2}}),
+             {"type", "\"yarn\"", "agree"});
+  check_says(scaling_refusal({{"rope_type", "llama3"}, {"factor", 8}}), {"low_freq_factor"});
+  check_says(scaling_refusal(
+                 {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}),
+             {"high_freq_factor is 4", "above low_freq_factor"});
+  check_says(scaling_refusal({{"rope_type", "yarn"}, {"factor", 4}, {"beta_fast", 1}, {"beta_slow", 2}}),
+             {"beta_fast is 1", "beta_slow, 2"});
+  const json longrope = {{"rope_type", "longrope"}, {"short_factor", two_factors}};
+  check_says(scaling_refusal(longrope), {"long_factor", "4 numbers"});
+  json odd = longrope;
+  odd["long_factor"] = {1, 2, 3};
+  check_says(scaling_refusal(odd), {"long_factor", "4 numbers"});
+  odd["long_factor"] = {1, 2, 3, 0};
+  check_says(scaling_refusal(odd), {"long_factor is 0", "above 0"});
+  const json yarn = {{"rope_type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 32}};
+  check_says(refusal({{"rope_scaling", yarn}, {"original_max_position_embeddings", 16}}),
+             {"original_max_position_embeddings is 32", "16", "agree"});
+  check_says(refusal({{"rope_scaling", yarn}, {"rope_parameters", {{"rope_type", "default"}}}}),
+             {"rope_scaling", "rope_parameters says", "agree"});
+  check_says(refusal({{"rope_scaling", "yarn"}}), {"rope_scaling is \"yarn\"", "object"});
 }
 
 TEST_CASE("missing, ill-typed and impossible values are refused by name", "[config]") {
@@ -397,7 +468,24 @@ TEST_CASE("an unknown type of model is refused with what there is to say of it",
 
 TEST_CASE("every family survives its way through Hugging Face's form", "[config][family]") {
   for (const json& object :
-       {minimal_gpt2(), minimal_qwen2(),
+       {minimal_gpt2(),
+        minimal_qwen2(),
+        with({{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}}}),
+        with({{"rope_scaling",
+               {{"rope_type", "llama3"},
+                {"factor", 8.0},
+                {"original_max_position_embeddings", 128},
+                {"low_freq_factor", 1.0},
+                {"high_freq_factor", 4.0}}}}),
+        with({{"rope_parameters",
+               {{"rope_theta", 5e5},
+                {"rope_type", "yarn"},
+                {"factor", 4.0},
+                {"original_max_position_embeddings", 128},
+                {"attention_factor", 1.5},
+                {"beta_fast", 16.0},
+                {"beta_slow", 2.0},
+                {"truncate", false}}}}),
         merged(minimal(), {{"model_type", "gpt_neox"}, {"rotary_pct", 0.5}, {"hidden_dropout", 0.1}}),
         merged(minimal(), {{"model_type", "qwen3"}, {"head_dim", 32}, {"attention_bias", true}}),
         merged(minimal(), {{"model_type", "gemma"}, {"head_dim", 32}, {"hidden_act", "relu"}}),
