@@ -254,6 +254,19 @@ MatrixIds LayerParameters::add_interleaved_qkv(const std::string& name, bool bia
        rows_of_heads(2, head, of_group(head, queries + head))});
 }
 
+MatrixIds LayerParameters::add_parted_qkv(const std::string& name, int64_t parts) {
+  COLLIE_ASSERT(config_.num_key_value_heads == config_.num_attention_heads,
+                "{}: {} key/value heads for {} query heads in {} parts", name, config_.num_key_value_heads,
+                config_.num_attention_heads, parts);
+  const int64_t run = config_.num_attention_heads * config_.head_dim / parts;
+  const auto from = [run](int64_t place) {
+    return [=](int64_t row) { return (3 * (row / run) + place) * run + row % run; };
+  };
+  return add_fused_qkv(
+      name, false, Stored::out_in,
+      {rows_of_heads(0, run, from(0)), rows_of_heads(1, run, from(2)), rows_of_heads(2, run, from(1))});
+}
+
 MatrixIds LayerParameters::add_gate_up(const std::string& name, bool bias, Stored stored) {
   const int64_t width = config_.intermediate_size, held = width / shard_.tensor_size,
                 first = shard_.tensor_rank * held;

@@ -48,6 +48,10 @@ class LayerParameters {
   // The same, but key head after key head: the queries of all heads that read the first one, its keys, its
   // values, then those of the second.
   MatrixIds add_interleaved_qkv(const std::string& name, bool bias, Stored stored);
+  // The same in `parts` equal parts, each of which has the queries, the values and the keys of its share of
+  // the channels (CodeGen). Asserts that there are as many key/value heads as query heads. No bias; [out,
+  // in].
+  MatrixIds add_parted_qkv(const std::string& name, int64_t parts);
   // The gate and below it the up-projection of a gated MLP in one tensor [2 · width, hidden], each cut by
   // width.
   MatrixIds add_gate_up(const std::string& name, bool bias, Stored stored);

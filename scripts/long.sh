@@ -67,7 +67,10 @@ pytorch() {
     "model_type: qwen3, $sizes, intermediate_size: 96, head_dim: 32" \
     "model_type: gemma, $sizes, intermediate_size: 96, head_dim: 32" \
     "model_type: gemma2, $sizes, intermediate_size: 96, head_dim: 32, num_key_value_heads: 2, sliding_window: 24" \
-    "model_type: gemma3_text, $sizes, intermediate_size: 96, head_dim: 32, num_key_value_heads: 2, sliding_window: 24, sliding_window_pattern: 2"; do
+    "model_type: gemma3_text, $sizes, intermediate_size: 96, head_dim: 32, num_key_value_heads: 2, sliding_window: 24, sliding_window_pattern: 2" \
+    "model_type: glm, $sizes, intermediate_size: 96, head_dim: 16" "model_type: glm4, $sizes, intermediate_size: 96, head_dim: 32" \
+    "model_type: gptj, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256, rotary_dim: 8" \
+    "model_type: codegen, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256, rotary_dim: 8"; do
     number=$((number + 1))
     "$engine" run configs/quickstart.yaml --set "run.dir=$run/$number" --set train.steps=20 --set "model.config={$model}" \
       --set parallel.tp_size=2

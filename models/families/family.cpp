@@ -9,10 +9,10 @@ namespace collie {
 namespace {
 
 const std::vector<const Family*>& all_families() {
-  static const std::vector<const Family*> all = {&chatglm_family(),     &gemma_family(),    &gemma2_family(),
-                                                 &gemma3_text_family(), &glm_family(),      &glm4_family(),
-                                                 &gpt2_family(),        &gpt_neox_family(), &llama_family(),
-                                                 &qwen2_family(),       &qwen3_family()};
+  static const std::vector<const Family*> all = {
+      &chatglm_family(), &codegen_family(), &gemma_family(), &gemma2_family(),   &gemma3_text_family(),
+      &glm_family(),     &glm4_family(),    &gpt2_family(),  &gpt_neox_family(), &gptj_family(),
+      &llama_family(),   &moss_family(),    &qwen2_family(), &qwen3_family()};
   return all;
 }
 

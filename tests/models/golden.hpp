@@ -19,7 +19,10 @@ inline const std::vector<std::string> checkpoints = {"llama_tied",   "llama_unti
                                                      "qwen2_window", "qwen3",
                                                      "gpt_neox",     "gemma",
                                                      "gemma2",       "gemma2_untied",
-                                                     "gemma3_text",  "gemma3_text_untied"};
+                                                     "gemma3_text",  "gemma3_text_untied",
+                                                     "glm",          "glm4",
+                                                     "chatglm",      "gptj",
+                                                     "codegen"};
 
 inline nlohmann::json read_json(const std::string& file) {
   std::ifstream stream(file);

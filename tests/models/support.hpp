@@ -72,7 +72,13 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
     config.blocks.assign(static_cast<size_t>(config.num_hidden_layers), {.score_scale = 0.4});
     config.blocks.back().rope_theta = 100;
   }
-  if (family != "gpt2" && family != "gpt_neox") return config;
+  if (family == "glm" || family == "glm4" || family == "chatglm") {
+    config.output_bias = config.mlp_bias = false;
+    config.rotary_dim = config.head_dim / 2;
+    config.rotary_pairs = RotaryPairs::neighbours;
+  }
+  const bool of_gptj = family == "gptj" || family == "codegen" || family == "moss";
+  if (family != "gpt2" && family != "gpt_neox" && !of_gptj) return config;
   config.num_key_value_heads = config.num_attention_heads;
   config.head_dim = config.hidden_size / config.num_attention_heads;
   config.norm = {NormKind::layer, 1e-5, 0, true};
@@ -83,6 +89,11 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
   } else {
     config.parallel_branches = true;
     config.rotary_dim = 2;
+  }
+  if (of_gptj) {
+    config.qkv_bias = config.output_bias = false;
+    config.head_bias = true;
+    config.rotary_pairs = RotaryPairs::neighbours;
   }
   return config;
 }

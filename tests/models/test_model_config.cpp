@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "models/rotary.hpp"
 #include "models/stage_range.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/temporary_folder.hpp"
@@ -453,17 +454,134 @@ TEST_CASE("Gemma 3's blocks with windows have rotary positions of their own", "[
   };
   check_says(refused({{"rope_parameters", newer}, {"rope_local_base_freq", 300}}),
              {"rope_local_base_freq is 300", "500"});
-  check_says(refused({{"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}}}),
-             {"rope_scaling", "rope scaling of one kind"});
-  check_says(refused({{"rope_parameters", {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}}}}}}),
-             {"full_attention", "rope_type is \"linear\""});
+  const json linear = {{"rope_type", "linear"}, {"factor", 8.0}};
+  for (const json& scaled :
+       {json{{"rope_scaling", linear}}, json{{"rope_parameters", {{"full_attention", linear}}}},
+        json{{"rope_scaling", linear}, {"rope_parameters", {{"full_attention", linear}}}}}) {
+    const ModelConfig with_scaling = parse(merged(minimal_gemma3, scaled));
+    CHECK(with_scaling.rope_scaling.kind == RopeScalingKind::linear);
+    CHECK(with_scaling.rope_scaling.factor == 8);
+    CHECK(with_rotation_of(with_scaling, 0).rope_scaling.kind == RopeScalingKind::none);  // it has a window
+    CHECK(with_rotation_of(parse(merged(minimal_gemma3, merged(scaled, {{"sliding_window_pattern", 1}}))), 0)
+              .rope_scaling.factor == 8);
+  }
+  check_says(refused({{"rope_scaling", linear}, {"rope_parameters", newer}}), {"rope_scaling", "agree"});
+  check_says(refused({{"rope_parameters", {{"sliding_attention", linear}}}}),
+             {"sliding_attention", "rope_type is \"linear\""});
+  check_says(refused({{"rope_scaling",
+                       {{"rope_type", "longrope"},
+                        {"original_max_position_embeddings", 64},
+                        {"short_factor", std::vector<int>(128, 1)},
+                        {"long_factor", std::vector<int>(128, 2)}}}}),
+             {"rope_scaling", "longrope", "linear"});
   check_says(refused({{"rope_parameters", {{"rope_theta", 1e4}}}}), {"rope_parameters", "sliding_attention"});
   check_says(refused({{"attn_logit_softcapping", 50}}), {"attn_logit_softcapping is 50"});
 }
 
-TEST_CASE("an unknown type of model is refused with what there is to say of it", "[config][family]") {
+namespace {
+
+json minimal_chatglm() {
+  return {{"model_type", "chatglm"},    {"hidden_size", 64},
+          {"ffn_hidden_size", 96},      {"num_layers", 4},
+          {"num_attention_heads", 8},   {"kv_channels", 8},
+          {"multi_query_group_num", 2}, {"multi_query_attention", true},
+          {"padded_vocab_size", 512},   {"add_qkv_bias", true}};
+}
+
+json minimal_gptj(const char* model_type) {
+  return {{"model_type", model_type}, {"n_embd", 64},    {"n_layer", 4}, {"n_head", 8},
+          {"rotary_dim", 4},          {"vocab_size", 96}};
+}
+
+}  // namespace
+
+TEST_CASE("GLM rotates half of each head in neighbouring pairs", "[config][family]") {
+  for (const char* model_type : {"glm", "glm4"}) {
+    const ModelConfig config = parse(minimal_of(model_type));
+    CHECK(config.rotary_pairs == RotaryPairs::neighbours);
+    CHECK(config.head_dim == 128);
+    CHECK(config.rotary_dim == 64);
+    CHECK(config.num_key_value_heads == 2);
+    CHECK(config.norm.eps == 1.5625e-7);
+    CHECK(config.qkv_bias);
+    CHECK_FALSE(config.output_bias);
+    CHECK(parse(merged(minimal_of(model_type), {{"partial_rotary_factor", 0.25}})).rotary_dim == 32);
+    CHECK_FALSE(parse(merged(minimal_of(model_type), {{"attention_bias", false}})).qkv_bias);
+  }
+}
+
+TEST_CASE("ChatGLM's own keys are read, and what its code can do beside is refused", "[config][family]") {
+  // What published files say.
+  const ModelConfig config = parse(merged(minimal_chatglm(), {{"apply_query_key_layer_scaling", true},
+                                                              {"attention_softmax_in_fp32", true},
+                                                              {"auto_map", {{"AutoConfig", "a.B"}}},
+                                                              {"bias_dropout_fusion", true},
+                                                              {"classifier_dropout", nullptr},
+                                                              {"fp32_residual_connection", false},
+                                                              {"hidden_dropout", 0.0},
+                                                              {"original_rope", true},
+                                                              {"pre_seq_len", nullptr},
+                                                              {"prefix_projection", false},
+                                                              {"quantization_bit", 0},
+                                                              {"layernorm_epsilon", 1e-6},
+                                                              {"rope_ratio", 500},
+                                                              {"seq_length", 131072},
+                                                              {"vocab_size", 500}}));
+  CHECK(config.vocab_size == 512);
+  CHECK(config.max_position_embeddings == 131072);
+  CHECK(config.norm.eps == 1e-6);
+  CHECK(config.rope_theta == 5e6);
+  CHECK(config.rotary_dim == 4);
+  CHECK(config.rotary_pairs == RotaryPairs::neighbours);
+  CHECK(config.num_key_value_heads == 2);
+  CHECK(config.qkv_bias);
+  CHECK_FALSE(config.tie_word_embeddings);
+  const auto refused = [&](const json& changes) {
+    return message_of([&] { parse(merged(minimal_chatglm(), changes)); });
+  };
+  check_says(refused({{"position_encoding_2d", true}}), {"position_encoding_2d", "ChatGLM-6B", "ChatGLM2"});
+  check_says(message_of([&] {
+               parse({{"model_type", "chatglm"}, {"hidden_size", 64}, {"inner_hidden_size", 256}});
+             }),
+             {"inner_hidden_size is 256", "ChatGLM-6B"});
+  check_says(refused({{"multi_query_attention", false}}), {"multi_query_attention is false", "true"});
+  check_says(refused({{"rmsnorm", false}}), {"rmsnorm is false", "RMSNorm"});
+  check_says(refused({{"add_bias_linear", true}}), {"add_bias_linear is true"});
+  check_says(refused({{"post_layer_norm", false}}), {"post_layer_norm is false"});
+  check_says(refused({{"apply_residual_connection_post_layernorm", true}}),
+             {"apply_residual_connection_post_layernorm is true"});
+  check_says(refused({{"pre_seq_len", 128}}), {"pre_seq_len is 128"});
+  check_says(refused({{"quantization_bit", 4}}), {"quantization_bit is 4"});
+  check_says(refused({{"kv_channels", 6}}), {"kv_channels is 6", "multiple of 4"});
+}
+
+TEST_CASE("GPT-J's kin have one norm a block, and a bias of the head", "[config][family]") {
+  for (const char* model_type : {"gptj", "codegen", "moss"}) {
+    CAPTURE(model_type);
+    const ModelConfig config = parse(minimal_gptj(model_type));
+    CHECK(config.intermediate_size == 256);
+    CHECK(config.rotary_dim == 4);
+    CHECK(config.rotary_pairs == RotaryPairs::neighbours);
+    CHECK(config.head_bias);
+    CHECK(config.mlp_bias);
+    CHECK_FALSE(config.qkv_bias);
+    CHECK(config.parallel_branches);
+    CHECK_FALSE(config.tie_word_embeddings);
+    check_says(message_of([&] {
+                 parse(merged(minimal_gptj(model_type), {{"rotary_dim", 10}}));
+               }),
+               {"rotary_dim is 10", "8 channels"});
+  }
+  CHECK(parse(merged(minimal_gptj("moss"), {{"wbits", 32}, {"groupsize", 128}})).hidden_size == 64);
+  check_says(message_of([&] { parse(merged(minimal_gptj("moss"), {{"wbits", 4}})); }), {"wbits is 4", "32"});
+  check_says(message_of([&] {
+               parse(merged(minimal_gptj("codegen"), {{"n_embd", 42}, {"n_head", 7}}));
+             }),
+             {"n_embd is 42", "4 parts"});
+}
+
+TEST_CASE("kinds of models whose name says more are refused with what there is to say", "[config][family]") {
   check_says(refusal({{"model_type", "gemma3"}}), {"\"gemma3\"", "text_config", "gemma3_text"});
-  check_says(refusal({{"model_type", "gtp2"}}), {"\"gtp2\"", "known: gemma", "the nearest is gpt2"});
 }
 
 TEST_CASE("every family survives its way through Hugging Face's form", "[config][family]") {
@@ -489,16 +607,24 @@ TEST_CASE("every family survives its way through Hugging Face's form", "[config]
         merged(minimal(), {{"model_type", "gpt_neox"}, {"rotary_pct", 0.5}, {"hidden_dropout", 0.1}}),
         merged(minimal(), {{"model_type", "qwen3"}, {"head_dim", 32}, {"attention_bias", true}}),
         merged(minimal(), {{"model_type", "gemma"}, {"head_dim", 32}, {"hidden_act", "relu"}}),
-        merged(minimal(), {{"partial_rotary_factor", 0.5}}), minimal_of("gemma2"),
+        merged(minimal(), {{"partial_rotary_factor", 0.5}}),
+        minimal_of("gemma2"),
         merged(minimal_of("gemma2"), {{"final_logit_softcapping", nullptr},
                                       {"attn_logit_softcapping", 10.5},
                                       {"query_pre_attn_scalar", 144},
                                       {"sliding_window", 16}}),
         minimal_of("gemma3_text"),
+        minimal_of("glm"),
+        merged(minimal_of("glm4"), {{"head_dim", 16}, {"rope_theta", 500.0}}),
+        merged(minimal_chatglm(), {{"rope_ratio", 50.0}, {"hidden_dropout", 0.1}}),
+        minimal_gptj("gptj"),
+        minimal_gptj("codegen"),
+        merged(minimal_gptj("moss"), {{"attn_pdrop", 0.1}}),
         merged(minimal_of("gemma3_text"), {{"layer_types",
                                             {"full_attention", "sliding_attention", "sliding_attention",
                                              "full_attention", "full_attention"}},
                                            {"rope_local_base_freq", 300.0},
+                                           {"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}},
                                            {"head_dim", 16},
                                            {"final_logit_softcapping", 12.5}}),
         merged(minimal_gpt2(), {{"scale_attn_by_inverse_layer_idx", true},

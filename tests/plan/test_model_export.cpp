@@ -38,8 +38,9 @@ std::string write_small_tokenizer(const TemporaryFolder& folder) {
 }  // namespace
 
 TEST_CASE("an exported model folder of any family has the tensors that PyTorch wrote", "[export]") {
-  for (const std::string name : {"llama_tied", "llama_untied", "gpt2", "gpt2_untied", "gpt_neox", "gemma",
-                                 "gemma2", "gemma3_text", "qwen2", "qwen3"}) {
+  for (const std::string name :
+       {"llama_tied", "llama_untied", "gpt2", "gpt2_untied", "gpt_neox", "gemma", "gemma2", "gemma3_text",
+        "glm", "glm4", "chatglm", "gptj", "codegen", "qwen2", "qwen3"}) {
     CAPTURE(name);
     const TemporaryFolder folder;
     Config config;
