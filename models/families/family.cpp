@@ -9,8 +9,9 @@ namespace collie {
 namespace {
 
 const std::vector<const Family*>& all_families() {
-  static const std::vector<const Family*> all = {&gemma_family(), &gpt2_family(),  &gpt_neox_family(),
-                                                 &llama_family(), &qwen2_family(), &qwen3_family()};
+  static const std::vector<const Family*> all = {
+      &gemma_family(), &gpt2_family(),    &gpt_neox_family(), &internlm_family(), &internlm2_family(),
+      &llama_family(), &mistral_family(), &phi3_family(),     &qwen2_family(),    &qwen3_family()};
   return all;
 }
 

@@ -66,7 +66,11 @@ std::string right_family(const std::string& model_type);
 const Family& gemma_family();
 const Family& gpt2_family();
 const Family& gpt_neox_family();
+const Family& internlm_family();
+const Family& internlm2_family();
 const Family& llama_family();
+const Family& mistral_family();
+const Family& phi3_family();
 const Family& qwen2_family();
 const Family& qwen3_family();
 
