@@ -76,8 +76,12 @@ const Family& glm4_family();
 const Family& gpt2_family();
 const Family& gpt_neox_family();
 const Family& gptj_family();
+const Family& internlm_family();
+const Family& internlm2_family();
 const Family& llama_family();
+const Family& mistral_family();
 const Family& moss_family();
+const Family& phi3_family();
 const Family& qwen2_family();
 const Family& qwen3_family();
 

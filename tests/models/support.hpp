@@ -52,11 +52,25 @@ inline ModelConfig tiny_config(bool tied = false) {
   return config;
 }
 
+// Other angles for documents of more than `original` tokens.
+inline RopeScaling longrope_of(int64_t head_dim, int64_t original) {
+  RopeScaling scaling{.kind = RopeScalingKind::longrope, .factor = 4, .original_positions = original};
+  scaling.attention_factor = 1.1;
+  for (int64_t i = 0; i < head_dim / 2; ++i) {
+    scaling.short_factors.push_back(1 + 0.1 * static_cast<double>(i));
+    scaling.long_factors.push_back(2 + static_cast<double>(i));
+  }
+  return scaling;
+}
+
 // Makes the blocks those of a family; the sizes stay, but for key/value heads where there are no groups.
 inline ModelConfig as_family(ModelConfig config, const std::string& family) {
   config.model_type = family;
   if (family == "qwen2" || family == "qwen3") config.output_bias = config.mlp_bias = false;
   config.query_key_norm = family == "qwen3" || family == "gemma3_text";
+  if (family.starts_with("internlm")) config.mlp_bias = false;
+  if (family == "mistral" || family == "phi3") config.qkv_bias = config.output_bias = config.mlp_bias = false;
+  if (family == "phi3") config.rope_scaling = longrope_of(config.head_dim, 12);
   if (family.starts_with("gemma")) {
     config.norm.weight_offset = 1;
     config.activation = Activation::gelu_tanh;

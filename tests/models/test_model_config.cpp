@@ -95,8 +95,8 @@ TEST_CASE("keys that do not change the maths are ignored", "[config]") {
 TEST_CASE("features that the engine lacks are refused by name", "[config]") {
   check_says(refusal({{"model_type", "mamba"}}), {"config.json", "model_type", "\"mamba\"", "llama"});
   check_says(refusal({{"hidden_act", "tanh"}}), {"hidden_act", "\"tanh\"", "silu"});
-  check_says(refusal({{"model_type", "mixtral"}}), {"mixture of experts is not supported yet", "llama"});
-  check_says(refusal({{"model_type", "lama"}}), {"lama", "the nearest is llama"});
+  check_says(refusal({{"model_type", "mixtral"}}), {"mixture of experts is not supported yet", "mistral"});
+  check_says(refusal({{"model_type", "mistrall"}}), {"mistrall", "the nearest is mistral"});
   check_says(refusal({{"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}}}),
              {"rope_parameters", "full_attention"});
   check_says(refusal({{"partial_rotary_factor", 1.5}}), {"partial_rotary_factor", "1.5", "8 channels"});
@@ -584,10 +584,102 @@ TEST_CASE("kinds of models whose name says more are refused with what there is t
   check_says(refusal({{"model_type", "gemma3"}}), {"\"gemma3\"", "text_config", "gemma3_text"});
 }
 
+namespace {
+
+json minimal_phi3() {
+  return merged(minimal(), {{"model_type", "phi3"}, {"max_position_embeddings", 64}});
+}
+
+const json phi3_longrope = {{"type", "su"}, {"short_factor", two_factors}, {"long_factor", two_factors}};
+
+}  // namespace
+
+TEST_CASE("Mistral's defaults are transformers' where keys are missing, not where they are null",
+          "[config][family]") {
+  const json mistral = merged(minimal(), {{"model_type", "mistral"}});
+  CHECK(parse(mistral).num_key_value_heads == 8);
+  CHECK(parse(mistral).block(4).window == 4096);
+  CHECK(parse(mistral).max_position_embeddings == 131072);
+  CHECK(parse(merged(mistral, {{"sliding_window", nullptr}})).blocks.empty());
+  CHECK(parse(merged(mistral, {{"num_attention_heads", 16}, {"num_key_value_heads", nullptr}}))
+            .num_key_value_heads == 16);
+  CHECK(parse(merged(mistral, {{"num_attention_heads", 16}})).num_key_value_heads == 8);
+  // Every position fits into the window.
+  CHECK(parse(merged(mistral, {{"max_position_embeddings", 4096}})).blocks.empty());
+  CHECK(parse(merged(mistral, {{"max_position_embeddings", 4097}})).block(0).window == 4096);
+}
+
+TEST_CASE("Phi-3's longrope has its older names and its own default length", "[config][family]") {
+  const ModelConfig config = parse(minimal_phi3());
+  CHECK(config.norm.eps == 1e-5);
+  CHECK(config.blocks.empty());
+  CHECK_FALSE(config.qkv_bias);
+  const ModelConfig longer =
+      parse(merged(minimal_phi3(), {{"rope_scaling", phi3_longrope},
+                                    {"original_max_position_embeddings", 16},
+                                    {"auto_map", {{"AutoConfig", "configuration_phi3.Phi3Config"}}},
+                                    {"resid_pdrop", 0.25}}));
+  CHECK(longer.rope_scaling.kind == RopeScalingKind::longrope);
+  CHECK(longer.rope_scaling.original_positions == 16);
+  CHECK(longer.dropout.residual == 0.25);
+  CHECK(parse(merged(minimal_phi3(), {{"rope_scaling", phi3_longrope}})).rope_scaling.original_positions ==
+        4096);
+  check_says(message_of([] {
+               parse(merged(minimal_phi3(), {{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}));
+             }),
+             {"rope_scaling", "\"linear\"", "known: default, longrope"});
+}
+
+TEST_CASE("InternLM's keys are those of its own code", "[config][family]") {
+  const json internlm = merged(minimal(), {{"model_type", "internlm"}, {"auto_map", {{"AutoConfig", "x"}}}});
+  CHECK(parse(internlm).qkv_bias);
+  CHECK(parse(internlm).output_bias);
+  CHECK_FALSE(parse(internlm).mlp_bias);
+  CHECK_FALSE(parse(merged(internlm, {{"bias", false}})).output_bias);
+  CHECK(parse(merged(internlm, {{"rotary", {{"base", 500}, {"type", "origin"}}}})).rope_theta == 500);
+  check_says(message_of([&] {
+               parse(merged(internlm, {{"rotary", {{"type", "linear"}}}}));
+             }),
+             {"rotary: type", "dynamic, origin"});
+  const json second =
+      merged(minimal(), {{"model_type", "internlm2"}, {"num_key_value_heads", 2}, {"bias", false}});
+  CHECK(parse(second).num_key_value_heads == 2);
+  CHECK_FALSE(parse(second).qkv_bias);
+  check_says(message_of([&] {
+               parse(merged(second, {{"rope_scaling", {{"type", "yarn"}, {"factor", 2.0}}}}));
+             }),
+             {"rope_scaling: type", "dynamic, linear"});
+  check_says(message_of([&] {
+               parse(merged(second, {{"rope_scaling", {{"type", "dynamic"}}}}));
+             }),
+             {"rope_scaling: factor"});
+}
+
 TEST_CASE("every family survives its way through Hugging Face's form", "[config][family]") {
   for (const json& object :
        {minimal_gpt2(),
         minimal_qwen2(),
+        merged(minimal(), {{"model_type", "mistral"}, {"sliding_window", 16}, {"num_key_value_heads", 2}}),
+        merged(minimal(), {{"model_type", "mistral"}, {"sliding_window", nullptr}}),
+        merged(minimal(), {{"model_type", "internlm"}, {"bias", false}}),
+        merged(minimal(), {{"model_type", "internlm"},
+                           {"rotary", {{"base", 500.0}, {"type", "dynamic"}, {"scaling_factor", 2.0}}}}),
+        merged(minimal(), {{"model_type", "internlm2"},
+                           {"num_key_value_heads", 4},
+                           {"bias", true},
+                           {"rope_theta", 5e5},
+                           {"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}}),
+        merged(minimal(), {{"model_type", "internlm2"}, {"rope_scaling", nullptr}}),
+        merged(minimal_phi3(), {{"sliding_window", 16}, {"resid_pdrop", 0.25}}),
+        merged(minimal_phi3(), {{"original_max_position_embeddings", 16},
+                                {"partial_rotary_factor", 0.5},
+                                {"rope_scaling",
+                                 {{"rope_type", "longrope"},
+                                  {"factor", 4.0},
+                                  {"attention_factor", 1.25},
+                                  {"original_max_position_embeddings", 16},
+                                  {"short_factor", {1.0, 1.5}},
+                                  {"long_factor", {2.0, 2.5}}}}}),
         with({{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}}}),
         with({{"rope_scaling",
                {{"rope_type", "llama3"},
