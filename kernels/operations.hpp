@@ -33,6 +33,12 @@ enum class GemmForm {
   tn,  // A [k, m], B [k, n]: dyᵀ · x, the weight gradient of a linear layer
 };
 
+// Says which channels of a head are turned together by a rotary position.
+enum class RotaryPairs : uint8_t {
+  halves,      // channel j of the rotated part's first half and channel j of its second (Llama, GPT-NeoX)
+  neighbours,  // channels 2 j and 2 j + 1 (RoFormer, GPT-J, ChatGLM)
+};
+
 // Says where documents start in a row of packed tokens: S documents have S + 1 offsets, from 0 to the number
 // of tokens. In training, queries and keys are the same tokens. With a KV cache a document has more keys than
 // queries, and its last query stands at its last key. If not causal, every query of a document sees all of
@@ -261,12 +267,13 @@ class Operations {
   virtual void layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,
                                           Tensor& d_weight, bool accumulate) = 0;
 
-  // --- rotary positions (Su et al., arXiv 2104.09864) in Hugging Face's half-split layout, in place
+  // --- rotary positions (Su et al., arXiv 2104.09864), in place
   // x [tokens, heads, head_dim] may be row-strided; cosines, sines [max_positions, rotated / 2]; positions
   // [tokens] on the host. The first `rotated` channels of each head are rotated, the others are left as they
-  // are. `inverse` rotates back, which is the backward of the rotation.
+  // are. `pairs` says which two of them column j of the tables turns. `inverse` rotates back, which is the
+  // backward of the rotation.
   virtual void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
-                    bool inverse) = 0;
+                    bool inverse, RotaryPairs pairs = RotaryPairs::halves) = 0;
 
   // --- attention within each document, causal or not, which never materialises the score matrix (Dao, arXiv
   // 2307.08691). q, out [queries, heads, head_dim]; k, v [keys, kv_heads, head_dim]; all may be row-strided.

@@ -35,6 +35,7 @@ Attention::Attention(const ModelConfig& config, int64_t block, const BlockIds& i
     : qkv_(make_qkv(config, ids, linears)),
       o_(make_row_parallel_linear(linears(ids.o.without_bias()), ids.o.bias)),
       tables_(tables),
+      pairs_(config.rotary_pairs),
       head_dim_(config.head_dim),
       q_width_(config.num_attention_heads * config.head_dim),
       kv_width_(config.num_key_value_heads * config.head_dim),
@@ -87,8 +88,9 @@ AttentionSpans Attention::own_spans(const TokenLayout& layout) const {
 void Attention::rotate(LayerContext& context, const TokenLayout& layout, Tensor& qkv, bool inverse) const {
   if (!tables_.cosines.defined()) return;
   Tensor q = heads_of(q_of(qkv)), k = heads_of(k_of(qkv));
-  context.operations.rope(q, tables_.cosines, tables_.sines, layout.positions, inverse);
-  context.operations.rope(k, tables_.cosines, tables_.sines, layout.positions, inverse);
+  const std::span<const int32_t> angles = layout.angles.empty() ? layout.positions : layout.angles;
+  context.operations.rope(q, tables_.cosines, tables_.sines, angles, inverse, pairs_);
+  context.operations.rope(k, tables_.cosines, tables_.sines, angles, inverse, pairs_);
 }
 
 // Heads lie in rows with others between them, and the norm reads rows of their own.

@@ -22,7 +22,8 @@ struct TokenLayout {
   std::span<const int32_t> positions;  // [tokens]
   const ContextSlice* slice =
       nullptr;  // with context parallelism: the tokens are its own, instead of `spans`
-  std::span<const uint64_t> rows = {};  // [tokens] their numbers in the run, where something is dropped
+  std::span<const uint64_t> rows = {};   // [tokens] their numbers in the run, where something is dropped
+  std::span<const int32_t> angles = {};  // [tokens] rows of the rotary tables; empty: the positions
 };
 
 // What the norm of queries or of keys keeps: rows are [tokens · heads, head_dim].
@@ -119,6 +120,7 @@ class Attention {
   std::optional<Norm> q_norm_, k_norm_;
   std::optional<Prefix> prefix_;
   RotaryTables tables_;  // shared handles
+  RotaryPairs pairs_;
   int64_t head_dim_, q_width_, kv_width_, window_;
   double score_scale_, soft_cap_, dropout_;
   std::string place_;  // in the model, for dropout

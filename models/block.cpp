@@ -1,5 +1,7 @@
 #include "models/block.hpp"
 
+#include "models/once_per_micro_batch.hpp"
+
 namespace collie {
 
 std::vector<Tensor*> BlockStash::kept() {
@@ -19,6 +21,7 @@ DecoderBlock::DecoderBlock(const ModelConfig& config, int64_t block, const Block
                            const RotaryTables& tables, const LinearFactory& linears, Recompute recompute,
                            const std::optional<BottleneckAdapter>& bottleneck)
     : parallel_(config.parallel_branches),
+      shares_norm_(ids.mlp_norm.weight != no_parameter && ids.mlp_norm.weight == ids.attention_norm.weight),
       attention_(config.norm, ids.attention_norm, Attention(config, block, ids, tables, linears),
                  ids.attention_output_norm,
                  {config.dropout.residual, fmt::format("block {}/attention", block)},
@@ -72,8 +75,13 @@ Tensor DecoderBlock::backward_input(LayerContext& context, const TokenLayout& la
 }
 
 void DecoderBlock::backward_weight(LayerContext& context, BlockStash& stash) const {
-  mlp_.backward_weight(context, stash.mlp);
-  attention_.backward_weight(context, stash.attention);
+  std::optional<OnceOpened> sink;  // a gradient is one contribution, also where it is of two uses
+  if (shares_norm_ && context.sink) sink.emplace(*context.sink);
+  LayerContext inner = context;
+  if (sink) inner.sink = &*sink;
+  mlp_.backward_weight(inner, stash.mlp);
+  attention_.backward_weight(inner, stash.attention);
+  if (sink) sink->finish();
 }
 
 ResidualStream DecoderBlock::decode(LayerContext& context, const TokenLayout& layout, ResidualStream stream,

@@ -1,5 +1,6 @@
 // One decoder block of two branches, attention and the MLP. One after the other: m = x + attention(norm(x)),
-// y = m + mlp(norm(m)); or side by side: y = x + attention(norm(x)) + mlp(norm(x)).
+// y = m + mlp(norm(m)); or side by side: y = x + attention(norm(x)) + mlp(norm(x)), with a norm each or with
+// one norm.
 #pragma once
 
 #include <vector>
@@ -45,6 +46,7 @@ class DecoderBlock {
   void compute_again(LayerContext& context, const TokenLayout& layout, BlockStash& stash) const;
 
   bool parallel_;
+  bool shares_norm_;  // the two norms have the same weights
   Branch<Attention> attention_;
   Branch<Mlp> mlp_;
   Recompute recompute_;

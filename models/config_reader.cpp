@@ -37,7 +37,7 @@ const std::set<std::string>& harmless_keys() {
       "length_penalty", "repetition_penalty", "diversity_penalty", "no_repeat_ngram_size",
       "encoder_no_repeat_ngram_size", "bad_words_ids", "forced_bos_token_id", "forced_eos_token_id",
       "suppress_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty", "remove_invalid_values",
-      "prefix"};
+      "prefix", "cache_implementation"};
   return keys;
 }
 

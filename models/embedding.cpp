@@ -1,5 +1,6 @@
 #include "models/embedding.hpp"
 
+#include "kernels/bfloat16.hpp"
 #include "models/access.hpp"
 #include "models/tensor_parallel.hpp"
 
@@ -23,7 +24,7 @@ std::vector<int32_t> local_rows(const LayerContext& context, const MicroBatch& b
 // nothing else.
 void Embedding::forward(LayerContext& context, const MicroBatch& batch, Tensor& out) const {
   look_up_tokens(context, batch, out);
-  if (scale_ != 1) context.operations.scale(out, scale_);
+  if (scale_ != 1) context.operations.scale(out, scale_in(out.dtype()));
   if (ids_.prompt.exists() && batch.virtual_tokens > 0) {  // a prefix has none
     if (context.prompt != nullptr)
       add_rows(context, *context.prompt, prompt_rows(batch), out);
@@ -32,6 +33,13 @@ void Embedding::forward(LayerContext& context, const MicroBatch& batch, Tensor& 
   }
   if (ids_.positions != no_parameter)
     add_rows(context, *AcquiredWeight(context, ids_.positions), batch.positions, out);
+}
+
+double Embedding::scale_in(DType dtype) const {
+  if (dtype != DType::bf16) return scale_;
+  bfloat16 rounded{};
+  store(static_cast<float>(scale_), &rounded);
+  return to_float(rounded);
 }
 
 void Embedding::add_rows(LayerContext& context, const Tensor& table, std::span<const int32_t> ids,
@@ -87,7 +95,7 @@ void Embedding::backward_weight(LayerContext& context, const MicroBatch& batch, 
   if (ids_.positions != no_parameter) add_rows_backward(context, ids_.positions, batch.positions, d_out);
   if (ids_.prompt.exists() && !ids_.prompt.has_encoder())
     add_rows_backward(context, ids_.prompt.rows, prompt_rows(batch), d_out);
-  if (scale_ != 1) context.operations.scale(d_out, scale_);
+  if (scale_ != 1) context.operations.scale(d_out, scale_in(d_out.dtype()));
   const Tensor inside = gather_from_sequence_region(context, d_out);
   contribute(context, ids_.tokens, [&](Tensor& gradient, bool accumulate) {
     if (context.tensor == nullptr && batch.virtual_tokens == 0)

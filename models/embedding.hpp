@@ -35,7 +35,10 @@ class Embedding {
 
   EmbeddingIds ids_;
   int64_t vocab_;
-  double scale_;  // of the tokens' rows
+  // Multiplies the tokens' rows. Rounded as the rows are: transformers keeps the factor in their dtype.
+  double scale_in(DType dtype) const;
+
+  double scale_;
 };
 
 }  // namespace collie

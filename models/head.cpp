@@ -17,8 +17,23 @@ std::span<const int32_t> labels_of(const MicroBatch& batch, int64_t begin, int64
 
 }  // namespace
 
-Head::Head(const Norm& norm, std::unique_ptr<Linear> projection, int64_t vocab)
-    : norm_(norm), projection_(std::move(projection)), vocab_(vocab) {}
+Head::Head(const Norm& norm, std::unique_ptr<Linear> projection, int64_t vocab, double soft_cap)
+    : norm_(norm), projection_(std::move(projection)), vocab_(vocab), soft_cap_(soft_cap) {}
+
+// With s = z / c, d(c · tanh(s)) / dz is tanh'(s): the factors c and 1 / c of the two scalings cancel.
+Tensor Head::cap(Operations& operations, Tensor& logits) const {
+  if (soft_cap_ == 0) return {};
+  operations.scale(logits, 1 / soft_cap_);
+  Tensor scaled = logits;
+  logits = operations.empty(scaled.shape(), Category::workspace);
+  operations.activate(Activation::tanh, scaled, logits);
+  operations.scale(logits, soft_cap_);
+  return scaled;
+}
+
+void Head::backward_cap(Operations& operations, const Tensor& scaled, Tensor& gradient) {
+  if (scaled.defined()) operations.activate_backward(Activation::tanh, scaled, gradient, gradient);
+}
 
 void Head::check_labels(const MicroBatch& batch, int64_t tokens) const {
   COLLIE_ASSERT(static_cast<int64_t>(batch.labels.size()) == tokens, "{} labels for {} tokens",
@@ -67,6 +82,7 @@ void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStrea
     LinearStash kept;
     if (end > begin) {
       projection_->forward(inner, normed, scores, &kept);
+      const Tensor scaled = cap(operations, scores);
       std::vector<int32_t> sampled;
       std::span<const int32_t> labels = labels_of(batch, begin, end);
       if (context.labels) {
@@ -75,6 +91,7 @@ void Head::forward(LayerContext& context, const MicroBatch& batch, ResidualStrea
         labels = sampled;
       }
       chunk_loss(inner, loss, scores, labels, gradient_scale, loss_sum);
+      backward_cap(operations, scaled, scores);
     }
     projection_->backward_weight(inner, normed, scores, kept);
     if (end > begin) projection_->backward_input(inner, scores, normed, false, kept);
@@ -130,6 +147,7 @@ Tensor Head::scores(LayerContext& context, const Tensor& x) const {
   norm_.forward(context, stream, normed, statistics);
   Tensor result = operations.empty({x.dim(0), share_of_vocabulary(context)}, Category::workspace);
   projection_->forward(context, normed, result, nullptr);
+  cap(operations, result);
   return result;
 }
 

@@ -22,7 +22,8 @@ struct HeadStash {
 
 class Head {
  public:
-  Head(const Norm& norm, std::unique_ptr<Linear> projection, int64_t vocab);
+  // soft_cap: c > 0: a logit z becomes c · tanh(z / c) (Gemma 2, arXiv 2408.00118); 0: none.
+  Head(const Norm& norm, std::unique_ptr<Linear> projection, int64_t vocab, double soft_cap = 0);
 
   // Of the stream [tokens, hidden]. Adds the losses of the targets to loss_sum f64 [1], chunk by chunk. The
   // projection's gradient goes to context.sink, opened once a micro-batch whatever the number of chunks
@@ -46,6 +47,10 @@ class Head {
  private:
   void check_labels(const MicroBatch& batch, int64_t tokens) const;
   int64_t share_of_vocabulary(const LayerContext& context) const;
+  // Caps logits in place. Returns what backward_cap() needs, undefined without a cap: logits / cap.
+  Tensor cap(Operations& operations, Tensor& logits) const;
+  // d(capped logits) becomes d(logits), in place.
+  static void backward_cap(Operations& operations, const Tensor& scaled, Tensor& gradient);
   // x [tokens, hidden] -> [tokens, this rank's share of the vocabulary].
   Tensor scores(LayerContext& context, const Tensor& x) const;
   // Of tokens [begin, end) of x.
@@ -57,6 +62,7 @@ class Head {
   Norm norm_;
   std::unique_ptr<Linear> projection_;
   int64_t vocab_;
+  double soft_cap_;
 };
 
 }  // namespace collie

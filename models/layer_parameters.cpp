@@ -114,6 +114,14 @@ ParameterId LayerParameters::add_vocabulary(const std::string& tensor, bool tied
   return add(std::move(matrix));
 }
 
+ParameterId LayerParameters::add_vocabulary_bias(const std::string& tensor) {
+  Parameter shift = whole_tensor(tensor, {config_.vocab_size});
+  shift.initialisation = Initialisation::zeros;
+  shift.stored_rows = config_.stored_vocab_size;
+  cut_axis(shift, 0, shard_);
+  return add(std::move(shift));
+}
+
 ParameterId LayerParameters::add_positions(const std::string& tensor) {
   Parameter matrix = whole_tensor(tensor, {config_.max_position_embeddings, config_.hidden_size});
   matrix.deviation = config_.initializer_range;
@@ -140,7 +148,7 @@ NormIds LayerParameters::add_norm(const std::string& name) {
 
 NormIds LayerParameters::add_head_norm(const std::string& name) {
   Parameter weight = whole_tensor(name + ".weight", {config_.head_dim});
-  weight.initialisation = Initialisation::ones;
+  weight.initialisation = config_.norm.weight_offset == 0 ? Initialisation::ones : Initialisation::zeros;
   replicate(weight, shard_);
   if (shard_.tensor_size > 1) weight.gradient_shares = GradientShares::tensor;
   NormIds ids;
@@ -161,56 +169,110 @@ MatrixIds LayerParameters::add_key_value(const std::string& name, bool bias, Sto
                     [this](Parameter& parameter) { cut_key_value_heads(parameter, config_, shard_); });
 }
 
-// Runs of `run` rows follow each other in the tensor. The rank has those of its heads.
-MatrixIds LayerParameters::add_fused_qkv(const std::string& name, bool bias, Stored stored, int64_t run,
-                                         const std::function<int64_t(int64_t part, int64_t row)>& first_of) {
-  COLLIE_ASSERT(config_.num_key_value_heads == config_.num_attention_heads,
-                "{}: {} key/value heads for {} query heads in one tensor", name, config_.num_key_value_heads,
-                config_.num_attention_heads);
-  const int64_t width = config_.num_attention_heads * config_.head_dim, held = width / shard_.tensor_size;
-  std::vector<Parameter> weights, shifts;
-  std::vector<std::pair<int64_t, int64_t>> rows_held;  // first, number
-  for (int64_t part = 0; part < 3; ++part)
-    for (int64_t row = shard_.tensor_rank * held; row < (shard_.tensor_rank + 1) * held; row += run) {
-      const int64_t rows = std::min(run, (shard_.tensor_rank + 1) * held - row), first = first_of(part, row);
-      rows_held.emplace_back(first, rows);
-      weights.push_back(
-          rows_of_matrix(name + ".weight", 3 * width, config_.hidden_size, first, rows, stored));
-      weights.back().deviation = config_.initializer_range;
-      shifts.push_back(part_of_tensor(name + ".bias", {3 * width}, first, rows, false));
-      shifts.back().initialisation = Initialisation::zeros;
-    }
+std::vector<LayerParameters::Rows> LayerParameters::rows_of_heads(
+    int part, int64_t run, const std::function<int64_t(int64_t row)>& first_of) const {
+  const ModelConfig share = share_of(config_, shard_);
+  const int64_t heads = part == 0 ? share.num_attention_heads : share.num_key_value_heads;
+  const int64_t holder =
+      part == 0 ? shard_.tensor_rank : shard_.tensor_rank / key_value_sharers(config_, shard_.tensor_size);
+  std::vector<Rows> held;
+  const int64_t begin = holder * heads * config_.head_dim, end = begin + heads * config_.head_dim;
+  for (int64_t row = begin; row < end; row += held.back().count)
+    held.push_back({first_of(row), std::min(run - row % run, end - row)});
+  return held;
+}
+
+MatrixIds LayerParameters::add_rows(const std::string& name, int64_t out, bool bias, Stored stored,
+                                    const std::vector<Rows>& held, int64_t own_rows) {
+  const auto in_rank = [&](const std::function<Parameter(const Rows&)>& part_of) {
+    std::vector<Parameter> parts;
+    for (const Rows& rows : held) parts.push_back(part_of(rows));
+    Parameter all = stacked(parts.front().pieces.front().tensor, parts);
+    if (own_rows == all.shape[0]) return all;
+    all.own_rows = own_rows;
+    all.gradient_shares = GradientShares::key_value;
+    all.is_primary = shard_.tensor_rank % key_value_sharers(config_, shard_.tensor_size) == 0;
+    return all;
+  };
   MatrixIds ids;
-  weights.front().quantisation = model_.quantisation_of(name);
-  ids.is_quantised = weights.front().quantisation.is_there();
-  ids.weight = add(stacked(name + ".weight", weights));
-  if (bias) ids.bias = add(stacked(name + ".bias", shifts));
-  add_adapters(
-      name, 3 * width, config_.hidden_size, false,
-      [&](const Parameter& whole) {
-        std::vector<Parameter> parts;
-        for (const auto& [first, count] : rows_held) {
-          parts.push_back(part_of_tensor(whole.name, whole.shape, first, count, false));
-          parts.back().is_adapter = true;
-          parts.back().initialisation = whole.initialisation;
-          parts.back().deviation = whole.deviation;
-        }
-        return stacked(whole.name, parts);
-      },
-      ids);
+  Parameter weight = in_rank([&](const Rows& rows) {
+    return rows_of_matrix(name + ".weight", out, config_.hidden_size, rows.first, rows.count, stored);
+  });
+  weight.deviation = config_.initializer_range;
+  weight.quantisation = model_.quantisation_of(name);
+  ids.is_quantised = weight.quantisation.is_there();
+  ids.weight = add(std::move(weight));
+  const auto rows_of = [&](const Parameter& whole) {
+    Parameter part = in_rank([&](const Rows& rows) {
+      return part_of_tensor(whole.name, whole.shape, rows.first, rows.count, false);
+    });
+    part.is_adapter = whole.is_adapter;
+    part.initialisation = whole.initialisation;
+    part.deviation = whole.deviation;
+    return part;
+  };
+  if (bias) {
+    Parameter shift = whole_tensor(name + ".bias", {out});
+    shift.initialisation = Initialisation::zeros;
+    ids.bias = add(rows_of(shift));
+  }
+  add_adapters(name, out, config_.hidden_size, false, rows_of, ids);
   return ids;
 }
 
+MatrixIds LayerParameters::add_fused_qkv(const std::string& name, bool bias, Stored stored,
+                                         const std::array<std::vector<Rows>, 3>& parts) {
+  std::vector<Rows> held;
+  int64_t own_rows = 0;
+  const bool shares = key_value_sharers(config_, shard_.tensor_size) > 1;
+  for (size_t part = 0; part < 3; ++part)
+    for (const Rows& rows : parts[part]) {
+      held.push_back(rows);
+      if (part == 0 || !shares) own_rows += rows.count;
+    }
+  const int64_t heads = config_.num_attention_heads + 2 * config_.num_key_value_heads;
+  return add_rows(name, heads * config_.head_dim, bias, stored, held, own_rows);
+}
+
 MatrixIds LayerParameters::add_packed_qkv(const std::string& name, bool bias, Stored stored) {
-  const int64_t width = config_.num_attention_heads * config_.head_dim;
-  return add_fused_qkv(name, bias, stored, width,
-                       [&](int64_t part, int64_t row) { return part * width + row; });
+  const int64_t q_width = config_.num_attention_heads * config_.head_dim,
+                kv_width = config_.num_key_value_heads * config_.head_dim;
+  const auto from = [](int64_t first) { return [first](int64_t row) { return first + row; }; };
+  return add_fused_qkv(name, bias, stored,
+                       {rows_of_heads(0, q_width, from(0)), rows_of_heads(1, kv_width, from(q_width)),
+                        rows_of_heads(2, kv_width, from(q_width + kv_width))});
 }
 
 MatrixIds LayerParameters::add_interleaved_qkv(const std::string& name, bool bias, Stored stored) {
-  const int64_t head = config_.head_dim;
-  return add_fused_qkv(name, bias, stored, head,
-                       [&](int64_t part, int64_t row) { return (3 * (row / head) + part) * head; });
+  const int64_t head = config_.head_dim,
+                queries = config_.num_attention_heads / config_.num_key_value_heads * head;
+  const int64_t group = queries + 2 * head;  // the rows of a key head and of all that read it
+  const auto of_group = [group](int64_t run, int64_t first) {
+    return [=](int64_t row) { return row / run * group + first + row % run; };
+  };
+  return add_fused_qkv(
+      name, bias, stored,
+      {rows_of_heads(0, queries, of_group(queries, 0)), rows_of_heads(1, head, of_group(head, queries)),
+       rows_of_heads(2, head, of_group(head, queries + head))});
+}
+
+MatrixIds LayerParameters::add_parted_qkv(const std::string& name, int64_t parts) {
+  COLLIE_ASSERT(config_.num_key_value_heads == config_.num_attention_heads,
+                "{}: {} key/value heads for {} query heads in {} parts", name, config_.num_key_value_heads,
+                config_.num_attention_heads, parts);
+  const int64_t run = config_.num_attention_heads * config_.head_dim / parts;
+  const auto from = [run](int64_t place) {
+    return [=](int64_t row) { return (3 * (row / run) + place) * run + row % run; };
+  };
+  return add_fused_qkv(
+      name, false, Stored::out_in,
+      {rows_of_heads(0, run, from(0)), rows_of_heads(1, run, from(2)), rows_of_heads(2, run, from(1))});
+}
+
+MatrixIds LayerParameters::add_gate_up(const std::string& name, bool bias, Stored stored) {
+  const int64_t width = config_.intermediate_size, held = width / shard_.tensor_size,
+                first = shard_.tensor_rank * held;
+  return add_rows(name, 2 * width, bias, stored, {{first, held}, {width + first, held}}, 2 * held);
 }
 
 MatrixIds LayerParameters::add_row_parallel(const std::string& name, int64_t in, bool bias, Stored stored) {

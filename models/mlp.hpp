@@ -11,10 +11,10 @@
 namespace collie {
 
 struct MlpStash {
-  Tensor gate, up;      // [tokens, intermediate]; until backward_input; no gate where there is none
-  Tensor activated;     // [tokens, intermediate], input of down
-  Tensor d_gate, d_up;  // [tokens, intermediate], from backward_input on
-  LinearStash of_gate, of_up, of_down;
+  Tensor wide;       // [tokens, intermediate] of up, or twice as wide: gate, then up; until backward_input
+  Tensor activated;  // [tokens, intermediate], input of down
+  Tensor d_wide;     // of wide's shape, from backward_input on
+  LinearStash of_wide, of_down;
 
   void append_kept_to(std::vector<Tensor*>& all);
 };
@@ -41,12 +41,16 @@ class Mlp {
   void backward_weight(LayerContext& context, const Tensor& x, const Tensor& dy, MlpStash& stash) const;
 
  private:
+  // The two halves of a buffer of a gated MLP; up is all of it where there is no gate.
+  Tensor gate_of(const Tensor& wide) const { return wide.columns(0, width_); }
+  Tensor up_of(const Tensor& wide) const { return is_gated_ ? wide.columns(width_, 2 * width_) : wide; }
   // All but the product with down.
   void widen(LayerContext& context, const Tensor& x, MlpStash& stash, Category category) const;
   void activate(Operations& operations, MlpStash& stash, Category category) const;
 
   Activation activation_;
-  std::unique_ptr<Linear> gate_, up_, down_;  // no gate_ where there is none
+  bool is_gated_;
+  std::unique_ptr<Linear> wide_, down_;  // up, or gate and up
   int64_t width_;
 };
 

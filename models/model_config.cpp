@@ -65,6 +65,10 @@ void check_sizes(const ModelConfig& config, const SizeKeys& keys, bool head_dim_
                     keys.key_value_heads, config.num_key_value_heads);
   if (config.positions == Positions::rotary && keys.head_dim && config.head_dim % 2 != 0)
     throw UserError("{} {} must be even, for rotary positions", reader.place(keys.head_dim), config.head_dim);
+  if (config.positions == Positions::rotary && config.rotary_dim % 2 != 0)
+    throw UserError("{} {} and {} {} make heads of {} channels, but an even number of them must be rotated",
+                    reader.place(keys.hidden), config.hidden_size, keys.heads, config.num_attention_heads,
+                    config.rotary_dim);
   const auto parameters = parameters_of(config);
   if (!parameters || *parameters > most_parameters)
     throw UserError(
@@ -75,17 +79,24 @@ void check_sizes(const ModelConfig& config, const SizeKeys& keys, bool head_dim_
         keys.vocabulary, config.vocab_size, most_parameters);
 }
 
+int64_t read_key_value_heads(ConfigReader& reader, const SizeKeys& keys, int64_t heads) {
+  if (keys.key_value_heads == nullptr) return heads;
+  const bool is_missing = !reader.object().contains(keys.key_value_heads);
+  return reader.size(
+      keys.key_value_heads, model_limits::heads,
+      is_missing && keys.key_value_heads_otherwise > 0 ? keys.key_value_heads_otherwise : heads);
+}
+
 // The sizes that no family can do without, and those that follow from them if they are not given.
 void read_sizes(ConfigReader& reader, const SizeKeys& keys, ModelConfig& config) {
   config.hidden_size = reader.size(keys.hidden, model_limits::width);
   config.num_hidden_layers = reader.size(keys.blocks, model_limits::layers);
   config.num_attention_heads = reader.size(keys.heads, model_limits::heads);
-  config.num_key_value_heads = keys.key_value_heads ? reader.size(keys.key_value_heads, model_limits::heads,
-                                                                  config.num_attention_heads)
-                                                    : config.num_attention_heads;
-  config.head_dim = keys.head_dim && reader.has(keys.head_dim)
-                        ? reader.size(keys.head_dim, model_limits::heads)
-                        : config.hidden_size / config.num_attention_heads;
+  config.num_key_value_heads = read_key_value_heads(reader, keys, config.num_attention_heads);
+  config.head_dim =
+      keys.head_dim_otherwise > 0 ? keys.head_dim_otherwise : config.hidden_size / config.num_attention_heads;
+  if (keys.head_dim && reader.has(keys.head_dim))
+    config.head_dim = reader.size(keys.head_dim, model_limits::heads);
   config.vocab_size = reader.size(keys.vocabulary, model_limits::tokens);
 }
 
@@ -103,13 +114,17 @@ ModelConfig parse_model_config(const ModelKeys& keys) {
   const json& type = reader.value("model_type");
   if (type.is_null()) throw UserError("{}: model_type is missing; known: {}", where, known_families());
   const Family* const family = find_family(type.is_string() ? type.get<std::string>() : "");
-  if (family == nullptr) reader.refuse("model_type", type, "known: " + known_families());
+  if (family == nullptr)
+    reader.refuse("model_type", type, right_family(type.is_string() ? type.get<std::string>() : ""));
+  if (family->check) family->check(reader);
   ModelConfig config;
   config.model_type = family->model_type;
   read_sizes(reader, family->keys, config);
   family->read(reader, config);
   config.initializer_range = reader.number("initializer_range", 0.02, 0.0, false);
-  check_sizes(config, family->keys, family->keys.head_dim && reader.has(family->keys.head_dim), reader);
+  const SizeKeys& sizes = family->keys;
+  const bool head_dim_given = sizes.head_dim_otherwise > 0 || (sizes.head_dim && reader.has(sizes.head_dim));
+  check_sizes(config, sizes, head_dim_given, reader);
   refuse_what_is_lacking(reader);
   return config;
 }

@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/activation.hpp"
+#include "kernels/operations.hpp"
 #include "models/config_reader.hpp"
+#include "models/rope_scaling.hpp"
 
 namespace collie {
 
@@ -39,6 +40,7 @@ struct BlockSettings {
   int64_t window = 0;      // the most keys a query sees, its own included; 0: no limit
   double score_scale = 0;  // of queries times keys; 0: 1 / sqrt(head_dim)
   double soft_cap = 0;     // c: a score s becomes c · tanh(s / c); 0: none
+  double rope_theta = 0;   // the base of the rotary wavelengths; 0: the model's
 };
 
 struct ModelConfig {
@@ -63,9 +65,13 @@ struct ModelConfig {
   bool query_key_norm = false;  // RMSNorm of each query and key head, before the rotation
   Positions positions = Positions::rotary;
   double rope_theta = 10000.0;
-  int64_t rotary_dim = 0;                  // the channels of a head that are rotated, its first; 0: all
+  int64_t rotary_dim = 0;  // the channels of a head that are rotated, its first; 0: all
+  RotaryPairs rotary_pairs = RotaryPairs::halves;
+  RopeScaling rope_scaling = {};
   std::vector<BlockSettings> blocks = {};  // [num_hidden_layers], or empty: all have the defaults
   double embedding_scale = 1;              // multiplies the token embedding
+  double logit_soft_cap = 0;               // c: a logit z becomes c · tanh(z / c); 0: none
+  bool head_bias = false;
   bool tie_word_embeddings = false;
   DropoutRates dropout = {};
 
@@ -81,12 +87,12 @@ struct ModelConfig {
 
 // `keys.where` names the file (or "model.config") in messages. Throws UserError that names the key, what was
 // found and what would be right: an unknown model_type, a missing or ill-typed key, sizes that do not divide,
-// a feature the engine lacks (rope scaling, other activations, quantised weights, ...). Keys that do not
-// change the maths (architectures, torch_dtype, transformers_version, token ids, use_cache, ...) are ignored;
-// so is what the engine does not know at all where it is switched off (null, false, 0, ""), but not in the
-// engine's own configuration, where it is a mistake. What is unknown is named with the nearest key that is
-// known. Sizes that no model has (more than 2^43 parameters, say) are refused before anything is allocated or
-// counted.
+// a feature the engine lacks (other activations, mixtures of experts, quantised weights, ...). Keys that do
+// not change the maths (architectures, torch_dtype, transformers_version, token ids, use_cache, ...) are
+// ignored; so is what the engine does not know at all where it is switched off (null, false, 0, ""), but not
+// in the engine's own configuration, where it is a mistake. What is unknown is named with the nearest key
+// that is known. Sizes that no model has (more than 2^43 parameters, say) are refused before anything is
+// allocated or counted.
 ModelConfig parse_model_config(const ModelKeys& keys);
 ModelConfig parse_model_config(const nlohmann::json& json, const std::string& where);
 ModelConfig load_model_config(const std::string& folder);  // folder/config.json

@@ -45,7 +45,11 @@ struct NamedTensor {
   int64_t stored_rows = 0;
 
   // In the folder of the weights.
-  Shape stored_shape() const { return stored_rows == 0 ? shape : Shape{stored_rows, shape[1]}; }
+  Shape stored_shape() const {
+    std::vector<int64_t> sizes = shape.to_vector();
+    if (stored_rows != 0) sizes[0] = stored_rows;
+    return Shape::from(sizes);
+  }
 };
 
 struct Parameter {
@@ -75,6 +79,16 @@ struct Parameter {
   // Where several ranks of the tensor group hold the same rectangle, one of them stands for it: it reports
   // its norm and writes it to checkpoints.
   bool is_primary = true;
+  // The first so many rows are this rank's alone, and the two members above are about the rows after them: of
+  // queries, keys and values in one matrix, ranks may share keys and values.
+  int64_t own_rows = 0;
+
+  // The elements of own_rows.
+  int64_t own_numel() const { return own_rows == 0 ? 0 : shape.numel() / shape[0] * own_rows; }
+  // Whether this rank stands for what it holds of a row.
+  bool stands_for_row(int64_t row) const { return is_primary || row < own_rows; }
+  // How many elements this rank stands for: the first ones.
+  int64_t primary_numel() const { return is_primary ? shape.numel() : own_numel(); }
 };
 
 // Index into the parameter list of one stage model.

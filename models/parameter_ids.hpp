@@ -81,7 +81,8 @@ struct BlockIds {
   MatrixIds qkv;                                   // or as one: the rows of q, k and v
   MatrixIds o;                                     // of attention's output
   NormIds q_norm, k_norm;                          // of heads, where the model has them
-  MatrixIds gate;                                  // of a gated MLP
+  MatrixIds gate;                                  // of a gated MLP: stored as one parameter of its own,
+  MatrixIds gate_up;                               // or as one with up, whose rows stand below its
   MatrixIds up, down;                              // of the MLP
   NormIds attention_norm, mlp_norm;                // of what they read, where there is one
   NormIds attention_output_norm, mlp_output_norm;  // of what they give

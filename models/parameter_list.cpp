@@ -55,11 +55,14 @@ NormIds add_final_norm(const ModelSpec& model, std::vector<Parameter>& list, con
       .add_norm(family_of(model.architecture).names.final_norm);
 }
 
-ParameterId add_head(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard) {
+MatrixIds add_head(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard) {
   const TensorNames& names = family_of(model.architecture).names;
   const bool tied = model.architecture.tie_word_embeddings;
-  const int layer = std::max(last_layer(list), 0);
-  return LayerParameters(model, shard, layer, list).add_vocabulary(tied ? names.embedding : names.head, tied);
+  LayerParameters layer(model, shard, std::max(last_layer(list), 0), list);
+  MatrixIds ids;
+  ids.weight = layer.add_vocabulary(tied ? names.embedding : names.head, tied);
+  if (model.architecture.head_bias) ids.bias = layer.add_vocabulary_bias(names.head_bias);
+  return ids;
 }
 
 std::vector<Parameter> stage_parameters(const ModelSpec& model, const StageRange& range,

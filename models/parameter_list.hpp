@@ -16,7 +16,7 @@ EmbeddingIds add_embedding(const ModelSpec& model, std::vector<Parameter>& list,
 BlockIds add_block(const ModelSpec& model, int64_t block, std::vector<Parameter>& list,
                    const ModelShard& shard = {});
 NormIds add_final_norm(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard = {});
-// The head's matrix, or a tied copy of the embedding.
-ParameterId add_head(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard = {});
+// The head's matrix, or a tied copy of the embedding; and its bias, where the model has one.
+MatrixIds add_head(const ModelSpec& model, std::vector<Parameter>& list, const ModelShard& shard = {});
 
 }  // namespace collie

@@ -1,34 +1,92 @@
 #include "models/rotary.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 namespace collie {
+namespace {
+
+// Appends the angles of positions [0, positions).
+class AngleRows {
+ public:
+  explicit AngleRows(double attention_factor) : attention_factor_(attention_factor) {}
+
+  void append(const std::vector<double>& frequencies, int64_t positions) {
+    for (int64_t p = 0; p < positions; ++p)
+      for (const double frequency : frequencies) {
+        // A float product on purpose.
+        const double angle = static_cast<float>(p) * static_cast<float>(frequency);
+        cosines.push_back(static_cast<float>(attention_factor_ * std::cos(angle)));
+        sines.push_back(static_cast<float>(attention_factor_ * std::sin(angle)));
+      }
+  }
+
+  std::vector<float> cosines, sines;
+
+ private:
+  double attention_factor_;
+};
+
+// The positions of documents that are not long.
+int64_t short_positions(const ModelConfig& config) {
+  return angles_depend_on_length(config)
+             ? std::min(config.max_position_embeddings, config.rope_scaling.original_positions)
+             : config.max_position_embeddings;
+}
+
+}  // namespace
 
 RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operations) {
   const int64_t rotated = config.rotary_dim > 0 ? config.rotary_dim : config.head_dim;
-  const int64_t positions = config.max_position_embeddings, half = rotated / 2;
-  RotaryTables tables{
-      operations.empty({positions, half}, operations.accumulation_dtype(), Category::workspace),
-      operations.empty({positions, half}, operations.accumulation_dtype(), Category::workspace)};
+  const int64_t of_short = short_positions(config), positions = config.max_position_embeddings;
+  const int64_t of_long = of_short < positions ? positions : 0;
+  const Shape shape{of_short + of_long, rotated / 2};
+  RotaryTables tables{operations.empty(shape, operations.accumulation_dtype(), Category::workspace),
+                      operations.empty(shape, operations.accumulation_dtype(), Category::workspace)};
   if (!operations.has_values()) return tables;
-  std::vector<float> frequencies(static_cast<size_t>(half));
-  for (int64_t i = 0; i < half; ++i)
-    frequencies[static_cast<size_t>(i)] = static_cast<float>(
-        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotated)));
-  std::vector<float> cosines, sines;
-  cosines.reserve(static_cast<size_t>(positions * half));
-  sines.reserve(cosines.capacity());
-  for (int64_t p = 0; p < positions; ++p) {
-    for (const float frequency : frequencies) {
-      const double angle = static_cast<float>(p) * frequency;  // a float product on purpose
-      cosines.push_back(static_cast<float>(std::cos(angle)));
-      sines.push_back(static_cast<float>(std::sin(angle)));
-    }
-  }
-  operations.upload(cosines, tables.cosines);
-  operations.upload(sines, tables.sines);
+  AngleRows rows(config.rope_scaling.attention_factor);
+  rows.append(rotary_frequencies(config.rope_theta, rotated, config.rope_scaling, false), of_short);
+  if (of_long > 0)
+    rows.append(rotary_frequencies(config.rope_theta, rotated, config.rope_scaling, true), of_long);
+  operations.upload(rows.cosines, tables.cosines);
+  operations.upload(rows.sines, tables.sines);
   return tables;
+}
+
+bool angles_depend_on_length(const ModelConfig& config) {
+  return config.positions == Positions::rotary && config.rope_scaling.kind == RopeScalingKind::longrope;
+}
+
+int32_t rotary_row(const ModelConfig& config, int32_t position, int64_t length) {
+  if (!angles_depend_on_length(config) || length <= config.rope_scaling.original_positions) return position;
+  return static_cast<int32_t>(short_positions(config)) + position;
+}
+
+std::vector<int32_t> rotary_rows(const ModelConfig& config, const MicroBatch& batch) {
+  std::vector<int32_t> rows;
+  for (size_t i = 0; i + 1 < batch.document_starts.size(); ++i) {
+    const auto begin = static_cast<size_t>(batch.document_starts[i]),
+               end = static_cast<size_t>(batch.document_starts[i + 1]);
+    for (size_t token = begin; token < end; ++token)
+      rows.push_back(rotary_row(config, batch.positions[token], batch.positions[end - 1] + 1));
+  }
+  return rows;
+}
+
+ModelConfig with_rotation_of(ModelConfig config, int64_t block) {
+  if (const double theta = config.block(block).rope_theta; theta != 0) {
+    config.rope_theta = theta;
+    config.rope_scaling = {};  // is of the model's base
+  }
+  return config;
+}
+
+const RotaryTables& BlockRotations::of(const ModelConfig& config, int64_t block, Operations& operations) {
+  const ModelConfig own = with_rotation_of(config, block);
+  const auto [at, added] = tables_.try_emplace(own.rope_theta);
+  if (added && config.positions == Positions::rotary) at->second = make_rotary_tables(own, operations);
+  return at->second;
 }
 
 }  // namespace collie

@@ -53,10 +53,14 @@ CollectiveQueue* queue_of(const char* what, CollectiveQueue* queue, int rank, in
 // The tokens of a micro-batch that are this rank's, and where they stand.
 class LocalBatch {
  public:
-  // `numbered`: whether the tokens' numbers in the run are needed.
-  LocalBatch(const MicroBatch& batch, const ModelShard& shard, bool numbered) : batch_(batch) {
+  // `numbered`: whether the tokens' numbers in the run are needed. `config`: of a model whose angles depend
+  // on the lengths of documents, else null.
+  LocalBatch(const MicroBatch& batch, const ModelShard& shard, bool numbered,
+             const ModelConfig* config = nullptr)
+      : batch_(batch) {
     if (shard.context_size > 1) slice_ = slice_for_context(batch, shard.context_rank, shard.context_size);
     if (numbered) number_tokens();
+    if (config != nullptr) find_angles(shard, *config);
   }
 
   const MicroBatch& operator*() const { return slice_ ? slice_->own : batch_; }
@@ -64,7 +68,11 @@ class LocalBatch {
   std::span<const uint64_t> rows() const { return rows_; }
   TokenLayout layout() const {
     const MicroBatch& own = **this;
-    return {{own.document_starts, own.document_starts}, own.positions, slice_ ? &*slice_ : nullptr, rows_};
+    return {{own.document_starts, own.document_starts},
+            own.positions,
+            slice_ ? &*slice_ : nullptr,
+            rows_,
+            angles_};
   }
 
  private:
@@ -79,8 +87,18 @@ class LocalBatch {
     }
   }
 
+  // They are cut as positions are.
+  void find_angles(const ModelShard& shard, const ModelConfig& config) {
+    angles_ = rotary_rows(config, batch_);
+    if (!slice_) return;
+    MicroBatch of_angles = batch_;
+    of_angles.positions = std::move(angles_);
+    angles_ = slice_for_context(of_angles, shard.context_rank, shard.context_size).own.positions;
+  }
+
   const MicroBatch& batch_;
   std::vector<uint64_t> rows_;
+  std::vector<int32_t> angles_;
   std::optional<ContextSlice> slice_;
 };
 
@@ -91,18 +109,19 @@ class DecoderStage final : public StageModel {
       : config_(model.architecture), range_(range), shard_(shard), offload_(memory.offload) {
     const ModelConfig& config = model.architecture;
     if (range.embedding) make_embedding(model);
-    RotaryTables tables;
-    if (config.positions == Positions::rotary) tables = make_rotary_tables(config, operations);
+    BlockRotations rotations;
     ModelConfig share = share_of(config, shard);
     if (!model.dropout) share.dropout = {};
     rates_ = share.dropout;
     drops_ = model.drops();
     for (int64_t block = range.first_block; block < range.last_block; ++block)
-      blocks_.emplace_back(share, block, add_block(model, block, parameters_, shard), tables, linears,
-                           memory.recompute, model.bottleneck);
+      blocks_.emplace_back(share, block, add_block(model, block, parameters_, shard),
+                           rotations.of(config, block, operations), linears, memory.recompute,
+                           model.bottleneck);
     if (range.head) {
       const Norm norm(add_final_norm(model, parameters_, shard), config.norm);
-      head_.emplace(norm, linears({add_head(model, parameters_, shard)}), config.vocab_size);
+      head_.emplace(norm, linears(add_head(model, parameters_, shard)), config.vocab_size,
+                    config.logit_soft_cap);
     }
     if (model.prompt.kind == PromptKind::prefix) prefix_ = model.prompt.tokens;
     find_lowest_trained(model);
@@ -118,7 +137,8 @@ class DecoderStage final : public StageModel {
     ActivationStash::Contents& contents = *stash.contents;
     contents.blocks.resize(blocks_.size());
     contents.on_host.resize(blocks_.size());
-    const LocalBatch local(batch, shard_, outer.dropout.has_value() || (head_ && outer.labels.has_value()));
+    const LocalBatch local(batch, shard_, outer.dropout.has_value() || (head_ && outer.labels.has_value()),
+                           of_angles());
     LayerContext context = training_context(outer, local);
     ResidualStream stream = run_blocks(context, local, input, contents, true);
     if (!head_) return stream.sum(context.operations);
@@ -131,7 +151,7 @@ class DecoderStage final : public StageModel {
   Tensor backward_input(LayerContext& outer, const MicroBatch& batch, const Tensor& d_output,
                         ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
-    const LocalBatch local(batch, shard_, outer.dropout.has_value());
+    const LocalBatch local(batch, shard_, outer.dropout.has_value(), of_angles());
     LayerContext context = training_context(outer, local);
     const TokenLayout layout = local.layout();
     begin_prompt_backward(context, contents);
@@ -146,7 +166,7 @@ class DecoderStage final : public StageModel {
 
   void backward_weight(LayerContext& outer, const MicroBatch& batch, ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
-    const LocalBatch local(batch, shard_, outer.dropout.has_value());
+    const LocalBatch local(batch, shard_, outer.dropout.has_value(), of_angles());
     LayerContext context = training_context(outer, local);
     if (head_) head_->backward_weight(context, contents.head);
     for (size_t i = blocks_.size(); i-- > 0 && is_reached(i);)
@@ -158,7 +178,7 @@ class DecoderStage final : public StageModel {
   Tensor backward(LayerContext& outer, const MicroBatch& batch, const Tensor& d_output,
                   ActivationStash& stash) override {
     ActivationStash::Contents& contents = contents_of(stash);
-    const LocalBatch local(batch, shard_, outer.dropout.has_value());
+    const LocalBatch local(batch, shard_, outer.dropout.has_value(), of_angles());
     LayerContext context = training_context(outer, local);
     const TokenLayout layout = local.layout();
     begin_prompt_backward(context, contents);
@@ -180,7 +200,7 @@ class DecoderStage final : public StageModel {
   Tensor evaluate(LayerContext& outer, const MicroBatch& batch, const Tensor& input, Loss& loss,
                   Tensor& loss_sums) override {
     check_batch(batch);
-    const LocalBatch local(batch, shard_, outer.dropout.has_value());
+    const LocalBatch local(batch, shard_, outer.dropout.has_value(), of_angles());
     LayerContext context = training_context(outer, local);
     ActivationStash::Contents passing;  // what the encoder of virtual tokens gives
     Tensor output = run_blocks(context, local, input, passing, false).sum(context.operations);
@@ -211,7 +231,8 @@ class DecoderStage final : public StageModel {
                 const std::vector<int64_t>& sequences) override {
     check_batch(batch);
     const std::vector<KeyValueCache::Contents::Sequence*> held = held_sequences(batch, cache, sequences);
-    const TokenLayout layout{{}, batch.positions};
+    const std::vector<int32_t> angles = decoded_angles(batch, held);
+    const TokenLayout layout{{}, batch.positions, nullptr, {}, angles};
     LayerContext context = decoding_context(outer);
     const bool begins =
         std::find(batch.positions.begin(), batch.positions.end(), prefix_) != batch.positions.end();
@@ -257,6 +278,19 @@ class DecoderStage final : public StageModel {
     return held;
   }
 
+  // Where angles depend on lengths, a sequence has those of the longest that it may become, from its first
+  // token on: its cache cannot change its mind.
+  std::vector<int32_t> decoded_angles(const MicroBatch& batch,
+                                      const std::vector<KeyValueCache::Contents::Sequence*>& held) const {
+    std::vector<int32_t> angles;
+    if (of_angles() == nullptr) return angles;
+    for (size_t s = 0; s < held.size(); ++s)
+      for (int32_t token = batch.document_starts[s]; token < batch.document_starts[s + 1]; ++token)
+        angles.push_back(
+            rotary_row(config_, batch.positions[static_cast<size_t>(token)], prefix_ + held[s]->capacity));
+    return angles;
+  }
+
   // x [tokens, hidden] -> the last row of each document [documents, hidden].
   static Tensor last_tokens(Operations& operations, const Tensor& x, const MicroBatch& batch) {
     const auto documents = static_cast<int64_t>(batch.document_starts.size()) - 1;
@@ -273,6 +307,9 @@ class DecoderStage final : public StageModel {
     COLLIE_ASSERT(stash.contents != nullptr, "backward without a forward: the stash is empty");
     return *stash.contents;
   }
+
+  // For LocalBatch.
+  const ModelConfig* of_angles() const { return angles_depend_on_length(config_) ? &config_ : nullptr; }
 
   void drop_embedded(LayerContext& context, const LocalBatch& local, Tensor& x) const {
     drop_elements(context, rates_.embedding, "embedding", share_outside(context, local.rows()), x);

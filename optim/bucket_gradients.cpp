@@ -118,12 +118,14 @@ void BucketGradients::release() {
 // in which buckets get complete, which is the same on all of them.
 void BucketGradients::sum_shares(int bucket) {
   for (const BucketSlot& slot : plan_.buckets()[static_cast<size_t>(bucket)].slots) {
-    const GradientShares shares = parameters_[static_cast<size_t>(slot.id)].gradient_shares;
+    const Parameter& parameter = parameters_[static_cast<size_t>(slot.id)];
+    const GradientShares shares = parameter.gradient_shares;
     ProcessGroup* const group = shares == GradientShares::tensor      ? groups_.tensor
                                 : shares == GradientShares::key_value ? groups_.key_value
                                                                       : nullptr;
     if (group == nullptr) continue;
-    Tensor gradient = states_[static_cast<size_t>(bucket)].whole.rows(slot.offset, slot.offset + slot.numel);
+    Tensor gradient = states_[static_cast<size_t>(bucket)].whole.rows(slot.offset + parameter.own_numel(),
+                                                                      slot.offset + slot.numel);
     group->all_reduce_sum(gradient);
   }
 }

@@ -60,7 +60,7 @@ Tensor outcome_of(Operations& operations, const NormOrder& order, const Tensor& 
 }  // namespace
 
 bool is_primary(const Parameter& parameter, const Bucket& bucket, const DataSharding& sharding) {
-  return parameter.is_primary && (bucket.sharded() || sharding.rank == 0);
+  return parameter.primary_numel() > 0 && (bucket.sharded() || sharding.rank == 0);
 }
 
 std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, const BucketPlan& plan,
@@ -71,10 +71,11 @@ std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, con
       const Parameter& parameter = parameters[static_cast<size_t>(range.id)];
       if (!parameter.trainable || parameter.tied_copy) continue;
       if (!is_primary(parameter, plan.buckets()[static_cast<size_t>(bucket)], sharding)) continue;
-      const int64_t first = range.begin / reduction_block;
-      shares.push_back(
-          {range, bucket,
-           tree_nodes(first, first + blocks_of(range.numel), blocks_of(parameter.shape.numel()))});
+      const int64_t counted = parameter.primary_numel(), first = range.begin / reduction_block;
+      OwnedRange part = range;
+      part.numel = std::min(range.numel, counted - range.begin);
+      if (part.numel <= 0) continue;
+      shares.push_back({part, bucket, tree_nodes(first, first + blocks_of(part.numel), blocks_of(counted))});
     }
   return shares;
 }

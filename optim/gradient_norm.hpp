@@ -29,7 +29,8 @@ struct NormShare {
 // group hold the same, the first holder.
 std::vector<NormShare> norm_shares(const std::vector<Parameter>& parameters, const BucketPlan& plan,
                                    const DataSharding& sharding);
-// Whether this rank stands for the parameter, which is in `bucket`, where several hold the same.
+// Whether this rank stands for the parameter or its first rows (Parameter::own_rows), which are in `bucket`,
+// where several hold the same.
 bool is_primary(const Parameter& parameter, const Bucket& bucket, const DataSharding& sharding);
 // Of the sums of squares of all blocks of these shares, one share after another: a sum a node.
 TreeRuns sums_of_shares(const std::vector<NormShare>& shares);

@@ -210,6 +210,7 @@ void ShardedState::append_ranges(Owned& owned, MatrixShare& share) {
   const Parameter& of = parameter(owned.range.id);
   const int64_t begin = owned.range.begin;
   const ParameterRange whole = range_of(owned);
+  const bool is_counted = of.stands_for_row(piece_at(of, begin).row);
   for_each_rectangle(of, begin, begin + owned.range.numel, [&](const TensorRectangle& rectangle) {
     const MatrixPart part = part_of(rectangle);
     const int64_t first = rectangle.begin - begin, last = first + part.shape.numel();
@@ -225,7 +226,7 @@ void ShardedState::append_ranges(Owned& owned, MatrixShare& share) {
     range.row = part.row;
     range.column = part.column;
     range.transposed = part.transposed;
-    range.counts = of.is_primary;
+    range.counts = is_counted;
   });
 }
 
@@ -374,7 +375,8 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
   if (matrices_ && first_of_stage) slices = matrices_->snapshot(operations_);
   for (const Owned& owned : owned_) {
     const Parameter& of = parameter(owned.range.id);
-    if (!of.is_saved || !is_primary(of, plan_.buckets()[static_cast<size_t>(owned.bucket)], sharding_))
+    if (!of.is_saved || !is_primary(of, plan_.buckets()[static_cast<size_t>(owned.bucket)], sharding_) ||
+        !of.stands_for_row(piece_at(of, owned.range.begin).row))
       continue;
     const auto add = [&](const std::string& state, const StatePlace& place, const Tensor& flat) {
       for_each_rectangle(place.of, place.begin, place.begin + flat.numel(),

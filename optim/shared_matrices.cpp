@@ -65,7 +65,8 @@ std::vector<MatrixPart> SharedMatrices::parts_of(const Matrix& matrix, int data,
   std::vector<MatrixPart> parts;
   for (const OwnedRange& range : owned_pieces(layout.plan, layout.parameters, matrix.bucket, data)) {
     const Parameter& of = layout.parameters[static_cast<size_t>(range.id)];
-    if (!of.is_primary || piece_at(of, range.begin).tensor != matrix.tensor.name) continue;
+    const Piece piece = piece_at(of, range.begin);
+    if (!of.stands_for_row(piece.row) || piece.tensor != matrix.tensor.name) continue;
     for_each_rectangle(of, range.begin, range.begin + range.numel,
                        [&](const TensorRectangle& rectangle) { parts.push_back(part_of(rectangle)); });
   }

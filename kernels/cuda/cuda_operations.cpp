@@ -397,11 +397,11 @@ void CudaOperations::layer_norm_backward_weight(const Tensor& dy, const Tensor& 
 }
 
 void CudaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
-                          std::span<const int32_t> positions, bool inverse) {
+                          std::span<const int32_t> positions, bool inverse, RotaryPairs pairs) {
   check::rope(dtype(), x, cosines, sines, positions);
   if (positions.empty()) return;
   cuda::rope(stream_->native(), view(x), x.dim(1), x.dim(2), view(cosines), view(sines),
-             indices_.on_device(positions), inverse);
+             indices_.on_device(positions), inverse, pairs == RotaryPairs::neighbours);
 }
 
 // --- attention

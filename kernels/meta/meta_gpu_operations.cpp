@@ -95,8 +95,8 @@ void MetaGpuOperations::layer_norm_backward_weight(const Tensor& dy, const Tenso
 }
 
 void MetaGpuOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
-                             std::span<const int32_t> positions, bool inverse) {
-  MetaOperations::rope(x, cosines, sines, positions, inverse);
+                             std::span<const int32_t> positions, bool inverse, RotaryPairs pairs) {
+  MetaOperations::rope(x, cosines, sines, positions, inverse, pairs);
   if (!positions.empty()) arrays_.find(positions);
 }
 

@@ -35,7 +35,7 @@ class MetaGpuOperations final : public MetaOperations {
   void layer_norm_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& statistics,
                                   Tensor& d_weight, bool accumulate) override;
   void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
-            bool inverse) override;
+            bool inverse, RotaryPairs pairs) override;
   void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                  const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp) override;
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,

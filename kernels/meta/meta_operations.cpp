@@ -155,7 +155,7 @@ void MetaOperations::layer_norm_backward_weight(const Tensor& dy, const Tensor& 
 }
 
 void MetaOperations::rope(Tensor& x, const Tensor& cosines, const Tensor& sines,
-                          std::span<const int32_t> positions, bool) {
+                          std::span<const int32_t> positions, bool, RotaryPairs) {
   check::rope(dtype(), x, cosines, sines, positions);
 }
 

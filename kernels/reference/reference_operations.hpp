@@ -51,7 +51,7 @@ class ReferenceOperations final : public Operations {
                                   Tensor& d_weight, bool accumulate) override;
 
   void rope(Tensor& x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,
-            bool inverse) override;
+            bool inverse, RotaryPairs pairs) override;
 
   void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,
                  const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp) override;

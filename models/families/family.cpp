@@ -1,15 +1,29 @@
 #include "models/families/family.hpp"
 
+#include <utility>
+
 #include "base/error.hpp"
+#include "base/nearest_name.hpp"
 
 namespace collie {
 namespace {
 
 const std::vector<const Family*>& all_families() {
-  static const std::vector<const Family*> all = {&gemma_family(), &gpt2_family(),  &gpt_neox_family(),
-                                                 &llama_family(), &qwen2_family(), &qwen3_family()};
+  static const std::vector<const Family*> all = {
+      &chatglm_family(),  &codegen_family(),   &gemma_family(), &gemma2_family(),   &gemma3_text_family(),
+      &glm_family(),      &glm4_family(),      &gpt2_family(),  &gpt_neox_family(), &gptj_family(),
+      &internlm_family(), &internlm2_family(), &llama_family(), &mistral_family(),  &moss_family(),
+      &phi3_family(),     &qwen2_family(),     &qwen3_family()};
   return all;
 }
+
+// Families that the engine lacks, by what their names begin with or are, and why.
+const std::pair<const char*, const char*> lacking_families[] = {
+    {"mixtral", "mixture of experts is"},     {"qwen2_moe", "mixture of experts is"},
+    {"qwen3_moe", "mixture of experts is"},   {"phimoe", "mixture of experts is"},
+    {"granitemoe", "mixture of experts is"},  {"olmoe", "mixture of experts is"},
+    {"deepseek_v2", "mixture of experts is"}, {"deepseek_v3", "mixture of experts is"},
+};
 
 }  // namespace
 
@@ -30,6 +44,21 @@ std::string known_families() {
   for (const Family* family : all_families())
     names += (names.empty() ? "" : ", ") + std::string(family->model_type);
   return names;
+}
+
+std::string right_family(const std::string& model_type) {
+  const std::string known = "known: " + known_families();
+  for (const auto& [name, feature] : lacking_families)
+    if (model_type == name) return fmt::format("{} not supported yet; {}", feature, known);
+  if (model_type == "gemma3")
+    return "with images Gemma 3 is not supported yet; its text model is, as gemma3_text: its config.json is "
+           "the "
+           "text_config of this one, and its tensors are those of language_model; " +
+           known;
+  std::vector<std::string> names;
+  for (const Family* family : all_families()) names.emplace_back(family->model_type);
+  const auto nearest = nearest_name(model_type, names);
+  return nearest ? fmt::format("{}; the nearest is {}", known, *nearest) : known;
 }
 
 }  // namespace collie

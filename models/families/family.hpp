@@ -22,6 +22,9 @@ struct SizeKeys {
   const char* head_dim = "head_dim";
   const char* vocabulary = "vocab_size";
   const char* positions = "max_position_embeddings";
+  int64_t head_dim_otherwise = 0;  // 0: hidden / heads
+  // Where the key is missing; where it is null, and if this is 0, as many as heads.
+  int64_t key_value_heads_otherwise = 0;
 };
 
 // Hugging Face's names of the tensors that are in no block.
@@ -30,6 +33,7 @@ struct TensorNames {
   const char* positions = nullptr;  // of learned positions
   const char* final_norm = "model.norm";
   const char* head = "lm_head.weight";
+  const char* head_bias = "lm_head.bias";  // of a model that has one
 };
 
 struct Family {
@@ -40,6 +44,8 @@ struct Family {
   // Patterns (base/name_pattern.hpp) of tensors that files may have and the model has no use for.
   std::vector<const char*> ignored = {};
 
+  // Refuses kinds of models that the family's name also stands for, before any size is read; or none.
+  void (*check)(ConfigReader& reader) = nullptr;
   // Reads everything but the sizes. config has model_type and those sizes that are not optional; reads the
   // optional ones, too. Throws UserError (ConfigReader).
   void (*read)(ConfigReader& reader, ModelConfig& config);
@@ -55,12 +61,27 @@ const Family* find_family(const std::string& model_type);
 const Family& family_of(const ModelConfig& config);
 // "gpt2, llama, ..."
 std::string known_families();
+// What a message about an unknown model_type says would be right: those that are known, the nearest one, and
+// what the engine lacks for one that is known to need it.
+std::string right_family(const std::string& model_type);
 
-// One function a file of this folder.
+// One function a file of this folder, but for families that share one.
+const Family& chatglm_family();
+const Family& codegen_family();
 const Family& gemma_family();
+const Family& gemma2_family();
+const Family& gemma3_text_family();
+const Family& glm_family();
+const Family& glm4_family();
 const Family& gpt2_family();
 const Family& gpt_neox_family();
+const Family& gptj_family();
+const Family& internlm_family();
+const Family& internlm2_family();
 const Family& llama_family();
+const Family& mistral_family();
+const Family& moss_family();
+const Family& phi3_family();
 const Family& qwen2_family();
 const Family& qwen3_family();
 

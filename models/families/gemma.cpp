@@ -17,7 +17,6 @@ void read_gemma(ConfigReader& reader, ModelConfig& config) {
   config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
   config.tie_word_embeddings = reader.flag("tie_word_embeddings", true);
   config.qkv_bias = config.output_bias = reader.flag("attention_bias");
-  if (!reader.has("head_dim")) config.head_dim = config.rotary_dim = 256;  // transformers' default
 }
 
 void write_gemma(const ModelConfig& config, nlohmann::json& object) {
@@ -31,6 +30,7 @@ const Family& gemma_family() {
   static const Family family = {
       .model_type = "gemma",
       .architecture = "GemmaForCausalLM",
+      .keys = {.head_dim_otherwise = 256},
       .ignored = {"*.rotary_emb.inv_freq"},
       .read = read_gemma,
       .write = write_gemma,

@@ -5,21 +5,42 @@
 
 namespace collie {
 
-void read_llama_blocks(ConfigReader& reader, ModelConfig& config) {
+void read_llama_parts(ConfigReader& reader, ModelConfig& config, int64_t positions) {
   config.intermediate_size = reader.size("intermediate_size", 4 * model_limits::width);
-  config.max_position_embeddings = reader.size("max_position_embeddings", model_limits::tokens, 2048);
+  config.max_position_embeddings = reader.size("max_position_embeddings", model_limits::tokens, positions);
   config.activation = reader.one_of("hidden_act", activation_names(), Activation::silu);
   config.norm = {NormKind::rms, reader.number("rms_norm_eps", 1e-6, 0.0, false)};
-  read_rotary_keys(reader, {}, config);
   config.tie_word_embeddings = reader.flag("tie_word_embeddings");
+}
+
+void read_llama_blocks(ConfigReader& reader, ModelConfig& config, int64_t positions) {
+  read_llama_parts(reader, config, positions);
+  read_rotary_keys(reader, {}, config);
   config.dropout.attention = reader.rate("attention_dropout", 0.0);
 }
 
-void write_llama_blocks(const ModelConfig& config, nlohmann::json& object) {
+void write_llama_parts(const ModelConfig& config, nlohmann::json& object) {
   object["hidden_act"] = name_of(config.activation);
   object["rms_norm_eps"] = config.norm.eps;
+}
+
+void write_llama_blocks(const ModelConfig& config, nlohmann::json& object) {
+  write_llama_parts(config, object);
   write_rotary_keys({}, config, object);
   object["attention_dropout"] = config.dropout.attention;
+}
+
+void read_sliding_window(ConfigReader& reader, int64_t otherwise, ModelConfig& config) {
+  const bool is_missing = !reader.object().contains("sliding_window");
+  if (!reader.has("sliding_window") && !(is_missing && otherwise > 0)) return;
+  const int64_t window = reader.size("sliding_window", model_limits::tokens, otherwise);
+  if (window >= config.max_position_embeddings) return;
+  config.blocks.assign(static_cast<size_t>(config.num_hidden_layers), {.window = window});
+}
+
+void write_sliding_window(const ModelConfig& config, nlohmann::json& object) {
+  object["sliding_window"] = nullptr;
+  if (config.block(0).window > 0) object["sliding_window"] = config.block(0).window;
 }
 
 BlockIds add_llama_block(LayerParameters& layer, int64_t block) {

@@ -7,7 +7,6 @@ namespace {
 
 void read_qwen3(ConfigReader& reader, ModelConfig& config) {
   read_llama_blocks(reader, config);
-  if (!reader.has("head_dim")) config.head_dim = config.rotary_dim = 128;  // transformers' default
   config.query_key_norm = true;
   config.qkv_bias = config.output_bias = reader.flag("attention_bias");
   read_qwen_windows(reader, config);
@@ -25,6 +24,7 @@ const Family& qwen3_family() {
   static const Family family = {
       .model_type = "qwen3",
       .architecture = "Qwen3ForCausalLM",
+      .keys = {.head_dim_otherwise = 128},
       .ignored = {"*.rotary_emb.inv_freq"},
       .read = read_qwen3,
       .write = write_qwen3,

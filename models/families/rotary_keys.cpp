@@ -1,17 +1,13 @@
 #include "models/families/rotary_keys.hpp"
 
 #include "base/error.hpp"
+#include "io/json_text.hpp"
+#include "models/families/rope_scaling_keys.hpp"
 
 namespace collie {
 namespace {
 
 using nlohmann::json;
-
-void check_rope_type(ConfigReader& reader, const std::string& key) {
-  const json& type = reader.value(key);
-  if (!type.is_null() && type != "default")
-    reader.refuse(key, type, "the engine has no rope scaling yet, only type \"default\"");
-}
 
 // The channels of a head that are rotated, from the key that says which part of them.
 int64_t read_rotated(ConfigReader& reader, const std::string& key, int64_t head_dim, int64_t otherwise) {
@@ -25,50 +21,79 @@ int64_t read_rotated(ConfigReader& reader, const std::string& key, int64_t head_
   return rotated;
 }
 
-}  // namespace
-
-void read_rotary_keys(ConfigReader& reader, const RotaryKeys& keys, ModelConfig& config) {
-  const json& scaling = reader.value("rope_scaling");
-  if (!scaling.is_null()) {
-    if (!scaling.is_object()) reader.refuse("rope_scaling", scaling, "it must be null or an object");
-    ConfigReader inner(scaling, reader.where() + ": rope_scaling");
-    check_rope_type(inner, "rope_type");
-    check_rope_type(inner, "type");
-    if (!scaling.contains("rope_type") && !scaling.contains("type") && !scaling.empty())
-      reader.refuse("rope_scaling", scaling, "the engine has no rope scaling yet: it must be null");
+// Of the files of both versions; both may name it, and then the same.
+void read_base(ConfigReader& reader, ConfigReader& in_older, ConfigReader& in_newer, const RotaryKeys& keys,
+               ModelConfig& config) {
+  const json older = reader.value(keys.theta);
+  config.rope_theta = reader.number(keys.theta, keys.theta_otherwise, 0.0, true);
+  for (ConfigReader* inner : {&in_older, &in_newer}) {
+    const double newer = inner->number("rope_theta", config.rope_theta, 0.0, true);
+    if (!older.is_null() && newer != config.rope_theta)
+      reader.refuse(keys.theta, older,
+                    fmt::format("{} says {}: they must agree", inner->place("rope_theta"), newer));
+    config.rope_theta = newer;
   }
+}
+
+void read_rotated_part(ConfigReader& reader, ConfigReader& in_older, ConfigReader& in_newer,
+                       const RotaryKeys& keys, ModelConfig& config) {
   const auto whole = static_cast<int64_t>(keys.part_otherwise * static_cast<double>(config.head_dim));
   config.rotary_dim = read_rotated(reader, keys.part, config.head_dim, whole);
-  const bool given =
-      reader.has(keys.part) || reader.value("rope_parameters").contains("partial_rotary_factor");
-  if (!given && keys.part_otherwise != 1 && (whole < 2 || whole % 2 != 0))
+  bool given = reader.has(keys.part);
+  for (ConfigReader* inner : {&in_older, &in_newer}) {
+    given = given || inner->has("partial_rotary_factor");
+    config.rotary_dim = read_rotated(*inner, "partial_rotary_factor", config.head_dim, config.rotary_dim);
+  }
+  if (!given && (whole < 2 || whole % 2 != 0) && keys.part_otherwise != 1)
     reader.refuse(
         keys.part, keys.part_otherwise,
         fmt::format("by default, and then {} of a head's {} channels are rotated; it must be an even "
                     "number of at least 2",
                     whole, config.head_dim));
-  const json older = reader.value(keys.theta);
-  config.rope_theta = reader.number(keys.theta, 10000.0, 0.0, true);
-  const json& parameters = reader.value("rope_parameters");
-  if (parameters.is_null()) return;
-  if (!parameters.is_object()) reader.refuse("rope_parameters", parameters, "it must be an object");
-  ConfigReader inner(parameters, reader.where() + ": rope_parameters");
-  check_rope_type(inner, "rope_type");
-  check_rope_type(inner, "type");
-  config.rotary_dim = read_rotated(inner, "partial_rotary_factor", config.head_dim, config.rotary_dim);
-  const double newer = inner.number("rope_theta", config.rope_theta, 0.0, true);
-  for (const auto& [key, value] : parameters.items())
+}
+
+// transformers 5 takes rope_scaling where there are both.
+void check_same_scaling(ConfigReader& in_newer, ConfigReader& reader, const RotaryKeys& keys,
+                        const ModelConfig& config) {
+  json taken = json::object(), other = json::object();
+  write_rope_scaling(config.rope_scaling, taken);
+  write_rope_scaling(read_rope_scaling(in_newer, reader, keys, config), other);
+  if (taken != other)
+    reader.refuse("rope_scaling", reader.value("rope_scaling"),
+                  fmt::format("rope_parameters says {}: they must agree", in_short(in_newer.object())));
+}
+
+}  // namespace
+
+void refuse_unknown_rotary_keys(const ConfigReader& inner) {
+  for (const auto& [key, value] : inner.object().items())
     if (!inner.seen().count(key) && !is_off(value))
-      inner.refuse(key, value, "the engine has no such rotary feature");
-  if (!older.is_null() && newer != config.rope_theta)
-    reader.refuse(keys.theta, older,
-                  fmt::format("rope_parameters.rope_theta says {}: they must agree", newer));
-  config.rope_theta = newer;
+      inner.refuse(key, value, "the engine has no such rotary feature, or this rope_type has none");
+}
+
+void read_rotary_keys(ConfigReader& reader, const RotaryKeys& keys, ModelConfig& config) {
+  const json& older = reader.value("rope_scaling");
+  const json& newer = reader.value("rope_parameters");
+  if (!older.is_null() && !older.is_object())
+    reader.refuse("rope_scaling", older, "it must be null or an object");
+  if (!newer.is_null() && !newer.is_object()) reader.refuse("rope_parameters", newer, "it must be an object");
+  ConfigReader in_older(older, reader.where() + ": rope_scaling"),
+      in_newer(newer, reader.where() + ": rope_parameters");
+  read_base(reader, in_older, in_newer, keys, config);
+  read_rotated_part(reader, in_older, in_newer, keys, config);
+  config.rope_scaling = read_rope_scaling(older.empty() ? in_newer : in_older, reader, keys, config);
+  if (!older.empty() && !newer.is_null()) check_same_scaling(in_newer, reader, keys, config);
+  refuse_unknown_rotary_keys(in_older);
+  refuse_unknown_rotary_keys(in_newer);
 }
 
 void write_rotary_keys(const RotaryKeys& keys, const ModelConfig& config, json& object) {
   object[keys.theta] = config.rope_theta;  // read by transformers 4
-  object["rope_parameters"] = {{"rope_theta", config.rope_theta}, {"rope_type", "default"}};  // and by 5
+  json scaling = json::object();
+  write_rope_scaling(config.rope_scaling, scaling);
+  if (config.rope_scaling.kind != RopeScalingKind::none) object["rope_scaling"] = scaling;
+  scaling["rope_theta"] = config.rope_theta;
+  object["rope_parameters"] = scaling;  // and by 5
   if (config.rotary_dim == config.head_dim && keys.part_otherwise == 1) return;
   const double part = static_cast<double>(config.rotary_dim) / static_cast<double>(config.head_dim);
   object[keys.part] = object["rope_parameters"]["partial_rotary_factor"] = part;

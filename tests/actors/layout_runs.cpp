@@ -123,6 +123,24 @@ static nlohmann::json model_config(const MathsOptions& maths) {
             {"n_inner", 48},        {"n_layer", 8},
             {"n_head", 4},          {"vocab_size", 260},
             {"n_positions", 64},    {"tie_word_embeddings", maths.tied}};
+  if (maths.family == "moss")
+    return {{"model_type", "moss"}, {"n_embd", 32},
+            {"n_inner", 48},        {"n_layer", 8},
+            {"n_head", 4},          {"n_positions", 64},
+            {"rotary_dim", 4},      {"vocab_size", 260},
+            {"resid_pdrop", 0.1},   {"tie_word_embeddings", maths.tied}};
+  if (maths.family == "chatglm")
+    return {{"model_type", "chatglm"},
+            {"hidden_size", 32},
+            {"ffn_hidden_size", 48},
+            {"num_layers", 8},
+            {"num_attention_heads", 4},
+            {"kv_channels", 8},
+            {"multi_query_group_num", 2},
+            {"padded_vocab_size", 260},
+            {"seq_length", 64},
+            {"add_qkv_bias", true},
+            {"tie_word_embeddings", maths.tied}};
   nlohmann::json object = {{"model_type", maths.family},
                            {"hidden_size", 32},
                            {"intermediate_size", 48},
@@ -132,6 +150,10 @@ static nlohmann::json model_config(const MathsOptions& maths) {
                            {"vocab_size", 260},
                            {"max_position_embeddings", 64},
                            {"tie_word_embeddings", maths.tied}};
+  // Windows go with fewer layouts.
+  if (maths.family.starts_with("gemma") || maths.family.starts_with("glm")) object["head_dim"] = 8;
+  if (maths.family == "gemma2" || maths.family == "gemma3_text")
+    object["layer_types"] = std::vector<std::string>(8, "full_attention");
   if (maths.family == "llama") object.update({{"attention_bias", true}, {"mlp_bias", true}});
   if (maths.in_blocks) object.update({{"head_dim", 128}, {"intermediate_size", 512}, {"vocab_size", 272}});
   return object;
@@ -434,6 +456,11 @@ const std::vector<MathsOptions>& all_maths() {
       with_optimizer("adamw_schedule_free", {true, true, true}),
       of_family("qwen2", false, {false, true, true}),
       with_adapters("lora_all", {true, true, true}),
+      of_family("gemma2", false, {true, true, true}),
+      of_family("gemma3_text", false, {false, true, true}),
+      of_family("glm4", false, {true, true, true}),
+      of_family("chatglm", false, {false, true, true}),
+      of_family("moss", true, {false, true, true}),
   };
   return all;
 }

@@ -263,8 +263,8 @@ TEST_CASE("a config.json that the engine cannot follow is refused by the key") {
         [=](const std::string& text) { return with_json(text, [&](json& config) { config[key] = value; }); };
   };
   check_model_refused("config.json", with("sliding_window", 4096), {"config.json", "sliding_window", "4096"});
-  check_model_refused("config.json", with("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}),
-                      {"config.json", "yarn"});
+  check_model_refused("config.json", with("rope_scaling", {{"rope_type", "ntk"}, {"factor", 4.0}}),
+                      {"config.json", "ntk", "yarn"});
   check_model_refused("config.json", with("hidden_act", "tanh"), {"config.json", "hidden_act", "tanh"});
   check_model_refused("config.json", with("model_type", "mixtral"), {"config.json", "mixtral"});
   check_model_refused("config.json", with("num_hidden_layers", -1),

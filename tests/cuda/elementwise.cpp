@@ -15,23 +15,25 @@ TEST_CASE("rope agrees with the reference in both element types", "[cuda]") {
   const std::vector<Sizes> sizes{{0, 2, 8, 4},   {1, 1, 2, 1},     {7, 3, 6, 3},     {33, 4, 64, 32},
                                  {9, 5, 42, 21}, {3, 40, 128, 64}, {2, 1, 600, 300}, {33, 4, 64, 8},
                                  {7, 3, 80, 16}, {5, 2, 7, 1},     {6, 3, 20, 6}};
+  const bool neighbours = GENERATE(false, true);
+  const RotaryPairs pairs = neighbours ? RotaryPairs::neighbours : RotaryPairs::halves;
   for (const Element element : elements)
     for (const auto& [tokens, heads, head_dim, half] : sizes) {
       const bool inverse = tokens % 2 == 1;
-      CAPTURE(tokens, heads, head_dim, half, inverse);
+      CAPTURE(tokens, heads, head_dim, half, inverse, neighbours);
       const int64_t width = heads * head_dim, known = 50;
       const Values x = rounded(random_values({tokens, width}, 1), element);
       const Values cosines = random_values({known, half}, 2), sines = random_values({known, half}, 3);
       const auto positions = random_integers(static_cast<size_t>(tokens), known, 4);
       const Outputs expected = by_reference([&](Bench& bench) {
         Tensor in = bench.input(x), turned = in.reshape({tokens, heads, head_dim});
-        bench.ops.rope(turned, bench.input(cosines), bench.input(sines), positions, inverse);
+        bench.ops.rope(turned, bench.input(cosines), bench.input(sines), positions, inverse, pairs);
         return Outputs{bench.read(in)};
       });
       agrees(element, expected, [&](Device& device) {
         const Matrix in = device.matrix(x, element);
         cuda::rope(device.stream(), in, heads, head_dim, device.matrix(cosines, Element::f32),
-                   device.matrix(sines, Element::f32), device.array(positions), inverse);
+                   device.matrix(sines, Element::f32), device.array(positions), inverse, neighbours);
         return Outputs{device.read(in)};
       });
     }

@@ -20,6 +20,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from chatglm_as_glm import chatglm_config, from_glm
+from internlm_as_llama import KINDS, from_llama, llama_config
+
 HERE = pathlib.Path(__file__).parent
 STEPS, MICRO_BATCHES = 20, 3
 
@@ -70,12 +73,122 @@ CHECKPOINTS = {
         model_type="gemma", pad_token_id=None, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=64,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # Llama 3.1's rotary positions: of 8 wavelengths two stay, two change in part
+    "llama3": dict(
+        hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+        head_dim=16, vocab_size=40, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "llama3", "rope_theta": 1000.0, "factor": 8.0, "low_freq_factor": 1.0,
+                         "high_freq_factor": 4.0, "original_max_position_embeddings": 128}),
+    # all wavelengths longer, of heads rotated in part
+    "gpt_neox_linear": dict(
+        model_type="gpt_neox", hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3,
+        vocab_size=40, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.5, "partial_rotary_factor": 0.5}),
+    # as Qwen2.5 says it: of 8 wavelengths two change in part, and scores are scaled
+    "qwen2_yarn": dict(
+        model_type="qwen2", hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=3, head_dim=16, vocab_size=40, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+                         "original_max_position_embeddings": 64}),
+    # every key of it; the lengths stand in the whole file; no window
+    "mistral_yarn": dict(
+        model_type="mistral", hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=20, vocab_size=40, tie_word_embeddings=False, sliding_window=None,
+        rope_parameters={"rope_type": "yarn", "rope_theta": 500.0, "factor": 6.0, "beta_fast": 9.0, "beta_slow": 1.5,
+                         "mscale": 1.2, "mscale_all_dim": 0.7, "truncate": False,
+                         "original_max_position_embeddings": 48}),
+    # a query sees 16 keys; heads wider than hidden / heads
+    "mistral": dict(
+        model_type="mistral", hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=10, vocab_size=40, tie_word_embeddings=True, sliding_window=16,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # fused matrices, and a window
+    "phi3": dict(
+        model_type="phi3", hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=4, vocab_size=40, tie_word_embeddings=False, sliding_window=16, pad_token_id=None,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # grouped queries in the fused matrix, heads rotated in part, other angles for documents of more than 16 tokens
+    "phi3_longrope": dict(
+        model_type="phi3", hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, vocab_size=40, tie_word_embeddings=True, pad_token_id=None,
+        original_max_position_embeddings=16,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 100.0, "partial_rotary_factor": 0.75,
+                         "short_factor": [1.0, 1.1, 1.3], "long_factor": [1.5, 3.0, 9.0],
+                         "original_max_position_embeddings": 16}),
+    # biases of attention
+    "internlm": dict(
+        model_type="internlm", hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3,
+        vocab_size=40, tie_word_embeddings=False, bias=True, rms_norm_eps=1e-6,
+        rotary={"base": 10000, "type": "dynamic"}),
+    # queries, keys and values by key heads
+    "internlm2": dict(
+        model_type="internlm2", hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, vocab_size=40, tie_word_embeddings=False, bias=False, rms_norm_eps=1e-5, rope_theta=1000000,
+        rope_scaling={"type": "dynamic", "factor": 2.0}),
+    # the same with biases, tied, one key head
+    "internlm2_bias": dict(
+        model_type="internlm2", hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, vocab_size=40, tie_word_embeddings=True, bias=True, rms_norm_eps=1e-5, rope_theta=10000,
+        rope_scaling={"type": "linear", "factor": 3.0}),
+    # norms around each branch, caps that bend scores and logits, a window on the first and the third block
+    "gemma2": dict(
+        model_type="gemma2", pad_token_id=None, hidden_size=24, intermediate_size=40, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=64, query_pre_attn_scalar=6,
+        sliding_window=16, attn_logit_softcapping=2.0, final_logit_softcapping=3.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # an own head, biases, no caps, heads wider than hidden / heads
+    "gemma2_untied": dict(
+        model_type="gemma2", pad_token_id=None, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=64, tie_word_embeddings=False,
+        attention_bias=True, attn_logit_softcapping=None, final_logit_softcapping=None, sliding_window=7,
+        layer_types=["full_attention", "sliding_attention"],
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
+    # norms of query and key heads too, rotary bases of windows and of the rest
+    "gemma3_text": dict(
+        model_type="gemma3_text", pad_token_id=None, hidden_size=24, intermediate_size=40, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=64, query_pre_attn_scalar=6,
+        sliding_window=16, layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+                         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}),
+    # an own head and capped logits
+    "gemma3_text_untied": dict(
+        model_type="gemma3_text", pad_token_id=None, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=48, tie_word_embeddings=False,
+        final_logit_softcapping=4.0, sliding_window=9, layer_types=["full_attention", "sliding_attention"]),
+    # gate and up in one matrix, the first half of a head rotated in neighbouring pairs
+    "glm": dict(
+        model_type="glm", pad_token_id=None, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=64, rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}),
+    # norms of what branches give, tied, no biases, heads wider than hidden / heads
+    "glm4": dict(
+        model_type="glm4", pad_token_id=None, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=64, tie_word_embeddings=True,
+        attention_bias=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}),
+    # transformers' glm under the names of ChatGLM's own code, with queries, keys and values in one matrix
+    "chatglm": dict(
+        model_type="glm", stored_as="chatglm", pad_token_id=None, hidden_size=32, intermediate_size=40,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=64,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 50000.0, "partial_rotary_factor": 0.5}),
+    # attention and MLP after one norm, an own head with a bias, the first channels rotated in neighbouring pairs
+    "gptj": dict(
+        model_type="gptj", n_embd=24, n_layer=2, n_head=3, rotary_dim=4, vocab_size=64, n_positions=256, n_inner=40),
+    # the same with queries, values and keys in one matrix, in four parts of two heads
+    "codegen": dict(
+        model_type="codegen", n_embd=32, n_layer=2, n_head=8, rotary_dim=4, vocab_size=64, n_positions=256, n_inner=48),
 }
+# Documents of the batch, and of the logits, beside or in place of the usual ones.
+MORE_LENGTHS = {"phi3_longrope": [(16, 0), (12, 0), (17, 0)]}
+SHOWN_LENGTHS = {"phi3_longrope": (9, 25)}
 
 
 def make_model(settings, generator):
+    settings = {key: value for key, value in settings.items() if key != "stored_as"}
     settings = {"model_type": "llama", "max_position_embeddings": 256, "initializer_range": 0.02, **settings}
-    config = AutoConfig.for_model(**settings)
+    kind = settings["model_type"]
+    config = llama_config(kind, settings) if kind in KINDS else AutoConfig.for_model(**settings)
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config).float().eval()  # eval(): no dropout
     with torch.no_grad():
@@ -84,7 +197,7 @@ def make_model(settings, generator):
             if name.endswith("bias"):
                 parameter.copy_(0.1 * noise)
             elif "norm" in name or "ln_" in name:
-                parameter.copy_(0.2 * noise + (0.0 if config.model_type == "gemma" else 1.0))
+                parameter.copy_(0.2 * noise + (0.0 if config.model_type.startswith("gemma") else 1.0))
             else:
                 parameter.copy_(noise * parameter.shape[-1] ** -0.5)
     return model
@@ -128,25 +241,43 @@ def train(model, steps):
     return losses, norms
 
 
+def save(model, settings, folder):
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    kind, stored = settings.get("model_type"), folder / "model.safetensors"
+    if settings.get("stored_as") == "chatglm":
+        (folder / "config.json").write_text(json.dumps(chatglm_config(model.config), indent=2) + "\n")
+        save_file(from_glm(load_file(stored)), stored, {"format": "pt"})
+    if kind not in KINDS:
+        return
+    config = {"architectures": [KINDS[kind]], "max_position_embeddings": 256, **settings}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    save_file(from_llama(kind, load_file(stored), settings), stored, {"format": "pt"})
+
+
 def golden(name, settings, seed):
     generator = torch.Generator().manual_seed(seed)
     model = make_model(settings, generator)
     folder = HERE / name
-    model.save_pretrained(folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)
+    save(model, settings, folder)
     vocab = settings["vocab_size"]
 
     # Above 256 tokens, so that the head works in more than one chunk.
-    lengths = [(37, 0), (1, 0), (120, 5), (64, 0), (90, 11)]
+    lengths = [(37, 0), (1, 0), (120, 5), (64, 0), (90, 11)] + MORE_LENGTHS.get(name, [])
     batch = [make_document(length, vocab, generator, masked) for length, masked in lengths]
     total, targets = token_losses(model, batch)
     (total / targets).backward()
     in_file = set(load_file(folder / "model.safetensors"))  # some names there are not those of the module
+    gradients = {key: value.grad.contiguous() for key, value in model.named_parameters()}
+    if settings.get("model_type") in KINDS:
+        gradients = from_llama(settings["model_type"], gradients, settings)
+    if settings.get("stored_as") == "chatglm":
+        gradients = from_glm(gradients)
     renamed = {"lm_head.weight": "embed_out.weight"}
-    save_file({key if key in in_file else renamed[key]: value.grad.contiguous() for key, value in model.named_parameters()},
+    save_file({key if key in in_file else renamed[key]: value for key, value in gradients.items()},
               folder / "gradients.safetensors")
 
-    shown = [make_document(length, vocab, generator) for length in (9, 5)]
+    shown = [make_document(length, vocab, generator) for length in SHOWN_LENGTHS.get(name, (9, 5))]
     with torch.no_grad():
         logits = [model(input_ids=torch.tensor([d["tokens"]])).logits[0].tolist() for d in shown]
 

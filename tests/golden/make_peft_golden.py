@@ -48,6 +48,9 @@ CASES = {
     "ia3_qwen2": ("qwen2", dict(target_modules=["k_proj", "v_proj", "up_proj", "down_proj"],
                                 feedforward_modules=["up_proj", "down_proj"], modules_to_save=["model.norm"])),
     "ia3_gpt2": ("gpt2", dict(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"])),
+    # one A of queries, keys and values, and one of gate and up
+    "lora_phi3": ("phi3_longrope", dict(target_modules=["qkv_proj", "gate_up_proj", "down_proj"], r=3)),
+    "dora_phi3": ("phi3", dict(target_modules=["qkv_proj", "o_proj", "gate_up_proj"], r=2, use_dora=True)),
 }
 STARTS = {
     "pissa_llama": ("llama_untied", dict(target_modules=["q_proj", "v_proj", "down_proj"], r=4, lora_alpha=6,

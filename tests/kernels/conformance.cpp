@@ -309,11 +309,12 @@ TEST_CASE("rope conforms", "[conformance]") {
     int64_t tokens, heads, head_dim, rotated;
   };
   const bool inverse = GENERATE(false, true);
+  const RotaryPairs pairs = GENERATE(RotaryPairs::halves, RotaryPairs::neighbours);
   const std::vector<Sizes> all{{0, 2, 8, 8},    {1, 1, 2, 2},   {7, 3, 6, 6},     {65, 4, 64, 64},
                                {33, 2, 80, 80}, {9, 5, 42, 42}, {300, 8, 32, 32}, {33, 4, 64, 16},
-                               {7, 3, 80, 32},  {9, 2, 7, 2},   {5, 3, 20, 12}};
+                               {7, 3, 80, 32},  {9, 2, 7, 2},   {5, 3, 20, 12},   {2, 2, 600, 300}};
   for (const auto& [tokens, heads, head_dim, rotated] : all) {
-    CAPTURE(inverse, tokens, heads, head_dim, rotated);
+    CAPTURE(inverse, pairs, tokens, heads, head_dim, rotated);
     const int64_t positions_known = 50;
     const Values x = random_values({tokens, heads, head_dim}, 15);
     const Values cosines = random_values({positions_known, rotated / 2}, 16),
@@ -321,7 +322,7 @@ TEST_CASE("rope conforms", "[conformance]") {
     const auto positions = random_integers(static_cast<size_t>(tokens), positions_known, 18);
     conforms([&](Bench& bench) {
       Tensor xt = bench.input(x);
-      bench.ops.rope(xt, bench.table(cosines), bench.table(sines), positions, inverse);
+      bench.ops.rope(xt, bench.table(cosines), bench.table(sines), positions, inverse, pairs);
       return Outputs{bench.read(xt)};
     });
   }

@@ -161,17 +161,18 @@ TEST_CASE("the backward of layer_norm is its gradient", "[gradients]") {
 }
 
 TEST_CASE("rope turned back is its gradient", "[gradients]") {
+  const RotaryPairs pairs = GENERATE(RotaryPairs::halves, RotaryPairs::neighbours);
   Reference r;
   const std::vector<int32_t> positions{0, 5, 2};
   Tensor x = r.random({3, 2, 6}, 11), dy = r.random({3, 2, 6}, 12);
   const Tensor cosines = r.random({6, 3}, 13), sines = r.random({6, 3}, 14);
   Tensor dx = r.nan({3, 2, 6});
   r.ops->copy(dy, dx);
-  r.ops->rope(dx, cosines, sines, positions, true);
+  r.ops->rope(dx, cosines, sines, positions, true, pairs);
   check_gradient("dx", x, dx, [&] {
     Tensor y = r.nan({3, 2, 6});
     r.ops->copy(x, y);
-    r.ops->rope(y, cosines, sines, positions, false);
+    r.ops->rope(y, cosines, sines, positions, false, pairs);
     return dot(y, dy);
   });
 }

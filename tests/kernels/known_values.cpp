@@ -81,6 +81,18 @@ TEST_CASE("rope turns the halves of a head, and turns them back", "[known]") {
   CHECK(r.read(x) == Floats{1, 2, 3, 4});
 }
 
+TEST_CASE("rope turns neighbours where they are the pairs, and leaves the rest of a head", "[known]") {
+  KnownValues r;
+  Tensor x = r.of({{1, 1, 6}, {1, 2, 3, 4, 5, 6}});
+  const Tensor cosines = r.of({{2, 2}, {1, 1, 0, 1}}),
+               sines = r.of({{2, 2}, {0, 0, 1, 0}});  // 90° and 0° at 1
+  const std::vector<int32_t> positions{1};
+  r.ops->rope(x, cosines, sines, positions, false, RotaryPairs::neighbours);
+  CHECK(r.read(x) == Floats{-2, 1, 3, 4, 5, 6});
+  r.ops->rope(x, cosines, sines, positions, true, RotaryPairs::neighbours);
+  CHECK(r.read(x) == Floats{1, 2, 3, 4, 5, 6});
+}
+
 TEST_CASE("attention by hand: one key gives its value, equal scores the mean", "[known]") {
   KnownValues r;
   const Tensor q = r.of({{3, 1, 1}, {0, 0, 0}}), k = r.of({{3, 1, 1}, {5, 6, 7}});

@@ -13,9 +13,15 @@
 namespace collie::test {
 
 inline const std::string golden_folder = golden_file("");
-inline const std::vector<std::string> checkpoints = {"llama_tied",  "llama_untied", "llama_bias",   "gpt2",
-                                                     "gpt2_untied", "qwen2",        "qwen2_window", "qwen3",
-                                                     "gpt_neox",    "gemma"};
+inline const std::vector<std::string> checkpoints = {
+    "llama_tied",    "llama_untied",  "llama_bias",      "gpt2",
+    "gpt2_untied",   "qwen2",         "qwen2_window",    "qwen3",
+    "gpt_neox",      "gemma",         "llama3",          "qwen2_yarn",
+    "mistral",       "mistral_yarn",  "gpt_neox_linear", "phi3",
+    "phi3_longrope", "internlm",      "internlm2",       "internlm2_bias",
+    "gemma2",        "gemma2_untied", "gemma3_text",     "gemma3_text_untied",
+    "glm",           "glm4",          "chatglm",         "gptj",
+    "codegen"};
 
 inline nlohmann::json read_json(const std::string& file) {
   std::ifstream stream(file);

@@ -342,9 +342,9 @@ struct Grid {
           held.resize(sum.size());
           const std::vector<double> own = numbers(*rank->operations, stage.gradients[i]);
           for (size_t k = 0; k < where.size(); ++k) {
-            if (parameter.is_primary || parameter.gradient_shares != GradientShares::whole)
-              sum[where[k]] += own[k];
-            if (parameter.is_primary) held[where[k]] += 1;
+            const bool stands = static_cast<int64_t>(k) < parameter.primary_numel();
+            if (stands || parameter.gradient_shares != GradientShares::whole) sum[where[k]] += own[k];
+            if (stands) held[where[k]] += 1;
           }
         }
     for (const auto& [name, held] : holders) {

@@ -52,18 +52,47 @@ inline ModelConfig tiny_config(bool tied = false) {
   return config;
 }
 
+// Other angles for documents of more than `original` tokens.
+inline RopeScaling longrope_of(int64_t head_dim, int64_t original) {
+  RopeScaling scaling{.kind = RopeScalingKind::longrope, .factor = 4, .original_positions = original};
+  scaling.attention_factor = 1.1;
+  for (int64_t i = 0; i < head_dim / 2; ++i) {
+    scaling.short_factors.push_back(1 + 0.1 * static_cast<double>(i));
+    scaling.long_factors.push_back(2 + static_cast<double>(i));
+  }
+  return scaling;
+}
+
 // Makes the blocks those of a family; the sizes stay, but for key/value heads where there are no groups.
 inline ModelConfig as_family(ModelConfig config, const std::string& family) {
   config.model_type = family;
   if (family == "qwen2" || family == "qwen3") config.output_bias = config.mlp_bias = false;
-  config.query_key_norm = family == "qwen3";
-  if (family == "gemma") {
+  config.query_key_norm = family == "qwen3" || family == "gemma3_text";
+  if (family.starts_with("internlm")) config.mlp_bias = false;
+  if (family == "mistral" || family == "phi3") config.qkv_bias = config.output_bias = config.mlp_bias = false;
+  if (family == "phi3") config.rope_scaling = longrope_of(config.head_dim, 12);
+  if (family.starts_with("gemma")) {
     config.norm.weight_offset = 1;
     config.activation = Activation::gelu_tanh;
     config.embedding_scale = 3;
     config.output_bias = config.mlp_bias = config.qkv_bias = false;
   }
-  if (family != "gpt2" && family != "gpt_neox") return config;
+  // Caps that bend, scales and rotary bases of blocks. No windows: they go with fewer layouts.
+  if (family == "gemma2") {
+    config.blocks.assign(static_cast<size_t>(config.num_hidden_layers), {.score_scale = 0.4, .soft_cap = 2});
+    config.logit_soft_cap = 1.5;
+  }
+  if (family == "gemma3_text") {
+    config.blocks.assign(static_cast<size_t>(config.num_hidden_layers), {.score_scale = 0.4});
+    config.blocks.back().rope_theta = 100;
+  }
+  if (family == "glm" || family == "glm4" || family == "chatglm") {
+    config.output_bias = config.mlp_bias = false;
+    config.rotary_dim = config.head_dim / 2;
+    config.rotary_pairs = RotaryPairs::neighbours;
+  }
+  const bool of_gptj = family == "gptj" || family == "codegen" || family == "moss";
+  if (family != "gpt2" && family != "gpt_neox" && !of_gptj) return config;
   config.num_key_value_heads = config.num_attention_heads;
   config.head_dim = config.hidden_size / config.num_attention_heads;
   config.norm = {NormKind::layer, 1e-5, 0, true};
@@ -74,6 +103,11 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
   } else {
     config.parallel_branches = true;
     config.rotary_dim = 2;
+  }
+  if (of_gptj) {
+    config.qkv_bias = config.output_bias = false;
+    config.head_bias = true;
+    config.rotary_pairs = RotaryPairs::neighbours;
   }
   return config;
 }

@@ -254,7 +254,7 @@ TEST_CASE("gradients of the MLP agree with finite differences", "[layers][differ
   MlpStash stash;
   mlp.forward(context, layout, x, y, &stash);
   mlp.backward_input(context, layout, dy, dx, stash);
-  CHECK_FALSE(stash.gate.defined());
+  CHECK_FALSE(stash.wide.defined());
   mlp.backward_weight(context, x, dy, stash);
   const auto f = [&] {
     mlp.forward(context, layout, x, y, nullptr);
@@ -429,11 +429,15 @@ static double evaluated(const Head& head, LayerContext& context, const MicroBatc
 TEST_CASE("gradients of the head agree with finite differences, over several chunks",
           "[layers][differences]") {
   Bench bench;
-  const ModelConfig config = tiny_config();
+  ModelConfig config = tiny_config();
+  config.head_bias = GENERATE(false, true);
+  config.logit_soft_cap = GENERATE(0.0, 0.7);
+  CAPTURE(config.head_bias, config.logit_soft_cap);
   const NormIds norm = add_final_norm(config, bench.parameters);
-  const ParameterId weight = add_head(config, bench.parameters);
+  const MatrixIds matrix = add_head(config, bench.parameters);
   bench.fill();
-  const Head head(Norm(norm, config.norm), make_dense_linear({weight}), config.vocab_size);
+  const Head head(Norm(norm, config.norm), make_dense_linear(matrix), config.vocab_size,
+                  config.logit_soft_cap);
   const int tokens = GENERATE(3, 2 * 256 + 9);
   MicroBatch batch = make_batch({tokens}, config.vocab_size, "tokens");
   batch.labels[1] = ignored_label;
@@ -446,7 +450,7 @@ TEST_CASE("gradients of the head agree with finite differences, over several chu
   Tensor loss_sum = no_loss(bench.operations);
   head.forward(context, batch, {x, {}}, scale, *loss, loss_sum, stash);
   const double sum = bench.operations.read(loss_sum).value().front();
-  CHECK(bench.sink->contributions(weight) == 1);  // opened once, whatever the chunks
+  CHECK(bench.sink->contributions(matrix.weight) == 1);  // opened once, whatever the chunks
   CHECK(bench.sink->contributions(norm.weight) == 0);
   const Tensor dx = head.backward_input(context, stash);
   head.backward_weight(context, stash);
@@ -474,9 +478,9 @@ TEST_CASE("a custom loss sees chunks of logits in token order and its gradient r
   Bench bench;
   const ModelConfig config = tiny_config();
   const NormIds norm = add_final_norm(config, bench.parameters);
-  const ParameterId weight = add_head(config, bench.parameters);
+  const MatrixIds matrix = add_head(config, bench.parameters);
   bench.fill();
-  const Head head(Norm(norm, config.norm), make_dense_linear({weight}), config.vocab_size);
+  const Head head(Norm(norm, config.norm), make_dense_linear(matrix), config.vocab_size);
   const int tokens = 256 + 4;
   const MicroBatch batch = make_batch({tokens}, config.vocab_size, "tokens");
   Tensor x = bench.random({tokens, 8}, "x");

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "models/rotary.hpp"
 #include "models/stage_range.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/temporary_folder.hpp"
@@ -94,13 +95,8 @@ TEST_CASE("keys that do not change the maths are ignored", "[config]") {
 TEST_CASE("features that the engine lacks are refused by name", "[config]") {
   check_says(refusal({{"model_type", "mamba"}}), {"config.json", "model_type", "\"mamba\"", "llama"});
   check_says(refusal({{"hidden_act", "tanh"}}), {"hidden_act", "\"tanh\"", "silu"});
-  check_says(refusal({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}}),
-             {"rope_scaling", "rope_type", "llama3"});
-  check_says(refusal({{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}),
-             {"rope_scaling", "type", "linear"});
-  check_says(refusal({{"rope_scaling", {{"factor", 2.0}}}}), {"rope_scaling", "null"});
-  check_says(refusal({{"rope_parameters", {{"rope_type", "yarn"}, {"rope_theta", 1e4}}}}),
-             {"rope_parameters", "yarn"});
+  check_says(refusal({{"model_type", "mixtral"}}), {"mixture of experts is not supported yet", "mistral"});
+  check_says(refusal({{"model_type", "mistrall"}}), {"mistrall", "the nearest is mistral"});
   check_says(refusal({{"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}}}),
              {"rope_parameters", "full_attention"});
   check_says(refusal({{"partial_rotary_factor", 1.5}}), {"partial_rotary_factor", "1.5", "8 channels"});
@@ -111,6 +107,82 @@ TEST_CASE("features that the engine lacks are refused by name", "[config]") {
   check_says(refusal({{"attention_dropout", 1.5}}), {"attention_dropout", "1.5"});
   check_says(refusal({{"resid_pdrop", 0.1}}), {"resid_pdrop", "0.1"});
   check_says(refusal({{"logit_scale", 0.0625}}), {"logit_scale", "0.0625", "maths"});
+}
+
+namespace {
+
+// The scaling of a configuration with these keys on top, of 64 positions and heads of 8 channels.
+RopeScaling scaling_of(const json& changes) {
+  json object = with({{"max_position_embeddings", 64}});
+  object.update(changes);
+  return parse(object).rope_scaling;
+}
+
+std::string scaling_refusal(const json& scaling) {
+  return message_of([&] { scaling_of({{"rope_scaling", scaling}}); });
+}
+
+const json two_factors = {1.0, 1.5, 2.0, 4.0};
+
+}  // namespace
+
+TEST_CASE("scaled rotary positions are read under the older and the newer name", "[config][rope]") {
+  CHECK(scaling_of(json::object()).kind == RopeScalingKind::none);
+  for (const char* place : {"rope_scaling", "rope_parameters"})
+    for (const char* key : {"type", "rope_type"}) {
+      CAPTURE(place, key);
+      const RopeScaling linear = scaling_of({{place, {{key, "linear"}, {"factor", 2}}}});
+      CHECK(linear.kind == RopeScalingKind::linear);
+      CHECK(linear.factor == 2);
+      CHECK(scaling_of({{place, {{key, "dynamic"}, {"factor", 2.5}}}}).kind == RopeScalingKind::dynamic);
+    }
+  const json both = {{"type", "yarn"}, {"rope_type", "yarn"}, {"factor", 4.0}, {"finetuned", true}};
+  const RopeScaling yarn = scaling_of({{"rope_scaling", both}});
+  CHECK(yarn.original_positions == 64);
+  CHECK(yarn.attention_factor == Approx(0.1 * std::log(4.0) + 1));
+  CHECK(yarn.beta_fast == 32);
+  CHECK(yarn.beta_slow == 1);
+  CHECK(yarn.truncate);
+  CHECK(scaling_of({{"rope_scaling", both}, {"original_max_position_embeddings", 16}}).original_positions ==
+        16);
+  const RopeScaling grown = scaling_of({{"rope_scaling",
+                                         {{"rope_type", "longrope"},
+                                          {"original_max_position_embeddings", 16},
+                                          {"short_factor", two_factors},
+                                          {"long_factor", two_factors}}}});
+  CHECK(grown.factor == 4);
+  CHECK(grown.attention_factor == Approx(std::sqrt(1 + std::log(4.0) / std::log(16.0))));
+  CHECK(grown.long_factors == std::vector<double>{1, 1.5, 2, 4});
+}
+
+TEST_CASE("what a scaling of rotary positions lacks, or has too much, is refused by key", "[config][rope]") {
+  check_says(scaling_refusal({{"rope_type", "proportional"}}),
+             {"rope_scaling: rope_type", "longrope", "yarn"});
+  check_says(scaling_refusal({{"factor", 2.0}}), {"rope_scaling: factor is 2.0", "rope_type"});
+  check_says(scaling_refusal({{"type", "linear"}}), {"rope_scaling: factor", "number above 0"});
+  check_says(scaling_refusal({{"type", "linear"}, {"factor", 0}}), {"factor is 0"});
+  check_says(scaling_refusal({{"type", "linear"}, {"factor", 2}, {"beta_fast", 32}}), {"beta_fast is 32"});
+  check_says(scaling_refusal({{"type", "linear"}, {"rope_type", "yarn"}, {"factor", 2}}),
+             {"type", "\"yarn\"", "agree"});
+  check_says(scaling_refusal({{"rope_type", "llama3"}, {"factor", 8}}), {"low_freq_factor"});
+  check_says(scaling_refusal(
+                 {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}),
+             {"high_freq_factor is 4", "above low_freq_factor"});
+  check_says(scaling_refusal({{"rope_type", "yarn"}, {"factor", 4}, {"beta_fast", 1}, {"beta_slow", 2}}),
+             {"beta_fast is 1", "beta_slow, 2"});
+  const json longrope = {{"rope_type", "longrope"}, {"short_factor", two_factors}};
+  check_says(scaling_refusal(longrope), {"long_factor", "4 numbers"});
+  json odd = longrope;
+  odd["long_factor"] = {1, 2, 3};
+  check_says(scaling_refusal(odd), {"long_factor", "4 numbers"});
+  odd["long_factor"] = {1, 2, 3, 0};
+  check_says(scaling_refusal(odd), {"long_factor is 0", "above 0"});
+  const json yarn = {{"rope_type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 32}};
+  check_says(refusal({{"rope_scaling", yarn}, {"original_max_position_embeddings", 16}}),
+             {"original_max_position_embeddings is 32", "16", "agree"});
+  check_says(refusal({{"rope_scaling", yarn}, {"rope_parameters", {{"rope_type", "default"}}}}),
+             {"rope_scaling", "rope_parameters says", "agree"});
+  check_says(refusal({{"rope_scaling", "yarn"}}), {"rope_scaling is \"yarn\"", "object"});
 }
 
 TEST_CASE("missing, ill-typed and impossible values are refused by name", "[config]") {
@@ -307,13 +379,346 @@ TEST_CASE("Qwen2's windows are of the blocks that have them", "[config][family]"
       {"layer_types", "5 layers"});
 }
 
+namespace {
+
+json minimal_of(const char* model_type) {
+  json object = minimal();
+  object["model_type"] = model_type;
+  return object;
+}
+
+}  // namespace
+
+TEST_CASE("Gemma 2 has transformers' defaults, and null switches a cap off", "[config][family]") {
+  const json minimal_gemma2 = minimal_of("gemma2");
+  const ModelConfig config = parse(minimal_gemma2);
+  CHECK(config.head_dim == 256);
+  CHECK(config.rotary_dim == 256);
+  CHECK(config.num_key_value_heads == 4);
+  CHECK(config.norm.weight_offset == 1);
+  CHECK(config.embedding_scale == 8);
+  CHECK(config.logit_soft_cap == 30);
+  CHECK(config.tie_word_embeddings);
+  for (const int64_t block : {0, 1, 2, 3, 4}) {
+    CHECK(config.block(block).window == (block % 2 == 0 ? 4096 : 0));
+    CHECK(config.block(block).soft_cap == 50);
+    CHECK(config.block(block).score_scale == 1.0 / 16);
+  }
+  const ModelConfig plain = parse(
+      merged(minimal_gemma2, {{"attn_logit_softcapping", nullptr}, {"final_logit_softcapping", nullptr}}));
+  CHECK(plain.logit_soft_cap == 0);
+  CHECK(plain.block(0).soft_cap == 0);
+  const ModelConfig set = parse(merged(minimal_gemma2, {{"attn_logit_softcapping", 20},
+                                                        {"final_logit_softcapping", 10.5},
+                                                        {"query_pre_attn_scalar", 144},
+                                                        {"sliding_window", 16},
+                                                        {"cache_implementation", "hybrid"},
+                                                        {"hidden_act", "gelu"}}));
+  CHECK(set.logit_soft_cap == 10.5);
+  CHECK(set.block(4).soft_cap == 20);
+  CHECK(set.block(4).window == 16);
+  CHECK(set.block(4).score_scale == Approx(1.0 / 12));
+  const auto refused = [&](const json& changes) {
+    return message_of([&] { parse(merged(minimal_gemma2, changes)); });
+  };
+  check_says(refused({{"final_logit_softcapping", 0}}), {"final_logit_softcapping is 0", "above 0"});
+  check_says(refused({{"attn_logit_softcapping", -1}}), {"attn_logit_softcapping is -1"});
+  check_says(refused({{"layer_types", {"full_attention"}}}), {"layer_types", "5 layers"});
+  check_says(refused({{"layer_types", {"a", "b", "c", "d", "e"}}}),
+             {"layer_types is \"a\"", "full_attention, sliding_attention"});
+  check_says(refused({{"use_bidirectional_attention", true}}), {"use_bidirectional_attention", "maths"});
+}
+
+TEST_CASE("Gemma 3's blocks with windows have rotary positions of their own", "[config][family]") {
+  const json minimal_gemma3 = minimal_of("gemma3_text");
+  const ModelConfig config = parse(merged(minimal_gemma3, {{"sliding_window_pattern", 2}}));
+  CHECK(config.rope_theta == 1e6);
+  CHECK(config.query_key_norm);
+  CHECK(config.logit_soft_cap == 0);
+  for (const int64_t block : {0, 1, 2, 3, 4}) {
+    CHECK(config.block(block).rope_theta == (block % 2 == 0 ? 1e4 : 0));
+    CHECK(config.block(block).window == (block % 2 == 0 ? 4096 : 0));
+  }
+  CHECK(parse(minimal_gemma3).block(4).window == 4096);  // every sixth sees everything
+  const json newer = {{"full_attention", {{"rope_theta", 5e5}, {"rope_type", "default"}}},
+                      {"sliding_attention", {{"rope_theta", 500}, {"rope_type", "default"}}}};
+  const ModelConfig changed = parse(merged(minimal_gemma3, {{"rope_parameters", newer}}));
+  CHECK(changed.rope_theta == 5e5);
+  CHECK(changed.block(0).rope_theta == 500);
+  const ModelConfig older =
+      parse(merged(minimal_gemma3, {{"rope_theta", 2e6}, {"rope_local_base_freq", 300}}));
+  CHECK(older.rope_theta == 2e6);
+  CHECK(older.block(0).rope_theta == 300);
+  const auto refused = [&](const json& changes) {
+    return message_of([&] { parse(merged(minimal_gemma3, changes)); });
+  };
+  check_says(refused({{"rope_parameters", newer}, {"rope_local_base_freq", 300}}),
+             {"rope_local_base_freq is 300", "500"});
+  const json linear = {{"rope_type", "linear"}, {"factor", 8.0}};
+  for (const json& scaled :
+       {json{{"rope_scaling", linear}}, json{{"rope_parameters", {{"full_attention", linear}}}},
+        json{{"rope_scaling", linear}, {"rope_parameters", {{"full_attention", linear}}}}}) {
+    const ModelConfig with_scaling = parse(merged(minimal_gemma3, scaled));
+    CHECK(with_scaling.rope_scaling.kind == RopeScalingKind::linear);
+    CHECK(with_scaling.rope_scaling.factor == 8);
+    CHECK(with_rotation_of(with_scaling, 0).rope_scaling.kind == RopeScalingKind::none);  // it has a window
+    CHECK(with_rotation_of(parse(merged(minimal_gemma3, merged(scaled, {{"sliding_window_pattern", 1}}))), 0)
+              .rope_scaling.factor == 8);
+  }
+  check_says(refused({{"rope_scaling", linear}, {"rope_parameters", newer}}), {"rope_scaling", "agree"});
+  check_says(refused({{"rope_parameters", {{"sliding_attention", linear}}}}),
+             {"sliding_attention", "rope_type is \"linear\""});
+  check_says(refused({{"rope_scaling",
+                       {{"rope_type", "longrope"},
+                        {"original_max_position_embeddings", 64},
+                        {"short_factor", std::vector<int>(128, 1)},
+                        {"long_factor", std::vector<int>(128, 2)}}}}),
+             {"rope_scaling", "longrope", "linear"});
+  check_says(refused({{"rope_parameters", {{"rope_theta", 1e4}}}}), {"rope_parameters", "sliding_attention"});
+  check_says(refused({{"attn_logit_softcapping", 50}}), {"attn_logit_softcapping is 50"});
+}
+
+namespace {
+
+json minimal_chatglm() {
+  return {{"model_type", "chatglm"},    {"hidden_size", 64},
+          {"ffn_hidden_size", 96},      {"num_layers", 4},
+          {"num_attention_heads", 8},   {"kv_channels", 8},
+          {"multi_query_group_num", 2}, {"multi_query_attention", true},
+          {"padded_vocab_size", 512},   {"add_qkv_bias", true}};
+}
+
+json minimal_gptj(const char* model_type) {
+  return {{"model_type", model_type}, {"n_embd", 64},    {"n_layer", 4}, {"n_head", 8},
+          {"rotary_dim", 4},          {"vocab_size", 96}};
+}
+
+}  // namespace
+
+TEST_CASE("GLM rotates half of each head in neighbouring pairs", "[config][family]") {
+  for (const char* model_type : {"glm", "glm4"}) {
+    const ModelConfig config = parse(minimal_of(model_type));
+    CHECK(config.rotary_pairs == RotaryPairs::neighbours);
+    CHECK(config.head_dim == 128);
+    CHECK(config.rotary_dim == 64);
+    CHECK(config.num_key_value_heads == 2);
+    CHECK(config.norm.eps == 1.5625e-7);
+    CHECK(config.qkv_bias);
+    CHECK_FALSE(config.output_bias);
+    CHECK(parse(merged(minimal_of(model_type), {{"partial_rotary_factor", 0.25}})).rotary_dim == 32);
+    CHECK_FALSE(parse(merged(minimal_of(model_type), {{"attention_bias", false}})).qkv_bias);
+  }
+}
+
+TEST_CASE("ChatGLM's own keys are read, and what its code can do beside is refused", "[config][family]") {
+  // What published files say.
+  const ModelConfig config = parse(merged(minimal_chatglm(), {{"apply_query_key_layer_scaling", true},
+                                                              {"attention_softmax_in_fp32", true},
+                                                              {"auto_map", {{"AutoConfig", "a.B"}}},
+                                                              {"bias_dropout_fusion", true},
+                                                              {"classifier_dropout", nullptr},
+                                                              {"fp32_residual_connection", false},
+                                                              {"hidden_dropout", 0.0},
+                                                              {"original_rope", true},
+                                                              {"pre_seq_len", nullptr},
+                                                              {"prefix_projection", false},
+                                                              {"quantization_bit", 0},
+                                                              {"layernorm_epsilon", 1e-6},
+                                                              {"rope_ratio", 500},
+                                                              {"seq_length", 131072},
+                                                              {"vocab_size", 500}}));
+  CHECK(config.vocab_size == 512);
+  CHECK(config.max_position_embeddings == 131072);
+  CHECK(config.norm.eps == 1e-6);
+  CHECK(config.rope_theta == 5e6);
+  CHECK(config.rotary_dim == 4);
+  CHECK(config.rotary_pairs == RotaryPairs::neighbours);
+  CHECK(config.num_key_value_heads == 2);
+  CHECK(config.qkv_bias);
+  CHECK_FALSE(config.tie_word_embeddings);
+  const auto refused = [&](const json& changes) {
+    return message_of([&] { parse(merged(minimal_chatglm(), changes)); });
+  };
+  check_says(refused({{"position_encoding_2d", true}}), {"position_encoding_2d", "ChatGLM-6B", "ChatGLM2"});
+  check_says(message_of([&] {
+               parse({{"model_type", "chatglm"}, {"hidden_size", 64}, {"inner_hidden_size", 256}});
+             }),
+             {"inner_hidden_size is 256", "ChatGLM-6B"});
+  check_says(refused({{"multi_query_attention", false}}), {"multi_query_attention is false", "true"});
+  check_says(refused({{"rmsnorm", false}}), {"rmsnorm is false", "RMSNorm"});
+  check_says(refused({{"add_bias_linear", true}}), {"add_bias_linear is true"});
+  check_says(refused({{"post_layer_norm", false}}), {"post_layer_norm is false"});
+  check_says(refused({{"apply_residual_connection_post_layernorm", true}}),
+             {"apply_residual_connection_post_layernorm is true"});
+  check_says(refused({{"pre_seq_len", 128}}), {"pre_seq_len is 128"});
+  check_says(refused({{"quantization_bit", 4}}), {"quantization_bit is 4"});
+  check_says(refused({{"kv_channels", 6}}), {"kv_channels is 6", "multiple of 4"});
+}
+
+TEST_CASE("GPT-J's kin have one norm a block, and a bias of the head", "[config][family]") {
+  for (const char* model_type : {"gptj", "codegen", "moss"}) {
+    CAPTURE(model_type);
+    const ModelConfig config = parse(minimal_gptj(model_type));
+    CHECK(config.intermediate_size == 256);
+    CHECK(config.rotary_dim == 4);
+    CHECK(config.rotary_pairs == RotaryPairs::neighbours);
+    CHECK(config.head_bias);
+    CHECK(config.mlp_bias);
+    CHECK_FALSE(config.qkv_bias);
+    CHECK(config.parallel_branches);
+    CHECK_FALSE(config.tie_word_embeddings);
+    check_says(message_of([&] {
+                 parse(merged(minimal_gptj(model_type), {{"rotary_dim", 10}}));
+               }),
+               {"rotary_dim is 10", "8 channels"});
+  }
+  CHECK(parse(merged(minimal_gptj("moss"), {{"wbits", 32}, {"groupsize", 128}})).hidden_size == 64);
+  check_says(message_of([&] { parse(merged(minimal_gptj("moss"), {{"wbits", 4}})); }), {"wbits is 4", "32"});
+  check_says(message_of([&] {
+               parse(merged(minimal_gptj("codegen"), {{"n_embd", 42}, {"n_head", 7}}));
+             }),
+             {"n_embd is 42", "4 parts"});
+}
+
+TEST_CASE("kinds of models whose name says more are refused with what there is to say", "[config][family]") {
+  check_says(refusal({{"model_type", "gemma3"}}), {"\"gemma3\"", "text_config", "gemma3_text"});
+}
+
+namespace {
+
+json minimal_phi3() {
+  return merged(minimal(), {{"model_type", "phi3"}, {"max_position_embeddings", 64}});
+}
+
+const json phi3_longrope = {{"type", "su"}, {"short_factor", two_factors}, {"long_factor", two_factors}};
+
+}  // namespace
+
+TEST_CASE("Mistral's defaults are transformers' where keys are missing, not where they are null",
+          "[config][family]") {
+  const json mistral = merged(minimal(), {{"model_type", "mistral"}});
+  CHECK(parse(mistral).num_key_value_heads == 8);
+  CHECK(parse(mistral).block(4).window == 4096);
+  CHECK(parse(mistral).max_position_embeddings == 131072);
+  CHECK(parse(merged(mistral, {{"sliding_window", nullptr}})).blocks.empty());
+  CHECK(parse(merged(mistral, {{"num_attention_heads", 16}, {"num_key_value_heads", nullptr}}))
+            .num_key_value_heads == 16);
+  CHECK(parse(merged(mistral, {{"num_attention_heads", 16}})).num_key_value_heads == 8);
+  // Every position fits into the window.
+  CHECK(parse(merged(mistral, {{"max_position_embeddings", 4096}})).blocks.empty());
+  CHECK(parse(merged(mistral, {{"max_position_embeddings", 4097}})).block(0).window == 4096);
+}
+
+TEST_CASE("Phi-3's longrope has its older names and its own default length", "[config][family]") {
+  const ModelConfig config = parse(minimal_phi3());
+  CHECK(config.norm.eps == 1e-5);
+  CHECK(config.blocks.empty());
+  CHECK_FALSE(config.qkv_bias);
+  const ModelConfig longer =
+      parse(merged(minimal_phi3(), {{"rope_scaling", phi3_longrope},
+                                    {"original_max_position_embeddings", 16},
+                                    {"auto_map", {{"AutoConfig", "configuration_phi3.Phi3Config"}}},
+                                    {"resid_pdrop", 0.25}}));
+  CHECK(longer.rope_scaling.kind == RopeScalingKind::longrope);
+  CHECK(longer.rope_scaling.original_positions == 16);
+  CHECK(longer.dropout.residual == 0.25);
+  CHECK(parse(merged(minimal_phi3(), {{"rope_scaling", phi3_longrope}})).rope_scaling.original_positions ==
+        4096);
+  check_says(message_of([] {
+               parse(merged(minimal_phi3(), {{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}));
+             }),
+             {"rope_scaling", "\"linear\"", "known: default, longrope"});
+}
+
+TEST_CASE("InternLM's keys are those of its own code", "[config][family]") {
+  const json internlm = merged(minimal(), {{"model_type", "internlm"}, {"auto_map", {{"AutoConfig", "x"}}}});
+  CHECK(parse(internlm).qkv_bias);
+  CHECK(parse(internlm).output_bias);
+  CHECK_FALSE(parse(internlm).mlp_bias);
+  CHECK_FALSE(parse(merged(internlm, {{"bias", false}})).output_bias);
+  CHECK(parse(merged(internlm, {{"rotary", {{"base", 500}, {"type", "origin"}}}})).rope_theta == 500);
+  check_says(message_of([&] {
+               parse(merged(internlm, {{"rotary", {{"type", "linear"}}}}));
+             }),
+             {"rotary: type", "dynamic, origin"});
+  const json second =
+      merged(minimal(), {{"model_type", "internlm2"}, {"num_key_value_heads", 2}, {"bias", false}});
+  CHECK(parse(second).num_key_value_heads == 2);
+  CHECK_FALSE(parse(second).qkv_bias);
+  check_says(message_of([&] {
+               parse(merged(second, {{"rope_scaling", {{"type", "yarn"}, {"factor", 2.0}}}}));
+             }),
+             {"rope_scaling: type", "dynamic, linear"});
+  check_says(message_of([&] {
+               parse(merged(second, {{"rope_scaling", {{"type", "dynamic"}}}}));
+             }),
+             {"rope_scaling: factor"});
+}
+
 TEST_CASE("every family survives its way through Hugging Face's form", "[config][family]") {
   for (const json& object :
-       {minimal_gpt2(), minimal_qwen2(),
+       {minimal_gpt2(),
+        minimal_qwen2(),
+        merged(minimal(), {{"model_type", "mistral"}, {"sliding_window", 16}, {"num_key_value_heads", 2}}),
+        merged(minimal(), {{"model_type", "mistral"}, {"sliding_window", nullptr}}),
+        merged(minimal(), {{"model_type", "internlm"}, {"bias", false}}),
+        merged(minimal(), {{"model_type", "internlm"},
+                           {"rotary", {{"base", 500.0}, {"type", "dynamic"}, {"scaling_factor", 2.0}}}}),
+        merged(minimal(), {{"model_type", "internlm2"},
+                           {"num_key_value_heads", 4},
+                           {"bias", true},
+                           {"rope_theta", 5e5},
+                           {"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}}),
+        merged(minimal(), {{"model_type", "internlm2"}, {"rope_scaling", nullptr}}),
+        merged(minimal_phi3(), {{"sliding_window", 16}, {"resid_pdrop", 0.25}}),
+        merged(minimal_phi3(), {{"original_max_position_embeddings", 16},
+                                {"partial_rotary_factor", 0.5},
+                                {"rope_scaling",
+                                 {{"rope_type", "longrope"},
+                                  {"factor", 4.0},
+                                  {"attention_factor", 1.25},
+                                  {"original_max_position_embeddings", 16},
+                                  {"short_factor", {1.0, 1.5}},
+                                  {"long_factor", {2.0, 2.5}}}}}),
+        with({{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}}}),
+        with({{"rope_scaling",
+               {{"rope_type", "llama3"},
+                {"factor", 8.0},
+                {"original_max_position_embeddings", 128},
+                {"low_freq_factor", 1.0},
+                {"high_freq_factor", 4.0}}}}),
+        with({{"rope_parameters",
+               {{"rope_theta", 5e5},
+                {"rope_type", "yarn"},
+                {"factor", 4.0},
+                {"original_max_position_embeddings", 128},
+                {"attention_factor", 1.5},
+                {"beta_fast", 16.0},
+                {"beta_slow", 2.0},
+                {"truncate", false}}}}),
         merged(minimal(), {{"model_type", "gpt_neox"}, {"rotary_pct", 0.5}, {"hidden_dropout", 0.1}}),
         merged(minimal(), {{"model_type", "qwen3"}, {"head_dim", 32}, {"attention_bias", true}}),
         merged(minimal(), {{"model_type", "gemma"}, {"head_dim", 32}, {"hidden_act", "relu"}}),
         merged(minimal(), {{"partial_rotary_factor", 0.5}}),
+        minimal_of("gemma2"),
+        merged(minimal_of("gemma2"), {{"final_logit_softcapping", nullptr},
+                                      {"attn_logit_softcapping", 10.5},
+                                      {"query_pre_attn_scalar", 144},
+                                      {"sliding_window", 16}}),
+        minimal_of("gemma3_text"),
+        minimal_of("glm"),
+        merged(minimal_of("glm4"), {{"head_dim", 16}, {"rope_theta", 500.0}}),
+        merged(minimal_chatglm(), {{"rope_ratio", 50.0}, {"hidden_dropout", 0.1}}),
+        minimal_gptj("gptj"),
+        minimal_gptj("codegen"),
+        merged(minimal_gptj("moss"), {{"attn_pdrop", 0.1}}),
+        merged(minimal_of("gemma3_text"), {{"layer_types",
+                                            {"full_attention", "sliding_attention", "sliding_attention",
+                                             "full_attention", "full_attention"}},
+                                           {"rope_local_base_freq", 300.0},
+                                           {"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}},
+                                           {"head_dim", 16},
+                                           {"final_logit_softcapping", 12.5}}),
         merged(minimal_gpt2(), {{"scale_attn_by_inverse_layer_idx", true},
                                 {"n_inner", 100},
                                 {"activation_function", "relu"},

@@ -116,12 +116,24 @@ TEST_CASE("tensor, sequence and context parallelism together give the losses and
 TEST_CASE("every family gives the losses and gradients of one rank under every layout",
           "[parallel][family]") {
   const std::string device = GENERATE(from_range(all_devices));
-  const std::string family = GENERATE("gemma", "gpt2", "gpt_neox", "qwen2", "qwen3");
+  const std::string family =
+      GENERATE("gemma", "gemma2", "gemma3_text", "glm", "glm4", "chatglm", "gpt2", "gptj", "codegen",
+               "gpt_neox", "internlm", "internlm2", "mistral", "phi3", "qwen2", "qwen3");
   const auto [tensor, sequence, context] =
       GENERATE(table<int, bool, int>({{4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
   CAPTURE(device, family, tensor, sequence, context);
   const ModelConfig config = family_config(family);
   compare(config, two_stages, {tensor, sequence, context, device}, awkward_batches(config));
+}
+
+TEST_CASE("windows give the losses and gradients of one rank where ranks share heads", "[parallel][family]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const std::string family = GENERATE("gemma2", "gemma3_text");
+  const auto [tensor, sequence] = GENERATE(table<int, bool>({{4, false}, {2, true}}));
+  CAPTURE(device, family, tensor, sequence);
+  ModelConfig config = family_config(family);
+  config.blocks[0].window = 6;
+  compare(config, two_stages, {tensor, sequence, 1, device}, awkward_batches(config));
 }
 
 TEST_CASE("dropout has the masks of one rank under every layout", "[parallel][dropout]") {
@@ -181,7 +193,8 @@ TEST_CASE("every rank decodes the logits of one rank", "[parallel][decode]") {
   const GridLayout layout = GENERATE(GridLayout{2, false, 1}, GridLayout{4, true, 1}, GridLayout{1, false, 2},
                                      GridLayout{2, true, 2});
   CAPTURE(device, layout.tensor, layout.sequence, layout.context);
-  const std::string family = GENERATE("llama", "gpt2", "qwen2", "qwen3");
+  const std::string family = GENERATE("llama", "gemma2", "gemma3_text", "glm4", "chatglm", "gpt2", "codegen",
+                                      "phi3", "internlm2", "qwen2", "qwen3");
   CAPTURE(family);
   const ModelConfig config = family_config(family);
   const MicroBatch all = make_batch({9}, config.vocab_size, "prompt");
@@ -203,7 +216,7 @@ TEST_CASE("sequences that are decoded together have the logits of each alone", "
   const std::string device = GENERATE(from_range(all_devices));
   const GridLayout layout = GENERATE(GridLayout{1, false, 1}, GridLayout{2, true, 2});
   CAPTURE(device, layout.tensor, layout.sequence, layout.context);
-  const std::string family = GENERATE("llama", "gpt2", "qwen2");
+  const std::string family = GENERATE("llama", "gpt2", "phi3", "qwen2");
   CAPTURE(family);
   const ModelConfig config = family_config(family);
   const MicroBatch all = make_batch({9, 4, 12}, config.vocab_size, "prompts");

@@ -103,6 +103,47 @@ TEST_CASE("ranks beyond the key/value heads share them", "[sharding]") {
   }
 }
 
+namespace {
+
+// The first row in its tensor of each of a parameter's pieces, and their rows.
+std::vector<std::pair<int64_t, int64_t>> rows_in_tensor(const Parameter& parameter) {
+  std::vector<std::pair<int64_t, int64_t>> rows;
+  for (const Piece& piece : pieces_of(parameter)) rows.emplace_back(piece.offsets[0], piece.rows);
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("of a fused matrix a rank has the rows of its heads, its own before those that it shares",
+          "[sharding]") {
+  using Rows = std::vector<std::pair<int64_t, int64_t>>;
+  const ModelConfig packed = as_family(shardable(), "phi3"), by_group = as_family(shardable(), "internlm2");
+  for (int rank = 0; rank < 4; ++rank) {
+    CAPTURE(rank);
+    const int64_t r = rank, key_head = rank / 2;
+    auto of_phi3 = parameters_of(packed, {rank, 4}), of_internlm2 = parameters_of(by_group, {rank, 4});
+    CHECK(rows_in_tensor(of_phi3["self_attn.qkv_proj.weight"]) ==
+          Rows{{4 * r, 4}, {16 + 4 * key_head, 4}, {24 + 4 * key_head, 4}});
+    const Rows grouped = {{16 * key_head + 4 * (r % 2), 4}, {16 * key_head + 8, 4}, {16 * key_head + 12, 4}};
+    CHECK(rows_in_tensor(of_internlm2["attention.wqkv.weight"]) == grouped);
+    CHECK(rows_in_tensor(of_internlm2["attention.wqkv.bias"]) == grouped);
+    for (const Parameter& parameter :
+         {of_phi3["self_attn.qkv_proj.weight"], of_internlm2["attention.wqkv.bias"]}) {
+      CHECK(parameter.own_rows == 4);
+      CHECK(parameter.is_primary == (rank % 2 == 0));
+      CHECK(parameter.gradient_shares == GradientShares::key_value);
+      CHECK(parameter.primary_numel() == parameter.shape.numel() / (rank % 2 == 0 ? 1 : 3));
+    }
+    const Parameter& gate_up = of_phi3["mlp.gate_up_proj.weight"];
+    CHECK(rows_in_tensor(gate_up) == Rows{{3 * r, 3}, {12 + 3 * r, 3}});
+    CHECK(gate_up.gradient_shares == GradientShares::whole);
+  }
+  const Parameter half = parameters_of(packed, {1, 2})["self_attn.qkv_proj.weight"];
+  CHECK(rows_in_tensor(half) == Rows{{8, 8}, {20, 4}, {28, 4}});
+  CHECK(half.gradient_shares == GradientShares::whole);
+  CHECK(half.primary_numel() == half.shape.numel());
+}
+
 TEST_CASE("parameters know the layer of the stage they belong to", "[sharding]") {
   const auto owner = make_operations("reference");
   const auto layers = [&](const StageRange& range) {

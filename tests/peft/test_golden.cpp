@@ -10,7 +10,8 @@ namespace {
 
 const std::vector<std::string> cases = {"lora_llama", "lora_all_llama", "rslora_qwen2", "lora_bias_llama",
                                         "lora_gpt2",  "loraplus_llama", "dora_llama",   "dora_qwen2",
-                                        "dora_gpt2",  "ia3_llama",      "ia3_qwen2",    "ia3_gpt2"};
+                                        "dora_gpt2",  "ia3_llama",      "ia3_qwen2",    "ia3_gpt2",
+                                        "lora_phi3",  "dora_phi3"};
 
 struct Case {
   explicit Case(const std::string& name)

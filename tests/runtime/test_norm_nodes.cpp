@@ -222,6 +222,7 @@ TEST_CASE("a stage's parameters are known without the stage", "[actors][norm]") 
         CHECK((known[i].pieces.at(0).offsets == is.pieces.at(0).offsets));
         CHECK(known[i].tied_copy == is.tied_copy);
         CHECK(known[i].is_primary == is.is_primary);
+        CHECK(known[i].own_rows == is.own_rows);
         CHECK(known[i].layer == is.layer);
       }
     }

@@ -8,11 +8,58 @@ namespace collie::cuda {
 
 namespace {
 
-// A thread's pairs: V elements of a head's first half and those of its second. threadIdx: pack, head, token.
-template <int V, class T>
+// V pairs of a head, from pair `column` on: V elements of its first half and those of its second.
+template <int V>
+struct Halves {
+  unsigned half;
+
+  template <class T>
+  __device__ void read(const T* head, unsigned column, float (&first)[V], float (&second)[V]) const {
+    load<V>(head + column, first);
+    load<V>(head + half + column, second);
+  }
+  template <class T>
+  __device__ void write(T* head, unsigned column, const float (&first)[V], const float (&second)[V]) const {
+    store<V>(head + column, first);
+    store<V>(head + half + column, second);
+  }
+};
+
+// The same where a pair's elements are neighbours: 2 V elements, as two packs.
+template <int V>
+struct Neighbours {
+  unsigned half;
+
+  template <class T>
+  __device__ void read(const T* head, unsigned column, float (&first)[V], float (&second)[V]) const {
+    float packs[2][V];
+    load<V>(head + 2 * column, packs[0]);
+    load<V>(head + 2 * column + V, packs[1]);
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      first[i] = packs[2 * i / V][2 * i % V];
+      second[i] = packs[(2 * i + 1) / V][(2 * i + 1) % V];
+    }
+  }
+  template <class T>
+  __device__ void write(T* head, unsigned column, const float (&first)[V], const float (&second)[V]) const {
+    float packs[2][V];
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      packs[2 * i / V][2 * i % V] = first[i];
+      packs[(2 * i + 1) / V][(2 * i + 1) % V] = second[i];
+    }
+    store<V>(head + 2 * column, packs[0]);
+    store<V>(head + 2 * column + V, packs[1]);
+  }
+};
+
+// A thread has packs of V pairs. threadIdx: pack, head, token.
+template <int V, class Pairs, class T>
 __global__ void rope_kernel(Typed<T> x, unsigned heads, unsigned head_dim, unsigned half,
                             Typed<float> cosines, Typed<float> sines, const int32_t* positions,
                             bool inverse) {
+  const Pairs pairs{half};
   const int64_t token = int64_t{blockIdx.x} * blockDim.z + threadIdx.z;
   if (token >= x.rows) return;
   const int32_t position = positions[token];
@@ -24,18 +71,16 @@ __global__ void rope_kernel(Typed<T> x, unsigned heads, unsigned head_dim, unsig
     for (int i = 0; i < V; ++i) s[i] = inverse ? -s[i] : s[i];
 #pragma unroll 2
     for (unsigned head = threadIdx.y; head < heads; head += blockDim.y) {
-      T* const at = x.row(token) + int64_t{head} * head_dim + column;
+      T* const at = x.row(token) + int64_t{head} * head_dim;
       float first[V], second[V];
-      load<V>(at, first);
-      load<V>(at + half, second);
+      pairs.read(at, column, first, second);
 #pragma unroll
       for (int i = 0; i < V; ++i) {
         const float a = first[i], b = second[i];
         first[i] = a * c[i] - b * s[i];
         second[i] = b * c[i] + a * s[i];
       }
-      store<V>(at, first);
-      store<V>(at + half, second);
+      pairs.write(at, column, first, second);
     }
   }
 }
@@ -54,7 +99,7 @@ LaunchShape shape_of(int64_t tokens, int64_t heads, int64_t packs) {
 }  // namespace
 
 void rope(cudaStream_t stream, const Matrix& x, int64_t heads, int64_t head_dim, const Matrix& cosines,
-          const Matrix& sines, const int32_t* positions, bool inverse) {
+          const Matrix& sines, const int32_t* positions, bool inverse, bool neighbours) {
   const int64_t half = cosines.width;
   if (heads == 0 || half == 0) return;
   with_type(x.element, [&](auto type) {
@@ -63,7 +108,8 @@ void rope(cudaStream_t stream, const Matrix& x, int64_t heads, int64_t head_dim,
     const Matrix halves{x.data, x.element, x.rows, half, x.stride},
         head{x.data, x.element, x.rows, head_dim, x.stride};
     with_width<T>({halves, head, cosines, sines}, [&](auto v) {
-      launch(stream, shape_of(x.rows, heads, divide_up(half, v)), "rope", rope_kernel<v, T>, typed<T>(x),
+      const auto kernel = neighbours ? rope_kernel<v, Neighbours<v>, T> : rope_kernel<v, Halves<v>, T>;
+      launch(stream, shape_of(x.rows, heads, divide_up(half, v)), "rope", kernel, typed<T>(x),
              static_cast<unsigned>(heads), static_cast<unsigned>(head_dim), static_cast<unsigned>(half),
              typed<float>(cosines), typed<float>(sines), positions, inverse);
     });
