@@ -133,6 +133,15 @@ static nlohmann::json model_config(const MathsOptions& maths) {
                            {"max_position_embeddings", 64},
                            {"tie_word_embeddings", maths.tied}};
   if (maths.family == "llama") object.update({{"attention_bias", true}, {"mlp_bias", true}});
+  // Documents of more than 12 tokens have other angles than shorter ones.
+  if (maths.family == "phi3")
+    object.update({{"resid_pdrop", 0.1},
+                   {"attention_dropout", 0.1},
+                   {"original_max_position_embeddings", 12},
+                   {"rope_scaling",
+                    {{"type", "longrope"},
+                     {"short_factor", {1.0, 1.2, 1.5, 2.0}},
+                     {"long_factor", {1.5, 2.0, 4.0, 8.0}}}}});
   if (maths.in_blocks) object.update({{"head_dim", 128}, {"intermediate_size", 512}, {"vocab_size", 272}});
   return object;
 }
@@ -408,6 +417,8 @@ const std::vector<MathsOptions>& all_maths() {
       of_family("gpt2", true, {}),
       with_optimizer("adamw_schedule_free", {true, true, true}),
       of_family("qwen2", false, {false, true, true}),
+      of_family("phi3", true, {true, true, true}),
+      of_family("internlm2", false, {false, true, false, 20}),
       with_adapters("lora_all", {true, true, true}),
   };
   return all;
