@@ -88,6 +88,7 @@ pytorch() {
     "$COLLIE_PYTHON" tests/golden/check_final_folder.py "$run/$number/final" "$engine"
   done
   rm -rf "$run"
+  "$COLLIE_PYTHON" tests/golden/check_exported_models.py "$engine"
 }
 
 for part in "$@"; do

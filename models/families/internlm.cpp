@@ -26,6 +26,10 @@ void read_internlm(ConfigReader& reader, ModelConfig& config) {
   read_llama_parts(reader, config);
   read_internlm_rotary(reader, config);
   config.qkv_bias = config.output_bias = reader.flag("bias", true);
+  const int64_t heads = config.num_attention_heads;
+  if (reader.size("num_key_value_heads", model_limits::heads, heads) != heads)
+    reader.refuse("num_key_value_heads", reader.value("num_key_value_heads"),
+                  fmt::format("InternLM has as many as num_attention_heads, {}", heads));
   reader.ignore("auto_map");  // the code that this family is
 }
 

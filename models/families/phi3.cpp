@@ -6,6 +6,7 @@
 namespace collie {
 namespace {
 
+constexpr int64_t transformers_padding = 32000;
 const RotaryKeys phi3_rotary = {.original_otherwise = 4096, .longrope_alone = true};
 
 // Of Phi-4-mini's files, where they are 1 and change nothing.
@@ -35,6 +36,8 @@ void write_phi3(const ModelConfig& config, nlohmann::json& object) {
   write_sliding_window(config, object);
   object["attention_dropout"] = config.dropout.attention;
   object["resid_pdrop"] = config.dropout.residual;
+  // Where nothing is said, transformers means one that a smaller vocabulary has no row for.
+  if (config.vocab_size <= transformers_padding) object["pad_token_id"] = nullptr;
 }
 
 BlockIds add_phi3_block(LayerParameters& layer, int64_t block) {

@@ -155,6 +155,15 @@ static nlohmann::json model_config(const MathsOptions& maths) {
   if (maths.family == "gemma2" || maths.family == "gemma3_text")
     object["layer_types"] = std::vector<std::string>(8, "full_attention");
   if (maths.family == "llama") object.update({{"attention_bias", true}, {"mlp_bias", true}});
+  // Documents of more than 12 tokens have other angles than shorter ones.
+  if (maths.family == "phi3")
+    object.update({{"resid_pdrop", 0.1},
+                   {"attention_dropout", 0.1},
+                   {"original_max_position_embeddings", 12},
+                   {"rope_scaling",
+                    {{"type", "longrope"},
+                     {"short_factor", {1.0, 1.2, 1.5, 2.0}},
+                     {"long_factor", {1.5, 2.0, 4.0, 8.0}}}}});
   if (maths.in_blocks) object.update({{"head_dim", 128}, {"intermediate_size", 512}, {"vocab_size", 272}});
   return object;
 }
@@ -455,6 +464,8 @@ const std::vector<MathsOptions>& all_maths() {
       of_family("gpt2", true, {}),
       with_optimizer("adamw_schedule_free", {true, true, true}),
       of_family("qwen2", false, {false, true, true}),
+      of_family("phi3", true, {true, true, true}),
+      of_family("internlm2", false, {false, true, false, 20}),
       with_adapters("lora_all", {true, true, true}),
       of_family("gemma2", false, {true, true, true}),
       of_family("gemma3_text", false, {false, true, true}),

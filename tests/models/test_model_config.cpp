@@ -622,6 +622,9 @@ TEST_CASE("Phi-3's longrope has its older names and its own default length", "[c
   CHECK(longer.rope_scaling.kind == RopeScalingKind::longrope);
   CHECK(longer.rope_scaling.original_positions == 16);
   CHECK(longer.dropout.residual == 0.25);
+  CHECK(to_hugging_face(longer).at("pad_token_id").is_null());
+  CHECK_FALSE(
+      to_hugging_face(parse(merged(minimal_phi3(), {{"vocab_size", 32064}}))).contains("pad_token_id"));
   CHECK(parse(merged(minimal_phi3(), {{"rope_scaling", phi3_longrope}})).rope_scaling.original_positions ==
         4096);
   check_says(message_of([] {
@@ -637,6 +640,11 @@ TEST_CASE("InternLM's keys are those of its own code", "[config][family]") {
   CHECK_FALSE(parse(internlm).mlp_bias);
   CHECK_FALSE(parse(merged(internlm, {{"bias", false}})).output_bias);
   CHECK(parse(merged(internlm, {{"rotary", {{"base", 500}, {"type", "origin"}}}})).rope_theta == 500);
+  CHECK(parse(merged(internlm, {{"num_key_value_heads", 8}})).num_key_value_heads == 8);
+  check_says(message_of([&] {
+               parse(merged(internlm, {{"num_key_value_heads", 4}}));
+             }),
+             {"num_key_value_heads is 4", "as many as num_attention_heads, 8"});
   check_says(message_of([&] {
                parse(merged(internlm, {{"rotary", {{"type", "linear"}}}}));
              }),
