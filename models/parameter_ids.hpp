@@ -20,6 +20,10 @@ struct LowRankIds {
   // [out], of the rows of W + scale B A. Where the ranks share the input, each has a part of every row.
   ParameterId magnitude = no_parameter;
   bool shares_rows = false;
+  ParameterId values = no_parameter;  // [rank, 1] of triplets
+  double orthogonality = 0;           // LowRankAdapter::orthogonality
+  // Whether this rank stands for what it has of A and of B, where others have the same.
+  bool is_primary_of_a = true, is_primary_of_b = true;
 };
 
 // A vector that multiplies what a matrix reads or gives (adapters.hpp).

@@ -55,7 +55,7 @@ TEST_CASE("adapters: magnitudes, vectors and starts from the matrices are those 
 
 TEST_CASE("adapters: what a run took out of the matrices is in its folder, and its adapter is of the base",
           "[actors][adapters]") {
-  const std::string kind = GENERATE("pissa", "olora", "dora_all", "ia3", "seq_bn");
+  const std::string kind = GENERATE("pissa", "olora", "dora_all", "adalora_all", "ia3", "seq_bn");
   CAPTURE(kind);
   const TemporaryFolder folder;
   write_texts(folder);

@@ -35,7 +35,8 @@ double peak_of(const RunPlan& plan, Category category, size_t rank = 0) {
 TEST_CASE("quantised: every layout trains as one rank does, and resumes in another",
           "[actors][quantised][slow]") {
   for (const MathsOptions& maths :
-       {quantised_maths("nf4"), quantised_maths("int8", "lora"), quantised_maths("nf4", "lora_all", "gpt2")})
+       {quantised_maths("nf4"), quantised_maths("int8", "lora"), quantised_maths("nf4", "lora_all", "gpt2"),
+        quantised_maths("nf4", "adalora_all")})
     check_in_layouts(maths, layouts_of_adapters(), 3);
 }
 
