@@ -128,7 +128,7 @@ struct PatternNumbers {
 
 // The names and defaults are those of Hugging Face's peft.
 struct PeftSection {
-  std::string type = "none";  // none | lora | ia3 | adapter
+  std::string type = "none";  // none | lora | adalora | ia3 | adapter | ...
   std::string path;           // of an adapter to go on from; empty: a new one
   int64_t r = 8;
   double lora_alpha = 8, lora_dropout = 0;
@@ -141,6 +141,10 @@ struct PeftSection {
   bool use_rslora = false, use_dora = false;
   std::string init_lora_weights = "true";  // true | gaussian | false
   double loraplus_lr_ratio = 1;
+  // Of AdaLoRA. rank_pattern has, in a folder whose ranks have been chosen, that of each matrix, by its name.
+  int64_t target_r = 8, init_r = 12, tinit = 0, tfinal = 0, deltaT = 1;
+  double beta1 = 0.85, beta2 = 0.85, orth_reg_weight = 0.5;
+  std::optional<int64_t> total_step;          // none: the run's
   std::string adapter_config = "seq_bn";      // seq_bn | double_seq_bn | par_bn
   double reduction_factor = 0, scaling = 0;   // 0: that of adapter_config
   std::string non_linearity = "auto";         // auto | relu | silu | gelu | gelu_new

@@ -134,6 +134,10 @@ const std::set<std::string>& keys_of_adapters(const std::string& type) {
        {"r", "lora_alpha", "lora_dropout", "target_modules", "rank_pattern", "alpha_pattern",
         "layers_to_transform", "modules_to_save", "bias", "use_rslora", "use_dora", "init_lora_weights",
         "loraplus_lr_ratio"}},
+      {"adalora",
+       {"init_r", "target_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step",
+        "lora_alpha", "lora_dropout", "target_modules", "layers_to_transform", "modules_to_save", "bias",
+        "init_lora_weights"}},
       {"ia3", {"target_modules", "feedforward_modules", "layers_to_transform", "modules_to_save"}},
       {"adapter", {"adapter_config", "reduction_factor", "scaling", "non_linearity", "modules_to_save"}},
       {"prompt_tuning", {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text"}},
@@ -146,7 +150,7 @@ const std::set<std::string>& keys_of_adapters(const std::string& type) {
 
 // A kind of adapter that has the key.
 std::string kind_with_key(const std::string& key) {
-  for (const char* kind : {"lora", "ia3", "adapter", "prompt_tuning", "p_tuning", "prefix_tuning"})
+  for (const char* kind : {"lora", "adalora", "ia3", "adapter", "prompt_tuning", "p_tuning", "prefix_tuning"})
     if (keys_of_adapters(kind).count(key) > 0) return kind;
   return "lora";
 }
@@ -177,6 +181,20 @@ void check_encoder(const Config& config, const Places& places) {
   needs(peft.encoder_dropout != initial.encoder_dropout, "peft.encoder_dropout", lstm);
 }
 
+void check_rank_allocation(const Config& config, const Places& places) {
+  const PeftSection& peft = config.peft;
+  if (peft.type != "adalora") return;
+  for (const auto& [key, beta] : {std::pair("peft.beta1", peft.beta1), std::pair("peft.beta2", peft.beta2)})
+    if (beta >= 1)
+      throw UserError("{}: found {}; a number above 0 and below 1 is wanted", places.of(key), beta);
+  if (peft.target_r >= peft.init_r)
+    throw UserError("{}: found {}, but peft.init_r is {}, and ranks are lost; less than that is wanted",
+                    places.of("peft.target_r"), peft.target_r, peft.init_r);
+  if (peft.init_lora_weights != "true" && peft.init_lora_weights != "false")
+    throw UserError("{}: found {}, but adalora begins in a way of its own; true is right",
+                    places.of("peft.init_lora_weights"), peft.init_lora_weights);
+}
+
 void check_prompt_text(const Config& config, const Places& places) {
   const PeftSection& peft = config.peft;
   if (peft.prompt_tuning_init == "TEXT" && peft.prompt_tuning_init_text.empty())
@@ -198,8 +216,12 @@ void check_peft(const Config& config, const Places& places) {
   if (peft.path.empty()) check_peft_keys_of_type(config, places);
   check_prompt_text(config, places);
   check_encoder(config, places);
+  if (peft.path.empty()) check_rank_allocation(config, places);
   for (const auto& [pattern, rank] : peft.rank_pattern.items)
-    if (rank != std::floor(rank))
+    if (rank < 1 && peft.type == "lora")
+      throw UserError("{}.{}: found {}; a whole number from 1 to 65536 is wanted",
+                      places.of("peft.rank_pattern"), shortened(pattern), rank);
+    else if (rank != std::floor(rank))
       throw UserError("{}: found {} for '{}'; a whole number is wanted", places.of("peft.rank_pattern"), rank,
                       shortened(pattern));
   for (const nlohmann::json& block : peft.layers_to_transform)

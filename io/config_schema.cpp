@@ -261,13 +261,14 @@ std::vector<Key> which_adapters_there_are(Config& c) {
       Key("peft.type", &c.peft.type)
           .doc(
               "lora: low-rank adapters are trained, and nothing else but what modules_to_save and bias name; "
+              "adalora: the same, of ranks that are chosen while they are trained; "
               "ia3: vectors that multiply what matrices give or read; adapter: bottlenecks; prompt_tuning, "
               "p_tuning, prefix_tuning: virtual tokens alone are (peft.md). The keys here are those of "
               "Hugging "
               "Face's peft, and of the library adapters for bottlenecks")
           .fingerprinted()
-          .one_of({"none", "lora", "ia3", "adapter", "prompt_tuning", "p_tuning", "prefix_tuning"})
-          .not_yet({"adalora"}),
+          .one_of(
+              {"none", "lora", "adalora", "ia3", "adapter", "prompt_tuning", "p_tuning", "prefix_tuning"}),
       Key("peft.path", &c.peft.path)
           .doc("a folder with adapter_config.json, to go on from; it says what the keys below are")
           .or_null(),
@@ -297,7 +298,7 @@ std::vector<Key> which_adapters_there_are(Config& c) {
                "that "
                "matches counts")
           .fingerprinted()
-          .from_to(1, 65536),
+          .from_to(0, 65536),
       Key("peft.alpha_pattern", &c.peft.alpha_pattern)
           .doc("the same of lora_alpha")
           .fingerprinted()
@@ -353,6 +354,42 @@ std::vector<Key> which_adapters_there_are(Config& c) {
           .fingerprinted()
           .above(0)
           .at_most(1e6),
+  };
+}
+
+std::vector<Key> how_ranks_are_allocated(Config& c) {
+  return {
+      Key("peft.init_r", &c.peft.init_r)
+          .doc("adalora: the rank that every matrix begins with")
+          .fingerprinted()
+          .from_to(1, 65536),
+      Key("peft.target_r", &c.peft.target_r)
+          .doc("the rank that matrices have in the end, on average; below init_r")
+          .fingerprinted()
+          .from_to(1, 65536),
+      Key("peft.tinit", &c.peft.tinit).doc("updates before any rank is lost").fingerprinted().at_least(0),
+      Key("peft.tfinal", &c.peft.tfinal)
+          .doc("updates at the end in which ranks stay as they are")
+          .fingerprinted()
+          .at_least(0),
+      Key("peft.deltaT", &c.peft.deltaT)
+          .doc("updates from one choice of ranks to the next")
+          .fingerprinted()
+          .at_least(1),
+      Key("peft.beta1", &c.peft.beta1)
+          .doc("decay of the running mean of how much the loss depends on an element")
+          .fingerprinted()
+          .above(0),
+      Key("peft.beta2", &c.peft.beta2).doc("the same of how uncertain that is").fingerprinted().above(0),
+      Key("peft.orth_reg_weight", &c.peft.orth_reg_weight)
+          .doc("of the mean distance of A Aᵀ and Bᵀ B from the identity, which the loss has added to it once "
+               "a step; the loss that is reported is without it")
+          .fingerprinted()
+          .at_least(0),
+      Key("peft.total_step", &c.peft.total_step)
+          .doc("updates of the whole schedule. null: the steps of the run")
+          .fingerprinted()
+          .at_least(1),
   };
 }
 
@@ -512,6 +549,7 @@ std::vector<Key> schema(Config& config) {
   add(all, how_it_is_updated(config));
   add(all, how_the_rate_goes(config));
   add(all, which_adapters_there_are(config));
+  add(all, how_ranks_are_allocated(config));
   add(all, which_virtual_tokens_there_are(config));
   add(all, how_the_base_is_stored(config));
   add(all, what_goes_on_around_it(config));

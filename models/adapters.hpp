@@ -2,7 +2,9 @@
 //
 // Low-rank ones (LoRA: Hu et al., arXiv 2106.09685) make W x + scale B (A x) of W x, with A [rank, in] and B
 // [out, rank]. With a magnitude m [out] (DoRA: Liu et al., arXiv 2402.09353) each row of W + scale B A is
-// scaled to the length m; its own length counts as a constant in backward.
+// scaled to the length m; its own length counts as a constant in backward. With values E [rank, 1] (AdaLoRA:
+// Zhang et al., arXiv 2303.10512) it is scale B diag(E) A: a sum of as many triplets, which is to be like a
+// singular value decomposition.
 //
 // A vector (IA³: Liu et al., arXiv 2205.05638) multiplies what a matrix gives, its bias included, or what it
 // reads.
@@ -36,6 +38,12 @@ struct LowRankAdapter {
   double dropout = 0;  // the rate, of x before A, in training
   AdapterStart start = AdapterStart::uniform;
   bool has_magnitude = false;  // it has no name then
+  // It is one of triplets, and has no name then. A rank of 0 is one that has lost all of them, and adds
+  // nothing.
+  bool has_values = false;
+  bool is_allocated = false;  // which of the triplets are kept is decided while they are trained
+  // Of triplets: the loss has this times |A Aᵀ - I| + |Bᵀ B - I| (Frobenius norms) added to it, once a step.
+  double orthogonality = 0;
 };
 
 // Those of each matrix, which is named without ".weight".
@@ -64,11 +72,16 @@ struct BottleneckAdapter {
   bool starts_as_nothing = false;
 };
 
+// In checkpoints a state of E where triplets are allocated: 1 for those that are kept, else 0; 1 for all
+// before any was lost.
+inline constexpr const char* rank_mask_state = "rank_mask";
+
 // The names of the tensors of an adapter of `matrix`: "MATRIX.lora_A.weight", or "MATRIX.lora_A.NAME.weight",
-// "MATRIX.lora_magnitude_vector" and "MATRIX.ia3_l".
+// "MATRIX.lora_magnitude_vector" and "MATRIX.ia3_l"; of triplets "MATRIX.lora_A", "lora_B" and "lora_E".
 std::string name_of_a(const std::string& matrix, const LowRankAdapter& adapter);
 std::string name_of_b(const std::string& matrix, const LowRankAdapter& adapter);
 std::string name_of_magnitude(const std::string& matrix);
+std::string name_of_values(const std::string& matrix);
 std::string name_of_vector(const std::string& matrix);
 
 }  // namespace collie

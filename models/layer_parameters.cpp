@@ -29,7 +29,8 @@ void LayerParameters::add_adapters(const std::string& name, int64_t out, int64_t
                                    const Cut& cut, MatrixIds& ids) {
   if (const auto low_rank = model_.adapters.find(name); low_rank != model_.adapters.end())
     for (const LowRankAdapter& adapter : low_rank->second)
-      ids.adapters.push_back(add_low_rank(name, out, in, is_row_parallel, cut, adapter));
+      if (adapter.rank > 0)
+        ids.adapters.push_back(add_low_rank(name, out, in, is_row_parallel, cut, adapter));
   const auto vector = model_.vectors.find(name);
   if (vector == model_.vectors.end()) return;
   const bool of_input = vector->second.of_input;
@@ -57,11 +58,16 @@ LowRankIds LayerParameters::add_low_rank(const std::string& name, int64_t out, i
   a.deviation = normal ? 1.0 / static_cast<double>(adapter.rank) : 1.0 / std::sqrt(static_cast<double>(in));
   b.initialisation = adapter.start == AdapterStart::random ? Initialisation::uniform : Initialisation::zeros;
   b.deviation = 1.0 / std::sqrt(static_cast<double>(adapter.rank));
+  if (adapter.has_values) begin_triplets(adapter, a, b);
   LowRankIds ids{no_parameter, no_parameter, adapter.scale, adapter.dropout, name_of_a(name, adapter)};
   if (is_row_parallel) ids.first_column = shard_.tensor_rank * (in / shard_.tensor_size);
   ids.shares_rows = is_row_parallel;
   ids.a = add(is_row_parallel ? cut(std::move(a)) : shared_by_ranks(std::move(a)));
+  ids.primary_rows_of_a = list_.back().primary_numel() / list_.back().shape[1];
   ids.b = add(is_row_parallel ? shared_by_ranks(std::move(b)) : cut(std::move(b)));
+  ids.primary_rows_of_b = list_.back().primary_numel() / list_.back().shape[1];
+  if (adapter.has_values) ids.values = add_values(name, adapter);
+  ids.orthogonality = adapter.orthogonality;
   if (!adapter.has_magnitude) return ids;
   // Its values come from the matrix (plan/start_adapter.hpp).
   Parameter magnitude = whole_tensor(name_of_magnitude(name), {out});
@@ -69,6 +75,28 @@ LowRankIds LayerParameters::add_low_rank(const std::string& name, int64_t out, i
   magnitude.initialisation = Initialisation::ones;
   ids.magnitude = add(is_row_parallel ? shared_by_ranks(std::move(magnitude)) : cut(std::move(magnitude)));
   return ids;
+}
+
+// As peft begins them: the model begins as it was, because the values are zeros.
+void LayerParameters::begin_triplets(const LowRankAdapter& adapter, Parameter& a, Parameter& b) {
+  if (adapter.is_allocated) {
+    a.triplet = TripletPart::a;
+    b.triplet = TripletPart::b;
+  }
+  if (adapter.start == AdapterStart::random) return;
+  a.initialisation = b.initialisation = Initialisation::normal;
+  a.deviation = b.deviation = 0.02;
+}
+
+// Each rank has all values, and the gradient that comes from its part of B or of A x.
+ParameterId LayerParameters::add_values(const std::string& name, const LowRankAdapter& adapter) {
+  Parameter values = whole_tensor(name_of_values(name), {adapter.rank, 1});
+  values.is_adapter = true;
+  if (adapter.is_allocated) values.triplet = TripletPart::e;
+  const bool random = adapter.start == AdapterStart::random;
+  values.initialisation = random ? Initialisation::uniform : Initialisation::zeros;
+  values.deviation = 1;
+  return add(shared_by_ranks(std::move(values)));
 }
 
 Parameter LayerParameters::shared_by_ranks(Parameter parameter) const {
@@ -209,6 +237,7 @@ MatrixIds LayerParameters::add_rows(const std::string& name, int64_t out, bool b
     part.is_adapter = whole.is_adapter;
     part.initialisation = whole.initialisation;
     part.deviation = whole.deviation;
+    part.triplet = whole.triplet;
     return part;
   };
   if (bias) {

@@ -69,6 +69,8 @@ class LayerParameters {
                     MatrixIds& ids);
   LowRankIds add_low_rank(const std::string& name, int64_t out, int64_t in, bool is_row_parallel,
                           const Cut& cut, const LowRankAdapter& adapter);
+  static void begin_triplets(const LowRankAdapter& adapter, Parameter& a, Parameter& b);
+  ParameterId add_values(const std::string& name, const LowRankAdapter& adapter);
   // What every rank of a tensor group has whole, and has a share of the gradient of.
   Parameter shared_by_ranks(Parameter parameter) const;
   // Rows of a tensor that follow each other in it.

@@ -43,6 +43,9 @@ struct LayerContext {
   std::optional<DropoutDraw> dropout = {};    // in training, of a model that drops
   std::optional<LabelDraw> labels = {};       // where the head samples labels in place of the batch's
   std::span<const uint64_t> token_rows = {};  // the numbers of all tokens inside the matrices, in training
+  // Whether this micro-batch's gradients have what a step's have once beside those of its tokens: those of a
+  // term of the loss that depends on weights alone. All ranks of a tensor group say the same.
+  bool regularises = false;
   // Set by the stage, of a model whose virtual tokens have an encoder: what it gave (the embedding's rows, or
   // keys and values of all blocks), and, of a prefix, where its gradient goes in
   // backward.

@@ -23,6 +23,10 @@ enum class GradientShares : uint8_t {
   key_value,  // the ranks of the tensor group that share its key/value heads
 };
 
+// Which part of triplets (models/adapters.hpp) a parameter is, if any, where it is decided in training which
+// of them are kept. Triplet k has row k of A, column k of B and row k of E.
+enum class TripletPart : uint8_t { none, a, b, e };
+
 // Rows [row, row + rows) of what a rank holds of a parameter (elements, if it is a vector) are a rectangle of
 // one Hugging Face tensor.
 struct Piece {
@@ -58,6 +62,7 @@ struct Parameter {
   Initialisation initialisation = Initialisation::normal;
   double deviation = 0.02;  // of Initialisation::normal; of uniform: the bound, [-deviation, deviation)
   bool is_adapter = false;  // a part of an adapter: no folder of the whole model has it
+  TripletPart triplet = TripletPart::none;
   // A second use of a tied matrix (the head's use of the embedding): an accumulator of its own, but not a
   // parameter of the model: not counted, saved, or updated. `name` is the owner's name.
   bool tied_copy = false;

@@ -20,6 +20,10 @@ struct LowRankIds {
   // [out], of the rows of W + scale B A. Where the ranks share the input, each has a part of every row.
   ParameterId magnitude = no_parameter;
   bool shares_rows = false;
+  ParameterId values = no_parameter;  // [rank, 1] of triplets
+  double orthogonality = 0;           // LowRankAdapter::orthogonality
+  // The first rows of A and of B, for which this rank stands, where others have the same.
+  int64_t primary_rows_of_a = 0, primary_rows_of_b = 0;
 };
 
 // A vector that multiplies what a matrix reads or gives (adapters.hpp).

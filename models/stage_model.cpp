@@ -409,6 +409,7 @@ class DecoderStage final : public StageModel {
     context.context = queue_of("context", outer.context, shard_.context_rank, shard_.context_size);
     if (drops_) context.dropout = outer.dropout;
     context.labels = outer.labels;
+    context.regularises = outer.regularises;
     if (shard_.sequence_parallel && context.tensor != nullptr) context.sequence_tokens = local.tokens();
     return context;
   }

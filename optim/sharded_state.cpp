@@ -53,11 +53,15 @@ ShardedState::ShardedState(const StageModel& model, const DataSharding& sharding
                   optimizers->index_of(piece.tensor, piece.tensor_shape),
                   {},
                   {},
+                  {},
                   {}};
       if (precision.keeps_master(operations) && parameter(range.id).trainable)
         owned.master = kept(range.numel, operations.accumulation_dtype());
       for (const StateDeclaration& state : states_of(owned))
         owned.states.push_back(kept(held_numel(state, range.numel), precision.state(operations, state)));
+      owned.triplet_states.resize(triplet_states(owned).size());
+      for (Tensor& state : owned.triplet_states)
+        state = operations.empty({range.numel}, operations.accumulation_dtype(), Category::optimizer);
       owned_.push_back(std::move(owned));
     }
 }
@@ -77,14 +81,19 @@ std::vector<StateDeclaration> ShardedState::states_of(const Owned& owned) const 
   return states;
 }
 
+void ShardedState::for_each_state(const Owned& owned, const StateVisit& visit) const {
+  const std::vector<StateDeclaration> states = states_of(owned), of_triplets = triplet_states(owned);
+  for (size_t i = 0; i < states.size(); ++i) visit(states[i], owned.states[i]);
+  for (size_t i = 0; i < of_triplets.size(); ++i) visit(of_triplets[i], owned.triplet_states[i]);
+}
+
 void ShardedState::load(const std::function<void(ParameterId, Tensor&)>& fill) {
   load_weights(fill);
   if (matrices_) matrices_->load(operations_);
-  for (Owned& owned : owned_) {
-    const std::vector<StateDeclaration> states = states_of(owned);
-    for (size_t i = 0; i < states.size(); ++i)
-      if (!states[i].starts_as_weight) operations_.fill(owned.states[i], states[i].initial);
-  }
+  for (const Owned& owned : owned_)
+    for_each_state(owned, [&](const StateDeclaration& state, Tensor values) {
+      if (!state.starts_as_weight) operations_.fill(values, state.initial);
+    });
 }
 
 // The masters, and states that start as weights, are what the weights are before they are rounded. States of
@@ -149,16 +158,14 @@ void ShardedState::load(const Checkpoint& checkpoint) {
          });
   });
   if (matrices_) matrices_->load(operations_, checkpoint);
-  for (const Owned& owned : owned_) {
-    const std::vector<StateDeclaration> states = states_of(owned);
-    for (size_t i = 0; i < states.size(); ++i) {
-      const StatePlace place = place_of_state(states[i], parameter(owned.range.id), owned.range);
-      read(place.of, place.begin, owned.states[i], [&](const TensorRectangle& rectangle, Tensor& values) {
-        checkpoint.read(rectangle.piece.tensor, states[i].name, rectangle.piece.tensor_shape,
-                        rectangle.offsets, values);
+  for (const Owned& owned : owned_)
+    for_each_state(owned, [&](const StateDeclaration& state, const Tensor& held) {
+      const StatePlace place = place_of_state(state, parameter(owned.range.id), owned.range);
+      read(place.of, place.begin, held, [&](const TensorRectangle& rectangle, Tensor& values) {
+        checkpoint.read(rectangle.piece.tensor, state.name, rectangle.piece.tensor_shape, rectangle.offsets,
+                        values);
       });
-    }
-  }
+    });
 }
 
 // values f64 [nodes of the shares]
@@ -285,8 +292,18 @@ void ShardedState::estimate(int64_t update, EstimateArguments arguments) {
 void ShardedState::update(double lr_factor, UpdateArguments arguments,
                           const std::vector<UpdateMemory>& memory) {
   if (fused_) return finish_fused_step(std::move(arguments));
+  update_own(lr_factor, std::move(arguments), memory);
+  finish_update();
+}
+
+void ShardedState::update_own(double lr_factor, UpdateArguments arguments,
+                              const std::vector<UpdateMemory>& memory) {
+  COLLIE_ASSERT(!fused_, "an update in parts of a step that updates inside backward");
   weights_.wait();
   update_groups(every_bucket, lr_factor, std::move(arguments), memory);
+}
+
+void ShardedState::finish_update() {
   publish_trained();
   gradients_->release();
 }
@@ -386,9 +403,9 @@ std::vector<CheckpointSlice> ShardedState::snapshot() const {
     };
     add("weight", {of, owned.range.begin},
         owned.master.defined() ? owned.master : view(weights_.part(owned.bucket), owned.range));
-    const std::vector<StateDeclaration> states = states_of(owned);
-    for (size_t i = 0; i < states.size(); ++i)
-      add(states[i].name, place_of_state(states[i], of, owned.range), owned.states[i]);
+    for_each_state(owned, [&](const StateDeclaration& state, const Tensor& values) {
+      add(state.name, place_of_state(state, of, owned.range), values);
+    });
   }
   return slices;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/checkpoint.hpp"
+#include "kernels/importance.hpp"
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "optim/bucket_gradients.hpp"
@@ -79,6 +80,29 @@ class ShardedState {
   // memory: of each group, for this update; it may be empty where none remembers anything. arguments.lr and
   // arguments.memory are not read.
   void update(double lr_factor, UpdateArguments arguments, const std::vector<UpdateMemory>& memory = {});
+  // update() in two parts, for who changes weights or needs gradients in between. Not of a fused step.
+  void update_own(double lr_factor, UpdateArguments arguments, const std::vector<UpdateMemory>& memory);
+  void finish_update();
+
+  // --- triplets of which some are kept (Parameter::triplet), between the two above
+
+  // Adds the sensitivity of what this rank updated to its importance. factor: of UpdateArguments.
+  void add_importance(const ImportanceDecay& decay, const Tensor& factor);
+  // What stands for this rank of the scores of triplets' elements: importance times uncertainty.
+  struct ScoreRoots {
+    TripletPart part = TripletPart::none;
+    std::string tensor;  // the name of A, B or E
+    Shape tensor_shape;  // of the whole
+    MatrixPart place;    // of `roots` in it
+    Tensor roots;        // of the scores, in accumulation_dtype(); of place.shape
+  };
+  std::vector<ScoreRoots> score_roots() const;
+  // The ranks that have other parts of the triplets of this stage.
+  const MatrixGroups& matrix_groups() const { return matrix_groups_; }
+  // kept(tensor, k): whether triplet k of E, the tensor of that name, is kept. It is remembered.
+  void set_kept(const std::function<bool(const std::string& tensor, int64_t k)>& kept);
+  // The values of those that are not become zero.
+  void drop_others();
   // Lets the optimizers that want it before the update of that number have the gradients for their estimates
   // of the curvature. No weight changes. arguments.rounding is not read.
   void estimate(int64_t update, EstimateArguments arguments);
@@ -100,10 +124,11 @@ class ShardedState {
     OwnedRange range;
     int bucket = 0;
     NamedTensor tensor;
-    size_t group = 0;            // of the optimizers'
-    Tensor master;               // [numel], where the weights are narrower
-    std::vector<Tensor> states;  // [numel] or [blocks], in the order of states_of()
-    Tensor trained;              // [numel], the weight without a master while its average is in its place
+    size_t group = 0;                    // of the optimizers'
+    Tensor master;                       // [numel], where the weights are narrower
+    std::vector<Tensor> states;          // [numel] or [blocks], in the order of states_of()
+    std::vector<Tensor> triplet_states;  // [numel] in the order of triplet_states(), on the device
+    Tensor trained;  // [numel], the weight without a master while its average is in its place
   };
 
   const Parameter& parameter(ParameterId id) const { return parameters_[static_cast<size_t>(id)]; }
@@ -112,6 +137,10 @@ class ShardedState {
   }
   // But for those of rows and columns, which SharedMatrices has.
   std::vector<StateDeclaration> states_of(const Owned& owned) const;
+  // Those of the parts of triplets, beside the optimizer's.
+  std::vector<StateDeclaration> triplet_states(const Owned& owned) const;
+  using StateVisit = std::function<void(const StateDeclaration& state, const Tensor& values)>;
+  void for_each_state(const Owned& owned, const StateVisit& visit) const;
   std::optional<WeightAverage> average_of(const Owned& owned) const {
     if (!parameter(owned.range.id).trainable) return {};
     return optimizers_->all()[owned.group].optimizer->average();

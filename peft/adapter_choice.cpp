@@ -96,13 +96,15 @@ ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>
     if (choices.size() > 1 && !is_plain(config.peft))
       throw UserError(
           "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, "
-          "magnitudes, vectors, layers or virtual tokens of its own), so it cannot be one of several; give "
+          "magnitudes, triplets, vectors, layers or virtual tokens of its own), so it cannot be one of "
+          "several; give "
           "it alone, or, if it is of matrices, merge it (export --merge)",
           choice.folder);
     if (choice.scale != 1 && !is_plain(config.peft))
       throw UserError(
           "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, "
-          "magnitudes, vectors, layers or virtual tokens of its own), which cannot be scaled by {}; 1 is "
+          "magnitudes, triplets, vectors, layers or virtual tokens of its own), which cannot be scaled by "
+          "{}; 1 is "
           "right",
           choice.folder, choice.scale);
     const ModelSpec one = model_of_config(config, model.architecture);

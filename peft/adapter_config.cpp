@@ -26,6 +26,25 @@ PeftSection read_adapter_config(const std::string& folder) {
   file.refuse("peft_type", found != nullptr ? *found : nlohmann::json(), known);
 }
 
+// How ranks are chosen is the run's business where its configuration says so, and how long a run is, always.
+static void keep_schedule(const Config& config, PeftSection& found) {
+  const PeftSection& own = config.peft;
+  const auto keep = [&](const char* key, auto PeftSection::*member) {
+    const bool given =
+        std::any_of(config.file.places.begin(), config.file.places.end(),
+                    [&](const auto& each) { return each.first == std::string("peft.") + key; });
+    if (given) found.*member = own.*member;
+  };
+  keep("target_r", &PeftSection::target_r);
+  keep("tinit", &PeftSection::tinit);
+  keep("tfinal", &PeftSection::tfinal);
+  keep("deltaT", &PeftSection::deltaT);
+  keep("beta1", &PeftSection::beta1);
+  keep("beta2", &PeftSection::beta2);
+  keep("orth_reg_weight", &PeftSection::orth_reg_weight);
+  found.total_step = own.total_step;
+}
+
 void complete_adapter_config(Config& config) {
   if (!config.peft.path.empty()) complete_adapter_config(config, read_adapter_config(config.peft.path));
 }
@@ -34,6 +53,7 @@ void complete_adapter_config(Config& config, PeftSection found) {
   const std::string path = config.peft.path;
   found.path = path;
   found.loraplus_lr_ratio = config.peft.loraplus_lr_ratio;
+  if (found.type == "adalora") keep_schedule(config, found);
   Config of_folder = config;
   of_folder.peft = found;
   for (const auto& [key, place] : config.file.places) {

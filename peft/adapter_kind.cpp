@@ -9,8 +9,9 @@
 namespace collie {
 
 const std::vector<AdapterKind>& adapter_kinds() {
-  static const std::vector<AdapterKind> kinds = {lora_kind(),          ia3_kind(),      bottleneck_kind(),
-                                                 prompt_tuning_kind(), p_tuning_kind(), prefix_tuning_kind()};
+  static const std::vector<AdapterKind> kinds = {lora_kind(),         adalora_kind(),       ia3_kind(),
+                                                 bottleneck_kind(),   prompt_tuning_kind(), p_tuning_kind(),
+                                                 prefix_tuning_kind()};
   return kinds;
 }
 

@@ -25,6 +25,7 @@ struct AdapterKind {
 };
 
 AdapterKind lora_kind();
+AdapterKind adalora_kind();
 AdapterKind ia3_kind();
 AdapterKind bottleneck_kind();
 AdapterKind prompt_tuning_kind();

@@ -8,7 +8,7 @@
 #include "io/tokenizers/text_pattern.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/adapter_kind.hpp"
-#include "peft/module_choice.hpp"
+#include "peft/low_rank_choice.hpp"
 
 namespace collie {
 namespace {
@@ -25,30 +25,13 @@ class LoraModel {
           "{}: found {} with peft.use_dora, and what is left of a matrix has no adapter of the original one "
           "then; true or gaussian is right",
           choice_.place("init_lora_weights"), start);
-    for (const ModelModule& module : targets()) add_adapter(module);
+    for (const ModelModule& module : low_rank_targets(peft_, choice_)) add_adapter(module);
     model_.trained = {"*.lora_A.weight", "*.lora_B.weight", "*.lora_magnitude_vector"};
     if (!peft_.use_dora) model_.trained.pop_back();
-    for (const std::string& name : choice_.saved_modules(model_)) model_.trained.push_back(name + ".*");
-    if (peft_.bias == "all") model_.trained.push_back("*.bias");
-    if (peft_.bias == "lora_only")
-      for (const auto& [name, adapters] : model_.adapters) model_.trained.push_back(name + ".bias");
+    train_beside_adapters(peft_, choice_, model_);
   }
 
  private:
-  std::vector<ModelModule> targets() const {
-    if (peft_.target_modules == std::vector<std::string>{"all-linear"}) return choice_.all_matrices();
-    return choice_.matrices(patterns(), "target_modules");
-  }
-
-  // What transformers' models of such names get from peft: queries and values.
-  std::vector<std::string> patterns() const {
-    if (!peft_.target_modules.empty()) return peft_.target_modules;
-    if (choice_.has_name("q_proj")) return {"q_proj", "v_proj"};
-    for (const char* packed : {"c_attn", "query_key_value", "qkv_proj", "wqkv"})
-      if (choice_.has_name(packed)) return {packed};
-    choice_.ask_for_targets();
-  }
-
   // As peft: the first expression that matches the name, or what is behind one of its dots.
   const double* value_for(const PatternNumbers& patterns, const char* key, const std::string& module) const {
     for (const auto& [pattern, value] : patterns.items)

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "models/access.hpp"
-#include "models/dropout.hpp"
+#include "peft/dropped_input.hpp"
 
 namespace collie {
 namespace {
@@ -37,7 +37,10 @@ class LowRankLinear final : public Linear {
                       LinearStash& stash) override {
     base_->backward_input(context, dy, dx, accumulate, *part(&stash));
     skip_own_input(context, dy, stash);
-    for (size_t i = 0; i < adapters_.size(); ++i) add_to_input(context, adapters_[i], d_narrow(stash, i), dx);
+    for (size_t i = 0; i < adapters_.size(); ++i) {
+      const AcquiredWeight a(context, adapters_[i].a);
+      add_to_input(context, adapters_[i], d_narrow(stash, i), *a, dx);
+    }
   }
 
   void skip_input(LayerContext& context, const Tensor& dy, LinearStash& stash) override {
@@ -53,8 +56,8 @@ class LowRankLinear final : public Linear {
         context.operations.gemm(GemmForm::tn, dy, stash.tensors.at(i), gradient, accumulate);
       });
       contribute(context, adapter.a, [&](Tensor& gradient, bool accumulate) {
-        context.operations.gemm(GemmForm::tn, d_narrow(stash, i), dropped(context, adapter, x), gradient,
-                                accumulate);
+        context.operations.gemm(GemmForm::tn, d_narrow(stash, i), dropped_input(context, adapter, x),
+                                gradient, accumulate);
       });
     }
     base_->backward_weight(context, x, dy, *part(&stash));
@@ -82,24 +85,12 @@ class LowRankLinear final : public Linear {
     return stash.tensors.at(adapters_.size() + adapter);
   }
 
-  // x [tokens, in] as the adapter reads it: x itself where nothing is dropped.
-  static Tensor dropped(LayerContext& context, const LowRankIds& adapter, const Tensor& x) {
-    if (!context.dropout || adapter.dropout == 0) return x;
-    Tensor rest = context.operations.empty(x.shape(), Category::workspace);
-    context.operations.copy(x, rest);
-    drop(context, adapter, rest);
-    return rest;
-  }
-  static void drop(LayerContext& context, const LowRankIds& adapter, Tensor& x) {
-    drop_elements(context, adapter.dropout, adapter.place, context.token_rows, x, adapter.first_column);
-  }
-
   // scale · A drop(x) [tokens, rank]
   static Tensor narrowed(LayerContext& context, const LowRankIds& adapter, const Tensor& x,
                          Category category) {
     const AcquiredWeight a(context, adapter.a);
     Tensor narrow = context.operations.empty({x.dim(0), (*a).dim(0)}, category);
-    context.operations.gemm(GemmForm::nt, dropped(context, adapter, x), *a, narrow, false);
+    context.operations.gemm(GemmForm::nt, dropped_input(context, adapter, x), *a, narrow, false);
     context.operations.scale(narrow, adapter.scale);
     return narrow;
   }
@@ -113,19 +104,6 @@ class LowRankLinear final : public Linear {
       context.operations.scale(narrow, adapter.scale);
       stash.tensors.push_back(std::move(narrow));
     }
-  }
-
-  // dx += drop(d_narrow A)
-  static void add_to_input(LayerContext& context, const LowRankIds& adapter, const Tensor& d_narrow,
-                           Tensor& dx) {
-    Operations& operations = context.operations;
-    const AcquiredWeight a(context, adapter.a);
-    if (!context.dropout || adapter.dropout == 0)
-      return operations.gemm(GemmForm::nn, d_narrow, *a, dx, true);
-    Tensor share = operations.empty(dx.shape(), Category::workspace);
-    operations.gemm(GemmForm::nn, d_narrow, *a, share, false);
-    drop(context, adapter, share);
-    operations.add(dx, share, dx);
   }
 
   std::unique_ptr<Linear> base_;

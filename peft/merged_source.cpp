@@ -22,6 +22,12 @@ struct Matrix {
   }
 };
 
+// Row k of a times values[k]: what a sum of triplets has in the place of A.
+void multiply_rows(std::vector<float>& a, const std::vector<float>& values) {
+  const size_t width = a.size() / values.size();
+  for (size_t i = 0; i < a.size(); ++i) a[i] *= values[i / width];
+}
+
 // w += scale B A
 void add_product(const Matrix& w, float scale, const std::vector<float>& b, const std::vector<float>& a,
                  int64_t rank) {
@@ -97,9 +103,11 @@ void MergedSource::merge_matrix(const std::string& module, std::vector<float>& v
   const Matrix w{values, out, in, transposed};
   if (const auto adapters = model_.adapters.find(module); adapters != model_.adapters.end())
     for (const LowRankAdapter& adapter : adapters->second) {
+      if (adapter.rank == 0) continue;
+      std::vector<float> a = weights_.evaluated(name_of_a(module, adapter), {adapter.rank, in});
+      if (adapter.has_values) multiply_rows(a, weights_.evaluated(name_of_values(module), {adapter.rank, 1}));
       add_product(w, static_cast<float>(take_out_ ? -adapter.scale : adapter.scale),
-                  weights_.evaluated(name_of_b(module, adapter), {out, adapter.rank}),
-                  weights_.evaluated(name_of_a(module, adapter), {adapter.rank, in}), adapter.rank);
+                  weights_.evaluated(name_of_b(module, adapter), {out, adapter.rank}), a, adapter.rank);
       if (adapter.has_magnitude) set_lengths(w, weights_.evaluated(name_of_magnitude(module), {out}));
     }
   if (const auto vector = model_.vectors.find(module); vector != model_.vectors.end()) {

@@ -13,11 +13,12 @@ namespace collie {
 namespace {
 
 // An adapter is small, and peft keeps it in float32 whatever the model is stored in.
-AdapterContents adapter_contents(const RunPlan& plan, const PeftSection& peft) {
+AdapterContents adapter_contents(const RunPlan& plan, const FinalAdapter& adapter) {
   AdapterContents contents;
   Config config = plan.config;
-  config.peft = peft;
+  config.peft = adapter.peft;
   contents.config = adapter_config_of(config, plan.model);
+  if (!adapter.rank_pattern.is_null()) contents.config["rank_pattern"] = adapter.rank_pattern;
   if (plan.model.prompt.exists())
     contents.names[prompt_tensor] = prompt_tensor;
   else
@@ -35,7 +36,7 @@ void write_final_folder(const RunPlan& plan, const std::string& folder, const st
                         const Checkpoint& checkpoint) {
   if (plan.model.has_adapters()) {
     const FinalAdapter adapter = final_adapter(plan, checkpoint);
-    return write_adapter_folder(folder, run, adapter_contents(plan, adapter.peft), *plan.tokenizer,
+    return write_adapter_folder(folder, run, adapter_contents(plan, adapter), *plan.tokenizer,
                                 adapter.weights);
   }
   std::vector<std::string> names;

@@ -33,6 +33,7 @@
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
 #include "plan/prompt_start.hpp"
+#include "plan/rank_schedule.hpp"
 #include "plan/resume_check.hpp"
 #include "plan/start_adapter.hpp"
 #include "plan/stored_quantisation.hpp"
@@ -501,6 +502,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   open_evaluation_data(plan);
   check_keep_best(plan);
   check_schedule(plan);
+  check_rank_schedule(plan);
   resolve_weights(plan);
   if (plan.model.has_adapters() && plan.existing != ExistingRun::ignore)
     plan.base_hash = base_hash(plan, cache_folder(plan));
@@ -609,6 +611,7 @@ std::string for_nodes(const RunPlan& plan) {
               {"blocks", blocks},
               {"purpose", static_cast<int>(plan.purpose)},
               {"step_hooks", plan.step_hooks},
+              {"total_steps", plan.total_steps},
               {"weights",
                {{"kind", static_cast<int>(weights.kind)},
                 {"path", absolute(weights.path)},
@@ -628,6 +631,7 @@ RunPlan plan_of_node(const std::string& text, int ranks_here) {
   plan.config = parse_config(description.at("config").get<std::string>());
   plan.purpose = static_cast<Purpose>(description.at("purpose").get<int>());
   plan.step_hooks = description.at("step_hooks").get<std::vector<std::string>>();
+  plan.total_steps = description.at("total_steps").get<int64_t>();
   resolve_device(plan);
   ModelConfig architecture = parse_model_config(description.at("model"), "the trainer's model");
   architecture.stored_vocab_size = description.at("stored_vocab_size").get<int64_t>();

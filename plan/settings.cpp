@@ -6,6 +6,7 @@
 
 #include "optim/optimizer.hpp"
 #include "plan/checkpoint_metadata.hpp"
+#include "plan/rank_schedule.hpp"
 #include "plan/start_adapter.hpp"
 #include "runtime/step_record.hpp"
 
@@ -126,6 +127,7 @@ ModelWorkerSettings worker_settings(const RunPlan& plan, int rank, const RankGro
   settings.graphs = plan.config.device.graphs == "auto";
   settings.loss = plan.config.train.loss;
   settings.hooks = plan.step_hooks;
+  settings.ranks = rank_schedule_of(plan);
   settings.seed = plan.config.run.seed;
   settings.threads = plan.threads_per_rank;
   settings.training = plan.purpose == Purpose::train;

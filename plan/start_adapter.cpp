@@ -11,6 +11,7 @@
 #include "models/weights_io.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
+#include "peft/allocated_source.hpp"
 #include "peft/merged_source.hpp"
 #include "peft/prompt_files.hpp"
 #include "peft/start_source.hpp"
@@ -84,6 +85,12 @@ std::shared_ptr<const CheckpointSource> base_source(const RunPlan& plan) {
 FinalAdapter final_adapter(const RunPlan& plan, const Checkpoint& checkpoint) {
   if (plan.model.prompt.exists())
     return {plan.config.peft, Checkpoint(std::make_shared<const PromptSource>(checkpoint, plan.model))};
+  if (!plan.model.adapters.empty() && plan.model.adapters.begin()->second.front().is_allocated) {
+    const auto kept = std::make_shared<const AllocatedSource>(checkpoint, plan.model);
+    PeftSection peft = plan.config.peft;
+    if (!peft.total_step && plan.total_steps > 0) peft.total_step = plan.total_steps;
+    return {std::move(peft), Checkpoint(kept), kept->rank_pattern()};
+  }
   if (!plan.model.changes_base()) return {plan.config.peft, checkpoint};
   const Checkpoint start(std::make_shared<const AdapterFolderSource>(start_source_in_run(plan)));
   return {equivalent_adapter(plan.config.peft),

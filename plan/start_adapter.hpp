@@ -29,6 +29,7 @@ std::shared_ptr<const CheckpointSource> base_source(const RunPlan& plan);
 struct FinalAdapter {
   PeftSection peft;
   Checkpoint weights;
+  nlohmann::ordered_json rank_pattern = {};  // of adapter_config.json, if it is not what `peft` has
 };
 FinalAdapter final_adapter(const RunPlan& plan, const Checkpoint& checkpoint);
 

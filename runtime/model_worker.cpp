@@ -28,6 +28,7 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
   settings_.checkpoint = nullptr;  // read once
   for (const std::string& name : settings_.hooks) hooks_.push_back(step_hooks().find(name)());
   for (const auto& chunk : chunks_) states_.push_back(chunk->state.get());
+  if (settings_.ranks) ranks_ = std::make_unique<RankAllocator>(*settings_.ranks, settings_.model);
 }
 
 // Background operations hold tensors of the account.
@@ -119,6 +120,15 @@ LayerContext ModelWorker::context(Chunk& chunk, bool training) {
   if (training && program_.kind.labels == Labels::sampled)
     context.labels = LabelDraw{settings_.seed, batch_->step};
   return context;
+}
+
+// What a step's gradients have once is in those of the first micro-batch of the first of the ranks that hold
+// the same weights. An estimate is of the tokens' loss alone.
+LayerContext ModelWorker::backward_context(Chunk& chunk, int micro_batch) {
+  LayerContext layer_context = context(chunk, true);
+  layer_context.regularises = micro_batch == 0 && settings_.grid.data_rank(place_) == 0 &&
+                              program_.kind.gradients != GradientUse::estimate;
+  return layer_context;
 }
 
 const MicroBatch& ModelWorker::micro_batch(int index) const {
@@ -366,7 +376,7 @@ void ModelWorker::drop_stash(Chunk& chunk, int index) {
 }
 
 void ModelWorker::backward(Chunk& chunk, int index) {
-  LayerContext layer_context = context(chunk, true);
+  LayerContext layer_context = backward_context(chunk, index);
   put_d_input(chunk, index,
               chunk.model->backward(layer_context, micro_batch(index), take_d_output(chunk, index),
                                     stashes_.at({chunk.stage, index})));
@@ -374,14 +384,14 @@ void ModelWorker::backward(Chunk& chunk, int index) {
 }
 
 void ModelWorker::backward_input(Chunk& chunk, int index) {
-  LayerContext layer_context = context(chunk, true);
+  LayerContext layer_context = backward_context(chunk, index);
   put_d_input(chunk, index,
               chunk.model->backward_input(layer_context, micro_batch(index), take_d_output(chunk, index),
                                           stashes_.at({chunk.stage, index})));
 }
 
 void ModelWorker::backward_weight(Chunk& chunk, int index) {
-  LayerContext layer_context = context(chunk, true);
+  LayerContext layer_context = backward_context(chunk, index);
   chunk.model->backward_weight(layer_context, micro_batch(index), stashes_.at({chunk.stage, index}));
   drop_stash(chunk, index);
 }
@@ -480,10 +490,15 @@ void ModelWorker::sum_squares() {
   loss_sums_ = {};
 }
 
-bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
+std::vector<ProcessGroup*> ModelWorker::reduction_groups() const {
   std::vector<ProcessGroup*> groups(norm_order_.levels.size(), nullptr);
   const auto& tree = settings_.groups.reduction_tree;
   for (size_t level = 0; level < tree.size(); ++level) groups[level] = tree[level].get();
+  return groups;
+}
+
+bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
+  const std::vector<ProcessGroup*> groups = reduction_groups();
   // An estimate is of the gradient as it is: the paper clips the gradients of updates alone.
   const double max_norm = program_.kind.gradients == GradientUse::estimate ? 0 : settings_.clip_grad_norm;
   synchronized_ =
@@ -534,14 +549,40 @@ void ModelWorker::update() {
   if (program_.kind.gradients == GradientUse::estimate) return estimate();
   if (program_.kind.gradients == GradientUse::clip) return drop_gradients();
   constexpr int64_t update_task = -1;
-  const std::vector<UpdateMemory> memory = memory_of_program();
-  queue_as_graphs(update_task, [&] {
-    for (const auto& chunk : chunks_)
-      chunk->state->update(program_.lr_factor, {0, program_.update, synchronized_.rows(2, 3), {}}, memory);
-    if (has_two_tied_uses()) copy_tied_weight(tied_owner_.weight());
-  });
+  if (ranks_)
+    update_and_choose_ranks();  // the host decides, so no two updates need be the same work
+  else
+    queue_as_graphs(update_task, [&] { update_weights(); });
   synchronized_ = {};
   call_hooks(&StepHook::after_update);
+}
+
+void ModelWorker::update_weights() {
+  const std::vector<UpdateMemory> memory = memory_of_program();
+  for (const auto& chunk : chunks_)
+    chunk->state->update(program_.lr_factor, {0, program_.update, synchronized_.rows(2, 3), {}}, memory);
+  if (has_two_tied_uses()) copy_tied_weight(tied_owner_.weight());
+}
+
+void ModelWorker::update_and_choose_ranks() {
+  const Tensor factor = synchronized_.rows(2, 3);
+  const std::vector<UpdateMemory> memory = memory_of_program();
+  for (ShardedState* const state : states_)
+    state->update_own(program_.lr_factor, {0, program_.update, factor, {}}, memory);
+  ranks_->step(*operations_, states_, factor, program_.update - 1,
+               [this](Tensor& values) { sum_over_stages(values); });
+  for (ShardedState* const state : states_) state->finish_update();
+  if (has_two_tied_uses()) copy_tied_weight(tied_owner_.weight());
+}
+
+// One rank of each pipeline position counts. Up the tree in which steps are synchronised, and down again.
+void ModelWorker::sum_over_stages(Tensor& values) {
+  if (place_.tensor != 0 || settings_.grid.data_rank(place_) != 0) operations_->fill(values, 0);
+  const std::vector<ProcessGroup*> groups = reduction_groups();
+  for (ProcessGroup* const group : groups)
+    if (group != nullptr) group->all_reduce_sum(values);
+  for (size_t level = groups.size() - (norm_order_.top ? 1 : 0); level-- > 0;)
+    if (groups[level] != nullptr) groups[level]->broadcast(values, 0);
 }
 
 // Of a pass that only measures them.

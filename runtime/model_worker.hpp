@@ -14,6 +14,7 @@
 #include "models/stage_model.hpp"
 #include "optim/gradient_norm.hpp"
 #include "optim/parameter_groups.hpp"
+#include "optim/rank_allocation.hpp"
 #include "optim/sharded_state.hpp"
 #include "peft/adapter_folder.hpp"
 #include "runtime/operations_factory.hpp"
@@ -36,7 +37,8 @@ struct ModelWorkerSettings {
   ActivationMemory activations;
   bool graphs = false;  // on a GPU: queue micro-batches and updates as graphs
   std::string loss = "cross_entropy";
-  std::vector<std::string> hooks{};  // names of step_hooks()
+  std::vector<std::string> hooks{};     // names of step_hooks()
+  std::optional<RankSchedule> ranks{};  // of a training that chooses the ranks of adapters
   uint64_t seed = 42;
   int threads = 1;
   bool sequence_parallel = false;
@@ -110,6 +112,7 @@ class ModelWorker final : public StageWorker {
 
   Chunk& chunk_of(int stage);
   LayerContext context(Chunk& chunk, bool training);
+  LayerContext backward_context(Chunk& chunk, int micro_batch);
   const MicroBatch& micro_batch(int index) const;
   std::shared_ptr<const StepBatch> batch_of(const Program& program) const;
   void call_hooks(void (StepHook::*event)(const HookContext&));
@@ -137,6 +140,10 @@ class ModelWorker final : public StageWorker {
   void drop_gradients();
   void start_step(Chunk& chunk);
   std::vector<UpdateMemory> memory_of_program() const;
+  void update_weights();
+  void update_and_choose_ranks();
+  void sum_over_stages(Tensor& values);
+  std::vector<ProcessGroup*> reduction_groups() const;
   int first_not_finite();
   void mark_if_not_finite(Tensor& d_input) const;
   void copy_tied_weight(const Tensor& weight, bool published = true);
@@ -152,6 +159,7 @@ class ModelWorker final : public StageWorker {
   GridPlace place_;
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<ParameterGroups> optimizers_;  // set if the worker trains
+  std::unique_ptr<RankAllocator> ranks_;         // set if it chooses the ranks of adapters
   std::unique_ptr<Loss> loss_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
   TiedUse tied_owner_, tied_copy_;

@@ -33,4 +33,6 @@ model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: l
 model_type: qwen2, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: lora, target_modules: [q_proj, up_proj], init_lora_weights: olora, use_rslora: true
 model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: ia3
 model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 4, n_positions: 256|type: ia3
+model_type: llama, $sizes, intermediate_size: 96, num_key_value_heads: 2|type: adalora, target_modules: all-linear, init_r: 6, target_r: 2, tfinal: 5, deltaT: 2, lora_alpha: 32
+model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 4, n_positions: 256|type: adalora, init_r: 8, target_r: 3, lora_alpha: 32, bias: lora_only
 END

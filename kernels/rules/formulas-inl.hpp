@@ -16,6 +16,7 @@
 #include "kernels/rules/adamw_schedule_free-inl.hpp"
 #include "kernels/rules/adan-inl.hpp"
 #include "kernels/rules/average-inl.hpp"
+#include "kernels/rules/importance-inl.hpp"
 #include "kernels/rules/lion-inl.hpp"
 #include "kernels/rules/lomo-inl.hpp"
 #include "kernels/rules/muon-inl.hpp"
@@ -24,8 +25,9 @@
 
 template <class... All>
 struct FormulaList {};
-using Formulas = FormulaList<Adam, AdamW, AdamWScheduleFree, Adan, Average, Lion, Lomo, MuonDirection, Sgd,
-                             SgdMomentum, SgdNesterov, Sophia, SophiaEstimate>;
+using Formulas =
+    FormulaList<Adam, AdamW, AdamWScheduleFree, Adan, Average, Importance, ImportanceRoot, Kept, Lion, Lomo,
+                MuonDirection, Sgd, SgdMomentum, SgdNesterov, Sophia, SophiaEstimate>;
 
 // Calls f with the formula of that index.
 template <class F, class... All>

@@ -200,6 +200,21 @@ PeftSection peft_section(const std::string& peft) {
     section.prefix_projection = true;
     return section;
   }
+  if (peft == "adalora" || peft == "adalora_all") {
+    section.type = "adalora";
+    section.init_r = 4;
+    section.target_r = 2;
+    section.total_step = 4;
+    section.tfinal = 1;
+    section.lora_alpha = 0.5;
+    section.init_lora_weights = "false";
+    if (peft == "adalora") return section;
+    section.tfinal = 0;
+    section.target_modules = {"all-linear"};
+    section.lora_dropout = 0.1;
+    section.bias = "lora_only";
+    return section;
+  }
   section.type = "lora";
   section.r = 4;
   section.init_lora_weights = "false";  // else A's first gradient is zero

@@ -52,9 +52,10 @@ struct MathsOptions {
   // ones.
   bool in_blocks = false;
   std::string peft = "none";  // or "lora" (queries and values), "lora_all" (all matrices, dropout, biases),
-                              // "dora_all" (the same with magnitudes), "ia3", "pissa", "olora" (all
-                              // matrices), "seq_bn", "double_seq_bn", "par_bn", "prompt", "prefix",
-                              // "ptuning", "ptuning_lstm", "prefix_mlp"
+                              // "dora_all" (the same with magnitudes), "adalora", "adalora_all" (as the
+                              // first two, of ranks that are chosen in steps 2 to 4), "ia3", "pissa",
+                              // "olora" (all matrices), "seq_bn", "double_seq_bn", "par_bn", "prompt",
+                              // "prefix", "ptuning", "ptuning_lstm", "prefix_mlp"
   std::string quantisation = "none";  // with adapters: quantization.kind
   std::string name() const;
   // Of losses where sums have another order. A rule that takes a sign, of a number or of a matrix, makes

@@ -7,8 +7,8 @@ namespace collie::test {
 namespace {
 
 const std::vector<std::string> adapter_kinds = {
-    "lora",   "lora_all", "dora_all", "ia3",        "pissa",         "olora",   "seq_bn",
-    "par_bn", "prompt",   "prefix",   "prefix_mlp", "double_seq_bn", "ptuning", "ptuning_lstm"};
+    "lora",   "lora_all", "adalora_all", "dora_all",   "ia3",           "pissa",   "olora",       "seq_bn",
+    "par_bn", "prompt",   "prefix",      "prefix_mlp", "double_seq_bn", "ptuning", "ptuning_lstm"};
 
 // What is refused, or cannot be.
 bool can_have_adapters(const LayoutCase& each) {
@@ -18,7 +18,7 @@ bool can_have_adapters(const LayoutCase& each) {
          !(peft == "prefix_mlp" && each.layout.pp > 1);
 }
 
-// Every 97th of all, in an order in which neighbours differ in the maths: all pairs of options are still
+// Every 149th of all, in an order in which neighbours differ in the maths: all pairs of options are still
 // among them.
 std::vector<LayoutCase> all_adapter_cases() {
   std::vector<LayoutCase> all;
@@ -26,7 +26,7 @@ std::vector<LayoutCase> all_adapter_cases() {
   for (const LayoutOptions& layout : all_layouts())
     for (const std::string& kind : adapter_kinds)
       for (const char* quantisation : {"none", "nf4", "fp4", "int8"})
-        for (const char* family : {"llama", "gpt2"})
+        for (const char* family : {"llama", "gpt2", "phi3"})
           for (const char* dtype : {"float32", "bfloat16"})
             for (const int64_t size : {1, 2, 4}) {
               MathsOptions maths{true, true, false, 16, size};
@@ -35,7 +35,7 @@ std::vector<LayoutCase> all_adapter_cases() {
               maths.family = family;
               maths.dtype = dtype;
               const LayoutCase each{maths, layout};
-              if (can_have_adapters(each) && number++ % 97 == 0) all.push_back(each);
+              if (can_have_adapters(each) && number++ % 149 == 0) all.push_back(each);
             }
   return all;
 }

@@ -59,13 +59,14 @@ TEST_CASE("adapters: those of fused matrices, whose key heads ranks may share, a
                                               {2, 2, 2, 1, "zbv", 1, true},
                                               {1, 4, 1, 2, "1f1b", 3, true},
                                               {1, 2, 2, 1, "zb_h1", 0}};
-  const std::string kind = GENERATE("lora_all", "dora_all", "pissa"), family = GENERATE("phi3", "internlm2");
+  const std::string kind = GENERATE("lora_all", "dora_all", "pissa", "adalora_all"),
+                    family = GENERATE("phi3", "internlm2");
   check_in_layouts(maths_with(kind, family), layouts, 1);
 }
 
 TEST_CASE("adapters: what a run took out of the matrices is in its folder, and its adapter is of the base",
           "[actors][adapters]") {
-  const std::string kind = GENERATE("pissa", "olora", "dora_all", "ia3", "seq_bn");
+  const std::string kind = GENERATE("pissa", "olora", "dora_all", "adalora_all", "ia3", "seq_bn");
   CAPTURE(kind);
   const TemporaryFolder folder;
   write_texts(folder);

@@ -243,6 +243,8 @@ std::vector<RankSummary> accounts_of(const Layout& layout, const ModelSpec& mode
   ModelWorkerSettings worker = worker_of(layout, model, make);
   worker.optimizer = optimizer;
   worker.precision = precision;
+  const bool allocates = !model.adapters.empty() && model.adapters.begin()->second.front().is_allocated;
+  if (allocates) worker.ranks = RankSchedule{3, 0, 1, 1, 1, {}};
   LocalPipeline pipeline(layout, std::move(worker), std::move(world));
   auto batch = std::make_shared<StepBatch>();
   for (int i = 0; i < 4; ++i) {
@@ -340,6 +342,41 @@ TEST_CASE("memory plan: the accounts of every family and of dropout are those of
           accounts_of(layout, model, meta_operations(DType::f32), fake_world(layout.grid.ranks()));
       for (size_t rank = 0; rank < real.size(); ++rank) CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
     }
+}
+
+TEST_CASE("memory plan: the accounts of triplets of which some are lost are those of real steps, to the byte",
+          "[actors][plan][adapters]") {
+  ModelConfig config = tiny_config(true);
+  config.num_hidden_layers = 4;
+  config.max_position_embeddings = 128;
+  ModelSpec model(config);
+  int64_t elements = 0;  // of A, B and E
+  for (const Parameter& parameter : model_parameters(config)) {
+    if (parameter.shape.rank() != 2 || parameter.is_table) continue;
+    LowRankAdapter adapter;
+    adapter.rank = 2;
+    adapter.has_values = adapter.is_allocated = true;
+    adapter.orthogonality = 0.01;
+    model.adapters[parameter.name.substr(0, parameter.name.rfind('.'))] = {adapter};
+    elements += 2 * (parameter.shape[0] + parameter.shape[1] + 1);
+  }
+  model.trained = {"*.lora_*"};
+  for (const auto& [ranks, schedule] :
+       {std::pair<int, std::string>{1, "1f1b"}, {2, "1f1b"}, {2, "zbv"}, {4, "gpipe"}}) {
+    CAPTURE(ranks, schedule);
+    const Layout layout = layout_of(ranks, true, schedule);
+    const auto real = accounts_of(layout, model, cpu_operations(DType::f32));
+    const auto meta =
+        accounts_of(layout, model, meta_operations(DType::f32), fake_world(layout.grid.ranks()));
+    size_t optimizer = 0;
+    for (size_t rank = 0; rank < real.size(); ++rank) {
+      CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
+      optimizer += real[rank].peak_bytes[static_cast<size_t>(Category::optimizer)];
+    }
+    // Two of AdamW, two of importance, and the mask of the values.
+    const auto values = static_cast<int64_t>(2 * model.adapters.size());
+    CHECK(optimizer == static_cast<size_t>(4 * (4 * elements + values)));
+  }
 }
 
 TEST_CASE("memory plan: it counts the states that each parameter's optimizer has, to the byte",

@@ -36,7 +36,7 @@ TEST_CASE("quantised: every layout trains as one rank does, and resumes in anoth
           "[actors][quantised][slow]") {
   for (const MathsOptions& maths :
        {quantised_maths("nf4"), quantised_maths("int8", "lora"), quantised_maths("nf4", "lora_all", "gpt2"),
-        quantised_maths("nf4", "lora_all", "phi3")})
+        quantised_maths("nf4", "lora_all", "phi3"), quantised_maths("nf4", "adalora_all")})
     check_in_layouts(maths, layouts_of_adapters(), 3);
 }
 

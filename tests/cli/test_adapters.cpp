@@ -102,8 +102,8 @@ TEST_CASE("adapters that are not of the model are refused before anything is com
     bench.write("changed/adapter_config.json", object.dump());
     return with("changed");
   };
-  check_refused(changed("peft_type", "ADALORA"), 2,
-                {"changed/adapter_config.json: peft_type: found \"ADALORA\"", "\"PREFIX_TUNING\" is wanted"});
+  check_refused(changed("peft_type", "LOHA"), 2,
+                {"changed/adapter_config.json: peft_type: found \"LOHA\"", "\"PREFIX_TUNING\" is wanted"});
   check_refused(changed("peft_type", "IA3"), 2,
                 {"changed/adapter_config.json: bias: \"none\" is not supported"});
   check_refused(changed("use_dora", true), 2, {"28 missing", "self_attn.q_proj.lora_magnitude_vector [32]"});

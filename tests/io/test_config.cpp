@@ -51,6 +51,8 @@ lr_scheduler: {name: cosine, warmup_steps: 20, warmup_ratio: null, min_lr_ratio:
 peft:       {type: none, path: null, r: 8, lora_alpha: 8, lora_dropout: 0, target_modules: [], rank_pattern: {}, alpha_pattern: {},
              layers_to_transform: [], feedforward_modules: [], modules_to_save: [], bias: none, use_rslora: false, use_dora: false, init_lora_weights: true,
              adapter_config: seq_bn, reduction_factor: 0, scaling: 0, non_linearity: auto, loraplus_lr_ratio: 1,
+             init_r: 12, target_r: 8, tinit: 0, tfinal: 0, deltaT: 1, beta1: 0.85, beta2: 0.85, orth_reg_weight: 0.5,
+             total_step: null,
              num_virtual_tokens: null, prompt_tuning_init: RANDOM, prompt_tuning_init_text: null,
              encoder_reparameterization_type: MLP, encoder_hidden_size: null, encoder_num_layers: 2, encoder_dropout: 0,
              prefix_projection: false}

@@ -147,6 +147,7 @@ struct Rank {
     LayerContext context{*operations, *stage.source, training ? stage.sink.get() : nullptr, tensor.get(),
                          ring_queue.get()};
     if (training && drops) context.dropout = DropoutDraw{7, 3};
+    context.regularises = shard.context_rank == 0;
     return context;
   }
 

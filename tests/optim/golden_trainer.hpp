@@ -36,6 +36,8 @@ struct GoldenSettings {
   std::function<ModelSpec(const ModelConfig&)> model = [](const ModelConfig& config) { return config; };
   LinearFactory linears = make_dense_linear;
   std::function<bool(const Parameter&, Operations&, Tensor&)> read = nullptr;
+  // Called in the middle of each update, from 0, of what the factor f64 [1] has multiplied the gradients of.
+  std::function<void(Operations&, ShardedState&, const Tensor& factor, int64_t update)> between = nullptr;
 };
 
 // A whole model on one rank, with the buckets, masters and states of a run.
@@ -77,7 +79,14 @@ class GoldenTrainer {
   double step(const std::vector<MicroBatch>& batches, double lr_factor = 1) {
     const Tensor outcome = backward(batches, settings_.clip_grad_norm, {});
     optimizers_->remember(memory_, lr_factor, ++steps_);
-    state_->update(lr_factor, {0, steps_, outcome.rows(2, 3), {}}, memory_);
+    const Tensor factor = outcome.rows(2, 3);
+    if (settings_.between) {
+      state_->update_own(lr_factor, {0, steps_, factor, {}}, memory_);
+      settings_.between(*operations_, *state_, factor, steps_ - 1);
+      state_->finish_update();
+    } else {
+      state_->update(lr_factor, {0, steps_, factor, {}}, memory_);
+    }
     const std::vector<double> values = operations_->read(outcome).value();
     norm = values[1];
     return values[0] / static_cast<double>(targets_of(batches));
@@ -147,6 +156,7 @@ class GoldenTrainer {
     for (const MicroBatch& batch : batches) {
       LayerContext context{*operations_, state_->weights(), &state_->gradients()};
       context.labels = labels;
+      context.regularises = &batch == &batches.front();
       ActivationStash stash;
       model_->forward(context, batch, {}, 1.0 / static_cast<double>(targets_of(batches)), *loss_, loss_sum,
                       stash);

@@ -47,6 +47,18 @@ ModelSpec with_magnitudes(const ModelConfig& config, double dropout) {
   return model;
 }
 
+// Every matrix has triplets. `orthogonality`: of each.
+ModelSpec with_triplets(const ModelConfig& config, double dropout, double orthogonality) {
+  ModelSpec model = adapted(config, dropout);
+  for (auto& [matrix, adapters] : model.adapters) {
+    adapters.resize(1);
+    adapters.front().rank += 1;
+    adapters.front().has_values = true;
+    adapters.front().orthogonality = orthogonality;
+  }
+  return model;
+}
+
 // Whether its bias is added to a sum over tensor ranks.
 bool adds_bias_to_sum(const ModelConfig& config, const std::string& matrix) {
   bool has_bias = false;
@@ -78,7 +90,42 @@ ModelSpec of_kind(const std::string& kind, const ModelConfig& config, double dro
   if (kind == "given") return with_bottlenecks(config, BottleneckAdapter::Reads::given);
   if (kind == "sum") return with_bottlenecks(config, BottleneckAdapter::Reads::sum);
   if (kind == "input") return with_bottlenecks(config, BottleneckAdapter::Reads::input);
+  if (kind == "triplets") return with_triplets(config, dropout, 0);
+  if (kind == "orthogonal triplets") return with_triplets(config, dropout, 0.02);
   return kind == "magnitudes" ? with_magnitudes(config, dropout) : adapted(config, dropout);
+}
+
+// |G - I|, with G of the rows of x [rows, columns], or of its columns.
+double distance_from_orthogonal(const std::vector<double>& x, int64_t rows, int64_t columns, bool by_rows) {
+  const int64_t n = by_rows ? rows : columns, length = by_rows ? columns : rows;
+  double squares = 0;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      double product = i == j ? -1 : 0;
+      for (int64_t k = 0; k < length; ++k)
+        product += by_rows
+                       ? x[static_cast<size_t>(i * columns + k)] * x[static_cast<size_t>(j * columns + k)]
+                       : x[static_cast<size_t>(k * columns + i)] * x[static_cast<size_t>(k * columns + j)];
+      squares += product * product;
+    }
+  return std::sqrt(squares);
+}
+
+// Its gradient times `weight`, by finite differences.
+std::vector<double> orthogonality_differences(const std::vector<double>& x, int64_t rows, int64_t columns,
+                                              bool by_rows, double weight) {
+  constexpr double step = 1e-5;
+  std::vector<double> gradient;
+  for (size_t i = 0; i < x.size(); ++i) {
+    std::vector<double> above = x, below = x;
+    above[i] += step;
+    below[i] -= step;
+    gradient.push_back(weight *
+                       (distance_from_orthogonal(above, rows, columns, by_rows) -
+                        distance_from_orthogonal(below, rows, columns, by_rows)) /
+                       (2 * step));
+  }
+  return gradient;
 }
 
 double forward_loss(Rank& rank, const MicroBatch& batch) {
@@ -92,7 +139,7 @@ double forward_loss(Rank& rank, const MicroBatch& batch) {
 TEST_CASE("gradients of adapters and of what they wrap agree with finite differences",
           "[peft][differences]") {
   const auto recompute = GENERATE(Recompute::none, Recompute::selective, Recompute::full);
-  const std::string kind = GENERATE("low-rank", "magnitudes", "vectors", "given", "sum", "input");
+  const std::string kind = GENERATE("low-rank", "magnitudes", "triplets", "vectors", "given", "sum", "input");
   const double dropout = GENERATE(0.0, 0.3);
   CAPTURE(static_cast<int>(recompute), kind, dropout);
   const ModelSpec model = of_kind(kind, tiny_config(), dropout);
@@ -120,9 +167,11 @@ TEST_CASE("adapters cut among ranks give the losses and gradients of one rank", 
   if (family != "llama" && kv_heads != 8) return;
   const auto [tensor, sequence, context] = GENERATE(
       table<int, bool, int>({{2, false, 1}, {4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
-  const std::string kind = GENERATE("low-rank", "magnitudes", "vectors", "given", "sum", "input");
+  const std::string kind =
+      GENERATE("low-rank", "magnitudes", "orthogonal triplets", "vectors", "given", "sum", "input");
   const double dropout = GENERATE(0.0, 0.3);
-  if (kind != "low-rank" && kind != "magnitudes" && dropout > 0) return;
+  const bool drops = kind == "low-rank" || kind == "magnitudes" || kind == "orthogonal triplets";
+  if (!drops && dropout > 0) return;
   if (kind == "sum" && family == "gpt_neox") return;  // refused
   CAPTURE(family, kv_heads, tensor, sequence, context, kind, dropout);
   const ModelSpec model = of_kind(kind, config_of(family, kv_heads), dropout);
@@ -140,6 +189,33 @@ TEST_CASE("adapters cut among ranks give the losses and gradients of one rank", 
     INFO(name);
     CHECK(relative_error(found.at(name), gradient, 1e-3) < 1e-10);
   }
+}
+
+TEST_CASE("the gradient of triplets has that of how far they are from orthogonal ones",
+          "[peft][differences]") {
+  constexpr double weight = 0.7;
+  const ModelSpec plain = with_triplets(tiny_config(), 0, 0), model = with_triplets(tiny_config(), 0, weight);
+  Rank without("reference", plain, one_stage, {}, make_adapted_linear),
+      with("reference", model, one_stage, {}, make_adapted_linear);
+  const MicroBatch batch = make_batch({3, 1, 4}, model.architecture.vocab_size, "tokens");
+  CHECK(with.micro_batch(batch, 1) == without.micro_batch(batch, 1));  // it is not in the loss
+  const Rank::Stage &stage = with.stages.front(), &other = without.stages.front();
+  int compared = 0;
+  for (size_t i = 0; i < stage.gradients.size(); ++i) {
+    const Parameter& parameter = stage.model->parameters()[i];
+    const std::vector<double> weights = numbers(*with.operations, stage.weights[i]);
+    std::vector<double> expected = numbers(*without.operations, other.gradients[i]);
+    const bool is_a = parameter.name.ends_with(".lora_A"), is_b = parameter.name.ends_with(".lora_B");
+    if (is_a || is_b) {
+      const std::vector<double> term =
+          orthogonality_differences(weights, parameter.shape[0], parameter.shape[1], is_a, weight);
+      for (size_t k = 0; k < term.size(); ++k) expected[k] += term[k];
+      ++compared;
+    }
+    INFO(parameter.name);
+    CHECK(relative_error(numbers(*with.operations, stage.gradients[i]), expected, 1e-3) < 1e-7);
+  }
+  CHECK(compared == 2 * static_cast<int>(model.adapters.size()));
 }
 
 TEST_CASE("adapters of a frozen model have the gradients that they have when all is trained", "[peft]") {
