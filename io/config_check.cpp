@@ -208,7 +208,12 @@ void check_prompt_text(const Config& config, const Places& places) {
 void check_peft(const Config& config, const Places& places) {
   const PeftSection& peft = config.peft;
   if (peft.type == "none" && peft.path.empty()) {
-    if (const std::vector<std::string> keys = changed_keys(config, "peft."); !keys.empty())
+    std::vector<std::string> keys = changed_keys(config, "peft.");
+    // Whoever gives a key as it is by default, and no type, means adapters, too.
+    if (config.file.places.count("peft.type") == 0)
+      for (const auto& [key, place] : config.file.places)
+        if (key.starts_with("peft.") && key != "peft.path") keys.push_back(key);
+    if (!keys.empty())
       throw UserError("{}: given, but peft.type is none; peft.type: {} is wanted with it",
                       places.of(keys.front()), kind_with_key(keys.front().substr(5)));
     return;

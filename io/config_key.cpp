@@ -294,7 +294,7 @@ std::string Key::wanted() const {
                                             : fmt::format("a list of names, or {},", in_place_of_list);
           },
           [](const nlohmann::json* json) -> std::string { return json->is_array() ? "a list" : "a map"; },
-          [](const PatternNumbers*) -> std::string { return "a map of patterns and numbers"; },
+          [](const PatternNumbers*) -> std::string { return "a map of patterns and numbers above 0"; },
           [](const std::vector<DataSource>*) -> std::string {
             return "a list of sources, such as [{path: \"data/*.txt\"}],";
           },

@@ -21,7 +21,10 @@ class StoredCodes {
   }
 
   bool is_in_blocks() const { return !kind_.empty(); }
-  bool is_int8() const { return kind_.empty() && folder_.contains(scales_of_rows()); }
+  // A module's bias is not quantised.
+  bool is_int8() const {
+    return kind_.empty() && name_.ends_with(".weight") && folder_.contains(scales_of_rows());
+  }
 
   Quantisation quantisation() const {
     if (is_int8()) return {QuantisedKind::int8, false, Quantisation().block_size};

@@ -44,7 +44,7 @@ void add_adalora(const Config& config, ModelSpec& model) {
   const PeftSection& peft = config.peft;
   const ModuleChoice choice(config, model);
   for (const ModelModule& module : low_rank_targets(peft, choice)) {
-    if (const int64_t most = std::min(module.in, module.out); peft.init_r > most)
+    if (const int64_t most = std::min(module.in, module.out); peft.init_r > most && peft.path.empty())
       throw UserError("{}: {} is more than {} [{}, {}] has; at most {} is right", choice.place("init_r"),
                       peft.init_r, module.name, module.out, module.in, most);
     model.adapters[module.name] = {triplets_of(peft, module.name)};

@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/quote.hpp"
 #include "io/files.hpp"
+#include "models/stage_model.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
 #include "peft/model_of_config.hpp"
@@ -82,9 +83,15 @@ std::vector<AdapterChoice> adapter_choices_of(const nlohmann::json& json) {
   return choices;
 }
 
-// Whether it can be added to others, and scaled.
-static bool is_plain(const PeftSection& peft) {
-  return peft.type == "lora" && !peft.use_dora && peft.bias == "none" && peft.modules_to_save.empty();
+// What of an adapter is more than low-rank ones, so that it cannot be added to others, or scaled; "" if
+// nothing is.
+static std::string more_than_low_rank(const PeftSection& peft, const ModelSpec& model) {
+  if (peft.type != "lora") return fmt::format("is of type {}", peft.type);
+  if (peft.use_dora) return "has magnitudes (use_dora)";
+  if (!peft.modules_to_save.empty()) return "has whole modules (modules_to_save)";
+  for (const Parameter& parameter : model_parameters(model))
+    if (parameter.is_saved && !parameter.is_adapter) return "has biases";
+  return "";
 }
 
 ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>& choices) {
@@ -93,21 +100,18 @@ ModelSpec with_adapters(const ModelSpec& model, const std::vector<AdapterChoice>
     Config config;
     config.peft.path = choice.folder;
     complete_adapter_config(config);
-    if (choices.size() > 1 && !is_plain(config.peft))
-      throw UserError(
-          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, "
-          "magnitudes, triplets, vectors, layers or virtual tokens of its own), so it cannot be one of "
-          "several; give "
-          "it alone, or, if it is of matrices, merge it (export --merge)",
-          choice.folder);
-    if (choice.scale != 1 && !is_plain(config.peft))
-      throw UserError(
-          "--adapter: '{}' is more than low-rank adapters (it has biases, whole modules, "
-          "magnitudes, triplets, vectors, layers or virtual tokens of its own), which cannot be scaled by "
-          "{}; 1 is "
-          "right",
-          choice.folder, choice.scale);
     const ModelSpec one = model_of_config(config, model.architecture);
+    const std::string more = more_than_low_rank(config.peft, one);
+    if (choices.size() > 1 && !more.empty())
+      throw UserError(
+          "--adapter: '{}' {}, so it is more than low-rank adapters and cannot be one of several; give it "
+          "alone, or, if it is of matrices, merge it (export --merge)",
+          choice.folder, more);
+    if (choice.scale != 1 && !more.empty())
+      throw UserError(
+          "--adapter: '{}' {}, so it is more than low-rank adapters, which cannot be scaled by {}; 1 is "
+          "right",
+          choice.folder, more, choice.scale);
     AdapterFolder(choice.folder).check(one);
     if (choices.size() == 1) {  // what else is in its folder
       all.trained = one.trained;

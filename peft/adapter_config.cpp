@@ -57,7 +57,7 @@ void complete_adapter_config(Config& config, PeftSection found) {
   Config of_folder = config;
   of_folder.peft = found;
   for (const auto& [key, place] : config.file.places) {
-    if (!key.starts_with("peft.") || key == "peft.type") continue;
+    if (!key.starts_with("peft.")) continue;
     const std::string given = value_of_key(config, key), of_file = value_of_key(of_folder, key);
     if (given != of_file)
       throw UserError("{}: found {}, but the adapter in peft.path, '{}', has {}; leave it out", place,

@@ -1,6 +1,8 @@
 #include "peft/adapter_folder.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "models/pieces.hpp"
@@ -67,6 +69,23 @@ bool AdapterFolder::has(const Parameter& parameter) const {
   return parameter.is_saved && is_of(parameter.name, name_);
 }
 
+// Training that diverged, or float16, leaves such numbers; a model with them computes nothing.
+static void check_finite(const WeightFolder& folder, const std::string& name) {
+  const WeightFolder::Place& place = folder.find(name);
+  const TensorReader reader(*place.file, *place.tensor);
+  constexpr int64_t most = 1 << 18;  // elements
+  std::vector<float> values;
+  for (int64_t begin = 0; begin < place.tensor->elements; begin += most) {
+    values.resize(static_cast<size_t>(std::min(most, place.tensor->elements - begin)));
+    reader.read(begin, values);
+    for (size_t i = 0; i < values.size(); ++i)
+      if (!std::isfinite(values[i]))
+        throw UserError("{}: {} has {} as element {} of {}; finite numbers are right",
+                        place.file->path().string(), name, values[i], begin + static_cast<int64_t>(i),
+                        place.tensor->elements);
+  }
+}
+
 void AdapterFolder::check(const ModelSpec& model) const {
   std::vector<NamedTensor> expected = adapter_tensors(model);
   for (NamedTensor& tensor : expected) tensor.name = name_in_adapter(model, tensor.name);
@@ -77,6 +96,7 @@ void AdapterFolder::check(const ModelSpec& model) const {
   if (!surplus.empty())
     throw UserError("{}: its tensors are not those that {} describes: {} left over: {}",
                     weights_.path().string(), adapter_config_name, surplus.size(), a_few_tensors(surplus));
+  for (const NamedTensor& tensor : expected) check_finite(weights_, tensor.name);
 }
 
 void AdapterFolder::read(const ModelSpec& model, const Parameter& parameter, Operations& operations,

@@ -25,7 +25,10 @@ class LoraModel {
           "{}: found {} with peft.use_dora, and what is left of a matrix has no adapter of the original one "
           "then; true or gaussian is right",
           choice_.place("init_lora_weights"), start);
-    for (const ModelModule& module : low_rank_targets(peft_, choice_)) add_adapter(module);
+    const std::vector<ModelModule> targets = low_rank_targets(peft_, choice_);
+    check_patterns(peft_.rank_pattern, "rank_pattern", targets);
+    check_patterns(peft_.alpha_pattern, "alpha_pattern", targets);
+    for (const ModelModule& module : targets) add_adapter(module);
     model_.trained = {"*.lora_A.weight", "*.lora_B.weight", "*.lora_magnitude_vector"};
     if (!peft_.use_dora) model_.trained.pop_back();
     train_beside_adapters(peft_, choice_, model_);
@@ -37,6 +40,18 @@ class LoraModel {
     for (const auto& [pattern, value] : patterns.items)
       if (matches_expression(pattern, key, module)) return &value;
     return nullptr;
+  }
+
+  // peft ignores an expression that matches nothing, and so does a folder of its.
+  void check_patterns(const PatternNumbers& patterns, const char* key,
+                      const std::vector<ModelModule>& targets) const {
+    if (!peft_.path.empty()) return;
+    for (const auto& [pattern, value] : patterns.items)
+      if (std::none_of(targets.begin(), targets.end(), [&](const ModelModule& module) {
+            return matches_expression(pattern, key, module.name);
+          }))
+        throw UserError("{}: '{}' matches no matrix with an adapter; they are {}", choice_.place(key),
+                        shortened(pattern), names_in_words(targets, [](const ModelModule&) { return true; }));
   }
 
   bool matches_expression(const std::string& pattern, const char* key, const std::string& module) const {
@@ -53,8 +68,9 @@ class LoraModel {
                  *alpha = value_for(peft_.alpha_pattern, "alpha_pattern", module.name);
     LowRankAdapter adapter;
     adapter.rank = r != nullptr ? static_cast<int64_t>(*r) : peft_.r;
+    // A folder may have more: that of PiSSA and OLoRA has twice the rank that was trained.
     const int64_t most = std::min(module.in, module.out);
-    if (adapter.rank > most)
+    if (adapter.rank > most && peft_.path.empty())
       throw UserError("{}: {} is more than {} [{}, {}] has; at most {} is right",
                       choice_.place(r != nullptr ? "rank_pattern" : "r"), adapter.rank, module.name,
                       module.out, module.in, most);
@@ -83,8 +99,10 @@ void read_start(const AdapterConfigFile& file, PeftSection& peft) {
   const nlohmann::json* const start = file.find("init_lora_weights");
   if (start == nullptr || *start == true) return;
   if (*start != false && *start != "gaussian")
-    file.refuse("init_lora_weights", *start,
-                "true, false or \"gaussian\" (others change the model's weights, and are not supported yet)");
+    file.refuse(
+        "init_lora_weights", *start,
+        "true, false or \"gaussian\" (an adapter that changed the model's weights is saved for the original "
+        "ones by peft's path_initial_model_for_weight_conversion)");
   peft.init_lora_weights = *start == false ? "false" : "gaussian";
 }
 
@@ -96,7 +114,7 @@ PeftSection read_lora(const AdapterConfigFile& file) {
   file.check_keys(known);
   PeftSection peft;
   peft.r = file.whole("r", peft.r);
-  peft.lora_alpha = file.number("lora_alpha", peft.lora_alpha, NumberRange::from_to(1e-300, 1e6));
+  peft.lora_alpha = file.number("lora_alpha", peft.lora_alpha, NumberRange::above_to(0, 1e6));
   peft.lora_dropout = file.number("lora_dropout", peft.lora_dropout, NumberRange::from_to_below(0, 1));
   peft.use_rslora = file.flag("use_rslora");
   peft.use_dora = file.flag("use_dora");

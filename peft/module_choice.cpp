@@ -60,6 +60,12 @@ void ModuleChoice::check_match(const std::string& pattern, const char* key) cons
   if (matrix != modules_.end()) return;
   const std::string names =
       names_in_words(modules_, [](const ModelModule& module) { return module.is_matrix; });
+  if (found == modules_.end() && model_.architecture.tie_word_embeddings &&
+      matches_end_of_name(pattern, "lm_head"))
+    throw UserError(
+        "{}: '{}' is the model's head, which is its embedding (tie_word_embeddings); adapters of embeddings "
+        "and heads are not supported yet",
+        place(key), shortened(pattern));
   if (found == modules_.end())
     throw UserError("{}: '{}' matches no module of the model; its matrices are {}", place(key),
                     shortened(pattern), names);
@@ -121,7 +127,15 @@ bool ModuleChoice::has_name(const std::string& name) const {
 
 std::vector<ModelModule> ModuleChoice::matrices(const std::vector<std::string>& patterns,
                                                 const char* key) const {
-  for (const std::string& pattern : patterns) check_match(pattern, key);
+  // A folder's list may be one for several families: its tensors say what there is.
+  const auto matches_something = [&](const std::string& pattern) {
+    return std::any_of(modules_.begin(), modules_.end(),
+                       [&](const ModelModule& module) { return matches_end_of_name(pattern, module.name); });
+  };
+  const bool is_generic =
+      !peft_.path.empty() && std::any_of(patterns.begin(), patterns.end(), matches_something);
+  for (const std::string& pattern : patterns)
+    if (!is_generic || matches_something(pattern)) check_match(pattern, key);
   std::vector<ModelModule> found = all_matrices();
   std::erase_if(found, [&](const ModelModule& module) {
     return std::none_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {

@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/name_pattern.hpp"
 #include "base/quote.hpp"
+#include "models/config_reader.hpp"
 #include "models/stage_model.hpp"
 #include "peft/model_modules.hpp"
 
@@ -28,13 +29,14 @@ void quantise_model(const Config& config, ModelSpec& model) {
         "weights is wanted",
         config.file.place("quantization.kind"), section.kind);
   model.not_quantised = section.skip;
-  std::vector<ModelModule> matrices = modules_of(model.base());
+  const std::vector<ModelModule> modules = modules_of(model.base());
+  std::vector<ModelModule> matrices = modules;
   std::erase_if(matrices, [](const ModelModule& module) { return !module.is_matrix; });
   const auto names = [&] { return names_in_words(matrices, [](const ModelModule&) { return true; }); };
   const std::string place = config.file.place("quantization.skip");
   for (const std::string& pattern : section.skip) {
-    const bool matches = std::any_of(matrices.begin(), matrices.end(), [&](const ModelModule& matrix) {
-      return matches_end_of_name(pattern, matrix.name);
+    const bool matches = std::any_of(modules.begin(), modules.end(), [&](const ModelModule& module) {
+      return matches_end_of_name(pattern, module.name);
     });
     // The default, and names of transformers for what is never quantised here.
     const bool is_head = pattern == "lm_head" || pattern == "embed_out" || pattern == "score";
@@ -49,11 +51,17 @@ void quantise_model(const Config& config, ModelSpec& model) {
 
 void check_quantised_is_frozen(const Config& config, const ModelSpec& model) {
   if (!model.quantisation.is_there()) return;
+  if (config.peft.type == "none" && read_model_keys(config.model.path).object.contains("quantization_config"))
+    throw UserError(
+        "{}/config.json: the model is stored quantised, as {}, and a quantised matrix is frozen; adapters "
+        "are "
+        "wanted to train (peft.type), or the model in floats",
+        config.model.path, config.quantization.kind);
   if (config.peft.type == "none")
     throw UserError(
-        "{}: found {}, but there are no adapters to train, and a quantised matrix is frozen; peft.type is "
-        "wanted "
-        "beside it, or none",
+        "{}: found {}, but there are no adapters to train, and a quantised matrix is frozen; either "
+        "peft.type "
+        "is wanted beside it, or quantization.kind: none",
         config.file.place("quantization.kind"), config.quantization.kind);
   if (model.changes_base())
     throw UserError(

@@ -30,8 +30,18 @@ void check_no_more(const Checkpoint& checkpoint, const ModelSpec& model) {
 
 }  // namespace
 
+// The kind of adapters says more than their other keys, or their tensors, do.
+static void check_type(const RunPlan& plan, const Checkpoint& checkpoint) {
+  const nlohmann::json::json_pointer type("/maths/peft/type");
+  const nlohmann::json then = checkpoint.metadata().value(type, nlohmann::json(plan.config.peft.type));
+  if (then != plan.config.peft.type)
+    throw UserError("{}: is {}, but the run of '{}' was trained with {}", plan.config.file.place("peft.type"),
+                    plan.config.peft.type, checkpoint.path(), in_short(then));
+}
+
 std::optional<Checkpoint> over_base(const RunPlan& plan, std::optional<Checkpoint> checkpoint) {
   if (!checkpoint || !plan.model.has_adapters()) return checkpoint;
+  check_type(plan, *checkpoint);
   std::shared_ptr<const CheckpointSource> base = base_source(plan);
   check_no_more(*checkpoint, plan.model);
   return Checkpoint(std::make_shared<const LayeredSource>(checkpoint->source(), std::move(base)));
@@ -42,6 +52,7 @@ void check_adapters_of_run(const RunPlan& plan) {
   const nlohmann::json now = fingerprint(plan.config).at("peft");
   // Runs of versions without adapters had none.
   const nlohmann::json then = maths.value("peft", fingerprint(Config()).at("peft"));
+  check_type(plan, *plan.checkpoint);
   for (const auto& [key, value] : then.items())
     if (now.contains(key) && now.at(key) != value)
       throw UserError("{}: is {}, but the run in '{}' was trained with {}",

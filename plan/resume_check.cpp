@@ -87,8 +87,8 @@ void check_unchanged(const RunPlan& plan, const std::vector<std::string>& allowe
             source, plan.config.run.dir, key);
         continue;
       }
-    // Another optimizer or schedule has other options; its name says more than they do.
-    if (changed.empty() || key == "optimizer.name" || key == "lr_scheduler.name" ||
+    // Another optimizer or schedule, or other adapters, have other options; the name says more than they do.
+    if (changed.empty() || key == "optimizer.name" || key == "lr_scheduler.name" || key == "peft.type" ||
         key.rfind("plugins", 0) == 0)
       changed = fmt::format(
           "{}: is {}, but the run in '{}' was started with {}; a resumed run must compute the same. "

@@ -1,9 +1,10 @@
 #include "plan/stored_quantisation.hpp"
 
-#include <algorithm>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "io/json_text.hpp"
+#include "models/stored_codes.hpp"
 
 namespace collie {
 
@@ -32,11 +33,6 @@ class StoredSection {
     if (short_codes && text("bnb_4bit_quant_storage", "uint8") != "uint8")
       refuse("bnb_4bit_quant_storage", "uint8");
     if (is_on("llm_int8_has_fp16_weight")) refuse("llm_int8_has_fp16_weight", "false");
-    if (const json skip = values_.value("llm_int8_skip_modules", json()); skip.is_array()) {
-      if (!std::all_of(skip.begin(), skip.end(), [](const json& each) { return each.is_string(); }))
-        refuse("llm_int8_skip_modules", "a list of names");
-      found.skip = skip.get<std::vector<std::string>>();
-    }
     return found;
   }
 
@@ -69,7 +65,19 @@ void check_alike(const Config& config, const ModelKeys& keys, const Quantization
   if (given.kind != found.kind) refuse("kind", given.kind, found.kind);
   if (given.double_quant != found.double_quant)
     refuse("double_quant", given.double_quant ? "true" : "false", found.double_quant ? "true" : "false");
-  if (given.skip != found.skip) refuse("skip", in_short(json(given.skip)), in_short(json(found.skip)));
+}
+
+// The matrices of the folder that are numbers. llm_int8_skip_modules has patterns, which transformers reads
+// in more than one way; the tensors say what became of them.
+std::vector<std::string> matrices_in_numbers(const std::string& path) {
+  constexpr std::string_view weight = ".weight";
+  std::vector<std::string> names;
+  if (!WeightFolder::is_there(path)) return names;
+  const WeightFolder folder(path);
+  for (const auto& [name, place] : folder.tensors())
+    if (name.ends_with(weight) && place.tensor->shape.size() == 2 && !stored_quantisation(folder, name))
+      names.push_back(name.substr(0, name.size() - weight.size()));
+  return names;
 }
 
 }  // namespace
@@ -78,8 +86,9 @@ void use_stored_quantisation(Config& config, ModelKeys& keys) {
   if (!keys.object.contains(section_key) || config.model.config.contains(section_key)) return;
   const StoredSection stored(keys);
   if (!stored.is_of_bitsandbytes()) return;
-  const QuantizationSection found = stored.read(config.quantization);
+  QuantizationSection found = stored.read(config.quantization);
   check_alike(config, keys, found);
+  if (config.file.places.count("quantization.skip") == 0) found.skip = matrices_in_numbers(config.model.path);
   config.quantization = found;
   keys.object.erase(section_key);
 }

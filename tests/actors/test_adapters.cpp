@@ -244,7 +244,13 @@ TEST_CASE("adapters: what cannot be is refused before the weights are read", "[a
   CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"q_prj"}; }),
              contains("peft.target_modules: 'q_prj' matches no module of the model; its matrices are q_proj, "
                       "k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"));
-  CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"lm_head"}; }), contains("matches no module"));
+  CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"lm_head"}; }),
+             contains("'lm_head' is the model's head, which is its embedding"));
+  CHECK_THAT(
+      refusal([](Config& c) {
+        c.peft.rank_pattern = {{{"k_proj", 4}}};
+      }),
+      contains("peft.rank_pattern: 'k_proj' matches no matrix with an adapter; they are q_proj, v_proj"));
   CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"embed_tokens"}; }),
              contains("adapters of embeddings and heads are not supported yet"));
   CHECK_THAT(refusal([](Config& c) { c.peft.target_modules = {"input_layernorm"}; }),
