@@ -210,6 +210,9 @@ PeftSection peft_section(const std::string& peft) {
     section.init_lora_weights = "false";
     if (peft == "adalora") return section;
     section.tfinal = 0;
+    // So that E is no vector of so few elements that its gradient's rounding in bfloat16 is a matter of luck.
+    section.init_r = 8;
+    section.target_r = 3;
     section.target_modules = {"all-linear"};
     section.lora_dropout = 0.1;
     section.bias = "lora_only";

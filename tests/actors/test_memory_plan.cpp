@@ -346,7 +346,7 @@ TEST_CASE("memory plan: the accounts of every family and of dropout are those of
 
 TEST_CASE("memory plan: the accounts of triplets of which some are lost are those of real steps, to the byte",
           "[actors][plan][adapters]") {
-  ModelConfig config = tiny_config(true);
+  ModelConfig config = tiny_config(false);
   config.num_hidden_layers = 4;
   config.max_position_embeddings = 128;
   ModelSpec model(config);
@@ -364,7 +364,7 @@ TEST_CASE("memory plan: the accounts of triplets of which some are lost are thos
   for (const auto& [ranks, schedule] :
        {std::pair<int, std::string>{1, "1f1b"}, {2, "1f1b"}, {2, "zbv"}, {4, "gpipe"}}) {
     CAPTURE(ranks, schedule);
-    const Layout layout = layout_of(ranks, true, schedule);
+    const Layout layout = layout_of(ranks, false, schedule);
     const auto real = accounts_of(layout, model, cpu_operations(DType::f32));
     const auto meta =
         accounts_of(layout, model, meta_operations(DType::f32), fake_world(layout.grid.ranks()));

@@ -382,23 +382,32 @@ TEST_CASE("what the engine lacks so far is refused as such") {
 }
 
 TEST_CASE("AdaLoRA whose ranks cannot be chosen is refused") {
+  const std::string no_key =
+      ": given, but peft.type is adalora, which has no such key; its keys are beta1, beta2, bias, deltaT, "
+      "init_lora_weights, init_r, layers_to_transform, lora_alpha, lora_dropout, modules_to_save, "
+      "orth_reg_weight, target_modules, target_r, tfinal, tinit, total_step";
   check({
       {"peft: {type: adalora, target_r: 12}",
        "c.yaml:1: peft.target_r: found 12, but peft.init_r is 12, and ranks are lost; less than that is "
        "wanted"},
       {"peft: {type: adalora, beta1: 1}",
        "c.yaml:1: peft.beta1: found 1; a number above 0 and below 1 is wanted"},
-      {"peft: {type: adalora, beta2: 0}", "c.yaml:1: peft.beta2: found 0"},
-      {"peft: {type: adalora, deltaT: 0}", "c.yaml:1: peft.deltaT: found 0"},
-      {"peft: {type: adalora, orth_reg_weight: -1}", "c.yaml:1: peft.orth_reg_weight: found -1"},
-      {"peft: {type: adalora, r: 4}",
-       "c.yaml:1: peft.r: given, but peft.type is adalora, which has no such key"},
-      {"peft: {type: adalora, use_dora: true}", "c.yaml:1: peft.use_dora: given, but peft.type is adalora"},
-      {"peft: {type: adalora, rank_pattern: {q_proj: 4}}", "c.yaml:1: peft.rank_pattern"},
+      {"peft: {type: adalora, beta2: 0}", "c.yaml:1: peft.beta2: found 0; a number above 0 is wanted"},
+      {"peft: {type: adalora, deltaT: 0}",
+       "c.yaml:1: peft.deltaT: found 0; a whole number of at least 1 is wanted"},
+      {"peft: {type: adalora, orth_reg_weight: -1}",
+       "c.yaml:1: peft.orth_reg_weight: found -1; a number of at least 0 is wanted"},
+      {"peft: {type: adalora, r: 4}", "c.yaml:1: peft.r" + no_key},
+      {"peft: {type: adalora, use_dora: true}", "c.yaml:1: peft.use_dora" + no_key},
+      {"peft: {type: adalora, rank_pattern: {q_proj: 4}}", "c.yaml:1: peft.rank_pattern" + no_key},
       {"peft: {type: adalora, init_lora_weights: pissa}",
        "c.yaml:1: peft.init_lora_weights: found pissa, but adalora begins in a way of its own; true is "
        "right"},
-      {"peft: {type: lora, tinit: 4}", "c.yaml:1: peft.tinit: given, but peft.type is lora"},
+      {"peft: {type: lora, tinit: 4}",
+       "c.yaml:1: peft.tinit: given, but peft.type is lora, which has no such key; its keys are "
+       "alpha_pattern, "
+       "bias, init_lora_weights, layers_to_transform, lora_alpha, lora_dropout, loraplus_lr_ratio, "
+       "modules_to_save, r, rank_pattern, target_modules, use_dora, use_rslora"},
       {"peft: {type: lora, rank_pattern: {q_proj: 0}}",
        "c.yaml:1: peft.rank_pattern.q_proj: found 0; a whole number from 1 to 65536 is wanted"},
   });
