@@ -54,14 +54,18 @@ TEST_CASE("adapters: magnitudes, vectors and starts from the matrices are those 
 }
 
 TEST_CASE("adapters: those of fused matrices, whose key heads ranks may share, are those of one rank",
-          "[actors][adapters][fused][slow]") {
+          "[actors][adapters][packed][slow]") {
   const std::vector<LayoutOptions> layouts = {{1, 4, 1, 1, "1f1b", 0},
                                               {2, 2, 2, 1, "zbv", 1, true},
                                               {1, 4, 1, 2, "1f1b", 3, true},
                                               {1, 2, 2, 1, "zb_h1", 0}};
-  const std::string kind = GENERATE("lora_all", "dora_all", "pissa", "adalora_all"),
-                    family = GENERATE("phi3", "internlm2");
-  check_in_layouts(maths_with(kind, family), layouts, 1);
+  using Case = std::pair<const char*, const char*>;
+  for (const auto& [kind, family] : {Case{"lora_all", "phi3"},
+                                     {"lora_all", "internlm2"},
+                                     {"dora_all", "phi3"},
+                                     {"pissa", "internlm2"},
+                                     {"adalora_all", "phi3"}})
+    check_in_layouts(maths_with(kind, family), layouts, 1);
 }
 
 TEST_CASE("adapters: what a run took out of the matrices is in its folder, and its adapter is of the base",

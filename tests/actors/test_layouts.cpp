@@ -91,6 +91,23 @@ TEST_CASE("layouts: with one micro-batch all ZeRO stages give the same bits", "[
   }
 }
 
+TEST_CASE("layouts: the norm counts key heads that ranks share within a fused matrix once",
+          "[actors][layouts][packed]") {
+  for (const char* family : {"internlm2", "phi3"}) {
+    MathsOptions maths{true, true, false, 16, 2};
+    maths.family = family;
+    const LayoutOutcome expected = outcome_of({}, maths);
+    for (const LayoutOptions& layout :
+         {LayoutOptions{1, 4, 1, 1, "1f1b", 0}, LayoutOptions{2, 4, 1, 1, "1f1b", 1, true}}) {
+      INFO(layout.name() << ", " << maths.name());
+      const LayoutOutcome found = outcome_of(layout, maths);
+      REQUIRE(found.norms.size() == expected.norms.size());
+      for (size_t i = 0; i < found.norms.size(); ++i)
+        CHECK(found.norms[i] == Approx(expected.norms[i]).epsilon(1e-5));
+    }
+  }
+}
+
 TEST_CASE("layouts: several optimizers in one model give the same bits in every ZeRO stage",
           "[actors][layouts][slow]") {
   MathsOptions maths{true, true, false, 16, 4};
