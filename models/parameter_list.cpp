@@ -93,7 +93,8 @@ std::vector<Parameter> model_parameters(const ModelSpec& model) {
   for (int64_t block = 0; block < model.architecture.num_hidden_layers; ++block)
     add_block(model, block, list);
   add_final_norm(model, list);
-  if (!model.architecture.tie_word_embeddings) add_head(model, list);
+  add_head(model, list);
+  std::erase_if(list, [](const Parameter& parameter) { return parameter.tied_copy; });  // a bias stays
   return list;
 }
 

@@ -24,6 +24,10 @@ void check_chatglm(ConfigReader& reader) {
 }
 
 void read_chatglm(ConfigReader& reader, ModelConfig& config) {
+  if (const int64_t again = reader.size("num_hidden_layers", model_limits::layers, config.num_hidden_layers);
+      again != config.num_hidden_layers)
+    reader.refuse("num_hidden_layers", again,
+                  fmt::format("num_layers says {}: they must agree", config.num_hidden_layers));
   config.intermediate_size = reader.size("ffn_hidden_size", 4 * model_limits::width);
   config.max_position_embeddings = reader.size("seq_length", model_limits::tokens, 2048);
   config.norm = {NormKind::rms, reader.number("layernorm_epsilon", 1e-5, 0.0, false)};

@@ -30,6 +30,8 @@ void write_glm(const ModelConfig& config, nlohmann::json& object) {
   object["attention_bias"] = config.qkv_bias;
   write_rotary_keys(glm_rotary, config, object);
   object["attention_dropout"] = config.dropout.attention;
+  // transformers' default is beyond the vocabulary of other models than the published ones.
+  object["pad_token_id"] = nullptr;
 }
 
 BlockIds add_glm_block(LayerParameters& layer, int64_t block) {

@@ -18,6 +18,8 @@ void read_gptj_blocks(ConfigReader& reader, ModelConfig& config) {
     reader.refuse(
         "rotary_dim", config.rotary_dim,
         fmt::format("an even number of a head's {} channels must be rotated, at most all", config.head_dim));
+  if (!reader.flag("rotary", true))  // of GPT-J's file
+    reader.refuse("rotary", false, "these models have rotary positions: true is right");
   config.tie_word_embeddings = reader.flag("tie_word_embeddings");
   config.dropout = {reader.rate("embd_pdrop", 0.0), reader.rate("attn_pdrop", 0.0),
                     reader.rate("resid_pdrop", 0.0)};

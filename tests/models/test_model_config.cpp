@@ -526,6 +526,8 @@ TEST_CASE("ChatGLM's own keys are read, and what its code can do beside is refus
                                                               {"layernorm_epsilon", 1e-6},
                                                               {"rope_ratio", 500},
                                                               {"seq_length", 131072},
+                                                              {"num_hidden_layers", 4},
+                                                              {"attn_implementation", "sdpa"},
                                                               {"vocab_size", 500}}));
   CHECK(config.vocab_size == 512);
   CHECK(config.max_position_embeddings == 131072);
@@ -545,6 +547,7 @@ TEST_CASE("ChatGLM's own keys are read, and what its code can do beside is refus
              }),
              {"inner_hidden_size is 256", "ChatGLM-6B"});
   check_says(refused({{"multi_query_attention", false}}), {"multi_query_attention is false", "true"});
+  check_says(refused({{"num_hidden_layers", 5}}), {"num_hidden_layers is 5", "num_layers says 4"});
   check_says(refused({{"rmsnorm", false}}), {"rmsnorm is false", "RMSNorm"});
   check_says(refused({{"add_bias_linear", true}}), {"add_bias_linear is true"});
   check_says(refused({{"post_layer_norm", false}}), {"post_layer_norm is false"});
@@ -567,6 +570,17 @@ TEST_CASE("GPT-J's kin have one norm a block, and a bias of the head", "[config]
     CHECK_FALSE(config.qkv_bias);
     CHECK(config.parallel_branches);
     CHECK_FALSE(config.tie_word_embeddings);
+    // What published files say.
+    CHECK(parse(merged(minimal_gptj(model_type), {{"rotary", true},
+                                                  {"n_inner", nullptr},
+                                                  {"n_ctx", 2048},
+                                                  {"gradient_checkpointing", false},
+                                                  {"scale_attn_weights", true},
+                                                  {"summary_type", "cls_index"},
+                                                  {"summary_use_proj", true},
+                                                  {"summary_proj_to_labels", true},
+                                                  {"summary_first_dropout", 0.1}}))
+              .intermediate_size == 256);
     check_says(message_of([&] {
                  parse(merged(minimal_gptj(model_type), {{"rotary_dim", 10}}));
                }),
