@@ -22,7 +22,6 @@ struct NumberRange {
 
   static NumberRange at_least(double least) { return {least, {}}; }
   static NumberRange above(double least) { return {least, {}, true}; }
-  static NumberRange above_to(double least, double most) { return {least, most, true}; }
   static NumberRange from_to(double least, double most) { return {least, most}; }
   static NumberRange from_to_below(double least, double most) { return {least, most, false, true}; }
 };

@@ -112,7 +112,7 @@ void AdapterConfigFile::read_patterns(const std::string& key, bool whole, Patter
   const json* const map = find(key);
   if (map == nullptr) return;
   if (!map->is_object()) refuse(key, *map, "an object of expressions and numbers");
-  const NumberRange range = whole ? NumberRange::from_to(1, 65536) : NumberRange::above_to(0, 1e6);
+  const NumberRange range = whole ? NumberRange::from_to(1, 65536) : NumberRange{0, 1e6, true};
   for (const auto& [pattern, value] : ordered_.at(key).items()) {
     const bool right =
         value.is_number() && range.holds(value.get<double>()) && (!whole || value.is_number_integer());

@@ -114,7 +114,7 @@ PeftSection read_lora(const AdapterConfigFile& file) {
   file.check_keys(known);
   PeftSection peft;
   peft.r = file.whole("r", peft.r);
-  peft.lora_alpha = file.number("lora_alpha", peft.lora_alpha, NumberRange::above_to(0, 1e6));
+  peft.lora_alpha = file.number("lora_alpha", peft.lora_alpha, NumberRange{0, 1e6, true});
   peft.lora_dropout = file.number("lora_dropout", peft.lora_dropout, NumberRange::from_to_below(0, 1));
   peft.use_rslora = file.flag("use_rslora");
   peft.use_dora = file.flag("use_dora");
