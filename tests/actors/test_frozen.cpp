@@ -114,7 +114,8 @@ TEST_CASE("frozen: the weights keep their bits, and have no states in the checkp
   const auto account = std::make_shared<MemoryAccount>();
   const auto operations = make_cpu_operations(1, account);
   int frozen = 0;
-  for (const auto& [name, shape, is_table, transposed] : tensors_of(model_parameters(plan.model))) {
+  for (const auto& [name, shape, is_table, transposed, stored_rows] :
+       tensors_of(model_parameters(plan.model))) {
     CAPTURE(name);
     Parameter whole = whole_tensor(name, shape);
     for (const Parameter& parameter : model_parameters(plan.model))

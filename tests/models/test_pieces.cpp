@@ -137,7 +137,7 @@ TEST_CASE("pieces: a rank's initial values are those of the whole tensors", "[pi
     return values(operations, x);
   };
   std::map<std::string, std::vector<float>> tensors;
-  for (const auto& [name, shape, is_table, transposed] : tensors_of({fused(form, 0, 1)}))
+  for (const auto& [name, shape, is_table, transposed, stored_rows] : tensors_of({fused(form, 0, 1)}))
     tensors[name] = initial(whole_tensor(name, shape));
   for (const int rank : {0, 1}) {
     std::vector<float> expected;

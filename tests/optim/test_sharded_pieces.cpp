@@ -90,7 +90,7 @@ TEST_CASE("fused and transposed tensors pass through a checkpoint from two tenso
   const std::string path =
       write_checkpoint(sink, 1, {{"position", 7}, {"maths", nlohmann::json::object()}}, parts);
   const Checkpoint checkpoint = Checkpoint::open(path);
-  for (const auto& [name, shape, is_table, transposed] : tensors_of(parameters_of(0, 1))) {
+  for (const auto& [name, shape, is_table, transposed, stored_rows] : tensors_of(parameters_of(0, 1))) {
     CAPTURE(name);
     checkpoint.check(name, "weight", shape);
     Tensor whole = Tensor::host(shape, DType::f32, account, Category::workspace);
