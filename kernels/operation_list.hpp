@@ -64,8 +64,8 @@
      (dy, x, statistics, d_weight, accumulate))                                                              \
   OP(void, rope,                                                                                             \
      (Tensor & x, const Tensor& cosines, const Tensor& sines, std::span<const int32_t> positions,            \
-      bool inverse),                                                                                         \
-     (x, cosines, sines, positions, inverse))                                                                \
+      bool inverse, RotaryPairs pairs),                                                                      \
+     (x, cosines, sines, positions, inverse, pairs))                                                         \
   OP(void, attention,                                                                                        \
      (const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpans& spans,                        \
       const AttentionScores& scores, Tensor& out, Tensor& log_sum_exp),                                      \
