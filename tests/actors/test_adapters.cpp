@@ -5,6 +5,7 @@
 #include "models/pieces.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
+#include "peft/model_of_config.hpp"
 #include "plan/memory_plan.hpp"
 #include "plan/model_export.hpp"
 #include "tests/actors/adapter_runs.hpp"
@@ -190,6 +191,47 @@ TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][
   Config base = by_folder;
   base.peft = {};
   CHECK(std::abs(loss_of(base) - expected) > 1e-3);
+}
+
+TEST_CASE("adapters: a folder says what its adapter is, and its numbers are finite", "[actors][adapters]") {
+  const TemporaryFolder folder;
+  write_texts(folder);
+  const MathsOptions maths = maths_with("lora");
+  write_base(folder, maths);
+  const Config config = layout_config(folder, maths, {}, 1);
+  LayoutOutcome outcome;
+  run_to_the_end(plan_training(config, ExistingRun::refuse), outcome);
+  const std::string adapter = (folder / "run/final").string();
+  Config next = config;
+  next.run.dir = (folder / "next").string();
+  next.peft = {};
+  next.peft.path = adapter;
+  CHECK(refusal_of(next) == "");
+  Config other = next;
+  other.peft.type = "ia3";
+  other.file.places["peft.type"] = "c.yaml:7: peft.type";
+  CHECK_THAT(refusal_of(other), contains("c.yaml:7: peft.type: found ia3, but the adapter in peft.path"));
+
+  // As that of PiSSA may be, and one that peft made of a list for several families.
+  const ModelConfig base = load_model_config(config.model.path);
+  Config wide = next;
+  wide.peft = read_adapter_config(adapter);
+  wide.peft.path = adapter;
+  wide.peft.r = 20;
+  wide.peft.target_modules = {"W_pack", "v_proj"};
+  const ModelSpec found = model_of_config(wide, base);
+  CHECK(found.adapters.size() == static_cast<size_t>(base.num_hidden_layers));
+  wide.peft.path.clear();
+  CHECK_THROWS_WITH(model_of_config(wide, base), contains("'W_pack' matches no module"));
+  wide.peft.target_modules = {"v_proj"};
+  CHECK_THROWS_WITH(model_of_config(wide, base), contains("peft.r: 20 is more than"));
+
+  std::fstream file(adapter + "/adapter_model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-4, std::ios::end);
+  const uint32_t nan = 0x7FC00000;
+  file.write(reinterpret_cast<const char*>(&nan), sizeof nan);
+  file.close();
+  CHECK_THAT(refusal_of(next), contains("has nan as element") && contains("finite numbers are right"));
 }
 
 TEST_CASE("adapters: a resume on another base is refused", "[actors][adapters]") {

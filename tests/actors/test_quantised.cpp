@@ -1,6 +1,7 @@
 // Adapters of a quantised base are trained in every layout as on one rank, and cost what they should.
 #include <fmt/format.h>
 
+#include "io/files.hpp"
 #include "kernels/quantise.hpp"
 #include "models/pieces.hpp"
 #include "peft/adapter_folder.hpp"
@@ -203,7 +204,7 @@ TEST_CASE("quantised: what cannot be is refused before the weights are read", "[
 
 TEST_CASE("quantised: a folder of codes is trained as the folder of numbers that they were made of",
           "[actors][quantised]") {
-  const std::string name = GENERATE("nf4_llama", "nf4_gpt2", "int8_llama");
+  const std::string name = GENERATE("nf4_llama", "nf4_gpt2", "int8_llama", "int8_qwen2");
   CAPTURE(name);
   const std::string golden = std::string(COLLIE_SOURCE_DIR) + "/tests/golden/";
   const TemporaryFolder folder;
@@ -217,8 +218,9 @@ TEST_CASE("quantised: a folder of codes is trained as the folder of numbers that
                R"( "vocab": {"a": 0, "b": 1, "c": 2}, "merges": []}})");
   folder.write("letters/tokenizer_config.json", R"({"eos_token": "c"})");
   const auto losses_of = [&](const std::string& model, const std::string& kind, const LayoutOptions& layout,
-                             const std::string& run) {
+                             const std::string& run, const std::vector<std::string>& skip = {"lm_head"}) {
     Config config = layout_config(folder, quantised_maths(kind), layout, 3);
+    config.quantization.skip = skip;
     config.run.dir = (folder / run).string();
     config.model.path = model;
     config.tokenizer.kind = "auto";
@@ -228,9 +230,12 @@ TEST_CASE("quantised: a folder of codes is trained as the folder of numbers that
     return outcome.losses;
   };
   const std::string kind = name.substr(0, name.find('_'));
-  const std::string numbers = golden + (name.ends_with("gpt2") ? "gpt2" : "llama_tied");
+  const nlohmann::json description =
+      nlohmann::json::parse(read_text_file(golden + "qlora/" + name + "/golden.json"));
+  const std::string numbers = golden + description["base"].get<std::string>();
   const std::string codes = golden + "qlora/" + name + "/quantised";
-  const std::vector<double> expected = losses_of(numbers, kind, {}, "numbers");
+  const std::vector<double> expected =
+      losses_of(numbers, kind, {}, "numbers", description["skip"].get<std::vector<std::string>>());
   CHECK(losses_of(codes, kind, {}, "codes") == expected);
   CHECK(losses_of(codes, "none", {}, "unsaid") == expected);  // the folder says it
   const std::vector<double> shared = losses_of(codes, "none", {1, 2, 1, 1}, "shared");

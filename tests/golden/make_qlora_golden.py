@@ -35,6 +35,9 @@ CASES = {
     "nf4_gpt2": ("gpt2", NF4),
     "fp4_llama": ("llama_untied", {**FP4, "llm_int8_skip_modules": ["lm_head", "down_proj"]}),
     "int8_llama": ("llama_tied", dict(load_in_8bit=True)),
+    # biases, which stay as they are, and a list of what to leave out with a whole module and what the model lacks
+    "int8_qwen2": ("qwen2", dict(load_in_8bit=True,
+                                 llm_int8_skip_modules=["lm_head", "model.layers.1.mlp", "vision_tower"])),
 }
 
 
@@ -47,6 +50,16 @@ def numbers_of(model):
         elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
             numbers[name + ".weight"] = functional.int8_vectorwise_dequant(module.weight.data, module.weight.SCB)
     return numbers
+
+
+def left_out(model, patterns):
+    """The patterns that end the name of a matrix; for one that is a module of matrices, these."""
+    names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    found = []
+    for pattern in patterns:
+        ends = any(name.endswith(pattern) for name in names)
+        found += [pattern] if ends else [name for name in names if name.startswith(pattern + ".")]
+    return found
 
 
 def without_int8(model, numbers):
@@ -71,6 +84,7 @@ def make(case, base, settings, seed):
     model.save_pretrained(folder / "quantised")
     (folder / "quantised" / "generation_config.json").unlink(missing_ok=True)
     numbers = numbers_of(model)
+    skip = left_out(model, settings.get("llm_int8_skip_modules", ["lm_head"]))
     if "load_in_8bit" in settings:
         model = without_int8(model, numbers)
         model.is_quantized = False
@@ -99,7 +113,7 @@ def make(case, base, settings, seed):
     losses = train(model, golden, [value for value in model.parameters() if value.requires_grad])
     result = {"base": base, "kind": settings.get("bnb_4bit_quant_type", "int8"),
               "double_quant": settings.get("bnb_4bit_use_double_quant", False),
-              "skip": settings.get("llm_int8_skip_modules", ["lm_head"]),
+              "skip": skip,
               "numbers": {name: hashlib.sha256((value.numpy() + 0).tobytes()).hexdigest() for name, value in numbers.items()},
               "loss": total.item() / targets, "losses": losses}
     (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")

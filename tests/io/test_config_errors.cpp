@@ -257,6 +257,7 @@ TEST_CASE("a text outside its list is refused with the list") {
        "c.yaml:1: quantization.compute_dtype: found bfloat16, but products are computed in model.dtype, "
        "float32; auto is "
        "right"},
+      {"peft: {r: 8}", "c.yaml:1: peft.r: given, but peft.type is none; peft.type: lora is wanted with it"},
       {"quantization: {skip: [q_proj]}",
        "c.yaml:1: quantization.skip: given, but quantization.kind is none; nf4, fp4 or int8 is wanted with "
        "it"},

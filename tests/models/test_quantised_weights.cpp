@@ -15,7 +15,8 @@
 namespace collie::test {
 namespace {
 
-const std::vector<std::string> quantised_cases = {"nf4_llama", "nf4_gpt2", "fp4_llama", "int8_llama"};
+const std::vector<std::string> quantised_cases = {"nf4_llama", "nf4_gpt2", "fp4_llama", "int8_llama",
+                                                  "int8_qwen2"};
 
 struct QuantisedCase {
   explicit QuantisedCase(const std::string& name)

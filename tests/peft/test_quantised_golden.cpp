@@ -26,7 +26,8 @@ struct QuantisedBase {
   ModelSpec model;
 };
 
-const std::vector<std::string> quantised_bases = {"nf4_llama", "nf4_gpt2", "fp4_llama", "int8_llama"};
+const std::vector<std::string> quantised_bases = {"nf4_llama", "nf4_gpt2", "fp4_llama", "int8_llama",
+                                                  "int8_qwen2"};
 
 }  // namespace
 
