@@ -46,6 +46,15 @@ const std::vector<LayoutOptions>& layouts_of_adapters() {
   return layouts;
 }
 
+const std::vector<LayoutOptions>& few_layouts_of_adapters() {
+  static const std::vector<LayoutOptions> layouts = {{2, 1, 2, 1, "zb_h1", 3},
+                                                     {1, 2, 1, 1, "1f1b", 0, true},
+                                                     {1, 1, 1, 2, "1f1b", 0},
+                                                     {1, 4, 1, 1, "1f1b", 0},
+                                                     {2, 2, 2, 1, "zbv", 1, true}};
+  return layouts;
+}
+
 void check_in_layouts(const MathsOptions& maths, const std::vector<LayoutOptions>& layouts, size_t apart) {
   const LayoutOutcome expected = run_layouts(maths, {{{}, 1}, {{}, 4}});
   REQUIRE_FALSE(expected.gradients.empty());

@@ -17,6 +17,8 @@ double evaluated_loss(RunPlan plan);
 
 // Layouts that have every option at least once, and pairs that are often wrong together.
 const std::vector<LayoutOptions>& layouts_of_adapters();
+// Five of them, for what differs little from what is tested in all. test_adapter_layouts.cpp has all pairs.
+const std::vector<LayoutOptions>& few_layouts_of_adapters();
 
 // Checks that the steps of a run in each of the layouts, of which it does the first in one and the others in
 // another, `apart` further on in the list, are those of one rank.

@@ -37,21 +37,23 @@ double bytes_of(const RunPlan& plan, Category category) {
 
 TEST_CASE("adapters: every layout trains as one rank does, and resumes in another",
           "[actors][adapters][slow]") {
-  for (const MathsOptions& maths :
-       {maths_with("lora"), maths_with("lora_all"), maths_with("lora_all", "gpt2")})
-    check_in_layouts(maths, layouts_of_adapters(), 3);
+  check_in_layouts(maths_with("lora_all"), layouts_of_adapters(), 3);
+  for (const MathsOptions& maths : {maths_with("lora"), maths_with("lora_all", "gpt2")})
+    check_in_layouts(maths, few_layouts_of_adapters(), 2);
 }
 
 TEST_CASE("adapters: magnitudes, vectors and starts from the matrices are those of one rank in every layout",
           "[actors][adapters][slow]") {
-  const std::vector<LayoutOptions> layouts = {{2, 1, 2, 1, "zb_h1", 3},
-                                              {1, 2, 1, 1, "1f1b", 0, true},
-                                              {1, 1, 1, 2, "1f1b", 0},
-                                              {1, 4, 1, 1, "1f1b", 0},
-                                              {2, 2, 2, 1, "zbv", 1, true}};
-  const std::string kind = GENERATE("dora_all", "ia3", "pissa", "olora", "seq_bn", "double_seq_bn", "par_bn"),
-                    family = GENERATE("llama", "gpt2");
-  check_in_layouts(maths_with(kind, family), layouts, 2);
+  using Case = std::pair<const char*, const char*>;
+  for (const auto& [kind, family] : {Case{"dora_all", "llama"},
+                                     {"dora_all", "gpt2"},
+                                     {"ia3", "gpt2"},
+                                     {"pissa", "gpt2"},
+                                     {"olora", "llama"},
+                                     {"seq_bn", "llama"},
+                                     {"double_seq_bn", "gpt2"},
+                                     {"par_bn", "llama"}})
+    check_in_layouts(maths_with(kind, family), few_layouts_of_adapters(), 2);
 }
 
 TEST_CASE("adapters: those of fused matrices, whose key heads ranks may share, are those of one rank",

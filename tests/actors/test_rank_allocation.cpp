@@ -52,8 +52,9 @@ nlohmann::json pattern_of(const MathsOptions& maths, const LayoutOptions& first,
 
 TEST_CASE("rank allocation: every layout trains as one rank does, and resumes in another",
           "[actors][adapters][slow]") {
-  const std::string kind = GENERATE("adalora", "adalora_all"), family = GENERATE("llama", "gpt2");
-  check_in_layouts(triplet_maths(kind, family), layouts_of_adapters(), 3);
+  check_in_layouts(triplet_maths("adalora_all"), layouts_of_adapters(), 3);
+  for (const MathsOptions& maths : {triplet_maths("adalora"), triplet_maths("adalora_all", "gpt2")})
+    check_in_layouts(maths, few_layouts_of_adapters(), 2);
 }
 
 TEST_CASE("rank allocation: every layout keeps the same triplets, and a resume has the same bits",
