@@ -15,7 +15,8 @@ bool can_have_adapters(const LayoutCase& each) {
   const std::string& peft = each.maths.peft;
   const bool starts_from_base = peft == "pissa" || peft == "olora";
   return each.is_possible() && !(starts_from_base && each.maths.quantisation != "none") &&
-         !(peft == "prefix_mlp" && each.layout.pp > 1);
+         !(peft == "prefix_mlp" && each.layout.pp > 1) &&
+         !(peft == "ia3" && each.maths.family == "phi3");  // which has no matrices by default
 }
 
 // Every 149th of all, in an order in which neighbours differ in the maths: all pairs of options are still
