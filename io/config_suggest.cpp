@@ -70,7 +70,8 @@ std::string suggestion(const std::vector<Key>& keys, const std::string& unknown_
     const bool same_section = parent_of(candidate.path) == section;
     const auto distance = name_distance(name, candidate.name);
     if (!distance) continue;
-    const size_t bound = same_section ? std::max<size_t>(1, name.size() / 3) : name.size() / 4;
+    // Short names of other sections are alike by chance: beta1 is no betas.
+    const size_t bound = same_section ? std::max<size_t>(1, name.size() / 3) : name.size() / 6;
     // The right section counts as much as one letter, and half a letter more to settle draws.
     const size_t cost = 2 * *distance + (same_section ? 0 : 3);
     if (*distance > bound || cost >= best_cost) continue;

@@ -343,7 +343,11 @@ TEST_CASE("each optimizer has options of its own") {
   const std::string options = " (the options of sgd are lr, momentum, dampening, nesterov, weight_decay)";
   check({
       {"optimizer:\n  name: sgd\n  betas: [0.9, 0.95]",
-       "c.yaml:3: optimizer.betas: unknown key; the nearest valid key is peft.beta1" + options},
+       "c.yaml:3: optimizer.betas: unknown key; the keys of optimizer are name, lr, momentum, dampening, "
+       "nesterov, "
+       "weight_decay, master, fused_update, grad_dtype, state_dtype, rounding, decay_norms_and_biases, "
+       "groups" +
+           options},
       {"optimizer: {name: sgd, momentun: 0.9}",
        "c.yaml:1: optimizer.momentun: unknown key; the nearest valid key is optimizer.momentum" + options},
       {"optimizer: {groups: [{match: [a], name: sgd, eps: 1}]}",
