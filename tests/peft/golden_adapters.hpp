@@ -1,5 +1,5 @@
 // What tests compare with goldens of adapters (tests/golden/make_peft_golden.py and its like): the logits of
-// an adapter's folder, and the losses of 20 steps.
+// an adapter's folder, its gradients, and the losses of 20 steps.
 #pragma once
 
 #include "io/safetensors.hpp"
@@ -87,6 +87,22 @@ inline void check_golden_logits(const ModelSpec& model, const std::string& base,
       REQUIRE(found[i] == Approx(expected[i]).margin(1e-4));
     }
   }
+}
+
+// The loss of base's `batch`, and the gradient of each parameter of the adapter in `folder`.
+inline void check_golden_gradients(GoldenTrainer& trainer, const ModelSpec& model, const std::string& base,
+                                   const std::string& folder, const nlohmann::json& loss) {
+  const nlohmann::json golden = read_json(base + "/golden.json");
+  CHECK(trainer.gradients_of({pack(golden["batch"])}) == Approx(loss.get<double>()).epsilon(1e-5));
+  const SafetensorsFile expected(folder + "/gradients.safetensors");
+  size_t compared = 0;
+  for (const auto& [name, gradient] : trainer.gradients_by_name()) {
+    const std::string in_file = name_in_adapter(model, name);
+    INFO(in_file);
+    CHECK(relative_error(gradient, tensor_in(expected, in_file)) < 1e-4);
+    ++compared;
+  }
+  CHECK(compared == expected.tensors().size());
 }
 
 // Takes the 20 steps of base's golden.json.

@@ -77,18 +77,7 @@ TEST_CASE("triplets that peft wrote have its gradients, the regulariser's includ
   const TripletCase each(GENERATE(from_range(triplet_cases)));
   CAPTURE(each.folder);
   GoldenTrainer trainer(each.base, two_threads(), {}, each.settings());
-  const nlohmann::json base = read_json(each.base + "/golden.json");
-  const double loss = trainer.gradients_of({pack(base["batch"])});
-  CHECK(loss == Approx(each.golden["loss"].get<double>()).epsilon(1e-5));
-  const SafetensorsFile expected(each.folder + "/gradients.safetensors");
-  size_t compared = 0;
-  for (const auto& [name, gradient] : trainer.gradients_by_name()) {
-    const std::string in_file = name_in_adapter(each.model, name);
-    INFO(in_file);
-    CHECK(relative_error(gradient, tensor_in(expected, in_file)) < 1e-4);
-    ++compared;
-  }
-  CHECK(compared == expected.tensors().size());
+  check_golden_gradients(trainer, each.model, each.base, each.folder, each.golden["loss"]);
 }
 
 TEST_CASE("20 steps of triplets have peft's losses, and keep those that peft keeps", "[peft][golden]") {
