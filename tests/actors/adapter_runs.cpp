@@ -9,6 +9,14 @@
 
 namespace collie::test {
 
+MathsOptions adapter_maths(const std::string& peft, const std::string& family, const std::string& dtype) {
+  MathsOptions maths{true, true, false, 16, 2};
+  maths.peft = peft;
+  maths.family = family;
+  maths.dtype = dtype;
+  return maths;
+}
+
 std::string refusal_of(const Config& config, ExistingRun existing) {
   std::vector<std::string> warnings;
   try {

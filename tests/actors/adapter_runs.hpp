@@ -9,6 +9,10 @@
 
 namespace collie::test {
 
+// Packed documents, 16 sequences a step in micro-batches of 2, with adapters as MathsOptions::peft has them.
+MathsOptions adapter_maths(const std::string& peft, const std::string& family = "llama",
+                           const std::string& dtype = "float32");
+
 // The message of the UserError that refuses a training of `config`; "" if nothing does.
 std::string refusal_of(const Config& config, ExistingRun existing = ExistingRun::ignore);
 

@@ -17,15 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-MathsOptions maths_with(const std::string& peft, const std::string& family = "llama",
-                        const std::string& dtype = "float32") {
-  MathsOptions maths{true, true, false, 16, 2};
-  maths.peft = peft;
-  maths.family = family;
-  maths.dtype = dtype;
-  return maths;
-}
-
 double bytes_of(const RunPlan& plan, Category category) {
   double bytes = 0;
   for (const PlannedRank& rank : predict_memory(plan))
@@ -37,8 +28,8 @@ double bytes_of(const RunPlan& plan, Category category) {
 
 TEST_CASE("adapters: every layout trains as one rank does, and resumes in another",
           "[actors][adapters][slow]") {
-  check_in_layouts(maths_with("lora_all"), layouts_of_adapters(), 3);
-  for (const MathsOptions& maths : {maths_with("lora"), maths_with("lora_all", "gpt2")})
+  check_in_layouts(adapter_maths("lora_all"), layouts_of_adapters(), 3);
+  for (const MathsOptions& maths : {adapter_maths("lora"), adapter_maths("lora_all", "gpt2")})
     check_in_layouts(maths, few_layouts_of_adapters(), 2);
 }
 
@@ -53,7 +44,7 @@ TEST_CASE("adapters: magnitudes, vectors and starts from the matrices are those 
                                      {"seq_bn", "llama"},
                                      {"double_seq_bn", "gpt2"},
                                      {"par_bn", "llama"}})
-    check_in_layouts(maths_with(kind, family), few_layouts_of_adapters(), 2);
+    check_in_layouts(adapter_maths(kind, family), few_layouts_of_adapters(), 2);
 }
 
 TEST_CASE("adapters: those of fused matrices, whose key heads ranks may share, are those of one rank",
@@ -68,7 +59,7 @@ TEST_CASE("adapters: those of fused matrices, whose key heads ranks may share, a
                                      {"dora_all", "phi3"},
                                      {"pissa", "internlm2"},
                                      {"adalora_all", "phi3"}})
-    check_in_layouts(maths_with(kind, family), layouts, 1);
+    check_in_layouts(adapter_maths(kind, family), layouts, 1);
 }
 
 TEST_CASE("adapters: what a run took out of the matrices is in its folder, and its adapter is of the base",
@@ -77,7 +68,7 @@ TEST_CASE("adapters: what a run took out of the matrices is in its folder, and i
   CAPTURE(kind);
   const TemporaryFolder folder;
   write_texts(folder);
-  const MathsOptions maths = maths_with(kind);
+  const MathsOptions maths = adapter_maths(kind);
   write_base(folder, maths);
   const Config config = layout_config(folder, maths, {1, 2, 1, 1, "1f1b", 0}, 3);
   LayoutOutcome outcome;
@@ -125,7 +116,7 @@ TEST_CASE("adapters: bfloat16 gradients are as near to float32's in any layout a
                                               {1, 4, 1, 1, "1f1b", 0},
                                               {2, 2, 2, 1, "zbv", 1, true},
                                               {1, 2, 1, 2, "1f1b", 3}};
-  check_bfloat16_in_layouts(maths_with("lora_all"), layouts);
+  check_bfloat16_in_layouts(adapter_maths("lora_all"), layouts);
 }
 
 TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][adapters]") {
@@ -134,7 +125,7 @@ TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][
   CAPTURE(layout.name());
   const TemporaryFolder folder;
   write_texts(folder);
-  const MathsOptions maths = maths_with("lora_all");
+  const MathsOptions maths = adapter_maths("lora_all");
   write_base(folder, maths);
   Config config = layout_config(folder, maths, layout, 3);
   config.peft.modules_to_save = {"model.norm"};
@@ -198,7 +189,7 @@ TEST_CASE("adapters: checkpoints and final/ hold the adapters alone", "[actors][
 TEST_CASE("adapters: a folder says what its adapter is, and its numbers are finite", "[actors][adapters]") {
   const TemporaryFolder folder;
   write_texts(folder);
-  const MathsOptions maths = maths_with("lora");
+  const MathsOptions maths = adapter_maths("lora");
   write_base(folder, maths);
   const Config config = layout_config(folder, maths, {}, 1);
   LayoutOutcome outcome;
@@ -239,7 +230,7 @@ TEST_CASE("adapters: a folder says what its adapter is, and its numbers are fini
 TEST_CASE("adapters: a resume on another base is refused", "[actors][adapters]") {
   const TemporaryFolder folder;
   write_texts(folder);
-  const MathsOptions maths = maths_with("lora");
+  const MathsOptions maths = adapter_maths("lora");
   write_base(folder, maths);
   const Config config = layout_config(folder, maths, {}, 2);
   LayoutOutcome outcome;
@@ -260,9 +251,9 @@ TEST_CASE("adapters: a resume on another base is refused", "[actors][adapters]")
 TEST_CASE("adapters: what is frozen costs its weights alone", "[actors][adapters]") {
   const TemporaryFolder folder;
   write_texts(folder);
-  const MathsOptions maths = maths_with("lora");
+  const MathsOptions maths = adapter_maths("lora");
   write_base(folder, maths);
-  const RunPlan all = plan_training(layout_config(folder, maths_with("none"), {}, 2), ExistingRun::ignore);
+  const RunPlan all = plan_training(layout_config(folder, adapter_maths("none"), {}, 2), ExistingRun::ignore);
   const RunPlan adapters = plan_training(layout_config(folder, maths, {}, 2), ExistingRun::ignore);
   int64_t trained = 0;
   for (const Parameter& parameter : model_parameters(adapters.model))
@@ -276,9 +267,9 @@ TEST_CASE("adapters: what is frozen costs its weights alone", "[actors][adapters
 TEST_CASE("adapters: what cannot be is refused before the weights are read", "[actors][adapters]") {
   const TemporaryFolder folder;
   write_texts(folder);
-  write_base(folder, maths_with("lora"));
+  write_base(folder, adapter_maths("lora"));
   const auto refusal = [&](const std::function<void(Config&)>& change) {
-    Config config = layout_config(folder, maths_with("lora"), {}, 2);
+    Config config = layout_config(folder, adapter_maths("lora"), {}, 2);
     change(config);
     std::vector<std::string> warnings;
     try {

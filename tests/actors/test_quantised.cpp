@@ -19,10 +19,7 @@ namespace fs = std::filesystem;
 
 MathsOptions quantised_maths(const std::string& kind, const std::string& peft = "lora_all",
                              const std::string& family = "llama", const std::string& dtype = "float32") {
-  MathsOptions maths{true, true, false, 16, 2};
-  maths.peft = peft;
-  maths.family = family;
-  maths.dtype = dtype;
+  MathsOptions maths = adapter_maths(peft, family, dtype);
   maths.quantisation = kind;
   return maths;
 }

@@ -14,15 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-MathsOptions triplet_maths(const std::string& peft, const std::string& family = "llama",
-                           const std::string& dtype = "float32") {
-  MathsOptions maths{true, true, false, 16, 2};
-  maths.peft = peft;
-  maths.family = family;
-  maths.dtype = dtype;
-  return maths;
-}
-
 nlohmann::json pattern_in(const std::string& folder) {
   const std::string file = (fs::path(folder) / adapter_config_name).string();
   return parse_json_object(read_text_file(file), file).at("rank_pattern");
@@ -52,14 +43,14 @@ nlohmann::json pattern_of(const MathsOptions& maths, const LayoutOptions& first,
 
 TEST_CASE("rank allocation: every layout trains as one rank does, and resumes in another",
           "[actors][adapters][slow]") {
-  check_in_layouts(triplet_maths("adalora_all"), layouts_of_adapters(), 3);
-  for (const MathsOptions& maths : {triplet_maths("adalora"), triplet_maths("adalora_all", "gpt2")})
+  check_in_layouts(adapter_maths("adalora_all"), layouts_of_adapters(), 3);
+  for (const MathsOptions& maths : {adapter_maths("adalora"), adapter_maths("adalora_all", "gpt2")})
     check_in_layouts(maths, few_layouts_of_adapters(), 2);
 }
 
 TEST_CASE("rank allocation: every layout keeps the same triplets, and a resume has the same bits",
           "[actors][adapters][slow]") {
-  const MathsOptions maths = triplet_maths("adalora_all", GENERATE("llama", "gpt2"));
+  const MathsOptions maths = adapter_maths("adalora_all", GENERATE("llama", "gpt2"));
   std::string once, resumed;
   const nlohmann::json expected = pattern_of(maths, {}, {}, &resumed);
   const std::vector<LayoutOptions>& layouts = layouts_of_adapters();
@@ -90,14 +81,14 @@ TEST_CASE("rank allocation: bfloat16 gradients are as near to float32's in any l
                                               {1, 4, 1, 1, "1f1b", 0},
                                               {2, 2, 2, 1, "zbv", 1, true},
                                               {1, 2, 1, 2, "1f1b", 3}};
-  check_bfloat16_in_layouts(triplet_maths("adalora_all"), layouts);
+  check_bfloat16_in_layouts(adapter_maths("adalora_all"), layouts);
 }
 
 TEST_CASE("rank allocation: a run goes on from triplets that were chosen, and keeps their number",
           "[actors][adapters]") {
   const TemporaryFolder folder;
   write_texts(folder);
-  const MathsOptions maths = triplet_maths("adalora");
+  const MathsOptions maths = adapter_maths("adalora");
   write_base(folder, maths);
   const Config config = layout_config(folder, maths, {}, 4);
   LayoutOutcome outcome;
@@ -130,9 +121,9 @@ TEST_CASE("rank allocation: a run goes on from triplets that were chosen, and ke
 TEST_CASE("rank allocation: what cannot be is refused before the weights are read", "[actors][adapters]") {
   const TemporaryFolder folder;
   write_texts(folder);
-  write_base(folder, triplet_maths("adalora"));
+  write_base(folder, adapter_maths("adalora"));
   const auto refusal = [&](const std::function<void(Config&)>& change) {
-    Config config = layout_config(folder, triplet_maths("adalora"), {}, 2);
+    Config config = layout_config(folder, adapter_maths("adalora"), {}, 2);
     change(config);
     return refusal_of(config);
   };

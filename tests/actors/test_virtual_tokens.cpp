@@ -23,10 +23,8 @@ namespace fs = std::filesystem;
 // Several documents a window, so that virtual tokens stand within them.
 MathsOptions maths_of_prompt(const std::string& peft, const std::string& family = "llama",
                              const std::string& dtype = "float32") {
-  MathsOptions maths{true, true, true, 16, 2};
-  maths.peft = peft;
-  maths.family = family;
-  maths.dtype = dtype;
+  MathsOptions maths = adapter_maths(peft, family, dtype);
+  maths.masked = true;
   return maths;
 }
 
