@@ -23,9 +23,9 @@ def rounded(logits):
     return [[[round(x, 7) for x in row] for row in rows] for rows in logits]
 
 
-def train(model, golden, parameters, groups=None):
-    """STEPS steps of AdamW on the steps of a base's golden.json; returns their losses. `groups`: of the parameters, with
-    rates of their own."""
+def train(model, golden, parameters, groups=None, regulariser=None, after_step=lambda step: None):
+    """STEPS steps of AdamW on the steps of a base's golden.json; returns their losses, without the regulariser's.
+    `groups`: of the parameters, with rates of their own. regulariser(): a term of each step's loss."""
     optimizer = torch.optim.AdamW(groups or parameters, lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     losses = []
     for step in range(STEPS):
@@ -37,7 +37,10 @@ def train(model, golden, parameters, groups=None):
             part, _ = token_losses(model, documents)
             (part / targets).backward()
             loss += part.item()
+        if regulariser:
+            regulariser().backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
+        after_step(step)
         losses.append(loss / targets)
     return losses

@@ -28,7 +28,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from adapter_steps import HERE, STEPS, rounded, token_losses
+from adapter_steps import HERE, STEPS, rounded, token_losses, train
 
 CASES = {
     "adalora_llama": ("llama_tied", dict(
@@ -74,24 +74,14 @@ def kept(model):
 
 
 def steps(model, golden):
-    parameters = [value for value in model.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    losses, patterns = [], []
-    for step in range(STEPS):
-        micro_batches = golden["steps"][step % len(golden["steps"])]
-        optimizer.zero_grad()
-        targets = sum(sum(label != -100 for d in documents for label in d["labels"]) for documents in micro_batches)
-        loss = 0.0
-        for documents in micro_batches:
-            part, _ = token_losses(model, documents)
-            (part / targets).backward()
-            loss += part.item()
-        regulariser(model, golden["sequences"][0]).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+    patterns = []
+
+    def allocate(step):
         model.base_model.update_and_allocate(step)
-        losses.append(loss / targets)
         patterns.append(kept(model))
+
+    losses = train(model, golden, [value for value in model.parameters() if value.requires_grad],
+                   regulariser=lambda: regulariser(model, golden["sequences"][0]), after_step=allocate)
     return losses, patterns
 
 
