@@ -1,6 +1,5 @@
 #include "peft/adapter_config.hpp"
 
-#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -30,10 +29,7 @@ PeftSection read_adapter_config(const std::string& folder) {
 static void keep_schedule(const Config& config, PeftSection& found) {
   const PeftSection& own = config.peft;
   const auto keep = [&](const char* key, auto PeftSection::*member) {
-    const bool given =
-        std::any_of(config.file.places.begin(), config.file.places.end(),
-                    [&](const auto& each) { return each.first == std::string("peft.") + key; });
-    if (given) found.*member = own.*member;
+    if (config.file.places.count(std::string("peft.") + key) > 0) found.*member = own.*member;
   };
   keep("target_r", &PeftSection::target_r);
   keep("tinit", &PeftSection::tinit);
