@@ -84,7 +84,8 @@ ModelConfig with_rotation_of(ModelConfig config, int64_t block) {
 
 const RotaryTables& BlockRotations::of(const ModelConfig& config, int64_t block, Operations& operations) {
   const ModelConfig own = with_rotation_of(config, block);
-  const auto [at, added] = tables_.try_emplace(own.rope_theta);
+  const bool is_scaled = own.rope_scaling.kind != RopeScalingKind::none;
+  const auto [at, added] = tables_.try_emplace({own.rope_theta, is_scaled});
   if (added && config.positions == Positions::rotary) at->second = make_rotary_tables(own, operations);
   return at->second;
 }

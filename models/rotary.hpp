@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "io/batch.hpp"
@@ -40,7 +41,7 @@ class BlockRotations {
   const RotaryTables& of(const ModelConfig& config, int64_t block, Operations& operations);
 
  private:
-  std::map<double, RotaryTables> tables_;  // by the base
+  std::map<std::pair<double, bool>, RotaryTables> tables_;  // by the base, and whether it is scaled
 };
 
 }  // namespace collie

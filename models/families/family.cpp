@@ -1,6 +1,6 @@
 #include "models/families/family.hpp"
 
-#include <utility>
+#include <algorithm>
 
 #include "base/error.hpp"
 #include "base/nearest_name.hpp"
@@ -17,13 +17,8 @@ const std::vector<const Family*>& all_families() {
   return all;
 }
 
-// Families that the engine lacks, by what their names begin with or are, and why.
-const std::pair<const char*, const char*> lacking_families[] = {
-    {"mixtral", "mixture of experts is"},     {"qwen2_moe", "mixture of experts is"},
-    {"qwen3_moe", "mixture of experts is"},   {"phimoe", "mixture of experts is"},
-    {"granitemoe", "mixture of experts is"},  {"olmoe", "mixture of experts is"},
-    {"deepseek_v2", "mixture of experts is"}, {"deepseek_v3", "mixture of experts is"},
-};
+const std::vector<std::string> mixtures_of_experts = {
+    "mixtral", "qwen2_moe", "qwen3_moe", "phimoe", "granitemoe", "olmoe", "deepseek_v2", "deepseek_v3"};
 
 }  // namespace
 
@@ -48,8 +43,8 @@ std::string known_families() {
 
 std::string right_family(const std::string& model_type) {
   const std::string known = "known: " + known_families();
-  for (const auto& [name, feature] : lacking_families)
-    if (model_type == name) return fmt::format("{} not supported yet; {}", feature, known);
+  if (std::count(mixtures_of_experts.begin(), mixtures_of_experts.end(), model_type) > 0)
+    return "mixture of experts is not supported yet; " + known;
   if (model_type == "gemma3")
     return "with images Gemma 3 is not supported yet; its text model is, as gemma3_text: its config.json is "
            "the "

@@ -493,3 +493,22 @@ TEST_CASE("a custom loss sees chunks of logits in token order and its gradient r
   head.backward_weight(context, stash);
   bench.check_weights([&] { return evaluated(head, quiet, batch, x, loss); });
 }
+
+TEST_CASE("blocks of one rotary base have tables of their own where only some are scaled", "[layers]") {
+  Bench bench;
+  ModelConfig config = tiny_config(true);
+  config.num_hidden_layers = 3;
+  config.rope_scaling.kind = RopeScalingKind::linear;
+  config.rope_scaling.factor = 4;
+  config.blocks.resize(3);
+  config.blocks[1].rope_theta = config.rope_theta;  // unscaled, as Gemma 3's windows are
+  BlockRotations rotations;
+  const auto sines = [&](int64_t block) {
+    return doubles(rotations.of(config, block, bench.operations).sines);
+  };
+  CHECK(sines(0) == sines(2));
+  CHECK(sines(0) != sines(1));
+  ModelConfig plain = config;
+  plain.rope_scaling = {};
+  CHECK(sines(1) == doubles(make_rotary_tables(plain, bench.operations).sines));
+}
