@@ -5,6 +5,9 @@
 
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
+#include "base/log.hpp"
+#include "io/checkpoint_name.hpp"
+#include "io/evaluated_checkpoints.hpp"
 #include "io/json_text.hpp"
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/final_folder.hpp"
@@ -23,6 +26,17 @@ CheckpointPlace place_of(const RunPlan& plan) {
   return {plan.folder->checkpoints(), plan.folder->run()};
 }
 
+// The best checkpoint of those on the data of the last evaluation, which checkpoint.keep_best keeps; `last`
+// if none was evaluated.
+std::string best_or(const RunPlan& plan, const std::string& last) {
+  const std::string folder = plan.folder->checkpoints();
+  const std::vector<EvaluatedCheckpoint> best = best_first(evaluated_checkpoints(folder));
+  if (best.empty()) return last;
+  log::info("final/ has the weights of step {}, whose eval_loss of {:.6g} is the best", best.front().step,
+            best.front().loss);
+  return (std::filesystem::path(folder) / checkpoint_name(best.front().step)).string();
+}
+
 void finish(const RunPlan& plan, const SnapshotExpected& expected,
             const std::vector<nlohmann::json>& shards) {
   const CheckpointPlace place = place_of(plan);
@@ -30,9 +44,11 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
   const std::string path =
       CheckpointFolderSink(place).seal(expected.step, checkpoint_metadata(plan, expected), shards);
   plan.folder->note_checkpoint();
-  purge_checkpoints(place, expected.step, plan.config.checkpoint.keep_last, plan.config.checkpoint.keep_best);
+  const CheckpointSection& keep = plan.config.checkpoint;
+  purge_checkpoints(place, expected.step, {keep.keep_last, keep.keep_best, keep.keep_every});
   if (!expected.final) return;
-  write_final_folder(plan, plan.folder->final_model(), place.run, Checkpoint::open(path));
+  write_final_folder(plan, plan.folder->final_model(), place.run,
+                     Checkpoint::open(expected.final_of_best ? best_or(plan, path) : path));
 }
 
 // If the work fails because somebody has removed the folder, the error says so.

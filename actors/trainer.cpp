@@ -299,12 +299,6 @@ void watch(TrainerActor* self) {
   self->delayed_send(self, watch_interval(patience_s), tick_atom::value);
 }
 
-std::vector<std::unique_ptr<Callback>> make_callbacks(const Config& config) {
-  std::vector<std::unique_ptr<Callback>> all;
-  for (const auto& name : config.callbacks) all.push_back(callbacks().find(name)());
-  return all;
-}
-
 RunStarted started(const RunPlan& plan, const RunTag& tag) {
   RunStarted event;
   event.tag = tag;

@@ -67,12 +67,16 @@ class CheckpointFolderSink final : public CheckpointSink {
   CheckpointPlace place_;
 };
 
+struct KeptCheckpoints {
+  int64_t last = 1;   // so many newest, at least one
+  int64_t best = 0;   // so many best (io/evaluated_checkpoints.hpp)
+  int64_t every = 0;  // those of steps that it divides; 0: none
+};
+
 // Call it once the checkpoint of `newest_step` is written. Of the run's checkpoints up to that step it keeps
-// the `keep_last` newest and the `keep_best` best (io/evaluated_checkpoints.hpp) and removes the others. It
-// also removes partial checkpoints and those of later steps. (A resumed run leaves later ones behind if they
-// were damaged.)
-void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last,
-                       int64_t keep_best = 0);
+// what `keep` says, and removes the others. It also removes partial checkpoints and those of later steps. (A
+// resumed run leaves later ones behind if they were damaged.)
+void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, const KeptCheckpoints& keep);
 
 // Removes all checkpoints of the run, including partial ones.
 void discard_checkpoints(const CheckpointPlace& place);

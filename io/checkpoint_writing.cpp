@@ -129,6 +129,15 @@ std::set<std::string> best_names(const CheckpointPlace& place, int64_t newest_st
   return kept;
 }
 
+// Those of steps up to `newest_step` that `every` divides.
+std::set<std::string> regular_names(const CheckpointPlace& place, int64_t newest_step, int64_t every) {
+  std::set<std::string> kept;
+  if (every == 0) return kept;
+  for (const int64_t step : checkpoint_steps(place.folder))
+    if (step <= newest_step && step % every == 0 && is_whole(place, step)) kept.insert(checkpoint_name(step));
+  return kept;
+}
+
 // Removes the run's checkpoints and the beginnings of one, except those whose names are in `kept`.
 void discard_all_but(const CheckpointPlace& place, const std::set<std::string>& kept) {
   std::vector<fs::path> doomed;
@@ -218,11 +227,11 @@ std::string write_checkpoint(CheckpointSink& sink, int64_t step, const json& met
   }
 }
 
-void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, int64_t keep_last,
-                       int64_t keep_best) {
+void purge_checkpoints(const CheckpointPlace& place, int64_t newest_step, const KeptCheckpoints& keep) {
   failpoint("checkpoint.purge");
-  std::set<std::string> kept = newest_names(place, newest_step, keep_last);
-  kept.merge(best_names(place, newest_step, keep_best));
+  std::set<std::string> kept = newest_names(place, newest_step, keep.last);
+  kept.merge(best_names(place, newest_step, keep.best));
+  kept.merge(regular_names(place, newest_step, keep.every));
   discard_all_but(place, kept);
 }
 

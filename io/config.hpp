@@ -176,7 +176,9 @@ struct EvalSection {
 };
 
 struct CheckpointSection {
-  int64_t every_n_steps = 100, keep_last = 2, keep_best = 0;
+  int64_t every_n_steps = 100, every_n_epochs = 0;
+  double every_n_minutes = 0;
+  int64_t keep_last = 2, keep_every = 0, keep_best = 0;
   std::string best_metric = "eval_loss";
   std::string max_shard_size = "50GB";  // of a file in final/ (io/weight_shards.hpp)
   bool operator==(const CheckpointSection&) const = default;
@@ -186,6 +188,13 @@ struct MonitorSection {
   std::string console = "auto";
   bool tensorboard = true, csv = true, trace = false;
   bool operator==(const MonitorSection&) const = default;
+};
+
+// One of the run's callbacks: its name, and the options that were given.
+struct CallbackConfig {
+  std::string name;
+  OptionValues options = {};
+  bool operator==(const CallbackConfig&) const = default;
 };
 
 struct TlsSection {
@@ -234,7 +243,8 @@ struct Config {
   EvalSection eval;
   CheckpointSection checkpoint;
   MonitorSection monitor;
-  std::vector<std::string> callbacks, plugins;
+  std::vector<CallbackConfig> callbacks;
+  std::vector<std::string> plugins;
   ClusterSection cluster;
   DeviceSection device;
   ConfigFile file;

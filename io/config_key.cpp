@@ -93,6 +93,18 @@ std::string group_yaml(const OptimizerConfig& optimizer, OptimizerGroup group) {
   return "{" + text + "}";
 }
 
+// The name alone, or with the options that were given.
+std::string callback_yaml(CallbackConfig callback) {
+  if (callback.options.all().empty()) return yaml_of(callback.name);
+  std::string text = "name: " + yaml_of(callback.name);
+  for (const Key& key : callback_schema(callback, "")) {
+    const auto* option = std::get_if<OptionTarget>(&key.target);
+    if (option != nullptr && option->values->has(option->option.name))
+      text += ", " + key.path.substr(1) + ": " + key.yaml();
+  }
+  return "{" + text + "}";
+}
+
 [[noreturn]] void refuse(const Key& key, const std::string& place, const std::string& found) {
   throw UserError("{}: found {}; {} is wanted", place, found, key.wanted());
 }
@@ -178,7 +190,8 @@ void check_valid(const Key& key, const std::string& place) {
                    for (const auto& [pattern, number] : numbers->items)
                      check_number(key, number, fmt::format("{}.{}", place, shortened(pattern)));
                  },
-                 [](const GroupsTarget&) {},  // check_options() does
+                 [](const GroupsTarget&) {},     // check_options() does
+                 [](const CallbacksTarget&) {},  // check_callbacks() does
                  [&](const PartitionTarget& partition) { check_partition(key, partition, place); },
                  [&](const OptionTarget& option) { check_option(key, option, place); },
                  [&](const auto* number) { check_number(key, *number, place); },
@@ -302,6 +315,9 @@ std::string Key::wanted() const {
           [](const GroupsTarget&) -> std::string {
             return "a list of groups, such as [{match: [\"*norm*\"], weight_decay: 0.0}],";
           },
+          [](const CallbacksTarget&) -> std::string {
+            return "a list of callbacks, such as [load_best, {name: early_stopping, patience: 3}],";
+          },
           [&](const OptionTarget& option) { return option_words(*this, option); },
           [&](const auto*) { return number_words(*this, "a whole number"); },
       },
@@ -329,6 +345,11 @@ nlohmann::json Key::json() const {
             for (const OptimizerGroup& group : groups.optimizer->groups)
               all.push_back(group_json(*groups.optimizer, group));
             return all.empty() ? all : nlohmann::json(all.dump());  // one value to compare
+          },
+          [](const CallbacksTarget& list) {
+            nlohmann::json all = nlohmann::json::array();
+            for (const CallbackConfig& callback : *list.callbacks) all.push_back(callback_yaml(callback));
+            return all;
           },
           [](const OptionTarget& option) {
             const OptionValue* const in_force = option.value();
@@ -373,6 +394,11 @@ std::string Key::yaml() const {
             std::vector<std::string> all;
             for (const OptimizerGroup& group : groups.optimizer->groups)
               all.push_back(group_yaml(*groups.optimizer, group));
+            return fmt::format("[{}]", list_words(all));
+          },
+          [](const CallbacksTarget& list) {
+            std::vector<std::string> all;
+            for (const CallbackConfig& callback : *list.callbacks) all.push_back(callback_yaml(callback));
             return fmt::format("[{}]", list_words(all));
           },
           [&](const OptionTarget& option) {

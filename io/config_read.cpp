@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/quote.hpp"
+#include "io/callback_options.hpp"
 #include "io/config.hpp"
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
@@ -97,6 +98,8 @@ class Reader {
     if (path.starts_with("optimizer.")) return words(optimizer.name, optimizer_declarations());
     if (path.starts_with("lr_scheduler."))
       return words(config_.lr_scheduler.name, learning_rate_declarations());
+    if (path.starts_with("callbacks.") && callback_declarations().contains(config_.callbacks.back().name))
+      return words(config_.callbacks.back().name, callback_declarations());
     return "";
   }
 
@@ -254,6 +257,52 @@ class Reader {
       add_place(path, item.origin);
       read_name(item, path, group.name);
       read_section(item, path, group_schema(*target.optimizer, group, path, file_.place(join(path, "name"))));
+    }
+  }
+
+  // The options of a callback that is not known here: a host program's, whose configuration another process
+  // reads.
+  static OptionValues options_as_written(const Node& node, const std::string& path) {
+    OptionValues options;
+    for (const Entry& entry : node.entries) {
+      if (entry.key == "name") continue;
+      const nlohmann::json value = to_json(entry.value, join(path, entry.key));
+      if (value.is_boolean())
+        options.set(entry.key, value.get<bool>());
+      else if (value.is_number_integer())
+        options.set(entry.key, value.get<int64_t>());
+      else if (value.is_number())
+        options.set(entry.key, value.get<double>());
+      else if (value.is_string())
+        options.set(entry.key, value.get<std::string>());
+    }
+    return options;
+  }
+
+  void read_value(const Node& node, const Key& key, const CallbacksTarget& target) {
+    target.callbacks->clear();
+    for (const Node& item : items_of(node, key)) {
+      const std::string path = source_path(key.path, target.callbacks->size());
+      CallbackConfig& callback = target.callbacks->emplace_back();
+      add_place(path, item.origin);
+      if (item.kind != Node::Kind::map) {
+        if (item.kind != Node::Kind::scalar || item.meaning() != Node::Meaning::text || item.scalar.empty())
+          throw UserError(
+              "{}: found {}; a name, or a map such as {{name: early_stopping, patience: 3}}, is wanted",
+              item.origin.place(path), item.describe());
+        callback.name = item.scalar;
+      } else {
+        read_name(item, path, callback.name);
+        if (callback.name.empty())
+          throw UserError("{}: has no name; a map such as {{name: early_stopping, patience: 3}} is wanted",
+                          item.origin.place(path));
+        if (!callback_declarations().contains(callback.name))
+          callback.options = options_as_written(item, path);
+        read_section(item, path, callback_schema(callback, path));
+      }
+      if (callback.name.size() > longest_config_text)
+        throw UserError("{}: a text of {} bytes; at most {} are wanted", item.origin.place(path),
+                        callback.name.size(), longest_config_text);
     }
   }
 

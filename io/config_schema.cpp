@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "io/callback_options.hpp"
 #include "io/dataset_formats.hpp"
 #include "io/learning_rate_options.hpp"
 #include "io/optimizer_options.hpp"
@@ -477,13 +478,24 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
       Key("eval.at_end", &c.eval.at_end).doc("also after the last step"),
 
       Key("checkpoint.every_n_steps", &c.checkpoint.every_n_steps)
-          .doc("0: only at the end, on Ctrl-C and on SIGUSR1")
+          .doc("0: only at the end, on Ctrl-C and on SIGUSR1, and by the keys below")
           .from_to(0, kMostSteps)
           .also_known_as({"save_steps"}),
+      Key("checkpoint.every_n_epochs", &c.checkpoint.every_n_epochs)
+          .doc("also when so many epochs have ended since the last ones that did; 0: never")
+          .from_to(0, kMostSteps)
+          .also_known_as({"save_epochs"}),
+      Key("checkpoint.every_n_minutes", &c.checkpoint.every_n_minutes)
+          .doc("also after the step that ends so long after the last checkpoint, or the start; 0: never")
+          .from_to(0, 1e9)
+          .also_known_as({"every_minutes", "interval"}),
       Key("checkpoint.keep_last", &c.checkpoint.keep_last)
           .doc("older checkpoints are removed")
           .from_to(1, kMostSteps)
           .also_known_as({"save_total_limit"}),
+      Key("checkpoint.keep_every", &c.checkpoint.keep_every)
+          .doc("beside them, those of steps that this divides, for good; 0: none")
+          .from_to(0, kMostSteps),
       Key("checkpoint.max_shard_size", &c.checkpoint.max_shard_size)
           .doc(
               "of a file of weights in final/: 50GB, 500MB (powers of 1,000), or a number of bytes. A larger "
@@ -505,7 +517,9 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
       Key("monitor.csv", &c.monitor.csv).doc("metrics.csv, of the same numbers"),
       Key("monitor.trace", &c.monitor.trace).doc("trace.json, which https://ui.perfetto.dev opens"),
 
-      Key("callbacks", &c.callbacks).doc("names that a host program or a plugin registered"),
+      Key("callbacks", CallbacksTarget{&c.callbacks})
+          .doc("pieces that watch the run (callbacks.md): names, those that a host program or a plugin "
+               "registered among them, or maps of a name and its options"),
       Key("plugins", &c.plugins)
           .doc("shared libraries that register pieces (see extending.md). They are loaded before the other "
                "keys are read. A resumed run must have the same files"),
@@ -581,6 +595,17 @@ std::vector<Key> group_schema(const OptimizerConfig& optimizer, OptimizerGroup& 
       {.name = "lr_scale", .initial = 1.0, .doc = "multiplies lr", .range = NumberRange::at_least(0)});
   std::vector<Key> keys{Key(path + ".match", &group.match), Key(path + ".name", &group.name).or_null()};
   add(keys, option_schema(options, group.options, path));
+  return keys;
+}
+
+std::vector<Key> callback_schema(CallbackConfig& callback, const std::string& path) {
+  std::vector<Option> options;
+  if (callback_declarations().contains(callback.name))
+    options = callback_declarations().find(callback.name).options;
+  else
+    for (const auto& [name, value] : callback.options.all()) options.push_back({name, value, ""});
+  std::vector<Key> keys{Key(path + ".name", &callback.name)};
+  add(keys, option_schema(options, callback.options, path));
   return keys;
 }
 

@@ -31,11 +31,16 @@ struct GroupsTarget {
   OptimizerConfig* optimizer;
 };
 
+// callbacks
+struct CallbacksTarget {
+  std::vector<CallbackConfig>* callbacks;
+};
+
 // The member that a key fills. Its type is the key's type.
 using Target =
     std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::optional<int64_t>*,
                  std::vector<double>*, std::vector<std::string>*, nlohmann::json*, std::vector<DataSource>*,
-                 PatternNumbers*, PartitionTarget, OptionTarget, GroupsTarget>;
+                 PatternNumbers*, PartitionTarget, OptionTarget, GroupsTarget, CallbacksTarget>;
 
 // A text with more bytes is neither a path nor a name.
 constexpr size_t longest_config_text = 4096;
@@ -100,6 +105,10 @@ std::vector<Key> option_schema(const std::vector<Option>& options, OptionValues&
 // `place` is where the group's name was given.
 std::vector<Key> group_schema(const OptimizerConfig& optimizer, OptimizerGroup& group,
                               const std::string& path, const std::string& place = "");
+
+// The keys of a callback, under `path` ("callbacks.0"): its name and its options. Of a callback that is not
+// known here the options that are given are its keys. The table points into `callback`.
+std::vector<Key> callback_schema(CallbackConfig& callback, const std::string& path);
 
 // The keys of one data source, under `path` ("data.train.0").
 std::vector<Key> source_schema(DataSource& source, const std::string& path);

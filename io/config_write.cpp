@@ -5,6 +5,7 @@
 #include <sstream>
 #include <utility>
 
+#include "io/callback_options.hpp"
 #include "io/config_check.hpp"
 #include "io/config_schema.hpp"
 #include "io/json_text.hpp"
@@ -74,7 +75,8 @@ std::string values_of(const Key& key, const std::map<std::string, std::vector<st
   if (const auto found = names.find(key.path); found != names.end())
     return fmt::format("one of {}", fmt::join(found->second, ", "));
   if (std::holds_alternative<bool*>(key.target) || std::holds_alternative<nlohmann::json*>(key.target) ||
-      std::holds_alternative<PatternNumbers*>(key.target) || std::holds_alternative<GroupsTarget>(key.target))
+      std::holds_alternative<PatternNumbers*>(key.target) ||
+      std::holds_alternative<GroupsTarget>(key.target) || std::holds_alternative<CallbacksTarget>(key.target))
     return "";
   if (const auto* option = std::get_if<OptionTarget>(&key.target);
       option != nullptr && std::holds_alternative<bool>(option->option.initial))
@@ -121,6 +123,20 @@ class Describer : public Sections {
       const Declaration declared = declarations.find(name);
       for (const Key& key : option_schema(declared.options, none, section)) describe(key, "#   ");
       if constexpr (std::is_same_v<Declaration, OptimizerDeclaration>) describe_defaults(declared.keys);
+    }
+  }
+
+  // The options of all callbacks, as comments.
+  void describe_callbacks() {
+    for (const std::string& name : callback_declarations().names()) {
+      line(fmt::format("#   with name: {}", name));
+      OptionValues none;
+      for (const Key& key : option_schema(callback_declarations().find(name).options, none, "callbacks")) {
+        Key plain = key;  // what a run computes does not depend on who watches it
+        plain.in_fingerprint = false;
+        plain.path = key.path.substr(key.path.find('.') + 1);
+        describe(plain, "#     ");
+      }
     }
   }
 
@@ -228,6 +244,7 @@ std::string describe_keys(const std::map<std::string, std::vector<std::string>>&
   for (size_t i = 0; i < keys.size(); ++i) {
     describer.describe(keys[i]);
     const std::string section = section_of(i);
+    if (section == "callbacks") describer.describe_callbacks();
     if (i + 1 < keys.size() && section_of(i + 1) == section) continue;
     if (section == "optimizer")
       describer.describe_others(optimizer_declarations(), section, defaults.optimizer.name);

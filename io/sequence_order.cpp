@@ -370,6 +370,12 @@ int64_t SequenceOrder::sequence_targets(int64_t epoch, int64_t index) const {
   return targets;
 }
 
+std::vector<int64_t> SequenceOrder::documents_of(int64_t epoch, int64_t index) const {
+  std::vector<int64_t> documents;
+  for_each_piece(epoch, index, [&](const Piece& piece) { documents.push_back(piece.document); });
+  return documents;
+}
+
 int64_t SequenceOrder::sequences_without_targets(int64_t epoch) const {
   if (dataset_->target_count() == dataset_->pair_count()) return 0;
   int64_t without = 0;

@@ -84,6 +84,9 @@ class SequenceOrder {
   // The number of an epoch's sequences that have no target, because prompts fill them.
   int64_t sequences_without_targets(int64_t epoch) const;
 
+  // The documents that a sequence is made of, in its order.
+  std::vector<int64_t> documents_of(int64_t epoch, int64_t index) const;
+
   // Appends that sequence to `batch`, one document (piece) after another. Positions start at 0 in each.
   void append_sequence(int64_t epoch, int64_t index, MicroBatch& batch) const;
 

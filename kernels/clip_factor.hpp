@@ -13,12 +13,23 @@ constexpr double clip_factor(double norm, double max_norm) {
   return factor >= 1 ? 1 : factor;
 }
 
-// The same for a step, but NaN if the step's loss or norm is not finite, because then nothing is to be
-// updated.
-constexpr double step_factor(double loss_sum, double norm, double max_norm) {
+// By what a step's gradients are clipped, and above what the step is to update nothing.
+struct StepBounds {
+  double max_norm = 0;  // of clipping; 0: none
+  double most_loss_sum = std::numeric_limits<double>::max(), most_norm = std::numeric_limits<double>::max();
+};
+
+// Whether a step updates: its loss and its norm are finite, and not above the bounds.
+constexpr bool step_counts(double loss_sum, double norm, const StepBounds& bounds) {
   constexpr double most = std::numeric_limits<double>::max();
-  const bool finite = loss_sum >= -most && loss_sum <= most && norm >= -most && norm <= most;
-  return finite ? clip_factor(norm, max_norm) : std::numeric_limits<double>::quiet_NaN();
+  return loss_sum >= -most && loss_sum <= most && norm >= -most && norm <= most &&
+         loss_sum <= bounds.most_loss_sum && norm <= bounds.most_norm;
+}
+
+// The factor of a step's gradients; NaN if nothing is to be updated.
+constexpr double step_factor(double loss_sum, double norm, const StepBounds& bounds) {
+  return step_counts(loss_sum, norm, bounds) ? clip_factor(norm, bounds.max_norm)
+                                             : std::numeric_limits<double>::quiet_NaN();
 }
 
 // The factor, or not a number if `value` is not finite.

@@ -35,11 +35,12 @@ double tree_sum(const Tensor& values, const TreeRuns& runs, int64_t which) {
   return sum;
 }
 
-void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome) {
+void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const StepBounds& bounds,
+                  Tensor& outcome) {
   double* const out = outcome.data<double>();
   out[0] = *loss_sum.data<double>();
   out[1] = std::sqrt(*sum_of_squares.data<double>());
-  out[2] = step_factor(out[0], out[1], max_norm);
+  out[2] = step_factor(out[0], out[1], bounds);
 }
 
 }  // namespace collie::host

@@ -10,6 +10,7 @@ double ordered_sum(const Tensor& values, const OrderedRuns& runs, int64_t which)
 // One of the sums of Operations::tree_sums.
 double tree_sum(const Tensor& values, const TreeRuns& runs, int64_t which);
 // Operations::step_outcome.
-void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome);
+void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const StepBounds& bounds,
+                  Tensor& outcome);
 
 }  // namespace collie::host

@@ -109,8 +109,8 @@
      (values, runs, sums))                                                                                   \
   OP(void, tree_sums, (const Tensor& values, const TreeRuns& runs, Tensor& sums), (values, runs, sums))      \
   OP(void, step_outcome,                                                                                     \
-     (const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm, Tensor& outcome),               \
-     (loss_sum, sum_of_squares, max_norm, outcome))                                                          \
+     (const Tensor& loss_sum, const Tensor& sum_of_squares, const StepBounds& bounds, Tensor& outcome),      \
+     (loss_sum, sum_of_squares, bounds, outcome))                                                            \
   OP(void, keep_if_finite, (const Tensor& factor, const Tensor& value, Tensor& kept), (factor, value, kept)) \
   OP(void, update, (std::span<UpdateTensors> ranges, const ElementwiseUpdate& step), (ranges, step))         \
   OP(void, update_quantised, (std::span<QuantisedTensors> ranges, const ElementwiseUpdate& step),            \

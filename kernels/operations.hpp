@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/activation.hpp"
+#include "kernels/clip_factor.hpp"
 #include "kernels/deferred.hpp"
 #include "kernels/graph_counts.hpp"
 #include "kernels/matrix_tiles.hpp"
@@ -358,9 +359,9 @@ class Operations {
   // values f64 [n], sums f64 [m], one sum per entry of `runs`. A sum of no nodes is 0.
   virtual void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) = 0;
   // outcome f64 [3] of a step: the loss_sum f64 [1]; the gradient's norm, which is the root of sum_of_squares
-  // f64 [1]; and the factor for the gradients, which is clip_factor(norm, max_norm)
-  // (kernels/clip_factor.hpp), but NaN if the loss or the norm is not finite.
-  virtual void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+  // f64 [1]; and the factor for the gradients, which is clip_factor(norm, bounds.max_norm)
+  // (kernels/clip_factor.hpp), but NaN if the loss or the norm is not finite or above its bound.
+  virtual void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const StepBounds& bounds,
                             Tensor& outcome) = 0;
 
   // kept f64 [1] = factor f64 [1], or not a number if `value` f64 [1] is not finite. kept may be factor.

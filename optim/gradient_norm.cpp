@@ -48,11 +48,11 @@ void add_top(const std::vector<NormNode>& nodes, int parameters, NormOrder& orde
   order.total = sum_of_first(parameters);
 }
 
-Tensor outcome_of(Operations& operations, const NormOrder& order, const Tensor& values, double max_norm,
-                  Tensor* of_parameters) {
+Tensor outcome_of(Operations& operations, const NormOrder& order, const Tensor& values,
+                  const StepBounds& bounds, Tensor* of_parameters) {
   Tensor outcome = doubles(operations, 3);
   const Tensor parameters = sums_of(operations, values, order.parameters);
-  operations.step_outcome(values.rows(0, 1), sums_of(operations, parameters, order.total), max_norm, outcome);
+  operations.step_outcome(values.rows(0, 1), sums_of(operations, parameters, order.total), bounds, outcome);
   if (of_parameters != nullptr) *of_parameters = parameters;
   return outcome;
 }
@@ -124,7 +124,8 @@ NormOrder norm_order(const std::vector<std::vector<std::vector<NormNode>>>& node
 }
 
 Tensor reduce_step_outcome(Operations& operations, const NormOrder& order, const Tensor& own,
-                           const std::vector<ProcessGroup*>& groups, double max_norm, Tensor* parameters) {
+                           const std::vector<ProcessGroup*>& groups, const StepBounds& bounds,
+                           Tensor* parameters) {
   COLLIE_ASSERT(groups.size() == order.levels.size(), "{} groups for {} levels", groups.size(),
                 order.levels.size());
   Tensor values = own, outcome;
@@ -145,7 +146,7 @@ Tensor reduce_step_outcome(Operations& operations, const NormOrder& order, const
     operations.tree_sums(values, level.sums, front);
     values = std::move(sums);
   }
-  outcome = order.top ? outcome_of(operations, order, values, max_norm, parameters) : doubles(operations, 3);
+  outcome = order.top ? outcome_of(operations, order, values, bounds, parameters) : doubles(operations, 3);
   for (size_t i = groups.size() - (order.top ? 1 : 0); i-- > 0;)
     if (groups[i] != nullptr) groups[i]->broadcast(outcome, 0);
   return outcome;

@@ -68,7 +68,7 @@ NormOrder norm_order(const std::vector<std::vector<std::vector<NormNode>>>& node
 // parameter, f64 [parameters], where order.top. own f64 [order.width()], zeros behind its values; groups: of
 // each level; null where the rank is alone in it.
 Tensor reduce_step_outcome(Operations& operations, const NormOrder& order, const Tensor& own,
-                           const std::vector<ProcessGroup*>& groups, double max_norm,
+                           const std::vector<ProcessGroup*>& groups, const StepBounds& bounds,
                            Tensor* parameters = nullptr);
 
 }  // namespace collie

@@ -183,7 +183,7 @@ class OrthogonalOptimizer final : public Optimizer {
   static Tensor gate(Operations& operations, const Tensor& factor) {
     if (!factor.defined()) return {};
     Tensor outcome = operations.empty({3}, DType::f64, Category::workspace);
-    operations.step_outcome(factor, factor, 0, outcome);
+    operations.step_outcome(factor, factor, {}, outcome);
     return outcome.rows(2, 3);
   }
 

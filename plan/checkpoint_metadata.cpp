@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "io/evaluated_checkpoints.hpp"
+#include "io/json_text.hpp"
 #include "models/pieces.hpp"
 #include "plan/data_resume.hpp"
 
@@ -44,6 +45,9 @@ nlohmann::json checkpoint_metadata(const RunPlan& plan, const SnapshotExpected& 
                           {"ranks", plan.layout.grid.ranks()},
                           {"maths", resume_fingerprint(plan)}};
   add_data_metadata(*plan.order, expected.position, metadata);
+  if (expected.skipped_steps > 0) metadata["skipped_steps"] = expected.skipped_steps;
+  if (!expected.callbacks.empty())
+    metadata["callbacks"] = parse_json_object(expected.callbacks, "the callbacks' states");
   if (remembers(expected.memory)) metadata["memory"] = expected.memory;
   if (nlohmann::json averages = averages_of(plan); !averages.empty())
     metadata["averages"] = std::move(averages);

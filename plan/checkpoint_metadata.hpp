@@ -10,9 +10,10 @@
 
 namespace collie {
 
-// position, steps_without_targets, total_steps, ranks; maths: what a resume compares; memory: what each group
-// of parameters remembers (UpdateMemory); averages: Checkpoint::read_evaluated(), where there are any;
-// evaluation: the step's (io/evaluated_checkpoints.hpp), if it was evaluated.
+// position, steps_without_targets, total_steps, ranks; skipped_steps, callbacks: where there are any; maths:
+// what a resume compares; memory: what each group of parameters remembers (UpdateMemory); averages:
+// Checkpoint::read_evaluated(), where there are any; evaluation: the step's (io/evaluated_checkpoints.hpp),
+// if it was evaluated.
 nlohmann::json checkpoint_metadata(const RunPlan& plan, const SnapshotExpected& expected);
 
 // What a plan's evaluations are of (EvaluatedCheckpoint::data); null if there is no data.eval.

@@ -1,7 +1,10 @@
 #include "plan/data_order.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -93,6 +96,29 @@ std::string words_of_data(const SequenceOrder& order) {
   if (cut > 0 && settings.packing == Packing::stream && data.target_count() < data.pair_count())
     words += ", and would with data.packing: samples if they fit";
   return words;
+}
+
+std::string words_of_sequences(const SequenceOrder& order, int64_t from, int64_t to) {
+  constexpr size_t most_named = 8;
+  const int64_t epoch = order.epoch_of(from), first = order.first_sequence(epoch);
+  std::set<int64_t> documents;
+  for (int64_t position = from; position < to; ++position)
+    for (const int64_t document : order.documents_of(epoch, position - first)) documents.insert(document);
+  const std::vector<DatasetSource>& sources = order.dataset().sources();
+  std::vector<std::string> named;
+  size_t left = most_named, at = 0;
+  int64_t before = 0;
+  for (auto next = documents.begin(); next != documents.end() && left > 0;) {
+    for (; *next >= before + sources[at].documents; ++at) before += sources[at].documents;
+    std::vector<int64_t> here;
+    for (; next != documents.end() && *next < before + sources[at].documents && left > 0; ++next, --left)
+      here.push_back(*next - before + 1);
+    named.push_back(fmt::format("{} of '{}'", fmt::join(here, ", "), sources[at].path));
+  }
+  return fmt::format(
+      "sequences {} to {} of epoch {}, of {} {}{}", from - first + 1, to - first, epoch + 1,
+      documents.size() == 1 ? "document" : "documents", fmt::join(named, ", "),
+      documents.size() > most_named ? fmt::format(" and {} more", documents.size() - most_named) : "");
 }
 
 }  // namespace collie

@@ -28,4 +28,9 @@ std::string words_of_mixture(const SequenceOrder& order);
 // of a run.
 std::string words_of_data(const SequenceOrder& order);
 
+// Which data sequences [from, to) of the run are, counted from its beginning, for people: "sequences 8 to 11
+// of epoch 1, in which are documents 3, 17 of 'data/a*.jsonl'". Epochs and documents are counted from 1
+// there. Of many documents the first ones are named.
+std::string words_of_sequences(const SequenceOrder& order, int64_t from, int64_t to);
+
 }  // namespace collie

@@ -62,7 +62,8 @@ void warn_of_best_that_go(const RunPlan& plan) {
   const auto older = static_cast<int64_t>(steps.size()) - keep.keep_last;
   const std::vector<EvaluatedCheckpoint> best = best_first(plan.evaluated);
   for (size_t rank = static_cast<size_t>(keep.keep_best); rank < best.size(); ++rank)
-    if (older > 0 && best[rank].step <= steps[static_cast<size_t>(older - 1)])
+    if (older > 0 && (keep.keep_every == 0 || best[rank].step % keep.keep_every != 0) &&
+        best[rank].step <= steps[static_cast<size_t>(older - 1)])
       going.push_back(best[rank].step);
   if (!going.empty())
     log::warn(

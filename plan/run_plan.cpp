@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "base/processors.hpp"
 #include "base/quote.hpp"
+#include "io/callback_options.hpp"
 #include "io/files.hpp"
 #include "io/json_text.hpp"
 #include "io/model_folder.hpp"
@@ -313,7 +314,7 @@ void check_names(const Config& config) {
   const std::unique_ptr<Loss> loss = losses().find(config.train.loss, place("train.loss"))();
   for (const ParameterGroups::Group& group : optimizers.all())
     if (group.optimizer->estimate_interval() > 0) check_loss_curvature(config.train.loss, *loss, group.rule);
-  for (const auto& name : config.callbacks) callbacks().find(name, place("callbacks"));
+  check_callbacks(config, place);
   if (!schedule::names_a_file(config.parallel.schedule))
     schedule::schedules().find(config.parallel.schedule, place("parallel.schedule"));
 }
@@ -371,8 +372,17 @@ void go_on_from_checkpoint(RunPlan& plan) {
   plan.estimated_step = metadata.value("estimated_step", int64_t{0});
   plan.last_norm = metadata.value("gradient_norm", 0.0);
   plan.steps_without_targets = metadata.value("steps_without_targets", int64_t{0});
+  plan.skipped_steps = metadata.value("skipped_steps", int64_t{0});
   go_on_in_data(plan);
   count_steps(plan);
+}
+
+// Whose weights final/ has once the run has ended.
+int64_t step_of_final(const RunPlan& plan) {
+  const std::vector<EvaluatedCheckpoint> best = best_first(plan.evaluated);
+  const bool of_best = std::any_of(plan.config.callbacks.begin(), plan.config.callbacks.end(),
+                                   [](const CallbackConfig& each) { return each.name == "load_best"; });
+  return of_best && !best.empty() ? best.front().step : plan.checkpoint->step();
 }
 
 // A run that continues does so from its newest complete checkpoint, or from the chosen one.
@@ -391,7 +401,7 @@ void resolve_existing_run(RunPlan& plan, const std::vector<std::string>& allowed
   find_evaluated_checkpoints(plan);
   // The final model of an earlier, shorter run may still be there.
   plan.already_finished = plan.checkpoint->step() >= plan.total_steps && plan.later_checkpoints.empty() &&
-                          step_of_model_folder((folder / "final").string()) == plan.checkpoint->step();
+                          step_of_model_folder((folder / "final").string()) == step_of_final(plan);
   if (plan.already_finished) return;
   check_nothing_foreign(plan);
   warn_of_another_length(plan);

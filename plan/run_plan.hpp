@@ -81,6 +81,7 @@ struct RunPlan {
   StepSizes sizes;
   StepOrigin origin;                  // the steps that a resumed run has already done
   int64_t steps_without_targets = 0;  // the origin's steps whose batch had no targets
+  int64_t skipped_steps = 0;          // those that updated nothing, by a callback's wish
   double last_norm = 0;               // of the last step's gradients
   int64_t estimated_step = 0;         // the last one whose estimate of the curvature the states have
   int64_t steps_per_epoch = 0, total_steps = 0;

@@ -6,6 +6,7 @@
 
 #include "optim/optimizer.hpp"
 #include "plan/checkpoint_metadata.hpp"
+#include "plan/data_order.hpp"
 #include "plan/rank_schedule.hpp"
 #include "plan/start_adapter.hpp"
 #include "runtime/step_record.hpp"
@@ -19,6 +20,8 @@ Cadence cadence_of(const RunPlan& plan) {
   cadence.evaluate_at_start = plan.config.eval.at_start;
   cadence.evaluate_at_end = plan.config.eval.at_end;
   cadence.checkpoint_every = plan.config.checkpoint.every_n_steps;
+  cadence.checkpoint_every_epochs = plan.config.checkpoint.every_n_epochs;
+  cadence.checkpoint_every_s = 60 * plan.config.checkpoint.every_n_minutes;
   cadence.keep_best = plan.config.checkpoint.keep_best;
   if (plan.order)
     cadence.epochs_done = [order = plan.order](int64_t position) { return epochs_done(*order, position); };
@@ -84,8 +87,14 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   settings.last_norm = plan.last_norm;
   settings.done_position = plan.origin.position;
   settings.done_without_targets = plan.steps_without_targets;
+  settings.done_skipped = plan.skipped_steps;
+  if (plan.order)
+    settings.describe_data = [order = plan.order](int64_t from, int64_t to) {
+      return words_of_sequences(*order, from, to);
+    };
   if (plan.checkpoint) {
     settings.done_steps = plan.checkpoint->step();
+    settings.callback_states = plan.checkpoint->metadata().value("callbacks", nlohmann::json::object());
     if (plan.purpose == Purpose::train)
       settings.last_record = recorded_step(
           (std::filesystem::path(plan.config.run.dir) / metrics_name).string(), plan.checkpoint->step());

@@ -37,6 +37,7 @@ struct StepFinished {
   uint64_t memory_bytes = 0;  // held by all ranks
   bool amended = false;       // replaces the record of this step that already exists
   GraphCounts graphs;         // sum over all ranks since their start, up to the previous step
+  bool skipped = false;       // it has updated nothing, because a callback wanted that (Remedy::skip)
 };
 
 struct EvaluationFinished {
@@ -109,7 +110,7 @@ auto inspect(Inspector& f, GraphCounts& x) {
 template <class Inspector>
 auto inspect(Inspector& f, StepFinished& x) {
   return f(x.tag, x.step, x.total_steps, x.epoch, x.loss, x.lr, x.grad_norm, x.tokens, x.tokens_per_second,
-           x.step_s, x.evaluated, x.eval_loss, x.memory_bytes, x.amended, x.graphs);
+           x.step_s, x.evaluated, x.eval_loss, x.memory_bytes, x.amended, x.graphs, x.skipped);
 }
 template <class Inspector>
 auto inspect(Inspector& f, EvaluationFinished& x) {

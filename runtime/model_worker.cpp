@@ -500,9 +500,11 @@ std::vector<ProcessGroup*> ModelWorker::reduction_groups() const {
 bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
   const std::vector<ProcessGroup*> groups = reduction_groups();
   // An estimate is of the gradient as it is: the paper clips the gradients of updates alone.
-  const double max_norm = program_.kind.gradients == GradientUse::estimate ? 0 : settings_.clip_grad_norm;
+  const bool estimates = program_.kind.gradients == GradientUse::estimate;
+  const StepBounds bounds{estimates ? 0 : settings_.clip_grad_norm, program_.most_loss_sum,
+                          program_.most_norm};
   synchronized_ =
-      reduce_step_outcome(*operations_, norm_order_, contribution_, groups, max_norm, &parameter_squares_);
+      reduce_step_outcome(*operations_, norm_order_, contribution_, groups, bounds, &parameter_squares_);
   contribution_ = {};
   outcome_ = operations_->read(synchronized_);
   if (program_.kind.gradients == GradientUse::norm_only) drop_gradients();

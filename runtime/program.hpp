@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -131,6 +132,8 @@ struct Program {
   DoubleBits lr_factor;  // of a training step: what the schedule makes of every learning rate in this step
   // Of a fused pass: the gradient's norm by which it clips; 0: it does not.
   DoubleBits clip_norm;
+  // Of a training step: above one of these it updates nothing. A fused pass has none.
+  DoubleBits most_loss_sum{std::numeric_limits<double>::max()}, most_norm{std::numeric_limits<double>::max()};
   std::vector<std::vector<DoubleBits>> memory;  // of a training step: UpdateMemory of each parameter group
   std::shared_ptr<const TaskLists> lists;
   std::vector<int> activation_limits;  // ProgramTasks::activation_limits

@@ -22,6 +22,7 @@ Event event_of(const StepFinished& step) {
   event.add("tokens_per_second", of_step(step.tokens_per_second));
   event.add("step_seconds", of_step(step.step_s));
   event.add("memory_bytes", static_cast<int64_t>(step.memory_bytes));
+  if (step.skipped) event.add("skipped", int64_t{1});
   if (step.evaluated) event.add("eval_loss", static_cast<double>(step.eval_loss));
   return event;
 }
@@ -45,6 +46,7 @@ StepFinished step_of(const nlohmann::json& record) {
   step.tokens_per_second = number_of(record, "tokens_per_second");
   step.step_s = number_of(record, "step_seconds");
   step.memory_bytes = record.at("memory_bytes").get<uint64_t>();
+  step.skipped = record.contains("skipped");
   step.evaluated = record.contains("eval_loss");
   if (step.evaluated) step.eval_loss = number_of(record, "eval_loss");
   return step;

@@ -9,13 +9,14 @@
 
 namespace collie {
 
-TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks,
+TrainerCore::TrainerCore(TrainerSettings settings, std::vector<NamedCallback> callbacks,
                          TrainerOutbox& outbox)
     : settings_(std::move(settings)), callbacks_(std::move(callbacks)), outbox_(outbox) {
   const auto ranks = static_cast<size_t>(settings_.layout.grid.ranks());
   step_ = settings_.done_steps;
   position_ = settings_.done_position;
   steps_without_targets_ = settings_.done_without_targets;
+  skipped_steps_ = settings_.done_skipped;
   estimated_step_ = settings_.estimated_step;
   last_norm_ = settings_.last_norm;
   memory_ = settings_.memory;
@@ -32,22 +33,25 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<C
   rank_ready_.resize(ranks, false);
   summaries_.resize(ranks);
   busy_s_.resize(ranks, 0.0);
+  for (const NamedCallback& each : callbacks_) each.callback->attach(*this);
 }
 
 // --- steps
 
 void TrainerCore::ready(const RankReady& ready) {
   if (stale(ready.tag)) return;
+  initialise_callbacks();
   rank_ready_[static_cast<size_t>(ready.rank)] = true;
   ranks_give_up_ = ranks_give_up_ && ready.gives_up;
   if (phase_ != Phase::starting ||
       !std::all_of(rank_ready_.begin(), rank_ready_.end(), [](bool r) { return r; }))
     return;
   step_started_s_ = outbox_.now_s();
-  started_s_ = step_started_s_;
+  started_s_ = last_saved_s_ = step_started_s_;
   insert_requests();
   switch (settings_.purpose) {
     case Purpose::train:
+      if (!begin_training()) return;
       if (!stop_ && step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
       if (!evaluate_first()) begin_step();
       return;
@@ -72,11 +76,13 @@ bool TrainerCore::evaluate_first() {
 
 void TrainerCore::evaluate() {
   phase_ = Phase::evaluating;
+  if (!call_back([&](Callback& callback) { callback.on_evaluation_begin(step_); })) return;
   outbox_.evaluate(step_);
 }
 
 void TrainerCore::begin_step() {
   if (last_step()) {
+    if (!end_callbacks_training()) return;
     if (saved_step_ != step_ || (!final_saved_ && stop_ != RunStatus::interrupted)) return save_or_continue();
     phase_ = Phase::finishing;
     return finish_if_idle();
@@ -113,12 +119,13 @@ void TrainerCore::compute_step() {
   ++step_;
   if (step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
   phase_ = Phase::computing;
+  if (!begin_callbacks_step()) return;
   if (batch_.front()->global_target_tokens == 0) return pass_over_step();
   step_in_flight_ = true;
   const std::vector<ProgramKind> passes = settings_.passes.of_step(batch_.front()->micro_batches.size());
   passes_.assign(passes.begin(), passes.end());
   clip_norm_ = settings_.passes.clips_by_last ? last_norm_ : 0;
-  if (estimated_step_ < step_ && settings_.estimate_due(step_ - steps_without_targets_))
+  if (estimated_step_ < step_ && settings_.estimate_due(step_ - steps_without_targets_ - skipped_steps_))
     passes_.push_front(estimate_program);
   submit_pass();
 }
@@ -135,9 +142,13 @@ void TrainerCore::submit_pass() {
   Program program;
   program.kind = passes_.front();
   program.step = step_;
-  program.update = step_ - steps_without_targets_;
+  program.update = step_ - steps_without_targets_ - skipped_steps_;
   program.lr_factor = lr_factor_of(step_);
   if (program.kind == fused_program && settings_.passes.clip_grad_norm > 0) program.clip_norm = clip_norm_;
+  if (program.kind == training_program || program.kind == clip_program) {
+    program.most_loss_sum = bounds().most_loss_sum;
+    program.most_norm = bounds().most_norm;
+  }
   next_memory_ = memory_;
   if (settings_.remember) settings_.remember(next_memory_, program.lr_factor, program.update);
   for (const UpdateMemory& of_group : next_memory_)
@@ -147,21 +158,66 @@ void TrainerCore::submit_pass() {
   submit(std::move(program));
 }
 
+// The limits of callbacks, as the ranks get them.
+StepBounds TrainerCore::bounds() const {
+  StepBounds bounds;
+  bounds.most_loss_sum = std::min(bounds.most_loss_sum,
+                                  limits_.loss * static_cast<double>(batch_.front()->global_target_tokens));
+  bounds.most_norm = std::min(bounds.most_norm, limits_.grad_norm);
+  return bounds;
+}
+
 // Nothing has changed (Operations::step_outcome()), unless a fused update found it on its way.
-void TrainerCore::fail_not_finite(const ProgramKind& kind, const ProgramReply& reply) {
-  const double norm = value_of(reply, gradient_norm_name);
-  const double loss =
-      value_of(reply, loss_sum_name) / static_cast<double>(batch_.front()->global_target_tokens);
+void TrainerCore::reject(const ProgramKind& kind, const ProgramReply& reply) {
+  const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
+  RejectedStep rejected{.step = step_,
+                        .loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens),
+                        .grad_norm = norm,
+                        .finite = std::isfinite(loss_sum) && std::isfinite(norm),
+                        .what = {},
+                        .data = {}};
   const std::string whose = kind == estimate_program ? " of the estimate of the curvature" : "";
-  const std::string what = std::isfinite(loss)
-                               ? fmt::format("gradient norm{} is {}{}", whose, norm, where(reply))
-                               : fmt::format("loss{} is {}", whose, loss);
+  if (!std::isfinite(loss_sum))
+    rejected.what = fmt::format("loss{} is {}", whose, rejected.loss);
+  else if (!std::isfinite(norm))
+    rejected.what = fmt::format("gradient norm{} is {}{}", whose, norm, where(reply));
+  else if (loss_sum > bounds().most_loss_sum)
+    rejected.what = fmt::format("loss is {:.4g}, above {:.4g}", rejected.loss, limits_.loss);
+  else
+    rejected.what = fmt::format("gradient norm is {:.4g}, above {:.4g}", norm, limits_.grad_norm);
+  const int64_t from = batch_.front()->position, to = batch_.front()->next_position;
+  rejected.data = settings_.describe_data ? settings_.describe_data(from, to)
+                                          : fmt::format("sequences {} to {} of the data", from + 1, to);
+  Remedy remedy = Remedy::none;
+  if (kind != fused_program &&
+      !call_back([&](Callback& callback) { remedy = std::max(remedy, callback.on_rejected(rejected)); }))
+    return;
+  if (remedy == Remedy::none) return fail_not_finite(kind, rejected);
+  if (remedy == Remedy::skip && !interrupted()) return skip_step(rejected);
+  if (!stop_) stop_ = RunStatus::stopped;
+  step_given_up();
+}
+
+void TrainerCore::fail_not_finite(const ProgramKind& kind, const RejectedStep& rejected) {
   const std::string state =
-      kind == fused_program && std::isfinite(loss)
+      kind == fused_program && std::isfinite(rejected.loss)
           ? "layers were updated before it was found, so the run can go on from a checkpoint alone"
           : fmt::format("the weights were left as they were after step {}", step_ - 1);
   fail({settings_.tag, FailureKind::run, fmt::format("step {}", step_),
-        fmt::format("the {}; {}. A lower optimizer.lr or a longer warm-up usually helps", what, state)});
+        fmt::format("the {}; {}. A lower optimizer.lr or a longer warm-up usually helps", rejected.what,
+                    state)});
+}
+
+// The step counts as one that has read its data and has made no update.
+void TrainerCore::skip_step(const RejectedStep& rejected) {
+  step_in_flight_ = false;
+  passes_.clear();
+  ++skipped_steps_;
+  if (estimated_step_ == step_) ++estimated_step_;  // the next step makes the update that the estimate is for
+  record_step(std::isfinite(rejected.loss) ? std::optional(rejected.loss) : std::nullopt, rejected.grad_norm);
+  record_.skipped = true;
+  insert_requests();
+  finish_step();
 }
 
 // Which gradient is not finite, if that is known.
@@ -194,7 +250,8 @@ void TrainerCore::stepped(const ProgramReply& reply) {
   const ProgramKind kind = passes_.front();
   passes_.pop_front();
   const double norm = value_of(reply, gradient_norm_name), loss_sum = value_of(reply, loss_sum_name);
-  if (!std::isfinite(loss_sum) || !std::isfinite(norm)) return fail_not_finite(kind, reply);
+  const bool limited = kind == training_program || kind == clip_program;
+  if (!step_counts(loss_sum, norm, limited ? bounds() : StepBounds())) return reject(kind, reply);
   // An estimate is of the weights before the step's update, as the paper has it. A run may be interrupted
   // between the two; the states then have an estimate that no update has used, and the checkpoint says so.
   if (kind == estimate_program) estimated_step_ = step_;
@@ -233,23 +290,89 @@ void TrainerCore::record_step(std::optional<double> loss, double norm) {
   eval_loss_.reset();
 }
 
-// Returns false if the callback threw; the run has then ended.
-bool TrainerCore::call_back(const std::function<void()>& call) {
-  try {
-    call();
-    return true;
-  } catch (const std::exception& error) {
-    fail({settings_.tag, FailureKind::run, fmt::format("callback at step {}", step_), error.what()});
-    return false;
+// --- callbacks
+
+// Calls all callbacks. Returns false if one threw; the run has then ended.
+bool TrainerCore::call_back(const std::function<void(Callback& callback)>& call) {
+  for (const NamedCallback& each : callbacks_) {
+    try {
+      call(*each.callback);
+    } catch (const std::exception& error) {
+      fail({settings_.tag, FailureKind::run, fmt::format("callback {} at step {}", each.name, step_),
+            error.what()});
+      return false;
+    }
   }
+  return true;
+}
+
+void TrainerCore::initialise_callbacks() {
+  if (std::exchange(initialised_, true) || settings_.purpose != Purpose::train) return;
+  call_back([&](Callback& callback) {
+    callback.on_initialised({settings_.done_steps, settings_.total_steps, settings_.layout.grid.ranks()});
+  });
+}
+
+// Callbacks that the checkpoint knows nothing of begin anew. Those that the run has no more are forgotten.
+bool TrainerCore::begin_training() {
+  const auto load = [&] {
+    for (const NamedCallback& each : callbacks_) {
+      const auto state = settings_.callback_states.find(each.name);
+      if (state == settings_.callback_states.end()) continue;
+      try {
+        each.callback->load_state(*state);
+      } catch (const std::exception& error) {
+        fail({settings_.tag, FailureKind::input, "",
+              fmt::format("callback {}: what the checkpoint of step {} has of it cannot be read: {}",
+                          each.name, step_, error.what())});
+        return false;
+      }
+    }
+    return true;
+  };
+  return call_back([](Callback& callback) { callback.on_model_ready(); }) && load() &&
+         call_back([](Callback& callback) { callback.on_train_begin(); });
+}
+
+bool TrainerCore::begin_callbacks_step() {
+  const int64_t epoch = batch_.front()->epoch;
+  if (epoch != epoch_begun_ && !call_back([&](Callback& callback) { callback.on_epoch_begin(epoch); }))
+    return false;
+  epoch_begun_ = epoch;
+  limits_ = {};
+  return call_back([&](Callback& callback) {
+    const StepLimits limits = callback.on_step_begin(step_);
+    limits_.loss = std::min(limits_.loss, limits.loss);
+    limits_.grad_norm = std::min(limits_.grad_norm, limits.grad_norm);
+  });
+}
+
+bool TrainerCore::end_callbacks_epoch() {
+  if (!settings_.cadence.epochs_done || !settings_.cadence.epochs_done(position_).just_ended) return true;
+  return call_back([&](Callback& callback) { callback.on_epoch_end(epoch_begun_); });
+}
+
+bool TrainerCore::end_callbacks_training() {
+  if (std::exchange(training_ended_, true)) return true;
+  return call_back([](Callback& callback) { callback.on_train_end(); });
+}
+
+std::string TrainerCore::states_of_callbacks() const {
+  nlohmann::json states = nlohmann::json::object();
+  for (const NamedCallback& each : callbacks_)
+    if (nlohmann::json state = each.callback->save_state(); !state.is_null())
+      states[each.name] = std::move(state);
+  return states.empty() ? "" : states.dump();
+}
+
+void TrainerCore::stop(const std::string& why) {
+  if (stop_) return;
+  outbox_.warn(why + "; the run ends");
+  stop(RunStatus::stopped);
 }
 
 void TrainerCore::finish_step() {
-  for (const auto& callback : callbacks_)
-    if (!call_back([&] {
-          if (callback->on_step(record_)) stop(RunStatus::stopped);
-        }))
-      return;
+  if (!call_back([&](Callback& callback) { callback.on_step(record_); }) || !end_callbacks_epoch()) return;
   if (evaluation_due() && !interrupted()) return evaluate();
   after_evaluation();
 }
@@ -298,8 +421,7 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
   evaluated_step_ = step_;
   rank_evaluation(evaluation.loss);
   step_started_s_ = outbox_.now_s();  // the next step's time does not include the evaluation
-  for (const auto& callback : callbacks_)
-    if (!call_back([&] { callback->on_evaluation(evaluation); })) return;
+  if (!call_back([&](Callback& callback) { callback.on_evaluation(evaluation); })) return;
   after_evaluation();
 }
 
@@ -316,7 +438,8 @@ void TrainerCore::after_evaluation() {
 bool TrainerCore::checkpoint_due() const {
   if (better_) return true;
   if (saved_step_ == step_) return last_step() && !final_saved_ && stop_ != RunStatus::interrupted;
-  return last_step() || save_asked_ || settings_.cadence.checkpoint_due(step_);
+  return last_step() || save_asked_ ||
+         settings_.cadence.checkpoint_due(step_, position_, outbox_.now_s() - last_saved_s_);
 }
 
 void TrainerCore::save_or_continue() {
@@ -337,12 +460,15 @@ void TrainerCore::save_or_continue() {
 }
 
 void TrainerCore::snapshot(bool final) {
+  if (final && !call_back([&](Callback& callback) { callback.on_save_model(step_); })) return;
   writer_busy_ = true;
   saved_step_ = step_;
+  last_saved_s_ = outbox_.now_s();
   save_asked_ = better_ = false;
   final_saved_ = final_saved_ || final;
   outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, estimated_step_,
-                           last_norm_, final, memory_, eval_loss_});
+                           last_norm_, final, memory_, eval_loss_, states_of_callbacks(), final_of_best_,
+                           skipped_steps_});
   Program program;
   program.kind = snapshot_program;
   program.step = step_;
@@ -609,6 +735,11 @@ void TrainerCore::end(RunStatus status, int exit_code, const std::string& messag
         fmt::format("{} of {} steps had no target tokens and changed nothing: prompts fill their "
                     "sequences. A larger data.sequence_length, or shorter prompts, would help",
                     steps_without_targets_, step_));
+  if (skipped_steps_ > 0)
+    outbox_.warn(
+        fmt::format("{} of {} steps were skipped by callbacks and changed nothing; metrics.jsonl has "
+                    "\"skipped\" in their lines",
+                    skipped_steps_, step_));
   RunEnded outcome;
   outcome.tag = settings_.tag;
   outcome.status = status;

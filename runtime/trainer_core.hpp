@@ -39,6 +39,10 @@ struct TrainerSettings {
   int64_t done_steps = 0, total_steps = 0;  // a resumed run starts after its checkpoint's step
   int64_t done_position = 0;                // sequences that those steps consumed
   int64_t done_without_targets = 0;         // those of the steps whose batch had no targets
+  int64_t done_skipped = 0;                 // those that updated nothing, by a callback's wish
+  nlohmann::json callback_states = {};      // of the checkpoint: what callbacks have kept, by name
+  // Says which data sequences [from, to) of the run are, for people.
+  std::function<std::string(int64_t from, int64_t to)> describe_data = {};
   // Whether the optimizer estimates the curvature before the update of that number, from 1.
   std::function<bool(int64_t update)> estimate_due = [](int64_t) { return false; };
   // The last step whose estimate the states have. It is the one after done_steps if the run was interrupted
@@ -85,10 +89,12 @@ class TrainerOutbox {
   virtual void end(RunEnded outcome) = 0;          // called once
 };
 
-class TrainerCore {
+class TrainerCore final : private RunControl {
  public:
-  TrainerCore(TrainerSettings settings, std::vector<std::unique_ptr<Callback>> callbacks,
-              TrainerOutbox& outbox);
+  TrainerCore(TrainerSettings settings, std::vector<NamedCallback> callbacks, TrainerOutbox& outbox);
+  // Callbacks know its place.
+  TrainerCore(const TrainerCore&) = delete;
+  TrainerCore& operator=(const TrainerCore&) = delete;
 
   // Inputs. The core drops inputs of another run or generation, and drops all inputs once the run has ended.
   void ready(const RankReady& ready);
@@ -162,11 +168,27 @@ class TrainerCore {
   void begin_step();
   void compute_step();
   void submit_pass();
-  void fail_not_finite(const ProgramKind& kind, const ProgramReply& reply);
+  StepBounds bounds() const;
+  void reject(const ProgramKind& kind, const ProgramReply& reply);
+  void fail_not_finite(const ProgramKind& kind, const RejectedStep& rejected);
   std::string where(const ProgramReply& reply) const;
+  void skip_step(const RejectedStep& rejected);
   void pass_over_step();
   double lr_factor_of(int64_t step) const;
-  bool call_back(const std::function<void()>& call);
+  bool call_back(const std::function<void(Callback& callback)>& call);
+  void initialise_callbacks();
+  bool begin_training();
+  bool begin_callbacks_step();
+  bool end_callbacks_epoch();
+  bool end_callbacks_training();
+  std::string states_of_callbacks() const;
+  // RunControl
+  void stop(const std::string& why) override;
+  void save_checkpoint() override { save(); }
+  void end_with_best() override { final_of_best_ = true; }
+  void warn(const std::string& what) override { outbox_.warn(what); }
+  double running_s() const override { return running_seconds(); }
+
   void record_step(std::optional<double> loss, double norm);
   void finish_step();
   void after_evaluation();
@@ -197,13 +219,18 @@ class TrainerCore {
   bool stale(const RunTag& tag) const { return ended() || !(tag == settings_.tag); }
 
   TrainerSettings settings_;
-  std::vector<std::unique_ptr<Callback>> callbacks_;
+  std::vector<NamedCallback> callbacks_;
   TrainerOutbox& outbox_;
+  bool initialised_ = false, training_ended_ = false;  // whether callbacks know
+  int64_t epoch_begun_ = -1;
+  StepLimits limits_;  // of the step that is being computed
+  bool final_of_best_ = false;
 
   Phase phase_ = Phase::starting;
   int64_t step_ = 0;                       // the step that is being computed, or the last one computed
   int64_t position_ = 0;                   // sequences consumed after step_
   int64_t steps_without_targets_ = 0;      // up to step_
+  int64_t skipped_steps_ = 0;              // up to step_: those that updated nothing, by a callback's wish
   int64_t estimated_step_ = 0;             // the last step whose estimate the states have
   std::vector<UpdateMemory> memory_;       // after the last step whose outcome is known
   std::vector<UpdateMemory> next_memory_;  // after the step that is being computed
@@ -220,6 +247,7 @@ class TrainerCore {
   StepFinished record_;
   int64_t recorded_step_ = 0;
   int64_t saved_step_ = -1;  // the last snapshot that was requested
+  double last_saved_s_ = 0;  // when that was, or the start
   bool writer_busy_ = false;
   bool final_saved_ = false;
   bool save_asked_ = false;

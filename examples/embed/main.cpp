@@ -28,7 +28,7 @@ collie::Config make_config(const std::string& text, const std::string& folder) {
   config.optimizer.name = "momentum";
   config.optimizer.options = {{"lr", 0.3}, {"decay", 0.9}};
   config.parallel.pp_size = 2;
-  config.callbacks = {"good_enough"};
+  config.callbacks = {{"good_enough"}};
   config.monitor.console = "none";
   return config;
 }

@@ -80,15 +80,19 @@ class Momentum final : public collie::Optimizer {
   float decay_;
 };
 
-// Ends the run as soon as the loss has fallen to 3.6.
+// Ends the run as soon as the loss has fallen to a limit, which is an option of the callback.
 class GoodEnough final : public collie::Callback {
  public:
-  bool on_step(const collie::StepFinished& step) override {
-    if (!step.loss || *step.loss > 3.6) return false;  // no loss: a step without target tokens
+  explicit GoodEnough(double limit) : limit_(limit) {}
+  void on_step(const collie::StepFinished& step) override {
+    if (!step.loss || *step.loss > limit_) return;  // no loss: a step without target tokens
     std::printf("callback: loss %.3f at step %ld is good enough\n", static_cast<double>(*step.loss),
                 static_cast<long>(step.step));
-    return true;
+    run().stop("good_enough");
   }
+
+ private:
+  double limit_;
 };
 
 }  // namespace
@@ -102,7 +106,14 @@ void register_pieces() {
   collie::add_optimizer("momentum", std::move(momentum), [](const collie::OptionValues& options) {
     return std::make_unique<Momentum>(options.number("decay"));
   });
-  collie::callbacks().add("good_enough", [] { return std::make_unique<GoodEnough>(); });
+  collie::CallbackDeclaration good_enough;
+  good_enough.options = {{"limit", 3.6, "a loss that is good enough"}};
+  collie::add_callback(
+      "good_enough",
+      [](const collie::OptionValues& options) {
+        return std::make_unique<GoodEnough>(options.number("limit"));
+      },
+      std::move(good_enough));
 }
 
 }  // namespace embed

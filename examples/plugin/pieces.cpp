@@ -86,12 +86,15 @@ void read_line(const collie::DataFile& file, const collie::DataRecord& record,
 // Ends the run when the loss is below half of the first step's.
 class Halved final : public collie::Callback {
  public:
-  bool on_step(const collie::StepFinished& step) override {
-    if (!step.loss) return false;  // a step without target tokens
+  void on_step(const collie::StepFinished& step) override {
+    if (!step.loss) return;  // a step without target tokens
     const auto loss = static_cast<double>(*step.loss);
     if (first_ == 0) first_ = loss;
-    return loss < first_ / 2;
+    if (loss < first_ / 2) run().stop("halved: the loss has halved");
   }
+  // A resumed run goes on from the same first loss.
+  nlohmann::json save_state() const override { return {{"first", first_}}; }
+  void load_state(const nlohmann::json& state) override { first_ = state.at("first").get<double>(); }
 
  private:
   double first_ = 0;
@@ -101,7 +104,7 @@ void register_pieces() {
   add_signum();
   add_triangle();
   collie::dataset_formats().add("lines", {.read = read_line});
-  collie::callbacks().add("halved", [] { return std::make_unique<Halved>(); });
+  collie::add_callback("halved", [](const collie::OptionValues&) { return std::make_unique<Halved>(); });
 }
 
 }  // namespace

@@ -90,10 +90,10 @@ void CpuOperations::keep_if_finite(const Tensor& factor, const Tensor& value, Te
   *kept.data<double>() = factor_if_finite(*factor.data<double>(), *value.data<double>());
 }
 
-void CpuOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
-                                 Tensor& outcome) {
+void CpuOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares,
+                                 const StepBounds& bounds, Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);
-  host::step_outcome(loss_sum, sum_of_squares, max_norm, outcome);
+  host::step_outcome(loss_sum, sum_of_squares, bounds, outcome);
 }
 
 }  // namespace collie

@@ -559,10 +559,10 @@ void CudaOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tenso
                   static_cast<int64_t>(runs.firsts.size()), sums.numel(), largest, sums.data<double>());
 }
 
-void CudaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
-                                  Tensor& outcome) {
+void CudaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares,
+                                  const StepBounds& bounds, Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);
-  cuda::step_outcome(stream_->native(), loss_sum.data<double>(), sum_of_squares.data<double>(), max_norm,
+  cuda::step_outcome(stream_->native(), loss_sum.data<double>(), sum_of_squares.data<double>(), bounds,
                      outcome.data<double>());
 }
 

@@ -117,7 +117,7 @@ class CudaOperations final : public Operations {
   void block_sums_of_squares(const Tensor& x, Tensor& sums) override;
   void ordered_sums(const Tensor& values, const OrderedRuns& runs, Tensor& sums) override;
   void tree_sums(const Tensor& values, const TreeRuns& runs, Tensor& sums) override;
-  void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
+  void step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const StepBounds& bounds,
                     Tensor& outcome) override;
   void keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) override;
   void update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) override;

@@ -241,7 +241,7 @@ void MetaOperations::tree_sums(const Tensor& values, const TreeRuns& runs, Tenso
 void MetaOperations::keep_if_finite(const Tensor& factor, const Tensor& value, Tensor& kept) {
   check::keep_if_finite(factor, value, kept);
 }
-void MetaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double,
+void MetaOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, const StepBounds&,
                                   Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);
 }

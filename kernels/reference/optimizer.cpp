@@ -35,10 +35,10 @@ void ReferenceOperations::keep_if_finite(const Tensor& factor, const Tensor& val
   *kept.data<double>() = factor_if_finite(*factor.data<double>(), *value.data<double>());
 }
 
-void ReferenceOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares, double max_norm,
-                                       Tensor& outcome) {
+void ReferenceOperations::step_outcome(const Tensor& loss_sum, const Tensor& sum_of_squares,
+                                       const StepBounds& bounds, Tensor& outcome) {
   check::step_outcome(loss_sum, sum_of_squares, outcome);
-  host::step_outcome(loss_sum, sum_of_squares, max_norm, outcome);
+  host::step_outcome(loss_sum, sum_of_squares, bounds, outcome);
 }
 
 void ReferenceOperations::update(std::span<UpdateTensors> ranges, const ElementwiseUpdate& step) {

@@ -80,7 +80,10 @@ std::string Console::line(const Event& event, double now_s, int columns) {
              eval_loss = event.number("eval_loss");
   std::vector<Part> parts = {
       {fmt::format("step {}/{}", event.step, total_steps_), 0},
-      {loss ? fmt::format("loss {:.4f}", *loss) : "no targets", 1},
+      {loss                    ? fmt::format("loss {:.4f}", *loss)
+       : event.find("skipped") ? "no loss"
+                               : "no targets",
+       1},
       {fmt::format("lr {:.2e}", event.number("lr").value_or(0)), 5},
       {fmt::format("norm {:.3f}", event.number("grad_norm").value_or(0)), 6},
       {fmt::format("{:.0f} tokens/s", event.number("tokens_per_second").value_or(0)), 4},
@@ -91,6 +94,7 @@ std::string Console::line(const Event& event, double now_s, int columns) {
   }
   if (memory_bytes.value_or(0) > 0)  // unknown until a step is done
     parts.push_back({human_bytes(static_cast<size_t>(*memory_bytes)), 7});
+  if (event.find("skipped")) parts.push_back({"skipped", 2});
   if (eval_loss) parts.push_back({fmt::format("eval loss {:.4f}", *eval_loss), 2});
   return fitted(std::move(parts), columns);
 }

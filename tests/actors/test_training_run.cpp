@@ -308,18 +308,17 @@ TEST_CASE("run: a rank that hangs is named by the watchdog", "[actors][run][slow
 
 TEST_CASE("run: a callback that throws ends the run, and is named", "[actors][run]") {
   struct Thrower final : Callback {
-    bool on_step(const StepFinished& step) override {
+    void on_step(const StepFinished& step) override {
       if (step.step == 2) throw std::runtime_error("no room for plots");
-      return false;
     }
   };
-  callbacks().add("test_thrower", [] { return std::make_unique<Thrower>(); });
+  add_callback("test_thrower", [](const OptionValues&) { return std::make_unique<Thrower>(); });
   const TemporaryFolder folder;
   Config config = tiny_run(folder);
-  config.callbacks = {"test_thrower"};
+  config.callbacks = {{"test_thrower"}};
   const Events events = run_virtually(config);
   REQUIRE(events.ended);
-  CHECK(events.ended->message == "callback at step 2: no room for plots");
+  CHECK(events.ended->message == "callback test_thrower at step 2: no room for plots");
 }
 
 // --- with threads

@@ -494,6 +494,51 @@ TEST_CASE(
   CHECK_FALSE(fs::exists(bench / "none"));
 }
 
+// --- callbacks that end a run, and choose its final model
+
+TEST_CASE("early_stopping and load_best: a killed run ends at the same step, and final/ is the best's") {
+  const BestRun& run = best_run();
+  const Workbench& bench = run.bench;
+  const Settings stops = overfits + Settings{"callbacks=[load_best, {name: early_stopping, patience: 2}]"};
+  const Outcome whole = bench.run("stopped", stops);
+  REQUIRE_CODE(whole, 0);
+  INFO(whole.report());
+  CHECK(has(whole.errors, "early_stopping: eval_loss was not below"));
+  const int64_t last = run.best + 4;  // two evaluations that are not better
+  CHECK(bench.steps_done("stopped") == last);
+  CHECK(bench.checkpoints("stopped") == names({run.best, last}));
+  require_done(
+      bench.command({"export", "--run", bench / "run", "--checkpoint", "best", "--out", bench / "best"}));
+  CHECK(weights_of(bench, "stopped/final") == weights_of(bench, "best"));
+
+  const std::string kill = fmt::format("monitor.record:{}:kill", last);
+  REQUIRE(bench.run("killed", stops, {}, kill).signal == SIGKILL);
+  require_done(bench.resume("killed", stops));
+  CHECK_SAME(bench.training("stopped"), bench.training("killed"));
+
+  // What has ended stays so, unless there is more patience.
+  require_done(bench.resume("stopped", stops));
+  CHECK(bench.steps_done("stopped") == last);
+  require_done(bench.resume(
+      "stopped", overfits + Settings{"callbacks=[load_best, {name: early_stopping, patience: 9}]"}));
+  CHECK(bench.steps_done("stopped") == 14);
+  CHECK(bench.training("stopped").weights == weights_of(bench, "best"));
+}
+
+TEST_CASE("callbacks that the configuration does not go with are refused before anything is written") {
+  const Workbench bench;
+  check_refused(bench.run("a", {"callbacks=[load_best]"}), 2,
+                {"checkpoint.keep_best: is 0", "at least 1", "load_best"});
+  check_refused(bench.run("a", {"callbacks=[early_stopping]", "data.eval=[]"}), 2,
+                {"data.eval", "missing", "early_stopping"});
+  check_refused(bench.run("a", {"callbacks=[time_limit]"}), 2, {"callbacks.0.minutes", "SLURM_JOB_END_TIME"});
+  check_refused(bench.run("a", {"callbacks=[spike_guard]", "optimizer.name=lomo"}), 2,
+                {"optimizer.fused_update", "false is wanted", "spike_guard"});
+  check_refused(bench.run("a", {"callbacks=[non_finite_guard, non_finite_guard]"}), 2,
+                {"callbacks.1", "a second time"});
+  CHECK_FALSE(fs::exists(bench / "a"));
+}
+
 // --- after Ctrl-C
 
 TEST_CASE("the command that an interrupted run names goes on with it to the same bits") {

@@ -93,7 +93,7 @@ TEST_CASE("what a step's end takes on a GPU is counted to the byte", "[cuda]") {
         Tensor sum = sums.rows(0, 1);
         ops->ordered_sums(empty({2}, DType::f64), runs, sum);
         note();
-        ops->step_outcome(loss_sum, sum, 1, outcome);
+        ops->step_outcome(loss_sum, sum, {1}, outcome);
         ops->read(outcome).value();
         note();
         return peaks;

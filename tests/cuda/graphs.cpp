@@ -99,7 +99,7 @@ struct Layer {
     ops.block_sums_of_squares(d_weight, blocks);
     Tensor sum = ops.empty({1}, DType::f64, Category::workspace);
     ops.ordered_sums(blocks, {{0, 1}, {0}, {1}}, sum);
-    ops.step_outcome(loss_sum, sum, 0.1, outcome);
+    ops.step_outcome(loss_sum, sum, {0.1}, outcome);
     test::update(ops, weight, d_weight, {exp_avg, exp_avg_sq},
                  step_of("adamw", {{"lr", 1e-2}}, step, outcome.rows(2, 3)));
     gpu.ops.fill(d_weight, 0);
@@ -211,7 +211,7 @@ TEST_CASE("losses, norms and updates by them are queued without a copy to the ho
       gpu.ops.cross_entropy(logits, labels, 1, loss_sum);
       gpu.ops.block_sums_of_squares(gradient, blocks);
       gpu.ops.ordered_sums(blocks, {{0, 1}, {0}, {1}}, squares);
-      gpu.ops.step_outcome(loss_sum, squares, 1, outcome);
+      gpu.ops.step_outcome(loss_sum, squares, {1}, outcome);
       update(gpu.ops, weight, gradient, {exp_avg, exp_avg_sq},
              step_of("adamw", {}, step, outcome.rows(2, 3)));
     });

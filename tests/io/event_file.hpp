@@ -119,11 +119,11 @@ class EventFileReader {
   }
 
   static void add_value(std::string_view message, ReadEvent& event) {
-    std::string tag;
+    std::string name;
     for (const Field& field : fields_of(message)) {
-      if (field.number == 1) tag = field.bytes;
-      if (field.number == 2) event.scalars.emplace_back(tag, number<float>(field.bytes, 0));
-      if (field.number == 8) event.texts[tag] = bytes_in(field.bytes, 8);
+      if (field.number == 1) name = field.bytes;
+      if (field.number == 2) event.scalars.emplace_back(name, number<float>(field.bytes, 0));
+      if (field.number == 8) event.texts[name] = bytes_in(field.bytes, 8);
       if (field.number == 9 && bytes_in(bytes_in(field.bytes, 1), 1) != "text")
         throw std::runtime_error("not the plugin of texts");
     }
@@ -150,9 +150,9 @@ class ShownEvents {
   void add(const std::vector<ReadEvent>& events) {
     for (const ReadEvent& event : events) {
       if (event.starts_session && has_started_)
-        for (auto& [tag, steps] : scalars_) steps.erase(steps.lower_bound(event.step), steps.end());
+        for (auto& [name, steps] : scalars_) steps.erase(steps.lower_bound(event.step), steps.end());
       has_started_ = has_started_ || event.starts_session;
-      for (const auto& [tag, value] : event.scalars) scalars_[tag][event.step].push_back(value);
+      for (const auto& [name, value] : event.scalars) scalars_[name][event.step].push_back(value);
     }
   }
   // [tag][step]; a step with more than one value has contradicting ones or the same one twice.

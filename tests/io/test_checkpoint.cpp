@@ -111,8 +111,15 @@ TEST_CASE("a purge keeps the newest up to the one just written, and nothing part
   CheckpointFolderSink sink({folder.path(), our_run});
   sink.write_shard(sink.begin(50), 0, {slice_of({2, 2}, 0, 0, {2, 2})});
   // Step 40 was damaged, say; the run went on from 20 and has written 30 anew.
-  purge_checkpoints({folder.path(), our_run}, 30, 2);
+  purge_checkpoints({folder.path(), our_run}, 30, {2});
   CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000020", "step-00000030"});
+}
+
+TEST_CASE("a purge keeps the steps that keep_every divides") {
+  const test::ScratchFolder folder;
+  for (const int64_t step : {5, 10, 12, 15, 20, 24}) write_one(folder.path(), step);
+  purge_checkpoints({folder.path(), our_run}, 20, {1, 0, 10});
+  CHECK(names_in(folder.path()) == std::set<std::string>{"step-00000010", "step-00000020"});
 }
 
 TEST_CASE("a purge leaves what the run did not write, whatever it is called") {
@@ -135,7 +142,7 @@ TEST_CASE("a purge leaves what the run did not write, whatever it is called") {
     else
       folder.write(name + "/notes.txt", "notes");
   folder.write("step-00000001/notes.txt", "notes");
-  purge_checkpoints({folder.path(), our_run}, 3, 1);
+  purge_checkpoints({folder.path(), our_run}, 3, {1});
   std::set<std::string> expected = foreign;
   expected.insert({"step-00000001", "step-00000003", "step-00000004"});
   CHECK(names_in(folder.path()) == expected);

@@ -58,7 +58,7 @@ peft:       {type: none, path: null, r: 8, lora_alpha: 8, lora_dropout: 0, targe
              prefix_projection: false}
 quantization: {kind: none, double_quant: true, block_size: 64, compute_dtype: auto, skip: [lm_head]}
 eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true}
-checkpoint: {every_n_steps: 100, keep_last: 2, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss}
+checkpoint: {every_n_steps: 100, every_n_epochs: 0, every_n_minutes: 0.0, keep_last: 2, keep_every: 0, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss}
 monitor:    {console: auto, tensorboard: true, csv: true, trace: false}
 callbacks:  []
 plugins:    []
@@ -181,11 +181,14 @@ Config everything_changed() {
   c.lr_scheduler = {
       "on", {{"warmup_ratio", 0.1 + 0.2}, {"min_lr_ratio", 1.0}, {"shape", "1"}, {"tail", int64_t{1} << 60}}};
   c.eval = {0, 2, true, false};
-  c.checkpoint = {0, 1, 3, "eval_loss", "5000000"};
+  c.checkpoint = {0, 1, 2.5, 1, 7, 3, "eval_loss", "5000000"};
   c.monitor.console = "plain";
   c.monitor.tensorboard = c.monitor.csv = false;
   c.monitor.trace = true;
-  c.callbacks = {"print_samples", "2"};
+  c.callbacks = {{"print_samples"},
+                 {"2"},
+                 {"time_limit", {{"minutes", 1.5}}},
+                 {"mine", {{"a", true}, {"b", std::string("x")}, {"c", int64_t{3}}}}};
   c.plugins = {"mine.so", "3"};
   c.device = {"cpu", 5, "auto"};
   return c;
@@ -365,7 +368,7 @@ TEST_CASE("settings lie over the file, in their order, and their values are YAML
   CHECK(config.data.eval[0].path == "*.txt");
   CHECK(config.model.config["rope_scaling"]["factor"] == 2.0);
   CHECK(config.model.config["hidden_size"] == 64);
-  CHECK(config.callbacks == std::vector<std::string>{"x"});
+  CHECK((config.callbacks == std::vector<CallbackConfig>{{"x"}}));
   CHECK(config.parallel.partition == "uniform");
 }
 

@@ -160,10 +160,26 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
        "messages, tools, chat_template, tokens, labels, add_bos, add_eos is wanted"},
       {"data: {train: [~]}",
        "c.yaml:1: data.train.0: found nothing; a source such as {path: \"data/*.txt\"} is wanted"},
-      {"callbacks: x", "c.yaml:1: callbacks: found 'x'; a list of names is wanted"},
+      {"callbacks: x",
+       "c.yaml:1: callbacks: found 'x'; a list of callbacks, such as [load_best, {name: early_stopping, "
+       "patience: 3}], is wanted"},
       {"callbacks: [1]",
-       "c.yaml:1: callbacks: found 1; a list of names is wanted (to mean the text, write \"1\")"},
-      {"callbacks: ['']", "c.yaml:1: callbacks: found an empty name; a list of names is wanted"},
+       "c.yaml:1: callbacks.0: found 1; a name, or a map such as {name: early_stopping, patience: 3}, is "
+       "wanted"},
+      {"callbacks: ['']",
+       "c.yaml:1: callbacks.0: found the text \"\"; a name, or a map such as {name: early_stopping, "
+       "patience: 3}, is "
+       "wanted"},
+      {"callbacks: [{patience: 3}]",
+       "c.yaml:1: callbacks.0: has no name; a map such as {name: early_stopping, patience: 3} is wanted"},
+      {"callbacks: [{name: early_stopping, patients: 3}]",
+       "c.yaml:1: callbacks.0.patients: unknown key; the nearest valid key is callbacks.0.patience (the "
+       "options "
+       "of early_stopping are metric, patience, min_delta)"},
+      {"callbacks: [{name: early_stopping, patience: 0}]",
+       "c.yaml:1: callbacks.0.patience: found 0; a whole number from 1 to 1000000000 is wanted"},
+      {"callbacks: [{name: spike_guard, action: explode}]",
+       "c.yaml:1: callbacks.0.action: found 'explode'; one of skip, stop is wanted"},
       {"model: {config: [1]}", "c.yaml:1: model.config: found a list; a map is wanted"},
       {"model: {config: {x: yes}}",
        "c.yaml:1: model.config.x: found 'yes'; write true or false, or the text in quotes"},

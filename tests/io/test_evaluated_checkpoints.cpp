@@ -78,19 +78,19 @@ TEST_CASE("a purge keeps the best beside the newest, and no stale best of a late
     write_evaluated(folder.path(), step, losses[static_cast<size_t>(step - 1)]);
   const CheckpointPlace place{folder.path(), evaluated_run_id};
   SECTION("two of them") {
-    purge_checkpoints(place, 6, 1, 2);
+    purge_checkpoints(place, 6, {1, 2});
     CHECK(checkpoint_steps(folder.path()) == std::vector<int64_t>{2, 6});
   }
   SECTION("the newest may be one of them") {
-    purge_checkpoints(place, 6, 2, 3);
+    purge_checkpoints(place, 6, {2, 3});
     CHECK(checkpoint_steps(folder.path()) == std::vector<int64_t>{2, 4, 5, 6});
   }
   SECTION("step 5 was done again, from step 4") {
-    purge_checkpoints(place, 5, 1, 1);
+    purge_checkpoints(place, 5, {1, 1});
     CHECK(checkpoint_steps(folder.path()) == std::vector<int64_t>{2, 5});
   }
   SECTION("none is kept for its loss without keep_best") {
-    purge_checkpoints(place, 6, 2);
+    purge_checkpoints(place, 6, {2});
     CHECK(checkpoint_steps(folder.path()) == std::vector<int64_t>{5, 6});
   }
   SECTION("a damaged manifest says nothing") {
@@ -98,7 +98,7 @@ TEST_CASE("a purge keeps the best beside the newest, and no stale best of a late
     std::string text = read_text_file(manifest);
     text[text.find("eval_loss")] ^= 1;
     folder.write("step-00000002/manifest.json", text);
-    purge_checkpoints(place, 5, 1, 1);
+    purge_checkpoints(place, 5, {1, 1});
     CHECK(checkpoint_steps(folder.path()) == std::vector<int64_t>{4, 5});
   }
 }

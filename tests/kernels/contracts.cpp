@@ -169,11 +169,11 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("ordered_sums", {"values", "[4, 3]"}, [&] {
     ops->ordered_sums(statistics, {{0, 0}, {}, {}}, sum);
   });
-  refused("step_outcome", {"outcome", "[2]", "[3]"}, [&] { ops->step_outcome(sum, sum, 1, two_sums); });
+  refused("step_outcome", {"outcome", "[2]", "[3]"}, [&] { ops->step_outcome(sum, sum, {1}, two_sums); });
   refused("step_outcome", {"loss_sum", "[2]", "[1]"},
-          [&] { ops->step_outcome(two_sums, sum, 1, three_sums); });
+          [&] { ops->step_outcome(two_sums, sum, {1}, three_sums); });
   refused("step_outcome", {"sum_of_squares", "[2]", "[1]"},
-          [&] { ops->step_outcome(sum, two_sums, 1, three_sums); });
+          [&] { ops->step_outcome(sum, two_sums, {1}, three_sums); });
 
   Tensor x = make({4, 2, 6}), kv = make({4, 2, 4}), k3 = make({4, 3, 6}), lse = make({4, 2}),
          x2 = make({4, 2, 6});

@@ -165,11 +165,11 @@ TEST_CASE("a chunk's loss is summed by itself and then added to loss_sum", "[con
 
 namespace {
 
-void outcome_is(double loss_sum, double sum_of_squares, double max_norm, double expected) {
-  CAPTURE(loss_sum, sum_of_squares, max_norm);
+void outcome_is(double loss_sum, double sum_of_squares, const StepBounds& bounds, double expected) {
+  CAPTURE(loss_sum, sum_of_squares, bounds.max_norm, bounds.most_loss_sum, bounds.most_norm);
   on_every_table([&](Operations& ops) {
     Tensor outcome = doubles(ops, {7, 7, 7});
-    ops.step_outcome(doubles(ops, {loss_sum}), doubles(ops, {sum_of_squares}), max_norm, outcome);
+    ops.step_outcome(doubles(ops, {loss_sum}), doubles(ops, {sum_of_squares}), bounds, outcome);
     const auto found = ops.read(outcome).value();
     REQUIRE(found.size() == 3);
     const auto is = [](double a, double b) {
@@ -185,26 +185,35 @@ void outcome_is(double loss_sum, double sum_of_squares, double max_norm, double 
 
 TEST_CASE("a step's outcome is its loss, its norm and what brings that down to the largest allowed",
           "[conformance]") {
-  outcome_is(3.5, 4, 1, 1 / (2 + 1e-6));
-  outcome_is(3.5, 4, 2.5, 1);
-  outcome_is(3.5, 4, 2, 2 / (2 + 1e-6));
-  outcome_is(3.5, 1e300, 0, 1);
-  outcome_is(-3.5, 0, 1, 1);
-  outcome_is(0, 1e300, 1e-3, 1e-3 / (1e150 + 1e-6));
+  outcome_is(3.5, 4, {1}, 1 / (2 + 1e-6));
+  outcome_is(3.5, 4, {2.5}, 1);
+  outcome_is(3.5, 4, {2}, 2 / (2 + 1e-6));
+  outcome_is(3.5, 1e300, {}, 1);
+  outcome_is(-3.5, 0, {1}, 1);
+  outcome_is(0, 1e300, {1e-3}, 1e-3 / (1e150 + 1e-6));
   const RandomStream stream(random_key(3, "outcomes"));
   for (uint64_t i = 0; i < 100; ++i) {
     const double squares = std::ldexp(stream.uniform(2 * i), static_cast<int>(i) - 50),
                  most = stream.uniform(2 * i + 1);
-    outcome_is(stream.normal(i), squares, most, std::min(1.0, most / (std::sqrt(squares) + 1e-6)));
+    outcome_is(stream.normal(i), squares, {most}, std::min(1.0, most / (std::sqrt(squares) + 1e-6)));
   }
 }
 
 TEST_CASE("a step whose loss or norm is not finite has a factor that is not a number", "[conformance]") {
   for (const double max_norm : {0.0, 1.0}) {
-    for (const double loss : {infinite, -infinite, not_a_number}) outcome_is(loss, 4, max_norm, not_a_number);
-    for (const double squares : {infinite, not_a_number}) outcome_is(3.5, squares, max_norm, not_a_number);
-    outcome_is(infinite, infinite, max_norm, not_a_number);
+    for (const double loss : {infinite, -infinite, not_a_number})
+      outcome_is(loss, 4, {max_norm}, not_a_number);
+    for (const double squares : {infinite, not_a_number}) outcome_is(3.5, squares, {max_norm}, not_a_number);
+    outcome_is(infinite, infinite, {max_norm}, not_a_number);
   }
+}
+
+TEST_CASE("a step above one of its bounds has a factor that is not a number", "[conformance]") {
+  outcome_is(3.5, 4, {0, 3.5, 2}, 1);
+  outcome_is(3.5, 4, {1, 3.5, 2}, 1 / (2 + 1e-6));
+  outcome_is(std::nextafter(3.5, 4), 4, {1, 3.5, 2}, not_a_number);
+  outcome_is(3.5, 4.001, {1, 3.5, 2}, not_a_number);
+  outcome_is(-7, 0, {0, 3.5, 2}, 1);
 }
 
 TEST_CASE("a factor is kept if a value is finite, and is not a number from the first that is not on",

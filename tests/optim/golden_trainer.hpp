@@ -167,7 +167,7 @@ class GoldenTrainer {
     if (settings_.clip_grad_value > 0) state_->clamp_gradients(settings_.clip_grad_value);
     Tensor squares = own.rows(1, own.numel());
     state_->sum_squares(squares);
-    return reduce_step_outcome(*operations_, order_, own, {nullptr}, max_norm);
+    return reduce_step_outcome(*operations_, order_, own, {nullptr}, {max_norm});
   }
 
   void add_tied_gradients() {

@@ -72,7 +72,7 @@ class Trainer {
       operations_.block_sums_of_squares(gradient, sums);
       at += sums.numel();
     }
-    return reduce_step_outcome(operations_, order, own, {nullptr}, max_norm);
+    return reduce_step_outcome(operations_, order, own, {nullptr}, {max_norm});
   }
 
   Operations& operations_;

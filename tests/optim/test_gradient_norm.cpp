@@ -32,7 +32,7 @@ std::vector<double> agreed(Operations& operations, const NormOrder& order,
   }
   // As if one rank had contributed all that was gathered.
   return operations
-      .read(reduce_step_outcome(operations, order, doubles_of(operations, gathered), {nullptr}, max_norm))
+      .read(reduce_step_outcome(operations, order, doubles_of(operations, gathered), {nullptr}, {max_norm}))
       .value();
 }
 

@@ -82,7 +82,7 @@ std::vector<std::vector<double>> agreed_by_all(const ModelWorkerSettings& settin
       std::vector<ProcessGroup*> of_levels;
       for (const auto& group : groups[static_cast<size_t>(rank)]) of_levels.push_back(group.get());
       outcomes[static_cast<size_t>(rank)] =
-          ops.read(reduce_step_outcome(ops, order, own, of_levels, 1)).value();
+          ops.read(reduce_step_outcome(ops, order, own, of_levels, {1})).value();
     });
   for (auto& thread : threads) thread.join();
   return outcomes;

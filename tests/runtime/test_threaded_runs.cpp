@@ -169,6 +169,46 @@ TEST_CASE("cores on threads: all dimensions together compute what one rank compu
   check_against_one_rank({2, 1, 2, 2, 1, "zbv", true});
 }
 
+// Every step from the third on is far above the guard's limits. It takes every second one as it is.
+TEST_CASE("cores on threads: a step that a guard skips changes no bit of weights and states", "[cores]") {
+  const std::vector<std::pair<ThreadedLayout, std::string>> all = {
+      {{2, 1, 1, 1, 0}, "adamw"},   {{1, 2, 1, 1, 3}, "adamw"},     {{1, 1, 2, 2, 1}, "adamw"},
+      {{1, 2, 1, 1, 2}, "lion"},    {{2, 1, 1, 2, 0}, "sophia"},    {{1, 1, 1, 1, 0}, "adamw_schedule_free"},
+      {{1, 2, 1, 1, 1}, "muon"},    {{1, 1, 1, 2, 0}, "adafactor"}, {{2, 1, 1, 1, 0}, "adan"},
+      {{1, 2, 1, 1, 0}, "adalomo"},
+  };
+  for (const auto& [layout, optimizer] : all) {
+    CAPTURE(layout.name(), optimizer);
+    const ThreadedOutcome found = run(layout, [&](Config& config) {
+      if (optimizer == "sophia")
+        use_sophia(config);
+      else
+        config.optimizer.options = {{"lr", 1e-2}};
+      config.optimizer.name = optimizer;
+      config.optimizer.fused_update = false;
+      config.train.steps = 5;
+      config.callbacks = {{"spike_guard",
+                           {{"loss_deviations", 0.0},
+                            {"norm_factor", 1e-9},
+                            {"window", int64_t{2}},
+                            {"first_steps", int64_t{2}},
+                            {"most_in_a_row", int64_t{1}}}}};
+    });
+    REQUIRE(found.end.message == "");
+    REQUIRE(found.snapshots.size() == 5);
+    const auto weights_of = [&](int64_t step) {
+      ThreadedOutcome::States states = found.snapshots.at(step);
+      // An estimate of the curvature is made before the update, and stays.
+      std::erase_if(states, [](const auto& each) { return each.first.second == "hessian"; });
+      return states;
+    };
+    CHECK(weights_of(1) != weights_of(2));
+    CHECK(weights_of(3) == weights_of(2));
+    CHECK(weights_of(4) != weights_of(3));
+    CHECK(weights_of(5) == weights_of(4));
+  }
+}
+
 TEST_CASE("cores on threads: sophia's sampled labels and estimates are the same under every layout",
           "[cores]") {
   const bool frozen = GENERATE(false, true);

@@ -421,7 +421,7 @@ TEST_CASE("trainer core: a callback that throws fails the run, and is named", "[
   answer_all(run);
   REQUIRE(run.outbox.ends.size() == 1);
   CHECK(run.outbox.ends[0].status == RunStatus::failed);
-  CHECK(run.outbox.ends[0].message == "callback at step 1: no room for plots");
+  CHECK(run.outbox.ends[0].message == "callback scripted at step 1: no room for plots");
   CHECK(run.outbox.records.empty());
 }
 
@@ -432,7 +432,7 @@ TEST_CASE("trainer core: a callback that throws on an evaluation fails the run, 
   Run run(everything_every_step(), std::move(callback));
   answer_all(run);
   REQUIRE(run.outbox.ends.size() == 1);
-  CHECK(run.outbox.ends[0].message == "callback at step 1: no room for plots");
+  CHECK(run.outbox.ends[0].message == "callback scripted at step 1: no room for plots");
 }
 
 // --- resuming

@@ -267,10 +267,47 @@ TEST_CASE("cadence: what a run will contain", "[actors][trainer]") {
   CHECK_FALSE(cadence.saves_before(5, 16));
   cadence.evaluate_at_start = true;
   CHECK(cadence.saves_before(1, 0));
-  CHECK_FALSE(cadence.checkpoint_due(0));
+  CHECK_FALSE(cadence.checkpoint_due(0, 0, 0));
+  CHECK(cadence.checkpoint_due(100, 400, 0));
   cadence.has_evaluation = false;
   CHECK_FALSE(cadence.evaluation_due(0, 0, false));
   CHECK_FALSE(cadence.saves_before(9, 32));
+}
+
+TEST_CASE("cadence: checkpoints by epochs and by the clock", "[actors][trainer]") {
+  Cadence cadence;
+  cadence.epochs_done = [](int64_t position) { return EpochsDone{position / 12, position % 12 == 0}; };
+  cadence.checkpoint_every_epochs = 2;
+  CHECK_FALSE(cadence.checkpoint_due(3, 12, 0));
+  CHECK_FALSE(cadence.checkpoint_due(5, 20, 0));
+  CHECK(cadence.checkpoint_due(6, 24, 0));
+  CHECK_FALSE(cadence.saves_before(6, 20));
+  CHECK(cadence.saves_before(7, 24));
+  cadence.checkpoint_every_epochs = 0;
+  cadence.checkpoint_every_s = 60;
+  CHECK_FALSE(cadence.checkpoint_due(3, 12, 59.9));
+  CHECK(cadence.checkpoint_due(3, 12, 60));
+  CHECK_FALSE(cadence.checkpoint_due(0, 0, 60));
+  CHECK_FALSE(cadence.saves_before(1, 0));
+  CHECK(cadence.saves_before(2, 4));
+}
+
+TEST_CASE("trainer core: a checkpoint is due so long after the last one", "[actors][trainer]") {
+  TrainerSettings settings = two_ranks(9);
+  settings.cadence.checkpoint_every_s = 100;
+  Run run(settings);
+  run.outbox.clock = 1000;
+  run.ready();
+  for (int64_t step = 1; step <= 5; ++step) {
+    run.outbox.clock += 40;
+    run.step(step);
+    if (step != 3) continue;  // 120 s after the start
+    run.last_done();
+    run.written(3);
+  }
+  std::vector<int64_t> saved;
+  for (const SnapshotExpected& snapshot : run.outbox.snapshots) saved.push_back(snapshot.step);
+  CHECK(saved == std::vector<int64_t>{3});
 }
 
 }  // namespace

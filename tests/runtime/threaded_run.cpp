@@ -261,7 +261,7 @@ class ThreadedRun::Stage {
 ThreadedRun::ThreadedRun(const RunPlan& plan,
                          const std::function<void(const std::function<void()>&)>& with_interrupt,
                          const Guests& guests)
-    : plan_(plan), core_(trainer_settings(plan, threaded_tag), {}, *this) {
+    : plan_(plan), core_(trainer_settings(plan, threaded_tag), make_callbacks(plan.config), *this) {
   for (const auto& [name, guest] : guests) {
     auto asker = std::make_unique<Asker>(threaded_tag, name);
     mail_.push(guest->next(*asker));

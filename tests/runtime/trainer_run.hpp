@@ -74,9 +74,11 @@ class RecordingTrainerOutbox final : public TrainerOutbox {
 };
 
 struct ScriptedCallback final : Callback {
-  std::function<bool(const StepFinished&)> step = [](const StepFinished&) { return false; };
+  std::function<bool(const StepFinished&)> step = [](const StepFinished&) { return false; };  // true: stop
   std::function<void(const EvaluationFinished&)> evaluation = [](const EvaluationFinished&) {};
-  bool on_step(const StepFinished& finished) override { return step(finished); }
+  void on_step(const StepFinished& finished) override {
+    if (step(finished)) run().stop("scripted");
+  }
   void on_evaluation(const EvaluationFinished& finished) override { evaluation(finished); }
 };
 
@@ -101,9 +103,9 @@ struct Run {
   explicit Run(const TrainerSettings& s, std::unique_ptr<Callback> callback = nullptr)
       : settings(s), core(s, callbacks_of(std::move(callback)), outbox) {}
 
-  static std::vector<std::unique_ptr<Callback>> callbacks_of(std::unique_ptr<Callback> callback) {
-    std::vector<std::unique_ptr<Callback>> all;
-    if (callback) all.push_back(std::move(callback));
+  static std::vector<NamedCallback> callbacks_of(std::unique_ptr<Callback> callback) {
+    std::vector<NamedCallback> all;
+    if (callback) all.push_back({"scripted", std::move(callback)});
     return all;
   }
 

@@ -1,0 +1,35 @@
+// Which options the callbacks have, and which values of them are in force. What a callback does is in
+// runtime/callback.hpp.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/option.hpp"
+#include "base/registry.hpp"
+#include "io/config.hpp"
+#include "io/option_check.hpp"
+
+namespace collie {
+
+struct CallbackDeclaration : OptionDeclaration {
+  // What the rest of a run's configuration must have for it, given its options: the path of a key, and what
+  // is wrong with it. ("", "") if all is well.
+  std::function<std::pair<std::string, std::string>(const OptionValues& in_force, const Config& config)>
+      needs = {};
+};
+
+// Built in: early_stopping, load_best, non_finite_guard, spike_guard, time_limit. runtime/callback.hpp adds
+// those of a host program.
+Registry<CallbackDeclaration>& callback_declarations();
+
+// Its options: what was given, and its own defaults for the rest. Throws UserError if there is no such
+// callback.
+OptionValues options_in_force(const CallbackConfig& callback);
+
+// Throws UserError if a callback is unknown or lacks an option that is given, if a value is not valid, if
+// options contradict each other, or if the rest of the configuration does not go with one.
+void check_callbacks(const Config& config, const PlaceOfKey& place);
+
+}  // namespace collie
