@@ -12,6 +12,7 @@
 #include "actors/guard.hpp"
 #include "base/clock.hpp"
 #include "base/log.hpp"
+#include "plan/run_page.hpp"
 #include "plan/settings.hpp"
 #include "runtime/stall.hpp"
 #include "runtime/summary.hpp"
@@ -129,6 +130,7 @@ void CafTrainerOutbox::broadcast(ProgramPtr program) {
 void CafTrainerOutbox::end(RunEnded outcome) {
   outcome.summary = describe_run(state().plan->layout, state().core->summaries(),
                                  state().core->busy_seconds(), state().core->running_seconds());
+  write_run_page(*state().plan, outcome, *state().core);
   // Some of the working ranks may wait for others that end.
   const std::string cause = outcome.status == RunStatus::failed ? outcome.message
                             : state().core->ranks_at_work()     ? "the run ends"

@@ -213,16 +213,17 @@ typename Inspector::result_type inspect(Inspector& f, ProgramMessage& x) {
     std::vector<StepBatch> batches;
     for (const auto& batch : program.batches) batches.push_back(batch ? *batch : StepBatch{});
     return f(program.tag, program.id, program.request, program.kind, program.step, program.update,
-             program.lr_factor, program.clip_norm, program.most_loss_sum, program.most_norm, program.memory,
-             lists, program.activation_limits, batches, program.per_document, program.decoding);
+             program.lr_factor, program.clip_norm, program.most_loss_sum, program.most_norm, program.traced,
+             program.memory, lists, program.activation_limits, batches, program.per_document,
+             program.decoding);
   } else {
     auto program = std::make_shared<Program>();
     TaskLists lists;
     std::vector<StepBatch> batches;
-    auto result =
-        f(program->tag, program->id, program->request, program->kind, program->step, program->update,
-          program->lr_factor, program->clip_norm, program->most_loss_sum, program->most_norm, program->memory,
-          lists, program->activation_limits, batches, program->per_document, program->decoding);
+    auto result = f(program->tag, program->id, program->request, program->kind, program->step,
+                    program->update, program->lr_factor, program->clip_norm, program->most_loss_sum,
+                    program->most_norm, program->traced, program->memory, lists, program->activation_limits,
+                    batches, program->per_document, program->decoding);
     program->lists = std::make_shared<const TaskLists>(std::move(lists));
     for (auto& batch : batches)
       program->batches.push_back(std::make_shared<const StepBatch>(std::move(batch)));

@@ -186,7 +186,7 @@ struct CheckpointSection {
 
 struct MonitorSection {
   std::string console = "auto";
-  bool tensorboard = true, csv = true, trace = false;
+  bool tensorboard = true, csv = true, trace = false, summary = true;
   bool operator==(const MonitorSection&) const = default;
 };
 

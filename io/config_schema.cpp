@@ -516,6 +516,9 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .doc("event files in tensorboard/, of the numbers of metrics.jsonl"),
       Key("monitor.csv", &c.monitor.csv).doc("metrics.csv, of the same numbers"),
       Key("monitor.trace", &c.monitor.trace).doc("trace.json, which https://ui.perfetto.dev opens"),
+      Key("monitor.summary", &c.monitor.summary)
+          .doc("summary.html at the end: curves, where time and memory went, what the ranks did in one step; "
+               "one file that needs no network"),
 
       Key("callbacks", CallbacksTarget{&c.callbacks})
           .doc("pieces that watch the run (callbacks.md): names, those that a host program or a plugin "

@@ -13,6 +13,7 @@
 #include "optim/parameter_groups.hpp"
 #include "plan/run_inputs.hpp"
 #include "plan/start_adapter.hpp"
+#include "runtime/page/page.hpp"
 #include "runtime/sinks/sink.hpp"
 
 namespace collie {
@@ -28,6 +29,7 @@ bool replaces(const RunPlan& plan) {
 RunOutputs outputs_of(const Config& config) {
   RunOutputs outputs = outputs_of_sinks(config);
   if (config.monitor.trace) outputs.push_back(trace_name);
+  if (config.monitor.summary) outputs.push_back(summary_page_name);
   if (writes_start_adapter(config)) outputs.push_back(start_adapter_name + std::string("/"));
   return outputs;
 }

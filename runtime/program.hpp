@@ -140,6 +140,7 @@ struct Program {
   // One batch per data-parallel replica, all with the same number of micro-batches. Empty if the program has
   // no batch.
   std::vector<std::shared_ptr<const StepBatch>> batches;
+  bool traced = false;        // ranks report when each task ran, also without a trace of the run
   bool per_document = false;  // Pass::loss: reports the losses of each document as well
   Decoding decoding;          // Pass::decode
 };

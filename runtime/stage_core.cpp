@@ -224,7 +224,7 @@ void StageCore::execute() {
   const double end = steady_seconds();
   if (computes) {
     busy_s_ += end - start;
-    if (settings_.trace) spans_.push_back({to_string(task), start, end});
+    if (settings_.trace || programs_.front()->traced) spans_.push_back({to_string(task), start, end});
   }
   ++position_;
   if (position_ == list().size()) finish_program();
@@ -283,7 +283,7 @@ void StageCore::finish_program(bool given_up) {
   done.summary = worker_.summary();
   done.summary.sent_bytes += sent_bytes_;
   for (TaskSpan& span : worker_.take_communication_spans())
-    if (settings_.trace) done.communication_spans.push_back(std::move(span));
+    if (settings_.trace || programs_.front()->traced) done.communication_spans.push_back(std::move(span));
   done.given_up = given_up;
   finished_ = done.program;
   programs_.pop_front();

@@ -153,6 +153,7 @@ void TrainerCore::submit_pass() {
   if (settings_.remember) settings_.remember(next_memory_, program.lr_factor, program.update);
   for (const UpdateMemory& of_group : next_memory_)
     program.memory.emplace_back(of_group.begin(), of_group.end());
+  program.traced = step_ == traced_step();
   program.batches = batch_;
   add_tasks(program, static_cast<int>(batch_.front()->micro_batches.size()));
   submit(std::move(program));
@@ -524,7 +525,8 @@ void TrainerCore::release_programs() {
     program.tag = settings_.tag;
     program.id = next_program_++;
     outstanding_[program.id] = {settings_.layout.grid.ranks(), is_awaited(program),
-                                program.kind.pass == Pass::none || program.kind == fused_program};
+                                program.kind.pass == Pass::none || program.kind == fused_program, false,
+                                program.traced};
     if (is_answered(program)) asked_[program.id] = {program.kind, {}};
     outbox_.broadcast(std::make_shared<const Program>(std::move(program)));
   }
@@ -537,6 +539,7 @@ void TrainerCore::done(const ProgramDone& done) {
   busy_s_[rank] += done.busy_s;
   if (!done.spans.empty() || !done.communication_spans.empty()) outbox_.trace(done);
   const auto found = outstanding_.find(done.program);
+  if (found != outstanding_.end() && found->second.traced) keep_trace(done);
   COLLIE_ASSERT(found != outstanding_.end(), "rank {} is done with program {}, which is not running",
                 done.rank, done.program);
   Outstanding& program = found->second;
@@ -549,6 +552,20 @@ void TrainerCore::done(const ProgramDone& done) {
   cut_if_due();
   release_programs();
   finish_if_idle();
+}
+
+// The third step of the run, or its last one.
+int64_t TrainerCore::traced_step() const {
+  return std::min(settings_.done_steps + 3, settings_.total_steps);
+}
+
+// A step may have several programs.
+void TrainerCore::keep_trace(const ProgramDone& done) {
+  traced_.resize(summaries_.size());
+  ProgramDone& kept = traced_[static_cast<size_t>(done.rank)];
+  kept.spans.insert(kept.spans.end(), done.spans.begin(), done.spans.end());
+  kept.communication_spans.insert(kept.communication_spans.end(), done.communication_spans.begin(),
+                                  done.communication_spans.end());
 }
 
 // --- requests

@@ -125,6 +125,9 @@ class TrainerCore final : private RunControl {
   std::string waiting_for() const;
   const std::vector<RankSummary>& summaries() const { return summaries_; }
   const std::vector<double>& busy_seconds() const { return busy_s_; }
+  // What ranks did in one step that is no longer the first; [ranks], empty before that step.
+  const std::vector<ProgramDone>& traced() const { return traced_; }
+  int64_t traced_step() const;
   // Seconds since all ranks were ready; 0 before that.
   double running_seconds() const { return started_s_ ? outbox_.now_s() - *started_s_ : 0.0; }
 
@@ -153,6 +156,7 @@ class TrainerCore final : private RunControl {
     bool awaited = false;  // the program of a step, or of the evaluation that the run waits for
     bool counts = false;   // it is not given up: a snapshot, or a step that has been synchronised
     bool given_up = false;
+    bool traced = false;
   };
   // A program of a requester that has not been answered.
   struct Asked {
@@ -215,6 +219,7 @@ class TrainerCore final : private RunControl {
   bool checkpoint_due() const;
   void submit(Program program);
   void release_programs();
+  void keep_trace(const ProgramDone& done);
   void add_tasks(Program& program, int micro_batches);
   bool stale(const RunTag& tag) const { return ended() || !(tag == settings_.tag); }
 
@@ -279,6 +284,7 @@ class TrainerCore final : private RunControl {
 
   std::vector<RankSummary> summaries_;
   std::vector<double> busy_s_;
+  std::vector<ProgramDone> traced_;
 };
 
 }  // namespace collie

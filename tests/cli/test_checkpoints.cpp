@@ -500,29 +500,29 @@ TEST_CASE("early_stopping and load_best: a killed run ends at the same step, and
   const BestRun& run = best_run();
   const Workbench& bench = run.bench;
   const Settings stops = overfits + Settings{"callbacks=[load_best, {name: early_stopping, patience: 2}]"};
-  const Outcome whole = bench.run("stopped", stops);
+  const Outcome whole = bench.run("stopped early", stops);
   REQUIRE_CODE(whole, 0);
   INFO(whole.report());
   CHECK(has(whole.errors, "early_stopping: eval_loss was not below"));
   const int64_t last = run.best + 4;  // two evaluations that are not better
-  CHECK(bench.steps_done("stopped") == last);
-  CHECK(bench.checkpoints("stopped") == names({run.best, last}));
+  CHECK(bench.steps_done("stopped early") == last);
+  CHECK(bench.checkpoints("stopped early") == names({run.best, last}));
   require_done(
       bench.command({"export", "--run", bench / "run", "--checkpoint", "best", "--out", bench / "best"}));
-  CHECK(weights_of(bench, "stopped/final") == weights_of(bench, "best"));
+  CHECK(weights_of(bench, "stopped early/final") == weights_of(bench, "best"));
 
   const std::string kill = fmt::format("monitor.record:{}:kill", last);
-  REQUIRE(bench.run("killed", stops, {}, kill).signal == SIGKILL);
-  require_done(bench.resume("killed", stops));
-  CHECK_SAME(bench.training("stopped"), bench.training("killed"));
+  REQUIRE(bench.run("killed at the end", stops, {}, kill).signal == SIGKILL);
+  require_done(bench.resume("killed at the end", stops));
+  CHECK_SAME(bench.training("stopped early"), bench.training("killed at the end"));
 
   // What has ended stays so, unless there is more patience.
-  require_done(bench.resume("stopped", stops));
-  CHECK(bench.steps_done("stopped") == last);
+  require_done(bench.resume("stopped early", stops));
+  CHECK(bench.steps_done("stopped early") == last);
   require_done(bench.resume(
-      "stopped", overfits + Settings{"callbacks=[load_best, {name: early_stopping, patience: 9}]"}));
-  CHECK(bench.steps_done("stopped") == 14);
-  CHECK(bench.training("stopped").weights == weights_of(bench, "best"));
+      "stopped early", overfits + Settings{"callbacks=[load_best, {name: early_stopping, patience: 9}]"}));
+  CHECK(bench.steps_done("stopped early") == 14);
+  CHECK(bench.training("stopped early").weights == weights_of(bench, "best"));
 }
 
 TEST_CASE("callbacks that the configuration does not go with are refused before anything is written") {
