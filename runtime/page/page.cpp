@@ -9,7 +9,9 @@
 #include <map>
 
 #include "base/bytes.hpp"
+#include "base/error.hpp"
 #include "base/xml.hpp"
+#include "io/json_text.hpp"
 #include "runtime/page/chart.hpp"
 #include "runtime/page/trace_picture.hpp"
 
@@ -59,8 +61,8 @@ bool is_drawn(const std::string& name) {
   return std::find(left_out.begin(), left_out.end(), name) == left_out.end();
 }
 
-// Of every number, by its name in the order of the records.
-std::vector<Curve> curves_of(const std::vector<nlohmann::ordered_json>& records) {
+// Of every number, by its name.
+std::vector<Curve> curves_of(const std::vector<nlohmann::json>& records) {
   std::vector<Curve> curves;
   std::map<std::string, size_t> places;
   for (const auto& record : records)
@@ -94,7 +96,7 @@ std::string figure(const std::vector<Curve>& curves) {
 }
 
 // The losses of training and evaluation share one chart.
-std::string charts(const std::vector<nlohmann::ordered_json>& records) {
+std::string charts(const std::vector<nlohmann::json>& records) {
   std::vector<Curve> all = curves_of(records), losses;
   for (const char* name : {"loss", "eval_loss"}) {
     const auto found =
@@ -195,12 +197,14 @@ std::string html_of(const RunPage& page) {
   return html + "</body></html>\n";
 }
 
-std::vector<nlohmann::ordered_json> records_in(const std::string& path) {
-  std::vector<nlohmann::ordered_json> records;
+std::vector<nlohmann::json> records_in(const std::string& path) {
+  std::vector<nlohmann::json> records;
   std::ifstream lines(path);
   for (std::string line; std::getline(lines, line);) {
-    auto record = nlohmann::ordered_json::parse(line, nullptr, false);
-    if (record.is_object()) records.push_back(std::move(record));
+    try {
+      records.push_back(parse_json_object(line, path));
+    } catch (const UserError&) {  // the line is no record
+    }
   }
   return records;
 }

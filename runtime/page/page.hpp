@@ -18,7 +18,7 @@ struct RunPage {
   std::string name;                                        // run.name
   std::string status;                                      // "completed after step 200", for people
   std::vector<std::pair<std::string, std::string>> facts;  // what and how much, for people
-  std::vector<nlohmann::ordered_json> records;             // of metrics.jsonl
+  std::vector<nlohmann::json> records;                     // of metrics.jsonl
   std::vector<RankSummary> ranks;                          // [ranks]; empty: none has reported
   std::vector<double> busy_s;                              // [ranks]
   double wall_s = 0;
@@ -30,6 +30,6 @@ struct RunPage {
 std::string html_of(const RunPage& page);
 
 // The records of metrics.jsonl. A line that is none is left out.
-std::vector<nlohmann::ordered_json> records_in(const std::string& path);
+std::vector<nlohmann::json> records_in(const std::string& path);
 
 }  // namespace collie

@@ -1,7 +1,6 @@
 // summary.html: what it shows of a run, and that it stays small and needs no network.
 #include <fmt/format.h>
 
-
 #include "runtime/page/chart.hpp"
 #include "runtime/page/page.hpp"
 #include "tests/catch.hpp"
@@ -23,7 +22,7 @@ RunPage page_of_steps(int64_t steps) {
   page.name = "a <b> & \"c\"";
   page.status = "completed";
   for (int64_t step = 1; step <= steps; ++step) {
-    nlohmann::ordered_json record{
+    nlohmann::json record{
         {"step", step}, {"epoch", 0},       {"loss", 5.0 - 1e-6 * static_cast<double>(step)},
         {"lr", 1e-3},   {"grad_norm", 2.5}, {"memory_bytes", 1 << 20}};
     if (step % 50 == 0) record["eval_loss"] = 4.5;
