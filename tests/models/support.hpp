@@ -77,7 +77,7 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
     config.embedding_scale = 3;
     config.output_bias = config.mlp_bias = config.qkv_bias = false;
   }
-  // Caps that bend, scales and rotary bases of blocks. No windows: they go with fewer layouts.
+  // Caps that bend, scales and rotary bases of blocks. Windows have tests of their own.
   if (family == "gemma2") {
     config.blocks.assign(static_cast<size_t>(config.num_hidden_layers), {.score_scale = 0.4, .soft_cap = 2});
     config.logit_soft_cap = 1.5;

@@ -368,10 +368,6 @@ TEST_CASE("Qwen2's windows are of the blocks that have them", "[config][family]"
       minimal_qwen2(), {{"sliding_window", 16}, {"max_window_layers", 3}, {"use_sliding_window", true}}));
   CHECK(windowed.block(2).window == 0);
   CHECK(windowed.block(3).window == 16);
-  check_says(message_of([&] {
-               check_shard(windowed, {0, 1, false, 0, 2});
-             }),
-             {"parallel.cp_size", "windows"});
   check_says(
       message_of([&] {
         parse(merged(minimal_qwen2(), {{"use_sliding_window", true}, {"layer_types", {"full_attention"}}}));
