@@ -91,6 +91,12 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
     config.rotary_dim = config.head_dim / 2;
     config.rotary_pairs = RotaryPairs::neighbours;
   }
+  if (family == "falcon") {
+    config.norm = {NormKind::layer, 1e-5, 0, true};
+    config.gated_mlp = false;
+    config.activation = Activation::gelu;
+    config.parallel_branches = config.one_norm = true;
+  }
   const bool of_gptj = family == "gptj" || family == "codegen" || family == "moss";
   if (family != "gpt2" && family != "gpt_neox" && !of_gptj) return config;
   config.num_key_value_heads = config.num_attention_heads;

@@ -117,8 +117,8 @@ TEST_CASE("every family gives the losses and gradients of one rank under every l
           "[parallel][family]") {
   const std::string device = GENERATE(from_range(all_devices));
   const std::string family =
-      GENERATE("gemma", "gemma2", "gemma3_text", "glm", "glm4", "chatglm", "gpt2", "gptj", "codegen",
-               "gpt_neox", "internlm", "internlm2", "mistral", "phi3", "qwen2", "qwen3");
+      GENERATE("falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "chatglm", "gpt2", "gptj",
+               "codegen", "gpt_neox", "internlm", "internlm2", "mistral", "phi3", "qwen2", "qwen3");
   const auto [tensor, sequence, context] =
       GENERATE(table<int, bool, int>({{4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
   CAPTURE(device, family, tensor, sequence, context);
