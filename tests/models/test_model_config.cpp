@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "models/rotary.hpp"
-#include "models/stage_range.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/temporary_folder.hpp"
 #include "tests/models/messages.hpp"
