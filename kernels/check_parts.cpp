@@ -80,14 +80,19 @@ void spans_fit(const AttentionSpans& spans, const Tensor& q, const Tensor& k) {
   COLLIE_ASSERT(spans.window == 0 || (spans.window > 0 && spans.causal),
                 "attention: a window of {} keys, {}; must be 0, or positive and causal", spans.window,
                 spans.causal ? "causal" : "not causal");
+  COLLIE_ASSERT(spans.past_keys == 0 || (spans.past_keys > 0 && spans.past_keys < spans.window),
+                "attention: queries {} tokens past the keys with a window of {}; must be fewer, so that the "
+                "last query sees a key",
+                spans.past_keys, spans.window);
   for (size_t i = 0; i + 1 < spans.query_starts.size(); ++i) {
     const int32_t queries = spans.query_starts[i + 1] - spans.query_starts[i];
     const int32_t keys = spans.key_starts[i + 1] - spans.key_starts[i];
     COLLIE_ASSERT(queries >= 0 && keys >= 0, "attention: document {} has {} queries and {} keys", i, queries,
                   keys);
-    COLLIE_ASSERT(!spans.causal || keys >= queries,
-                  "attention: document {} has {} queries and {} keys; a query's own key must be there", i,
-                  queries, keys);
+    COLLIE_ASSERT(!spans.causal || keys + spans.past_keys >= queries,
+                  "attention: document {} has {} queries and {} keys, the last query {} tokens past the last "
+                  "key; no query may stand before the first key",
+                  i, queries, keys, spans.past_keys);
     COLLIE_ASSERT(keys > 0 || queries == 0,
                   "attention: document {} has {} queries and no key; each must see one", i, queries);
   }

@@ -13,7 +13,7 @@ double ElementwiseUpdate::gradient_factor_on_host() const {
 int64_t AttentionSpans::queries_of_one_key(size_t document) const {
   const int64_t queries = query_starts[document + 1] - query_starts[document];
   const int64_t keys = key_starts[document + 1] - key_starts[document];
-  if (!more_keys.empty() && more_keys[document]) return 0;
+  if (past_keys > 0 || (!more_keys.empty() && more_keys[document])) return 0;
   if (causal ? window == 1 : keys == 1) return queries;
   return causal && keys == queries ? std::min<int64_t>(queries, 1) : 0;
 }

@@ -44,14 +44,16 @@ enum class RotaryPairs : uint8_t {
 // of tokens. In training, queries and keys are the same tokens. With a KV cache a document has more keys than
 // queries, and its last query stands at its last key. If not causal, every query of a document sees all of
 // the document's keys. There may be fewer keys than queries, but not none (a chunk of queries against an
-// earlier chunk of keys).
+// earlier chunk of keys). Where such a chunk of queries has a window, it is causal, and its last query stands
+// `past_keys` tokens past the last key: query i of Q stands at key K - Q + i + past_keys, of K.
 struct AttentionSpans {
   std::vector<int32_t> query_starts;  // [documents + 1]
   std::vector<int32_t> key_starts;    // [documents + 1]
   bool causal = true;
   int64_t window = 0;  // causal only: the most keys a query sees, its own key included and last; 0: no limit
+  int64_t past_keys = 0;  // of every document; less than the window, so that the last query sees a key
   // For the backward: the documents whose queries also see other keys, which are not among the given ones.
-  // Empty means none.
+  // Empty means none. With past_keys all do: queries past the last key see their own, at least.
   std::vector<bool> more_keys = {};  // [documents]
 
   // The number of queries of a document that see one key and no other. They are the document's first queries.

@@ -140,7 +140,7 @@ void Attention::attend(LayerContext& context, const TokenLayout& layout, const T
   std::vector<uint64_t> first_keys;
   const AttentionScores of_layout = scores(context, layout, first_keys);
   if (layout.slice != nullptr)
-    ring_attention(context, *layout.slice, q, key_values_of(qkv), of_layout, out, log_sum_exp);
+    ring_attention(context, *layout.slice, q, key_values_of(qkv), of_layout, window_, out, log_sum_exp);
   else
     context.operations.attention(q, heads_of(k_of(qkv)), heads_of(v_of(qkv)), own_spans(layout), of_layout,
                                  out, log_sum_exp);
@@ -166,8 +166,8 @@ void Attention::attend_backward_to_own(LayerContext& context, const TokenLayout&
   Tensor dq = heads_of(q_of(d_qkv));
   if (layout.slice != nullptr) {
     Tensor d_key_values = key_values_of(d_qkv);
-    return ring_attention_backward(context, *layout.slice, q, key_values_of(stash.qkv), of_layout, out,
-                                   stash.log_sum_exp, d_out, dq, d_key_values);
+    return ring_attention_backward(context, *layout.slice, q, key_values_of(stash.qkv), of_layout, window_,
+                                   out, stash.log_sum_exp, d_out, dq, d_key_values);
   }
   Tensor dk = heads_of(k_of(d_qkv)), dv = heads_of(v_of(d_qkv));
   context.operations.attention_backward(q, heads_of(k_of(stash.qkv)), heads_of(v_of(stash.qkv)),

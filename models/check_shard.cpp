@@ -64,14 +64,6 @@ void check_shard(const ModelConfig& config, const ModelShard& shard) {
         "parallel.tp_size: {} ranks cannot share the model's num_key_value_heads of {}: one must be a "
         "multiple of the other; nearest sizes of tp_size for this model: {}",
         ranks, config.num_key_value_heads, nearest_tensor_sizes(config, ranks));
-  const bool windowed = std::any_of(config.blocks.begin(), config.blocks.end(),
-                                    [](const BlockSettings& block) { return block.window > 0; });
-  if (shard.context_size > 1 && windowed)
-    throw UserError(
-        "parallel.cp_size: the engine does not share the tokens of a model with sliding windows among {} "
-        "ranks "
-        "yet; use 1",
-        shard.context_size);
 }
 
 }  // namespace collie

@@ -9,6 +9,11 @@ namespace {
 struct Chunk {
   TokenRange tokens;   // in the whole micro-batch
   int64_t offset = 0;  // its first row among its rank's own tokens
+
+  // Tokens of it as rows among its rank's own.
+  TokenRange rows(const TokenRange& part) const {
+    return {part.begin - tokens.begin + offset, part.end - tokens.begin + offset};
+  }
 };
 
 // The two chunks of a rank, the early one first.
@@ -48,6 +53,25 @@ TokenRange document_of(const ContextSlice& slice, int64_t token) {
   return {*(after - 1), *after};
 }
 
+// Cuts queries, and the keys before them, to those of which one sees another: the query at t sees the keys
+// from t + 1 - window on. No key is left where none is seen.
+void cut_to_window(int64_t window, TokenRange& queries, TokenRange& keys) {
+  keys.begin = std::max(keys.begin, queries.begin + 1 - window);
+  queries.end = std::min(queries.end, keys.end - 1 + window);
+}
+
+// The rows of a chunk's end that queries from `others` on see, the first behind it that may be other ranks'.
+TokenRange shared_keys_of(const ContextSlice& slice, const Chunk& chunk, int64_t others, int64_t window) {
+  const int64_t end = chunk.tokens.end;
+  const TokenRange none = chunk.rows({end, end});
+  if (chunk.tokens.size() == 0) return none;
+  const TokenRange document = document_of(slice, end - 1);
+  if (document.end <= others) return none;
+  int64_t begin = std::max(document.begin, chunk.tokens.begin);
+  if (window > 0) begin = std::max(begin, others + 1 - window);
+  return begin < end ? chunk.rows({begin, end}) : none;
+}
+
 }  // namespace
 
 int64_t ContextSlice::tokens_of(int other) const {
@@ -76,21 +100,44 @@ ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size) {
   return slice;
 }
 
-std::vector<CrossAttention> cross_attention_with(const ContextSlice& slice, int holder) {
+std::vector<CrossAttention> cross_attention_with(const ContextSlice& slice, int holder, int64_t window) {
   std::vector<CrossAttention> pairs;
   for (const Chunk& queries : chunks_of(slice, slice.rank)) {
     if (queries.tokens.size() == 0) continue;
     const TokenRange document = document_of(slice, queries.tokens.begin);
-    const int64_t queries_end = std::min(document.end, queries.tokens.end);
     for (const Chunk& keys : chunks_of(slice, holder)) {
-      const int64_t keys_begin = std::max(document.begin, keys.tokens.begin);
-      if (keys.tokens.end > queries.tokens.begin || keys_begin >= keys.tokens.end) continue;
-      pairs.push_back({{queries.offset, queries.offset + queries_end - queries.tokens.begin},
-                       {keys.offset + keys_begin - keys.tokens.begin, keys.offset + keys.tokens.size()},
-                       slice.first_position + keys_begin - document.begin});
+      if (keys.tokens.end > queries.tokens.begin) continue;
+      TokenRange seeing{queries.tokens.begin, std::min(document.end, queries.tokens.end)};
+      TokenRange seen{std::max(document.begin, keys.tokens.begin), keys.tokens.end};
+      if (window > 0) cut_to_window(window, seeing, seen);
+      if (seen.size() <= 0) continue;
+      CrossAttention pair{queries.rows(seeing), keys.rows(seen),
+                          slice.first_position + seen.begin - document.begin};
+      if (window > 0 && seen.begin < seeing.end - window) {  // the first key is out of the last query's reach
+        pair.window = window;
+        pair.past_keys = seeing.end - seen.end;
+      }
+      pairs.push_back(pair);
     }
   }
   return pairs;
+}
+
+TokenRange SharedKeys::among(const TokenRange& rows) const {
+  const bool is_early = rows.end <= early.end;
+  const int64_t shift = is_early ? -early.begin : early.size() - late.begin;
+  COLLIE_ASSERT(rows.begin >= (is_early ? early.begin : late.begin) && (is_early || rows.end <= late.end),
+                "rows {} to {} are not among {} to {} and {} to {}", rows.begin, rows.end, early.begin,
+                early.end, late.begin, late.end);
+  return {rows.begin + shift, rows.end + shift};
+}
+
+SharedKeys shared_keys(const ContextSlice& slice, int holder, int64_t window) {
+  const auto [early, late] = chunks_of(slice, holder);
+  // The last rank's chunks are neighbours: the queries behind its early one are its own.
+  const bool are_neighbours = holder == slice.size - 1;
+  return {shared_keys_of(slice, early, are_neighbours ? late.tokens.end : early.tokens.end, window),
+          shared_keys_of(slice, late, late.tokens.end, window)};
 }
 
 }  // namespace collie

@@ -32,14 +32,29 @@ struct ContextSlice {
 ContextSlice slice_for_context(const MicroBatch& batch, int rank, int size);
 
 // Own queries that see keys of an earlier chunk: those of the document which goes on from that chunk into
-// theirs, and each of them sees all of that document's keys there.
+// theirs. Each of them sees all of that document's keys there, or, with a window, at least one of them; and
+// each key is seen by one of the queries.
 struct CrossAttention {
   TokenRange queries;     // rows of the slice's own tokens
   TokenRange keys;        // rows of the tokens of the rank that has the keys
   int64_t first_key = 0;  // the position of the first of them
+  int64_t window = 0;     // the most keys a query sees, its own included; 0: it sees all of these
+  int64_t past_keys = 0;  // with a window: how many tokens past the last of these keys the last query stands
 };
 
-// All such pairs of the slice's chunks with those of rank `holder`, which may be the slice's own.
-std::vector<CrossAttention> cross_attention_with(const ContextSlice& slice, int holder);
+// All such pairs of the slice's chunks with those of rank `holder`, which may be the slice's own. `window` is
+// the most keys a query sees, its own included; 0: no limit.
+std::vector<CrossAttention> cross_attention_with(const ContextSlice& slice, int holder, int64_t window);
+
+// The tokens of a rank whose keys queries of other ranks see: the ends of its two chunks, the early one's
+// before the late one's.
+struct SharedKeys {
+  TokenRange early, late;  // rows of the rank's tokens
+
+  int64_t count() const { return early.size() + late.size(); }
+  // Where rows of the rank's tokens stand among these. They must be there, all in one of the two.
+  TokenRange among(const TokenRange& rows) const;
+};
+SharedKeys shared_keys(const ContextSlice& slice, int holder, int64_t window);
 
 }  // namespace collie

@@ -60,6 +60,7 @@ struct ModelConfig {
   NormSettings norm;
   Activation activation = Activation::silu;
   bool parallel_branches = false;  // attention and MLP read the same stream, or one after the other
+  bool one_norm = false;           // both through the same norm (of families that also have blocks with two)
   bool gated_mlp = true;           // down(activation(gate(x)) · up(x)), or down(activation(up(x)))
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
   bool query_key_norm = false;  // RMSNorm of each query and key head, before the rotation

@@ -26,7 +26,7 @@ struct ModelShard {
 };
 
 // Throws UserError where the model's sizes cannot be cut so: names the size, and the nearest that can.
-// Sequence parallelism asks nothing of the model, context parallelism that it has no sliding windows.
+// Sequence and context parallelism ask nothing of the model.
 void check_shard(const ModelConfig& config, const ModelShard& shard);
 
 // Blocks of each stage. "parameters": embedding and head counted, the split that minimises the largest stage,

@@ -81,6 +81,8 @@ pytorch() {
     "model_type: gptj, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256, rotary_dim: 8" \
     "model_type: codegen, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256, rotary_dim: 8" \
     "model_type: moss, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256, rotary_dim: 8" \
+    "model_type: falcon, $sizes, tie_word_embeddings: false" \
+    "model_type: falcon, $sizes, num_kv_heads: 2, new_decoder_architecture: true" \
     "model_type: chatglm, hidden_size: 64, num_layers: 4, num_attention_heads: 4, ffn_hidden_size: 96, kv_channels: 16, multi_query_group_num: 2, padded_vocab_size: 512, seq_length: 256, add_qkv_bias: true"; do
     number=$((number + 1))
     "$engine" run configs/quickstart.yaml --set "run.dir=$run/$number" --set train.steps=20 --set "model.config={$model}" \

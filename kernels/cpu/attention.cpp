@@ -33,7 +33,8 @@ void attend(const QueryTile& tile, const HeadMatrix& q, const HeadMatrix& k, con
   float largest[query_tile], sums[query_tile];
   std::fill_n(largest, tile.queries, -std::numeric_limits<float>::infinity());
   std::fill_n(sums, tile.queries, 0.0F);
-  for (int64_t first = 0; first < tile.keys; first += key_tile) {
+  const int64_t begin = tile.first_seen_tile();
+  for (int64_t first = begin; first < tile.keys; first += key_tile) {
     const int64_t keys = std::min(key_tile, tile.keys - first), key = tile.first_key + first;
     const FloatRows of_keys(k, key, keys, head_dim, keys_buffer);
     const FloatRows values(v, key, keys, head_dim, values_buffer);
@@ -50,7 +51,7 @@ void attend(const QueryTile& tile, const HeadMatrix& q, const HeadMatrix& k, con
       cpu::multiply_by(scores, factors, tile.queries * keys);
     }
     cpu::multiply_tile(GemmForm::nn, tile.queries, head_dim, keys, scores, keys, values.data, values.stride,
-                       attended.data, attended.stride, first > 0);
+                       attended.data, attended.stride, first > begin);
   }
   cpu::softmax_finish(tile.queries, largest, sums, attended.data, attended.stride, head_dim, log_sum_exp,
                       heads);

@@ -135,7 +135,7 @@ void backward_tile(const Operands& x, const Task& task, const QueryTile& tile, i
   if (task.wanted != Wanted::keys) {
     const FloatRows dq = query_gradients(x, task, tile, head, buffers);
     cpu::multiply_tile(GemmForm::nn, rows, dim, keys, ds, keys, of_keys.k.data, of_keys.k.stride, dq.data,
-                       dq.stride, first > 0);
+                       dq.stride, first > tile.first_seen_tile());
   }
 }
 
@@ -158,7 +158,8 @@ void run_task(const Operands& x, const Task& task, const Buffers& buffers) {
     }
     for_each_query_tile(x, task, [&](const QueryTile& tile, int64_t head) {
       const int64_t keys = std::min(keys_in_tile, tile.keys - first);
-      if (keys > 0) backward_tile(x, task, tile, head, first, keys, rows, buffers);
+      if (keys > 0 && first >= tile.first_seen_tile())
+        backward_tile(x, task, tile, head, first, keys, rows, buffers);
     });
     if (task.wanted != Wanted::queries) {
       rows.dk.store();

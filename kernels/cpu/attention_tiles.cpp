@@ -10,7 +10,7 @@ std::vector<Document> documents_of(const AttentionSpans& spans) {
   for (size_t i = 0; i + 1 < spans.query_starts.size(); ++i)
     documents.push_back({spans.query_starts[i], spans.query_starts[i + 1] - spans.query_starts[i],
                          spans.key_starts[i], spans.key_starts[i + 1] - spans.key_starts[i], spans.causal,
-                         window, spans.queries_of_one_key(i)});
+                         window, spans.past_keys, spans.queries_of_one_key(i)});
   return documents;
 }
 

@@ -15,10 +15,15 @@ inline constexpr int64_t query_tile = 64, key_tile = 256;
 // Queries [query, query + queries) of one document, and the keys they see.
 struct QueryTile {
   int64_t query, queries;    // rows of q
-  int64_t first_key, keys;   // rows of k that any of these queries sees
-  int64_t visible_to_first;  // how many of them the first query sees, up to its own key
+  int64_t first_key, keys;   // the document's rows of k up to the last that any of these queries sees
+  int64_t visible_to_first;  // how many there are up to the first query's own key
   int64_t window;            // the most keys a query sees, its own key included
   int64_t of_one_key;        // the tile's first queries that see one key and no other
+
+  // Where the first tile of keys begins that any of these queries sees: those before are outside all windows.
+  int64_t first_seen_tile() const {
+    return std::max<int64_t>(0, visible_to_first - window) / key_tile * key_tile;
+  }
 };
 
 // One document's share of the packed rows.
@@ -26,6 +31,7 @@ struct Document {
   int64_t query, queries, key, keys;
   bool causal;
   int64_t window;      // larger than any document if there is no window
+  int64_t past_keys;   // how many tokens past the last key the last query stands
   int64_t of_one_key;  // its first queries that see one key and no other
 
   int64_t query_tiles() const { return divide_up(queries, query_tile); }
@@ -34,8 +40,9 @@ struct Document {
     const int64_t first = index * query_tile, last = std::min(first + query_tile, queries);
     const int64_t single = std::clamp<int64_t>(of_one_key - first, 0, last - first);
     if (!causal) return {query + first, last - first, key, keys, keys, window, single};
-    const int64_t before = keys - queries;  // keys before the first query (KV cache)
-    return {query + first, last - first, key, before + last, before + first + 1, window, single};
+    const int64_t before = keys - queries + past_keys;  // keys before the first query's own (KV cache)
+    return {query + first,      last - first, key,   std::min(keys, before + last),
+            before + first + 1, window,       single};
   }
 };
 

@@ -80,8 +80,9 @@ void for_each_query(const AttentionSpans& spans, const AttentionScores& scores,
     const int64_t queries = spans.query_starts[s + 1] - spans.query_starts[s];
     const int64_t keys = spans.key_starts[s + 1] - spans.key_starts[s];
     for (int64_t i = 0; i < queries; ++i) {
-      const int64_t end = spans.causal ? keys - queries + i + 1 : keys;
-      const int64_t first = spans.window > 0 ? std::max<int64_t>(0, end - spans.window) : 0;
+      const int64_t own_end = keys - queries + spans.past_keys + i + 1;  // behind the query's own key
+      const int64_t first = spans.window > 0 ? std::max<int64_t>(0, own_end - spans.window) : 0;
+      const int64_t end = spans.causal ? std::min(keys, own_end) : keys;
       const uint64_t number = scores.dropout > 0 ? scores.first_keys[s] + static_cast<uint64_t>(first) : 0;
       for (int64_t h = 0; h < sizes.heads; ++h)
         f(Query{spans.query_starts[s] + i, h, h / (sizes.heads / sizes.kv_heads), spans.key_starts[s] + first,

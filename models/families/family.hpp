@@ -68,6 +68,7 @@ std::string right_family(const std::string& model_type);
 // One function a file of this folder, but for families that share one.
 const Family& chatglm_family();
 const Family& codegen_family();
+const Family& falcon_family();
 const Family& gemma_family();
 const Family& gemma2_family();
 const Family& gemma3_text_family();

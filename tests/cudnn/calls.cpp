@@ -37,7 +37,7 @@ class Rank {
     std::vector<int32_t> query_starts, key_starts;
     int64_t heads = 4, kv_heads = 2, head_dim = 64, padding = 0;
     bool causal = true;
-    int64_t window = 0;
+    int64_t window = 0, past_keys = 0;
     ScoreRules rules = {};
   };
 
@@ -87,8 +87,9 @@ class Rank {
             call.rules};
   }
   static Documents documents(const Call& call) {
-    const AttentionSpans spans{call.query_starts, call.key_starts, call.causal, call.window};
-    return {call.query_starts, call.key_starts, call.causal, call.window, documents_of(spans).of_one_key};
+    const AttentionSpans spans{call.query_starts, call.key_starts, call.causal, call.window, call.past_keys};
+    return {call.query_starts, call.key_starts, call.causal, call.window, documents_of(spans).of_one_key,
+            call.past_keys};
   }
 
   std::shared_ptr<MemoryAccount> account_ = std::make_shared<MemoryAccount>();
@@ -233,9 +234,15 @@ TEST_CASE("tensors that cuDNN cannot read are left to the own kernels") {
   unasked.key_starts = {0, 30, 40};
   CHECK(!rank.forward(unasked));
   CHECK(rank.said.back().find("no queries") != std::string::npos);
+  Rank::Call past = packed({0, 40});
+  past.window = 7;
+  past.past_keys = 3;
+  CHECK(!rank.forward(past));
+  CHECK(!rank.backward(past));
+  CHECK(rank.said.back().find("past all keys") != std::string::npos);
   CHECK(!rank.forward(packed({0})));
   CHECK(!rank.forward(packed({0, 0})));
-  CHECK(rank.said.size() == 4);
+  CHECK(rank.said.size() == 5);
   CHECK(stand_in::asked().plans == 0);
 }
 

@@ -178,6 +178,23 @@ CHECKPOINTS = {
     # the same with queries, values and keys in one matrix, in four parts of two heads
     "codegen": dict(
         model_type="codegen", n_embd=32, n_layer=2, n_head=8, rotary_dim=4, vocab_size=64, n_positions=256, n_inner=48),
+    # the 7B's kind: one key head, attention and MLP after one norm, tied; transformers ignores num_kv_heads
+    "falcon": dict(
+        model_type="falcon", hidden_size=24, num_hidden_layers=2, num_attention_heads=3, num_kv_heads=3, vocab_size=64),
+    # the 40B's: groups of heads, a norm for each branch, an own head
+    "falcon_40b": dict(
+        model_type="falcon", hidden_size=32, ffn_hidden_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_kv_heads=2, new_decoder_architecture=True, vocab_size=64, tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}),
+    # the 11B's: groups of heads, one norm
+    "falcon_11b": dict(
+        model_type="falcon", hidden_size=24, ffn_hidden_size=40, num_hidden_layers=2, num_attention_heads=6,
+        num_kv_heads=3, new_decoder_architecture=True, num_ln_in_parallel_attn=1, vocab_size=40,
+        tie_word_embeddings=False),
+    # the MLP after attention, biases, a key head for each query head, another activation
+    "falcon_serial": dict(
+        model_type="falcon", hidden_size=24, ffn_hidden_size=44, num_hidden_layers=2, num_attention_heads=3,
+        multi_query=False, parallel_attn=False, bias=True, activation="relu", vocab_size=40),
 }
 # Documents of the batch, and of the logits, beside or in place of the usual ones.
 MORE_LENGTHS = {"phi3_longrope": [(16, 0), (12, 0), (17, 0)]}

@@ -14,8 +14,9 @@ struct AttentionCase {
 
 // Prints as the suite's failing case.
 std::string to_string(const AttentionCase& c) {
-  std::string text = fmt::format("heads {}/{} of {}, window {}, documents (queries/keys):", c.heads,
-                                 c.kv_heads, c.head_dim, c.spans.window);
+  std::string text =
+      fmt::format("heads {}/{} of {}, window {}, {} past the keys, documents (queries/keys):", c.heads,
+                  c.kv_heads, c.head_dim, c.spans.window, c.spans.past_keys);
   for (size_t i = 0; i + 1 < c.spans.query_starts.size(); ++i)
     text += fmt::format(" {}/{}", c.spans.query_starts[i + 1] - c.spans.query_starts[i],
                         c.spans.key_starts[i + 1] - c.spans.key_starts[i]);
@@ -82,6 +83,16 @@ TEST_CASE("attention conforms where a query sees only the last keys before it", 
   attention_conforms({2, 1, 8, {{0, 5, 105}, {0, 300, 700}, true, 70}});
   attention_conforms({1, 1, 8, {{0, 1100}, {0, 1100}, true, 257}});
   attention_conforms({1, 1, 8, {{0, 40}, {0, 40}, true, 1000}});
+}
+
+TEST_CASE("attention conforms where queries stand past the keys that their windows reach", "[conformance]") {
+  attention_conforms({2, 1, 8, {{0, 3, 50}, {0, 3, 50}, true, 40, 39}});
+  attention_conforms({4, 2, 7, {{0, 70, 70, 100}, {0, 300, 300, 320}, true, 90, 20}});  // a document of none
+  attention_conforms({2, 2, 20, {{0, 64}, {0, 3}, true, 70, 61}});                      // fewer keys
+  attention_conforms({2, 1, 8, {{0, 5}, {0, 300}, true, 10, 3}});                       // keys nobody sees
+  attention_conforms({1, 1, 8, {{0, 300}, {0, 700}, true, 257, 200}});
+  attention_conforms({1, 1, 8, {{0, 1100}, {0, 1300}, true, 300, 290}});
+  attention_conforms({3, 1, 64, {{0, 200}, {0, 600}, true, 1000, 100}});  // the window has all keys
 }
 
 TEST_CASE("a query that sees one key gets its value", "[conformance]") {

@@ -200,6 +200,13 @@ TEST_CASE("operations refuse what does not fit and name it", "[contracts]") {
   refused("attention", {"window of 2", "not causal"}, [&] {
     ops->attention(x, x, x, {{0, 4}, {0, 4}, false, 2}, 1, x2, lse);
   });
+  for (const int64_t window : {0, 3})
+    refused("attention", {"3 tokens past the keys", fmt::format("window of {}", window)}, [&] {
+      ops->attention(x, x, x, {{0, 4}, {0, 4}, true, window, 3}, 1, x2, lse);
+    });
+  refused("attention", {"document 0", "4 queries and 2 keys", "1 tokens past"}, [&] {
+    ops->attention(x, x.rows(0, 2), x.rows(0, 2), {{0, 4}, {0, 2}, true, 3, 1}, 1, x2, lse);
+  });
   const auto scored = [&](double soft_cap, double dropout, size_t rows, size_t first_keys) {
     const std::vector<uint64_t> numbers(8);
     AttentionScores scores(1);

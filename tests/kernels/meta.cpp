@@ -61,7 +61,7 @@ TEST_CASE("meta attention charges the workspace that one thread takes", "[meta]"
   const DType dtype = GENERATE(DType::f32, DType::bf16);
   CAPTURE(name(dtype));
   const auto peak_of = [dtype](bool meta, const std::vector<int32_t>& starts, bool causal, bool caps,
-                               bool drops) {
+                               bool drops, int64_t window = 0, int64_t past_keys = 0) {
     const auto account = std::make_shared<MemoryAccount>();
     const auto ops = meta ? make_meta_operations(1, account, dtype) : make_cpu_operations(1, account, dtype);
     const int64_t tokens = starts.back();
@@ -73,7 +73,7 @@ TEST_CASE("meta attention charges the workspace that one thread takes", "[meta]"
     Tensor q = make({tokens, 4, 8}), k = make({tokens, 2, 8}), out = make({tokens, 4, 8});
     Tensor dq = make({tokens, 4, 8}), dk = make({tokens, 2, 8}), dv = make({tokens, 2, 8});
     Tensor sums = ops->empty({tokens, 4}, DType::f32, Category::activations);
-    const AttentionSpans spans{starts, starts, causal};
+    const AttentionSpans spans{starts, starts, causal, window, past_keys};
     const std::vector<uint64_t> numbers(static_cast<size_t>(tokens));
     AttentionScores scores(1);
     scores.soft_cap = caps ? 3 : 0;
@@ -94,6 +94,12 @@ TEST_CASE("meta attention charges the workspace that one thread takes", "[meta]"
           CAPTURE(starts, causal, caps, drops);
           CHECK(peak_of(true, starts, causal, caps, drops) == peak_of(false, starts, causal, caps, drops));
         }
+  for (const std::vector<int32_t>& starts : {std::vector<int32_t>{0, 1}, {0, 63, 400}, {0, 1500}})
+    for (const auto& [window, past_keys] : std::vector<std::pair<int64_t, int64_t>>{{20, 0}, {300, 299}}) {
+      CAPTURE(starts, window, past_keys);
+      CHECK(peak_of(true, starts, true, true, true, window, past_keys) ==
+            peak_of(false, starts, true, true, true, window, past_keys));
+    }
 }
 
 TEST_CASE("meta attention charges a tile a thread", "[meta]") {

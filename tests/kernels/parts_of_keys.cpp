@@ -44,11 +44,14 @@ struct Part {
   int64_t first_query, last_query, first_key, last_key;
   bool causal;
   bool more_keys = false;  // some of the queries are in other parts, too
+  int64_t window = 0;      // counted from where a query stands in the whole
 
   AttentionSpans spans() const {
     AttentionSpans all{{0, static_cast<int32_t>(last_query - first_query)},
                        {0, static_cast<int32_t>(last_key - first_key)},
-                       causal};
+                       causal,
+                       window};
+    if (window > 0) all.past_keys = last_query - last_key;
     all.more_keys = {more_keys};
     return all;
   }
@@ -134,6 +137,26 @@ TEST_CASE("a ring of chunks is causal attention over the whole document", "[part
   conforms([&](Bench& bench) {
     const Whole whole(bench, 211, 211, 4, 2, 12);
     parts_are_the_whole(whole, {{0, 211}, {0, 211}}, parts);
+    return in_parts(whole, parts);
+  });
+}
+
+TEST_CASE("a ring of chunks with a window is windowed attention over the whole document", "[parts]") {
+  const int64_t window = GENERATE(1, 2, 9, 65, 71, 100);
+  CAPTURE(window);
+  const std::vector<int64_t> starts{0, 65, 130, 140, 211};
+  std::vector<Part> parts;
+  for (size_t i = 0; i + 1 < starts.size(); ++i)
+    for (size_t j = 0; j <= i; ++j) {
+      // From the first key that the first query sees, to the last query that sees the last key.
+      const int64_t first_key = std::max(starts[j], starts[i] + 1 - window),
+                    last_query = std::min(starts[i + 1], starts[j + 1] - 1 + window);
+      if (first_key >= starts[j + 1]) continue;
+      parts.push_back({starts[i], last_query, first_key, starts[j + 1], true, false, window});
+    }
+  conforms([&](Bench& bench) {
+    const Whole whole(bench, 211, 211, 4, 2, 12);
+    parts_are_the_whole(whole, {{0, 211}, {0, 211}, true, window}, parts);
     return in_parts(whole, parts);
   });
 }

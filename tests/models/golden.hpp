@@ -21,7 +21,8 @@ inline const std::vector<std::string> checkpoints = {
     "phi3_longrope", "internlm",      "internlm2",       "internlm2_bias",
     "gemma2",        "gemma2_untied", "gemma3_text",     "gemma3_text_untied",
     "glm",           "glm4",          "chatglm",         "gptj",
-    "codegen"};
+    "codegen",       "falcon",        "falcon_40b",      "falcon_11b",
+    "falcon_serial"};
 
 inline nlohmann::json read_json(const std::string& file) {
   std::ifstream stream(file);

@@ -77,7 +77,7 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
     config.embedding_scale = 3;
     config.output_bias = config.mlp_bias = config.qkv_bias = false;
   }
-  // Caps that bend, scales and rotary bases of blocks. No windows: they go with fewer layouts.
+  // Caps that bend, scales and rotary bases of blocks. Windows have tests of their own.
   if (family == "gemma2") {
     config.blocks.assign(static_cast<size_t>(config.num_hidden_layers), {.score_scale = 0.4, .soft_cap = 2});
     config.logit_soft_cap = 1.5;
@@ -90,6 +90,12 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
     config.output_bias = config.mlp_bias = false;
     config.rotary_dim = config.head_dim / 2;
     config.rotary_pairs = RotaryPairs::neighbours;
+  }
+  if (family == "falcon") {
+    config.norm = {NormKind::layer, 1e-5, 0, true};
+    config.gated_mlp = false;
+    config.activation = Activation::gelu;
+    config.parallel_branches = config.one_norm = true;
   }
   const bool of_gptj = family == "gptj" || family == "codegen" || family == "moss";
   if (family != "gpt2" && family != "gpt_neox" && !of_gptj) return config;

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "models/rotary.hpp"
-#include "models/stage_range.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/temporary_folder.hpp"
 #include "tests/models/messages.hpp"
@@ -368,10 +367,6 @@ TEST_CASE("Qwen2's windows are of the blocks that have them", "[config][family]"
       minimal_qwen2(), {{"sliding_window", 16}, {"max_window_layers", 3}, {"use_sliding_window", true}}));
   CHECK(windowed.block(2).window == 0);
   CHECK(windowed.block(3).window == 16);
-  check_says(message_of([&] {
-               check_shard(windowed, {0, 1, false, 0, 2});
-             }),
-             {"parallel.cp_size", "windows"});
   check_says(
       message_of([&] {
         parse(merged(minimal_qwen2(), {{"use_sliding_window", true}, {"layer_types", {"full_attention"}}}));
@@ -594,6 +589,81 @@ TEST_CASE("GPT-J's kin have one norm a block, and a bias of the head", "[config]
              {"n_embd is 42", "4 parts"});
 }
 
+namespace {
+
+// The 40B's form.
+json minimal_falcon() {
+  return {
+      {"model_type", "falcon"},   {"hidden_size", 64}, {"num_hidden_layers", 4},          {"vocab_size", 96},
+      {"num_attention_heads", 8}, {"num_kv_heads", 2}, {"new_decoder_architecture", true}};
+}
+
+}  // namespace
+
+TEST_CASE("Falcon's three forms are told apart as its code does", "[config][family]") {
+  const auto changed = [](const json& changes) { return parse(merged(minimal_falcon(), changes)); };
+  const ModelConfig groups = parse(minimal_falcon());
+  CHECK(groups.num_key_value_heads == 2);
+  CHECK(groups.intermediate_size == 256);
+  CHECK(groups.parallel_branches);
+  CHECK_FALSE(groups.one_norm);
+  CHECK_FALSE(groups.qkv_bias);
+  CHECK(groups.norm.bias);
+  CHECK(groups.tie_word_embeddings);
+  CHECK(groups.activation == Activation::gelu);
+  CHECK(groups.max_position_embeddings == 2048);
+  // What the 11B's file says.
+  const ModelConfig shared = changed({{"num_ln_in_parallel_attn", 1},
+                                      {"alibi", false},
+                                      {"bias", false},
+                                      {"ff_factor", 4},
+                                      {"ffn_hidden_size", 128},
+                                      {"hidden_dropout", 0.0},
+                                      {"attention_dropout", 0.0},
+                                      {"multi_query", true},
+                                      {"parallel_attn", true},
+                                      {"rope_theta", 500042.0},
+                                      {"rope_scaling", nullptr},
+                                      {"tie_word_embeddings", false}});
+  CHECK(shared.one_norm);
+  CHECK(shared.num_key_value_heads == 2);
+  CHECK(shared.intermediate_size == 128);
+  CHECK(shared.rope_theta == 500042.0);
+  // And the 7B's: num_kv_heads is not read.
+  const ModelConfig first =
+      changed({{"new_decoder_architecture", false}, {"multi_query", true}, {"num_kv_heads", 8}});
+  CHECK(first.num_key_value_heads == 1);
+  CHECK(first.one_norm);
+  const ModelConfig sequential = changed({{"new_decoder_architecture", false},
+                                          {"multi_query", false},
+                                          {"parallel_attn", false},
+                                          {"num_kv_heads", nullptr},
+                                          {"bias", true}});
+  CHECK(sequential.num_key_value_heads == 8);
+  CHECK_FALSE(sequential.parallel_branches);
+  CHECK_FALSE(sequential.one_norm);
+  CHECK(sequential.qkv_bias);
+  CHECK(sequential.output_bias);
+  CHECK(sequential.mlp_bias);
+}
+
+TEST_CASE("what Falcon's files may say and the engine lacks is refused by its key", "[config][family]") {
+  const auto refused = [](const json& changes) {
+    return message_of([&] { parse(merged(minimal_falcon(), changes)); });
+  };
+  check_says(refused({{"alibi", true}}), {"alibi is true", "ALiBi", "false"});
+  check_says(refused({{"hidden_dropout", 0.1}}), {"hidden_dropout is 0.1", "0 is right"});
+  check_says(refused({{"attention_dropout", 0.1}}), {"attention_dropout is 0.1", "0 is right"});
+  check_says(refused({{"parallel_attn", false}}), {"parallel_attn is false", "new_decoder_architecture"});
+  check_says(refused({{"num_ln_in_parallel_attn", 3}}), {"num_ln_in_parallel_attn is 3", "from 1 to 2"});
+  check_says(refused({{"new_decoder_architecture", false}, {"num_ln_in_parallel_attn", 2}}),
+             {"num_ln_in_parallel_attn is 2", "1 is right"});
+  check_says(refused({{"new_decoder_architecture", false}, {"multi_query", false}}),
+             {"num_kv_heads is 2", "num_attention_heads, 8"});
+  check_says(refused({{"partial_rotary_factor", 0.5}}), {"partial_rotary_factor", "8 channels"});
+  check_says(refused({{"activation", "tanh"}}), {"activation is \"tanh\"", "gelu"});
+}
+
 TEST_CASE("kinds of models whose name says more are refused with what there is to say", "[config][family]") {
   check_says(refusal({{"model_type", "gemma3"}}), {"\"gemma3\"", "text_config", "gemma3_text"});
 }
@@ -733,6 +803,15 @@ TEST_CASE("every family survives its way through Hugging Face's form", "[config]
         merged(minimal_chatglm(), {{"rope_ratio", 50.0}, {"hidden_dropout", 0.1}}),
         minimal_gptj("gptj"),
         minimal_gptj("codegen"),
+        minimal_falcon(),
+        merged(minimal_falcon(), {{"num_ln_in_parallel_attn", 1}, {"rope_theta", 500.0}, {"bias", true}}),
+        merged(minimal_falcon(),
+               {{"new_decoder_architecture", false}, {"multi_query", true}, {"num_kv_heads", 1}}),
+        merged(minimal_falcon(), {{"new_decoder_architecture", false},
+                                  {"multi_query", false},
+                                  {"num_kv_heads", 8},
+                                  {"parallel_attn", false},
+                                  {"activation", "relu"}}),
         merged(minimal_gptj("moss"), {{"attn_pdrop", 0.1}}),
         merged(minimal_of("gemma3_text"), {{"layer_types",
                                             {"full_attention", "sliding_attention", "sliding_attention",

@@ -117,8 +117,8 @@ TEST_CASE("every family gives the losses and gradients of one rank under every l
           "[parallel][family]") {
   const std::string device = GENERATE(from_range(all_devices));
   const std::string family =
-      GENERATE("gemma", "gemma2", "gemma3_text", "glm", "glm4", "chatglm", "gpt2", "gptj", "codegen",
-               "gpt_neox", "internlm", "internlm2", "mistral", "phi3", "qwen2", "qwen3");
+      GENERATE("falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "chatglm", "gpt2", "gptj",
+               "codegen", "gpt_neox", "internlm", "internlm2", "mistral", "phi3", "qwen2", "qwen3");
   const auto [tensor, sequence, context] =
       GENERATE(table<int, bool, int>({{4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
   CAPTURE(device, family, tensor, sequence, context);
@@ -126,14 +126,24 @@ TEST_CASE("every family gives the losses and gradients of one rank under every l
   compare(config, two_stages, {tensor, sequence, context, device}, awkward_batches(config));
 }
 
-TEST_CASE("windows give the losses and gradients of one rank where ranks share heads", "[parallel][family]") {
+TEST_CASE("windows give the losses and gradients of one rank where ranks share heads or tokens",
+          "[parallel][family][windows]") {
   const std::string device = GENERATE(from_range(all_devices));
-  const std::string family = GENERATE("gemma2", "gemma3_text");
-  const auto [tensor, sequence] = GENERATE(table<int, bool>({{4, false}, {2, true}}));
-  CAPTURE(device, family, tensor, sequence);
+  // Windows of a token, inside a chunk, over several, and one that the longest document fits into.
+  const auto [family, window] = GENERATE(table<std::string, int64_t>({{"gemma2", 6},
+                                                                      {"gemma2", 40},
+                                                                      {"gemma3_text", 1},
+                                                                      {"gemma3_text", 150},
+                                                                      {"mistral", 6},
+                                                                      {"mistral", 40}}));
+  const auto [tensor, sequence, context] = GENERATE(table<int, bool, int>(
+      {{4, false, 1}, {2, true, 1}, {1, false, 2}, {1, false, 3}, {1, false, 4}, {2, true, 2}}));
+  CAPTURE(device, family, tensor, sequence, context, window);
   ModelConfig config = family_config(family);
-  config.blocks[0].window = 6;
-  compare(config, two_stages, {tensor, sequence, 1, device}, awkward_batches(config));
+  config.blocks.resize(2);
+  config.blocks[0].window = window;  // and the second block sees everything
+  if (family == "mistral") config.blocks[1].window = window;
+  compare(config, two_stages, {tensor, sequence, context, device}, awkward_batches(config));
 }
 
 TEST_CASE("dropout has the masks of one rank under every layout", "[parallel][dropout]") {
@@ -144,7 +154,7 @@ TEST_CASE("dropout has the masks of one rank under every layout", "[parallel][dr
   CAPTURE(device, family, tensor, sequence, context);
   ModelConfig config = family_config(family);
   config.dropout = {0.2, 0.25, 0.3};
-  config.blocks.assign(2, {.soft_cap = 2});
+  config.blocks.assign(2, {.window = family == "llama" ? 9 : 0, .soft_cap = 2});
   compare({config, {}, true}, two_stages, {tensor, sequence, context, device}, awkward_batches(config));
 }
 
@@ -285,6 +295,30 @@ TEST_CASE("keys and values go once around the ring, and twice back with their gr
   CHECK(first.ring->take().empty());
 }
 
+TEST_CASE("keys and values that no other rank's queries see do not travel",
+          "[parallel][collectives][windows]") {
+  using Counts = std::map<std::string, int>;
+  const ModelConfig config = parallel_config(2, false);
+  Grid whole(config, one_stage, {1, false, 2});
+  // Chunks of four tokens each: no document goes on from one into another.
+  whole.collect([&](Rank& rank) {
+    return rank.micro_batch(make_batch({4, 4, 4, 4}, config.vocab_size, "batch"), scale);
+  });
+  CHECK(whole.ranks[0]->ring->take().empty());
+  ModelConfig windowed = config;
+  windowed.blocks = {{.window = 1}, {.window = 2}};
+  Grid grid(windowed, one_stage, {1, false, 2});
+  grid.collect([&](Rank& rank) { return rank.forward(make_batch({16}, config.vocab_size, "batch"), scale); });
+  // Nothing in the first block. In the second, each rank sends a token's, forward and back with its gradient:
+  // rank 0's first chunk is seen by rank 1, and rank 1's second by rank 0.
+  CHECK(grid.ranks[0]->ring->take() == Counts{{"send", 1}, {"receive", 1}});
+  grid.run([&](Rank& rank) {
+    rank.backward_input(make_batch({16}, config.vocab_size, "batch"));
+    rank.backward_weight(make_batch({16}, config.vocab_size, "batch"));
+  });
+  CHECK(grid.ranks[0]->ring->take() == Counts{{"send", 3}, {"receive", 3}});
+}
+
 TEST_CASE("keys and values that travel in the background give the bits of those that are waited for",
           "[parallel]") {
   const ModelConfig config = parallel_config(2, false);
@@ -323,10 +357,10 @@ TEST_CASE("the ring's next keys and values are on their way before the rank comp
   const QueueDriver driver(queue);
   LayerContext context{*operations, source, nullptr, nullptr, queue.get()};
   const ContextSlice slice = slice_for_context(make_batch({16}, 24, "batch"), 1, 2);
-  ring_attention(context, slice, q, key_values, 0.5, out, log_sum_exp);
+  ring_attention(context, slice, q, key_values, 0.5, 0, out, log_sum_exp);
   CHECK(forward_begun == std::vector<bool>{false});
   CHECK(values(*operations, out) != out_before);
-  ring_attention_backward(context, slice, q, key_values, 0.5, out, log_sum_exp, q, dq, d_key_values);
+  ring_attention_backward(context, slice, q, key_values, 0.5, 0, out, log_sum_exp, q, dq, d_key_values);
   // Keys and values before anything is computed, and the gradients of either step after it.
   CHECK(backward_begun == std::vector<bool>{false, false, true, true});
 }

@@ -48,16 +48,18 @@ Documents documents_of(const AttentionSpans& spans) {
   std::vector<int64_t> of_one_key;
   for (size_t d = 0; d + 1 < spans.query_starts.size(); ++d)
     of_one_key.push_back(spans.queries_of_one_key(d));
-  return {spans.query_starts, spans.key_starts, spans.causal, spans.window, std::move(of_one_key)};
+  return {spans.query_starts, spans.key_starts,      spans.causal,
+          spans.window,       std::move(of_one_key), spans.past_keys};
 }
 
 std::vector<AttentionTile> tiles_of_queries(const Documents& documents, int64_t size) {
   return cut(documents, size, &Document::queries, [&](const Document& d, int64_t first, int64_t count) {
     const int64_t of_one_key = d.of_one_key_in(first, count);
     if (!documents.causal) return tile(d.query + first, count, d.key, d.keys, d.keys, of_one_key);
-    const int64_t own_key = d.keys - d.queries + first;  // the key at which the first query stands
+    // The key at which the first query stands, if there is one.
+    const int64_t own_key = d.keys - d.queries + documents.past_keys + first;
     const int64_t first_key = documents.window > 0 ? std::max<int64_t>(0, own_key + 1 - documents.window) : 0;
-    return tile(d.query + first, count, d.key + first_key, own_key + count - first_key,
+    return tile(d.query + first, count, d.key + first_key, std::min(d.keys, own_key + count) - first_key,
                 own_key + 1 - first_key, of_one_key);
   });
 }
@@ -65,7 +67,8 @@ std::vector<AttentionTile> tiles_of_queries(const Documents& documents, int64_t 
 std::vector<AttentionTile> tiles_of_keys(const Documents& documents, int64_t size) {
   return cut(documents, size, &Document::keys, [&](const Document& d, int64_t first, int64_t count) {
     if (!documents.causal) return tile(d.key + first, count, d.query, d.queries, count, d.of_one_key);
-    const int64_t before = d.keys - d.queries;  // keys before the first query (KV cache)
+    // Keys before the first query's own (KV cache).
+    const int64_t before = d.keys - d.queries + documents.past_keys;
     const int64_t first_query = std::max<int64_t>(0, first - before);
     const int64_t end =
         documents.window > 0 ? std::min(d.queries, first + count - 1 + documents.window - before) : d.queries;

@@ -19,6 +19,7 @@ struct Documents {
   bool causal;
   int64_t window;  // causal only: the most keys a query sees, its own key included and last; 0: all before it
   std::vector<int64_t> of_one_key;  // [documents] the first queries, which see one key and no other
+  int64_t past_keys = 0;            // how many tokens past a document's last key its last query stands
 };
 Documents documents_of(const AttentionSpans& spans);  // the spans must outlive the result
 

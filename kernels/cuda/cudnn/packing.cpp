@@ -21,7 +21,7 @@ int64_t rounded_up(int64_t size) {
 }
 
 CudnnPacking::CudnnPacking(const Documents& documents)
-    : causal_(documents.causal), window_(documents.window) {
+    : causal_(documents.causal), window_(documents.window), past_keys_(documents.past_keys) {
   for (size_t d = 0; d + 1 < documents.query_starts.size(); ++d) {
     const int32_t queries = documents.query_starts[d + 1] - documents.query_starts[d],
                   keys = documents.key_starts[d + 1] - documents.key_starts[d];
@@ -50,6 +50,7 @@ std::string CudnnPacking::refusal(const AttentionViews& views, std::span<const M
     return fmt::format("head_dim {} is no multiple of {} up to {}", views.head_dim, head_dim_step,
                        largest_head_dim);
   if (!views.rules.plain()) return "scores have a soft cap, or weights are dropped";
+  if (past_keys_ > 0) return "queries with a window stand past all keys";
   if (one_sided_) return "a document has keys, but no queries";
   for (const Matrix& matrix : matrices) {
     const auto address = reinterpret_cast<uintptr_t>(matrix.data);

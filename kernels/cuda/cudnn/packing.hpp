@@ -36,7 +36,7 @@ class CudnnPacking {
  private:
   static std::vector<int32_t> times(const std::vector<int32_t>& starts, int64_t stride);
   const bool causal_;
-  const int64_t window_;
+  const int64_t window_, past_keys_;
   int64_t count_ = 0, longest_query_ = 0, longest_key_ = 0;
   bool alike_ = true, one_sided_ = false, one_key_each_ = true;
   std::vector<int32_t> query_lengths_, key_lengths_, query_starts_, key_starts_;
