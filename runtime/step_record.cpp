@@ -22,7 +22,9 @@ Event event_of(const StepFinished& step) {
   event.add("tokens_per_second", of_step(step.tokens_per_second));
   event.add("step_seconds", of_step(step.step_s));
   event.add("memory_bytes", static_cast<int64_t>(step.memory_bytes));
-  if (step.evaluated) event.add("eval_loss", static_cast<double>(step.eval_loss));
+  if (step.evaluated && step.has_eval_loss) event.add("eval_loss", static_cast<double>(step.eval_loss));
+  for (const EvaluatedMetric& metric : step.metrics)
+    event.add(metric.name, static_cast<double>(metric.value));
   return event;
 }
 
@@ -45,8 +47,12 @@ StepFinished step_of(const nlohmann::json& record) {
   step.tokens_per_second = number_of(record, "tokens_per_second");
   step.step_s = number_of(record, "step_seconds");
   step.memory_bytes = record.at("memory_bytes").get<uint64_t>();
-  step.evaluated = record.contains("eval_loss");
-  if (step.evaluated) step.eval_loss = number_of(record, "eval_loss");
+  step.has_eval_loss = record.contains("eval_loss");
+  if (step.has_eval_loss) step.eval_loss = number_of(record, "eval_loss");
+  for (const auto& [name, value] : record.items())
+    if (name.starts_with(evaluated_metric_prefix))
+      step.metrics.push_back({name, number_of(record, name.c_str())});
+  step.evaluated = step.has_eval_loss || !step.metrics.empty();
   return step;
 }
 

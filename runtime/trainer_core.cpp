@@ -295,9 +295,11 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
     return finish_if_idle();
   }
   record_.evaluated = true;
+  record_.has_eval_loss = evaluation.tokens > 0;
   record_.eval_loss = evaluation.loss;
+  record_.metrics = evaluation.metrics;
   evaluated_step_ = step_;
-  rank_evaluation(evaluation.loss);
+  if (record_.has_eval_loss) rank_evaluation(evaluation.loss);
   step_started_s_ = outbox_.now_s();  // the next step's time does not include the evaluation
   for (const auto& callback : callbacks_)
     if (!call_back([&] { callback->on_evaluation(evaluation); })) return;
