@@ -180,7 +180,11 @@ Config everything_changed() {
   learning_rate_declarations().add("on", schedule);
   c.lr_scheduler = {
       "on", {{"warmup_ratio", 0.1 + 0.2}, {"min_lr_ratio", 1.0}, {"shape", "1"}, {"tail", int64_t{1} << 60}}};
-  c.eval = {0, 2, true, false};
+  EvalSet set;
+  set.name = "held_out";
+  set.source.path = "x";
+  set.limit = 3;
+  c.eval = {0, 2, true, false, {set}};
   c.checkpoint = {0, 1, 3, "eval_loss", "5000000"};
   c.monitor.console = "plain";
   c.monitor.tensorboard = c.monitor.csv = false;

@@ -76,7 +76,8 @@ TEST_CASE("samples of a classification: options of the record or of the set, lab
   choices.set.options_column.clear();
   choices.set.options = {"z", "say {p}"};
   choices.set.label = "p";
-  CHECK(choices.refusal_of() == "s.jsonl:1: p is 'a', which is no option; the options are 'z', 'say a'");
+  CHECK(choices.refusal_of() ==
+        "s.jsonl:1: p is 'a', which is no option (the nearest is 'z'); the options are 'z', 'say a'");
   choices.set.label = "l";
   CHECK(choices.refusal_of() == "accepted");
   choices.set.limit = 1;

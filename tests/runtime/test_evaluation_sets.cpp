@@ -176,7 +176,7 @@ TEST_CASE("sets: perplexity, option likelihoods and greedy texts are transformer
 }
 
 // Seven samples are divided by neither 2 nor 4 replicas.
-TEST_CASE("sets: every layout gives the same results, and counts each sample once", "[sets][golden]") {
+TEST_CASE("sets: every layout gives the same results, and counts each sample once", "[sets][golden][slow]") {
   add_same();
   const TemporaryFolder folder;
   const std::vector<EvalSet> sets = golden_sets(folder);
@@ -348,7 +348,7 @@ ThreadedOutcome train(const std::function<void(Config&)>& change, bool with_sets
 }
 
 TEST_CASE("sets: a training has the same bits with them, and they the same numbers under every layout",
-          "[sets][cores]") {
+          "[sets][cores][slow]") {
   struct Case {
     int pp, dp, cp, tp, zero;
     std::string schedule, optimizer;
@@ -456,7 +456,7 @@ TEST_CASE("sets: what does not fit the model is refused, or cut with a warning",
   CHECK_THAT(refusal(nothing, fmt::format(R"({{"p": "a", "o": ["{}", "b"], "l": 0}})", many)),
              contains("s.jsonl:1: an option of"));
   CHECK(refusal(nothing, fmt::format(R"({{"p": "{}", "o": ["c", "b"], "l": 0}})", many)) == "accepted");
-  const auto by_text = [](EvalSet& set) { set.method = "text"; };
+  const auto by_text = [](EvalSet& set) { set.method = "text", set.max_new_tokens = 8; };
   CHECK_THAT(refusal(by_text, R"({"p": "a", "o": ["Yes", "yes!"], "l": 0})"), contains("tell them apart"));
   CHECK_THAT(refusal(by_text, R"({"p": "a", "o": ["?", "yes"], "l": 0})"), contains("no letter or digit"));
   CHECK_THAT(refusal([](EvalSet& set) { set.method = "text", set.max_new_tokens = 64; },
