@@ -1,15 +1,16 @@
-// The evaluator actor asks the trainer for evaluation programs, one at a time, and sums their losses.
+// The evaluator actor asks the trainer for the programs of an evaluation, one at a time, and tells it what
+// came of them.
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
+#include "plan/evaluation_sets.hpp"
 #include "runtime/asker.hpp"
-#include "runtime/evaluator_core.hpp"
 
 namespace collie {
 namespace {
 
 struct EvaluatorState {
   const char* name = "evaluator";
-  std::unique_ptr<EvaluatorCore> core;
+  std::unique_ptr<Evaluation> core;
   std::unique_ptr<Asker> asker;
 };
 using EvaluatorActor = caf::stateful_actor<EvaluatorState>;
@@ -17,24 +18,27 @@ using EvaluatorActor = caf::stateful_actor<EvaluatorState>;
 caf::behavior evaluator_behaviour(EvaluatorActor* self, RunTag tag, std::shared_ptr<const RunPlan> plan,
                                   caf::actor trainer) {
   report_exceptions_to(self, trainer, tag, "evaluator");
-  self->state.core =
-      std::make_unique<EvaluatorCore>(plan->evaluation_order, plan->config.train.micro_batch_size);
+  self->state.core = make_evaluation(*plan);
   self->state.asker = std::make_unique<Asker>(tag, evaluator_name);
-  const auto ask = [=] {
-    self->send(trainer, self->state.asker->ask(evaluation_program, self->state.core->next()));
+  const auto go_on = [=] {
+    Evaluation& core = *self->state.core;
+    if (std::optional<ProgramRequest> request = core.next(*self->state.asker))
+      return self->send(trainer, *std::move(request));
+    if (core.decodes()) self->send(trainer, GenerationFinished{tag, evaluator_name});
+    EvaluationFinished result = core.result();
+    result.tag = tag;
+    self->send(trainer, std::move(result));
   };
   return {
       [=](const EvaluationWanted& wanted) {
         if (!(wanted.tag == tag)) return;
         self->state.core->start(wanted.step);
-        ask();
+        go_on();
       },
       [=](const ProgramReply& reply) {
         if (!self->state.asker->accept(reply)) return;
-        auto result = self->state.core->add(value_of(reply, loss_sum_name));
-        if (!result) return ask();
-        result->tag = tag;
-        self->send(trainer, *result);
+        self->state.core->add(reply);
+        go_on();
       },
   };
 }

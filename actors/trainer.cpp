@@ -12,6 +12,7 @@
 #include "actors/guard.hpp"
 #include "base/clock.hpp"
 #include "base/log.hpp"
+#include "plan/evaluation_sets.hpp"
 #include "plan/run_page.hpp"
 #include "plan/settings.hpp"
 #include "runtime/stall.hpp"
@@ -263,7 +264,7 @@ void spawn_children(TrainerActor* self) {
       state.loaders.push_back(
           adopt(self, spawn_loader(system, state.mode, state.tag, state.plan, replica, me)));
   }
-  if (plan.purpose != Purpose::generate && plan.evaluation_order)
+  if (plan.purpose != Purpose::generate && has_evaluation(plan))
     state.evaluator = adopt(self, spawn_evaluator(system, state.tag, state.plan, me));
   if (plan.purpose == Purpose::generate)
     state.generator = adopt(self, spawn_generator(system, state.tag, state.plan, me, state.listener));

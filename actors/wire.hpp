@@ -197,7 +197,7 @@ auto inspect(Inspector& f, Decoding::Sequence& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Decoding& x) {
-  return f(x.next, x.ended);
+  return f(x.next, x.ended, x.afresh);
 }
 template <class Inspector>
 auto inspect(Inspector& f, ProgramKind& x) {

@@ -12,6 +12,7 @@
 #include "app/standard_streams.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "io/continuation.hpp"
 
 namespace collie {
 namespace {
@@ -23,15 +24,6 @@ struct GenerateOptions {
   Generation generation;
   std::vector<std::string> settings;
 };
-
-// decode(prompt + new) without decode(prompt). Decoding the new tokens alone would lose a leading space.
-std::string continuation(const Tokenizer& tokenizer, const std::vector<int32_t>& prompt,
-                         const std::vector<int32_t>& generated) {
-  std::vector<int32_t> all = prompt;
-  all.insert(all.end(), generated.begin(), generated.end());
-  const std::string before = tokenizer.decode(prompt), text = tokenizer.decode(all);
-  return text.compare(0, before.size(), before) == 0 ? text.substr(before.size()) : text;
-}
 
 RunPlan plan_of(const GenerateOptions& options) {
   if (options.run.run.empty() == options.model.empty())

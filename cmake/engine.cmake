@@ -1,7 +1,7 @@
 # The engine as one shared library, collie::engine: what the command, host programs and plugins link. There is one copy of
 # every registry in a process, whoever brings it in, and the linker can leave no piece out. Tests link the floors, so that one
 # that changes does not wait for the whole.
-set(floors base kernels schedule comm io models optim peft net runtime plan actors)
+set(floors base kernels schedule comm io metrics models optim peft net runtime plan actors)
 if(COLLIE_HAS_CUDA)
   list(APPEND floors cuda)
 endif()

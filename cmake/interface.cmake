@@ -1,6 +1,6 @@
 # The headers that hosts and plugins include, and a name of what they say: plugins that were compiled against others are
 # refused (base/plugin.hpp). COLLIE_HEADERS is the list, relative to the project's folder.
-set(floors base kernels schedule comm io models optim peft net runtime plan actors)
+set(floors base kernels schedule comm io metrics models optim peft net runtime plan actors)
 list(TRANSFORM floors APPEND "/*.hpp" OUTPUT_VARIABLE patterns)
 file(GLOB_RECURSE COLLIE_HEADERS CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}" ${patterns})
 # Nobody else includes the insides of back ends, and what wraps another library.

@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "base/quote.hpp"
+
 namespace collie {
 namespace {
 
@@ -25,20 +27,39 @@ std::pair<std::string, std::string> needs_evaluations(const Config& config) {
   return {};
 }
 
+// "eval_loss", or "eval/SET/METRIC" of a set that there is.
+std::pair<std::string, std::string> needs_metric(const std::string& metric, const Config& config) {
+  if (metric == "eval_loss") return needs_evaluations(config);
+  for (const EvalSet& set : config.eval.sets)
+    if (metric.starts_with("eval/" + set.name + "/")) return {};
+  return {"eval.sets", fmt::format("has no set for the metric '{}'; eval_loss, or eval/SET/METRIC as "
+                                   "metrics.jsonl has it, is wanted",
+                                   shortened(metric))};
+}
+
 CallbackDeclaration early_stopping() {
   CallbackDeclaration declared;
   declared.options = {
-      metric(),
+      {.name = "metric",
+       .initial = std::string("eval_loss"),
+       .doc = "of an evaluation: eval_loss, or eval/SET/METRIC of eval.sets, as metrics.jsonl has it"},
+      {.name = "mode",
+       .initial = std::string("auto"),
+       .doc = "whether lower or higher values are better; auto: lower, where the name ends with loss or "
+              "perplexity",
+       .choices = {"auto", "min", "max"}},
       {.name = "patience",
        .initial = int64_t{3},
        .doc = "evaluations one after another without a better value, after which the run ends",
        .range = NumberRange::from_to(1, most)},
       {.name = "min_delta",
        .initial = 0.0,
-       .doc = "by how much a value must be lower than the best one to be better",
+       .doc = "by how much a value must differ from the best one to be better",
        .range = NumberRange::at_least(0)},
   };
-  declared.needs = [](const OptionValues&, const Config& config) { return needs_evaluations(config); };
+  declared.needs = [](const OptionValues& options, const Config& config) {
+    return needs_metric(options.text("metric"), config);
+  };
   return declared;
 }
 

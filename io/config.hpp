@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/option.hpp"
+#include "io/metric_options.hpp"
 
 namespace collie {
 
@@ -169,9 +170,36 @@ struct QuantizationSection {
   bool operator==(const QuantizationSection&) const = default;
 };
 
+// A set of samples that is evaluated by itself (docs/evaluation.md).
+struct EvalSet {
+  std::string name;
+  std::string kind = "perplexity";  // perplexity | classification | generation
+  DataSource source;  // where its samples are; `prompt` is a template where the kind is not perplexity
+  std::string format = "auto";        // in the place of the source's (source_of())
+  std::vector<std::string> options;   // classification: templates of the answers to choose from
+  std::string options_column;         // or the key of a record's list of them
+  std::string label;                  // key of the right one: its number, from 0, or its text
+  std::string method = "likelihood";  // likelihood | text
+  std::string score = "sum";          // of a likelihood: sum | mean | bytes
+  std::string delimiter = " ";        // between a prompt and an option
+  std::string reference;              // generation: a key or a template of the text that is wanted
+  int64_t max_new_tokens = 128;
+  double temperature = 0, top_p = 1, min_p = 0, repetition_penalty = 1;
+  int64_t top_k = 0;
+  uint64_t seed = 42;
+  std::vector<std::string> stop;  // texts that end one that is generated
+  int64_t num_beams = 1;
+  int64_t batch_size = 16;            // texts that are generated at a time
+  int64_t limit = 0;                  // samples from the front; 0: all
+  std::vector<MetricConfig> metrics;  // empty: those of the kind
+  bool predictions = false;           // are kept as JSONL
+  bool operator==(const EvalSet&) const = default;
+};
+
 struct EvalSection {
   int64_t every_n_steps = 50, every_n_epochs = 0;
   bool at_start = false, at_end = true;
+  std::vector<EvalSet> sets;
   bool operator==(const EvalSection&) const = default;
 };
 
@@ -280,7 +308,7 @@ void check_config(const Config& config, std::vector<std::string>& warnings);
 void require_training(const Config& config);
 
 // The same for evaluation alone. It needs a model (model.path, or run.dir if the model is from scratch: then
-// the run's latest checkpoint), a tokenizer and data.eval.
+// the run's latest checkpoint), a tokenizer, and data.eval or eval.sets.
 void require_eval(const Config& config);
 
 // The values of all keys that change what is computed, {"optimizer": {"lr": 0.001, ...}, ...}. A resumed run
@@ -289,6 +317,11 @@ nlohmann::json fingerprint(const Config& config);
 // The fingerprint() that an earlier version recorded, as this one would have: keys that it did not know are
 // added, with what the schema says of older runs, else with their defaults. Nothing else changes.
 nlohmann::json complete_fingerprint(nlohmann::json recorded);
+
+SetKind kind_of(const EvalSet& set);
+// The data source of a set, with the format that auto stands for: text, or jsonl of other kinds than
+// perplexity.
+DataSource source_of(const EvalSet& set);
 
 // All keys as YAML with their defaults, each with its meaning and its valid values. A star marks the keys of
 // fingerprint(). `names` lists, by key path, the registered names for keys whose values come from a registry.

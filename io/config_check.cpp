@@ -1,6 +1,7 @@
 #include "io/config_check.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -83,6 +84,103 @@ void check_sources(std::vector<DataSource>& sources, const std::string& list, co
                       places.of(path + ".path"));
     check_columns(sources[i], path, places);
     check_weight(sources[i], list, places.of(path + ".weight"));
+  }
+}
+
+// A key of another kind than the set's would do nothing.
+void check_keys_of_kind(EvalSet& set, const std::string& path, const Places& places) {
+  EvalSet initial;
+  const std::vector<Key> keys = set_schema(set, path), of_initial = set_schema(initial, path);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const std::string name = keys[i].path.substr(path.size() + 1);
+    const std::vector<std::string> kinds = kinds_with_key(name);
+    if (kinds.empty() || keys[i].yaml() == of_initial[i].yaml()) continue;
+    if (std::find(kinds.begin(), kinds.end(), set.kind) == kinds.end())
+      throw UserError("{}: found in a set of kind {}; it belongs to kind {}", places.of(keys[i].path),
+                      set.kind, fmt::join(kinds, " and kind "));
+    const bool generates = set.kind == "generation" || set.method == "text";
+    if (kinds.size() > 1 && name != "predictions" && !generates)
+      throw UserError("{}: found with method {}, which generates nothing; method: text does",
+                      places.of(keys[i].path), set.method);
+    if (set.method == "text" && (name == "score" || name == "delimiter"))
+      throw UserError("{}: found with method text, which has no scores; method: likelihood does",
+                      places.of(keys[i].path));
+  }
+}
+
+void need_in_set(const std::string& value, const std::string& path, const char* name, const char* wanted,
+                 const Places& places) {
+  if (value.empty()) throw UserError("{}: missing; {} is wanted", places.of(join(path, name)), wanted);
+}
+
+void check_set_of_samples(const EvalSet& set, const std::string& path, const Places& places) {
+  if (set.format != "auto" && set.format != "jsonl")
+    throw UserError("{}: found {} in a set of kind {}; jsonl is wanted", places.of(join(path, "format")),
+                    set.format, set.kind);
+  need_in_set(set.source.prompt, path, "prompt", "a key of a record, or a text with keys in braces", places);
+  if (set.kind == "generation")
+    return need_in_set(set.reference, path, "reference", "the key of the text that is right, or a template",
+                       places);
+  need_in_set(set.label, path, "label", "the key of the right option's number or text", places);
+  if (set.options.empty() == set.options_column.empty())
+    throw UserError("{}: found {}; one of options: [TEXT, ...] and options_column: KEY is wanted",
+                    places.of(join(path, "options")), set.options.empty() ? "none" : "both");
+  if (set.options.size() == 1)
+    throw UserError("{}: found one option; two at least are something to choose from",
+                    places.of(join(path, "options")));
+}
+
+// Its name is a part of names of metrics and of files.
+void check_set_name(const EvalSet& set, const std::string& place) {
+  constexpr size_t longest = 100;
+  const bool plain = !set.name.empty() && set.name.size() <= longest && set.name.front() != '.' &&
+                     std::all_of(set.name.begin(), set.name.end(), [](unsigned char c) {
+                       return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.';
+                     });
+  if (!plain)
+    throw UserError(
+        "{}: found '{}'; a name of letters, digits, _, - and . is wanted, at most {} characters, since files "
+        "have it",
+        place, shortened(set.name), longest);
+  if (set.name == "data.eval")
+    throw UserError("{}: found data.eval, which is what data.eval is called; another name is wanted", place);
+}
+
+// Columns of a source of perplexity are checked as those of data.eval are.
+void check_set_source(EvalSet& set, const std::string& path, const Places& places) {
+  need_in_set(set.source.path, path, "path", "a file or a pattern such as data/*.jsonl", places);
+  if (set.kind != "perplexity") return check_set_of_samples(set, path, places);
+  DataSource source = source_of(set);
+  check_columns(source, path, places);
+}
+
+void check_metrics(const EvalSet& set, const std::string& path, const Places& places) {
+  const auto place = [&](const std::string& key) { return places.of(key); };
+  std::set<std::string> names;
+  for (size_t i = 0; i < set.metrics.size(); ++i) {
+    const std::string section = source_path(path + ".metrics", i);
+    check_metric(set.metrics[i], kind_of(set), section, place);
+    if (!names.insert(set.metrics[i].name).second)
+      throw UserError("{}: found {} a second time; the numbers of a set need names of their own",
+                      places.of(section + ".name"), set.metrics[i].name);
+    if (find_metric(set.metrics[i].name, kind_of(set), section).right_tokens)
+      throw UserError("{}: {} is not supported yet, as no pass counts right tokens",
+                      places.of(section + ".name"), set.metrics[i].name);
+  }
+}
+
+void check_sets(std::vector<EvalSet>& sets, const Places& places) {
+  std::set<std::string> names;
+  for (size_t i = 0; i < sets.size(); ++i) {
+    const std::string path = source_path("eval.sets", i);
+    for (const Key& key : set_schema(sets[i], path)) key.check(places.of(key.path));
+    check_set_name(sets[i], places.of(path + ".name"));
+    if (!names.insert(sets[i].name).second)
+      throw UserError("{}: found '{}' a second time; each set has a name of its own",
+                      places.of(path + ".name"), sets[i].name);
+    check_keys_of_kind(sets[i], path, places);
+    check_set_source(sets[i], path, places);
+    check_metrics(sets[i], path, places);
   }
 }
 
@@ -335,6 +433,7 @@ void check_all(const Config& config, const Places& places, std::vector<std::stri
     key.check(places.of(key.path));
     if (auto* const* sources = std::get_if<std::vector<DataSource>*>(&key.target))
       check_sources(**sources, key.path, places);
+    if (auto* const* sets = std::get_if<std::vector<EvalSet>*>(&key.target)) check_sets(**sets, places);
     if (!key.warning_if_true.empty() && key.yaml() == "true")
       add_once(warnings, fmt::format("{}: {}", key.path, key.warning_if_true));
   }
@@ -370,7 +469,19 @@ void require_eval(const Config& config) {
     refuse_missing(
         config, "run.dir",
         "the model is from scratch: the folder of the run whose latest checkpoint is evaluated is wanted");
-  if (config.data.eval.empty()) refuse_missing(config, "data.eval", kSourceExample);
+  if (config.data.eval.empty() && config.eval.sets.empty())
+    refuse_missing(config, "data.eval", std::string(kSourceExample) + ", or eval.sets");
+}
+
+SetKind kind_of(const EvalSet& set) {
+  if (set.kind == name_of(SetKind::classification)) return SetKind::classification;
+  return set.kind == name_of(SetKind::generation) ? SetKind::generation : SetKind::perplexity;
+}
+
+DataSource source_of(const EvalSet& set) {
+  DataSource source = set.source;
+  source.format = set.format != "auto" ? set.format : set.kind == "perplexity" ? "text" : "jsonl";
+  return source;
 }
 
 }  // namespace collie

@@ -105,6 +105,17 @@ std::string callback_yaml(CallbackConfig callback) {
   return "{" + text + "}";
 }
 
+// Of one metric of a set, what was given.
+std::string metric_yaml(MetricConfig metric) {
+  if (!metric_declarations().contains(metric.name) || metric.options.all().empty())
+    return yaml_of(metric.name);
+  std::string text = "{name: " + yaml_of(metric.name);
+  for (const Key& key : option_schema(metric_declarations().find(metric.name).options, metric.options, ""))
+    if (const auto& option = std::get<OptionTarget>(key.target); option.values->has(option.option.name))
+      text += ", " + key.path.substr(1) + ": " + key.yaml();
+  return text + "}";
+}
+
 [[noreturn]] void refuse(const Key& key, const std::string& place, const std::string& found) {
   throw UserError("{}: found {}; {} is wanted", place, found, key.wanted());
 }
@@ -171,6 +182,8 @@ void check_valid(const Key& key, const std::string& place) {
   std::visit(Overloaded{
                  [](const bool*) {},
                  [](const std::vector<DataSource>*) {},
+                 [](const std::vector<EvalSet>*) {},
+                 [](const std::vector<MetricConfig>*) {},
                  [&](const std::string* text) {
                    check_length(*text, place);
                    if (!key.nullable || !text->empty()) check_text(key, *text, place);
@@ -311,6 +324,12 @@ std::string Key::wanted() const {
           [](const std::vector<DataSource>*) -> std::string {
             return "a list of sources, such as [{path: \"data/*.txt\"}],";
           },
+          [](const std::vector<EvalSet>*) -> std::string {
+            return "a list of sets, such as [{name: held_out, path: \"data/*.txt\"}],";
+          },
+          [](const std::vector<MetricConfig>*) -> std::string {
+            return "a list of metrics, such as [accuracy, {name: f_beta, beta: 2.0}],";
+          },
           [&](const PartitionTarget&) { return text_words(*this) + ", or a list of layers per stage,"; },
           [](const GroupsTarget&) -> std::string {
             return "a list of groups, such as [{match: [\"*norm*\"], weight_decay: 0.0}],";
@@ -331,6 +350,8 @@ nlohmann::json Key::json() const {
             return *number ? nlohmann::json(**number) : nlohmann::json();
           },
           [](const std::vector<DataSource>* sources) { return nlohmann::json(sources->size()); },
+          [](const std::vector<EvalSet>* sets) { return nlohmann::json(sets->size()); },
+          [](const std::vector<MetricConfig>* metrics) { return nlohmann::json(metrics->size()); },
           [](const PatternNumbers* numbers) {
             nlohmann::json all = nlohmann::json::array();
             for (const auto& [pattern, number] : numbers->items) all.push_back({pattern, number});
@@ -381,6 +402,14 @@ std::string Key::yaml() const {
           },
           [](const nlohmann::json* json) { return yaml_of(*json); },
           [](const std::vector<DataSource>* sources) { return fmt::format("{} sources", sources->size()); },
+          [](const std::vector<EvalSet>* sets) -> std::string {
+            return sets->empty() ? "[]" : fmt::format("{} sets", sets->size());
+          },
+          [](const std::vector<MetricConfig>* metrics) {
+            std::vector<std::string> all;
+            for (const MetricConfig& metric : *metrics) all.push_back(metric_yaml(metric));
+            return fmt::format("[{}]", list_words(all));
+          },
           [](const PatternNumbers* numbers) {
             std::string text;
             for (const auto& [pattern, number] : numbers->items)

@@ -93,6 +93,9 @@ class Reader {
       return fmt::format(" (the options of {} are {})", piece,
                          names_of_options(declarations.find(piece).options));
     };
+    if (const size_t metrics = path.find(".metrics.");
+        path.starts_with("eval.sets.") && metrics < path.size())
+      return words(config_.eval.sets.back().metrics.back().name, metric_declarations());
     if (path.starts_with("optimizer.groups."))
       return words(rule_of(optimizer, optimizer.groups.back()), optimizer_declarations());
     if (path.starts_with("optimizer.")) return words(optimizer.name, optimizer_declarations());
@@ -317,6 +320,48 @@ class Reader {
                         item.origin.place(path));
       add_place(path, item.origin);
       read_section(item, path, source_schema(source, path));
+    }
+  }
+
+  void read_value(const Node& node, const Key& key, std::vector<EvalSet>* target) {
+    target->clear();
+    for (const Node& item : items_of(node, key)) {
+      const std::string path = source_path(key.path, target->size());
+      EvalSet& set = target->emplace_back();
+      set.source.line = item.origin.line;
+      if (item.kind == Node::Kind::null)
+        throw UserError("{}: found nothing; a set such as {{name: held_out, path: \"data/*.txt\"}} is wanted",
+                        item.origin.place(path));
+      add_place(path, item.origin);
+      read_section(item, path, set_schema(set, path));
+    }
+  }
+
+  // A name, or a map of a name and options.
+  void read_value(const Node& node, const Key& key, std::vector<MetricConfig>* target) {
+    target->clear();
+    for (const Node& item : items_of(node, key)) {
+      const std::string path = source_path(key.path, target->size());
+      MetricConfig& metric = target->emplace_back();
+      add_place(path, item.origin);
+      if (item.kind == Node::Kind::scalar) {
+        metric.name = read_text(item, Key(path, &metric.name));
+        add_place(join(path, "name"), item.origin);
+        continue;
+      }
+      if (item.kind != Node::Kind::map) refuse(item, key);
+      read_name(item, path, metric.name);
+      if (metric.name.empty())
+        throw UserError("{}: missing; the name of a metric is wanted", item.origin.place(join(path, "name")));
+      Keys keys{Key(path + ".name", &metric.name)};
+      if (metric_declarations().contains(metric.name))
+        for (Key& option :
+             option_schema(metric_declarations().find(metric.name).options, metric.options, path))
+          keys.push_back(std::move(option));
+      else  // which is refused by its kind of set
+        check_metric(metric, SetKind::perplexity, path,
+                     [&](const std::string& at) { return file_.place(at); });
+      read_section(item, path, keys);
     }
   }
 

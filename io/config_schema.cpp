@@ -476,6 +476,10 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .doc("also before the first step; metrics.jsonl then has an object of step 0")
           .also_known_as({"eval_on_start"}),
       Key("eval.at_end", &c.eval.at_end).doc("also after the last step"),
+      Key("eval.sets", &c.eval.sets)
+          .doc("sets of samples beside data.eval, each evaluated by itself: {name, kind: perplexity | "
+               "classification | generation, path, ...}, see evaluation.md")
+          .also_known_as({"evaluators", "tasks"}),
 
       Key("checkpoint.every_n_steps", &c.checkpoint.every_n_steps)
           .doc("0: only at the end, on Ctrl-C and on SIGUSR1, and by the keys below")
@@ -640,6 +644,111 @@ std::vector<Key> source_schema(DataSource& source, const std::string& path) {
       Key(path + ".add_bos", &source.add_bos).one_of({"auto", "true", "false"}),
       Key(path + ".add_eos", &source.add_eos).one_of({"auto", "true", "false"}),
   };
+}
+
+namespace {
+
+// The keys of a set that belong to some kinds alone. A source's own are those of perplexity; a prompt, of
+// all.
+struct KindKey {
+  const char* name;
+  std::vector<std::string> kinds;
+};
+
+const std::vector<KindKey>& keys_of_kinds() {
+  static const std::vector<std::string> perplexity = {"perplexity"}, classification = {"classification"},
+                                        generation = {"generation"},
+                                        generated = {"classification", "generation"};
+  static const std::vector<KindKey> all = {{"text", perplexity},
+                                           {"completion", perplexity},
+                                           {"messages", perplexity},
+                                           {"tools", perplexity},
+                                           {"chat_template", perplexity},
+                                           {"tokens", perplexity},
+                                           {"labels", perplexity},
+                                           {"add_eos", perplexity},
+                                           {"options", classification},
+                                           {"options_column", classification},
+                                           {"label", classification},
+                                           {"method", classification},
+                                           {"score", classification},
+                                           {"delimiter", classification},
+                                           {"reference", generation},
+                                           {"max_new_tokens", generated},
+                                           {"temperature", generated},
+                                           {"top_k", generated},
+                                           {"top_p", generated},
+                                           {"min_p", generated},
+                                           {"repetition_penalty", generated},
+                                           {"seed", generated},
+                                           {"stop", generated},
+                                           {"num_beams", generated},
+                                           {"batch_size", generated},
+                                           {"predictions", generated}};
+  return all;
+}
+
+std::vector<std::string> names_of_set_formats() {
+  std::vector<std::string> names = {"auto"};
+  for (const std::string& name : names_of_formats()) names.push_back(name);
+  return names;
+}
+
+std::vector<Key> how_texts_are_generated(EvalSet& set, const std::string& path) {
+  constexpr double most_tokens = 1 << 24;
+  return {
+      Key(path + ".max_new_tokens", &set.max_new_tokens)
+          .from_to(1, most_tokens)
+          .also_known_as({"max_gen_toks", "max_tokens"}),
+      Key(path + ".temperature", &set.temperature).from_to(0, 1e6),
+      Key(path + ".top_k", &set.top_k).from_to(0, most_tokens),
+      Key(path + ".top_p", &set.top_p).above(0).at_most(1),
+      Key(path + ".min_p", &set.min_p).from_to(0, 1),
+      Key(path + ".repetition_penalty", &set.repetition_penalty).above(0).at_most(1e6),
+      Key(path + ".seed", &set.seed),
+      Key(path + ".stop", &set.stop).also_known_as({"until", "stop_strings"}),
+      Key(path + ".num_beams", &set.num_beams).only("1").also_known_as({"beams", "beam"}),
+      Key(path + ".batch_size", &set.batch_size).from_to(1, 256),
+  };
+}
+
+}  // namespace
+
+std::vector<std::string> kinds_with_key(const std::string& name) {
+  for (const KindKey& key : keys_of_kinds())
+    if (name == key.name) return key.kinds;
+  return {};
+}
+
+std::vector<Key> set_schema(EvalSet& set, const std::string& path) {
+  std::vector<Key> all = {Key(path + ".name", &set.name).or_null(),
+                          Key(path + ".kind", &set.kind)
+                              .one_of({"perplexity", "classification", "generation"})
+                              .also_known_as({"type"})};
+  for (Key& key : source_schema(set.source, path)) {
+    if (key.path == path + ".weight") continue;
+    if (key.path == path + ".format") {
+      key.target = &set.format;
+      key.valid = names_of_set_formats();
+    }
+    all.push_back(std::move(key));
+  }
+  add(all, {
+               Key(path + ".options", &set.options).or_integer().also_known_as({"choices", "doc_to_choice"}),
+               Key(path + ".options_column", &set.options_column).or_null(),
+               Key(path + ".label", &set.label).or_null().also_known_as({"target", "doc_to_target"}),
+               Key(path + ".method", &set.method).one_of({"likelihood", "text"}),
+               Key(path + ".score", &set.score).one_of({"sum", "mean", "bytes"}),
+               Key(path + ".delimiter", &set.delimiter).also_known_as({"target_delimiter"}),
+               Key(path + ".reference", &set.reference).or_null().also_known_as({"references", "answer"}),
+           });
+  add(all, how_texts_are_generated(set, path));
+  add(all, {
+               Key(path + ".limit", &set.limit).at_least(0).also_known_as({"max_samples"}),
+               Key(path + ".metrics", &set.metrics).also_known_as({"metric_list"}),
+               Key(path + ".predictions", &set.predictions),
+           });
+  return all;
 }
 
 }  // namespace collie::config

@@ -37,10 +37,10 @@ struct CallbacksTarget {
 };
 
 // The member that a key fills. Its type is the key's type.
-using Target =
-    std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::optional<int64_t>*,
-                 std::vector<double>*, std::vector<std::string>*, nlohmann::json*, std::vector<DataSource>*,
-                 PatternNumbers*, PartitionTarget, OptionTarget, GroupsTarget, CallbacksTarget>;
+using Target = std::variant<std::string*, bool*, int*, int64_t*, uint64_t*, double*, std::optional<int64_t>*,
+                            std::vector<double>*, std::vector<std::string>*, nlohmann::json*,
+                            std::vector<DataSource>*, std::vector<EvalSet>*, std::vector<MetricConfig>*,
+                            PatternNumbers*, PartitionTarget, OptionTarget, GroupsTarget, CallbacksTarget>;
 
 // A text with more bytes is neither a path nor a name.
 constexpr size_t longest_config_text = 4096;
@@ -112,6 +112,11 @@ std::vector<Key> callback_schema(CallbackConfig& callback, const std::string& pa
 
 // The keys of one data source, under `path` ("data.train.0").
 std::vector<Key> source_schema(DataSource& source, const std::string& path);
+
+// The keys of a set of samples, under `path` ("eval.sets.0").
+std::vector<Key> set_schema(EvalSet& set, const std::string& path);
+// The kinds of sets that have the key of that name; empty: all of them.
+std::vector<std::string> kinds_with_key(const std::string& name);
 
 // The advice for a key that is not in `keys`: "the nearest valid key is optimizer.lr", or the keys of its
 // section.

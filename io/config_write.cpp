@@ -50,6 +50,11 @@ class Writer : public Sections {
  public:
   void write(const Key& key) {
     const std::string name = open_sections(key.path);
+    if (const auto* sets = std::get_if<std::vector<EvalSet>*>(&key.target); sets && !(*sets)->empty()) {
+      line(name + ":");
+      for (EvalSet& set : **sets) line("  - " + in_one_line(set));
+      return;
+    }
     const auto* sources = std::get_if<std::vector<DataSource>*>(&key.target);
     if (sources == nullptr || (*sources)->empty()) {
       line(name + ": " + (sources == nullptr ? key.yaml() : "[]"));
@@ -60,6 +65,16 @@ class Writer : public Sections {
   }
 
  private:
+  // The keys that are not as they are at first.
+  static std::string in_one_line(EvalSet& set) {
+    EvalSet initial;
+    const std::vector<Key> keys = set_schema(set, ""), of_initial = set_schema(initial, "");
+    std::string text;
+    for (size_t i = 0; i < keys.size(); ++i)
+      if (const std::string value = keys[i].yaml(); value != of_initial[i].yaml())
+        text += (text.empty() ? "" : ", ") + keys[i].path.substr(1) + ": " + value;
+    return "{" + text + "}";
+  }
   static std::string in_one_line(DataSource& source) {
     std::string text;
     for (const Key& key : source_schema(source, "")) {
@@ -83,6 +98,7 @@ std::string values_of(const Key& key, const std::map<std::string, std::vector<st
     return "";
   if (std::holds_alternative<std::string*>(key.target) && key.valid.empty()) return "";
   if (std::holds_alternative<std::vector<DataSource>*>(key.target) ||
+      std::holds_alternative<std::vector<EvalSet>*>(key.target) ||
       std::holds_alternative<std::vector<std::string>*>(key.target))
     return "";
   std::string wanted = key.wanted();

@@ -259,8 +259,8 @@ class DecoderStage final : public StageModel {
   // The sequences that get the documents of `batch`, which fit.
   static std::vector<KeyValueCache::Contents::Sequence*> held_sequences(
       const MicroBatch& batch, KeyValueCache& cache, const std::vector<int64_t>& sequences) {
-    COLLIE_ASSERT(!sequences.empty() && batch.document_starts.size() == sequences.size() + 1,
-                  "{} documents for {} sequences", batch.document_starts.size() - 1, sequences.size());
+    COLLIE_ASSERT(batch.document_starts.size() == sequences.size() + 1, "{} documents for {} sequences",
+                  batch.document_starts.size() - 1, sequences.size());
     std::vector<KeyValueCache::Contents::Sequence*> held;
     for (size_t s = 0; s < sequences.size(); ++s) {
       const auto found = cache.contents->sequences.find(sequences[s]);

@@ -11,6 +11,7 @@
 #include "models/pieces.hpp"
 #include "models/stage_model.hpp"
 #include "optim/parameter_groups.hpp"
+#include "plan/prediction_files.hpp"
 #include "plan/run_inputs.hpp"
 #include "plan/start_adapter.hpp"
 #include "runtime/page/page.hpp"
@@ -30,6 +31,7 @@ RunOutputs outputs_of(const Config& config) {
   RunOutputs outputs = outputs_of_sinks(config);
   if (config.monitor.trace) outputs.push_back(trace_name);
   if (config.monitor.summary) outputs.push_back(summary_page_name);
+  if (keeps_predictions(config)) outputs.emplace_back(predictions_folder_name);
   if (writes_start_adapter(config)) outputs.push_back(start_adapter_name + std::string("/"));
   return outputs;
 }
@@ -149,9 +151,12 @@ std::shared_ptr<RunFolder> prepare_run_folder(const RunPlan& plan) {
         folder->path());
   try {
     folder->begin(make_way(plan, *folder), outputs_of(plan.config));
-    if (plan.checkpoint)
+    if (plan.checkpoint) {
       cut_back_sinks(folder->path(), plan.checkpoint->step(),
                      [&](const std::string& output) { return folder->has_output(output); });
+      if (folder->has_output(predictions_folder_name))
+        drop_predictions_after(*folder, plan.checkpoint->step());
+    }
     write_file_durably((fs::path(folder->path()) / resolved_config_name).string(), to_yaml(plan.config));
   } catch (const RunError& error) {
     throw UserError("run.dir: {}", error.what());

@@ -31,8 +31,8 @@ void check_chosen_run(const RunPlan& plan, const CheckpointChoice& from) {
 
 void check_keep_best(const RunPlan& plan) {
   const int64_t best = plan.config.checkpoint.keep_best;
-  if (best == 0 || evaluates(plan)) return;
-  throw UserError("{}: is {}, but this run evaluates nothing{}; {} is wanted, or 0",
+  if (best == 0 || (plan.evaluation_order && evaluates(plan))) return;
+  throw UserError("{}: is {}, but this run evaluates no loss{}; {} is wanted, or 0",
                   plan.config.file.place("checkpoint.keep_best"), best,
                   plan.evaluation_order ? fmt::format(" within its {} steps", plan.total_steps)
                                         : ": there is no data.eval",

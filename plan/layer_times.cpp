@@ -27,8 +27,20 @@ namespace {
 
 constexpr int repetitions = 5;  // after one that does not count
 
+// Where only sets are evaluated: their documents are of many lengths.
+MicroBatch one_document(const RunPlan& plan) {
+  MicroBatch batch = empty_micro_batch();
+  batch.tokens.resize(static_cast<size_t>(plan.config.data.sequence_length), 0);
+  batch.labels = batch.positions = batch.tokens;
+  std::iota(batch.positions.begin(), batch.positions.end(), 0);
+  batch.document_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
+  batch.target_tokens = static_cast<int64_t>(batch.tokens.size());
+  return batch;
+}
+
 // Returns the largest micro-batch of the run's first step.
 MicroBatch batch_of(const RunPlan& plan) {
+  if (plan.purpose == Purpose::evaluate && !plan.evaluation_order) return one_document(plan);
   if (plan.purpose == Purpose::evaluate)
     return evaluation_batch(*plan.evaluation_order, plan.config.train.micro_batch_size, 0);
   if (plan.purpose == Purpose::train) {

@@ -9,6 +9,7 @@
 
 #include "comm/fake_group.hpp"
 #include "kernels/meta/meta_gpu_operations.hpp"
+#include "plan/evaluation_sets.hpp"
 #include "plan/model_work.hpp"
 #include "plan/settings.hpp"
 #include "runtime/evaluator_core.hpp"
@@ -50,11 +51,21 @@ std::shared_ptr<const StepBatch> largest_batch(const RunPlan& plan, int replica)
   return largest;
 }
 
-// Returns one replica's share of the first program of an evaluation.
-std::shared_ptr<const StepBatch> evaluation_share(const RunPlan& plan, int replica) {
-  EvaluatorCore evaluator(plan.evaluation_order, plan.config.train.micro_batch_size);
+// Returns one replica's share of the first program of an evaluation of data.eval, or of a set's texts.
+std::shared_ptr<const StepBatch> evaluation_share(const RunPlan& plan,
+                                                  const std::shared_ptr<const SequenceOrder>& order,
+                                                  int replica) {
+  EvaluatorCore evaluator(order, plan.config.train.micro_batch_size);
   evaluator.start(1);
   return deal(evaluator.next(), plan.layout.grid.data).at(static_cast<size_t>(replica));
+}
+
+// What is evaluated by losses.
+std::vector<std::shared_ptr<const SequenceOrder>> evaluated_orders(const RunPlan& plan) {
+  std::vector<std::shared_ptr<const SequenceOrder>> all = {plan.evaluation_order};
+  for (const auto& planned : plan.evaluation_sets) all.push_back(planned->order);
+  std::erase(all, nullptr);
+  return all;
 }
 
 // --- the ranks of one pipeline
@@ -342,7 +353,9 @@ class MetaRun {
         pipeline.run(pass, batch);
     };
     train();
-    if (evaluates(plan_)) pipeline.run(evaluation_program, evaluation_share(plan_, place.data));
+    if (evaluates(plan_))
+      for (const auto& order : evaluated_orders(plan_))
+        pipeline.run(evaluation_program, evaluation_share(plan_, order, place.data));
     if (saves_before_the_end(plan_)) pipeline.run(snapshot_program, nullptr);
     if (plan_.total_steps > 1) train();
     const std::vector<PlannedRank> traffic = pipeline.planned();

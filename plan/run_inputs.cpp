@@ -36,6 +36,9 @@ std::vector<Input> inputs_of(const Config& config) {
   for (const std::string& path : config.plugins) inputs.push_back({"plugins", path});
   add_data(config.data.train, "data.train", inputs);
   add_data(config.data.eval, "data.eval", inputs);
+  for (size_t i = 0; i < config.eval.sets.size(); ++i)
+    for (const std::string& path : expand_glob(config.eval.sets[i].source.path))
+      inputs.push_back({fmt::format("eval.sets.{}.path", i), path});
   // The resolved configuration that a run has written itself may describe the run again, so it does not
   // count.
   if (fs::path(config.file.path).filename() != resolved_config_name)

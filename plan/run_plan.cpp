@@ -31,6 +31,7 @@
 #include "plan/companion_files.hpp"
 #include "plan/data_order.hpp"
 #include "plan/data_resume.hpp"
+#include "plan/evaluation_sets.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
 #include "plan/prompt_start.hpp"
@@ -253,10 +254,12 @@ void check_sequence_length(const RunPlan& plan) {
 
 void open_evaluation_data(RunPlan& plan) {
   const Config& config = plan.config;
-  if (config.data.eval.empty()) return;
-  plan.evaluation_order =
-      evaluation_order(open_data(plan, config.data.eval, "data.eval"), config.data.sequence_length,
-                       packing_of(config.data, config.data.eval));
+  if (!config.data.eval.empty())
+    plan.evaluation_order =
+        evaluation_order(open_data(plan, config.data.eval, "data.eval"), config.data.sequence_length,
+                         packing_of(config.data, config.data.eval));
+  plan.evaluation_sets = plan_evaluation_sets(
+      plan, [&](const auto& sources, const std::string& name) { return open_data(plan, sources, name); });
 }
 
 // The run ends at whichever limit comes first; epochs count from the data's position.
@@ -614,8 +617,10 @@ std::string for_nodes(const RunPlan& plan) {
     adapters.push_back({{"name", origin.name}, {"folder", absolute(origin.folder)}});
   std::vector<AdapterChoice> choices = plan.adapters;
   for (AdapterChoice& choice : choices) choice.folder = absolute(choice.folder);
+  Config config = plan.config;
+  config.eval.sets.clear();  // the trainer alone reads them, and knows their metrics
   return json{{"plugins", hashes_of(find_plugins(plan.config.plugins))},
-              {"config", to_yaml(plan.config)},
+              {"config", to_yaml(config)},
               {"model", to_hugging_face(plan.model.architecture)},
               {"stored_vocab_size", plan.model.architecture.stored_vocab_size},
               {"blocks", blocks},

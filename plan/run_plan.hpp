@@ -51,6 +51,8 @@ struct WeightOrigin {
   std::string start;  // the folder of the adapter that the run began with, if not in run.dir
 };
 
+struct PlannedSet;
+
 struct RunPlan {
   Config config;
   Purpose purpose = Purpose::train;
@@ -85,9 +87,11 @@ struct RunPlan {
   double last_norm = 0;               // of the last step's gradients
   int64_t estimated_step = 0;         // the last one whose estimate of the curvature the states have
   int64_t steps_per_epoch = 0, total_steps = 0;
-  std::shared_ptr<const SequenceOrder> evaluation_order;  // or null
-  std::optional<Checkpoint> checkpoint;                   // the checkpoint that the run resumes from
-  bool already_finished = false;                          // a resume with no steps left
+  std::shared_ptr<const SequenceOrder> evaluation_order;           // of data.eval, or null
+  std::vector<std::shared_ptr<const PlannedSet>> evaluation_sets;  // of eval.sets (plan/evaluation_sets.hpp)
+  std::string predictions_file;  // of an evaluation: where all predictions go as JSONL; empty: nowhere
+  std::optional<Checkpoint> checkpoint;  // the checkpoint that the run resumes from
+  bool already_finished = false;         // a resume with no steps left
   // A resume: the evaluated checkpoints of its steps so far, on the same data as those to come.
   std::vector<EvaluatedCheckpoint> evaluated;
   // A resume from an earlier step than the newest: what comes after that step and is set aside at the start.

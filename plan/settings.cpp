@@ -7,6 +7,7 @@
 #include "optim/optimizer.hpp"
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/data_order.hpp"
+#include "plan/evaluation_sets.hpp"
 #include "plan/rank_schedule.hpp"
 #include "plan/start_adapter.hpp"
 #include "runtime/step_record.hpp"
@@ -25,7 +26,7 @@ Cadence cadence_of(const RunPlan& plan) {
   cadence.keep_best = plan.config.checkpoint.keep_best;
   if (plan.order)
     cadence.epochs_done = [order = plan.order](int64_t position) { return epochs_done(*order, position); };
-  cadence.has_evaluation = plan.evaluation_order != nullptr;
+  cadence.has_evaluation = has_evaluation(plan);
   return cadence;
 }
 

@@ -21,6 +21,18 @@ struct RunStarted {
   int ranks = 1;
 };
 
+// The names of the numbers of eval.sets begin with it.
+inline constexpr const char* evaluated_metric_prefix = "eval/";
+
+// A number that the evaluation of a set of eval.sets gave.
+struct EvaluatedMetric {
+  std::string name;  // "eval/SET/METRIC"
+  DoubleBits value;  // NaN: the set does not say it
+  bool operator==(const EvaluatedMetric& other) const {
+    return name == other.name && value.bits == other.value.bits;
+  }
+};
+
 // Step 0 stands for the evaluation before the first step. It has no numbers but that of the evaluation.
 struct StepFinished {
   RunTag tag;
@@ -33,17 +45,21 @@ struct StepFinished {
   DoubleBits tokens_per_second;  // over the time since the previous step
   DoubleBits step_s;
   bool evaluated = false;
-  DoubleBits eval_loss;       // valid if `evaluated`
-  uint64_t memory_bytes = 0;  // held by all ranks
-  bool amended = false;       // replaces the record of this step that already exists
-  GraphCounts graphs;         // sum over all ranks since their start, up to the previous step
-  bool skipped = false;       // it has updated nothing, because a callback wanted that (Remedy::skip)
+  bool has_eval_loss = true;               // valid if `evaluated`: whether there is data.eval
+  DoubleBits eval_loss;                    // valid if both are true
+  uint64_t memory_bytes = 0;               // held by all ranks
+  bool amended = false;                    // replaces the record of this step that already exists
+  GraphCounts graphs;                      // sum over all ranks since their start, up to the previous step
+  std::vector<EvaluatedMetric> metrics{};  // of eval.sets, if `evaluated`
+  // It has updated nothing, because a callback wanted that (Remedy::skip).
+  bool skipped = false;
 };
 
 struct EvaluationFinished {
   RunTag tag;
-  int64_t step = 0, tokens = 0;
-  DoubleBits loss, perplexity;
+  int64_t step = 0, tokens = 0;            // tokens of data.eval; 0: there is none
+  DoubleBits loss, perplexity;             // of data.eval
+  std::vector<EvaluatedMetric> metrics{};  // of eval.sets
 };
 
 struct CheckpointSaved {
@@ -108,13 +124,18 @@ auto inspect(Inspector& f, GraphCounts& x) {
   return f(x.launched, x.made, x.updated);
 }
 template <class Inspector>
+auto inspect(Inspector& f, EvaluatedMetric& x) {
+  return f(x.name, x.value);
+}
+template <class Inspector>
 auto inspect(Inspector& f, StepFinished& x) {
   return f(x.tag, x.step, x.total_steps, x.epoch, x.loss, x.lr, x.grad_norm, x.tokens, x.tokens_per_second,
-           x.step_s, x.evaluated, x.eval_loss, x.memory_bytes, x.amended, x.graphs, x.skipped);
+           x.step_s, x.evaluated, x.has_eval_loss, x.eval_loss, x.memory_bytes, x.amended, x.graphs,
+           x.metrics, x.skipped);
 }
 template <class Inspector>
 auto inspect(Inspector& f, EvaluationFinished& x) {
-  return f(x.tag, x.step, x.tokens, x.loss, x.perplexity);
+  return f(x.tag, x.step, x.tokens, x.loss, x.perplexity, x.metrics);
 }
 template <class Inspector>
 auto inspect(Inspector& f, CheckpointSaved& x) {

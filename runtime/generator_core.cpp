@@ -7,8 +7,9 @@
 
 namespace collie {
 
-GeneratorCore::GeneratorCore(std::vector<Prompt> prompts, std::vector<int32_t> stops, int64_t positions)
-    : stops_(std::move(stops)) {
+GeneratorCore::GeneratorCore(std::vector<Prompt> prompts, std::vector<int32_t> stops, int64_t positions,
+                             int64_t at_once)
+    : stops_(std::move(stops)), at_once_(at_once) {
   COLLIE_ASSERT(!prompts.empty(), "there is no prompt");
   for (Prompt& prompt : prompts) {
     const auto length = static_cast<int64_t>(prompt.tokens.size());
@@ -26,6 +27,12 @@ GeneratorCore::GeneratorCore(std::vector<Prompt> prompts, std::vector<int32_t> s
 
 bool GeneratorCore::finished() const {
   return std::all_of(texts_.begin(), texts_.end(), [](const Text& text) { return text.finished; });
+}
+
+void GeneratorCore::end(size_t prompt) {
+  Text& text = texts_.at(prompt);
+  if (std::exchange(text.finished, true)) return;
+  if (text.fed > 0) ended_.push_back(static_cast<int64_t>(prompt));
 }
 
 void GeneratorCore::append(const Text& text, MicroBatch& batch) {
@@ -50,8 +57,11 @@ ProgramRequest GeneratorCore::next(Asker& asker) {
   MicroBatch& tokens = batch->micro_batches.emplace_back(empty_micro_batch());
   Decoding decoding;
   decoding.ended = std::exchange(ended_, {});
+  decoding.afresh = std::exchange(is_first_, false);
   asked_.clear();
+  // Texts begin in their order, so those that have begun come first.
   for (size_t i = 0; i < texts_.size(); ++i) {
+    if (at_once_ > 0 && static_cast<int64_t>(asked_.size()) == at_once_) break;
     Text& text = texts_[i];
     if (text.finished) continue;
     append(text, tokens);

@@ -1,5 +1,5 @@
 // The rules for generating texts. It feeds the prompts first and then one token of each text at a time, until
-// EOS, the limit, or the last position ends the text.
+// EOS, the limit, the last position, or who asked ends the text. Then the next prompt takes its place.
 #pragma once
 
 #include <cstdint>
@@ -25,12 +25,15 @@ class GeneratorCore {
   };
 
   // `positions`: the number of the model's positions. Prompts are numbered from 0, as their sequences are.
-  // Any of `stops` ends a text, as EOS does.
-  GeneratorCore(std::vector<Prompt> prompts, std::vector<int32_t> stops, int64_t positions);
+  // Any of `stops` ends a text, as EOS does. At most `at_once` texts are begun and not finished; 0: all are.
+  GeneratorCore(std::vector<Prompt> prompts, std::vector<int32_t> stops, int64_t positions,
+                int64_t at_once = 0);
 
   bool finished() const;  // all texts
+  bool finished(size_t prompt) const { return texts_.at(prompt).finished; }
+  void end(size_t prompt);  // whatever it lacks; nothing if it is finished
 
-  // Asks for the next tokens of all texts that are not finished.
+  // Asks for the next tokens of texts that are not finished, in the order of the prompts.
   ProgramRequest next(Asker& asker);
   // Adds the tokens drawn after that. Returns those that are part of a text, which a stop is not.
   std::vector<Drawn> add(const ProgramReply& reply);
@@ -51,6 +54,8 @@ class GeneratorCore {
   std::vector<size_t> asked_;   // the texts of the last request
   std::vector<int64_t> ended_;  // sequences that have ended since
   std::vector<int32_t> stops_;
+  int64_t at_once_ = 0;   // 0: all
+  bool is_first_ = true;  // nothing has been asked for
 };
 
 }  // namespace collie

@@ -7,6 +7,7 @@
 #include "base/failpoint.hpp"
 #include "kernels/clip_factor.hpp"
 #include "peft/adapted_linear.hpp"
+#include "runtime/decoding_share.hpp"
 #include "runtime/norm_nodes.hpp"
 #include "runtime/weights_loading.hpp"
 
@@ -155,7 +156,8 @@ void ModelWorker::begin(const Program& program) {
       stashes_.empty() && inputs_.empty() && outputs_.empty() && d_outputs_.empty() && d_inputs_.empty(),
       "rank {} begins program {} with tensors of the one before", settings_.rank, program.id);
   program_ = program;
-  batch_ = batch_of(program);
+  program_.decoding = share_of(program.decoding, place_.data, settings_.grid.data);
+  batch_ = batch_of(program_);
   averages_are_due_ = optimizers_ && optimizers_->has_averages() &&
                       (program.kind.pass == Pass::loss || program.kind.pass == Pass::decode);
   has_computed_ = hooks_.empty() && !averages_are_due_;
@@ -246,6 +248,7 @@ bool ModelWorker::has_two_tied_uses() const {
 void ModelWorker::prepare_caches(Chunk& chunk) {
   KeyValueCache& cache = chunk.caches[program_.request.requester];
   for (const int64_t ended : program_.decoding.ended) cache.end(ended);
+  if (program_.decoding.afresh) cache = KeyValueCache();
   for (const Decoding::Sequence& sequence : program_.decoding.next)
     if (sequence.capacity > 0)
       chunk.model->start_sequence(*operations_, cache, sequence.number,
@@ -637,11 +640,13 @@ std::vector<NamedValues> ModelWorker::sample() {
   operations_->download(logits_, logits);
   check_communication();
   logits_ = {};
-  NamedValues tokens{tokens_name, {}};
+  NamedValues tokens{tokens_name, {}}, sequences{sequences_name, {}};
+  for (const Decoding::Sequence& sequence : next)
+    sequences.values.emplace_back(static_cast<double>(sequence.number));
   for (size_t i = 0; i < next.size(); ++i)
     tokens.values.emplace_back(static_cast<double>(sample_token(
         std::span(logits).subspan(i * vocab, vocab), next[i].sampling, next[i].seen, next[i].index)));
-  return {tokens};
+  return {tokens, sequences};
 }
 
 std::vector<CheckpointSlice> ModelWorker::snapshot() {

@@ -115,6 +115,7 @@ struct Decoding {
   };
   std::vector<Sequence> next;  // document i of the batch's one micro-batch has the next tokens of next[i]
   std::vector<int64_t> ended;  // whose caches are freed before
+  bool afresh = false;         // all others that are held are, too
 };
 
 struct Program {

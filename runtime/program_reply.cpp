@@ -65,6 +65,27 @@ void merge_documents(const std::map<int, ProgramReply>& by_rank, std::vector<Nam
   for (NamedValues* named : {&numbers, &sums, &targets}) values.push_back(std::move(*named));
 }
 
+void merge_tokens(const std::map<int, ProgramReply>& by_rank, std::vector<NamedValues>& values) {
+  std::map<double, double> tokens;  // by the number of the sequence
+  for (const auto& [rank, reply] : by_rank) {
+    const auto &numbers = values_of(reply, sequences_name), &drawn = values_of(reply, tokens_name);
+    COLLIE_ASSERT(numbers.size() == drawn.size(), "rank {} reports {} tokens of {} sequences", rank,
+                  drawn.size(), numbers.size());
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      const auto [token, is_new] = tokens.emplace(numbers[i], drawn[i]);
+      COLLIE_ASSERT(is_new || token->second == drawn[i],
+                    "rank {} does not agree with another on the token of sequence {} in program {}", rank,
+                    static_cast<double>(numbers[i]), reply.program);
+    }
+  }
+  NamedValues drawn{tokens_name, {}}, numbers{sequences_name, {}};
+  for (const auto& [number, token] : tokens) {
+    numbers.values.emplace_back(number);
+    drawn.values.emplace_back(token);
+  }
+  values = {std::move(drawn), std::move(numbers)};
+}
+
 }  // namespace
 
 ProgramReply merge_replies(const ProgramKind& kind, const std::map<int, ProgramReply>& by_rank) {
@@ -74,6 +95,8 @@ ProgramReply merge_replies(const ProgramKind& kind, const std::map<int, ProgramR
     for (const auto& [rank, reply] : by_rank) sum += value_of(reply, loss_sum_name);
     whole.values = {{loss_sum_name, {sum}}};
     if (has_documents(by_rank.begin()->second)) merge_documents(by_rank, whole.values);
+  } else if (kind.pass == Pass::decode && by_rank.size() > 1) {
+    merge_tokens(by_rank, whole.values);
   } else {
     for (const auto& [rank, reply] : by_rank)
       COLLIE_ASSERT(reply.values == whole.values, "ranks {} and {} do not agree on program {}", whole.rank,

@@ -22,7 +22,10 @@ inline constexpr const char* first_not_finite_name = "first_not_finite";  // Ste
 inline constexpr const char* documents_name = "documents";
 inline constexpr const char* document_loss_sums_name = "document_loss_sums";
 inline constexpr const char* document_targets_name = "document_targets";
-inline constexpr const char* tokens_name = "tokens";  // the tokens that were drawn
+// Of a decoding program: the tokens that were drawn, in the order of the numbers of their sequences, and the
+// numbers.
+inline constexpr const char* tokens_name = "tokens";
+inline constexpr const char* sequences_name = "sequences";
 
 struct NamedValues {
   std::string name;
@@ -47,7 +50,8 @@ double value_of(const ProgramReply& reply, std::string_view name);
 // How many ranks reply to a program of this kind.
 int replying_ranks(const ProgramKind& kind, const Grid& grid);
 // Merges their replies. Data and context ranks have parts of the losses, and of a document's losses, which
-// are added in rank order. They all draw the same tokens.
+// are added in rank order. Each replica draws the tokens of its own sequences; the context ranks of one draw
+// the same.
 ProgramReply merge_replies(const ProgramKind& kind, const std::map<int, ProgramReply>& by_rank);
 
 }  // namespace collie

@@ -23,7 +23,9 @@ Event event_of(const StepFinished& step) {
   event.add("step_seconds", of_step(step.step_s));
   event.add("memory_bytes", static_cast<int64_t>(step.memory_bytes));
   if (step.skipped) event.add("skipped", int64_t{1});
-  if (step.evaluated) event.add("eval_loss", static_cast<double>(step.eval_loss));
+  if (step.evaluated && step.has_eval_loss) event.add("eval_loss", static_cast<double>(step.eval_loss));
+  for (const EvaluatedMetric& metric : step.metrics)
+    event.add(metric.name, static_cast<double>(metric.value));
   return event;
 }
 
@@ -47,8 +49,12 @@ StepFinished step_of(const nlohmann::json& record) {
   step.step_s = number_of(record, "step_seconds");
   step.memory_bytes = record.at("memory_bytes").get<uint64_t>();
   step.skipped = record.contains("skipped");
-  step.evaluated = record.contains("eval_loss");
-  if (step.evaluated) step.eval_loss = number_of(record, "eval_loss");
+  step.has_eval_loss = record.contains("eval_loss");
+  if (step.has_eval_loss) step.eval_loss = number_of(record, "eval_loss");
+  for (const auto& [name, value] : record.items())
+    if (name.starts_with(evaluated_metric_prefix))
+      step.metrics.push_back({name, number_of(record, name.c_str())});
+  step.evaluated = step.has_eval_loss || !step.metrics.empty();
   return step;
 }
 

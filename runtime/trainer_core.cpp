@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "io/step_batches.hpp"
+#include "runtime/decoding_share.hpp"
 
 namespace collie {
 
@@ -418,9 +419,11 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
     return finish_if_idle();
   }
   record_.evaluated = true;
+  record_.has_eval_loss = evaluation.tokens > 0;
   record_.eval_loss = evaluation.loss;
+  record_.metrics = evaluation.metrics;
   evaluated_step_ = step_;
-  rank_evaluation(evaluation.loss);
+  if (record_.has_eval_loss) rank_evaluation(evaluation.loss);
   step_started_s_ = outbox_.now_s();  // the next step's time does not include the evaluation
   if (!call_back([&](Callback& callback) { callback.on_evaluation(evaluation); })) return;
   after_evaluation();
@@ -599,10 +602,10 @@ void TrainerCore::insert_requests() {
     program.kind = request.kind;
     program.step = step_;
     const int replicas = settings_.layout.grid.data;
-    // Replicas share the micro-batches. A text is decoded by all, because with ZeRO-3 all have to gather.
-    program.batches = program.kind.pass == Pass::decode ? std::vector<std::shared_ptr<const StepBatch>>(
-                                                              static_cast<size_t>(replicas), request.batch)
-                                                        : deal(request.batch, replicas);
+    // Replicas share the micro-batches, or the texts.
+    program.batches = program.kind.pass == Pass::decode
+                          ? deal_sequences(request.batch, request.decoding, replicas)
+                          : deal(request.batch, replicas);
     program.per_document = request.per_document;
     program.decoding = std::move(request.decoding);
     add_tasks(program, static_cast<int>(program.batches.front()->micro_batches.size()));
@@ -636,7 +639,7 @@ void TrainerCore::generated(const GenerationFinished& finished) {
     phase_ = Phase::finishing;
     return finish_if_idle();
   }
-  if (!started_s_ || phase_ == Phase::finishing) return;  // nothing is held, or not for long
+  if (!started_s_ || phase_ == Phase::finishing || interrupted()) return;  // nothing is held, or not for long
   Program program;
   program.request.requester = finished.requester;
   program.kind = release_program;

@@ -2,7 +2,7 @@
 # Builds with a sanitizer and runs the tests that it can check. Fails on every finding.
 #   scripts/sanitize.sh address [TEST...]   addresses, leaks, undefined behaviour (g++'s -fsanitize=address,undefined)
 #   scripts/sanitize.sh thread [TEST...]    data races, lock orders
-# TEST: base, kernels, cpu_bfloat16, schedule, comm, io, models, optim, peft, runtime, plan, net, actors, cli, hostile, fuzz; cuda and devices (the emulated GPU). Without
+# TEST: base, kernels, cpu_bfloat16, schedule, comm, io, metrics, models, optim, peft, runtime, plan, net, actors, cli, hostile, fuzz; cuda and devices (the emulated GPU). Without
 # TEST, `address` runs all of them, and `thread` runs comm, runtime and net. In those, threads share memory only through instrumented
 # code. CAF, oneTBB, OpenBLAS and oneDNN are not instrumented, and their correct accesses would be reported.
 # JOBS: jobs of the build; by default one per processor. FILTER: a Catch2 filter, e.g. "~[slow]" for a quick check.
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 sanitizer=${1:-}
 shift || true
 case $sanitizer in
-  address) preset=asan all=(base kernels cpu_bfloat16 schedule comm io models optim peft runtime plan net actors cli hostile fuzz cuda devices) ;;
+  address) preset=asan all=(base kernels cpu_bfloat16 schedule comm io metrics models optim peft runtime plan net actors cli hostile fuzz cuda devices) ;;
   thread) preset=tsan all=(comm runtime net) ;;
   *)
     sed -n '2,8s/^# \?//p' "$0" >&2

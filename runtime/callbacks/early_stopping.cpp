@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/error.hpp"
 #include "runtime/callbacks/callbacks.hpp"
 
 namespace collie {
@@ -12,13 +13,16 @@ namespace {
 class EarlyStopping final : public Callback {
  public:
   explicit EarlyStopping(const OptionValues& options)
-      : patience_(options.whole_number("patience")), min_delta_(options.number("min_delta")) {}
+      : metric_(options.text("metric")),
+        higher_(is_higher_better(metric_, options.text("mode"))),
+        patience_(options.whole_number("patience")),
+        min_delta_(options.number("min_delta")) {}
 
   // What is not finite is not better.
   void on_evaluation(const EvaluationFinished& evaluation) override {
-    const double loss = evaluation.loss;
-    if (std::isfinite(loss) && (!best_ || loss < *best_ - min_delta_)) {
-      best_ = loss;
+    const double value = value_of(evaluation);
+    if (std::isfinite(value) && (!best_ || (higher_ ? value > limit() : value < limit()))) {
+      best_ = value;
       best_step_ = evaluation.step;
       worse_ = 0;
       return;
@@ -41,14 +45,35 @@ class EarlyStopping final : public Callback {
   void on_train_begin() override { stop_if_due(); }
 
  private:
-  void stop_if_due() {
-    if (worse_ < patience_) return;
-    run().stop(best_ ? fmt::format("early_stopping: eval_loss was not below {:.6g}, that of step {}, in {} "
-                                   "evaluations one after another",
-                                   *best_ - min_delta_, best_step_, worse_)
-                     : fmt::format("early_stopping: eval_loss was not finite in {} evaluations", worse_));
+  static bool is_higher_better(const std::string& metric, const std::string& mode) {
+    if (mode != "auto") return mode == "max";
+    return !metric.ends_with("loss") && !metric.ends_with("perplexity");
   }
 
+  // What a value must be beyond to be better.
+  double limit() const { return higher_ ? *best_ + min_delta_ : *best_ - min_delta_; }
+
+  double value_of(const EvaluationFinished& evaluation) const {
+    if (metric_ == "eval_loss") return evaluation.loss;
+    std::string names;
+    for (const EvaluatedMetric& metric : evaluation.metrics) {
+      if (metric.name == metric_) return metric.value;
+      names += (names.empty() ? "" : ", ") + metric.name;
+    }
+    throw RunError("early_stopping: the evaluation of step {} has no '{}'; it has {}", evaluation.step,
+                   metric_, names.empty() ? "no metric" : names);
+  }
+
+  void stop_if_due() {
+    if (worse_ < patience_) return;
+    run().stop(best_ ? fmt::format("early_stopping: {} was not {} {:.6g}, after that of step {}, in {} "
+                                   "evaluations one after another",
+                                   metric_, higher_ ? "above" : "below", limit(), best_step_, worse_)
+                     : fmt::format("early_stopping: {} was not finite in {} evaluations", metric_, worse_));
+  }
+
+  std::string metric_;
+  bool higher_;
   int64_t patience_;
   double min_delta_;
   std::optional<double> best_;

@@ -7,6 +7,7 @@
 
 #include "base/bytes.hpp"
 #include "base/clock.hpp"
+#include "runtime/events.hpp"
 #include "runtime/sinks/sink.hpp"
 
 namespace collie {
@@ -41,6 +42,28 @@ std::string fitted(std::vector<Part> parts, int columns) {
   return text.substr(0, static_cast<size_t>(std::max(columns, 0)));
 }
 
+bool is_of_set(const std::string& name) {
+  return name.starts_with(evaluated_metric_prefix);
+}
+
+bool is_evaluation(const Event& event) {
+  return event.find("eval_loss") != nullptr ||
+         std::any_of(event.values.begin(), event.values.end(),
+                     [](const auto& value) { return is_of_set(value.first); });
+}
+
+// "held_out perplexity 12.3456", after everything else in importance.
+void add_set_metrics(const Event& event, std::vector<Part>& parts) {
+  int rank = 8;
+  for (const auto& [name, value] : event.values) {
+    if (!is_of_set(name)) continue;
+    std::string words = name.substr(std::string_view(evaluated_metric_prefix).size());
+    std::replace(words.begin(), words.end(), '/', ' ');
+    const auto number = event.number(name);
+    parts.push_back({number ? fmt::format("{} {:.4f}", words, *number) : words + " -", rank++});
+  }
+}
+
 // The sink's console writes to standard error.
 class ConsoleSink final : public Sink {
  public:
@@ -72,12 +95,14 @@ std::string Console::line(const Event& event, double now_s, int columns) {
     first_step_ = event.step;
     first_s_ = now_s;
   }
-  if (event.step == 0)  // the evaluation before the first step
-    return fitted({{fmt::format("step 0/{}", total_steps_), 0},
-                   {fmt::format("eval loss {:.4f}", event.number("eval_loss").value_or(0)), 1}},
-                  columns);
-  const auto loss = event.number("loss"), memory_bytes = event.number("memory_bytes"),
-             eval_loss = event.number("eval_loss");
+  const auto eval_loss = event.number("eval_loss");
+  if (event.step == 0) {  // the evaluation before the first step
+    std::vector<Part> parts = {{fmt::format("step 0/{}", total_steps_), 0}};
+    if (eval_loss) parts.push_back({fmt::format("eval loss {:.4f}", *eval_loss), 1});
+    add_set_metrics(event, parts);
+    return fitted(std::move(parts), columns);
+  }
+  const auto loss = event.number("loss"), memory_bytes = event.number("memory_bytes");
   std::vector<Part> parts = {
       {fmt::format("step {}/{}", event.step, total_steps_), 0},
       {loss                    ? fmt::format("loss {:.4f}", *loss)
@@ -96,12 +121,13 @@ std::string Console::line(const Event& event, double now_s, int columns) {
     parts.push_back({human_bytes(static_cast<size_t>(*memory_bytes)), 7});
   if (event.find("skipped")) parts.push_back({"skipped", 2});
   if (eval_loss) parts.push_back({fmt::format("eval loss {:.4f}", *eval_loss), 2});
+  add_set_metrics(event, parts);
   return fitted(std::move(parts), columns);
 }
 
 void Console::show(const Event& event, double now_s) {
   if (style_ == Style::none) return;
-  const bool always = event.find("eval_loss") != nullptr || event.step == total_steps_;
+  const bool always = is_evaluation(event) || event.step == total_steps_;
   const bool progress = style_ == Style::progress;
   // A terminal may begin a new line when its last column is written.
   constexpr int unlimited = 1 << 20;

@@ -57,7 +57,7 @@ peft:       {type: none, path: null, r: 8, lora_alpha: 8, lora_dropout: 0, targe
              encoder_reparameterization_type: MLP, encoder_hidden_size: null, encoder_num_layers: 2, encoder_dropout: 0,
              prefix_projection: false}
 quantization: {kind: none, double_quant: true, block_size: 64, compute_dtype: auto, skip: [lm_head]}
-eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true}
+eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true, sets: []}
 checkpoint: {every_n_steps: 100, every_n_epochs: 0, every_n_minutes: 0.0, keep_last: 2, keep_every: 0, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss}
 monitor:    {console: auto, tensorboard: true, csv: true, trace: false, summary: true}
 callbacks:  []
@@ -180,7 +180,11 @@ Config everything_changed() {
   learning_rate_declarations().add("on", schedule);
   c.lr_scheduler = {
       "on", {{"warmup_ratio", 0.1 + 0.2}, {"min_lr_ratio", 1.0}, {"shape", "1"}, {"tail", int64_t{1} << 60}}};
-  c.eval = {0, 2, true, false};
+  EvalSet set;
+  set.name = "held_out";
+  set.source.path = "x";
+  set.limit = 3;
+  c.eval = {0, 2, true, false, {set}};
   c.checkpoint = {0, 1, 2.5, 1, 7, 3, "eval_loss", "5000000"};
   c.monitor.console = "plain";
   c.monitor.tensorboard = c.monitor.csv = false;
@@ -394,4 +398,32 @@ TEST_CASE("nothing is warned of by default") {
   std::vector<std::string> warnings;
   check_config(Config{}, warnings);
   CHECK(warnings.empty());
+}
+
+TEST_CASE("sets of eval.sets are read, and written so that they read back") {
+  const Config config = load(R"(
+eval:
+  sets:
+    - {name: held_out, path: "x/*.txt"}
+    - {name: chats, path: c.jsonl, format: chat, messages: turns, limit: 7, metrics: [perplexity]}
+    - {name: choice, kind: classification, path: c.jsonl, prompt: "Q: {q}\nA:", options: [A, "{b}", 3], label: l,
+       score: bytes, delimiter: "", metrics: [accuracy, {name: f_beta, beta: 0.5, average: per_class}]}
+    - {name: said, kind: classification, path: c.jsonl, prompt: q, options_column: o, label: l, method: text,
+       stop: ["\n"], max_new_tokens: 3}
+    - {name: gsm8k, kind: generation, path: c.jsonl, prompt: q, reference: a, temperature: 0.7, top_k: 5,
+       top_p: 0.9, min_p: 0.01, repetition_penalty: 1.1, seed: 7, stop: ["Q:", "\n\n"], batch_size: 4,
+       predictions: true}
+)");
+  REQUIRE(config.eval.sets.size() == 5);
+  CHECK(source_of(config.eval.sets[0]).format == "text");
+  CHECK(source_of(config.eval.sets[1]).format == "chat");
+  CHECK(source_of(config.eval.sets[2]).format == "jsonl");
+  CHECK(config.eval.sets[2].options == std::vector<std::string>{"A", "{b}", "3"});
+  CHECK(config.eval.sets[2].metrics.at(1).options.number("beta") == 0.5);
+  CHECK(config.eval.sets[4].stop == std::vector<std::string>{"Q:", "\n\n"});
+  CHECK(kind_of(config.eval.sets[4]) == SetKind::generation);
+  const std::string yaml = to_yaml(config);
+  INFO(yaml);
+  CHECK(load(yaml) == config);
+  CHECK(load("{}", {"eval.sets=[{name: a, path: b}]", "eval.sets.0.limit=3"}).eval.sets.at(0).limit == 3);
 }

@@ -39,7 +39,9 @@ std::string refusal_of(const std::string& yaml, const std::vector<std::string>& 
 void check(const std::vector<Refusal>& refusals) {
   for (const auto& [yaml, message] : refusals) {
     CAPTURE(yaml);
-    CHECK(refusal_of(yaml) == message);
+    const std::string found = refusal_of(yaml);
+    // What ends in a list of metrics, which others may add to, says so by a space.
+    CHECK((message.ends_with(" ") ? found.substr(0, message.size()) : found) == message);
   }
 }
 
@@ -104,6 +106,78 @@ TEST_CASE("an unknown key is refused with the nearest valid one") {
       {"lr_scheduler: {'': 3}",
        "c.yaml:1: lr_scheduler.: unknown key; the keys of lr_scheduler are name, warmup_steps, "
        "warmup_ratio, min_lr_ratio (the options of cosine are warmup_steps, warmup_ratio, min_lr_ratio)"},
+  });
+}
+
+TEST_CASE("sets of eval.sets: what does not fit is refused, with the nearest name") {
+  const auto in_set = [](const std::string& keys) { return "eval:\n  sets:\n    - {" + keys + "}"; };
+  const std::string choice = "name: a, kind: classification, path: x, prompt: q, label: l, ";
+  const std::string text = "name: a, kind: generation, path: x, prompt: q, ";
+  check({
+      {in_set("name: a, kind: perplexty, path: x"),
+       "c.yaml:3: eval.sets.0.kind: found 'perplexty'; one of perplexity, classification, generation is "
+       "wanted"},
+      {in_set("name: a, pth: x"),
+       "c.yaml:3: eval.sets.0.pth: unknown key; the nearest valid key is eval.sets.0.path"},
+      {in_set("path: x"),
+       "c.yaml:3: eval.sets.0.name: found ''; a name of letters, digits, _, - and . is wanted, at most 100 "
+       "characters, since files have it"},
+      {in_set("name: a/b, path: x"),
+       "c.yaml:3: eval.sets.0.name: found 'a/b'; a name of letters, digits, _, - and . is wanted, at most "
+       "100 "
+       "characters, since files have it"},
+      {in_set("name: a"),
+       "c.yaml:3: eval.sets.0.path: missing; a file or a pattern such as data/*.jsonl is wanted"},
+      {in_set("name: a, path: x}\n    - {name: a, path: y"),
+       "c.yaml:4: eval.sets.1.name: found 'a' a second time; each set has a name of its own"},
+      {in_set("name: a, path: x, options: [b, c]"),
+       "c.yaml:3: eval.sets.0.options: found in a set of kind perplexity; it belongs to kind classification"},
+      {in_set("name: a, path: x, temperature: 1.0"),
+       "c.yaml:3: eval.sets.0.temperature: found in a set of kind perplexity; it belongs to kind "
+       "classification and kind generation"},
+      {in_set("name: a, path: x, format: jsonl"),
+       "c.yaml:3: eval.sets.0: found none of text, prompt, completion with format jsonl; " + kColumns},
+      {in_set("name: a, kind: classification, path: x, prompt: q"),
+       "c.yaml:3: eval.sets.0.label: missing; the key of the right option's number or text is wanted"},
+      {in_set("name: a, kind: classification, path: x, label: l"),
+       "c.yaml:3: eval.sets.0.prompt: missing; a key of a record, or a text with keys in braces is wanted"},
+      {in_set(choice + "format: chat, options: [a, b]"),
+       "c.yaml:3: eval.sets.0.format: found chat in a set of kind classification; jsonl is wanted"},
+      {in_set(choice + "score: sum"),
+       "c.yaml:3: eval.sets.0.options: found none; one of options: [TEXT, ...] and options_column: KEY is "
+       "wanted"},
+      {in_set(choice + "options: [a, b], options_column: o"),
+       "c.yaml:3: eval.sets.0.options: found both; one of options: [TEXT, ...] and options_column: KEY is "
+       "wanted"},
+      {in_set(choice + "options: [a]"),
+       "c.yaml:3: eval.sets.0.options: found one option; two at least are something to choose from"},
+      {in_set(choice + "options: [a, b], stop: [x]"),
+       "c.yaml:3: eval.sets.0.stop: found with method likelihood, which generates nothing; method: text "
+       "does"},
+      {in_set(choice + "options: [a, b], method: text, score: mean"),
+       "c.yaml:3: eval.sets.0.score: found with method text, which has no scores; method: likelihood does"},
+      {in_set(text + "max_new_tokens: 3"),
+       "c.yaml:3: eval.sets.0.reference: missing; the key of the text that is right, or a template is "
+       "wanted"},
+      {in_set(text + "reference: r, num_beams: 4"),
+       "c.yaml:3: eval.sets.0.num_beams: 4 is not supported yet; only 1 is"},
+      {in_set(text + "reference: r, top_p: 2.0"),
+       "c.yaml:3: eval.sets.0.top_p: found 2; a number above 0 and at most 1 is wanted"},
+      {in_set(choice + "options: [a, b], metrics: [acuracy]"),
+       "c.yaml:3: eval.sets.0.metrics.0.name: unknown metric 'acuracy'; the nearest is accuracy; known: "},
+      {in_set(choice + "options: [a, b], metrics: [{name: f_beta, betta: 2.0}]"),
+       "c.yaml:3: eval.sets.0.metrics.0.betta: unknown key; the nearest valid key is "
+       "eval.sets.0.metrics.0.beta (the options of f_beta are "},
+      {in_set(choice + "options: [a, b], metrics: [accuracy, accuracy]"),
+       "c.yaml:3: eval.sets.0.metrics.1.name: found accuracy a second time; the numbers of a set need names "
+       "of "
+       "their own"},
+      {in_set("name: a, path: x, metrics: [accuracy]"),
+       "c.yaml:3: eval.sets.0.metrics.0.name: the metric accuracy is of a classification set, and this is a "
+       "perplexity set, which may have "},
+      {in_set("name: a, path: x, metrics: [token_accuracy]"),
+       "c.yaml:3: eval.sets.0.metrics.0.name: token_accuracy is not supported yet, as no pass counts right "
+       "tokens"},
   });
 }
 
@@ -175,7 +249,7 @@ TEST_CASE("an ill-typed value is refused with what was found and what is wanted"
       {"callbacks: [{name: early_stopping, patients: 3}]",
        "c.yaml:1: callbacks.0.patients: unknown key; the nearest valid key is callbacks.0.patience (the "
        "options "
-       "of early_stopping are metric, patience, min_delta)"},
+       "of early_stopping are metric, mode, patience, min_delta)"},
       {"callbacks: [{name: early_stopping, patience: 0}]",
        "c.yaml:1: callbacks.0.patience: found 0; a whole number from 1 to 1000000000 is wanted"},
       {"callbacks: [{name: spike_guard, action: explode}]",
@@ -748,7 +822,7 @@ TEST_CASE("what evaluation cannot do without is asked for by name") {
   CHECK(missing(require_eval, config).find("model.path: missing;") == 0);
   config.model.path = "m";
   CHECK(missing(require_eval, config) ==
-        "data.eval: missing; a list of sources is wanted, such as [{path: \"data/*.txt\"}]");
+        "data.eval: missing; a list of sources is wanted, such as [{path: \"data/*.txt\"}], or eval.sets");
   config.data.eval.resize(1);
   CHECK(missing(require_eval, config) == "nothing");
   config.model.from_scratch = true;

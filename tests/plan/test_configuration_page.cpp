@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "io/config.hpp"
+#include "io/config_schema.hpp"
 #include "models/loss.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/parameter_groups.hpp"
@@ -39,6 +40,15 @@ TEST_CASE("every optimizer but three can update inside backward", "[plan][docs]"
     if (!groups.all().at(0).optimizer->updates_in_parts()) others.push_back(name);
   }
   CHECK(others == std::vector<std::string>{"adamw_schedule_free", "muon", "sophia"});
+}
+
+TEST_CASE("the page of evaluations has every key of a set", "[plan][docs]") {
+  const std::string text = text_of(std::string(COLLIE_SOURCE_DIR) + "/docs/evaluation.md");
+  EvalSet set;
+  for (const config::Key& key : config::set_schema(set, "set")) {
+    INFO(key.path);
+    CHECK(text.find("`" + key.path.substr(4) + "`") != std::string::npos);
+  }
 }
 
 TEST_CASE("the page of the configuration has every key as it is", "[plan][docs]") {

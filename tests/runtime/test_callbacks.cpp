@@ -263,7 +263,8 @@ TEST_CASE("early_stopping: the run ends after so many evaluations that are not b
     CHECK(run.outbox.ends[0].status == RunStatus::stopped);
     CHECK(run.outbox.ends[0].step == 4);
     CHECK(run.outbox.snapshots.back().final);
-    CHECK_THAT(run.outbox.warnings.back(), contains("not below 1.875, that of step 2, in 2 evaluations"));
+    CHECK_THAT(run.outbox.warnings.back(),
+               contains("eval_loss was not below 1.875, after that of step 2, in 2 evaluations"));
     // It stays ended when it is resumed.
     TrainerSettings resumed = everything_every_step();
     resumed.done_steps = 4;
@@ -290,6 +291,47 @@ TEST_CASE("early_stopping: the run ends after so many evaluations that are not b
     REQUIRE(again.outbox.ends.size() == 1);
     CHECK(again.outbox.ends[0].step == 4);
   }
+}
+
+TEST_CASE("early_stopping: a metric of a set counts by its name, higher or lower", "[runtime][callbacks]") {
+  const auto stopped_after = [](const std::string& metric, const std::string& mode,
+                                const std::vector<double>& values) {
+    Run run(everything_every_step(),
+            made("early_stopping", {{"metric", metric}, {"mode", mode}, {"patience", int64_t{1}}}));
+    run.ready();
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto step = static_cast<int64_t>(i) + 1;
+      run.batch(step);
+      run.stepped();
+      run.last_done();
+      EvaluationFinished evaluation{tag, step, 100, 2.0, 7.4};
+      evaluation.metrics = {{"eval/other/accuracy", 0.5}, {metric, values[i]}};
+      run.core.evaluated(evaluation);
+      if (!run.outbox.warnings.empty()) return step;
+      run.recorded(step);
+      run.last_done();
+      run.written(step);
+    }
+    return int64_t{0};
+  };
+  CHECK(stopped_after("eval/gsm8k/accuracy", "auto", {0.1, 0.2, 0.2}) == 3);
+  CHECK(stopped_after("eval/gsm8k/accuracy", "min", {0.1, 0.2}) == 2);
+  CHECK(stopped_after("eval/held_out/perplexity", "auto", {9, 8, 8.5}) == 3);
+  CHECK(stopped_after("eval/held_out/perplexity", "max", {9, 10, 11}) == 0);
+}
+
+TEST_CASE("early_stopping: a metric that an evaluation lacks ends the run, with those it has",
+          "[runtime][callbacks]") {
+  Run run(everything_every_step(), made("early_stopping", {{"metric", std::string("eval/gsm8k/f1")}}));
+  run.ready();
+  run.batch(1);
+  run.stepped();
+  run.last_done();
+  EvaluationFinished evaluation{tag, 1, 100, 2.0, 7.4};
+  evaluation.metrics = {{"eval/gsm8k/accuracy", 0.5}};
+  run.core.evaluated(evaluation);
+  REQUIRE(run.outbox.ends.size() == 1);
+  CHECK_THAT(run.outbox.ends[0].message, contains("'eval/gsm8k/f1'") && contains("eval/gsm8k/accuracy"));
 }
 
 TEST_CASE("early_stopping: a loss that is not finite is never the best", "[runtime][callbacks]") {

@@ -170,6 +170,31 @@ TEST_CASE("generator core: the model's last position ends the text", "[actors][g
   CHECK(drawn == 3);  // at positions 2, 3 and 4
 }
 
+TEST_CASE("generator core: so many texts at a time, and the next begins when one is finished or ended",
+          "[actors][generator]") {
+  Asker asker{generator_tag, generator_name};
+  GeneratorCore core({{{5, 6}, 3, {}}, {{7}, 1, {}}, {{8}, 9, {}}, {{9}, 2, {}}}, {}, 100, 2);
+  const auto numbers_asked = [&](const std::vector<int32_t>& tokens) {
+    const ProgramRequest request = core.next(asker);
+    std::vector<int64_t> numbers;
+    for (const auto& sequence : request.decoding.next) numbers.push_back(sequence.number);
+    ProgramReply reply{generator_tag, 1, request.request, 0, 0, {{tokens_name, {}}}};
+    for (const int32_t token : tokens) reply.values[0].values.emplace_back(static_cast<double>(token));
+    REQUIRE(asker.accept(reply));
+    core.add(reply);
+    return std::make_tuple(numbers, request.decoding.ended, request.decoding.afresh);
+  };
+  using Asked = std::tuple<std::vector<int64_t>, std::vector<int64_t>, bool>;
+  CHECK(numbers_asked({1, 1}) == Asked{{0, 1}, {}, true});
+  CHECK(numbers_asked({1, 1}) == Asked{{0, 2}, {1}, false});
+  core.end(2);
+  core.end(2);
+  CHECK(core.finished(2));
+  CHECK(numbers_asked({1, 1}) == Asked{{0, 3}, {2}, false});
+  CHECK(numbers_asked({1}) == Asked{{3}, {0}, false});
+  CHECK(core.finished());
+}
+
 TEST_CASE("generator core: no new tokens, or an impossible prompt", "[actors][generator]") {
   CHECK(Texts({{{5}, 0, {}}}, {}, 100).core.finished());
   const auto refusal = [](std::vector<Prompt> prompts) {

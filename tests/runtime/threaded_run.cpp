@@ -9,8 +9,8 @@
 #include <optional>
 #include <variant>
 
+#include "plan/evaluation_sets.hpp"
 #include "plan/settings.hpp"
-#include "runtime/evaluator_core.hpp"
 #include "runtime/stage_core.hpp"
 #include "runtime/trainer_core.hpp"
 #include "tests/comm/collective_thread.hpp"
@@ -29,7 +29,7 @@ struct AllTold {};
 using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, OutcomeKnown, GiveUp>;
 using TrainerMessage =
     std::variant<RankReady, BatchReady, ProgramReply, ProgramDone, ProgramRequest, EvaluationFinished,
-                 SnapshotWritten, StepRecorded, AllTold, RunStatus, Failure>;
+                 GenerationFinished, SnapshotWritten, StepRecorded, AllTold, RunStatus, Failure>;
 using WriterMessage = std::variant<SnapshotExpected, SnapshotPart, StepRecorded>;
 using LoaderMessage = int64_t;  // the step wanted
 
@@ -150,7 +150,7 @@ class ThreadedRun final : private TrainerOutbox {
   }
   void evaluate(int64_t step) override {
     evaluator_->start(step);
-    ask_for_evaluation();
+    go_on_evaluating();
   }
   void generate() override { COLLIE_ASSERT(false, "these runs do not generate"); }
   void answer(const ProgramReply& reply) override {
@@ -162,10 +162,15 @@ class ThreadedRun final : private TrainerOutbox {
   }
   void add_to_evaluation(const ProgramReply& reply) {
     COLLIE_ASSERT(evaluator_asks_.accept(reply), "a stale reply for the evaluator");
-    auto result = evaluator_->add(value_of(reply, loss_sum_name));
-    if (!result) return ask_for_evaluation();
-    result->tag = threaded_tag;
-    mail_.push(*result);
+    evaluator_->add(reply);
+    go_on_evaluating();
+  }
+  void go_on_evaluating() {
+    if (auto request = evaluator_->next(evaluator_asks_)) return mail_.push(*std::move(request));
+    if (evaluator_->decodes()) mail_.push(GenerationFinished{threaded_tag, evaluator_name});
+    EvaluationFinished result = evaluator_->result();
+    result.tag = threaded_tag;
+    mail_.push(std::move(result));
   }
   void expect_snapshot(const SnapshotExpected& expected) override { writer_.send(expected); }
   void record(const StepFinished& step) override {
@@ -177,17 +182,16 @@ class ThreadedRun final : private TrainerOutbox {
   void trace(const ProgramDone&) override {}
   void announce(const EvaluationFinished& evaluation) override {
     outcome_.evaluations.push_back(evaluation.loss);
+    outcome_.results.push_back(evaluation.metrics);
   }
   void announce(const CheckpointSaved&) override {}
   void warn(const std::string&) override {}
   void end(RunEnded outcome) override { outcome_.end = std::move(outcome); }
 
-  void ask_for_evaluation() { mail_.push(evaluator_asks_.ask(evaluation_program, evaluator_->next())); }
-
   const RunPlan& plan_;
   ThreadedOutcome outcome_;
   Mailbox<TrainerMessage> mail_{512};
-  std::unique_ptr<EvaluatorCore> evaluator_;
+  std::unique_ptr<Evaluation> evaluator_;
   Asker evaluator_asks_{threaded_tag, evaluator_name};
   std::map<std::string, std::pair<Guest*, std::unique_ptr<Asker>>> guests_;
   TrainerCore core_;
@@ -269,8 +273,7 @@ ThreadedRun::ThreadedRun(const RunPlan& plan,
   }
   if (with_interrupt) with_interrupt([this] { mail_.push(RunStatus::interrupted); });
   const Grid& grid = plan.layout.grid;
-  if (plan.evaluation_order)
-    evaluator_ = std::make_unique<EvaluatorCore>(plan.evaluation_order, plan.config.train.micro_batch_size);
+  if (has_evaluation(plan)) evaluator_ = make_evaluation(plan);
   writer_.start([this, ranks = static_cast<size_t>(grid.ranks())] { return Writer(ranks, mail_, outcome_); },
                 failure_to_trainer("writer"));
   auto groups = make_local_groups(grid, static_cast<int>(plan.model.architecture.num_key_value_heads),
@@ -327,6 +330,7 @@ ThreadedOutcome ThreadedRun::run() {
     void operator()(ProgramDone& done) { core.done(done); }
     void operator()(ProgramRequest& request) { core.request(std::move(request)); }
     void operator()(EvaluationFinished& result) { core.evaluated(result); }
+    void operator()(GenerationFinished& finished) { core.generated(finished); }
     void operator()(SnapshotWritten& written) { core.written(written); }
     void operator()(StepRecorded& recorded) { core.recorded(recorded); }
     void operator()(AllTold&) { core.told(); }

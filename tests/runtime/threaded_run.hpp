@@ -14,8 +14,9 @@ namespace collie::test {
 
 struct ThreadedOutcome {
   RunEnded end;
-  std::vector<double> losses, norms;  // by step
-  std::vector<double> evaluations;
+  std::vector<double> losses, norms;                  // by step
+  std::vector<double> evaluations;                    // losses of data.eval
+  std::vector<std::vector<EvaluatedMetric>> results;  // of eval.sets, beside them
   // (name, state) -> elements of the whole tensor.
   using States = std::map<std::pair<std::string, std::string>, std::vector<double>>;
   States states;                        // of the last snapshot
