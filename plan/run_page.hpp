@@ -6,8 +6,8 @@
 
 namespace collie {
 
-// Writes summary.html into the folder of a training that has begun, if the configuration wants it. A page that
-// cannot be written is no failure of the run: a warning says so.
+// Writes summary.html into the folder of a training that has begun, if the configuration wants it. A page
+// that cannot be written is no failure of the run: a warning says so.
 void write_run_page(const RunPlan& plan, const RunEnded& outcome, const TrainerCore& trainer);
 
 }  // namespace collie
