@@ -8,6 +8,8 @@
 
 namespace collie {
 
+// collie-engine init: writes a first configuration for a model and data.
+void add_init_command(CLI::App& app, int& exit_code);
 // collie-engine run: runs a training run. `program` is how the command was called, for messages.
 void add_run_command(CLI::App& app, int& exit_code, const std::string& program);
 // collie-engine eval: prints one JSON object of metrics.

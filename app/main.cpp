@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", COLLIE_VERSION);
   app.require_subcommand(1);
   int exit_code = 0;
+  collie::add_init_command(app, exit_code);
   collie::add_run_command(app, exit_code, argc > 0 ? argv[0] : "collie-engine");
   collie::add_eval_command(app, exit_code);
   collie::add_generate_command(app, exit_code);

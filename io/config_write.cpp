@@ -7,6 +7,7 @@
 
 #include "io/callback_options.hpp"
 #include "io/config_check.hpp"
+#include "io/config_comments.hpp"
 #include "io/config_schema.hpp"
 #include "io/json_text.hpp"
 #include "io/learning_rate_options.hpp"
@@ -46,6 +47,31 @@ class Sections {
   std::vector<std::string> open_;
 };
 
+// A source as a mapping on one line; with `short_form` without keys that are as they would be anyway.
+std::string in_one_line(DataSource& source, bool short_form = false) {
+  DataSource others;
+  const std::vector<Key> defaults = source_schema(others, "");
+  std::string text;
+  for (const Key& key : source_schema(source, "")) {
+    if (key.nullable && key.yaml() == "null") continue;  // columns that are not given
+    const bool needed = key.path == ".path" || key.path == ".format";
+    if (short_form && !needed && key.yaml() == find_key(defaults, key.path)->yaml()) continue;
+    text += (text.empty() ? "" : ", ") + key.path.substr(1) + ": " + key.yaml();
+  }
+  return "{" + text + "}";
+}
+
+// A set: the keys that are not as they are at first.
+std::string in_one_line(EvalSet& set) {
+  EvalSet initial;
+  const std::vector<Key> keys = set_schema(set, ""), of_initial = set_schema(initial, "");
+  std::string text;
+  for (size_t i = 0; i < keys.size(); ++i)
+    if (const std::string value = keys[i].yaml(); value != of_initial[i].yaml())
+      text += (text.empty() ? "" : ", ") + keys[i].path.substr(1) + ": " + value;
+  return "{" + text + "}";
+}
+
 class Writer : public Sections {
  public:
   void write(const Key& key) {
@@ -62,26 +88,6 @@ class Writer : public Sections {
     }
     line(name + ":");
     for (DataSource& source : **sources) line("  - " + in_one_line(source));
-  }
-
- private:
-  // The keys that are not as they are at first.
-  static std::string in_one_line(EvalSet& set) {
-    EvalSet initial;
-    const std::vector<Key> keys = set_schema(set, ""), of_initial = set_schema(initial, "");
-    std::string text;
-    for (size_t i = 0; i < keys.size(); ++i)
-      if (const std::string value = keys[i].yaml(); value != of_initial[i].yaml())
-        text += (text.empty() ? "" : ", ") + keys[i].path.substr(1) + ": " + value;
-    return "{" + text + "}";
-  }
-  static std::string in_one_line(DataSource& source) {
-    std::string text;
-    for (const Key& key : source_schema(source, "")) {
-      if (key.nullable && key.yaml() == "null") continue;  // columns that are not given
-      text += (text.empty() ? "" : ", ") + key.path.substr(1) + ": " + key.yaml();
-    }
-    return "{" + text + "}";
   }
 };
 
@@ -109,23 +115,27 @@ std::string values_of(const Key& key, const std::map<std::string, std::vector<st
 // Writes "name: default    # what it means; what it may be", in lines of at most 115 characters.
 class Describer : public Sections {
  public:
-  explicit Describer(const std::map<std::string, std::vector<std::string>>& names) : names_(names) {}
+  // `stars` marks the keys of fingerprint().
+  explicit Describer(const std::map<std::string, std::vector<std::string>>& names, bool stars = true)
+      : names_(names), stars_(stars) {}
 
   // `before` stands before the key on its lines.
   void describe(const Key& key, const std::string& before = "") {
     const std::string name = before + open_sections(key.path);
     const bool later = key.only_value.has_value() || !key.warning_if_true.empty();
-    std::string about = key.in_fingerprint ? "* " : "";
+    std::string about = key.in_fingerprint && stars_ ? "* " : "";
     about += key.description;
     const std::string values = key.only_value ? "" : values_of(key, names_);
     for (const std::string& more : {values, std::string(later ? "not supported yet" : "")})
       if (!more.empty()) about += (about.empty() || about.ends_with("* ") ? "" : "; ") + more;
-    std::string start = fmt::format("{}: {}", name, default_of(key));
+    std::string start = name + ":" + value_of(key);
     if (start.size() >= column_ - 2) line(std::exchange(start, ""));  // a long name has a line of its own
     for (const std::string& part : wrapped(about)) {
       line(fmt::format("{:<{}}# {}", start, column_ - 2, part));
       start.clear();
     }
+    if (const auto* sources = std::get_if<std::vector<DataSource>*>(&key.target))
+      for (DataSource& source : **sources) line("  - " + in_one_line(source, true));
   }
 
   // The options of a section's other pieces, as comments.
@@ -173,9 +183,11 @@ class Describer : public Sections {
     if (value) line(fmt::format("{:<{}}# {}", fmt::format("#   {}: {}", key, *value), column_ - 2, when));
   }
 
-  static std::string default_of(const Key& key) {
-    if (std::holds_alternative<std::vector<DataSource>*>(key.target)) return "[]";
-    return key.yaml();
+  // Behind the colon. Sources have lines of their own.
+  static std::string value_of(const Key& key) {
+    const auto* sources = std::get_if<std::vector<DataSource>*>(&key.target);
+    if (sources != nullptr) return (*sources)->empty() ? " []" : "";
+    return " " + key.yaml();
   }
 
   static std::vector<std::string> wrapped(const std::string& text) {
@@ -189,6 +201,7 @@ class Describer : public Sections {
   }
 
   const std::map<std::string, std::vector<std::string>>& names_;
+  bool stars_;
 };
 
 // Where fingerprint() has a key.
@@ -267,6 +280,15 @@ std::string describe_keys(const std::map<std::string, std::vector<std::string>>&
     if (section == "lr_scheduler")
       describer.describe_others(learning_rate_declarations(), section, defaults.lr_scheduler.name);
   }
+  return describer.text();
+}
+
+std::string commented_yaml(const Config& config, const std::vector<std::string>& wanted,
+                           const std::map<std::string, std::vector<std::string>>& names) {
+  Config copy = config;  // the table holds pointers to members that could be changed through it
+  config::Describer describer(names, false);
+  for (const config::Key& key : config::schema(copy))
+    if (std::find(wanted.begin(), wanted.end(), key.path) != wanted.end()) describer.describe(key);
   return describer.text();
 }
 

@@ -31,6 +31,14 @@ Registry<MetricFactory>& metrics() {
     all.add("f_beta", make_f_beta);
     all.add("precision", make_precision);
     all.add("recall", make_recall);
+    all.add("bleu", make_bleu);
+    all.add("chrf", make_chrf);
+    all.add("rouge1", make_rouge_1);
+    all.add("rouge2", make_rouge_2);
+    all.add("rougeL", make_rouge_l);
+    all.add("rougeLsum", make_rouge_l_sum);
+    all.add("exact_match", make_exact_match);
+    all.add("numeric_answer", make_numeric_answer);
     return all;
   }();
   return registry;

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Runs the tests that are too long for continuous integration. Run it before a change counts as done (hours on two cores).
-#   scripts/long.sh [PART...]   PART: sources, tests, hostile, fuzz, sanitizers, layouts, packages, sinks, templates, tokenizers, pytorch;
-#   none: all of them
+#   scripts/long.sh [PART...]   PART: sources, tests, hostile, fuzz, sanitizers, layouts, packages, sinks, templates, tokenizers, metrics,
+#   pytorch; none: all of them
 # sources: each source compiles alone, so it includes what it uses. tests: every test. hostile: scripts/hostile.sh. fuzz:
 # scripts/fuzz.sh. sanitizers:
 # AddressSanitizer and ThreadSanitizer on all code they can check. layouts: every layout against one rank, in one process, two and
 # four. packages: scripts/check_package.sh --deb. sinks: scripts/check_sinks.sh (TensorBoard and pandas). templates:
-# scripts/check_templates.sh (Jinja2). tokenizers: scripts/check_tokenizers.sh. pytorch: comparisons with
-# PyTorch and transformers. The last three use the Python that COLLIE_PYTHON names (torch, transformers, tokenizers); without it they are
-# skipped with a message.
+# scripts/check_templates.sh (Jinja2). tokenizers: scripts/check_tokenizers.sh. metrics: scripts/check_metrics.sh (sacreBLEU,
+# rouge-score, scikit-learn). pytorch: comparisons with PyTorch and transformers. The last four use the Python that COLLIE_PYTHON
+# names (torch, transformers, tokenizers, sacrebleu, rouge-score, scikit-learn, lm_eval); without it they are skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- sources tests hostile fuzz sanitizers layouts packages sinks templates tokenizers pytorch
+[ $# -gt 0 ] || set -- sources tests hostile fuzz sanitizers layouts packages sinks templates tokenizers metrics pytorch
 engine=build/release/collie-engine
 
 sources() {
@@ -52,6 +52,7 @@ packages() {
 sinks() { scripts/check_sinks.sh; }
 templates() { scripts/check_templates.sh; }
 tokenizers() { scripts/check_tokenizers.sh; }
+metrics() { scripts/check_metrics.sh; }
 pytorch() {
   [ -n "${COLLIE_PYTHON:-}" ] || { echo "left out: comparisons with PyTorch (COLLIE_PYTHON names no Python)"; return; }
   scripts/build.sh collie-engine
@@ -95,7 +96,7 @@ pytorch() {
 
 for part in "$@"; do
   case $part in
-    sources | tests | hostile | fuzz | sanitizers | layouts | packages | sinks | templates | tokenizers | pytorch) ;;
+    sources | tests | hostile | fuzz | sanitizers | layouts | packages | sinks | templates | tokenizers | metrics | pytorch) ;;
     *)
       sed -n '2,11s/^# \?//p' "$0" >&2
       exit 2
