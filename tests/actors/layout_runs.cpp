@@ -123,12 +123,29 @@ static nlohmann::json model_config(const MathsOptions& maths) {
             {"n_inner", 48},        {"n_layer", 8},
             {"n_head", 4},          {"vocab_size", 260},
             {"n_positions", 64},    {"tie_word_embeddings", maths.tied}};
-  if (maths.family == "moss")
-    return {{"model_type", "moss"}, {"n_embd", 32},
-            {"n_inner", 48},        {"n_layer", 8},
-            {"n_head", 4},          {"n_positions", 64},
-            {"rotary_dim", 4},      {"vocab_size", 260},
-            {"resid_pdrop", 0.1},   {"tie_word_embeddings", maths.tied}};
+  if (maths.family == "moss" || maths.family == "codegen" || maths.family == "gptj")
+    return {{"model_type", maths.family},
+            {"n_embd", 32},
+            {"n_inner", 48},
+            {"n_layer", 8},
+            {"n_head", 4},
+            {"n_positions", 64},
+            {"rotary_dim", 4},
+            {"vocab_size", 260},
+            {"resid_pdrop", 0.1},
+            {"tie_word_embeddings", maths.tied}};
+  if (maths.family == "falcon")
+    return {{"model_type", "falcon"},
+            {"hidden_size", 32},
+            {"ffn_hidden_size", 48},
+            {"num_hidden_layers", 8},
+            {"num_attention_heads", 4},
+            {"num_kv_heads", 2},
+            {"new_decoder_architecture", true},
+            {"num_ln_in_parallel_attn", maths.packing ? 1 : 2},
+            {"vocab_size", 260},
+            {"max_position_embeddings", 64},
+            {"tie_word_embeddings", maths.tied}};
   if (maths.family == "chatglm")
     return {{"model_type", "chatglm"},
             {"hidden_size", 32},
@@ -150,10 +167,11 @@ static nlohmann::json model_config(const MathsOptions& maths) {
                            {"vocab_size", 260},
                            {"max_position_embeddings", 64},
                            {"tie_word_embeddings", maths.tied}};
-  // Windows go with fewer layouts.
   if (maths.family.starts_with("gemma") || maths.family.starts_with("glm")) object["head_dim"] = 8;
-  if (maths.family == "gemma2" || maths.family == "gemma3_text")
-    object["layer_types"] = std::vector<std::string>(8, "full_attention");
+  // Windows that documents exceed, on some blocks or on all.
+  for (const char* family : {"gemma2", "gemma3_text", "mistral"})
+    if (maths.family == family) object["sliding_window"] = 10;
+  if (maths.family == "gpt_neox" || maths.family == "internlm") object.erase("num_key_value_heads");
   if (maths.family == "llama") object.update({{"attention_bias", true}, {"mlp_bias", true}});
   // Documents of more than 12 tokens have other angles than shorter ones.
   if (maths.family == "phi3")
@@ -490,6 +508,7 @@ const std::vector<MathsOptions>& all_maths() {
       of_family("glm4", false, {true, true, true}),
       of_family("chatglm", false, {false, true, true}),
       of_family("moss", true, {false, true, true}),
+      of_family("falcon", false, {true, true, true}),
   };
   return all;
 }

@@ -325,8 +325,8 @@ TEST_CASE("memory plan: whole steps without memory leave the accounts that real 
 
 TEST_CASE("memory plan: the accounts of every family and of dropout are those of real steps, to the byte",
           "[actors][plan]") {
-  for (const std::string family : {"gemma", "gemma2", "gemma3_text", "glm4", "chatglm", "gpt2", "codegen",
-                                   "gpt_neox", "internlm2", "mistral", "phi3", "qwen2", "qwen3"})
+  for (const std::string family : {"falcon", "gemma", "gemma2", "gemma3_text", "glm4", "chatglm", "gpt2",
+                                   "codegen", "gpt_neox", "internlm2", "mistral", "phi3", "qwen2", "qwen3"})
     for (const bool dropout : {false, true}) {
       CAPTURE(family, dropout);
       ModelConfig config = tiny_config(true);
