@@ -201,6 +201,8 @@ std::shared_ptr<const PlannedSet> planned_set(const RunPlan& plan, size_t index,
   planned->set = plan.config.eval.sets[index];
   planned->set.metrics = metrics_of_set(planned->set);
   const std::string section = fmt::format("eval.sets.{}", index);
+  for (const MetricConfig& metric : planned->set.metrics)
+    find_metric(metric.name, kind_of(planned->set), plan.config.file.place(section + ".metrics"));
   if (!generates_texts(planned->set) && plan.config.train.loss != "cross_entropy")
     throw UserError(
         "{}: is {}, but the set {} is of likelihoods, which are cross-entropies; a set of texts "
