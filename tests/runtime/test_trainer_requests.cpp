@@ -86,22 +86,41 @@ TEST_CASE("trainer core: the parts of data ranks are merged in rank order", "[ac
   settings.layout.grid.data = 2;
   Run run(settings);
   run.ready();
-  const auto reply = [&](int rank, const Program& program, const std::string& name, double value) {
-    run.core.reply({tag, program.id, program.request, 0, rank, {{name, {value}}}});
-  };
   run.ask(evaluator_name);
-  run.ask("speaker", 1, generation_program);
+  ProgramRequest decoding = run.request_of("speaker", 1, generation_program, 1);
+  auto batch = std::make_shared<StepBatch>();
+  batch->micro_batches = {
+      {.tokens = {5, 6, 7}, .labels = {0, 0, 0}, .positions = {0, 1, 0}, .document_starts = {0, 2, 3}}};
+  decoding.batch = std::move(batch);
+  decoding.decoding.next.resize(2);
+  decoding.decoding.next[0].number = 8;
+  decoding.decoding.next[1].number = 3;
+  run.core.request(std::move(decoding));
   const Program &losses = *run.outbox.programs.at(0), &text = *run.outbox.programs.at(1);
   CHECK(losses.batches.at(0)->micro_batches.size() == 1);  // dealt
-  CHECK(text.batches.at(0) == text.batches.at(1));         // all decode all
-  CHECK(text.batches.at(0)->micro_batches.size() == 2);
+  // Each decodes the texts that are its own by their number.
+  REQUIRE(text.batches.size() == 2);
+  CHECK(text.batches[0]->micro_batches.at(0).tokens == std::vector<int32_t>{5, 6});
+  CHECK(text.batches[1]->micro_batches.at(0).tokens == std::vector<int32_t>{7});
   run.news();
-  reply(1, losses, loss_sum_name, 1e16);
+  const auto reply = [&](int rank, const Program& program, std::vector<NamedValues> values) {
+    run.core.reply({tag, program.id, program.request, 0, rank, std::move(values)});
+  };
+  reply(1, losses, {{loss_sum_name, {1e16}}});
   CHECK(run.news().empty());
-  reply(0, losses, loss_sum_name, 1.0);
+  reply(0, losses, {{loss_sum_name, {1.0}}});
   CHECK(run.news() == Log{fmt::format("loss_sum {} for evaluator 1", 0.0 + 1.0 + 1e16)});
-  reply(0, text, tokens_name, 5);
-  CHECK_THAT(assertion_of([&] { reply(1, text, tokens_name, 6); }), contains("ranks 0 and 1 do not agree"));
+  reply(0, text, {{tokens_name, {50.0}}, {sequences_name, {8.0}}});
+  SECTION("as they are") {
+    reply(1, text, {{tokens_name, {30.0}}, {sequences_name, {3.0}}});
+    CHECK(run.news() == Log{"tokens 30 for speaker 1", "sequences 3 for speaker 1"});  // by number
+  }
+  SECTION("two that have the same text must agree") {
+    CHECK_THAT(assertion_of([&] {
+                 reply(1, text, {{tokens_name, {51.0}}, {sequences_name, {8.0}}});
+               }),
+               contains("does not agree"));
+  }
 }
 
 TEST_CASE("trainer core: during training a generation that is finished frees its caches and ends nothing",
