@@ -72,6 +72,12 @@ void check_shard(const ModelConfig& config, const ModelShard& shard) {
         "ranks "
         "yet; use 1",
         shard.context_size);
+  if (shard.context_size > 1 && config.blanks.exist())
+    throw UserError(
+        "parallel.cp_size: the engine does not share the tokens of a model whose documents have a context "
+        "that "
+        "sees itself in both directions (model_type chatglm with position_encoding_2d) among {} ranks; use 1",
+        shard.context_size);
 }
 
 }  // namespace collie
