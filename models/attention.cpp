@@ -45,6 +45,8 @@ Attention::Attention(const ModelConfig& config, int64_t block, const BlockIds& i
       dropout_(config.dropout.attention),
       place_(fmt::format("block {}/weights", block)) {
   if (score_scale_ == 0) score_scale_ = 1.0 / std::sqrt(static_cast<double>(config.head_dim));
+  COLLIE_ASSERT(!config.blanks.exist() || window_ == 0, "block {} has contexts and a window of {}", block,
+                window_);
   if (ids.prefix.exists()) {
     COLLIE_ASSERT(window_ == 0, "block {} has a prefix and a window of {}", block, window_);
     prefix_.emplace(ids.prefix, head_dim_, config.num_hidden_layers);
@@ -78,6 +80,10 @@ AttentionScores Attention::scores(const LayerContext& context, const TokenLayout
   return scores;
 }
 
+std::vector<AttentionPart> Attention::own_parts(const TokenLayout& layout) const {
+  return parts_of_documents(layout.spans.key_starts, layout.contexts, prefix_.has_value());
+}
+
 AttentionSpans Attention::own_spans(const TokenLayout& layout) const {
   AttentionSpans spans = layout.spans;
   spans.window = window_;
@@ -91,6 +97,14 @@ void Attention::rotate(LayerContext& context, const TokenLayout& layout, Tensor&
   const std::span<const int32_t> angles = layout.angles.empty() ? layout.positions : layout.angles;
   context.operations.rope(q, tables_.cosines, tables_.sines, angles, inverse, pairs_);
   context.operations.rope(k, tables_.cosines, tables_.sines, angles, inverse, pairs_);
+  if (layout.second_angles.empty()) return;
+  // A head's second half is the first half of one that begins half a head later. Of the last key head this
+  // one reaches into the values, which stay as they are.
+  const int64_t half = head_dim_ / 2;
+  Tensor q_halves = heads_of(qkv.columns(half, half + q_width_)),
+         k_halves = heads_of(qkv.columns(half + q_width_, half + q_width_ + kv_width_));
+  context.operations.rope(q_halves, tables_.cosines, tables_.sines, layout.second_angles, inverse, pairs_);
+  context.operations.rope(k_halves, tables_.cosines, tables_.sines, layout.second_angles, inverse, pairs_);
 }
 
 // Heads lie in rows with others between them, and the norm reads rows of their own.
@@ -141,6 +155,9 @@ void Attention::attend(LayerContext& context, const TokenLayout& layout, const T
   const AttentionScores of_layout = scores(context, layout, first_keys);
   if (layout.slice != nullptr)
     ring_attention(context, *layout.slice, q, key_values_of(qkv), of_layout, window_, out, log_sum_exp);
+  else if (!layout.contexts.empty())
+    attention_by_parts(context.operations, own_parts(layout), q, heads_of(k_of(qkv)), heads_of(v_of(qkv)),
+                       of_layout, out, log_sum_exp);
   else
     context.operations.attention(q, heads_of(k_of(qkv)), heads_of(v_of(qkv)), own_spans(layout), of_layout,
                                  out, log_sum_exp);
@@ -170,6 +187,10 @@ void Attention::attend_backward_to_own(LayerContext& context, const TokenLayout&
                                    out, stash.log_sum_exp, d_out, dq, d_key_values);
   }
   Tensor dk = heads_of(k_of(d_qkv)), dv = heads_of(v_of(d_qkv));
+  if (!layout.contexts.empty())
+    return attention_by_parts_backward(context.operations, own_parts(layout), q, heads_of(k_of(stash.qkv)),
+                                       heads_of(v_of(stash.qkv)), of_layout, out, stash.log_sum_exp, d_out,
+                                       dq, dk, dv);
   context.operations.attention_backward(q, heads_of(k_of(stash.qkv)), heads_of(v_of(stash.qkv)),
                                         own_spans(layout), of_layout, out, stash.log_sum_exp, d_out, dq, dk,
                                         dv);
@@ -261,6 +282,11 @@ void Attention::decode_sequence(LayerContext& context, const Tensor& qkv, Decode
   Tensor log_sum_exp =
       operations.empty({tokens, q_width_ / head_dim_}, operations.accumulation_dtype(), Category::workspace);
   Tensor attended_heads = heads_of(attended);
+  if (sequence.context > 0)
+    return attention_by_parts(operations, parts_of_prompt(sequence.context, tokens, held_before),
+                              heads_of(q_of(qkv)), heads_of(held.columns(0, kv_width_)),
+                              heads_of(held.columns(kv_width_, 2 * kv_width_)), plain_scores(),
+                              attended_heads, log_sum_exp);
   AttentionSpans spans{{0, static_cast<int32_t>(tokens)}, {0, static_cast<int32_t>(keys)}};
   spans.window = window_;
   operations.attention(heads_of(q_of(qkv)), heads_of(held.columns(0, kv_width_)),

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "models/context_attention.hpp"
 #include "models/context_slice.hpp"
 #include "models/linear.hpp"
 #include "models/model_config.hpp"
@@ -24,6 +25,9 @@ struct TokenLayout {
       nullptr;  // with context parallelism: the tokens are its own, instead of `spans`
   std::span<const uint64_t> rows = {};   // [tokens] their numbers in the run, where something is dropped
   std::span<const int32_t> angles = {};  // [tokens] rows of the rotary tables; empty: the positions
+  // Of a model that fills in blanks (models/blanks.hpp), otherwise empty:
+  std::span<const int32_t> contexts = {};       // [documents] their first tokens that see each other
+  std::span<const int32_t> second_angles = {};  // [tokens] those of the second half of each head
 };
 
 // What the norm of queries or of keys keeps: rows are [tokens · heads, head_dim].
@@ -34,9 +38,10 @@ struct HeadNormStash {
 
 // The next tokens of one of several sequences, and what a block holds of it.
 struct DecodedSequence {
-  TokenRange rows;     // its tokens
-  Tensor cache;        // [prefix + capacity, cache_width]
-  int64_t cached = 0;  // tokens that the cache holds, without those of a prefix, which come first
+  TokenRange rows;      // its tokens
+  Tensor cache;         // [prefix + capacity, cache_width]
+  int64_t cached = 0;   // tokens that the cache holds, without those of a prefix, which come first
+  int64_t context = 0;  // the first of its tokens here, which see each other; 0 if none do
 };
 
 struct AttentionStash {
@@ -87,7 +92,8 @@ class Attention {
   Tensor v_of(const Tensor& qkv) const { return qkv.columns(q_width_ + kv_width_, q_width_ + 2 * kv_width_); }
   Tensor key_values_of(const Tensor& qkv) const { return qkv.columns(q_width_, q_width_ + 2 * kv_width_); }
   Tensor heads_of(const Tensor& x) const { return x.reshape({x.dim(0), x.dim(1) / head_dim_, head_dim_}); }
-  // Those of the tokens' own keys and values.
+  // Those of the tokens' own keys and values; by parts where documents have contexts.
+  std::vector<AttentionPart> own_parts(const TokenLayout& layout) const;
   AttentionSpans own_spans(const TokenLayout& layout) const;
   AttentionScores plain_scores() const;  // without dropout
   // `first_keys` is filled where weights are dropped, and must outlive the scores.

@@ -25,11 +25,14 @@ DecoderBlock::DecoderBlock(const ModelConfig& config, int64_t block, const Block
       attention_(config.norm, ids.attention_norm, Attention(config, block, ids, tables, linears),
                  ids.attention_output_norm,
                  {config.dropout.residual, fmt::format("block {}/attention", block)},
-                 bottleneck_of(ids.attention_bottleneck, bottleneck)),
+                 bottleneck_of(ids.attention_bottleneck, bottleneck), config.residual_scale),
       mlp_(config.norm, ids.mlp_norm, Mlp(config, ids, linears), ids.mlp_output_norm,
            {config.dropout.residual, fmt::format("block {}/mlp", block)},
-           bottleneck_of(ids.mlp_bottleneck, bottleneck)),
-      recompute_(recompute) {}
+           bottleneck_of(ids.mlp_bottleneck, bottleneck), config.residual_scale),
+      recompute_(recompute) {
+  COLLIE_ASSERT(!parallel_ || config.residual_scale == 0, "branches side by side have residuals scaled by {}",
+                config.residual_scale);
+}
 
 ResidualStream DecoderBlock::forward(LayerContext& context, const TokenLayout& layout, ResidualStream stream,
                                      BlockStash* stash) const {
@@ -38,9 +41,10 @@ ResidualStream DecoderBlock::forward(LayerContext& context, const TokenLayout& l
   BlockStash* const kept = recompute_ == Recompute::full ? nullptr : stash;
   ResidualStream beside;  // the MLP's, where it reads what attention reads
   if (parallel_) beside.x = stream.sum(operations);
-  attention_.forward(context, layout, stream, kept ? &kept->attention : nullptr,
-                     kept ? Category::activations : Category::workspace);
-  if (stash) stash->attention.input = stream.x;
+  Tensor input = attention_.forward(context, layout, stream, kept ? &kept->attention : nullptr,
+                                    kept ? Category::activations : Category::workspace);
+  if (stash) stash->attention.input = input;
+  input = {};
   if (recompute_ == Recompute::selective && stash) attention_.forget_what_is_cheap(stash->attention);
   mlp_.forward(context, layout, parallel_ ? beside : stream, kept ? &kept->mlp : nullptr, of_output);
   if (recompute_ == Recompute::selective && stash) mlp_.forget_what_is_cheap(stash->mlp);

@@ -1,6 +1,7 @@
 // One decoder block of two branches, attention and the MLP. One after the other: m = x + attention(norm(x)),
 // y = m + mlp(norm(m)); or side by side: y = x + attention(norm(x)) + mlp(norm(x)), with a norm each or with
-// one norm.
+// one norm. With scaled residuals (ModelConfig::residual_scale), which are for branches one after the
+// other: n = norm(x), m = α n + attention(n), p = norm(m), y = α p + mlp(p).
 #pragma once
 
 #include <vector>

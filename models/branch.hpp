@@ -1,6 +1,6 @@
 // A branch of a decoder block: it reads the residual stream through a norm, computes (attention or the MLP),
 // and what it gives is added to the stream, through a second norm where the model has one, and with a
-// bottleneck where it has that.
+// bottleneck where it has that. Or it is added to α times what the norm gave (ModelConfig::residual_scale).
 #pragma once
 
 #include <optional>
@@ -47,25 +47,30 @@ class Branch {
 
   // A norm without a weight is none.
   Branch(const NormSettings& settings, const NormIds& norm, Layer layer, const NormIds& output_norm,
-         const BranchDropout& dropout, std::optional<Bottleneck> bottleneck)
-      : dropout_(dropout),
+         const BranchDropout& dropout, std::optional<Bottleneck> bottleneck, double residual_scale)
+      : residual_scale_(residual_scale),
+        dropout_(dropout),
         bottleneck_(std::move(bottleneck)),
         layer_(std::move(layer)),
         norm_trained_(norm.weight != no_parameter && norm.trained) {
     if (norm.weight != no_parameter) norm_.emplace(norm, settings);
     if (output_norm.weight != no_parameter) output_norm_.emplace(output_norm, settings);
+    COLLIE_ASSERT(residual_scale_ == 0 || norm_, "a branch without a norm has a residual scaled by {}",
+                  residual_scale_);
   }
 
   const Layer& layer() const { return layer_; }
 
   // Settles the stream and leaves in stream.delta what the branch adds to it. `stash` is null where there is
-  // no backward.
-  void forward(LayerContext& context, const TokenLayout& layout, ResidualStream& stream, Stash* stash,
-               Category of_output) const {
+  // no backward. Returns what the branch has read: the stream as it was.
+  Tensor forward(LayerContext& context, const TokenLayout& layout, ResidualStream& stream, Stash* stash,
+                 Category of_output) const {
     const Category category = category_of(stash);
     Tensor statistics;
     Tensor x = read(context, stream, category, statistics);
-    if (stash) stash->input = stream.x;
+    Tensor input = stream.x;
+    if (stash) stash->input = input;
+    replace_residual(context.operations, x, category, stream);
     stream.delta = context.operations.empty(x.shape(), output_norm_ ? category : of_output);
     layer_.forward(context, layout, x, stream.delta, stash ? &stash->layer : nullptr);
     drop(context, layout, stream.delta);
@@ -75,6 +80,7 @@ class Branch {
     }
     if (output_norm_) normalise_output(context, stream.delta, stash, of_output);
     if (bottleneck_) bottleneck_->forward(context, stream, stash ? &stash->bottleneck : nullptr);
+    return input;
   }
 
   // The next tokens of sequences (Layer is Attention).
@@ -82,6 +88,7 @@ class Branch {
               std::span<DecodedSequence> sequences) const {
     Tensor statistics;
     const Tensor x = read(context, stream, Category::workspace, statistics);
+    replace_residual(context.operations, x, Category::workspace, stream);
     stream.delta = context.operations.empty(x.shape(), Category::workspace);
     layer_.decode(context, layout, x, stream.delta, sequences);
     if (output_norm_) normalise_output(context, stream.delta, nullptr, Category::workspace);
@@ -91,7 +98,10 @@ class Branch {
   // Fills the stash as forward does, from the stream, which it settles; what the branch adds is not computed
   // if neither a norm nor a bottleneck reads it.
   void keep(LayerContext& context, const TokenLayout& layout, ResidualStream& stream, Stash& stash) const {
-    if (output_norm_ || bottleneck_) return forward(context, layout, stream, &stash, Category::workspace);
+    if (output_norm_ || bottleneck_) {
+      forward(context, layout, stream, &stash, Category::workspace);
+      return;
+    }
     stash.normed = read(context, stream, Category::activations, stash.statistics);
     stash.input = stream.x;
     layer_.keep(context, layout, stash.normed, stash.layer);
@@ -150,13 +160,32 @@ class Branch {
       stash.d_given = std::move(kept);
     }
     layer_.backward_input(context, layout, stash.d_given, stash.d_normed, stash.layer);
+    if (residual_scale_ != 0 && stash.d_normed.defined()) add_scaled(operations, d_residual, stash.d_normed);
     if (!wanted) return {};
     Tensor d_input = operations.empty(shape, Category::activations);
     if (norm_)
-      norm_->backward_input(context, stash.d_normed, stash.input, stash.statistics, d_residual, d_input);
+      norm_->backward_input(context, stash.d_normed, stash.input, stash.statistics,
+                            residual_scale_ == 0 ? d_residual : Tensor(), d_input);
     else
       operations.add(d_residual, stash.d_normed, d_input);
     return d_input;
+  }
+
+  // What the branch adds to, if it is not what the norm has read: α times what that gave, `normed`.
+  void replace_residual(Operations& operations, const Tensor& normed, Category category,
+                        ResidualStream& stream) const {
+    if (residual_scale_ == 0) return;
+    stream.x = operations.empty(normed.shape(), category);
+    operations.copy(normed, stream.x);
+    operations.scale(stream.x, residual_scale_);
+  }
+
+  // to += α x
+  void add_scaled(Operations& operations, const Tensor& x, Tensor& to) const {
+    Tensor scaled = operations.empty(x.shape(), Category::workspace);
+    operations.copy(x, scaled);
+    operations.scale(scaled, residual_scale_);
+    operations.add(to, scaled, to);
   }
 
   static Category category_of(const Stash* stash) {
@@ -191,6 +220,7 @@ class Branch {
     given = std::move(y);
   }
 
+  double residual_scale_;  // α; 0: the stream itself
   BranchDropout dropout_;
   std::optional<Bottleneck> bottleneck_;
   std::optional<Norm> norm_, output_norm_;

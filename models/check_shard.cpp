@@ -64,6 +64,12 @@ void check_shard(const ModelConfig& config, const ModelShard& shard) {
         "parallel.tp_size: {} ranks cannot share the model's num_key_value_heads of {}: one must be a "
         "multiple of the other; nearest sizes of tp_size for this model: {}",
         ranks, config.num_key_value_heads, nearest_tensor_sizes(config, ranks));
+  if (shard.context_size > 1 && config.blanks.exist())
+    throw UserError(
+        "parallel.cp_size: the engine does not share the tokens of a model whose documents have a context "
+        "that "
+        "sees itself in both directions (model_type chatglm with position_encoding_2d) among {} ranks; use 1",
+        shard.context_size);
 }
 
 }  // namespace collie

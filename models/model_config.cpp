@@ -113,7 +113,7 @@ ModelConfig parse_model_config(const ModelKeys& keys) {
   ConfigReader reader(keys);
   const json& type = reader.value("model_type");
   if (type.is_null()) throw UserError("{}: model_type is missing; known: {}", where, known_families());
-  const Family* const family = find_family(type.is_string() ? type.get<std::string>() : "");
+  const Family* const family = find_family(type.is_string() ? type.get<std::string>() : "", reader);
   if (family == nullptr)
     reader.refuse("model_type", type, right_family(type.is_string() ? type.get<std::string>() : ""));
   if (family->check) family->check(reader);
@@ -137,7 +137,7 @@ json to_hugging_face(const ModelConfig& config) {
   const Family& family = family_of(config);
   json object = {
       {"architectures", {family.architecture}},
-      {"model_type", config.model_type},
+      {"model_type", family.type_in_files()},
       {family.keys.hidden, config.hidden_size},
       {family.keys.intermediate, config.intermediate_size},
       {family.keys.blocks, config.num_hidden_layers},

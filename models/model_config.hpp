@@ -28,6 +28,16 @@ enum class Positions : uint8_t {
   learned,  // a second embedding is added to the first
 };
 
+// The tokens that divide a document of a model which fills in a blank (GLM: Du et al., arXiv 2103.10360).
+// What stands before `start` is the context, which has the blank; from `start` on there is what fills it.
+struct BlankTokens {
+  int32_t start = -1;  // -1: the model knows no blanks
+  int32_t gmask = -1;  // the blank: the context's first gmask,
+  int32_t mask = -1;   // or else its first mask
+
+  bool exist() const { return start >= 0; }
+};
+
 // The rates with which a config.json says that the model was trained.
 struct DropoutRates {
   double embedding = 0, attention = 0, residual = 0;
@@ -69,6 +79,10 @@ struct ModelConfig {
   int64_t rotary_dim = 0;  // the channels of a head that are rotated, its first; 0: all
   RotaryPairs rotary_pairs = RotaryPairs::halves;
   RopeScaling rope_scaling = {};
+  BlankTokens blanks = {};        // if they exist, a head's halves have a position each (models/blanks.hpp)
+  bool half_frequencies = false;  // frequencies of rotary positions are rounded to float16
+  // α: a branch adds to α times what its norm gives, and not to what the norm reads; 0: to the latter.
+  double residual_scale = 0;
   std::vector<BlockSettings> blocks = {};  // [num_hidden_layers], or empty: all have the defaults
   double embedding_scale = 1;              // multiplies the token embedding
   double logit_soft_cap = 0;               // c: a logit z becomes c · tanh(z / c); 0: none

@@ -4,19 +4,22 @@
 #include <cmath>
 #include <vector>
 
+#include "io/half.hpp"
+
 namespace collie {
 namespace {
 
 // Appends the angles of positions [0, positions).
 class AngleRows {
  public:
-  explicit AngleRows(double attention_factor) : attention_factor_(attention_factor) {}
+  explicit AngleRows(const ModelConfig& config)
+      : attention_factor_(config.rope_scaling.attention_factor), in_half_(config.half_frequencies) {}
 
   void append(const std::vector<double>& frequencies, int64_t positions) {
     for (int64_t p = 0; p < positions; ++p)
       for (const double frequency : frequencies) {
         // A float product on purpose.
-        const double angle = static_cast<float>(p) * static_cast<float>(frequency);
+        const double angle = static_cast<float>(p) * rounded(frequency);
         cosines.push_back(static_cast<float>(attention_factor_ * std::cos(angle)));
         sines.push_back(static_cast<float>(attention_factor_ * std::sin(angle)));
       }
@@ -25,7 +28,13 @@ class AngleRows {
   std::vector<float> cosines, sines;
 
  private:
+  float rounded(double frequency) const {
+    const auto single = static_cast<float>(frequency);
+    return in_half_ ? float_from_half(half_from_float(single)) : single;
+  }
+
   double attention_factor_;
+  bool in_half_;
 };
 
 // The positions of documents that are not long.
@@ -45,7 +54,7 @@ RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operation
   RotaryTables tables{operations.empty(shape, operations.accumulation_dtype(), Category::workspace),
                       operations.empty(shape, operations.accumulation_dtype(), Category::workspace)};
   if (!operations.has_values()) return tables;
-  AngleRows rows(config.rope_scaling.attention_factor);
+  AngleRows rows(config);
   rows.append(rotary_frequencies(config.rope_theta, rotated, config.rope_scaling, false), of_short);
   if (of_long > 0)
     rows.append(rotary_frequencies(config.rope_theta, rotated, config.rope_scaling, true), of_long);

@@ -19,7 +19,8 @@ struct RotaryTables {
 
 // Angle of position p, channel i: p · theta^(-2i / rotary_dim) (Su et al., arXiv 2104.09864), scaled as the
 // model says (rope_scaling.hpp). Frequency and angle are rounded to fp32 as transformers does: at far
-// positions the rounding is part of what a checkpoint was trained with.
+// positions the rounding is part of what a checkpoint was trained with. With half_frequencies a frequency is
+// rounded to float16 as well: ChatGLM-6B's code does that, also where the rest is computed in float32.
 RotaryTables make_rotary_tables(const ModelConfig& config, Operations& operations);
 
 // Whether the angles of a position depend on how long its document is: with longrope they do.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/collective_queue.hpp"
+#include "models/blanks.hpp"
 #include "models/block.hpp"
 #include "models/context_slice.hpp"
 #include "models/dropout.hpp"
@@ -54,7 +55,7 @@ CollectiveQueue* queue_of(const char* what, CollectiveQueue* queue, int rank, in
 class LocalBatch {
  public:
   // `numbered`: whether the tokens' numbers in the run are needed. `config`: of a model whose angles depend
-  // on the lengths of documents, else null.
+  // on more than the positions of tokens, else null.
   LocalBatch(const MicroBatch& batch, const ModelShard& shard, bool numbered,
              const ModelConfig* config = nullptr)
       : batch_(batch) {
@@ -72,7 +73,9 @@ class LocalBatch {
             own.positions,
             slice_ ? &*slice_ : nullptr,
             rows_,
-            angles_};
+            blanks_.first.empty() ? angles_ : blanks_.first,
+            blanks_.contexts,
+            blanks_.second};
   }
 
  private:
@@ -89,6 +92,11 @@ class LocalBatch {
 
   // They are cut as positions are.
   void find_angles(const ModelShard& shard, const ModelConfig& config) {
+    if (config.blanks.exist()) {
+      COLLIE_ASSERT(!slice_, "documents with blanks are cut");  // check_shard() refuses it
+      blanks_ = places_around_blanks(config.blanks, batch_);
+      return;
+    }
     angles_ = rotary_rows(config, batch_);
     if (!slice_) return;
     MicroBatch of_angles = batch_;
@@ -99,6 +107,7 @@ class LocalBatch {
   const MicroBatch& batch_;
   std::vector<uint64_t> rows_;
   std::vector<int32_t> angles_;
+  BlankPlaces blanks_;  // of a model that fills in blanks
   std::optional<ContextSlice> slice_;
 };
 
@@ -232,7 +241,14 @@ class DecoderStage final : public StageModel {
     check_batch(batch);
     const std::vector<KeyValueCache::Contents::Sequence*> held = held_sequences(batch, cache, sequences);
     const std::vector<int32_t> angles = decoded_angles(batch, held);
-    const TokenLayout layout{{}, batch.positions, nullptr, {}, angles};
+    const BlankPlaces blanks = decoded_blanks(batch, held);
+    const TokenLayout layout{{},
+                             batch.positions,
+                             nullptr,
+                             {},
+                             blanks.first.empty() ? angles : blanks.first,
+                             blanks.contexts,
+                             blanks.second};
     LayerContext context = decoding_context(outer);
     const bool begins =
         std::find(batch.positions.begin(), batch.positions.end(), prefix_) != batch.positions.end();
@@ -242,8 +258,10 @@ class DecoderStage final : public StageModel {
     std::vector<DecodedSequence> decoded(held.size());
     for (size_t i = 0; i < blocks_.size(); ++i) {
       for (size_t s = 0; s < held.size(); ++s)
-        decoded[s] = {
-            {batch.document_starts[s], batch.document_starts[s + 1]}, held[s]->blocks[i], held[s]->length};
+        decoded[s] = {{batch.document_starts[s], batch.document_starts[s + 1]},
+                      held[s]->blocks[i],
+                      held[s]->length,
+                      blanks.contexts.empty() ? 0 : blanks.contexts[s]};
       context.source.prefetch(block_layer(i), layer_after(block_layer(i)));
       stream = blocks_[i].decode(context, layout, std::move(stream), decoded);
     }
@@ -283,12 +301,29 @@ class DecoderStage final : public StageModel {
   std::vector<int32_t> decoded_angles(const MicroBatch& batch,
                                       const std::vector<KeyValueCache::Contents::Sequence*>& held) const {
     std::vector<int32_t> angles;
-    if (of_angles() == nullptr) return angles;
+    if (!angles_depend_on_length(config_)) return angles;
     for (size_t s = 0; s < held.size(); ++s)
       for (int32_t token = batch.document_starts[s]; token < batch.document_starts[s + 1]; ++token)
         angles.push_back(
             rotary_row(config_, batch.positions[static_cast<size_t>(token)], prefix_ + held[s]->capacity));
     return angles;
+  }
+
+  // A sequence's first tokens here say where its blank is.
+  BlankPlaces decoded_blanks(const MicroBatch& batch,
+                             const std::vector<KeyValueCache::Contents::Sequence*>& held) const {
+    BlankPlaces places;
+    if (!config_.blanks.exist()) return places;
+    for (size_t s = 0; s < held.size(); ++s) {
+      const auto begin = static_cast<size_t>(batch.document_starts[s]),
+                 count = static_cast<size_t>(batch.document_starts[s + 1]) - begin;
+      if (held[s]->length == 0)
+        held[s]->blank = find_blank(config_.blanks, std::span(batch.tokens).subspan(begin, count));
+      if (!held[s]->blank)
+        throw RunError("sequence {} begins without a blank to fill in; {}", s, right_blank(config_.blanks));
+      places.add(*held[s]->blank, held[s]->length, static_cast<int64_t>(count));
+    }
+    return places;
   }
 
   // x [tokens, hidden] -> the last row of each document [documents, hidden].
@@ -309,7 +344,9 @@ class DecoderStage final : public StageModel {
   }
 
   // For LocalBatch.
-  const ModelConfig* of_angles() const { return angles_depend_on_length(config_) ? &config_ : nullptr; }
+  const ModelConfig* of_angles() const {
+    return angles_depend_on_length(config_) || config_.blanks.exist() ? &config_ : nullptr;
+  }
 
   void drop_embedded(LayerContext& context, const LocalBatch& local, Tensor& x) const {
     drop_elements(context, rates_.embedding, "embedding", share_outside(context, local.rows()), x);

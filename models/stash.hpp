@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kernels/offload.hpp"
+#include "models/blanks.hpp"
 #include "models/block.hpp"
 #include "models/head.hpp"
 #include "models/prompt_encoder.hpp"
@@ -29,7 +31,8 @@ struct KeyValueCache::Contents {
   struct Sequence {
     std::vector<Tensor> blocks;  // [capacity, 2 kv_heads head_dim] each: keys, then values
     int64_t capacity = 0;
-    int64_t length = 0;  // tokens held
+    int64_t length = 0;          // tokens held
+    std::optional<Blank> blank;  // of a model that fills in blanks, once there are tokens
   };
   std::map<int64_t, Sequence> sequences;  // by number
 };

@@ -11,6 +11,7 @@
 #include "io/weight_folder.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/adapter_folder.hpp"
+#include "peft/ptuning_v2.hpp"
 
 namespace collie {
 
@@ -45,13 +46,24 @@ std::map<std::string, std::set<std::string>> modules_in(const WeightFolder& weig
   return modules;
 }
 
+std::string config_file_of(const std::string& folder) {
+  const char* const name = is_ptuning_v2_folder(folder) ? "config.json" : adapter_config_name;
+  return (std::filesystem::path(folder) / name).string();
+}
+
+nlohmann::ordered_json adapter_config_in(const std::string& folder) {
+  if (is_ptuning_v2_folder(folder)) return ptuning_v2_adapter_config(folder);
+  const std::string file = config_file_of(folder);
+  return parse_ordered_json(read_text_file(file), file);
+}
+
 }  // namespace
 
 AdapterConfigFile::AdapterConfigFile(const std::string& folder)
-    : file_((std::filesystem::path(folder) / adapter_config_name).string()),
-      ordered_(parse_ordered_json(read_text_file(file_), file_)),
+    : file_(config_file_of(folder)),
+      ordered_(adapter_config_in(folder)),
       object_(parse_json_object(ordered_.dump(), file_)),
-      modules_(modules_in(WeightFolder(folder, adapter_weight_files()))) {}
+      modules_(modules_in(WeightFolder(folder, adapter_weight_files(folder)))) {}
 
 void AdapterConfigFile::refuse(const std::string& key, const json& found, const std::string& wanted) const {
   throw UserError("{}: {}: found {}; {} is wanted", file_, key, in_short(found), wanted);

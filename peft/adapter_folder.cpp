@@ -10,12 +10,19 @@
 #include "models/weights_io.hpp"
 #include "peft/adapter_config.hpp"
 #include "peft/prompt_files.hpp"
+#include "peft/ptuning_v2.hpp"
 
 namespace collie {
 
-std::span<const char* const> adapter_weight_files() {
-  static constexpr std::array<const char*, 2> files = {adapter_weights_name, "adapter_model.bin"};
-  return files;
+std::span<const char* const> adapter_weight_files(const std::string& folder) {
+  static constexpr std::array<const char*, 2> files = {adapter_weights_name, "adapter_model.bin"},
+                                              of_ptuning_v2 = {"model.safetensors", "pytorch_model.bin"};
+  return is_ptuning_v2_folder(folder) ? of_ptuning_v2 : files;
+}
+
+// The name of the tensor of virtual tokens there.
+static std::string prompt_name_in(const WeightFolder& weights) {
+  return weights.contains(ptuning_v2_tensor) ? ptuning_v2_tensor : prompt_tensor;
 }
 
 std::vector<NamedTensor> adapter_tensors(const ModelSpec& model) {
@@ -40,11 +47,12 @@ std::string name_in_adapter(const ModelSpec& model, const std::string& tensor, c
 }
 
 AdapterFolderSource::AdapterFolderSource(const AdapterOrigin& origin, const ModelSpec& model)
-    : folder_(origin.folder, adapter_weight_files()) {
+    : folder_(origin.folder, adapter_weight_files(origin.folder)) {
   for (const NamedTensor& tensor : adapter_tensors(model)) {
     if (!is_of(tensor.name, origin.name)) continue;
     slices_.push_back(whole_weight_slice(tensor.name, tensor.shape));
-    names_.push_back(name_in_adapter(model, tensor.name, origin.name));
+    names_.push_back(model.prompt.exists() ? prompt_name_in(folder_)
+                                           : name_in_adapter(model, tensor.name, origin.name));
     if (model.prompt.exists())
       in_file_.push_back(parameter_in_prompt_file(model, whole_tensor(tensor.name, tensor.shape)));
   }
@@ -63,7 +71,7 @@ void AdapterFolderSource::read(size_t index, int64_t begin, std::span<float> val
 }
 
 AdapterFolder::AdapterFolder(const AdapterOrigin& origin)
-    : name_(origin.name), weights_(origin.folder, adapter_weight_files()) {}
+    : name_(origin.name), weights_(origin.folder, adapter_weight_files(origin.folder)) {}
 
 bool AdapterFolder::has(const Parameter& parameter) const {
   return parameter.is_saved && is_of(parameter.name, name_);
@@ -89,7 +97,15 @@ static void check_finite(const WeightFolder& folder, const std::string& name) {
 void AdapterFolder::check(const ModelSpec& model) const {
   std::vector<NamedTensor> expected = adapter_tensors(model);
   for (NamedTensor& tensor : expected) tensor.name = name_in_adapter(model, tensor.name);
-  if (model.prompt.exists()) expected = {prompt_in_file(model)};
+  if (model.prompt.exists()) {
+    expected = {prompt_in_file(model)};
+    expected.front().name = prompt_name_in(weights_);
+    if (expected.front().name == ptuning_v2_tensor && !model.architecture.blanks.exist())
+      throw UserError(
+          "{}: {} is a prefix of P-tuning v2, which takes no positions; the engine has that for ChatGLM-6B "
+          "alone, and model_type is {}",
+          weights_.path().string(), ptuning_v2_tensor, model.architecture.model_type);
+  }
   std::vector<std::string> surplus = check_tensors(weights_, expected);
   // peft writes tensors without elements of a matrix that has lost all of its triplets.
   std::erase_if(surplus, [&](const std::string& name) { return weights_.find(name).tensor->elements == 0; });
@@ -103,7 +119,9 @@ void AdapterFolder::read(const ModelSpec& model, const Parameter& parameter, Ope
                          Tensor& weight) const {
   Parameter renamed = parameter;
   renamed.pieces = pieces_of(model.prompt.exists() ? parameter_in_prompt_file(model, parameter) : parameter);
-  for (Piece& piece : renamed.pieces) piece.tensor = name_in_adapter(model, piece.tensor, name_);
+  for (Piece& piece : renamed.pieces)
+    piece.tensor =
+        model.prompt.exists() ? prompt_name_in(weights_) : name_in_adapter(model, piece.tensor, name_);
   std::vector<Tensor> weights{weight};
   read_weights(weights_, {renamed}, operations, weights);
 }

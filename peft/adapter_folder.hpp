@@ -21,8 +21,9 @@ constexpr const char* adapter_weights_name = "adapter_model.safetensors";
 // adapter is called MODULE.base_layer.
 constexpr const char* adapter_name_prefix = "base_model.model.";
 constexpr const char* adapter_base_layer = ".base_layer";
-// The files that may have them, as WeightFolder takes them.
-std::span<const char* const> adapter_weight_files();
+// The files of a folder that may have them, as WeightFolder takes them. One of P-tuning v2
+// (peft/ptuning_v2.hpp) has those of a model.
+std::span<const char* const> adapter_weight_files(const std::string& folder);
 
 // The tensors that an adapter's folder has of `model`, by the engine's names, and their names there.
 std::vector<NamedTensor> adapter_tensors(const ModelSpec& model);

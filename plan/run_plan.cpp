@@ -27,6 +27,7 @@
 #include "peft/quantised_base.hpp"
 #include "peft/virtual_tokens.hpp"
 #include "plan/base_model.hpp"
+#include "plan/blank_check.hpp"
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/companion_files.hpp"
 #include "plan/data_order.hpp"
@@ -181,6 +182,9 @@ void resolve_model(RunPlan& plan) {
   const bool own_tokenizer =
       !section.from_scratch && plan.config.tokenizer.path.empty() && plan.config.tokenizer.kind != "byte";
   set_special_ids(keys.object, own_tokenizer, *plan.tokenizer, plan.model_json);
+  if (const BlankTokens& blanks = plan.model.architecture.blanks; blanks.exist())
+    plan.model_json["bos_token_id"] =
+        blanks.start;  // a part of the model, whatever the tokenizer begins with
   plan.stop_ids = stop_ids(plan.config, *plan.tokenizer);
   plan.kept_files = kept_files(plan.config);
 }
@@ -254,10 +258,17 @@ void check_sequence_length(const RunPlan& plan) {
 
 void open_evaluation_data(RunPlan& plan) {
   const Config& config = plan.config;
-  if (!config.data.eval.empty())
+  if (!config.data.eval.empty()) {
     plan.evaluation_order =
         evaluation_order(open_data(plan, config.data.eval, "data.eval"), config.data.sequence_length,
                          packing_of(config.data, config.data.eval));
+    check_blanks(plan.model.architecture.blanks, *plan.evaluation_order, config);
+  }
+  if (plan.model.architecture.blanks.exist() && !config.eval.sets.empty())
+    throw UserError(
+        "{}: sets of models whose documents have a blank (model_type chatglm with "
+        "position_encoding_2d) are not supported yet; data.eval is",
+        config.file.place("eval.sets"));
   plan.evaluation_sets = plan_evaluation_sets(
       plan, [&](const auto& sources, const std::string& name) { return open_data(plan, sources, name); });
 }
@@ -274,6 +285,7 @@ void count_steps(RunPlan& plan) {
 void open_training_data(RunPlan& plan) {
   const Config& config = plan.config;
   plan.order = training_order(config, open_data(plan, config.data.train, "data.train"));
+  check_blanks(plan.model.architecture.blanks, *plan.order, config);
   plan.sizes = {config.train.micro_batch_size, config.train.gradient_accumulation_steps,
                 config.parallel.dp_size, 0};
   plan.steps_per_epoch = steps_per_epoch(*plan.order, plan.sizes);
@@ -569,6 +581,7 @@ RunPlan plan_generation(Config config, Generation generation, const CheckpointCh
     throw UserError(
         "--prompt: {} tokens long; the model has {} positions, so at most {} leave room for an answer",
         length, plan.model.positions(), plan.model.positions() - 1);
+  check_blank_of_prompt(plan.model.architecture.blanks, plan.prompt_tokens);
   measure_partition(plan);
   return plan;
 }

@@ -1,6 +1,6 @@
 // ChatGLM2-6B, ChatGLM3-6B and GLM-4-9B (arXiv 2406.12793) as their own code stores them: queries, keys and
 // values of a few key heads in one matrix, gate and up in another, and the first half of each head rotated,
-// in neighbouring pairs. ChatGLM-6B has the same model_type and is another model.
+// in neighbouring pairs. ChatGLM-6B has the same model_type and is another model (chatglm_6b.cpp).
 #include "models/families/family.hpp"
 
 namespace collie {
@@ -12,15 +12,6 @@ constexpr double chatglm_theta = 10000;
 void check_switch(ConfigReader& reader, const char* key, bool has, const char* what) {
   if (reader.flag(key, has) != has)
     reader.refuse(key, reader.value(key), fmt::format("the engine has {} only: {}", what, has));
-}
-
-// ChatGLM-6B's names of what its code computes otherwise.
-void check_chatglm(ConfigReader& reader) {
-  for (const char* key : {"position_encoding_2d", "inner_hidden_size", "gmask_token_id"})
-    if (reader.has(key))
-      reader.refuse(key, reader.value(key),
-                    "a key of ChatGLM-6B, whose two-dimensional positions, prefix mask and residuals the "
-                    "engine does not have yet; ChatGLM2, ChatGLM3 and GLM-4 are the chatglm that it has");
 }
 
 void read_chatglm(ConfigReader& reader, ModelConfig& config) {
@@ -107,7 +98,6 @@ const Family& chatglm_family() {
                 .final_norm = "transformer.encoder.final_layernorm",
                 .head = "transformer.output_layer.weight"},
       .ignored = {"*.rotary_pos_emb.inv_freq"},
-      .check = check_chatglm,
       .read = read_chatglm,
       .write = write_chatglm,
       .add_block = add_chatglm_block,

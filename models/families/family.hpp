@@ -37,12 +37,16 @@ struct TensorNames {
 };
 
 struct Family {
-  const char* model_type;
+  const char* model_type;    // its name here, and in files if stored_type does not say otherwise
   const char* architecture;  // "LlamaForCausalLM"
   SizeKeys keys = {};
   TensorNames names = {};
   // Patterns (base/name_pattern.hpp) of tensors that files may have and the model has no use for.
   std::vector<const char*> ignored = {};
+
+  // The model_type in files, if another family has that, too; is_meant() tells them apart by their keys.
+  const char* stored_type = nullptr;
+  bool (*is_meant)(ConfigReader& reader) = nullptr;
 
   // Refuses kinds of models that the family's name also stands for, before any size is read; or none.
   void (*check)(ConfigReader& reader) = nullptr;
@@ -53,10 +57,12 @@ struct Family {
   void (*write)(const ModelConfig& config, nlohmann::json& json);
   // Adds block `block`'s parameters in the order of transformers' named_parameters().
   BlockIds (*add_block)(LayerParameters& layer, int64_t block);
+
+  const char* type_in_files() const { return stored_type != nullptr ? stored_type : model_type; }
 };
 
-// nullptr if there is none.
-const Family* find_family(const std::string& model_type);
+// The family of a file with this model_type and the reader's keys; nullptr if there is none.
+const Family* find_family(const std::string& model_type, ConfigReader& reader);
 // Asserts that there is one.
 const Family& family_of(const ModelConfig& config);
 // "gpt2, llama, ..."
@@ -67,6 +73,7 @@ std::string right_family(const std::string& model_type);
 
 // One function a file of this folder, but for families that share one.
 const Family& chatglm_family();
+const Family& chatglm_6b_family();
 const Family& codegen_family();
 const Family& falcon_family();
 const Family& gemma_family();

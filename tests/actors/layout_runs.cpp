@@ -158,6 +158,14 @@ static nlohmann::json model_config(const MathsOptions& maths) {
             {"seq_length", 64},
             {"add_qkv_bias", true},
             {"tie_word_embeddings", maths.tied}};
+  // The blank is the W of a question (write_texts()), and its end starts the answer.
+  if (maths.family == "chatglm_6b")
+    return {{"model_type", "chatglm"},   {"hidden_size", 32},
+            {"inner_hidden_size", 48},   {"num_layers", 8},
+            {"num_attention_heads", 4},  {"vocab_size", 260},
+            {"max_sequence_length", 64}, {"position_encoding_2d", true},
+            {"bos_token_id", int{'?'}},  {"gmask_token_id", int{'W'}},
+            {"mask_token_id", int{'w'}}, {"tie_word_embeddings", maths.tied}};
   nlohmann::json object = {{"model_type", maths.family},
                            {"hidden_size", 32},
                            {"intermediate_size", 48},
@@ -303,6 +311,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   config.data.train = {source};
   config.data.sequence_length = 33;  // odd, so that nothing divides it
   config.data.packing = maths.packing ? "true" : "false";
+  if (maths.family == "chatglm_6b") config.data.sequence_length = 41;  // its documents stay whole
   config.train.steps = steps;
   config.train.micro_batch_size = maths.micro_batch_size;
   config.train.gradient_accumulation_steps = maths.sequences_per_step / maths.micro_batch_size / layout.dp;

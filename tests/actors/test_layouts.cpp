@@ -108,6 +108,31 @@ TEST_CASE("layouts: the norm counts key heads that ranks share within a fused ma
   }
 }
 
+TEST_CASE("layouts: documents with contexts train as one rank does, and resume in another layout",
+          "[actors][layouts][blanks][slow]") {
+  MathsOptions maths{true, false, true, 16, 2};
+  maths.family = "chatglm_6b";
+  maths.dtype = GENERATE("float32", "bfloat16");
+  const LayoutOutcome expected = run_one_rank(maths);
+  REQUIRE(expected.losses.size() == static_cast<size_t>(layout_steps));
+  CHECK(expected.losses.back() < 0.9 * expected.losses.front());
+  std::vector<LayoutOptions> layouts = {{2, 2, 1, 1, "1f1b", 3},
+                                        {1, 1, 4, 1, "1f1b"},
+                                        {2, 1, 2, 1, "zb_h1", 1},
+                                        {1, 4, 1, 1, "1f1b", 0, true},
+                                        {1, 1, 2, 1, "zbv"},
+                                        {4, 1, 1, 1, "1f1b", 2},
+                                        {1, 2, 2, 1, "interleaved_1f1b", 0, true}};
+  layouts[0].recompute = "selective";
+  layouts[2].recompute = "full";
+  if (maths.dtype == "bfloat16") layouts.resize(2);
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    const LayoutOptions &first = layouts[i], &then = layouts[(i + 1) % layouts.size()];
+    INFO(maths.name() << ": " << first.name() << ", from step 11 on " << then.name());
+    CHECK(complaint_of_halves(run_halves(maths, first, then), expected, maths, first, then) == "");
+  }
+}
+
 TEST_CASE("layouts: several optimizers in one model give the same bits in every ZeRO stage",
           "[actors][layouts][slow]") {
   MathsOptions maths{true, true, false, 16, 4};

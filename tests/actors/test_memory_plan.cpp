@@ -248,7 +248,8 @@ std::vector<RankSummary> accounts_of(const Layout& layout, const ModelSpec& mode
   LocalPipeline pipeline(layout, std::move(worker), std::move(world));
   auto batch = std::make_shared<StepBatch>();
   for (int i = 0; i < 4; ++i) {
-    batch->micro_batches.push_back(make_batch({5, 70 + i % 2}, 11, fmt::format("batch {}", i)));
+    batch->micro_batches.push_back(
+        make_batch_for(model.architecture, {5, 70 + i % 2}, fmt::format("batch {}", i)));
     batch->global_target_tokens += batch->micro_batches.back().target_tokens;
   }
   const ParameterGroups optimizers(optimizer);
@@ -325,8 +326,9 @@ TEST_CASE("memory plan: whole steps without memory leave the accounts that real 
 
 TEST_CASE("memory plan: the accounts of every family and of dropout are those of real steps, to the byte",
           "[actors][plan]") {
-  for (const std::string family : {"falcon", "gemma", "gemma2", "gemma3_text", "glm4", "chatglm", "gpt2",
-                                   "codegen", "gpt_neox", "internlm2", "mistral", "phi3", "qwen2", "qwen3"})
+  for (const std::string family :
+       {"falcon", "gemma", "gemma2", "gemma3_text", "glm4", "chatglm", "chatglm_6b", "gpt2", "codegen",
+        "gpt_neox", "internlm2", "mistral", "phi3", "qwen2", "qwen3"})
     for (const bool dropout : {false, true}) {
       CAPTURE(family, dropout);
       ModelConfig config = tiny_config(true);

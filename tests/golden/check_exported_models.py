@@ -4,7 +4,7 @@
 
 Exports each checkpoint of make_model_golden.py (or those named), loads config.json and weights in transformers, and
 compares logits and the loss of the batch with golden.json, within 1e-4. InternLM and InternLM2 are loaded as the Llama
-that they are.
+that they are, ChatGLM2 as the GLM, and ChatGLM-6B as chatglm_6b.py.
 """
 
 import json
@@ -15,8 +15,10 @@ import tempfile
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, GlmForCausalLM, LlamaForCausalLM
 
+from chatglm_6b import ChatGLM6B
+from chatglm_as_glm import glm_config, to_glm
 from internlm_as_llama import KINDS, llama_config, to_llama
 from make_model_golden import CHECKPOINTS, HERE, token_losses
 
@@ -32,6 +34,12 @@ def load(folder):
     """Of a folder; no weight may be missing or left over."""
     config = json.loads((folder / "config.json").read_text())
     kind = config["model_type"]
+    if kind == "chatglm":
+        tensors = load_file(folder / "model.safetensors")
+        is_first = "position_encoding_2d" in config
+        model = ChatGLM6B(config) if is_first else GlmForCausalLM(glm_config(config))
+        model.load_state_dict(tensors if is_first else to_glm(tensors, config))
+        return model.float().eval()
     if kind not in KINDS:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
@@ -51,8 +59,9 @@ def differences(model, golden):
     """The largest of logits, and that of the batch's loss."""
     with torch.no_grad():
         total, targets = token_losses(model, golden["batch"])
-        logits = max((model(input_ids=torch.tensor([tokens])).logits[0] - torch.tensor(expected)).abs().max().item()
-                     for tokens, expected in zip(golden["sequences"], golden["logits"]))
+        firsts = golden.get("first", [0] * len(golden["sequences"]))
+        logits = max((model(input_ids=torch.tensor([tokens])).logits[0, f:] - torch.tensor(expected)).abs().max().item()
+                     for tokens, expected, f in zip(golden["sequences"], golden["logits"], firsts))
     return logits, abs(total.item() / targets - golden["loss"])
 
 

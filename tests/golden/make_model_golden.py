@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from chatglm_6b import ChatGLM6B, chatglm_6b_config, chatglm_6b_tensors, context_of, with_blank
 from chatglm_as_glm import chatglm_config, from_glm
 from internlm_as_llama import KINDS, from_llama, llama_config
 
@@ -195,26 +196,35 @@ CHECKPOINTS = {
     "falcon_serial": dict(
         model_type="falcon", hidden_size=24, ffn_hidden_size=44, num_hidden_layers=2, num_attention_heads=3,
         multi_query=False, parallel_attn=False, bias=True, activation="relu", vocab_size=40),
+    # documents with a context and an answer, two positions, residuals scaled by α (chatglm_6b.py; not in transformers)
+    "chatglm_6b": dict(
+        model_type="chatglm_6b", hidden_size=48, inner_hidden_size=40, num_layers=2, num_attention_heads=3,
+        vocab_size=64, max_sequence_length=256, layernorm_epsilon=1e-5, position_encoding_2d=True, bos_token_id=61,
+        gmask_token_id=62, mask_token_id=63),
 }
 # Documents of the batch, and of the logits, beside or in place of the usual ones.
 MORE_LENGTHS = {"phi3_longrope": [(16, 0), (12, 0), (17, 0)]}
 SHOWN_LENGTHS = {"phi3_longrope": (9, 25)}
 
 
-def make_model(settings, generator):
-    settings = {key: value for key, value in settings.items() if key != "stored_as"}
-    settings = {"model_type": "llama", "max_position_embeddings": 256, "initializer_range": 0.02, **settings}
-    kind = settings["model_type"]
+def transformers_model(kind, settings):
     config = llama_config(kind, settings) if kind in KINDS else AutoConfig.for_model(**settings)
     config._attn_implementation = "eager"
-    model = AutoModelForCausalLM.from_config(config).float().eval()  # eval(): no dropout
+    return AutoModelForCausalLM.from_config(config).float().eval()  # eval(): no dropout
+
+
+def make_model(made_of, generator):
+    settings = {key: value for key, value in made_of.items() if key != "stored_as"}
+    settings = {"model_type": "llama", "max_position_embeddings": 256, "initializer_range": 0.02, **settings}
+    kind = settings["model_type"]
+    model = ChatGLM6B(made_of) if kind == "chatglm_6b" else transformers_model(kind, settings)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if name.endswith("bias"):
                 parameter.copy_(0.1 * noise)
             elif "norm" in name or "ln_" in name:
-                parameter.copy_(0.2 * noise + (0.0 if config.model_type.startswith("gemma") else 1.0))
+                parameter.copy_(0.2 * noise + (0.0 if model.config.model_type.startswith("gemma") else 1.0))
             else:
                 parameter.copy_(noise * parameter.shape[-1] ** -0.5)
     return model
@@ -259,6 +269,11 @@ def train(model, steps):
 
 
 def save(model, settings, folder):
+    if settings.get("model_type") == "chatglm_6b":
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(chatglm_6b_config(model), indent=2) + "\n")
+        save_file(chatglm_6b_tensors(model), folder / "model.safetensors", {"format": "pt"})
+        return
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     kind, stored = settings.get("model_type"), folder / "model.safetensors"
@@ -278,10 +293,17 @@ def golden(name, settings, seed):
     folder = HERE / name
     save(model, settings, folder)
     vocab = settings["vocab_size"]
+    has_blanks = settings.get("model_type") == "chatglm_6b"
+
+    def document(length, masked=0):
+        if not has_blanks:
+            return make_document(length, vocab, generator, masked)
+        plain = make_document(max(length, 2), vocab - 3, generator)  # the last ids are those of blank and start
+        return with_blank(plain, settings, generator)
 
     # Above 256 tokens, so that the head works in more than one chunk.
     lengths = [(37, 0), (1, 0), (120, 5), (64, 0), (90, 11)] + MORE_LENGTHS.get(name, [])
-    batch = [make_document(length, vocab, generator, masked) for length, masked in lengths]
+    batch = [document(length, masked) for length, masked in lengths]
     total, targets = token_losses(model, batch)
     (total / targets).backward()
     in_file = set(load_file(folder / "model.safetensors"))  # some names there are not those of the module
@@ -294,12 +316,13 @@ def golden(name, settings, seed):
     save_file({key if key in in_file else renamed[key]: value for key, value in gradients.items()},
               folder / "gradients.safetensors")
 
-    shown = [make_document(length, vocab, generator) for length in SHOWN_LENGTHS.get(name, (9, 5))]
+    shown = [document(length) for length in SHOWN_LENGTHS.get(name, (9, 5))]
+    first = [context_of(d["tokens"], settings) if has_blanks else 0 for d in shown]
     with torch.no_grad():
-        logits = [model(input_ids=torch.tensor([d["tokens"]])).logits[0].tolist() for d in shown]
+        logits = [model(input_ids=torch.tensor([d["tokens"]])).logits[0, f:].tolist() for d, f in zip(shown, first)]
 
     different = 4  # step s uses the micro-batches of step s mod 4
-    steps = [[[make_document(int(length), vocab, generator) for length in torch.randint(3, 24, (3,), generator=generator)]
+    steps = [[[document(int(length)) for length in torch.randint(3, 24, (3,), generator=generator)]
               for _ in range(MICRO_BATCHES)] for _ in range(different)]
     losses, norms = train(model, [steps[s % different] for s in range(STEPS)])
     result = {
@@ -312,6 +335,8 @@ def golden(name, settings, seed):
         "losses": losses,  # [step], AdamW: lr 1e-3, betas 0.9 0.95, eps 1e-8, decay 0.1 on all, clipped to norm 1
         "grad_norms": norms,  # [step], before clipping
     }
+    if has_blanks:
+        result["first"] = first  # the tokens of each sequence before those of the logits
     (folder / "golden.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
     print(name, "loss", result["loss"], "losses", losses[0], "->", losses[-1], "norms", norms[0], norms[-1])
 

@@ -22,7 +22,7 @@ inline const std::vector<std::string> checkpoints = {
     "gemma2",        "gemma2_untied", "gemma3_text",     "gemma3_text_untied",
     "glm",           "glm4",          "chatglm",         "gptj",
     "codegen",       "falcon",        "falcon_40b",      "falcon_11b",
-    "falcon_serial"};
+    "falcon_serial", "chatglm_6b"};
 
 inline nlohmann::json read_json(const std::string& file) {
   std::ifstream stream(file);
@@ -61,18 +61,22 @@ inline Pipeline load(Operations& operations, const std::string& folder,
   return pipeline;
 }
 
-// [tokens, vocab], one row after another: the sequence is decoded token by token.
-inline std::vector<float> logits_of(Pipeline& pipeline, const std::vector<int32_t>& tokens) {
+// The logits of tokens first, first + 1, ...: [tokens - first, vocab], one row after another. The sequence is
+// decoded token by token, but for the first ones, which come at once.
+inline std::vector<float> logits_of(Pipeline& pipeline, const std::vector<int32_t>& tokens,
+                                    size_t first = 0) {
   std::vector<KeyValueCache> caches(pipeline.stages.size());
   for (size_t i = 0; i < caches.size(); ++i)
     pipeline.stages[i].model->start_sequence(pipeline.operations, caches[i], 0,
                                              static_cast<int64_t>(tokens.size()));
   std::vector<float> all;
-  for (size_t t = 0; t < tokens.size(); ++t) {
-    MicroBatch batch;
-    batch.tokens = {tokens[t]};
-    batch.positions = {static_cast<int32_t>(t)};
-    batch.document_starts = {0, 1};
+  for (size_t begin = 0, end = first + 1; end <= tokens.size(); begin = end++) {
+    MicroBatch batch = empty_micro_batch();
+    for (size_t t = begin; t < end; ++t) {
+      batch.tokens.push_back(tokens[t]);
+      batch.positions.push_back(static_cast<int32_t>(t));
+    }
+    batch.document_starts.push_back(static_cast<int32_t>(end - begin));
     Tensor x;
     for (size_t i = 0; i < pipeline.stages.size(); ++i) {
       LayerContext at{pipeline.operations, *pipeline.stages[i].source, nullptr};

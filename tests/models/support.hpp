@@ -97,6 +97,18 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
     config.activation = Activation::gelu;
     config.parallel_branches = config.one_norm = true;
   }
+  if (family == "chatglm_6b") {
+    config.num_key_value_heads = config.num_attention_heads;
+    config.head_dim = config.hidden_size / config.num_attention_heads;
+    config.norm = {NormKind::layer, 1e-5, 0, true};
+    config.gated_mlp = false;
+    config.activation = Activation::gelu_tanh;
+    config.rotary_dim = config.head_dim / 2;
+    config.half_frequencies = true;
+    config.residual_scale = std::sqrt(2.0 * static_cast<double>(config.num_hidden_layers));
+    const auto tokens = static_cast<int32_t>(config.vocab_size);
+    config.blanks = {tokens - 1, tokens - 2, tokens - 3};
+  }
   const bool of_gptj = family == "gptj" || family == "codegen" || family == "moss";
   if (family != "gpt2" && family != "gpt_neox" && !of_gptj) return config;
   config.num_key_value_heads = config.num_attention_heads;
@@ -174,6 +186,25 @@ inline MicroBatch make_batch(const std::vector<int>& lengths, int64_t vocab, con
     batch.document_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
   }
   batch.target_tokens = static_cast<int64_t>(batch.labels.size());
+  return batch;
+}
+
+// The same for a model that may fill in blanks: then each document has one, of either kind, and a start token
+// in its first half; a document of one token has two.
+inline MicroBatch make_batch_for(const ModelConfig& config, std::vector<int> lengths,
+                                 const std::string& purpose) {
+  if (!config.blanks.exist()) return make_batch(lengths, config.vocab_size, purpose);
+  for (int& length : lengths)
+    if (length == 1) length = 2;
+  MicroBatch batch = make_batch(lengths, config.vocab_size - 3, purpose);
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    if (lengths[i] == 0) continue;
+    const auto begin = static_cast<size_t>(batch.document_starts[i]);
+    const size_t context =
+        1 + (static_cast<size_t>(lengths[i]) / 3 + i) % ((static_cast<size_t>(lengths[i]) + 1) / 2);
+    batch.tokens[begin + context / 2] = i % 2 == 0 ? config.blanks.gmask : config.blanks.mask;
+    batch.tokens[begin + context] = config.blanks.start;
+  }
   return batch;
 }
 

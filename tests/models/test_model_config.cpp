@@ -483,12 +483,74 @@ json minimal_chatglm() {
           {"padded_vocab_size", 512},   {"add_qkv_bias", true}};
 }
 
+json minimal_chatglm_6b() {
+  return {{"model_type", "chatglm"},
+          {"hidden_size", 64},
+          {"inner_hidden_size", 96},
+          {"num_layers", 8},
+          {"vocab_size", 512},
+          {"num_attention_heads", 8},
+          {"position_encoding_2d", true},
+          {"bos_token_id", 4},
+          {"gmask_token_id", 1},
+          {"mask_token_id", 0}};
+}
+
 json minimal_gptj(const char* model_type) {
   return {{"model_type", model_type}, {"n_embd", 64},    {"n_layer", 4}, {"n_head", 8},
           {"rotary_dim", 4},          {"vocab_size", 96}};
 }
 
 }  // namespace
+
+TEST_CASE("ChatGLM-6B is told from ChatGLM2 by its keys, and what it cannot do without is asked for",
+          "[config][family][blanks]") {
+  // What published files say.
+  const ModelConfig config = parse(merged(minimal_chatglm_6b(), {{"architectures", {"ChatGLMModel"}},
+                                                                 {"auto_map", {{"AutoConfig", "a.B"}}},
+                                                                 {"eos_token_id", 5},
+                                                                 {"pad_token_id", 3},
+                                                                 {"layernorm_epsilon", 1e-6},
+                                                                 {"max_sequence_length", 1024},
+                                                                 {"pre_seq_len", nullptr},
+                                                                 {"prefix_projection", false},
+                                                                 {"quantization_bit", 0},
+                                                                 {"quantization_embeddings", false},
+                                                                 {"torch_dtype", "float16"},
+                                                                 {"use_cache", true}}));
+  CHECK(config.model_type == "chatglm_6b");
+  CHECK(config.intermediate_size == 96);
+  CHECK(config.num_key_value_heads == 8);
+  CHECK(config.head_dim == 8);
+  CHECK(config.rotary_dim == 4);
+  CHECK(config.half_frequencies);
+  CHECK(config.residual_scale == Approx(std::sqrt(56.0)));  // whatever num_layers is, as its own code
+  CHECK(config.norm.kind == NormKind::layer);
+  CHECK(config.norm.eps == 1e-6);
+  CHECK(config.max_position_embeddings == 1024);
+  CHECK(config.blanks.start == 4);
+  CHECK(config.blanks.gmask == 1);
+  CHECK(config.blanks.mask == 0);
+  CHECK(config.tie_word_embeddings);
+  CHECK_FALSE(parse(merged(minimal_chatglm_6b(), {{"tie_word_embeddings", false}})).tie_word_embeddings);
+  CHECK(parse(minimal_chatglm()).model_type == "chatglm");
+  CHECK(to_hugging_face(config).at("model_type") == "chatglm");
+  const auto refused = [&](const json& changes) {
+    return message_of([&] { parse(merged(minimal_chatglm_6b(), changes)); });
+  };
+  check_says(refused({{"position_encoding_2d", false}}), {"position_encoding_2d is false", "true"});
+  check_says(refused({{"bos_token_id", nullptr}}), {"bos_token_id is null", "511"});
+  check_says(refused({{"gmask_token_id", 512}}), {"gmask_token_id is 512", "511"});
+  check_says(refused({{"mask_token_id", 4}}), {"mask_token_id is 4", "bos_token_id"});
+  check_says(refused({{"hidden_size", 48}}), {"hidden_size is 48", "multiple of 4"});
+  check_says(refused({{"pre_seq_len", 128}}), {"pre_seq_len is 128", "peft.path"});
+  check_says(refused({{"quantization_bit", 4}}), {"quantization_bit is 4"});
+  check_says(refused({{"multi_query_attention", true}}), {"multi_query_attention is true"});
+  check_says(message_of([&] {
+               parse(merged(minimal(), {{"model_type", "chatglm_6b"}}));
+             }),
+             {"chatglm_6b", "the nearest is chatglm"});
+}
 
 TEST_CASE("GLM rotates half of each head in neighbouring pairs", "[config][family]") {
   for (const char* model_type : {"glm", "glm4"}) {
@@ -536,11 +598,6 @@ TEST_CASE("ChatGLM's own keys are read, and what its code can do beside is refus
   const auto refused = [&](const json& changes) {
     return message_of([&] { parse(merged(minimal_chatglm(), changes)); });
   };
-  check_says(refused({{"position_encoding_2d", true}}), {"position_encoding_2d", "ChatGLM-6B", "ChatGLM2"});
-  check_says(message_of([&] {
-               parse({{"model_type", "chatglm"}, {"hidden_size", 64}, {"inner_hidden_size", 256}});
-             }),
-             {"inner_hidden_size is 256", "ChatGLM-6B"});
   check_says(refused({{"multi_query_attention", false}}), {"multi_query_attention is false", "true"});
   check_says(refused({{"num_hidden_layers", 5}}), {"num_hidden_layers is 5", "num_layers says 4"});
   check_says(refused({{"rmsnorm", false}}), {"rmsnorm is false", "RMSNorm"});
@@ -801,6 +858,8 @@ TEST_CASE("every family survives its way through Hugging Face's form", "[config]
         minimal_of("glm"),
         merged(minimal_of("glm4"), {{"head_dim", 16}, {"rope_theta", 500.0}}),
         merged(minimal_chatglm(), {{"rope_ratio", 50.0}, {"hidden_dropout", 0.1}}),
+        minimal_chatglm_6b(),
+        merged(minimal_chatglm_6b(), {{"max_sequence_length", 64}, {"layernorm_epsilon", 1e-6}}),
         minimal_gptj("gptj"),
         minimal_gptj("codegen"),
         minimal_falcon(),

@@ -47,7 +47,7 @@ std::vector<MicroBatch> awkward_batches(const ModelConfig& config) {
   std::vector<MicroBatch> batches;
   for (const std::vector<int>& lengths : std::vector<std::vector<int>>{
            {5, 3, 7}, {37}, {1, 13, 1, 9, 2}, {}, {1}, {3}, {2, 1}, {16, 16}, {11, 150, 4, 100}})
-    batches.push_back(make_batch(lengths, config.vocab_size, "batch " + std::to_string(batches.size())));
+    batches.push_back(make_batch_for(config, lengths, "batch " + std::to_string(batches.size())));
   mask_some(batches[0]);
   mask_some(batches[2]);
   mask_some(batches.back());
@@ -144,6 +144,32 @@ TEST_CASE("windows give the losses and gradients of one rank where ranks share h
   config.blocks[0].window = window;  // and the second block sees everything
   if (family == "mistral") config.blocks[1].window = window;
   compare(config, two_stages, {tensor, sequence, context, device}, awkward_batches(config));
+}
+
+TEST_CASE("documents with blanks give the losses and gradients of one rank where ranks share heads",
+          "[parallel][family][blanks]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const auto [tensor, sequence] = GENERATE(table<int, bool>({{4, false}, {2, true}}));
+  CAPTURE(device, tensor, sequence);
+  const ModelConfig config = family_config("chatglm_6b");
+  compare(config, two_stages, {tensor, sequence, 1, device}, awkward_batches(config));
+}
+
+TEST_CASE("documents with blanks have one rank's masks of dropout where ranks share heads",
+          "[parallel][dropout][blanks]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  CAPTURE(device);
+  ModelConfig config = family_config("chatglm_6b");
+  config.dropout = {0.2, 0.25, 0.3};
+  compare({config, {}, true}, two_stages, {2, true, 1, device}, awkward_batches(config));
+}
+
+TEST_CASE("context parallelism is refused for documents with blanks", "[parallel][context][blanks]") {
+  const ModelConfig config = family_config("chatglm_6b");
+  check_says(message_of([&] {
+               check_shard(config, {0, 1, false, 1, 2});
+             }),
+             {"parallel.cp_size", "position_encoding_2d", "use 1"});
 }
 
 TEST_CASE("dropout has the masks of one rank under every layout", "[parallel][dropout]") {
@@ -253,6 +279,53 @@ TEST_CASE("sequences that are decoded together have the logits of each alone", "
       CHECK(of_rank[s].size() == sizes[s].size() * static_cast<size_t>(config.vocab_size));
       CHECK(relative_error(of_rank[s], expected[s]) < (device == "reference" ? 1e-12 : 1e-5));
     }
+}
+
+TEST_CASE("blanks are found in the first tokens of sequences that are decoded together", "[decode][blanks]") {
+  const std::string device = GENERATE(from_range(all_devices));
+  const int tensor = GENERATE(1, 2);
+  CAPTURE(device, tensor);
+  const ModelConfig config = family_config("chatglm_6b");
+  const MicroBatch all = make_batch_for(config, {9, 2, 12}, "prompts");
+  const std::vector<std::vector<int>> sizes = {{5, 1, 3}, {2}, {7, 2, 1, 2}};
+  Grid grid(config, two_stages, {tensor, false, 1, device});
+  std::vector<std::vector<std::vector<double>>> found(grid.ranks.size());
+  grid.run([&](Rank& rank) {
+    found[static_cast<size_t>(rank.shard.tensor_rank)] = rank.decode_together(all, sizes);
+  });
+  Grid one(config, two_stages, {1, false, 1, device});
+  for (size_t s = 0; s < sizes.size(); ++s) {
+    const auto begin = all.document_starts[s], end = all.document_starts[s + 1];
+    MicroBatch alone = empty_micro_batch();
+    alone.tokens.assign(all.tokens.begin() + begin, all.tokens.begin() + end);
+    alone.positions.assign(all.positions.begin() + begin, all.positions.begin() + end);
+    alone.document_starts.push_back(end - begin);
+    const std::vector<double> expected = one.ranks[0]->decode(alone, sizes[s]);
+    for (const auto& of_rank : found)
+      CHECK(relative_error(of_rank[s], expected) < (device == "reference" ? 1e-12 : 1e-5));
+    // All at once is the same last row.
+    const std::vector<double> at_once = one.ranks[0]->decode(alone, {end - begin});
+    CHECK(relative_error(at_once, std::vector<double>(expected.end() - config.vocab_size, expected.end())) <
+          (device == "reference" ? 1e-12 : 1e-5));
+  }
+}
+
+TEST_CASE("a document without a blank, or without a start token behind it, is named", "[blanks]") {
+  const ModelConfig config = family_config("chatglm_6b");
+  Grid one(config, two_stages, {1, false, 1, "reference"});
+  MicroBatch batch = make_batch_for(config, {4, 0, 6}, "batch");
+  const auto wrong = GENERATE(0, 1);
+  for (size_t token = 4; token < batch.tokens.size(); ++token)
+    if (wrong == 0 ? batch.tokens[token] == config.blanks.start : batch.tokens[token] != config.blanks.start)
+      batch.tokens[token] = 0;
+  check_says(message_of<RunError>([&] { one.ranks[0]->evaluate(batch); }),
+             {"document 2", "blank", "bos_token_id", "gmask_token_id"});
+  MicroBatch last = empty_micro_batch();
+  last.tokens.assign(batch.tokens.begin() + 4, batch.tokens.end());
+  last.positions = {0, 1, 2, 3, 4, 5};
+  last.document_starts.push_back(6);
+  check_says(message_of<RunError>([&] { one.ranks[0]->decode(last, {6}); }),
+             {"sequence 0", "blank", "bos_token_id", "gmask_token_id"});
 }
 
 TEST_CASE("a half of a block costs one reduction forward and one backward", "[parallel][collectives]") {

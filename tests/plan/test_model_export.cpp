@@ -43,7 +43,8 @@ TEST_CASE("an exported model folder of any family has the tensors that PyTorch w
         "gemma",          "gemma2",       "gemma3_text",   "glm",         "glm4",
         "chatglm",        "gptj",         "codegen",       "qwen2",       "qwen3",
         "mistral",        "phi3",         "phi3_longrope", "internlm",    "internlm2",
-        "internlm2_bias", "falcon",       "falcon_40b",    "falcon_11b",  "falcon_serial"}) {
+        "internlm2_bias", "falcon",       "falcon_40b",    "falcon_11b",  "falcon_serial",
+        "chatglm_6b"}) {
     CAPTURE(name);
     const TemporaryFolder folder;
     Config config;
