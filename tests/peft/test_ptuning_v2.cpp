@@ -57,6 +57,7 @@ void write_ptuning_v2(const TemporaryFolder& folder, const std::vector<float>& p
 ModelSpec with_prefix(ModelConfig config) {
   ModelSpec model(std::move(config));
   model.prompt = {PromptKind::prefix, glm_v};
+  model.trained = {std::string(prompt_tensor) + ".*"};
   return model;
 }
 
