@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "base/round_step.hpp"
 #include "base/xml.hpp"
 #include "schedule/summary.hpp"
 
@@ -23,14 +24,6 @@ constexpr std::array<Look, 4> looks = {{{ActionKind::forward, "#3b6fb6", "F: for
                                         {ActionKind::backward, "#d9822b", "B: backward"},
                                         {ActionKind::backward_input, "#2f9c7f", "I: backward, input"},
                                         {ActionKind::backward_weight, "#8a5fb0", "W: backward, weight"}}};
-
-// 1, 2 or 5 times a power of ten, such that about `count` steps fit into `length`.
-double round_step(double length, double count) {
-  const double raw = length / count, power = std::pow(10, std::floor(std::log10(raw)));
-  for (const double factor : {1.0, 2.0, 5.0})
-    if (raw <= factor * power * 1.001) return factor * power;
-  return 10 * power;
-}
 
 class Picture {
  public:

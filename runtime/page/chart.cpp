@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "base/round_step.hpp"
 #include "base/xml.hpp"
 
 namespace collie {
@@ -31,14 +32,6 @@ struct Interval {
     most += room;
   }
 };
-
-// 1, 2 or 5 times a power of ten, such that about `count` of them fit into `length`.
-double round_distance(double length, double count) {
-  const double raw = length / count, power = std::pow(10, std::floor(std::log10(raw)));
-  for (const double factor : {1.0, 2.0, 5.0})
-    if (raw <= factor * power * 1.001) return factor * power;
-  return 10 * power;
-}
 
 class Chart {
  public:
@@ -72,8 +65,7 @@ class Chart {
   }
 
   void draw_axes() {
-    const double across = round_distance(y_.most - y_.least, 6),
-                 along = round_distance(x_.most - x_.least, 7);
+    const double across = round_step(y_.most - y_.least, 6), along = round_step(x_.most - x_.least, 7);
     for (double value = std::ceil(y_.least / across) * across; value <= y_.most; value += across)
       svg_ += fmt::format(
           "<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"{}\" y=\"{:.1f}\" "
