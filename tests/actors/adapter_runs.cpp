@@ -123,4 +123,16 @@ void check_bfloat16_in_layouts(const MathsOptions& maths, const std::vector<Layo
   }
 }
 
+void check_covering_cases(const std::vector<LayoutCase>& all) {
+  for (const std::vector<LayoutCase>& cases : covering_cases(all)) {
+    std::vector<LayoutOptions> layouts;
+    for (const LayoutCase& each : cases) layouts.push_back(each.layout);
+    const MathsOptions& maths = cases.front().maths;
+    if (maths.dtype == "bfloat16")
+      check_bfloat16_in_layouts(maths, layouts);
+    else
+      check_in_layouts(maths, layouts, 1);
+  }
+}
+
 }  // namespace collie::test

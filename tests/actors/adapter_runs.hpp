@@ -1,4 +1,4 @@
-// What tests of adapters of every kind do with whole runs.
+// What tests of adapters, and of families, do with whole runs.
 #pragma once
 
 #include <cstdint>
@@ -31,5 +31,7 @@ void check_in_layouts(const MathsOptions& maths, const std::vector<LayoutOptions
 // together, and the one that is farthest off. (One parameter's error in a layout may be many times its own on
 // one rank, where rounding has turned no ReLU off, say.)
 void check_bfloat16_in_layouts(const MathsOptions& maths, const std::vector<LayoutOptions>& layouts);
+// The one or the other of a few of `all`, which have every pair of options (covering_cases()).
+void check_covering_cases(const std::vector<LayoutCase>& all);
 
 }  // namespace collie::test

@@ -45,15 +45,7 @@ std::vector<LayoutCase> all_adapter_cases() {
 
 TEST_CASE("layouts: every kind of adapter trains as on one rank in every pair of options",
           "[actors][layouts][adapters][slow][long]") {
-  for (const std::vector<LayoutCase>& cases : covering_cases(all_adapter_cases())) {
-    std::vector<LayoutOptions> layouts;
-    for (const LayoutCase& each : cases) layouts.push_back(each.layout);
-    const MathsOptions& maths = cases.front().maths;
-    if (maths.dtype == "bfloat16")
-      check_bfloat16_in_layouts(maths, layouts);
-    else
-      check_in_layouts(maths, layouts, 1);
-  }
+  check_covering_cases(all_adapter_cases());
 }
 
 }  // namespace collie::test

@@ -40,15 +40,7 @@ TEST_CASE("layouts: every family trains as on one rank in every pair of options"
           "[actors][layouts][families][slow][long]") {
   for (const std::string& family : all_family_names()) {
     DYNAMIC_SECTION(family) {
-      for (const std::vector<LayoutCase>& cases : covering_cases(cases_of_family(family))) {
-        std::vector<LayoutOptions> layouts;
-        for (const LayoutCase& each : cases) layouts.push_back(each.layout);
-        const MathsOptions& maths = cases.front().maths;
-        if (maths.dtype == "bfloat16")
-          check_bfloat16_in_layouts(maths, layouts);
-        else
-          check_in_layouts(maths, layouts, 1);
-      }
+      check_covering_cases(cases_of_family(family));
     }
   }
 }
