@@ -6,6 +6,7 @@
 #include "actors/caf_types.hpp"
 #include "actors/guard.hpp"
 #include "base/log.hpp"
+#include "io/callback_options.hpp"
 #include "io/checkpoint_name.hpp"
 #include "io/evaluated_checkpoints.hpp"
 #include "io/json_text.hpp"
@@ -48,7 +49,7 @@ void finish(const RunPlan& plan, const SnapshotExpected& expected,
   purge_checkpoints(place, expected.step, {keep.keep_last, keep.keep_best, keep.keep_every});
   if (!expected.final) return;
   write_final_folder(plan, plan.folder->final_model(), place.run,
-                     Checkpoint::open(expected.final_of_best ? best_or(plan, path) : path));
+                     Checkpoint::open(final_is_best(plan.config) ? best_or(plan, path) : path));
 }
 
 // If the work fails because somebody has removed the folder, the error says so.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/quote.hpp"
@@ -10,13 +11,6 @@ namespace collie {
 namespace {
 
 constexpr double most = 1e9;
-
-Option metric() {
-  return {.name = "metric",
-          .initial = std::string("eval_loss"),
-          .doc = "of an evaluation",
-          .choices = {"eval_loss"}};
-}
 
 Option most_in_a_row(const std::string& doc) {
   return {.name = "most_in_a_row", .initial = int64_t{5}, .doc = doc, .range = NumberRange::from_to(1, most)};
@@ -65,7 +59,7 @@ CallbackDeclaration early_stopping() {
 
 CallbackDeclaration load_best() {
   CallbackDeclaration declared;
-  declared.options = {metric()};
+  declared.final_is_best = true;
   declared.needs = [](const OptionValues&, const Config& config) -> std::pair<std::string, std::string> {
     if (config.checkpoint.keep_best > 0) return needs_evaluations(config);
     return {"checkpoint.keep_best", "is 0, so the best checkpoint is not kept; at least 1 is wanted"};
@@ -172,6 +166,13 @@ Registry<CallbackDeclaration>& callback_declarations() {
 
 OptionValues options_in_force(const CallbackConfig& callback) {
   return with_defaults(callback_declarations().find(callback.name).options, callback.options);
+}
+
+bool final_is_best(const Config& config) {
+  return std::any_of(config.callbacks.begin(), config.callbacks.end(), [](const CallbackConfig& each) {
+    return callback_declarations().contains(each.name) &&
+           callback_declarations().find(each.name).final_is_best;
+  });
 }
 
 void check_callbacks(const Config& config, const PlaceOfKey& place) {

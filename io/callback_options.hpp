@@ -18,6 +18,7 @@ struct CallbackDeclaration : OptionDeclaration {
   // is wrong with it. ("", "") if all is well.
   std::function<std::pair<std::string, std::string>(const OptionValues& in_force, const Config& config)>
       needs = {};
+  bool final_is_best = false;  // final/ gets the weights of the best checkpoint, not the last one's
 };
 
 // Built in: early_stopping, load_best, non_finite_guard, spike_guard, time_limit. runtime/callback.hpp adds
@@ -27,6 +28,9 @@ Registry<CallbackDeclaration>& callback_declarations();
 // Its options: what was given, and its own defaults for the rest. Throws UserError if there is no such
 // callback.
 OptionValues options_in_force(const CallbackConfig& callback);
+
+// Whether a callback of the run declares it.
+bool final_is_best(const Config& config);
 
 // Throws UserError if a callback is unknown or lacks an option that is given, if a value is not valid, if
 // options contradict each other, or if the rest of the configuration does not go with one.

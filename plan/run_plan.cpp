@@ -395,9 +395,7 @@ void go_on_from_checkpoint(RunPlan& plan) {
 // Whose weights final/ has once the run has ended.
 int64_t step_of_final(const RunPlan& plan) {
   const std::vector<EvaluatedCheckpoint> best = best_first(plan.evaluated);
-  const bool of_best = std::any_of(plan.config.callbacks.begin(), plan.config.callbacks.end(),
-                                   [](const CallbackConfig& each) { return each.name == "load_best"; });
-  return of_best && !best.empty() ? best.front().step : plan.checkpoint->step();
+  return final_is_best(plan.config) && !best.empty() ? best.front().step : plan.checkpoint->step();
 }
 
 // A run that continues does so from its newest complete checkpoint, or from the chosen one.

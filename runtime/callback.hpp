@@ -24,8 +24,6 @@ class RunControl {
   virtual void stop(const std::string& why) = 0;
   // Writes a checkpoint after the step that is being computed.
   virtual void save_checkpoint() = 0;
-  // final/ gets the weights of the best checkpoint, instead of the last one's.
-  virtual void end_with_best() = 0;
   virtual void warn(const std::string& what) = 0;  // a message for people
   virtual double running_s() const = 0;            // since all ranks were ready
 };

@@ -108,7 +108,6 @@ struct SnapshotExpected {
   std::vector<UpdateMemory> memory = {};  // of each parameter group, after the step
   std::optional<double> eval_loss = {};   // of the step, if it was evaluated and the loss is finite
   std::string callbacks = {};             // JSON: what callbacks keep (Callback::save_state()), by name
-  bool final_of_best = false;             // the final model is that of the best checkpoint
   int64_t skipped_steps = 0;              // steps so far that updated nothing, by a callback's wish
 };
 

@@ -189,7 +189,6 @@ class TrainerCore final : private RunControl {
   // RunControl
   void stop(const std::string& why) override;
   void save_checkpoint() override { save(); }
-  void end_with_best() override { final_of_best_ = true; }
   void warn(const std::string& what) override { outbox_.warn(what); }
   double running_s() const override { return running_seconds(); }
 
@@ -229,7 +228,6 @@ class TrainerCore final : private RunControl {
   bool initialised_ = false, training_ended_ = false;  // whether callbacks know
   int64_t epoch_begun_ = -1;
   StepLimits limits_;  // of the step that is being computed
-  bool final_of_best_ = false;
 
   Phase phase_ = Phase::starting;
   int64_t step_ = 0;                       // the step that is being computed, or the last one computed

@@ -9,7 +9,6 @@
 namespace collie {
 
 std::unique_ptr<Callback> make_early_stopping(const OptionValues& options);
-std::unique_ptr<Callback> make_load_best(const OptionValues& options);
 std::unique_ptr<Callback> make_non_finite_guard(const OptionValues& options);
 std::unique_ptr<Callback> make_spike_guard(const OptionValues& options);
 std::unique_ptr<Callback> make_time_limit(const OptionValues& options);
