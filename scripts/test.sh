@@ -6,7 +6,10 @@ cd "$(dirname "$0")/.."
 case ${1:-} in
   "") selection=(-LE long) ;;
   --fast) selection=(-L fast) ;;
-  --all) selection=() ;;
+  --all)
+    selection=()
+    export COLLIE_TEST_ALL=1  # tests/part.hpp
+    ;;
   *)
     sed -n '2,3s/^# \?//p' "$0" >&2
     exit 2

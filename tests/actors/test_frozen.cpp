@@ -7,6 +7,7 @@
 #include "tests/actors/layout_runs.hpp"
 #include "tests/catch.hpp"
 #include "tests/io/matchers.hpp"
+#include "tests/part.hpp"
 
 namespace collie::test {
 namespace {
@@ -58,11 +59,12 @@ TEST_CASE("frozen: every layout trains as one rank does, and resumes in another"
       {1, 1, 2, 1, "zbv", 0},       {2, 1, 1, 1, "1f1b", 1},       {2, 1, 1, 1, "1f1b", 2},
       {2, 1, 2, 1, "1f1b", 3},      {1, 2, 1, 1, "1f1b", 0, true}, {1, 1, 1, 2, "1f1b", 0},
       {2, 2, 2, 1, "1f1b", 1, true}};
+  size_t part = 0;
   for (const Patterns& frozen : choices)
     for (const bool tied : {true, false}) {
       const MathsOptions maths = maths_with(frozen, tied);
       const LayoutOutcome expected = outcome_of(maths, {}, {});
-      for (size_t i = 0; i < layouts.size(); ++i) {
+      for (const size_t i : part_of_places(layouts.size(), 3, part++)) {
         const LayoutOptions &first = layouts[i], &then = layouts[(i + 3) % layouts.size()];
         INFO(fmt::format("frozen {}, {}: {}, then {}", frozen.front(), maths.name(), first.name(),
                          then.name()));
