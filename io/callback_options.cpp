@@ -16,21 +16,6 @@ Option most_in_a_row(const std::string& doc) {
   return {.name = "most_in_a_row", .initial = int64_t{5}, .doc = doc, .range = NumberRange::from_to(1, most)};
 }
 
-std::pair<std::string, std::string> needs_evaluations(const Config& config) {
-  if (config.data.eval.empty()) return {"data.eval", "missing; it is what is evaluated"};
-  return {};
-}
-
-// "eval_loss", or "eval/SET/METRIC" of a set that there is.
-std::pair<std::string, std::string> needs_metric(const std::string& metric, const Config& config) {
-  if (metric == "eval_loss") return needs_evaluations(config);
-  for (const EvalSet& set : config.eval.sets)
-    if (metric.starts_with("eval/" + set.name + "/")) return {};
-  return {"eval.sets", fmt::format("has no set for the metric '{}'; eval_loss, or eval/SET/METRIC as "
-                                   "metrics.jsonl has it, is wanted",
-                                   shortened(metric))};
-}
-
 CallbackDeclaration early_stopping() {
   CallbackDeclaration declared;
   declared.options = {
@@ -51,8 +36,19 @@ CallbackDeclaration early_stopping() {
        .doc = "by how much a value must differ from the best one to be better",
        .range = NumberRange::at_least(0)},
   };
-  declared.needs = [](const OptionValues& options, const Config& config) {
-    return needs_metric(options.text("metric"), config);
+  declared.metric_options = {"metric"};
+  return declared;
+}
+
+CallbackDeclaration ema() {
+  CallbackDeclaration declared;
+  declared.options = {
+      {.name = "decay",
+       .initial = 0.999,
+       .doc = "share of the average that stays in each update; the rest is of the new weights",
+       .range = {.least = 0, .most = 1, .least_excluded = true, .most_excluded = true}}};
+  declared.complete = [](const OptionValues& options, Config& config) {
+    config.optimizer.ema_decay = options.number("decay");
   };
   return declared;
 }
@@ -61,7 +57,7 @@ CallbackDeclaration load_best() {
   CallbackDeclaration declared;
   declared.final_is_best = true;
   declared.needs = [](const OptionValues&, const Config& config) -> std::pair<std::string, std::string> {
-    if (config.checkpoint.keep_best > 0) return needs_evaluations(config);
+    if (config.checkpoint.keep_best > 0) return {};  // for which there must be evaluations
     return {"checkpoint.keep_best", "is 0, so the best checkpoint is not kept; at least 1 is wanted"};
   };
   return declared;
@@ -155,6 +151,7 @@ Registry<CallbackDeclaration>& callback_declarations() {
   static Registry<CallbackDeclaration>& registry = []() -> Registry<CallbackDeclaration>& {
     static Registry<CallbackDeclaration> all("callback", "callbacks");
     all.add("early_stopping", early_stopping());
+    all.add("ema", ema());
     all.add("load_best", load_best());
     all.add("non_finite_guard", non_finite_guard());
     all.add("spike_guard", spike_guard());
@@ -166,6 +163,15 @@ Registry<CallbackDeclaration>& callback_declarations() {
 
 OptionValues options_in_force(const CallbackConfig& callback) {
   return with_defaults(callback_declarations().find(callback.name).options, callback.options);
+}
+
+void complete_with_callbacks(Config& config) {
+  config.optimizer.ema_decay = 0;
+  for (const CallbackConfig& each : config.callbacks) {
+    if (!callback_declarations().contains(each.name)) continue;
+    const CallbackDeclaration declared = callback_declarations().find(each.name);
+    if (declared.complete) declared.complete(with_defaults(declared.options, each.options), config);
+  }
 }
 
 bool final_is_best(const Config& config) {

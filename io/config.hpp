@@ -112,6 +112,7 @@ struct OptimizerConfig {
   std::string grad_dtype = "float32", state_dtype = "float32", rounding = "nearest";
   std::vector<OptimizerGroup> groups;
   bool decay_norms_and_biases = false;
+  double ema_decay = 0;  // of the callback ema, which has it in the configuration; 0: there is none
   bool operator==(const OptimizerConfig& other) const;  // compares the values in force
 };
 
@@ -207,7 +208,7 @@ struct CheckpointSection {
   int64_t every_n_steps = 100, every_n_epochs = 0;
   double every_n_minutes = 0;
   int64_t keep_last = 2, keep_every = 0, keep_best = 0;
-  std::string best_metric = "eval_loss";
+  std::string best_metric = "eval_loss", best_mode = "auto";
   std::string max_shard_size = "50GB";  // of a file in final/ (io/weight_shards.hpp)
   bool operator==(const CheckpointSection&) const = default;
 };

@@ -388,6 +388,7 @@ Config read_config(const std::string& yaml, const std::string& file, const std::
   result.file.path = file;
   config::Reader reader(result, origin, std::move(load_plugin));
   reader.read(root);
+  complete_with_callbacks(result);
   config::check_all(result, reader.places(), warnings);
   return result;
 }

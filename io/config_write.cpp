@@ -240,6 +240,7 @@ nlohmann::json fingerprint(const Config& values_in_force) {
   nlohmann::json values = nlohmann::json::object();
   for (const config::Key& key : config::schema(copy))
     if (key.in_fingerprint) values[config::pointer_to(key.path)] = key.json();
+  if (copy.optimizer.ema_decay > 0) values["callbacks"]["ema"]["decay"] = copy.optimizer.ema_decay;
   return values;
 }
 

@@ -49,7 +49,8 @@ OptionValues options_in_force(const OptimizerConfig& optimizer, const OptimizerG
 bool OptimizerConfig::operator==(const OptimizerConfig& other) const {
   if (name != other.name || master != other.master || grad_dtype != other.grad_dtype ||
       rounding != other.rounding || groups != other.groups || state_dtype != other.state_dtype ||
-      decay_norms_and_biases != other.decay_norms_and_biases || fused_update != other.fused_update)
+      decay_norms_and_biases != other.decay_norms_and_biases || fused_update != other.fused_update ||
+      ema_decay != other.ema_decay)
     return false;
   if (!optimizer_declarations().contains(name)) return options == other.options;
   return options_in_force(*this) == options_in_force(other);

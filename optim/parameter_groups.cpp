@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/error.hpp"
 #include "base/name_pattern.hpp"
+#include "optim/moving_average.hpp"
 
 namespace collie {
 
@@ -12,7 +14,8 @@ constexpr const char* weight_decay = "weight_decay";
 
 }  // namespace
 
-ParameterGroups::ParameterGroups(const OptimizerConfig& config) : fuses_(config.fused_update) {
+ParameterGroups::ParameterGroups(const OptimizerConfig& config)
+    : fuses_(config.fused_update), ema_decay_(config.ema_decay) {
   for (const OptimizerGroup& group : config.groups)
     add(group.match, rule_of(config, group), options_in_force(config, group));
   rest_ = groups_.size();
@@ -29,7 +32,19 @@ ParameterGroups::ParameterGroups(const OptimizerConfig& config) : fuses_(config.
 void ParameterGroups::add(std::vector<std::string> match, const std::string& rule,
                           const OptionValues& options) {
   const size_t index = groups_.size();
-  groups_.push_back({std::move(match), make_optimizer(rule, options), options.number("lr"), index, rule});
+  groups_.push_back({std::move(match), made(rule, options), options.number("lr"), index, rule});
+}
+
+std::unique_ptr<Optimizer> ParameterGroups::made(const std::string& rule, const OptionValues& options) const {
+  std::unique_ptr<Optimizer> optimizer = make_optimizer(rule, options);
+  if (ema_decay_ == 0) return optimizer;
+  if (optimizer->average())
+    throw UserError(
+        "callbacks: ema averages weights, and so does {}, whose averages are evaluated already; one of the "
+        "two "
+        "is right",
+        rule);
+  return with_moving_average(std::move(optimizer), ema_decay_);
 }
 
 // Nothing is added if the rule has no weight decay, or none is wanted.

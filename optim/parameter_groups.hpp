@@ -20,7 +20,8 @@ class ParameterGroups {
     std::string rule;       // the optimizer's name
   };
 
-  // Throws UserError if an optimizer is unknown.
+  // Throws UserError if an optimizer is unknown, or if averages of weights are wanted of one that makes its
+  // own.
   explicit ParameterGroups(const OptimizerConfig& config);
 
   // The groups of optimizer.groups, the rest, then those of vectors.
@@ -51,10 +52,12 @@ class ParameterGroups {
 
  private:
   void add(std::vector<std::string> match, const std::string& rule, const OptionValues& options);
+  std::unique_ptr<Optimizer> made(const std::string& rule, const OptionValues& options) const;
   void add_without_decay(size_t beside, const std::string& rule, OptionValues options);
 
   std::vector<Group> groups_;
   bool fuses_ = false;
+  double ema_decay_ = 0;
   size_t rest_ = 0;  // the index of the group that has what no pattern matches
 };
 

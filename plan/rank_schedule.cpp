@@ -15,11 +15,13 @@ void check_optimizer(const Config& config) {
         "{}: true, but peft.type adalora needs all gradients at a time, after the update, to choose ranks; "
         "false is right",
         config.file.place("optimizer.fused_update"));
+  const bool averages = config.optimizer.ema_decay > 0;
   if (ParameterGroups(config.optimizer).has_averages())
     throw UserError(
         "{}: {} evaluates and saves other weights than it trains, and peft.type adalora chooses ranks by "
-        "those that are trained; another optimizer is right",
-        config.file.place("optimizer.name"), config.optimizer.name);
+        "those that are trained; {} is right",
+        config.file.place(averages ? "callbacks" : "optimizer.name"),
+        averages ? "ema" : config.optimizer.name, averages ? "a run without it" : "another optimizer");
 }
 
 }  // namespace

@@ -12,6 +12,8 @@ Registry<CallbackFactory>& callbacks() {
     all.add("early_stopping", make_early_stopping);
     // It has nothing to do while the run goes on (CallbackDeclaration::final_is_best).
     all.add("load_best", [](const OptionValues&) { return std::make_unique<Callback>(); });
+    // Ranks do it with every update (optim/moving_average.hpp).
+    all.add("ema", [](const OptionValues&) { return std::make_unique<Callback>(); });
     all.add("non_finite_guard", make_non_finite_guard);
     all.add("spike_guard", make_spike_guard);
     all.add("time_limit", make_time_limit);

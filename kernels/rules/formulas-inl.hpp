@@ -19,6 +19,7 @@
 #include "kernels/rules/importance-inl.hpp"
 #include "kernels/rules/lion-inl.hpp"
 #include "kernels/rules/lomo-inl.hpp"
+#include "kernels/rules/moving_average-inl.hpp"
 #include "kernels/rules/muon-inl.hpp"
 #include "kernels/rules/sgd-inl.hpp"
 #include "kernels/rules/sophia-inl.hpp"
@@ -27,7 +28,7 @@ template <class... All>
 struct FormulaList {};
 using Formulas =
     FormulaList<Adam, AdamW, AdamWScheduleFree, Adan, Average, Importance, ImportanceRoot, Kept, Lion, Lomo,
-                MuonDirection, Sgd, SgdMomentum, SgdNesterov, Sophia, SophiaEstimate>;
+                MovingAverage, MuonDirection, Sgd, SgdMomentum, SgdNesterov, Sophia, SophiaEstimate>;
 
 // Calls f with the formula of that index.
 template <class F, class... All>

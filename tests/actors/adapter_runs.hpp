@@ -25,7 +25,8 @@ const std::vector<LayoutOptions>& layouts_of_adapters();
 const std::vector<LayoutOptions>& few_layouts_of_adapters();
 
 // Checks that the steps of a run in each of the layouts, of which it does the first in one and the others in
-// another, `apart` further on in the list, are those of one rank. Continuous integration takes a third of them.
+// another, `apart` further on in the list, are those of one rank. Continuous integration takes a third of
+// them.
 void check_in_layouts(const MathsOptions& maths, const std::vector<LayoutOptions>& layouts, size_t apart);
 // That bfloat16's gradients are as near to float32's in each of the layouts as they are on one rank: all
 // together, and the one that is farthest off. (One parameter's error in a layout may be many times its own on

@@ -81,8 +81,9 @@ std::string MathsOptions::name() const {
       rounding);
 }
 
-OptimizerConfig optimizer_config(const std::string& optimizer) {
+OptimizerConfig optimizer_config(const std::string& name) {
   OptimizerConfig config;
+  const std::string optimizer = name.substr(0, name.find(" averaged"));
   config.options.set("lr", 3e-3);
   if (optimizer != "mixed") config.name = optimizer;
   if (optimizer == "sgd") config.options = {{"lr", 0.1}, {"momentum", 0.9}, {"nesterov", true}};
@@ -295,6 +296,7 @@ Config layout_config(const TemporaryFolder& folder, const MathsOptions& maths, c
   }
   config.model.frozen = maths.frozen;
   config.optimizer = optimizer_config(maths.optimizer);
+  if (maths.optimizer.ends_with(" averaged")) config.callbacks = {{"ema", {{"decay", 0.6}}}};
   config.optimizer.master = maths.master;
   config.optimizer.grad_dtype = maths.grad_dtype;
   config.optimizer.state_dtype = maths.state_dtype;

@@ -72,7 +72,9 @@ struct MathsOptions {
 void write_texts(const TemporaryFolder& folder);
 // What MathsOptions::peft and MathsOptions::optimizer stand for.
 PeftSection peft_section(const std::string& peft);
-OptimizerConfig optimizer_config(const std::string& optimizer);
+// A name that ends with " averaged" is one whose weights the callback ema averages, which layout_config()
+// adds.
+OptimizerConfig optimizer_config(const std::string& name);
 
 struct LayoutOutcome {
   std::vector<double> losses, norms;                    // by step

@@ -1,5 +1,5 @@
-// The averaged weights of schedule-free AdamW, wherever a user meets them: in a run's evaluations, in `eval`
-// of its checkpoint, and in final/. What is stored in bfloat16, and resumed.
+// The averaged weights of schedule-free AdamW, and those of the callback ema, wherever a user meets them: in
+// a run's evaluations, in `eval` of its checkpoint, and in final/. What is stored in bfloat16, and resumed.
 
 #include "actors/cluster.hpp"
 #include "io/files.hpp"
@@ -21,6 +21,13 @@ MathsOptions of_schedule_free(const std::string& dtype = "float32", bool master 
   maths.dtype = dtype;
   maths.master = master;
   if (!master) maths.rounding = "stochastic";
+  return maths;
+}
+
+MathsOptions with_ema(const std::string& optimizer, const std::string& dtype = "float32",
+                      bool master = true) {
+  MathsOptions maths = of_schedule_free(dtype, master);
+  maths.optimizer = optimizer + " averaged";
   return maths;
 }
 
@@ -60,7 +67,8 @@ Config evaluated(const TemporaryFolder& folder, const MathsOptions& maths, const
 TEST_CASE("a run, eval of its checkpoint, and final/ have the same averaged weights",
           "[actors][schedule_free][slow]") {
   const MathsOptions maths =
-      GENERATE(of_schedule_free(), of_schedule_free("bfloat16"), of_schedule_free("bfloat16", false));
+      GENERATE(of_schedule_free(), of_schedule_free("bfloat16"), of_schedule_free("bfloat16", false),
+               with_ema("muon"), with_ema("adamw", "bfloat16"), with_ema("lion", "bfloat16", false));
   const LayoutOptions layout =
       GENERATE(LayoutOptions{}, LayoutOptions{1, 1, 2, 1, "1f1b"}, LayoutOptions{2, 1, 2, 1, "zbv", 1},
                LayoutOptions{2, 2, 1, 1, "1f1b", 3});
@@ -95,7 +103,8 @@ TEST_CASE("a run, eval of its checkpoint, and final/ have the same averaged weig
 
 TEST_CASE("an evaluation after every step changes no bit of a run with averages, nor does a resume",
           "[actors][schedule_free][slow]") {
-  const MathsOptions maths = GENERATE(of_schedule_free(), of_schedule_free("bfloat16", false));
+  const MathsOptions maths =
+      GENERATE(of_schedule_free(), of_schedule_free("bfloat16", false), with_ema("adafactor"));
   INFO(maths.name());
   const auto losses = [&](int64_t every, const std::vector<int64_t>& until) {
     const TemporaryFolder folder;
@@ -111,6 +120,49 @@ TEST_CASE("an evaluation after every step changes no bit of a run with averages,
   const std::vector<double> expected = losses(0, {6});
   CHECK(losses(1, {6}) == expected);
   CHECK(losses(1, {2, 3, 6}) == expected);  // among them in the warm-up, when the shares change
+}
+
+TEST_CASE("moving averages change no bit of training, and are those of one rank in every layout",
+          "[actors][averages][slow]") {
+  const std::string optimizer = GENERATE("adamw", "lomo");
+  const auto evaluations = [&](const LayoutOptions& layout) {
+    const TemporaryFolder folder;
+    write_texts(folder);
+    return evaluations_of(
+        plan_training(evaluated(folder, with_ema(optimizer), layout, 4), ExistingRun::refuse));
+  };
+  const std::vector<double> expected = evaluations(on_one_rank);
+  for (const LayoutOptions& layout :
+       {LayoutOptions{2, 2, 1, 1, "1f1b", 3, true}, LayoutOptions{1, 1, 2, 2, "zb_h1", 1},
+        LayoutOptions{1, 1, 2, 1, "dualpipe_v"}}) {
+    INFO(optimizer << ", " << layout.name());
+    const std::vector<double> found = evaluations(layout);
+    REQUIRE(found.size() == expected.size());
+    for (size_t i = 0; i < found.size(); ++i) CHECK(found[i] == Approx(expected[i]).epsilon(1e-5));
+    MathsOptions without = with_ema(optimizer);
+    without.optimizer = optimizer;
+    const auto in_halves = [&](const MathsOptions& maths) {
+      return run_layouts(maths, {{layout, 1}, {layout, 2}, {layout, 4}});
+    };
+    CHECK(complaint_of(in_halves(with_ema(optimizer)), in_halves(without), true) == "");
+  }
+}
+
+TEST_CASE("a resume with moving averages that the run has not, or with another decay, is refused",
+          "[actors][averages]") {
+  const TemporaryFolder folder;
+  write_texts(folder);
+  const Config with = layout_config(folder, with_ema("adamw"), on_one_rank, 1);
+  LayoutOutcome outcome;
+  run_to_the_end(plan_training(with, ExistingRun::refuse), outcome);
+  Config longer = with;
+  longer.train.steps = 2;
+  CHECK_NOTHROW(plan_training(longer, ExistingRun::resume));
+  longer.callbacks.front().options.set("decay", 0.7);
+  check_says(message_of([&] { plan_training(longer, ExistingRun::resume); }),
+             {"callbacks.ema.decay", "0.7", "0.6"});
+  longer.callbacks.clear();
+  check_says(message_of([&] { plan_training(longer, ExistingRun::resume); }), {"callbacks.ema.decay", "0.6"});
 }
 
 TEST_CASE("states in bfloat16 give the same bits in every pipeline and ZeRO stage, and after a resume",

@@ -475,12 +475,16 @@ TEST_CASE("memory plan: the accounts of averages are those of real steps, to the
     CAPTURE(schedule, ranks);
     Layout layout = layout_of(ranks, true, schedule);
     layout.tied_average = true;
-    const OptimizerConfig optimizer = optimizer_config("adamw_schedule_free");
-    const auto real = accounts_of(layout, model, cpu_operations(DType::f32), {}, optimizer);
-    const auto meta = accounts_of(layout, model, meta_operations(DType::f32), fake_world(ranks), optimizer);
-    for (size_t rank = 0; rank < real.size(); ++rank) {
-      CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
-      CHECK(meta[rank].current_total_bytes == real[rank].current_total_bytes);
+    for (const char* name : {"adamw_schedule_free", "muon averaged"}) {
+      OptimizerConfig optimizer = optimizer_config(name);
+      if (optimizer.name == "muon") optimizer.ema_decay = 0.9;
+      const auto real = accounts_of(layout, model, cpu_operations(DType::f32), {}, optimizer);
+      const auto meta = accounts_of(layout, model, meta_operations(DType::f32), fake_world(ranks), optimizer);
+      for (size_t rank = 0; rank < real.size(); ++rank) {
+        CAPTURE(name, rank);
+        CHECK(meta[rank].peak_bytes == real[rank].peak_bytes);
+        CHECK(meta[rank].current_total_bytes == real[rank].current_total_bytes);
+      }
     }
   }
 }
