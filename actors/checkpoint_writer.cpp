@@ -33,8 +33,8 @@ std::string best_or(const RunPlan& plan, const std::string& last) {
   const std::string folder = plan.folder->checkpoints();
   const std::vector<EvaluatedCheckpoint> best = best_first(evaluated_checkpoints(folder));
   if (best.empty()) return last;
-  log::info("final/ has the weights of step {}, whose eval_loss of {:.6g} is the best", best.front().step,
-            best.front().loss);
+  log::info("final/ has the weights of step {}, whose {} of {:.6g} is the best", best.front().step,
+            best.front().metric.name, best.front().value);
   return (std::filesystem::path(folder) / checkpoint_name(best.front().step)).string();
 }
 

@@ -110,8 +110,8 @@ std::string command_to_resume(const RunOptions& options) {
 void say_best(const std::string& dir) {
   const auto best = best_first(evaluated_checkpoints((std::filesystem::path(dir) / "checkpoints").string()));
   if (best.empty()) return;
-  log::info("the best checkpoint is that of step {}, with an eval_loss of {:.4f}", best.front().step,
-            best.front().loss);
+  log::info("the best checkpoint is that of step {}, with {} of {:.4f}", best.front().step,
+            best.front().metric.name, best.front().value);
 }
 
 // A value that stands behind --resume or --overwrite, and not behind their '=', is taken for another word.

@@ -506,11 +506,18 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
               "model has several files and an index, as transformers writes them")
           .or_integer(),
       Key("checkpoint.keep_best", &c.checkpoint.keep_best)
-          .doc("beside them, so many with the lowest best_metric; each is written when it is evaluated")
+          .doc("beside them, so many with the best best_metric; each is written when it is evaluated")
           .from_to(0, kMostSteps),
       Key("checkpoint.best_metric", &c.checkpoint.best_metric)
-          .one_of({"eval_loss"})
+          .doc("what checkpoints are compared by: eval_loss, or eval/SET/METRIC of eval.sets, as "
+               "metrics.jsonl has "
+               "it")
           .also_known_as({"metric_for_best_model"}),
+      Key("checkpoint.best_mode", &c.checkpoint.best_mode)
+          .doc("whether lower or higher values are better; auto: lower, where the name ends with loss or "
+               "perplexity")
+          .one_of({"auto", "min", "max"})
+          .also_known_as({"greater_is_better"}),
 
       Key("monitor.console", &c.monitor.console)
           .doc("progress: one line that is rewritten, where standard error is a terminal (TERM is set and "

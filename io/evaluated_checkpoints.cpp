@@ -13,8 +13,23 @@ namespace collie {
 
 using nlohmann::json;
 
-json evaluation_entry(double loss, const json& data) {
-  return {{"eval_loss", loss}, {"data", data}};
+namespace {
+constexpr const char* loss_name = "eval_loss";
+}
+
+bool is_higher_better(const std::string& metric, const std::string& mode) {
+  if (mode != "auto") return mode == "max";
+  return !metric.ends_with("loss") && !metric.ends_with("perplexity");
+}
+
+// A loss has the entry that earlier versions wrote.
+json evaluation_entry(double value, const BestMetric& metric) {
+  if (metric.name == loss_name && !metric.higher_is_better)
+    return {{loss_name, value}, {"data", metric.data}};
+  return {{"metric", metric.name},
+          {"higher_is_better", metric.higher_is_better},
+          {"value", value},
+          {"data", metric.data}};
 }
 
 std::optional<EvaluatedCheckpoint> evaluation_in(const json& metadata, int64_t step,
@@ -22,11 +37,16 @@ std::optional<EvaluatedCheckpoint> evaluation_in(const json& metadata, int64_t s
   const auto found = metadata.find(evaluation_key);
   if (found == metadata.end()) return std::nullopt;
   try {
-    EvaluatedCheckpoint evaluated{step, found->at("eval_loss").get<double>(), found->at("data")};
-    if (std::isfinite(evaluated.loss)) return evaluated;
+    EvaluatedCheckpoint evaluated{step, 0, {loss_name, false, found->at("data")}};
+    if (found->contains("metric")) {
+      evaluated.metric.name = found->at("metric").get<std::string>();
+      evaluated.metric.higher_is_better = found->at("higher_is_better").get<bool>();
+    }
+    evaluated.value = found->at(found->contains("metric") ? "value" : loss_name).get<double>();
+    if (std::isfinite(evaluated.value)) return evaluated;
   } catch (const json::exception&) {
   }
-  throw UserError("{}: its \"{}\" is {}; an eval_loss and the data are wanted", place, evaluation_key,
+  throw UserError("{}: its \"{}\" is {}; a metric's value and the data are wanted", place, evaluation_key,
                   found->dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 100));
 }
 
@@ -48,8 +68,10 @@ std::vector<EvaluatedCheckpoint> evaluated_checkpoints(const std::string& folder
 std::vector<EvaluatedCheckpoint> best_first(const std::vector<EvaluatedCheckpoint>& by_step) {
   std::vector<EvaluatedCheckpoint> best;
   for (const EvaluatedCheckpoint& each : by_step)
-    if (each.data == by_step.back().data) best.push_back(each);
-  std::stable_sort(best.begin(), best.end(), [](const auto& a, const auto& b) { return a.loss < b.loss; });
+    if (each.metric == by_step.back().metric) best.push_back(each);
+  std::stable_sort(best.begin(), best.end(), [](const auto& a, const auto& b) {
+    return a.metric.higher_is_better ? a.value > b.value : a.value < b.value;
+  });
   return best;
 }
 

@@ -10,15 +10,26 @@
 
 namespace collie {
 
+// What checkpoints are compared by (checkpoint.best_metric), and on what it is measured.
+struct BestMetric {
+  std::string name;  // "eval_loss", or "eval/SET/METRIC"
+  bool higher_is_better = false;
+  nlohmann::json data;  // what is evaluated; values on other data cannot be compared
+  bool operator==(const BestMetric&) const = default;
+};
+
 struct EvaluatedCheckpoint {
   int64_t step = 0;
-  double loss = 0;      // eval_loss, finite
-  nlohmann::json data;  // what it was evaluated on; losses on other data cannot be compared
+  double value = 0;  // finite
+  BestMetric metric;
 };
+
+// `mode`: min, max, or auto: lower values are better of a loss or a perplexity, higher ones of all others.
+bool is_higher_better(const std::string& metric, const std::string& mode);
 
 // The entry of Manifest::metadata for an evaluation, under evaluation_key.
 inline constexpr const char* evaluation_key = "evaluation";
-nlohmann::json evaluation_entry(double loss, const nlohmann::json& data);
+nlohmann::json evaluation_entry(double value, const BestMetric& metric);
 
 // Reads the entry; none if the metadata have none. Throws UserError naming `place` if it is not as written.
 std::optional<EvaluatedCheckpoint> evaluation_in(const nlohmann::json& metadata, int64_t step,
@@ -29,8 +40,8 @@ std::optional<EvaluatedCheckpoint> evaluation_in(const nlohmann::json& metadata,
 std::vector<EvaluatedCheckpoint> evaluated_checkpoints(const std::string& folder,
                                                        std::vector<std::string>* defects = nullptr);
 
-// Those that were evaluated on the same data as the newest, from the best to the worst. Of two that are equal
-// the earlier one is better.
+// Those that have the metric of the newest, on the same data, from the best to the worst. Of two that are
+// equal the earlier one is better.
 std::vector<EvaluatedCheckpoint> best_first(const std::vector<EvaluatedCheckpoint>& by_step);
 
 }  // namespace collie

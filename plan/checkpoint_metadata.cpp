@@ -7,6 +7,7 @@
 #include "io/json_text.hpp"
 #include "models/pieces.hpp"
 #include "plan/data_resume.hpp"
+#include "plan/evaluated_metrics.hpp"
 
 namespace collie {
 
@@ -51,16 +52,9 @@ nlohmann::json checkpoint_metadata(const RunPlan& plan, const SnapshotExpected& 
   if (remembers(expected.memory)) metadata["memory"] = expected.memory;
   if (nlohmann::json averages = averages_of(plan); !averages.empty())
     metadata["averages"] = std::move(averages);
-  if (expected.eval_loss)
-    metadata[evaluation_key] = evaluation_entry(*expected.eval_loss, evaluation_data_of(plan));
+  if (expected.evaluation)
+    metadata[evaluation_key] = evaluation_entry(*expected.evaluation, best_metric_of(plan));
   return metadata;
-}
-
-nlohmann::json evaluation_data_of(const RunPlan& plan) {
-  if (!plan.evaluation_order) return nullptr;
-  return {{"contents", plan.evaluation_order->dataset().fingerprint()},
-          {"sequence_length", plan.config.data.sequence_length},
-          {"packing", plan.config.data.packing}};
 }
 
 std::vector<UpdateMemory> memory_of(const Checkpoint& checkpoint, const ParameterGroups& optimizers) {

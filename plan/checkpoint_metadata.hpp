@@ -16,9 +16,6 @@ namespace collie {
 // if it was evaluated.
 nlohmann::json checkpoint_metadata(const RunPlan& plan, const SnapshotExpected& expected);
 
-// What a plan's evaluations are of (EvaluatedCheckpoint::data); null if there is no data.eval.
-nlohmann::json evaluation_data_of(const RunPlan& plan);
-
 // The memory that a checkpoint has for these groups. Throws UserError if it is that of other groups.
 std::vector<UpdateMemory> memory_of(const Checkpoint& checkpoint, const ParameterGroups& optimizers);
 

@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/quote.hpp"
+#include "base/sha256.hpp"
 #include "io/appended_file.hpp"
 #include "io/step_batches.hpp"
 #include "io/unicode.hpp"
@@ -52,7 +53,8 @@ std::shared_ptr<const Dataset> first_documents(std::shared_ptr<const Dataset> da
     documents.push_back(
         {{view.tokens.begin(), view.tokens.end()}, {view.targets.begin(), view.targets.end()}});
   }
-  return std::make_shared<const Dataset>(std::vector<DocumentBlock>{make_block(documents)}, data->name());
+  return std::make_shared<const Dataset>(std::vector<DocumentBlock>{make_block(documents)}, data->name(),
+                                         fmt::format("{} of {}", limit, data->fingerprint()));
 }
 
 void plan_perplexity(const RunPlan& plan, const std::string& section, const OpenDataset& open,
@@ -196,6 +198,56 @@ bool generates_texts(const EvalSet& set) {
          (kind_of(set) == SetKind::classification && set.method == "text");
 }
 
+void add_numbers(const std::vector<int32_t>& numbers, Sha256& digest) {
+  const auto count = static_cast<uint64_t>(numbers.size());
+  digest.update(std::as_bytes(std::span(&count, 1)));
+  digest.update(std::as_bytes(std::span(numbers)));
+}
+
+void add_text(const std::string& text, Sha256& digest) {
+  const auto size = static_cast<uint64_t>(text.size());
+  digest.update(std::as_bytes(std::span(&size, 1)));
+  digest.update(std::as_bytes(std::span(text)));
+}
+
+std::string words_of(const OptionValue& value) {
+  return std::visit([](const auto& each) { return nlohmann::json(each).dump(); }, value);
+}
+
+std::string fingerprint_of(const RunPlan& plan, const PlannedSet& planned) {
+  const EvalSet& set = planned.set;
+  Sha256 digest;
+  std::string asked = fmt::format("{} {} {}", set.kind, set.method, set.score);
+  if (generates_texts(set))
+    asked += fmt::format(" {} {} {} {} {} {} {}", set.max_new_tokens, set.temperature, set.top_k, set.top_p,
+                         set.min_p, set.repetition_penalty, set.temperature == 0 ? 0 : set.seed);
+  for (const MetricConfig& metric : set.metrics) {
+    asked += " " + metric.name;
+    for (const auto& [name, value] : options_in_force(metric).all())
+      asked += " " + name + "=" + words_of(value);
+  }
+  add_text(asked, digest);
+  for (const std::string& stop : set.stop) add_text(stop, digest);
+  if (planned.order) {
+    add_text(planned.order->dataset().fingerprint(), digest);
+    add_text(fmt::format("{} {}", plan.config.data.sequence_length, plan.config.data.packing), digest);
+  }
+  for (const LikelihoodSample& sample : planned.likelihoods) {
+    add_text(fmt::format("{} {}", sample.label, sample.options.size()), digest);
+    for (const LikelihoodOption& option : sample.options) {
+      add_text(fmt::format("{} {}", option.first, option.bytes), digest);
+      add_numbers(option.tokens, digest);
+    }
+  }
+  for (const TextTask& task : planned.texts) {
+    add_text(fmt::format("{} {} {}", task.label, task.references.size(), task.options.size()), digest);
+    add_numbers(task.prompt, digest);
+    for (const auto* texts : {&task.references, &task.options})
+      for (const std::string& text : *texts) add_text(text, digest);
+  }
+  return digest.finish();
+}
+
 std::shared_ptr<const PlannedSet> planned_set(const RunPlan& plan, size_t index, const OpenDataset& open) {
   auto planned = std::make_shared<PlannedSet>();
   planned->set = plan.config.eval.sets[index];
@@ -214,6 +266,7 @@ std::shared_ptr<const PlannedSet> planned_set(const RunPlan& plan, size_t index,
     plan_likelihoods(plan, section, *planned);
   else
     plan_perplexity(plan, section, open, *planned);
+  planned->fingerprint = fingerprint_of(plan, *planned);
   return planned;
 }
 

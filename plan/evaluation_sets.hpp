@@ -20,6 +20,8 @@ struct PlannedSet {
   std::shared_ptr<const SequenceOrder> order;  // perplexity
   std::vector<LikelihoodSample> likelihoods;   // classification by likelihood
   std::vector<TextTask> texts;                 // what is generated
+  // Of the samples, and of how they are asked: numbers of sets with different ones cannot be compared.
+  std::string fingerprint = {};
 };
 
 // Opens sources as data sets; `name` is the key of their list, for messages.

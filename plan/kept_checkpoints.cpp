@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "io/model_folder.hpp"
 #include "plan/checkpoint_metadata.hpp"
+#include "plan/evaluated_metrics.hpp"
 #include "plan/settings.hpp"
 
 namespace collie {
@@ -30,29 +31,38 @@ void check_chosen_run(const RunPlan& plan, const CheckpointChoice& from) {
 }
 
 void check_keep_best(const RunPlan& plan) {
-  const int64_t best = plan.config.checkpoint.keep_best;
-  if (best == 0 || (plan.evaluation_order && evaluates(plan))) return;
-  throw UserError("{}: is {}, but this run evaluates no loss{}; {} is wanted, or 0",
-                  plan.config.file.place("checkpoint.keep_best"), best,
-                  plan.evaluation_order ? fmt::format(" within its {} steps", plan.total_steps)
-                                        : ": there is no data.eval",
-                  plan.evaluation_order ? "eval.at_end: true, or a smaller eval.every_n_steps" : "data.eval");
+  const CheckpointSection& keep = plan.config.checkpoint;
+  const ConfigFile& file = plan.config.file;
+  if (keep.best_metric != CheckpointSection().best_metric)
+    check_evaluated_metric(plan, keep.best_metric, file.place("checkpoint.best_metric"));
+  if (keep.keep_best == 0) return;
+  if (keep.best_metric == CheckpointSection().best_metric && !plan.evaluation_order)
+    throw UserError(
+        "{}: is {}, but this run evaluates no loss: there is no data.eval; data.eval is wanted, or 0{}",
+        file.place("checkpoint.keep_best"), keep.keep_best,
+        plan.evaluation_sets.empty() ? "" : ", or a checkpoint.best_metric of eval.sets");
+  if (!evaluates(plan))
+    throw UserError(
+        "{}: is {}, but this run evaluates no {} within its {} steps; eval.at_end: true, or a smaller "
+        "eval.every_n_steps is wanted, or 0",
+        file.place("checkpoint.keep_best"), keep.keep_best,
+        keep.best_metric == CheckpointSection().best_metric ? "loss" : keep.best_metric, plan.total_steps);
 }
 
 void find_evaluated_checkpoints(RunPlan& plan) {
-  const nlohmann::json data = evaluation_data_of(plan);
+  const BestMetric metric = best_metric_of(plan);
   bool others = false;
   for (EvaluatedCheckpoint& each : evaluated_checkpoints(checkpoints_of(plan.config))) {
     if (each.step > plan.checkpoint->step()) continue;
-    others = others || each.data != data;
-    if (each.data == data) plan.evaluated.push_back(std::move(each));
+    others = others || each.metric != metric;
+    if (each.metric == metric) plan.evaluated.push_back(std::move(each));
   }
   if (others && plan.config.checkpoint.keep_best > 0)
     log::warn(
-        "checkpoint.keep_best: some checkpoints of the run in '{}' were evaluated on other data than "
-        "data.eval is now; they no longer count, and are removed when checkpoint.keep_last newer ones are "
-        "there",
-        plan.config.run.dir);
+        "checkpoint.keep_best: some checkpoints of the run in '{}' were evaluated on other data than {} is "
+        "now; "
+        "they no longer count, and are removed when checkpoint.keep_last newer ones are there",
+        plan.config.run.dir, metric.name == CheckpointSection().best_metric ? "data.eval" : metric.name);
 }
 
 void warn_of_best_that_go(const RunPlan& plan) {

@@ -32,6 +32,7 @@
 #include "plan/companion_files.hpp"
 #include "plan/data_order.hpp"
 #include "plan/data_resume.hpp"
+#include "plan/evaluated_metrics.hpp"
 #include "plan/evaluation_sets.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/kept_checkpoints.hpp"
@@ -511,6 +512,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   plan.config = std::move(config);
   plan.purpose = Purpose::train;
   plan.existing = existing;
+  complete_with_callbacks(plan.config);
   complete_training_adapters(plan.config, existing);
   check_can_be_trained(plan.config);
   add_loraplus_group(plan.config);
@@ -524,6 +526,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   open_training_data(plan);
   open_evaluation_data(plan);
   check_keep_best(plan);
+  check_metrics_of_callbacks(plan);
   check_schedule(plan);
   check_rank_schedule(plan);
   resolve_weights(plan);

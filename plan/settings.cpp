@@ -100,10 +100,12 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
       settings.last_record = recorded_step(
           (std::filesystem::path(plan.config.run.dir) / metrics_name).string(), plan.checkpoint->step());
     for (const EvaluatedCheckpoint& each : plan.evaluated) {
-      settings.best_eval_losses.push_back(each.loss);
-      if (each.step == settings.done_steps) settings.last_eval_loss = each.loss;
+      settings.best_evaluations.push_back(each.value);
+      if (each.step == settings.done_steps) settings.last_evaluation = each.value;
     }
   }
+  settings.best_metric = plan.config.checkpoint.best_metric;
+  settings.higher_is_better = is_higher_better(settings.best_metric, plan.config.checkpoint.best_mode);
   const auto optimizers = std::make_shared<const ParameterGroups>(plan.config.optimizer);
   settings.memory = plan.checkpoint && plan.purpose == Purpose::train
                         ? memory_of(*plan.checkpoint, *optimizers)

@@ -62,6 +62,15 @@ struct EvaluationFinished {
   std::vector<EvaluatedMetric> metrics{};  // of eval.sets
 };
 
+// The value of "eval_loss", or of "eval/SET/METRIC"; none if the evaluation has no such number.
+inline std::optional<double> evaluated_value(const EvaluationFinished& evaluation, const std::string& name) {
+  if (name == "eval_loss")
+    return evaluation.tokens > 0 ? std::optional<double>(evaluation.loss) : std::nullopt;
+  for (const EvaluatedMetric& metric : evaluation.metrics)
+    if (metric.name == name) return metric.value;
+  return std::nullopt;
+}
+
 struct CheckpointSaved {
   RunTag tag;
   int64_t step = 0;

@@ -106,7 +106,7 @@ struct SnapshotExpected {
   double last_norm = 0;                   // of the gradients of the last step that had some
   bool final = false;                     // also write the final model folder
   std::vector<UpdateMemory> memory = {};  // of each parameter group, after the step
-  std::optional<double> eval_loss = {};   // of the step, if it was evaluated and the loss is finite
+  std::optional<double> evaluation = {};  // checkpoint.best_metric after the step, if it is known and finite
   std::string callbacks = {};             // JSON: what callbacks keep (Callback::save_state()), by name
   int64_t skipped_steps = 0;              // steps so far that updated nothing, by a callback's wish
 };

@@ -24,9 +24,9 @@ TrainerCore::TrainerCore(TrainerSettings settings, std::vector<NamedCallback> ca
   recorded_step_ = settings_.done_steps;
   saved_step_ = settings_.done_steps > 0 ? settings_.done_steps : -1;
   sent_step_ = settings_.done_steps;
-  eval_loss_ = settings_.last_eval_loss;
-  best_losses_ = settings_.best_eval_losses;
-  std::sort(best_losses_.begin(), best_losses_.end());
+  evaluation_ = settings_.last_evaluation;
+  best_ = settings_.best_evaluations;
+  std::sort(best_.begin(), best_.end(), [this](double a, double b) { return is_better(a, b); });
   if (settings_.last_record) record_ = *settings_.last_record;
   if (record_.evaluated) evaluated_step_ = record_.step;
   record_.tag = settings_.tag;
@@ -289,7 +289,7 @@ void TrainerCore::record_step(std::optional<double> loss, double norm) {
   }
   step_started_s_ = now;
   position_ = batch_.front()->next_position;
-  eval_loss_.reset();
+  evaluation_.reset();
 }
 
 void TrainerCore::finish_step() {
@@ -319,15 +319,20 @@ void TrainerCore::evaluate_last() {
   evaluate();
 }
 
+bool TrainerCore::is_better(double a, double b) const {
+  return settings_.higher_is_better ? a > b : a < b;
+}
+
 // Says whether the step is one of the best so far. Of two that are equal the earlier one is better.
-void TrainerCore::rank_evaluation(double loss) {
-  if (!std::isfinite(loss)) return;
-  eval_loss_ = loss;
-  const auto worse = std::upper_bound(best_losses_.begin(), best_losses_.end(), loss);
-  better_ = worse - best_losses_.begin() < settings_.cadence.keep_best;
-  best_losses_.insert(worse, loss);
+void TrainerCore::rank_evaluation(double value) {
+  if (!std::isfinite(value)) return;
+  evaluation_ = value;
+  const auto worse = std::upper_bound(best_.begin(), best_.end(), value,
+                                      [this](double a, double b) { return is_better(a, b); });
+  better_ = worse - best_.begin() < settings_.cadence.keep_best;
+  best_.insert(worse, value);
   const size_t most = static_cast<size_t>(settings_.cadence.keep_best);
-  if (best_losses_.size() > most) best_losses_.resize(most);
+  if (best_.size() > most) best_.resize(most);
 }
 
 void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
@@ -342,7 +347,7 @@ void TrainerCore::evaluated(const EvaluationFinished& evaluation) {
   record_.eval_loss = evaluation.loss;
   record_.metrics = evaluation.metrics;
   evaluated_step_ = step_;
-  if (record_.has_eval_loss) rank_evaluation(evaluation.loss);
+  if (const auto value = evaluated_value(evaluation, settings_.best_metric)) rank_evaluation(*value);
   step_started_s_ = outbox_.now_s();  // the next step's time does not include the evaluation
   if (!call_back([&](Callback& callback) { callback.on_evaluation(evaluation); })) return;
   after_evaluation();
@@ -390,7 +395,7 @@ void TrainerCore::snapshot(bool final) {
   save_asked_ = better_ = false;
   final_saved_ = final_saved_ || final;
   outbox_.expect_snapshot({settings_.tag, step_, position_, steps_without_targets_, estimated_step_,
-                           last_norm_, final, memory_, eval_loss_, states_of_callbacks(), skipped_steps_});
+                           last_norm_, final, memory_, evaluation_, states_of_callbacks(), skipped_steps_});
   Program program;
   program.kind = snapshot_program;
   program.step = step_;

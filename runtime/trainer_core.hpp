@@ -55,9 +55,11 @@ struct TrainerSettings {
   // The record of the last of `done_steps`, if there is one. If it has no evaluation although one is due, the
   // run makes up for it.
   std::optional<StepFinished> last_record;
-  std::optional<double> last_eval_loss;  // of the same step, as its checkpoint has it
-  std::vector<double> best_eval_losses;  // of the checkpoints that exist, comparable with those to come
-  double learning_rate = 0;              // at its highest, for the records
+  std::string best_metric = "eval_loss";  // what checkpoints are compared by (evaluated_value())
+  bool higher_is_better = false;          // of its values
+  std::optional<double> last_evaluation;  // its value after done_steps, as the checkpoint has it
+  std::vector<double> best_evaluations;   // of the checkpoints that exist, comparable with those to come
+  double learning_rate = 0;               // at its highest, for the records
   LearningRateSchedule schedule;
   std::vector<UpdateMemory> memory;  // of each parameter group, after done_steps
   // What update `update` adds to it.
@@ -168,7 +170,8 @@ class TrainerCore final : private RunControl {
   void evaluate();
   bool last_evaluation_due() const;
   void evaluate_last();
-  void rank_evaluation(double loss);
+  bool is_better(double a, double b) const;
+  void rank_evaluation(double value);
   void begin_step();
   void compute_step();
   void submit_pass();
@@ -254,11 +257,11 @@ class TrainerCore final : private RunControl {
   bool writer_busy_ = false;
   bool final_saved_ = false;
   bool save_asked_ = false;
-  int64_t sent_step_ = 0;            // the last step whose record is on its way to the monitor
-  int64_t evaluated_step_ = -1;      // the last step that was evaluated; 0: before the first
-  std::optional<double> eval_loss_;  // of step_, if it was evaluated and the loss is finite
-  std::vector<double> best_losses_;  // of the best checkpoints; at most as many as are kept
-  bool better_ = false;              // step_ is one of the best, and is not saved yet
+  int64_t sent_step_ = 0;             // the last step whose record is on its way to the monitor
+  int64_t evaluated_step_ = -1;       // the last step that was evaluated; 0: before the first
+  std::optional<double> evaluation_;  // settings_.best_metric after step_, if it is known and finite
+  std::vector<double> best_;          // of the best checkpoints, the best first; at most as many as are kept
+  bool better_ = false;               // step_ is one of the best, and is not saved yet
 
   uint64_t next_program_ = 1;
   std::deque<Program> waiting_programs_;  // wait until a rank has room, and get their id then

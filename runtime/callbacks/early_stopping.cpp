@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "io/evaluated_checkpoints.hpp"
 #include "runtime/callbacks/callbacks.hpp"
 
 namespace collie {
@@ -45,21 +46,14 @@ class EarlyStopping final : public Callback {
   void on_train_begin() override { stop_if_due(); }
 
  private:
-  static bool is_higher_better(const std::string& metric, const std::string& mode) {
-    if (mode != "auto") return mode == "max";
-    return !metric.ends_with("loss") && !metric.ends_with("perplexity");
-  }
-
   // What a value must be beyond to be better.
   double limit() const { return higher_ ? *best_ + min_delta_ : *best_ - min_delta_; }
 
   double value_of(const EvaluationFinished& evaluation) const {
-    if (metric_ == "eval_loss") return evaluation.loss;
+    if (const auto value = evaluated_value(evaluation, metric_)) return *value;
     std::string names;
-    for (const EvaluatedMetric& metric : evaluation.metrics) {
-      if (metric.name == metric_) return metric.value;
+    for (const EvaluatedMetric& metric : evaluation.metrics)
       names += (names.empty() ? "" : ", ") + metric.name;
-    }
     throw RunError("early_stopping: the evaluation of step {} has no '{}'; it has {}", evaluation.step,
                    metric_, names.empty() ? "no metric" : names);
   }

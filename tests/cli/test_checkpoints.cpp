@@ -6,6 +6,7 @@
 #include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "io/checkpoint_name.hpp"
@@ -135,6 +136,54 @@ TEST_CASE("a run killed while it keeps the best resumes to the same checkpoints"
   REQUIRE_CODE(bench.resume("run", overfits), 0);
   CHECK_SAME(never_stopped.training, bench.training("run"));
   CHECK(bench.checkpoints("run") == names({never_stopped.best, 14}));
+}
+
+TEST_CASE("a run keeps the best by the number of a set, also after a kill, and final/ has its weights") {
+  const Settings by_set =
+      overfits + Settings{"eval.sets=[{name: held, path: held_out.txt, limit: 1}]",
+                          "checkpoint.best_metric=eval/held/loss", "checkpoint.best_mode=max",
+                          "checkpoint.keep_best=2", "callbacks=[load_best]"};
+  const Workbench bench;
+  const Training whole = bench.train("whole", by_set);
+  std::map<double, int64_t> steps;  // by the loss, which none has twice
+  for (const json& line : metrics_of(bench, "whole"))
+    if (line.contains("eval/held/loss")) steps[line.at("eval/held/loss").get<double>()] = line.at("step");
+  REQUIRE(steps.size() == 7);
+  const int64_t worst = steps.rbegin()->second, second = std::next(steps.rbegin())->second;
+  std::set<std::string> kept;
+  for (const int64_t step : {worst, second, int64_t{14}}) kept.insert(checkpoint_name(step));
+  CHECK(bench.checkpoints("whole") == std::vector<std::string>(kept.begin(), kept.end()));
+  const Outcome best = bench.command(words({"eval", "config.yaml", "--checkpoint", "best", "--only", "held"},
+                                           by_set + Settings{"run.dir=whole"}));
+  REQUIRE_CODE(best, 0);
+  CHECK(json::parse(best.output).at("sets").at("held").at("loss") == steps.rbegin()->first);
+  const Outcome final_model =
+      bench.command(words({"eval", "config.yaml", "--checkpoint", "base", "--only", "held"},
+                          by_set + from_model("whole/final") +
+                              Settings{"run.dir=other", "checkpoint.keep_best=0", "callbacks=[]"}));
+  REQUIRE_CODE(final_model, 0);
+  CHECK(json::parse(final_model.output).at("sets").at("held").at("loss") == steps.rbegin()->first);
+
+  REQUIRE(bench.run("run", by_set, {}, "checkpoint.purge:3:kill").signal == SIGKILL);
+  REQUIRE_CODE(bench.resume("run", by_set), 0);
+  CHECK_SAME(whole, bench.training("run"));
+  CHECK(bench.checkpoints("run") == bench.checkpoints("whole"));
+}
+
+TEST_CASE("a metric that no evaluation of the run has is refused") {
+  const Workbench bench;
+  const Settings sets = {"eval.sets=[{name: held, path: held_out.txt}]", "checkpoint.keep_best=1"};
+  check_refused(bench.run("run", sets + Settings{"checkpoint.best_metric=eval/held/los"}), 2,
+                {"checkpoint.best_metric: found 'eval/held/los'", "the nearest is eval/held/loss",
+                 "eval_loss, eval/held/perplexity, eval/held/loss"});
+  check_refused(
+      bench.run("run", sets + Settings{"callbacks=[{name: early_stopping, metric: eval/held/loss_2}]"}), 2,
+      {"callbacks.0.metric: found 'eval/held/loss_2'"});
+  check_refused(bench.run("run", {"callbacks=[early_stopping]", "data.eval=[]"}), 2,
+                {"callbacks.0", "'eval_loss', but this run evaluates nothing"});
+  check_refused(bench.run("run", sets + Settings{"data.eval=[]"}), 2,
+                {"checkpoint.keep_best: is 1", "or a checkpoint.best_metric of eval.sets"});
+  CHECK_FALSE(fs::exists(bench / "run/metrics.jsonl"));
 }
 
 TEST_CASE("the best of a run in any layout is kept, and any layout evaluates it") {

@@ -58,7 +58,7 @@ peft:       {type: none, path: null, r: 8, lora_alpha: 8, lora_dropout: 0, targe
              prefix_projection: false}
 quantization: {kind: none, double_quant: true, block_size: 64, compute_dtype: auto, skip: [lm_head]}
 eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true, sets: []}
-checkpoint: {every_n_steps: 100, every_n_epochs: 0, every_n_minutes: 0.0, keep_last: 2, keep_every: 0, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss}
+checkpoint: {every_n_steps: 100, every_n_epochs: 0, every_n_minutes: 0.0, keep_last: 2, keep_every: 0, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss, best_mode: auto}
 monitor:    {console: auto, tensorboard: true, csv: true, trace: false, summary: true}
 callbacks:  []
 plugins:    []

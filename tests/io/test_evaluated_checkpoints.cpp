@@ -20,11 +20,13 @@ using Kind = CheckpointChoice::Kind;
 
 const std::string evaluated_run_id = "0123456789abcdef0123456789abcdef";
 
-// A checkpoint that says how it was evaluated, if `loss` is a number.
-void write_evaluated(const std::string& folder, int64_t step, std::optional<double> loss,
-                     const json& data = "a") {
+const BestMetric loss_of_a{"eval_loss", false, "a"};
+
+// A checkpoint that says how it was evaluated, if `value` is a number.
+void write_evaluated(const std::string& folder, int64_t step, std::optional<double> value,
+                     const BestMetric& metric = loss_of_a) {
   json metadata = {{"position", 4 * step}, {"maths", json::object()}};
-  if (loss) metadata[evaluation_key] = evaluation_entry(*loss, data);
+  if (value) metadata[evaluation_key] = evaluation_entry(*value, metric);
   Tensor values = Tensor::host({2}, DType::f32, std::make_shared<MemoryAccount>(), Category::workspace);
   values.data<float>()[0] = values.data<float>()[1] = static_cast<float>(step);
   CheckpointFolderSink sink({folder, evaluated_run_id});
@@ -57,7 +59,8 @@ TEST_CASE("evaluated checkpoints are ranked by their loss, equal ones by their s
   write_evaluated(folder.path(), 5, 3);
   const auto all = evaluated_checkpoints(folder.path());
   CHECK(steps_of(all) == std::vector<int64_t>{1, 2, 4, 5});
-  CHECK(all.front().loss == 2.5);
+  CHECK(all.front().value == 2.5);
+  CHECK(all.front().metric == loss_of_a);
   CHECK(steps_of(best_first(all)) == std::vector<int64_t>{2, 4, 1, 5});
   CHECK(chosen(folder.path(), {Kind::best}) == 2);
   CHECK(best_first({}).empty());
@@ -65,10 +68,29 @@ TEST_CASE("evaluated checkpoints are ranked by their loss, equal ones by their s
 
 TEST_CASE("losses on other data than the newest's are not compared") {
   const test::ScratchFolder folder;
-  write_evaluated(folder.path(), 1, 0.5, "other");
+  write_evaluated(folder.path(), 1, 0.5, {"eval_loss", false, "other"});
   write_evaluated(folder.path(), 2, 1.5);
   write_evaluated(folder.path(), 3, 2.5);
   CHECK(steps_of(best_first(evaluated_checkpoints(folder.path()))) == std::vector<int64_t>{2, 3});
+}
+
+TEST_CASE("checkpoints are compared by one metric, and higher values may be the better ones") {
+  const test::ScratchFolder folder;
+  const BestMetric accuracy{"eval/set/accuracy", true, "a"};
+  write_evaluated(folder.path(), 1, 0.25);  // a loss
+  write_evaluated(folder.path(), 2, 0.5, accuracy);
+  write_evaluated(folder.path(), 3, 0.75, accuracy);
+  write_evaluated(folder.path(), 4, 0.75, accuracy);
+  write_evaluated(folder.path(), 5, 0.625, accuracy);
+  const auto all = evaluated_checkpoints(folder.path());
+  CHECK(all.back().metric == accuracy);
+  CHECK(steps_of(best_first(all)) == std::vector<int64_t>{3, 4, 5, 2});
+  CHECK(chosen(folder.path(), {Kind::best}) == 3);
+  CHECK(is_higher_better("eval/set/accuracy", "auto"));
+  CHECK_FALSE(is_higher_better("eval/set/accuracy", "min"));
+  CHECK_FALSE(is_higher_better("eval/set/perplexity", "auto"));
+  CHECK_FALSE(is_higher_better("eval_loss", "auto"));
+  CHECK(is_higher_better("eval_loss", "max"));
 }
 
 TEST_CASE("a purge keeps the best beside the newest, and no stale best of a later step") {
@@ -142,7 +164,8 @@ TEST_CASE("an evaluation that is not as it was written is refused") {
   CHECK_FALSE(evaluation_in(metadata, 1, "here"));
   for (const json& entry :
        {json(nullptr), json(1), json{{"eval_loss", 1.0}}, json{{"eval_loss", "1"}, {"data", 1}},
-        json{{"eval_loss", nullptr}, {"data", 1}}}) {
+        json{{"eval_loss", nullptr}, {"data", 1}}, json{{"metric", "m"}, {"value", 1.0}, {"data", 1}},
+        json{{"metric", 1}, {"higher_is_better", true}, {"value", 1.0}, {"data", 1}}}) {
     CAPTURE(entry.dump());
     json with = metadata;
     with[evaluation_key] = entry;

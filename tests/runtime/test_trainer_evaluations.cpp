@@ -35,7 +35,7 @@ TEST_CASE("trainer core: the last step is evaluated before its final checkpoint"
   CHECK_FALSE(run.outbox.records.back().amended);
   run.recorded(2);
   CHECK(run.news() == Log{"expect 2 at 8 final", "snapshot 2"});
-  CHECK(run.outbox.snapshots.back().eval_loss == 1.5);
+  CHECK(run.outbox.snapshots.back().evaluation == 1.5);
 }
 
 TEST_CASE("trainer core: no step is evaluated twice because it is the last", "[actors][trainer]") {
@@ -83,7 +83,7 @@ TEST_CASE("trainer core: a run that is stopped is evaluated after the step that 
     CHECK(run.outbox.records.back().loss == 2.5);
     run.recorded(1);  // of the amendment
     CHECK(run.news() == Log{"expect 1 at 4 final", "snapshot 1"});
-    CHECK(run.outbox.snapshots.back().eval_loss == 1.5);
+    CHECK(run.outbox.snapshots.back().evaluation == 1.5);
   }
 }
 
@@ -102,7 +102,7 @@ TEST_CASE("trainer core: an interrupted run is not evaluated at its end; the res
     run.last_done();
     run.recorded(2);
     CHECK(run.news() == Log{"record 2", "expect 2 at 8", "snapshot 2"});
-    CHECK_FALSE(run.outbox.snapshots.back().eval_loss);
+    CHECK_FALSE(run.outbox.snapshots.back().evaluation);
   }
   settings.done_steps = 2;
   settings.done_position = 8;
@@ -118,15 +118,15 @@ TEST_CASE("trainer core: an interrupted run is not evaluated at its end; the res
     CHECK(run.outbox.records.back().amended);
     run.recorded(2);
     CHECK(run.news() == Log{"expect 2 at 8 final", "snapshot 2"});
-    CHECK(run.outbox.snapshots.back().eval_loss == 1.5);
+    CHECK(run.outbox.snapshots.back().evaluation == 1.5);
   }
   SECTION("the record has one: the final checkpoint keeps what the first one said") {
     settings.last_record->evaluated = true;
-    settings.last_eval_loss = 1.25;
+    settings.last_evaluation = 1.25;
     Run run(settings);
     run.ready();
     CHECK(run.news() == Log{"expect 2 at 8 final", "snapshot 2"});
-    CHECK(run.outbox.snapshots.back().eval_loss == 1.25);
+    CHECK(run.outbox.snapshots.back().evaluation == 1.25);
   }
 }
 
@@ -204,9 +204,37 @@ TEST_CASE("trainer core: a step that is one of the best is saved, also where no 
   std::vector<int64_t> steps;
   for (const SnapshotExpected& snapshot : run.outbox.snapshots) {
     steps.push_back(snapshot.step);
-    CHECK(snapshot.eval_loss == losses[static_cast<size_t>(snapshot.step - 1)]);
+    CHECK(snapshot.evaluation == losses[static_cast<size_t>(snapshot.step - 1)]);
   }
   CHECK(steps == saved);
+}
+
+TEST_CASE("trainer core: checkpoints may be compared by a metric of a set, of which higher values are better",
+          "[actors][trainer]") {
+  TrainerSettings settings = evaluated_run(5);
+  settings.cadence.evaluate_every = 1;
+  settings.cadence.keep_best = 1;
+  settings.best_metric = "eval/set/accuracy";
+  settings.higher_is_better = true;
+  settings.best_evaluations = {0.25, 0.5};
+  Run run(settings);
+  run.ready();
+  const std::vector<double> accuracies = {0.5, 0.75, 0.625, 0.875, 0.1};
+  std::vector<int64_t> steps;
+  for (int64_t step = 1; step <= 5; ++step) {
+    compute(run, step);
+    const double accuracy = accuracies[static_cast<size_t>(step - 1)];
+    EvaluationFinished evaluation{tag, step, 100, 1.0 / static_cast<double>(step), 1};
+    evaluation.metrics = {{"eval/set/accuracy_2", 9}, {"eval/set/accuracy", accuracy}};
+    run.core.evaluated(evaluation);
+    run.recorded(step);
+    if (run.outbox.snapshots.empty() || run.outbox.snapshots.back().step != step) continue;
+    steps.push_back(step);
+    CHECK(run.outbox.snapshots.back().evaluation == accuracy);
+    run.last_done();
+    run.written(step);
+  }
+  CHECK(steps == std::vector<int64_t>{2, 4, 5});  // the last one is not among the best
 }
 
 TEST_CASE("trainer core: a resumed run knows what its best checkpoints have reached", "[actors][trainer]") {
@@ -215,7 +243,7 @@ TEST_CASE("trainer core: a resumed run knows what its best checkpoints have reac
   settings.cadence.keep_best = 2;
   settings.done_steps = 4;
   settings.done_position = 16;
-  settings.best_eval_losses = {3, 1, 2};
+  settings.best_evaluations = {3, 1, 2};
   Run run(settings);
   run.ready();
   const auto saves = [&](int64_t step, double loss) {
@@ -250,8 +278,8 @@ TEST_CASE("trainer core: without checkpoint.keep_best a checkpoint still says ho
   run.evaluated(2, 1.5);
   run.recorded(2);
   REQUIRE(run.outbox.snapshots.size() == 2);
-  CHECK_FALSE(run.outbox.snapshots[0].eval_loss);
-  CHECK(run.outbox.snapshots[1].eval_loss == 1.5);
+  CHECK_FALSE(run.outbox.snapshots[0].evaluation);
+  CHECK(run.outbox.snapshots[1].evaluation == 1.5);
 }
 
 TEST_CASE("cadence: what a run will contain", "[actors][trainer]") {
