@@ -448,8 +448,24 @@ TEST_CASE("what Falcon's files may say and the engine lacks is refused by its ke
              {"num_ln_in_parallel_attn is 2", "1 is right"});
   check_says(refused({{"new_decoder_architecture", false}, {"multi_query", false}}),
              {"num_kv_heads is 2", "num_attention_heads, 8"});
-  check_says(refused({{"partial_rotary_factor", 0.5}}), {"partial_rotary_factor", "8 channels"});
   check_says(refused({{"activation", "tanh"}}), {"activation is \"tanh\"", "gelu"});
+}
+
+TEST_CASE("a part of each head is refused where the family's code rotates all of it", "[config][family]") {
+  for (const json& object : {minimal(), minimal_qwen2(), minimal_of("mistral"), minimal_of("qwen3"),
+                             minimal_of("gemma"), minimal_falcon()}) {
+    INFO(object.dump());
+    CHECK(parse(merged(object, {{"partial_rotary_factor", 1.0}})).rotary_dim == parse(object).head_dim);
+    check_says(message_of([&] {
+                 parse(merged(object, {{"partial_rotary_factor", 0.5}}));
+               }),
+               {"config.json: partial_rotary_factor is 0.5", "all of a head's", "1 is right"});
+    for (const char* place : {"rope_parameters", "rope_scaling"})
+      check_says(message_of([&] {
+                   parse(merged(object, {{place, {{"partial_rotary_factor", 0.5}}}}));
+                 }),
+                 {place, "partial_rotary_factor is 0.5", "1 is right"});
+  }
 }
 
 TEST_CASE("kinds of models whose name says more are refused with what there is to say", "[config][family]") {
@@ -579,7 +595,6 @@ TEST_CASE("every family survives its way through Hugging Face's form", "[config]
         merged(minimal(), {{"model_type", "gpt_neox"}, {"rotary_pct", 0.5}, {"hidden_dropout", 0.1}}),
         merged(minimal(), {{"model_type", "qwen3"}, {"head_dim", 32}, {"attention_bias", true}}),
         merged(minimal(), {{"model_type", "gemma"}, {"head_dim", 32}, {"hidden_act", "relu"}}),
-        merged(minimal(), {{"partial_rotary_factor", 0.5}}),
         minimal_of("gemma2"),
         merged(minimal_of("gemma2"), {{"final_logit_softcapping", nullptr},
                                       {"attn_logit_softcapping", 10.5},
