@@ -121,7 +121,7 @@ ModelConfig parse_model_config(const ModelKeys& keys) {
   config.model_type = family->model_type;
   read_sizes(reader, family->keys, config);
   family->read(reader, config);
-  config.initializer_range = reader.number("initializer_range", 0.02, 0.0, false);
+  config.initializer_range = reader.number("initializer_range", config.initializer_range, 0.0, false);
   const SizeKeys& sizes = family->keys;
   const bool head_dim_given = sizes.head_dim_otherwise > 0 || (sizes.head_dim && reader.has(sizes.head_dim));
   check_sizes(config, sizes, head_dim_given, reader);

@@ -62,29 +62,9 @@ pytorch() {
   run=$(mktemp -d)
   "$engine" run configs/quickstart.yaml --set "run.dir=$run/run" --set train.steps=20
   "$COLLIE_PYTHON" tests/golden/check_final_folder.py "$run/run/final"
-  local sizes="hidden_size: 64, num_hidden_layers: 4, num_attention_heads: 4" model number=0
-  local scaling="rope_scaling: {factor: 4.0, original_max_position_embeddings: 64,"
-  local ones="1.0, 1.0, 1.0, 1.0" twos="2.0, 2.0, 3.0, 4.0" longrope
-  longrope="original_max_position_embeddings: 64, rope_scaling: {rope_type: longrope, short_factor: [$ones, $ones], long_factor: [$twos, $twos]}"
-  for model in "model_type: gpt2, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256" \
-    "model_type: gpt_neox, $sizes, rotary_pct: 0.5" "model_type: qwen2, $sizes, intermediate_size: 96, num_key_value_heads: 2" \
-    "model_type: qwen3, $sizes, intermediate_size: 96, head_dim: 32" \
-    "model_type: llama, $sizes, intermediate_size: 96, $scaling rope_type: llama3, low_freq_factor: 1, high_freq_factor: 4}" \
-    "model_type: mistral, $sizes, intermediate_size: 96, num_key_value_heads: 2, sliding_window: 16" \
-    "model_type: mistral, $sizes, intermediate_size: 96, num_key_value_heads: 2, sliding_window: null, $scaling rope_type: yarn}" \
-    "model_type: phi3, $sizes, intermediate_size: 96, num_key_value_heads: 2, $longrope" \
-    "model_type: internlm, $sizes, intermediate_size: 96" \
-    "model_type: internlm2, $sizes, intermediate_size: 96, num_key_value_heads: 2, rope_scaling: {type: linear, factor: 2.0}" \
-    "model_type: gemma, $sizes, intermediate_size: 96, head_dim: 32" \
-    "model_type: gemma2, $sizes, intermediate_size: 96, head_dim: 32, num_key_value_heads: 2, sliding_window: 24" \
-    "model_type: gemma3_text, $sizes, intermediate_size: 96, head_dim: 32, num_key_value_heads: 2, sliding_window: 24, sliding_window_pattern: 2" \
-    "model_type: glm, $sizes, intermediate_size: 96, head_dim: 16" "model_type: glm4, $sizes, intermediate_size: 96, head_dim: 32" \
-    "model_type: gptj, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256, rotary_dim: 8" \
-    "model_type: codegen, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256, rotary_dim: 8" \
-    "model_type: moss, n_embd: 64, n_layer: 4, n_head: 4, n_positions: 256, rotary_dim: 8" \
-    "model_type: falcon, $sizes, tie_word_embeddings: false" \
-    "model_type: falcon, $sizes, num_kv_heads: 2, new_decoder_architecture: true" \
-    "model_type: chatglm, hidden_size: 64, num_layers: 4, num_attention_heads: 4, ffn_hidden_size: 96, kv_channels: 16, multi_query_group_num: 2, padded_vocab_size: 512, seq_length: 256, add_qkv_bias: true"; do
+  local model models number=0
+  mapfile -t models < <(grep -v '^#' tests/golden/final_models.txt)
+  for model in "${models[@]}"; do
     number=$((number + 1))
     "$engine" run configs/quickstart.yaml --set "run.dir=$run/$number" --set train.steps=20 --set "model.config={$model}" \
       --set parallel.tp_size=2

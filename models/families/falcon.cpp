@@ -59,10 +59,7 @@ void read_falcon(ConfigReader& reader, ModelConfig& config) {
   config.norm = {NormKind::layer, reader.number("layer_norm_epsilon", 1e-5, 0.0, false)};
   config.norm.bias = true;
   config.qkv_bias = config.output_bias = config.mlp_bias = reader.flag("bias");
-  read_rotary_keys(reader, {}, config);
-  if (config.rotary_dim != config.head_dim)
-    reader.refuse("partial_rotary_factor", config.rotary_dim,
-                  fmt::format("of a head's {} channels; Falcon rotates all of them", config.head_dim));
+  read_rotary_keys(reader, rotary_of_whole_heads, config);
   config.tie_word_embeddings = reader.flag("tie_word_embeddings", true);
   reader.ignore("ff_factor");  // of the 11B's file: ffn_hidden_size says it
 }
@@ -80,7 +77,7 @@ void write_falcon(const ModelConfig& config, nlohmann::json& object) {
   object["layer_norm_epsilon"] = config.norm.eps;
   object["bias"] = config.qkv_bias;
   object["hidden_dropout"] = object["attention_dropout"] = 0.0;
-  write_rotary_keys({}, config, object);
+  write_rotary_keys(rotary_of_whole_heads, config, object);
 }
 
 void add_falcon_norms(LayerParameters& layer, const std::string& prefix, BlockIds& ids) {

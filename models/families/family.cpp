@@ -10,10 +10,11 @@ namespace {
 
 const std::vector<const Family*>& all_families() {
   static const std::vector<const Family*> all = {
-      &chatglm_family(),  &chatglm_6b_family(),  &codegen_family(),  &falcon_family(),    &gemma_family(),
-      &gemma2_family(),   &gemma3_text_family(), &glm_family(),      &glm4_family(),      &gpt2_family(),
-      &gpt_neox_family(), &gptj_family(),        &internlm_family(), &internlm2_family(), &llama_family(),
-      &mistral_family(),  &moss_family(),        &phi3_family(),     &qwen2_family(),     &qwen3_family()};
+      &chatglm_family(),   &chatglm_6b_family(),  &codegen_family(),  &falcon_family(),    &gemma_family(),
+      &gemma2_family(),    &gemma3_text_family(), &glm_family(),      &glm4_family(),      &gpt2_family(),
+      &gpt_neox_family(),  &gptj_family(),        &internlm_family(), &internlm2_family(), &llama_family(),
+      &mistral_family(),   &moss_family(),        &phi3_family(),     &qwen2_family(),     &qwen3_family(),
+      &starcoder2_family()};
   return all;
 }
 

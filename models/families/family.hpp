@@ -92,5 +92,6 @@ const Family& moss_family();
 const Family& phi3_family();
 const Family& qwen2_family();
 const Family& qwen3_family();
+const Family& starcoder2_family();
 
 }  // namespace collie

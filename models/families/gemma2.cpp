@@ -11,7 +11,7 @@ constexpr double score_soft_cap = 50, final_soft_cap = 30;  // transformers' def
 void read_gemma2(ConfigReader& reader, ModelConfig& config) {
   read_gemma_blocks(reader, {.windows_before_full = 1, .logit_soft_cap = final_soft_cap}, config);
   config.max_position_embeddings = reader.size("max_position_embeddings", model_limits::tokens, 8192);
-  read_rotary_keys(reader, {}, config);
+  read_rotary_keys(reader, rotary_of_whole_heads, config);
   const double cap = read_soft_cap(reader, "attn_logit_softcapping", score_soft_cap);
   for (BlockSettings& block : config.blocks) block.soft_cap = cap;
   reader.ignore("sliding_window_size");  // an older name, which transformers does not read
@@ -19,7 +19,7 @@ void read_gemma2(ConfigReader& reader, ModelConfig& config) {
 
 void write_gemma2(const ModelConfig& config, nlohmann::json& object) {
   write_gemma_blocks(config, object);
-  write_rotary_keys({}, config, object);
+  write_rotary_keys(rotary_of_whole_heads, config, object);
   const double cap = config.block(0).soft_cap;
   object["attn_logit_softcapping"] = cap == 0 ? nlohmann::json() : nlohmann::json(cap);
 }

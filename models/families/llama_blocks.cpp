@@ -15,7 +15,7 @@ void read_llama_parts(ConfigReader& reader, ModelConfig& config, int64_t positio
 
 void read_llama_blocks(ConfigReader& reader, ModelConfig& config, int64_t positions) {
   read_llama_parts(reader, config, positions);
-  read_rotary_keys(reader, {}, config);
+  read_rotary_keys(reader, rotary_of_whole_heads, config);
   config.dropout.attention = reader.rate("attention_dropout", 0.0);
 }
 
@@ -26,7 +26,7 @@ void write_llama_parts(const ModelConfig& config, nlohmann::json& object) {
 
 void write_llama_blocks(const ModelConfig& config, nlohmann::json& object) {
   write_llama_parts(config, object);
-  write_rotary_keys({}, config, object);
+  write_rotary_keys(rotary_of_whole_heads, config, object);
   object["attention_dropout"] = config.dropout.attention;
 }
 

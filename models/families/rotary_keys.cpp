@@ -10,9 +10,14 @@ namespace {
 using nlohmann::json;
 
 // The channels of a head that are rotated, from the key that says which part of them.
-int64_t read_rotated(ConfigReader& reader, const std::string& key, int64_t head_dim, int64_t otherwise) {
+int64_t read_rotated(ConfigReader& reader, const std::string& key, bool whole_heads, int64_t head_dim,
+                     int64_t otherwise) {
   if (!reader.has(key)) return otherwise;
   const double part = reader.number(key, 1.0, 0.0, true);
+  if (whole_heads && part != 1)
+    reader.refuse(
+        key, reader.value(key),
+        fmt::format("models of this family rotate all of a head's {} channels; 1 is right", head_dim));
   const auto rotated = static_cast<int64_t>(part * static_cast<double>(head_dim));
   if (part > 1 || rotated < 2 || rotated % 2 != 0)
     reader.refuse(
@@ -38,11 +43,12 @@ void read_base(ConfigReader& reader, ConfigReader& in_older, ConfigReader& in_ne
 void read_rotated_part(ConfigReader& reader, ConfigReader& in_older, ConfigReader& in_newer,
                        const RotaryKeys& keys, ModelConfig& config) {
   const auto whole = static_cast<int64_t>(keys.part_otherwise * static_cast<double>(config.head_dim));
-  config.rotary_dim = read_rotated(reader, keys.part, config.head_dim, whole);
+  config.rotary_dim = read_rotated(reader, keys.part, keys.whole_heads, config.head_dim, whole);
   bool given = reader.has(keys.part);
   for (ConfigReader* inner : {&in_older, &in_newer}) {
     given = given || inner->has("partial_rotary_factor");
-    config.rotary_dim = read_rotated(*inner, "partial_rotary_factor", config.head_dim, config.rotary_dim);
+    config.rotary_dim =
+        read_rotated(*inner, "partial_rotary_factor", keys.whole_heads, config.head_dim, config.rotary_dim);
   }
   if (!given && (whole < 2 || whole % 2 != 0) && keys.part_otherwise != 1)
     reader.refuse(

@@ -18,7 +18,11 @@ struct RotaryKeys {
   int64_t original_otherwise = 0;
   // Phi-3's: longrope is the only scaling, and older files call it "su" or "yarn".
   bool longrope_alone = false;
+  // The family's code rotates all channels of a head, whatever a file says; another part is refused.
+  bool whole_heads = false;
 };
+
+inline constexpr RotaryKeys rotary_of_whole_heads = {.whole_heads = true};
 
 // Reads rope_theta, rotary_dim and rope_scaling: transformers 5 writes rope_parameters {"rope_theta",
 // "rope_type", "partial_rotary_factor", and what the type needs}, older versions rope_theta and the part

@@ -178,7 +178,7 @@ static nlohmann::json model_config(const MathsOptions& maths) {
                            {"tie_word_embeddings", maths.tied}};
   if (maths.family.starts_with("gemma") || maths.family.starts_with("glm")) object["head_dim"] = 8;
   // Windows that documents exceed, on some blocks or on all.
-  for (const char* family : {"gemma2", "gemma3_text", "mistral"})
+  for (const char* family : {"gemma2", "gemma3_text", "mistral", "starcoder2"})
     if (maths.family == family) object["sliding_window"] = 10;
   if (maths.family == "gpt_neox" || maths.family == "internlm") object.erase("num_key_value_heads");
   if (maths.family == "llama") object.update({{"attention_bias", true}, {"mlp_bias", true}});

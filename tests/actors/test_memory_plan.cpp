@@ -329,7 +329,7 @@ TEST_CASE("memory plan: the accounts of every family and of dropout are those of
           "[actors][plan]") {
   for (const std::string family :
        {"falcon", "gemma", "gemma2", "gemma3_text", "glm4", "chatglm", "chatglm_6b", "gpt2", "codegen",
-        "gpt_neox", "internlm2", "mistral", "phi3", "qwen2", "qwen3"})
+        "gpt_neox", "internlm2", "mistral", "phi3", "qwen2", "qwen3", "starcoder2"})
     for (const bool dropout : {false, true}) {
       CAPTURE(family, dropout);
       ModelConfig config = tiny_config(true);

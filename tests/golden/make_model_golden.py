@@ -202,10 +202,30 @@ CHECKPOINTS = {
         model_type="chatglm_6b", hidden_size=48, inner_hidden_size=40, num_layers=2, num_attention_heads=3,
         vocab_size=64, max_sequence_length=256, layernorm_epsilon=1e-5, position_encoding_2d=True, bos_token_id=61,
         gmask_token_id=62, mask_token_id=63),
+    # as published: biases, grouped queries, tied, a query sees 16 keys
+    "starcoder2": dict(
+        model_type="starcoder2", hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, vocab_size=40, sliding_window=16,
+        rope_parameters={"rope_type": "default", "rope_theta": 100000.0}),
+    # no biases, no window, odd sizes, a key head for each query head, all wavelengths longer
+    "starcoder2_plain": dict(
+        model_type="starcoder2", hidden_size=27, intermediate_size=35, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=3, head_dim=10, vocab_size=37, use_bias=False, norm_epsilon=1e-3,
+        rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.5}),
+    # an own head, one key head, another activation
+    "starcoder2_untied": dict(
+        model_type="starcoder2", hidden_size=20, intermediate_size=33, num_hidden_layers=3, num_attention_heads=5,
+        num_key_value_heads=1, vocab_size=41, tie_word_embeddings=False, hidden_act="gelu",
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}),
+    # an own head, no biases, a query sees 7 keys, heads wider than hidden / heads
+    "starcoder2_window": dict(
+        model_type="starcoder2", hidden_size=24, intermediate_size=30, num_hidden_layers=2, num_attention_heads=6,
+        num_key_value_heads=3, head_dim=6, vocab_size=40, tie_word_embeddings=False, use_bias=False,
+        sliding_window=7, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
 }
 # Documents of the batch, and of the logits, beside or in place of the usual ones.
 MORE_LENGTHS = {"phi3_longrope": [(16, 0), (12, 0), (17, 0)]}
-SHOWN_LENGTHS = {"phi3_longrope": (9, 25)}
+SHOWN_LENGTHS = {"phi3_longrope": (9, 25), "starcoder2": (9, 25), "starcoder2_window": (9, 25)}
 
 
 def transformers_model(kind, settings):

@@ -97,6 +97,11 @@ inline ModelConfig as_family(ModelConfig config, const std::string& family) {
     config.activation = Activation::gelu;
     config.parallel_branches = config.one_norm = true;
   }
+  if (family == "starcoder2") {
+    config.norm = {NormKind::layer, 1e-5, 0, true};
+    config.gated_mlp = false;
+    config.activation = Activation::gelu_tanh;
+  }
   if (family == "chatglm_6b") {
     config.num_key_value_heads = config.num_attention_heads;
     config.head_dim = config.hidden_size / config.num_attention_heads;

@@ -448,8 +448,105 @@ TEST_CASE("what Falcon's files may say and the engine lacks is refused by its ke
              {"num_ln_in_parallel_attn is 2", "1 is right"});
   check_says(refused({{"new_decoder_architecture", false}, {"multi_query", false}}),
              {"num_kv_heads is 2", "num_attention_heads, 8"});
-  check_says(refused({{"partial_rotary_factor", 0.5}}), {"partial_rotary_factor", "8 channels"});
   check_says(refused({{"activation", "tanh"}}), {"activation is \"tanh\"", "gelu"});
+}
+
+TEST_CASE("StarCoder2's defaults are those of its code", "[config][family]") {
+  const json starcoder2 = minimal_of("starcoder2");
+  const ModelConfig config = parse(starcoder2);
+  CHECK(config.num_key_value_heads == 2);
+  CHECK(config.head_dim == 8);
+  CHECK(config.rotary_dim == 8);
+  CHECK(config.rope_theta == 10000);
+  CHECK(config.max_position_embeddings == 4096);
+  CHECK(config.activation == Activation::gelu_tanh);
+  CHECK_FALSE(config.gated_mlp);
+  CHECK_FALSE(config.parallel_branches);
+  CHECK(config.norm.kind == NormKind::layer);
+  CHECK(config.norm.eps == 1e-5);
+  CHECK(config.norm.bias);
+  CHECK(config.qkv_bias);
+  CHECK(config.output_bias);
+  CHECK(config.mlp_bias);
+  CHECK(config.tie_word_embeddings);
+  CHECK(config.blocks.empty());
+  CHECK_FALSE(config.dropout.any());
+  CHECK(config.initializer_range == 0.018042);
+  CHECK(parse(minimal()).initializer_range == 0.02);  // of the other families
+  // What published files say.
+  const ModelConfig published = parse(merged(starcoder2, {{"activation_function", "gelu"},
+                                                          {"architectures", {"Starcoder2ForCausalLM"}},
+                                                          {"attention_dropout", 0.1},
+                                                          {"attention_softmax_in_fp32", true},
+                                                          {"bos_token_id", 0},
+                                                          {"embedding_dropout", 0.15},
+                                                          {"eos_token_id", 0},
+                                                          {"hidden_act", "gelu_pytorch_tanh"},
+                                                          {"initializer_range", 0.01275},
+                                                          {"layer_norm_epsilon", 1e-6},
+                                                          {"max_position_embeddings", 16384},
+                                                          {"mlp_type", "default"},
+                                                          {"norm_epsilon", 1e-4},
+                                                          {"norm_type", "layer_norm"},
+                                                          {"num_key_value_heads", 4},
+                                                          {"residual_dropout", 0.2},
+                                                          {"rope_theta", 100000},
+                                                          {"scale_attention_softmax_in_fp32", true},
+                                                          {"scale_attn_weights", true},
+                                                          {"sliding_window", 4096},
+                                                          {"use_bias", true},
+                                                          {"use_cache", true}}));
+  CHECK(published.activation == Activation::gelu_tanh);
+  CHECK(published.norm.eps == 1e-4);
+  CHECK(published.num_key_value_heads == 4);
+  CHECK(published.rope_theta == 100000);
+  CHECK(published.initializer_range == 0.01275);
+  for (const int64_t block : {0, 1, 2, 3, 4}) CHECK(published.block(block).window == 4096);
+  CHECK(published.dropout.embedding == 0.15);
+  CHECK(published.dropout.attention == 0.1);
+  CHECK(published.dropout.residual == 0.2);
+}
+
+TEST_CASE("what StarCoder2's files may say and its code lacks is refused by its key", "[config][family]") {
+  const auto changed = [](const json& changes) { return parse(merged(minimal_of("starcoder2"), changes)); };
+  const ModelConfig plain = changed(
+      {{"use_bias", false}, {"sliding_window", nullptr}, {"tie_word_embeddings", false}, {"head_dim", 12}});
+  CHECK_FALSE(plain.qkv_bias);
+  CHECK_FALSE(plain.output_bias);
+  CHECK_FALSE(plain.mlp_bias);
+  CHECK(plain.norm.bias);  // they have one nevertheless
+  CHECK_FALSE(plain.tie_word_embeddings);
+  CHECK(plain.blocks.empty());
+  CHECK(plain.head_dim == 12);
+  const auto refused = [&](const json& changes) { return message_of([&] { changed(changes); }); };
+  check_says(refused({{"num_key_value_heads", nullptr}}), {"num_key_value_heads is null", "a number"});
+  check_says(refused({{"num_key_value_heads", 3}}), {"num_attention_heads 8", "num_key_value_heads 3"});
+  check_says(refused({{"sliding_window", 0}}), {"sliding_window is 0", "from 1"});
+  check_says(refused({{"residual_dropout", 1.0}}), {"residual_dropout is 1", "0 up to"});
+  check_says(refused({{"norm_epsilon", -1}}), {"norm_epsilon is -1", "at least 0"});
+  check_says(refused({{"use_bias", 1}}), {"use_bias is 1", "true or false"});
+  check_says(refused({{"hidden_act", "tanh"}}), {"hidden_act is \"tanh\"", "gelu_pytorch_tanh"});
+  check_says(refused({{"norm_type", "rms_norm"}}), {"norm_type is \"rms_norm\"", "\"layer_norm\" is right"});
+  check_says(refused({{"mlp_type", "gated"}}), {"mlp_type is \"gated\"", "\"default\" is right"});
+  check_says(refused({{"scale_attn_weights", false}}), {"scale_attn_weights is false", "true is right"});
+  check_says(refused({{"embd_pdrop", 0.1}}), {"embd_pdrop is 0.1"});
+}
+
+TEST_CASE("a part of each head is refused where the family's code rotates all of it", "[config][family]") {
+  for (const json& object : {minimal(), minimal_qwen2(), minimal_of("mistral"), minimal_of("qwen3"),
+                             minimal_of("gemma"), minimal_falcon(), minimal_of("starcoder2")}) {
+    INFO(object.dump());
+    CHECK(parse(merged(object, {{"partial_rotary_factor", 1.0}})).rotary_dim == parse(object).head_dim);
+    check_says(message_of([&] {
+                 parse(merged(object, {{"partial_rotary_factor", 0.5}}));
+               }),
+               {"config.json: partial_rotary_factor is 0.5", "all of a head's", "1 is right"});
+    for (const char* place : {"rope_parameters", "rope_scaling"})
+      check_says(message_of([&] {
+                   parse(merged(object, {{place, {{"partial_rotary_factor", 0.5}}}}));
+                 }),
+                 {place, "partial_rotary_factor is 0.5", "1 is right"});
+  }
 }
 
 TEST_CASE("kinds of models whose name says more are refused with what there is to say", "[config][family]") {
@@ -579,7 +676,6 @@ TEST_CASE("every family survives its way through Hugging Face's form", "[config]
         merged(minimal(), {{"model_type", "gpt_neox"}, {"rotary_pct", 0.5}, {"hidden_dropout", 0.1}}),
         merged(minimal(), {{"model_type", "qwen3"}, {"head_dim", 32}, {"attention_bias", true}}),
         merged(minimal(), {{"model_type", "gemma"}, {"head_dim", 32}, {"hidden_act", "relu"}}),
-        merged(minimal(), {{"partial_rotary_factor", 0.5}}),
         minimal_of("gemma2"),
         merged(minimal_of("gemma2"), {{"final_logit_softcapping", nullptr},
                                       {"attn_logit_softcapping", 10.5},
@@ -593,6 +689,19 @@ TEST_CASE("every family survives its way through Hugging Face's form", "[config]
         merged(minimal_chatglm_6b(), {{"max_sequence_length", 64}, {"layernorm_epsilon", 1e-6}}),
         minimal_gptj("gptj"),
         minimal_gptj("codegen"),
+        minimal_of("starcoder2"),
+        merged(minimal_of("starcoder2"), {{"use_bias", false},
+                                          {"sliding_window", 16},
+                                          {"num_key_value_heads", 4},
+                                          {"head_dim", 12},
+                                          {"hidden_act", "gelu"},
+                                          {"norm_epsilon", 1e-6},
+                                          {"rope_theta", 1e5},
+                                          {"tie_word_embeddings", false},
+                                          {"initializer_range", 0.01275},
+                                          {"embedding_dropout", 0.1},
+                                          {"attention_dropout", 0.15},
+                                          {"residual_dropout", 0.2}}),
         minimal_falcon(),
         merged(minimal_falcon(), {{"num_ln_in_parallel_attn", 1}, {"rope_theta", 500.0}, {"bias", true}}),
         merged(minimal_falcon(),

@@ -116,9 +116,9 @@ TEST_CASE("tensor, sequence and context parallelism together give the losses and
 TEST_CASE("every family gives the losses and gradients of one rank under every layout",
           "[parallel][family]") {
   const std::string device = GENERATE(from_range(all_devices));
-  const std::string family =
-      GENERATE("falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "chatglm", "gpt2", "gptj",
-               "codegen", "gpt_neox", "internlm", "internlm2", "mistral", "phi3", "qwen2", "qwen3");
+  const std::string family = GENERATE("falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "chatglm",
+                                      "gpt2", "gptj", "codegen", "gpt_neox", "internlm", "internlm2",
+                                      "mistral", "phi3", "qwen2", "qwen3", "starcoder2");
   const auto [tensor, sequence, context] =
       GENERATE(table<int, bool, int>({{4, false, 1}, {2, true, 1}, {1, false, 3}, {4, true, 2}}));
   CAPTURE(device, family, tensor, sequence, context);
@@ -230,7 +230,7 @@ TEST_CASE("every rank decodes the logits of one rank", "[parallel][decode]") {
                                      GridLayout{2, true, 2});
   CAPTURE(device, layout.tensor, layout.sequence, layout.context);
   const std::string family = GENERATE("llama", "gemma2", "gemma3_text", "glm4", "chatglm", "gpt2", "codegen",
-                                      "phi3", "internlm2", "qwen2", "qwen3");
+                                      "phi3", "internlm2", "qwen2", "qwen3", "starcoder2");
   CAPTURE(family);
   const ModelConfig config = family_config(family);
   const MicroBatch all = make_batch({9}, config.vocab_size, "prompt");

@@ -38,13 +38,36 @@ std::string write_small_tokenizer(const TemporaryFolder& folder) {
 }  // namespace
 
 TEST_CASE("an exported model folder of any family has the tensors that PyTorch wrote", "[export]") {
-  for (const std::string name :
-       {"llama_tied",     "llama_untied", "gpt2",          "gpt2_untied", "gpt_neox",
-        "gemma",          "gemma2",       "gemma3_text",   "glm",         "glm4",
-        "chatglm",        "gptj",         "codegen",       "qwen2",       "qwen3",
-        "mistral",        "phi3",         "phi3_longrope", "internlm",    "internlm2",
-        "internlm2_bias", "falcon",       "falcon_40b",    "falcon_11b",  "falcon_serial",
-        "chatglm_6b"}) {
+  for (const std::string name : {"llama_tied",
+                                 "llama_untied",
+                                 "gpt2",
+                                 "gpt2_untied",
+                                 "gpt_neox",
+                                 "gemma",
+                                 "gemma2",
+                                 "gemma3_text",
+                                 "glm",
+                                 "glm4",
+                                 "chatglm",
+                                 "gptj",
+                                 "codegen",
+                                 "qwen2",
+                                 "qwen3",
+                                 "mistral",
+                                 "phi3",
+                                 "phi3_longrope",
+                                 "internlm",
+                                 "internlm2",
+                                 "internlm2_bias",
+                                 "falcon",
+                                 "falcon_40b",
+                                 "falcon_11b",
+                                 "falcon_serial",
+                                 "chatglm_6b",
+                                 "starcoder2",
+                                 "starcoder2_plain",
+                                 "starcoder2_untied",
+                                 "starcoder2_window"}) {
     CAPTURE(name);
     const TemporaryFolder folder;
     Config config;
