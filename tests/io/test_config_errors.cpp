@@ -354,6 +354,15 @@ TEST_CASE("services that numbers could be sent to are refused with what to use i
   });
 }
 
+TEST_CASE("keys of the monitor that contradict each other are refused") {
+  check({
+      {"monitor: {peak_flops: 1.0e+12, measure_peak: true}",
+       "c.yaml:1: monitor.measure_peak: true, but monitor.peak_flops says 1e+12; one of the two is wanted"},
+      {"monitor: {peak_flops: -1}",
+       "c.yaml:1: monitor.peak_flops: found -1; a number of at least 0 is wanted"},
+  });
+}
+
 TEST_CASE("a text outside its list is refused with the list") {
   check({
       {"model: {dtype: fp32}", "c.yaml:1: model.dtype: found 'fp32'; one of float32, bfloat16 is wanted"},
