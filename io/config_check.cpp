@@ -356,6 +356,9 @@ void check_monitor(const MonitorSection& monitor, const Places& places) {
   if (monitor.measure_peak && monitor.peak_flops > 0)
     throw UserError("{}: true, but monitor.peak_flops says {:g}; one of the two is wanted",
                     places.of("monitor.measure_peak"), monitor.peak_flops);
+  if (monitor.prometheus_open && monitor.prometheus.empty())
+    throw UserError("{}: true, but monitor.prometheus has no address; HOST:PORT is wanted there",
+                    places.of("monitor.prometheus_open"));
 }
 
 void check_between_keys(const Config& config, const Places& places) {

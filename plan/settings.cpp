@@ -112,6 +112,7 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   settings.remember = [optimizers](std::vector<UpdateMemory>& memory, double lr_factor, int64_t update) {
     optimizers->remember(memory, lr_factor, update);
   };
+  settings.meter.tells_ranks = !plan.config.monitor.prometheus.empty();
   settings.work = [work = StepWorkCounter(plan.model)](const auto& batches) { return work.of(batches); };
   settings.learning_rate = options_in_force(plan.config.optimizer).number("lr");
   settings.schedule = make_learning_rate_schedule(plan.config.lr_scheduler);
