@@ -4,6 +4,7 @@
 #include "actors/spawn.hpp"
 #include "plan/existing_run.hpp"
 #include "plan/start_adapter.hpp"
+#include "runtime/sinks/sink.hpp"
 
 namespace collie {
 
@@ -16,6 +17,7 @@ caf::actor spawn_run(caf::actor_system& system, RunPlan plan, caf::actor listene
                      std::vector<RemoteNode> nodes) {
   check_nodes(plan.layout.grid.ranks(), nodes.size());
   if (plan.purpose == Purpose::train) {
+    check_start_of_sinks(plan.config);
     plan.folder = prepare_run_folder(plan);
     make_start_adapter(plan);
   }

@@ -18,6 +18,7 @@ void add_message_types(caf::actor_system_config& config) {
   config.add_message_type<Credit>("collie::Credit");
   config.add_message_type<ProgramReply>("collie::ProgramReply");
   config.add_message_type<ProgramDone>("collie::ProgramDone");
+  config.add_message_type<RankStep>("collie::RankStep");
   config.add_message_type<GiveUp>("collie::GiveUp");
   config.add_message_type<RanksTold>("collie::RanksTold");
   config.add_message_type<CutCommunication>("collie::CutCommunication");

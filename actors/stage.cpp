@@ -1,5 +1,6 @@
 // The stage actor receives messages, executes one task per turn and sends messages. stage_core decides what
 // it does and when; its worker does the maths.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <map>
@@ -30,6 +31,7 @@ class CafStageOutbox final : public StageOutbox {
   void send(int rank, Credit credit) override;
   void report(ProgramReply reply) override;
   void report(ProgramDone done) override;
+  void measured(RankStep step) override;
   void deliver(SnapshotPart part) override;
   std::function<void()> outcome_notifier() override;
 
@@ -37,8 +39,11 @@ class CafStageOutbox final : public StageOutbox {
   const caf::actor& peer(int rank) const { return wiring_.ranks[static_cast<size_t>(rank)]; }
   const caf::actor& receiver_of(int rank) const { return wiring_.receivers[static_cast<size_t>(rank)]; }
   bool is_remote(int rank) const;
+  bool is_first_of_process() const;
   StageActor* self_;
   Wiring wiring_;
+  ProcessWatch process_;
+  int64_t network_bytes_ = 0;  // of tensors to stages in other processes, since the last report of it
   std::multimap<Channel, TensorSend> sends_;  // sends to other processes; at most a channel's credits each
 };
 
@@ -58,9 +63,26 @@ bool CafStageOutbox::is_remote(int rank) const {
          nodes[static_cast<size_t>(rank)] != nodes[static_cast<size_t>(self_->state.spec.settings.rank)];
 }
 
+// One rank reports for all of its process.
+bool CafStageOutbox::is_first_of_process() const {
+  const auto& nodes = wiring_.node_of_rank;
+  const auto own = static_cast<size_t>(self_->state.spec.settings.rank);
+  return nodes.empty() ? own == 0
+                       : std::find(nodes.begin(), nodes.end(), nodes[own]) ==
+                             nodes.begin() + self_->state.spec.settings.rank;
+}
+
+void CafStageOutbox::measured(RankStep step) {
+  step.network_bytes += std::exchange(network_bytes_, 0);
+  if (is_first_of_process())
+    if (const auto use = process_.look()) step.process = *use;
+  self_->send(wiring_.trainer, std::move(step));
+}
+
 void CafStageOutbox::send(int rank, Payload payload) {
   if (!payload.tensor.defined()) return self_->send(peer(rank), std::move(payload));
   const StageSpec& spec = self_->state.spec;
+  if (is_remote(rank)) network_bytes_ += static_cast<int64_t>(payload.tensor.bytes());
   if (const auto pipe = spec.connections ? spec.connections->pipe_to(rank) : nullptr) {
     Tensor tensor = detach_tensor(payload, spec.settings.rank);
     announce_over(*pipe, payload);

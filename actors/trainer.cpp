@@ -12,6 +12,7 @@
 #include "actors/guard.hpp"
 #include "base/clock.hpp"
 #include "base/log.hpp"
+#include "plan/device_peak.hpp"
 #include "plan/evaluation_sets.hpp"
 #include "plan/run_page.hpp"
 #include "plan/settings.hpp"
@@ -59,6 +60,7 @@ class CafTrainerOutbox final : public TrainerOutbox {
   explicit CafTrainerOutbox(TrainerActor* self) : self_(self) {}
 
   double now_s() override { return steady_seconds(); }
+  std::optional<ProcessUse> process_use() override { return process_.look(); }
   void request_batch(int64_t step) override {
     for (const auto& loader : state().loaders) self_->send(loader, BatchWanted{state().tag, step});
   }
@@ -96,6 +98,7 @@ class CafTrainerOutbox final : public TrainerOutbox {
     for (const auto& rank : ranks) self_->send(rank, message);
   }
   TrainerActor* self_;
+  ProcessWatch process_;
 };
 
 // Sends the last message to the listener and then ends the trainer.
@@ -314,6 +317,15 @@ RunStarted started(const RunPlan& plan, const RunTag& tag) {
   return event;
 }
 
+TrainerSettings settings_of(const TrainerState& state, const RunTag& tag) {
+  TrainerSettings settings = trainer_settings(*state.plan, tag);
+  if (state.plan->purpose != Purpose::train) return settings;
+  const int processes = std::max(1, static_cast<int>(state.remote_nodes.size()));
+  settings.meter.devices = devices_of(*state.plan, processes);
+  settings.meter.peak_flops = peak_flops_of(*state.plan, processes);
+  return settings;
+}
+
 caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPlan> plan, caf::actor listener,
                                 SpawnMode mode, RunTag tag, std::vector<RemoteNode> nodes) {
   TrainerState& state = self->state;
@@ -323,8 +335,8 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
   state.mode = mode;
   state.tag = tag;
   state.outbox = std::make_unique<CafTrainerOutbox>(self);
-  state.core = std::make_unique<TrainerCore>(trainer_settings(*state.plan, tag),
-                                             make_callbacks(state.plan->config), *state.outbox);
+  state.core = std::make_unique<TrainerCore>(settings_of(state, tag), make_callbacks(state.plan->config),
+                                             *state.outbox);
   ignore_answers(self);
   // An exception in the trainer itself ends the run like an exception of any other actor.
   self->set_exception_handler([=](std::exception_ptr& pointer) -> caf::error {
@@ -356,6 +368,7 @@ caf::behavior trainer_behaviour(TrainerActor* self, std::shared_ptr<const RunPla
       [=](BatchReady& ready) { self->state.core->batch(std::move(ready)); },
       [=](const ProgramReply& reply) { self->state.core->reply(reply); },
       [=](const ProgramDone& done) { self->state.core->done(done); },
+      [=](const RankStep& step) { self->state.core->measured(step); },
       [=](ProgramRequest& request) {
         self->state.requesters[request.request.requester] =
             caf::actor_cast<caf::actor>(self->current_sender());

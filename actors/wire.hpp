@@ -90,6 +90,15 @@ auto inspect(Inspector& f, ProgramDone& x) {
   return f(x.tag, x.rank, x.program, x.busy_s, x.spans, x.summary, x.communication_spans, x.given_up);
 }
 template <class Inspector>
+auto inspect(Inspector& f, ProcessUse& x) {
+  return f(x.process, x.at_ns, x.resident_bytes, x.most_resident_bytes, x.read_bytes, x.written_bytes);
+}
+template <class Inspector>
+auto inspect(Inspector& f, RankStep& x) {
+  return f(x.tag, x.rank, x.busy_s, x.communicating_s, x.timed, x.sent_bytes, x.network_bytes, x.peak_bytes,
+           x.process);
+}
+template <class Inspector>
 auto inspect(Inspector& f, RankReady& x) {
   return f(x.tag, x.rank, x.gives_up);
 }

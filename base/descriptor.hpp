@@ -17,6 +17,8 @@ class Descriptor {
 
   bool is_open() const { return fd_ >= 0; }
   int get() const { return fd_; }
+  // Gives the descriptor away: the caller closes it.
+  int release() { return std::exchange(fd_, -1); }
   // Returns false, with errno, if the last bytes did not go through.
   bool close() { return fd_ < 0 || ::close(std::exchange(fd_, -1)) == 0; }
 

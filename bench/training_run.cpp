@@ -10,12 +10,12 @@
 #include "actors/caf_types.hpp"
 #include "actors/engine.hpp"
 #include "base/bytes.hpp"
-#include "bench/gpu_peaks.hpp"
 #include "bench/random_text.hpp"
 #include "bench/shapes.hpp"
 #include "io/files.hpp"
 #include "kernels/gpu.hpp"
 #include "plan/model_work.hpp"
+#include "runtime/gpu_peaks.hpp"
 #include "runtime/summary.hpp"
 
 namespace collie::bench {

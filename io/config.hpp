@@ -216,6 +216,10 @@ struct CheckpointSection {
 struct MonitorSection {
   std::string console = "auto";
   bool tensorboard = true, csv = true, trace = false, summary = true;
+  std::string prometheus;        // HOST:PORT; empty: nothing is served
+  bool prometheus_open = false;  // the address may be one that other machines reach
+  double peak_flops = 0;         // per second, of one device; 0: as known of GPUs, or measured
+  bool measure_peak = false;
   bool operator==(const MonitorSection&) const = default;
 };
 

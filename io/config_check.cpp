@@ -352,7 +352,17 @@ void check_quantization(const Config& config, const Places& places) {
                     places.of("quantization.compute_dtype"), quantization.compute_dtype, config.model.dtype);
 }
 
+void check_monitor(const MonitorSection& monitor, const Places& places) {
+  if (monitor.measure_peak && monitor.peak_flops > 0)
+    throw UserError("{}: true, but monitor.peak_flops says {:g}; one of the two is wanted",
+                    places.of("monitor.measure_peak"), monitor.peak_flops);
+  if (monitor.prometheus_open && monitor.prometheus.empty())
+    throw UserError("{}: true, but monitor.prometheus has no address; HOST:PORT is wanted there",
+                    places.of("monitor.prometheus_open"));
+}
+
 void check_between_keys(const Config& config, const Places& places) {
+  check_monitor(config.monitor, places);
   check_ranks(config.parallel, places);
   check_partition_size(config.parallel, places);
   shard_bytes_of(config.checkpoint.max_shard_size, places.of("checkpoint.max_shard_size"));

@@ -531,6 +531,21 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .doc("summary.html at the end: curves, where time and memory went, what the ranks did in one step; "
                "one file that needs no network"),
 
+      Key("monitor.prometheus", &c.monitor.prometheus)
+          .doc("HOST:PORT at which Prometheus finds /metrics, such as 127.0.0.1:9464, on the machine of the "
+               "trainer; null: nowhere (see monitoring.md)")
+          .or_null()
+          .also_known_as({"metrics_address"}),
+      Key("monitor.prometheus_open", &c.monitor.prometheus_open)
+          .doc("the address may be one that other machines reach. Whoever does may read the numbers: there "
+               "is no password and no encryption"),
+      Key("monitor.peak_flops", &c.monitor.peak_flops)
+          .doc("floating-point operations per second of one device (a GPU, or the processors of a process) "
+               "at its peak, of which the MFU is a share; 0: as known of the GPU, or as measured")
+          .at_least(0),
+      Key("monitor.measure_peak", &c.monitor.measure_peak)
+          .doc("the peak is measured at the start, in 0.2 s, by products of matrices in model.dtype"),
+
       Key("callbacks", CallbacksTarget{&c.callbacks})
           .doc("pieces that watch the run (callbacks.md): names, those that a host program or a plugin "
                "registered among them, or maps of a name and its options"),

@@ -1,4 +1,6 @@
 // Finds the key that was meant.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 
@@ -36,6 +38,36 @@ std::vector<Candidate> candidates(const std::vector<Key>& keys) {
   return all;
 }
 
+// Services that other programs send their numbers to. The engine sends nothing to a service; it keeps what
+// such services read. Returns "" for any other name.
+std::string foreign_sink(const std::string& name) {
+  struct Service {
+    const char *key, *words;
+  };
+  constexpr const char* jsonl = "; its own client can log each line of metrics.jsonl";
+  constexpr Service services[] = {
+      {"wandb",
+       "Weights & Biases is no sink of the engine; `wandb sync` reads the event files that "
+       "monitor.tensorboard writes"},
+      {"mlflow", "MLflow is no sink of the engine"},
+      {"comet", "Comet is no sink of the engine"},
+      {"comet_ml", "Comet is no sink of the engine"},
+      {"neptune", "Neptune is no sink of the engine"},
+      {"clearml", "ClearML is no sink of the engine"},
+      {"swanlab", "SwanLab is no sink of the engine"},
+      {"trackio", "Trackio is no sink of the engine"},
+      {"report_to", "each sink has a key of its own"}};
+  for (const Service& service : services) {
+    if (name != service.key && name != std::string("use_") + service.key) continue;
+    const bool reads_lines = name != "report_to" && name != "wandb" && name != "use_wandb";
+    return fmt::format(
+        "{}{}; the sinks are monitor.tensorboard, monitor.csv, monitor.prometheus and "
+        "metrics.jsonl",
+        service.words, reads_lines ? jsonl : "");
+  }
+  return "";
+}
+
 }  // namespace
 
 bool is_section(const std::vector<Key>& keys, const std::string& path) {
@@ -64,6 +96,7 @@ std::string names_in(const std::vector<Key>& keys, const std::string& section) {
 
 std::string suggestion(const std::vector<Key>& keys, const std::string& unknown_path) {
   const std::string section = parent_of(unknown_path), name = name_of(unknown_path);
+  if (const std::string words = foreign_sink(name); !words.empty()) return words;
   std::string best;
   size_t best_cost = std::string::npos;
   for (const Candidate& candidate : candidates(keys)) {

@@ -20,7 +20,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/version.hpp"
-#include "net/port_owner.hpp"
+#include "net/listening.hpp"
 
 namespace collie {
 namespace {
@@ -29,36 +29,9 @@ using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 // The kernel keeps this many connections until the gate accepts them; further peers have to retry.
-constexpr int backlog = 128;
+constexpr int gate_backlog = 128;
 constexpr auto between_reports = 30s;
 constexpr auto without_descriptors = 100ms;
-
-std::string why_not(int error, const NodeAddress& address) {
-  switch (error) {
-    case EADDRINUSE:
-      return fmt::format("port {} is in use{}; choose another one, or end what listens there", address.port,
-                         port_owner(address.port));
-    case EADDRNOTAVAIL:
-      return fmt::format("this machine has no address {}; an address of its own is needed", address.host);
-    case EACCES:
-      return fmt::format("port {} needs privileges; choose one above 1023", address.port);
-    default:
-      return std::strerror(error);
-  }
-}
-
-int listen_at(const NodeAddress& address, const std::string& what) {
-  const AddressList found = resolve(address.host, address.port, what);
-  const int socket = ::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  const int yes = 1;
-  // SO_REUSEADDR lets the gate listen while connections of an earlier process are not quite over.
-  if (socket >= 0 && ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
-      ::bind(socket, found->ai_addr, found->ai_addrlen) == 0 && ::listen(socket, backlog) == 0)
-    return socket;
-  const int error = errno;
-  if (socket >= 0) ::close(socket);
-  throw UserError("{} {}: cannot be listened at: {}", what, to_string(address), why_not(error, address));
-}
 
 uint16_t port_of(int socket) {
   sockaddr_storage own{};
@@ -356,7 +329,7 @@ class Gate::Work {
 Gate::Gate(const NodeAddress& address, const ClusterSection& cluster, const std::string& what, Policy policy,
            Enter enter, GateLimits limits) {
   PeerCredentials credentials(cluster);
-  const int socket = listen_at(address, what);
+  const int socket = listen_at(address, what, gate_backlog).release();
   port_ = port_of(socket);
   NodeAddress own = address;
   own.port = port_;

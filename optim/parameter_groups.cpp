@@ -66,6 +66,13 @@ size_t ParameterGroups::index_of(const std::string& parameter, const Shape& shap
   return shape.rank() < 2 ? found->of_vectors : static_cast<size_t>(found - groups_.begin());
 }
 
+size_t ParameterGroups::listed_of(size_t group) const {
+  if (group <= rest_) return group;
+  const auto beside = std::find_if(groups_.begin(), groups_.begin() + static_cast<std::ptrdiff_t>(rest_) + 1,
+                                   [&](const Group& other) { return other.of_vectors == group; });
+  return static_cast<size_t>(beside - groups_.begin());
+}
+
 size_t ParameterGroups::most_states() const {
   size_t most = 0;
   for (const Group& group : groups_) {

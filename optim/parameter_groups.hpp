@@ -33,6 +33,11 @@ class ParameterGroups {
     return groups_[index_of(parameter, shape)];
   }
 
+  // How many groups optimizer.groups has, and which of them a group of all() belongs to, with its vectors.
+  // listed() stands for the rest.
+  size_t listed() const { return rest_; }
+  size_t listed_of(size_t group) const;
+
   // Whether updates are made inside backward (optimizer.fused_update).
   bool fuses() const { return fuses_; }
   // The updates from one estimate of the curvature to the next, of the optimizer that wants the most; 0: none

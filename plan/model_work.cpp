@@ -54,4 +54,23 @@ StepWork work_of_step(const ModelSpec& model, int64_t tokens, int64_t visible_ke
   return work;
 }
 
+StepWorkCounter::StepWorkCounter(const ModelSpec& model)
+    : per_token_(work_of_step(model, 1, 0).total()),
+      per_visible_key_(work_of_step(model, 0, 1).total()),
+      virtual_tokens_(model.prompt.in_document()),
+      virtual_keys_(model.prompt.exists() && virtual_tokens_ == 0 ? model.prompt.tokens : 0) {}
+
+double StepWorkCounter::of(const std::vector<std::shared_ptr<const StepBatch>>& batches) const {
+  double tokens = 0, keys = 0;
+  for (const auto& batch : batches)
+    for (const MicroBatch& micro_batch : batch->micro_batches)
+      for (size_t i = 0; i + 1 < micro_batch.document_starts.size(); ++i) {
+        const auto length = static_cast<double>(micro_batch.document_starts[i + 1] -
+                                                micro_batch.document_starts[i] + virtual_tokens_);
+        tokens += length;
+        keys += length * (length + 1) / 2 + length * static_cast<double>(virtual_keys_);
+      }
+  return per_token_ * tokens + per_visible_key_ * keys;
+}
+
 }  // namespace collie

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "io/batch.hpp"
 #include "models/model_config.hpp"
@@ -29,5 +31,19 @@ struct StepWork {
   double total() const { return matrices + attention; }
 };
 StepWork work_of_step(const ModelSpec& model, int64_t tokens, int64_t visible_keys);
+
+// The same of batches, many times for one model. A model's virtual tokens count like any others, in each
+// document. Each token counts as if it saw all tokens before it of its document, also where a window or a
+// context that sees itself in both directions says otherwise.
+class StepWorkCounter {
+ public:
+  explicit StepWorkCounter(const ModelSpec& model);
+  // `batches`: of all replicas. Returns floating-point operations.
+  double of(const std::vector<std::shared_ptr<const StepBatch>>& batches) const;
+
+ private:
+  double per_token_ = 0, per_visible_key_ = 0;
+  int64_t virtual_tokens_ = 0, virtual_keys_ = 0;  // of a document; of each token's
+};
 
 }  // namespace collie

@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "kernels/cpu/blas.hpp"
 #include "models/quantised_weights.hpp"
+#include "net/page_server.hpp"
 #include "optim/parameter_groups.hpp"
 #include "plan/memory_plan.hpp"
 
@@ -64,7 +65,13 @@ Room room_of_networked_actor_system(size_t others) {
 
 Room room_of_trainer(const RunPlan& plan) {
   const bool trains = plan.purpose == Purpose::train;
-  return {trains ? 2 + plan.layout.grid.data : 0, descriptors_of_files, 0};  // monitor, writer, loaders
+  Room room{trains ? 2 + plan.layout.grid.data : 0, descriptors_of_files, 0};  // monitor, writer, loaders
+  if (trains && !plan.config.monitor.prometheus.empty()) {
+    const int waits_and_listens = 2;
+    room.threads += 1;
+    room.descriptors += waits_and_listens + static_cast<int>(PageServerLimits{}.most_connections);
+  }
+  return room;
 }
 
 Room room_of_ranks(const RunPlan& plan, const std::vector<int>& node_of_rank, int node, RankLinks links) {

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "base/log.hpp"
 #include "base/version.hpp"
@@ -50,6 +52,29 @@ std::string model_words(const RunPlan& plan) {
   return words;
 }
 
+// The middle one of a number's values: the first steps of a run are slower than those that follow.
+std::optional<double> median_of_records(const std::vector<nlohmann::json>& records, const char* name) {
+  std::vector<double> values;
+  for (const auto& record : records)
+    if (record.contains(name) && record[name].is_number()) values.push_back(record[name].get<double>());
+  if (values.empty()) return std::nullopt;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+void add_rates(RunPage& page) {
+  constexpr double giga = 1e9;
+  if (const auto seconds = median_of_records(page.records, "step_seconds"))
+    page.facts.emplace_back("a step took", fmt::format("{:.4g} s (median)", *seconds));
+  const auto flops = median_of_records(page.records, "model_flops_per_second");
+  if (!flops) return;
+  std::string words = fmt::format("{:.4g} GFLOP/s of the model (median)", *flops / giga);
+  if (const auto mfu = median_of_records(page.records, "mfu"))
+    words += fmt::format(", {:.1f} % of the devices' peak (MFU)", 100 * *mfu);
+  page.facts.emplace_back("computation", words);
+}
+
 RunPage page_of(const RunPlan& plan, const RunEnded& outcome, const TrainerCore& trainer) {
   const Config& config = plan.config;
   RunPage page;
@@ -65,6 +90,7 @@ RunPage page_of(const RunPlan& plan, const RunEnded& outcome, const TrainerCore&
       {"engine", engine_version()},
   };
   page.records = records_in((std::filesystem::path(config.run.dir) / metrics_name).string());
+  add_rates(page);
   page.ranks = trainer.summaries();
   page.busy_s = trainer.busy_seconds();
   page.wall_s = trainer.running_seconds();

@@ -41,6 +41,7 @@
 #include "plan/resume_check.hpp"
 #include "plan/start_adapter.hpp"
 #include "plan/stored_quantisation.hpp"
+#include "runtime/sinks/sink.hpp"
 #include "schedule/schedules.hpp"
 
 namespace collie {
@@ -517,6 +518,7 @@ RunPlan plan_training(Config config, ExistingRun existing, const std::vector<std
   check_can_be_trained(plan.config);
   add_loraplus_group(plan.config);
   check_names(plan.config);
+  check_sinks(plan.config);
   look_at_existing_run(plan);  // refuses all that it can before any data are read
   check_chosen_run(plan, from);
   resolve_common(plan);

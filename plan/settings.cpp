@@ -8,6 +8,7 @@
 #include "plan/checkpoint_metadata.hpp"
 #include "plan/data_order.hpp"
 #include "plan/evaluation_sets.hpp"
+#include "plan/model_work.hpp"
 #include "plan/rank_schedule.hpp"
 #include "plan/start_adapter.hpp"
 #include "runtime/step_record.hpp"
@@ -113,6 +114,8 @@ TrainerSettings trainer_settings(const RunPlan& plan, const RunTag& tag) {
   settings.remember = [optimizers](std::vector<UpdateMemory>& memory, double lr_factor, int64_t update) {
     optimizers->remember(memory, lr_factor, update);
   };
+  settings.meter.tells_ranks = !plan.config.monitor.prometheus.empty();
+  settings.work = [work = StepWorkCounter(plan.model)](const auto& batches) { return work.of(batches); };
   settings.learning_rate = options_in_force(plan.config.optimizer).number("lr");
   settings.schedule = make_learning_rate_schedule(plan.config.lr_scheduler);
   return settings;

@@ -10,6 +10,7 @@
 #include "kernels/graph_counts.hpp"
 #include "runtime/double_bits.hpp"
 #include "runtime/run_tag.hpp"
+#include "runtime/step_measures.hpp"
 
 namespace collie {
 
@@ -53,6 +54,7 @@ struct StepFinished {
   std::vector<EvaluatedMetric> metrics{};  // of eval.sets, if `evaluated`
   // It has updated nothing, because a callback wanted that (Remedy::skip).
   bool skipped = false;
+  StepMeasures measures{};
 };
 
 struct EvaluationFinished {
@@ -140,7 +142,7 @@ template <class Inspector>
 auto inspect(Inspector& f, StepFinished& x) {
   return f(x.tag, x.step, x.total_steps, x.epoch, x.loss, x.lr, x.grad_norm, x.tokens, x.tokens_per_second,
            x.step_s, x.evaluated, x.has_eval_loss, x.eval_loss, x.memory_bytes, x.amended, x.graphs,
-           x.metrics, x.skipped);
+           x.metrics, x.skipped, x.measures);
 }
 template <class Inspector>
 auto inspect(Inspector& f, EvaluationFinished& x) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/process_use.hpp"
 #include "io/checkpoint.hpp"
 #include "kernels/graph_counts.hpp"
 #include "kernels/tensor.hpp"
@@ -79,6 +80,20 @@ struct ProgramDone {
   RankSummary summary;
   std::vector<TaskSpan> communication_spans{};  // communication in the background; empty unless tracing
   bool given_up = false;  // stopped before its end, because the trainer had asked for it
+};
+
+// What a rank has done since its last report of this kind, or its start, without evaluations. It reports just
+// before it synchronises a step with the others, so that the report is there when the step's outcome is.
+struct RankStep {
+  RunTag tag;
+  int rank = 0;
+  DoubleBits busy_s;           // in compute tasks
+  DoubleBits communicating_s;  // of these, blocked in communication
+  bool timed = true;           // false: these are the times of a host that queues work for a device
+  int64_t sent_bytes = 0;      // to other ranks
+  int64_t network_bytes = 0;   // of these: to groups that reach into other processes, and to stages there
+  std::vector<uint64_t> peak_bytes{};  // [categories] since the rank's start
+  ProcessUse process{};                // of the rank's process, from its first rank; at most twice per second
 };
 
 struct RankReady {

@@ -26,6 +26,9 @@ ModelWorker::ModelWorker(ModelWorkerSettings settings) : settings_(std::move(set
     if (is_local(stage)) build_chunk(stage);
   find_tied_uses();
   if (settings_.training) norm_order_ = make_norm_order();
+  // The first rank is where the tree of norms ends, and it reports steps.
+  if (settings_.training && settings_.rank == 0 && optimizers_->listed() > 0)
+    group_norms_.emplace(settings_.model, *optimizers_);
   settings_.checkpoint = nullptr;  // read once
   for (const std::string& name : settings_.hooks) hooks_.push_back(step_hooks().find(name)());
   for (const auto& chunk : chunks_) states_.push_back(chunk->state.get());
@@ -510,6 +513,7 @@ bool ModelWorker::synchronize_step(std::function<void()> on_outcome_ready) {
       reduce_step_outcome(*operations_, norm_order_, contribution_, groups, bounds, &parameter_squares_);
   contribution_ = {};
   outcome_ = operations_->read(synchronized_);
+  if (group_norms_) group_squares_ = operations_->read(parameter_squares_);
   if (program_.kind.gradients == GradientUse::norm_only) drop_gradients();
   if (outcome_.there()) return true;
   operations_->when_done(std::move(on_outcome_ready));
@@ -521,6 +525,8 @@ StepOutcome ModelWorker::outcome() {
   check_communication();
   StepOutcome outcome{values.at(0), values.at(1)};
   if (!std::isfinite(outcome.gradient_norm)) outcome.first_not_finite = first_not_finite();
+  if (group_squares_) outcome.group_norms = group_norms_->of(group_squares_->value());
+  group_squares_.reset();
   parameter_squares_ = {};
   return outcome;
 }
@@ -686,23 +692,45 @@ RankSummary ModelWorker::summary() const {
     for (const auto& parameter : chunk->model->parameters())
       if (!parameter.tied_copy) summary.weight_elements += parameter.shape.numel();
   }
-  const RankGroups& groups = settings_.groups;
-  double communicating_s = 0;
-  for (const auto& group : {groups.tensor, groups.key_value}) {
-    if (!group) continue;
-    const Traffic traffic = group->total();
-    communicating_s += traffic.seconds;
-    summary.sent_bytes += traffic.bytes;
-  }
-  for (const auto& group : {groups.data, groups.context})
-    if (group) summary.sent_bytes += group->total().bytes;
-  for (const auto& group : groups.reduction_tree)
-    if (group) summary.sent_bytes += group->total().bytes;
-  for (const auto& queue : {groups.data_queue, groups.context_queue})
-    if (queue) communicating_s += queue->blocked_seconds();
-  summary.communicating_s = communicating_s;
+  const Communicated so_far = communicated();
+  summary.communicating_s = so_far.blocked_s;
+  summary.sent_bytes = so_far.sent_bytes;
   summary.graphs = operations_->graph_counts();
   return summary;
+}
+
+// A queue counts the seconds that its group's operations cost the rank.
+Communicated ModelWorker::communicated() const {
+  const RankGroups& groups = settings_.groups;
+  Communicated sum;
+  const auto add = [&](const std::shared_ptr<MeteredGroup>& group, bool spans, bool blocks) {
+    if (!group) return;
+    const Traffic traffic = group->total();
+    if (blocks) sum.blocked_s += traffic.seconds;
+    sum.sent_bytes += traffic.bytes;
+    if (spans) sum.network_bytes += traffic.bytes;
+  };
+  add(groups.tensor, groups.spans.tensor, true);
+  add(groups.key_value, groups.spans.key_value, true);
+  add(groups.data, groups.spans.data, false);
+  add(groups.context, groups.spans.context, false);
+  for (size_t level = 0; level < groups.reduction_tree.size(); ++level)
+    add(groups.reduction_tree[level],
+        level < groups.spans.reduction_tree.size() && groups.spans.reduction_tree[level], false);
+  for (const auto& queue : {groups.data_queue, groups.context_queue})
+    if (queue) sum.blocked_s += queue->blocked_seconds();
+  return sum;
+}
+
+std::vector<uint64_t> ModelWorker::peak_bytes() const {
+  std::vector<uint64_t> bytes;
+  for (size_t category = 0; category < category_count; ++category)
+    bytes.push_back(operations_->account()->peak(static_cast<Category>(category)));
+  return bytes;
+}
+
+bool ModelWorker::is_timed() const {
+  return !settings_.groups.device.compute;
 }
 
 std::vector<TaskSpan> ModelWorker::take_communication_spans() {

@@ -17,6 +17,7 @@
 #include "optim/rank_allocation.hpp"
 #include "optim/sharded_state.hpp"
 #include "peft/adapter_folder.hpp"
+#include "runtime/group_norms.hpp"
 #include "runtime/operations_factory.hpp"
 #include "runtime/rank_groups.hpp"
 #include "runtime/stage_worker.hpp"
@@ -79,6 +80,9 @@ class ModelWorker final : public StageWorker {
   std::vector<CheckpointSlice> snapshot() override;
   void end() override;
   RankSummary summary() const override;
+  Communicated communicated() const override;
+  std::vector<uint64_t> peak_bytes() const override;
+  bool is_timed() const override;
   bool gives_up() const override;
   void give_up() override;
   std::vector<TaskSpan> take_communication_spans() override;
@@ -188,7 +192,9 @@ class ModelWorker final : public StageWorker {
   Tensor contribution_;                    // f64 [norm_order_.width()]: this rank's part of the step
   Tensor synchronized_;                    // f64 [3]: Operations::step_outcome()
   Tensor parameter_squares_;               // f64 [parameters], where the tree of norms ends
-  Deferred<std::vector<double>> outcome_;  // copies synchronized_ to the host
+  std::optional<GroupNorms> group_norms_;  // set on the rank that reports steps, if there are groups
+  std::optional<Deferred<std::vector<double>>> group_squares_;  // copies parameter_squares_ for these
+  Deferred<std::vector<double>> outcome_;                       // copies synchronized_ to the host
 };
 
 }  // namespace collie

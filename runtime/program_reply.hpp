@@ -16,6 +16,7 @@ namespace collie {
 inline constexpr const char* loss_sum_name = "loss_sum";  // over all targets of the batch
 inline constexpr const char* gradient_norm_name = "gradient_norm";
 inline constexpr const char* first_not_finite_name = "first_not_finite";  // StepOutcome::first_not_finite
+inline constexpr const char* group_norms_name = "group_norms";            // StepOutcome::group_norms
 // Of a program with Program::per_document, in the order of the numbers: a document's number
 // (MicroBatch::first_tokens), the sum of its losses, and how many targets it has. A document that is longer
 // than a sequence counts as several.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <functional>
+#include <set>
 
 #include "comm/linked_process_group.hpp"
 #include "comm/slowed_group.hpp"
@@ -122,12 +123,19 @@ void add_linked_groups(const Grid& grid, int key_value_heads, int rank,
                        const std::shared_ptr<comm::ByteLink>& link,
                        const std::shared_ptr<MemoryAccount>& account, RankGroups& groups) {
   uint32_t number = 0;
+  std::set<const MeteredGroup*> made;
   for (const GroupKind& kind : kinds_of(grid, key_value_heads)) {
     const std::vector<int> ranks = kind.ranks_with(rank);
-    if (ranks.size() > 1 && !kind.group(groups))
+    if (ranks.size() > 1 && !kind.group(groups)) {
       kind.group(groups) = std::make_shared<MeteredGroup>(make_linked_group(link, ranks, number, account));
+      made.insert(kind.group(groups).get());
+    }
     ++number;
   }
+  const auto spans = [&](const std::shared_ptr<MeteredGroup>& group) { return made.contains(group.get()); };
+  groups.spans = {
+      spans(groups.tensor), spans(groups.context), spans(groups.key_value), spans(groups.data), {}};
+  for (const auto& level : groups.reduction_tree) groups.spans.reduction_tree.push_back(spans(level));
 }
 
 void add_queues(const std::function<void()>& tell_data, const std::function<void()>& tell_context,

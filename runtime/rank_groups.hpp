@@ -51,6 +51,12 @@ struct RankGroups {
   // step on them. A level is null if the rank is alone in its group.
   std::vector<std::shared_ptr<MeteredGroup>> reduction_tree;
   StagePipes pipes;  // connect the GPUs of `pipeline`
+  // Which groups have ranks in other processes.
+  struct Spans {
+    bool tensor = false, context = false, key_value = false, data = false;
+    std::vector<bool> reduction_tree;  // [levels]
+  };
+  Spans spans;
 };
 
 // Makes the groups whose ranks are all in process `node`, without queues. Groups whose ranks share a GPU have

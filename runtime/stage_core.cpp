@@ -16,6 +16,16 @@ std::string to_string(const Channel& channel) {
                      channel.from_stage, channel.to_stage);
 }
 
+namespace {
+
+void add_communicated(const Communicated& before, const Communicated& now, RankStep& step) {
+  step.communicating_s = step.communicating_s + now.blocked_s - before.blocked_s;
+  step.sent_bytes += now.sent_bytes - before.sent_bytes;
+  step.network_bytes += now.network_bytes - before.network_bytes;
+}
+
+}  // namespace
+
 StageCore::StageCore(StageSettings settings, StageWorker& worker, StageOutbox& outbox, RankStatus& status)
     : settings_(std::move(settings)), worker_(worker), outbox_(outbox), status_(status) {
   COLLIE_ASSERT(settings_.credits > 0, "rank {} has channels without credits", settings_.rank);
@@ -55,7 +65,25 @@ void StageCore::credit(const Credit& credit) {
   ++found->second;
 }
 
+// An evaluation is no part of a step's time.
+bool StageCore::is_measured() const {
+  return programs_.front()->request.requester != evaluator_name;
+}
+
+void StageCore::report_measures() {
+  if (!programs_.front()->request.requester.empty()) return;
+  const Communicated now = worker_.communicated();
+  add_communicated(communicated_, now, measures_);
+  communicated_ = now;
+  measures_.tag = settings_.tag;
+  measures_.rank = settings_.rank;
+  measures_.timed = worker_.is_timed();
+  measures_.peak_bytes = worker_.peak_bytes();
+  outbox_.measured(std::exchange(measures_, {}));
+}
+
 void StageCore::synchronize_step() {
+  report_measures();
   awaited_ = programs_.front();
   const bool there = worker_.synchronize_step(outbox_.outcome_notifier());
   synchronized_ = true;
@@ -76,6 +104,8 @@ void StageCore::report_outcome() {
                                   {gradient_norm_name, {outcome.gradient_norm}}};
   if (outcome.first_not_finite >= 0)
     values.push_back({first_not_finite_name, {static_cast<double>(outcome.first_not_finite)}});
+  if (!outcome.group_norms.empty())
+    values.push_back({group_norms_name, {outcome.group_norms.begin(), outcome.group_norms.end()}});
   reply(*program, std::move(values));
 }
 
@@ -184,6 +214,7 @@ void StageCore::start_next_program() {
   begun_ = true;
   busy_s_ = 0;
   spans_.clear();
+  communicated_ = worker_.communicated();
   worker_.begin(*programs_.front());
 }
 
@@ -224,6 +255,7 @@ void StageCore::execute() {
   const double end = steady_seconds();
   if (computes) {
     busy_s_ += end - start;
+    if (is_measured()) measures_.busy_s = measures_.busy_s + (end - start);
     if (settings_.trace || programs_.front()->traced) spans_.push_back({to_string(task), start, end});
   }
   ++position_;
@@ -259,7 +291,10 @@ void StageCore::send_payload(const Task& task) {
   --credits_.try_emplace(channel, settings_.credits).first->second;
   const int micro_batch = micro_batch_of(task);
   Tensor tensor = worker_.take(channel, micro_batch);
-  if (tensor.defined()) sent_bytes_ += static_cast<int64_t>(tensor.bytes());
+  if (tensor.defined()) {
+    sent_bytes_ += static_cast<int64_t>(tensor.bytes());
+    if (is_measured()) measures_.sent_bytes += static_cast<int64_t>(tensor.bytes());
+  }
   outbox_.send(rank_of(channel.to_stage),
                Payload{settings_.tag, channel, programs_.front()->id, micro_batch, std::move(tensor)});
 }
@@ -274,6 +309,7 @@ void StageCore::receive_payload(const Task& task) {
 
 void StageCore::finish_program(bool given_up) {
   if (!given_up) worker_.end();
+  if (begun_ && is_measured()) add_communicated(communicated_, worker_.communicated(), measures_);
   ProgramDone done;
   done.tag = settings_.tag;
   done.rank = settings_.rank;

@@ -22,6 +22,7 @@ class StageOutbox {
   virtual void send(int rank, Credit credit) = 0;
   virtual void report(ProgramReply reply) = 0;
   virtual void report(ProgramDone done) = 0;
+  virtual void measured(RankStep /*step*/) {}   // for the monitor
   virtual void deliver(SnapshotPart part) = 0;  // to the checkpoint writer
   // Returns a function that makes the core's owner call on_outcome_ready() soon. Any thread may call it.
   virtual std::function<void()> outcome_notifier() = 0;
@@ -85,6 +86,8 @@ class StageCore {
   RankStatus::Activity activity_of(RankStatus::Phase phase, const Task& task) const;
   void start_next_program();
   void run(const Task& task);
+  bool is_measured() const;
+  void report_measures();
   void synchronize_step();
   void report_outcome();
   void reply(const Program& program, std::vector<NamedValues> values);
@@ -112,6 +115,9 @@ class StageCore {
   double busy_s_ = 0;
   int64_t sent_bytes_ = 0;
   std::vector<TaskSpan> spans_;
+  RankStep measures_;  // since the last report of it
+  // What the worker had communicated when the running program began, or at that report.
+  Communicated communicated_;
 };
 
 }  // namespace collie

@@ -15,6 +15,16 @@ struct StepOutcome {
   // The first trained parameter, in canonical order, whose gradient is not finite; -1: there is none, or this
   // rank does not know.
   int first_not_finite = -1;
+  // The norms of the gradients of each of optimizer.groups, then of the rest (runtime/group_norms.hpp). Empty
+  // if there are no groups, or this rank does not know.
+  std::vector<double> group_norms{};
+};
+
+// What a rank has communicated since its start.
+struct Communicated {
+  double blocked_s = 0;       // its compute tasks were blocked
+  int64_t sent_bytes = 0;     // by collectives, to other ranks
+  int64_t network_bytes = 0;  // of these: by groups that reach into other processes
 };
 
 class StageWorker {
@@ -45,6 +55,11 @@ class StageWorker {
   // All tasks of the program are done.
   virtual void end() {}
   virtual RankSummary summary() const = 0;
+  // The next three are for the monitor, once per step.
+  virtual Communicated communicated() const { return {}; }
+  virtual std::vector<uint64_t> peak_bytes() const { return {}; }  // [categories]
+  // Whether a task's time is the time of its work, and not that of queueing it for a device.
+  virtual bool is_timed() const { return true; }
   // gives_up() tells whether a program can be given up before its end. give_up() drops what the program has
   // computed. After that only snapshots follow, of the state after the last update. The rank's communication
   // may have been aborted by then.

@@ -1,12 +1,86 @@
 #include "runtime/step_record.hpp"
 
+#include <cmath>
 #include <fstream>
 #include <limits>
 
 #include "base/error.hpp"
 #include "io/json_text.hpp"
+#include "kernels/memory.hpp"
 
 namespace collie {
+
+namespace {
+
+// The names of what is measured. What is not known has no value, and its name is left out.
+struct Measured {
+  const char* name;
+  DoubleBits StepMeasures::*member;
+  bool is_whole = false;  // a number of bytes
+};
+constexpr Measured measured[] = {
+    {"tokens_per_second_per_device", &StepMeasures::tokens_per_second_per_device},
+    {"model_flops_per_second", &StepMeasures::model_flops_per_second},
+    {"mfu", &StepMeasures::mfu},
+    {"compute_share", &StepMeasures::compute_share},
+    {"communication_share", &StepMeasures::communication_share},
+    {"bubble_share", &StepMeasures::bubble_share},
+    {"data_wait_share", &StepMeasures::data_wait_share},
+    {"save_wait_share", &StepMeasures::save_wait_share},
+    {"sent_bytes_per_second", &StepMeasures::sent_bytes_per_second},
+    {"network_bytes_per_second", &StepMeasures::network_bytes_per_second},
+    {"disk_read_bytes_per_second", &StepMeasures::disk_read_bytes_per_second},
+    {"disk_written_bytes_per_second", &StepMeasures::disk_written_bytes_per_second},
+    {"resident_bytes", &StepMeasures::resident_bytes, true},
+    {"most_resident_bytes", &StepMeasures::most_resident_bytes, true}};
+
+// The parts before the slash of names of several numbers of a kind.
+constexpr const char *peak_bytes = "peak_bytes/", *group_norm = "group_grad_norm/",
+                     *rest_of_groups = "group_grad_norm/rest";
+
+std::string name_of_group(size_t group, size_t groups) {
+  return group + 1 == groups ? rest_of_groups : group_norm + std::to_string(group);
+}
+
+void add_measures(const StepMeasures& measures, Event& event) {
+  for (const Measured& each : measured) {
+    const double value = measures.*each.member;
+    if (std::isnan(value)) continue;
+    event.add(each.name, each.is_whole ? EventValue(static_cast<int64_t>(value)) : EventValue(value));
+  }
+  for (size_t category = 0; category < measures.peak_bytes.size(); ++category)
+    event.add(peak_bytes + std::string(name(static_cast<Category>(category))),
+              static_cast<int64_t>(measures.peak_bytes[category]));
+  for (size_t group = 0; group < measures.group_norms.size(); ++group)
+    event.add(name_of_group(group, measures.group_norms.size()),
+              static_cast<double>(measures.group_norms[group]));
+  if (!measures.watches_ranks) return;
+  event.add("slow_ranks", static_cast<int64_t>(measures.slow_ranks.size()));
+  if (measures.slow_ranks.empty()) return;
+  event.add("slowest_rank", static_cast<int64_t>(measures.slow_ranks.front().rank));
+  event.add("slowest_rank_since_step", measures.slow_ranks.front().since_step);
+}
+
+// Of ranks, for sinks that tell them apart.
+void add_parts(const StepMeasures& measures, Event& event) {
+  for (const RankMeasures& rank : measures.ranks) {
+    const std::pair<std::string, std::string> label{"rank", std::to_string(rank.rank)};
+    if (!std::isnan(rank.computing_s)) {
+      event.parts.push_back({"rank_compute_seconds", {label}, rank.computing_s});
+      event.parts.push_back({"rank_communication_seconds", {label}, rank.communicating_s});
+    }
+    for (size_t category = 0; category < rank.peak_bytes.size(); ++category)
+      event.parts.push_back({"rank_peak_bytes",
+                             {label, {"category", std::string(name(static_cast<Category>(category)))}},
+                             static_cast<double>(rank.peak_bytes[category])});
+  }
+  for (const SlowRank& slow : measures.slow_ranks)
+    event.parts.push_back({"slow_rank_since_step",
+                           {{"rank", std::to_string(slow.rank)}},
+                           static_cast<double>(slow.since_step)});
+}
+
+}  // namespace
 
 Event event_of(const StepFinished& step) {
   Event event;
@@ -26,6 +100,8 @@ Event event_of(const StepFinished& step) {
   if (step.evaluated && step.has_eval_loss) event.add("eval_loss", static_cast<double>(step.eval_loss));
   for (const EvaluatedMetric& metric : step.metrics)
     event.add(metric.name, static_cast<double>(metric.value));
+  add_measures(step.measures, event);
+  add_parts(step.measures, event);
   return event;
 }
 
@@ -35,6 +111,30 @@ namespace {
 double number_of(const nlohmann::json& record, const char* key) {
   const nlohmann::json& value = record.at(key);
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+int64_t whole_number_of(const nlohmann::json& record, const char* key) {
+  return record.contains(key) ? record.at(key).get<int64_t>() : 0;
+}
+
+// The numbers of single ranks are in no file, so they are not read back.
+StepMeasures measures_of(const nlohmann::json& record) {
+  StepMeasures measures;
+  for (const Measured& each : measured)
+    if (record.contains(each.name)) measures.*each.member = number_of(record, each.name);
+  for (size_t category = 0; category < category_count; ++category) {
+    const std::string name_of_category = peak_bytes + std::string(name(static_cast<Category>(category)));
+    if (!record.contains(name_of_category)) break;
+    measures.peak_bytes.push_back(record.at(name_of_category).get<uint64_t>());
+  }
+  for (size_t group = 0; record.contains(rest_of_groups) && record.contains(name_of_group(group, 0)); ++group)
+    measures.group_norms.emplace_back(number_of(record, name_of_group(group, 0).c_str()));
+  if (record.contains(rest_of_groups)) measures.group_norms.emplace_back(number_of(record, rest_of_groups));
+  measures.watches_ranks = record.contains("slow_ranks");
+  if (record.contains("slowest_rank"))
+    measures.slow_ranks.push_back({static_cast<int>(whole_number_of(record, "slowest_rank")),
+                                   whole_number_of(record, "slowest_rank_since_step"), not_measured});
+  return measures;
 }
 
 StepFinished step_of(const nlohmann::json& record) {
@@ -55,6 +155,7 @@ StepFinished step_of(const nlohmann::json& record) {
     if (name.starts_with(evaluated_metric_prefix))
       step.metrics.push_back({name, number_of(record, name.c_str())});
   step.evaluated = step.has_eval_loss || !step.metrics.empty();
+  step.measures = measures_of(record);
   return step;
 }
 

@@ -12,7 +12,10 @@ namespace collie {
 
 TrainerCore::TrainerCore(TrainerSettings settings, std::vector<NamedCallback> callbacks,
                          TrainerOutbox& outbox)
-    : settings_(std::move(settings)), callbacks_(std::move(callbacks)), outbox_(outbox) {
+    : settings_(std::move(settings)),
+      callbacks_(std::move(callbacks)),
+      outbox_(outbox),
+      meter_(settings_.layout.grid, settings_.meter) {
   const auto ranks = static_cast<size_t>(settings_.layout.grid.ranks());
   step_ = settings_.done_steps;
   position_ = settings_.done_position;
@@ -90,7 +93,7 @@ void TrainerCore::begin_step() {
   }
   if (step_ - recorded_step_ >= settings_.monitor_credits) {
     phase_ = Phase::recording;
-    return;
+    return meter_.wait(StepMeter::Wait::save, outbox_.now_s());
   }
   phase_ = Phase::batch;
   compute_step();
@@ -115,7 +118,8 @@ double TrainerCore::lr_factor_of(int64_t step) const {
 }
 
 void TrainerCore::compute_step() {
-  if (!batches_of_next_step_are_there()) return;
+  if (!batches_of_next_step_are_there()) return meter_.wait(StepMeter::Wait::data, outbox_.now_s());
+  meter_.go_on(outbox_.now_s());
   batch_ = std::move(batches_.extract(step_ + 1).mapped());
   ++step_;
   if (step_ < settings_.total_steps) outbox_.request_batch(step_ + 1);
@@ -262,6 +266,8 @@ void TrainerCore::stepped(const ProgramReply& reply) {
   step_in_flight_ = false;
   memory_ = std::move(next_memory_);
   last_norm_ = norm;
+  for (const NamedValues& named : reply.values)
+    if (named.name == group_norms_name) group_norms_ = named.values;
   const double loss = loss_sum / static_cast<double>(batch_.front()->global_target_tokens);
   record_step(loss, norm);
   insert_requests();
@@ -287,9 +293,18 @@ void TrainerCore::record_step(std::optional<double> loss, double norm) {
     record_.memory_bytes += summary.current_total_bytes;
     record_.graphs += summary.graphs;
   }
+  record_measures();
   step_started_s_ = now;
   position_ = batch_.front()->next_position;
   evaluation_.reset();
+}
+
+void TrainerCore::record_measures() {
+  if (const auto use = outbox_.process_use()) meter_.add(*use);
+  record_.measures = meter_.finish(
+      {step_, record_.step_s, record_.tokens, settings_.work && record_.loss ? settings_.work(batch_) : 0});
+  record_.measures.group_norms = std::exchange(group_norms_, {});
+  for (const std::string& news : meter_.take_news()) outbox_.warn(news);
 }
 
 void TrainerCore::finish_step() {
@@ -371,17 +386,18 @@ bool TrainerCore::checkpoint_due() const {
 }
 
 void TrainerCore::save_or_continue() {
+  meter_.go_on(outbox_.now_s());
   if (last_evaluation_due()) return evaluate_last();
   if (!checkpoint_due()) return begin_step();
   // The step's record must be in metrics.jsonl before a checkpoint of the step exists, so that a resume keeps
   // both or neither.
   if (recorded_step_ < step_) {
     phase_ = Phase::recording;
-    return;
+    return meter_.wait(StepMeter::Wait::save, outbox_.now_s());
   }
   if (writer_busy_) {
     phase_ = Phase::saving;
-    return;
+    return meter_.wait(StepMeter::Wait::save, outbox_.now_s());
   }
   snapshot(last_step() && stop_ != RunStatus::interrupted);
   begin_step();
@@ -478,6 +494,10 @@ void TrainerCore::done(const ProgramDone& done) {
   cut_if_due();
   release_programs();
   finish_if_idle();
+}
+
+void TrainerCore::measured(const RankStep& step) {
+  if (!stale(step.tag)) meter_.add(step);
 }
 
 // The third step of the run, or its last one.

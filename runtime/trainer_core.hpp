@@ -16,6 +16,7 @@
 #include "runtime/callback.hpp"
 #include "runtime/events.hpp"
 #include "runtime/messages.hpp"
+#include "runtime/step_meter.hpp"
 
 namespace collie {
 
@@ -65,12 +66,18 @@ struct TrainerSettings {
   // What update `update` adds to it.
   std::function<void(std::vector<UpdateMemory>& memory, double lr_factor, int64_t update)> remember;
   int monitor_credits = 64;  // how many step records the monitor may lag behind
+  MeterSettings meter{};
+  // The floating-point operations that the model needs for a step on these batches of its replicas, where
+  // that is known (plan/model_work.hpp).
+  std::function<double(const std::vector<std::shared_ptr<const StepBatch>>&)> work = {};
 };
 
 class TrainerOutbox {
  public:
   virtual ~TrainerOutbox() = default;
   virtual double now_s() = 0;
+  // What this process takes of its machine; nothing if it was said a moment ago.
+  virtual std::optional<ProcessUse> process_use() { return std::nullopt; }
   virtual void request_batch(int64_t step) = 0;
   virtual void broadcast(ProgramPtr program) = 0;
   // Tells all ranks to give up `program` and those behind it (StageCore::give_up). told() is called when all
@@ -103,6 +110,7 @@ class TrainerCore final : private RunControl {
   void batch(BatchReady ready);
   void reply(const ProgramReply& reply);
   void done(const ProgramDone& done);
+  void measured(const RankStep& step);
   // Programs that others ask for are inserted between steps, in the order in which the requests came. While a
   // step is computed they wait, because what follows a step that was given up cannot run. Each requester has
   // one request until it is answered, so all of them get their turn between two steps. A request is dropped
@@ -196,6 +204,7 @@ class TrainerCore final : private RunControl {
   double running_s() const override { return running_seconds(); }
 
   void record_step(std::optional<double> loss, double norm);
+  void record_measures();
   void finish_step();
   void after_evaluation();
   void save_or_continue();
@@ -250,6 +259,8 @@ class TrainerCore final : private RunControl {
 
   std::vector<bool> rank_ready_;
   bool ranks_give_up_ = true;
+  StepMeter meter_;
+  std::vector<DoubleBits> group_norms_;  // of the step that is being recorded; empty: there are no groups
   StepFinished record_;
   int64_t recorded_step_ = 0;
   int64_t saved_step_ = -1;  // the last snapshot that was requested

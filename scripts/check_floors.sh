@@ -15,8 +15,8 @@ declare -A below=(
   [optim]="base kernels comm io models optim"
   [peft]="base kernels comm io models peft"
   [net]="base io net"
-  [runtime]="base kernels schedule comm io metrics models optim peft runtime"
-  [plan]="base kernels schedule comm io metrics models optim peft runtime plan"
+  [runtime]="base kernels schedule comm io metrics models net optim peft runtime"
+  [plan]="base kernels schedule comm io metrics models net optim peft runtime plan"
   [actors]="base kernels schedule comm io metrics models optim peft runtime plan net actors"
   [app]="base kernels schedule comm io metrics models optim peft runtime plan net actors app"
 )

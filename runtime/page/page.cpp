@@ -57,7 +57,13 @@ std::string byte_words(double value) {
 
 // Keys of the records that are no curves of their own.
 bool is_drawn(const std::string& name) {
-  static const std::array<const char*, 4> left_out = {"step", "epoch", "tokens", "step_seconds"};
+  static const std::array<const char*, 7> left_out = {"step",
+                                                      "epoch",
+                                                      "tokens",
+                                                      "step_seconds",
+                                                      "tokens_per_second_per_device",
+                                                      "slowest_rank",
+                                                      "slowest_rank_since_step"};
   return std::find(left_out.begin(), left_out.end(), name) == left_out.end();
 }
 
@@ -89,25 +95,33 @@ std::string legend(const std::vector<std::string>& names) {
 std::string figure(const std::vector<Curve>& curves) {
   std::vector<std::string> names;
   for (const Curve& curve : curves) names.push_back(curve.name);
-  const bool bytes = curves.front().name.ends_with("bytes");
+  const std::string& first = curves.front().name;
+  const bool bytes = first.ends_with("bytes") || first.starts_with("peak_bytes/");
   return fmt::format("<figure style=\"margin:0\"><h3>{}</h3>\n{}</figure>\n",
                      curves.size() == 1 ? xml_escaped(names.front()) : legend(names),
                      chart_svg(curves, bytes ? byte_words : number_words));
 }
 
-// The losses of training and evaluation share one chart.
+// Curves that are seen in one chart: the losses of training and evaluation, the shares of a step's time,
+// memory by kind, and the norms of groups. The name of any other curve is a chart of its own.
+std::string chart_of(const std::string& name) {
+  if (name == "loss" || name == "eval_loss") return "losses";
+  if (name.ends_with("_share")) return "shares";
+  for (const char* front : {"peak_bytes/", "group_grad_norm/"})
+    if (name.starts_with(front)) return front;
+  return name;
+}
+
 std::string charts(const std::vector<nlohmann::json>& records) {
-  std::vector<Curve> all = curves_of(records), losses;
-  for (const char* name : {"loss", "eval_loss"}) {
-    const auto found =
-        std::find_if(all.begin(), all.end(), [&](const Curve& curve) { return curve.name == name; });
-    if (found == all.end()) continue;
-    losses.push_back(std::move(*found));
-    all.erase(found);
+  std::vector<std::pair<std::string, std::vector<Curve>>> all;
+  for (Curve& curve : curves_of(records)) {
+    const std::string chart = chart_of(curve.name);
+    auto found = std::find_if(all.begin(), all.end(), [&](const auto& each) { return each.first == chart; });
+    if (found == all.end()) found = all.insert(all.end(), {chart, {}});
+    found->second.push_back(std::move(curve));
   }
   std::string html = "<div class=\"charts\">\n";
-  if (!losses.empty()) html += figure(losses);
-  for (Curve& curve : all) html += figure({std::move(curve)});
+  for (const auto& [chart, curves] : all) html += figure(curves);
   return html + "</div>\n";
 }
 

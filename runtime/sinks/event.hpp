@@ -24,6 +24,13 @@ struct Event {
   std::vector<std::pair<std::string, EventValue>> values;
   // Replaces the event that was the last one, which had the same step.
   bool amended = false;
+  // Numbers of single ranks, with labels. They are there only if a sink that has labels wants them.
+  struct Part {
+    std::string name;
+    std::vector<std::pair<std::string, std::string>> labels;
+    double value = 0;
+  };
+  std::vector<Part> parts{};
 
   // Adds a value after the others. The event must not have the name yet.
   void add(std::string name, EventValue value);

@@ -6,6 +6,7 @@ namespace collie {
 SinkKind console_sink();
 SinkKind csv_sink();
 SinkKind metrics_sink();
+SinkKind prometheus_sink();
 SinkKind tensorboard_sink();
 
 Registry<SinkKind>& sinks() {
@@ -14,6 +15,7 @@ Registry<SinkKind>& sinks() {
     all.add("console", console_sink());
     all.add("csv", csv_sink());
     all.add("metrics", metrics_sink());
+    all.add("prometheus", prometheus_sink());
     all.add("tensorboard", tensorboard_sink());
     return all;
   }();

@@ -16,6 +16,16 @@ std::vector<SinkKind> wanted_sinks(const Config& config) {
 
 }  // namespace
 
+void check_sinks(const Config& config) {
+  for (const SinkKind& kind : wanted_sinks(config))
+    if (kind.check) kind.check(config);
+}
+
+void check_start_of_sinks(const Config& config) {
+  for (const SinkKind& kind : wanted_sinks(config))
+    if (kind.check_start) kind.check_start(config);
+}
+
 std::vector<std::string> outputs_of_sinks(const Config& config) {
   std::vector<std::string> outputs;
   for (const SinkKind& kind : wanted_sinks(config))

@@ -40,11 +40,20 @@ struct SinkKind {
   // For a resume, before the run starts: drops the events of later steps from `path`, which is the output. It
   // may not exist. Empty: the sink itself makes readers drop them. Throws RunError or UserError.
   std::function<void(const std::string& path, int64_t step)> cut_back = {};
+  // Throws UserError if the sink cannot do what the configuration says. Called when a run is planned.
+  std::function<void(const Config&)> check = {};
+  // Throws UserError if the sink could not be made now. Called when the run starts, while nothing has been
+  // loaded or written.
+  std::function<void(const Config&)> check_start = {};
   // Whether the run has the sink.
   std::function<bool(const Config&)> wanted = [](const Config&) { return true; };
 };
 
 Registry<SinkKind>& sinks();
+
+// Calls SinkKind::check, or SinkKind::check_start, of the sinks that the configuration wants.
+void check_sinks(const Config& config);
+void check_start_of_sinks(const Config& config);
 
 // The outputs of the sinks that the configuration wants.
 std::vector<std::string> outputs_of_sinks(const Config& config);

@@ -37,6 +37,7 @@ std::vector<std::string> event_files(const Workbench& bench, const std::string& 
 }
 
 std::string tag_of(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
   return name.starts_with("eval_") ? "eval/" + name.substr(5) : "train/" + name;
 }
 

@@ -1,6 +1,8 @@
-"""Checks that TensorBoard, pandas and Python's csv read of a run what metrics.jsonl says. Not part of ctest.
+"""Checks that TensorBoard, pandas, Python's csv and Prometheus' own parser read of a run what metrics.jsonl says. Not
+part of ctest.
 
-    python check_sinks.py COLLIE_ENGINE        (needs tensorboard and pandas: scripts/check_sinks.sh installs them)
+    python check_sinks.py COLLIE_ENGINE        (needs tensorboard, pandas and prometheus-client: scripts/check_sinks.sh installs
+                                            them)
 
 Trains the quickstart's model for 12 steps: once without interruption, once killed and resumed, and once interrupted in an
 evaluation, which the resume makes up for. Every number of metrics.jsonl must be in TensorBoard once, at its step, in single
@@ -12,15 +14,18 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
 import numpy
 import pandas
+import prometheus_client.parser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.util import tb_logging, tensor_util
@@ -71,6 +76,8 @@ def records_of(folder):
 
 
 def tag_of(name):
+    if "/" in name:
+        return name
     return "eval/" + name.removeprefix("eval_") if name.startswith("eval_") else "train/" + name
 
 
@@ -162,6 +169,47 @@ def check(folder, sessions):
     return records
 
 
+def free_port():
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return any_port.getsockname()[1]
+
+
+def page_at(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            assert page.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8", page.headers
+            return page.read().decode()
+    except urllib.error.URLError:
+        return ""
+
+
+def check_prometheus(engine, folder):
+    """Reads the page of a run that goes on, and compares it with the record of the step that it shows."""
+    port = free_port()
+    arguments = command(engine, folder, "--set", f"monitor.prometheus=127.0.0.1:{port}", "--set", "parallel.dp_size=2")
+    run = subprocess.Popen([*arguments, "--set", "train.steps=100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    values = {}
+    while values.get(("collie_step", ()), 0) < 5:
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.2)
+        families = list(prometheus_client.parser.text_string_to_metric_families(page_at(port)))
+        samples = [sample for family in families for sample in family.samples]
+        values = {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
+        assert len(values) == len(samples), samples
+        assert all(family.type in ("gauge", "counter") and family.documentation for family in families), families
+    run.send_signal(signal.SIGINT)
+    run.communicate()
+    record = records_of(folder)[int(values["collie_step", ()]) - 1]
+    for name, number in record.items():
+        if number is not None and name != "eval_loss":
+            front, slash, rest = name.partition("/")
+            found = values[f"collie_{front}", (("name", rest),) if slash else ()]
+            assert found == number, (name, found, number)
+    assert values["collie_rank_compute_seconds", (("rank", "3"),)] > 0
+    print(f"prometheus_client reads the {len(values)} samples of step {record['step']}")
+
+
 def main():
     tb_logging.get_logger().setLevel("ERROR")  # it reports every restart that it finds
     engine = str(pathlib.Path(sys.argv[1]).resolve())
@@ -176,6 +224,7 @@ def main():
             runs[kind] = check(work / kind, 2)
             assert [record["loss"] for record in runs[kind]] == [record["loss"] for record in whole]
         check_served(work, runs)
+        check_prometheus(engine, work / "scraped")
     print("ok")
 
 

@@ -59,7 +59,8 @@ peft:       {type: none, path: null, r: 8, lora_alpha: 8, lora_dropout: 0, targe
 quantization: {kind: none, double_quant: true, block_size: 64, compute_dtype: auto, skip: [lm_head]}
 eval:       {every_n_steps: 50, every_n_epochs: 0, at_start: false, at_end: true, sets: []}
 checkpoint: {every_n_steps: 100, every_n_epochs: 0, every_n_minutes: 0.0, keep_last: 2, keep_every: 0, max_shard_size: 50GB, keep_best: 0, best_metric: eval_loss, best_mode: auto}
-monitor:    {console: auto, tensorboard: true, csv: true, trace: false, summary: true}
+monitor:    {console: auto, tensorboard: true, csv: true, trace: false, summary: true, prometheus: null, prometheus_open: false, peak_flops: 0,
+             measure_peak: false}
 callbacks:  []
 plugins:    []
 cluster:    {nodes: [], trusted_network: false, secret_file: null, tls: {certificate: null, key: null, ca: null}}
@@ -190,6 +191,10 @@ Config everything_changed() {
   c.monitor.tensorboard = c.monitor.csv = false;
   c.monitor.trace = true;
   c.monitor.summary = false;
+  c.monitor.prometheus = "127.0.0.1:9464";
+  c.monitor.prometheus_open = true;
+  c.monitor.peak_flops = 0;
+  c.monitor.measure_peak = true;
   c.callbacks = {{"print_samples"},
                  {"2"},
                  {"time_limit", {{"minutes", 1.5}}},

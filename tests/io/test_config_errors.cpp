@@ -334,6 +334,38 @@ TEST_CASE("a number out of its range is refused with the range") {
   });
 }
 
+TEST_CASE("services that numbers could be sent to are refused with what to use instead") {
+  const std::string sinks =
+      "; the sinks are monitor.tensorboard, monitor.csv, monitor.prometheus and metrics.jsonl";
+  const std::string lines = "; its own client can log each line of metrics.jsonl";
+  const std::string wandb =
+      "Weights & Biases is no sink of the engine; `wandb sync` reads the event files that "
+      "monitor.tensorboard writes";
+  check({
+      {"monitor: {wandb: true}", "c.yaml:1: monitor.wandb: unknown key; " + wandb + sinks},
+      {"run: {name: x}\nwandb: {project: x}", "c.yaml:2: wandb: unknown key; " + wandb + sinks},
+      {"monitor: {use_wandb: true}", "c.yaml:1: monitor.use_wandb: unknown key; " + wandb + sinks},
+      {"monitor: {mlflow: x}",
+       "c.yaml:1: monitor.mlflow: unknown key; MLflow is no sink of the engine" + lines + sinks},
+      {"monitor: {comet: x}",
+       "c.yaml:1: monitor.comet: unknown key; Comet is no sink of the engine" + lines + sinks},
+      {"train: {report_to: wandb}",
+       "c.yaml:1: train.report_to: unknown key; each sink has a key of its own" + sinks},
+  });
+}
+
+TEST_CASE("keys of the monitor that contradict each other are refused") {
+  check({
+      {"monitor: {peak_flops: 1.0e+12, measure_peak: true}",
+       "c.yaml:1: monitor.measure_peak: true, but monitor.peak_flops says 1e+12; one of the two is wanted"},
+      {"monitor: {prometheus_open: true}",
+       "c.yaml:1: monitor.prometheus_open: true, but monitor.prometheus has no address; HOST:PORT is wanted "
+       "there"},
+      {"monitor: {peak_flops: -1}",
+       "c.yaml:1: monitor.peak_flops: found -1; a number of at least 0 is wanted"},
+  });
+}
+
 TEST_CASE("a text outside its list is refused with the list") {
   check({
       {"model: {dtype: fp32}", "c.yaml:1: model.dtype: found 'fp32'; one of float32, bfloat16 is wanted"},

@@ -44,6 +44,9 @@ class RecordingWorker final : public StageWorker {
   bool gives_up() const override { return true; }
   void give_up() override { log_.push_back("give up"); }
   std::vector<CheckpointSlice> snapshot() override { return std::vector<CheckpointSlice>(2); }
+  Communicated so_far{};  // what it has communicated
+  Communicated communicated() const override { return so_far; }
+  std::vector<uint64_t> peak_bytes() const override { return {1, 2}; }
   RankSummary summary() const override {
     RankSummary summary;
     summary.weight_elements = 11;
@@ -62,11 +65,13 @@ class RecordingStageOutbox final : public StageOutbox {
   int rings = 0;  // of the outcome_notifier
   std::vector<ProgramDone> done;
   std::vector<SnapshotPart> snapshots;
+  std::vector<RankStep> measures;
 
   void send(int rank, Payload payload) override { payloads.emplace_back(rank, std::move(payload)); }
   void send(int rank, Credit credit) override { credits.emplace_back(rank, credit); }
   void report(ProgramReply reply) override { replies.push_back(std::move(reply)); }
   void report(ProgramDone report) override { done.push_back(std::move(report)); }
+  void measured(RankStep step) override { measures.push_back(std::move(step)); }
   void deliver(SnapshotPart part) override { snapshots.push_back(std::move(part)); }
   std::function<void()> outcome_notifier() override {
     return [this] { ++rings; };

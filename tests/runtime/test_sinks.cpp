@@ -74,6 +74,43 @@ TEST_CASE("event: the evaluation before the first step has every key, null where
         R"("tokens_per_second":null,"step_seconds":null,"memory_bytes":0,"eval_loss":4.5})");
 }
 
+StepFinished measured_step(int64_t number) {
+  StepFinished step = step_of(number);
+  StepMeasures& measures = step.measures;
+  measures.model_flops_per_second = 2.5e12;
+  measures.mfu = 0.25;
+  measures.compute_share = 0.5;
+  measures.bubble_share = 0.125;
+  measures.resident_bytes = 4096;
+  measures.peak_bytes = {6, 5, 4, 3, 2, 1};
+  measures.group_norms = {0.5, 2, std::numeric_limits<double>::quiet_NaN()};
+  measures.watches_ranks = true;
+  measures.slow_ranks = {{3, 12, 2.0}, {1, 14, 1.75}};
+  measures.ranks = {{0, 0.25, 0.125, {7, 8}}};
+  return step;
+}
+
+TEST_CASE("event: what is measured of a step follows its other numbers, and what is not known is left out",
+          "[sinks][monitor]") {
+  const Event event = event_of(measured_step(7));
+  const std::string text = json_of(event).dump();
+  const std::string behind = text.substr(text.find("\"model_flops_per_second\""));
+  CHECK(behind ==
+        R"("model_flops_per_second":2500000000000.0,"mfu":0.25,"compute_share":0.5,"bubble_share":0.125,)"
+        R"("resident_bytes":4096,"peak_bytes/weights":6,"peak_bytes/gradients":5,"peak_bytes/optimizer":4,)"
+        R"("peak_bytes/activations":3,"peak_bytes/communication":2,"peak_bytes/workspace":1,)"
+        R"("group_grad_norm/0":0.5,"group_grad_norm/1":2.0,"group_grad_norm/rest":null,)"
+        R"("slow_ranks":2,"slowest_rank":3,"slowest_rank_since_step":12})");
+  // Single ranks are parts, which only sinks with labels have.
+  REQUIRE(event.parts.size() == 2 + 2 + 2);
+  CHECK(event.parts[0].name == "rank_compute_seconds");
+  CHECK(event.parts[0].labels == std::vector<std::pair<std::string, std::string>>{{"rank", "0"}});
+  CHECK(event.parts[3].labels ==
+        std::vector<std::pair<std::string, std::string>>{{"rank", "0"}, {"category", "gradients"}});
+  CHECK(event.parts[3].value == 8);
+  CHECK(event.parts[5].name == "slow_rank_since_step");
+}
+
 TEST_CASE("event: a step is read back from metrics.jsonl as it was recorded", "[sinks]") {
   const TemporaryFolder folder;
   StepFinished before, evaluated = step_of(2), without_loss = step_of(3);
@@ -83,10 +120,12 @@ TEST_CASE("event: a step is read back from metrics.jsonl as it was recorded", "[
   without_loss.loss.reset();
   without_loss.grad_norm = std::numeric_limits<double>::infinity();  // null in JSON
   std::string lines = "no record\n";
-  for (const StepFinished& step : {before, step_of(1), evaluated, without_loss})
+  StepFinished measured = measured_step(5);
+  measured.measures.slow_ranks.pop_back();  // only the slowest is in the file
+  for (const StepFinished& step : {before, step_of(1), evaluated, without_loss, measured})
     lines += json_of(event_of(step)).dump() + "\n";
   const std::string path = folder.write(metrics_name, lines + "{\"step\": 4, \"loss\"").string();
-  for (const StepFinished& step : {before, step_of(1), evaluated, without_loss}) {
+  for (const StepFinished& step : {before, step_of(1), evaluated, without_loss, measured}) {
     CAPTURE(step.step);
     const auto found = recorded_step(path, step.step);
     REQUIRE(found);

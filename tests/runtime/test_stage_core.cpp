@@ -43,7 +43,7 @@ struct Stage {
         core({stage_tag, rank, {0, 1, 2}, credits, trace}, worker, outbox, status),
         rank_(rank) {}
 
-  void enqueue(uint64_t id, const std::string& list) {
+  void enqueue(uint64_t id, const std::string& list, const std::string& requester = "") {
     auto lists = std::make_shared<TaskLists>(3);
     (*lists)[static_cast<size_t>(rank_)] = tasks(list);
     Program program;
@@ -51,6 +51,7 @@ struct Stage {
     program.id = id;
     program.step = 10 + static_cast<int64_t>(id);
     program.lists = lists;
+    program.request.requester = requester;
     if (list == "snapshot") program.kind = snapshot_program;
     core.enqueue(std::make_shared<const Program>(program));
   }
@@ -103,6 +104,57 @@ TEST_CASE("stage core: tasks run in the list's order, each as soon as its input 
   REQUIRE(stage.outbox.done.size() == 1);
   CHECK(stage.outbox.done[0].program == 1);
   CHECK(stage.outbox.done[0].summary.weight_elements == 11);
+}
+
+TEST_CASE(
+    "stage core: what a rank has done is reported before each step's synchronisation, evaluations left out",
+    "[actors][stage][monitor]") {
+  Stage stage(0);
+  const auto communicate = [&](double blocked_s, int64_t sent, int64_t over_network) {
+    stage.worker.so_far.blocked_s += blocked_s;
+    stage.worker.so_far.sent_bytes += sent;
+    stage.worker.so_far.network_bytes += over_network;
+  };
+  stage.enqueue(1, "0F0 sum_squares agree update");
+  REQUIRE(stage.core.ready());
+  communicate(0.5, 100, 10);
+  stage.core.execute();
+  REQUIRE(stage.core.ready());
+  stage.core.execute();
+  CHECK(stage.outbox.measures.empty());
+  REQUIRE(stage.core.ready());
+  stage.core.execute();
+  REQUIRE(stage.outbox.measures.size() == 1);
+  const RankStep first = stage.outbox.measures[0];
+  CHECK(first.tag == stage_tag);
+  CHECK(first.rank == 0);
+  CHECK(first.busy_s > 0);
+  CHECK(first.communicating_s == 0.5);
+  CHECK(first.sent_bytes == 100);
+  CHECK(first.network_bytes == 10);
+  CHECK(first.timed);
+  CHECK(first.peak_bytes == std::vector<uint64_t>{1, 2});
+  CHECK(first.process.process == 0);
+  // The update counts for the next step, an evaluation for none, a host's program and a snapshot for the
+  // step.
+  communicate(0.25, 20, 2);
+  stage.run();
+  stage.enqueue(2, "0F0", evaluator_name);
+  REQUIRE(stage.core.ready());
+  communicate(8, 1000, 1000);
+  stage.run();
+  stage.enqueue(3, "0F0 sum_squares agree", "surveyor");
+  REQUIRE(stage.core.ready());
+  communicate(1, 1, 1);
+  stage.run();
+  CHECK(stage.outbox.measures.size() == 1);
+  stage.enqueue(4, "0F0 agree update");
+  stage.run();
+  REQUIRE(stage.outbox.measures.size() == 2);
+  CHECK(stage.outbox.measures[1].communicating_s == 1.25);
+  CHECK(stage.outbox.measures[1].sent_bytes == 21);
+  CHECK(stage.outbox.measures[1].network_bytes == 3);
+  CHECK(stage.outbox.measures[1].busy_s > 0);
 }
 
 TEST_CASE("stage core: a receive returns the credit to the sender", "[actors][stage]") {

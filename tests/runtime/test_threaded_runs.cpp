@@ -169,6 +169,80 @@ TEST_CASE("cores on threads: all dimensions together compute what one rank compu
   check_against_one_rank({2, 1, 2, 2, 1, "zbv", true});
 }
 
+// Two groups with the rest's own options, so that they change nothing.
+void use_groups(Config& config) {
+  config.optimizer.groups = {{{"model.layers.0.*"}, "", {{"lr", 1e-2}}},
+                             {{"*self_attn*", "*norm*"}, "", {{"lr", 1e-2}}}};
+}
+
+TEST_CASE("cores on threads: norms of parameter groups are one rank's, and do not change the norm",
+          "[cores][monitor]") {
+  const ThreadedOutcome expected = run({}, use_groups);
+  REQUIRE(expected.end.message == "");
+  CHECK(expected.norms == one_rank("adamw").norms);
+  CHECK(expected.states == one_rank("adamw").states);
+  const auto norms_of = [](const ThreadedOutcome& outcome) {
+    std::vector<double> all;
+    for (const StepMeasures& measures : outcome.measures) {
+      REQUIRE(measures.group_norms.size() == 3);
+      all.insert(all.end(), measures.group_norms.begin(), measures.group_norms.end());
+    }
+    return all;
+  };
+  const std::vector<double> norms = norms_of(expected);
+  REQUIRE(norms.size() == 9);
+  for (size_t step = 0; step < 3; ++step) {
+    double squares = 0;
+    for (size_t group = 0; group < 3; ++group) {
+      CHECK(norms[3 * step + group] > 0);
+      squares += norms[3 * step + group] * norms[3 * step + group];
+    }
+    CHECK(std::sqrt(squares) == Approx(expected.norms[step]).epsilon(1e-12));
+  }
+  CHECK(one_rank("adamw").measures.at(0).group_norms.empty());
+  for (const ThreadedLayout& layout : std::vector<ThreadedLayout>{{2, 1, 1, 1, 0, "1f1b"},
+                                                                  {4, 1, 1, 1, 0, "gpipe"},
+                                                                  {1, 2, 1, 1, 1},
+                                                                  {1, 2, 1, 1, 3},
+                                                                  {1, 1, 1, 2, 0, "1f1b", true},
+                                                                  {2, 2, 1, 2, 2, "zb_h1"},
+                                                                  {1, 1, 2, 2, 1}}) {
+    CAPTURE(layout.name());
+    const ThreadedOutcome found = run(layout, use_groups);
+    if (layout.bitwise())
+      CHECK(norms_of(found) == norms);
+    else
+      CHECK(difference(norms_of(found), norms) < 1e-10);
+  }
+}
+
+TEST_CASE("cores on threads: every layout reports the shares of its steps", "[cores][monitor]") {
+  for (const ThreadedLayout& layout : std::vector<ThreadedLayout>{
+           {}, {2, 1, 1, 1, 0, "1f1b"}, {1, 2, 1, 1, 3}, {1, 1, 1, 2, 0}, {2, 2, 2, 1, 1}}) {
+    CAPTURE(layout.name());
+    const ThreadedOutcome found = run(layout);
+    REQUIRE(found.measures.size() == 3);
+    const bool alone = layout.pp * layout.dp * layout.cp * layout.tp == 1;
+    for (const StepMeasures& measures : found.measures) {
+      const double sum = measures.compute_share + measures.communication_share + measures.bubble_share +
+                         measures.data_wait_share + measures.save_wait_share;
+      CHECK(sum == Approx(1.0));
+      CHECK(measures.compute_share > 0);
+      CHECK(measures.model_flops_per_second > 0);
+      REQUIRE(measures.peak_bytes.size() == category_count);
+      CHECK(measures.peak_bytes[static_cast<size_t>(Category::weights)] > 0);
+      CHECK(measures.peak_bytes[static_cast<size_t>(Category::activations)] > 0);
+      CHECK(measures.watches_ranks == !alone);
+      CHECK(measures.slow_ranks.empty());
+      if (alone)
+        CHECK(std::isnan(measures.sent_bytes_per_second));
+      else
+        CHECK(measures.sent_bytes_per_second > 0);
+      if (!alone) CHECK(measures.network_bytes_per_second == 0.0);  // all in one process
+    }
+  }
+}
+
 // Every step from the third on is far above the guard's limits. It takes every second one as it is.
 TEST_CASE("cores on threads: a step that a guard skips changes no bit of weights and states", "[cores]") {
   const std::vector<std::pair<ThreadedLayout, std::string>> all = {

@@ -54,6 +54,48 @@ TEST_CASE("trainer core: what a step's record and program say", "[actors][traine
   CHECK(run.core.busy_seconds() == std::vector<double>{1.5, 1.5});
 }
 
+TEST_CASE("trainer core: a step's record has what the ranks reported and what was waited for",
+          "[actors][trainer][monitor]") {
+  TrainerSettings settings = two_ranks(4);
+  settings.meter.peak_flops = 100;
+  settings.work = [](const auto& batches) { return 50.0 * static_cast<double>(batches.size()); };
+  Run run(settings);
+  run.outbox.clock = 100;
+  run.ready();
+  run.outbox.clock = 101;  // a second for the batch
+  run.batch(1);
+  for (int rank = 0; rank < 2; ++rank) {
+    RankStep report;
+    report.tag = tag;
+    report.rank = rank;
+    report.busy_s = 1.0;
+    report.communicating_s = 0.5;
+    run.core.measured(report);
+    report.tag = RunTag{1, 1};  // of another run
+    run.core.measured(report);
+  }
+  run.outbox.clock = 104;
+  run.stepped(25, 4);
+  REQUIRE(run.outbox.records.size() == 1);
+  const StepMeasures& measures = run.outbox.records[0].measures;
+  CHECK(measures.data_wait_share == 0.25);
+  CHECK(measures.compute_share == 0.125);
+  CHECK(measures.communication_share == 0.125);
+  CHECK(measures.bubble_share == 0.5);
+  CHECK(measures.model_flops_per_second == 12.5);
+  CHECK(measures.mfu == 0.125);
+  CHECK(measures.watches_ranks);
+  CHECK(measures.ranks.empty());  // no sink wants them
+  CHECK(measures.group_norms.empty());
+  // Nobody has reported the next step. It is recorded all the same.
+  run.done(1);
+  run.batch(2);
+  run.outbox.clock = 106;
+  run.stepped(25, 4);
+  CHECK(std::isnan(run.outbox.records[1].measures.compute_share));
+  CHECK(run.outbox.records[1].measures.data_wait_share == 0.0);
+}
+
 TEST_CASE("trainer core: the training program has the lists and limits of its schedule",
           "[actors][trainer]") {
   Run run(two_ranks(1));

@@ -29,7 +29,7 @@ struct AllTold {};
 using RankMessage = std::variant<TakeTurn, ProgramPtr, Payload, Credit, OutcomeKnown, GiveUp>;
 using TrainerMessage =
     std::variant<RankReady, BatchReady, ProgramReply, ProgramDone, ProgramRequest, EvaluationFinished,
-                 GenerationFinished, SnapshotWritten, StepRecorded, AllTold, RunStatus, Failure>;
+                 GenerationFinished, SnapshotWritten, StepRecorded, AllTold, RunStatus, Failure, RankStep>;
 using WriterMessage = std::variant<SnapshotExpected, SnapshotPart, StepRecorded>;
 using LoaderMessage = int64_t;  // the step wanted
 
@@ -176,6 +176,7 @@ class ThreadedRun final : private TrainerOutbox {
   void record(const StepFinished& step) override {
     outcome_.losses.push_back(step.loss.value_or(0.0));
     outcome_.norms.push_back(step.grad_norm);
+    outcome_.measures.push_back(step.measures);
     mail_.push(StepRecorded{threaded_tag, step.step});
     writer_.send(StepRecorded{threaded_tag, step.step});
   }
@@ -208,6 +209,7 @@ class ThreadedRun::Outbox final : public StageOutbox {
   void send(int rank, Credit credit) override { run_.rank(rank).agent.send(credit); }
   void report(ProgramReply reply) override { run_.mail_.push(std::move(reply)); }
   void report(ProgramDone done) override { run_.mail_.push(std::move(done)); }
+  void measured(RankStep step) override { run_.mail_.push(std::move(step)); }
   void deliver(SnapshotPart part) override { run_.writer_.send(std::move(part)); }
   std::function<void()> outcome_notifier() override {
     return [this] { own_.send(OutcomeKnown{}); };
@@ -328,6 +330,7 @@ ThreadedOutcome ThreadedRun::run() {
     void operator()(BatchReady& ready) { core.batch(std::move(ready)); }
     void operator()(ProgramReply& reply) { core.reply(reply); }
     void operator()(ProgramDone& done) { core.done(done); }
+    void operator()(RankStep& step) { core.measured(step); }
     void operator()(ProgramRequest& request) { core.request(std::move(request)); }
     void operator()(EvaluationFinished& result) { core.evaluated(result); }
     void operator()(GenerationFinished& finished) { core.generated(finished); }

@@ -15,6 +15,7 @@ namespace collie::test {
 struct ThreadedOutcome {
   RunEnded end;
   std::vector<double> losses, norms;                  // by step
+  std::vector<StepMeasures> measures;                 // by step
   std::vector<double> evaluations;                    // losses of data.eval
   std::vector<std::vector<EvaluatedMetric>> results;  // of eval.sets, beside them
   // (name, state) -> elements of the whole tensor.

@@ -6,11 +6,11 @@
 
 #include "kernels/tensor.hpp"
 
-namespace collie::bench {
+namespace collie {
 
 // The peak of the GPU with this driver name ("NVIDIA H200"), for matrices of this type: bfloat16 on tensor
-// cores, float32 in its own precision (not TF32). From the data sheets of A100 (80 GB SXM), H100 (SXM) and
-// H200 (SXM). Returns nothing for other GPUs.
+// cores with sums in float32, float32 in its own precision (not TF32). From NVIDIA's data sheets, and of
+// GeForce cards its white papers. Returns nothing for other GPUs.
 std::optional<double> peak_tflops(const std::string& gpu, DType dtype);
 
-}  // namespace collie::bench
+}  // namespace collie
