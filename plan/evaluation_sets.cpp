@@ -223,7 +223,8 @@ std::string fingerprint_of(const RunPlan& plan, const PlannedSet& planned) {
                          set.min_p, set.repetition_penalty, set.temperature == 0 ? 0 : set.seed);
   for (const MetricConfig& metric : set.metrics) {
     asked += " " + metric.name;
-    for (const auto& [name, value] : options_in_force(metric).all())
+    const OptionValues in_force = options_in_force(metric);
+    for (const auto& [name, value] : in_force.all())
       asked += " " + name + "=" + words_of(value);
   }
   add_text(asked, digest);
