@@ -128,7 +128,7 @@ TEST_CASE("layouts: optimizers of matrices see key heads that ranks share within
 TEST_CASE("layouts: every optimizer gives the bits of ZeRO-0 in ZeRO-1, and of any pipeline",
           "[actors][layouts][slow]") {
   const size_t number = GENERATE(range(size_t{0}, rules.size()));
-  const bool narrow = GENERATE_COPY(from_range(part_of(std::vector<bool>{false, true}, 2, number)));
+  const bool narrow = GENERATE_COPY(from_range(part_of_places(2, 2, number))) == 1;
   MathsOptions maths = maths_of(rules[number], "llama", true);
   maths.sequences_per_step = 4;
   if (narrow) {
