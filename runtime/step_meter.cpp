@@ -44,7 +44,7 @@ void StepMeter::add(const RankStep& report) {
 // follow each other closely, its own and that of a rank; between these a rate would be noise.
 void StepMeter::add(const ProcessUse& use) {
   constexpr double least_s = 0.25;
-  const auto [found, is_new] = processes_.try_emplace(use.process, Process{use, 0, 0, false});
+  const auto [found, is_new] = processes_.try_emplace(use.process, Process{use, 0, 0, use.read_bytes >= 0});
   Process& process = found->second;
   const double passed_s = 1e-9 * static_cast<double>(use.at_ns - process.last.at_ns);
   if (is_new || passed_s < least_s) {
@@ -56,7 +56,6 @@ void StepMeter::add(const ProcessUse& use) {
     process.read_per_second = static_cast<double>(use.read_bytes - process.last.read_bytes) / passed_s;
     process.written_per_second =
         static_cast<double>(use.written_bytes - process.last.written_bytes) / passed_s;
-    process.has_rates = true;
   }
   process.last = use;
 }

@@ -56,9 +56,10 @@ void add_measures(const StepMeasures& measures, Event& event) {
               static_cast<double>(measures.group_norms[group]));
   if (!measures.watches_ranks) return;
   event.add("slow_ranks", static_cast<int64_t>(measures.slow_ranks.size()));
-  if (measures.slow_ranks.empty()) return;
-  event.add("slowest_rank", static_cast<int64_t>(measures.slow_ranks.front().rank));
-  event.add("slowest_rank_since_step", measures.slow_ranks.front().since_step);
+  // They are there in every step, so that readers of a resumed run find no number of a step done before.
+  const SlowRank slowest = measures.slow_ranks.empty() ? SlowRank{-1, 0, 1.0} : measures.slow_ranks.front();
+  event.add("slowest_rank", static_cast<int64_t>(slowest.rank));
+  event.add("slowest_rank_since_step", slowest.since_step);
 }
 
 // Of ranks, for sinks that tell them apart.
@@ -131,7 +132,7 @@ StepMeasures measures_of(const nlohmann::json& record) {
     measures.group_norms.emplace_back(number_of(record, name_of_group(group, 0).c_str()));
   if (record.contains(rest_of_groups)) measures.group_norms.emplace_back(number_of(record, rest_of_groups));
   measures.watches_ranks = record.contains("slow_ranks");
-  if (record.contains("slowest_rank"))
+  if (measures.watches_ranks && whole_number_of(record, "slow_ranks") > 0)
     measures.slow_ranks.push_back({static_cast<int>(whole_number_of(record, "slowest_rank")),
                                    whole_number_of(record, "slowest_rank_since_step"), not_measured});
   return measures;
