@@ -353,9 +353,6 @@ void check_quantization(const Config& config, const Places& places) {
 }
 
 void check_monitor(const MonitorSection& monitor, const Places& places) {
-  if (monitor.measure_peak && monitor.peak_flops > 0)
-    throw UserError("{}: true, but monitor.peak_flops says {:g}; one of the two is wanted",
-                    places.of("monitor.measure_peak"), monitor.peak_flops);
   if (monitor.prometheus_open && monitor.prometheus.empty())
     throw UserError("{}: true, but monitor.prometheus has no address; HOST:PORT is wanted there",
                     places.of("monitor.prometheus_open"));

@@ -544,7 +544,8 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
                "at its peak, of which the MFU is a share; 0: as known of the GPU, or as measured")
           .at_least(0),
       Key("monitor.measure_peak", &c.monitor.measure_peak)
-          .doc("the peak is measured at the start, in 0.2 s, by products of matrices in model.dtype"),
+          .doc("the peak is measured at the start, in 0.2 s, by products of matrices in model.dtype; not if "
+               "peak_flops says it"),
 
       Key("callbacks", CallbacksTarget{&c.callbacks})
           .doc("pieces that watch the run (callbacks.md): names, those that a host program or a plugin "

@@ -193,7 +193,7 @@ Config everything_changed() {
   c.monitor.summary = false;
   c.monitor.prometheus = "127.0.0.1:9464";
   c.monitor.prometheus_open = true;
-  c.monitor.peak_flops = 0;
+  c.monitor.peak_flops = 2.5e12;
   c.monitor.measure_peak = true;
   c.callbacks = {{"print_samples"},
                  {"2"},

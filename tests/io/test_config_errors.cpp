@@ -356,8 +356,6 @@ TEST_CASE("services that numbers could be sent to are refused with what to use i
 
 TEST_CASE("keys of the monitor that contradict each other are refused") {
   check({
-      {"monitor: {peak_flops: 1.0e+12, measure_peak: true}",
-       "c.yaml:1: monitor.measure_peak: true, but monitor.peak_flops says 1e+12; one of the two is wanted"},
       {"monitor: {prometheus_open: true}",
        "c.yaml:1: monitor.prometheus_open: true, but monitor.prometheus has no address; HOST:PORT is wanted "
        "there"},
