@@ -62,6 +62,15 @@ void add_measures(const StepMeasures& measures, Event& event) {
   event.add("slowest_rank_since_step", slowest.since_step);
 }
 
+// Before the first step nothing is measured; the names are there for readers.
+void add_empty_measures(Event& event) {
+  for (const Measured& each : measured) event.add(each.name, nullptr);
+  for (size_t category = 0; category < category_count; ++category)
+    event.add(peak_bytes + std::string(name(static_cast<Category>(category))), nullptr);
+  for (const char* of_ranks : {"slow_ranks", "slowest_rank", "slowest_rank_since_step"})
+    event.add(of_ranks, nullptr);
+}
+
 // Of ranks, for sinks that tell them apart.
 void add_parts(const StepMeasures& measures, Event& event) {
   for (const RankMeasures& rank : measures.ranks) {
@@ -101,7 +110,10 @@ Event event_of(const StepFinished& step) {
   if (step.evaluated && step.has_eval_loss) event.add("eval_loss", static_cast<double>(step.eval_loss));
   for (const EvaluatedMetric& metric : step.metrics)
     event.add(metric.name, static_cast<double>(metric.value));
-  add_measures(step.measures, event);
+  if (step.step > 0)
+    add_measures(step.measures, event);
+  else
+    add_empty_measures(event);
   add_parts(step.measures, event);
   return event;
 }
@@ -125,13 +137,13 @@ StepMeasures measures_of(const nlohmann::json& record) {
     if (record.contains(each.name)) measures.*each.member = number_of(record, each.name);
   for (size_t category = 0; category < category_count; ++category) {
     const std::string name_of_category = peak_bytes + std::string(name(static_cast<Category>(category)));
-    if (!record.contains(name_of_category)) break;
+    if (!record.contains(name_of_category) || record.at(name_of_category).is_null()) break;
     measures.peak_bytes.push_back(record.at(name_of_category).get<uint64_t>());
   }
   for (size_t group = 0; record.contains(rest_of_groups) && record.contains(name_of_group(group, 0)); ++group)
     measures.group_norms.emplace_back(number_of(record, name_of_group(group, 0).c_str()));
   if (record.contains(rest_of_groups)) measures.group_norms.emplace_back(number_of(record, rest_of_groups));
-  measures.watches_ranks = record.contains("slow_ranks");
+  measures.watches_ranks = record.contains("slow_ranks") && !record.at("slow_ranks").is_null();
   if (measures.watches_ranks && whole_number_of(record, "slow_ranks") > 0)
     measures.slow_ranks.push_back({static_cast<int>(whole_number_of(record, "slowest_rank")),
                                    whole_number_of(record, "slowest_rank_since_step"), not_measured});

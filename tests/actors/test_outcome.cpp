@@ -47,7 +47,7 @@ class LoneStage {
   void receive() {
     virtual_.run();
     while (self_->has_next_message())
-      self_->receive([](const RankReady&) {}, [](const ProgramDone&) {},
+      self_->receive([](const RankReady&) {}, [](const ProgramDone&) {}, [](const RankStep&) {},
                      [&](const ProgramReply& reply) { reports.push_back(reply); },
                      [&](const Failure& failure) { failures.push_back(failure.cause); });
   }
