@@ -16,6 +16,19 @@ Option most_in_a_row(const std::string& doc) {
   return {.name = "most_in_a_row", .initial = int64_t{5}, .doc = doc, .range = NumberRange::from_to(1, most)};
 }
 
+// "eval_loss", or "eval/SET/METRIC" of a set that there is. Which numbers a set gives is known once it is
+// read (plan/evaluated_metrics.hpp).
+std::pair<std::string, std::string> needs_metric(const std::string& metric, const Config& config) {
+  if (metric == "eval_loss")
+    return config.data.eval.empty() ? std::pair("data.eval", "missing; it is what is evaluated")
+                                    : std::pair("", "");
+  for (const EvalSet& set : config.eval.sets)
+    if (metric.starts_with("eval/" + set.name + "/")) return {};
+  return {"eval.sets", fmt::format("has no set for the metric '{}'; eval_loss, or eval/SET/METRIC as "
+                                   "metrics.jsonl has it, is wanted",
+                                   shortened(metric))};
+}
+
 CallbackDeclaration early_stopping() {
   CallbackDeclaration declared;
   declared.options = {
@@ -192,9 +205,13 @@ void check_callbacks(const Config& config, const PlaceOfKey& place) {
     for (size_t other = 0; other < i; ++other)
       if (config.callbacks[other].name == callback.name)
         throw UserError("{}: found '{}' a second time; one is wanted", place(section), callback.name);
-    if (!declared.needs) continue;
-    const auto [key, wrong] = declared.needs(in_force, config);
-    if (!wrong.empty()) throw UserError("{}: {}, for the callback {}", place(key), wrong, callback.name);
+    const auto check = [&](const std::pair<std::string, std::string>& complaint) {
+      const auto& [key, wrong] = complaint;
+      if (!wrong.empty()) throw UserError("{}: {}, for the callback {}", place(key), wrong, callback.name);
+    };
+    for (const std::string& option : declared.metric_options)
+      check(needs_metric(in_force.text(option), config));
+    if (declared.needs) check(declared.needs(in_force, config));
   }
 }
 

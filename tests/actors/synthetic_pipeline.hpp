@@ -117,7 +117,7 @@ class SyntheticPipeline {
     if (pump_)
       while (!self_->has_next_message()) pump_();
     self_->receive([](const RankReady&) {}, [](const ProgramReply&) {},
-                   [&](ProgramDone& done) { done_[done.rank] = std::move(done); },
+                   [&](ProgramDone& done) { done_[done.rank] = std::move(done); }, [](const RankStep&) {},
                    [&](const Failure& failure) { throw RunError("{}: {}", failure.who, failure.cause); });
   }
 

@@ -180,7 +180,7 @@ TEST_CASE("a metric that no evaluation of the run has is refused") {
       bench.run("run", sets + Settings{"callbacks=[{name: early_stopping, metric: eval/held/loss_2}]"}), 2,
       {"callbacks.0.metric: found 'eval/held/loss_2'"});
   check_refused(bench.run("run", {"callbacks=[early_stopping]", "data.eval=[]"}), 2,
-                {"callbacks.0", "'eval_loss', but this run evaluates nothing"});
+                {"data.eval: missing", "for the callback early_stopping"});
   check_refused(bench.run("run", sets + Settings{"data.eval=[]"}), 2,
                 {"checkpoint.keep_best: is 1", "or a checkpoint.best_metric of eval.sets"});
   CHECK_FALSE(fs::exists(bench / "run/metrics.jsonl"));

@@ -155,7 +155,7 @@ class Stages {
 
  private:
   void receive() {
-    self_->receive([](const RankReady&) {}, [](const ProgramReply&) {},
+    self_->receive([](const RankReady&) {}, [](const ProgramReply&) {}, [](const RankStep&) {},
                    [&](const ProgramDone& done) {
                      ++done_;
                      CHECK(done.summary.current_total_bytes == 0);
