@@ -224,8 +224,7 @@ std::string fingerprint_of(const RunPlan& plan, const PlannedSet& planned) {
   for (const MetricConfig& metric : set.metrics) {
     asked += " " + metric.name;
     const OptionValues in_force = options_in_force(metric);
-    for (const auto& [name, value] : in_force.all())
-      asked += " " + name + "=" + words_of(value);
+    for (const auto& [name, value] : in_force.all()) asked += " " + name + "=" + words_of(value);
   }
   add_text(asked, digest);
   for (const std::string& stop : set.stop) add_text(stop, digest);
