@@ -3,6 +3,7 @@
 #include "models/sampling.hpp"
 
 #include <cmath>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -34,7 +35,53 @@ std::vector<double> probabilities(const std::vector<Candidate>& candidates, size
   return all;
 }
 
+// How far draws are from their probabilities, in standard deviations: chi-square by Wilson and Hilferty's
+// cube root. Infinite where a token was drawn that cannot be.
+double chi_square_deviations(const std::map<int32_t, int64_t>& counts, const std::vector<double>& expected) {
+  int64_t draws = 0;
+  for (const auto& [token, count] : counts) draws += count;
+  double chi_square = 0;
+  int tokens = 0;
+  for (size_t token = 0; token < expected.size(); ++token) {
+    const auto found = counts.find(static_cast<int32_t>(token));
+    const double count = found == counts.end() ? 0 : static_cast<double>(found->second);
+    const double wanted = expected[token] * static_cast<double>(draws);
+    if (wanted == 0 && count > 0) return std::numeric_limits<double>::infinity();
+    if (wanted == 0) continue;
+    chi_square += (count - wanted) * (count - wanted) / wanted;
+    ++tokens;
+  }
+  if (tokens < 2) return 0;
+  const double freedom = tokens - 1, spread = 2 / (9 * freedom);
+  return (std::cbrt(chi_square / freedom) - (1 - spread)) / std::sqrt(spread);
+}
+
 }  // namespace
+
+TEST_CASE("draws have the probabilities of transformers, by a chi-square test") {
+  const json cases = json::parse(read_text_file(test::golden_file("sampling.json")));
+  size_t with_choice = 0, noticed = 0;
+  for (const json& each : cases) {
+    INFO(each.at("settings").dump());
+    const auto logits = each.at("logits").get<std::vector<float>>();
+    const auto seen = each.at("seen").get<std::vector<int32_t>>();
+    const auto probabilities = each.at("probabilities").get<std::vector<double>>();
+    std::map<int32_t, int64_t> counts;
+    for (uint64_t index = 0; index < 20'000; ++index)
+      ++counts[sample_token(logits, sampling_of(each.at("settings")), seen, index)];
+    CHECK(chi_square_deviations(counts, probabilities) < 4);
+    if (counts.size() < 3) continue;
+    ++with_choice;
+    // The test notices a distribution that is flatter, unless it is nearly flat already.
+    std::vector<double> flatter = probabilities;
+    double total = 0;
+    for (double& probability : flatter) total += probability = std::pow(probability, 0.8);
+    for (double& probability : flatter) probability /= total;
+    noticed += chi_square_deviations(counts, flatter) > 4 ? 1 : 0;
+  }
+  CHECK(with_choice > 25);
+  CHECK(noticed >= with_choice - 2);
+}
 
 TEST_CASE("probabilities after all settings are those of transformers") {
   const json cases = json::parse(read_text_file(test::golden_file("sampling.json")));
