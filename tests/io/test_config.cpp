@@ -186,7 +186,7 @@ Config everything_changed() {
   set.source.path = "x";
   set.limit = 3;
   c.eval = {0, 2, true, false, {set}};
-  c.checkpoint = {0, 1, 2.5, 1, 7, 3, "eval_loss", "5000000"};
+  c.checkpoint = {0, 1, 2.5, 1, 7, 3, "eval/set/accuracy", "max", "5000000"};
   c.monitor.console = "plain";
   c.monitor.tensorboard = c.monitor.csv = false;
   c.monitor.trace = true;
