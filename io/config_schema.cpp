@@ -510,8 +510,7 @@ std::vector<Key> what_goes_on_around_it(Config& c) {
           .from_to(0, kMostSteps),
       Key("checkpoint.best_metric", &c.checkpoint.best_metric)
           .doc("what checkpoints are compared by: eval_loss, or eval/SET/METRIC of eval.sets, as "
-               "metrics.jsonl has "
-               "it")
+               "metrics.jsonl has it")
           .also_known_as({"metric_for_best_model"}),
       Key("checkpoint.best_mode", &c.checkpoint.best_mode)
           .doc("whether lower or higher values are better; auto: lower, where the name ends with loss or "

@@ -13,10 +13,6 @@ namespace collie {
 
 using nlohmann::json;
 
-namespace {
-constexpr const char* loss_name = "eval_loss";
-}
-
 bool is_higher_better(const std::string& metric, const std::string& mode) {
   if (mode != "auto") return mode == "max";
   return !metric.ends_with("loss") && !metric.ends_with("perplexity");
@@ -24,8 +20,8 @@ bool is_higher_better(const std::string& metric, const std::string& mode) {
 
 // A loss has the entry that earlier versions wrote.
 json evaluation_entry(double value, const BestMetric& metric) {
-  if (metric.name == loss_name && !metric.higher_is_better)
-    return {{loss_name, value}, {"data", metric.data}};
+  if (metric.name == eval_loss_name && !metric.higher_is_better)
+    return {{eval_loss_name, value}, {"data", metric.data}};
   return {{"metric", metric.name},
           {"higher_is_better", metric.higher_is_better},
           {"value", value},
@@ -37,12 +33,12 @@ std::optional<EvaluatedCheckpoint> evaluation_in(const json& metadata, int64_t s
   const auto found = metadata.find(evaluation_key);
   if (found == metadata.end()) return std::nullopt;
   try {
-    EvaluatedCheckpoint evaluated{step, 0, {loss_name, false, found->at("data")}};
+    EvaluatedCheckpoint evaluated{step, 0, {eval_loss_name, false, found->at("data")}};
     if (found->contains("metric")) {
       evaluated.metric.name = found->at("metric").get<std::string>();
       evaluated.metric.higher_is_better = found->at("higher_is_better").get<bool>();
     }
-    evaluated.value = found->at(found->contains("metric") ? "value" : loss_name).get<double>();
+    evaluated.value = found->at(found->contains("metric") ? "value" : eval_loss_name).get<double>();
     if (std::isfinite(evaluated.value)) return evaluated;
   } catch (const json::exception&) {
   }

@@ -10,9 +10,11 @@
 
 namespace collie {
 
+inline constexpr const char* eval_loss_name = "eval_loss";  // of data.eval
+
 // What checkpoints are compared by (checkpoint.best_metric), and on what it is measured.
 struct BestMetric {
-  std::string name;  // "eval_loss", or "eval/SET/METRIC"
+  std::string name;  // eval_loss_name, or "eval/SET/METRIC"
   bool higher_is_better = false;
   nlohmann::json data;  // what is evaluated; values on other data cannot be compared
   bool operator==(const BestMetric&) const = default;

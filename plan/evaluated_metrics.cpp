@@ -14,7 +14,6 @@
 namespace collie {
 namespace {
 
-constexpr const char* loss_name = "eval_loss";
 constexpr size_t most_shown = 20;  // names in a message
 
 const PlannedSet* set_of(const RunPlan& plan, const std::string& metric) {
@@ -37,7 +36,7 @@ std::vector<NamedNumber> numbers_of(const PlannedSet& planned) {
 
 std::vector<std::string> evaluated_names(const RunPlan& plan) {
   std::vector<std::string> names;
-  if (plan.evaluation_order) names.emplace_back(loss_name);
+  if (plan.evaluation_order) names.emplace_back(eval_loss_name);
   for (const auto& planned : plan.evaluation_sets)
     for (const NamedNumber& number : numbers_of(*planned))
       names.push_back(evaluated_metric_prefix + planned->set.name + "/" + number.name);

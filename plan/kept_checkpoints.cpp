@@ -33,10 +33,10 @@ void check_chosen_run(const RunPlan& plan, const CheckpointChoice& from) {
 void check_keep_best(const RunPlan& plan) {
   const CheckpointSection& keep = plan.config.checkpoint;
   const ConfigFile& file = plan.config.file;
-  if (keep.best_metric != CheckpointSection().best_metric)
+  if (keep.best_metric != eval_loss_name)
     check_evaluated_metric(plan, keep.best_metric, file.place("checkpoint.best_metric"));
   if (keep.keep_best == 0) return;
-  if (keep.best_metric == CheckpointSection().best_metric && !plan.evaluation_order)
+  if (keep.best_metric == eval_loss_name && !plan.evaluation_order)
     throw UserError(
         "{}: is {}, but this run evaluates no loss: there is no data.eval; data.eval is wanted, or 0{}",
         file.place("checkpoint.keep_best"), keep.keep_best,
@@ -46,7 +46,7 @@ void check_keep_best(const RunPlan& plan) {
         "{}: is {}, but this run evaluates no {} within its {} steps; eval.at_end: true, or a smaller "
         "eval.every_n_steps is wanted, or 0",
         file.place("checkpoint.keep_best"), keep.keep_best,
-        keep.best_metric == CheckpointSection().best_metric ? "loss" : keep.best_metric, plan.total_steps);
+        keep.best_metric == eval_loss_name ? "loss" : keep.best_metric, plan.total_steps);
 }
 
 void find_evaluated_checkpoints(RunPlan& plan) {
@@ -62,7 +62,7 @@ void find_evaluated_checkpoints(RunPlan& plan) {
         "checkpoint.keep_best: some checkpoints of the run in '{}' were evaluated on other data than {} is "
         "now; "
         "they no longer count, and are removed when checkpoint.keep_last newer ones are there",
-        plan.config.run.dir, metric.name == CheckpointSection().best_metric ? "data.eval" : metric.name);
+        plan.config.run.dir, metric.name == eval_loss_name ? "data.eval" : metric.name);
 }
 
 void warn_of_best_that_go(const RunPlan& plan) {
