@@ -43,11 +43,9 @@ void write_sliding_window(const ModelConfig& config, nlohmann::json& object) {
   if (config.block(0).window > 0) object["sliding_window"] = config.block(0).window;
 }
 
-BlockIds add_llama_block(LayerParameters& layer, int64_t block) {
+void add_llama_attention(LayerParameters& layer, const std::string& prefix, BlockIds& ids) {
   const ModelConfig& config = layer.config();
-  const std::string prefix = fmt::format("model.layers.{}.", block);
-  const int64_t q_width = config.num_attention_heads * config.head_dim, width = config.intermediate_size;
-  BlockIds ids;
+  const int64_t q_width = config.num_attention_heads * config.head_dim;
   ids.q = layer.add_column_parallel(prefix + "self_attn.q_proj", q_width, config.qkv_bias, Stored::out_in);
   ids.k = layer.add_key_value(prefix + "self_attn.k_proj", config.qkv_bias, Stored::out_in);
   ids.v = layer.add_key_value(prefix + "self_attn.v_proj", config.qkv_bias, Stored::out_in);
@@ -56,6 +54,14 @@ BlockIds add_llama_block(LayerParameters& layer, int64_t block) {
     ids.q_norm = layer.add_head_norm(prefix + "self_attn.q_norm");
     ids.k_norm = layer.add_head_norm(prefix + "self_attn.k_norm");
   }
+}
+
+BlockIds add_llama_block(LayerParameters& layer, int64_t block) {
+  const ModelConfig& config = layer.config();
+  const std::string prefix = fmt::format("model.layers.{}.", block);
+  const int64_t width = config.intermediate_size;
+  BlockIds ids;
+  add_llama_attention(layer, prefix, ids);
   ids.gate = layer.add_column_parallel(prefix + "mlp.gate_proj", width, config.mlp_bias, Stored::out_in);
   ids.up = layer.add_column_parallel(prefix + "mlp.up_proj", width, config.mlp_bias, Stored::out_in);
   ids.down = layer.add_row_parallel(prefix + "mlp.down_proj", width, config.mlp_bias, Stored::out_in);

@@ -16,6 +16,9 @@ void write_llama_blocks(const ModelConfig& config, nlohmann::json& object);
 // window that every position fits into is none. config has max_position_embeddings.
 void read_sliding_window(ConfigReader& reader, int64_t otherwise, ModelConfig& config);
 void write_sliding_window(const ModelConfig& config, nlohmann::json& object);
+// The matrices of attention, and norms of queries and keys where the config has them: "self_attn.q_proj" and
+// so on behind `prefix` ("model.layers.3.").
+void add_llama_attention(LayerParameters& layer, const std::string& prefix, BlockIds& ids);
 BlockIds add_llama_block(LayerParameters& layer, int64_t block);
 
 }  // namespace collie

@@ -55,12 +55,9 @@ void write_starcoder2(const ModelConfig& config, nlohmann::json& object) {
 BlockIds add_starcoder2_block(LayerParameters& layer, int64_t block) {
   const ModelConfig& config = layer.config();
   const std::string prefix = fmt::format("model.layers.{}.", block);
-  const int64_t q_width = config.num_attention_heads * config.head_dim, width = config.intermediate_size;
+  const int64_t width = config.intermediate_size;
   BlockIds ids;
-  ids.q = layer.add_column_parallel(prefix + "self_attn.q_proj", q_width, config.qkv_bias, Stored::out_in);
-  ids.k = layer.add_key_value(prefix + "self_attn.k_proj", config.qkv_bias, Stored::out_in);
-  ids.v = layer.add_key_value(prefix + "self_attn.v_proj", config.qkv_bias, Stored::out_in);
-  ids.o = layer.add_row_parallel(prefix + "self_attn.o_proj", q_width, config.output_bias, Stored::out_in);
+  add_llama_attention(layer, prefix, ids);
   ids.up = layer.add_column_parallel(prefix + "mlp.c_fc", width, config.mlp_bias, Stored::out_in);
   ids.down = layer.add_row_parallel(prefix + "mlp.c_proj", width, config.mlp_bias, Stored::out_in);
   ids.attention_norm = layer.add_norm(prefix + "input_layernorm");
